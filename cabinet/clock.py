@@ -1,0 +1,99 @@
+"""Time, handed in and never reached for: monotonic nanoseconds for durations, wall time for people.
+
+Durations and bills use `monotonic_ns` only. Wall time is stored with whether it could be trusted, because a Pi has
+no clock battery and starts at whatever time it was last shut down.
+"""
+
+import ctypes
+import functools
+import os
+import time
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+NS = 1_000_000_000
+MS = 1_000_000
+
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 208  # sizeof(struct timex) on 64-bit Linux
+
+
+class WallTime(msgspec.Struct, frozen=True, gc=False):
+    """A moment for people: milliseconds since 1970 UTC, and whether the system clock was synchronised then."""
+
+    unix_ms: int
+    trusted: bool
+
+
+class Clock(Protocol):
+    """What every shell takes instead of calling `time`."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never go back; on Linux CLOCK_MONOTONIC, the same in every process of one boot."""
+
+    def wall(self) -> WallTime:
+        """The present moment for people."""
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        """Return when `monotonic_ns` has reached `deadline_ns`; at once when it has passed."""
+
+
+class SystemClock:
+    """The kernel's clocks."""
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def wall(self) -> WallTime:
+        return WallTime(time.time_ns() // MS, wall_time_is_synchronised())
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        left_ns = deadline_ns - time.monotonic_ns()
+        if left_ns > 0:
+            time.sleep(left_ns / NS)
+
+
+class ManualClock:
+    """A clock that moves when told, so that a test charges a battery for eight hours in seconds."""
+
+    def __init__(self, start_ns: int = NS, unix_ms: int = 1_780_000_000_000, trusted: bool = True) -> None:
+        self._now_ns = start_ns
+        self._wall_offset_ms = unix_ms - start_ns // MS
+        self.trusted = trusted
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
+
+    def wall(self) -> WallTime:
+        return WallTime(self._now_ns // MS + self._wall_offset_ms, self.trusted)
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        self._now_ns = max(self._now_ns, deadline_ns)
+
+    def advance_ns(self, duration_ns: int) -> None:
+        """Move on by `duration_ns`; raises ValueError for a step back, which a monotonic clock cannot make."""
+        if duration_ns < 0:
+            raise ValueError(f"a monotonic clock cannot go back by {-duration_ns} ns")
+        self._now_ns += duration_ns
+
+    def set_wall(self, unix_ms: int, trusted: bool) -> None:
+        """Let the wall clock jump, as NTP or a technician would; monotonic time is untouched."""
+        self._wall_offset_ms = unix_ms - self._now_ns // MS
+        self.trusted = trusted
+
+
+def wall_time_is_synchronised() -> bool:
+    """Whether the kernel holds its wall clock for synchronised (adjtimex(2) does not return TIME_ERROR)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
+    state = libc.adjtimex(buffer)
+    return bool(state >= 0 and state != _TIME_ERROR)
+
+
+@functools.cache
+def boot_id() -> str:
+    """The kernel's random id of this boot; monotonic times of two boots cannot be compared."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else f"pid-{os.getpid()}"

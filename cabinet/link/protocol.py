@@ -1,0 +1,146 @@
+"""What is said over `guard.sock`: frames, commands, and who may send which. Pure: no sockets here.
+
+A frame is one SEQPACKET datagram holding one msgpack-encoded message of the unions below. The client speaks first
+with `Hello`; the guard answers every command with `Done` or `Refusal` of the same `id`. Commands are idempotent: the
+same command sent twice, with the same or another `id`, leaves the same state and gets the same kind of answer.
+"""
+
+import enum
+
+import msgspec
+
+from cabinet.errors import LinkError
+from cabinet.model import ChargeLimits, EndReason, Event, Snapshot
+
+VERSION = 1
+LONGEST_FRAME = 256 * 1024  # bytes; a snapshot of 40 outlets is under 40 kB
+
+
+class Role(enum.Enum):
+    """Who a client is to the guard."""
+
+    SERVICE = "service"  # the only one to acknowledge events
+    CONSOLE = "console"
+    VIEWER = "viewer"  # reads only
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First frame of a client. With `snapshots` the guard publishes to it; with role SERVICE it gets events too.
+
+    Events not yet acknowledged are sent again on every connection, oldest first.
+    """
+
+    role: Role
+    version: int = VERSION
+    snapshots: bool = True
+
+
+class Energise(msgspec.Struct, frozen=True, tag="energise"):
+    """Close `outlet` for `session_id` after the pre-close check, until a limit, an end or a trip.
+
+    Sent again for the session already there it only replaces the limits. `used` is what an interrupted session used
+    before: it counts against the limits, and a session that had load does not wait for it again.
+    """
+
+    id: int
+    outlet: int
+    session_id: str
+    limits: ChargeLimits
+    used_charging_ms: int = 0
+    used_energy_mwh: int = 0
+    used_powered_ms: int = 0
+    had_load: bool = False
+
+
+class Open(msgspec.Struct, frozen=True, tag="open"):
+    """Open `outlet`, ending its charge with `reason`; with `session_id`, only if that is the session there.
+
+    Done also where the outlet is open already, or holds another session (then nothing is touched).
+    """
+
+    id: int
+    outlet: int
+    reason: EndReason
+    session_id: str | None = None
+    who: str = ""
+
+
+class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
+    """Staff have seen to the cause: the outlet may be used again once the pre-close check passes."""
+
+    id: int
+    outlet: int
+    who: str
+
+
+class Acknowledge(msgspec.Struct, frozen=True, tag="acknowledge"):
+    """Events up to `seq` of `guard_run` are on the service's disk; the guard may forget them. No answer."""
+
+    guard_run: str
+    seq: int
+
+
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """One snapshot now, then `Done`."""
+
+    id: int
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    id: int
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """`code` is one of `cabinet.model.REFUSALS`."""
+
+    id: int
+    code: str
+    params: dict[str, int | str] = {}
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    version: int
+    guard_run: str
+    epoch: str
+    outlets: list[int]
+
+
+Command = Energise | Open | ClearLatch | Acknowledge | Ask
+FromClient = Hello | Energise | Open | ClearLatch | Acknowledge | Ask
+FromGuard = Welcome | Done | Refusal | Snapshot | Event
+
+ALLOWED: dict[type, frozenset[Role]] = {
+    Energise: frozenset({Role.SERVICE}),
+    Open: frozenset({Role.SERVICE, Role.CONSOLE}),
+    ClearLatch: frozenset({Role.CONSOLE}),
+    Acknowledge: frozenset({Role.SERVICE}),
+    Ask: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
+}
+
+_encoder = msgspec.msgpack.Encoder()
+_client_decoder = msgspec.msgpack.Decoder(FromClient)
+_guard_decoder = msgspec.msgpack.Decoder(FromGuard)
+
+
+def encode(message: FromClient | FromGuard) -> bytes:
+    """One frame. Raises LinkError where it would be longer than `LONGEST_FRAME`."""
+    frame = _encoder.encode(message)
+    if len(frame) > LONGEST_FRAME:
+        raise LinkError(f"a {type(message).__name__} frame of {len(frame)} bytes is over {LONGEST_FRAME}")
+    return frame
+
+
+def decode_from_client(frame: bytes) -> FromClient:
+    """Raises LinkError for anything that is not a client's message."""
+    try:
+        return _client_decoder.decode(frame)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise LinkError(f"not a message to the guard: {error}") from error
+
+
+def decode_from_guard(frame: bytes) -> FromGuard:
+    """Raises LinkError for anything that is not the guard's message."""
+    try:
+        return _guard_decoder.decode(frame)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise LinkError(f"not a message of the guard: {error}") from error

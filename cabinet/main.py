@@ -1,0 +1,61 @@
+"""The `cabinet` command: finds the sub-command and loads only that."""
+
+import argparse
+import importlib
+import sys
+
+from cabinet import __version__
+from cabinet.errors import CabinetError
+
+COMMANDS = {
+    "run": "everything at once: simulator (if the hardware is simulated), guard, service and console",
+    "guard": "the keeper and its guard: owns the relays and sensors, protects, meters",
+    "serve": "the service: sessions, money, usage log, web pages",
+    "console": "the maintenance console on its serial port",
+    "sim": "the simulated cabinet, and what happens in it: plug, unplug, fault, state",
+    "failsafe": "open every relay and the contactor, with nothing but the configuration",
+    "check": "find every mistake in a configuration file",
+    "resident": "add residents, top up wallets",
+    "staff": "add logins of the property company's page and tokens of its API",
+    "usage": "export and verify the usage log",
+}
+
+EPILOG = """examples:
+  cabinet run                              a simulated cabinet to play with
+  cabinet check /etc/cabinet/cabinet.toml  before a restart
+  cabinet sim plug 3 demo                  plug a bike into outlet 3 of the simulator
+  cabinet usage export --format csv        the usage log as a table
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="cabinet",
+        description="Controller of a charging cabinet for electric bicycles.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cabinet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked_for = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == asked_for:
+            module = importlib.import_module(f"cabinet.commands.{name}")
+            module.configure(command)
+            command.set_defaults(main=module.main)
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.main(args))
+    except CabinetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The words every part of the cabinet shares: plain values with units in their names and no behaviour.
+
+Numbers are integers in milli-units (`_ma` milliampere, `_mv` millivolt, `_mw` milliwatt, `_mc` thousandth of a
+degree Celsius, `_mwh` milliwatt-hour, `_uj` microjoule), times are `_ns` of the monotonic clock, money is `_fen`
+(0.01 yuan). Outlets are numbered from 1, as printed on the cabinet.
+"""
+
+import enum
+
+import msgspec
+
+
+class Quality(enum.Enum):
+    """What a reading is worth. Unknown is never a number: see `Reading.value`."""
+
+    OK = "ok"
+    STALE = "stale"  # was valid, and is too old to act on
+    FAULT = "fault"  # the sensor is there and cannot be believed, or did not answer
+    ABSENT = "absent"  # no such sensor is fitted, or it was never read
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """A measured value, when it was taken, and whether it may be used.
+
+    `value` is None unless `quality` is OK or STALE; `reason` says why a FAULT is one.
+    """
+
+    value: int | None
+    at_ns: int
+    quality: Quality
+    reason: str = ""
+
+
+ABSENT = Reading(None, 0, Quality.ABSENT)
+
+
+class Fault(enum.Enum):
+    """Names of protections, as on the console, in events and in the usage log (design: one word a thing)."""
+
+    SHORT_CIRCUIT = "short_circuit"
+    OVERCURRENT = "overcurrent"
+    OUTLET_HOT = "outlet_hot"
+    SENSOR_LOST = "sensor_lost"
+    RELAY_WELDED = "relay_welded"
+    GUARD_LATE = "guard_late"
+
+
+class EndReason(enum.Enum):
+    """Why a charge ended; `TRIPPED` comes with a `Fault`."""
+
+    FULL = "full"
+    UNPLUGGED = "unplugged"
+    ENDED_BY_LOAD = "ended_by_load"
+    NO_LOAD = "no_load"
+    LIMIT_TIME = "limit_time"
+    LIMIT_ENERGY = "limit_energy"
+    LIMIT_MONEY = "limit_money"
+    STOPPED_BY_RESIDENT = "stopped_by_resident"
+    STOPPED_BY_STAFF = "stopped_by_staff"
+    STOPPED_BY_OPERATOR = "stopped_by_operator"
+    MAX_DURATION = "max_duration"
+    POWER_LOST = "power_lost"  # the cabinet was without power or guard for too long to go on
+    TRIPPED = "tripped"
+
+
+class Phase(enum.Enum):
+    """Where an outlet's charge stands in the guard."""
+
+    IDLE = "idle"
+    WAITING_FOR_LOAD = "waiting_for_load"
+    CHARGING = "charging"
+
+
+class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
+    """What was bought: the guard ends the charge by itself at the first of these, with the service dead too.
+
+    None is no limit of that kind; `charging_s` counts time with a load, `energy_mwh` counts since the charge began.
+    `money_charging_s` and `money_energy_mwh` bound the same two by what the held money is sure to cover at any power;
+    the service raises them as it goes (end reason `limit_money` instead of `limit_time` / `limit_energy`).
+    """
+
+    charging_s: int | None = None
+    energy_mwh: int | None = None
+    money_charging_s: int | None = None
+    money_energy_mwh: int | None = None
+
+
+class MeterCount(msgspec.Struct, frozen=True, gc=False):
+    """An outlet's monotone counters within one `epoch` (see `Snapshot`): they never go back, whoever restarts.
+
+    `energy_mwh` while closed; `powered_ms` while closed; `charging_ms` while closed with a load above no-load power.
+    """
+
+    energy_mwh: int = 0
+    powered_ms: int = 0
+    charging_ms: int = 0
+
+
+class Trip(msgspec.Struct, frozen=True):
+    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it."""
+
+    fault: Fault
+    outlet: int | None
+    at_ns: int
+    latched: bool
+    why: dict[str, int]
+
+
+class OutletState(msgspec.Struct, frozen=True):
+    """One outlet as the guard sees it."""
+
+    outlet: int
+    closed: bool
+    phase: Phase
+    session_id: str | None
+    peak_ma: Reading
+    current_ma: Reading
+    voltage_mv: Reading
+    power_mw: Reading
+    temperature_mc: Reading
+    count: MeterCount
+    charge_count: MeterCount  # of the present charge, or of the last one until the next begins
+    fault: Fault | None  # what keeps it open now
+    latched: bool
+    why: dict[str, int]
+    refusal: str | None  # code of the pre-close check that would refuse a start now; None: it may close
+
+
+class GuardHealth(msgspec.Struct, frozen=True):
+    """How the loop itself is doing."""
+
+    realtime: bool
+    ticks: int
+    late_worst_us: int  # worst lateness of a tick since the last snapshot
+    late_worst_ever_us: int
+    scan_us: int  # last scan, bus time included
+    bus_errors: int
+    started_at_ns: int
+
+
+class EventKind(enum.Enum):
+    CLOSED = "closed"  # relay closed for a session
+    LOAD_SEEN = "load_seen"
+    ENDED = "ended"  # a normal end, `reason` says which
+    TRIPPED = "tripped"
+    WARNED = "warned"  # a warning threshold, `fault` says of what
+    RECOVERED = "recovered"  # an auto fault's cause is gone
+    LATCH_CLEARED = "latch_cleared"
+    GUARD_STARTED = "guard_started"
+
+
+class Event(msgspec.Struct, frozen=True, tag="event"):
+    """Something that happened, kept by the guard until the service acknowledges its `seq`.
+
+    `count` is the outlet's counters and `charge_count` the session's at that moment, so that a session can be settled
+    from the event alone.
+    """
+
+    guard_run: str  # id of this guard process; `seq` counts from 1 within it
+    seq: int
+    at_ns: int
+    kind: EventKind
+    outlet: int | None = None
+    session_id: str | None = None
+    fault: Fault | None = None
+    latched: bool = False
+    reason: EndReason | None = None
+    why: dict[str, int] = {}
+    count: MeterCount = MeterCount()
+    charge_count: MeterCount = MeterCount()
+    who: str = ""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The whole cabinet at one moment, published 5 times a second to whoever watches.
+
+    `epoch` names one life of the counters: they survive the guard's death (the keeper holds them) but not the
+    keeper's; with a new epoch they begin again at 0.
+    """
+
+    guard_run: str
+    epoch: str
+    at_ns: int
+    outlets: list[OutletState]
+    contactor_closed: bool
+    mains_mv: Reading
+    frequency_mhz: Reading  # millihertz
+    inside_mc: Reading
+    feed_mw: int
+    last_seq: int
+    health: GuardHealth
+
+
+# Codes a start (or another request) can be refused with. Texts: cabinet/web/locale and the console's own table.
+REFUSALS = frozenset(
+    {
+        # the guard's pre-close check
+        "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
+        "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
+        # the link
+        "not_allowed", "bad_request", "guard_unreachable",
+        # the service
+        "unknown_code", "wrong_card_or_pin", "locked_out", "card_blocked", "no_money", "already_charging",
+        "unknown_session", "not_yours", "bad_choice", "storage_full", "signed_out", "too_many_requests",
+        "nothing_to_clear", "wrong_token",
+    }
+)  # fmt: skip

@@ -1,0 +1,208 @@
+"""What the web may ask of the service: views to show and the few things to do. No insides of either side here.
+
+Views hold values, never sentences: codes and numbers are turned into the reader's language at the edge. Money is in
+fen, energy in mWh, power in mW, times for people are `WallTime`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+import msgspec
+
+from cabinet.clock import WallTime
+from cabinet.model import EndReason, Fault
+
+OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
+SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
+ChoiceKind = Literal["full", "hours", "amount"]
+
+
+class OutletView(msgspec.Struct, frozen=True):
+    """One outlet for anybody. `refusal` is why it cannot be started now (a code of `model.REFUSALS`)."""
+
+    number: int
+    code: str
+    condition: OutletCondition
+    refusal: str | None
+    fault: Fault | None
+    session_id: str | None
+    power_mw: int | None
+    temperature_mc: int | None
+    energy_today_mwh: int
+
+
+class BandPrice(msgspec.Struct, frozen=True):
+    from_w: int
+    to_w: int | None
+    fen_per_hour: int
+
+
+class PeriodPrice(msgspec.Struct, frozen=True):
+    start: str
+    end: str
+    electricity_fen_per_kwh: int
+
+
+class PriceView(msgspec.Struct, frozen=True):
+    """The posted tariff. `example_fen` is what two hours at 150 W from now would cost."""
+
+    version: str
+    start_fee_fen: int
+    service_fen_per_kwh: int
+    free_minutes: int
+    minimum_fen: int
+    cap_fen: int | None
+    bands: list[BandPrice]
+    periods: list[PeriodPrice]
+    example_minutes: int
+    example_power_w: int
+    example_fen: int
+
+
+class ResidentView(msgspec.Struct, frozen=True):
+    resident_id: int
+    card: str
+    balance_fen: int  # free to spend
+    held_fen: int
+
+
+class CostLine(msgspec.Struct, frozen=True):
+    """One line of a bill: `quantity` × `unit_price_fen` (an hour, a kWh, or once), rounded down to the fen.
+
+    `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
+    "08:00-22:00"), service (mWh), minimum, cap, free.
+    """
+
+    kind: Literal["start_fee", "time", "electricity", "service", "minimum", "cap", "free"]
+    quantity: int
+    unit: Literal["once", "s", "mWh"]
+    unit_price_fen: int
+    amount_fen: int
+    detail: str = ""
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """A charge as its resident sees it; after `settled` it is the receipt."""
+
+    session_id: str
+    order_number: str
+    outlet: int
+    code: str
+    state: SessionState
+    choice: ChoiceKind
+    choice_amount: int  # seconds for hours, fen for amount, 0 for full
+    started: WallTime
+    ended: WallTime | None
+    powered_s: int
+    charging_s: int
+    energy_mwh: int
+    power_mw: int | None  # now; None: not known
+    lines: list[CostLine]
+    cost_fen: int
+    held_fen: int
+    refund_fen: int | None  # once settled
+    tariff_version: str
+    end_reason: EndReason | None
+    fault: Fault | None
+    wait_left_s: int | None  # while waiting for load
+    usage_number: int | None  # of the usage record, once settled
+
+
+class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
+    """Mean power over one step of the curve, `at_s` of powered time after the start."""
+
+    at_s: int
+    power_w: int
+
+
+class StartChoice(msgspec.Struct, frozen=True):
+    kind: ChoiceKind
+    seconds: int | None = None  # for hours: 1800 to 36000 in steps of 1800
+    amount_fen: int | None = None  # for amount: 100 to 5000
+
+
+class DayFigures(msgspec.Struct, frozen=True):
+    sessions: int
+    energy_mwh: int
+    electricity_fen: int
+    service_fen: int  # everything that is not electricity
+    feed_mw: int | None
+
+
+class UsageRecord(msgspec.Struct, frozen=True):
+    """One settled session in the usage log. `record_hash` = SHA-256 of the canonical JSON with `previous_hash` in it."""
+
+    number: int  # gapless from 1
+    order_number: str
+    session_id: str
+    site_id: str
+    outlet: int
+    card: str  # masked: last four characters
+    started: WallTime
+    ended: WallTime
+    powered_s: int
+    charging_s: int
+    energy_mwh: int
+    peak_power_mw: int
+    mean_power_mw: int
+    lines: list[CostLine]
+    electricity_fen: int
+    service_fen: int
+    total_fen: int
+    held_fen: int
+    refund_fen: int
+    end_reason: EndReason
+    fault: Fault | None
+    tariff_version: str
+    previous_hash: str
+    record_hash: str
+
+
+class ResidentPort(Protocol):
+    """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
+
+    def outlet(self, code: str) -> OutletView: ...
+    def price(self) -> PriceView: ...
+    async def sign_in(self, card: str, pin: str, address: str) -> str:
+        """A session token for the cookie; refuses wrong_card_or_pin (the same for both), locked_out(retry_after_s)."""
+
+    async def sign_out(self, token: str) -> None: ...
+    async def resident(self, token: str) -> ResidentView:
+        """Refuses signed_out."""
+
+    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
+        """The same `request_key` again gives the same session and starts nothing."""
+
+    async def stop(self, resident_id: int, session_id: str) -> SessionView:
+        """Returns when the outlet is open and the session settled, or as it stands after 3 s. Idempotent."""
+
+    async def session(self, resident_id: int, session_id: str) -> SessionView: ...
+    async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
+        """Newest first."""
+
+    async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
+    def changes(self, outlet: int) -> AsyncIterator[None]:
+        """Yields at once and then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
+
+
+class PropertyPort(Protocol):
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
+    async def sign_out_staff(self, token: str) -> None: ...
+    async def staff_name(self, token: str) -> str:
+        """Refuses signed_out."""
+
+    async def token_allows(self, bearer: str, scope: str) -> None:
+        """Refuses wrong_token."""
+
+    def outlets(self) -> list[OutletView]: ...
+    async def today(self) -> DayFigures: ...
+    async def todays_sessions(self) -> list[SessionView]: ...
+    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
+        """Records numbered above `after`, in order."""
+
+    def guard_reachable(self) -> bool: ...
+    def accepting(self) -> str | None:
+        """None, or the code why no new sessions start: guard_unreachable, storage_full."""
+
+    def cabinet_changes(self) -> AsyncIterator[None]:
+        """As `ResidentPort.changes`, for the whole cabinet."""
