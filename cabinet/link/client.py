@@ -1,0 +1,211 @@
+"""The two ends that talk to the guard: `GuardLink` for the service (asyncio), `BlockingGuard` for console and tools.
+
+Both belong to processes that may wait; the guard never waits for them.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from cabinet.errors import LinkError, Refused
+from cabinet.link import protocol
+from cabinet.link.protocol import Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
+from cabinet.model import Event, Snapshot
+
+T = TypeVar("T")
+
+SHORTEST_RETRY_S = 0.1
+LONGEST_RETRY_S = 2.0
+
+
+class GuardLink:
+    """Keeps a connection to the guard: hands over snapshots and events, sends commands, reconnects by itself.
+
+    `on_event` is awaited event by event, in order, apart from the reading of replies: it may itself `request`.
+    An event that raises is handed over again after the next connection, as it was not acknowledged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        role: Role,
+        on_snapshot: Callable[[Snapshot], None],
+        on_event: Callable[[Event], Awaitable[None]],
+        on_link: Callable[[bool], None],
+    ) -> None:
+        self._path = path
+        self._role = role
+        self._on_snapshot = on_snapshot
+        self._on_event = on_event
+        self._on_link = on_link
+        self._socket: socket.socket | None = None
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Done | Refusal]] = {}
+        self.connected = False
+        self.welcome: Welcome | None = None
+
+    async def run(self) -> None:
+        """Connect, and again whenever the guard goes away; returns only when cancelled."""
+        retry_s = SHORTEST_RETRY_S
+        while True:
+            with contextlib.suppress(OSError, LinkError):
+                await self._connected_life()
+                retry_s = SHORTEST_RETRY_S
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+
+    async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None:
+        """Send the command that `make` builds with its id; returns when the guard has done it.
+
+        Raises Refused with the guard's code, or `guard_unreachable` where there is no guard or no answer in time: the
+        command may then still have been done, and sending it again is safe.
+        """
+        if self._socket is None or not self.connected:
+            raise Refused("guard_unreachable")
+        command_id = next(self._ids)
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[command_id] = answer
+        try:
+            self._send(make(command_id))
+            async with asyncio.timeout(timeout_s):
+                reply = await answer
+        except (OSError, TimeoutError, LinkError) as error:
+            raise Refused("guard_unreachable") from error
+        finally:
+            self._waiting.pop(command_id, None)
+        if isinstance(reply, Refusal):
+            raise Refused(reply.code, **reply.params)
+
+    def acknowledge(self, guard_run: str, seq: int) -> None:
+        """Tell the guard it may forget events up to `seq`; a lost one is made good by the next."""
+        if self._socket is not None and self.connected:
+            with contextlib.suppress(OSError):
+                self._send(Acknowledge(guard_run, seq))
+
+    def _send(self, message: protocol.FromClient) -> None:
+        """One datagram to a guard that reads every tick; raises OSError where its queue is full or it is gone."""
+        assert self._socket is not None
+        self._socket.send(protocol.encode(message))
+
+    async def _connected_life(self) -> None:
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, str(self._path))
+            self._socket = sock
+            handler = asyncio.create_task(self._hand_over(events))
+            try:
+                self._send(Hello(self._role))
+                await self._read_until_closed(sock, events, handler)
+            finally:
+                handler.cancel()
+                self._socket = None
+                self._lost()
+
+    async def _read_until_closed(
+        self, sock: socket.socket, events: asyncio.Queue[Event], handler: asyncio.Task[None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while not handler.done():
+            reading = asyncio.ensure_future(loop.sock_recv(sock, protocol.LONGEST_FRAME))
+            await asyncio.wait({reading, handler}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                reading.cancel()
+                break
+            frame = reading.result()
+            if not frame:
+                return
+            self._take(protocol.decode_from_guard(frame), events)
+        await handler  # raises what on_event raised
+
+    def _take(self, message: protocol.FromGuard, events: asyncio.Queue[Event]) -> None:
+        if isinstance(message, Snapshot):
+            self._on_snapshot(message)
+        elif isinstance(message, Event):
+            events.put_nowait(message)
+        elif isinstance(message, Welcome):
+            self.welcome = message
+            self.connected = True
+            self._on_link(True)
+        elif (answer := self._waiting.get(message.id)) is not None and not answer.done():
+            answer.set_result(message)
+
+    async def _hand_over(self, events: asyncio.Queue[Event]) -> None:
+        while True:
+            await self._on_event(await events.get())
+
+    def _lost(self) -> None:
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(LinkError(f"{self._path}: the guard went away"))
+        if self.connected:
+            self.connected = False
+            self._on_link(False)
+
+
+class BlockingGuard:
+    """One connection to the guard for a process that asks and waits. Raises LinkError when the guard is gone."""
+
+    def __init__(self, path: Path, role: Role, timeout_s: float = 2.0) -> None:
+        self._path = path
+        self._ids = itertools.count(1)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._socket.settimeout(timeout_s)
+        try:
+            self._socket.connect(str(path))
+            self._socket.send(protocol.encode(Hello(role, snapshots=False)))
+            self.welcome = self._receive(Welcome)
+        except OSError as error:
+            self._socket.close()
+            raise LinkError(f"{path}: no guard answers ({error.strerror or error})") from error
+
+    def snapshot(self) -> Snapshot:
+        """The cabinet now."""
+        self._send(Ask(next(self._ids)))
+        snapshot = self._receive(Snapshot)
+        self._receive(Done)
+        return snapshot
+
+    def request(self, make: Callable[[int], Command]) -> None:
+        """As `GuardLink.request`, but raises LinkError where the guard does not answer."""
+        command_id = next(self._ids)
+        self._send(make(command_id))
+        while True:
+            reply = self._receive(Done, Refusal)
+            if reply.id == command_id:
+                break
+        if isinstance(reply, Refusal):
+            raise Refused(reply.code, **reply.params)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> "BlockingGuard":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, message: protocol.FromClient) -> None:
+        try:
+            self._socket.send(protocol.encode(message))
+        except OSError as error:
+            raise LinkError(f"{self._path}: the guard went away ({error.strerror or error})") from error
+
+    def _receive(self, *kinds: type[T]) -> T:
+        """The next message of one of `kinds`; snapshots and events in between are passed over."""
+        while True:
+            try:
+                frame = self._socket.recv(protocol.LONGEST_FRAME)
+            except OSError as error:
+                raise LinkError(f"{self._path}: the guard does not answer ({error.strerror or error})") from error
+            if not frame:
+                raise LinkError(f"{self._path}: the guard went away")
+            message = protocol.decode_from_guard(frame)
+            if isinstance(message, kinds):
+                return message
