@@ -1,0 +1,43 @@
+"""Integer milli-units as figures people read: the same on pages, in tables and on the console. Pure.
+
+Figures are in plain decimal notation without a unit; the unit's word belongs to the language.
+"""
+
+import datetime
+import zoneinfo
+
+from cabinet.clock import WallTime
+
+MWH_PER_KWH = 1_000_000
+MW_PER_W = 1000
+
+
+def yuan(fen: int) -> str:
+    """`fen` in yuan with both decimals: 30 → "0.30", -5 → "-0.05"."""
+    sign, rest = ("-", -fen) if fen < 0 else ("", fen)
+    return f"{sign}{rest // 100}.{rest % 100:02d}"
+
+
+def kwh(energy_mwh: int) -> str:
+    """Milliwatt-hours in kWh with the three decimals of a receipt, rounded down as the bill is: 352_900 → "0.352"."""
+    return f"{energy_mwh // MWH_PER_KWH}.{energy_mwh % MWH_PER_KWH // 1000:03d}"
+
+
+def watts(power_mw: int) -> str:
+    """Milliwatts in whole watts, rounded to the nearest."""
+    return str((power_mw + MW_PER_W // 2) // MW_PER_W)
+
+
+def minutes(seconds: int) -> str:
+    """Seconds in minutes with one decimal, rounded down."""
+    return f"{seconds // 60}.{seconds % 60 // 6}"
+
+
+def celsius(temperature_mc: int) -> str:
+    """Thousandths of a degree in whole degrees, rounded to the nearest."""
+    return str((temperature_mc + 500) // 1000)
+
+
+def local(moment: WallTime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    """The moment as the site's wall clock shows it."""
+    return datetime.datetime.fromtimestamp(moment.unix_ms / 1000, zone)

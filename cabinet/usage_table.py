@@ -1,0 +1,107 @@
+"""The usage log as a table: one declaration of its columns for the page, the HTTP API and `cabinet usage export`.
+
+Pure: records in, rows and lines out. JSON lines carry every field as it is stored (integers, codes); CSV is for
+people and spreadsheets (yuan, kWh, the site's local time, words in their language).
+"""
+
+import csv
+import io
+import zoneinfo
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from cabinet import figures, texts
+from cabinet.clock import WallTime
+from cabinet.service.ports import UsageRecord
+
+BOM = "\ufeff"  # spreadsheets take a CSV without it for the local 8-bit encoding, and Chinese becomes rubbish
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class _Reader(NamedTuple):
+    """For whom a row is made."""
+
+    words: dict[str, str]
+    zone: zoneinfo.ZoneInfo
+
+
+def _time(moment_of: Callable[[UsageRecord], WallTime]) -> Callable[[UsageRecord, _Reader], str]:
+    def cell(record: UsageRecord, reader: _Reader) -> str:
+        return figures.local(moment_of(record), reader.zone).isoformat(" ", "seconds")
+
+    return cell
+
+
+COLUMNS: dict[str, Callable[[UsageRecord, _Reader], str]] = {
+    "number": lambda record, _: str(record.number),
+    "order_number": lambda record, _: harmless(record.order_number),
+    "site_id": lambda record, _: harmless(record.site_id),
+    "outlet": lambda record, _: str(record.outlet),
+    "card": lambda record, _: harmless(record.card),
+    "started": _time(lambda record: record.started),
+    "ended": _time(lambda record: record.ended),
+    "clock_trusted": lambda record, reader: reader.words[
+        "yes_no.yes" if record.started.trusted and record.ended.trusted else "yes_no.no"
+    ],
+    "powered_min": lambda record, _: figures.minutes(record.powered_s),
+    "charging_min": lambda record, _: figures.minutes(record.charging_s),
+    "energy_kwh": lambda record, _: figures.kwh(record.energy_mwh),
+    "peak_power_w": lambda record, _: figures.watts(record.peak_power_mw),
+    "mean_power_w": lambda record, _: figures.watts(record.mean_power_mw),
+    "electricity_yuan": lambda record, _: figures.yuan(record.electricity_fen),
+    "service_yuan": lambda record, _: figures.yuan(record.service_fen),
+    "total_yuan": lambda record, _: figures.yuan(record.total_fen),
+    "held_yuan": lambda record, _: figures.yuan(record.held_fen),
+    "refund_yuan": lambda record, _: figures.yuan(record.refund_fen),
+    "end_reason": lambda record, reader: reader.words[f"end_reason.{record.end_reason.value}"],
+    "fault": lambda record, reader: reader.words[f"fault.{record.fault.value}.name"] if record.fault else "",
+    "tariff_version": lambda record, _: harmless(record.tariff_version),
+    "record_hash": lambda record, _: harmless(record.record_hash),
+}
+"""Column name → its cell for one record, in the order of the table."""
+
+
+def header(language: str) -> list[str]:
+    """The columns' titles in `language` (one of `texts.LANGUAGES`)."""
+    words = texts.table("common", language)
+    return [words[f"usage.{name}"] for name in COLUMNS]
+
+
+def row(record: UsageRecord, language: str, zone: zoneinfo.ZoneInfo) -> list[str]:
+    """One record's cells in the order of `COLUMNS`; times in `zone` with their offset."""
+    reader = _Reader(texts.table("common", language), zone)
+    return [cell(record, reader) for cell in COLUMNS.values()]
+
+
+def csv_lines(
+    records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo, with_header: bool = True
+) -> Iterable[str]:
+    """The lines of a CSV file (RFC 4180, CRLF), one at a time; encode them as UTF-8.
+
+    The first begins with `BOM` and is the header; `with_header` False leaves both out, for the next page of a file.
+    """
+    if with_header:
+        yield BOM + _csv_line(header(language))
+    for record in records:
+        yield _csv_line(row(record, language, zone))
+
+
+def json_line(record: UsageRecord) -> bytes:
+    """The record as one line of JSON with its keys sorted, newline included."""
+    return _encoder.encode(record) + b"\n"
+
+
+def harmless(cell: str) -> str:
+    """`cell`, with an apostrophe before anything that a spreadsheet would run as a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _csv_line(cells: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue()
