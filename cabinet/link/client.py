@@ -6,15 +6,18 @@ Both belong to processes that may wait; the guard never waits for them.
 import asyncio
 import contextlib
 import itertools
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cabinet.errors import LinkError, Refused
+from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.protocol import Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
 from cabinet.model import Event, Snapshot
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -26,7 +29,8 @@ class GuardLink:
     """Keeps a connection to the guard: hands over snapshots and events, sends commands, reconnects by itself.
 
     `on_event` is awaited event by event, in order, apart from the reading of replies: it may itself `request`.
-    An event that raises is handed over again after the next connection, as it was not acknowledged.
+    An event whose handling raises a CabinetError or OSError is handed over again after the next connection, as it was
+    not acknowledged; any other exception is a bug and ends `run`.
     """
 
     def __init__(
@@ -52,9 +56,11 @@ class GuardLink:
         """Connect, and again whenever the guard goes away; returns only when cancelled."""
         retry_s = SHORTEST_RETRY_S
         while True:
-            with contextlib.suppress(OSError, LinkError):
+            try:
                 await self._connected_life()
                 retry_s = SHORTEST_RETRY_S
+            except (OSError, CabinetError) as error:
+                log.warning("guard link: %s; trying again in %.1f s", error, retry_s)
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
@@ -176,11 +182,11 @@ class BlockingGuard:
         command_id = next(self._ids)
         self._send(make(command_id))
         while True:
-            reply = self._receive(Done, Refusal)
-            if reply.id == command_id:
-                break
-        if isinstance(reply, Refusal):
-            raise Refused(reply.code, **reply.params)
+            reply = self._next()
+            if isinstance(reply, Done) and reply.id == command_id:
+                return
+            if isinstance(reply, Refusal) and reply.id == command_id:
+                raise Refused(reply.code, **reply.params)
 
     def close(self) -> None:
         self._socket.close()
@@ -197,15 +203,18 @@ class BlockingGuard:
         except OSError as error:
             raise LinkError(f"{self._path}: the guard went away ({error.strerror or error})") from error
 
-    def _receive(self, *kinds: type[T]) -> T:
-        """The next message of one of `kinds`; snapshots and events in between are passed over."""
+    def _receive(self, kind: type[T]) -> T:
+        """The next message of `kind`; others in between are passed over."""
         while True:
-            try:
-                frame = self._socket.recv(protocol.LONGEST_FRAME)
-            except OSError as error:
-                raise LinkError(f"{self._path}: the guard does not answer ({error.strerror or error})") from error
-            if not frame:
-                raise LinkError(f"{self._path}: the guard went away")
-            message = protocol.decode_from_guard(frame)
-            if isinstance(message, kinds):
+            message = self._next()
+            if isinstance(message, kind):
                 return message
+
+    def _next(self) -> protocol.FromGuard:
+        try:
+            frame = self._socket.recv(protocol.LONGEST_FRAME)
+        except OSError as error:
+            raise LinkError(f"{self._path}: the guard does not answer ({error.strerror or error})") from error
+        if not frame:
+            raise LinkError(f"{self._path}: the guard went away")
+        return protocol.decode_from_guard(frame)

@@ -118,8 +118,8 @@ ALLOWED: dict[type, frozenset[Role]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
-_client_decoder = msgspec.msgpack.Decoder(FromClient)
-_guard_decoder = msgspec.msgpack.Decoder(FromGuard)
+_client_decoder: msgspec.msgpack.Decoder[FromClient] = msgspec.msgpack.Decoder(FromClient)
+_guard_decoder: msgspec.msgpack.Decoder[FromGuard] = msgspec.msgpack.Decoder(FromGuard)
 
 
 def encode(message: FromClient | FromGuard) -> bytes:
