@@ -63,7 +63,8 @@ def _decode(raw: dict[str, Any]) -> tuple[Config | None, list[ConfigError]]:
             match = _WHERE.match(str(error))
             assert match is not None  # the pattern matches every text
             steps = [
-                step["key"] if step["key"] is not None else step["index"] for step in _STEP.finditer(match["path"] or "")
+                step["key"] if step["key"] is not None else step["index"]
+                for step in _STEP.finditer(match["path"] or "")
             ]
             found, culprit = _explain(match["what"], steps, raw)
             if any(found.key_path == earlier.key_path for earlier in errors):
@@ -91,7 +92,9 @@ def _explain(what: str, steps: list[str], raw: dict[str, Any]) -> tuple[ConfigEr
 
 
 def _path(steps: list[str]) -> str:
-    path = "".join(f"[{int(step) + 1}]" if step.isdigit() else f"[{step}]" if step == "..." else f".{step}" for step in steps)
+    path = "".join(
+        f"[{int(step) + 1}]" if step.isdigit() else f"[{step}]" if step == "..." else f".{step}" for step in steps
+    )
     return path.removeprefix(".") or "file"
 
 
@@ -184,9 +187,7 @@ def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
             yield ConfigError(path, f"GPIO {pin} is {RESERVED_PINS[pin]}")
         elif pin > 27:
             yield ConfigError(path, f"GPIO {pin} does not exist on the header (0 to 27)")
-        elif pin in taken and taken[pin] != path and not path.endswith("relay"):
-            yield ConfigError(path, f"GPIO {pin} is taken by {taken[pin]}")
-        elif pin in taken and not taken[pin].endswith("relay"):
+        elif pin in taken and not (path.endswith("relay") and taken[pin].endswith("relay")):  # those: see `_twice`
             yield ConfigError(path, f"GPIO {pin} is taken by {taken[pin]}")
         taken.setdefault(pin, path)
     if (config.hardware.bus == "sim") != (config.hardware.pin_factory == "sim"):
@@ -214,12 +215,16 @@ def _address_conflicts(config: Config) -> Iterator[ConfigError]:
         if inside in upstream:
             yield ConfigError("hardware.inside_thermometer", f"address 0x{inside:02x} is taken by {upstream[inside]}")
         upstream.setdefault(inside, "hardware.inside_thermometer")
+    clashes: dict[tuple[str, int], list[int]] = {}
     for index, outlet in enumerate(config.outlet, 1):
         for name, address in _behind_mux(outlet):
             if address in upstream:
-                yield ConfigError(
-                    f"outlet[{index}].{name}", f"address 0x{address:02x} is taken upstream by {upstream[address]}"
-                )
+                clashes.setdefault((name, address), []).append(index)
+    for (name, address), (first, *others) in clashes.items():  # one mistake is one line, however many outlets share it
+        also = f" (outlets {', '.join(f'[{index}]' for index in others)} too)" if others else ""
+        yield ConfigError(
+            f"outlet[{first}].{name}", f"address 0x{address:02x} is taken upstream by {upstream[address]}{also}"
+        )
 
 
 def _behind_mux(outlet: Outlet) -> Iterator[tuple[str, int]]:
@@ -251,7 +256,9 @@ def _tariff_gaps(tariff: Tariff) -> Iterator[ConfigError]:
             return
         if band.from_w != expected:
             word = "gap" if band.from_w > expected else "overlap"
-            yield ConfigError(f"{path}.from_w", f"{word}: starts at {band.from_w} W, the band before ends at {expected} W")
+            yield ConfigError(
+                f"{path}.from_w", f"{word}: starts at {band.from_w} W, the band before ends at {expected} W"
+            )
         if band.to_w is not None and band.to_w <= band.from_w:
             yield ConfigError(f"{path}.to_w", f"{band.to_w} W is not above from_w {band.from_w} W")
         expected = band.to_w
@@ -265,7 +272,9 @@ def _tariff_gaps(tariff: Tariff) -> Iterator[ConfigError]:
         start, end = minute_of_day(period.start), minute_of_day(period.end)
         if start != clock:
             word = "gap" if start > clock else "overlap"
-            yield ConfigError(f"{path}.start", f"{word}: starts at {period.start}, expected {clock // 60:02}:{clock % 60:02}")
+            yield ConfigError(
+                f"{path}.start", f"{word}: starts at {period.start}, expected {clock // 60:02}:{clock % 60:02}"
+            )
         if end <= start:
             yield ConfigError(f"{path}.end", f"{period.end} is not after {period.start}")
         clock = end

@@ -4,14 +4,16 @@ From these declarations come the check and its messages (`check`), and the comme
 (`reference`). Values here are in plain SI units, as people write them; the guard turns them into integer milli-units.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 
 def _number(why: str, *, above: float | None = None, least: float | None = None, most: float | None = None) -> Meta:
-    return Meta(gt=above, ge=least, le=most, description=why)
+    bounds: dict[str, Any] = {"gt": above, "ge": least, "le": most}
+    meta: Meta = Meta(description=why, **bounds)
+    return meta
 
 
 def _text(why: str, *, pattern: str | None = None, longest: int = 200) -> Meta:
@@ -26,7 +28,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A table of the file; a key it does not declare is an error."""
 
 
-class Site(Section, kw_only=True):
+class Site(Section, frozen=True, kw_only=True):
     name: Annotated[str, _text("name of the cabinet's site, shown to residents", longest=80)]
     name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = ""
     site_id: Annotated[str, _text("short id in order numbers and usage logs", pattern="^[A-Z0-9-]+$", longest=16)]
@@ -37,13 +39,13 @@ class Site(Section, kw_only=True):
     timezone: Annotated[str, _text("IANA zone of the site, for dates and time-of-use prices")] = "Asia/Shanghai"
 
 
-class Hardware(Section):
-    bus: Annotated[
-        str, _text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")
-    ] = "/dev/i2c-1"
-    bus_speed_hz: Annotated[int, _number("clock of the bus; all chips used allow 400 kHz", least=10_000, most=400_000)] = (
-        400_000
+class Hardware(Section, frozen=True):
+    bus: Annotated[str, _text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")] = (
+        "/dev/i2c-1"
     )
+    bus_speed_hz: Annotated[
+        int, _number("clock of the bus; all chips used allow 400 kHz", least=10_000, most=400_000)
+    ] = 400_000
     pin_factory: Annotated[
         str, _text("gpiozero pin factory, named: no silent fallback", pattern="^(lgpio|rpigpio|native|sim)$")
     ] = "lgpio"
@@ -71,7 +73,7 @@ class Hardware(Section):
     frequency_hz: Annotated[int, _number("nominal mains frequency", least=50, most=60)] = 50
 
 
-class Meter(Section):
+class Meter(Section, frozen=True):
     """Where an outlet's ADE7953 sits and which of its two current inputs the outlet uses."""
 
     mux: Annotated[int, _number("address of the mux", least=0x70, most=0x77)]
@@ -81,7 +83,7 @@ class Meter(Section):
     power_gain: Annotated[float, _number("calibration: true over raw power and energy", least=0.5, most=1.5)] = 1.0
 
 
-class Thermometer(Section):
+class Thermometer(Section, frozen=True):
     """A TMP102 at the outlet's contacts; two neighbours may share one."""
 
     mux: Annotated[int, _number("address of the mux", least=0x70, most=0x77)]
@@ -89,11 +91,15 @@ class Thermometer(Section):
     address: Annotated[int, _number("address of the TMP102", least=0x48, most=0x4B)] = 0x48
 
 
-class Outlet(Section, kw_only=True):
+class Outlet(Section, frozen=True, kw_only=True):
     number: Annotated[int, _number("as printed on the cabinet", least=1, most=40)]
     code: Annotated[str, _text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
     relay: Annotated[
-        str, _text("expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high", pattern="^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:[0-9]+)$")
+        str,
+        _text(
+            "expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high",
+            pattern="^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$",
+        ),
     ]
     meter: Meter
     thermometer: Thermometer | None = None
@@ -101,7 +107,7 @@ class Outlet(Section, kw_only=True):
     max_power_w: Annotated[float, _number("rating of the outlet", above=0, most=3500)] = 1000.0
 
 
-class ShortCircuit(Section):
+class ShortCircuit(Section, frozen=True):
     peak_a: Annotated[
         float, _number("a peak above this in a second half-cycle within `window_s` is a short", least=6, most=150)
     ] = 30.0
@@ -113,21 +119,25 @@ class ShortCircuit(Section):
     ] = 150.0
 
 
-class Overcurrent(Section):
+class Overcurrent(Section, frozen=True):
     rated_a: Annotated[
         float, _number("In of the thermal image: never at 1.13 In, 60 s at 1.45 In, 2 s at 3 In", least=0.5, most=16)
     ] = 5.5
 
 
-class OutletHot(Section):
+class OutletHot(Section, frozen=True):
     trip_c: Annotated[float, _number("contacts hotter than this open", least=40, most=90)] = 75.0
     warn_c: Annotated[float, _number("staff are warned", least=35, most=85)] = 65.0
-    rise_k_per_min: Annotated[float, _number("rising faster than this above `rise_above_c` opens", above=0, most=100)] = 8.0
+    rise_k_per_min: Annotated[
+        float, _number("rising faster than this above `rise_above_c` opens", above=0, most=100)
+    ] = 8.0
     rise_above_c: Annotated[float, _number("a rise from a cold night is no fault below this", least=0, most=80)] = 45.0
-    hysteresis_k: Annotated[float, _number("must have cooled by this before it may close again", least=1, most=30)] = 10.0
+    hysteresis_k: Annotated[float, _number("must have cooled by this before it may close again", least=1, most=30)] = (
+        10.0
+    )
 
 
-class SensorLost(Section):
+class SensorLost(Section, frozen=True):
     peak_after_s: Annotated[
         float, _number("no valid peak reading for so long opens the outlet", least=0.02, most=1)
     ] = 0.1
@@ -139,21 +149,21 @@ class SensorLost(Section):
     ] = 5.0
 
 
-class RelayWelded(Section):
+class RelayWelded(Section, frozen=True):
     current_a: Annotated[float, _number("more than this with the relay open is a weld", least=0.02, most=1)] = 0.1
     after_s: Annotated[float, _number("given to the relay and the meter before the check", least=0.05, most=2)] = 0.1
 
 
-class GuardLate(Section):
+class GuardLate(Section, frozen=True):
     after_s: Annotated[float, _number("a tick later than this opens all outlets", least=0.01, most=0.5)] = 0.05
 
 
-class Voltage(Section):
+class Voltage(Section, frozen=True):
     lowest_v: Annotated[float, _number("no outlet is closed below", least=50, most=240)] = 176.0
     highest_v: Annotated[float, _number("no outlet is closed above", least=100, most=300)] = 264.0
 
 
-class Protections(Section):
+class Protections(Section, frozen=True):
     """Limits of the protection functions; `docs/safety-case.md` says what each is for."""
 
     short_circuit: ShortCircuit = ShortCircuit()
@@ -165,52 +175,72 @@ class Protections(Section):
     voltage: Voltage = Voltage()
 
 
-class Charge(Section):
+class Charge(Section, frozen=True):
     """When a charge has come to its normal end."""
 
-    full_floor_w: Annotated[float, _number("full: power below this, or below the share of the plateau", above=0, most=100)] = (
-        15.0
-    )
-    full_share: Annotated[float, _number("full: power below this share of the session's plateau", above=0, most=0.5)] = 0.12
+    full_floor_w: Annotated[
+        float, _number("full: power below this, or below the share of the plateau", above=0, most=100)
+    ] = 15.0
+    full_share: Annotated[
+        float, _number("full: power below this share of the session's plateau", above=0, most=0.5)
+    ] = 0.12
     full_hold_s: Annotated[float, _number("full: for so long", least=1, most=14_400)] = 1800.0
-    full_hysteresis_w: Annotated[float, _number("full: a rise above the limit by less than this does not start it over", least=0, most=50)] = 6.0
+    full_hysteresis_w: Annotated[
+        float, _number("full: a rise above the limit by less than this does not start it over", least=0, most=50)
+    ] = 6.0
     unplugged_w: Annotated[float, _number("unplugged: power below this after there was load", above=0, most=20)] = 1.5
     unplugged_hold_s: Annotated[float, _number("unplugged: for so long", least=1, most=600)] = 60.0
     no_load_w: Annotated[float, _number("no load: power below this from the start", above=0, most=50)] = 5.0
     no_load_s: Annotated[float, _number("no load: for so long after the start", least=5, most=600)] = 120.0
-    crosstalk_share: Annotated[float, _number("of the neighbour's power that may show here", least=0, most=0.05)] = 0.005
+    crosstalk_share: Annotated[float, _number("of the neighbour's power that may show here", least=0, most=0.05)] = (
+        0.005
+    )
     max_duration_s: Annotated[float, _number("no charge is longer, powered time", least=60, most=86_400)] = 36_000.0
 
 
-class Guard(Section):
-    scan_period_s: Annotated[float, _number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)] = 0.003
-    keeper_timeout_s: Annotated[float, _number("guard silent for so long: the keeper opens all", least=0.05, most=1)] = 0.2
-    realtime_priority: Annotated[int, _number("SCHED_FIFO priority; 0: do not ask for real time", least=0, most=90)] = 50
+class Guard(Section, frozen=True):
+    scan_period_s: Annotated[
+        float, _number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)
+    ] = 0.003
+    keeper_timeout_s: Annotated[
+        float, _number("guard silent for so long: the keeper opens all", least=0.05, most=1)
+    ] = 0.2
+    realtime_priority: Annotated[int, _number("SCHED_FIFO priority; 0: do not ask for real time", least=0, most=90)] = (
+        50
+    )
     snapshot_hz: Annotated[int, _number("snapshots a second to whoever watches", least=1, most=20)] = 5
 
 
-class Service(Section):
+class Service(Section, frozen=True):
     host: Annotated[str, _text("address the web server listens on")] = "127.0.0.1"
     port: Annotated[int, _number("port of the web server; 0: any free one", least=0, most=65_535)] = 8080
-    checkpoint_s: Annotated[float, _number("meter checkpoints; a power cut costs at most this much metering", least=0.2, most=60)] = 10.0
-    resume_within_s: Annotated[float, _number("after a longer outage sessions end instead of going on", least=0, most=7200)] = 1800.0
+    checkpoint_s: Annotated[
+        float, _number("meter checkpoints; a power cut costs at most this much metering", least=0.2, most=60)
+    ] = 10.0
+    resume_within_s: Annotated[
+        float, _number("after a longer outage sessions end instead of going on", least=0, most=7200)
+    ] = 1800.0
     minimum_hold_fen: Annotated[int, _number("a wallet with less starts nothing", least=0, most=100_000)] = 100
-    full_hold_fen: Annotated[int, _number("held for a charge until full, where the wallet has it", least=1, most=1_000_000)] = 500
+    full_hold_fen: Annotated[
+        int, _number("held for a charge until full, where the wallet has it", least=1, most=1_000_000)
+    ] = 500
 
 
-class Console(Section):
-    port: Annotated[str, Meta(max_length=200, description="serial device; pty: a pseudo-terminal; empty: no console")] = ""
+class Console(Section, frozen=True):
+    port: Annotated[
+        str, Meta(max_length=200, description="serial device; pty: a pseudo-terminal; empty: no console")
+    ] = ""
     baud: Annotated[int, _number("speed of the line, 8N1", least=9600, most=921_600)] = 115_200
     language: Annotated[str, Meta(pattern="^(zh|en)$", description="language until a user chooses")] = "zh"
     idle_logout_s: Annotated[float, _number("a login left alone ends", least=30, most=3600)] = 300.0
 
 
-class Paths(Section):
+class Paths(Section, frozen=True):
     state: Annotated[str, _text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
     run: Annotated[str, _text("folder of the sockets")] = "/run/cabinet"
 
 
-class PowerBand(Section, kw_only=True):
+class PowerBand(Section, frozen=True, kw_only=True):
     """Price of an hour of charging while the power is in [from_w, to_w)."""
 
     from_w: Annotated[int, _number("band begins here, inclusive", least=0, most=10_000)]
@@ -218,15 +248,17 @@ class PowerBand(Section, kw_only=True):
     fen_per_hour: Annotated[int, _number("price of an hour in this band", least=0, most=100_000)]
 
 
-class EnergyPeriod(Section):
+class EnergyPeriod(Section, frozen=True):
     """Price of electricity while the site's wall clock is in [from, to)."""
 
     start: Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="period begins, HH:MM")]
-    end: Annotated[str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", description="period ends, HH:MM or 24:00")]
+    end: Annotated[
+        str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", description="period ends, HH:MM or 24:00")
+    ]
     electricity_fen_per_kwh: Annotated[int, _number("price of electricity", least=0, most=100_000)]
 
 
-class Tariff(Section, kw_only=True):
+class Tariff(Section, frozen=True, kw_only=True):
     """What a charge costs. Electricity and service are computed and shown apart (price notice of 2024)."""
 
     version: Annotated[str, _text("printed on receipts; change it with the prices", longest=40)]
@@ -235,13 +267,16 @@ class Tariff(Section, kw_only=True):
     free_minutes: Annotated[int, _number("a session with less charging time costs nothing", least=0, most=60)] = 0
     minimum_fen: Annotated[int, _number("a session that costs anything costs at least this", least=0, most=100_000)] = 0
     cap_fen: Annotated[int | None, Meta(description="a session costs at most this; left out: no cap")] = None
-    time_bands: Annotated[tuple[PowerBand, ...], Meta(description="price of time by power; must cover every power from 0")]
+    time_bands: Annotated[
+        tuple[PowerBand, ...], Meta(description="price of time by power; must cover every power from 0")
+    ]
     energy_periods: Annotated[
-        tuple[EnergyPeriod, ...], Meta(min_length=1, description="price of electricity by time of day; must cover 00:00 to 24:00")
+        tuple[EnergyPeriod, ...],
+        Meta(min_length=1, description="price of electricity by time of day; must cover 00:00 to 24:00"),
     ]
 
 
-class Simulator(Section):
+class Simulator(Section, frozen=True):
     """Only for a simulated cabinet (`hardware.bus = "sim"`)."""
 
     mains_v: Annotated[float, _number("voltage of the simulated mains", least=0, most=300)] = 220.0
@@ -249,7 +284,7 @@ class Simulator(Section):
     seed: Annotated[int, Meta(ge=0, description="of everything random in the simulator")] = 1
 
 
-class Config(Section, kw_only=True):
+class Config(Section, frozen=True, kw_only=True):
     site: Site
     hardware: Hardware = Hardware()
     outlet: Annotated[tuple[Outlet, ...], Meta(min_length=1, max_length=40, description="one table an outlet")]

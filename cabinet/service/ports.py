@@ -130,7 +130,7 @@ class DayFigures(msgspec.Struct, frozen=True):
 
 
 class UsageRecord(msgspec.Struct, frozen=True):
-    """One settled session in the usage log. `record_hash` = SHA-256 of the canonical JSON with `previous_hash` in it."""
+    """One settled session in the usage log. `record_hash` = SHA-256 of its canonical JSON, `previous_hash` included."""
 
     number: int  # gapless from 1
     order_number: str
@@ -182,7 +182,7 @@ class ResidentPort(Protocol):
 
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
     def changes(self, outlet: int) -> AsyncIterator[None]:
-        """Yields at once and then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
+        """Yields at once, then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
 
 
 class PropertyPort(Protocol):

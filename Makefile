@@ -1,0 +1,52 @@
+# make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
+# make        lint and quick tests                             make wheel  what is installed on a Pi
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# `run` needs the product only, `test` the tools too; a stamp makes the second time start at once.
+BUILT_FROM := setup.cfg pyproject.toml tools/make_venv.py
+READY_TO_RUN := .venv/ready-to-run
+READY_TO_TEST := .venv/ready-to-test
+
+.PHONY: quick run test lint format wheel bench clean
+
+quick: lint
+	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
+
+run: $(READY_TO_RUN)
+	@$(BIN)/cabinet run
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY_TO_TEST)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY_TO_TEST)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+wheel: $(READY_TO_RUN)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench: $(READY_TO_TEST)
+	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(READY_TO_RUN): $(BUILT_FROM)
+	@$(PYTHON) tools/make_venv.py .venv
+	@echo "installing the cabinet into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(READY_TO_TEST): $(BUILT_FROM)
+	@$(PYTHON) tools/make_venv.py .venv
+	@echo "installing the cabinet and its test tools into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@touch $(READY_TO_RUN) $@
