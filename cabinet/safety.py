@@ -24,7 +24,7 @@ THERMAL_TRIP_SHARE = 1.2
 RISE_WINDOW_NS = 30 * NS  # a slope over less would be the thermometer's 0.0625 K step (TMP102 data sheet)
 JUMP_K = 5  # between two readings: what is more, plus JUMP_K_PER_S, no thermometer in a plug can make
 JUMP_K_PER_S = 2
-SENSOR_BACK_NS = NS  # readings must be valid again for so long before an outlet may close
+SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for so long before an outlet may close
 WELD_HITS = 3  # windows with current: one alone may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
 
@@ -151,33 +151,36 @@ class SensorLost:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._back_since_ns: int | None = None
+        self._missing_at_ns: int | None = None
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        return self._missing(now) if now.closed else None
+        missing = self._missing(now)
+        if missing is None:
+            return None
+        self._missing_at_ns = now.at_ns
+        return missing if now.closed else None
 
     def _missing(self, now: OutletNow) -> dict[str, int] | None:
         limits = self._limits
         if (age_ns := now.at_ns - now.peak_valid_at_ns) > limits.peak_lost_ns:
             return {"peak_age_ms": age_ns // 1_000_000}
-        for name, reading in (("current", now.current_ma), ("power", now.power_mw), ("voltage", now.voltage_mv)):
-            if (age_ns := now.at_ns - reading.at_ns) > limits.slow_lost_ns:
-                return {f"{name}_age_ms": age_ns // 1_000_000}
+        oldest_ns = now.at_ns - limits.slow_lost_ns
+        if now.current_ma.at_ns < oldest_ns or now.power_mw.at_ns < oldest_ns or now.voltage_mv.at_ns < oldest_ns:
+            return {
+                "current_age_ms": (now.at_ns - now.current_ma.at_ns) // 1_000_000,
+                "power_age_ms": (now.at_ns - now.power_mw.at_ns) // 1_000_000,
+                "voltage_age_ms": (now.at_ns - now.voltage_mv.at_ns) // 1_000_000,
+            }
         if limits.thermometer_fitted and (age_ns := now.at_ns - now.temperature_mc.at_ns) > limits.temperature_lost_ns:
             return {"temperature_age_ms": age_ns // 1_000_000}
         return None
 
     def present(self, now: OutletNow) -> bool:
         """True until everything has been valid for `SENSOR_BACK_NS`."""
-        if self._missing(now) is not None:
-            self._back_since_ns = None
-            return True
-        if self._back_since_ns is None:
-            self._back_since_ns = now.at_ns
-        return now.at_ns - self._back_since_ns < SENSOR_BACK_NS
+        return self._missing_at_ns is not None and now.at_ns - self._missing_at_ns < SENSOR_BACK_NS
 
     def reset(self) -> None:
-        self._back_since_ns = None
+        """What is missing shows by itself."""
 
 
 class Overcurrent:

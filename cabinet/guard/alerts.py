@@ -1,0 +1,53 @@
+"""Over-current lines of the meter chips: an edge wakes the loop and says which outlet to read first."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from gpiozero import DigitalInputDevice
+from gpiozero.pins import Factory
+
+log = logging.getLogger(__name__)
+
+
+class AlertLines:
+    """Active-low lines, one an outlet (the chip's outputs are push-pull and never share a line).
+
+    Edges arrive in the pin factory's own thread; all it does is to note the outlet and wake the loop.
+    """
+
+    def __init__(self, pins: Mapping[int, int], pin_factory: Factory) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._noted: deque[int] = deque()
+        self._lines = {
+            outlet: DigitalInputDevice(pin, pull_up=None, active_state=False, pin_factory=pin_factory)
+            for outlet, pin in pins.items()
+        }
+        for outlet, line in self._lines.items():
+            line.when_activated = self._noter(outlet)
+
+    def _noter(self, outlet: int) -> Callable[[], None]:
+        def note() -> None:
+            self._noted.append(outlet)
+            os.eventfd_write(self.wake_fd, 1)
+
+        return note
+
+    def take(self) -> list[int]:
+        """Outlets whose line went low since the last call, first one first."""
+        try:
+            os.eventfd_read(self.wake_fd)
+        except BlockingIOError:
+            return []
+        outlets: list[int] = []
+        while self._noted:
+            outlet = self._noted.popleft()
+            if outlet not in outlets:
+                outlets.append(outlet)
+        return outlets
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+        os.close(self.wake_fd)

@@ -1,0 +1,52 @@
+"""Which half-cycle of the mains a moment belongs to, from samples of its voltage. Pure.
+
+A short repeats in every half-cycle and an inrush does not, so the guard must know half-cycles apart. One instantaneous
+voltage a scan is enough: where two samples differ in sign, the crossing lies between them on a nearly straight line
+(3 ms of a 50 Hz sine around zero bend by less than 0.05 ms).
+"""
+
+SMOOTHING = 0.1
+WORTH_MV = 20_000  # a sample below this says too little about which side of zero it is on
+EDGE_NS = 200_000  # a window this near a crossing may touch both half-cycles
+LOST_AFTER_HALF_CYCLES = 10
+
+
+class MainsPhase:
+    """Counts half-cycles by zero crossings; `half_cycles` is None until the mains has been seen to cross zero."""
+
+    def __init__(self, half_cycle_ns: int) -> None:
+        self._nominal_ns = half_cycle_ns
+        self._half_ns = float(half_cycle_ns)
+        self._last: tuple[int, int] | None = None  # (at_ns, mV)
+        self._crossing_ns: int | None = None
+        self._count = 0
+
+    def sample(self, at_ns: int, voltage_mv: int) -> None:
+        """One instantaneous voltage. Samples more than half a half-cycle apart only start over."""
+        before, self._last = self._last, (at_ns, voltage_mv)
+        if before is None or at_ns - before[0] > self._nominal_ns // 2 or (before[1] < 0) == (voltage_mv < 0):
+            return
+        step_mv = abs(before[1]) + abs(voltage_mv)
+        if step_mv < WORTH_MV:
+            return
+        self._crossed(before[0] + (at_ns - before[0]) * abs(before[1]) // step_mv)
+
+    def _crossed(self, crossing_ns: int) -> None:
+        previous = self._crossing_ns
+        self._crossing_ns = crossing_ns
+        if previous is None:
+            return
+        halves = max(1, round((crossing_ns - previous) / self._half_ns))
+        self._count += halves
+        measured_ns = (crossing_ns - previous) / halves
+        if abs(measured_ns - self._nominal_ns) < self._nominal_ns / 10:
+            self._half_ns += SMOOTHING * (measured_ns - self._half_ns)
+
+    def half_cycles(self, from_ns: int, to_ns: int) -> tuple[int | None, int | None]:
+        """The first and last half-cycle that an interval may touch; (None, None) where the mains is away."""
+        crossing_ns = self._crossing_ns
+        if crossing_ns is None or to_ns - crossing_ns > LOST_AFTER_HALF_CYCLES * self._nominal_ns:
+            return None, None
+        first = self._count + int((from_ns - EDGE_NS - crossing_ns) // self._half_ns)
+        last = self._count + int((to_ns + EDGE_NS - crossing_ns) // self._half_ns)
+        return first, last

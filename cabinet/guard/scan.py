@@ -1,0 +1,255 @@
+"""Reads the sensors: every outlet's peak at each scan, everything else in turn, and survives what a bus can do.
+
+A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment that
+hangs costs at most one adapter timeout (20 ms) a retry; the others are read on as before.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+from gpiozero import OutputDevice
+
+from cabinet.chips.ade7953 import Ade7953
+from cabinet.chips.bus import Port
+from cabinet.chips.tmp102 import Tmp102
+from cabinet.clock import MS, Clock
+from cabinet.errors import BusError, ChipError
+from cabinet.guard.phase import MainsPhase
+from cabinet.model import ABSENT, Quality, Reading
+from cabinet.safety import OutletNow, PeakWindow, believable
+
+log = logging.getLogger(__name__)
+
+FAILURES_UNTIL_DOWN = 3  # in a row; one lost read is an ordinary disturbance
+FIRST_RETRY_NS = 20 * MS
+LONGEST_RETRY_NS = 1000 * MS
+VERIFY_EVERY = 8  # rounds of slow values (about 0.15 s each)
+
+AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
+
+
+class Input(msgspec.Struct):
+    """One current input of a meter chip and the outlet on it."""
+
+    name: str
+    index: int  # of the outlet in the guard's list
+    read_from_ns: int | None = None  # when the peak register was last cleared; None: not yet
+
+
+class Segment:
+    """What hangs behind one channel of a mux: a meter chip, its inputs, its thermometers; and how it is doing."""
+
+    def __init__(self, name: str, chip: Ade7953, inputs: list[Input], thermometers: list[tuple[Tmp102, list[int]]]):
+        self.name = name
+        self.chip = chip
+        self.inputs = inputs
+        self.thermometers = thermometers
+        self.up = False
+        self.failures = 0
+        self.retry_at_ns = 0
+        self.retry_wait_ns = FIRST_RETRY_NS
+        self.slow: list[Callable[[], None]] = []
+        self.turn = 0
+
+
+class Scanner:
+    """Owns the sensor side of the bus. Writes what it read into the guard's `OutletNow`s."""
+
+    def __init__(
+        self,
+        segments: list[Segment],
+        outlets: list[OutletNow],
+        inside: Tmp102 | None,
+        forget_muxes: Callable[[], None],
+        mux_reset: OutputDevice | None,
+        phase: MainsPhase,
+        alert_peak_ma: int,
+        add_energy: AddEnergy,
+        clock: Clock,
+    ) -> None:
+        self._segments = segments
+        self._outlets = outlets
+        self._inside = inside
+        self._forget_muxes = forget_muxes
+        self._mux_reset = mux_reset
+        self._phase = phase
+        self._alert_peak_ma = alert_peak_ma
+        self._add_energy = add_energy
+        self._clock = clock
+        self._slow_turn = 0
+        self._last_good_mc: dict[int, Reading] = {}
+        self.inside_mc = ABSENT
+        self.frequency_mhz = ABSENT
+        self.bus_errors = 0
+        for segment in segments:
+            segment.slow = list(self._slow_reads(segment))
+
+    def start(self) -> None:
+        """Bring every segment up; what does not answer stays down and is tried again by `scan`."""
+        for segment in self._segments:
+            self._attempt(segment, self._bring_up)
+
+    def scan(self, everything: bool = False) -> None:
+        """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
+        sampled = False
+        slow_segment = self._segments[self._slow_turn % len(self._segments)]
+        self._slow_turn += 1
+        for segment in self._segments:
+            if not segment.up and self._clock.monotonic_ns() < segment.retry_at_ns:
+                continue
+            work = self._bring_up if not segment.up else self._read_peaks
+            if not self._attempt(segment, work):
+                if segment.retry_wait_ns > FIRST_RETRY_NS:
+                    return  # the bus itself hung: one failed transfer a scan is enough
+                continue
+            if not sampled:
+                sampled = self._attempt(segment, self._sample_voltage)
+            if everything:
+                for read in segment.slow:
+                    self._attempt(segment, lambda _, read=read: read())
+            elif segment is slow_segment:
+                self._attempt(segment, self._next_slow)
+
+    def read_alert(self, index: int) -> None:
+        """The over-current line of an outlet went low: read its peak before anything else, and release the line."""
+        for segment in self._segments:
+            for input_ in segment.inputs:
+                if input_.index == index and segment.up:
+                    self._attempt(segment, lambda _, input_=input_, segment=segment: self._answer(segment, input_))
+
+    def _answer(self, segment: Segment, input_: Input) -> None:
+        self._read_peak(segment, input_)
+        segment.chip.take_alerts(input_.name)
+
+    def _attempt(self, segment: Segment, work: Callable[[Segment], None]) -> bool:
+        """Do `work` on a segment; False where it failed, and then the segment's retry is arranged."""
+        try:
+            work(segment)
+        except BusError as error:
+            self.bus_errors += 1
+            self._failed(segment, error, hung=not error.absent)
+            return False
+        except ChipError as error:
+            self._failed(segment, error, hung=False)
+            segment.up = False  # a chip that lost its set-up must be set up again
+            return False
+        segment.failures = 0
+        return True
+
+    def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
+        now_ns = self._clock.monotonic_ns()
+        segment.failures += 1
+        if hung:
+            self._free_bus()
+        if hung or not segment.up or segment.failures >= FAILURES_UNTIL_DOWN:
+            if segment.up:
+                log.warning("%s: down: %s", segment.name, error)
+            segment.up = False
+            segment.retry_at_ns = now_ns + segment.retry_wait_ns
+            segment.retry_wait_ns = min(2 * segment.retry_wait_ns, LONGEST_RETRY_NS)
+
+    def _free_bus(self) -> None:
+        """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough)."""
+        self._forget_muxes()
+        if self._mux_reset is not None:
+            self._mux_reset.on()
+            self._mux_reset.off()
+
+    def _bring_up(self, segment: Segment) -> None:
+        segment.chip.initialise(self._alert_peak_ma)
+        for thermometer, _ in segment.thermometers:
+            thermometer.validate()
+        for input_ in segment.inputs:
+            input_.read_from_ns = None
+        segment.up = True
+        segment.retry_wait_ns = FIRST_RETRY_NS
+        log.info("%s: up", segment.name)
+
+    def _read_peaks(self, segment: Segment) -> None:
+        for input_ in segment.inputs:
+            self._read_peak(segment, input_)
+
+    def _read_peak(self, segment: Segment, input_: Input) -> None:
+        start_ns = self._clock.monotonic_ns()
+        peak_ma = segment.chip.peak_ma(input_.name)
+        end_ns = self._clock.monotonic_ns()
+        from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
+        if from_ns is None:
+            return  # what the register held before belongs to nobody
+        now = self._outlets[input_.index]
+        now.window = PeakWindow(peak_ma, from_ns, end_ns, *self._phase.half_cycles(from_ns, end_ns))
+        now.peak_valid_at_ns = end_ns
+
+    def _sample_voltage(self, segment: Segment) -> None:
+        start_ns = self._clock.monotonic_ns()
+        voltage_mv = segment.chip.voltage_sample_mv()
+        self._phase.sample((start_ns + self._clock.monotonic_ns()) // 2, voltage_mv)
+
+    def _next_slow(self, segment: Segment) -> None:
+        read = segment.slow[segment.turn % len(segment.slow)]
+        segment.turn += 1
+        read()
+
+    def _slow_reads(self, segment: Segment) -> list[Callable[[], None]]:
+        """One call a value; their order is the order of the round robin."""
+        reads: list[Callable[[], None]] = []
+        for input_ in segment.inputs:
+            reads += [
+                lambda input_=input_: self._read_current(segment, input_),
+                lambda input_=input_: self._read_power(segment, input_),
+                lambda input_=input_: self._read_energy(segment, input_),
+            ]
+        reads.append(lambda: self._read_voltage(segment))
+        for thermometer, indexes in segment.thermometers:
+            reads.append(lambda thermometer=thermometer, indexes=indexes: self._read_temperature(thermometer, indexes))
+        reads.append(lambda: self._check(segment))
+        if segment is self._segments[0]:
+            reads.append(lambda: self._read_shared(segment))
+        return reads
+
+    def _ok(self, value: int) -> Reading:
+        return Reading(value, self._clock.monotonic_ns(), Quality.OK)
+
+    def _read_current(self, segment: Segment, input_: Input) -> None:
+        self._outlets[input_.index].current_ma = self._ok(segment.chip.current_ma(input_.name))
+
+    def _read_power(self, segment: Segment, input_: Input) -> None:
+        # a current transformer clamped on backwards shows the same power with a minus
+        self._outlets[input_.index].power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+
+    def _read_energy(self, segment: Segment, input_: Input) -> None:
+        self._add_energy(input_.index, abs(segment.chip.energy_uj(input_.name)))
+
+    def _read_voltage(self, segment: Segment) -> None:
+        reading = self._ok(segment.chip.voltage_mv())
+        for input_ in segment.inputs:
+            self._outlets[input_.index].voltage_mv = reading
+
+    def _read_temperature(self, thermometer: Tmp102, indexes: list[int]) -> None:
+        reading = self._ok(thermometer.temperature_mc())
+        assert reading.value is not None  # just read
+        for index in indexes:
+            before = self._last_good_mc.get(index, ABSENT)
+            if believable(reading.value, reading.at_ns, before):
+                self._last_good_mc[index] = self._outlets[index].temperature_mc = reading
+            else:
+                self._outlets[index].temperature_mc = Reading(None, before.at_ns, Quality.FAULT, "jump")
+
+    def _check(self, segment: Segment) -> None:
+        if segment.turn // len(segment.slow) % VERIFY_EVERY == 0:
+            segment.chip.verify()
+
+    def _read_shared(self, segment: Segment) -> None:
+        """What there is one of in the cabinet."""
+        frequency_mhz = segment.chip.frequency_mhz()
+        self.frequency_mhz = ABSENT if frequency_mhz is None else self._ok(frequency_mhz)
+        if self._inside is not None:
+            self.inside_mc = self._ok(self._inside.temperature_mc())
+
+
+def port_name(mux: int, channel: int) -> str:
+    return f"segment 0x{mux:02x}/{channel}"
+
+
+__all__ = ["Input", "Port", "Scanner", "Segment", "port_name"]

@@ -1,0 +1,80 @@
+"""Writes what must outlive the guard, from a thread of its own: the loop never waits for a disk.
+
+Latched faults are kept in `latches.json`, replaced as a whole and synced, so that a power cut leaves the old list or
+the new one. A file that cannot be read stops the guard: an outlet whose fault was forgotten must not be closed.
+"""
+
+import logging
+import os
+import queue
+import threading
+from pathlib import Path
+
+import msgspec
+
+from cabinet.errors import CabinetError
+from cabinet.model import Fault
+
+log = logging.getLogger(__name__)
+
+
+class LatchFileError(CabinetError):
+    """`latches.json` is there and cannot be read."""
+
+
+class Latch(msgspec.Struct, frozen=True):
+    """A fault that staff must clear. `why` holds the numbers that tripped it."""
+
+    fault: Fault
+    why: dict[str, int]
+
+
+class Scribe:
+    """Keeps the latches' file. `latches` is read once, before the loop starts."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "latches.json"
+        self._queue: queue.SimpleQueue[dict[int, Latch] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
+        self._thread.start()
+
+    def latches(self) -> dict[int, Latch]:
+        """Outlet → its latch. Raises LatchFileError."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[int, Latch])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise LatchFileError(
+                f"{self._path}: cannot be read ({error}); inspect the cabinet, then remove the file"
+            ) from error
+
+    def save(self, latches: dict[int, Latch]) -> None:
+        """Write them soon; returns at once."""
+        self._queue.put(dict(latches))
+
+    def close(self) -> None:
+        """Everything handed over is on disk when this returns."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _write_all(self) -> None:
+        while (latches := self._queue.get()) is not None:
+            try:
+                self._write(latches)
+            except OSError as error:
+                log.error("%s: cannot be written (%s); latched faults would be lost with power", self._path, error)
+
+    def _write(self, latches: dict[int, Latch]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            file.write(msgspec.json.encode(latches))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
