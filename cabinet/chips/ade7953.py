@@ -1,0 +1,304 @@
+"""ADE7953 energy meter: one voltage and two current inputs, A and B, that is two outlets a chip.
+
+Page numbers are those of Analog Devices' data sheet, revision B. A register's address tells its width (p. 60): 0x0xx
+are 8 bits, 0x1xx 16, 0x2xx 24; bytes go most significant first. Each read is one transaction, the 16-bit address,
+repeated START, data (p. 53-54).
+
+The RMS registers take about 200 ms to settle (p. 23): nothing here that is to find a short reads them.
+"""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from cabinet.chips.bus import Port
+from cabinet.clock import NS, Clock
+from cabinet.errors import ChipError
+
+NAME = "ADE7953"
+ADDRESS = 0x38  # fixed, no address pins (p. 53)
+
+# Registers, p. 60-62. One for both inputs:
+DISNOLOAD = 0x001
+LCYCMODE = 0x004
+PGA_V, PGA_IA, PGA_IB = 0x007, 0x008, 0x009
+WRITE_PROTECT = 0x040
+UNLOCK = 0x0FE
+CONFIG = 0x102
+PERIOD = 0x10E
+ALT_OUTPUT = 0x110
+RESERVED = 0x120  # "must be 0x0030", and is lost at every reset
+ACCMODE = 0x201
+VOLTAGE_SAMPLE = 0x218
+VRMS = 0x21C
+OILVL = 0x225  # one level for both current inputs
+IRQSTATA = 0x22D  # does not clear; RSTIRQSTATA does
+# one for each input:
+WATT = {"A": 0x212, "B": 0x213}
+IRMS = {"A": 0x21A, "B": 0x21B}
+AENERGY = {"A": 0x21E, "B": 0x21F}  # cleared by reading
+RST_IPEAK = {"A": 0x229, "B": 0x22B}  # largest absolute current since it was last read
+IRQEN = {"A": 0x22C, "B": 0x22F}
+RST_IRQSTAT = {"A": 0x22E, "B": 0x231}  # returns the flags, clears them and releases the pin (p. 50)
+
+# Values.
+DISNOLOAD_ALL = 0x07  # p. 40: without it a small standby load is metered as nothing
+LCYCMODE_RSTREAD = 0x40  # read-with-reset registers do reset, no line-cycle mode; also the power-on value
+PGA_GAIN_1 = 0x00
+WRITE_PROTECT_NONE, WRITE_PROTECT_ALL = 0x00, 0x07  # a protected write is acknowledged and ignored
+UNLOCK_KEY = 0xAD  # valid for the very next write only
+CONFIG_POWER_ON = 0x8004  # p. 62-63
+CONFIG_LOCKED = 0x0004  # bit 15 cleared: I2C stays the interface until reset; HPFEN as at power-on
+RESERVED_REQUIRED = 0x0030
+ALT_OUTPUT_ZX_IS_IRQ_B = 0x000A  # p. 64: input B has no interrupt pin of its own, so pin 1 (ZX) becomes it
+ACCMODE_SIGNED = 0x000000
+ACCMODE_SETTINGS = 0x0003FF  # the bits above are read-only signs and no-load flags (p. 65)
+IRQ_OVERCURRENT = 1 << 13  # p. 66-67
+IRQ_RESET = 1 << 20  # in A's registers only; set after every reset, cannot be disabled
+
+# Scale. Full scale is 500 mV peak at the input, gain 1.
+PEAK_FULL_SCALE = 6_500_000  # waveform, peak registers and OILVL, p. 21; differs by up to 3 % from part to part (p. 4)
+RMS_FULL_SCALE = 9_032_007  # of a full-scale sine, p. 23
+POWER_FULL_SCALE = 4_862_401  # p. 24
+ENERGY_COUNTS_PER_S = 206_900  # at full-scale power, p. 25
+ENERGY_WRAP_NS = 40 * NS  # a full-scale load takes 40.5 s to overflow the signed 24-bit register, p. 26
+PERIOD_CLOCK_MHZ = 223_750_000  # 223.75 kHz in millihertz: T = (PERIOD + 1) / 223.75 kHz, p. 36
+
+# A part whose full scale is 3 % low never reaches a level above this, and the alert would never come.
+HIGHEST_OILVL = PEAK_FULL_SCALE * 95 // 100
+# An absolute value of 24 bits with sign cannot be larger, and RMS of it neither reaches all ones: such an answer comes
+# from a bus that nobody drives.
+HIGHEST_PEAK = 0x800000
+HIGHEST_RMS = 0xFFFFFE
+_24_BIT_TURN = 1 << 24
+_PPM = 1_000_000
+_PLAUSIBLE_MHZ = range(20_000, 100_000)  # PERIOD is 0 or stale nonsense when there is no zero crossing to time
+
+_ONE_FOR_BOTH = "A"
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """What drives the chip's inputs to full scale (500 mV peak): peak mA at IA and IB, peak mV at V."""
+
+    current_full_scale_ma: int
+    voltage_full_scale_mv: int
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """Calibration of one current input: true over raw value; `power` also holds for energy."""
+
+    current: float = 1.0
+    power: float = 1.0
+
+
+class Alerts(msgspec.Struct, frozen=True, gc=False):
+    """What the chip had latched: a current above the alert level; a reset (told by input A's register only)."""
+
+    overcurrent: bool
+    reset: bool
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A register that must hold a value; `mask` are the bits that read back as written."""
+
+    name: str
+    register: int
+    value: int
+    mask: int
+
+
+class Ade7953:
+    """One chip. `gains` holds a `Gain` by input; a missing one is uncalibrated. Inputs are "A" and "B".
+
+    Every call reads the chip. Raises BusError where it cannot, ChipError where it answers what no ADE7953 in use
+    answers; a caller that loses readings to either lost the sensor.
+    """
+
+    def __init__(self, port: Port, scale: Scale, gains: Mapping[str, Gain], clock: Clock) -> None:
+        self._port = port
+        self._clock = clock
+        self._scale = scale
+        self._gains = {input: gains.get(input, Gain()) for input in ("A", "B")}
+        self._settings: tuple[Setting, ...] = ()
+        self._next_check = 0
+        current_ma, voltage_mv = scale.current_full_scale_ma, scale.voltage_full_scale_mv
+        power_mw = current_ma * voltage_mv / 2 / 1000  # of two full-scale sines in phase: RMS times RMS
+        self._voltage_step = voltage_mv / PEAK_FULL_SCALE
+        self._vrms_step = voltage_mv / math.sqrt(2) / RMS_FULL_SCALE
+        self._peak_step = {i: current_ma * gain.current / PEAK_FULL_SCALE for i, gain in self._gains.items()}
+        self._irms_step = {
+            i: current_ma / math.sqrt(2) * gain.current / RMS_FULL_SCALE for i, gain in self._gains.items()
+        }
+        self._power_step = {i: power_mw * gain.power / POWER_FULL_SCALE for i, gain in self._gains.items()}
+        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
+        # mA times mV is microwatt, hence microjoule a second.
+        self._energy_numerator = {
+            i: current_ma * voltage_mv * round(gain.power * _PPM) for i, gain in self._gains.items()
+        }
+        self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
+        self._energy_left = {"A": 0, "B": 0}
+        self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
+
+    def initialise(self, alert_peak_ma: int) -> None:
+        """Set the chip up (p. 18, 50, 57) and read all of it back; over-current alerts above `alert_peak_ma`.
+
+        The level is one for both inputs; it is lowered where calibration or the chip's range would make an alert come
+        later than asked or never. Flags and peaks of the time before are dropped; energy is kept. Not before 100 ms
+        after power-on (p. 18). Raises BusError, ChipError; then the chip is not to be trusted, and doing it again is
+        right.
+        """
+        self._settings = self._wanted(alert_peak_ma)
+        for input in ("A", "B"):
+            self._read(RST_IRQSTAT[input])
+        self._write(WRITE_PROTECT, WRITE_PROTECT_NONE)
+        for setting in self._settings:
+            if setting.register == RESERVED:
+                self._write(UNLOCK, UNLOCK_KEY)
+            self._write(setting.register, setting.value)
+        for setting in self._settings:
+            self._check(setting)
+        for input in ("A", "B"):
+            self._read(RST_IPEAK[input])
+
+    def peak_ma(self, input: str) -> int:
+        """Largest instantaneous current since the last call, either direction. One 24-bit read."""
+        raw = self._read(RST_IPEAK[input])
+        if raw > HIGHEST_PEAK:
+            raise self._impossible("peak", raw)
+        return int(raw * self._peak_step[input] + 0.5)
+
+    def voltage_sample_mv(self) -> int:
+        """The mains voltage at this moment, with its sign."""
+        return round(self._read_signed(VOLTAGE_SAMPLE) * self._voltage_step)
+
+    def current_ma(self, input: str) -> int:
+        """RMS current; lags by about 200 ms."""
+        raw = self._read(IRMS[input])
+        if raw > HIGHEST_RMS:
+            raise self._impossible("RMS current", raw)
+        return int(raw * self._irms_step[input] + 0.5)
+
+    def voltage_mv(self) -> int:
+        """RMS mains voltage; lags by about 200 ms."""
+        raw = self._read(VRMS)
+        if raw > HIGHEST_RMS:
+            raise self._impossible("RMS voltage", raw)
+        return int(raw * self._vrms_step + 0.5)
+
+    def power_mw(self, input: str) -> int:
+        """Active power; negative where the current transformer is wired the other way round."""
+        return round(self._read_signed(WATT[input]) * self._power_step[input])
+
+    def energy_uj(self, input: str) -> int:
+        """Microjoules since the last call that returned, with the sign of power; at first, since the chip's last clear.
+
+        Fractions of a microjoule are carried to the next call, so that the sum is exact to one for ever. The chip
+        clears its register when it is read: when this raises, that energy may be lost (in the resident's favour), and
+        none is ever counted twice.
+
+        After 40 s unread the 24-bit register may have overflowed; then the present power decides how often.
+        """
+        last_ns, now_ns = self._energy_read_ns[input], self._clock.monotonic_ns()
+        expected = 0
+        unread_ns = 0 if last_ns is None else now_ns - last_ns
+        if unread_ns > ENERGY_WRAP_NS:
+            power = self._read_signed(WATT[input])
+            expected = power * ENERGY_COUNTS_PER_S * unread_ns // (POWER_FULL_SCALE * NS)
+        counts = self._read_signed(AENERGY[input])
+        self._energy_read_ns[input] = now_ns
+        if unread_ns > ENERGY_WRAP_NS:
+            counts += (expected - counts + _24_BIT_TURN // 2) // _24_BIT_TURN * _24_BIT_TURN
+        energy_uj, self._energy_left[input] = divmod(
+            counts * self._energy_numerator[input] + self._energy_left[input], self._energy_denominator
+        )
+        return energy_uj
+
+    def frequency_mhz(self) -> int | None:
+        """Mains frequency in millihertz; None where the chip timed no plausible mains cycle."""
+        frequency_mhz = PERIOD_CLOCK_MHZ // (self._read(PERIOD) + 1)
+        return frequency_mhz if frequency_mhz in _PLAUSIBLE_MHZ else None
+
+    def take_alerts(self, input: str) -> Alerts:
+        """What `input` has latched since the last call; clears it and releases its alert line.
+
+        The chip sets the flag on every current above the level, whether its line is connected or not.
+        """
+        flags = self._read(RST_IRQSTAT[input])
+        return Alerts(flags & IRQ_OVERCURRENT != 0, input == _ONE_FOR_BOTH and flags & IRQ_RESET != 0)
+
+    def verify(self) -> None:
+        """Raises ChipError where the chip is back at its power-on values. Four reads; alerts stay for `take_alerts`."""
+        self._check_not_reset()
+        for setting in self._settings:
+            if setting.register in (CONFIG, RESERVED, OILVL):
+                self._check(setting)
+
+    def verify_next(self) -> None:
+        """The same for every register `initialise` set, one read a call, in turn: fits into a scan's spare time."""
+        self._next_check = (self._next_check + 1) % (len(self._settings) + 1)
+        if self._next_check == 0:
+            self._check_not_reset()
+        else:
+            self._check(self._settings[self._next_check - 1])
+
+    def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
+        """The set-up, in the order of writing; protection against writes comes last."""
+        level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), HIGHEST_OILVL)
+        return (
+            Setting("CONFIG", CONFIG, CONFIG_LOCKED, 0xFFFF),
+            Setting("RESERVED", RESERVED, RESERVED_REQUIRED, 0xFFFF),
+            Setting("PGA_V", PGA_V, PGA_GAIN_1, 0xFF),
+            Setting("PGA_IA", PGA_IA, PGA_GAIN_1, 0xFF),
+            Setting("PGA_IB", PGA_IB, PGA_GAIN_1, 0xFF),
+            Setting("LCYCMODE", LCYCMODE, LCYCMODE_RSTREAD, 0xFF),
+            Setting("ACCMODE", ACCMODE, ACCMODE_SIGNED, ACCMODE_SETTINGS),
+            Setting("DISNOLOAD", DISNOLOAD, DISNOLOAD_ALL, 0xFF),
+            Setting("OILVL", OILVL, level, 0xFFFFFF),
+            Setting("ALT_OUTPUT", ALT_OUTPUT, ALT_OUTPUT_ZX_IS_IRQ_B, 0xFFFF),
+            Setting("IRQENA", IRQEN["A"], IRQ_OVERCURRENT | IRQ_RESET, IRQ_OVERCURRENT),
+            Setting("IRQENB", IRQEN["B"], IRQ_OVERCURRENT, IRQ_OVERCURRENT),
+            Setting("WRITE_PROTECT", WRITE_PROTECT, WRITE_PROTECT_ALL, 0xFF),
+        )
+
+    def _check_not_reset(self) -> None:
+        if not self._settings:
+            raise ChipError(NAME, str(self._port), "was never set up")
+        if self._read(IRQSTATA) & IRQ_RESET:
+            raise ChipError(NAME, str(self._port), "was reset: its set-up is lost")
+
+    def _check(self, setting: Setting) -> None:
+        found = self._read(setting.register)
+        if (found ^ setting.value) & setting.mask:
+            problem = f"{setting.name} reads 0x{found:x} instead of 0x{setting.value:x}"
+            raise ChipError(NAME, str(self._port), problem)
+
+    def _read(self, register: int) -> int:
+        prefix, width = _FRAMES[register]
+        return int.from_bytes(self._port.write_read(prefix, width, register), "big")
+
+    def _read_signed(self, register: int) -> int:
+        prefix, width = _FRAMES[register]
+        return int.from_bytes(self._port.write_read(prefix, width, register), "big", signed=True)
+
+    def _write(self, register: int, value: int) -> None:
+        prefix, width = _FRAMES[register]
+        self._port.write(prefix + value.to_bytes(width, "big"), register)
+
+    def _impossible(self, what: str, raw: int) -> ChipError:
+        return ChipError(NAME, str(self._port), f"impossible {what} 0x{raw:06x}: nobody drives the bus")
+
+
+def _frame(register: int) -> tuple[bytes, int]:
+    """The address bytes of a register, and its width in bytes."""
+    return register.to_bytes(2, "big"), (register >> 8) + 1
+
+
+_FRAMES = {
+    register: _frame(register)
+    for register in (
+        DISNOLOAD, LCYCMODE, PGA_V, PGA_IA, PGA_IB, WRITE_PROTECT, UNLOCK, CONFIG, PERIOD, ALT_OUTPUT, RESERVED,
+        ACCMODE, VOLTAGE_SAMPLE, VRMS, OILVL, IRQSTATA, *WATT.values(), *IRMS.values(), *AENERGY.values(),
+        *RST_IPEAK.values(), *IRQEN.values(), *RST_IRQSTAT.values(),
+    )
+}  # fmt: skip

@@ -1,0 +1,67 @@
+"""MCP23017 port expander: sixteen lines, pins 0-7 are GPA, 8-15 GPB.
+
+Words hold pin n in bit n. Registers come in pairs A, B and the address counts on by itself, so a word is one
+transaction, low byte first. Page numbers are those of Microchip's data sheet DS20001952.
+"""
+
+from cabinet.chips.bus import Port
+from cabinet.errors import ChipError
+
+NAME = "MCP23017"
+
+# Addresses of the A half with IOCON.BANK = 0, the power-on value (p. 18); B is the next one.
+IODIR = 0x00  # 1 = input
+GPIO = 0x12  # levels at the pins
+OLAT = 0x14  # what the outputs were told
+
+ALL_INPUTS = 0xFFFF  # IODIR at power-on: a brown-out is seen by it
+ALL_LOW = 0x0000
+
+_READ = {register: bytes([register]) for register in (IODIR, GPIO, OLAT)}
+
+
+class Mcp23017:
+    """The register level only: what is wired to the pins is the caller's affair. Everything raises BusError."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    @property
+    def address(self) -> int:
+        return self._port.address
+
+    def initialise(self, output_mask: int) -> None:
+        """Every output low, and the pins of `output_mask` outputs; the others stay inputs.
+
+        The latch goes first, so that no pin that becomes an output is ever high. Raises ChipError when the chip reads
+        back as something else.
+        """
+        directions = ALL_INPUTS & ~output_mask
+        self._write_word(OLAT, ALL_LOW)
+        self._write_word(IODIR, directions)
+        for name, register, wanted in (("OLAT", OLAT, ALL_LOW), ("IODIR", IODIR, directions)):
+            found = self._read_word(register)
+            if found != wanted:
+                raise ChipError(NAME, str(self._port), f"{name} reads 0x{found:04x} after 0x{wanted:04x} was written")
+
+    def write_outputs(self, word: int) -> None:
+        """Drive all outputs at once."""
+        self._write_word(OLAT, word)
+
+    def latch(self) -> int:
+        """What the outputs were last told, as the chip remembers it."""
+        return self._read_word(OLAT)
+
+    def directions(self) -> int:
+        """1 = input; `ALL_INPUTS` after a power-on or reset, when no pin is driven."""
+        return self._read_word(IODIR)
+
+    def levels(self) -> int:
+        """Levels at the pins themselves."""
+        return self._read_word(GPIO)
+
+    def _write_word(self, register: int, word: int) -> None:
+        self._port.write(bytes((register, word & 0xFF, word >> 8)), register)
+
+    def _read_word(self, register: int) -> int:
+        return int.from_bytes(self._port.write_read(_READ[register], 2, register), "little")
