@@ -11,7 +11,7 @@ import msgspec
 from gpiozero import OutputDevice
 
 from cabinet.chips.ade7953 import Ade7953
-from cabinet.chips.bus import Port
+from cabinet.chips.bus import Muxes
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 FAILURES_UNTIL_DOWN = 3  # in a row; one lost read is an ordinary disturbance
 FIRST_RETRY_NS = 20 * MS
 LONGEST_RETRY_NS = 1000 * MS
-VERIFY_EVERY = 8  # rounds of slow values (about 0.15 s each)
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
@@ -61,7 +60,7 @@ class Scanner:
         segments: list[Segment],
         outlets: list[OutletNow],
         inside: Tmp102 | None,
-        forget_muxes: Callable[[], None],
+        muxes: Muxes,
         mux_reset: OutputDevice | None,
         phase: MainsPhase,
         alert_peak_ma: int,
@@ -71,7 +70,7 @@ class Scanner:
         self._segments = segments
         self._outlets = outlets
         self._inside = inside
-        self._forget_muxes = forget_muxes
+        self._muxes = muxes
         self._mux_reset = mux_reset
         self._phase = phase
         self._alert_peak_ma = alert_peak_ma
@@ -82,6 +81,7 @@ class Scanner:
         self.inside_mc = ABSENT
         self.frequency_mhz = ABSENT
         self.bus_errors = 0
+        self._hung = False
         for segment in segments:
             segment.slow = list(self._slow_reads(segment))
 
@@ -93,6 +93,7 @@ class Scanner:
     def scan(self, everything: bool = False) -> None:
         """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
         sampled = False
+        self._hung = False
         slow_segment = self._segments[self._slow_turn % len(self._segments)]
         self._slow_turn += 1
         for segment in self._segments:
@@ -100,8 +101,8 @@ class Scanner:
                 continue
             work = self._bring_up if not segment.up else self._read_peaks
             if not self._attempt(segment, work):
-                if segment.retry_wait_ns > FIRST_RETRY_NS:
-                    return  # the bus itself hung: one failed transfer a scan is enough
+                if self._hung:
+                    return  # one transfer that runs into the adapter's timeout is enough for one scan
                 continue
             if not sampled:
                 sampled = self._attempt(segment, self._sample_voltage)
@@ -141,6 +142,7 @@ class Scanner:
         now_ns = self._clock.monotonic_ns()
         segment.failures += 1
         if hung:
+            self._hung = True
             self._free_bus()
         if hung or not segment.up or segment.failures >= FAILURES_UNTIL_DOWN:
             if segment.up:
@@ -151,10 +153,12 @@ class Scanner:
 
     def _free_bus(self) -> None:
         """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough)."""
-        self._forget_muxes()
-        if self._mux_reset is not None:
-            self._mux_reset.on()
-            self._mux_reset.off()
+        if self._mux_reset is None:
+            self._muxes.forget()
+            return
+        self._mux_reset.on()
+        self._mux_reset.off()
+        self._muxes.was_reset()
 
     def _bring_up(self, segment: Segment) -> None:
         segment.chip.initialise(self._alert_peak_ma)
@@ -203,7 +207,7 @@ class Scanner:
         reads.append(lambda: self._read_voltage(segment))
         for thermometer, indexes in segment.thermometers:
             reads.append(lambda thermometer=thermometer, indexes=indexes: self._read_temperature(thermometer, indexes))
-        reads.append(lambda: self._check(segment))
+        reads.append(segment.chip.verify_next)
         if segment is self._segments[0]:
             reads.append(lambda: self._read_shared(segment))
         return reads
@@ -236,20 +240,9 @@ class Scanner:
             else:
                 self._outlets[index].temperature_mc = Reading(None, before.at_ns, Quality.FAULT, "jump")
 
-    def _check(self, segment: Segment) -> None:
-        if segment.turn // len(segment.slow) % VERIFY_EVERY == 0:
-            segment.chip.verify()
-
     def _read_shared(self, segment: Segment) -> None:
         """What there is one of in the cabinet."""
         frequency_mhz = segment.chip.frequency_mhz()
         self.frequency_mhz = ABSENT if frequency_mhz is None else self._ok(frequency_mhz)
         if self._inside is not None:
             self.inside_mc = self._ok(self._inside.temperature_mc())
-
-
-def port_name(mux: int, channel: int) -> str:
-    return f"segment 0x{mux:02x}/{channel}"
-
-
-__all__ = ["Input", "Port", "Scanner", "Segment", "port_name"]

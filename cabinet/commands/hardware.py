@@ -1,0 +1,53 @@
+"""Where the configuration's bus and pin factory come from: the kernel's, or the simulator's.
+
+The guard is handed these two calls and nothing else, so it cannot tell which it got. One pin factory is named and
+there is no fallback: gpiozero would otherwise try the next one with a warning.
+"""
+
+import importlib
+from pathlib import Path
+
+from gpiozero.pins import Factory
+
+from cabinet.chips.bus import Bus, open_kernel_bus
+from cabinet.config.keys import Config
+from cabinet.errors import HardwareError
+from cabinet.guard.loop import OpenBus, OpenPins
+
+FACTORIES = {
+    "lgpio": "gpiozero.pins.lgpio:LGPIOFactory",
+    "rpigpio": "gpiozero.pins.rpigpio:RPiGPIOFactory",
+    "native": "gpiozero.pins.native:NativeFactory",
+}
+
+
+def openers(config: Config) -> tuple[OpenBus, OpenPins]:
+    """Calls that open the bus and the pin factory of `config`; each raises HardwareError saying what is absent."""
+    if config.simulated:
+        from cabinet.sim.wire import WireBus, WirePinFactory
+
+        path = Path(config.paths.run) / "sim.sock"
+
+        def open_sim_bus() -> Bus:
+            try:
+                return WireBus(path)
+            except OSError as error:
+                raise HardwareError(f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve") from error
+
+        def open_sim_pins() -> Factory:
+            try:
+                return WirePinFactory(path)
+            except OSError as error:
+                raise HardwareError(f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve") from error
+
+        return open_sim_bus, open_sim_pins
+    return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(config.hardware.pin_factory)
+
+
+def _named_factory(name: str) -> Factory:
+    module, _, kind = FACTORIES[name].partition(":")
+    try:
+        factory: Factory = getattr(importlib.import_module(module), kind)()
+    except Exception as error:  # each factory has its own ways to fail: no library, no chip, no permission
+        raise HardwareError(f"hardware.pin_factory = {name!r} cannot be had: {error}") from error
+    return factory

@@ -1,0 +1,82 @@
+"""Puts a guard together from the configuration, a bus and a pin factory, real or simulated: it cannot tell."""
+
+from gpiozero import OutputDevice
+from gpiozero.pins import Factory
+
+from cabinet.chips.ade7953 import ADDRESS as METER_ADDRESS
+from cabinet.chips.ade7953 import Ade7953, Gain, Scale
+from cabinet.chips.bus import Bus, Muxes, Port
+from cabinet.chips.tmp102 import Tmp102
+from cabinet.clock import NS, Clock
+from cabinet.config.keys import Config, Outlet
+from cabinet.guard.alerts import AlertLines
+from cabinet.guard.counters import Counters
+from cabinet.guard.guard import Guard
+from cabinet.guard.limits import milli
+from cabinet.guard.phase import MainsPhase
+from cabinet.guard.scan import Input, Scanner, Segment
+from cabinet.guard.scribe import Scribe
+from cabinet.relays import RelayBank
+
+
+def build_guard(
+    config: Config, bus: Bus, pins: Factory, clock: Clock, counters: Counters, scribe: Scribe, realtime: bool
+) -> Guard:
+    """A guard that has started: all open, sensors up as far as they answer, contactor closed."""
+    guard = Guard(config, clock, RelayBank.from_config(config, bus, pins, clock), counters, scribe, realtime)
+    guard.start(build_scanner(config, bus, pins, clock, guard))
+    return guard
+
+
+def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: Guard) -> Scanner:
+    """The sensor side, as the configuration wires it."""
+    hardware = config.hardware
+    muxes = Muxes(bus, hardware.muxes)
+    inside = hardware.inside_thermometer
+    reset_pin = hardware.mux_reset_pin
+    return Scanner(
+        segments=_segments(config, bus, muxes, clock),
+        outlets=[unit.now for unit in guard.units],
+        inside=None if inside is None else Tmp102(Port(bus, "TMP102", inside)),
+        muxes=muxes,
+        mux_reset=None if reset_pin is None else OutputDevice(reset_pin, active_high=False, pin_factory=pins),
+        phase=MainsPhase(NS // (2 * hardware.frequency_hz)),
+        alert_peak_ma=milli(config.protections.short_circuit.hard_peak_a),
+        add_energy=guard.add_energy,
+        clock=clock,
+    )
+
+
+def build_alerts(config: Config, pins: Factory) -> AlertLines:
+    """The over-current lines that are wired."""
+    return AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
+
+
+def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segment]:
+    """One a mux channel that has a meter, in the order of the channels."""
+    scale = Scale(milli(config.hardware.current_full_scale_a), milli(config.hardware.voltage_full_scale_v))
+    behind: dict[tuple[int, int], list[tuple[int, Outlet]]] = {}
+    for index, outlet in enumerate(config.outlet):
+        behind.setdefault((outlet.meter.mux, outlet.meter.channel), []).append((index, outlet))
+    segments = []
+    for (mux, channel), outlets in sorted(behind.items()):
+        port = Port(bus, "ADE7953", METER_ADDRESS, muxes, mux, channel)
+        gains = {o.meter.input: Gain(o.meter.current_gain, o.meter.power_gain) for _, o in outlets}
+        inputs = [Input(o.meter.input, index) for index, o in outlets]
+        name = f"segment 0x{mux:02x}/{channel}"
+        thermometers = _thermometers(config, bus, muxes, mux, channel)
+        segments.append(Segment(name, Ade7953(port, scale, gains, clock), inputs, thermometers))
+    return segments
+
+
+def _thermometers(config: Config, bus: Bus, muxes: Muxes, mux: int, channel: int) -> list[tuple[Tmp102, list[int]]]:
+    """Thermometers read together with the meter of this channel: those of its outlets, wherever they sit."""
+    served: dict[tuple[int, int, int], list[int]] = {}
+    for index, outlet in enumerate(config.outlet):
+        at = outlet.thermometer
+        if at is not None and (outlet.meter.mux, outlet.meter.channel) == (mux, channel):
+            served.setdefault((at.mux, at.channel, at.address), []).append(index)
+    return [
+        (Tmp102(Port(bus, "TMP102", address, muxes, at_mux, at_channel)), indexes)
+        for (at_mux, at_channel, address), indexes in served.items()
+    ]

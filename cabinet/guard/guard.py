@@ -1,0 +1,412 @@
+"""The guard's decisions: closes, opens, meters, and says what happened. One `tick` is one turn of the loop.
+
+Everything it touches is handed in, so that the same code runs a cabinet in real time and a test's day in seconds.
+"""
+
+import logging
+import uuid
+from collections import deque
+
+from cabinet.charge import Charge
+from cabinet.clock import MS, Clock
+from cabinet.config.keys import Config
+from cabinet.errors import BusError, CabinetError
+from cabinet.guard.counters import Counters
+from cabinet.guard.limits import end_limits, protection_limits
+from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.scan import Scanner
+from cabinet.guard.scribe import Latch, Scribe
+from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
+from cabinet.link.server import EventLog
+from cabinet.model import (
+    EndReason,
+    Event,
+    EventKind,
+    Fault,
+    GuardHealth,
+    MeterCount,
+    Quality,
+    Snapshot,
+    Trip,
+)
+from cabinet.relays import RelayBank
+
+log = logging.getLogger(__name__)
+
+LEASE_NS = 100 * MS  # a closed relay not renewed for so long opens
+BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
+CHECK_OUTPUTS_NS = 1000 * MS
+SETTLE_NS = 150 * MS  # after the contactor closed: a welded relay would show by then
+ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
+
+
+class Guard:
+    """Owns relays and readings of one cabinet. Not thread-safe: one loop calls it."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        relays: RelayBank,
+        counters: Counters,
+        scribe: Scribe,
+        realtime: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._relays = relays
+        self._counters = counters
+        self._scribe = scribe
+        self.guard_run = uuid.uuid4().hex
+        self.epoch = counters.epoch
+        self.events = EventLog(self.guard_run)
+        ends = end_limits(config)
+        self.units = [
+            OutletUnit(outlet, protection_limits(config, outlet), ends, counters.meter(index))
+            for index, outlet in enumerate(config.outlet)
+        ]
+        self._by_number = {unit.number: unit for unit in self.units}
+        self._neighbours = _neighbours(config, self.units)
+        self._has_contactor = config.hardware.contactor_pin is not None
+        self._scanner: Scanner | None = None
+        self._ready_at_ns: int | None = None
+        self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
+        self._next_beat_ns = 0
+        self._next_check_ns = 0
+        self._started_at_ns = clock.monotonic_ns()
+        self._realtime = realtime
+        self._ticks = 0
+        self._late_worst_ns = 0
+        self._late_worst_ever_ns = 0
+        self._scan_ns = 0
+
+    def add_energy(self, index: int, energy_uj: int) -> None:
+        """Where the scanner delivers what it read from the energy registers."""
+        self.units[index].meter.add_energy(energy_uj)
+
+    def start(self, scanner: Scanner) -> None:
+        """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
+        self._scanner = scanner
+        self._relays.initialise()
+        for number, latch in self._scribe.latches().items():
+            if (unit := self._by_number.get(number)) is not None:
+                unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+        self._relays.beat()
+        scanner.start()
+        now_ns = self._clock.monotonic_ns()
+        for unit in self.units:
+            unit.now.switched_at_ns = now_ns
+        if not self._welded():
+            self._relays.close_contactor()
+        self._ready_at_ns = now_ns + SETTLE_NS
+        self.events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
+
+    # --- the loop's turn -------------------------------------------------------------------------------------------
+
+    def tick(self, late_ns: int = 0, everything: bool = False) -> None:
+        """One scan, one step of every protection, one step of every charge."""
+        assert self._scanner is not None  # start came before
+        start_ns = self._clock.monotonic_ns()
+        self._beat(start_ns)  # before the scan, which a hung bus can hold up
+        self._scanner.scan(everything)
+        for unit in self.units:
+            self._protect(unit, late_ns)
+        now_ns = self._clock.monotonic_ns()
+        for index, unit in enumerate(self.units):
+            self._carry_on(unit, now_ns)
+            self._counters.save(index, unit.meter)
+        for outlet in self._relays.expire(now_ns):
+            log.error("outlet %d: its lease ran out", outlet)
+            self._by_number[outlet].now.closed = False
+        if now_ns >= self._next_check_ns:
+            self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
+            self._check_outputs()
+        self._ticks += 1
+        self._scan_ns = now_ns - start_ns
+        self._late_worst_ns = max(self._late_worst_ns, late_ns)
+        self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
+
+    def alert(self, outlets: list[int]) -> None:
+        """Over-current lines went low: these outlets are read and judged before anything else."""
+        assert self._scanner is not None  # start came before
+        for outlet in outlets:
+            unit = self._by_number[outlet]
+            self._scanner.read_alert(self.units.index(unit))
+            self._protect(unit, 0)
+
+    def _beat(self, now_ns: int) -> None:
+        if now_ns >= self._next_beat_ns:
+            self._relays.beat()
+            self._next_beat_ns = now_ns + BEAT_NS
+
+    def _protect(self, unit: OutletUnit, late_ns: int) -> None:
+        now = unit.now
+        now.at_ns = self._clock.monotonic_ns()
+        now.late_ns = late_ns
+        trip = unit.safety.step(now)
+        if trip is not None:
+            self._trip(unit, trip)
+        elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, now):
+            self._event(unit, EventKind.RECOVERED, fault=unit.fault)
+            unit.fault, unit.why = None, {}
+        if unit.safety.newly_warm(now):
+            self._event(unit, EventKind.WARNED, fault=Fault.OUTLET_HOT, why={"temperature_mc": now.temperature_mc.value or 0})
+        unit.note_peak()
+        now.window = None
+
+    def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
+        """Count, and end the charge where it ends."""
+        unit.count_time(now_ns)
+        charge = unit.charge
+        if charge is None:
+            return
+        self._relays.hold(unit.number, now_ns + LEASE_NS)
+        if not unit.mains_present():
+            return
+        before = charge.phase
+        neighbour = self._neighbours.get(unit.number)
+        neighbour_mw = 0 if neighbour is None else neighbour.now.power_mw.value or 0
+        reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
+        if charge.phase is not before:
+            self._event(unit, EventKind.LOAD_SEEN)
+        if reason is not None:
+            self._end(unit, reason, EventKind.ENDED)
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    def _trip(self, unit: OutletUnit, trip: Trip) -> None:
+        """Open first, explain later."""
+        known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
+        if trip.outlet is not None:
+            self._release(unit, trip.fault.value)
+        elif trip.fault is Fault.RELAY_WELDED:
+            errors = self._relays.open_all(trip.fault.value)
+            if errors and not known:
+                log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
+        else:
+            for other in self.units:
+                self._release(other, trip.fault.value)
+        if known:
+            return
+        hit = [unit] if trip.outlet is not None else [other for other in self.units if other.charge is not None]
+        unit.fault, unit.why = trip.fault, trip.why
+        unit.latched = unit.latched or trip.latched
+        for other in {id(each): each for each in [unit, *hit]}.values():
+            other.now.closed = False
+            other.now.switched_at_ns = trip.at_ns
+            self._finish(other, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=trip.latched and other is unit)
+        if trip.latched:
+            self._save_latches()
+        log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
+
+    def _end(self, unit: OutletUnit, reason: EndReason, kind: EventKind, who: str = "") -> None:
+        self._release(unit, reason.value)
+        unit.now.closed = False
+        unit.now.switched_at_ns = self._clock.monotonic_ns()
+        self._finish(unit, kind, reason, None, who=who)
+
+    def _release(self, unit: OutletUnit, reason: str) -> None:
+        try:
+            self._relays.release(unit.number, reason)
+        except BusError as error:
+            # the bank tries again each tick; the heartbeat and the contactor are the layers under it
+            log.error("outlet %d: opening failed: %s", unit.number, error)
+
+    def _finish(
+        self,
+        unit: OutletUnit,
+        kind: EventKind,
+        reason: EndReason,
+        trip: Trip | None,
+        latched: bool = False,
+        who: str = "",
+    ) -> None:
+        session_id = unit.session_id
+        unit.last_charge_count = unit.charge_count()
+        unit.charge = None
+        if session_id is not None:
+            self._ended.append(session_id)
+        self._event(
+            unit,
+            kind,
+            session_id=session_id,
+            reason=reason,
+            fault=None if trip is None else trip.fault,
+            latched=latched,
+            why={} if trip is None else trip.why,
+            who=who,
+        )
+
+    # --- commands --------------------------------------------------------------------------------------------------
+
+    def handle(self, command: Command) -> Done | Refusal:
+        """Do what a client asked; the link has checked that it may. Idempotent."""
+        if isinstance(command, Ask | Acknowledge):
+            raise TypeError(f"{type(command).__name__} is answered by the link")
+        unit = self._by_number.get(command.outlet)
+        if unit is None:
+            return Refusal(command.id, "unknown_outlet", {"outlet": command.outlet})
+        if isinstance(command, Energise):
+            refusal = self._energise(unit, command)
+        elif isinstance(command, Open):
+            refusal = self._open(unit, command)
+        else:
+            refusal = self._clear(unit, command)
+        return Done(command.id) if refusal is None else Refusal(command.id, refusal, {"outlet": unit.number})
+
+    def _energise(self, unit: OutletUnit, command: Energise) -> str | None:
+        if unit.charge is not None:
+            if unit.charge.session_id != command.session_id:
+                return "outlet_busy"
+            unit.charge.limits = command.limits
+            return None
+        if command.session_id in self._ended:
+            return "session_over"
+        if (refusal := self.refusal(unit)) is not None:
+            return refusal
+        now_ns = self._clock.monotonic_ns()
+        try:
+            self._relays.hold(unit.number, now_ns + LEASE_NS)
+        except CabinetError as error:
+            log.error("outlet %d: closing failed: %s", unit.number, error)
+            self._release(unit, "closing failed")
+            return "not_ready"
+        used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
+        unit.charge = Charge(
+            command.session_id, command.limits, unit.ends, unit.meter.count(), now_ns, used, command.had_load
+        )
+        unit.now.closed = True
+        unit.now.switched_at_ns = now_ns
+        unit.safety.reset(Fault.SHORT_CIRCUIT)
+        unit.safety.reset(Fault.RELAY_WELDED)
+        self._event(unit, EventKind.CLOSED)
+        return None
+
+    def _open(self, unit: OutletUnit, command: Open) -> str | None:
+        if unit.charge is not None and command.session_id in (None, unit.charge.session_id):
+            self._end(unit, command.reason, EventKind.ENDED, command.who)
+        return None
+
+    def _clear(self, unit: OutletUnit, command: ClearLatch) -> str | None:
+        if not unit.latched or unit.fault is None:
+            return "nothing_to_clear"
+        cleared = unit.fault
+        unit.fault, unit.latched, unit.why = None, False, {}
+        unit.safety.reset(cleared)
+        self._save_latches()
+        if self._has_contactor and not self._welded() and not self._relays.contactor_closed:
+            self._relays.close_contactor()
+            now_ns = self._clock.monotonic_ns()
+            self._ready_at_ns = now_ns + SETTLE_NS
+            for each in self.units:
+                each.now.switched_at_ns = now_ns  # the weld check begins anew
+        self._event(unit, EventKind.LATCH_CLEARED, fault=cleared, who=command.who)
+        return None
+
+    def refusal(self, unit: OutletUnit) -> str | None:
+        """The pre-close check: why `unit` may not be closed now, or None."""
+        if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
+            return "not_ready"
+        if self._has_contactor and not self._relays.contactor_closed:
+            return "contactor_open"
+        if unit.latched:
+            return "fault_latched"
+        if (measured := unit.safety.refusal(unit.now)) is not None:
+            return measured
+        return None if unit.fault is None else "fault_present"
+
+    # --- telling ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The cabinet now; also starts a new span for the worst lateness."""
+        now_ns = self._clock.monotonic_ns()
+        scanner = self._scanner
+        assert scanner is not None  # start came before
+        late_ns, self._late_worst_ns = self._late_worst_ns, 0
+        outlets = [
+            unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit)) for unit in self.units
+        ]
+        mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
+        return Snapshot(
+            guard_run=self.guard_run,
+            epoch=self.epoch,
+            at_ns=now_ns,
+            outlets=outlets,
+            contactor_closed=self._relays.contactor_closed,
+            mains_mv=mains or outlets[0].voltage_mv,
+            frequency_mhz=scanner.frequency_mhz,
+            inside_mc=scanner.inside_mc,
+            feed_mw=sum(state.power_mw.value or 0 for state in outlets),
+            last_seq=self.events.last_seq,
+            health=GuardHealth(
+                realtime=self._realtime,
+                ticks=self._ticks,
+                late_worst_us=late_ns // 1000,
+                late_worst_ever_us=self._late_worst_ever_ns // 1000,
+                scan_us=self._scan_ns // 1000,
+                bus_errors=scanner.bus_errors,
+                started_at_ns=self._started_at_ns,
+            ),
+        )
+
+    def stop(self) -> None:
+        """Open everything for good; charges end without an event, as the service will find them gone."""
+        for error in self._relays.open_all("guard stopped"):
+            log.error("stopping: %s", error)
+
+    def _event(
+        self,
+        unit: OutletUnit,
+        kind: EventKind,
+        session_id: str | None = None,
+        fault: Fault | None = None,
+        latched: bool = False,
+        reason: EndReason | None = None,
+        why: dict[str, int] | None = None,
+        who: str = "",
+    ) -> None:
+        self.events.add(
+            Event(
+                guard_run="",
+                seq=0,
+                at_ns=self._clock.monotonic_ns(),
+                kind=kind,
+                outlet=unit.number,
+                session_id=session_id or unit.session_id,
+                fault=fault,
+                latched=latched,
+                reason=reason,
+                why=why or {},
+                count=unit.meter.count(),
+                charge_count=unit.charge_count(),
+                who=who,
+            )
+        )
+
+    def _check_outputs(self) -> None:
+        """What relays were told, and what the expanders say they hold, must agree."""
+        try:
+            mismatches = self._relays.check_outputs()
+        except CabinetError as error:
+            log.error("outputs cannot be read back: %s", error)
+            return
+        for mismatch in mismatches:
+            log.error("outputs: %s", mismatch)
+
+    def _welded(self) -> bool:
+        return any(unit.latched and unit.fault is Fault.RELAY_WELDED for unit in self.units)
+
+    def _save_latches(self) -> None:
+        self._scribe.save(
+            {unit.number: Latch(unit.fault, unit.why) for unit in self.units if unit.latched and unit.fault is not None}
+        )
+
+
+def _neighbours(config: Config, units: list[OutletUnit]) -> dict[int, OutletUnit]:
+    """Outlet → the unit on the other input of its meter chip, whose load may show in its readings."""
+    by_number = {unit.number: unit for unit in units}
+    return {
+        outlet.number: by_number[other.number]
+        for outlet in config.outlet
+        for other in config.outlet
+        if outlet is not other and (outlet.meter.mux, outlet.meter.channel) == (other.meter.mux, other.meter.channel)
+    }

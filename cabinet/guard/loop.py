@@ -1,0 +1,151 @@
+"""The guard's process: real time where permitted, one loop, and a beat to the keeper with every turn."""
+
+import ctypes
+import gc
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gpiozero.pins import Factory
+
+from cabinet.chips.bus import Bus
+from cabinet.clock import NS, Clock
+from cabinet.config.keys import Config
+from cabinet.guard.alerts import AlertLines
+from cabinet.guard.build import build_alerts, build_guard
+from cabinet.guard.counters import Counters
+from cabinet.guard.guard import Guard
+from cabinet.guard.limits import nanoseconds
+from cabinet.guard.scribe import Scribe
+from cabinet.link import protocol
+from cabinet.link.protocol import Welcome
+from cabinet.link.server import LinkServer
+from cabinet.notify import Notifier, watchdog_interval_s
+
+log = logging.getLogger(__name__)
+
+# mlockall(2): keep what is there and what will be, but do not read in what is never touched
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the scribe give way soon
+COLLECT_NS = 10 * NS
+
+OpenBus = Callable[[], Bus]
+OpenPins = Callable[[], Factory]
+
+
+def run_guard(
+    config: Config, open_bus: OpenBus, open_pins: OpenPins, clock: Clock, counters: Counters, beat_fd: int
+) -> None:
+    """The guard until SIGTERM: then everything is open. Every exception that escapes is for the keeper to answer."""
+    realtime = become_realtime(config.guard.realtime_priority)
+    scribe = Scribe(Path(config.paths.state))
+    pins = open_pins()
+    guard = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
+    alerts = build_alerts(config, pins)
+    welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
+    server = LinkServer(
+        Path(config.paths.run) / "guard.sock", welcome, guard.events, guard.handle, guard.snapshot
+    )
+    loop = Loop(config, guard, alerts, server, clock, beat_fd)
+    signal.signal(signal.SIGTERM, lambda *_: loop.stop())
+    try:
+        loop.run()
+    finally:
+        guard.stop()
+        server.close()
+        scribe.close()
+
+
+class Loop:
+    """Waits for a tick, an alert edge or a command, whichever comes first."""
+
+    def __init__(
+        self, config: Config, guard: Guard, alerts: AlertLines, server: LinkServer, clock: Clock, beat_fd: int
+    ) -> None:
+        self._guard = guard
+        self._alerts = alerts
+        self._server = server
+        self._clock = clock
+        self._beat_fd = beat_fd
+        self._period_ns = nanoseconds(config.guard.scan_period_s)
+        self._publish_ns = NS // config.guard.snapshot_hz
+        self._notifier = Notifier()
+        interval_s = watchdog_interval_s()
+        self._watchdog_ns = None if interval_s is None else nanoseconds(interval_s)
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def run(self) -> None:
+        """Until `stop`. A tick that comes late is told how late; periods that passed meanwhile are not made up for."""
+        clock, guard = self._clock, self._guard
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection at the wrong moment is a tick too late; see `_between`
+        now_ns = clock.monotonic_ns()
+        next_tick_ns = next_publish_ns = next_watchdog_ns = now_ns
+        next_collect_ns = now_ns + COLLECT_NS
+        self._notifier.ready(f"protecting {len(guard.units)} outlets")
+        log.info("protecting %d outlets", len(guard.units))
+        while not self._stopping:
+            self._wait_until(next_tick_ns)
+            now_ns = clock.monotonic_ns()
+            if now_ns < next_tick_ns:
+                continue
+            guard.tick(now_ns - next_tick_ns)
+            self._beat()
+            next_tick_ns += self._period_ns
+            now_ns = clock.monotonic_ns()
+            if next_tick_ns < now_ns:
+                next_tick_ns = now_ns
+            self._server.push_events()
+            if now_ns >= next_publish_ns:
+                self._server.publish(guard.snapshot())
+                next_publish_ns = now_ns + self._publish_ns
+            if self._watchdog_ns is not None and now_ns >= next_watchdog_ns:
+                self._notifier.alive()
+                next_watchdog_ns = now_ns + self._watchdog_ns
+            if now_ns >= next_collect_ns:
+                gc.collect(0)  # young objects only: a fraction of a millisecond, as all else is frozen
+                next_collect_ns = now_ns + COLLECT_NS
+
+    def _wait_until(self, deadline_ns: int) -> None:
+        """Returns at the deadline, or after having served an alert or a client."""
+        left_s = max(0.0, (deadline_ns - self._clock.monotonic_ns()) / NS)
+        ready, _, _ = select.select([self._alerts.wake_fd, *self._server.descriptors], [], [], left_s)
+        if self._alerts.wake_fd in ready:
+            self._guard.alert(self._alerts.take())
+        self._server.serve(ready)
+
+    def _beat(self) -> None:
+        """Tell the keeper that a turn was made; a full pipe means that it has beats enough to read."""
+        try:
+            os.write(self._beat_fd, b".")
+        except BlockingIOError:
+            return
+
+
+def become_realtime(priority: int) -> bool:
+    """SCHED_FIFO and locked memory for this process; False, with a warning, where that is not permitted."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if priority == 0:
+        log.warning("real time switched off by guard.realtime_priority = 0: reaction times are not guaranteed")
+        return False
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        log.warning(
+            "real-time scheduling is not permitted: reaction times are not guaranteed "
+            "(run by the systemd unit, or allow it with: ulimit -r %d)",
+            priority,
+        )
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+        log.warning("memory cannot be locked (%s): a page fault may delay the guard", os.strerror(ctypes.get_errno()))
+    return True

@@ -1,0 +1,84 @@
+"""One outlet as the guard runs it: what is measured, what protects it, what it has counted, what it is charging."""
+
+from cabinet.charge import Charge, EndLimits
+from cabinet.clock import MS
+from cabinet.config.keys import Outlet
+from cabinet.metering import OutletMeter
+from cabinet.model import ABSENT, Fault, MeterCount, OutletState, Phase, Quality, Reading
+from cabinet.safety import Limits, OutletNow, OutletSafety
+
+SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
+
+
+class OutletUnit:
+    """State of one outlet. Decisions about all outlets together are `Guard`'s."""
+
+    def __init__(self, config: Outlet, limits: Limits, ends: EndLimits, meter: OutletMeter) -> None:
+        self.number = config.number
+        self.limits = limits
+        self.ends = ends
+        self.now = OutletNow(config.number)
+        self.safety = OutletSafety(limits)
+        self.meter = meter
+        self.charge: Charge | None = None
+        self.last_charge_count = MeterCount()
+        self.fault: Fault | None = None
+        self.latched = False
+        self.why: dict[str, int] = {}
+        self._shown_peak = ABSENT
+        self._stepped_at_ns: int | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        return None if self.charge is None else self.charge.session_id
+
+    def charge_count(self) -> MeterCount:
+        """Of the present charge, or of the last one."""
+        return self.last_charge_count if self.charge is None else self.charge.count(self.meter.count())
+
+    def count_time(self, now_ns: int) -> None:
+        """Time since the last call, if the outlet has been closed, and the mains there to charge from."""
+        before_ns, self._stepped_at_ns = self._stepped_at_ns, now_ns
+        if before_ns is None or not self.now.closed or self.charge is None or not self.mains_present():
+            return
+        self.meter.add_time(now_ns - max(before_ns, self.now.switched_at_ns), self.charge.phase is Phase.CHARGING)
+
+    def mains_present(self) -> bool:
+        """Half the lowest voltage that may charge: below, nothing charges, whatever the relay does."""
+        return self.now.voltage_mv.value is not None and self.now.voltage_mv.value > self.limits.lowest_mv // 2
+
+    def note_peak(self) -> None:
+        """Keep the highest peak of the last moments for people; the protections look at each window."""
+        window, shown = self.now.window, self._shown_peak
+        if window is None:
+            return
+        if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
+            self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
+
+    def state(self, refusal: str | None) -> OutletState:
+        """For the snapshot; readings too old to act on say so."""
+        now, limits = self.now, self.limits
+        return OutletState(
+            outlet=self.number,
+            closed=now.closed,
+            phase=Phase.IDLE if self.charge is None else self.charge.phase,
+            session_id=self.session_id,
+            peak_ma=aged(self._shown_peak, now.at_ns, limits.peak_lost_ns + SHOWN_PEAK_NS),
+            current_ma=aged(now.current_ma, now.at_ns, limits.slow_lost_ns),
+            voltage_mv=aged(now.voltage_mv, now.at_ns, limits.slow_lost_ns),
+            power_mw=aged(now.power_mw, now.at_ns, limits.slow_lost_ns),
+            temperature_mc=aged(now.temperature_mc, now.at_ns, limits.temperature_lost_ns),
+            count=self.meter.count(),
+            charge_count=self.charge_count(),
+            fault=self.fault,
+            latched=self.latched,
+            why=self.why,
+            refusal=refusal,
+        )
+
+
+def aged(reading: Reading, now_ns: int, lost_after_ns: int) -> Reading:
+    """The reading as it may be shown: after `lost_after_ns` a value is no longer one, and its absence is a fault."""
+    if reading.quality is not Quality.OK or now_ns - reading.at_ns <= lost_after_ns:
+        return reading
+    return Reading(None, reading.at_ns, Quality.FAULT, "no answer")

@@ -1,0 +1,195 @@
+"""The guard's end of `guard.sock`: takes commands, publishes snapshots and events, and never waits for a client.
+
+A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit.
+"""
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from cabinet.errors import LinkError
+from cabinet.link import protocol
+from cabinet.link.protocol import ALLOWED, Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
+from cabinet.model import Event, Snapshot
+
+log = logging.getLogger(__name__)
+
+MOST_CLIENTS = 16
+FRAMES_A_TURN = 8  # a client that talks without end does not keep the loop
+EVENTS_A_TURN = 32
+MOST_EVENTS = 10_000  # kept for a service that is away; a day of trips of every outlet every minute
+
+
+class EventLog:
+    """Events not yet acknowledged, oldest first, and the number of the last one."""
+
+    def __init__(self, guard_run: str) -> None:
+        self.guard_run = guard_run
+        self.last_seq = 0
+        self.kept: deque[Event] = deque(maxlen=MOST_EVENTS)
+
+    def add(self, event: Event) -> Event:
+        """Number it and keep it."""
+        self.last_seq += 1
+        numbered = msgspec.structs.replace(event, guard_run=self.guard_run, seq=self.last_seq)
+        self.kept.append(numbered)
+        return numbered
+
+    def acknowledge(self, guard_run: str, seq: int) -> None:
+        """Forget up to `seq`; numbers of another guard's run say nothing about ours."""
+        if guard_run == self.guard_run:
+            while self.kept and self.kept[0].seq <= seq:
+                self.kept.popleft()
+
+    def after(self, seq: int, most: int) -> list[Event]:
+        """Up to `most` kept events above `seq`, in order."""
+        if not self.kept or self.kept[-1].seq <= seq:
+            return []
+        skip = max(0, seq + 1 - self.kept[0].seq)
+        return [self.kept[index] for index in range(skip, min(len(self.kept), skip + most))]
+
+
+class _Client:
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.role: Role | None = None
+        self.snapshots = False
+        self.sent_seq = 0
+
+
+class LinkServer:
+    """Listens on `path` and serves within the guard's loop; every call returns at once."""
+
+    def __init__(
+        self,
+        path: Path,
+        welcome: Welcome,
+        events: EventLog,
+        handle: Callable[[Command], Done | Refusal],
+        snapshot: Callable[[], Snapshot],
+    ) -> None:
+        self._welcome = protocol.encode(welcome)
+        self._events = events
+        self._handle = handle
+        self._snapshot = snapshot
+        self._clients: dict[int, _Client] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of a guard that was killed; two guards cannot run, the bus has one owner
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._listener.bind(str(path))
+        os.chmod(path, 0o660)
+        self._listener.listen(MOST_CLIENTS)
+        self.descriptors: list[int] = [self._listener.fileno()]
+
+    def serve(self, ready: list[int]) -> None:
+        """Accept and answer on the descriptors that have something."""
+        for descriptor in ready:
+            if descriptor == self._listener.fileno():
+                self._accept()
+            elif (client := self._clients.get(descriptor)) is not None:
+                self._read(client)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """To everyone who asked for snapshots; skipped for a client whose queue is full."""
+        watching = [client for client in self._clients.values() if client.snapshots]
+        if not watching:
+            return
+        frame = protocol.encode(snapshot)
+        for client in watching:
+            self._send(client, frame, must=False)
+
+    def push_events(self) -> None:
+        """What services have not been sent yet, as far as their queues take it."""
+        for client in list(self._clients.values()):
+            if client.role is not Role.SERVICE and not client.snapshots:
+                continue
+            for event in self._events.after(client.sent_seq, EVENTS_A_TURN):
+                if not self._send(client, protocol.encode(event), must=False):
+                    break
+                client.sent_seq = event.seq
+
+    def close(self) -> None:
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return  # gone again before we came
+        if len(self._clients) >= MOST_CLIENTS:
+            log.warning("guard.sock: more than %d clients; refused one", MOST_CLIENTS)
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._clients[sock.fileno()] = _Client(sock)
+        self.descriptors.append(sock.fileno())
+
+    def _read(self, client: _Client) -> None:
+        for _ in range(FRAMES_A_TURN):
+            try:
+                frame = client.socket.recv(protocol.LONGEST_FRAME)
+            except BlockingIOError:
+                return
+            except OSError:
+                frame = b""
+            if not frame:
+                self._drop(client)
+                return
+            try:
+                self._take(client, protocol.decode_from_client(frame))
+            except LinkError as error:
+                log.warning("guard.sock: dropped a client: %s", error)
+                self._drop(client)
+                return
+
+    def _take(self, client: _Client, message: protocol.FromClient) -> None:
+        if isinstance(message, Hello):
+            if message.version != protocol.VERSION:
+                raise LinkError(f"client speaks version {message.version}, this guard {protocol.VERSION}")
+            client.role = message.role
+            client.snapshots = message.snapshots
+            # a viewer is told what happens from now on; the service everything it has not acknowledged
+            client.sent_seq = 0 if message.role is Role.SERVICE else self._events.last_seq
+            self._send(client, self._welcome)
+            return
+        if client.role is None:
+            raise LinkError("a command before hello")
+        if client.role not in ALLOWED[type(message)]:
+            if not isinstance(message, Acknowledge):
+                self._send(client, protocol.encode(Refusal(message.id, "not_allowed")))
+            return
+        if isinstance(message, Acknowledge):
+            self._events.acknowledge(message.guard_run, message.seq)
+        elif isinstance(message, Ask):
+            self._send(client, protocol.encode(self._snapshot()))
+            self._send(client, protocol.encode(Done(message.id)))
+        else:
+            self._send(client, protocol.encode(self._handle(message)))
+
+    def _send(self, client: _Client, frame: bytes, must: bool = True) -> bool:
+        """False where it did not go; a client that must have it and has no room is dropped."""
+        try:
+            client.socket.send(frame)
+        except BlockingIOError:
+            if must:
+                log.warning("guard.sock: dropped a client that does not read its replies")
+                self._drop(client)
+            return False
+        except OSError:
+            self._drop(client)
+            return False
+        return True
+
+    def _drop(self, client: _Client) -> None:
+        descriptor = client.socket.fileno()
+        if descriptor in self._clients:
+            del self._clients[descriptor]
+            self.descriptors.remove(descriptor)
+            client.socket.close()
