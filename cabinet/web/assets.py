@@ -1,0 +1,53 @@
+"""The few files a page loads besides itself: read once, compressed once, addressed by their content's hash."""
+
+import gzip
+import hashlib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+class Asset(NamedTuple):
+    body: bytes
+    compressed: bytes
+    content_type: str
+    version: str
+
+
+class Assets:
+    """Everything under `static/`, by its path there. The bundle in `dist/` may be missing: pages work without."""
+
+    def __init__(self, folder: Traversable | None = None) -> None:
+        self._assets = dict(_read(folder or resources.files("cabinet.web") / "static", ""))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._assets
+
+    def __getitem__(self, name: str) -> Asset:
+        """Raises KeyError where there is no such file."""
+        return self._assets[name]
+
+    def url(self, name: str) -> str:
+        """Its address, with the content's hash so that a browser may keep it for ever; raises KeyError."""
+        return f"/static/{name}?v={self._assets[name].version}"
+
+
+def _read(folder: Traversable, prefix: str) -> list[tuple[str, Asset]]:
+    found: list[tuple[str, Asset]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found.extend(_read(entry, f"{prefix}{entry.name}/"))
+            continue
+        suffix = "." + entry.name.rpartition(".")[2]
+        if suffix in CONTENT_TYPES:
+            body = entry.read_bytes()
+            version = hashlib.sha256(body).hexdigest()[:10]
+            found.append((prefix + entry.name, Asset(body, gzip.compress(body, 9), CONTENT_TYPES[suffix], version)))
+    return found

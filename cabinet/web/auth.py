@@ -1,0 +1,156 @@
+"""Who is asking: cookies of residents and staff, and proof that a form came from one of our own pages.
+
+A form carries the value of a cookie that another site can neither read nor set (double submit); where the browser
+says which site a request comes from, that must be ours too. No state is kept, so a restart of the service breaks
+no open page.
+"""
+
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import parse_qsl, urlsplit
+
+from litestar.datastructures import Cookie
+from litestar.exceptions import PermissionDeniedException
+
+from cabinet.errors import Refused
+from cabinet.service.ports import ResidentView
+from cabinet.web.context import Connection, Site, Visit
+
+RESIDENT_COOKIE = "resident"
+STAFF_COOKIE = "staff"
+FORM_COOKIE = "form"
+FORM_FIELD = "form_key"
+
+REMEMBER_S = 30 * 86_400  # a resident signs in once on a phone; the service may end the sign-in earlier
+PREFERENCE_S = 365 * 86_400
+
+MAX_FIELDS = 20
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_FORM_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
+_OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~%=&?-]{0,200}")
+
+
+class FormExpired(PermissionDeniedException):
+    """A form without its key: an old page, or not one of ours. Nothing was done."""
+
+
+def cookie_name(site: Site, name: str) -> str:
+    """With https the browser itself then refuses the cookie from anywhere but this very host."""
+    return f"__Host-{name}" if site.secure else name
+
+
+def read_cookie(connection: Connection, name: str) -> str | None:
+    return connection.cookies.get(cookie_name(Site.of(connection), name))
+
+
+def make_cookie(site: Site, name: str, value: str, max_age: int | None = None) -> Cookie:
+    """`max_age` None lasts until the browser is closed, 0 takes the cookie away."""
+    return Cookie(
+        key=cookie_name(site, name),
+        value=value,
+        max_age=max_age,
+        path="/",
+        secure=site.secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def resident_token(connection: Connection) -> str:
+    """The resident's session token; refuses signed_out."""
+    token = read_cookie(connection, RESIDENT_COOKIE)
+    if not token:
+        raise Refused("signed_out")
+    return token
+
+
+async def resident(connection: Connection) -> ResidentView:
+    """Who is signed in; refuses signed_out."""
+    return await Site.of(connection).resident.resident(resident_token(connection))
+
+
+async def resident_if_any(connection: Connection) -> ResidentView | None:
+    """Who is signed in, or None: for pages that anybody may see."""
+    try:
+        return await resident(connection)
+    except Refused as refusal:
+        if refusal.code != "signed_out":
+            raise
+        return None
+
+
+async def staff(connection: Connection) -> str:
+    """Name of the member of staff who is signed in; refuses signed_out."""
+    token = read_cookie(connection, STAFF_COOKIE)
+    if not token:
+        raise Refused("signed_out")
+    return await Site.of(connection).property_.staff_name(token)
+
+
+def form_key(connection: Connection) -> str:
+    """The value for the hidden field of every form on the page being made; `form_cookie` hands it out if it is new."""
+    if "form_key" not in connection.state:
+        known = read_cookie(connection, FORM_COOKIE) or ""
+        connection.state["form_key"] = known if _FORM_KEY.fullmatch(known) else secrets.token_urlsafe(24)
+    return cast(str, connection.state["form_key"])
+
+
+def form_cookie(connection: Connection) -> Cookie | None:
+    """The cookie that goes with `form_key`, where the browser does not have it yet."""
+    if "form_key" not in connection.state or connection.state["form_key"] == read_cookie(connection, FORM_COOKIE):
+        return None
+    return make_cookie(Site.of(connection), FORM_COOKIE, connection.state["form_key"])
+
+
+async def check_form(request: Visit) -> None:
+    """Before every handler of a page: reads the form of an unsafe method, and lets only our own pages' pass.
+
+    Refuses bad_request for a body that is no form in UTF-8; raises FormExpired. `form` gives the handler what was read.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    if request.content_type[0] != "application/x-www-form-urlencoded":
+        raise Refused("bad_request")
+    try:
+        fields = parse_qsl(
+            (await request.body()).decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError as error:
+        raise Refused("bad_request") from error
+    request.state["form"] = dict(fields)
+    expected = read_cookie(request, FORM_COOKIE) or ""
+    given = form(request).get(FORM_FIELD, "")
+    if not _FORM_KEY.fullmatch(expected) or not hmac.compare_digest(expected.encode(), given.encode()):
+        raise FormExpired
+    if not _from_our_site(request):
+        raise FormExpired
+
+
+def form(request: Visit) -> Mapping[str, str]:
+    """Fields of the form that `check_form` let pass; of a field given twice the last."""
+    return cast(Mapping[str, str], request.state["form"])
+
+
+def way_back(path: str) -> str:
+    """`path` if it is a plain one of this site, else the front page: a link may not send people elsewhere."""
+    return path if _OUR_PATH.fullmatch(path) else "/"
+
+
+def address_of(connection: Connection) -> str:
+    """Network address of the asker, for rate limits."""
+    return connection.client.host if connection.client else "unknown"
+
+
+def _from_our_site(request: Visit) -> bool:
+    """What the browser says about where the form stood; very old ones say nothing."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    ours = Site.of(request).config.site.public_url
+    return origin in (ours, f"{urlsplit(ours).scheme}://{request.headers.get('host')}")

@@ -1,0 +1,47 @@
+"""A power curve as a line that needs no script: shown as it is without JavaScript, and on paper. Pure."""
+
+from typing import NamedTuple
+
+from cabinet.service.ports import CurvePoint
+
+WIDTH = 320
+HEIGHT = 120
+MOST_POINTS = 160
+
+
+class Polyline(NamedTuple):
+    """Points for SVG within WIDTH × HEIGHT; the scale goes from 0 to `top_w` and over `span_s`."""
+
+    points: str
+    top_w: int
+    span_s: int
+
+
+def polyline(curve: list[CurvePoint]) -> Polyline | None:
+    """The curve thinned to MOST_POINTS; None while there is no line to draw.
+
+    Of the points that fall together the highest is kept: a peak must not vanish.
+    """
+    if len(curve) < 2:
+        return None
+    span_s = max(curve[-1].at_s, 1)
+    top_w = _round_up(max(max(point.power_w for point in curve), 1))
+    highest: dict[int, CurvePoint] = {}
+    for point in curve:
+        slot = point.at_s * (MOST_POINTS - 1) // span_s
+        if slot not in highest or highest[slot].power_w < point.power_w:
+            highest[slot] = point
+    points = " ".join(
+        f"{point.at_s * WIDTH // span_s},{HEIGHT - point.power_w * HEIGHT // top_w}" for point in highest.values()
+    )
+    return Polyline(points, top_w, span_s)
+
+
+def _round_up(watts: int) -> int:
+    """The next of 10, 20, 50, 100, 200, 500 … that is not below."""
+    step = 10
+    while True:
+        for factor in (1, 2, 5):
+            if watts <= factor * step:
+                return factor * step
+        step *= 10

@@ -1,0 +1,140 @@
+"""Whatever went wrong, as a page in the reader's language or as problem+json (RFC 9457) for the API."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect, Response
+from litestar.types import ExceptionHandlersMap
+
+from cabinet.errors import Refused
+from cabinet.web import auth
+from cabinet.web.context import Site, Visit, language_of
+
+logger = logging.getLogger("cabinet.web")
+
+STATUS_OF_REFUSAL = {
+    "bad_request": 400, "bad_choice": 400,
+    "signed_out": 401, "wrong_card_or_pin": 401, "wrong_token": 401,
+    "no_money": 402,
+    "card_blocked": 403, "not_allowed": 403,
+    "unknown_code": 404, "unknown_outlet": 404, "unknown_session": 404, "not_yours": 404,
+    "outlet_busy": 409, "fault_latched": 409, "fault_present": 409, "sensor_lost": 409, "relay_welded": 409,
+    "outlet_hot": 409, "already_charging": 409, "session_over": 409, "nothing_to_clear": 409,
+    "locked_out": 429, "too_many_requests": 429,
+    "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
+    "guard_unreachable": 503, "storage_full": 503,
+}  # fmt: skip
+
+RETRY_AFTER_S = {429: 60, 503: 30}
+
+PAGE_TEXTS = frozenset({400, 403, 404, 405, 413, 500})
+"""Statuses with a text of their own; any other is told in the words of 400 or, from 500 on, of 500."""
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """RFC 9457 problem details. `code` is stable and for programs, `detail` is for people."""
+
+    title: str
+    status: int
+    detail: str
+    code: str = ""
+    type: str = "about:blank"
+
+
+def refusal_headers(refusal: Refused) -> dict[str, str]:
+    """Retry-After where waiting helps, and what a 401 of the API must say."""
+    status = STATUS_OF_REFUSAL[refusal.code]
+    headers: dict[str, str] = {}
+    if status in RETRY_AFTER_S:
+        headers["Retry-After"] = str(refusal.params.get("retry_after_s", RETRY_AFTER_S[status]))
+    if refusal.code == "wrong_token":
+        headers["WWW-Authenticate"] = 'Bearer realm="cabinet"'
+    return headers
+
+
+def refusal_text(request: Visit, refusal: Refused) -> str:
+    """The refusal in the reader's language, with the time to wait where it is known."""
+    t = Site.of(request).pages.speech[language_of(request)].texts
+    sentence = t(f"refusal.{refusal.code}")
+    wait_s = refusal.params.get("retry_after_s")
+    if isinstance(wait_s, int):
+        sentence = t("error.with_wait", sentence=sentence, minutes=max(1, -(-wait_s // 60)))
+    return sentence
+
+
+def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
+    """Where no handler has put the refusal into a page of its own."""
+    status = STATUS_OF_REFUSAL[refusal.code]
+    if _is_api(request):
+        return _problem(request, status, refusal_text(request, refusal), refusal.code, refusal_headers(refusal))
+    if refusal.code == "signed_out":
+        return _to_sign_in(request)
+    return error_page(request, status, refusal_text(request, refusal), refusal_headers(refusal), refusal.code)
+
+
+def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
+    """No such page, wrong method, body too large, parameters that do not parse."""
+    status = error.status_code
+    t = Site.of(request).pages.speech[language_of(request)].texts
+    shown = status if status in PAGE_TEXTS else 500 if status >= 500 else 400
+    headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
+    if _is_api(request):
+        return _problem(request, status, _parameters_at_fault(error) or t(f"error.{shown}.text"), "", headers)
+    if isinstance(error, auth.FormExpired):
+        return error_page(request, status, t("error.form_expired"), headers)
+    return error_page(request, status, t(f"error.{shown}.text"), headers)
+
+
+def on_bug(request: Visit, error: Exception) -> Response[Any]:
+    """Anything that nobody raised on purpose: the log gets the whole of it, the reader an apology."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    t = Site.of(request).pages.speech[language_of(request)].texts
+    if _is_api(request):
+        return _problem(request, 500, t("error.500.text"))
+    return error_page(request, 500, t("error.500.text"))
+
+
+def error_page(
+    request: Visit, status: int, sentence: str, headers: dict[str, str] | None = None, code: str = ""
+) -> Response[str]:
+    """A page that says what is wrong and what to do next."""
+    return Site.of(request).pages.page(
+        request, "error.html", status=status, headers=headers, sentence=sentence, code=code, error_status=status
+    )
+
+
+HANDLERS: ExceptionHandlersMap = {Refused: on_refused, HTTPException: on_http_error, Exception: on_bug}
+
+
+def _is_api(request: Visit) -> bool:
+    return request.url.path.startswith("/api")
+
+
+def _to_sign_in(request: Visit) -> Response[Any]:
+    """To the sign-in page; a reader comes back to where they were, and a form that was sent is not sent again."""
+    path = request.url.path
+    if path.startswith("/property"):
+        return Redirect("/property/sign-in", status_code=303)
+    back = path if request.method == "GET" else "/account"
+    return Redirect("/sign-in", query_params={"to": back}, status_code=303)
+
+
+def _parameters_at_fault(error: HTTPException) -> str:
+    """`limit: Expected int <= 1000` for each parameter that does not fit; empty where it is not about parameters."""
+    if not isinstance(error.extra, list):
+        return ""
+    return "; ".join(f"{entry.get('key', '')}: {entry.get('message', '')}" for entry in error.extra)
+
+
+def _problem(
+    request: Visit, status: int, detail: str, code: str = "", headers: dict[str, str] | None = None
+) -> Response[Any]:
+    return Response(
+        Problem(HTTPStatus(status).phrase, status, detail, code),
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Content-Language": language_of(request), **(headers or {})},
+    )

@@ -1,0 +1,112 @@
+"""Live pages: server-sent events that carry freshly rendered parts of a page, each only when it has changed."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+from litestar.response import Stream
+from litestar.response.sse import ServerSentEventMessage
+
+from cabinet.errors import Refused
+
+Parts = dict[str, str]
+"""Name of an event → the HTML it swaps in."""
+
+REFRESH_S = 5.0  # a countdown goes on although nothing changed, and a dead connection is found by writing to it
+LIFE_S = 600.0  # the browser then connects again: who is signed in is looked at anew
+RETRY_MS = 3000
+
+
+class Streams:
+    """How many live pages there are; each holds a connection, so there is a limit."""
+
+    def __init__(self, most: int = 200) -> None:
+        self._most = most
+        self._open = 0
+
+    def respond(self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]]) -> Stream:
+        """A stream of what `render` makes at every change; it says with its parts whether they are the last.
+
+        Refuses too_many_requests where the limit is reached.
+        """
+        if self._open >= self._most:
+            raise Refused("too_many_requests")
+        return Stream(
+            self._counted(changes, render),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def _counted(
+        self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]]
+    ) -> AsyncGenerator[bytes, None]:
+        self._open += 1
+        try:
+            async with aclosing(events(changes, render)) as stream:
+                async for event in stream:
+                    yield event
+        finally:
+            self._open -= 1
+
+
+async def events(
+    changes: AsyncIterator[None],
+    render: Callable[[], Awaitable[tuple[Parts, bool]]],
+    refresh_s: float = REFRESH_S,
+    life_s: float = LIFE_S,
+) -> AsyncGenerator[bytes, None]:
+    """The stream itself: changed parts as events, a comment where nothing changed for long, `close` after the last.
+
+    A `Refused` of `render` (signed out meanwhile) ends it.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + life_s
+    sent: Parts = {}
+    sent_at = loop.time()
+    yield ServerSentEventMessage(data=None, retry=RETRY_MS).encode()
+    try:
+        async for _ in _ticks(changes, refresh_s):
+            parts, last = await render()
+            changed = [(name, html) for name, html in parts.items() if sent.get(name) != html]
+            sent = parts
+            for name, html in changed:
+                yield ServerSentEventMessage(data=html, event=name).encode()
+            if last:
+                yield ServerSentEventMessage(data="", event="close").encode()
+                return
+            if loop.time() >= end:
+                return
+            if changed:
+                sent_at = loop.time()
+            elif loop.time() - sent_at >= refresh_s:
+                sent_at = loop.time()
+                yield ServerSentEventMessage(data=None, comment="").encode()
+    except Refused:
+        return
+
+
+async def _ticks(changes: AsyncIterator[None], refresh_s: float) -> AsyncIterator[None]:
+    """Yields at every change, and at the latest every `refresh_s`; ends with `changes`, which it closes."""
+    coming = asyncio.ensure_future(_next(changes))
+    try:
+        while True:
+            done, _ = await asyncio.wait({coming}, timeout=refresh_s)
+            if done:
+                if not coming.result():
+                    return
+                coming = asyncio.ensure_future(_next(changes))
+            yield None
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        close = getattr(changes, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _next(changes: AsyncIterator[None]) -> bool:
+    try:
+        await anext(changes)
+    except StopAsyncIteration:
+        return False
+    return True

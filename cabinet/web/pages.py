@@ -1,0 +1,82 @@
+"""Templates, and the response made from one in the visitor's language. Everything in them is escaped."""
+
+import zoneinfo
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar.datastructures import Cookie
+from litestar.enums import MediaType
+from litestar.response import Response
+
+from cabinet.config.keys import Config
+from cabinet.texts import LANGUAGES, Texts
+from cabinet.web import auth
+from cabinet.web.assets import Assets
+from cabinet.web.context import Site, Visit, language_of, large_text
+from cabinet.web.words import Words
+
+
+class Speech(NamedTuple):
+    """One language: its texts and its way to write figures."""
+
+    texts: Texts
+    words: Words
+
+
+class Pages:
+    """Renders whole pages and the parts of them that change while somebody looks."""
+
+    def __init__(self, config: Config, assets: Assets) -> None:
+        zone = zoneinfo.ZoneInfo(config.site.timezone)
+        self.assets = assets
+        self.speech = {language: Speech(texts := Texts("web", language), Words(texts, zone)) for language in LANGUAGES}
+        self._environment = Environment(
+            loader=PackageLoader("cabinet.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals |= {
+            "config": config,
+            "asset": assets.url,
+            "bundled": "dist/app.js" in assets,
+            "FORM_FIELD": auth.FORM_FIELD,
+        }
+
+    def part(self, language: str, template: str, **values: Any) -> str:
+        """The HTML of one template in `language`, for an event or inside a page."""
+        speech = self.speech[language]
+        return self._environment.get_template(template).render(t=speech.texts, say=speech.words, **values)
+
+    def page(
+        self,
+        request: Visit,
+        template: str,
+        *,
+        status: int = 200,
+        cookies: Iterable[Cookie] = (),
+        headers: dict[str, str] | None = None,
+        **values: Any,
+    ) -> Response[str]:
+        """A whole page with `status`; a page with a form also hands out the cookie its key is compared with."""
+        language = language_of(request)
+        site = Site.of(request)
+        common = {
+            "language": language,
+            "large": large_text(request),
+            "form_key": auth.form_key(request),
+            "here": request.url.path,
+            "guard_reachable": site.property_.guard_reachable(),
+        }
+        html = self.part(language, template, **(common | values))
+        own = auth.form_cookie(request)
+        return Response(
+            html,
+            status_code=status,
+            media_type=MediaType.HTML,
+            headers=headers,
+            cookies=[*cookies, *([own] if own else [])],
+        )

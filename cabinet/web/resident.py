@@ -1,0 +1,180 @@
+"""The resident's pages: an outlet, signing in, and the account. The charge itself is in `charging`."""
+
+import re
+import secrets
+from typing import Any
+
+from litestar import Router, get, post
+from litestar.response import Redirect, Response
+
+from cabinet.errors import Refused
+from cabinet.service.ports import ResidentView, SessionView, StartChoice
+from cabinet.texts import LANGUAGES
+from cabinet.web import auth
+from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit
+from cabinet.web.errors import STATUS_OF_REFUSAL, refusal_headers, refusal_text
+
+HALF_HOURS_OFFERED = (2, 4, 6, 8, 12, 16, 20)
+YUAN_OFFERED = (1, 2, 3, 5, 10)
+HALF_HOUR_S = 1800
+FEN_PER_YUAN = 100
+
+LONGEST_CODE = 12
+LONGEST_SECRET = 64
+
+_REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+@get("/")
+async def home_page(request: Visit, code: str = "") -> Response[Any]:
+    """Where the code on an outlet can be typed; `?code=` is what was typed."""
+    if typed := code.strip().upper():
+        if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
+            raise Refused("unknown_code")
+        return Redirect(f"/s/{typed}", status_code=303)
+    visitor = await auth.resident_if_any(request)
+    return Site.of(request).pages.page(request, "home.html", visitor=visitor, running=await _running(request, visitor))
+
+
+@get("/s/{code:str}")
+async def outlet_page(request: Visit, code: str) -> Response[Any]:
+    """What the printed code of an outlet opens."""
+    return await _outlet_page(request, code, await auth.resident_if_any(request))
+
+
+@post("/s/{code:str}/start", status_code=303)
+async def start(request: Visit, code: str) -> Response[Any]:
+    """Starts a charge and goes to its page; a refusal comes back on the outlet's page, and nothing was done."""
+    resident = await auth.resident(request)
+    form = auth.form(request)
+    try:
+        key = form.get("request_key", "")
+        if not _REQUEST_KEY.fullmatch(key):
+            raise Refused("bad_request")
+        session = await Site.of(request).resident.start(resident.resident_id, code.upper(), _choice(form), key)
+    except Refused as refusal:
+        if refusal.code in ("unknown_code", "signed_out"):
+            raise
+        return await _outlet_page(request, code, resident, refusal)
+    return Redirect(f"/charge/{session.session_id}", status_code=303)
+
+
+@get("/sign-in")
+async def sign_in_page(request: Visit, to: str = "/account") -> Response[Any]:
+    return Site.of(request).pages.page(request, "sign_in.html", to=auth.way_back(to), refused="", card="")
+
+
+@post("/sign-in", status_code=303)
+async def sign_in(request: Visit) -> Response[Any]:
+    """Signs in on this phone and goes on to where the form says; a wrong card or PIN comes back with the form."""
+    site, form = Site.of(request), auth.form(request)
+    to, card, pin = auth.way_back(form.get("to", "")), form.get("card", "").strip(), form.get("pin", "").strip()
+    try:
+        if not card or not pin or max(len(card), len(pin)) > LONGEST_SECRET:
+            raise Refused("wrong_card_or_pin")
+        token = await site.resident.sign_in(card, pin, auth.address_of(request))
+    except Refused as refusal:
+        return site.pages.page(
+            request,
+            "sign_in.html",
+            status=STATUS_OF_REFUSAL[refusal.code],
+            headers=refusal_headers(refusal),
+            to=to,
+            refused=refusal_text(request, refusal),
+            card=card[:LONGEST_SECRET],
+        )
+    remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
+    return Redirect(to, status_code=303, cookies=[remembered])
+
+
+@post("/sign-out", status_code=303)
+async def sign_out(request: Visit) -> Response[Any]:
+    site = Site.of(request)
+    token = auth.read_cookie(request, auth.RESIDENT_COOKIE)
+    if token:
+        await site.resident.sign_out(token)
+    return Redirect("/", status_code=303, cookies=[auth.make_cookie(site, auth.RESIDENT_COOKIE, "", 0)])
+
+
+@get("/account")
+async def account_page(request: Visit) -> Response[Any]:
+    """Balance and the last charges."""
+    site = Site.of(request)
+    resident = await auth.resident(request)
+    sessions = await site.resident.sessions(resident.resident_id)
+    return site.pages.page(request, "account.html", resident=resident, sessions=sessions)
+
+
+@post("/preferences", status_code=303)
+async def preferences(request: Visit) -> Response[Any]:
+    """Language and size of text, kept on this phone only."""
+    site, form = Site.of(request), auth.form(request)
+    cookies = []
+    if form.get("language") in LANGUAGES:
+        cookies.append(_preference(site, LANGUAGE_COOKIE, form["language"]))
+    if form.get("size") in ("large", "normal"):
+        cookies.append(_preference(site, SIZE_COOKIE, form["size"]))
+    if not cookies:
+        raise Refused("bad_request")
+    return Redirect(auth.way_back(form.get("back", "")), status_code=303, cookies=cookies)
+
+
+async def _outlet_page(
+    request: Visit, code: str, visitor: ResidentView | None, refusal: Refused | None = None
+) -> Response[Any]:
+    site = Site.of(request)
+    outlet = site.resident.outlet(code.upper())
+    running = await _running(request, visitor)
+    return site.pages.page(
+        request,
+        "outlet.html",
+        status=STATUS_OF_REFUSAL[refusal.code] if refusal else 200,
+        headers=refusal_headers(refusal) if refusal else None,
+        outlet=outlet,
+        price=site.resident.price(),
+        visitor=visitor,
+        running=running,
+        here_already=running is not None and running.outlet == outlet.number,
+        refused=refusal_text(request, refusal) if refusal else "",
+        to=f"/s/{outlet.code}",
+        card="",
+        request_key=secrets.token_urlsafe(18),
+        half_hours=HALF_HOURS_OFFERED,
+        yuan_offered=YUAN_OFFERED,
+    )
+
+
+async def _running(request: Visit, visitor: ResidentView | None) -> SessionView | None:
+    """The visitor's charge that is not over, if there is one."""
+    if visitor is None:
+        return None
+    sessions = await Site.of(request).resident.sessions(visitor.resident_id, limit=5)
+    return next((session for session in sessions if session.state != "settled"), None)
+
+
+def _choice(form: Any) -> StartChoice:
+    """What the form bought; refuses bad_choice."""
+    kind, number = form.get("kind", ""), form.get("number", "")
+    if kind == "full":
+        return StartChoice("full")
+    if not number.isascii() or not number.isdigit() or len(number) > 2:
+        raise Refused("bad_choice")
+    if kind == "hours" and int(number) in HALF_HOURS_OFFERED:
+        return StartChoice("hours", seconds=int(number) * HALF_HOUR_S)
+    if kind == "amount" and int(number) in YUAN_OFFERED:
+        return StartChoice("amount", amount_fen=int(number) * FEN_PER_YUAN)
+    raise Refused("bad_choice")
+
+
+def _preference(site: Site, name: str, value: str) -> Any:
+    cookie = auth.make_cookie(site, name, value, auth.PREFERENCE_S)
+    cookie.key = name  # read before it is known who asks, also by error pages: no prefix
+    return cookie
+
+
+router = Router(
+    "/",
+    route_handlers=[home_page, outlet_page, start, sign_in_page, sign_in, sign_out, account_page, preferences],
+    before_request=auth.check_form,
+    include_in_schema=False,
+)

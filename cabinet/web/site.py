@@ -1,0 +1,111 @@
+"""Puts the web application together: pages, API, files, errors, and what every answer carries."""
+
+from typing import Any
+
+from litestar import Litestar, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.response import Response
+from litestar.types import Message, Scope
+
+from cabinet import __version__
+from cabinet.config.keys import Config
+from cabinet.service.ports import PropertyPort, ResidentPort
+from cabinet.web import api, charging, errors, property, resident
+from cabinet.web.assets import Assets
+from cabinet.web.context import Site, Visit
+from cabinet.web.live import Streams
+from cabinet.web.pages import Pages
+
+LARGEST_BODY = 64 * 1024
+"""Bytes; the largest form of ours has a few hundred."""
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers call the origin of our own forms "null"
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+
+ROBOTS = "User-agent: *\nDisallow: /\n"
+
+
+def create_app(resident_port: ResidentPort, property_port: PropertyPort, config: Config) -> Litestar:
+    """The ASGI application over the two ports of the service."""
+    site = Site(resident_port, property_port, config, Pages(config, Assets()), Streams())
+    secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
+    encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
+
+    async def add_headers(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message["headers"]}
+            extra = [*encoded, (b"cache-control", b"no-store")]  # a page may hold somebody's money and name
+            message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
+
+    app = Litestar(
+        [resident.router, charging.router, property.router, api.router, api.healthz, static_file, robots],
+        exception_handlers=errors.HANDLERS,
+        before_send=[add_headers],
+        request_max_body_size=LARGEST_BODY,
+        openapi_config=_openapi(config),
+        logging_config=None,
+        debug=False,
+    )
+    app.state.site = site
+    return app
+
+
+@get("/static/{name:path}", include_in_schema=False)
+async def static_file(request: Visit, name: str) -> Response[bytes]:
+    """A style sheet, script or picture; with its content's hash in the address it may be kept for ever."""
+    assets = Site.of(request).pages.assets
+    name = name.removeprefix("/")
+    if name not in assets:
+        raise NotFoundException
+    asset = assets[name]
+    exact = request.query_params.get("v") == asset.version
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if exact else "no-cache",
+        "Vary": "Accept-Encoding",
+    }
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(asset.compressed, media_type=asset.content_type, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(asset.body, media_type=asset.content_type, headers=headers)
+
+
+@get("/robots.txt", include_in_schema=False)
+async def robots() -> Response[Any]:
+    """Outlets and accounts have no place in a search engine."""
+    return Response(ROBOTS, media_type="text/plain; charset=utf-8")
+
+
+def _openapi(config: Config) -> OpenAPIConfig:
+    """The API's description, served as JSON; the usual reader pages would load themselves from elsewhere."""
+    return OpenAPIConfig(
+        title=f"Charging cabinet {config.site.site_id}",
+        version=__version__,
+        description="Usage log and state of a charging cabinet for electric bicycles.",
+        path="/api/schema",
+        render_plugins=[JsonRenderPlugin(path="/")],
+        components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        create_examples=False,
+    )

@@ -1,0 +1,106 @@
+"""Figures in the reader's language: money, energy, power, durations and moments. Pure."""
+
+import zoneinfo
+
+from babel.dates import format_skeleton
+
+from cabinet import figures
+from cabinet.clock import WallTime
+from cabinet.service.ports import CostLine, SessionView
+from cabinet.texts import Texts
+
+LOCALES = {"zh": "zh", "en": "en_GB"}
+
+
+class Words:
+    """What templates call to say a number; one object a language."""
+
+    def __init__(self, texts: Texts, zone: zoneinfo.ZoneInfo) -> None:
+        self._texts = texts
+        self._zone = zone
+        self._locale = LOCALES[texts.language]
+
+    def money(self, fen: int) -> str:
+        return self._texts("figure.money", yuan=figures.yuan(fen))
+
+    def energy(self, energy_mwh: int) -> str:
+        return self._texts("figure.energy", kwh=figures.kwh(energy_mwh))
+
+    def power(self, power_mw: int | None) -> str:
+        """Whole watts, or a dash where the power is not known."""
+        return "—" if power_mw is None else self._texts("figure.power", watts=figures.watts(power_mw))
+
+    def temperature(self, temperature_mc: int | None) -> str:
+        """Whole degrees, or a dash where the temperature is not known."""
+        return (
+            "—"
+            if temperature_mc is None
+            else self._texts("figure.temperature", celsius=figures.celsius(temperature_mc))
+        )
+
+    def duration(self, seconds: int) -> str:
+        """Seconds below a minute, minutes below an hour, then both hours and minutes; rounded down."""
+        hours, rest = divmod(max(seconds, 0), 3600)
+        minutes, rest = divmod(rest, 60)
+        if hours and minutes:
+            return self._texts("figure.hours_minutes", hours=hours, minutes=minutes)
+        if hours:
+            return self._texts("figure.hours", hours=hours)
+        return (
+            self._texts("figure.minutes", minutes=minutes) if minutes else self._texts("figure.seconds", seconds=rest)
+        )
+
+    def hours(self, half_hours: int) -> str:
+        """A choice of time in steps of half an hour: 3 → "1.5 小时"."""
+        return self._texts("figure.hours", hours=str(half_hours // 2) + (".5" if half_hours % 2 else ""))
+
+    def moment(self, moment: WallTime) -> str:
+        """Day, month and time of day at the site: 11月24日 14:05."""
+        return f"{self._date('MMMd', moment)} {self.time_of_day(moment)}"
+
+    def full_moment(self, moment: WallTime) -> str:
+        """With year and seconds, for a receipt."""
+        return f"{self._date('yMMMd', moment)} {figures.local(moment, self._zone):%H:%M:%S}"
+
+    def time_of_day(self, moment: WallTime) -> str:
+        return f"{figures.local(moment, self._zone):%H:%M}"
+
+    def choice(self, session: SessionView) -> str:
+        """What was bought: until full, a time or an amount."""
+        name = self._texts(f"choice.{session.choice}")
+        if session.choice == "hours":
+            return self._texts("figure.choice", choice=name, amount=self.duration(session.choice_amount))
+        if session.choice == "amount":
+            return self._texts("figure.choice", choice=name, amount=self.money(session.choice_amount))
+        return name
+
+    def line_name(self, line: CostLine) -> str:
+        """What a line of the bill is for, with its power band or its hours of the day."""
+        name = self._texts(f"line.{line.kind}")
+        if not line.detail:
+            return name
+        return self._texts(
+            "figure.line", line=name, detail=self._band(line.detail) if line.kind == "time" else line.detail
+        )
+
+    def line_sum(self, line: CostLine) -> str:
+        """Quantity × price of a line; empty for what is charged once."""
+        price = self.money(line.unit_price_fen)
+        if line.unit == "s":
+            return self._texts("figure.time_sum", time=self.duration(line.quantity), price=price)
+        if line.unit == "mWh":
+            return self._texts("figure.energy_sum", energy=self.energy(line.quantity), price=price)
+        return ""
+
+    def band(self, from_w: int, to_w: int | None) -> str:
+        """A span of power: 200–400 瓦, or 400 瓦以上 where it has no upper end."""
+        if to_w is None:
+            return self._texts("figure.band_open", low=from_w)
+        return self._texts("figure.band", low=from_w, high=to_w)
+
+    def _band(self, detail: str) -> str:
+        low, _, high = detail.partition("-")
+        return self.band(int(low), int(high) if high else None) if low.isdigit() else detail
+
+    def _date(self, skeleton: str, moment: WallTime) -> str:
+        return format_skeleton(skeleton, figures.local(moment, self._zone), locale=self._locale)
