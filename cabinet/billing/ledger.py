@@ -1,0 +1,133 @@
+"""Double entry: money only moves, from one account to another, and never out of one that does not have it.
+
+Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set aside for a running session,
+`revenue:electricity` and `revenue:service` are what was earned, `cash` is the world outside that top-ups come from.
+All balances together are always 0: `cash` stands at minus what the others hold, and is the only one that may.
+
+Pure: where the books are kept is passed in (`Books`). Each transaction has a key, and posting one twice moves
+nothing the second time.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from cabinet.errors import CabinetError
+
+CASH = "cash"
+ELECTRICITY = "revenue:electricity"
+SERVICE = "revenue:service"
+
+
+def wallet(resident_id: int) -> str:
+    return f"wallet:{resident_id}"
+
+
+def held(session_id: str) -> str:
+    return f"hold:{session_id}"
+
+
+class Posting(msgspec.Struct, frozen=True):
+    """`amount_fen` into `account`, or out of it where negative."""
+
+    account: str
+    amount_fen: int
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """Postings that happen together or not at all; `key` makes it happen once."""
+
+    key: str
+    kind: str
+    postings: tuple[Posting, ...]
+
+
+class LedgerError(CabinetError):
+    """A transaction that cannot be: unbalanced, or its key was used for something else."""
+
+
+class Overdrawn(LedgerError):
+    """`account` has less than the transaction takes out of it; nothing was posted."""
+
+    def __init__(self, account: str, balance_fen: int, wanted_fen: int) -> None:
+        super().__init__(f"{account} holds {balance_fen} fen, {wanted_fen} are wanted")
+        self.account = account
+        self.balance_fen = balance_fen
+        self.wanted_fen = wanted_fen
+
+
+class Books(Protocol):
+    """Where the ledger is kept; all calls of one `post` are inside one transaction of it."""
+
+    def postings(self, key: str) -> tuple[Posting, ...] | None:
+        """What was posted under `key`, or None."""
+
+    def balance_fen(self, account: str) -> int:
+        """0 for an account nothing was ever posted to."""
+
+    def enter(self, transaction: Transaction) -> None: ...
+
+
+def top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
+    return _transaction(key, "top_up", {CASH: -amount_fen, wallet(resident_id): amount_fen})
+
+
+def hold(session_id: str, resident_id: int, amount_fen: int) -> Transaction:
+    """Set money aside before a session starts."""
+    return _transaction(
+        f"hold:{session_id}", "hold", {wallet(resident_id): -amount_fen, held(session_id): amount_fen}
+    )
+
+
+def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:
+    """The whole hold becomes revenue and refund. Raises LedgerError where the cost is above the hold."""
+    refund_fen = held_fen - electricity_fen - service_fen
+    if min(electricity_fen, service_fen, refund_fen) < 0:
+        raise LedgerError(f"session {session_id}: {electricity_fen} + {service_fen} fen of a hold of {held_fen}")
+    return _transaction(
+        f"settle:{session_id}",
+        "settle",
+        {
+            held(session_id): -held_fen,
+            ELECTRICITY: electricity_fen,
+            SERVICE: service_fen,
+            wallet(resident_id): refund_fen,
+        },
+    )
+
+
+def post(books: Books, transaction: Transaction) -> bool:
+    """True: posted now. False: it was before, and nothing moved.
+
+    Raises Overdrawn, or LedgerError for an unbalanced transaction and for a key that stands for another one; then
+    nothing was posted.
+    """
+    check_balanced(transaction)
+    earlier = books.postings(transaction.key)
+    if earlier is not None:
+        if sorted(earlier, key=_by_account) != sorted(transaction.postings, key=_by_account):
+            raise LedgerError(f"key {transaction.key} was already used for a different transaction")
+        return False
+    for posting in transaction.postings:
+        balance_fen = books.balance_fen(posting.account)
+        if posting.account != CASH and balance_fen + posting.amount_fen < 0:
+            raise Overdrawn(posting.account, balance_fen, -posting.amount_fen)
+    books.enter(transaction)
+    return True
+
+
+def check_balanced(transaction: Transaction) -> None:
+    """Raises LedgerError where the postings do not add up to 0, move nothing, or name an account twice."""
+    accounts = [posting.account for posting in transaction.postings]
+    if len(set(accounts)) != len(accounts) or any(posting.amount_fen == 0 for posting in transaction.postings):
+        raise LedgerError(f"{transaction.key}: an account named twice, or a posting of 0")
+    if sum(posting.amount_fen for posting in transaction.postings) != 0:
+        raise LedgerError(f"{transaction.key}: the postings do not balance")
+
+
+def _transaction(key: str, kind: str, amounts: dict[str, int]) -> Transaction:
+    return Transaction(key, kind, tuple(Posting(account, fen) for account, fen in amounts.items() if fen))
+
+
+def _by_account(posting: Posting) -> str:
+    return posting.account

@@ -1,0 +1,70 @@
+"""The life of a session as a table: every transition there is, and no other. Pure; knows neither storage nor guard.
+
+    authorised → waiting_for_load → charging ⇄ suspended → finished → settled
+
+Money is held from `authorised` on and settled exactly once, on the way into `settled`. Every state has a way to
+`settled`, also after a crash at any instruction; `settled` has no way out. Whoever changes a session's state asks
+`next_state`; there is no transition outside `TABLE`.
+"""
+
+import enum
+
+from cabinet.errors import CabinetError
+
+
+class State(enum.Enum):
+    AUTHORISED = "authorised"  # money held, nothing asked of the guard that is known to have happened
+    WAITING_FOR_LOAD = "waiting_for_load"  # outlet closed, nothing drawn yet
+    CHARGING = "charging"
+    SUSPENDED = "suspended"  # was on, is open without having ended: the guard or the power went away
+    FINISHED = "finished"  # open for good, not yet paid
+    SETTLED = "settled"
+
+
+class Step(enum.Enum):
+    """What happens to a session."""
+
+    CLOSED = "closed"  # the outlet closed for it, no load known yet
+    LOADED = "loaded"  # a load is drawn, for the first time or again
+    INTERRUPTED = "interrupted"  # the guard no longer holds it, and did not end it
+    ENDED = "ended"  # whatever the reason
+    PAID = "paid"  # the hold became revenue and refund
+
+
+TABLE: dict[State, dict[Step, State]] = {
+    State.AUTHORISED: {Step.CLOSED: State.WAITING_FOR_LOAD, Step.ENDED: State.FINISHED},
+    State.WAITING_FOR_LOAD: {
+        Step.LOADED: State.CHARGING,
+        Step.INTERRUPTED: State.SUSPENDED,
+        Step.ENDED: State.FINISHED,
+    },
+    State.CHARGING: {Step.INTERRUPTED: State.SUSPENDED, Step.ENDED: State.FINISHED},
+    State.SUSPENDED: {
+        Step.CLOSED: State.WAITING_FOR_LOAD,
+        Step.LOADED: State.CHARGING,
+        Step.ENDED: State.FINISHED,
+    },
+    State.FINISHED: {Step.PAID: State.SETTLED},
+    State.SETTLED: {},
+}
+
+
+class IllegalStep(CabinetError):
+    """A session was asked to do what its state has no transition for; its state is unchanged."""
+
+    def __init__(self, state: State, step: Step) -> None:
+        super().__init__(f"a session that is {state.value} cannot be {step.value}")
+        self.state = state
+        self.step = step
+
+
+def allowed(state: State, step: Step) -> bool:
+    return step in TABLE[state]
+
+
+def next_state(state: State, step: Step) -> State:
+    """Raises IllegalStep where the table has no such transition."""
+    try:
+        return TABLE[state][step]
+    except KeyError:
+        raise IllegalStep(state, step) from None

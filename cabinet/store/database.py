@@ -1,0 +1,174 @@
+"""The SQLite file: how it is opened, brought to the present schema, and written to.
+
+WAL with `synchronous=FULL`: what a transaction committed survives a power cut. Any number of processes may read, one
+writes at a time and the others wait. All SQL of the program runs inside `transaction()` or on a read-only connection.
+"""
+
+import contextlib
+import errno
+import sqlite3
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from cabinet.errors import StorageFull, StoreError
+
+BUSY_TIMEOUT_MS = 5000
+
+# Primary result codes that mean "no room, or nothing can be written now": sqlite.org/rescode.html
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+
+
+class Database:
+    """One connection. May be handed from thread to thread, and is used by one at a time."""
+
+    def __init__(
+        self, path: Path, *, read_only: bool = False, connection_class: type[sqlite3.Connection] = sqlite3.Connection
+    ) -> None:
+        """Opens `path`, creating and migrating it unless `read_only`.
+
+        Raises StoreError where it cannot be opened, is no database or is of a newer program; StorageFull where there
+        is no room to bring it up to date.
+        """
+        self.path = path
+        with _translated(path):
+            self.connection = sqlite3.connect(
+                f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,  # transactions are begun and ended by `transaction`, nothing implicit
+                check_same_thread=False,
+                factory=connection_class,
+            )
+        try:
+            self._prepare(read_only)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _prepare(self, read_only: bool) -> None:
+        self.connection.row_factory = sqlite3.Row
+        with _translated(self.path):
+            self.connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            self.connection.execute("PRAGMA foreign_keys = ON")
+            if not read_only:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                self.connection.execute("PRAGMA synchronous = FULL")
+        if read_only:
+            check_version(self)
+        else:
+            migrate(self)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block or nothing of it. Not nested: a second one inside is a bug (StoreError).
+
+        Raises StorageFull where the disk took no more, StoreError for anything else that SQLite refuses; the error
+        of the block itself comes out as it is. After any of them nothing of the block is in the file.
+        """
+        with _translated(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        """SQLite has already rolled back by itself after some errors, a full disk among them."""
+        with contextlib.suppress(sqlite3.Error):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection to read from, all of the block from one state of the file. Raises StoreError."""
+        with _translated(self.path):
+            self.connection.execute("BEGIN")
+            try:
+                yield self.connection
+            finally:
+                self._roll_back()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def steps() -> list[tuple[int, str, str]]:
+    """The migrations in order: version, file name, SQL."""
+    folder = resources.files("cabinet.store.migrations")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [(int(file.name[:4]), file.name, file.read_text(encoding="utf-8")) for file in files]
+
+
+def migrate(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
+    """Apply what is missing, each step and the record of it in one transaction; returns the version reached.
+
+    A second process that opens the file meanwhile waits and finds it done. Raises StoreError for a newer schema.
+    """
+    known = steps() if known is None else known
+    with database.transaction() as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"
+        )
+    for version, name, sql in known:
+        with database.transaction() as connection:
+            if _version(database) >= version:
+                continue
+            for statement in statements(sql):
+                connection.execute(statement)
+            connection.execute("INSERT INTO schema_migration (version, name) VALUES (?, ?)", (version, name))
+    return check_version(database, known)
+
+
+def check_version(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
+    """The schema's version; raises StoreError unless it is exactly what this program knows."""
+    newest = max(version for version, _, _ in (steps() if known is None else known))
+    with _translated(database.path):
+        found = _version(database)
+    if found > newest:
+        raise StoreError(
+            f"{database.path}: made by a newer program (schema {found}, this one knows {newest}): install that one"
+        )
+    if found < newest:
+        raise StoreError(f"{database.path}: schema {found} is older than {newest}: start `cabinet serve` once")
+    return found
+
+
+def _version(database: Database) -> int:
+    row = database.connection.execute("SELECT max(version) FROM schema_migration").fetchone()
+    return int(row[0] or 0)
+
+
+def statements(sql: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit behind the transaction's back."""
+    pending = ""
+    for line in sql.splitlines(keepends=True):
+        if not pending and (not line.strip() or line.lstrip().startswith("--")):
+            continue
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""
+    if pending.strip():
+        raise StoreError(f"a migration ends inside a statement: {pending.strip()[:60]}")
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _NO_ROOM:
+            raise StorageFull(f"{path}: {error}: free some space on its disk") from error
+        raise StoreError(f"{path}: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StorageFull(f"{path}: {error.strerror}: free some space on its disk") from error
+        raise StoreError(f"{path}: {error.strerror}") from error
+
+
+def _quoted(path: Path) -> str:
+    """`path` as part of a file: URI, where % ? and # mean something."""
+    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -1,0 +1,155 @@
+"""Residents, staff, sign-ins and API tokens in the database. Runs inside the caller's transaction.
+
+Secrets are stored only as hashes: a PIN or password as argon2, a random token as SHA-256.
+"""
+
+import hashlib
+import sqlite3
+from typing import Literal
+
+import msgspec
+
+
+class ResidentRow(msgspec.Struct, frozen=True):
+    id: int
+    card: str
+    name: str
+    pin_hash: str
+    blocked: bool
+
+
+class StaffRow(msgspec.Struct, frozen=True):
+    id: int
+    name: str
+    password_hash: str
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    name: str
+    scopes: tuple[str, ...]
+
+
+def token_hash(token: str) -> str:
+    """Enough for a token of 256 random bits, which nobody can guess their way to."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def add_resident(connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int) -> int:
+    cursor = connection.execute(
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms) VALUES (?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms),
+    )
+    assert cursor.lastrowid is not None  # an INSERT that did not raise has one
+    return cursor.lastrowid
+
+
+def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
+    return _resident(connection.execute("SELECT * FROM resident WHERE card = ?", (card,)).fetchone())
+
+
+def resident_by_id(connection: sqlite3.Connection, resident_id: int) -> ResidentRow | None:
+    return _resident(connection.execute("SELECT * FROM resident WHERE id = ?", (resident_id,)).fetchone())
+
+
+def residents(connection: sqlite3.Connection) -> list[ResidentRow]:
+    found = [_resident(record) for record in connection.execute("SELECT * FROM resident ORDER BY card")]
+    return [row for row in found if row is not None]
+
+
+def set_blocked(connection: sqlite3.Connection, card: str, blocked: bool) -> None:
+    connection.execute("UPDATE resident SET blocked = ? WHERE card = ?", (blocked, card))
+
+
+def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
+    if record is None:
+        return None
+    return ResidentRow(
+        record["id"], record["card"], record["name"], record["pin_hash"], bool(record["blocked"])
+    )
+
+
+def add_staff(connection: sqlite3.Connection, name: str, password_hash: str, unix_ms: int) -> int:
+    cursor = connection.execute(
+        "INSERT INTO staff (name, password_hash, added_unix_ms) VALUES (?, ?, ?)", (name, password_hash, unix_ms)
+    )
+    assert cursor.lastrowid is not None  # an INSERT that did not raise has one
+    return cursor.lastrowid
+
+
+def staff_by_name(connection: sqlite3.Connection, name: str) -> StaffRow | None:
+    return _staff(connection.execute("SELECT * FROM staff WHERE name = ?", (name,)).fetchone())
+
+
+def staff_by_id(connection: sqlite3.Connection, staff_id: int) -> StaffRow | None:
+    return _staff(connection.execute("SELECT * FROM staff WHERE id = ?", (staff_id,)).fetchone())
+
+
+def staff_names(connection: sqlite3.Connection) -> list[str]:
+    return [str(row["name"]) for row in connection.execute("SELECT name FROM staff ORDER BY name")]
+
+
+def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
+    """False where there was none; sign-ins of the login end with it."""
+    return connection.execute("DELETE FROM staff WHERE name = ?", (name,)).rowcount > 0
+
+
+def _staff(record: sqlite3.Row | None) -> StaffRow | None:
+    return None if record is None else StaffRow(record["id"], record["name"], record["password_hash"])
+
+
+def add_login(
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, token: str, expires_unix_ms: int
+) -> None:
+    connection.execute(
+        f"INSERT INTO login (token_hash, {kind}_id, expires_unix_ms) VALUES (?, ?, ?)",
+        (token_hash(token), who, expires_unix_ms),
+    )
+
+
+def login(
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int
+) -> int | None:
+    """Id of the resident or staff member signed in with `token`, or None."""
+    row = connection.execute(
+        f"SELECT {kind}_id AS who FROM login WHERE token_hash = ? AND expires_unix_ms > ?",
+        (token_hash(token), now_unix_ms),
+    ).fetchone()
+    return None if row is None else row["who"]
+
+
+def remove_login(connection: sqlite3.Connection, token: str) -> None:
+    connection.execute("DELETE FROM login WHERE token_hash = ?", (token_hash(token),))
+
+
+def remove_logins_of_resident(connection: sqlite3.Connection, resident_id: int) -> None:
+    connection.execute("DELETE FROM login WHERE resident_id = ?", (resident_id,))
+
+
+def remove_expired_logins(connection: sqlite3.Connection, now_unix_ms: int) -> None:
+    connection.execute("DELETE FROM login WHERE expires_unix_ms <= ?", (now_unix_ms,))
+
+
+def add_token(connection: sqlite3.Connection, name: str, scopes: tuple[str, ...], token: str, unix_ms: int) -> None:
+    connection.execute(
+        "INSERT INTO api_token (name, scopes, token_hash, added_unix_ms) VALUES (?, ?, ?, ?)",
+        (name, " ".join(scopes), token_hash(token), unix_ms),
+    )
+
+
+def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
+    return next((row for row in tokens(connection) if row.name == name), None)
+
+
+def scopes_of(connection: sqlite3.Connection, token: str) -> tuple[str, ...]:
+    """What `token` may do; nothing, if there is no such token."""
+    row = connection.execute("SELECT scopes FROM api_token WHERE token_hash = ?", (token_hash(token),)).fetchone()
+    return () if row is None else tuple(row["scopes"].split())
+
+
+def tokens(connection: sqlite3.Connection) -> list[TokenRow]:
+    rows = connection.execute("SELECT name, scopes FROM api_token ORDER BY name")
+    return [TokenRow(row["name"], tuple(row["scopes"].split())) for row in rows]
+
+
+def remove_token(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("DELETE FROM api_token WHERE name = ?", (name,)).rowcount > 0

@@ -1,0 +1,231 @@
+"""Sessions in the database: one row a session, one a transition. Runs inside the caller's transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from cabinet.billing.session import State, Step
+from cabinet.billing.tariff import Line, Tariff, Use
+from cabinet.model import EndReason, Fault, MeterCount
+from cabinet.store.moment import Moment
+
+
+class Counter(msgspec.Struct, frozen=True):
+    """The outlet's own counters when the session's meter was last read, to find what a dead guard left uncounted."""
+
+    guard_run: str
+    epoch: str
+    count: MeterCount
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of table `session`, under their names."""
+
+    number: int
+    session_id: str
+    order_number: str
+    request_key: str
+    resident_id: int
+    card: str
+    outlet: int
+    code: str
+    choice: Literal["full", "hours", "amount"]
+    choice_amount: int
+    held_fen: int
+    tariff: Tariff
+    state: State
+    started_unix_ms: int
+    started_trusted: bool
+    powered_ms: int = 0
+    charging_ms: int = 0
+    energy_mwh: int = 0
+    peak_power_mw: int = 0
+    used: Use
+    seen: Moment
+    counter: Counter | None = None
+    curve_step_s: int
+    stop_reason: EndReason | None = None
+    stop_who: str = ""
+    refusal: str | None = None
+    ended_unix_ms: int | None = None
+    ended_trusted: bool | None = None
+    end_reason: EndReason | None = None
+    fault: Fault | None = None
+    lines: list[Line] | None = None
+    cost_fen: int | None = None
+    refund_fen: int | None = None
+    electricity_fen: int | None = None
+    usage_number: int | None = None
+
+
+class Transition(msgspec.Struct, frozen=True):
+    session_id: str
+    step: Step
+    from_state: State
+    to_state: State
+    at: Moment
+    detail: str = ""
+
+
+class CurveRow(msgspec.Struct, frozen=True):
+    at_s: int
+    power_w: int
+
+
+_COLUMNS = SessionRow.__struct_fields__
+_JSON = frozenset({"tariff", "used", "seen", "counter", "lines"})
+
+
+def _to_columns(values: dict[str, Any]) -> dict[str, Any]:
+    """Plain values as SQLite takes them, structures as JSON text."""
+    plain = msgspec.to_builtins(values)
+    return {
+        name: msgspec.json.encode(value).decode() if name in _JSON and value is not None else value
+        for name, value in plain.items()
+    }
+
+
+def _to_row(record: sqlite3.Row) -> SessionRow:
+    values = {
+        name: msgspec.json.decode(record[name]) if name in _JSON and record[name] is not None else record[name]
+        for name in _COLUMNS
+    }
+    return msgspec.convert(values, SessionRow, strict=False)
+
+
+def next_number(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM session").fetchone()
+    return int(row[0])
+
+
+def insert(connection: sqlite3.Connection, row: SessionRow) -> None:
+    columns = _to_columns(msgspec.structs.asdict(row))
+    names = ", ".join(columns)
+    marks = ", ".join(f":{name}" for name in columns)
+    connection.execute(f"INSERT INTO session ({names}) VALUES ({marks})", columns)
+
+
+def update(connection: sqlite3.Connection, session_id: str, **values: object) -> None:
+    """Set the named columns of one session."""
+    columns = _to_columns(values)
+    assignments = ", ".join(f"{name} = :{name}" for name in columns)
+    connection.execute(
+        f"UPDATE session SET {assignments} WHERE session_id = :session_id", {**columns, "session_id": session_id}
+    )
+
+
+def add_transition(connection: sqlite3.Connection, transition: Transition) -> None:
+    at = transition.at
+    connection.execute(
+        "INSERT INTO session_transition (session_id, step, from_state, to_state, boot_id, monotonic_ns, unix_ms,"
+        " trusted, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            transition.session_id, transition.step.value, transition.from_state.value, transition.to_state.value,
+            at.boot_id, at.monotonic_ns, at.unix_ms, at.trusted, transition.detail,
+        ),
+    )  # fmt: skip
+
+
+def by_id(connection: sqlite3.Connection, session_id: str) -> SessionRow | None:
+    return _one(connection, "session_id = ?", session_id)
+
+
+def by_request_key(connection: sqlite3.Connection, resident_id: int, request_key: str) -> SessionRow | None:
+    return _one(connection, "resident_id = ? AND request_key = ?", resident_id, request_key)
+
+
+def unfinished_of_resident(connection: sqlite3.Connection, resident_id: int) -> SessionRow | None:
+    return _one(connection, "resident_id = ? AND state != 'settled'", resident_id)
+
+
+def unfinished_at(connection: sqlite3.Connection, outlet: int) -> SessionRow | None:
+    return _one(connection, "outlet = ? AND state != 'settled'", outlet)
+
+
+def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
+    return _many(connection, "state != 'settled' ORDER BY number")
+
+
+def of_resident(connection: sqlite3.Connection, resident_id: int, limit: int) -> list[SessionRow]:
+    """Newest first; starts that were refused are no sessions to a resident."""
+    return _many(
+        connection, "resident_id = ? AND refusal IS NULL ORDER BY number DESC LIMIT ?", resident_id, max(0, limit)
+    )
+
+
+def started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[SessionRow]:
+    """Newest first, of those whose start falls into [from, to)."""
+    return _many(
+        connection,
+        "started_unix_ms >= ? AND started_unix_ms < ? AND refusal IS NULL ORDER BY number DESC",
+        from_unix_ms,
+        to_unix_ms,
+    )
+
+
+def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> tuple[int, int]:
+    """Electricity and everything else, in fen, of the sessions whose end falls into [from, to)."""
+    row = connection.execute(
+        "SELECT coalesce(sum(electricity_fen), 0), coalesce(sum(cost_fen - electricity_fen), 0) FROM session"
+        " WHERE ended_unix_ms >= ? AND ended_unix_ms < ?",
+        (from_unix_ms, to_unix_ms),
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+def _one(connection: sqlite3.Connection, where: str, *values: object) -> SessionRow | None:
+    record = connection.execute(f"SELECT * FROM session WHERE {where}", values).fetchone()
+    return None if record is None else _to_row(record)
+
+
+def _many(connection: sqlite3.Connection, where: str, *values: object) -> list[SessionRow]:
+    return [_to_row(record) for record in connection.execute(f"SELECT * FROM session WHERE {where}", values)]
+
+
+def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurveRow], replace: bool) -> None:
+    """Add points; with `replace` in place of all there were."""
+    if replace:
+        connection.execute("DELETE FROM curve_point WHERE session_id = ?", (session_id,))
+    connection.executemany(
+        "INSERT OR REPLACE INTO curve_point (session_id, at_s, power_w) VALUES (?, ?, ?)",
+        [(session_id, point.at_s, point.power_w) for point in points],
+    )
+
+
+def curve(connection: sqlite3.Connection, session_id: str) -> list[CurveRow]:
+    rows = connection.execute(
+        "SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s", (session_id,)
+    )
+    return [CurveRow(int(row["at_s"]), int(row["power_w"])) for row in rows]
+
+
+def set_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy_mwh: int) -> None:
+    connection.execute(
+        "INSERT INTO outlet_day (outlet, day, energy_mwh) VALUES (?, ?, ?)"
+        " ON CONFLICT (outlet, day) DO UPDATE SET energy_mwh = excluded.energy_mwh",
+        (outlet, day, energy_mwh),
+    )
+
+
+def day_energies(connection: sqlite3.Connection, day: str) -> dict[int, int]:
+    """mWh by outlet."""
+    rows = connection.execute("SELECT outlet, energy_mwh FROM outlet_day WHERE day = ?", (day,))
+    return {int(row["outlet"]): int(row["energy_mwh"]) for row in rows}
+
+
+def positions(connection: sqlite3.Connection) -> dict[str, int]:
+    """Number of the last event that is in this file, by guard run."""
+    rows = connection.execute("SELECT guard_run, seq FROM guard_position")
+    return {str(row["guard_run"]): int(row["seq"]) for row in rows}
+
+
+def set_position(connection: sqlite3.Connection, guard_run: str, seq: int) -> None:
+    """Events up to `seq` of `guard_run` are in this file; runs long gone are forgotten."""
+    connection.execute(
+        "INSERT INTO guard_position (guard_run, seq) VALUES (?, ?)"
+        " ON CONFLICT (guard_run) DO UPDATE SET seq = max(seq, excluded.seq)",
+        (guard_run, seq),
+    )
+    connection.execute("DELETE FROM guard_position WHERE id <= (SELECT max(id) FROM guard_position) - 16")

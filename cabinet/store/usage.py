@@ -1,0 +1,131 @@
+"""The usage log: one record a settled charge, each chained to the one before by its hash.
+
+A record's hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8), which holds the hash of the
+record before it. So nothing can be edited, dropped, inserted or reordered without `verify` finding where. The head
+of the chain is kept apart: records cut off the end show too. What the chain cannot show is a log rewritten as a
+whole by somebody who may write the file.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from cabinet.service.ports import UsageRecord
+
+FIRST_PREVIOUS_HASH = "0" * 64
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """The first record that is not as it was written, and what is wrong with it."""
+
+    number: int
+    problem: str
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """`records` were found good before `bad`; all of them, where it is None."""
+
+    records: int
+    bad: Bad | None
+
+
+def canonical(record: UsageRecord) -> bytes:
+    """What is hashed: everything but the hash itself."""
+    fields: dict[str, Any] = msgspec.to_builtins(record)
+    del fields["record_hash"]
+    return _encoder.encode(fields)
+
+
+def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
+    """Add `record` with the next number, chained; its own `number` and hashes are filled in and returned.
+
+    Runs inside the caller's transaction, so that numbers have no gap.
+    """
+    head = connection.execute("SELECT number, record_hash FROM usage_head").fetchone()
+    number, previous_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
+    chained = msgspec.structs.replace(record, number=number + 1, previous_hash=previous_hash)
+    body = canonical(chained)
+    complete = msgspec.structs.replace(chained, record_hash=_hash(body))
+    connection.execute(
+        "INSERT INTO usage_record (number, session_id, ended_unix_ms, body, record_hash) VALUES (?, ?, ?, ?, ?)",
+        (complete.number, complete.session_id, complete.ended.unix_ms, body.decode(), complete.record_hash),
+    )
+    connection.execute(
+        "INSERT INTO usage_head (only, number, record_hash) VALUES (1, ?, ?)"
+        " ON CONFLICT (only) DO UPDATE SET number = excluded.number, record_hash = excluded.record_hash",
+        (complete.number, complete.record_hash),
+    )
+    return complete
+
+
+def after(connection: sqlite3.Connection, number: int, limit: int) -> list[UsageRecord]:
+    """Up to `limit` records numbered above `number`, in order."""
+    rows = connection.execute(
+        "SELECT body, record_hash FROM usage_record WHERE number > ? ORDER BY number LIMIT ?", (number, limit)
+    )
+    return [_record(row) for row in rows]
+
+
+def ended_between(connection: sqlite3.Connection, from_unix_ms: int | None, to_unix_ms: int | None) -> Iterator[UsageRecord]:
+    """Records whose end falls into [from, to), in order of their numbers; None leaves that side open."""
+    rows = connection.execute(
+        "SELECT body, record_hash FROM usage_record WHERE ended_unix_ms >= coalesce(?, ended_unix_ms)"
+        " AND ended_unix_ms < coalesce(?, ended_unix_ms + 1) ORDER BY number",
+        (from_unix_ms, to_unix_ms),
+    )
+    return map(_record, rows)
+
+
+def _record(row: sqlite3.Row) -> UsageRecord:
+    fields = msgspec.json.decode(row["body"])
+    return msgspec.convert({**fields, "record_hash": row["record_hash"]}, UsageRecord)
+
+
+def verify(connection: sqlite3.Connection) -> Verified:
+    """Walk the whole chain from the first record to the head."""
+    expected, previous_hash = 1, FIRST_PREVIOUS_HASH
+    for row in connection.execute("SELECT number, session_id, ended_unix_ms, body, record_hash FROM usage_record ORDER BY number"):
+        problem = _problem(row, expected, previous_hash)
+        if problem is not None:
+            return Verified(expected - 1, Bad(min(row["number"], expected), problem))
+        expected, previous_hash = expected + 1, row["record_hash"]
+    head = connection.execute("SELECT number, record_hash FROM usage_head").fetchone()
+    last, last_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
+    if last >= expected:
+        return Verified(expected - 1, Bad(expected, f"dropped: the log ends before it, and had {last} records"))
+    if last < expected - 1:
+        return Verified(last, Bad(last + 1, f"inserted: the log had {last} records"))
+    if last_hash != previous_hash:
+        return Verified(expected - 2, Bad(expected - 1, "edited: it is not the last record that was written"))
+    return Verified(expected - 1, None)
+
+
+def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
+    """What is wrong with the record in `row`, which should be number `expected` after one with `previous_hash`."""
+    number = row["number"]
+    if number > expected:
+        return "dropped: there is no such record"
+    if number < expected:
+        return "inserted: the log begins with number 1"
+    if _hash(row["body"].encode()) != row["record_hash"]:
+        return "edited: its contents do not give its hash"
+    try:
+        record = msgspec.json.decode(row["body"])
+    except msgspec.DecodeError:
+        return "edited: its contents are no JSON"
+    if record.get("number") != number:
+        return f"reordered: it was written as number {record.get('number')}"
+    if record.get("previous_hash") != previous_hash:
+        return "edited: it does not follow from the record before it, one of the two was replaced"
+    if (record.get("session_id"), (record.get("ended") or {}).get("unix_ms")) != (row["session_id"], row["ended_unix_ms"]):
+        return "edited: its columns differ from its contents"
+    return None
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
