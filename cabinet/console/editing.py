@@ -1,0 +1,147 @@
+"""One line of input, edited: bytes from a wire in, lines and the echo for them out. Pure.
+
+Knows nothing of ports, logins or commands. Whatever bytes come (noise, broken UTF-8, escape sequences, a megabyte
+without an end) at most `LONGEST_LINE` characters are held, and a line that was longer is never handed over in part:
+half a command is another command.
+"""
+
+import codecs
+import enum
+import unicodedata
+from collections.abc import Iterator
+
+import msgspec
+
+LONGEST_LINE = 200  # characters
+LONGEST_SEQUENCE = 32  # characters of an escape sequence; longer is noise
+
+
+class Key(enum.Enum):
+    """What a person did instead of entering a line."""
+
+    INTERRUPT = "Ctrl-C"
+    END = "Ctrl-D on an empty line"
+    TOO_LONG = "Enter after more than LONGEST_LINE characters"
+
+
+class Echo(msgspec.Struct, frozen=True):
+    text: str
+
+
+class Line(msgspec.Struct, frozen=True):
+    text: str
+
+
+class _Sequence(enum.Enum):
+    """Where in an escape sequence (ECMA-48) the next character falls."""
+
+    NONE = 0
+    AFTER_ESCAPE = 1
+    CONTROL = 2  # ESC [ … until a letter
+    SINGLE = 3  # ESC O and one more
+
+
+class LineEditor:
+    """The line being typed. With `secret` nothing typed is echoed."""
+
+    def __init__(self) -> None:
+        self.secret = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._clear()
+        self._sequence = _Sequence.NONE
+        self._sequence_length = 0
+        self._after_return = False
+
+    def feed(self, data: bytes) -> Iterator[Echo | Line | Key]:
+        """What `data` does, one after the other: `secret` may be changed between two of them and counts from there."""
+        for character in self._decoder.decode(data):
+            yield from self._take(character)
+
+    def reset(self) -> None:
+        """The other end is gone: forget everything half typed."""
+        self._decoder.reset()
+        self._clear()
+        self._sequence = _Sequence.NONE
+        self._after_return = False
+
+    def _clear(self) -> None:
+        self._characters: list[str] = []
+        self._too_long = False
+
+    def _take(self, character: str) -> Iterator[Echo | Line | Key]:
+        after_return, self._after_return = self._after_return, character == "\r"
+        if self._sequence is not _Sequence.NONE and character in "\r\n\x03\x1b":
+            self._sequence = _Sequence.NONE  # no sequence holds these: it was cut off
+        if self._sequence is not _Sequence.NONE:
+            self._in_sequence(character)
+        elif character == "\x1b":
+            self._sequence, self._sequence_length = _Sequence.AFTER_ESCAPE, 0
+        elif character == "\n" and after_return:
+            return
+        elif character in "\r\n":
+            yield Echo("\n")
+            yield self._entered()
+        elif character in "\x08\x7f":
+            yield from self._erase(1)
+        elif character == "\x15":  # Ctrl-U
+            yield from self._erase(len(self._characters))
+            self._too_long = False
+        elif character == "\x17":  # Ctrl-W
+            yield from self._erase(self._last_word())
+        elif character == "\x03":
+            self._clear()
+            yield Echo("^C\n")
+            yield Key.INTERRUPT
+        elif character == "\x04":
+            if not self._characters:
+                yield Key.END
+        else:
+            yield from self._type(" " if character == "\t" else character)
+
+    def _in_sequence(self, character: str) -> None:
+        """Cursor keys and the like are passed over, as there is nothing they could move in a plain line."""
+        self._sequence_length += 1
+        starts = {"[": _Sequence.CONTROL, "O": _Sequence.SINGLE}
+        if self._sequence is _Sequence.AFTER_ESCAPE:
+            self._sequence = starts.get(character, _Sequence.NONE)
+        elif self._sequence is _Sequence.SINGLE or "@" <= character <= "~" or self._sequence_length > LONGEST_SEQUENCE:
+            self._sequence = _Sequence.NONE
+
+    def _type(self, character: str) -> Iterator[Echo]:
+        if unicodedata.category(character).startswith("C"):  # control, invisible or unassigned
+            return
+        if len(self._characters) >= LONGEST_LINE:
+            self._too_long = True
+            return
+        self._characters.append(character)
+        if not self.secret:
+            yield Echo(character)
+
+    def _erase(self, count: int) -> Iterator[Echo]:
+        for _ in range(min(count, len(self._characters))):
+            erased = self._characters.pop()
+            if not self.secret:
+                yield Echo("\b \b" * width(erased))
+
+    def _last_word(self) -> int:
+        text = "".join(self._characters)
+        return len(text) - len(text.rstrip().rpartition(" ")[0])
+
+    def _entered(self) -> Line | Key:
+        text, too_long = "".join(self._characters), self._too_long
+        self._clear()
+        return Key.TOO_LONG if too_long else Line(text)
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def pad(text: str, columns: int) -> str:
+    """`text` filled with blanks to `columns` on the right; on the left for negative `columns`."""
+    blanks = " " * max(0, abs(columns) - width(text))
+    return blanks + text if columns < 0 else text + blanks

@@ -1,0 +1,53 @@
+"""What happened between two snapshots of the guard, in lines for the terminal of `cabinet run`. Pure."""
+
+from cabinet import figures
+from cabinet.model import OutletState, Phase, Snapshot
+from cabinet.quantities import quantities
+from cabinet.texts import Texts
+
+
+def changes(before: Snapshot | None, after: Snapshot, words: Texts) -> list[str]:
+    """One line an event, outlets in their order; empty where nothing worth a line happened.
+
+    With no snapshot before, what stands out now.
+    """
+    earlier = {} if before is None else {state.outlet: state for state in before.outlets}
+    lines = []
+    if before is not None and before.guard_run != after.guard_run:
+        lines.append("a new guard has taken over: every outlet was open in between")
+    if before is not None and before.contactor_closed != after.contactor_closed:
+        lines.append(f"contactor {'closed' if after.contactor_closed else 'OPEN: no outlet has power'}")
+    for state in after.outlets:
+        lines.extend(f"outlet {state.outlet:>2}  {line}" for line in _outlet(earlier.get(state.outlet), state, words))
+    return lines
+
+
+def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> list[str]:
+    lines = []
+    phase_before = Phase.IDLE if before is None else before.phase
+    fault_before = None if before is None else before.fault
+    if after.phase != phase_before:
+        if after.phase is Phase.WAITING_FOR_LOAD:
+            lines.append("closed, waiting for a load")
+        elif after.phase is Phase.CHARGING:
+            lines.append(f"charging{_power(after)}")
+        elif after.fault is None:
+            lines.append(f"charge ended{_used(after)}")
+    if after.fault is not None and after.fault is not fault_before:
+        name = words(f"fault.{after.fault.value}.name")
+        why = f" ({quantities(after.why)})" if after.why else ""
+        latched = ", latched until staff clear it" if after.latched else ""
+        ended = f"; charge ended{_used(after)}" if phase_before is not Phase.IDLE else ""
+        lines.append(f"TRIPPED: {name}{why}{latched}{ended}")
+    if after.fault is None and fault_before is not None:
+        lines.append("latch cleared" if before is not None and before.latched else "recovered by itself")
+    return lines
+
+
+def _power(state: OutletState) -> str:
+    return "" if state.power_mw.value is None else f", {figures.watts(state.power_mw.value)} W"
+
+
+def _used(state: OutletState) -> str:
+    count = state.charge_count
+    return f": {figures.minutes(count.charging_ms // 1000)} min of charging, {figures.kwh(count.energy_mwh)} kWh"

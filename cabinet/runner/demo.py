@@ -1,0 +1,120 @@
+"""The folder of a demonstration: a configuration of its own, and logins that stay the same from run to run."""
+
+import os
+import re
+import secrets
+import socket
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from cabinet.errors import CabinetError, ConfigError
+
+LONGEST_SOCKET_PATH = 107  # unix(7): 108 bytes with the closing zero
+LONGEST_SOCKET_NAME = "sim-control.sock"
+
+HEADING = """\
+# Written by `cabinet run` when it was first started here; yours to change, it is not written again
+# (only `cabinet run --port` puts another port into it).
+"""
+
+
+class Secrets(msgspec.Struct, kw_only=True):
+    """Logins of the demonstration. Random, because a default would end up on a real cabinet."""
+
+    card: str
+    pin: str
+    staff_name: str
+    staff_password: str
+    api_token: str = ""
+    console_name: str
+    console_pin: str
+
+
+def prepare(folder: Path, port: int | None) -> Path:
+    """The configuration in `folder`, made from the packaged example the first time. `port` replaces its web port."""
+    folder = folder.absolute()
+    run = folder / "run"
+    if len(os.fsencode(run / LONGEST_SOCKET_NAME)) > LONGEST_SOCKET_PATH:
+        raise ConfigError("paths.run", f"{run} is too long a path for sockets: give a shorter folder with --state")
+    path = folder / "cabinet.toml"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8") if path.exists() else _first_configuration(folder)
+        if port is not None:
+            text = with_port(text, port)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CabinetError(f"{folder}: cannot be used for the demonstration ({error.strerror})") from error
+    return path
+
+
+def _first_configuration(folder: Path) -> str:
+    example = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    paths = f'[paths]\nstate = "{_quoted(folder / "state")}"\nrun = "{_quoted(folder / "run")}"\n'
+    return f"{HEADING}{example.rstrip()}\n\n[service]\nport = 8080\n\n{paths}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def with_port(text: str, port: int) -> str:
+    """`text` with another `service.port`, and with `site.public_url` following it where it points at this machine."""
+    text = re.sub(r'^(public_url = "http://(?:127\.0\.0\.1|localhost)):\d+"', rf'\g<1>:{port}"', text, flags=re.M)
+    section = re.compile(r"^(\[service\]\n(?:(?!\[).*\n)*?)port = \d+", flags=re.M)
+    if section.search(text):
+        return section.sub(rf"\g<1>port = {port}", text, count=1)
+    if re.search(r"^\[service\]$", text, flags=re.M):
+        return re.sub(r"^\[service\]$", f"[service]\nport = {port}", text, count=1, flags=re.M)
+    return f"{text.rstrip()}\n\n[service]\nport = {port}\n"
+
+
+def load_secrets(path: Path) -> Secrets | None:
+    """None the first time. Raises CabinetError for a file that is not one of ours."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Secrets)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise CabinetError(f"{path}: cannot be read ({error}); delete it to have new logins made") from error
+
+
+def save_secrets(path: Path, found: Secrets) -> None:
+    """Readable by its owner alone from the first byte on."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+def new_secrets() -> Secrets:
+    return Secrets(
+        card="".join(secrets.choice("0123456789") for _ in range(8)),
+        pin=random_pin(),
+        staff_name="property",
+        staff_password=secrets.token_urlsafe(9),
+        console_name="tech",
+        console_pin=random_pin(),
+    )
+
+
+def random_pin() -> str:
+    """Six digits."""
+    return f"{secrets.randbelow(1_000_000):06}"
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """Raises CabinetError where another program listens there."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CabinetError(
+                f"port {port} of {host} cannot be had ({error.strerror}): stop what uses it, or cabinet run --port N"
+            ) from error
