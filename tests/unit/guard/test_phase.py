@@ -1,0 +1,50 @@
+"""Promises of the half-cycle counter."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cabinet.guard.phase import EDGE_NS, MainsPhase
+
+MS = 1_000_000
+HALF = 10 * MS
+
+
+def mains_mv(at_ns: int, half_ns: float, start_ns: int) -> int:
+    return int(311_000 * math.sin(math.pi * (at_ns - start_ns) / half_ns))
+
+
+@given(st.integers(0, 20 * MS), st.floats(49, 51), st.lists(st.integers(-400_000, 400_000), min_size=10, max_size=10))
+def test_half_cycles_are_told_apart_at_any_phase_and_grid_frequency(start_ns, frequency_hz, jitter_ns):
+    half_ns = 1e9 / (2 * frequency_hz)
+    phase = MainsPhase(HALF)
+    now_ns = 1_000 * MS
+    for tick in range(400):
+        now_ns += 3 * MS + jitter_ns[tick % len(jitter_ns)]
+        phase.sample(now_ns, mains_mv(now_ns, half_ns, start_ns))
+        if tick > 50:
+            from_ns = now_ns - 3 * MS
+            first, last = phase.half_cycles(from_ns, now_ns)
+            assert first is not None
+            assert last is not None
+            true_first, true_last = (math.floor((t - start_ns) / half_ns) for t in (from_ns, now_ns))
+            # never narrower than the truth, and at most one half-cycle wider at the edges
+            assert last - first >= true_last - true_first
+            inside = [abs((t - start_ns) % half_ns) for t in (from_ns, now_ns)]
+            if all(2 * EDGE_NS < x < half_ns - 2 * EDGE_NS for x in inside):
+                assert last - first == true_last - true_first
+
+
+def test_mains_that_is_away_has_no_half_cycles():
+    phase = MainsPhase(HALF)
+    for tick in range(100):
+        phase.sample(tick * 3 * MS, mains_mv(tick * 3 * MS, HALF, 0))
+    assert phase.half_cycles(296 * MS, 299 * MS) != (None, None)
+    for tick in range(100, 200):
+        phase.sample(tick * 3 * MS, 0)
+    assert phase.half_cycles(596 * MS, 599 * MS) == (None, None)
+
+
+def test_phase_is_unknown_before_the_first_crossing():
+    assert MainsPhase(HALF).half_cycles(0, MS) == (None, None)

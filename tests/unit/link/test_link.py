@@ -1,0 +1,199 @@
+"""Promises of the guard's socket: both clients against the real server, without a guard."""
+
+import asyncio
+import select
+import threading
+from pathlib import Path
+
+import pytest
+
+from cabinet.errors import LinkError, Refused
+from cabinet.link import protocol
+from cabinet.link.client import BlockingGuard, GuardLink
+from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal, Role, Welcome
+from cabinet.link.server import EventLog, LinkServer
+from cabinet.model import (
+    ABSENT,
+    ChargeLimits,
+    EndReason,
+    Event,
+    EventKind,
+    GuardHealth,
+    Snapshot,
+)
+
+HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
+SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH)
+
+
+class ServedGuard:
+    """The server in a thread of its own, answering like a guard whose outlet 9 is busy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "guard.sock"
+        self.events = EventLog("run1")
+        self.handled: list[object] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.server = LinkServer(
+            self.path, Welcome(protocol.VERSION, "run1", "epoch1", [1]), self.events, self._handle, lambda: SNAPSHOT
+        )
+        self._thread.start()
+
+    def _handle(self, command):
+        self.handled.append(command)
+        if command.outlet == 9:
+            return Refusal(command.id, "outlet_busy", {"outlet": 9})
+        return Done(command.id)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            ready, _, _ = select.select(self.server.descriptors, [], [], 0.01)
+            self.server.serve(ready)
+            self.server.push_events()
+            self.server.publish(SNAPSHOT)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.server.close()
+
+
+@pytest.fixture
+def guard(tmp_path):
+    served = ServedGuard(tmp_path)
+    yield served
+    served.close()
+
+
+def event(kind=EventKind.CLOSED) -> Event:
+    return Event("", 0, 1, kind, outlet=1)
+
+
+def test_console_sees_the_cabinet_and_its_commands_are_done(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.snapshot() == SNAPSHOT
+        link.request(lambda n: ClearLatch(n, 1, "staff"))
+    assert guard.handled == [ClearLatch(2, 1, "staff")]
+
+
+def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link, pytest.raises(Refused) as refused:
+        link.request(lambda n: Open(n, 9, EndReason.STOPPED_BY_STAFF))
+    assert (refused.value.code, refused.value.params) == ("outlet_busy", {"outlet": 9})
+
+
+@pytest.mark.parametrize("role", [Role.CONSOLE, Role.VIEWER])
+def test_only_the_service_may_energise(guard, role):
+    with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: Energise(n, 1, "s1", ChargeLimits()))
+    assert guard.handled == []
+
+
+def test_service_may_not_clear_a_latch(guard):
+    with BlockingGuard(guard.path, Role.SERVICE) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: ClearLatch(n, 1, "service"))
+
+
+def test_no_guard_is_a_link_error_that_says_where(tmp_path):
+    with pytest.raises(LinkError, match="no guard answers"):
+        BlockingGuard(tmp_path / "guard.sock", Role.CONSOLE)
+
+
+def test_frame_that_is_no_message_costs_its_sender_the_connection_and_nobody_else(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as good, BlockingGuard(guard.path, Role.CONSOLE) as bad:
+        bad._socket.send(b"\xff" * 100)
+        with pytest.raises(LinkError):
+            bad.snapshot()
+        assert good.snapshot() == SNAPSHOT
+
+
+async def collect(guard: ServedGuard, enough: int, acknowledge: bool) -> list[int]:
+    """Sequence numbers a service is handed until there are `enough`."""
+    seen: list[int] = []
+    done = asyncio.Event()
+
+    async def on_event(got: Event) -> None:
+        seen.append(got.seq)
+        if acknowledge:
+            link.acknowledge(got.guard_run, got.seq)
+        if len(seen) == enough:
+            done.set()
+
+    link = GuardLink(guard.path, Role.SERVICE, lambda _: None, on_event, lambda _: None)
+    running = asyncio.create_task(link.run())
+    async with asyncio.timeout(5):
+        await done.wait()
+        while acknowledge and guard.events.kept:
+            await asyncio.sleep(0)
+    running.cancel()
+    return seen
+
+
+def test_events_are_kept_until_acknowledged_and_then_forgotten(guard):
+    for _ in range(100):
+        guard.events.add(event())
+    assert asyncio.run(collect(guard, 100, acknowledge=False)) == list(range(1, 101))
+    assert asyncio.run(collect(guard, 100, acknowledge=True)) == list(range(1, 101))
+    assert not guard.events.kept
+
+
+def test_acknowledgement_of_another_guards_run_forgets_nothing():
+    events = EventLog("run2")
+    events.add(event())
+    events.acknowledge("run1", 1)
+    assert [kept.seq for kept in events.kept] == [1]
+
+
+def test_service_waits_for_a_guard_that_comes_later_and_learns_when_it_goes(tmp_path):
+    async def scenario() -> list[object]:
+        told: list[object] = []
+        changed = asyncio.Event()
+
+        def on_link(up: bool) -> None:
+            told.append(up)
+            changed.set()
+
+        async def on_event(_: Event) -> None:
+            told.append("event")
+
+        link = GuardLink(tmp_path / "guard.sock", Role.SERVICE, lambda _: None, on_event, on_link)
+        running = asyncio.create_task(link.run())
+        with pytest.raises(Refused, match="guard_unreachable"):
+            await link.request(lambda n: Open(n, 1, EndReason.FULL))
+        served = ServedGuard(tmp_path)
+        async with asyncio.timeout(5):
+            await changed.wait()
+            await link.request(lambda n: Open(n, 1, EndReason.FULL))
+            with pytest.raises(Refused, match="outlet_busy"):
+                await link.request(lambda n: Open(n, 9, EndReason.FULL))
+            changed.clear()
+            served.close()
+            await changed.wait()
+        running.cancel()
+        return told
+
+    assert asyncio.run(scenario()) == [True, False]
+
+
+def test_event_whose_handling_failed_is_handed_over_again(guard):
+    guard.events.add(event())
+    tries: list[int] = []
+
+    async def scenario() -> None:
+        done = asyncio.Event()
+
+        async def on_event(got: Event) -> None:
+            tries.append(got.seq)
+            if len(tries) == 1:
+                raise LinkError("the disk was full")
+            done.set()
+
+        link = GuardLink(guard.path, Role.SERVICE, lambda _: None, on_event, lambda _: None)
+        running = asyncio.create_task(link.run())
+        async with asyncio.timeout(5):
+            await done.wait()
+        running.cancel()
+
+    asyncio.run(scenario())
+    assert tries == [1, 1]

@@ -1,0 +1,305 @@
+"""Promises of the protection functions, one outlet at a time, under a hand-moved clock."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cabinet.model import ABSENT, Fault, Quality, Reading
+from cabinet.safety import PROTECTIONS, Limits, OutletNow, OutletSafety, PeakWindow, believable
+
+MS = 1_000_000
+S = 1_000_000_000
+HALF = 10 * MS
+
+LIMITS = Limits(
+    short_peak_ma=30_000,
+    short_window_ns=100 * MS,
+    hard_peak_ma=150_000,
+    rated_ma=5_500,
+    hot_trip_mc=75_000,
+    hot_warn_mc=65_000,
+    hot_rise_mc_per_min=8_000,
+    hot_rise_above_mc=45_000,
+    hot_hysteresis_mc=10_000,
+    peak_lost_ns=100 * MS,
+    slow_lost_ns=S,
+    temperature_lost_ns=5 * S,
+    weld_ma=100,
+    weld_after_ns=100 * MS,
+    late_ns=50 * MS,
+    lowest_mv=176_000,
+    highest_mv=264_000,
+    half_cycle_ns=HALF,
+    thermometer_fitted=True,
+)
+
+
+class Bench:
+    """One outlet, all its sensors valid unless told otherwise."""
+
+    def __init__(self, closed: bool = True) -> None:
+        self.safety = OutletSafety(LIMITS)
+        self.now = OutletNow(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
+        self.values = {"current_ma": 1_000, "voltage_mv": 220_000, "power_mw": 150_000, "temperature_mc": 25_000}
+        self.silent: set[str] = set()
+
+    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True):
+        """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: as the relay says."""
+        if peak_ma == -1:
+            peak_ma = 1_500 if self.now.closed else 0
+        now = self.now
+        from_ns, now.at_ns = now.at_ns, now.at_ns + past_ns
+        now.window = None
+        if peak_ma is not None:
+            halves = (from_ns // HALF, now.at_ns // HALF) if phase_known else (None, None)
+            now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves)
+            now.peak_valid_at_ns = now.at_ns
+        for name in self.values.keys() - self.silent:
+            setattr(now, name, Reading(self.values[name], now.at_ns, Quality.OK))
+        return self.safety.step(now)
+
+    def run(self, seconds: float, step_ns: int = 100 * MS, **kwargs):
+        """Step until something trips or the time is over; returns (trip, seconds it took)."""
+        start_ns = self.now.at_ns
+        while self.now.at_ns - start_ns < seconds * S:
+            if (trip := self.step(step_ns, **kwargs)) is not None:
+                return trip, (self.now.at_ns - start_ns) / S
+        return None, seconds
+
+
+def test_first_peak_over_the_limit_is_taken_for_an_inrush():
+    bench = Bench()
+    assert bench.step(peak_ma=80_000) is None
+
+
+def test_peaks_in_two_half_cycles_are_a_short():
+    bench = Bench()
+    assert bench.step(4 * MS, peak_ma=60_000) is None
+    assert bench.step(4 * MS, peak_ma=60_000) is None, "the same half-cycle still"
+    trip = bench.step(4 * MS, peak_ma=61_000)
+    assert trip is None, "this window touches both half-cycles"
+    trip = bench.step(4 * MS, peak_ma=62_000)
+    assert trip is not None
+    assert (trip.fault, trip.outlet, trip.latched) == (Fault.SHORT_CIRCUIT, 3, True)
+    assert trip.why == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000}
+
+
+def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():
+    bench = Bench()
+    for peak_ma in (80_000, 55_000, 31_000):
+        assert bench.step(3 * MS, peak_ma=peak_ma) is None
+    trip, _ = bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)
+    assert trip is None
+
+
+def test_half_wave_short_is_found_in_the_next_but_one_half_cycle():
+    bench = Bench()
+    assert bench.step(3 * MS, peak_ma=60_000) is None
+    for _ in range(5):
+        assert bench.step(3 * MS, peak_ma=100) is None
+    assert bench.step(3 * MS, peak_ma=60_000).fault is Fault.SHORT_CIRCUIT
+
+
+def test_two_inrushes_further_apart_than_the_window_do_not_trip():
+    bench = Bench()
+    assert bench.step(3 * MS, peak_ma=60_000) is None
+    assert bench.run(0.2, step_ns=3 * MS)[0] is None
+    assert bench.step(3 * MS, peak_ma=60_000) is None
+
+
+def test_peak_over_the_hard_ceiling_does_not_wait():
+    trip = Bench().step(peak_ma=151_000)
+    assert trip is not None
+    assert trip.why == {"peak_ma": 151_000, "limit_ma": 150_000}
+
+
+def test_short_is_found_without_a_known_mains_phase():
+    bench = Bench()
+    assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
+    assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
+    for _ in range(4):
+        trip = bench.step(3 * MS, peak_ma=60_000, phase_known=False)
+    assert trip is not None
+    assert trip.fault is Fault.SHORT_CIRCUIT
+
+
+@pytest.mark.parametrize(
+    ("times_rated", "seconds", "within"),
+    [(1.13, 7200, None), (1.45, 60, 60), (3.0, 10, 2.0)],
+    ids=["never at 1.13 In", "within a minute at 1.45 In", "within 2 s at 3 In"],
+)
+def test_overcurrent_follows_the_thermal_image(times_rated, seconds, within):
+    bench = Bench()
+    bench.values["current_ma"] = int(5_500 * times_rated)
+    trip, took_s = bench.run(seconds)
+    if within is None:
+        assert trip is None
+    else:
+        assert trip.fault is Fault.OVERCURRENT
+        assert took_s <= within
+
+
+def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
+    bench = Bench()
+    bench.values["current_ma"] = 16_500
+    bench.run(10)
+    bench.now.closed = False
+    bench.values["current_ma"] = 0
+    bench.safety.reset(Fault.OVERCURRENT)
+    bench.step()
+    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    bench.run(30)
+    assert bench.safety.refusal(bench.now) is None
+
+
+def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
+    bench = Bench()
+    bench.values["temperature_mc"] = 75_000
+    trip = bench.step()
+    assert (trip.fault, trip.latched) == (Fault.OUTLET_HOT, True)
+    bench.now.closed = False
+    bench.values["temperature_mc"] = 66_000
+    bench.step()
+    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    bench.values["temperature_mc"] = 64_900
+    bench.step()
+    assert bench.safety.refusal(bench.now) is None
+
+
+def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
+    bench = Bench()
+    bench.values["temperature_mc"] = 46_000
+    trip = None
+    while trip is None and bench.values["temperature_mc"] < 75_000:
+        bench.values["temperature_mc"] += 100  # 12 K/min
+        trip = bench.step(500 * MS)
+    assert trip.fault is Fault.OUTLET_HOT
+    assert trip.why["rise_mc_per_min"] > 8_000
+    assert trip.why["temperature_mc"] < 60_000
+
+
+def test_slow_warming_of_a_summer_day_does_not_trip():
+    bench = Bench()
+    for _ in range(4 * 600):
+        bench.values["temperature_mc"] += 10  # 2.4 K/min up to 49 °C
+        assert bench.step(250 * MS) is None
+
+
+def test_warm_contacts_warn_once():
+    bench = Bench()
+    bench.values["temperature_mc"] = 65_500
+    warned = []
+    for _ in range(10):
+        bench.step()
+        warned.append(bench.safety.newly_warm(bench.now))
+    assert warned == [True] + [False] * 9
+
+
+@pytest.mark.parametrize(
+    ("silent", "peak_ma", "after_s"),
+    [(set(), None, 0.1), ({"current_ma"}, -1, 1.0), ({"power_mw"}, -1, 1.0), ({"voltage_mv"}, -1, 1.0),
+     ({"temperature_mc"}, -1, 5.0)],
+    ids=["peak", "current", "power", "voltage", "temperature"],
+)  # fmt: skip
+def test_lost_sensor_opens_its_outlet(silent, peak_ma, after_s):
+    bench = Bench()
+    bench.step()
+    bench.silent = silent
+    trip, took_s = bench.run(10, step_ns=3 * MS, peak_ma=peak_ma)
+    assert (trip.fault, trip.latched) == (Fault.SENSOR_LOST, False)
+    assert after_s < took_s < after_s + 0.05
+    assert bench.safety.refusal(bench.now) == "sensor_lost"
+
+
+def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
+    bench = Bench(closed=False)
+    bench.step(S, peak_ma=None)
+    bench.step()
+    assert bench.safety.refusal(bench.now) == "sensor_lost"
+    bench.run(0.5, step_ns=3 * MS)
+    assert bench.safety.refusal(bench.now) is None
+
+
+def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
+    bench = Bench(closed=False)
+    bench.now.switched_at_ns = bench.now.at_ns
+    trip, took_s = bench.run(1, step_ns=10 * MS, peak_ma=900)
+    assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
+    assert 0.1 < took_s < 0.2
+    assert bench.safety.refusal(bench.now) == "relay_welded"
+
+
+def test_one_disturbance_on_an_open_outlet_is_no_weld():
+    bench = Bench(closed=False)
+    assert bench.step(peak_ma=5_000) is None
+    assert bench.run(1, step_ns=3 * MS, peak_ma=20)[0] is None
+
+
+def test_current_while_the_relay_is_still_releasing_is_no_weld():
+    bench = Bench(closed=False)
+    bench.now.switched_at_ns = bench.now.at_ns
+    assert bench.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
+
+
+def test_late_loop_opens_everything_and_does_not_latch():
+    bench = Bench()
+    bench.now.late_ns = 51 * MS
+    trip = bench.step()
+    assert (trip.fault, trip.outlet, trip.latched) == (Fault.GUARD_LATE, None, False)
+    assert trip.why == {"late_ms": 51, "limit_ms": 50}
+
+
+def test_where_several_trip_the_first_of_the_table_names_the_fault():
+    bench = Bench()
+    bench.now.late_ns = 51 * MS
+    bench.values["temperature_mc"] = 90_000
+    assert bench.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
+
+
+@pytest.mark.parametrize("voltage_mv", [0, 175_999, 264_001])
+def test_voltage_out_of_band_refuses_closing(voltage_mv):
+    bench = Bench(closed=False)
+    bench.values["voltage_mv"] = voltage_mv
+    bench.step()
+    assert bench.safety.refusal(bench.now) == "voltage_out_of_band"
+
+
+@pytest.mark.parametrize(
+    ("temperature_mc", "after_s", "believed"),
+    [(27_000, 0.1, True), (60_000, 0.1, False), (60_000, 20, True), (130_000, 100, False)],
+)
+def test_temperature_jump_no_plug_can_make_is_not_believed(temperature_mc, after_s, believed):
+    before = Reading(25_000, 0, Quality.OK)
+    assert believable(temperature_mc, int(after_s * S), before) is believed
+
+
+def test_first_temperature_is_believed_within_the_thermometers_range():
+    assert believable(25_000, 0, ABSENT)
+    assert not believable(-50_000, 0, ABSENT)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 29_999), min_size=1, max_size=300),
+    st.integers(0, 9 * MS),
+    st.integers(30_001, 149_999),
+)
+def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, start_ns, inrush_ma):
+    """Any phase, any scan jitter up to the period, one inrush: never a false trip."""
+    bench = Bench()
+    bench.now.at_ns += start_ns
+    inrush_half = None
+    for peak_ma in peaks:
+        step_ns = 2 * MS + peak_ma % (2 * MS)
+        half = (bench.now.at_ns + step_ns) // HALF
+        within = bench.now.at_ns // HALF == half
+        inrush_half = half if inrush_half is None and within else inrush_half
+        trip = bench.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
+        assert trip is None or trip.fault is not Fault.SHORT_CIRCUIT
+
+
+def test_every_limit_is_used_by_some_protection():
+    """A limit nobody reads would be a promise of the configuration that nothing keeps."""
+    source = "".join(map(__import__("inspect").getsource, [*PROTECTIONS, OutletSafety]))
+    assert [f.name for f in msgspec.structs.fields(Limits) if f"limits.{f.name}" not in source] == []
