@@ -25,9 +25,9 @@ class Role(enum.Enum):
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """First frame of a client. With `snapshots` the guard publishes to it, and events from now on.
+    """First frame of a client. With `snapshots` the guard publishes to it.
 
-    Role SERVICE gets all events not yet acknowledged, again on every connection, oldest first.
+    Role SERVICE, and no other, gets events: all not yet acknowledged, again on every connection, oldest first.
     """
 
     role: Role

@@ -80,7 +80,9 @@ class LinkServer:
         self._clients: dict[int, _Client] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a guard that was killed; two guards cannot run, the bus has one owner
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._listener = socket.socket(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         self._listener.bind(str(path))
         os.chmod(path, 0o660)
         self._listener.listen(MOST_CLIENTS)
@@ -106,7 +108,7 @@ class LinkServer:
     def push_events(self) -> None:
         """What services have not been sent yet, as far as their queues take it."""
         for client in list(self._clients.values()):
-            if client.role is not Role.SERVICE and not client.snapshots:
+            if client.role is not Role.SERVICE:
                 continue
             for event in self._events.after(client.sent_seq, EVENTS_A_TURN):
                 if not self._send(client, protocol.encode(event), must=False):
@@ -155,8 +157,6 @@ class LinkServer:
                 raise LinkError(f"client speaks version {message.version}, this guard {protocol.VERSION}")
             client.role = message.role
             client.snapshots = message.snapshots
-            # a viewer is told what happens from now on; the service everything it has not acknowledged
-            client.sent_seq = 0 if message.role is Role.SERVICE else self._events.last_seq
             self._send(client, self._welcome)
             return
         if client.role is None:
