@@ -1,0 +1,73 @@
+// The power curve of a charge: takes the place of the line that the server drew, and grows while it charges.
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+
+const REFRESH_MS = 10_000;
+const HEIGHT = 180;
+const NARROWEST = 240;
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+const minutes = (_plot, splits) => splits.map((seconds) => Math.round(seconds / 6) / 10);
+
+function options(figure, width) {
+  const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, font: "14px sans-serif" };
+  return {
+    width,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { show: false },
+    scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] } },
+    axes: [
+      { ...axis, values: minutes, incrs: [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200], size: 32 },
+      { ...axis, size: 48 },
+    ],
+    series: [{}, { stroke: colour("--accent"), fill: colour("--accent-faint"), width: 2, points: { show: false } }],
+  };
+}
+
+async function draw(figure) {
+  const holder = figure.querySelector("[data-line]");
+  const points = [];
+  let plot = null;
+  const width = () => Math.max(NARROWEST, figure.clientWidth);
+
+  const fetchMore = async () => {
+    const after = points.length ? points[points.length - 1][0] : -1;
+    const answer = await fetch(`${figure.dataset.curve}?after=${after}`);
+    if (!answer.ok) return;
+    points.push(...(await answer.json()));
+    if (points.length < 2) return;
+    const data = [points.map((point) => point[0]), points.map((point) => point[1])];
+    if (plot) {
+      plot.setData(data);
+    } else {
+      holder.replaceChildren();
+      plot = new uPlot(options(figure, width()), data, holder);
+      figure.hidden = false;
+    }
+  };
+
+  const refresh = async () => {
+    if (!document.contains(figure)) return;
+    try {
+      await fetchMore();
+    } catch {
+      // no network: the next round tries again, and the page says that it is offline
+    }
+    if ("growing" in figure.dataset) setTimeout(refresh, REFRESH_MS);
+  };
+
+  addEventListener("resize", () => plot?.setSize({ width: width(), height: HEIGHT }));
+  await refresh();
+}
+
+function drawNew() {
+  for (const figure of document.querySelectorAll("[data-curve]:not([data-drawn])")) {
+    figure.dataset.drawn = "yes";
+    draw(figure);
+  }
+}
+
+drawNew();
+document.addEventListener("htmx:load", drawNew);
