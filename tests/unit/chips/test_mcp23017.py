@@ -1,0 +1,65 @@
+"""MCP23017: order and framing of what decides whether a relay ever closes by itself."""
+
+import errno
+
+import pytest
+
+from cabinet.chips.bus import Port
+from cabinet.chips.mcp23017 import Mcp23017
+from cabinet.errors import BusError, ChipError
+from tests.unit.chips.wire import FakeBus, Registers
+
+ADDRESS = 0x20  # on the wire 40 to write, 41 to read
+
+
+@pytest.fixture
+def bus() -> FakeBus:
+    return FakeBus({ADDRESS: Registers(1, {"00": "FF FF", "12": "00 00", "14": "00 00"})})
+
+
+@pytest.fixture
+def chip(bus: FakeBus) -> Mcp23017:
+    return Mcp23017(Port(bus, "MCP23017", ADDRESS))
+
+
+def test_no_pin_becomes_an_output_before_its_latch_is_low(bus: FakeBus, chip: Mcp23017) -> None:
+    chip.initialise(0x03FF)
+    assert bus.log == [
+        "S 40 14 00 00 P",  # OLAT first
+        "S 40 00 00 FC P",  # then IODIR, low byte (GPA) first
+        "S 40 14 Sr 41 00 00 P",
+        "S 40 00 Sr 41 00 FC P",
+    ]
+
+
+def test_all_outputs_change_in_one_transaction_low_byte_first(bus: FakeBus, chip: Mcp23017) -> None:
+    chip.write_outputs(0x0201)
+    assert bus.log == ["S 40 14 01 02 P"]
+    assert chip.latch() == 0x0201
+
+
+def test_latch_directions_and_levels_are_three_registers(bus: FakeBus, chip: Mcp23017) -> None:
+    bus.chips[ADDRESS] = Registers(1, {"00": "00 FC", "12": "05 01", "14": "07 02"})
+    assert (chip.latch(), chip.directions(), chip.levels()) == (0x0207, 0xFC00, 0x0105)
+    assert bus.log == ["S 40 14 Sr 41 07 02 P", "S 40 00 Sr 41 00 FC P", "S 40 12 Sr 41 05 01 P"]
+
+
+@pytest.mark.parametrize(("register", "name"), [("14", "OLAT"), ("00", "IODIR")])
+def test_a_register_that_does_not_keep_what_was_written_is_told(
+    bus: FakeBus, chip: Mcp23017, register: str, name: str
+) -> None:
+    class Forgetful(Registers):
+        def write(self, payload: bytes) -> None:
+            super().write(payload)
+            self.cells[register] = "12 34"
+
+    bus.chips[ADDRESS] = Forgetful(1, {"00": "FF FF", "14": "00 00"})
+    with pytest.raises(ChipError, match=f"MCP23017 at 0x20: {name} reads 0x3412"):
+        chip.initialise(0x00FF)
+
+
+def test_after_a_latch_that_could_not_be_cleared_no_pin_becomes_an_output(bus: FakeBus, chip: Mcp23017) -> None:
+    bus.failures[ADDRESS] = [errno.EREMOTEIO]
+    with pytest.raises(BusError, match="MCP23017 at 0x20 register 0x014: EREMOTEIO"):
+        chip.initialise(0xFFFF)
+    assert bus.log == ["S 40 EREMOTEIO"]
