@@ -13,6 +13,7 @@ NS = 1_000_000_000
 PLATEAU_TAU_S = 30.0  # the plateau is the highest mean power: an inrush or a fan starting is not it
 STEADY_NS = 600 * NS  # power on its way down within this means the charger was ending by itself
 STEADY_SHARE = 0.95
+NOTHING_USED = MeterCount()
 
 
 class EndLimits(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class Charge:
         ends: EndLimits,
         count_at_start: MeterCount,
         started_ns: int,
-        used: MeterCount = MeterCount(),
+        used: MeterCount = NOTHING_USED,
         had_load: bool = False,
     ) -> None:
         self.session_id = session_id

@@ -236,7 +236,11 @@ class OutletHot:
         if reading.value >= limits.hot_trip_mc:
             return {"temperature_mc": reading.value, "limit_mc": limits.hot_trip_mc}
         if rise > limits.hot_rise_mc_per_min and reading.value > limits.hot_rise_above_mc:
-            return {"temperature_mc": reading.value, "rise_mc_per_min": rise, "limit_mc_per_min": limits.hot_rise_mc_per_min}
+            return {
+                "temperature_mc": reading.value,
+                "rise_mc_per_min": rise,
+                "limit_mc_per_min": limits.hot_rise_mc_per_min,
+            }
         return None
 
     def _rise_mc_per_min(self, reading: Reading) -> int:

@@ -32,13 +32,17 @@ def openers(config: Config) -> tuple[OpenBus, OpenPins]:
             try:
                 return WireBus(path)
             except OSError as error:
-                raise HardwareError(f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve") from error
+                raise HardwareError(
+                    f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve"
+                ) from error
 
         def open_sim_pins() -> Factory:
             try:
                 return WirePinFactory(path)
             except OSError as error:
-                raise HardwareError(f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve") from error
+                raise HardwareError(
+                    f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve"
+                ) from error
 
         return open_sim_bus, open_sim_pins
     return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(config.hardware.pin_factory)

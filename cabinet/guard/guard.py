@@ -10,7 +10,7 @@ from collections import deque
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
-from cabinet.errors import BusError, CabinetError
+from cabinet.errors import CabinetError
 from cabinet.guard.counters import Counters
 from cabinet.guard.limits import end_limits, protection_limits
 from cabinet.guard.outlet import OutletUnit
@@ -29,7 +29,7 @@ from cabinet.model import (
     Snapshot,
     Trip,
 )
-from cabinet.relays import RelayBank
+from cabinet.relays import EXPANDER_RESET, RelayBank
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,6 @@ class Guard:
         ]
         self._by_number = {unit.number: unit for unit in self.units}
         self._neighbours = _neighbours(config, self.units)
-        self._has_contactor = config.hardware.contactor_pin is not None
         self._scanner: Scanner | None = None
         self._ready_at_ns: int | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
@@ -86,7 +85,10 @@ class Guard:
     def start(self, scanner: Scanner) -> None:
         """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
         self._scanner = scanner
-        self._relays.initialise()
+        try:
+            self._relays.initialise()
+        except CabinetError as error:
+            log.error("relays: %s; outlets on it stay open until it answers", error)
         for number, latch in self._scribe.latches().items():
             if (unit := self._by_number.get(number)) is not None:
                 unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
@@ -149,7 +151,9 @@ class Guard:
             self._event(unit, EventKind.RECOVERED, fault=unit.fault)
             unit.fault, unit.why = None, {}
         if unit.safety.newly_warm(now):
-            self._event(unit, EventKind.WARNED, fault=Fault.OUTLET_HOT, why={"temperature_mc": now.temperature_mc.value or 0})
+            self._event(
+                unit, EventKind.WARNED, fault=Fault.OUTLET_HOT, why={"temperature_mc": now.temperature_mc.value or 0}
+            )
         unit.note_peak()
         now.window = None
 
@@ -205,10 +209,8 @@ class Guard:
         self._finish(unit, kind, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:
-        try:
-            self._relays.release(unit.number, reason)
-        except BusError as error:
-            # the bank tries again each tick; the heartbeat and the contactor are the layers under it
+        for error in self._relays.release(unit.number, reason):
+            # the bank tries again each tick; the contactor and the heartbeat are the layers under it
             log.error("outlet %d: opening failed: %s", unit.number, error)
 
     def _finish(
@@ -293,7 +295,7 @@ class Guard:
         unit.fault, unit.latched, unit.why = None, False, {}
         unit.safety.reset(cleared)
         self._save_latches()
-        if self._has_contactor and not self._welded() and not self._relays.contactor_closed:
+        if not self._welded() and not self._relays.contactor_closed:
             self._relays.close_contactor()
             now_ns = self._clock.monotonic_ns()
             self._ready_at_ns = now_ns + SETTLE_NS
@@ -306,7 +308,7 @@ class Guard:
         """The pre-close check: why `unit` may not be closed now, or None."""
         if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
             return "not_ready"
-        if self._has_contactor and not self._relays.contactor_closed:
+        if not self._relays.contactor_closed:
             return "contactor_open"
         if unit.latched:
             return "fault_latched"
@@ -322,9 +324,7 @@ class Guard:
         scanner = self._scanner
         assert scanner is not None  # start came before
         late_ns, self._late_worst_ns = self._late_worst_ns, 0
-        outlets = [
-            unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit)) for unit in self.units
-        ]
+        outlets = [unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit)) for unit in self.units]
         mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
         return Snapshot(
             guard_run=self.guard_run,
@@ -383,14 +383,24 @@ class Guard:
         )
 
     def _check_outputs(self) -> None:
-        """What relays were told, and what the expanders say they hold, must agree."""
-        try:
-            mismatches = self._relays.check_outputs()
-        except CabinetError as error:
-            log.error("outputs cannot be read back: %s", error)
-            return
-        for mismatch in mismatches:
-            log.error("outputs: %s", mismatch)
+        """What relays were told, and what the expanders say they hold, must agree.
+
+        An outlet found open has lost its charge; an expander that lost its set-up is given it again. One told to open
+        and found closed is opened again by the bank.
+        """
+        reset: set[int] = set()
+        for mismatch in self._relays.check_outputs():
+            log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
+            unit = self._by_number[mismatch.outlet]
+            if mismatch.told_closed and mismatch.latch_closed is False:
+                self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
+            if mismatch.problem == EXPANDER_RESET:
+                reset.update(self._relays.expander_of(mismatch.outlet))
+        for address in reset:
+            try:
+                self._relays.initialise_expander(address)
+            except CabinetError as error:
+                log.error("expander 0x%02x cannot be set up: %s", address, error)
 
     def _welded(self) -> bool:
         return any(unit.latched and unit.fault is Fault.RELAY_WELDED for unit in self.units)

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import traceback
 
 from cabinet.clock import NS, Clock
@@ -40,7 +41,7 @@ class Keeper:
         self._clock = clock
         self._counters = Counters(len(config.outlet))
         self._timeout_ns = nanoseconds(config.guard.keeper_timeout_s)
-        self._stopping = False
+        self._stop_asked = threading.Event()
         self._child: int | None = None
 
     def run(self) -> int:
@@ -48,18 +49,19 @@ class Keeper:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         wait_ns = FIRST_WAIT_NS
-        while True:
+        while not self._stop_asked.is_set():
             started_ns = self._clock.monotonic_ns()
             status = self._one_life()
-            if self._stopping or status == REFUSED_TO_START:
-                return 0 if self._stopping else REFUSED_TO_START
+            if self._stop_asked.is_set():
+                break
+            if status == REFUSED_TO_START:
+                return REFUSED_TO_START
             if self._clock.monotonic_ns() - started_ns > LIVED_NS:
                 wait_ns = FIRST_WAIT_NS
             log.warning("a new guard starts in %.1f s", wait_ns / NS)
             self._clock.sleep_until(self._clock.monotonic_ns() + wait_ns)
             wait_ns = min(2 * wait_ns, LONGEST_WAIT_NS)
-            if self._stopping:
-                return 0
+        return 0
 
     def _one_life(self) -> int:
         """One guard from birth to death; everything is open when it returns. Its exit status, or -signal."""
@@ -76,11 +78,13 @@ class Keeper:
             os.close(beats)
         if why == "silent":
             os.kill(child, signal.SIGKILL)
-        self._open_all()
+        opened = self._open_all()
         _, status = os.waitpid(child, 0)
+        if not opened:
+            self._open_all()  # lines that a dying guard still held are free now
         self._child = None
         code = os.waitstatus_to_exitcode(status)
-        if not self._stopping:
+        if not self._stop_asked.is_set():
             log.error("guard %s (exit status %d); everything opened", why, code)
         return code
 
@@ -97,13 +101,15 @@ class Keeper:
                 return "dead"
             deadline_ns = self._clock.monotonic_ns() + self._timeout_ns
 
-    def _open_all(self) -> None:
-        for error in open_everything(self._config, self._open_bus, self._open_pins):
+    def _open_all(self) -> bool:
+        errors = open_everything(self._config, self._open_bus, self._open_pins)
+        for error in errors:
             log.error("keeper: opening met %s", error)
+        return not errors
 
     def _stop(self, *_: object) -> None:
         """Let the guard end by itself: it opens everything, and the keeper does so again."""
-        self._stopping = True
+        self._stop_asked.set()
         if self._child is not None:
             os.kill(self._child, signal.SIGTERM)
 

@@ -47,9 +47,7 @@ def run_guard(
     guard = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
     alerts = build_alerts(config, pins)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    server = LinkServer(
-        Path(config.paths.run) / "guard.sock", welcome, guard.events, guard.handle, guard.snapshot
-    )
+    server = LinkServer(Path(config.paths.run) / "guard.sock", welcome, guard.events, guard.handle, guard.snapshot)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

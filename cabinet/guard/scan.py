@@ -6,6 +6,7 @@ hangs costs at most one adapter timeout (20 ms) a retry; the others are read on 
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from gpiozero import OutputDevice
@@ -88,7 +89,7 @@ class Scanner:
     def start(self) -> None:
         """Bring every segment up; what does not answer stays down and is tried again by `scan`."""
         for segment in self._segments:
-            self._attempt(segment, self._bring_up)
+            self._attempt(segment, partial(self._bring_up, segment))
 
     def scan(self, everything: bool = False) -> None:
         """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
@@ -100,33 +101,33 @@ class Scanner:
             if not segment.up and self._clock.monotonic_ns() < segment.retry_at_ns:
                 continue
             work = self._bring_up if not segment.up else self._read_peaks
-            if not self._attempt(segment, work):
+            if not self._attempt(segment, partial(work, segment)):
                 if self._hung:
                     return  # one transfer that runs into the adapter's timeout is enough for one scan
                 continue
             if not sampled:
-                sampled = self._attempt(segment, self._sample_voltage)
+                sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if everything:
                 for read in segment.slow:
-                    self._attempt(segment, lambda _, read=read: read())
+                    self._attempt(segment, read)
             elif segment is slow_segment:
-                self._attempt(segment, self._next_slow)
+                self._attempt(segment, partial(self._next_slow, segment))
 
     def read_alert(self, index: int) -> None:
         """The over-current line of an outlet went low: read its peak before anything else, and release the line."""
         for segment in self._segments:
             for input_ in segment.inputs:
                 if input_.index == index and segment.up:
-                    self._attempt(segment, lambda _, input_=input_, segment=segment: self._answer(segment, input_))
+                    self._attempt(segment, partial(self._answer, segment, input_))
 
     def _answer(self, segment: Segment, input_: Input) -> None:
         self._read_peak(segment, input_)
         segment.chip.take_alerts(input_.name)
 
-    def _attempt(self, segment: Segment, work: Callable[[Segment], None]) -> bool:
-        """Do `work` on a segment; False where it failed, and then the segment's retry is arranged."""
+    def _attempt(self, segment: Segment, work: Callable[[], None]) -> bool:
+        """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged."""
         try:
-            work(segment)
+            work()
         except BusError as error:
             self.bus_errors += 1
             self._failed(segment, error, hung=not error.absent)
@@ -200,16 +201,16 @@ class Scanner:
         reads: list[Callable[[], None]] = []
         for input_ in segment.inputs:
             reads += [
-                lambda input_=input_: self._read_current(segment, input_),
-                lambda input_=input_: self._read_power(segment, input_),
-                lambda input_=input_: self._read_energy(segment, input_),
+                partial(self._read_current, segment, input_),
+                partial(self._read_power, segment, input_),
+                partial(self._read_energy, segment, input_),
             ]
-        reads.append(lambda: self._read_voltage(segment))
+        reads.append(partial(self._read_voltage, segment))
         for thermometer, indexes in segment.thermometers:
-            reads.append(lambda thermometer=thermometer, indexes=indexes: self._read_temperature(thermometer, indexes))
+            reads.append(partial(self._read_temperature, thermometer, indexes))
         reads.append(segment.chip.verify_next)
         if segment is self._segments[0]:
-            reads.append(lambda: self._read_shared(segment))
+            reads.append(partial(self._read_shared, segment))
         return reads
 
     def _ok(self, value: int) -> Reading:
