@@ -1,0 +1,224 @@
+"""A whole cabinet of real processes for the end-to-end tests: simulator, keeper and guard, service, console.
+
+Everything is waited for by an event: a readiness notice, a state that is asked for until it is there, a journal
+entry of the simulator. The deadlines here only keep a broken build from hanging.
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import Role
+from cabinet.model import OutletState, Snapshot
+
+READY_WITHIN_S = 30.0
+POLL_S = 0.02
+
+# A charge is over in seconds here; everything else is as on a real cabinet.
+QUICK = {
+    "full_hold_s = 20.0 # a real cabinet waits half an hour; nobody watches a demo for so long": "full_hold_s = 2.0",
+    "unplugged_hold_s = 10.0": "unplugged_hold_s = 3.0\nno_load_s = 8.0",
+}
+
+
+class Process:
+    """One process of the cabinet, with its readiness notice and its output in a file."""
+
+    def __init__(self, name: str, words: list[str], folder: Path, config: Path) -> None:
+        self.name = name
+        self._log_path = folder / f"{name}.log"
+        address = folder / f"{name}.notify"
+        address.unlink(missing_ok=True)
+        self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notices.bind(str(address))
+        environment = {**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"}
+        environment.pop("WATCHDOG_USEC", None)
+        with self._log_path.open("ab") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "cabinet.main", *words, "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        self._wait_ready()
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text(errors="replace")
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while time.monotonic() < deadline:
+            if select.select([self._notices], [], [], POLL_S)[0] and b"READY=1" in self._notices.recv(4096):
+                return
+            if self.popen.poll() is not None:
+                raise AssertionError(f"{self.name} ended with {self.popen.returncode}:\n{self.log}")
+        raise AssertionError(f"{self.name} was not ready in {READY_WITHIN_S} s:\n{self.log}")
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut or a bug would."""
+        self.popen.kill()
+        self.popen.wait()
+        self._notices.close()
+
+    def stop(self) -> int:
+        """SIGTERM and the exit status."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+        try:
+            return self.popen.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._notices.close()
+
+
+class Cabinet:
+    """The processes of one cabinet in a folder of its own, and what people do with them."""
+
+    COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "console": ["console"]}
+
+    def __init__(self, folder: Path, changes: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.run = folder / "run"
+        self.config = folder / "cabinet.toml"
+        text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+        for old, new in {**QUICK, **(changes or {})}.items():
+            assert old in text, f"demo.toml has no {old!r} to change"
+            text = text.replace(old, new)
+        text += f'\n[paths]\nstate = "{self.state}"\nrun = "{self.run}"\n'
+        text += "\n[service]\nport = 0\ncheckpoint_s = 1.0\n"
+        self.config.write_text(text, encoding="utf-8")
+        self.processes: dict[str, Process] = {}
+
+    def start(self, *names: str) -> None:
+        """Start these, or all, each ready before the next."""
+        for name in names or self.COMMANDS:
+            self.processes[name] = Process(name, self.COMMANDS[name], self.folder, self.config)
+
+    def stop(self) -> None:
+        """The last started first; every one must end by itself."""
+        statuses = {name: self.processes[name].stop() for name in reversed(self.processes)}
+        assert set(statuses.values()) <= {0, -signal.SIGKILL}, statuses
+
+    def command(self, *words: str, fails: bool = False) -> str:
+        """Output of a `cabinet` command; it must succeed, or fail where that is expected."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cabinet.main", *words, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def sim(self, *words: str) -> str:
+        return self.command("sim", *words)
+
+    def sim_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self.sim("state", "--json"))
+        return state
+
+    # --- the guard, as a viewer sees it ------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        with BlockingGuard(self.run / "guard.sock", Role.VIEWER) as link:
+            return link.snapshot()
+
+    def outlet(self, number: int) -> OutletState:
+        return next(outlet for outlet in self.snapshot().outlets if outlet.outlet == number)
+
+    def guard_pid(self) -> int:
+        """The guard is the keeper's only child."""
+        keeper = self.processes["guard"].popen.pid
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        assert len(children) == 1, children
+        return int(children[0])
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        return (self.run / "service.url").read_text().strip()
+
+    def resident(self, card: str, balance_yuan: str = "20.00", language: str = "zh") -> "Resident":
+        """A resident with a wallet, signed in on a phone."""
+        self.command("resident", "add", card, "--pin", "4711", "--balance", balance_yuan)
+        return Resident(self, card, "4711", language)
+
+    def usage(self) -> list[dict[str, Any]]:
+        """The usage log as exported."""
+        return [json.loads(line) for line in self.command("usage", "export", "--format", "jsonl").splitlines()]
+
+
+class Resident:
+    """A phone without JavaScript: it reads pages and sends their forms."""
+
+    def __init__(self, cabinet: Cabinet, card: str, pin: str, language: str) -> None:
+        self.client = httpx.Client(
+            base_url=cabinet.url, headers={"Accept-Language": language}, follow_redirects=True, timeout=10
+        )
+        page = self.client.get("/sign-in")
+        page = self.send(page, "/sign-in", card=card, pin=pin)
+        assert page.status_code == 200, page.text
+
+    def send(self, page: httpx.Response, action: str, **fields: str) -> httpx.Response:
+        """Fill in the form of `page` that goes to `action` and send it, hidden fields included."""
+        form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
+        assert form is not None, f"no form to {action} on {page.url}:\n{page.text}"
+        hidden = {}
+        for tag in re.findall(r"<input[^>]*>", form[0]):
+            if 'type="hidden"' in tag:
+                name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
+                assert name is not None, tag
+                hidden[name[1]] = value[1] if value else ""
+        return self.client.post(action, data={**hidden, **fields}, headers={"Referer": str(page.url)})
+
+    def start(self, code: str, **choice: str) -> httpx.Response:
+        """Scan the code on an outlet and start it; the page that comes then."""
+        page = self.client.get(f"/s/{code}")
+        return self.send(page, f"/s/{code}/start", **{"kind": "full", **choice})
+
+
+def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any:
+    """The first true thing that `found` returns; AssertionError saying `what` was awaited when none came."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        select.select([], [], [], POLL_S)
+    raise AssertionError(f"waited {within_s} s for {what}")
+
+
+@contextlib.contextmanager
+def running(folder: Path, changes: dict[str, str] | None = None, *names: str) -> Iterator[Cabinet]:
+    """A cabinet with its processes up; their logs are shown when a test fails."""
+    cabinet = Cabinet(folder, changes)
+    try:
+        cabinet.start(*names)
+        yield cabinet
+    except BaseException:
+        for name, process in cabinet.processes.items():
+            print(f"--- {name}\n{process.log[-6000:]}")
+        raise
+    finally:
+        cabinet.stop()

@@ -1,0 +1,109 @@
+"""The main job on the real processes: from a scanned code to a receipt, for the resident, the company and the staff."""
+
+import json
+import random
+import re
+
+import httpx
+import pytest
+
+from tests.e2e.console import Terminal
+from tests.e2e.processes import Cabinet, Resident, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def code_of(cabinet: Cabinet, outlet: int) -> str:
+    return next(o["code"] for o in cabinet.outlets_by_api() if o["number"] == outlet)
+
+
+def charge_until(cabinet: Cabinet, resident: Resident, path: str, words: str, within_s: float = 60) -> str:
+    """The charge's page once it says `words`."""
+
+    def page() -> str | None:
+        text = resident.client.get(path).text
+        return text if words in text else None
+
+    return wait_for(f"{words!r} on {path}", page, within_s)
+
+
+def test_resident_charges_until_full_and_everybody_sees_it(cabinet):
+    resident = cabinet.resident("10000001")
+    cabinet.sim("plug", "3", "demo", "--charge", "97")
+    page = resident.start("C5T4")
+    path = page.url.path
+    assert page.status_code == 200
+    assert path.startswith("/charge/")
+
+    state = wait_for("charging on the guard", lambda: (o := cabinet.outlet(3)).phase.value == "charging" and o)
+    assert state.closed
+    assert 100_000 < state.power_mw.value < 250_000
+    charge_until(cabinet, resident, path, "正在充电")
+
+    with Terminal(cabinet) as console:
+        console.log_in()
+        screen = console.run("status")
+        assert re.search(r"\b3\b.*充电", screen), screen
+        assert "充电" in console.run("outlet 3")
+
+    receipt = charge_until(cabinet, resident, path, "充满", 90)
+    assert "小票" in receipt or "账单" in receipt or "收据" in receipt
+    wait_for("outlet 3 open", lambda: not cabinet.outlet(3).closed)
+
+    record = next(r for r in cabinet.usage() if r["outlet"] == 3)
+    truth_mwh = cabinet.sim_state()["outlets"][2]["energy_mwh"]
+    print(f"billed {record['energy_mwh']} mWh, simulator's truth {truth_mwh:.1f} mWh")
+    assert record["end_reason"] == "full"
+    assert record["energy_mwh"] == pytest.approx(truth_mwh, rel=0.005, abs=50)
+    assert record["total_fen"] == sum(line["amount_fen"] for line in record["lines"])
+    assert record["held_fen"] == record["total_fen"] + record["refund_fen"]
+    assert "1" in cabinet.command("usage", "verify")
+    answer = httpx.get(
+        f"{cabinet.url}/api/v1/usage", headers={"Authorization": f"Bearer {cabinet.api_token()}"}, timeout=10
+    )
+    assert answer.status_code == 200
+    assert json.loads(answer.text.splitlines()[0])["number"] == 1
+
+
+def test_short_at_a_random_moment_opens_its_outlet_and_no_other(cabinet):
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    residents = {n: cabinet.resident(f"2000000{n}") for n in (1, 5, 9)}
+    codes = {1: "A7K2", 5: "E2W7", 9: "J3X2"}
+    pages = {}
+    for outlet, resident in residents.items():
+        cabinet.sim("plug", str(outlet), "lead-acid-48v20ah", "--charge", "30")
+        pages[outlet] = resident.start(codes[outlet]).url.path
+    wait_for("three charges", lambda: all(cabinet.outlet(n).phase.value == "charging" for n in codes))
+    started = cabinet.snapshot()
+
+    amps = chance.randint(25, 300)
+    wait_for("a random moment", lambda: chance.random() < 0.1)
+    cabinet.sim("fault", "5", "short", "--amps", str(amps))
+    tripped = wait_for("the trip", lambda: (o := cabinet.outlet(5)).fault is not None and o)
+    reaction_ms = cabinet.reaction_ms(5)
+    print(f"seed {seed}: short of {amps} A RMS, relay command after {reaction_ms:.2f} ms")
+    assert reaction_ms < 500, "far above the 20 ms that bench/trip.py measures"
+
+    assert (tripped.fault.value, tripped.latched, tripped.closed) == ("short_circuit", True, False)
+    now = cabinet.snapshot()
+    assert [o.closed for o in now.outlets] == [o.outlet in (1, 9) for o in now.outlets]
+    assert [o.fault for o in now.outlets if o.outlet != 5] == [None] * 9
+    assert now.health.started_at_ns == started.health.started_at_ns
+    charge_until(cabinet, residents[5], pages[5], "短路")
+    record = wait_for("its usage record", lambda: next((r for r in cabinet.usage() if r["outlet"] == 5), None))
+    assert (record["end_reason"], record["fault"]) == ("tripped", "short_circuit")
+
+    refused = residents[5].start(codes[5])
+    assert refused.status_code == 409, "a latched outlet starts nothing"
+    cabinet.sim("clear", "5")
+    with Terminal(cabinet) as console:
+        console.log_in()
+        assert "5" in console.run("faults")
+        console.clear(5)
+    wait_for("the latch cleared", lambda: not cabinet.outlet(5).latched)
+    for outlet in (1, 9):
+        stopped = residents[outlet].send(residents[outlet].client.get(pages[outlet]), f"{pages[outlet]}/stop")
+        assert stopped.status_code == 200
+        charge_until(cabinet, residents[outlet], pages[outlet], "您已停止")
+    assert "intact" in cabinet.command("usage", "verify") or "ok" in cabinet.command("usage", "verify").lower()
