@@ -29,6 +29,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Site(Section, frozen=True, kw_only=True):
+    """Where the cabinet stands, as residents and receipts name it."""
+
     name: Annotated[str, _text("name of the cabinet's site, shown to residents", longest=80)]
     name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = ""
     site_id: Annotated[str, _text("short id in order numbers and usage logs", pattern="^[A-Z0-9-]+$", longest=16)]
@@ -40,6 +42,8 @@ class Site(Section, frozen=True, kw_only=True):
 
 
 class Hardware(Section, frozen=True):
+    """Bus, pins and chips that all outlets share."""
+
     bus: Annotated[str, _text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")] = (
         "/dev/i2c-1"
     )
@@ -92,6 +96,8 @@ class Thermometer(Section, frozen=True):
 
 
 class Outlet(Section, frozen=True, kw_only=True):
+    """One socket-outlet of the cabinet; repeat the table for each."""
+
     number: Annotated[int, _number("as printed on the cabinet", least=1, most=40)]
     code: Annotated[str, _text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
     relay: Annotated[
@@ -108,6 +114,8 @@ class Outlet(Section, frozen=True, kw_only=True):
 
 
 class ShortCircuit(Section, frozen=True):
+    """A short repeats in every half-cycle, an inrush does not: the outlet opens at once and is latched."""
+
     peak_a: Annotated[
         float, _number("a peak above this in a second half-cycle within `window_s` is a short", least=6, most=150)
     ] = 30.0
@@ -120,12 +128,16 @@ class ShortCircuit(Section, frozen=True):
 
 
 class Overcurrent(Section, frozen=True):
+    """A thermal image (I²t) of wiring and contacts: the outlet opens and is latched."""
+
     rated_a: Annotated[
         float, _number("In of the thermal image: never at 1.13 In, 60 s at 1.45 In, 2 s at 3 In", least=0.5, most=16)
     ] = 5.5
 
 
 class OutletHot(Section, frozen=True):
+    """Contacts too hot, or heating too fast: the outlet opens and is latched."""
+
     trip_c: Annotated[float, _number("contacts hotter than this open", least=40, most=90)] = 75.0
     warn_c: Annotated[float, _number("staff are warned", least=35, most=85)] = 65.0
     rise_k_per_min: Annotated[
@@ -138,6 +150,8 @@ class OutletHot(Section, frozen=True):
 
 
 class SensorLost(Section, frozen=True):
+    """An outlet that cannot be measured opens; it may close again when readings return."""
+
     peak_after_s: Annotated[
         float, _number("no valid peak reading for so long opens the outlet", least=0.02, most=1)
     ] = 0.1
@@ -150,15 +164,21 @@ class SensorLost(Section, frozen=True):
 
 
 class RelayWelded(Section, frozen=True):
+    """Current through an open relay: the contactor opens, and the outlet is latched."""
+
     current_a: Annotated[float, _number("more than this with the relay open is a weld", least=0.02, most=1)] = 0.1
     after_s: Annotated[float, _number("given to the relay and the meter before the check", least=0.05, most=2)] = 0.1
 
 
 class GuardLate(Section, frozen=True):
+    """A loop that cannot keep up cannot protect: all outlets open until it can."""
+
     after_s: Annotated[float, _number("a tick later than this opens all outlets", least=0.01, most=0.5)] = 0.05
 
 
 class Voltage(Section, frozen=True):
+    """Outside these no outlet is closed."""
+
     lowest_v: Annotated[float, _number("no outlet is closed below", least=50, most=240)] = 176.0
     highest_v: Annotated[float, _number("no outlet is closed above", least=100, most=300)] = 264.0
 
@@ -199,6 +219,8 @@ class Charge(Section, frozen=True):
 
 
 class Guard(Section, frozen=True):
+    """The guard's own loop."""
+
     scan_period_s: Annotated[
         float, _number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)
     ] = 0.003
@@ -212,6 +234,8 @@ class Guard(Section, frozen=True):
 
 
 class Service(Section, frozen=True):
+    """Web server, sessions and wallets."""
+
     host: Annotated[str, _text("address the web server listens on")] = "127.0.0.1"
     port: Annotated[int, _number("port of the web server; 0: any free one", least=0, most=65_535)] = 8080
     checkpoint_s: Annotated[
@@ -227,6 +251,8 @@ class Service(Section, frozen=True):
 
 
 class Console(Section, frozen=True):
+    """The maintenance console on its serial port."""
+
     port: Annotated[
         str, Meta(max_length=200, description="serial device; pty: a pseudo-terminal; empty: no console")
     ] = ""
@@ -236,6 +262,8 @@ class Console(Section, frozen=True):
 
 
 class Paths(Section, frozen=True):
+    """Where files are kept."""
+
     state: Annotated[str, _text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
     run: Annotated[str, _text("folder of the sockets")] = "/run/cabinet"
 
@@ -244,7 +272,10 @@ class PowerBand(Section, frozen=True, kw_only=True):
     """Price of an hour of charging while the power is in [from_w, to_w)."""
 
     from_w: Annotated[int, _number("band begins here, inclusive", least=0, most=10_000)]
-    to_w: Annotated[int | None, Meta(description="band ends here, exclusive; left out: no upper end")] = None
+    to_w: Annotated[
+        Annotated[int, _number("as from_w", least=1, most=10_000)] | None,
+        Meta(description="band ends here, exclusive; left out: no upper end"),
+    ] = None
     fen_per_hour: Annotated[int, _number("price of an hour in this band", least=0, most=100_000)]
 
 
@@ -266,7 +297,10 @@ class Tariff(Section, frozen=True, kw_only=True):
     service_fen_per_kwh: Annotated[int, _number("service fee by energy", least=0, most=100_000)] = 0
     free_minutes: Annotated[int, _number("a session with less charging time costs nothing", least=0, most=60)] = 0
     minimum_fen: Annotated[int, _number("a session that costs anything costs at least this", least=0, most=100_000)] = 0
-    cap_fen: Annotated[int | None, Meta(description="a session costs at most this; left out: no cap")] = None
+    cap_fen: Annotated[
+        Annotated[int, _number("as minimum_fen", least=0, most=100_000)] | None,
+        Meta(description="a session costs at most this; left out: no cap"),
+    ] = None
     time_bands: Annotated[
         tuple[PowerBand, ...], Meta(description="price of time by power; must cover every power from 0")
     ]

@@ -1,0 +1,50 @@
+"""`cabinet check`: every mistake in a configuration file, the reference of its keys, and a complete example."""
+
+import argparse
+from pathlib import Path
+
+from cabinet.commands.options import DEFAULT_CONFIG
+from cabinet.config import Config, load
+from cabinet.config.reference import example, reference
+from cabinet.figures import yuan
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Exit status 0: the file is good. 1: it is not, and every mistake is one line with the path of its key.\n\n"
+        "examples:\n  cabinet check /etc/cabinet/cabinet.toml\n  cabinet check --example"
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", type=Path, metavar="FILE", help=f"such as {DEFAULT_CONFIG}")
+    what.add_argument("--reference", action="store_true", help="every key with unit, default, bounds and reason")
+    what.add_argument("--example", action="store_true", help="a commented file for a ten-outlet cabinet")
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.reference:
+        print(reference(), end="")
+    elif args.example:
+        print(example(), end="")
+    else:
+        print(f"OK: {args.file}: {summary(load(args.file))}")
+    return 0
+
+
+def summary(config: Config) -> str:
+    """One line by which its owner recognises the cabinet."""
+    hardware = "simulated hardware" if config.simulated else f"{config.hardware.bus} and {config.hardware.pin_factory}"
+    tariff = config.tariff
+    hour = sorted({band.fen_per_hour for band in tariff.time_bands})
+    kwh = sorted({period.electricity_fen_per_kwh + tariff.service_fen_per_kwh for period in tariff.energy_periods})
+    return (
+        f"{config.site.name} ({config.site.site_id}), {_count(len(config.outlet), 'outlet')} on {hardware}, "
+        f"tariff {tariff.version}: {_span(hour)} yuan an hour, {_span(kwh)} yuan a kWh"
+    )
+
+
+def _span(fen: list[int]) -> str:
+    return yuan(fen[0]) if len(fen) == 1 else f"{yuan(fen[0])} to {yuan(fen[-1])}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

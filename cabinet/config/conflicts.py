@@ -1,0 +1,159 @@
+"""Mistakes that only show when keys are looked at together: two users of one pin, a gap in a tariff. Pure."""
+
+import zoneinfo
+from collections.abc import Iterator
+
+from cabinet.config.keys import Config, Outlet, Tariff
+from cabinet.errors import ConfigError
+
+METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
+RESERVED_PINS = {2: "I2C SDA", 3: "I2C SCL"}
+
+
+def conflicts(config: Config) -> Iterator[ConfigError]:
+    """Every one found, in the order of the file's sections."""
+    yield from _twice(config)
+    yield from _wrong_wiring(config)
+    yield from _address_conflicts(config)
+    yield from _wrong_limits(config)
+    yield from _tariff_gaps(config.tariff)
+    try:
+        zoneinfo.ZoneInfo(config.site.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        yield ConfigError("site.timezone", f"{config.site.timezone!r} is no known IANA time zone")
+
+
+def _twice(config: Config) -> Iterator[ConfigError]:
+    """Two outlets that share what only one can have."""
+    for key, of in (
+        ("number", lambda outlet: outlet.number),
+        ("code", lambda outlet: outlet.code),
+        ("relay", lambda outlet: outlet.relay),
+        ("meter", lambda outlet: (outlet.meter.mux, outlet.meter.channel, outlet.meter.input)),
+    ):
+        seen: dict[object, int] = {}
+        for index, outlet in enumerate(config.outlet, 1):
+            first = seen.setdefault(of(outlet), index)
+            if first != index:
+                yield ConfigError(f"outlet[{index}].{key}", f"the same as outlet[{first}].{key}")
+
+
+def _pins(config: Config) -> Iterator[tuple[str, int]]:
+    hardware = config.hardware
+    for name in ("mux_reset_pin", "contactor_pin", "heartbeat_pin"):
+        if (pin := getattr(hardware, name)) is not None:
+            yield f"hardware.{name}", pin
+    for index, outlet in enumerate(config.outlet, 1):
+        if outlet.relay.startswith("gpio:"):
+            yield f"outlet[{index}].relay", int(outlet.relay.removeprefix("gpio:"))
+        if outlet.alert_pin is not None:
+            yield f"outlet[{index}].alert_pin", outlet.alert_pin
+
+
+def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
+    taken: dict[int, str] = {}
+    for path, pin in _pins(config):
+        if pin in RESERVED_PINS:
+            yield ConfigError(path, f"GPIO {pin} is {RESERVED_PINS[pin]}")
+        elif pin > 27:
+            yield ConfigError(path, f"GPIO {pin} does not exist on the header (0 to 27)")
+        elif pin in taken and not (path.endswith("relay") and taken[pin].endswith("relay")):  # those: see `_twice`
+            yield ConfigError(path, f"GPIO {pin} is taken by {taken[pin]}")
+        taken.setdefault(pin, path)
+    if (config.hardware.bus == "sim") != (config.hardware.pin_factory == "sim"):
+        yield ConfigError("hardware.pin_factory", "bus and pin_factory are simulated together or not at all")
+    for index, outlet in enumerate(config.outlet, 1):
+        if outlet.relay.startswith("expander:"):
+            address = int(outlet.relay.split(":")[1].split("/")[0], 16)
+            if address not in config.hardware.expanders:
+                yield ConfigError(f"outlet[{index}].relay", f"0x{address:02x} is not in hardware.expanders")
+        for name, place in (("meter", outlet.meter), ("thermometer", outlet.thermometer)):
+            if place is not None and place.mux not in config.hardware.muxes:
+                yield ConfigError(f"outlet[{index}].{name}.mux", f"0x{place.mux:02x} is not in hardware.muxes")
+
+
+def _address_conflicts(config: Config) -> Iterator[ConfigError]:
+    """A mux joins a segment with the upstream bus: no chip behind one may share an address with a chip before it."""
+    upstream: dict[int, str] = {}
+    for name in ("expanders", "muxes"):
+        for index, address in enumerate(getattr(config.hardware, name), 1):
+            path = f"hardware.{name}[{index}]"
+            if address in upstream:
+                yield ConfigError(path, f"address 0x{address:02x} is taken by {upstream[address]}")
+            upstream.setdefault(address, path)
+    if (inside := config.hardware.inside_thermometer) is not None:
+        if inside in upstream:
+            yield ConfigError("hardware.inside_thermometer", f"address 0x{inside:02x} is taken by {upstream[inside]}")
+        upstream.setdefault(inside, "hardware.inside_thermometer")
+    clashes: dict[tuple[str, int], list[int]] = {}
+    for index, outlet in enumerate(config.outlet, 1):
+        for name, address in _behind_mux(outlet):
+            if address in upstream:
+                clashes.setdefault((name, address), []).append(index)
+    for (name, address), (first, *others) in clashes.items():  # one mistake is one line, however many outlets share it
+        also = f" (outlets {', '.join(f'[{index}]' for index in others)} too)" if others else ""
+        yield ConfigError(
+            f"outlet[{first}].{name}", f"address 0x{address:02x} is taken upstream by {upstream[address]}{also}"
+        )
+
+
+def _behind_mux(outlet: Outlet) -> Iterator[tuple[str, int]]:
+    yield "meter", METER_ADDRESS
+    if outlet.thermometer is not None:
+        yield "thermometer.address", outlet.thermometer.address
+
+
+def _wrong_limits(config: Config) -> Iterator[ConfigError]:
+    protections = config.protections
+    for lower, upper, path in (
+        (protections.outlet_hot.warn_c, protections.outlet_hot.trip_c, "protections.outlet_hot.warn_c"),
+        (protections.voltage.lowest_v, protections.voltage.highest_v, "protections.voltage.lowest_v"),
+        (protections.short_circuit.peak_a, protections.short_circuit.hard_peak_a, "protections.short_circuit.peak_a"),
+        (protections.short_circuit.hard_peak_a, config.hardware.current_full_scale_a,
+         "protections.short_circuit.hard_peak_a"),
+    ):  # fmt: skip
+        if lower >= upper:
+            yield ConfigError(path, f"{lower:g} must be below {upper:g}")
+
+
+def _tariff_gaps(tariff: Tariff) -> Iterator[ConfigError]:
+    """Every power and every minute of the day must have exactly one price."""
+    expected: int | None = 0
+    for index, band in enumerate(tariff.time_bands, 1):
+        path = f"tariff.time_bands[{index}]"
+        if expected is None:
+            yield ConfigError(path, f"comes after a band without an upper end (to_w of band {index - 1})")
+            return
+        if band.from_w != expected:
+            word = "gap" if band.from_w > expected else "overlap"
+            yield ConfigError(
+                f"{path}.from_w", f"{word}: starts at {band.from_w} W, the band before ends at {expected} W"
+            )
+        if band.to_w is not None and band.to_w <= band.from_w:
+            yield ConfigError(f"{path}.to_w", f"{band.to_w} W is not above from_w {band.from_w} W")
+        expected = band.to_w
+    if not tariff.time_bands:
+        yield ConfigError("tariff.time_bands", "no band: give one from_w = 0 without to_w (0 fen, if time is free)")
+    elif expected is not None:
+        yield ConfigError("tariff.time_bands", f"gap: no price from {expected} W up; leave to_w out of the last band")
+    clock = 0
+    for index, period in enumerate(tariff.energy_periods, 1):
+        path = f"tariff.energy_periods[{index}]"
+        start, end = minute_of_day(period.start), minute_of_day(period.end)
+        if start != clock:
+            word = "gap" if start > clock else "overlap"
+            yield ConfigError(
+                f"{path}.start", f"{word}: starts at {period.start}, expected {clock // 60:02}:{clock % 60:02}"
+            )
+        if end <= start:
+            yield ConfigError(f"{path}.end", f"{period.end} is not after {period.start}")
+        clock = end
+    if clock != 24 * 60:
+        yield ConfigError("tariff.energy_periods", f"gap: no price from {clock // 60:02}:{clock % 60:02} to 24:00")
+    if tariff.cap_fen is not None and tariff.cap_fen < tariff.minimum_fen:
+        yield ConfigError("tariff.cap_fen", f"{tariff.cap_fen} is below minimum_fen {tariff.minimum_fen}")
+
+
+def minute_of_day(text: str) -> int:
+    """Minutes since midnight of "HH:MM"."""
+    return int(text[:2]) * 60 + int(text[3:])
