@@ -34,7 +34,7 @@ wheel: $(READY_TO_RUN)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bench: $(READY_TO_TEST)
-	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -4,7 +4,7 @@ Both loops sleep to absolute deadlines one scan period apart and note how late t
 beside them: the usage log exported over and over, as CSV and JSON lines, and a database that syncs to disk. In the
 first the work is in other processes, as in this product; in the second it is in threads beside the loop.
 
-    python bench/jitter.py [--seconds 10]
+    python -m bench.jitter [--seconds 10]
 """
 
 import argparse
