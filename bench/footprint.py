@@ -43,7 +43,7 @@ def guard_start_s(cabinet: Cabinet) -> float:
             if all(outlet.refusal is None for outlet in cabinet.snapshot().outlets):
                 break
     print(
-        f"  guard says it protects after {ready_s:.2f} s, outlets may be closed after {time.monotonic() - started:.2f} s"
+        f"  guard protects after {ready_s:.2f} s, outlets may be closed after {time.monotonic() - started:.2f} s"
     )
     return ready_s
 
