@@ -8,7 +8,7 @@ Relays hang on MCP23017 expanders or on GPIO lines, all active high with pull-do
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import msgspec
@@ -140,7 +140,7 @@ class RelayBank:
         """
         self._ready.discard(address)
         for place in self._places.values():
-            if place.expander == address:
+            if place.expander == address and self.is_closed(place.outlet):
                 self._tell_open(place.outlet, EXPANDER_RESET)
         self._expanders[address].initialise(self._masks[address])
         self._ready.add(address)
@@ -157,13 +157,14 @@ class RelayBank:
             return
         if until_ns <= self._clock.monotonic_ns():
             return
+        place = self._places[outlet]
         self._until_ns[outlet] = until_ns
+        self._reasons.pop(outlet, None)
         try:
-            self._close_relay(self._places[outlet])
+            self._close_relay(place)
         except Exception:
             self._tell_open(outlet, CLOSING_FAILED)
             raise
-        self._reasons.pop(outlet, None)
         self._closed_at_ns[outlet] = self._clock.monotonic_ns()
 
     def release(self, outlet: int, reason: str) -> list[Exception]:
@@ -206,9 +207,14 @@ class RelayBank:
         return outlet in self._until_ns
 
     @property
-    def unsent(self) -> frozenset[int]:
+    def unsent(self) -> Set[int]:
         """Outlets told to open whose hardware has not taken it: they may carry current. Empty in health."""
         return frozenset(self._unsent)
+
+    def expander_of(self, outlet: int) -> tuple[int, ...]:
+        """Address of the expander the outlet's relay hangs on; empty for a relay on a GPIO line."""
+        address = self._places[outlet].expander
+        return () if address is None else (address,)
 
     def reason(self, outlet: int) -> str | None:
         """Why the outlet was opened; None while it is closed, or where nobody said why."""
