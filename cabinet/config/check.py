@@ -108,6 +108,7 @@ def _in_words(problem: str) -> str:
     """Types by the names people have for them."""
     words = {"float": "number", "int": "whole number", "str": "text", "object": "table", "array": "list",
              "bool": "true/false"}  # fmt: skip
+    problem = problem.replace(" | null", "").replace("got bool", "got")
     return re.sub(rf"\b({'|'.join(words)})\b", lambda found: words[found[0]], problem)
 
 
