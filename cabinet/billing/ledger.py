@@ -74,9 +74,7 @@ def top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
 
 def hold(session_id: str, resident_id: int, amount_fen: int) -> Transaction:
     """Set money aside before a session starts."""
-    return _transaction(
-        f"hold:{session_id}", "hold", {wallet(resident_id): -amount_fen, held(session_id): amount_fen}
-    )
+    return _transaction(f"hold:{session_id}", "hold", {wallet(resident_id): -amount_fen, held(session_id): amount_fen})
 
 
 def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:

@@ -123,9 +123,7 @@ def period_of(tariff: Tariff, minutes: tuple[int, int] | None) -> int:
         touched = [
             index
             for index, period in enumerate(tariff.periods)
-            if any(
-                period.start_minute + day <= last and first < period.end_minute + day for day in (0, MINUTES_A_DAY)
-            )
+            if any(period.start_minute + day <= last and first < period.end_minute + day for day in (0, MINUTES_A_DAY))
         ]
     return min(touched, key=lambda index: tariff.periods[index].electricity_fen_per_kwh)
 
@@ -238,8 +236,7 @@ def cover(tariff: Tariff, use: Use, budget_fen: int, expected_w: int) -> Cover |
 def _spent_up_fen(tariff: Tariff, use: Use) -> int:
     """What `use` costs with every line rounded up and the start fee owed: what is added to it later rounds down."""
     times = sum(
-        _up(ms * band.fen_per_hour, 1000 * SECONDS_AN_HOUR)
-        for ms, band in zip(use.band_ms, tariff.bands, strict=True)
+        _up(ms * band.fen_per_hour, 1000 * SECONDS_AN_HOUR) for ms, band in zip(use.band_ms, tariff.bands, strict=True)
     )
     energies = sum(
         _up(mwh * period.electricity_fen_per_kwh, MWH_A_KWH)

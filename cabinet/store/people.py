@@ -60,12 +60,22 @@ def set_blocked(connection: sqlite3.Connection, card: str, blocked: bool) -> Non
     connection.execute("UPDATE resident SET blocked = ? WHERE card = ?", (blocked, card))
 
 
+def set_pin(connection: sqlite3.Connection, card: str, pin_hash: str) -> None:
+    connection.execute("UPDATE resident SET pin_hash = ? WHERE card = ?", (pin_hash, card))
+
+
+def held_fen(connection: sqlite3.Connection, resident_id: int) -> int:
+    """Money set aside for the resident's running session."""
+    row = connection.execute(
+        "SELECT coalesce(sum(held_fen), 0) FROM session WHERE resident_id = ? AND state != 'settled'", (resident_id,)
+    ).fetchone()
+    return int(row[0])
+
+
 def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
     if record is None:
         return None
-    return ResidentRow(
-        record["id"], record["card"], record["name"], record["pin_hash"], bool(record["blocked"])
-    )
+    return ResidentRow(record["id"], record["card"], record["name"], record["pin_hash"], bool(record["blocked"]))
 
 
 def add_staff(connection: sqlite3.Connection, name: str, password_hash: str, unix_ms: int) -> int:

@@ -165,6 +165,14 @@ def started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: in
     )
 
 
+def count_started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM session WHERE started_unix_ms >= ? AND started_unix_ms < ? AND refusal IS NULL",
+        (from_unix_ms, to_unix_ms),
+    ).fetchone()
+    return int(row[0])
+
+
 def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> tuple[int, int]:
     """Electricity and everything else, in fen, of the sessions whose end falls into [from, to)."""
     row = connection.execute(
@@ -195,16 +203,14 @@ def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[
 
 
 def curve(connection: sqlite3.Connection, session_id: str) -> list[CurveRow]:
-    rows = connection.execute(
-        "SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s", (session_id,)
-    )
+    rows = connection.execute("SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s", (session_id,))
     return [CurveRow(int(row["at_s"]), int(row["power_w"])) for row in rows]
 
 
-def set_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy_mwh: int) -> None:
+def add_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy_mwh: int) -> None:
     connection.execute(
         "INSERT INTO outlet_day (outlet, day, energy_mwh) VALUES (?, ?, ?)"
-        " ON CONFLICT (outlet, day) DO UPDATE SET energy_mwh = excluded.energy_mwh",
+        " ON CONFLICT (outlet, day) DO UPDATE SET energy_mwh = energy_mwh + excluded.energy_mwh",
         (outlet, day, energy_mwh),
     )
 

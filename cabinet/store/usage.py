@@ -71,7 +71,9 @@ def after(connection: sqlite3.Connection, number: int, limit: int) -> list[Usage
     return [_record(row) for row in rows]
 
 
-def ended_between(connection: sqlite3.Connection, from_unix_ms: int | None, to_unix_ms: int | None) -> Iterator[UsageRecord]:
+def ended_between(
+    connection: sqlite3.Connection, from_unix_ms: int | None, to_unix_ms: int | None
+) -> Iterator[UsageRecord]:
     """Records whose end falls into [from, to), in order of their numbers; None leaves that side open."""
     rows = connection.execute(
         "SELECT body, record_hash FROM usage_record WHERE ended_unix_ms >= coalesce(?, ended_unix_ms)"
@@ -89,7 +91,9 @@ def _record(row: sqlite3.Row) -> UsageRecord:
 def verify(connection: sqlite3.Connection) -> Verified:
     """Walk the whole chain from the first record to the head."""
     expected, previous_hash = 1, FIRST_PREVIOUS_HASH
-    for row in connection.execute("SELECT number, session_id, ended_unix_ms, body, record_hash FROM usage_record ORDER BY number"):
+    for row in connection.execute(
+        "SELECT number, session_id, ended_unix_ms, body, record_hash FROM usage_record ORDER BY number"
+    ):
         problem = _problem(row, expected, previous_hash)
         if problem is not None:
             return Verified(expected - 1, Bad(min(row["number"], expected), problem))
@@ -122,7 +126,10 @@ def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
         return f"reordered: it was written as number {record.get('number')}"
     if record.get("previous_hash") != previous_hash:
         return "edited: it does not follow from the record before it, one of the two was replaced"
-    if (record.get("session_id"), (record.get("ended") or {}).get("unix_ms")) != (row["session_id"], row["ended_unix_ms"]):
+    if (record.get("session_id"), (record.get("ended") or {}).get("unix_ms")) != (
+        row["session_id"],
+        row["ended_unix_ms"],
+    ):
         return "edited: its columns differ from its contents"
     return None
 

@@ -1,0 +1,178 @@
+"""What is done to residents, staff and tokens from the command line, in one transaction each.
+
+Secrets are made here where none is given, returned once, and stored as hashes only.
+"""
+
+import re
+import secrets
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from cabinet.billing import ledger
+from cabinet.clock import Clock
+from cabinet.config.keys import Config
+from cabinet.errors import CabinetError
+from cabinet.service.signing_in import hash_secret
+from cabinet.store import people
+from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store.database import Database
+
+SCOPES = ("usage:read",)
+
+_CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
+_PIN = re.compile(r"[0-9]{4,12}")
+_NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
+_YUAN = re.compile(r"(\d{1,7})(?:\.(\d{1,2}))?")
+
+
+class ResidentSummary(msgspec.Struct, frozen=True):
+    card: str
+    name: str
+    balance_fen: int
+    held_fen: int
+    blocked: bool
+
+
+def database_path(config: Config) -> Path:
+    return Path(config.paths.state) / "cabinet.db"
+
+
+def open_database(config: Config) -> Database:
+    """Creates folder and file where they are not there yet. Raises StoreError."""
+    path = database_path(config)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
+    return Database(path)
+
+
+def fen_of_yuan(text: str) -> int:
+    """Exactly; raises CabinetError for anything but yuan with at most two decimals."""
+    match = _YUAN.fullmatch(text)
+    if match is None:
+        raise CabinetError(f"{text!r} is no amount in yuan, such as 20 or 12.50")
+    return int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0"))
+
+
+def random_pin() -> str:
+    return f"{secrets.randbelow(1_000_000):06}"
+
+
+def add_resident(
+    database: Database, clock: Clock, card: str, *, name: str = "", pin: str | None = None, first_fen: int = 0
+) -> str:
+    """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
+    if not _CARD.fullmatch(card):
+        raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
+    if pin is not None and not _PIN.fullmatch(pin):
+        raise CabinetError("a PIN has 4 to 12 digits")
+    pin = random_pin() if pin is None else pin
+    pin_hash = hash_secret(pin)
+    with database.transaction() as connection:
+        if people.resident_by_card(connection, card) is not None:
+            raise CabinetError(f"card {card} is there already")
+        wall = clock.wall()
+        resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms)
+        if first_fen:
+            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{card}", resident_id, first_fen))
+    return pin
+
+
+def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
+    """Put money into a wallet; returns the new balance. The same `key` a second time changes nothing."""
+    if amount_fen <= 0:
+        raise CabinetError("a top-up is above 0 yuan")
+    with database.transaction() as connection:
+        resident = _resident(connection, card)
+        transaction = ledger.top_up(f"top-up:{key or secrets.token_hex(16)}", resident.id, amount_fen)
+        ledger.post(SqliteBooks(connection, clock.wall()), transaction)
+        return balance_fen(connection, ledger.wallet(resident.id))
+
+
+def block_resident(database: Database, card: str, blocked: bool) -> None:
+    """A blocked card is signed out and starts nothing; a running charge goes on."""
+    with database.transaction() as connection:
+        resident = _resident(connection, card)
+        people.set_blocked(connection, card, blocked)
+        if blocked:
+            people.remove_logins_of_resident(connection, resident.id)
+
+
+def set_pin(database: Database, card: str, pin: str | None = None) -> str:
+    """A new PIN, random if none is given; returned. Whoever was signed in with the card is signed out."""
+    if pin is not None and not _PIN.fullmatch(pin):
+        raise CabinetError("a PIN has 4 to 12 digits")
+    pin = random_pin() if pin is None else pin
+    pin_hash = hash_secret(pin)
+    with database.transaction() as connection:
+        resident = _resident(connection, card)
+        people.set_pin(connection, card, pin_hash)
+        people.remove_logins_of_resident(connection, resident.id)
+    return pin
+
+
+def list_residents(database: Database) -> list[ResidentSummary]:
+    with database.reading() as connection:
+        return [
+            ResidentSummary(row.card, row.name, balance_fen(connection, ledger.wallet(row.id)), held, row.blocked)
+            for row in people.residents(connection)
+            for held in [people.held_fen(connection, row.id)]
+        ]
+
+
+def _resident(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
+    resident = people.resident_by_card(connection, card)
+    if resident is None:
+        raise CabinetError(f"there is no card {card}")
+    return resident
+
+
+def add_staff(database: Database, clock: Clock, name: str, password: str | None = None) -> str:
+    """Add a login of the property company's page; returns the password, random if none is given."""
+    _check_name(name)
+    if password is not None and len(password) < 10:
+        raise CabinetError("a password has at least 10 characters")
+    password = secrets.token_urlsafe(12) if password is None else password
+    password_hash = hash_secret(password)
+    with database.transaction() as connection:
+        if people.staff_by_name(connection, name) is not None:
+            raise CabinetError(f"there is a login {name} already")
+        people.add_staff(connection, name, password_hash, clock.wall().unix_ms)
+    return password
+
+
+def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ...]) -> str:
+    """A token for a program called `name`; returned once, only its hash is stored."""
+    _check_name(name)
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise CabinetError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
+    token = secrets.token_urlsafe(32)
+    with database.transaction() as connection:
+        if people.token_by_name(connection, name) is not None:
+            raise CabinetError(f"there is a token for {name} already: revoke it first")
+        people.add_token(connection, name, scopes, token, clock.wall().unix_ms)
+    return token
+
+
+def revoke(database: Database, name: str) -> list[str]:
+    """Remove the login and the token called `name`; returns what there was ("login", "token")."""
+    with database.transaction() as connection:
+        removed = ["login"] * people.remove_staff(connection, name) + ["token"] * people.remove_token(connection, name)
+        if not removed:
+            raise CabinetError(f"there is no login and no token called {name}")
+    return removed
+
+
+def list_staff(database: Database) -> tuple[list[str], list[people.TokenRow]]:
+    """Names of the logins, and the tokens."""
+    with database.reading() as connection:
+        return people.staff_names(connection), people.tokens(connection)
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise CabinetError(f"{name!r} is no name: 1 to 40 characters, no space at the ends")

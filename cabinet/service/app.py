@@ -1,0 +1,331 @@
+"""The service: sessions, store and link put together, behind the two ports that the web sees.
+
+One event loop. What the guard says is taken into memory as it comes (`hearing`), written down at once and with every
+checkpoint (`saving`), and compared with the sessions whenever the two disagree (`recovery`).
+"""
+
+import asyncio
+import functools
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from cabinet.billing import ledger
+from cabinet.clock import Clock, SystemClock, boot_id
+from cabinet.config.keys import Config
+from cabinet.errors import CabinetError, Refused, StoreError
+from cabinet.link.client import GuardLink
+from cabinet.link.protocol import Role
+from cabinet.model import EndReason, Event, MeterCount, Snapshot
+from cabinet.service import admin, bill, views
+from cabinet.service.context import Context, Guard
+from cabinet.service.hearing import Hearing
+from cabinet.service.live import CABINET, Changes, Curve
+from cabinet.service.ports import (
+    CurvePoint,
+    DayFigures,
+    OutletView,
+    PriceView,
+    ResidentView,
+    SessionView,
+    StartChoice,
+    UsageRecord,
+)
+from cabinet.service.recovery import Recovery
+from cabinet.service.saving import Saver
+from cabinet.service.session import Session, restored
+from cabinet.service.signing_in import SigningIn
+from cabinet.service.starting import Starting
+from cabinet.service.storage import Storage
+from cabinet.service.tasks import Background
+from cabinet.store import people, usage
+from cabinet.store import sessions as table
+from cabinet.store.accounts import balance_fen
+from cabinet.store.sessions import SessionRow
+
+log = logging.getLogger(__name__)
+
+MOST_RECORDS = 1000  # of one page of the usage log
+
+MakeGuard = Callable[
+    [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
+    Guard,
+]
+
+
+def guard_link(config: Config) -> MakeGuard:
+    """The real one, over `guard.sock`."""
+    return functools.partial(GuardLink, Path(config.paths.run) / "guard.sock", Role.SERVICE)
+
+
+class Service:
+    """Implements `ports.ResidentPort` and `ports.PropertyPort`. `open`, then `run` until cancelled, then `close`."""
+
+    def __init__(
+        self,
+        config: Config,
+        make_guard: MakeGuard | None = None,
+        clock: Clock | None = None,
+        boot: str | None = None,
+        connection_class: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> None:
+        clock = SystemClock() if clock is None else clock
+        make_guard = guard_link(config) if make_guard is None else make_guard
+        self._background = Background()
+        self._look = asyncio.Event()
+        storage = Storage(admin.database_path(config), connection_class)
+        self.context = Context(
+            config=config,
+            clock=clock,
+            boot_id=boot_id() if boot is None else boot,
+            storage=storage,
+            guard=make_guard(self._on_snapshot, self._on_event, self._on_link),
+            tariff=bill.tariff_of(config),
+            site_time=bill.SiteTime(config.site.timezone),
+            changes=Changes(clock),
+        )
+        self._saver = Saver(self.context, self._background)
+        self._hearing = Hearing(self.context, self._saver)
+        self._recovery = Recovery(self.context, self._saver, self._hearing)
+        self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
+        self._signing_in = SigningIn(storage, clock)
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Bring the database up to date and take up the sessions it left unfinished. Raises StoreError."""
+        context = self.context
+        path = admin.database_path(context.config)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
+        await context.storage.open()
+        today = context.site_time.day(context.clock.wall())
+        rows, positions, energies = await context.storage.read(
+            lambda c: (_with_curves(c), table.positions(c), table.day_energies(c, today))
+        )
+        for row, points in rows:
+            count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
+            context.running.add(restored(row, context.site_time, Curve(points, row.curve_step_s, count)))
+            log.info("outlet %d: %s was %s", row.outlet, row.order_number, row.state.value)
+        context.watch.handled.update(positions)
+        context.watch.written.update(positions)
+        for outlet, energy_mwh in energies.items():
+            context.days.add(today, outlet, energy_mwh)
+
+    async def run(self) -> None:
+        """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.context.guard.run())
+            group.create_task(self._reconcile_when_wanted())
+            group.create_task(self._checkpoint_forever())
+
+    async def close(self) -> None:
+        """Write down what is new, end all watches. Sessions go on in the guard."""
+        self.context.changes.close()
+        await self._background.finished()
+        await self.checkpoint()
+        self._signing_in.close()
+        await self.context.storage.close()
+
+    def end_watches(self) -> None:
+        """Let all live pages end, so that their connections can be closed."""
+        self.context.changes.close()
+
+    async def _reconcile_when_wanted(self) -> None:
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            await self.reconcile()
+
+    async def _checkpoint_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.context.config.service.checkpoint_s)
+            await self.checkpoint()
+
+    async def reconcile(self) -> None:
+        """Bring sessions and outlets together where the last snapshot shows that they disagree."""
+        await self._recovery.reconcile()
+
+    async def checkpoint(self) -> None:
+        """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
+        try:
+            await self._saver.flush(meters=True)
+        except StoreError as error:
+            log.error("no checkpoint: %s", error)
+        for session in self.context.running:
+            if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
+                await self._renew(session)
+
+    def _held(self, session: Session) -> bool:
+        state = self.context.watch.outlet(session.outlet)
+        return (
+            state is not None
+            and state.session_id == session.session_id
+            and not session.finished
+            and session.stop_reason is None
+        )
+
+    async def _renew(self, session: Session) -> None:
+        try:
+            async with session.busy:
+                await self._recovery.energise(session)
+        except Refused as refusal:
+            # session_over: its end is on the way; otherwise the old limits hold, and they are the lower ones
+            log.info("outlet %d: limits not renewed: %s", session.outlet, refusal)
+
+    # --- the guard's callbacks ---------------------------------------------------------------------------------------
+
+    def _on_snapshot(self, snapshot: Snapshot) -> None:
+        self._hearing.on_snapshot(snapshot)
+        for session in self.context.running:
+            if self._held(session) and session.used_up():
+                session.stop_reason = EndReason.LIMIT_MONEY
+        if self._recovery.wanted(snapshot):
+            self._look.set()
+
+    async def _on_event(self, event: Event) -> None:
+        await self._hearing.on_event(event)
+
+    def _on_link(self, connected: bool) -> None:
+        log.info("guard %s", "connected" if connected else "gone")
+        for outlet in self.context.config.outlet:
+            self._hearing.show(outlet.number)
+        self.context.changes.touch(CABINET)
+
+    # --- for anybody -------------------------------------------------------------------------------------------------
+
+    def outlet(self, code: str) -> OutletView:
+        outlet = self.context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        return views.outlet_view(self.context, outlet)
+
+    def outlets(self) -> list[OutletView]:
+        return [views.outlet_view(self.context, outlet) for outlet in self.context.config.outlet]
+
+    def price(self) -> PriceView:
+        context = self.context
+        return bill.price_view(context.tariff, context.site_time.minute(context.clock.wall()))
+
+    def guard_reachable(self) -> bool:
+        return self.context.guard_reachable()
+
+    def accepting(self) -> str | None:
+        return self.context.accepting()
+
+    def changes(self, outlet: int) -> AsyncIterator[None]:
+        return self.context.changes.watch(outlet)
+
+    def cabinet_changes(self) -> AsyncIterator[None]:
+        return self.context.changes.watch(CABINET)
+
+    # --- for residents -----------------------------------------------------------------------------------------------
+
+    async def sign_in(self, card: str, pin: str, address: str) -> str:
+        return await self._signing_in.resident(card, pin, address)
+
+    async def sign_out(self, token: str) -> None:
+        await self._signing_in.sign_out(token)
+
+    async def resident(self, token: str) -> ResidentView:
+        resident_id = await self._signing_in.who("resident", token)
+
+        def look(connection: sqlite3.Connection) -> ResidentView:
+            row = people.resident_by_id(connection, resident_id)
+            if row is None:
+                raise Refused("signed_out")
+            balance = balance_fen(connection, ledger.wallet(resident_id))
+            return ResidentView(resident_id, row.card, balance, people.held_fen(connection, resident_id))
+
+        return await self.context.storage.read(look)
+
+    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
+        session_id = await self._starting.start(resident_id, code, choice, request_key)
+        return await self.session(resident_id, session_id)
+
+    async def stop(self, resident_id: int, session_id: str) -> SessionView:
+        await self._starting.stop(resident_id, session_id)
+        return await self.session(resident_id, session_id)
+
+    async def session(self, resident_id: int, session_id: str) -> SessionView:
+        session = self.context.running.get(session_id)
+        if session is not None:
+            if session.resident_id != resident_id:
+                raise Refused("not_yours")
+            return views.running_view(self.context, session)
+        row = await self.context.storage.read(lambda c: table.by_id(c, session_id))
+        if row is None:
+            raise Refused("unknown_session")
+        if row.resident_id != resident_id:
+            raise Refused("not_yours")
+        return self._view(row)
+
+    async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
+        rows = await self.context.storage.read(lambda c: table.of_resident(c, resident_id, limit))
+        return [self._view(row) for row in rows]
+
+    async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
+        await self.session(resident_id, session_id)  # refuses
+        session = self.context.running.get(session_id)
+        points = (
+            await self.context.storage.read(lambda c: table.curve(c, session_id))
+            if session is None
+            else session.curve.points
+        )
+        return [CurvePoint(point.at_s, point.power_w) for point in points]
+
+    def _view(self, row: SessionRow) -> SessionView:
+        """A running session is newer in memory than on disk."""
+        session = self.context.running.get(row.session_id)
+        return views.stored_view(row) if session is None else views.running_view(self.context, session)
+
+    # --- for the property company ------------------------------------------------------------------------------------
+
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str:
+        return await self._signing_in.staff(name, password, address)
+
+    async def sign_out_staff(self, token: str) -> None:
+        await self._signing_in.sign_out(token)
+
+    async def staff_name(self, token: str) -> str:
+        staff_id = await self._signing_in.who("staff", token)
+        row = await self.context.storage.read(lambda c: people.staff_by_id(c, staff_id))
+        if row is None:
+            raise Refused("signed_out")
+        return row.name
+
+    async def token_allows(self, bearer: str, scope: str) -> None:
+        await self._signing_in.check_scope(bearer, scope)
+
+    async def today(self) -> DayFigures:
+        context = self.context
+        wall = context.clock.wall()
+        start_ms, end_ms = context.site_time.day_bounds_ms(wall)
+        sessions, (electricity_fen, service_fen) = await context.storage.read(
+            lambda c: (table.count_started_in(c, start_ms, end_ms), table.earned_in(c, start_ms, end_ms))
+        )
+        day = context.site_time.day(wall)
+        snapshot = context.watch.snapshot
+        return DayFigures(
+            sessions=sessions,
+            energy_mwh=sum(context.days.energy_mwh(day, outlet.number) for outlet in context.config.outlet),
+            electricity_fen=electricity_fen,
+            service_fen=service_fen,
+            feed_mw=snapshot.feed_mw if snapshot is not None and context.guard_reachable() else None,
+        )
+
+    async def todays_sessions(self) -> list[SessionView]:
+        start_ms, end_ms = self.context.site_time.day_bounds_ms(self.context.clock.wall())
+        rows = await self.context.storage.read(lambda c: table.started_in(c, start_ms, end_ms))
+        return [self._view(row) for row in rows]
+
+    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
+        most = max(0, min(limit, MOST_RECORDS))
+        return await self.context.storage.read(lambda c: usage.after(c, after, most))
+
+
+def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:
+    return [(row, table.curve(connection, row.session_id)) for row in table.unfinished(connection)]

@@ -1,0 +1,177 @@
+"""From the configuration to prices, from a session's use to its bill, from its hold to the guard's limits."""
+
+import datetime
+import zoneinfo
+
+from cabinet.billing import tariff as billing
+from cabinet.billing.tariff import Band, Line, Period, Tariff, Use
+from cabinet.clock import WallTime
+from cabinet.config import keys
+from cabinet.config.check import minute_of_day
+from cabinet.errors import Refused
+from cabinet.model import ChargeLimits, EndReason
+from cabinet.service.ports import BandPrice, CostLine, PeriodPrice, PriceView, StartChoice
+
+EXAMPLE_MINUTES = 120
+EXAMPLE_POWER_W = 150
+
+SHORTEST_S, LONGEST_S, STEP_S = 1800, 36_000, 1800
+LEAST_FEN, MOST_FEN = 100, 5000
+
+LEAST_EXPECTED_W = 50  # an idle charger may wake up: its limits are not made for its idle power
+MARGIN_PERCENT = 125  # a charge gets its limits for somewhat more power than it draws now
+
+
+class SiteTime:
+    """The site's calendar and clock."""
+
+    def __init__(self, zone: str) -> None:
+        self._zone = zoneinfo.ZoneInfo(zone)
+
+    def _local(self, wall: WallTime) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(wall.unix_ms / 1000, self._zone)
+
+    def minute(self, wall: WallTime) -> int:
+        local = self._local(wall)
+        return local.hour * 60 + local.minute
+
+    def day(self, wall: WallTime) -> str:
+        """Such as 2026-11-04; of a wrong clock a wrong day, as there is no better."""
+        return self._local(wall).date().isoformat()
+
+    def day_bounds_ms(self, wall: WallTime) -> tuple[int, int]:
+        """Unix milliseconds of the start of the day of `wall` and of the next."""
+        date = self._local(wall).date()
+        return self.start_of_ms(date), self.start_of_ms(date + datetime.timedelta(days=1))
+
+    def start_of_ms(self, date: datetime.date) -> int:
+        midnight = datetime.datetime.combine(date, datetime.time(), self._zone)
+        return int(midnight.timestamp() * 1000)
+
+
+def tariff_of(config: keys.Config) -> Tariff:
+    posted = config.tariff
+    return Tariff(
+        version=posted.version,
+        start_fee_fen=posted.start_fee_fen,
+        service_fen_per_kwh=posted.service_fen_per_kwh,
+        free_minutes=posted.free_minutes,
+        minimum_fen=posted.minimum_fen,
+        cap_fen=posted.cap_fen,
+        bands=tuple(Band(band.from_w, band.to_w, band.fen_per_hour) for band in posted.time_bands),
+        periods=tuple(
+            Period(minute_of_day(period.start), minute_of_day(period.end), period.electricity_fen_per_kwh)
+            for period in posted.energy_periods
+        ),
+    )
+
+
+def price_view(tariff: Tariff, now_minute: int) -> PriceView:
+    """The posted prices, with what the example would cost from `now_minute` on (minute of the day)."""
+    return PriceView(
+        version=tariff.version,
+        start_fee_fen=tariff.start_fee_fen,
+        service_fen_per_kwh=tariff.service_fen_per_kwh,
+        free_minutes=tariff.free_minutes,
+        minimum_fen=tariff.minimum_fen,
+        cap_fen=tariff.cap_fen,
+        bands=[BandPrice(band.from_w, band.to_w, band.fen_per_hour) for band in tariff.bands],
+        periods=[
+            PeriodPrice(
+                billing.clock_text(period.start_minute),
+                billing.clock_text(period.end_minute),
+                period.electricity_fen_per_kwh,
+            )
+            for period in tariff.periods
+        ],
+        example_minutes=EXAMPLE_MINUTES,
+        example_power_w=EXAMPLE_POWER_W,
+        example_fen=_example_fen(tariff, now_minute),
+    )
+
+
+def _example_fen(tariff: Tariff, now_minute: int) -> int:
+    """Minute by minute, as a real charge would be booked."""
+    use = billing.no_use(tariff)
+    booked_mwh = 0
+    for past in range(EXAMPLE_MINUTES):
+        energy_mwh = EXAMPLE_POWER_W * 1000 * (past + 1) // 60
+        minute = (now_minute + past) % billing.MINUTES_A_DAY
+        use = billing.book(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
+        booked_mwh = energy_mwh
+    return billing.total_fen(billing.price(tariff, use))
+
+
+def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False) -> list[Line]:
+    """The bill of a session that ended with `reason`, or of one that goes on (None). Never above the hold.
+
+    This is the one place for what ends cost: nothing where there was no load or the start was called off (`waived`);
+    after a trip the energy that was delivered, and no charge for time; otherwise what the tariff says.
+    """
+    if waived or reason is EndReason.NO_LOAD:
+        return []
+    lines = billing.energy_lines(tariff, use) if reason is EndReason.TRIPPED else billing.price(tariff, use)
+    if reason is EndReason.TRIPPED and tariff.cap_fen is not None:
+        lines = billing.at_most(lines, tariff.cap_fen, "")
+    return billing.at_most(lines, held_fen, "hold")
+
+
+def cost_lines(lines: list[Line]) -> list[CostLine]:
+    return [
+        CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail)
+        for line in lines
+    ]
+
+
+def check_choice(choice: StartChoice) -> int:
+    """What was chosen as one number (seconds, fen, or 0 for full). Refuses bad_choice."""
+    if choice.kind == "full" and choice.seconds is None and choice.amount_fen is None:
+        return 0
+    if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
+        if SHORTEST_S <= choice.seconds <= LONGEST_S and choice.seconds % STEP_S == 0:
+            return choice.seconds
+    elif (
+        choice.kind == "amount"
+        and choice.amount_fen is not None
+        and choice.seconds is None
+        and LEAST_FEN <= choice.amount_fen <= MOST_FEN
+    ):
+        return choice.amount_fen
+    raise Refused("bad_choice")
+
+
+def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance_fen: int, most_w: int) -> int:
+    """How much to set aside for `choice`; never above the balance. Refuses no_money."""
+    if choice.kind == "amount" and choice.amount_fen is not None:
+        wanted_fen = choice.amount_fen
+        least_fen = wanted_fen
+    else:
+        least_fen = service.minimum_hold_fen
+        if choice.kind == "hours" and choice.seconds is not None:
+            wanted_fen = max(least_fen, billing.bound_fen(tariff, choice.seconds, most_w))
+        else:
+            wanted_fen = max(least_fen, service.full_hold_fen)
+    hold = min(wanted_fen, balance_fen)
+    covered = billing.cover(tariff, billing.no_use(tariff), hold, most_w)
+    if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):
+        raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, 1))
+    return hold
+
+
+def expected_w(mean_w: int | None, most_w: int) -> int:
+    """The power to make money limits for: somewhat above the present mean, or the outlet's most where not known."""
+    if mean_w is None:
+        return most_w
+    return min(most_w, max(LEAST_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
+
+
+def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:
+    """The guard's limits, in charging seconds and mWh since the charge began: bought time, and what money covers."""
+    covered = billing.cover(tariff, use, held, power_w)
+    if covered is None:
+        return ChargeLimits(charging_s=bought_s)
+    return ChargeLimits(
+        charging_s=bought_s,
+        money_charging_s=use.charging_ms // 1000 + covered.charging_s,
+        money_energy_mwh=use.energy_mwh + covered.energy_mwh,
+    )

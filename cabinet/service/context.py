@@ -1,0 +1,129 @@
+"""What the parts of the service share: handed in once, never imported from one another."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cabinet.billing.tariff import Tariff
+from cabinet.clock import NS, Clock
+from cabinet.config.keys import Config
+from cabinet.link.protocol import Command
+from cabinet.model import OutletState, Snapshot
+from cabinet.service.bill import SiteTime
+from cabinet.service.live import Changes
+from cabinet.service.session import Session
+from cabinet.service.storage import Storage
+from cabinet.store.moment import Moment
+
+SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one says nothing about now
+
+
+class Guard(Protocol):
+    """The part of `link.client.GuardLink` that the service uses."""
+
+    @property
+    def connected(self) -> bool: ...
+    async def run(self) -> None: ...
+    async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None: ...
+    def acknowledge(self, guard_run: str, seq: int) -> None: ...
+
+
+class Running:
+    """The unfinished sessions."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Session] = {}
+        self._by_outlet: dict[int, Session] = {}
+
+    def add(self, session: Session) -> None:
+        self._by_id[session.session_id] = session
+        self._by_outlet[session.outlet] = session
+
+    def remove(self, session: Session) -> None:
+        self._by_id.pop(session.session_id, None)
+        if self._by_outlet.get(session.outlet) is session:
+            del self._by_outlet[session.outlet]
+
+    def get(self, session_id: str | None) -> Session | None:
+        return None if session_id is None else self._by_id.get(session_id)
+
+    def at(self, outlet: int) -> Session | None:
+        return self._by_outlet.get(outlet)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+
+class GuardWatch:
+    """What is known of the guard: its last snapshot, and how far its events have been dealt with.
+
+    `handled` counts in memory, `written` on disk, both by guard run; only what is written is acknowledged.
+    """
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.handled: dict[str, int] = {}
+        self.written: dict[str, int] = {}
+        self.behind_since_ns: int | None = None
+
+    def outlet(self, number: int) -> OutletState | None:
+        if self.snapshot is None:
+            return None
+        return next((state for state in self.snapshot.outlets if state.outlet == number), None)
+
+
+class Days:
+    """Energy by outlet and day since the service started, on top of what the database had then."""
+
+    def __init__(self) -> None:
+        self._energies: dict[tuple[str, int], int] = {}
+
+    def add(self, day: str, outlet: int, energy_mwh: int) -> None:
+        key = (day, outlet)
+        self._energies[key] = self._energies.get(key, 0) + energy_mwh
+        for old in [key for key in self._energies if key[0] < day]:
+            del self._energies[old]
+
+    def energy_mwh(self, day: str, outlet: int) -> int:
+        return self._energies.get((day, outlet), 0)
+
+
+@dataclass
+class Context:
+    """One service's parts."""
+
+    config: Config
+    clock: Clock
+    boot_id: str
+    storage: Storage
+    guard: Guard
+    tariff: Tariff
+    site_time: SiteTime
+    changes: Changes
+    running: Running = field(default_factory=Running)
+    watch: GuardWatch = field(default_factory=GuardWatch)
+    days: Days = field(default_factory=Days)
+
+    def now(self) -> Moment:
+        wall = self.clock.wall()
+        return Moment(self.boot_id, self.clock.monotonic_ns(), wall.unix_ms, wall.trusted)
+
+    def guard_reachable(self) -> bool:
+        """Connected, and it has said how it is lately."""
+        snapshot = self.watch.snapshot
+        if snapshot is None or not self.guard.connected:
+            return False
+        return self.clock.monotonic_ns() - snapshot.at_ns < SNAPSHOT_OLD_NS
+
+    def accepting(self) -> str | None:
+        if not self.guard_reachable():
+            return "guard_unreachable"
+        return "storage_full" if self.storage.short_of_room() else None
+
+    def most_w(self, outlet: int) -> int:
+        place = self.config.outlet_by_number(outlet)
+        assert place is not None  # a session's outlet was looked up in the configuration when it started
+        return round(place.max_power_w)

@@ -1,0 +1,151 @@
+"""What the guard says, taken into memory at once: its events and its snapshots. Writing down comes after (`saving`)."""
+
+import logging
+
+from cabinet.billing.session import Step
+from cabinet.errors import StoreError
+from cabinet.model import EndReason, Event, EventKind, Fault, OutletState, Phase, Quality, Snapshot
+from cabinet.service.context import Context
+from cabinet.service.live import CABINET
+from cabinet.service.saving import Saver
+from cabinet.service.session import Session
+from cabinet.store.moment import Moment, back_dated
+from cabinet.store.sessions import Counter
+
+log = logging.getLogger(__name__)
+
+BEHIND_NS = 10_000_000_000  # events that do not come for so long will not come: the database is older than the guard
+
+
+class Hearing:
+    """Keeps the running sessions and `context.watch` up to what the guard says."""
+
+    def __init__(self, context: Context, saver: Saver) -> None:
+        self._context = context
+        self._saver = saver
+
+    async def on_event(self, event: Event) -> None:
+        """Take `event` in and write it down; where the disk is full, that is tried again with every checkpoint."""
+        watch = self._context.watch
+        if event.seq <= watch.written.get(event.guard_run, 0):
+            self._context.guard.acknowledge(event.guard_run, event.seq)
+            return
+        if event.seq > watch.handled.get(event.guard_run, 0):
+            self.take(event)
+            watch.handled[event.guard_run] = event.seq
+            self.show(event.outlet)
+        try:
+            await self._saver.flush()
+        except StoreError as error:
+            log.error("event %d waits to be written: %s", event.seq, error)
+
+    def take(self, event: Event) -> None:
+        """What `event` does to its session, in memory. A second time it does nothing."""
+        log.info("guard: %s outlet %s %s", event.kind.value, event.outlet, _about(event))
+        session = self._context.running.get(event.session_id)
+        if session is None or session.finished:
+            return
+        at = back_dated(self._context.now(), event.at_ns)
+        if event.kind is EventKind.CLOSED:
+            session.step(Step.CLOSED, at)
+        elif event.kind is EventKind.LOAD_SEEN:
+            session.step(Step.CLOSED, at)
+            session.step(Step.LOADED, at)
+        elif event.kind in (EventKind.ENDED, EventKind.TRIPPED):
+            self._note_energy(session, session.observe(event.charge_count, at), at)
+            tripped = event.kind is EventKind.TRIPPED
+            reason = EndReason.TRIPPED if tripped else event.reason or EndReason.STOPPED_BY_OPERATOR
+            session.finish(reason, event.fault if tripped else None, at)
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """Meters, live pages; whoever wants to compare states does so after."""
+        context = self._context
+        watch = context.watch
+        watch.snapshot = snapshot
+        now = context.now()
+        behind = snapshot.last_seq > watch.handled.get(snapshot.guard_run, 0)
+        watch.behind_since_ns = (watch.behind_since_ns or now.monotonic_ns) if behind else None
+        for state in snapshot.outlets:
+            session = context.running.at(state.outlet)
+            if session is not None and not session.finished:
+                self._meter(session, state, snapshot, now)
+            self.show(state.outlet)
+        context.changes.show(CABINET, (snapshot.contactor_closed, snapshot.feed_mw // 1000, self.accepting_face()))
+
+    def accepting_face(self) -> tuple[object, ...]:
+        return (self._context.accepting(), len(self._context.running))
+
+    def up_to_date(self) -> bool:
+        """Whether every event that the last snapshot knows of was taken in: only then does an idle outlet mean that
+        nobody ended its session."""
+        watch = self._context.watch
+        if watch.snapshot is None:
+            return False
+        if watch.behind_since_ns is None:
+            return True
+        return self._context.clock.monotonic_ns() - watch.behind_since_ns > BEHIND_NS
+
+    def _meter(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
+        if state.session_id != session.session_id:
+            session.power_mw = None
+            return
+        at = back_dated(now, snapshot.at_ns)
+        power = state.power_mw
+        session.power_mw = power.value if power.quality is Quality.OK else None
+        session.held_at = at
+        session.resuming_since_ns = None
+        counter = Counter(snapshot.guard_run, snapshot.epoch, state.count)
+        self._note_energy(session, session.observe(state.charge_count, at, counter, session.power_mw), at)
+
+    def _note_energy(self, session: Session, new_mwh: int, at: Moment) -> None:
+        if new_mwh:
+            self._context.days.add(self._context.site_time.day(at.wall), session.outlet, new_mwh)
+
+    def show(self, outlet: int | None) -> None:
+        """Wake the outlet's viewers if anything they see has changed."""
+        context = self._context
+        if outlet is None:
+            context.changes.touch(CABINET)
+            return
+        state, session = context.watch.outlet(outlet), context.running.at(outlet)
+        face = (_outlet_face(state), _session_face(session), context.accepting())
+        if context.changes.show(outlet, face):
+            context.changes.touch(CABINET)
+
+
+def _outlet_face(state: OutletState | None) -> tuple[object, ...]:
+    """What a viewer sees of an outlet, as coarse as it is shown."""
+    if state is None:
+        return ()
+    power, heat = state.power_mw.value, state.temperature_mc.value
+    return (
+        state.closed, state.phase, state.session_id, state.fault, state.latched, state.refusal,
+        None if power is None else power // 1000, None if heat is None else heat // 1000,
+    )  # fmt: skip
+
+
+def _session_face(session: Session | None) -> tuple[object, ...]:
+    if session is None:
+        return ()
+    seen = session.meter.seen
+    cost_fen = sum(line.amount_fen for line in session.lines())
+    return (
+        session.session_id, session.state, cost_fen, seen.charging_ms // 60_000, seen.energy_mwh // 1000,
+        len(session.curve.points), session.stop_reason,
+    )  # fmt: skip
+
+
+def _about(event: Event) -> str:
+    words: list[str] = [event.session_id or ""]
+    what: EndReason | Fault | None = event.fault or event.reason
+    if what is not None:
+        words.append(what.value)
+    return " ".join(word for word in words if word)
+
+
+def agrees(session: Session, state: OutletState) -> bool:
+    """Whether the guard's view of the outlet is what the session's state says."""
+    if state.session_id != session.session_id or session.stop_reason is not None:
+        return False
+    expected = Phase.CHARGING if session.state.value == "charging" else Phase.WAITING_FOR_LOAD
+    return state.phase is expected and session.state.value in ("charging", "waiting_for_load")

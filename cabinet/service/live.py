@@ -1,0 +1,107 @@
+"""What viewers wait for: changes of an outlet or of the cabinet, and the power curve of a session."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+
+from cabinet.clock import NS, Clock
+from cabinet.model import MeterCount
+from cabinet.store.sessions import CurveRow
+
+LEAST_GAP_S = 0.5
+
+CURVE_STEP_S = 10
+MOST_POINTS = 500
+
+CABINET = "cabinet"
+
+
+class Changes:
+    """Wakes who watches a topic; many changes in a short time are one."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        least_gap_s: float = LEAST_GAP_S,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock = clock
+        self._least_gap_ns = int(least_gap_s * NS)
+        self._pause = pause
+        self._watchers: dict[Hashable, set[asyncio.Event]] = {}
+        self._faces: dict[Hashable, object] = {}
+        self._closed = False
+
+    def touch(self, topic: Hashable) -> None:
+        """Something about `topic` has changed."""
+        for watcher in self._watchers.get(topic, ()):
+            watcher.set()
+
+    def show(self, topic: Hashable, face: object) -> bool:
+        """`face` is all that a viewer of `topic` sees: touches it if it differs from the last one; True if it did."""
+        if self._faces.get(topic) == face:
+            return False
+        self._faces[topic] = face
+        self.touch(topic)
+        return True
+
+    async def watch(self, topic: Hashable) -> AsyncIterator[None]:
+        """Yields at once, then after changes, never sooner than the least gap after the last; ends with `close`."""
+        changed = asyncio.Event()
+        self._watchers.setdefault(topic, set()).add(changed)
+        try:
+            while not self._closed:
+                yielded_ns = self._clock.monotonic_ns()
+                yield None
+                await changed.wait()
+                left_ns = yielded_ns + self._least_gap_ns - self._clock.monotonic_ns()
+                if left_ns > 0 and not self._closed:
+                    await self._pause(left_ns / NS)
+                changed.clear()
+        finally:
+            self._watchers[topic].discard(changed)
+
+    def close(self) -> None:
+        """End every watch, so that open connections do not hold up the end of the process."""
+        self._closed = True
+        for topic in self._watchers:
+            self.touch(topic)
+
+
+class Curve:
+    """Mean power over equal steps of powered time; when there are too many points, pairs become one."""
+
+    def __init__(self, points: list[CurveRow], step_s: int, at: MeterCount) -> None:
+        self.points = points
+        self.step_s = step_s
+        self._from = at
+        self._saved = len(points)
+        self._thinned = False
+
+    def add(self, count: MeterCount) -> None:
+        """The session's count now; becomes a point once a step of powered time has passed."""
+        past_ms = count.powered_ms - self._from.powered_ms
+        if past_ms < 1000 * self.step_s:
+            return
+        power_w = (count.energy_mwh - self._from.energy_mwh) * 3600 // past_ms
+        self.points.append(CurveRow(count.powered_ms // 1000, power_w))
+        self._from = count
+        if len(self.points) > MOST_POINTS:
+            self._thin()
+
+    def _thin(self) -> None:
+        """An odd point at the end stays as it is."""
+        pairs = zip(self.points[0::2], self.points[1::2], strict=False)
+        thinned = [CurveRow(later.at_s, (earlier.power_w + later.power_w) // 2) for earlier, later in pairs]
+        self.points = thinned + self.points[2 * len(thinned) :]
+        self.step_s *= 2
+        self._thinned = True
+
+    def take(self) -> tuple[list[CurveRow], bool]:
+        """Points that are to be written now, and whether they replace all that was."""
+        points, replace = (list(self.points), True) if self._thinned else (self.points[self._saved :], False)
+        self._saved, self._thinned = len(self.points), False
+        return points, replace
+
+    def give_back(self) -> None:
+        """What was taken could not be written: everything is to be written next time."""
+        self._thinned = True

@@ -1,0 +1,235 @@
+"""Sessions and outlets that disagree, after a crash, a power cut or a lost connection, are brought together.
+
+`decide` is pure and total: every combination has one answer. The answers, in the order they are looked for:
+
+- The outlet holds the session: go on, in the state the guard says; or open it, where somebody wanted it ended.
+- The start was never confirmed: it came to nothing, and costs nothing.
+- Somebody wanted it ended, and it is: settled with that reason.
+- The outlet holds another session: ours is over, and nobody can say when it ended: settled as power lost.
+- A fault keeps the outlet open that does not pass by itself: settled as tripped. Faulted sessions never resume.
+- The guard is the same as when it held the session, and has no event of its end: settled as power lost, too.
+- Away longer than `resume_within_s`: settled as power lost. How long is told by the monotonic clock within one boot,
+  else by the wall clock where it was right both times; a Pi that has just booted is given time to learn the time.
+- Otherwise it is suspended and resumed, after the guard's own pre-close check.
+"""
+
+import enum
+import logging
+
+import msgspec
+
+from cabinet.billing.session import State, Step
+from cabinet.clock import NS
+from cabinet.errors import Refused, StoreError
+from cabinet.link.protocol import Energise, Open
+from cabinet.model import EndReason, Fault, OutletState, Phase, Snapshot
+from cabinet.service.context import Context
+from cabinet.service.hearing import Hearing, agrees
+from cabinet.service.saving import Saver
+from cabinet.service.session import Session
+from cabinet.store.moment import Moment, back_dated, seconds_between
+from cabinet.store.sessions import Counter
+
+log = logging.getLogger(__name__)
+
+LEARN_TIME_S = 180  # for the wall clock to be synchronised after a boot
+RETRY_NS = 1 * NS
+RESUME_FOR_NS = 120 * NS  # a guard that has just started may need a while until its sensors answer
+
+PASSING_FAULTS = frozenset({Fault.SENSOR_LOST, Fault.GUARD_LATE})
+PASSING_REFUSALS = frozenset(
+    {"not_ready", "sensor_lost", "contactor_open", "voltage_out_of_band", "feed_full", "fault_present",
+     "guard_unreachable", "outlet_busy"}
+)  # fmt: skip
+
+
+class Action(enum.Enum):
+    GO_ON = "go_on"
+    OPEN = "open"
+    CALL_OFF = "call_off"  # settle at nothing: it never began
+    SETTLE = "settle"
+    WAIT = "wait"
+    RESUME = "resume"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    action: Action
+    reason: EndReason | None = None
+    fault: Fault | None = None
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` needs to know; `away_s` is how long the guard has not held the session, None if nobody knows."""
+
+    state: State
+    session_id: str
+    stop_reason: EndReason | None
+    same_guard: bool  # the guard process that held it last is the one that speaks now
+    outlet_session_id: str | None
+    fault: Fault | None
+    latched: bool
+    away_s: float | None
+    since_boot_s: float
+    resume_within_s: float
+
+
+def decide(now: Situation) -> Decision:
+    """What becomes of an unfinished session, given what the guard says of its outlet."""
+    if now.outlet_session_id == now.session_id:
+        return Decision(Action.GO_ON) if now.stop_reason is None else Decision(Action.OPEN, now.stop_reason)
+    if now.state is State.AUTHORISED:
+        return Decision(Action.CALL_OFF)
+    if now.stop_reason is not None:
+        return Decision(Action.SETTLE, now.stop_reason)
+    if now.outlet_session_id is not None:
+        return Decision(Action.SETTLE, EndReason.POWER_LOST)
+    if now.latched or (now.fault is not None and now.fault not in PASSING_FAULTS):
+        return Decision(Action.SETTLE, EndReason.TRIPPED, now.fault)
+    if now.same_guard and now.state is not State.SUSPENDED:
+        return Decision(Action.SETTLE, EndReason.POWER_LOST)
+    if now.away_s is None:
+        learning = now.since_boot_s < LEARN_TIME_S
+        return Decision(Action.WAIT) if learning else Decision(Action.SETTLE, EndReason.POWER_LOST)
+    if now.away_s > now.resume_within_s:
+        return Decision(Action.SETTLE, EndReason.POWER_LOST)
+    return Decision(Action.RESUME)
+
+
+class Recovery:
+    """Brings sessions and outlets together whenever a snapshot shows that they disagree."""
+
+    def __init__(self, context: Context, saver: Saver, hearing: Hearing) -> None:
+        self._context = context
+        self._saver = saver
+        self._hearing = hearing
+
+    def wanted(self, snapshot: Snapshot) -> bool:
+        """Whether there is anything to compare more closely."""
+        by_number = {state.outlet: state for state in snapshot.outlets}
+        return any(
+            not session.finished
+            and snapshot.at_ns > session.energised_ns
+            and ((state := by_number.get(session.outlet)) is None or not agrees(session, state))
+            for session in self._context.running
+        )
+
+    async def reconcile(self) -> None:
+        """Compare every running session with the last snapshot, and act. Sessions being started or resumed are left."""
+        snapshot = self._context.watch.snapshot
+        if snapshot is None or not self._hearing.up_to_date():
+            return
+        by_number = {state.outlet: state for state in snapshot.outlets}
+        for session in self._context.running:
+            if session.finished or session.busy.locked() or snapshot.at_ns <= session.energised_ns:
+                continue
+            state = by_number.get(session.outlet)
+            if state is None:
+                # the outlet was taken out of the configuration: nothing will ever be heard of it again
+                session.finish(EndReason.POWER_LOST, None, self._context.now())
+            elif not agrees(session, state):
+                async with session.busy:
+                    await self._act(session, state, snapshot)
+            self._hearing.show(session.outlet)
+        await self._save()
+
+    async def _act(self, session: Session, state: OutletState, snapshot: Snapshot) -> None:
+        now = back_dated(self._context.now(), snapshot.at_ns)
+        decision = decide(self._situation(session, state, snapshot, now))
+        if decision.action is Action.GO_ON:
+            session.step(Step.CLOSED, now)
+            if state.phase is Phase.CHARGING:
+                session.step(Step.LOADED, now)
+        elif decision.action is Action.OPEN and decision.reason is not None:
+            await self.open(session, decision.reason)
+        elif decision.action is Action.CALL_OFF:
+            session.refusal = session.refusal or "guard_unreachable"
+            session.finish(None, None, now)
+        elif decision.action is Action.SETTLE:
+            self._count_rest(session, state, snapshot, now)
+            session.finish(
+                decision.reason, decision.fault, session.held_at if decision.reason is EndReason.POWER_LOST else now
+            )
+        elif decision.action is Action.RESUME:
+            await self._resume(session, state, snapshot, now)
+
+    def _situation(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> Situation:
+        counter = session.meter.counter
+        return Situation(
+            state=session.state,
+            session_id=session.session_id,
+            stop_reason=session.stop_reason,
+            same_guard=counter is not None and counter.guard_run == snapshot.guard_run,
+            outlet_session_id=state.session_id,
+            fault=state.fault,
+            latched=state.latched,
+            away_s=seconds_between(session.held_at, now),
+            since_boot_s=now.monotonic_ns / NS,
+            resume_within_s=self._context.config.service.resume_within_s,
+        )
+
+    async def open(self, session: Session, reason: EndReason) -> None:
+        """Ask the guard to open the outlet; the end comes as its event. Tried again until the guard hears it."""
+        now_ns = self._context.clock.monotonic_ns()
+        if now_ns < session.retry_ns:
+            return
+        session.retry_ns = now_ns + RETRY_NS
+        try:
+            await self._context.guard.request(
+                lambda id_: Open(id_, session.outlet, reason, session.session_id, session.stop_who)
+            )
+        except Refused as refusal:
+            log.warning("outlet %d: could not be opened for %s: %s", session.outlet, session.session_id, refusal)
+
+    async def energise(self, session: Session) -> None:
+        """Ask the guard to close the outlet, or to take new limits where it is closed. Raises Refused."""
+        count = session.meter.seen
+        limits = session.limits(self._context.most_w(session.outlet))
+        await self._context.guard.request(
+            lambda id_: Energise(
+                id_,
+                session.outlet,
+                session.session_id,
+                limits,
+                used_charging_ms=count.charging_ms,
+                used_energy_mwh=count.energy_mwh,
+                used_powered_ms=count.powered_ms,
+                had_load=session.had_load,
+            )
+        )
+        session.energised_ns = self._context.clock.monotonic_ns()
+
+    def _count_rest(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
+        """What the outlet counted between the last look and the guard's end."""
+        counter = Counter(snapshot.guard_run, snapshot.epoch, state.count)
+        if state.session_id is None:
+            new_mwh = session.observe_outlet(counter, now)
+            self._context.days.add(self._context.site_time.day(now.wall), session.outlet, new_mwh)
+
+    async def _resume(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
+        """Suspend it, on disk too, then close again; what may pass by itself is waited for, for a while."""
+        now_ns = self._context.clock.monotonic_ns()
+        self._count_rest(session, state, snapshot, now)
+        if session.step(Step.INTERRUPTED, now):
+            session.resuming_since_ns = None
+            await self._save()
+        if now_ns < session.retry_ns:
+            return
+        session.resuming_since_ns = session.resuming_since_ns or now_ns
+        session.retry_ns = now_ns + RETRY_NS
+        try:
+            await self.energise(session)
+        except Refused as refusal:
+            waited_ns = now_ns - session.resuming_since_ns
+            if refusal.code == "session_over":
+                return  # the guard ended it, and its event is on the way
+            if refusal.code not in PASSING_REFUSALS or waited_ns > RESUME_FOR_NS:
+                log.warning("outlet %d: %s does not resume: %s", session.outlet, session.session_id, refusal)
+                session.finish(EndReason.POWER_LOST, None, session.held_at)
+            return
+        session.step(Step.LOADED if session.had_load else Step.CLOSED, self._context.now(), "resumed")
+
+    async def _save(self) -> None:
+        try:
+            await self._saver.flush()
+        except StoreError as error:
+            log.error("sessions wait to be written: %s", error)

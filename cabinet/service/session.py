@@ -1,0 +1,150 @@
+"""An unfinished session in memory: the truth while it runs; the database follows at every step and checkpoint.
+
+Everything here is done at once, without waiting, so that no two parts of the service ever see half a change.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cabinet.billing.session import State, Step, allowed, next_state
+from cabinet.billing.tariff import Line, Tariff, total_fen
+from cabinet.clock import WallTime
+from cabinet.model import ChargeLimits, EndReason, Fault, MeterCount
+from cabinet.service import bill
+from cabinet.service.live import Curve
+from cabinet.service.meter import Meter
+from cabinet.store.moment import Moment
+from cabinet.store.sessions import Counter, SessionRow, Transition
+
+
+@dataclass(eq=False)
+class Session:
+    """`over` is set once it is settled. `busy` is held while the guard is asked something for it."""
+
+    session_id: str
+    number: int
+    order_number: str
+    resident_id: int
+    card: str
+    outlet: int
+    code: str
+    choice: Literal["full", "hours", "amount"]
+    choice_amount: int
+    held_fen: int
+    started: WallTime
+    state: State
+    meter: Meter
+    curve: Curve
+    held_at: Moment  # when the guard was last seen to hold it; at first, when it was authorised
+    stop_reason: EndReason | None = None  # somebody wants it ended, whatever else happens
+    stop_who: str = ""
+    refusal: str | None = None  # its start was refused: it costs nothing and is no charge in the usage log
+    energised_ns: int = 0  # snapshots up to then may not show its outlet closed yet
+    power_mw: int | None = None
+    retry_ns: int = 0
+    resuming_since_ns: int | None = None
+    ended: WallTime | None = None
+    end_reason: EndReason | None = None
+    fault: Fault | None = None
+    untold: list[Transition] = field(default_factory=list)  # steps the database does not have yet
+    unsaved_days: dict[str, int] = field(default_factory=dict)  # mWh by day that the database does not have yet
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def tariff(self) -> Tariff:
+        return self.meter.tariff
+
+    @property
+    def had_load(self) -> bool:
+        return self.meter.seen.charging_ms > 0
+
+    @property
+    def finished(self) -> bool:
+        """Ended, and not running any more, whether or not it is settled."""
+        return self.state in (State.FINISHED, State.SETTLED)
+
+    def lines(self) -> list[Line]:
+        """The bill as it would be if it ended now; after its end, the bill."""
+        use = self.meter.live_use()
+        return bill.charged(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)
+
+    def used_up(self) -> bool:
+        """Whether the bill has come to all that is held; where a cap is within the hold, it may stay there."""
+        cap_fen = self.tariff.cap_fen
+        if cap_fen is not None and cap_fen <= self.held_fen:
+            return False
+        return self.had_load and total_fen(self.lines()) >= self.held_fen
+
+    def limits(self, most_w: int) -> ChargeLimits:
+        """For the guard, which must end the charge by itself should the service die now."""
+        use = self.meter.live_use()
+        bought_s = self.choice_amount if self.choice == "hours" else None
+        power_w = bill.expected_w(self.meter.mean_power_w, most_w)
+        return bill.limits(self.tariff, use, self.held_fen, bought_s, power_w)
+
+    def step(self, step: Step, at: Moment, detail: str = "") -> bool:
+        """Take `step` if the state table has it here; False where it does not, and nothing changed."""
+        if not allowed(self.state, step):
+            return False
+        before, self.state = self.state, next_state(self.state, step)
+        self.untold.append(Transition(self.session_id, step, before, self.state, at, detail))
+        return True
+
+    def finish(self, reason: EndReason | None, fault: Fault | None, at: Moment) -> bool:
+        """End it, once: False where it had ended before. None is a start that came to nothing."""
+        detail = reason.value if reason is not None else self.refusal or ""
+        if not self.step(Step.ENDED, at, detail if fault is None else f"{detail}: {fault.value}"):
+            return False
+        self.end_reason, self.fault, self.ended = reason, fault, at.wall
+        self.power_mw = None
+        self.meter.close_slice()
+        return True
+
+    def observe(
+        self, count: MeterCount, at: Moment, counter: Counter | None = None, power_mw: int | None = None
+    ) -> int:
+        """What the guard counted for it up to `at`; returns the mWh that are new."""
+        before_mwh = self.meter.seen.energy_mwh
+        self.meter.observe(count, at, counter, power_mw)
+        self.curve.add(self.meter.seen)
+        return self._note_energy(before_mwh, at)
+
+    def observe_outlet(self, counter: Counter, at: Moment) -> int:
+        """What the outlet counted after the guard lost the session; returns the mWh that are new."""
+        before_mwh = self.meter.seen.energy_mwh
+        self.meter.observe_outlet(counter, at)
+        return self._note_energy(before_mwh, at)
+
+    def _note_energy(self, before_mwh: int, at: Moment) -> int:
+        new_mwh = self.meter.seen.energy_mwh - before_mwh
+        if new_mwh:
+            day = self.meter.site_time.day(at.wall)
+            self.unsaved_days[day] = self.unsaved_days.get(day, 0) + new_mwh
+        return new_mwh
+
+
+def restored(row: SessionRow, site_time: bill.SiteTime, points: Curve) -> Session:
+    """The session as the database had it."""
+    count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
+    return Session(
+        session_id=row.session_id,
+        number=row.number,
+        order_number=row.order_number,
+        resident_id=row.resident_id,
+        card=row.card,
+        outlet=row.outlet,
+        code=row.code,
+        choice=row.choice,
+        choice_amount=row.choice_amount,
+        held_fen=row.held_fen,
+        started=WallTime(row.started_unix_ms, row.started_trusted),
+        state=row.state,
+        meter=Meter(row.tariff, site_time, row.used, count, row.seen, row.counter, row.peak_power_mw),
+        curve=points,
+        held_at=row.seen,
+        stop_reason=row.stop_reason,
+        stop_who=row.stop_who,
+        refusal=row.refusal,
+    )

@@ -1,0 +1,171 @@
+"""Who is who: sign-in of residents by card and PIN, of staff by name and password, and tokens of programs.
+
+A PIN has six digits, so what protects it is how often it may be tried. Failures are counted by name and by network
+address, known or not, and an attempt counts before it is checked: trying many at once gains nothing. An unknown name
+costs the same work as a known one.
+"""
+
+import asyncio
+import functools
+import secrets
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
+
+import argon2
+import argon2.exceptions
+
+from cabinet.clock import NS, Clock
+from cabinet.errors import Refused, StorageFull
+from cabinet.service.storage import Storage
+from cabinet.store import people
+
+Row = TypeVar("Row")
+
+FAILURES_A_NAME = 5
+FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
+LOCKED_NS = 300 * NS
+MOST_REMEMBERED = 10_000
+
+RESIDENT_DAYS = 30
+STAFF_DAYS = 1
+DAY_MS = 86_400_000
+
+# 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little
+HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def hash_secret(secret: str) -> str:
+    """About 50 ms of work."""
+    return HASHER.hash(secret)
+
+
+@functools.cache
+def _nobodys_hash() -> str:
+    return hash_secret(secrets.token_hex(16))
+
+
+def matches(secret_hash: str | None, secret: str) -> bool:
+    """Whether `secret` is the one; None (no such name) takes as long and is never right."""
+    try:
+        HASHER.verify(secret_hash or _nobodys_hash(), secret)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+    return secret_hash is not None
+
+
+class Lockout:
+    """Counts failures by key; the counts of `LOCKED_NS` ago are forgotten."""
+
+    def __init__(self, clock: Clock, most: int) -> None:
+        self._clock = clock
+        self._most = most
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()  # key → how many, since when
+
+    def attempt(self, key: str) -> None:
+        """Count one; refuses locked_out, and then it does not count."""
+        now_ns = self._clock.monotonic_ns()
+        count, since_ns = self._failures.get(key, (0, now_ns))
+        if now_ns - since_ns >= LOCKED_NS:
+            count, since_ns = 0, now_ns
+        if count >= self._most:
+            raise Refused("locked_out", retry_after_s=-(-(since_ns + LOCKED_NS - now_ns) // NS))
+        # the lock lasts from the last failure on
+        self._failures[key] = (count + 1, now_ns)
+        self._failures.move_to_end(key)
+        while len(self._failures) > MOST_REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def take_back(self, key: str) -> None:
+        """The attempt was no failure."""
+        count, since_ns = self._failures.get(key, (0, 0))
+        if count > 1:
+            self._failures[key] = (count - 1, since_ns)
+        else:
+            self.forget(key)
+
+    def forget(self, key: str) -> None:
+        self._failures.pop(key, None)
+
+
+class SigningIn:
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._names = Lockout(clock, FAILURES_A_NAME)
+        self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
+        self._hashing = ThreadPoolExecutor(1, "hashing")  # one at a time: the memory of one
+
+    async def resident(self, card: str, pin: str, address: str) -> str:
+        """A token. Refuses wrong_card_or_pin, locked_out, card_blocked (only to who knows the PIN), storage_full."""
+        row = await self._checked(
+            f"card {card}", pin, address, lambda: self._storage.read(lambda c: people.resident_by_card(c, card)),
+            lambda found: found.pin_hash,
+        )  # fmt: skip
+        if row.blocked:
+            raise Refused("card_blocked")
+        return await self._sign_in("resident", row.id, RESIDENT_DAYS)
+
+    async def staff(self, name: str, password: str, address: str) -> str:
+        row = await self._checked(
+            f"staff {name}", password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
+            lambda found: found.password_hash,
+        )  # fmt: skip
+        return await self._sign_in("staff", row.id, STAFF_DAYS)
+
+    async def _checked(
+        self,
+        name: str,
+        secret: str,
+        address: str,
+        find: Callable[[], Awaitable[Row | None]],
+        hash_of: Callable[[Row], str],
+    ) -> Row:
+        self._names.attempt(name)
+        self._addresses.attempt(address)
+        row = await find()
+        secret_hash = None if row is None else hash_of(row)
+        right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
+        if row is None or not right:
+            raise Refused("wrong_card_or_pin")
+        self._names.forget(name)
+        self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
+        return row
+
+    async def _sign_in(self, kind: Literal["resident", "staff"], who: int, days: int) -> str:
+        token = secrets.token_urlsafe(32)
+        now_ms = self._clock.wall().unix_ms
+
+        def work(connection: sqlite3.Connection) -> None:
+            people.remove_expired_logins(connection, now_ms)
+            people.add_login(connection, kind, who, token, now_ms + days * DAY_MS)
+
+        try:
+            await self._storage.write(work)
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+        return token
+
+    async def who(self, kind: Literal["resident", "staff"], token: str) -> int:
+        """Id of who is signed in; refuses signed_out."""
+        now_ms = self._clock.wall().unix_ms
+        who = await self._storage.read(lambda c: people.login(c, kind, token, now_ms))
+        if who is None:
+            raise Refused("signed_out")
+        return who
+
+    async def sign_out(self, token: str) -> None:
+        try:
+            await self._storage.write(lambda c: people.remove_login(c, token))
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+
+    async def check_scope(self, bearer: str, scope: str) -> None:
+        """Refuses wrong_token."""
+        if scope not in await self._storage.read(lambda c: people.scopes_of(c, bearer)):
+            raise Refused("wrong_token")
+
+    def close(self) -> None:
+        self._hashing.shutdown(wait=False)

@@ -1,0 +1,218 @@
+"""Starting and stopping a charge for a resident.
+
+A start is committed to disk, with its money held, before the guard hears of it. From the commit on it runs to its end
+whoever waits for it: a browser that goes away in the middle leaves neither half a session nor an outlet without one.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from typing import NamedTuple
+
+from cabinet.billing import ledger
+from cabinet.billing import tariff as billing
+from cabinet.billing.session import State, Step
+from cabinet.config.keys import Outlet
+from cabinet.errors import Refused, StorageFull, StoreError
+from cabinet.model import EndReason, MeterCount
+from cabinet.service import bill
+from cabinet.service.context import Context
+from cabinet.service.hearing import Hearing
+from cabinet.service.live import CURVE_STEP_S, Curve
+from cabinet.service.ports import StartChoice
+from cabinet.service.recovery import Recovery
+from cabinet.service.saving import Saver
+from cabinet.service.session import Session, restored
+from cabinet.service.tasks import Background
+from cabinet.store import people
+from cabinet.store import sessions as table
+from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store.moment import Moment
+from cabinet.store.sessions import SessionRow
+
+log = logging.getLogger(__name__)
+
+LONGEST_REQUEST_KEY = 100
+STOP_WAIT_S = 3.0
+
+
+class Authorised(NamedTuple):
+    """A session's row, and whether it was made now."""
+
+    row: SessionRow
+    new: bool
+
+
+class Starting:
+    def __init__(
+        self, context: Context, saver: Saver, hearing: Hearing, recovery: Recovery, background: Background
+    ) -> None:
+        self._background = background
+        self._context = context
+        self._saver = saver
+        self._hearing = hearing
+        self._recovery = recovery
+        self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
+
+    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> str:
+        """The new session's id; the same for the same `request_key`. Refuses as `ports.ResidentPort.start` says."""
+        if not 0 < len(request_key) <= LONGEST_REQUEST_KEY:
+            raise Refused("bad_request")
+        key = (resident_id, request_key)
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._background.start(self._start(resident_id, code, choice, request_key))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> str:
+        context = self._context
+        earlier = await context.storage.read(lambda c: table.by_request_key(c, resident_id, request_key))
+        if earlier is not None:
+            return _same_again(earlier)
+        outlet = context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        amount = bill.check_choice(choice)
+        self._check_cabinet(outlet, resident_id)
+        try:
+            authorised = await context.storage.write(
+                lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
+            )
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+        if not authorised.new:
+            return _same_again(authorised.row)
+        session = restored(authorised.row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
+        async with session.busy:
+            context.running.add(session)
+            self._hearing.show(session.outlet)
+            await self._energise(session)
+        return session.session_id
+
+    def _check_cabinet(self, outlet: Outlet, resident_id: int) -> None:
+        """What can be said without the database and the guard's own check; refuses."""
+        context = self._context
+        if (code := context.accepting()) is not None:
+            raise Refused(code)
+        session = context.running.at(outlet.number)
+        if session is not None:
+            raise Refused("already_charging" if session.resident_id == resident_id else "outlet_busy")
+        state = context.watch.outlet(outlet.number)
+        if state is None:
+            raise Refused("unknown_outlet")
+        if state.refusal is not None:
+            raise Refused(state.refusal)
+
+    def _authorise(
+        self,
+        connection: sqlite3.Connection,
+        resident_id: int,
+        outlet: Outlet,
+        choice: StartChoice,
+        amount: int,
+        request_key: str,
+        now: Moment,
+    ) -> Authorised:
+        """Check once more where nobody else can come between, hold the money, write the session. One transaction."""
+        earlier = table.by_request_key(connection, resident_id, request_key)
+        if earlier is not None:
+            return Authorised(earlier, False)
+        resident = people.resident_by_id(connection, resident_id)
+        if resident is None:
+            raise Refused("signed_out")
+        if resident.blocked:
+            raise Refused("card_blocked")
+        if table.unfinished_of_resident(connection, resident_id) is not None:
+            raise Refused("already_charging")
+        if table.unfinished_at(connection, outlet.number) is not None:
+            raise Refused("outlet_busy")
+        context = self._context
+        balance = balance_fen(connection, ledger.wallet(resident_id))
+        held_fen = bill.hold_fen(context.config.service, context.tariff, choice, balance, round(outlet.max_power_w))
+        number = table.next_number(connection)
+        row = SessionRow(
+            number=number,
+            session_id=secrets.token_hex(8),
+            order_number=f"{context.config.site.site_id}-{number:08}",
+            request_key=request_key,
+            resident_id=resident_id,
+            card=masked(resident.card),
+            outlet=outlet.number,
+            code=outlet.code,
+            choice=choice.kind,
+            choice_amount=amount,
+            held_fen=held_fen,
+            tariff=context.tariff,
+            state=State.AUTHORISED,
+            started_unix_ms=now.unix_ms,
+            started_trusted=now.trusted,
+            used=billing.no_use(context.tariff),
+            seen=now,
+            curve_step_s=CURVE_STEP_S,
+        )
+        table.insert(connection, row)
+        ledger.post(SqliteBooks(connection, now.wall), ledger.hold(row.session_id, resident_id, held_fen))
+        return Authorised(row, True)
+
+    async def _energise(self, session: Session) -> None:
+        """Have the outlet closed; where the guard refuses, the session comes to nothing and the code is raised."""
+        try:
+            await self._recovery.energise(session)
+        except Refused as refusal:
+            session.refusal = refusal.code
+            if refusal.code == "guard_unreachable":
+                # the guard may have closed it all the same: the next snapshot tells, and then it is called off
+                session.stop_reason = EndReason.STOPPED_BY_OPERATOR
+            else:
+                session.finish(None, None, self._context.now())
+            await self._save()
+            raise
+        session.step(Step.CLOSED, self._context.now())
+        await self._save()
+
+    async def stop(self, resident_id: int, session_id: str) -> None:
+        """End the session; returns when it is settled, or after a while. Refuses unknown_session, not_yours."""
+        session = self._context.running.get(session_id)
+        if session is None or session.finished:
+            return
+        if session.resident_id != resident_id:
+            raise Refused("not_yours")
+        if session.stop_reason is None:
+            session.stop_reason = EndReason.STOPPED_BY_RESIDENT
+            session.stop_who = "resident"
+        ending = self._background.start(self._end(session))
+        try:
+            async with asyncio.timeout(STOP_WAIT_S):
+                await asyncio.shield(ending)
+                await session.over.wait()
+        except TimeoutError:
+            log.warning("outlet %d: %s is not settled yet after its stop", session.outlet, session.session_id)
+
+    async def _end(self, session: Session) -> None:
+        """The wish is on disk before the guard hears of it: after a crash the session does not go on."""
+        await self._save()
+        async with session.busy:
+            if not session.finished and session.state is not State.SUSPENDED:
+                await self._recovery.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
+
+    async def _save(self) -> None:
+        try:
+            await self._saver.flush()
+        except StoreError as error:
+            log.error("sessions wait to be written: %s", error)
+
+
+def _same_again(row: SessionRow) -> str:
+    """The answer that the first request with this key got."""
+    if row.refusal is not None:
+        raise Refused(row.refusal)
+    return row.session_id
+
+
+def masked(card: str) -> str:
+    """The last four characters, and never more than half of them: what the usage log knows of a card."""
+    shown = min(4, len(card) // 2)
+    return "*" * (len(card) - shown) + card[len(card) - shown :]

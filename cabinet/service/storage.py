@@ -1,0 +1,93 @@
+"""The database as the event loop sees it: every call in a thread of its own, so that a slow disk holds up no page.
+
+Writes go through one thread and one connection in the order they were asked for; reads have another of each.
+"""
+
+import asyncio
+import functools
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from cabinet.errors import StorageFull
+from cabinet.store.database import Database
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RESERVE_BYTES = 8 * 1024 * 1024  # below this no new session starts, so that the running ones can still be settled
+
+
+class Storage:
+    """`full` is True from the first write that found no room until one that did."""
+
+    def __init__(self, path: Path, connection_class: type[sqlite3.Connection] = sqlite3.Connection) -> None:
+        self._path = path
+        self._connection_class = connection_class
+        self._write_thread = ThreadPoolExecutor(1, "store-write")
+        self._read_thread = ThreadPoolExecutor(1, "store-read")
+        self._writer: Database | None = None
+        self._reader: Database | None = None
+        self.full = False
+
+    async def open(self) -> None:
+        """Create or migrate the file. Raises StoreError, StorageFull."""
+        open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
+        self._writer = await self._in(self._write_thread, open_writer)
+        self._reader = await self._in(self._read_thread, functools.partial(Database, self._path, read_only=True))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one transaction and return what it returns, committed.
+
+        Raises StorageFull (nothing of it was kept), StoreError, and whatever `work` raises. Where the caller is
+        cancelled meanwhile, the transaction still runs to its end.
+        """
+        try:
+            result = await self._in(self._write_thread, functools.partial(self._transact, work))
+        except StorageFull as error:
+            if not self.full:
+                log.error("no new sessions until there is room: %s", error)
+            self.full = True
+            raise
+        if self.full:
+            log.warning("the disk takes writes again")
+        self.full = False
+        return result
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` returns from the last committed state. Raises StoreError."""
+        return await self._in(self._read_thread, functools.partial(self._look, work))
+
+    def short_of_room(self) -> bool:
+        """Whether new sessions must wait for room on the disk."""
+        if self.full:
+            return True
+        try:
+            return shutil.disk_usage(self._path.parent).free < RESERVE_BYTES
+        except OSError:
+            return True
+
+    async def close(self) -> None:
+        """What was asked for before still runs; then the connections are closed."""
+        for thread, database in ((self._read_thread, self._reader), (self._write_thread, self._writer)):
+            if database is not None:
+                await self._in(thread, database.close)
+            thread.shutdown(wait=False)
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        assert self._writer is not None  # open came before
+        with self._writer.transaction() as connection:
+            return work(connection)
+
+    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        assert self._reader is not None  # open came before
+        with self._reader.reading() as connection:
+            return work(connection)
+
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)

@@ -1,0 +1,121 @@
+"""From what the service knows to the views of `ports`: values only, no decisions."""
+
+from cabinet.billing import tariff as billing
+from cabinet.billing.session import State
+from cabinet.clock import WallTime
+from cabinet.config.keys import Outlet
+from cabinet.model import OutletState, Quality, Reading
+from cabinet.service import bill
+from cabinet.service.context import Context
+from cabinet.service.ports import OutletCondition, OutletView, SessionView
+from cabinet.service.session import Session
+from cabinet.store.sessions import SessionRow
+
+
+def outlet_view(context: Context, outlet: Outlet) -> OutletView:
+    state = context.watch.outlet(outlet.number)
+    session = context.running.at(outlet.number)
+    reachable = context.guard_reachable() and state is not None
+    condition = _condition(state, session) if reachable else "unreachable"
+    today = context.site_time.day(context.clock.wall())
+    shown = state if reachable else None
+    return OutletView(
+        number=outlet.number,
+        code=outlet.code,
+        condition=condition,
+        refusal=_refusal(context, condition, state),
+        fault=None if shown is None else shown.fault,
+        session_id=None if session is None else session.session_id,
+        power_mw=None if shown is None else _valid(shown.power_mw),
+        temperature_mc=None if shown is None else _valid(shown.temperature_mc),
+        energy_today_mwh=context.days.energy_mwh(today, outlet.number),
+    )
+
+
+def _condition(state: OutletState | None, session: Session | None) -> OutletCondition:
+    if session is not None and not session.finished:
+        return "in_use"
+    if state is None:
+        return "unreachable"
+    if state.latched or state.fault is not None:
+        return "needs_service"
+    return "free" if session is None and state.session_id is None else "in_use"
+
+
+def _refusal(context: Context, condition: OutletCondition, state: OutletState | None) -> str | None:
+    if condition == "unreachable":
+        return "guard_unreachable"
+    if condition == "in_use":
+        return "outlet_busy"
+    refusal = None if state is None else state.refusal
+    return refusal or context.accepting()
+
+
+def _valid(reading: Reading) -> int | None:
+    return reading.value if reading.quality is Quality.OK else None
+
+
+def running_view(context: Context, session: Session) -> SessionView:
+    """A session that is not settled yet, as it stands this moment."""
+    lines = session.lines()
+    count = session.meter.seen
+    return SessionView(
+        session_id=session.session_id,
+        order_number=session.order_number,
+        outlet=session.outlet,
+        code=session.code,
+        state="finished" if session.finished else session.state.value,
+        choice=session.choice,
+        choice_amount=session.choice_amount,
+        started=session.started,
+        ended=session.ended,
+        powered_s=count.powered_ms // 1000,
+        charging_s=count.charging_ms // 1000,
+        energy_mwh=count.energy_mwh,
+        power_mw=session.power_mw if context.guard_reachable() else None,
+        lines=bill.cost_lines(lines),
+        cost_fen=billing.total_fen(lines),
+        held_fen=session.held_fen,
+        refund_fen=None,
+        tariff_version=session.tariff.version,
+        end_reason=session.end_reason,
+        fault=session.fault,
+        wait_left_s=_wait_left_s(context, session),
+        usage_number=None,
+    )
+
+
+def _wait_left_s(context: Context, session: Session) -> int | None:
+    if session.state is not State.WAITING_FOR_LOAD:
+        return None
+    return max(0, int(context.config.charge.no_load_s) - session.meter.seen.powered_ms // 1000)
+
+
+def stored_view(row: SessionRow) -> SessionView:
+    """A session as the database has it: the receipt, once settled."""
+    ended = None if row.ended_unix_ms is None else WallTime(row.ended_unix_ms, bool(row.ended_trusted))
+    lines = bill.charged(row.tariff, row.used, row.held_fen, None) if row.lines is None else row.lines
+    return SessionView(
+        session_id=row.session_id,
+        order_number=row.order_number,
+        outlet=row.outlet,
+        code=row.code,
+        state=row.state.value,
+        choice=row.choice,
+        choice_amount=row.choice_amount,
+        started=WallTime(row.started_unix_ms, row.started_trusted),
+        ended=ended,
+        powered_s=row.powered_ms // 1000,
+        charging_s=row.charging_ms // 1000,
+        energy_mwh=row.energy_mwh,
+        power_mw=None,
+        lines=bill.cost_lines(lines),
+        cost_fen=billing.total_fen(lines),
+        held_fen=row.held_fen,
+        refund_fen=row.refund_fen,
+        tariff_version=row.tariff.version,
+        end_reason=row.end_reason,
+        fault=row.fault,
+        wait_left_s=None,
+        usage_number=row.usage_number,
+    )
