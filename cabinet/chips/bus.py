@@ -133,7 +133,6 @@ class Muxes:
         try:
             self._bus.write_byte(mux, control)
         except OSError as error:
-            self._selected = _NOTHING_SELECTED
             raise BusError(MUX, mux, None, error.errno or errno.EIO) from error
         self._control[mux] = control
 

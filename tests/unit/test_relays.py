@@ -408,6 +408,17 @@ def test_an_expander_back_at_power_on_values_is_told_and_closes_nothing_until_se
     assert closed.bank.check_outputs() == []
 
 
+def test_an_expander_whose_setting_up_failed_closes_nothing(closed: Bench) -> None:
+    closed.bus.failures[EXPANDER] = [errno.EREMOTEIO]
+    with pytest.raises(BusError):
+        closed.bank.initialise_expander(EXPANDER)
+    with pytest.raises(ChipError, match="is not set up"):
+        closed.bank.hold(1, 10 * NS)
+    assert closed.told() == [3, 4, 5]
+    closed.bank.expire(NS)
+    assert closed.hardware()[:2] == ("00 00", "80 00")
+
+
 def test_an_expander_that_cannot_be_read_is_told_and_the_others_are_read(closed: Bench) -> None:
     closed.bus.failures[EXPANDER] = [errno.EREMOTEIO]
     closed.second.cells["14"] = "00 00"

@@ -90,6 +90,17 @@ def test_a_failed_selection_selects_nothing_not_even_what_was_selected_before(bu
     assert bus.log == ["S E0 01 P"]
 
 
+def test_a_mux_whose_selection_failed_may_be_open_and_is_closed_before_another_opens(
+    bus: FakeBus, muxes: Muxes
+) -> None:
+    bus.failures[FIRST] = [errno.EIO]
+    with pytest.raises(BusError):
+        muxes.select(FIRST, 1)
+    bus.take_log()
+    muxes.select(SECOND, 1)
+    assert bus.log == ["S E0 00 P", "S E2 02 P"]
+
+
 def test_a_mux_without_supply_does_not_blind_the_outlets_behind_the_others(bus: FakeBus) -> None:
     muxes = Muxes(bus, (FIRST, SECOND))
     del bus.chips[SECOND]
