@@ -125,7 +125,7 @@ class LineEditor:
 
     def _last_word(self) -> int:
         text = "".join(self._characters)
-        return len(text) - len(text.rstrip().rpartition(" ")[0])
+        return len(text) - (text.rstrip().rfind(" ") + 1)
 
     def _entered(self) -> Line | Key:
         text, too_long = "".join(self._characters), self._too_long

@@ -11,7 +11,7 @@ from cabinet.texts import Texts
 OLD_SNAPSHOT_NS = 2 * NS  # the guard looks at everything many times a second
 
 # columns of `status`: text key and width; negative is right-aligned
-_COLUMNS = (("outlet", -3), ("relay", 7), ("phase", 17), ("w", -5), ("a", -6), ("c", -5), ("min", -7), ("kwh", -7))
+_COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
 def status(snapshot: Snapshot, config: Config, words: Texts, now_ns: int) -> str:
@@ -20,7 +20,7 @@ def status(snapshot: Snapshot, config: Config, words: Texts, now_ns: int) -> str
     return "\n".join(
         [
             *_cabinet(snapshot, words, now_ns),
-            f"{title}  {words('column.fault')}",
+            f"{title}  {words('column.state')}",
             *(_row(state, words) for state in snapshot.outlets),
             _health(snapshot, words),
         ]
@@ -98,16 +98,15 @@ def _row(state: OutletState, words: Texts) -> str:
     cells = (
         str(state.outlet),
         words(_relay(state)),
-        words(f"phase.{state.phase.value}"),
         _reading(state.power_mw, 1000, 0, words),
         _reading(state.current_ma, 1000, 2, words),
         _reading(state.temperature_mc, 1000, 0, words),
-        figures.minutes(count.charging_ms // 1000) if count.charging_ms else "-",
+        str(count.charging_ms // 60_000) if count.charging_ms else "-",
         figures.kwh(count.energy_mwh) if count.energy_mwh else "-",
     )
     row = "  ".join(pad(cell, columns) for cell, (_, columns) in zip(cells, _COLUMNS, strict=True))
     if state.fault is None:
-        return row
+        return f"{row}  {words(f'phase.{state.phase.value}')}"
     return f"{row}  {words(f'fault.{state.fault.value}.name')}{words('latched_mark') if state.latched else ''}"
 
 

@@ -58,6 +58,7 @@ class Staff:
         self._clock = clock
         self._hasher = hasher
         self._locked_until_ns: dict[str, int] = {}
+        self._failures: dict[str, int] = {}  # as in the file, and right also where the file cannot be written
         self._nobody = hasher.hash(secrets.token_hex(8))
 
     def create_first(self) -> tuple[str, str] | None:
@@ -92,10 +93,12 @@ class Staff:
         self._refuse_locked(name, account)
         if not self._fits(self._nobody if account is None else account.pin_hash, pin) or account is None:
             if account is not None:
-                account.failures += 1
+                account.failures = max(account.failures, self._failures.get(name, 0)) + 1
+                self._failures[name] = account.failures
                 self._lock(account)
                 self._remember(accounts)
             raise Refused("wrong_card_or_pin")
+        self._failures.pop(name, None)
         if account.failures:
             account.failures = 0
             self._remember(accounts)

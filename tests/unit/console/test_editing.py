@@ -1,0 +1,107 @@
+"""Line editing: what bytes put on the terminal, and which lines come out, whatever the bytes are."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line, LineEditor, pad, width
+
+
+def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
+    """All echo, and the lines and keys that came out."""
+    editor = LineEditor()
+    editor.secret = secret
+    happened = [each for chunk in chunks for each in editor.feed(chunk)]
+    echo = "".join(each.text for each in happened if isinstance(each, Echo))
+    return echo, [each.text if isinstance(each, Line) else each for each in happened if not isinstance(each, Echo)]
+
+
+ENTERED = {
+    "plain line": (b"status\r", "status\n", ["status"]),
+    "line feed ends a line too": (b"status\n", "status\n", ["status"]),
+    "carriage return and line feed end one line": (b"a\r\nb\r\n", "a\nb\n", ["a", "b"]),
+    "two returns are two lines": (b"\r\r", "\n\n", ["", ""]),
+    "backspace": (b"of\x08\x7fon\r", "of\b \b\b \bon\n", ["on"]),
+    "backspace at the start does nothing": (b"\x7f\x7fa\r", "a\n", ["a"]),
+    "backspace over a Chinese character clears two columns": ("充\x7f\r".encode(), "充\b \b\b \b\n", [""]),
+    "Ctrl-U erases the line": (b"ab\x15c\r", "ab\b \b\b \bc\n", ["c"]),
+    "Ctrl-W erases a word": (b"off 3\x174\r", "off 3\b \b4\n", ["off 4"]),
+    "Ctrl-C drops the line": (b"clear 3\x03\r", "clear 3^C\n\n", [Key.INTERRUPT, ""]),
+    "Ctrl-D on an empty line": (b"\x04", "", [Key.END]),
+    "Ctrl-D in a line is nothing": (b"a\x04\r", "a\n", ["a"]),
+    "cursor keys are passed over": (b"a\x1b[D\x1b[1;5Cb\x1bOH\r", "ab\n", ["ab"]),
+    "a cut-off sequence does not swallow the Enter": (b"a\x1b[\rb\r", "a\nb\n", ["a", "b"]),
+    "control characters are dropped": (b"a\x00\x07\x0e\x1fb\r", "ab\n", ["ab"]),
+    "invisible characters are dropped": ("a\u202eb\u200b\r".encode(), "ab\n", ["ab"]),
+    "a tab is a blank": (b"off\t3\r", "off 3\n", ["off 3"]),
+    "broken UTF-8 becomes a mark": (b"a\xff\xc3(\r", "a��(\n", ["a��("]),
+}
+
+
+@pytest.mark.parametrize(("data", "echo", "out"), ENTERED.values(), ids=ENTERED)
+def test_typed_bytes(data, echo, out):
+    assert typed(data) == (echo, out)
+
+
+def test_nothing_of_a_secret_is_echoed():
+    assert typed(b"12\x7f3456\r", secret=True) == ("\n", ["13456"])
+
+
+def test_secret_counts_from_where_it_is_set():
+    editor = LineEditor()
+    echo = ""
+    for happened in editor.feed(b"tech\r123456\rx"):
+        if isinstance(happened, Echo):
+            echo += happened.text
+        else:
+            editor.secret = not editor.secret
+    assert echo == "tech\n\nx"
+
+
+def test_character_may_come_byte_by_byte():
+    assert typed(*(bytes([byte]) for byte in "充电\r".encode())) == ("充电\n", ["充电"])
+
+
+def test_too_long_line_is_not_handed_over_in_part():
+    assert typed(b"off 3" + b" " * LONGEST_LINE + b"\rhelp\r")[1] == [Key.TOO_LONG, "help"]
+
+
+def test_backspace_does_not_make_a_too_long_line_good():
+    assert typed(b"x" * (LONGEST_LINE + 1) + b"\x7f\x7f\r")[1] == [Key.TOO_LONG]
+
+
+def test_erasing_a_too_long_line_makes_it_good():
+    assert typed(b"x" * (LONGEST_LINE + 1) + b"\x15help\r")[1] == ["help"]
+
+
+def test_line_without_end_is_not_kept():
+    editor = LineEditor()
+    echoed = sum(len(each.text) for each in editor.feed(b"y" * 200_000) if isinstance(each, Echo))
+    assert echoed == LONGEST_LINE
+    assert len(editor._characters) == LONGEST_LINE
+
+
+def test_reset_forgets_half_a_line_half_a_character_and_half_a_sequence():
+    for half in (b"off ", "充".encode()[:2], b"\x1b["):
+        editor = LineEditor()
+        list(editor.feed(half))
+        editor.reset()
+        assert [each for each in editor.feed(b"help\r") if isinstance(each, Line)] == [Line("help")]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20))
+@example([b"\x1b[" + b"0" * 100 + b"a\r"])
+def test_any_bytes_leave_a_bounded_editor_that_still_takes_a_line(chunks):
+    editor = LineEditor()
+    for chunk in chunks:
+        for happened in editor.feed(chunk):
+            if isinstance(happened, Line):
+                assert len(happened.text) <= LONGEST_LINE
+                assert happened.text.isprintable()
+    assert len(editor._characters) <= LONGEST_LINE
+    assert list(editor.feed(b"\r\x03help\r"))[-1] == Line("help")
+
+
+def test_width_and_padding_count_columns():
+    assert [width(text) for text in ("ab", "充电", "é", "e\u0301", "３")] == [2, 4, 1, 1, 2]
+    assert (pad("充电", 6), pad("充电", -6), pad("充电", 2)) == ("充电  ", "  充电", "充电")

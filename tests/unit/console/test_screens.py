@@ -1,0 +1,118 @@
+"""What the console shows: whole screens, in both languages, on 80 columns."""
+
+import msgspec
+import pytest
+
+from cabinet.clock import NS
+from cabinet.console import screens
+from cabinet.console.commands import TABLE, _Takes
+from cabinet.console.editing import width
+from cabinet.console.staff import Level
+from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
+from cabinet.texts import LANGUAGES, Texts
+from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, snapshot
+
+EN, ZH = Texts("console", "en"), Texts("console", "zh")
+
+
+def test_status_screen():
+    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), CONFIG, EN, NS)
+    assert shown.splitlines() == [
+        "mains 220.1 V 50.01 Hz  feed 142 W  inside 31 °C  contactor closed",
+        " No  relay         W        A     °C    min      kWh  state",
+        "  1  open          0     0.00     25      -        -  Idle",
+        "  2  open          0     0.00     25      -        -  Idle",
+        "  3  closed      142     0.71     31     12    0.123  Charging",
+        "  4  open          0     0.00     25      -        -  Idle",
+        "  5  open          0     0.00     25      1    0.020  Short circuit, latched",
+        "  6  open          0     0.00     25      -        -  Idle",
+        "  7  open          0     0.00     25      -        -  Idle",
+        "  8  open       (12)    fault      -      -        -  Sensor lost",
+        "  9  open          0     0.00     25      -        -  Idle",
+        " 10  open          0     0.00     25      -        -  Idle",
+        "guard real-time, worst lateness 0.4 ms, bus errors 2, version 0.1.0",
+    ]
+
+
+def test_outlet_screen_shows_limits_and_fault():
+    assert screens.outlet(SHORTED, CONFIG, EN, NS).splitlines() == [
+        "Outlet 5",
+        "  relay          open",
+        "  charge         Idle",
+        "  session        -",
+        "  power          0.0 W",
+        "  current        0.000 A  of at most 5.5 A",
+        "  peak           0.00 A  of at most 30 A",
+        "  voltage        220.1 V",
+        "  contacts       25.4 °C  of at most 75 °C",
+        "  this charge    1.0 min, 0.020 kWh",
+        "  counters       0.0 h, 0.000 kWh",
+        "  a start now    no: a fault has latched it",
+        "Outlet 5: Short circuit, latched",
+        "  peak 61.2 A, limit 30 A",
+        f"  {EN('fault.short_circuit.staff')}",
+    ]
+
+
+def test_unknown_is_never_a_number():
+    """No reading, a failed one and an old one are told apart from 0."""
+    readings = {
+        Reading(0, NS, Quality.OK): "0",
+        Reading(7_000, NS, Quality.STALE): "(7)",
+        Reading(None, NS, Quality.STALE): "-",
+        Reading(None, NS, Quality.FAULT, "frozen"): "fault",
+        Reading(None, NS, Quality.ABSENT): "-",
+    }
+    assert {reading: screens._reading(reading, 1000, 0, EN) for reading in readings} == readings
+    whole = screens.outlet(BLIND, CONFIG, EN, NS)
+    assert "  current        fault (EREMOTEIO)  of at most 5.5 A" in whole
+    assert "  contacts       -  of at most 75 °C" in whole
+
+
+def test_old_snapshot_is_said_first():
+    late = screens.status(snapshot(), CONFIG, EN, NS + 5 * NS)
+    assert late.splitlines()[0] == "This is 5 s old: the guard's loop is not keeping up."
+
+
+def test_faults_screen():
+    assert screens.faults(snapshot(), EN) == "No faults."
+    lines = screens.faults(snapshot(SHORTED, BLIND, contactor_closed=False), EN).splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "The contactor is open: no outlet has power.",
+        "Outlet 5: Short circuit, latched",
+        "Outlet 8: Sensor lost, clears by itself once the cause is gone",
+    ]
+
+
+@pytest.mark.parametrize("words", [EN, ZH], ids=LANGUAGES[::-1])
+@pytest.mark.parametrize("fault", Fault)
+def test_worst_status_screen_fits_the_terminal(words, fault):
+    """24 lines of 80 columns, with the prompt: at ten outlets with everything wrong."""
+    worst = [
+        outlet(
+            n,
+            phase=Phase.WAITING_FOR_LOAD,
+            fault=fault,
+            latched=True,
+            power_mw=Reading(3_500_000, NS, Quality.STALE),
+            current_ma=Reading(16_000, NS, Quality.STALE),
+            temperature_mc=Reading(-30_000, NS, Quality.STALE),
+            charge_count=msgspec.structs.replace(CHARGING.charge_count, charging_ms=36_000_000, energy_mwh=35_000_000),
+        )
+        for n in range(1, 11)
+    ]
+    shown = screens.status(snapshot(*worst), CONFIG, words, NS + 9 * NS).splitlines()
+    assert len(shown) < 24
+    assert [line for line in shown if width(line) > 80] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_console_has_words_for_everything_it_may_have_to_say(language):
+    words = Texts("console", language)
+    keys = {f"help.{name}" for name in TABLE}
+    keys |= {f"argument.{takes.value}" for takes in _Takes if takes is not _Takes.NOTHING}
+    keys |= {f"level.{level.name.lower()}" for level in Level}
+    keys |= {f"phase.{phase.value}" for phase in Phase}
+    keys |= {f"fault.{fault.value}.{part}" for fault in Fault for part in ("name", "staff")}
+    keys |= {f"refusal.{code}" for code in REFUSALS}
+    assert sorted(key for key in keys if key not in words) == []

@@ -1,0 +1,314 @@
+"""The dialogue with a technician, line by line, without a terminal."""
+
+import argon2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cabinet.clock import NS, ManualClock
+from cabinet.console import commands
+from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
+from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
+from cabinet.errors import Refused
+from cabinet.link.protocol import ClearLatch, Open
+from cabinet.model import EndReason
+from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, PlayedGuard, snapshot
+
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
+
+
+@pytest.fixture(scope="module")
+def staff_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("staff") / "console-staff.json"
+    staff = Staff(path, ManualClock(), CHEAP)
+    for name, level in ACCOUNTS.items():
+        staff.set_pin(name, level, f"pin-{name}")
+        staff.choose_language(name, "en")
+    return path.read_bytes()
+
+
+class Terminal:
+    """A person at the console."""
+
+    def __init__(self, path, guard: PlayedGuard) -> None:
+        self.clock = ManualClock(start_ns=2 * NS)
+        self.guard = guard
+        self.shell = Shell(CONFIG, Staff(path, self.clock, CHEAP), guard, self.clock)
+        self.prompt = self.shell.greet().prompt
+
+    def say(self, line: str) -> str:
+        return self.show(self.shell.line(line))
+
+    def show(self, reply: Reply) -> str:
+        self.prompt = reply.prompt
+        return reply.text
+
+    def log_in(self, name: str = "tech") -> str:
+        self.say(name)
+        return self.say(f"pin-{name}")
+
+
+@pytest.fixture
+def guard():
+    return PlayedGuard(snapshot(CHARGING, SHORTED, BLIND))
+
+
+@pytest.fixture
+def terminal(tmp_path, staff_file, guard):
+    path = tmp_path / "console-staff.json"
+    path.write_bytes(staff_file)
+    return Terminal(path, guard)
+
+
+# --- login -----------------------------------------------------------------------------------------------------------
+
+
+def test_login_asks_for_name_and_pin_and_hides_the_pin(terminal):
+    assert terminal.shell.greet() == Reply(
+        "阳光花园一号充电柜 (SG-1)：维护控制台。language en = English（登录后）", "账号 login: "
+    )
+    assert terminal.shell.line("tech") == Reply("", "密码 PIN: ", secret=True)
+    assert terminal.shell.line("pin-tech") == Reply("Logged in as tech (service). help lists the commands.", "SG-1> ")
+    assert terminal.shell.logged_in
+
+
+def test_nothing_runs_without_login(terminal, guard):
+    for line in ("off 3", "clear 5", "status", "yes"):
+        terminal.say(line)
+        terminal.say(line)
+    assert guard.asked == []
+    assert not terminal.shell.logged_in
+
+
+def test_wrong_pin_and_unknown_name_get_the_same_answer(terminal):
+    terminal.say("tech")
+    wrong_pin = terminal.say("nonsense")
+    terminal.say("nobody")
+    assert terminal.say("nonsense") == wrong_pin == "账号或密码不对。"
+    assert not terminal.shell.logged_in
+
+
+def test_lock_is_said_with_its_time(terminal):
+    for _ in range(FREE_ATTEMPTS):
+        terminal.say("tech")
+        terminal.say("nonsense")
+    assert terminal.log_in() == "密码错误次数太多，请在 60 秒后再试。"
+    terminal.clock.advance_ns(60 * NS)
+    assert terminal.log_in().startswith("Logged in as tech")
+
+
+def test_noise_at_the_login_is_not_worth_a_hash(terminal):
+    assert terminal.say("\x00��*&^") == "这不是账号名。"
+    assert terminal.prompt == "账号 login: "
+
+
+def test_damaged_staff_file_is_said_and_survived(terminal, tmp_path):
+    (tmp_path / "console-staff.json").write_bytes(b"{")
+    terminal.say("tech")
+    assert "console-staff.json: cannot be read" in terminal.say("pin-tech")
+    assert terminal.prompt == "账号 login: "
+
+
+def test_logout_and_control_d_end_the_login(terminal):
+    for leave in (lambda: terminal.say("logout"), lambda: terminal.show(terminal.shell.end())):
+        terminal.log_in()
+        assert leave() == "Logged out."
+        assert (terminal.shell.logged_in, terminal.prompt) == (False, "账号 login: ")
+
+
+def test_idle_login_ends_by_itself_and_typing_keeps_it(terminal):
+    terminal.log_in()
+    idle_ns = int(CONFIG.console.idle_logout_s * NS)
+    terminal.clock.advance_ns(idle_ns - 1)
+    assert terminal.shell.tick() is None
+    terminal.say("help")
+    terminal.clock.advance_ns(idle_ns - 1)
+    assert terminal.shell.tick() is None
+    terminal.clock.advance_ns(1)
+    assert terminal.show(terminal.shell.tick()) == "Logged out: nobody typed anything."
+    assert not terminal.shell.logged_in
+    assert terminal.shell.tick() is None
+
+
+def test_half_a_login_left_alone_goes_back_to_the_name(terminal):
+    terminal.say("tech")
+    terminal.clock.advance_ns(ANSWER_WITHIN_S * NS)
+    assert terminal.shell.tick() == Reply("", "账号 login: ")
+    assert terminal.say("pin-tech") == ""
+    assert not terminal.shell.logged_in
+
+
+def test_hang_up_ends_the_login(terminal, guard):
+    terminal.log_in()
+    terminal.say("clear 5")
+    terminal.shell.hang_up()
+    assert not terminal.shell.logged_in
+    terminal.say("yes")
+    assert guard.asked == []
+
+
+# --- switching -------------------------------------------------------------------------------------------------------
+
+
+def test_off_opens_at_once_and_says_that_a_charge_ended(terminal, guard):
+    terminal.log_in()
+    assert terminal.say("off 3") == "Outlet 3 is open; the charge there has ended."
+    assert terminal.say("off 4") == "Outlet 4 is open."
+    assert guard.asked == [Open(7, outlet, EndReason.STOPPED_BY_STAFF, who="console:tech") for outlet in (3, 4)]
+
+
+def test_clear_shows_the_fault_and_asks_first(terminal, guard):
+    terminal.log_in()
+    question = terminal.say("clear 5")
+    assert question.splitlines()[:2] == ["Outlet 5: Short circuit, latched", "  peak 61.2 A, limit 30 A"]
+    assert terminal.prompt == "Type yes to go on: "
+    assert guard.asked == []
+    assert terminal.say("yes") == "The latch of outlet 5 is cleared."
+    assert guard.asked == [ClearLatch(7, 5, "console:tech")]
+    assert terminal.say("faults").startswith("Outlet 8")
+
+
+@pytest.mark.parametrize("answer", ["", "y", "no", "yes please", "clear 5", "off 3", "5"])
+def test_anything_but_yes_does_nothing(terminal, guard, answer):
+    terminal.log_in()
+    terminal.say("clear 5")
+    assert terminal.say(answer) == "Nothing was done."
+    assert guard.asked == []
+    assert terminal.prompt == "SG-1> "
+
+
+def test_chinese_yes_is_a_yes(terminal, guard):
+    terminal.log_in()
+    terminal.say("clear 5")
+    terminal.say("是")
+    assert guard.asked == [ClearLatch(7, 5, "console:tech")]
+
+
+def test_interrupted_or_forgotten_or_overlong_question_is_answered_no(terminal, guard):
+    terminal.log_in()
+    for leave in (terminal.shell.interrupt, terminal.shell.too_long, lambda: _forgotten(terminal)):
+        terminal.say("clear 5")
+        assert leave().prompt == "SG-1> "
+        terminal.say("yes")
+    assert guard.asked == []
+
+
+def _forgotten(terminal: Terminal) -> Reply:
+    terminal.clock.advance_ns(ANSWER_WITHIN_S * NS)
+    reply = terminal.shell.tick()
+    assert reply is not None
+    return reply
+
+
+def test_clear_of_an_outlet_without_a_latch_asks_nothing(terminal, guard):
+    terminal.log_in()
+    assert terminal.say("clear 8") == "Outlet 8 is not latched: there is nothing to clear."
+    assert terminal.prompt == "SG-1> "
+    assert guard.asked == []
+
+
+def test_refusal_of_the_guard_is_said_in_words(terminal, guard):
+    terminal.log_in()
+    guard.refuses = Refused("fault_present")
+    terminal.say("clear 5")
+    assert terminal.say("yes") == "The cause is still there; the latch stays."
+    guard.refuses = Refused("something_new", outlet=5)
+    assert terminal.say("off 5") == "something_new outlet=5"
+
+
+# --- who may, and what is understood ----------------------------------------------------------------------------------
+
+DANGEROUS = {"off 3": Level.OPERATE, "clear 5": Level.SERVICE}
+
+
+@pytest.mark.parametrize("name", ACCOUNTS)
+@pytest.mark.parametrize("line", DANGEROUS)
+def test_every_account_may_only_what_its_level_says(terminal, guard, name, line):
+    terminal.log_in(name)
+    answer = terminal.say(line)
+    terminal.say("yes")
+    allowed = ACCOUNTS[name] >= DANGEROUS[line]
+    assert (len(guard.asked) == 1) == allowed
+    assert answer.startswith(f"{line.split()[0]} needs an account of level") == (not allowed)
+
+
+def test_help_lists_exactly_what_the_account_may_run(terminal):
+    for name, level in ACCOUNTS.items():
+        terminal.log_in(name)
+        listed = [line.split()[0] for line in terminal.say("help").splitlines()[:-1]]
+        assert listed == [plan.name for plan in commands.TABLE.values() if plan.level <= level]
+        terminal.say("logout")
+
+
+@pytest.mark.parametrize(
+    "line", ["off", "off 0", "off 11", "off 3 4", "off three", "off -3", "off 3.0", "off 03", "clear", "clear all"]
+)
+def test_dangerous_command_with_anything_but_one_known_outlet_does_nothing(terminal, guard, line):
+    terminal.log_in()
+    assert terminal.say(line) == f"Usage: {line.split()[0]} N"
+    terminal.say("yes")
+    assert guard.asked == []
+
+
+def test_unknown_command_names_the_nearest(terminal):
+    terminal.log_in()
+    assert terminal.say("statsu") == "There is no such command. Did you mean status? help lists all."
+    assert terminal.say("xyzzy 3") == "There is no such command. help lists all."
+    assert terminal.say("status now") == "Usage: status"
+
+
+def test_full_width_letters_of_an_input_method_are_understood(terminal, guard):
+    terminal.log_in()
+    assert terminal.say("ＯＦＦ　３") == "Outlet 3 is open; the charge there has ended."
+
+
+def test_language_changes_and_is_kept_for_the_account(terminal):
+    terminal.log_in()
+    assert terminal.say("language zh") == "现在使用中文。"
+    assert terminal.say("off 4") == "插座 4 已断开。"
+    terminal.say("logout")
+    assert terminal.log_in() == "已登录：tech（维修）。输入 help 查看命令。"
+    assert terminal.say("language fr") == "用法：language zh|en"
+
+
+# --- guard gone ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", ["status", "outlet 3", "faults", "off 3", "clear 5"])
+def test_guard_gone_is_said_with_what_remains(terminal, guard, line):
+    terminal.log_in()
+    guard.gone = True
+    first, *_, last = terminal.say(line).splitlines()
+    assert first == "The guard does not answer: nothing can be seen or switched from here."
+    assert last.startswith("What remains: help, language, logout.")
+    assert terminal.prompt == "SG-1> "
+
+
+def test_guard_gone_between_question_and_yes(terminal, guard):
+    terminal.log_in()
+    terminal.say("clear 5")
+    guard.gone = True
+    assert terminal.say("yes").startswith("The guard does not answer")
+    guard.gone = False
+    assert terminal.say("faults").startswith("Outlet 5: Short circuit, latched")
+
+
+def test_what_remains_without_guard_works(terminal, guard):
+    terminal.log_in()
+    guard.gone = True
+    assert "status" in terminal.say("help")
+    assert terminal.say("language zh") == "现在使用中文。"
+    assert terminal.say("logout") == "已退出登录。"
+
+
+@settings(max_examples=200, deadline=None)
+@given(lines=st.lists(st.text(max_size=30), max_size=12))
+def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, staff_file, lines):
+    path = tmp_path_factory.mktemp("fuzz") / "console-staff.json"
+    path.write_bytes(staff_file)
+    terminal = Terminal(path, PlayedGuard(snapshot(SHORTED)))
+    terminal.log_in()
+    for line in lines:
+        terminal.say(line)
+    assert terminal.guard.asked == []
