@@ -1,0 +1,173 @@
+"""Wires a simulated cabinet up as a configuration says: chips on their segments, lines, relays, meters."""
+
+import re
+
+from cabinet.clock import Clock
+from cabinet.config.keys import Config
+from cabinet.config.keys import Outlet as OutletConfig
+from cabinet.sim.bus import Segment
+from cabinet.sim.chips import ade7953
+from cabinet.sim.chips.ade7953 import Ade7953
+from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.outlet import Outlet
+from cabinet.sim.world import World
+
+SHARED_HEAT = 0.7  # of each contact's warmth that reaches a thermometer between two outlets
+
+_RELAY = re.compile(r"expander:0x(?P<address>[0-9a-f]+)/(?P<pin>\d+)|gpio:(?P<line>\d+)")
+
+
+def build_world(config: Config, clock: Clock, seed: int | None = None, *, noise: bool = True, awake: bool = True) -> World:
+    """The cabinet of `config`, its supply on since long (`awake`) or since this moment.
+
+    `seed` rules everything random (default: the configuration's); without `noise` the meters read exactly.
+    """
+    world = World(
+        clock,
+        config.hardware.bus_speed_hz,
+        config.simulator.mains_v,
+        config.hardware.frequency_hz,
+        config.simulator.ambient_c,
+        config.simulator.seed if seed is None else seed,
+    )
+    return _Builder(world, config, noise, awake).build()
+
+
+class _Builder:
+    def __init__(self, world: World, config: Config, noise: bool, awake: bool) -> None:
+        self._world = world
+        self._config = config
+        self._noise = noise
+        self._on_ns = world.timeline.now_ns - (10_000_000_000 if awake else 0)
+        self._awake = awake
+        self._segments: dict[tuple[int, int], Segment] = {}
+        self._pins: dict[tuple[int, int, str], int] = {}  # (mux, channel, chip pin) to line
+        self._coils: dict[int, dict[int, Outlet]] = {}  # expander address, pin
+
+    def build(self) -> World:
+        world, hardware = self._world, self._config.hardware
+        for address in hardware.muxes:
+            for channel, segment in world.bus.add_mux(address).items():
+                self._segments[address, channel] = segment
+        for place in self._config.outlet:
+            outlet = Outlet(place.number, world.timeline, world.journal, world.rng)
+            world.outlets[place.number] = outlet
+            world.segment_of[place.number] = self._segments[place.meter.mux, place.meter.channel]
+            self._wire_relay(place, outlet)
+            if place.alert_pin is not None:
+                pin = ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX
+                self._pins[place.meter.mux, place.meter.channel, pin] = place.alert_pin
+                world.lines.wire(place.alert_pin, True)
+        for address in hardware.expanders:
+            self._add_expander(address)
+        for place in self._config.outlet:
+            self._add_meter(place)
+            self._add_thermometer(place)
+        self._wire_cabinet()
+        world.change_mains(world.timeline.now_ns)
+        world.timeline.advance_to(world.timeline.now_ns)
+        return world
+
+    def _wire_relay(self, place: OutletConfig, outlet: Outlet) -> None:
+        match = _RELAY.fullmatch(place.relay)
+        assert match is not None  # the configuration is checked
+        if match["line"]:
+            self._world.lines.wire(int(match["line"]), False, outlet.tell)
+        else:
+            self._coils.setdefault(int(match["address"], 16), {})[int(match["pin"])] = outlet
+
+    def _add_expander(self, address: int) -> None:
+        world, coils = self._world, self._coils.get(address, {})
+        before = [0]
+
+        def outputs(driven: int, at_ns: int) -> None:
+            def apply(t: int) -> None:
+                changed, before[0] = driven ^ before[0], driven
+                for pin, outlet in coils.items():
+                    if changed >> pin & 1:
+                        outlet.tell(bool(driven >> pin & 1), t)
+
+            world.timeline.at(at_ns, apply)
+
+        expander = Mcp23017(outputs)
+        world.expanders[address] = expander
+        world.bus.upstream.add(address, expander)
+
+    def _add_meter(self, place: OutletConfig) -> None:
+        world, hardware = self._world, self._config.hardware
+        segment = world.segment_of[place.number]
+        chip = segment.chips.get(ade7953.ADDRESS)
+        if chip is None:
+            chip = Ade7953(
+                hardware.current_full_scale_a,
+                hardware.voltage_full_scale_v,
+                world.timeline.at,
+                self._alert_lines(place.meter.mux, place.meter.channel),
+                self._on_ns,
+                world.rng.getrandbits(32) if self._noise else None,
+            )
+            segment.add(ade7953.ADDRESS, chip)
+            world.meters.append(chip)
+        assert isinstance(chip, Ade7953)
+        world.outlets[place.number].meter = (chip, place.meter.input)
+        channel = chip.channels[place.meter.input]
+        # The sensors are off by just what the configuration's calibration puts right.
+        channel.gains.sensor_current = 1 / place.meter.current_gain
+        channel.gains.sensor_power = 1 / place.meter.power_gain
+        channel.scale_changed()
+
+    def _alert_lines(self, mux: int, channel: int) -> ade7953.OnPin:
+        world = self._world
+        numbers = {
+            ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX: place.number
+            for place in self._config.outlet
+            if (place.meter.mux, place.meter.channel) == (mux, channel)
+        }
+
+        def on_pin(pin: str, high: bool, at_ns: int) -> None:
+            if not high:
+                world.journal.add(at_ns, "alert", numbers.get(pin))
+            line = self._pins.get((mux, channel, pin))
+            if line is not None:
+                world.lines.outside(line, high, at_ns)
+
+        return on_pin
+
+    def _add_thermometer(self, place: OutletConfig) -> None:
+        world, thermometer = self._world, place.thermometer
+        if thermometer is None:
+            return
+        segment = self._segments[thermometer.mux, thermometer.channel]
+        chip = segment.chips.get(thermometer.address)
+        if chip is None:
+            bodies = [
+                world.outlets[other.number].heat for other in self._config.outlet if other.thermometer == thermometer
+            ]
+            chip = Tmp102(
+                lambda t: world.ambient_c + SHARED_HEAT * sum(body.at(t) for body in bodies), self._on_ns
+            )
+            segment.add(thermometer.address, chip)
+        assert isinstance(chip, Tmp102)
+        world.thermometers[place.number] = chip
+
+    def _wire_cabinet(self) -> None:
+        world, hardware = self._world, self._config.hardware
+        if hardware.inside_thermometer is not None:
+            world.bus.upstream.add(hardware.inside_thermometer, Tmp102(world.inside_c, self._on_ns))
+        if hardware.mux_reset_pin is not None:
+            world.lines.wire(hardware.mux_reset_pin, True, self._mux_reset)
+        if hardware.contactor_pin is None:
+            world.contactor.closed = True  # none fitted: a wire
+        else:
+            world.lines.wire(hardware.contactor_pin, False, world.tell_contactor)
+        if hardware.heartbeat_pin is not None:
+            world.lines.wire(hardware.heartbeat_pin, False, lambda high, t: world.coil_supply.edge(t))
+            for outlet in world.outlets.values():
+                outlet.relay.supplied = False
+            world.contactor.supplied = False
+
+    def _mux_reset(self, high: bool, at_ns: int) -> None:
+        if not high:
+            self._world.journal.add(at_ns, "mux_reset")
+        self._world.bus.reset_muxes(high)

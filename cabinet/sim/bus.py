@@ -1,0 +1,164 @@
+"""The simulated I2C bus: segments, what is joined with what, the time a transfer takes, and how it fails.
+
+A transfer is worked out at once and says when it ends; who waits until then depends on the door (`SimBus` in this
+process, `wire` and `server` between two).
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from cabinet.clock import Clock
+from cabinet.sim.chips.device import Device
+from cabinet.sim.chips.tca9548a import Tca9548a
+from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
+from cabinet.sim.timeline import Timeline
+
+ADAPTER_TIMEOUT_NS = 20_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
+
+
+class Segment:
+    """Two wires with chips on them. `stuck`: a chip holds SDA low."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.chips: dict[int, Device] = {}
+        self.stuck = False
+
+    def add(self, address: int, chip: Device) -> None:
+        """ValueError for a second chip at one address: no wiring has that."""
+        if address in self.chips:
+            raise ValueError(f"two chips at 0x{address:02x} of {self.name}")
+        self.chips[address] = chip
+
+
+class Transfer(NamedTuple):
+    """How a transaction went: when its STOP is, 0 or the errno, and the bytes read."""
+
+    done_ns: int
+    errno: int
+    data: bytes
+
+
+class I2cBus:
+    """All segments. The upstream one is always there, the others while their mux channel is on."""
+
+    def __init__(self, timeline: Timeline, speed_hz: int) -> None:
+        self.upstream = Segment("upstream")
+        self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
+        self.transfers = 0
+        self._timeline = timeline
+        self._bit_ns = 1e9 / speed_hz
+        self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
+        self._joined: list[Segment] = [self.upstream]
+        self._known: dict[int, tuple[Device, ...]] = {}
+
+    def add_mux(self, address: int) -> dict[int, Segment]:
+        """A TCA9548A at `address` upstream; returns its eight segments."""
+        mux = Tca9548a(self.rejoin)
+        segments = {channel: Segment(f"channel {channel} of 0x{address:02x}") for channel in range(8)}
+        self.upstream.add(address, mux)
+        self._muxes.append((mux, segments))
+        return segments
+
+    @property
+    def muxes(self) -> list[Tca9548a]:
+        return [mux for mux, _ in self._muxes]
+
+    def segments(self) -> Iterator[Segment]:
+        yield self.upstream
+        for _, segments in self._muxes:
+            yield from segments.values()
+
+    def rejoin(self) -> None:
+        """Work out again which segments are joined: after a mux changed its channels."""
+        self._joined = [self.upstream]
+        for mux, segments in self._muxes:
+            self._joined += [segment for channel, segment in segments.items() if mux.joined >> channel & 1]
+        self._known.clear()
+
+    def reset_muxes(self, high: bool) -> None:
+        """The RESET line of every mux; low lets go of every channel at once."""
+        for mux in self.muxes:
+            mux.reset_pin(high)
+
+    @property
+    def hung(self) -> bool:
+        return any(segment.stuck for segment in self._joined)
+
+    def transfer(self, messages: Sequence[Message], start_ns: int) -> Transfer:
+        """Carry `messages`, begun at `start_ns` or when the bus is free. The timeline must be at the present.
+
+        A message without ACK ends the transfer (errno 121, EREMOTEIO); a bus held low takes the adapter's timeout
+        (110, ETIMEDOUT); more than one read, or a read that is not last, is more than the adapter can (95).
+        """
+        start_ns = max(start_ns, self.free_ns)
+        self.transfers += 1
+        for message in messages[:-1]:
+            if message[1] is None:
+                return Transfer(start_ns, errno.EOPNOTSUPP, b"")
+        if self.hung:
+            self.free_ns = start_ns + ADAPTER_TIMEOUT_NS
+            return Transfer(self.free_ns, errno.ETIMEDOUT, b"")
+        now_ns = max(self._timeline.now_ns, start_ns)
+        data = b""
+        failed = 0
+        bits = wire_bits(messages)
+        addressed: tuple[Device, ...] = ()
+        for place, (address, payload, count) in enumerate(messages):
+            chips = self._answering(address, now_ns)
+            if not chips:
+                failed = errno.EREMOTEIO
+                bits = wire_bits(messages[:place]) + 9 + (1 if place == 0 else 0)
+                break
+            if chips is not addressed:
+                addressed += tuple(chip for chip in chips if chip not in addressed)
+            if payload is None:
+                data += _wired_and([chip.send(count, now_ns) for chip in chips])
+            else:
+                for chip in chips:
+                    chip.receive(payload, now_ns)
+        self.free_ns = done_ns = start_ns + int(bits * self._bit_ns)
+        for chip in addressed:
+            chip.stop(done_ns)
+        return Transfer(done_ns, failed, data if not failed else b"")
+
+    def _answering(self, address: int, at_ns: int) -> tuple[Device, ...]:
+        chips = self._known.get(address)
+        if chips is None:
+            chips = tuple(segment.chips[address] for segment in self._joined if address in segment.chips)
+            self._known[address] = chips
+        for chip in chips:
+            if not chip.answers(at_ns):
+                return tuple(chip for chip in chips if chip.answers(at_ns))
+        return chips
+
+
+def _wired_and(answers: list[bytes]) -> bytes:
+    """Several chips driving one open-drain line: a 0 of any of them is what is seen."""
+    if len(answers) == 1:
+        return answers[0]
+    joined = bytearray(answers[0])
+    for answer in answers[1:]:
+        for i, byte in enumerate(answer):
+            joined[i] &= byte
+    return bytes(joined)
+
+
+class SimBus(SmbusCalls):
+    """The bus for a driver in this process: waits out each transfer on the clock, which may be a manual one."""
+
+    def __init__(self, bus: I2cBus, timeline: Timeline, clock: Clock) -> None:
+        self._bus = bus
+        self._timeline = timeline
+        self._clock = clock
+
+    def transfer(self, messages: Sequence[Message]) -> bytes:
+        start_ns = max(self._clock.monotonic_ns(), self._bus.free_ns)
+        self._timeline.advance_to(start_ns)
+        done = self._bus.transfer(messages, start_ns)
+        self._clock.sleep_until(done.done_ns)
+        self._timeline.advance_to(done.done_ns)
+        if done.errno:
+            raise OSError(done.errno, f"simulated bus: {errno.errorcode[done.errno]}")
+        return done.data

@@ -1,0 +1,42 @@
+"""Turns what a person types into a load: `demo`, `lithium-48v`, `resistor:500`, `replay:FILE.csv`."""
+
+import difflib
+from pathlib import Path
+
+from cabinet.errors import SimError
+from cabinet.sim.chargers import KINDS, Charger
+from cabinet.sim.loads import Load, Replay, Resistor, read_recording
+
+FASTEST = 10_000.0
+DEFAULT_CHARGE = 40.0
+
+
+def make_load(text: str, charge_percent: float | None = None, speed: float = 1.0) -> Load:
+    """The load named `text`; SimError for an unknown one, or an option it does not have."""
+    kind, _, detail = text.partition(":")
+    if not 0 < speed <= FASTEST:
+        raise SimError(f"--speed is more than 0 and at most {FASTEST:g}, not {speed:g}")
+    if kind in KINDS and not detail:
+        return Charger(kind, DEFAULT_CHARGE if charge_percent is None else charge_percent, speed)
+    if charge_percent is not None:
+        raise SimError(f"--charge is for chargers, not for {text}")
+    if kind == "replay" and detail:
+        return Replay(text, read_recording(Path(detail)), speed)
+    if kind == "resistor" and detail:
+        if speed != 1.0:
+            raise SimError("--speed is for chargers and recordings, not for a resistor")
+        try:
+            return Resistor(float(detail))
+        except ValueError:
+            raise SimError(f"a resistor takes watts, not {detail!r}; such as resistor:500") from None
+    known = [*KINDS, "resistor:WATTS", "replay:FILE.csv"]
+    near = difflib.get_close_matches(text, known, 1, cutoff=0.4)
+    raise SimError(f"no load named {text!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"))
+
+
+def catalogue() -> list[tuple[str, str]]:
+    """Every load with a line about it, for `cabinet sim loads`."""
+    return [(name, kind.title) for name, kind in KINDS.items()] + [
+        ("resistor:WATTS", "a heater of so many watts at 220 V"),
+        ("replay:FILE.csv", "a recorded charge: columns timestamp (ms) and value (W)"),
+    ]

@@ -1,0 +1,104 @@
+"""MCP23017, the 16-bit expander (DS20001952C): registers in BANK = 0, sequential or byte mode.
+
+World door: `on_outputs(driven_high, at_ns)` with the pins that are outputs and high, whenever that changes. It is
+told at STOP. After power-on every pin is an input, so nothing is driven.
+"""
+
+from collections.abc import Callable
+
+from cabinet.errors import SimError
+from cabinet.sim.chips.device import unmodelled
+
+IODIR, IPOL, GPINTEN, DEFVAL, INTCON, IOCON, GPPU, INTF, INTCAP, GPIO, OLAT = range(0x00, 0x16, 2)
+_NAMES = ("IODIR", "IPOL", "GPINTEN", "DEFVAL", "INTCON", "IOCON", "GPPU", "INTF", "INTCAP", "GPIO", "OLAT")
+_LAST = 0x15
+_BYTE_MODE = 0x20  # IOCON SEQOP
+_REFUSED = frozenset({GPINTEN, DEFVAL, INTCON})  # interrupt on change
+_READ_ONLY = frozenset({INTF, INTCAP})
+
+
+class Mcp23017:
+    """One expander. `levels` holds what the world puts on its pins."""
+
+    name = "MCP23017"
+
+    def __init__(self, on_outputs: Callable[[int, int], None] = lambda word, at_ns: None) -> None:
+        self._on_outputs = on_outputs
+        self._driven = 0
+        self.levels = 0
+        self.present = True
+        self._defaults()
+
+    def _defaults(self) -> None:
+        self._registers = bytearray(_LAST + 1)
+        self._registers[IODIR] = self._registers[IODIR + 1] = 0xFF
+        self._pointer = 0
+
+    def power_up(self, at_ns: int) -> None:
+        """Supply or RESET: every pin lets go."""
+        self._defaults()
+        self.stop(at_ns)
+
+    def answers(self, at_ns: int) -> bool:
+        return self.present
+
+    def receive(self, data: bytes, at_ns: int) -> None:
+        if not data:
+            return
+        if data[0] > _LAST:
+            raise SimError(f"{self.name}: no register 0x{data[0]:02x} with BANK = 0")
+        self._pointer = data[0]
+        for value in data[1:]:
+            self._write(self._pointer, value)
+            self._advance()
+
+    def send(self, count: int, at_ns: int) -> bytes:
+        values = bytearray()
+        for _ in range(count):
+            values.append(self._read(self._pointer))
+            self._advance()
+        return bytes(values)
+
+    def stop(self, at_ns: int) -> None:
+        driven = self._word(OLAT) & ~self._word(IODIR)
+        if driven != self._driven:
+            self._driven = driven
+            self._on_outputs(driven, at_ns)
+
+    def latch(self) -> int:
+        return self._word(OLAT)
+
+    def directions(self) -> int:
+        return self._word(IODIR)
+
+    def _word(self, register: int) -> int:
+        return self._registers[register] | self._registers[register + 1] << 8
+
+    def _advance(self) -> None:
+        if self._registers[IOCON] & _BYTE_MODE:
+            self._pointer ^= 1  # toggles within the A/B pair
+        else:
+            self._pointer = self._pointer + 1 if self._pointer < _LAST else 0
+
+    def _write(self, address: int, value: int) -> None:
+        register = address & ~1
+        name = _NAMES[register // 2]
+        if register in _READ_ONLY:
+            raise SimError(f"{self.name}: {name} cannot be written")
+        if register in _REFUSED and value:
+            raise unmodelled(self.name, f"0x{value:02x} in {name}")
+        if register == IOCON:
+            if value & ~_BYTE_MODE:
+                raise unmodelled(self.name, f"bits 0x{value & ~_BYTE_MODE:02x} of IOCON")
+            self._registers[IOCON] = self._registers[IOCON + 1] = value  # one register at two addresses
+            return
+        self._registers[OLAT + (address & 1) if register == GPIO else address] = value
+
+    def _read(self, address: int) -> int:
+        if address & ~1 != GPIO:
+            return self._registers[address]
+        port = address & 1
+        inputs = self._registers[IODIR + port]
+        outside = self.levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
+        level = self._registers[OLAT + port] & ~inputs | outside & inputs
+        return level ^ (self._registers[IPOL + port] & inputs)

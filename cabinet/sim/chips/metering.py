@@ -1,0 +1,193 @@
+"""What happens inside an ADE7953 between its inputs and its registers: physical currents in, codes out.
+
+Scales from the data sheet (Rev. B): waveform and peak 6,500,000 at full scale (p. 21), RMS 9,032,007 (p. 23), power
+4,862,401 (p. 24), energy 206.9 thousand counts a second (p. 25-26), samples at 6.99 kHz (p. 23), RMS settled after
+about 200 ms (p. 23). Ripple and noise are assumptions of this model, chosen so that no two readings are alike.
+"""
+
+import math
+import random
+from collections.abc import Callable
+
+from cabinet.sim.waveform import SILENCE, Wave
+
+FULL_WAVE = 6_500_000
+FULL_RMS = 9_032_007
+FULL_POWER = 4_862_401
+FULL_ENERGY_PER_S = 206_900
+SAMPLE_NS = 1e9 / 6_990
+UNITY = 0x400000
+
+_SETTLE_NS = 50e6  # time constant of the squared signal: within 1 % of the RMS after 200 ms
+_POWER_SETTLE_NS = 40e6
+_RIPPLE = 0.003  # of the value, at twice the mains frequency
+NOISE_CODE = 650  # peak of the noise of one sample: 1/10,000 of full scale
+_NOISE_RMS = 9_032_007 / 30_000
+
+
+class Settling:
+    """A value that follows its target with a time constant, known at any moment without stepping."""
+
+    __slots__ = ("_at_ns", "_tau_ns", "_value", "target")
+
+    def __init__(self, tau_ns: float, at_ns: int = 0) -> None:
+        self.target = 0.0
+        self._value = 0.0
+        self._at_ns = at_ns
+        self._tau_ns = tau_ns
+
+    def at(self, at_ns: int) -> float:
+        if self._value == self.target:
+            return self._value
+        return self.target + (self._value - self.target) * math.exp((self._at_ns - at_ns) / self._tau_ns)
+
+    def aim(self, target: float, from_ns: int) -> None:
+        """Follow `target` from `from_ns` on."""
+        self._value = self.at(from_ns)
+        self._at_ns = from_ns
+        self.target = target
+
+    def settle(self, at_ns: int) -> None:
+        self._value = self.at(at_ns)
+        self._at_ns = at_ns
+
+    def clear(self, at_ns: int) -> None:
+        """Start again from 0, with the target kept."""
+        self._value = 0.0
+        self._at_ns = at_ns
+
+
+class Gains:
+    """Calibration registers of one current channel as factors and offsets; 1 and 0 after reset."""
+
+    __slots__ = (
+        "current", "pga", "power", "power_offset", "rms_offset", "sensor_current", "sensor_power", "shift", "voltage",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.sensor_current = 1.0  # of the shunt or transformer in front of the chip
+        self.sensor_power = 1.0
+        self.reset()
+
+    def reset(self) -> None:
+        self.current = 1.0  # xIGAIN
+        self.pga = 1
+        self.power = 1.0
+        self.voltage = 1.0
+        self.shift = 0.0  # PHCALx, radians
+        self.rms_offset = 0
+        self.power_offset = 0
+
+
+class CurrentChannel:
+    """One current input and everything computed from it. `full_a` is the peak current of full scale."""
+
+    def __init__(self, full_a: float, full_v: float, noise: random.Random | None) -> None:
+        self.gains = Gains()
+        self.wave: Wave = SILENCE
+        self.accumulates = True
+        self.energy_counts = 0.0  # since the last read with reset; wraps when read
+        self._full_a = full_a
+        self._full_w = full_a * full_v / 2
+        self._noise = noise
+        self._since_ns = 0
+        self._peak_since_ns = 0
+        self._peak_code = 0.0
+        self._square = Settling(_SETTLE_NS)
+        self._power = Settling(_POWER_SETTLE_NS)
+        self._reactive = Settling(_POWER_SETTLE_NS)
+        self._no_load: Callable[[float], bool] = lambda _: False
+        self.scale_changed()
+
+    def scale_changed(self) -> None:
+        """Recompute the codes for one ampere and one watt after a gain was set; call `settle` before setting it."""
+        gains = self.gains
+        self.code_per_a = FULL_WAVE / self._full_a * gains.current * gains.pga * gains.sensor_current
+        self.power_factor = gains.current * gains.pga * gains.voltage * gains.power * gains.sensor_power
+
+    def no_load_when(self, test: Callable[[float], bool]) -> None:
+        """`test(share)` says whether so little power, as a share of full scale, is held for no load."""
+        self._no_load = test
+
+    def reset(self, at_ns: int) -> None:
+        """Power-on: everything measured is forgotten."""
+        self.energy_counts = 0.0
+        self._peak_code = 0.0
+        self._since_ns = self._peak_since_ns = at_ns
+        for filtered in (self._square, self._power, self._reactive):
+            filtered.clear(at_ns)
+
+    def follow(self, wave: Wave, at_ns: int) -> None:
+        """From `at_ns` on the input carries `wave`."""
+        self.settle(at_ns)
+        self.wave = wave
+        if wave is SILENCE:
+            targets = (0.0, 0.0, 0.0)
+        else:
+            later_ns = at_ns + 1
+            targets = (
+                wave.mean_square(at_ns, later_ns), wave.mean_w(at_ns, later_ns), wave.mean_var(at_ns, later_ns)
+            )  # fmt: skip
+        self._square.aim(targets[0], at_ns)
+        self._power.aim(targets[1], at_ns)
+        self._reactive.aim(targets[2], at_ns)
+
+    def settle(self, at_ns: int) -> None:
+        """Bring everything accumulated up to `at_ns`."""
+        start_ns = self._since_ns
+        if at_ns <= start_ns:
+            return
+        wave = self.wave
+        if wave is not SILENCE:
+            self._peak_code = max(self._peak_code, self._input_peak(at_ns))
+            mean_w = wave.mean_w(start_ns, at_ns)
+            if self.accumulates and not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
+                joule = wave.energy_j(start_ns, at_ns)
+                self.energy_counts += joule * self.power_factor / self._full_w * FULL_ENERGY_PER_S
+            self._square.target = wave.mean_square(start_ns, at_ns)
+            self._power.target = mean_w
+        for filtered in (self._square, self._power, self._reactive):
+            filtered.settle(at_ns)
+        self._since_ns = at_ns
+        self._peak_since_ns = at_ns
+
+    def _input_peak(self, at_ns: int) -> float:
+        if at_ns <= self._peak_since_ns:
+            return 0.0
+        return min(self.wave.peak_a(self._peak_since_ns, at_ns) * self.code_per_a, self.clip)
+
+    @property
+    def clip(self) -> float:
+        """Code at which the converter saturates: the input's full scale, whatever was amplified."""
+        return FULL_WAVE * self.gains.current
+
+    def peak_code(self, at_ns: int, reset: bool) -> int:
+        """Greatest magnitude since the last reset."""
+        code = max(self._peak_code, self._input_peak(at_ns) if self.wave is not SILENCE else 0.0)
+        self._peak_code = 0.0 if reset else code
+        self._peak_since_ns = max(self._peak_since_ns, at_ns)
+        return int(code + (NOISE_CODE * self._noise.random() if self._noise else 0))
+
+    def sample_code(self, at_ns: int) -> int:
+        code = max(-self.clip, min(self.clip, self.wave.value_a(at_ns) * self.code_per_a))
+        return round(code + self._jitter(NOISE_CODE))
+
+    def rms_code(self, at_ns: int, ripple: float) -> int:
+        amps = math.sqrt(max(0.0, self._square.at(at_ns)))
+        code = amps * self.code_per_a * math.sqrt(2) * FULL_RMS / FULL_WAVE * (1 + _RIPPLE * ripple)
+        floor = _NOISE_RMS * self._noise.random() if self._noise else 0.0
+        return round(math.sqrt(max(0.0, code * code + floor * floor + self.gains.rms_offset * 4096)))
+
+    def watt_code(self, at_ns: int, ripple: float) -> int:
+        shift = self.gains.shift
+        watts = self._power.at(at_ns)
+        if shift:
+            watts = watts * math.cos(shift) + self._reactive.at(at_ns) * math.sin(shift)
+        code = watts * self.power_factor / self._full_w * FULL_POWER * (1 + 2 * _RIPPLE * ripple)
+        return round(code + self.gains.power_offset / 512 + self._jitter(3))
+
+    def var_code(self, at_ns: int) -> int:
+        return round(self._reactive.at(at_ns) * self.power_factor / self._full_w * FULL_POWER + self._jitter(3))
+
+    def _jitter(self, size: float) -> float:
+        return size * (2 * self._noise.random() - 1) if self._noise else 0.0

@@ -1,0 +1,52 @@
+"""TCA9548A, the eight-channel bus switch (SCPS207): one control byte, in force only after STOP (p. 17)."""
+
+from collections.abc import Callable
+
+from cabinet.errors import SimError
+
+
+class Tca9548a:
+    """One switch. `on_channels()` is called when the set of joined channels changes."""
+
+    name = "TCA9548A"
+
+    def __init__(self, on_channels: Callable[[], None] = lambda: None) -> None:
+        self._control = 0  # power-on: all channels off
+        self._pending = 0
+        self._held_in_reset = False
+        self._on_channels = on_channels
+        self.present = True
+
+    @property
+    def joined(self) -> int:
+        """Bit n set: channel n is connected with the upstream bus."""
+        return self._control
+
+    def reset_pin(self, high: bool) -> None:
+        """Active low: all channels off, for as long as it is low."""
+        self._held_in_reset = not high
+        if not high:
+            self._pending = 0
+            self._join(0)
+
+    def answers(self, at_ns: int) -> bool:
+        return self.present and not self._held_in_reset
+
+    def receive(self, data: bytes, at_ns: int) -> None:
+        """The last byte of a longer write wins."""
+        if data:
+            self._pending = data[-1]
+
+    def send(self, count: int, at_ns: int) -> bytes:
+        """The control byte, as written: it may be read back before STOP made it true."""
+        if count < 1:
+            raise SimError(f"{self.name}: a read of no bytes")
+        return bytes([self._pending]) * count
+
+    def stop(self, at_ns: int) -> None:
+        self._join(self._pending)
+
+    def _join(self, control: int) -> None:
+        if control != self._control:
+            self._control = control
+            self._on_channels()

@@ -1,0 +1,76 @@
+"""Frames of the simulator's bus-and-pins socket (SEQPACKET): what `wire` sends and `server` answers. Light."""
+
+import struct
+from collections.abc import Sequence
+
+from cabinet.sim.smbus import Message
+
+TRANSFER, LEVEL, DRIVE, RELEASE, PULL, WATCH, UNWATCH = b"T", b"L", b"D", b"R", b"P", b"W", b"U"
+DONE, SHOWS, EDGE, WATCHING, REFUSED = b"t", b"l", b"e", b"w", b"x"
+
+LONGEST = 16 * 1024
+_T, _D, _L, _E = TRANSFER[0], DONE[0], SHOWS[0], EDGE[0]
+
+_TRANSFER = struct.Struct("<BQB")  # kind, begun at (ns), messages
+_MESSAGE = struct.Struct("<BBH")  # address, 1 for a read, bytes
+_DONE = struct.Struct("<BQH")  # kind, STOP at (ns), errno; then what was read
+_LINE = struct.Struct("<BBB")  # kind, line, value
+_EDGE = struct.Struct("<BBBQ")  # kind, line, level, at (ns)
+
+PULLS = (None, True, False)
+
+
+def pack_transfer(messages: Sequence[Message], start_ns: int) -> bytes:
+    parts = [_TRANSFER.pack(_T, start_ns, len(messages))]
+    for address, payload, count in messages:
+        if payload is None:
+            parts.append(_MESSAGE.pack(address, 1, count))
+        else:
+            parts.append(_MESSAGE.pack(address, 0, len(payload)))
+            parts.append(payload)
+    return b"".join(parts)
+
+
+def unpack_transfer(frame: bytes) -> tuple[int, list[Message]]:
+    """When it was begun, and its messages; struct.error for a frame cut short."""
+    _, start_ns, number = _TRANSFER.unpack_from(frame)
+    at = _TRANSFER.size
+    messages: list[Message] = []
+    for _ in range(number):
+        address, read, count = _MESSAGE.unpack_from(frame, at)
+        at += _MESSAGE.size
+        if read:
+            messages.append((address, None, count))
+        else:
+            if at + count > len(frame):
+                raise struct.error("a message is cut short")
+            messages.append((address, frame[at : at + count], 0))
+            at += count
+    return start_ns, messages
+
+
+def pack_done(done_ns: int, errno: int, data: bytes) -> bytes:
+    return _DONE.pack(_D, done_ns, errno) + data
+
+
+def unpack_done(frame: bytes) -> tuple[int, int, bytes]:
+    _, done_ns, errno = _DONE.unpack_from(frame)
+    return done_ns, errno, frame[_DONE.size :]
+
+
+def pack_line(kind: bytes, line: int, value: int = 0) -> bytes:
+    return _LINE.pack(kind[0], line, value)
+
+
+def unpack_line(frame: bytes) -> tuple[int, int]:
+    _, line, value = _LINE.unpack(frame)
+    return line, value
+
+
+def pack_edge(line: int, high: bool, at_ns: int) -> bytes:
+    return _EDGE.pack(_E, line, high, at_ns)
+
+
+def unpack_edge(frame: bytes) -> tuple[int, bool, int]:
+    _, line, high, at_ns = _EDGE.unpack(frame)
+    return line, bool(high), at_ns

@@ -1,0 +1,47 @@
+"""The pins of a simulated cabinet in the same process, for tests: edges call back from within the advance of time."""
+
+from cabinet.sim.lines import OnLevel
+from cabinet.sim.pins import LineFactory, OnEdge
+from cabinet.sim.world import World
+
+
+class _WorldDoor:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._watched: dict[int, OnLevel] = {}
+
+    def read_line(self, number: int) -> bool:
+        self._world.sync()
+        return self._world.lines.level(number)
+
+    def is_output(self, number: int) -> bool:
+        return self._world.lines.is_output(number)
+
+    def drive_line(self, number: int, high: bool) -> None:
+        self._world.lines.drive(number, high, self._world.sync())
+
+    def release_line(self, number: int) -> None:
+        self._world.lines.release(number, self._world.sync())
+
+    def pull_line(self, number: int, up: bool | None) -> None:
+        self._world.lines.pull(number, up, self._world.sync())
+
+    def watch_line(self, number: int, on_edge: OnEdge) -> None:
+        self._watched[number] = on_edge
+        self._world.lines.watch(number, on_edge)
+
+    def unwatch_line(self, number: int) -> None:
+        on_edge = self._watched.pop(number, None)
+        if on_edge is not None:
+            self._world.lines.unwatch(number, on_edge)
+
+    def close_door(self) -> None:
+        for number in list(self._watched):
+            self.unwatch_line(number)
+
+
+class SimPinFactory(LineFactory):
+    """gpiozero pin factory over the lines of `world`."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(_WorldDoor(world))

@@ -1,0 +1,79 @@
+"""GPIO lines of the simulated computer: who drives what, and who is told of an edge."""
+
+from collections.abc import Callable
+
+OnLevel = Callable[[bool, int], None]
+
+
+class Lines:
+    """Lines by BCM number. An output drives its line; otherwise what is wired to it does, or its resistor.
+
+    An output keeps its level when the process that drove it is gone, as on a Raspberry Pi.
+    """
+
+    def __init__(self) -> None:
+        self._driven: dict[int, bool] = {}
+        self._outside: dict[int, bool] = {}
+        self._pulls: dict[int, bool] = {}
+        self._wired: dict[int, OnLevel] = {}
+        self._watchers: dict[int, list[OnLevel]] = {}
+
+    def wire(self, number: int, level: bool, on_level: OnLevel | None = None) -> None:
+        """Something is wired to the line: `level` is what it shows undriven, `on_level` feels the line change."""
+        self._outside[number] = level
+        if on_level is not None:
+            self._wired[number] = on_level
+
+    def level(self, number: int) -> bool:
+        if number in self._driven:
+            return self._driven[number]
+        return self._outside.get(number, self._pulls.get(number, False))
+
+    def is_output(self, number: int) -> bool:
+        return number in self._driven
+
+    def drive(self, number: int, high: bool, at_ns: int) -> None:
+        """Make the line an output with that level."""
+        before = self.level(number)
+        self._driven[number] = high
+        self._changed(number, before, at_ns)
+
+    def release(self, number: int, at_ns: int) -> None:
+        """Make the line an input again."""
+        before = self.level(number)
+        self._driven.pop(number, None)
+        self._changed(number, before, at_ns)
+
+    def pull(self, number: int, up: bool | None, at_ns: int) -> None:
+        """The computer's own resistor; what is wired to the line is stronger."""
+        before = self.level(number)
+        if up is None:
+            self._pulls.pop(number, None)
+        else:
+            self._pulls[number] = up
+        self._changed(number, before, at_ns)
+
+    def outside(self, number: int, high: bool, at_ns: int) -> None:
+        """A chip drives the line."""
+        before = self.level(number)
+        self._outside[number] = high
+        self._changed(number, before, at_ns)
+
+    def watch(self, number: int, watcher: OnLevel) -> None:
+        """Tell `watcher(high, at_ns)` of every edge."""
+        self._watchers.setdefault(number, []).append(watcher)
+
+    def unwatch(self, number: int, watcher: OnLevel) -> None:
+        watchers = self._watchers.get(number, [])
+        if watcher in watchers:
+            watchers.remove(watcher)
+
+    def _changed(self, number: int, before: bool, at_ns: int) -> None:
+        high = self.level(number)
+        if high == before:
+            return
+        wired = self._wired.get(number)
+        if wired is not None:
+            wired(high, at_ns)
+        for watcher in tuple(self._watchers.get(number, ())):
+            watcher(high, at_ns)

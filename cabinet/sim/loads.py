@@ -1,0 +1,159 @@
+"""What can be plugged into an outlet: how much it draws, in which waveform, with what inrush.
+
+A load is told when it gets and loses mains and is stepped on the timeline; between steps its draw is constant.
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from cabinet.errors import SimError
+from cabinet.sim.waveform import RESISTIVE, Shape
+
+RATED_V = 220.0
+REPLAY_ROWS_MOST = 20_000
+
+
+class Draw(NamedTuple):
+    """A steady demand. `watts` at the present voltage; a resistor's follows the square of the voltage."""
+
+    watts: float
+    shape: Shape
+
+
+class Inrush(NamedTuple):
+    """The worst pulse of current when switched on: at the crest of the voltage, capacitors empty."""
+
+    peak_a: float
+    width_ns: int
+
+
+class Load(Protocol):
+    """Anything with a plug."""
+
+    name: str
+
+    def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
+        """Mains is there; `off_ns` is how long it had been without (None: never had any)."""
+
+    def deenergise(self, at_ns: int) -> None:
+        """Mains is gone."""
+
+    def draw(self, at_ns: int, volts: float) -> Draw:
+        """What it takes from `at_ns` until the next step."""
+
+    def next_step_ns(self, at_ns: int) -> int | None:
+        """When its draw may be another; None: as it is."""
+
+    def charge_percent(self) -> float | None:
+        """State of charge of its battery, where it has one."""
+
+    def stage(self) -> str:
+        """What it is doing, in a word."""
+
+
+class Resistor:
+    """A heater: current in step with the voltage, no inrush. `watts` are at 220 V."""
+
+    def __init__(self, watts: float) -> None:
+        if not 0 < watts <= 50_000:
+            raise SimError(f"a resistor takes more than 0 and at most 50000 W, not {watts:g}")
+        self.name = f"resistor:{watts:g}"
+        self._watts = watts
+
+    def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
+        return None
+
+    def deenergise(self, at_ns: int) -> None:
+        """A resistor does not mind."""
+
+    def draw(self, at_ns: int, volts: float) -> Draw:
+        return Draw(self._watts * (volts / RATED_V) ** 2, RESISTIVE)
+
+    def next_step_ns(self, at_ns: int) -> int | None:
+        return None
+
+    def charge_percent(self) -> float | None:
+        return None
+
+    def stage(self) -> str:
+        return "on"
+
+
+class Replay:
+    """A recorded charge: the power that was measured, at its own or at `speed` times its pace.
+
+    The recording stands still while there is no mains. After its end the last value stays.
+    """
+
+    SHAPE = Shape.of(2.2, 0.72)
+
+    def __init__(self, name: str, rows: list[tuple[float, float]], speed: float = 1.0) -> None:
+        """`rows` are seconds from the start and watts, in order."""
+        self.name = name
+        self._times_ns = [round(seconds * 1e9 / speed) for seconds, _ in rows]
+        self._watts = [watts for _, watts in rows]
+        self._played_ns = 0
+        self._row = 0
+        self._since_ns: int | None = None
+
+    def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
+        self._since_ns = at_ns
+        return Inrush(35.0, 1_000_000)
+
+    def deenergise(self, at_ns: int) -> None:
+        self._follow(at_ns)
+        self._since_ns = None
+
+    def _follow(self, at_ns: int) -> None:
+        if self._since_ns is not None:
+            self._played_ns += at_ns - self._since_ns
+            self._since_ns = at_ns
+        while self._row + 1 < len(self._times_ns) and self._times_ns[self._row + 1] <= self._played_ns:
+            self._row += 1
+
+    def draw(self, at_ns: int, volts: float) -> Draw:
+        self._follow(at_ns)
+        return Draw(self._watts[self._row], self.SHAPE)
+
+    def next_step_ns(self, at_ns: int) -> int | None:
+        if self._since_ns is None or self._row + 1 >= len(self._times_ns):
+            return None
+        return at_ns + self._times_ns[self._row + 1] - self._played_ns
+
+    def charge_percent(self) -> float | None:
+        return None
+
+    def stage(self) -> str:
+        return f"row {self._row + 1} of {len(self._times_ns)}"
+
+
+def read_recording(path: Path) -> list[tuple[float, float]]:
+    """Seconds and watts of a CSV with the columns `timestamp` (milliseconds) and `value` (watts); SimError if bad."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if not {"timestamp", "value"} <= set(table.fieldnames or ()):
+                raise SimError(f"{path}: needs the columns timestamp (ms) and value (W)")
+            rows = [_row(path, number, row) for number, row in enumerate(table, start=2)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise SimError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    if not rows:
+        raise SimError(f"{path}: no rows")
+    if len(rows) > REPLAY_ROWS_MOST:
+        raise SimError(f"{path}: {len(rows)} rows are more than {REPLAY_ROWS_MOST}")
+    if any(later <= earlier for (earlier, _), (later, _) in zip(rows, rows[1:], strict=False)):
+        raise SimError(f"{path}: the timestamps do not rise")
+    start = rows[0][0]
+    return [(seconds - start, watts) for seconds, watts in rows]
+
+
+def _row(path: Path, number: int, row: dict[str, str | None]) -> tuple[float, float]:
+    try:
+        seconds, watts = float(row["timestamp"] or "") / 1000, float(row["value"] or "")
+    except ValueError:
+        seconds = watts = math.nan
+    if not (math.isfinite(seconds) and 0 <= watts <= 50_000):
+        raise SimError(f"{path}: line {number} is not a time in ms and 0 to 50000 W")
+    return seconds, watts

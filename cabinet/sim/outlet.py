@@ -1,0 +1,270 @@
+"""One outlet of the simulated cabinet: relay, breaker, contacts, what is plugged in, and what really flows."""
+
+import math
+import random
+from typing import NamedTuple
+
+from cabinet.sim.chips.ade7953 import Ade7953
+from cabinet.sim.heat import (
+    BREAKER_MAGNETIC_PEAK_A,
+    CONTACT_K_PER_W,
+    CONTACT_OHM,
+    CONTACT_SETTLE_NS,
+    Body,
+    Breaker,
+)
+from cabinet.sim.journal import Journal
+from cabinet.sim.loads import Load
+from cabinet.sim.supply import Relay
+from cabinet.sim.timeline import Event, Timeline
+from cabinet.sim.transient import Pulse, Sum
+from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
+
+OPERATE_NS = 7_000_000  # a 16 A relay: operate 7 ms, release 3 to 5 ms without a plain diode on its coil
+RELEASE_NS = (3_000_000, 5_000_000)
+BREAKING_PEAK_A = 78 * math.sqrt(2)  # contacts that part on more than this stick together
+_LEAST_INRUSH_A = 0.5
+
+
+class ExtraCurrent(NamedTuple):
+    """A fault beside the load: RMS current, and in which half-cycles of a pattern it flows."""
+
+    kind: str
+    amps: float
+    pattern: tuple[bool, ...]
+
+
+class Outlet:
+    """The circuit from the contactor to the plug. Everything happens at a moment handed in."""
+
+    def __init__(self, number: int, timeline: Timeline, journal: Journal, rng: random.Random) -> None:
+        self.number = number
+        self.load: Load | None = None
+        self.extra: ExtraCurrent | None = None
+        self.meter: tuple[Ade7953, str] | None = None
+        self.contact_ohm = CONTACT_OHM
+        self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # of the contacts, kelvin above ambient
+        self.relay = Relay(timeline, OPERATE_NS, lambda: rng.randint(*RELEASE_NS), self._relay_moved)
+        self.breaker = Breaker(timeline, self._breaker_tripped)
+        self.wave: Wave = SILENCE
+        self.conducting = False
+        self._timeline = timeline
+        self._journal = journal
+        self._rng = rng
+        self._mains: Mains | None = None
+        self._feed = False
+        self._joule = 0.0
+        self._since_ns = timeline.now_ns
+        self._arc: Event | None = None
+        self._step: Event | None = None
+        self._pulses: list[Pulse] = []
+        self._pulses_end_ns = 0
+        self._last_load: Load | None = None
+        self._fed = False
+        self._dead_since_ns: int | None = None
+        self._onset_told = False
+
+    # ---- what can happen to it
+
+    def feed(self, mains: Mains | None, closed: bool, at_ns: int) -> None:
+        """The voltage at the contactor, and whether the contactor passes it on."""
+        old, self._mains = self._mains, mains
+        self._feed = closed
+        if self.conducting and old is not mains:
+            if mains is None:
+                self._lose_mains(at_ns)
+            elif old is None:
+                self._energise(at_ns)
+            else:
+                self._rewave(at_ns)
+        self._switch(at_ns)
+
+    def plug(self, load: Load, at_ns: int) -> None:
+        if load is not self._last_load:
+            self._dead_since_ns = None
+        self.load = self._last_load = load
+        if self.energised:
+            self._energise(at_ns)
+
+    def unplug(self, at_ns: int) -> None:
+        """The plug is drawn; an arc at its pins is not modelled."""
+        self._starve(at_ns)
+        self.load = None
+        self._rewave(at_ns)
+
+    def set_extra(self, extra: ExtraCurrent | None, at_ns: int) -> None:
+        """A fault current begins, if the outlet is live, or waits until it is."""
+        self.extra = extra
+        self._onset_told = False
+        self._rewave(at_ns)
+
+    def set_contact_ohm(self, ohm: float, at_ns: int) -> None:
+        self._settle(at_ns)
+        self.contact_ohm = ohm
+        self._rewave(at_ns)
+
+    def tell(self, on: bool, at_ns: int) -> None:
+        """The relay's coil is told to close or open."""
+        if on != self.relay.told:
+            self._journal.add(at_ns, "coil_on" if on else "coil_off", self.number)
+        self.relay.tell(on, at_ns)
+
+    def clear(self, at_ns: int) -> None:
+        """Somebody pushes the breaker's lever back."""
+        self.breaker.closed = True
+        self._switch(at_ns)
+
+    @property
+    def energised(self) -> bool:
+        return self.conducting and self._mains is not None
+
+    # ---- what it shows
+
+    def energy_j(self, at_ns: int) -> float:
+        """What was really delivered through the contacts, arcs included."""
+        return self._joule + self.wave.energy_j(self._since_ns, at_ns)
+
+    def current_a(self, at_ns: int) -> float:
+        """RMS of the steady current."""
+        return math.sqrt(self.wave.mean_square(at_ns, at_ns + 1))
+
+    def watts(self, at_ns: int) -> float:
+        return self.wave.mean_w(at_ns, at_ns + 1)
+
+    # ---- switching
+
+    def _relay_moved(self, closed: bool, at_ns: int) -> None:
+        amps = abs(self.wave.value_a(at_ns))
+        if not closed and amps > BREAKING_PEAK_A and self._arc is None:
+            self.relay.closed = True
+            self.relay.weld(at_ns)
+            self._journal.add(at_ns, "welded", self.number, amps=round(amps, 1))
+            return
+        self._journal.add(at_ns, "contacts_closed" if closed else "contacts_opened", self.number)
+        self._switch(at_ns)
+
+    def _breaker_tripped(self, why: str, at_ns: int) -> None:
+        self._journal.add(at_ns, "breaker_tripped", self.number, why=why)
+        self._switch(at_ns)
+
+    def _switch(self, at_ns: int) -> None:
+        """Follow the three contacts in series: conducting begins at once, and ends at the next current zero."""
+        wanted = self.relay.closed and self.breaker.closed and self._feed
+        if wanted and self._arc is not None:
+            self._arc.cancel()
+            self._arc = None
+        elif wanted and not self.conducting:
+            self.conducting = True
+            if self._mains is not None:
+                self._energise(at_ns)
+        elif not wanted and self.conducting and self._arc is None:
+            zero_ns = self.wave.zero_after_ns(at_ns)
+            if zero_ns > at_ns:
+                self._arc = self._timeline.at(zero_ns, self._arc_out)
+            else:
+                self._arc_out(at_ns)
+
+    def _arc_out(self, at_ns: int) -> None:
+        self._arc = None
+        flowed = self.wave is not SILENCE
+        self.conducting = False
+        self._lose_mains(at_ns)
+        if flowed:
+            self._journal.add(at_ns, "current_zero", self.number)
+
+    def _lose_mains(self, at_ns: int) -> None:
+        self._starve(at_ns)
+        self._rewave(at_ns)
+
+    def _starve(self, at_ns: int) -> None:
+        """The load has no mains any more."""
+        if self.load is not None and self._fed:
+            self._settle(at_ns)
+            self.load.deenergise(at_ns)
+            self._dead_since_ns = at_ns
+        self._fed = False
+        self._pulses = []
+
+    def _energise(self, at_ns: int) -> None:
+        """Mains reaches the plug: the charger fills its capacitor, harder the higher the voltage is just now."""
+        assert self._mains is not None
+        if self.load is not None:
+            self._fed = True
+            off_ns = None if self._dead_since_ns is None else at_ns - self._dead_since_ns
+            inrush = self.load.energise(at_ns, off_ns)
+            if inrush is not None:
+                self._fill(inrush.peak_a, inrush.width_ns, at_ns)
+        self._rewave(at_ns)
+
+    def _fill(self, worst_a: float, width_ns: int, at_ns: int) -> None:
+        mains = self._mains
+        assert mains is not None
+        peak_a = worst_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
+        if peak_a < _LEAST_INRUSH_A:
+            return
+        second_ns = at_ns + width_ns
+        self._pulses = [Pulse(mains, peak_a, at_ns, width_ns), Pulse(mains, peak_a * 0.3, second_ns, width_ns)]
+        self._pulses_end_ns = second_ns + width_ns
+        self._timeline.at(self._pulses_end_ns, self._filled)
+
+    def _filled(self, at_ns: int) -> None:
+        if self._pulses and at_ns >= self._pulses_end_ns:
+            self._pulses = []
+            self._rewave(at_ns)
+
+    # ---- current
+
+    def _rewave(self, at_ns: int) -> None:
+        """Work out the current that flows from now on, and let everybody know who feels it."""
+        self._settle(at_ns)
+        self.wave = self._wave(at_ns)
+        square = 0.0
+        magnetic_ns = None
+        if self.wave is not SILENCE:
+            until_ns = self._pulses_end_ns if self._pulses else at_ns + 1
+            square = self.wave.mean_square(at_ns, max(until_ns, at_ns + 1))
+            magnetic_ns = self.wave.first_above_ns(BREAKER_MAGNETIC_PEAK_A, at_ns)
+            if self.extra is not None and not self._onset_told:
+                self._onset_told = True
+                self._journal.add(at_ns, "fault_onset", self.number, fault=self.extra.kind, amps=self.extra.amps)
+        self.heat.aim(square * self.contact_ohm * CONTACT_K_PER_W, at_ns)
+        self.breaker.carry(square, magnetic_ns, at_ns)
+        if self.meter is not None:
+            chip, channel = self.meter
+            chip.follow(channel, self.wave, at_ns)
+        self._plan_step(at_ns)
+
+    def _settle(self, at_ns: int) -> None:
+        self._joule += self.wave.energy_j(self._since_ns, at_ns)
+        self._since_ns = at_ns
+
+    def _wave(self, at_ns: int) -> Wave:
+        mains = self._mains
+        if mains is None or not self.conducting:
+            return SILENCE
+        watts, shape = 0.0, RESISTIVE
+        if self.load is not None:
+            watts, shape = self.load.draw(at_ns, mains.peak_v / math.sqrt(2))
+        base = steady(mains, watts, shape) if self.extra is None else self._with_extra(mains, watts, shape)
+        return Sum([*self._pulses, base]) if self._pulses else base
+
+    def _with_extra(self, mains: Mains, watts: float, shape: Shape) -> Wave:
+        """Load and fault side by side, in the half-cycles in which the fault conducts."""
+        assert self.extra is not None
+        table = unit_wave(shape)
+        amp = watts / (table.energy[-1] / math.pi * mains.peak_v)
+        both = HalfWave([(amp, shape), (self.extra.amps * math.sqrt(2), RESISTIVE)])
+        return Periodic(mains, [(both, 1.0) if flows else (table, amp) for flows in self.extra.pattern])
+
+    def _plan_step(self, at_ns: int) -> None:
+        if self._step is not None:
+            self._step.cancel()
+            self._step = None
+        if self.load is not None and self.energised:
+            next_ns = self.load.next_step_ns(at_ns)
+            if next_ns is not None:
+                self._step = self._timeline.at(next_ns, self._stepped)
+
+    def _stepped(self, at_ns: int) -> None:
+        self._step = None
+        self._rewave(at_ns)

@@ -1,0 +1,87 @@
+"""The interface of `smbus2.SMBus`, put on anything that can carry I2C messages. Light: the guard's process loads it."""
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+# One message: address, bytes to write (None: a read), count to read.
+Message = tuple[int, bytes | None, int]
+
+BLOCK_MOST = 32  # smbus2 and the kernel: bytes of a block transfer
+
+
+class I2cMsg(Protocol):
+    """The part of `smbus2.i2c_msg` used here."""
+
+    addr: int
+    flags: int
+    len: int
+    buf: object
+
+    def __bytes__(self) -> bytes: ...
+
+
+def wire_bits(messages: Sequence[Message]) -> int:
+    """Bits on the wire: 1 START, 9 a byte with its address, 1 repeated START, 1 STOP."""
+    bits = 1 + len(messages)
+    for _, payload, count in messages:
+        bits += 9 + 9 * (count if payload is None else len(payload))
+    return bits
+
+
+class SmbusCalls:
+    """The calls of `smbus2.SMBus`; a subclass has `transfer`. Failures are OSError with the errno of a real adapter."""
+
+    def transfer(self, messages: Sequence[Message]) -> bytes:
+        """Carry the messages in one transaction with one STOP; returns what was read."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to close unless a subclass says so."""
+
+    def i2c_rdwr(self, *i2c_msgs: I2cMsg) -> None:
+        """Combined transaction; what is read is left in the read messages."""
+        messages: list[Message] = [
+            (msg.addr, None, msg.len) if msg.flags & 1 else (msg.addr, bytes(msg), 0) for msg in i2c_msgs
+        ]
+        data = self.transfer(messages)
+        start = 0
+        for msg in i2c_msgs:
+            if msg.flags & 1:
+                ctypes.memmove(msg.buf, data[start : start + msg.len], msg.len)  # type: ignore[arg-type]
+                start += msg.len
+
+    def write_quick(self, i2c_addr: int, force: bool | None = None) -> None:
+        self.transfer(((i2c_addr, b"", 0),))
+
+    def read_byte(self, i2c_addr: int, force: bool | None = None) -> int:
+        return self.transfer(((i2c_addr, None, 1),))[0]
+
+    def write_byte(self, i2c_addr: int, value: int, force: bool | None = None) -> None:
+        self.transfer(((i2c_addr, bytes((value,)), 0),))
+
+    def read_byte_data(self, i2c_addr: int, register: int, force: bool | None = None) -> int:
+        return self.transfer(((i2c_addr, bytes((register,)), 0), (i2c_addr, None, 1)))[0]
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int, force: bool | None = None) -> None:
+        self.transfer(((i2c_addr, bytes((register, value)), 0),))
+
+    def read_word_data(self, i2c_addr: int, register: int, force: bool | None = None) -> int:
+        """SMBus words have the low byte first."""
+        return int.from_bytes(self.transfer(((i2c_addr, bytes((register,)), 0), (i2c_addr, None, 2))), "little")
+
+    def write_word_data(self, i2c_addr: int, register: int, value: int, force: bool | None = None) -> None:
+        self.transfer(((i2c_addr, bytes((register,)) + value.to_bytes(2, "little"), 0),))
+
+    def read_i2c_block_data(self, i2c_addr: int, register: int, length: int, force: bool | None = None) -> list[int]:
+        if length > BLOCK_MOST:
+            raise ValueError(f"a block has at most {BLOCK_MOST} bytes")
+        return list(self.transfer(((i2c_addr, bytes((register,)), 0), (i2c_addr, None, length))))
+
+    def write_i2c_block_data(
+        self, i2c_addr: int, register: int, data: Iterable[int], force: bool | None = None
+    ) -> None:
+        payload = bytes(data)
+        if len(payload) > BLOCK_MOST:
+            raise ValueError(f"a block has at most {BLOCK_MOST} bytes")
+        self.transfer(((i2c_addr, bytes((register,)) + payload, 0),))

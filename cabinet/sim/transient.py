@@ -1,0 +1,117 @@
+"""Currents that last no longer than a few milliseconds: the inrush of a charger, and what flows beside it."""
+
+import math
+from collections.abc import Sequence
+
+from cabinet.sim.waveform import Mains, Wave
+
+_STEP_NS = 50_000
+_NS = 1e-9
+
+
+class Pulse:
+    """A half-sine of current from `start_ns`, `width_ns` long: a capacitor filling up. Nothing before and after."""
+
+    __slots__ = ("_amp", "_end_ns", "_mains", "_start_ns", "_width_ns")
+
+    def __init__(self, mains: Mains, peak_a: float, start_ns: int, width_ns: int) -> None:
+        self._mains = mains
+        self._amp = math.copysign(peak_a, mains.value_v(start_ns + width_ns // 2))
+        self._start_ns = start_ns
+        self._width_ns = width_ns
+        self._end_ns = start_ns + width_ns
+
+    def value_a(self, at_ns: int) -> float:
+        if not self._start_ns <= at_ns <= self._end_ns:
+            return 0.0
+        return self._amp * math.sin(math.pi * (at_ns - self._start_ns) / self._width_ns)
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        middle = self._start_ns + self._width_ns // 2
+        nearest = min(max(middle, from_ns), to_ns)
+        return abs(self.value_a(nearest))
+
+    def energy_j(self, from_ns: int, to_ns: int) -> float:
+        """Product of two sines, integrated: a difference and a sum of angles."""
+        start, end = max(from_ns, self._start_ns), min(to_ns, self._end_ns)
+        if end <= start:
+            return 0.0
+        pulse = math.pi / (self._width_ns * _NS)
+        mains = math.pi / (self._mains.half_ns * _NS)
+        angle = self._mains.angle(self._start_ns)
+
+        def integral(at_ns: int) -> float:
+            s = (at_ns - self._start_ns) * _NS
+            less, more = pulse - mains, pulse + mains
+            first = s * math.cos(angle) if abs(less) < 1e-6 else math.sin(less * s - angle) / less
+            return (first - math.sin(more * s + angle) / more) / 2
+
+        return self._amp * self._mains.peak_v * (integral(end) - integral(start))
+
+    def _square(self, from_ns: int, to_ns: int) -> float:
+        start, end = max(from_ns, self._start_ns), min(to_ns, self._end_ns)
+        if end <= start:
+            return 0.0
+        a = math.pi / self._width_ns
+        low, high = start - self._start_ns, end - self._start_ns
+        swing = (math.sin(2 * a * high) - math.sin(2 * a * low)) / (2 * a)
+        return self._amp**2 * ((high - low) - swing) / 2 * _NS
+
+    def mean_square(self, from_ns: int, to_ns: int) -> float:
+        return self._square(from_ns, to_ns) / ((to_ns - from_ns) * _NS) if to_ns > from_ns else 0.0
+
+    def mean_w(self, from_ns: int, to_ns: int) -> float:
+        return self.energy_j(from_ns, to_ns) / ((to_ns - from_ns) * _NS) if to_ns > from_ns else 0.0
+
+    def mean_var(self, from_ns: int, to_ns: int) -> float:
+        return 0.0
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        if abs(self._amp) <= level_a:
+            return None
+        rise = math.asin(level_a / abs(self._amp)) / math.pi * self._width_ns
+        if from_ns > self._end_ns - rise:
+            return None
+        return max(from_ns, self._start_ns + math.ceil(rise))
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        return max(at_ns, self._end_ns) if at_ns >= self._start_ns else at_ns
+
+
+class Sum:
+    """Currents flowing at once, for as long as a transient lasts: energy is exact, the rest is sampled finely."""
+
+    __slots__ = ("_waves",)
+
+    def __init__(self, waves: Sequence[Wave]) -> None:
+        self._waves = tuple(waves)
+
+    def value_a(self, at_ns: int) -> float:
+        return sum(wave.value_a(at_ns) for wave in self._waves)
+
+    def _grid(self, from_ns: int, to_ns: int) -> list[int]:
+        return [*range(from_ns, to_ns, _STEP_NS), to_ns]
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        return max(abs(self.value_a(at_ns)) for at_ns in self._grid(from_ns, to_ns))
+
+    def energy_j(self, from_ns: int, to_ns: int) -> float:
+        return sum(wave.energy_j(from_ns, to_ns) for wave in self._waves)
+
+    def mean_square(self, from_ns: int, to_ns: int) -> float:
+        grid = self._grid(from_ns, to_ns)
+        return sum(self.value_a(at_ns) ** 2 for at_ns in grid) / len(grid)
+
+    def mean_w(self, from_ns: int, to_ns: int) -> float:
+        return sum(wave.mean_w(from_ns, to_ns) for wave in self._waves)
+
+    def mean_var(self, from_ns: int, to_ns: int) -> float:
+        return sum(wave.mean_var(from_ns, to_ns) for wave in self._waves)
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        far_ns = from_ns + 40_000_000  # two cycles: a sum lasts no longer than a transient
+        grid = self._grid(from_ns, far_ns)
+        return next((at_ns for at_ns in grid if abs(self.value_a(at_ns)) > level_a), None)
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        return max(wave.zero_after_ns(at_ns) for wave in self._waves)

@@ -1,0 +1,297 @@
+"""Currents as functions of time that can be asked for what a meter wants to know, without stepping through samples.
+
+A steady load is one table of a half-cycle and an amplitude; every question about any interval (greatest value, heat,
+energy, first moment above a level) is answered from the table and its running integrals. Inrush is a half-sine pulse.
+Units are ampere, volt, watt, joule; times are nanoseconds of the clock.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+STEPS = 256  # of a half-cycle: 39 us at 50 Hz, finer than the meter's own samples of 143 us
+_NS = 1e-9
+
+
+class Shape(NamedTuple):
+    """A pulse of current in every half-cycle: half a cosine `width` wide, its crest `lead` before the voltage's.
+
+    Both in radians of the mains. width = pi, lead = 0 is a resistor; a rectifier with its capacitor draws narrow
+    pulses (crest factor sqrt(2 pi / width)) somewhat before the crest of the voltage.
+    """
+
+    width: float
+    lead: float
+
+    @classmethod
+    def of(cls, crest: float, power_factor: float) -> "Shape":
+        """The pulse with that crest factor (peak over RMS) and power factor; ValueError where there is none."""
+        width = 2 * math.pi / crest**2
+        if width > math.pi * 1.0001:
+            raise ValueError(f"crest factor {crest} is below that of a sine")
+        aligned = cls(min(width, math.pi), 0.0)
+        best = aligned.power_factor
+        if power_factor > best:
+            raise ValueError(f"a crest factor of {crest} allows a power factor of {best:.3f} at most")
+        return cls(aligned.width, math.acos(power_factor / best))
+
+    @property
+    def power_factor(self) -> float:
+        a = math.pi / self.width
+        if abs(a - 1) < 1e-9:
+            mean = 0.5
+        else:
+            mean = 2 * a * math.cos(self.width / 2) / (a * a - 1) / math.pi
+        return math.cos(self.lead) * mean * math.sqrt(2) / math.sqrt(self.width / (2 * math.pi))
+
+    def at(self, angle: float) -> float:
+        """Current at `angle` after the voltage's rising zero crossing, 1 at its crest."""
+        turn = (angle - (math.pi / 2 - self.lead) + math.pi / 2) / math.pi
+        whole = math.floor(turn)
+        x = (turn - whole - 0.5) * math.pi
+        if abs(x) >= self.width / 2:
+            return 0.0
+        return math.cos(math.pi * x / self.width) * (-1.0 if whole & 1 else 1.0)
+
+
+RESISTIVE = Shape(math.pi, 0.0)
+
+
+class HalfWave:
+    """One half-cycle of current, tabulated with its running integrals over the angle."""
+
+    __slots__ = ("amps", "energy", "magnitude", "peak", "reactive", "square")
+
+    def __init__(self, parts: Sequence[tuple[float, Shape]]) -> None:
+        fine = [sum(peak * shape.at(math.pi * j / (2 * STEPS)) for peak, shape in parts) for j in range(2 * STEPS + 1)]
+        voltage, lagging = _references()
+        self.amps = fine[::2]
+        self.magnitude = [abs(amps) for amps in self.amps]
+        self.peak = max(self.magnitude)
+        self.square = _running([amps * amps for amps in fine])
+        self.energy = _running([amps * volts for amps, volts in zip(fine, voltage, strict=True)])
+        self.reactive = _running([amps * volts for amps, volts in zip(fine, lagging, strict=True)])
+
+
+@functools.cache
+def _references() -> tuple[list[float], list[float]]:
+    """The voltage of crest 1 at the table's fine steps, and the same a quarter cycle late."""
+    angles = [math.pi * j / (2 * STEPS) for j in range(2 * STEPS + 1)]
+    return [math.sin(angle) for angle in angles], [-math.cos(angle) for angle in angles]
+
+
+def _running(fine: list[float]) -> list[float]:
+    """Running integral (Simpson's rule, angle in radians) of values at half steps, at whole steps."""
+    weight = math.pi / STEPS / 6
+    total = 0.0
+    integral = [0.0]
+    for j in range(0, 2 * STEPS, 2):
+        total += (fine[j] + 4 * fine[j + 1] + fine[j + 2]) * weight
+        integral.append(total)
+    return integral
+
+
+@functools.lru_cache(maxsize=64)
+def unit_wave(shape: Shape) -> HalfWave:
+    """The table of a shape at 1 A peak; the few shapes of all loads are computed once."""
+    return HalfWave([(1.0, shape)])
+
+
+class Wave(Protocol):
+    """What a current can be asked. Intervals are [from_ns, to_ns]."""
+
+    def value_a(self, at_ns: int) -> float:
+        """Instantaneous current."""
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        """Greatest magnitude in the interval."""
+
+    def energy_j(self, from_ns: int, to_ns: int) -> float:
+        """Energy taken from the mains."""
+
+    def mean_square(self, from_ns: int, to_ns: int) -> float:
+        """Mean of the squared current, in A²: over whole cycles where the current is steady."""
+
+    def mean_w(self, from_ns: int, to_ns: int) -> float:
+        """Mean power: over whole cycles where the current is steady."""
+
+    def mean_var(self, from_ns: int, to_ns: int) -> float:
+        """Mean reactive power, positive for a lagging current."""
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        """First moment from `from_ns` on at which the magnitude exceeds `level_a`; None if it never does."""
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        """The next moment without current: when an arc drawn at `at_ns` goes out."""
+
+
+class Silence:
+    """No current."""
+
+    def value_a(self, at_ns: int) -> float:
+        return 0.0
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        return 0.0
+
+    energy_j = mean_square = mean_w = mean_var = peak_a
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        return None
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        return at_ns
+
+
+SILENCE = Silence()
+
+
+class Mains(NamedTuple):
+    """A stretch of mains that does not change: crest of the voltage, a rising zero crossing, length of a half-cycle."""
+
+    peak_v: float
+    origin_ns: int
+    half_ns: float
+
+    def value_v(self, at_ns: int) -> float:
+        return self.peak_v * math.sin(math.pi * (at_ns - self.origin_ns) / self.half_ns)
+
+    def angle(self, at_ns: int) -> float:
+        """Angle since the last rising zero crossing, 0 to 2 pi."""
+        return math.pi * (((at_ns - self.origin_ns) / self.half_ns) % 2.0)
+
+    def next_angle_ns(self, angle: float, at_ns: int) -> int:
+        """The first moment from `at_ns` on with that angle."""
+        ahead = (angle - self.angle(at_ns)) % (2 * math.pi)
+        return at_ns + round(ahead / math.pi * self.half_ns)
+
+
+class Periodic:
+    """A steady current: half-cycles taken in turn from a pattern, each a table times an amplitude.
+
+    A pattern of one is an ordinary load. Two of which one is empty is a shorted diode; a longer one is an arc that
+    skips half-cycles. Odd half-cycles are negative.
+    """
+
+    __slots__ = (
+        "_amp", "_energy", "_half_ns", "_length", "_mean_square", "_mean_var", "_mean_w", "_origin_ns", "_peak",
+        "_prefix", "_table", "_v",
+    )  # fmt: skip
+
+    def __init__(self, mains: Mains, halves: Sequence[tuple[HalfWave, float]]) -> None:
+        self._origin_ns = mains.origin_ns
+        self._half_ns = mains.half_ns
+        self._v = mains.peak_v * mains.half_ns * _NS / math.pi  # joule for each ampere-radian of the energy table
+        self._table = [table for table, _ in halves]
+        self._amp = [amp for _, amp in halves]
+        self._length = len(halves)
+        self._peak = max(table.peak * amp for table, amp in halves)
+        self._prefix = [0.0]
+        for table, amp in halves:
+            self._prefix.append(self._prefix[-1] + table.energy[STEPS] * amp)
+        self._energy = self._prefix[-1]
+        turns = math.pi * self._length
+        self._mean_square = sum(table.square[STEPS] * amp * amp for table, amp in halves) / turns
+        self._mean_w = self._energy / turns * mains.peak_v
+        self._mean_var = sum(table.reactive[STEPS] * amp for table, amp in halves) / turns * mains.peak_v
+
+    def value_a(self, at_ns: int) -> float:
+        place = (at_ns - self._origin_ns) / self._half_ns
+        half = math.floor(place)
+        step = (place - half) * STEPS
+        j = min(int(step), STEPS - 1)
+        which = half % self._length
+        amps = self._table[which].amps
+        value = (amps[j] + (amps[j + 1] - amps[j]) * (step - j)) * self._amp[which]
+        return -value if half & 1 else value
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        start = (from_ns - self._origin_ns) / self._half_ns
+        end = (to_ns - self._origin_ns) / self._half_ns
+        if end - start >= self._length:
+            return self._peak
+        half = math.floor(start)
+        last = math.floor(end)
+        if half == last:
+            return self._part(half, start - half, end - half)
+        peak = max(self._part(half, start - half, 1.0), self._part(last, 0.0, end - last))
+        for whole in range(half + 1, last):
+            which = whole % self._length
+            peak = max(peak, self._table[which].peak * self._amp[which])
+        return peak
+
+    def _part(self, half: int, start: float, end: float) -> float:
+        """Greatest magnitude between two places (0 to 1) of one half-cycle, its ends interpolated."""
+        which = half % self._length
+        table = self._table[which].magnitude
+        first = start * STEPS
+        last = end * STEPS
+        i = int(first)
+        j = min(int(last), STEPS - 1)
+        peak = table[j] + (table[j + 1] - table[j]) * (last - j)
+        if i < STEPS:
+            peak = max(peak, table[i] + (table[i + 1] - table[i]) * (first - i))
+            if j > i:
+                peak = max(peak, max(table[i + 1 : j + 1]))
+        return peak * self._amp[which]
+
+    def energy_j(self, from_ns: int, to_ns: int) -> float:
+        return (self._up_to(to_ns) - self._up_to(from_ns)) * self._v
+
+    def _up_to(self, at_ns: int) -> float:
+        place = (at_ns - self._origin_ns) / self._half_ns
+        half = math.floor(place)
+        step = (place - half) * STEPS
+        j = min(int(step), STEPS - 1)
+        rounds, which = divmod(half, self._length)
+        energy = self._table[which].energy
+        part = (energy[j] + (energy[j + 1] - energy[j]) * (step - j)) * self._amp[which]
+        return rounds * self._energy + self._prefix[which] + part
+
+    def mean_square(self, from_ns: int, to_ns: int) -> float:
+        return self._mean_square
+
+    def mean_w(self, from_ns: int, to_ns: int) -> float:
+        return self._mean_w
+
+    def mean_var(self, from_ns: int, to_ns: int) -> float:
+        return self._mean_var
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        if self._peak <= level_a:
+            return None
+        place = (from_ns - self._origin_ns) / self._half_ns
+        half = math.floor(place)
+        start = math.ceil((place - half) * STEPS)
+        for ahead in range(self._length + 1):
+            which = (half + ahead) % self._length
+            if self._table[which].peak * self._amp[which] > level_a:
+                limit = level_a / self._amp[which]
+                table = self._table[which].magnitude
+                for j in range(start if ahead == 0 else 0, STEPS + 1):
+                    if table[j] > limit:
+                        return max(from_ns, self._origin_ns + math.ceil((half + ahead + j / STEPS) * self._half_ns))
+        return None
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        place = (at_ns - self._origin_ns) / self._half_ns
+        half = math.floor(place)
+        table = self._table[half % self._length].magnitude
+        nothing = 1e-3 * self._table[half % self._length].peak
+        start = min(int((place - half) * STEPS), STEPS)
+        if table[start] <= nothing:
+            return at_ns
+        for j in range(start, STEPS + 1):
+            if table[j] <= nothing:
+                return max(at_ns, self._origin_ns + round((half + j / STEPS) * self._half_ns))
+        return max(at_ns, self._origin_ns + math.ceil((half + 1) * self._half_ns))
+
+
+def steady(mains: Mains, watts: float, shape: Shape) -> Wave:
+    """The current of a load that takes `watts` from these mains in pulses of `shape`."""
+    if watts <= 0 or mains.peak_v <= 0:
+        return SILENCE
+    table = unit_wave(shape)
+    amp = watts / (table.energy[STEPS] / math.pi * mains.peak_v)
+    return Periodic(mains, [(table, amp)])

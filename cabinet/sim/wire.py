@@ -1,0 +1,153 @@
+"""The simulated bus and pins as another process sees them. Light: the guard loads this, and nothing of the world.
+
+A transfer takes the time it would take on the wire, counted from the call's own start, so what the simulator's own
+work costs is hidden as far as it fits into that time.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cabinet.errors import HardwareError, SimError
+from cabinet.sim import frames
+from cabinet.sim.pins import LineFactory, OnEdge
+from cabinet.sim.smbus import Message, SmbusCalls
+
+ANSWER_WITHIN_S = 1  # the kernel's own timeout for an adapter that hangs
+
+
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", ANSWER_WITHIN_S, 0))
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise HardwareError(f"no simulator at {path} ({error.strerror}); start it with: cabinet sim serve") from error
+    return connection
+
+
+def _ask(connection: socket.socket, frame: bytes) -> bytes:
+    """One request and its answer. OSError: ETIMEDOUT where it stays silent, EIO where it is gone."""
+    try:
+        connection.send(frame)
+        answer = connection.recv(frames.LONGEST)
+    except BlockingIOError:
+        raise OSError(errno.ETIMEDOUT, "the simulator does not answer") from None
+    except OSError as error:
+        raise OSError(errno.EIO, f"the simulator is gone ({error.strerror})") from None
+    if not answer:
+        raise OSError(errno.EIO, "the simulator is gone")
+    if answer[:1] == frames.REFUSED:
+        raise SimError(answer[1:].decode())
+    return answer
+
+
+class WireBus(SmbusCalls):
+    """`smbus2.SMBus` over the simulator's socket. HardwareError where none listens; one owner, like a real bus."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _connect(path)
+
+    def transfer(self, messages: Sequence[Message]) -> bytes:
+        start_ns = time.monotonic_ns()
+        answer = _ask(self._connection, frames.pack_transfer(messages, start_ns))
+        done_ns, failed, data = frames.unpack_done(answer)
+        left_ns = done_ns - time.monotonic_ns()
+        if left_ns > 0:
+            time.sleep(left_ns * 1e-9)
+        if failed:
+            raise OSError(failed, f"simulated bus: {errno.errorcode.get(failed, failed)}")
+        return data
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _WireDoor:
+    """Lines over two connections: one for what is asked and driven, one on which a thread waits for edges."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = _connect(path)
+        self._lock = threading.Lock()
+        self._edges: socket.socket | None = None
+        self._watched: dict[int, OnEdge] = {}
+        self._confirmed = threading.Semaphore(0)
+
+    def _show(self, number: int) -> int:
+        with self._lock:
+            return frames.unpack_line(_ask(self._connection, frames.pack_line(frames.LEVEL, number)))[1]
+
+    def read_line(self, number: int) -> bool:
+        return bool(self._show(number) & 1)
+
+    def is_output(self, number: int) -> bool:
+        return bool(self._show(number) & 2)
+
+    def _tell(self, frame: bytes) -> None:
+        """Send without waiting for anything."""
+        try:
+            self._connection.send(frame)
+        except OSError as error:
+            raise OSError(errno.EIO, f"the simulator is gone ({error.strerror})") from None
+
+    def drive_line(self, number: int, high: bool) -> None:
+        self._tell(frames.pack_line(frames.DRIVE, number, high))
+
+    def release_line(self, number: int) -> None:
+        self._tell(frames.pack_line(frames.RELEASE, number))
+
+    def pull_line(self, number: int, up: bool | None) -> None:
+        self._tell(frames.pack_line(frames.PULL, number, frames.PULLS.index(up)))
+
+    def watch_line(self, number: int, on_edge: OnEdge) -> None:
+        self._watched[number] = on_edge
+        if self._edges is None:
+            self._edges = _connect(self._path)
+            self._edges.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 0))
+            threading.Thread(target=self._listen, args=(self._edges,), name="sim-edges", daemon=True).start()
+        self._edges.send(frames.pack_line(frames.WATCH, number))
+        if not self._confirmed.acquire(timeout=ANSWER_WITHIN_S):
+            raise OSError(errno.ETIMEDOUT, "the simulator does not answer")
+
+    def unwatch_line(self, number: int) -> None:
+        if self._watched.pop(number, None) is not None and self._edges is not None:
+            with contextlib.suppress(OSError):  # the simulator may be gone first
+                self._edges.send(frames.pack_line(frames.UNWATCH, number))
+
+    def _listen(self, edges: socket.socket) -> None:
+        while True:
+            try:
+                frame = edges.recv(frames.LONGEST)
+            except OSError:
+                return
+            if not frame:
+                return
+            if frame[:1] == frames.WATCHING:
+                self._confirmed.release()
+                continue
+            number, high, at_ns = frames.unpack_edge(frame)
+            on_edge = self._watched.get(number)
+            if on_edge is not None:
+                on_edge(high, at_ns)
+
+    def close_door(self) -> None:
+        self._watched.clear()
+        for connection in (self._edges, self._connection):
+            if connection is not None:
+                with contextlib.suppress(OSError):  # not connected any more: nothing to shut down
+                    connection.shutdown(socket.SHUT_RDWR)
+                connection.close()
+
+
+class WirePinFactory(LineFactory):
+    """gpiozero pin factory over the simulator's socket; open it after a fork, never before."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(_WireDoor(path))

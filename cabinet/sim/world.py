@@ -1,0 +1,238 @@
+"""The simulated cabinet as a whole: mains, contactor, coil supply, outlets; what can be done to it, what it shows.
+
+Lazy: nothing runs between two looks. Every public call first brings the world to the present of its clock.
+"""
+
+import math
+import random
+
+import msgspec
+
+from cabinet.clock import Clock
+from cabinet.errors import SimError
+from cabinet.sim import faults
+from cabinet.sim.bus import I2cBus, Segment
+from cabinet.sim.chips.ade7953 import Ade7953
+from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.heat import Body
+from cabinet.sim.journal import Journal
+from cabinet.sim.lines import Lines
+from cabinet.sim.loads import Load
+from cabinet.sim.outlet import Outlet
+from cabinet.sim.supply import CoilSupply, Relay
+from cabinet.sim.timeline import Timeline
+from cabinet.sim.waveform import Mains
+
+CONTACTOR_OPERATE_NS = 20_000_000
+CONTACTOR_RELEASE_NS = 15_000_000
+INSIDE_SETTLE_NS = 600e9
+INSIDE_K_PER_W = 0.004  # the cabinet's air, for each watt that passes its outlets
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """What is really so at one outlet, whatever any chip says."""
+
+    outlet: int
+    at_ns: int
+    energy_uj: int  # delivered since the world began
+    current_ma: int  # RMS
+    power_mw: int
+    contacts_closed: bool
+    coil_told: bool
+    conducting: bool  # current can flow: contacts, breaker and contactor, or an arc
+    welded: bool
+    breaker_closed: bool
+    temperature_mc: int
+    load: str | None
+    stage: str | None
+    charge_percent: float | None
+    faults: dict[str, dict[str, float | str]]
+
+    @property
+    def energy_mj(self) -> float:
+        return self.energy_uj / 1000
+
+    @property
+    def energy_mwh(self) -> float:
+        return self.energy_uj / 3_600_000
+
+
+class World:
+    """Everything outside the controller. Wired up by `cabinet.sim.build`."""
+
+    def __init__(self, clock: Clock, speed_hz: int, mains_v: float, frequency_hz: float, ambient_c: float, seed: int) -> None:
+        self.clock = clock
+        self.timeline = Timeline(clock.monotonic_ns())
+        self.journal = Journal()
+        self.lines = Lines()
+        self.bus = I2cBus(self.timeline, speed_hz)
+        self.rng = random.Random(seed)
+        self.ambient_c = ambient_c
+        self.outlets: dict[int, Outlet] = {}
+        self.meters: list[Ade7953] = []
+        self.expanders: dict[int, Mcp23017] = {}
+        self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
+        self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
+        self.faults: dict[int | None, dict[str, faults.Set]] = {}
+        self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
+        self.contactor = Relay(
+            self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved
+        )
+        self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
+        self._volts = mains_v
+        self._frequency_hz = frequency_hz
+        self._cut = False
+        self.mains = self._make_mains()
+
+    # ---- time
+
+    def advance_to(self, now_ns: int) -> None:
+        self.timeline.advance_to(now_ns)
+
+    def sync(self) -> int:
+        """Bring the world to the present; returns it."""
+        now_ns = self.clock.monotonic_ns()
+        self.timeline.advance_to(now_ns)
+        return self.timeline.now_ns
+
+    # ---- mains and coils
+
+    def _make_mains(self) -> Mains | None:
+        if self._cut or self._volts <= 0:
+            return None
+        return Mains(self._volts * math.sqrt(2), self.timeline.now_ns, 0.5e9 / self._frequency_hz)
+
+    def set_mains(self, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None) -> None:
+        """Change voltage or frequency, cut the mains or let it come back; the phase goes on where it can."""
+        self.change_mains(self.sync(), volts, frequency_hz, cut)
+
+    def change_mains(
+        self, now_ns: int, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None
+    ) -> None:
+        """The same at a moment of the timeline, for what happens by itself."""
+        old = self.mains
+        was_cut = self._cut
+        self._volts = self._volts if volts is None else volts
+        self._frequency_hz = self._frequency_hz if frequency_hz is None else frequency_hz
+        self._cut = self._cut if cut is None else cut
+        new = self._make_mains()
+        if new is not None and old is not None:
+            origin_ns = now_ns - round(old.angle(now_ns) / math.pi * new.half_ns)
+            new = new._replace(origin_ns=origin_ns)
+        if was_cut != self._cut:
+            self.journal.add(now_ns, "mains_cut" if self._cut else "mains_back")
+        self.mains = new
+        self._feed(now_ns)
+
+    def _feed(self, at_ns: int) -> None:
+        for meter in self.meters:
+            meter.mains(self.mains, at_ns)
+        for outlet in self.outlets.values():
+            outlet.feed(self.mains, self.contactor.closed, at_ns)
+
+    def tell_contactor(self, on: bool, at_ns: int) -> None:
+        if on != self.contactor.told:
+            self.journal.add(at_ns, "contactor_on" if on else "contactor_off")
+        self.contactor.tell(on, at_ns)
+
+    def _contactor_moved(self, closed: bool, at_ns: int) -> None:
+        self.journal.add(at_ns, "contactor_closed" if closed else "contactor_opened")
+        for outlet in self.outlets.values():
+            outlet.feed(self.mains, closed, at_ns)
+
+    def _coil_supply_switched(self, on: bool, at_ns: int) -> None:
+        self.journal.add(at_ns, "heartbeat_back" if on else "heartbeat_lost")
+        for outlet in self.outlets.values():
+            outlet.relay.supply(on, at_ns)
+        self.contactor.supply(on, at_ns)
+
+    # ---- what people do
+
+    def outlet(self, number: int) -> Outlet:
+        found = self.outlets.get(number)
+        if found is None:
+            known = sorted(self.outlets)
+            raise SimError(f"no outlet {number}; this cabinet has {known[0]} to {known[-1]}")
+        return found
+
+    def plug(self, number: int, load: Load) -> None:
+        """SimError where something is plugged in already."""
+        now_ns = self.sync()
+        outlet = self.outlet(number)
+        if outlet.load is not None:
+            raise SimError(f"outlet {number} has {outlet.load.name} plugged in; unplug it first")
+        self.journal.add(now_ns, "plugged", number, load=load.name)
+        outlet.plug(load, now_ns)
+
+    def unplug(self, number: int) -> Load:
+        """The load that was there; SimError where nothing is."""
+        now_ns = self.sync()
+        outlet = self.outlet(number)
+        load = outlet.load
+        if load is None:
+            raise SimError(f"nothing is plugged into outlet {number}")
+        self.journal.add(now_ns, "unplugged", number, load=load.name)
+        outlet.unplug(now_ns)
+        return load
+
+    def fault(self, number: int | None, kind: str, **params: float | str) -> None:
+        """Set a fault; `faults.FAULTS` says which there are and what they take. None: the whole cabinet's."""
+        now_ns = self.sync()
+        faults.set_fault(self, number, kind, params, now_ns)
+
+    def clear(self, number: int | None = None) -> None:
+        """Remove every fault of an outlet, or of the cabinet, and push the breaker's lever back."""
+        now_ns = self.sync()
+        faults.clear(self, number, now_ns)
+
+    # ---- what it shows
+
+    def contact_c(self, number: int, at_ns: int) -> float:
+        return self.ambient_c + self.outlets[number].heat.at(at_ns)
+
+    def inside_c(self, at_ns: int) -> float:
+        self.inside_heat.aim(INSIDE_K_PER_W * sum(outlet.watts(at_ns) for outlet in self.outlets.values()), at_ns)
+        return self.ambient_c + self.inside_heat.at(at_ns)
+
+    def truth(self, number: int) -> Truth:
+        now_ns = self.sync()
+        outlet = self.outlet(number)
+        load = outlet.load
+        return Truth(
+            outlet=number,
+            at_ns=now_ns,
+            energy_uj=round(outlet.energy_j(now_ns) * 1e6),
+            current_ma=round(outlet.current_a(now_ns) * 1000),
+            power_mw=round(outlet.watts(now_ns) * 1000),
+            contacts_closed=outlet.relay.closed,
+            coil_told=outlet.relay.told,
+            conducting=outlet.conducting,
+            welded=outlet.relay.welded,
+            breaker_closed=outlet.breaker.closed,
+            temperature_mc=round(self.contact_c(number, now_ns) * 1000),
+            load=load.name if load else None,
+            stage=load.stage() if load else None,
+            charge_percent=load.charge_percent() if load else None,
+            faults={kind: dict(set_.params) for kind, set_ in self.faults.get(number, {}).items()},
+        )
+
+    def state(self, journal_after: int | None = None) -> dict[str, object]:
+        """Everything, as plain values for JSON; with the journal's records after a sequence number if asked."""
+        now_ns = self.sync()
+        mains = self.mains
+        state: dict[str, object] = {
+            "at_ns": now_ns,
+            "mains_v": round(mains.peak_v / math.sqrt(2), 1) if mains else 0.0,
+            "frequency_hz": self._frequency_hz if mains else 0.0,
+            "contactor_closed": self.contactor.closed,
+            "coil_supply": self.contactor.supplied,
+            "inside_c": round(self.inside_c(now_ns), 2),
+            "faults": {kind: dict(set_.params) for kind, set_ in self.faults.get(None, {}).items()},
+            "outlets": [msgspec.to_builtins(self.truth(number)) for number in sorted(self.outlets)],
+            "transfers": self.bus.transfers,
+            "journal_seq": self.journal.last_seq,
+        }
+        if journal_after is not None:
+            state["journal"] = [msgspec.to_builtins(record) for record in self.journal.after(journal_after)]
+        return state
