@@ -1,0 +1,90 @@
+"""`cabinet resident`: residents and their wallets."""
+
+import argparse
+
+from cabinet import config as configuration
+from cabinet.clock import SystemClock
+from cabinet.commands.options import add_config
+from cabinet.errors import CabinetError
+from cabinet.figures import yuan
+from cabinet.service import admin
+from cabinet.store.database import Database
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Works while the service runs. Amounts are in yuan with at most two decimals.\n\n"
+        "examples:\n"
+        "  cabinet resident add 10023344 --name 王芳 --balance 20\n"
+        "  cabinet resident top-up 10023344 50 --key receipt-2026-0815\n"
+        "  cabinet resident block 10023344\n"
+        "  cabinet resident list"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = _action(actions, "add", "a new resident; the PIN is printed once")
+    add.add_argument("card", metavar="CARD", help="4 to 32 letters, digits or hyphens")
+    add.add_argument("--name", default="", help="for the property company's eyes only")
+    add.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    add.add_argument("--balance", metavar="YUAN", default="0", help="first money in the wallet")
+    top_up = _action(actions, "top-up", "put money into a wallet")
+    top_up.add_argument("card", metavar="CARD")
+    top_up.add_argument("amount", metavar="YUAN")
+    top_up.add_argument("--key", help="such as the receipt's number: the same key twice tops up once")
+    for name, summary in (
+        ("block", "a lost card: signs out, starts nothing"),
+        ("unblock", "the card may be used again"),
+    ):
+        _action(actions, name, summary).add_argument("card", metavar="CARD")
+    pin = _action(actions, "pin", "a new PIN, printed once; signs out")
+    pin.add_argument("card", metavar="CARD")
+    pin.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    _action(actions, "list", "all residents with their balances")
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=summary)
+    add_config(action)
+    return action
+
+
+def main(args: argparse.Namespace) -> int:
+    database = admin.open_database(configuration.load(args.config))
+    try:
+        _do(args, database)
+    finally:
+        database.close()
+    return 0
+
+
+def _do(args: argparse.Namespace, database: Database) -> None:
+    clock = SystemClock()
+    if args.action == "add":
+        first_fen = admin.fen_of_yuan(args.balance)
+        pin = admin.add_resident(database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen)
+        print(f"card {args.card}, PIN {pin}, balance {yuan(first_fen)} yuan")
+    elif args.action == "top-up":
+        balance_fen = admin.top_up(database, clock, args.card, admin.fen_of_yuan(args.amount), args.key)
+        print(f"card {args.card}: balance {yuan(balance_fen)} yuan")
+    elif args.action in ("block", "unblock"):
+        admin.block_resident(database, args.card, args.action == "block")
+        print(f"card {args.card}: {args.action}ed")
+    elif args.action == "pin":
+        print(f"card {args.card}, PIN {admin.set_pin(database, args.card, args.pin)}")
+    elif args.action == "list":
+        _print_list(admin.list_residents(database))
+    else:
+        raise CabinetError(f"there is no action {args.action}")  # argparse knows no other
+
+
+def _print_list(residents: list[admin.ResidentSummary]) -> None:
+    if not residents:
+        print("no residents yet: cabinet resident add CARD")
+        return
+    print(f"{'card':<20} {'balance':>10} {'held':>8}  name")
+    for resident in residents:
+        notes = " (blocked)" if resident.blocked else ""
+        print(
+            f"{resident.card:<20} {yuan(resident.balance_fen):>10} {yuan(resident.held_fen):>8}  {resident.name}{notes}"
+        )

@@ -1,0 +1,144 @@
+"""`cabinet serve`: sessions, money, usage log and web pages, until SIGTERM. Charges go on in the guard meanwhile."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from cabinet import config as configuration
+from cabinet.commands.options import add_config
+from cabinet.config import Config
+from cabinet.errors import CabinetError
+from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.service.app import Service
+
+BACKLOG = 256
+GRACE_S = 3  # for requests under way when the service is told to stop
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Listens on service.host and service.port; with port 0 on any free one. The address is in RUN/service.url.\n\n"
+        "examples:\n  cabinet serve --config /etc/cabinet/cabinet.toml"
+    )
+    add_config(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    config = configuration.load(args.config)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    asyncio.run(serve(config))
+    return 0
+
+
+async def serve(config: Config) -> None:
+    """Until SIGTERM or SIGINT. Raises CabinetError where the port or the database cannot be had."""
+    from cabinet.web.site import create_app
+
+    notifier = Notifier()
+    service = Service(config)
+    with _listen(config) as listener, _address_file(config, listener) as address:
+        try:
+            await service.open()
+
+            def serving() -> None:
+                notifier.ready(f"serving {address}")
+                print(f"serving {address}", flush=True)
+
+            server = _Server(_server_config(create_app(service, service, config)), serving)
+            _stop_on_signals(server, service)
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
+                await server.serve(sockets=[listener])
+                notifier.send("STOPPING=1")
+                for other in others:
+                    other.cancel()
+        finally:
+            await service.close()
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end."""
+
+    def __init__(self, config: uvicorn.Config, serving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._serving = serving
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._serving()
+
+
+def _server_config(app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        ws="none",
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+    )
+
+
+def _stop_on_signals(server: uvicorn.Server, service: Service) -> None:
+    def stop() -> None:
+        server.should_exit = True
+        service.end_watches()  # live pages would otherwise hold the server up for the whole grace
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+@contextlib.contextmanager
+def _listen(config: Config) -> Iterator[socket.socket]:
+    host, port = config.service.host, config.service.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CabinetError(
+            f"port {port} of {host} cannot be had ({error.strerror or error}): "
+            "stop what uses it, or change service.host or service.port"
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
+    """The address as people on this machine reach it, in RUN/service.url while we listen."""
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    path = Path(config.paths.run) / "service.url"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(address + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CabinetError(f"{path}: {error.strerror}: check paths.run") from error
+    try:
+        yield address
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _feed_watchdog(notifier: Notifier) -> None:
+    """From the event loop itself: a loop that hangs is not alive."""
+    interval_s = watchdog_interval_s()
+    while interval_s is not None:
+        notifier.alive()
+        await asyncio.sleep(interval_s)

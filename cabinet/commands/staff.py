@@ -1,0 +1,70 @@
+"""`cabinet staff`: who may see the property company's page, and which programs may read its API."""
+
+import argparse
+
+from cabinet import config as configuration
+from cabinet.clock import SystemClock
+from cabinet.commands.options import add_config
+from cabinet.errors import CabinetError
+from cabinet.service import admin
+from cabinet.store.database import Database
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Passwords and tokens are printed once and stored as hashes only. Works while the service runs.\n\n"
+        "examples:\n"
+        "  cabinet staff add office\n"
+        "  cabinet staff token accounting --scope usage:read\n"
+        "  cabinet staff revoke accounting\n"
+        "  cabinet staff list"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = _action(actions, "add", "a login of the property page; its password is printed once")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--password", help="at least 10 characters (default: a random one)")
+    token = _action(actions, "token", "a token of the API for one program; it is printed once")
+    token.add_argument("name", metavar="NAME", help="the program that will use it")
+    token.add_argument(
+        "--scope", action="append", choices=admin.SCOPES, required=True, help="what it may do; may be given again"
+    )
+    _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
+    _action(actions, "list", "logins and tokens")
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=summary)
+    add_config(action)
+    return action
+
+
+def main(args: argparse.Namespace) -> int:
+    database = admin.open_database(configuration.load(args.config))
+    try:
+        _do(args, database)
+    finally:
+        database.close()
+    return 0
+
+
+def _do(args: argparse.Namespace, database: Database) -> None:
+    clock = SystemClock()
+    if args.action == "add":
+        print(f"login {args.name}, password {admin.add_staff(database, clock, args.name, args.password)}")
+    elif args.action == "token":
+        scopes = tuple(dict.fromkeys(args.scope))
+        print(f"token for {args.name} ({', '.join(scopes)}): {admin.add_token(database, clock, args.name, scopes)}")
+    elif args.action == "revoke":
+        print(f"{args.name}: {' and '.join(admin.revoke(database, args.name))} removed")
+    elif args.action == "list":
+        names, tokens = admin.list_staff(database)
+        for name in names:
+            print(f"login  {name}")
+        for token in tokens:
+            print(f"token  {token.name} ({', '.join(token.scopes)})")
+        if not names and not tokens:
+            print("no logins and no tokens yet: cabinet staff add NAME")
+    else:
+        raise CabinetError(f"there is no action {args.action}")  # argparse knows no other

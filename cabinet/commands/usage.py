@@ -1,0 +1,116 @@
+"""`cabinet usage`: the usage log as a file, and the proof that nobody has changed it."""
+
+import argparse
+import contextlib
+import datetime
+import sys
+import zoneinfo
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from cabinet import config as configuration
+from cabinet import usage_table
+from cabinet.commands.options import add_config
+from cabinet.config import Config
+from cabinet.errors import CabinetError
+from cabinet.service import admin
+from cabinet.service.bill import SiteTime
+from cabinet.store import usage
+from cabinet.store.database import Database
+from cabinet.texts import LANGUAGES
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Works while the service runs, and with the service down.\n\n"
+        "examples:\n"
+        "  cabinet usage export --format csv --from 2026-11-01 --to 2026-11-30 --output november.csv\n"
+        "  cabinet usage export --format jsonl\n"
+        "  cabinet usage verify"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    export = actions.add_parser("export", help="one row a charge", description="One row a charge, in order.")
+    add_config(export)
+    export.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="(default: csv)")
+    export.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day by end of charge")
+    export.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+    export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the CSV's words")
+    export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
+    verify = actions.add_parser(
+        "verify",
+        help="find the first record that was changed",
+        description="Exit status 0: the log is as it was written. 1: it is not; the first bad record is named.",
+    )
+    add_config(verify)
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04") from None
+
+
+def main(args: argparse.Namespace) -> int:
+    config = configuration.load(args.config)
+    path = admin.database_path(config)
+    if not path.exists():
+        raise CabinetError(f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?")
+    database = Database(path, read_only=True)
+    try:
+        if args.action == "verify":
+            return _verify(database)
+        with _output(args.output) as output:
+            _export(args, config, database, output)
+    finally:
+        database.close()
+    return 0
+
+
+def _verify(database: Database) -> int:
+    with database.reading() as connection:
+        found = usage.verify(connection)
+    if found.bad is None:
+        print(f"OK: {found.records} records, unbroken")
+        return 0
+    print(f"record {found.bad.number} is not as it was written: {found.bad.problem}", file=sys.stderr)
+    return 1
+
+
+def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:
+    site_time = SiteTime(config.site.timezone)
+    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
+    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    with database.reading() as connection:
+        records = usage.ended_between(connection, from_ms, to_ms)
+        if args.format == "jsonl":
+            for record in records:
+                output.write(usage_table.json_line(record))
+        else:
+            zone = zoneinfo.ZoneInfo(config.site.timezone)
+            for line in usage_table.csv_lines(records, args.lang, zone):
+                output.write(line.encode())
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that is there as a whole or not at all."""
+    if path is None:
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read has seen enough, such as `head`
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CabinetError(f"{path}: {error.strerror}") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
