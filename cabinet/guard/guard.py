@@ -97,9 +97,8 @@ class Guard:
         now_ns = self._clock.monotonic_ns()
         for unit in self.units:
             unit.now.switched_at_ns = now_ns
-        if not self._welded():
-            self._relays.close_contactor()
         self._ready_at_ns = now_ns + SETTLE_NS
+        self._restore_power(now_ns)
         self.events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
 
     # --- the loop's turn -------------------------------------------------------------------------------------------
@@ -118,10 +117,13 @@ class Guard:
             self._counters.save(index, unit.meter)
         for outlet in self._relays.expire(now_ns):
             log.error("outlet %d: its lease ran out", outlet)
-            self._by_number[outlet].now.closed = False
+            self._end(self._by_number[outlet], EndReason.POWER_LOST, EventKind.ENDED)
+        if self._relays.unsent:
+            self._take_power_away()
         if now_ns >= self._next_check_ns:
             self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
             self._check_outputs()
+            self._restore_power(now_ns)
         self._ticks += 1
         self._scan_ns = now_ns - start_ns
         self._late_worst_ns = max(self._late_worst_ns, late_ns)
@@ -201,6 +203,24 @@ class Guard:
         if trip.latched:
             self._save_latches()
         log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
+
+    def _take_power_away(self) -> None:
+        """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
+        if self._relays.has_contactor and self._relays.contactor_closed:
+            log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
+            self._relays.open_contactor()
+            for unit in self.units:
+                if unit.charge is not None:
+                    self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
+
+    def _restore_power(self, now_ns: int) -> None:
+        """Close the contactor again once nothing stands against it; the weld check begins anew."""
+        if self._relays.contactor_closed or self._relays.unsent or self._welded():
+            return
+        self._relays.close_contactor()
+        self._ready_at_ns = now_ns + SETTLE_NS
+        for unit in self.units:
+            unit.now.switched_at_ns = now_ns
 
     def _end(self, unit: OutletUnit, reason: EndReason, kind: EventKind, who: str = "") -> None:
         self._release(unit, reason.value)
@@ -295,12 +315,7 @@ class Guard:
         unit.fault, unit.latched, unit.why = None, False, {}
         unit.safety.reset(cleared)
         self._save_latches()
-        if not self._welded() and not self._relays.contactor_closed:
-            self._relays.close_contactor()
-            now_ns = self._clock.monotonic_ns()
-            self._ready_at_ns = now_ns + SETTLE_NS
-            for each in self.units:
-                each.now.switched_at_ns = now_ns  # the weld check begins anew
+        self._restore_power(self._clock.monotonic_ns())
         self._event(unit, EventKind.LATCH_CLEARED, fault=cleared, who=command.who)
         return None
 

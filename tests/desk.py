@@ -1,0 +1,139 @@
+"""A cabinet on a desk: the real guard over the simulated chips and world, in one process, under a manual clock.
+
+`run` ticks as the guard's loop would; `stride` makes ticks seconds apart and reads everything in each, so that a day
+of charging takes seconds. What a service would do is done by `start`, `stop` and `events`.
+"""
+
+from importlib import resources
+from pathlib import Path
+
+from cabinet.clock import MS, NS, ManualClock
+from cabinet.config import Config, parse
+from cabinet.guard.alerts import AlertLines
+from cabinet.guard.build import build_alerts, build_guard
+from cabinet.guard.counters import Counters
+from cabinet.guard.guard import Guard
+from cabinet.guard.limits import nanoseconds
+from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.scribe import Scribe
+from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
+from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
+from cabinet.sim.build import build_world
+from cabinet.sim.bus import SimBus
+from cabinet.sim.catalogue import make_load
+from cabinet.sim.gpio import SimPinFactory
+
+NO_LIMITS = ChargeLimits()
+UNTIL_READY_NS = 600 * MS
+
+
+def demo_config(changes: dict[str, str] | None = None) -> Config:
+    """The ten-outlet example with the charge's ends as on a real cabinet; `changes` replace text in it."""
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    for key in ("full_hold_s = 20.0", "unplugged_hold_s = 10.0"):
+        assert key in text
+        text = text.replace(key, "")
+    for old, new in (changes or {}).items():
+        assert old in text, f"demo.toml has no {old!r} to change"
+        text = text.replace(old, new)
+    return parse(text, "demo.toml")
+
+
+class Desk:
+    """World and guard. `seed` rules everything random in the world; `noise=False` lets the meters read exactly."""
+
+    def __init__(self, state: Path, config: Config | None = None, seed: int = 1, noise: bool = True) -> None:
+        self.config = config or demo_config()
+        self.clock = ManualClock()
+        self.world = build_world(self.config, self.clock, seed, noise=noise)
+        self.state = state
+        self.counters = Counters(len(self.config.outlet))
+        self._commands = 0
+        self._seen_seq = 0
+        self.seen: list[Event] = []
+        self._lines: AlertLines | None = None
+        self.boot()
+
+    def boot(self) -> None:
+        """A new guard, as after the old one was killed; runs until outlets may be closed."""
+        if self._lines is not None:
+            self._lines.close()
+            self._pins.close()
+        self._pins = SimPinFactory(self.world)
+        bus = SimBus(self.world.bus, self.world.timeline, self.clock)
+        self.guard: Guard = build_guard(
+            self.config, bus, self._pins, self.clock, self.counters, Scribe(self.state), realtime=False
+        )
+        self._lines = build_alerts(self.config, self._pins)
+        self._seen_seq = 0
+        self.run(UNTIL_READY_NS)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def run(self, duration_ns: int, until=None) -> bool:  # type: ignore[no-untyped-def]
+        """Tick at the scan period; returns early, with True, when `until()` holds."""
+        period_ns = nanoseconds(self.config.guard.scan_period_s)
+        end_ns = self.clock.monotonic_ns() + duration_ns
+        while self.clock.monotonic_ns() < end_ns:
+            start_ns = self.clock.monotonic_ns()
+            self.tick()
+            self._wait_until(start_ns + period_ns)
+            if until is not None and until():
+                return True
+        return False
+
+    def stride(self, duration_ns: int, step_ns: int = 5 * NS, until=None) -> bool:  # type: ignore[no-untyped-def]
+        """Ticks `step_ns` apart, each reading everything; returns early, with True, when `until()` holds."""
+        end_ns = self.clock.monotonic_ns() + duration_ns
+        while self.clock.monotonic_ns() < end_ns:
+            self.clock.advance_ns(step_ns)
+            self.tick(everything=True)
+            if until is not None and until():
+                return True
+        return False
+
+    def tick(self, everything: bool = False) -> None:
+        self.guard.tick(everything=everything)
+        self.seen += self.guard.events.after(self._seen_seq, 1000)
+        self._seen_seq = self.guard.events.last_seq
+
+    def _wait_until(self, deadline_ns: int) -> None:
+        """To the next tick, or to an alert edge before it, as the loop's select does."""
+        assert self._lines is not None
+        while self.clock.monotonic_ns() < deadline_ns:
+            self.clock.sleep_until(min(deadline_ns, self.world.timeline.next_ns))
+            self.world.advance_to(self.clock.monotonic_ns())
+            if alerted := self._lines.take():
+                self.guard.alert(alerted)
+
+    # --- what others do ----------------------------------------------------------------------------------------------
+
+    def plug(self, outlet: int, load: str, charge_percent: float | None = None, speed: float = 1.0) -> None:
+        self.world.plug(outlet, make_load(load, charge_percent, speed))
+
+    def start(self, outlet: int, session_id: str = "", limits: ChargeLimits = NO_LIMITS) -> Done | Refusal:
+        self._commands += 1
+        return self.guard.handle(Energise(self._commands, outlet, session_id or f"s{self._commands}", limits))
+
+    def stop(self, outlet: int, reason: EndReason = EndReason.STOPPED_BY_RESIDENT) -> Done | Refusal:
+        self._commands += 1
+        return self.guard.handle(Open(self._commands, outlet, reason))
+
+    def clear(self, outlet: int) -> Done | Refusal:
+        self._commands += 1
+        return self.guard.handle(ClearLatch(self._commands, outlet, "staff"))
+
+    # --- what shows --------------------------------------------------------------------------------------------------
+
+    def unit(self, outlet: int) -> OutletUnit:
+        return next(unit for unit in self.guard.units if unit.number == outlet)
+
+    def outlet(self, number: int) -> OutletState:
+        return next(state for state in self.guard.snapshot().outlets if state.outlet == number)
+
+    def events(self, outlet: int, *kinds: EventKind) -> list[Event]:
+        """Events of an outlet so far, in order; only `kinds`, where given."""
+        return [event for event in self.seen if event.outlet == outlet and (not kinds or event.kind in kinds)]
+
+    def ended(self, outlet: int) -> bool:
+        return bool(self.events(outlet, EventKind.ENDED, EventKind.TRIPPED))
