@@ -30,6 +30,10 @@ EXAMPLES = """examples:
   cabinet sim state                                  what is really so
 """
 
+_STATE_COLUMNS = (
+    "outlet", "load", "charge", "stage", "relay", "current", "power", "energy", "contacts", "faults",
+)  # fmt: skip
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
@@ -179,7 +183,9 @@ def _listing(title: str, rows: list[tuple[str, str]]) -> str:
 
 def _table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _state_table(state: dict[str, Any]) -> str:
@@ -191,7 +197,7 @@ def _state_table(state: dict[str, Any]) -> str:
     )
     if state["faults"]:
         head += ", " + _faults(state["faults"])
-    rows = [("outlet", "load", "charge", "stage", "relay", "current", "power", "energy", "contacts", "faults")]
+    rows: list[tuple[str, ...]] = [_STATE_COLUMNS]
     rows += [_outlet_row(each) for each in state["outlets"]]
     return f"{head}\n{_table(rows)}"
 

@@ -8,6 +8,7 @@ from cabinet.config.keys import Outlet as OutletConfig
 from cabinet.sim.bus import Segment
 from cabinet.sim.chips import ade7953
 from cabinet.sim.chips.ade7953 import Ade7953
+from cabinet.sim.chips.ade7953_interrupts import OnPin
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.outlet import Outlet
@@ -18,7 +19,9 @@ SHARED_HEAT = 0.7  # of each contact's warmth that reaches a thermometer between
 _RELAY = re.compile(r"expander:0x(?P<address>[0-9a-f]+)/(?P<pin>\d+)|gpio:(?P<line>\d+)")
 
 
-def build_world(config: Config, clock: Clock, seed: int | None = None, *, noise: bool = True, awake: bool = True) -> World:
+def build_world(
+    config: Config, clock: Clock, seed: int | None = None, *, noise: bool = True, awake: bool = True
+) -> World:
     """The cabinet of `config`, its supply on since long (`awake`) or since this moment.
 
     `seed` rules everything random (default: the configuration's); without `noise` the meters read exactly.
@@ -66,6 +69,7 @@ class _Builder:
             self._add_thermometer(place)
         self._wire_cabinet()
         world.change_mains(world.timeline.now_ns)
+        world.bus.rejoin()
         world.timeline.advance_to(world.timeline.now_ns)
         return world
 
@@ -117,7 +121,7 @@ class _Builder:
         channel.gains.sensor_power = 1 / place.meter.power_gain
         channel.scale_changed()
 
-    def _alert_lines(self, mux: int, channel: int) -> ade7953.OnPin:
+    def _alert_lines(self, mux: int, channel: int) -> OnPin:
         world = self._world
         numbers = {
             ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX: place.number
@@ -144,9 +148,7 @@ class _Builder:
             bodies = [
                 world.outlets[other.number].heat for other in self._config.outlet if other.thermometer == thermometer
             ]
-            chip = Tmp102(
-                lambda t: world.ambient_c + SHARED_HEAT * sum(body.at(t) for body in bodies), self._on_ns
-            )
+            chip = Tmp102(lambda t: world.ambient_c + SHARED_HEAT * sum(body.at(t) for body in bodies), self._on_ns)
             segment.add(thermometer.address, chip)
         assert isinstance(chip, Tmp102)
         world.thermometers[place.number] = chip

@@ -26,7 +26,7 @@ class Segment:
         self.stuck = False
 
     def add(self, address: int, chip: Device) -> None:
-        """ValueError for a second chip at one address: no wiring has that."""
+        """While the cabinet is wired up, before the first transfer. ValueError for a second chip at one address."""
         if address in self.chips:
             raise ValueError(f"two chips at 0x{address:02x} of {self.name}")
         self.chips[address] = chip
@@ -50,8 +50,9 @@ class I2cBus:
         self._timeline = timeline
         self._bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
-        self._joined: list[Segment] = [self.upstream]
-        self._known: dict[int, tuple[Device, ...]] = {}
+        self._seen: dict[tuple[int, ...], _Joined] = {}
+        self._joined = _Joined([])
+        self.hung = False  # a joined segment is held low: nothing gets through
 
     def add_mux(self, address: int) -> dict[int, Segment]:
         """A TCA9548A at `address` upstream; returns its eight segments."""
@@ -71,73 +72,84 @@ class I2cBus:
             yield from segments.values()
 
     def rejoin(self) -> None:
-        """Work out again which segments are joined: after a mux changed its channels."""
-        self._joined = [self.upstream]
-        for mux, segments in self._muxes:
-            self._joined += [segment for channel, segment in segments.items() if mux.joined >> channel & 1]
-        self._known.clear()
+        """Work out which segments are joined: after a mux changed its channels, or a chip let go of SDA."""
+        channels = tuple(mux.joined for mux, _ in self._muxes)
+        joined = self._seen.get(channels)
+        if joined is None:
+            segments = [self.upstream]
+            for mux, behind in self._muxes:
+                segments += [segment for channel, segment in behind.items() if mux.joined >> channel & 1]
+            joined = self._seen[channels] = _Joined(segments)
+        self._joined = joined
+        self.hung = any(segment.stuck for segment in joined.segments)
 
     def reset_muxes(self, high: bool) -> None:
         """The RESET line of every mux; low lets go of every channel at once."""
         for mux in self.muxes:
             mux.reset_pin(high)
 
-    @property
-    def hung(self) -> bool:
-        return any(segment.stuck for segment in self._joined)
-
-    def transfer(self, messages: Sequence[Message], start_ns: int) -> Transfer:
+    def transfer(self, messages: Sequence[Message], start_ns: int, bits: int | None = None) -> Transfer:
         """Carry `messages`, begun at `start_ns` or when the bus is free. The timeline must be at the present.
 
         A message without ACK ends the transfer (errno 121, EREMOTEIO); a bus held low takes the adapter's timeout
-        (110, ETIMEDOUT); more than one read, or a read that is not last, is more than the adapter can (95).
+        (110, ETIMEDOUT); more than one read, or a read that is not last, is more than the adapter can (95). `bits`
+        is `wire_bits(messages)` for a caller who has it.
         """
-        start_ns = max(start_ns, self.free_ns)
+        if start_ns < self.free_ns:
+            start_ns = self.free_ns
         self.transfers += 1
-        for message in messages[:-1]:
-            if message[1] is None:
-                return Transfer(start_ns, errno.EOPNOTSUPP, b"")
         if self.hung:
             self.free_ns = start_ns + ADAPTER_TIMEOUT_NS
             return Transfer(self.free_ns, errno.ETIMEDOUT, b"")
+        for message in messages[:-1]:
+            if message[1] is None:
+                return Transfer(start_ns, errno.EOPNOTSUPP, b"")
         now_ns = max(self._timeline.now_ns, start_ns)
+        bits = wire_bits(messages) if bits is None else bits
+        chips_at = self._joined.chips_at
         data = b""
         failed = 0
-        bits = wire_bits(messages)
         addressed: tuple[Device, ...] = ()
         for place, (address, payload, count) in enumerate(messages):
-            chips = self._answering(address, now_ns)
+            chips = chips_at.get(address, ())
+            for chip in chips:
+                if not chip.answers(now_ns):
+                    chips = tuple(chip for chip in chips if chip.answers(now_ns))
+                    break
             if not chips:
                 failed = errno.EREMOTEIO
                 bits = wire_bits(messages[:place]) + 9 + (1 if place == 0 else 0)
                 break
-            if chips is not addressed:
+            if chips != addressed:
                 addressed += tuple(chip for chip in chips if chip not in addressed)
-            if payload is None:
-                data += _wired_and([chip.send(count, now_ns) for chip in chips])
-            else:
+            if payload is not None:
                 for chip in chips:
                     chip.receive(payload, now_ns)
+            elif len(chips) == 1:
+                data = chips[0].send(count, now_ns)
+            else:
+                data = _wired_and([chip.send(count, now_ns) for chip in chips])
         self.free_ns = done_ns = start_ns + int(bits * self._bit_ns)
         for chip in addressed:
             chip.stop(done_ns)
-        return Transfer(done_ns, failed, data if not failed else b"")
+        return Transfer(done_ns, failed, b"" if failed else data)
 
-    def _answering(self, address: int, at_ns: int) -> tuple[Device, ...]:
-        chips = self._known.get(address)
-        if chips is None:
-            chips = tuple(segment.chips[address] for segment in self._joined if address in segment.chips)
-            self._known[address] = chips
-        for chip in chips:
-            if not chip.answers(at_ns):
-                return tuple(chip for chip in chips if chip.answers(at_ns))
-        return chips
+
+class _Joined:
+    """What one setting of the muxes connects: the segments, and every chip by its address."""
+
+    __slots__ = ("chips_at", "segments")
+
+    def __init__(self, segments: list[Segment]) -> None:
+        self.segments = segments
+        self.chips_at: dict[int, tuple[Device, ...]] = {}
+        for segment in segments:
+            for address, chip in segment.chips.items():
+                self.chips_at[address] = (*self.chips_at.get(address, ()), chip)
 
 
 def _wired_and(answers: list[bytes]) -> bytes:
     """Several chips driving one open-drain line: a 0 of any of them is what is seen."""
-    if len(answers) == 1:
-        return answers[0]
     joined = bytearray(answers[0])
     for answer in answers[1:]:
         for i, byte in enumerate(answer):

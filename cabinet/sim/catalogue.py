@@ -31,7 +31,9 @@ def make_load(text: str, charge_percent: float | None = None, speed: float = 1.0
             raise SimError(f"a resistor takes watts, not {detail!r}; such as resistor:500") from None
     known = [*KINDS, "resistor:WATTS", "replay:FILE.csv"]
     near = difflib.get_close_matches(text, known, 1, cutoff=0.4)
-    raise SimError(f"no load named {text!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"))
+    raise SimError(
+        f"no load named {text!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
+    )
 
 
 def catalogue() -> list[tuple[str, str]]:

@@ -5,6 +5,8 @@ float 55.2 V for 2 to 3 h); lithium ones are of their class. Waveforms and inrus
 household rectifier loads; efficiency 87 to 90 %.
 """
 
+import itertools
+import math
 from typing import NamedTuple
 
 from cabinet.errors import SimError
@@ -40,6 +42,7 @@ class Kind(NamedTuple):
 
 
 SOFT_START_S = 0.8
+_CHARGING = ("constant current", "constant voltage", "float")
 
 KINDS = {
     "lead-acid-36v12ah": Kind(
@@ -127,7 +130,7 @@ class Charger:
         seconds = (at_ns - self._at_ns) * 1e-9 * (1.0 if self._stage == "starting" else self._speed)
         self._at_ns = at_ns
         self._stage_s += seconds
-        if self._stage in ("constant current", "constant voltage"):
+        if self._stage in _CHARGING:
             self._charge += self._amps() * seconds / (kind.capacity_ah * kind.charge_factor * _HOUR)
             self._charge = min(self._charge, 1.0)
         self._next_stage()
@@ -151,7 +154,7 @@ class Charger:
             return kind.current_a * min(1.0, (1.0 - self._charge) / (1.0 - kind.taper_from))
         if self._stage == "float":
             done = min(1.0, self._stage_s / kind.float_s)
-            return kind.float_from_a * (kind.float_to_a / kind.float_from_a) ** done
+            return kind.float_from_a * math.exp(math.log(kind.float_to_a / kind.float_from_a) * done)
         return 0.0
 
     def _volts(self) -> float:
@@ -161,12 +164,12 @@ class Charger:
         if self._stage == "constant voltage":
             return kind.full_v
         place = min(1.0, self._charge / kind.taper_from)
-        for (low, share_low), (high, share_high) in zip(kind.rise, kind.rise[1:], strict=False):
+        for (low, share_low), (high, share_high) in itertools.pairwise(kind.rise):
             if place <= high:
                 return kind.full_v * (share_low + (share_high - share_low) * (place - low) / (high - low))
         return kind.full_v
 
     def _watts(self) -> float:
-        if self._stage in ("constant current", "constant voltage", "float"):
+        if self._stage in _CHARGING:
             return max(self._amps() * self._volts() / self._kind.efficiency, self._kind.standby_w)
         return self._kind.standby_w

@@ -56,7 +56,9 @@ def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str,
     found = FAULTS.get(kind)
     if found is None:
         near = difflib.get_close_matches(kind, FAULTS, 1, cutoff=0.4)
-        raise SimError(f"no fault {kind!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(FAULTS)}"))
+        raise SimError(
+            f"no fault {kind!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(FAULTS)}")
+        )
     params = _checked(kind, found, given)
     if found.cabinet:
         number = None
@@ -186,6 +188,7 @@ def _presence(present: bool) -> Callable[["World", int, Params, int], None]:
 def _stuck(stuck: bool) -> Callable[["World", int, Params, int], None]:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
         world.segment_of[number].stuck = stuck
+        world.bus.rejoin()
 
     return change
 
@@ -281,7 +284,11 @@ _CHIP = Choice(CHIPS, "which chip")
 FAULTS: dict[str, Kind] = {
     "short": Kind(
         "a short at the plug",
-        {"amps": Number(60, 1, 2000, "RMS ampere"), "shape": Choice(SHAPES, "half-cycles it conducts in"), "at_phase": _PHASE},
+        {
+            "amps": Number(60, 1, 2000, "RMS ampere"),
+            "shape": Choice(SHAPES, "half-cycles it conducts in"),
+            "at_phase": _PHASE,
+        },
         _short, _stop_current,
     ),
     "overload": Kind(

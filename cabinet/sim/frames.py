@@ -17,6 +17,8 @@ _DONE = struct.Struct("<BQH")  # kind, STOP at (ns), errno; then what was read
 _LINE = struct.Struct("<BBB")  # kind, line, value
 _EDGE = struct.Struct("<BBBQ")  # kind, line, level, at (ns)
 
+BODY = _TRANSFER.size - 1  # of a transfer: its messages, the same bytes whenever the same is asked
+
 PULLS = (None, True, False)
 
 
@@ -31,22 +33,27 @@ def pack_transfer(messages: Sequence[Message], start_ns: int) -> bytes:
     return b"".join(parts)
 
 
-def unpack_transfer(frame: bytes) -> tuple[int, list[Message]]:
-    """When it was begun, and its messages; struct.error for a frame cut short."""
-    _, start_ns, number = _TRANSFER.unpack_from(frame)
-    at = _TRANSFER.size
+def unpack_start(frame: bytes) -> int:
+    """When a transfer was begun."""
+    return int(_TRANSFER.unpack_from(frame)[1])
+
+
+def unpack_messages(body: bytes) -> list[Message]:
+    """The messages of a transfer's frame from byte `BODY` on; struct.error for one cut short."""
+    number = body[0]
+    at = 1
     messages: list[Message] = []
     for _ in range(number):
-        address, read, count = _MESSAGE.unpack_from(frame, at)
+        address, read, count = _MESSAGE.unpack_from(body, at)
         at += _MESSAGE.size
         if read:
             messages.append((address, None, count))
         else:
-            if at + count > len(frame):
+            if at + count > len(body):
                 raise struct.error("a message is cut short")
-            messages.append((address, frame[at : at + count], 0))
+            messages.append((address, body[at : at + count], 0))
             at += count
-    return start_ns, messages
+    return messages
 
 
 def pack_done(done_ns: int, errno: int, data: bytes) -> bytes:

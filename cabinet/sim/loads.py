@@ -4,6 +4,7 @@ A load is told when it gets and loses mains and is stepped on the timeline; betw
 """
 
 import csv
+import itertools
 import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -143,7 +144,7 @@ def read_recording(path: Path) -> list[tuple[float, float]]:
         raise SimError(f"{path}: no rows")
     if len(rows) > REPLAY_ROWS_MOST:
         raise SimError(f"{path}: {len(rows)} rows are more than {REPLAY_ROWS_MOST}")
-    if any(later <= earlier for (earlier, _), (later, _) in zip(rows, rows[1:], strict=False)):
+    if any(later <= earlier for (earlier, _), (later, _) in itertools.pairwise(rows)):
         raise SimError(f"{path}: the timestamps do not rise")
     start = rows[0][0]
     return [(seconds - start, watts) for seconds, watts in rows]

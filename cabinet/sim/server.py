@@ -18,10 +18,12 @@ from pathlib import Path
 from cabinet.errors import SimError
 from cabinet.notify import Notifier, watchdog_interval_s
 from cabinet.sim import control, frames
+from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.world import World
 
 REALTIME_PRIORITY = 60  # above the guard's: hardware does not wait for software
 _LONGEST_WAIT_S = 1.0
+_KNOWN_MOST = 1000
 
 
 class _Client:
@@ -41,10 +43,11 @@ class SimServer:
         self._world = world
         self._timeline = world.timeline
         self._strict_gpio = strict_gpio
-        self._clients: dict[socket.socket, _Client] = {}
+        self._clients: dict[socket.socket, _Client] = {}  # by connection
         self._controllers: set[socket.socket] = set()
         self._stopping = False
         self._complained: set[str] = set()
+        self._known: dict[bytes, tuple[list[Message], int]] = {}  # transfers seen before, unpacked
         run.mkdir(parents=True, exist_ok=True)
         self._paths = (run / "sim.sock", run / "sim-control.sock")
         self._bus_listener, self._control_listener = (_listen(path) for path in self._paths)
@@ -58,6 +61,9 @@ class SimServer:
             frames.WATCH[0]: self._watch,
             frames.UNWATCH[0]: self._unwatch,
         }
+        self._by_fd: dict[int, _Client] = {}
+        self._sources: list[int] = []
+        self._list_sources()
 
     def stop(self) -> None:
         """Let `serve` return; may be called from a signal handler or another thread."""
@@ -70,17 +76,18 @@ class SimServer:
         notifier.ready(f"simulating {len(self._world.outlets)} outlets")
         interval_s = watchdog_interval_s() or _LONGEST_WAIT_S
         alive_ns = 0
+        timeline = self._timeline
         while not self._stopping:
             now_ns = time.monotonic_ns()
-            self._timeline.advance_to(now_ns)
             if now_ns >= alive_ns:
                 notifier.alive()
-                self._timeline.drop_cancelled()
+                timeline.drop_cancelled()
                 alive_ns = now_ns + round(interval_s * 1e9)
-            due_ns = min(self._timeline.next_ns, alive_ns)
-            wait_s = max(0.0, (due_ns - time.monotonic_ns()) * 1e-9)
-            for ready in select.select(self._sources(), (), (), wait_s)[0]:
-                self._handle(ready)
+            wait_ns = min(timeline.next_ns, alive_ns) - now_ns
+            ready = select.select(self._sources, (), (), wait_ns * 1e-9 if wait_ns > 0 else 0)[0]
+            timeline.advance_to(time.monotonic_ns())
+            for source in ready:
+                self._handle(source)
 
     def close(self) -> None:
         for connection in (*self._clients, *self._controllers, self._bus_listener, self._control_listener):
@@ -90,38 +97,51 @@ class SimServer:
         os.close(self._wake_in)
         os.close(self._wake_out)
 
-    def _sources(self) -> list[socket.socket | int]:
-        return [*self._clients, *self._controllers, self._bus_listener, self._control_listener, self._wake_in]
+    def _list_sources(self) -> None:
+        """Once a connection came or went, not once a frame."""
+        self._by_fd = {client.connection.fileno(): client for client in self._clients.values()}
+        self._sources = [
+            *self._by_fd,
+            *(each.fileno() for each in (*self._controllers, self._bus_listener, self._control_listener)),
+            self._wake_in,
+        ]
 
-    def _handle(self, ready: socket.socket | int) -> None:
-        if isinstance(ready, int):
-            return
-        client = self._clients.get(ready)
+    def _handle(self, source: int) -> None:
+        client = self._by_fd.get(source)
         if client is not None:
             self._serve_client(client)
-        elif ready in self._controllers:
-            self._serve_controller(ready)
-        elif ready is self._bus_listener:
-            connection = ready.accept()[0]
+        elif source == self._bus_listener.fileno():
+            connection = self._bus_listener.accept()[0]
+            connection.setblocking(False)
             self._clients[connection] = _Client(connection)
+            self._list_sources()
+        elif source == self._control_listener.fileno():
+            connection = self._control_listener.accept()[0]
+            connection.setblocking(False)
+            self._controllers.add(connection)
+            self._list_sources()
         else:
-            self._controllers.add(ready.accept()[0])
+            for connection in self._controllers:
+                if connection.fileno() == source:
+                    self._serve_controller(connection)
+                    break
 
     def _serve_client(self, client: _Client) -> None:
         try:
             frame = client.connection.recv(frames.LONGEST)
+        except BlockingIOError:
+            return
         except OSError:
             frame = b""
         handler = self._handlers.get(frame[0]) if frame else None
         if handler is None:
             self._drop(client)
             return
-        self._timeline.advance_to(time.monotonic_ns())
         try:
             reply = handler(client, frame)
         except SimError as error:
             reply = frames.REFUSED + self._complain(str(error)).encode()
-        except struct.error as error:
+        except (struct.error, IndexError) as error:
             reply = frames.REFUSED + self._complain(f"bad frame: {error}").encode()
         if reply is not None:
             try:
@@ -143,15 +163,19 @@ class SimServer:
             if frame:
                 connection.send(control.answer(self._world, frame))
                 return
+        except BlockingIOError:
+            return
         except OSError:
             pass  # the asker is gone; so is its connection, below
         self._controllers.discard(connection)
         connection.close()
+        self._list_sources()
 
     def _drop(self, client: _Client) -> None:
         """A client went: nobody is told of its edges, and its outputs stay, unless lines are strict."""
         del self._clients[client.connection]
         client.connection.close()
+        self._list_sources()
         for line, watcher in client.watches.items():
             self._world.lines.unwatch(line, watcher)
         if self._strict_gpio:
@@ -162,8 +186,15 @@ class SimServer:
     # ---- frames
 
     def _transfer(self, client: _Client, frame: bytes) -> bytes:
-        start_ns, messages = frames.unpack_transfer(frame)
-        done = self._world.bus.transfer(messages, min(start_ns, self._timeline.now_ns))
+        body = frame[frames.BODY :]
+        known = self._known.get(body)
+        if known is None:
+            if len(self._known) >= _KNOWN_MOST:
+                self._known.clear()
+            messages = frames.unpack_messages(body)
+            known = self._known[body] = (messages, wire_bits(messages))
+        start_ns = min(frames.unpack_start(frame), self._timeline.now_ns)
+        done = self._world.bus.transfer(known[0], start_ns, known[1])
         return frames.pack_done(done.done_ns, done.errno, done.data)
 
     def _drive(self, client: _Client, frame: bytes) -> None:

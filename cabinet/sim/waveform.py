@@ -39,10 +39,8 @@ class Shape(NamedTuple):
     @property
     def power_factor(self) -> float:
         a = math.pi / self.width
-        if abs(a - 1) < 1e-9:
-            mean = 0.5
-        else:
-            mean = 2 * a * math.cos(self.width / 2) / (a * a - 1) / math.pi
+        sine = abs(a - 1) < 1e-9
+        mean = 0.5 if sine else 2 * a * math.cos(self.width / 2) / (a * a - 1) / math.pi
         return math.cos(self.lead) * mean * math.sqrt(2) / math.sqrt(self.width / (2 * math.pi))
 
     def at(self, angle: float) -> float:

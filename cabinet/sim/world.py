@@ -61,7 +61,9 @@ class Truth(msgspec.Struct, frozen=True):
 class World:
     """Everything outside the controller. Wired up by `cabinet.sim.build`."""
 
-    def __init__(self, clock: Clock, speed_hz: int, mains_v: float, frequency_hz: float, ambient_c: float, seed: int) -> None:
+    def __init__(
+        self, clock: Clock, speed_hz: int, mains_v: float, frequency_hz: float, ambient_c: float, seed: int
+    ) -> None:
         self.clock = clock
         self.timeline = Timeline(clock.monotonic_ns())
         self.journal = Journal()
@@ -76,9 +78,7 @@ class World:
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
         self.faults: dict[int | None, dict[str, faults.Set]] = {}
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
-        self.contactor = Relay(
-            self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved
-        )
+        self.contactor = Relay(self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved)
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
         self._volts = mains_v
         self._frequency_hz = frequency_hz

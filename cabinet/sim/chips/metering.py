@@ -9,7 +9,7 @@ import math
 import random
 from collections.abc import Callable
 
-from cabinet.sim.waveform import SILENCE, Wave
+from cabinet.sim.waveform import SILENCE, Mains, Wave
 
 FULL_WAVE = 6_500_000
 FULL_RMS = 9_032_007
@@ -21,6 +21,7 @@ UNITY = 0x400000
 _SETTLE_NS = 50e6  # time constant of the squared signal: within 1 % of the RMS after 200 ms
 _POWER_SETTLE_NS = 40e6
 _RIPPLE = 0.003  # of the value, at twice the mains frequency
+_VOLTS_RIPPLE = 0.001
 NOISE_CODE = 650  # peak of the noise of one sample: 1/10,000 of full scale
 _NOISE_RMS = 9_032_007 / 30_000
 
@@ -67,9 +68,6 @@ class Gains:
     def __init__(self) -> None:
         self.sensor_current = 1.0  # of the shunt or transformer in front of the chip
         self.sensor_power = 1.0
-        self.reset()
-
-    def reset(self) -> None:
         self.current = 1.0  # xIGAIN
         self.pga = 1
         self.power = 1.0
@@ -85,7 +83,6 @@ class CurrentChannel:
     def __init__(self, full_a: float, full_v: float, noise: random.Random | None) -> None:
         self.gains = Gains()
         self.wave: Wave = SILENCE
-        self.accumulates = True
         self.energy_counts = 0.0  # since the last read with reset; wraps when read
         self._full_a = full_a
         self._full_w = full_a * full_v / 2
@@ -141,7 +138,7 @@ class CurrentChannel:
         if wave is not SILENCE:
             self._peak_code = max(self._peak_code, self._input_peak(at_ns))
             mean_w = wave.mean_w(start_ns, at_ns)
-            if self.accumulates and not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
+            if not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
                 joule = wave.energy_j(start_ns, at_ns)
                 self.energy_counts += joule * self.power_factor / self._full_w * FULL_ENERGY_PER_S
             self._square.target = wave.mean_square(start_ns, at_ns)
@@ -191,3 +188,60 @@ class CurrentChannel:
 
     def _jitter(self, size: float) -> float:
         return size * (2 * self._noise.random() - 1) if self._noise else 0.0
+
+
+class VoltageChannel:
+    """The voltage input. `full_v` is the peak voltage of full scale; `mains` None is no voltage at all."""
+
+    def __init__(self, full_v: float, noise: random.Random | None) -> None:
+        self.mains: Mains | None = None
+        self.pga = 1
+        self.rms_offset = 0
+        self._full_v = full_v
+        self._noise = noise
+        self._square = Settling(_SETTLE_NS)
+        self._greatest_v = 0.0  # since the last reset
+
+    def follow(self, mains: Mains | None, at_ns: int) -> None:
+        self.mains = mains
+        self._square.aim(self.peak_v**2 / 2, at_ns)
+        self._greatest_v = max(self._greatest_v, self.peak_v)
+
+    def reset(self, at_ns: int) -> None:
+        self._square.clear(at_ns)
+        self._greatest_v = self.peak_v
+
+    @property
+    def peak_v(self) -> float:
+        return self.mains.peak_v if self.mains else 0.0
+
+    @property
+    def code_now(self) -> float:
+        """Crest of the present voltage on the scale of the waveform registers."""
+        return min(self.peak_v / self._full_v * self.pga, 1.0) * FULL_WAVE
+
+    def ripple(self, at_ns: int) -> float:
+        """What the filters let through at twice the mains frequency, -1 to 1."""
+        return math.cos(2 * self.mains.angle(at_ns)) if self.mains else 0.0
+
+    def sample_code(self, at_ns: int) -> int:
+        """The last sample taken: one every 143 us."""
+        if self.mains is None:
+            return round(self._jitter())
+        sampled_ns = int(at_ns // SAMPLE_NS * SAMPLE_NS)
+        code = self.mains.value_v(sampled_ns) / self._full_v * FULL_WAVE * self.pga
+        return round(max(-FULL_WAVE, min(FULL_WAVE, code)) + self._jitter())
+
+    def rms_code(self, at_ns: int) -> int:
+        volts = math.sqrt(max(0.0, self._square.at(at_ns)))
+        code = volts * math.sqrt(2) / self._full_v * FULL_RMS * self.pga * (1 + _VOLTS_RIPPLE * self.ripple(at_ns))
+        return round(math.sqrt(max(0.0, code * code + self.rms_offset * 4096)) + abs(self._jitter()) / 10)
+
+    def peak_code(self, reset: bool) -> int:
+        greatest_v = max(self._greatest_v, self.peak_v)
+        if reset:
+            self._greatest_v = self.peak_v
+        return round(min(FULL_WAVE, greatest_v / self._full_v * FULL_WAVE * self.pga) + abs(self._jitter()))
+
+    def _jitter(self) -> float:
+        return NOISE_CODE * (2 * self._noise.random() - 1) if self._noise else 0.0
