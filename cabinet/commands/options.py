@@ -5,14 +5,23 @@ import os
 from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/cabinet/cabinet.toml"
+FALLBACK_CONFIG = "var/cabinet.toml"  # of the simulated cabinet that `cabinet run` made in this folder
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """`--config FILE`, else $CABINET_CONFIG, else /etc/cabinet/cabinet.toml."""
+    """`--config FILE`, else $CABINET_CONFIG, else /etc/cabinet/cabinet.toml, else ./var/cabinet.toml."""
     parser.add_argument(
         "--config",
         type=Path,
-        default=Path(os.environ.get("CABINET_CONFIG", DEFAULT_CONFIG)),
+        default=default_config(),
         metavar="FILE",
-        help=f"configuration (default: $CABINET_CONFIG, else {DEFAULT_CONFIG})",
+        help=f"configuration (default: $CABINET_CONFIG, else {DEFAULT_CONFIG}, else ./{FALLBACK_CONFIG})",
     )
+
+
+def default_config() -> Path:
+    """A machine without an installed cabinet may have a simulated one in the present folder."""
+    if configured := os.environ.get("CABINET_CONFIG"):
+        return Path(configured)
+    fallback = Path(FALLBACK_CONFIG)
+    return fallback if fallback.exists() and not Path(DEFAULT_CONFIG).exists() else Path(DEFAULT_CONFIG)

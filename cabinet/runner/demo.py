@@ -1,13 +1,10 @@
-"""The folder of a demonstration: a configuration of its own, and logins that stay the same from run to run."""
+"""The folder of a demonstration, and its configuration: made once, then its owner's to change."""
 
 import os
 import re
-import secrets
 import socket
 from importlib import resources
 from pathlib import Path
-
-import msgspec
 
 from cabinet.errors import CabinetError, ConfigError
 
@@ -18,18 +15,6 @@ HEADING = """\
 # Written by `cabinet run` when it was first started here; yours to change, it is not written again
 # (only `cabinet run --port` puts another port into it).
 """
-
-
-class Secrets(msgspec.Struct, kw_only=True):
-    """Logins of the demonstration. Random, because a default would end up on a real cabinet."""
-
-    card: str
-    pin: str
-    staff_name: str
-    staff_password: str
-    api_token: str = ""
-    console_name: str
-    console_pin: str
 
 
 def prepare(folder: Path, port: int | None) -> Path:
@@ -70,39 +55,6 @@ def with_port(text: str, port: int) -> str:
     if re.search(r"^\[service\]$", text, flags=re.M):
         return re.sub(r"^\[service\]$", f"[service]\nport = {port}", text, count=1, flags=re.M)
     return f"{text.rstrip()}\n\n[service]\nport = {port}\n"
-
-
-def load_secrets(path: Path) -> Secrets | None:
-    """None the first time. Raises CabinetError for a file that is not one of ours."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Secrets)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise CabinetError(f"{path}: cannot be read ({error}); delete it to have new logins made") from error
-
-
-def save_secrets(path: Path, found: Secrets) -> None:
-    """Readable by its owner alone from the first byte on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-
-
-def new_secrets() -> Secrets:
-    return Secrets(
-        card="".join(secrets.choice("0123456789") for _ in range(8)),
-        pin=random_pin(),
-        staff_name="property",
-        staff_password=secrets.token_urlsafe(9),
-        console_name="tech",
-        console_pin=random_pin(),
-    )
-
-
-def random_pin() -> str:
-    """Six digits."""
-    return f"{secrets.randbelow(1_000_000):06}"
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -1,0 +1,35 @@
+"""What `cabinet run` says once everything is up: where everything is, and what to try first. Pure."""
+
+from cabinet.config import Config
+from cabinet.runner.logins import CONSOLE_NAME, STAFF_NAME, Logins
+
+TRIED_OUTLET = 3  # as in README.md
+
+
+def greeting(config: Config, cabinet: str, url: str, logins: Logins | None, terminal: str | None) -> list[str]:
+    """`cabinet` is how the command is typed here, `url` where the service listens, `terminal` opens the console."""
+    outlet = config.outlet_by_number(TRIED_OUTLET) or config.outlet[0]
+    rows = [("resident", f"{url}/s/{outlet.code}   (outlet {outlet.number}; {url}/ lists all)")]
+    if logins is not None:
+        rows.append(("", f"card {logins.card}, PIN {logins.pin}"))
+    rows.append(("property", f"{url}/property"))
+    if logins is not None:
+        rows += [
+            ("", f"name {STAFF_NAME}, password {logins.staff_password}"),
+            ("usage API", f"curl -H 'Authorization: Bearer {logins.api_token}' {url}/api/v1/usage"),
+        ]
+    if terminal is not None:
+        rows.append(("console", terminal))
+        if logins is not None:
+            rows.append(("", f"login {CONSOLE_NAME}, PIN {logins.console_pin}; then: status"))
+    if config.simulated:
+        rows += [
+            (
+                "plug a bike",
+                f"{cabinet} sim plug {outlet.number} demo   (then start outlet {outlet.number} as the resident)",
+            ),
+            ("a short", f"{cabinet} sim fault {outlet.number} short --amps 60"),
+            ("the truth", f"{cabinet} sim state"),
+        ]
+    head = f"{config.site.name_en or config.site.name}: {len(config.outlet)} outlets. Ctrl-C stops everything."
+    return ["", head, "", *(f"  {label:<12} {text}" for label, text in rows), ""]
