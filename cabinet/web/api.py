@@ -10,7 +10,7 @@ import msgspec
 from litestar import Router, get
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Response
 
 from cabinet import usage_table
@@ -58,10 +58,10 @@ PROBLEMS = {
 )
 async def usage(
     request: Visit,
-    after: Annotated[int, Parameter(ge=0, le=2**53, description="number of the last record already known")] = 0,
-    limit: Annotated[int, Parameter(ge=1, le=MOST_RECORDS, description="at most so many records")] = 500,
-    form: Annotated[Literal["jsonl", "csv"], Parameter(query="format", description="form of the answer")] = "jsonl",
-    lang: Annotated[Literal["zh", "en"] | None, Parameter(description="language of the CSV's words")] = None,
+    after: Annotated[int, QueryParameter(ge=0, le=2**53, description="number of the last record already known")] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=MOST_RECORDS, description="at most so many records")] = 500,
+    format: Annotated[Literal["jsonl", "csv"], QueryParameter(description="form of the answer")] = "jsonl",
+    lang: Annotated[Literal["zh", "en"] | None, QueryParameter(description="language of the CSV's words")] = None,
 ) -> Response[bytes]:
     """A page of the usage log as JSON lines or CSV."""
     site = Site.of(request)
@@ -71,15 +71,15 @@ async def usage(
     if len(records) == limit:
         language = f"&lang={lang}" if lang else ""
         here = site.config.site.public_url + request.url.path
-        headers["Link"] = f'<{here}?after={next_after}&limit={limit}&format={form}{language}>; rel="next"'
-    if form == "jsonl":
+        headers["Link"] = f'<{here}?after={next_after}&limit={limit}&format={format}{language}>; rel="next"'
+    if format == "jsonl":
         body = b"".join(usage_table.json_line(record) for record in records)
         return Response(body, media_type="application/x-ndjson", headers=headers)
     language = lang or language_of(request)
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     text = "".join(usage_table.csv_lines(records, language, zone))
     headers["Content-Language"] = language
-    return Response(text.encode(), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(text.encode(), media_type="text/csv", headers=headers)
 
 
 @get("/outlets", summary="Every outlet as it is now", responses=PROBLEMS)

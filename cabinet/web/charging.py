@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from litestar import Router, get, post
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
 from cabinet.service.ports import CurvePoint, SessionView
@@ -16,7 +17,7 @@ LIVE_PARTS = ("announce", "headline", "figures", "bill")
 
 
 @get("/charge/{session_id:str}")
-async def charge_page(request: Visit, session_id: str) -> Response[Any]:
+async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any]:
     """Live while it runs, and the receipt once it is settled. Another resident's is not found."""
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
@@ -25,14 +26,14 @@ async def charge_page(request: Visit, session_id: str) -> Response[Any]:
 
 
 @post("/charge/{session_id:str}/stop", status_code=303)
-async def stop(request: Visit, session_id: str) -> Response[Any]:
+async def stop(request: Visit, session_id: FromPath[str]) -> Response[Any]:
     resident = await auth.resident(request)
     await Site.of(request).resident.stop(resident.resident_id, session_id)
     return Redirect(f"/charge/{session_id}", status_code=303)
 
 
 @get("/charge/{session_id:str}/curve")
-async def curve_points(request: Visit, session_id: str, after: int = -1) -> Response[bytes]:
+async def curve_points(request: Visit, session_id: FromPath[str], after: FromQuery[int] = -1) -> Response[bytes]:
     """The curve's points after `after` seconds of powered time, as [[s, W], …]."""
     viewer = await _Viewer.of(request)
     newer = [point for point in await viewer.curve(session_id) if point.at_s > after]
@@ -40,7 +41,7 @@ async def curve_points(request: Visit, session_id: str, after: int = -1) -> Resp
 
 
 @get("/charge/{session_id:str}/live")
-async def live(request: Visit, session_id: str, shape: str = "") -> Stream:
+async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] = "") -> Stream:
     """The parts of the charge's page, each time one of them changes; ends when it is settled.
 
     `shape` is the one the page was made in: whenever it takes another, its whole body is sent as `body`.

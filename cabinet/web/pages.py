@@ -46,7 +46,7 @@ class Pages:
             "FORM_FIELD": auth.FORM_FIELD,
         }
 
-    def part(self, language: str, template: str, **values: Any) -> str:
+    def part(self, language: str, template: str, /, **values: Any) -> str:
         """The HTML of one template in `language`, for an event or inside a page."""
         speech = self.speech[language]
         return self._environment.get_template(template).render(t=speech.texts, say=speech.words, **values)

@@ -52,7 +52,7 @@ async def usage_file(request: Visit) -> Stream:
     name = f"usage-{site.config.site.site_id}.csv"
     return Stream(
         _csv(site, language),
-        media_type="text/csv; charset=utf-8",
+        media_type="text/csv",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 

@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from litestar import Router, get, post
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
@@ -26,7 +27,7 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 @get("/")
-async def home_page(request: Visit, code: str = "") -> Response[Any]:
+async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
     """Where the code on an outlet can be typed; `?code=` is what was typed."""
     if typed := code.strip().upper():
         if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
@@ -37,13 +38,13 @@ async def home_page(request: Visit, code: str = "") -> Response[Any]:
 
 
 @get("/s/{code:str}")
-async def outlet_page(request: Visit, code: str) -> Response[Any]:
+async def outlet_page(request: Visit, code: FromPath[str]) -> Response[Any]:
     """What the printed code of an outlet opens."""
     return await _outlet_page(request, code, await auth.resident_if_any(request))
 
 
 @post("/s/{code:str}/start", status_code=303)
-async def start(request: Visit, code: str) -> Response[Any]:
+async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
     """Starts a charge and goes to its page; a refusal comes back on the outlet's page, and nothing was done."""
     resident = await auth.resident(request)
     form = auth.form(request)
@@ -60,7 +61,7 @@ async def start(request: Visit, code: str) -> Response[Any]:
 
 
 @get("/sign-in")
-async def sign_in_page(request: Visit, to: str = "/account") -> Response[Any]:
+async def sign_in_page(request: Visit, to: FromQuery[str] = "/account") -> Response[Any]:
     return Site.of(request).pages.page(request, "sign_in.html", to=auth.way_back(to), refused="", card="")
 
 

@@ -3,10 +3,12 @@
 from typing import Any
 
 from litestar import Litestar, get
+from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import FromPath
 from litestar.response import Response
 from litestar.types import Message, Scope
 
@@ -75,7 +77,7 @@ def create_app(resident_port: ResidentPort, property_port: PropertyPort, config:
 
 
 @get("/static/{name:path}", include_in_schema=False)
-async def static_file(request: Visit, name: str) -> Response[bytes]:
+async def static_file(request: Visit, name: FromPath[str]) -> Response[bytes]:
     """A style sheet, script or picture; with its content's hash in the address it may be kept for ever."""
     assets = Site.of(request).pages.assets
     name = name.removeprefix("/")
@@ -95,7 +97,7 @@ async def static_file(request: Visit, name: str) -> Response[bytes]:
 @get("/robots.txt", include_in_schema=False)
 async def robots() -> Response[Any]:
     """Outlets and accounts have no place in a search engine."""
-    return Response(ROBOTS, media_type="text/plain; charset=utf-8")
+    return Response(ROBOTS, media_type=MediaType.TEXT)
 
 
 def _openapi(config: Config) -> OpenAPIConfig:

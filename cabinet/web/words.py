@@ -50,6 +50,13 @@ class Words:
             self._texts("figure.minutes", minutes=minutes) if minutes else self._texts("figure.seconds", seconds=rest)
         )
 
+    def countdown(self, seconds: int) -> str:
+        """Minutes and seconds, for what a person waits for."""
+        minutes, rest = divmod(max(seconds, 0), 60)
+        if not minutes:
+            return self._texts("figure.seconds", seconds=rest)
+        return self._texts("figure.minutes_seconds", minutes=minutes, seconds=rest)
+
     def hours(self, half_hours: int) -> str:
         """A choice of time in steps of half an hour: 3 → "1.5 小时"."""
         return self._texts("figure.hours", hours=str(half_hours // 2) + (".5" if half_hours % 2 else ""))

@@ -10,11 +10,12 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 const minutes = (_plot, splits) => splits.map((seconds) => Math.round(seconds / 6) / 10);
 
-function options(figure, width) {
+function options(width) {
   const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, font: "14px sans-serif" };
   return {
     width,
     height: HEIGHT,
+    padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] } },
@@ -30,7 +31,7 @@ async function draw(figure) {
   const holder = figure.querySelector("[data-line]");
   const points = [];
   let plot = null;
-  const width = () => Math.max(NARROWEST, figure.clientWidth);
+  const width = () => Math.max(NARROWEST, holder.clientWidth);
 
   const fetchMore = async () => {
     const after = points.length ? points[points.length - 1][0] : -1;
@@ -42,9 +43,9 @@ async function draw(figure) {
     if (plot) {
       plot.setData(data);
     } else {
+      figure.hidden = false; // before its width is measured
       holder.replaceChildren();
-      plot = new uPlot(options(figure, width()), data, holder);
-      figure.hidden = false;
+      plot = new uPlot(options(width()), data, holder);
     }
   };
 

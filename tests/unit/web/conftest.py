@@ -1,0 +1,60 @@
+"""The web application over a service of values set by hand.
+
+Making the application takes longer than most tests, so there is one of it; the service behind it and the cookies of
+the browser begin anew for each test.
+"""
+
+from collections.abc import Iterator
+from importlib import resources
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from cabinet.config import check
+from cabinet.config.keys import Config
+from cabinet.web.site import create_app
+from tests.unit.web.fake_service import FakeService
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return check.parse((resources.files("cabinet") / "examples" / "demo.toml").read_text())
+
+
+@pytest.fixture(scope="session")
+def long_lived(config: Config) -> Iterator[tuple[FakeService, TestClient[Litestar]]]:
+    service = FakeService()
+    with TestClient(create_app(service, service, config), raise_server_exceptions=False) as client:
+        client.follow_redirects = False
+        client.headers["accept-language"] = "zh-CN,zh;q=0.9"
+        yield service, client
+
+
+@pytest.fixture
+def service(long_lived: tuple[FakeService, TestClient[Litestar]]) -> FakeService:
+    service, _ = long_lived
+    service.begin_anew()
+    return service
+
+
+@pytest.fixture
+def client(long_lived: tuple[FakeService, TestClient[Litestar]], service: FakeService) -> TestClient[Litestar]:
+    """A browser that nobody is signed in with; it asks for Chinese and follows no redirect by itself."""
+    _, client = long_lived
+    client.cookies.clear()
+    return client
+
+
+@pytest.fixture
+def resident(client: TestClient[Litestar]) -> TestClient[Litestar]:
+    """The same, with resident 1 signed in."""
+    client.cookies.set("resident", "resident-1")
+    return client
+
+
+@pytest.fixture
+def staff(client: TestClient[Litestar]) -> TestClient[Litestar]:
+    """The same, with the property company's manager signed in."""
+    client.cookies.set("staff", "staff-1")
+    return client

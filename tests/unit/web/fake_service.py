@@ -1,0 +1,273 @@
+"""A service of values set by hand: what the pages are tested against."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from cabinet.clock import WallTime
+from cabinet.errors import Refused
+from cabinet.model import EndReason, Fault
+from cabinet.service.ports import (
+    BandPrice,
+    CostLine,
+    CurvePoint,
+    DayFigures,
+    OutletView,
+    PeriodPrice,
+    PriceView,
+    ResidentView,
+    SessionView,
+    StartChoice,
+    UsageRecord,
+)
+
+STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
+HOUR_MS = 3_600_000
+
+PRICE = PriceView(
+    version="test-1",
+    start_fee_fen=0,
+    service_fen_per_kwh=30,
+    free_minutes=0,
+    minimum_fen=0,
+    cap_fen=500,
+    bands=[BandPrice(0, 200, 20), BandPrice(200, None, 35)],
+    periods=[PeriodPrice("00:00", "08:00", 40), PeriodPrice("08:00", "24:00", 55)],
+    example_minutes=120,
+    example_power_w=150,
+    example_fen=65,
+)
+
+LINES = [
+    CostLine("time", 4980, "s", 20, 27, "0-200"),
+    CostLine("electricity", 207_500, "mWh", 55, 11, "08:00-24:00"),
+    CostLine("service", 207_500, "mWh", 30, 6),
+]
+
+
+def outlet(number: int, code: str, **changes: Any) -> OutletView:
+    """A free outlet, but for `changes`."""
+    free = OutletView(number, code, "free", None, None, None, 0, 24_000, 352_900)
+    return msgspec.structs.replace(free, **changes)
+
+
+def session(session_id: str, **changes: Any) -> SessionView:
+    """A charge that runs on outlet 3, but for `changes`."""
+    running = SessionView(
+        session_id=session_id,
+        order_number=f"DEMO-1-20261124-{session_id}",
+        outlet=3,
+        code="C5T4",
+        state="charging",
+        choice="full",
+        choice_amount=0,
+        started=STARTED,
+        ended=None,
+        powered_s=4990,
+        charging_s=4980,
+        energy_mwh=207_500,
+        power_mw=152_400,
+        lines=LINES,
+        cost_fen=44,
+        held_fen=500,
+        refund_fen=None,
+        tariff_version="test-1",
+        end_reason=None,
+        fault=None,
+        wait_left_s=None,
+        usage_number=None,
+    )
+    return msgspec.structs.replace(running, **changes)
+
+
+def settled(session_id: str, reason: EndReason = EndReason.FULL, **changes: Any) -> SessionView:
+    """The same, over and paid."""
+    values: dict[str, Any] = {
+        "state": "settled",
+        "ended": WallTime(STARTED.unix_ms + 4_990_000, True),
+        "power_mw": None,
+        "refund_fen": 456,
+        "end_reason": reason,
+        "usage_number": 17,
+    }
+    return session(session_id, **(values | changes))
+
+
+def usage_record(number: int, **changes: Any) -> UsageRecord:
+    """Record `number` of the log."""
+    record = UsageRecord(
+        number=number,
+        order_number=f"DEMO-1-20261124-{number:04d}",
+        session_id=f"s{number}",
+        site_id="DEMO-1",
+        outlet=3,
+        card="1001",
+        started=STARTED,
+        ended=WallTime(STARTED.unix_ms + HOUR_MS, True),
+        powered_s=3600,
+        charging_s=3555,
+        energy_mwh=352_900,
+        peak_power_mw=181_600,
+        mean_power_mw=150_000,
+        lines=LINES,
+        electricity_fen=11,
+        service_fen=33,
+        total_fen=44,
+        held_fen=500,
+        refund_fen=456,
+        end_reason=EndReason.FULL,
+        fault=None,
+        tariff_version="test-1",
+        previous_hash="0" * 64,
+        record_hash=f"{number:064x}",
+    )
+    return msgspec.structs.replace(record, **changes)
+
+
+class FakeService:
+    """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget everything that a test did."""
+        self.outlet_views = {
+            1: outlet(1, "A7K2"),
+            2: outlet(2, "B3M9", condition="in_use", refusal="outlet_busy", session_id="other", power_mw=98_000),
+            3: outlet(3, "C5T4"),
+            4: outlet(
+                4, "D8R6", condition="needs_service", refusal="fault_latched", fault=Fault.SHORT_CIRCUIT, power_mw=None
+            ),
+            5: outlet(
+                5, "E2W7", condition="unreachable", refusal="guard_unreachable", power_mw=None, temperature_mc=None
+            ),
+            6: outlet(6, "F9H3", refusal="feed_full"),
+        }
+        self.price_view = PRICE
+        self.pins = {"1001": "2468", "1002": "1357"}
+        self.residents = {1: ResidentView(1, "1001", 2350, 0), 2: ResidentView(2, "1002", 900, 0)}
+        self.passwords = {"manager": "office-password"}
+        self.tokens = {"resident-1": 1, "resident-2": 2}
+        self.staff_tokens = {"staff-1": "manager"}
+        self.bearers = {"api-token": {"usage"}}
+        self.session_views: dict[str, tuple[int, SessionView]] = {}
+        self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
+        self.records: list[UsageRecord] = []
+        self.guard_answers = True
+        self.hindrance: str | None = None
+        self.refusals: dict[str, Refused] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.started_by_key: dict[str, str] = {}
+        self.changed = asyncio.Event()
+
+    def outlet(self, code: str) -> OutletView:
+        for view in self.outlet_views.values():
+            if view.code == code:
+                return view
+        raise Refused("unknown_code")
+
+    def price(self) -> PriceView:
+        return self.price_view
+
+    async def sign_in(self, card: str, pin: str, address: str) -> str:
+        self._refuse("sign_in")
+        if self.pins.get(card) != pin:
+            raise Refused("wrong_card_or_pin")
+        self.calls.append(("sign_in", card, address))
+        return f"resident-{list(self.pins).index(card) + 1}"
+
+    async def sign_out(self, token: str) -> None:
+        self.calls.append(("sign_out", token))
+        self.tokens.pop(token, None)
+
+    async def resident(self, token: str) -> ResidentView:
+        if token not in self.tokens:
+            raise Refused("signed_out")
+        return self.residents[self.tokens[token]]
+
+    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
+        self._refuse("start")
+        view = self.outlet(code)
+        if request_key in self.started_by_key:
+            return self.session_views[self.started_by_key[request_key]][1]
+        session_id = f"new{len(self.started_by_key) + 1}"
+        self.started_by_key[request_key] = session_id
+        self.calls.append(("start", resident_id, code, choice))
+        begun = session(session_id, outlet=view.number, code=code, state="waiting_for_load", wait_left_s=120, lines=[])
+        self.session_views[session_id] = (resident_id, begun)
+        return begun
+
+    async def stop(self, resident_id: int, session_id: str) -> SessionView:
+        self._refuse("stop")
+        await self.session(resident_id, session_id)
+        self.calls.append(("stop", resident_id, session_id))
+        self.session_views[session_id] = (resident_id, settled(session_id, EndReason.STOPPED_BY_RESIDENT))
+        return self.session_views[session_id][1]
+
+    async def session(self, resident_id: int, session_id: str) -> SessionView:
+        self._refuse("session")
+        if session_id not in self.session_views:
+            raise Refused("unknown_session")
+        owner, view = self.session_views[session_id]
+        if owner != resident_id:
+            raise Refused("not_yours")
+        return view
+
+    async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
+        return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
+
+    async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
+        await self.session(resident_id, session_id)
+        return self.points
+
+    async def changes(self, outlet: int) -> AsyncIterator[None]:
+        while True:
+            self.changed.clear()
+            yield None
+            await self.changed.wait()
+
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str:
+        self._refuse("sign_in_staff")
+        if self.passwords.get(name) != password:
+            raise Refused("wrong_card_or_pin")
+        return "staff-1"
+
+    async def sign_out_staff(self, token: str) -> None:
+        self.calls.append(("sign_out_staff", token))
+
+    async def staff_name(self, token: str) -> str:
+        if token not in self.staff_tokens:
+            raise Refused("signed_out")
+        return self.staff_tokens[token]
+
+    async def token_allows(self, bearer: str, scope: str) -> None:
+        if scope not in self.bearers.get(bearer, set()):
+            raise Refused("wrong_token")
+
+    def outlets(self) -> list[OutletView]:
+        return list(self.outlet_views.values())
+
+    async def today(self) -> DayFigures:
+        return DayFigures(sessions=12, energy_mwh=4_352_900, electricity_fen=239, service_fen=391, feed_mw=1_250_000)
+
+    async def todays_sessions(self) -> list[SessionView]:
+        return [view for _, view in self.session_views.values()]
+
+    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
+        return [record for record in self.records if record.number > after][:limit]
+
+    def guard_reachable(self) -> bool:
+        return self.guard_answers
+
+    def accepting(self) -> str | None:
+        return self.hindrance
+
+    def cabinet_changes(self) -> AsyncIterator[None]:
+        return self.changes(0)
+
+    def _refuse(self, method: str) -> None:
+        if method in self.refusals:
+            raise self.refusals[method]

@@ -1,0 +1,165 @@
+"""The API for programs: tokens, paging, forms of the answer, and problems as RFC 9457 describes them."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from cabinet import usage_table
+from tests.unit.web import fake_service
+from tests.unit.web.fake_service import FakeService
+
+Client = TestClient[Litestar]
+
+TOKEN = {"authorization": "Bearer api-token"}
+
+
+@pytest.fixture
+def log(service: FakeService) -> FakeService:
+    service.records = [fake_service.usage_record(number) for number in range(1, 8)]
+    return service
+
+
+def usage(client: Client, **parameters: Any) -> httpx.Response:
+    return client.get("/api/v1/usage", params=parameters, headers=TOKEN)
+
+
+def numbers(answer: httpx.Response) -> list[int]:
+    return [json.loads(line)["number"] for line in answer.text.splitlines()]
+
+
+def test_records_come_as_json_lines_with_every_field_as_stored(client: Client, log: FakeService) -> None:
+    answer = usage(client, limit=1)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    record = json.loads(answer.text)
+    assert record["energy_mwh"] == 352_900
+    assert record["started"] == {"unix_ms": fake_service.STARTED.unix_ms, "trusted": True}
+    assert record["lines"][0]["kind"] == "time"
+    assert record["end_reason"] == "full"
+    assert record["record_hash"] == f"{1:064x}"
+
+
+def test_following_next_reads_every_record_once(client: Client, log: FakeService) -> None:
+    address: str | None = "/api/v1/usage?limit=3"
+    pages = []
+    while address:
+        answer = client.get(address, headers=TOKEN)
+        pages.append(numbers(answer))
+        address = answer.links["next"]["url"] if "next" in answer.links else None
+    assert pages == [[1, 2, 3], [4, 5, 6], [7]]
+
+
+def test_the_cursor_stays_where_it_is_until_there_is_more(client: Client, log: FakeService) -> None:
+    end = usage(client, after=7)
+    assert (end.status_code, end.text, end.headers["x-next-after"]) == (200, "", "7")
+    assert "next" not in end.links
+    log.records.append(fake_service.usage_record(8))
+    assert numbers(usage(client, after=end.headers["x-next-after"])) == [8]
+
+
+@pytest.mark.parametrize(("lang", "first", "reason"), [("zh", "序号", "已充满"), ("en", "Number", "Fully charged")])
+def test_csv_opens_in_a_spreadsheet_in_the_language_asked_for(
+    client: Client, log: FakeService, lang: str, first: str, reason: str
+) -> None:
+    answer = usage(client, format="csv", lang=lang)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert len(rows) == 7
+    assert rows[0][first] == "1"
+    assert reason in rows[0].values()
+    assert "2026-11-24 14:00:00+08:00" in rows[0].values()
+
+
+def test_next_keeps_form_and_language(client: Client, log: FakeService) -> None:
+    address = usage(client, format="csv", lang="en", limit=2).links["next"]["url"]
+    assert address == "http://127.0.0.1:8080/api/v1/usage?after=2&limit=2&format=csv&lang=en"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic api-token"}, {"authorization": "Bearer"},
+     {"authorization": "Bearer " + "x" * 5000}, {"cookie": "staff=staff-1; resident=resident-1"}],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/api/v1/usage", "/api/v1/outlets", "/api/v1/usage?limit=x"])
+def test_without_a_valid_token_there_is_nothing(client: Client, headers: dict[str, str], path: str) -> None:
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == 'Bearer realm="cabinet"'
+    assert answer.json()["code"] == "wrong_token"
+    assert answer.json()["status"] == 401
+
+
+def test_a_token_for_something_else_does_not_read_the_log(client: Client, service: FakeService) -> None:
+    service.bearers["api-token"] = {"other"}
+    assert usage(client).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"after": -1}, {"after": "x"}, {"after": 2**60}, {"limit": 0}, {"limit": 1001}, {"limit": ""}, {"format": "xml"},
+     {"lang": "fr"}],
+)  # fmt: skip
+def test_a_parameter_that_does_not_fit_is_named(client: Client, log: FakeService, parameters: dict[str, Any]) -> None:
+    answer = usage(client, **parameters)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["title"]) == (400, "Bad Request")
+    assert next(iter(parameters)) in problem["detail"]
+
+
+def test_outlets_are_those_of_the_page(client: Client) -> None:
+    answer = client.get("/api/v1/outlets", headers=TOKEN)
+    tripped = next(outlet for outlet in answer.json() if outlet["number"] == 4)
+    assert tripped["condition"] == "needs_service"
+    assert tripped["fault"] == "short_circuit"
+    assert tripped["power_mw"] is None
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/api/v1/none", 404), ("POST", "/api/v1/usage", 405)])
+def test_other_errors_are_problems_too(client: Client, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path, headers=TOKEN)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+
+
+def test_the_description_is_served_from_here_and_names_what_there_is(client: Client) -> None:
+    answer = client.get("/api/schema")
+    schema = answer.json()
+    assert schema["openapi"].startswith("3.1")
+    assert set(schema["paths"]) == {"/api/v1/usage", "/api/v1/outlets"}
+    operation = schema["paths"]["/api/v1/usage"]["get"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["after", "limit", "format", "lang"]
+    assert set(operation["responses"]) == {"200", "400", "401"}
+    assert operation["security"] == [{"token": []}]
+    assert "://" not in answer.text.replace(schema["info"]["title"], "")
+
+
+def test_health_is_open_to_monitoring_and_says_what_hinders(client: Client, service: FakeService) -> None:
+    well = client.get("/healthz")
+    assert (well.status_code, well.json()) == (200, {"guard_reachable": True, "accepting": None})
+    service.hindrance = "storage_full"
+    assert (client.get("/healthz").status_code, client.get("/healthz").json()["accepting"]) == (503, "storage_full")
+    service.hindrance, service.guard_answers = None, False
+    assert client.get("/healthz").status_code == 503
+
+
+def test_a_problem_of_a_bug_keeps_its_insides(
+    client: Client, log: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(record: object) -> bytes:
+        raise ValueError("secret insides")
+
+    monkeypatch.setattr(usage_table, "json_line", broken)
+    answer = usage(client)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text

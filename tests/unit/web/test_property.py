@@ -1,0 +1,87 @@
+"""The property company's first page and its sign-in."""
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from cabinet import usage_table
+from cabinet.errors import Refused
+from cabinet.model import EndReason, Fault
+from cabinet.web import property as property_pages
+from tests.unit.web import fake_service
+from tests.unit.web.browser import page, send
+from tests.unit.web.fake_service import FakeService
+
+Client = TestClient[Litestar]
+
+
+def test_the_first_page_shows_every_outlet_todays_figures_and_sessions(staff: Client, service: FakeService) -> None:
+    service.session_views["s1"] = (1, fake_service.settled("s1"))
+    service.session_views["s2"] = (2, fake_service.settled("s2", EndReason.TRIPPED, fault=Fault.SHORT_CIRCUIT))
+    shown = page(staff.get("/property"))
+    assert len(shown.all("div", **{"class": "tile state-free"})) == 2
+    for words in (
+        "2 B3M9 使用中 98 瓦 · 24 ℃",
+        "短路 电流峰值反复超过短路限值",
+        "— · —",
+        "充电次数 12",
+        "电量 4.352 度",
+        "电费 2.39 元 服务费 3.91 元 合计 6.30 元",
+        "总功率 1250 瓦",
+        "DEMO-1-20261124-s1 3 14:00 15:23 已充满 1 小时 23 分 0.207 度 0.44 元",
+        "DEMO-1-20261124-s2 3 14:00 15:23 短路",
+    ):
+        assert words in shown.text
+
+
+def test_a_reason_why_nothing_starts_stands_on_top(staff: Client, service: FakeService) -> None:
+    service.hindrance = "storage_full"
+    assert "充电柜的存储空间已满" in page(staff.get("/property")).text
+
+
+@pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv"])
+def test_nothing_is_shown_before_sign_in(client: Client, path: str) -> None:
+    client.cookies.set("resident", "resident-1")
+    client.cookies.set("staff", "resident-1")
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/property/sign-in")
+
+
+def test_sign_in_leads_to_the_first_page_until_the_browser_is_closed(client: Client) -> None:
+    answer = send(client, "/property/sign-in", name="manager", password="office-password")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/property")
+    cookie = next(line for line in answer.headers.get_list("set-cookie") if line.startswith("staff="))
+    assert {"HttpOnly", "Path=/", "SameSite=lax"} <= set(cookie.split("; "))
+    assert "Max-Age" not in cookie
+    assert client.get("/property").status_code == 200
+
+
+def test_a_wrong_password_says_the_same_as_a_wrong_name(client: Client) -> None:
+    wrong = send(client, "/property/sign-in", name="manager", password="guess")
+    unknown = send(client, "/property/sign-in", name="nobody!", password="guess")
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert "用户名或密码不对" in page(wrong).text
+    assert wrong.text.replace("manager", "nobody!") == unknown.text
+
+
+def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: FakeService) -> None:
+    service.refusals["sign_in_staff"] = Refused("locked_out", retry_after_s=60)
+    answer = send(client, "/property/sign-in", name="manager", password="office-password")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+
+
+def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
+    assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
+    assert service.calls == [("sign_out_staff", "staff-1")]
+
+
+def test_the_usage_file_is_the_whole_log_with_one_header(
+    staff: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(property_pages, "RECORDS_A_READ", 3)
+    service.records = [fake_service.usage_record(number) for number in range(1, 8)]
+    answer = staff.get("/property/usage.csv")
+    lines = answer.content.decode("utf-8").splitlines()
+    assert answer.headers["content-disposition"] == 'attachment; filename="usage-DEMO-1.csv"'
+    assert lines[0] == usage_table.BOM + ",".join(usage_table.header("zh"))
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6", "7"]
