@@ -151,6 +151,7 @@ class Service:
 
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
+        await self.context.storage.measure()
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:

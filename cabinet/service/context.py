@@ -121,7 +121,7 @@ class Context:
     def accepting(self) -> str | None:
         if not self.guard_reachable():
             return "guard_unreachable"
-        return "storage_full" if self.storage.short_of_room() else None
+        return "storage_full" if self.storage.short_of_room else None
 
     def most_w(self, outlet: int) -> int:
         place = self.config.outlet_by_number(outlet)

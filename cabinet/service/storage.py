@@ -24,7 +24,7 @@ RESERVE_BYTES = 8 * 1024 * 1024  # below this no new session starts, so that the
 
 
 class Storage:
-    """`full` is True from the first write that found no room until one that did."""
+    """`full` is True from the first write that found no room until one that did; `short` as the disk was last measured."""
 
     def __init__(self, path: Path, connection_class: type[sqlite3.Connection] = sqlite3.Connection) -> None:
         self._path = path
@@ -34,12 +34,14 @@ class Storage:
         self._writer: Database | None = None
         self._reader: Database | None = None
         self.full = False
+        self.short = False
 
     async def open(self) -> None:
         """Create or migrate the file. Raises StoreError, StorageFull."""
         open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
         self._writer = await self._in(self._write_thread, open_writer)
         self._reader = await self._in(self._read_thread, functools.partial(Database, self._path, read_only=True))
+        await self.measure()
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one transaction and return what it returns, committed.
@@ -63,14 +65,20 @@ class Storage:
         """What `work` returns from the last committed state. Raises StoreError."""
         return await self._in(self._read_thread, functools.partial(self._look, work))
 
-    def short_of_room(self) -> bool:
-        """Whether new sessions must wait for room on the disk."""
-        if self.full:
-            return True
+    async def measure(self) -> None:
+        """Look how much room there is."""
+        self.short = await self._in(self._read_thread, self._is_short)
+
+    def _is_short(self) -> bool:
         try:
             return shutil.disk_usage(self._path.parent).free < RESERVE_BYTES
         except OSError:
             return True
+
+    @property
+    def short_of_room(self) -> bool:
+        """Whether new sessions must wait for room on the disk."""
+        return self.full or self.short
 
     async def close(self) -> None:
         """What was asked for before still runs; then the connections are closed."""
