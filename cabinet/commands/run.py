@@ -183,7 +183,8 @@ class Run:
     def _print(self, line: str) -> None:
         try:
             print(line, flush=True)
-        except OSError:  # the terminal is gone: stop as for Ctrl-C
+        except OSError:  # the terminal is gone: stop as for Ctrl-C, and let nothing try it again
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             self._stop.set()
 
 
