@@ -52,7 +52,7 @@ slices = st.lists(
         st.integers(0, 300_000),
         st.one_of(st.none(), st.tuples(minutes, minutes)),
     ),
-    max_size=12,
+    max_size=6,
 )
 
 
@@ -87,7 +87,7 @@ def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
 
 
 @given(tariffs(), slices)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_price_is_the_oracles_to_the_fen(tariff: Tariff, pieces: list[Slice]) -> None:
     use = no_use(tariff)
     for piece in pieces:
@@ -96,7 +96,7 @@ def test_the_price_is_the_oracles_to_the_fen(tariff: Tariff, pieces: list[Slice]
 
 
 @given(tariffs(), slices, st.integers(0, 3000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_nothing_is_lost_and_nothing_is_negative(tariff: Tariff, pieces: list[Slice], held_fen: int) -> None:
     use = no_use(tariff)
     for piece in pieces:
@@ -111,7 +111,7 @@ def test_nothing_is_lost_and_nothing_is_negative(tariff: Tariff, pieces: list[Sl
 
 
 @given(tariffs(), slices, slices, st.integers(0, 3000), st.integers(1, 1500))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_covered_costs_no_more_than_the_budget_however_the_power_moves(
     tariff: Tariff, before: list[Slice], after: list[Slice], budget_fen: int, expected_w: int
 ) -> None:
@@ -134,7 +134,7 @@ def test_what_is_covered_costs_no_more_than_the_budget_however_the_power_moves(
 
 
 @given(tariffs(), slices, st.integers(1, 2000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_hour_costs_more_than_its_rate(tariff: Tariff, pieces: list[Slice], most_w: int) -> None:
     use = no_use(tariff)
     for piece in pieces:
