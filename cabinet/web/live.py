@@ -64,9 +64,12 @@ async def events(
     sent: Parts = {}
     sent_at = loop.time()
     yield ServerSentEventMessage(data=None, retry=RETRY_MS).encode()
-    try:
-        async for _ in _ticks(changes, refresh_s):
-            parts, last = await render()
+    async with aclosing(_ticks(changes, refresh_s)) as ticks:
+        async for _ in ticks:
+            try:
+                parts, last = await render()
+            except Refused:
+                return
             changed = [(name, html) for name, html in parts.items() if sent.get(name) != html]
             sent = parts
             for name, html in changed:
@@ -81,11 +84,9 @@ async def events(
             elif loop.time() - sent_at >= refresh_s:
                 sent_at = loop.time()
                 yield ServerSentEventMessage(data=None, comment="").encode()
-    except Refused:
-        return
 
 
-async def _ticks(changes: AsyncIterator[None], refresh_s: float) -> AsyncIterator[None]:
+async def _ticks(changes: AsyncIterator[None], refresh_s: float) -> AsyncGenerator[None, None]:
     """Yields at every change, and at the latest every `refresh_s`; ends with `changes`, which it closes."""
     coming = asyncio.ensure_future(_next(changes))
     try:

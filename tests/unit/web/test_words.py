@@ -1,0 +1,93 @@
+"""Figures as residents read them."""
+
+import zoneinfo
+
+import pytest
+
+from cabinet.clock import WallTime
+from cabinet.service.ports import CostLine
+from cabinet.texts import Texts
+from cabinet.web.words import Words
+from tests.unit.web import fake_service
+
+
+@pytest.fixture(scope="module")
+def zh() -> Words:
+    return Words(Texts("web", "zh"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+
+@pytest.fixture(scope="module")
+def en() -> Words:
+    return Words(Texts("web", "en"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+
+@pytest.mark.parametrize(
+    ("fen", "chinese", "english"),
+    [(30, "0.30 元", "¥0.30"), (0, "0.00 元", "¥0.00"), (123_405, "1234.05 元", "¥1234.05")],
+)
+def test_money(zh: Words, en: Words, fen: int, chinese: str, english: str) -> None:
+    assert (zh.money(fen), en.money(fen)) == (chinese, english)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chinese", "english"),
+    [
+        (-3, "0 秒", "0 s"),
+        (0, "0 秒", "0 s"),
+        (59, "59 秒", "59 s"),
+        (60, "1 分钟", "1 min"),
+        (3599, "59 分钟", "59 min"),
+        (3600, "1 小时", "1 h"),
+        (5025, "1 小时 23 分", "1 h 23 min"),
+        (36_000, "10 小时", "10 h"),
+    ],
+)
+def test_durations_are_rounded_down(zh: Words, en: Words, seconds: int, chinese: str, english: str) -> None:
+    assert (zh.duration(seconds), en.duration(seconds).replace("\u00a0", " ")) == (chinese, english)
+
+
+def test_a_countdown_shows_seconds(zh: Words) -> None:
+    assert [zh.countdown(seconds) for seconds in (120, 97, 59, -1)] == ["2 分 0 秒", "1 分 37 秒", "59 秒", "0 秒"]
+
+
+def test_unknown_power_and_temperature_are_a_dash(zh: Words) -> None:
+    assert (zh.power(None), zh.temperature(None)) == ("—", "—")
+    assert (zh.power(0), zh.power(152_500), zh.temperature(-4_600)) == ("0 瓦", "153 瓦", "-5 ℃")
+
+
+def test_moments_are_the_sites_whatever_the_servers_zone(zh: Words, en: Words) -> None:
+    moment = fake_service.STARTED
+    assert (zh.moment(moment), en.moment(moment)) == ("11月24日 14:00", "24 Nov 14:00")
+    assert zh.full_moment(WallTime(moment.unix_ms + 59_999, True)) == "2026年11月24日 14:00:59"
+    assert zh.time_of_day(moment) == "14:00"
+
+
+def test_half_hours(zh: Words) -> None:
+    assert [zh.hours(number) for number in (1, 2, 3, 20)] == ["0.5 小时", "1 小时", "1.5 小时", "10 小时"]
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "amount"),
+    [
+        (CostLine("time", 5025, "s", 20, 27, "0-200"), "充电时间（0–200 瓦）", "1 小时 23 分 × 0.20 元/小时"),
+        (CostLine("time", 60, "s", 60, 1, "400-"), "充电时间（400 瓦以上）", "1 分钟 × 0.60 元/小时"),
+        (
+            CostLine("electricity", 207_500, "mWh", 55, 11, "08:00-22:00"),
+            "电费（08:00-22:00）",
+            "0.207 度 × 0.55 元/度",
+        ),
+        (CostLine("start_fee", 1, "once", 50, 50), "启动费", ""),
+        (CostLine("cap", 1, "once", -20, -20), "封顶减免", ""),
+    ],
+)
+def test_lines_of_a_bill(zh: Words, line: CostLine, name: str, amount: str) -> None:
+    assert (zh.line_name(line), zh.line_sum(line)) == (name, amount)
+
+
+def test_what_was_bought(zh: Words, en: Words) -> None:
+    hours = fake_service.session("s", choice="hours", choice_amount=7200)
+    amount = fake_service.session("s", choice="amount", choice_amount=300)
+    assert [zh.choice(view) for view in (fake_service.session("s"), hours, amount)] == [
+        "充满自停", "按时间 2 小时", "按金额 3.00 元",
+    ]  # fmt: skip
+    assert en.choice(amount) == "For an amount: ¥3.00"
