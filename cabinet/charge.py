@@ -89,7 +89,9 @@ class Charge:
                 return self._overdue(now_ns)
             self.phase = Phase.CHARGING
         self._follow(power, past_s)
-        return self._gone(power, neighbour_mw) or self._full(power)
+        if self._is_gone(power, neighbour_mw):
+            return self._gone(power.at_ns)  # nothing plugged in is not a full battery
+        return self._full(power)
 
     def _bought(self, count: MeterCount) -> EndReason | None:
         limits = self.limits
@@ -121,22 +123,23 @@ class Charge:
         self._mean_mw += (power.value - self._mean_mw) * past_s / (PLATEAU_TAU_S + past_s)
         self._plateau_mw = max(self._plateau_mw, self._mean_mw)
 
-    def _gone(self, power: Reading, neighbour_mw: int) -> EndReason | None:
+    def _is_gone(self, power: Reading, neighbour_mw: int) -> bool:
+        """Whether there is no load now; remembers since when, and what there was before."""
         assert power.value is not None  # the caller looked
-        floor_mw = self._ends.unplugged_mw + int(self._ends.crosstalk_share * neighbour_mw)
-        if power.value >= floor_mw:
-            self._gone_since_ns = None
-            self._before_gone_mw = power.value
-            if not self._recent or power.at_ns - self._recent[-1][0] >= NS:
-                self._recent.append((power.at_ns, power.value))
-            while power.at_ns - self._recent[0][0] > STEADY_NS:
-                self._recent.popleft()
-            return None
-        if self._gone_since_ns is None:
-            self._gone_since_ns = power.at_ns
-        if power.at_ns - self._gone_since_ns < self._ends.unplugged_hold_ns:
-            return None
-        return self._unplugged_or_off()
+        if power.value < self._ends.unplugged_mw + int(self._ends.crosstalk_share * neighbour_mw):
+            self._gone_since_ns = power.at_ns if self._gone_since_ns is None else self._gone_since_ns
+            return True
+        self._gone_since_ns = None
+        self._before_gone_mw = power.value
+        if not self._recent or power.at_ns - self._recent[-1][0] >= NS:
+            self._recent.append((power.at_ns, power.value))
+        while power.at_ns - self._recent[0][0] > STEADY_NS:
+            self._recent.popleft()
+        return False
+
+    def _gone(self, now_ns: int) -> EndReason | None:
+        assert self._gone_since_ns is not None  # the caller looked
+        return self._unplugged_or_off() if now_ns - self._gone_since_ns >= self._ends.unplugged_hold_ns else None
 
     def _unplugged_or_off(self) -> EndReason:
         """A plug is pulled out of a steady charge; a charger that ends by itself was on its way down before."""

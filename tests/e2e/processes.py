@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 
+from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
@@ -31,8 +32,11 @@ POLL_S = 0.02
 # A charge is over in seconds here; everything else is as on a real cabinet.
 QUICK = {
     "full_hold_s = 20.0 # a real cabinet waits half an hour; nobody watches a demo for so long": "full_hold_s = 2.0",
-    "unplugged_hold_s = 10.0": "unplugged_hold_s = 3.0\nno_load_s = 8.0",
+    "unplugged_hold_s = 10.0": "unplugged_hold_s = 1.5\nno_load_s = 8.0",
 }
+
+
+COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "console": ["console"]}
 
 
 class Process:
@@ -93,8 +97,6 @@ class Process:
 class Cabinet:
     """The processes of one cabinet in a folder of its own, and what people do with them."""
 
-    COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "console": ["console"]}
-
     def __init__(self, folder: Path, changes: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.state = folder / "state"
@@ -111,8 +113,8 @@ class Cabinet:
 
     def start(self, *names: str) -> None:
         """Start these, or all, each ready before the next."""
-        for name in names or self.COMMANDS:
-            self.processes[name] = Process(name, self.COMMANDS[name], self.folder, self.config)
+        for name in names or COMMANDS:
+            self.processes[name] = Process(name, COMMANDS[name], self.folder, self.config)
 
     def stop(self) -> None:
         """The last started first; every one must end by itself."""
@@ -147,12 +149,45 @@ class Cabinet:
     def outlet(self, number: int) -> OutletState:
         return next(outlet for outlet in self.snapshot().outlets if outlet.outlet == number)
 
+    def truth_mwh(self, outlet: int) -> float:
+        """What the simulator's outlet really delivered."""
+        return float(next(o["energy_uj"] for o in self.sim_state()["outlets"] if o["outlet"] == outlet)) / 3.6e6
+
+    def reaction_ms(self, outlet: int) -> float:
+        """From the current of the last fault to the coil's command, by the simulator's own clock."""
+        journal = self.sim_state()["journal"]
+        onset = max(r["at_ns"] for r in journal if r["kind"] == "fault_onset" and r["outlet"] == outlet)
+        after = [r["at_ns"] for r in journal if r["kind"] == "coil_off" and r["outlet"] == outlet and r["at_ns"] > onset]
+        return (min(after) - onset) / 1e6
+
+    def phase(self, outlet: int) -> str:
+        """Of an outlet; "no guard" while there is none."""
+        try:
+            return self.outlet(outlet).phase.value
+        except LinkError:
+            return "no guard"
+
+    def all_contacts_open(self) -> bool:
+        return not any(outlet["contacts_closed"] for outlet in self.sim_state()["outlets"])
+
+    def guard_is_another(self, pid: int) -> bool:
+        """Whether the keeper has started a guard after the one of `pid`."""
+        return self.children_of_keeper() not in ([], [pid])
+
+    @staticmethod
+    def now_ms() -> float:
+        """On the clock of the simulator's journal."""
+        return time.monotonic_ns() / 1e6
+
+    def children_of_keeper(self) -> list[int]:
+        keeper = self.processes["guard"].popen.pid
+        return [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
+
     def guard_pid(self) -> int:
         """The guard is the keeper's only child."""
-        keeper = self.processes["guard"].popen.pid
-        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        children = self.children_of_keeper()
         assert len(children) == 1, children
-        return int(children[0])
+        return children[0]
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -164,6 +199,10 @@ class Cabinet:
         """A resident with a wallet, signed in on a phone."""
         self.command("resident", "add", card, "--pin", "4711", "--balance", balance_yuan)
         return Resident(self, card, "4711", language)
+
+    def api_token(self) -> str:
+        """A new token of the property company."""
+        return self.command("staff", "token", f"e2e-{time.monotonic_ns()}", "--scope", "usage:read").split()[-1]
 
     def usage(self) -> list[dict[str, Any]]:
         """The usage log as exported."""

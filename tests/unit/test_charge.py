@@ -91,6 +91,13 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     assert outlet.draw(0, 1) is EndReason.UNPLUGGED
 
 
+def test_plug_pulled_out_during_the_full_hold_is_not_called_full():
+    outlet = Outlet()
+    outlet.draw(100, 900)
+    assert outlet.draw(10, 1790) is None
+    assert outlet.draw(0, 61) is EndReason.ENDED_BY_LOAD
+
+
 def test_charger_that_was_on_its_way_down_before_it_went_ended_by_itself():
     outlet = Outlet()
     outlet.draw(77, 900)
