@@ -13,6 +13,7 @@ NS = 1_000_000_000
 PLATEAU_TAU_S = 30.0  # the plateau is the highest mean power: an inrush or a fan starting is not it
 STEADY_NS = 600 * NS  # power on its way down within this means the charger was ending by itself
 STEADY_SHARE = 0.95
+FADING_NS = 2 * NS  # the meter's mean takes 0.2 s to follow a plug pulled out: what it showed on the way is no sign
 NOTHING_USED = MeterCount()
 
 
@@ -59,7 +60,6 @@ class Charge:
         self._plateau_mw = 0.0
         self._low_since_ns: int | None = None
         self._gone_since_ns: int | None = None
-        self._before_gone_mw = 0
         self._recent: deque[tuple[int, int]] = deque()  # (at_ns, mW) with load, one a second at most
 
     def count(self, outlet: MeterCount) -> MeterCount:
@@ -130,7 +130,6 @@ class Charge:
             self._gone_since_ns = power.at_ns if self._gone_since_ns is None else self._gone_since_ns
             return True
         self._gone_since_ns = None
-        self._before_gone_mw = power.value
         if not self._recent or power.at_ns - self._recent[-1][0] >= NS:
             self._recent.append((power.at_ns, power.value))
         while power.at_ns - self._recent[0][0] > STEADY_NS:
@@ -142,9 +141,16 @@ class Charge:
         return self._unplugged_or_off() if now_ns - self._gone_since_ns >= self._ends.unplugged_hold_ns else None
 
     def _unplugged_or_off(self) -> EndReason:
-        """A plug is pulled out of a steady charge; a charger that ends by itself was on its way down before."""
-        highest_mw = max((mw for _, mw in self._recent), default=0)
-        return EndReason.UNPLUGGED if self._before_gone_mw >= STEADY_SHARE * highest_mw else EndReason.ENDED_BY_LOAD
+        """A plug is pulled out of a steady charge; a charger that ends by itself was on its way down before.
+
+        At the low power of a nearly full battery nobody can tell, and it is not claimed.
+        """
+        assert self._gone_since_ns is not None  # the caller looked
+        faded_ns = self._gone_since_ns - FADING_NS
+        before = [mw for at_ns, mw in self._recent if at_ns <= faded_ns]
+        steady = bool(before) and before[-1] >= STEADY_SHARE * max(before)
+        nearly_full = self._low_since_ns is not None and self._low_since_ns <= faded_ns
+        return EndReason.UNPLUGGED if steady and not nearly_full else EndReason.ENDED_BY_LOAD
 
     def _full(self, power: Reading) -> EndReason | None:
         assert power.value is not None  # the caller looked
