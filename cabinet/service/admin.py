@@ -14,12 +14,13 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
+from cabinet.service.ports import USAGE_READ
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import people
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
-SCOPES = ("usage:read",)
+SCOPES = (USAGE_READ,)
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")

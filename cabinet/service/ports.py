@@ -16,6 +16,8 @@ OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
 ChoiceKind = Literal["full", "hours", "amount"]
 
+USAGE_READ = "usage:read"  # scope of an API token
+
 
 class OutletView(msgspec.Struct, frozen=True):
     """One outlet for anybody. `refusal` is why it cannot be started now (a code of `model.REFUSALS`)."""

@@ -15,12 +15,11 @@ from litestar.response import Response
 
 from cabinet import usage_table
 from cabinet.errors import Refused
-from cabinet.service.ports import OutletView, UsageRecord
+from cabinet.service.ports import USAGE_READ, OutletView, UsageRecord
 from cabinet.web.context import Connection, Site, Visit, language_of
 from cabinet.web.errors import Problem
 
 MOST_RECORDS = 1000
-SCOPE = "usage"
 LONGEST_TOKEN = 256
 
 
@@ -29,7 +28,7 @@ async def bearer(connection: Connection, _: BaseRouteHandler) -> None:
     scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
         raise Refused("wrong_token")
-    await Site.of(connection).property_.token_allows(token.strip(), SCOPE)
+    await Site.of(connection).property_.token_allows(token.strip(), USAGE_READ)
 
 
 PROBLEMS = {

@@ -100,7 +100,7 @@ def test_charge_that_ended_while_the_service_was_dead_is_settled_when_it_is_back
         resident = cabinet.resident("40000001")
         cabinet.sim("plug", "3", "resistor:500")
         path = resident.start("C5T4").url.path
-        wait_for("charging", lambda: cabinet.phase(3) == "charging")
+        wait_for("a steady charge", lambda: cabinet.truth_mwh(3) > 700)
         cabinet.processes.pop("service").kill()
         cabinet.sim("unplug", "3")
         wait_for("the guard to end it", lambda: not cabinet.outlet(3).closed)

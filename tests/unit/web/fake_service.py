@@ -10,6 +10,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
 from cabinet.service.ports import (
+    USAGE_READ,
     BandPrice,
     CostLine,
     CurvePoint,
@@ -152,7 +153,7 @@ class FakeService:
         self.passwords = {"manager": "office-password"}
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
-        self.bearers = {"api-token": {"usage"}}
+        self.bearers = {"api-token": {USAGE_READ}}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
