@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # `run` needs the product only, `test` the tools too; a stamp makes the second time start at once.
-BUILT_FROM := setup.cfg pyproject.toml tools/make_venv.py
+BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard frontend/src/* tools/*.py)
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
@@ -37,16 +37,18 @@ bench: $(READY_TO_TEST)
 	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
 
 clean:
-	rm -rf .venv build dist *.egg-info var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(READY_TO_RUN): $(BUILT_FROM)
 	@$(PYTHON) tools/make_venv.py .venv
 	@echo "installing the cabinet into .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python tools/bundle.py > /dev/null || true
 	@touch $@
 
 $(READY_TO_TEST): $(BUILT_FROM)
 	@$(PYTHON) tools/make_venv.py .venv
 	@echo "installing the cabinet and its test tools into .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@$(BIN)/python tools/bundle.py > /dev/null || true
 	@touch $(READY_TO_RUN) $@

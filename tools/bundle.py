@@ -65,7 +65,11 @@ def bundle(force: bool = False) -> bool:
             "until then the pages work without live view and curve"
         )
     node, npm = commands
-    _run([*npm, "ci", "--ignore-scripts", "--loglevel=error"], "fetching the front end's packages", node)
+    _run(
+        [*npm, "ci", "--ignore-scripts", "--loglevel=error", "--fetch-retries=1"],
+        "fetching the front end's packages",
+        node,
+    )
     DIST.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DIST.parent, prefix=".dist-") as folder:
         fresh = Path(folder) / "dist"

@@ -5,6 +5,7 @@ Described by OpenAPI at `/api/schema`; errors are problem+json.
 
 import zoneinfo
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Router, get
@@ -69,7 +70,7 @@ async def usage(
     headers = {"X-Next-After": str(next_after), "Cache-Control": "no-store"}
     if len(records) == limit:
         language = f"&lang={lang}" if lang else ""
-        here = site.config.site.public_url + request.url.path
+        here = _own_address(request) + request.url.path
         headers["Link"] = f'<{here}?after={next_after}&limit={limit}&format={format}{language}>; rel="next"'
     if format == "jsonl":
         body = b"".join(usage_table.json_line(record) for record in records)
@@ -84,6 +85,14 @@ async def usage(
 @get("/outlets", summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: Visit) -> Response[list[OutletView]]:
     return Response(Site.of(request).property_.outlets(), headers={"Cache-Control": "no-store"})
+
+
+def _own_address(request: Visit) -> str:
+    """The site's address as the asker reaches it: a proxy may end https, a test may use another port."""
+    public = Site.of(request).config.site.public_url
+    if request.headers.get("host") == urlsplit(public).netloc:
+        return public
+    return str(request.base_url).rstrip("/")
 
 
 class Health(msgspec.Struct):

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from litestar.datastructures import Cookie
 from litestar.exceptions import PermissionDeniedException
@@ -152,5 +152,7 @@ def _from_our_site(request: Visit) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    ours = Site.of(request).config.site.public_url
-    return origin in (ours, f"{urlsplit(ours).scheme}://{request.headers.get('host')}")
+    site = Site.of(request)
+    host = request.headers.get("host", "")
+    schemes = ("https",) if site.secure else ("http", "https")
+    return origin in (site.config.site.public_url, *(f"{scheme}://{host}" for scheme in schemes))

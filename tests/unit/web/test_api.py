@@ -78,7 +78,12 @@ def test_csv_opens_in_a_spreadsheet_in_the_language_asked_for(
 
 def test_next_keeps_form_and_language(client: Client, log: FakeService) -> None:
     address = usage(client, format="csv", lang="en", limit=2).links["next"]["url"]
-    assert address == "http://127.0.0.1:8080/api/v1/usage?after=2&limit=2&format=csv&lang=en"
+    assert address == "http://testserver.local/api/v1/usage?after=2&limit=2&format=csv&lang=en"
+
+
+def test_next_is_at_the_public_address_for_who_came_by_it(client: Client, log: FakeService) -> None:
+    answer = client.get("/api/v1/usage?limit=2", headers={**TOKEN, "host": "127.0.0.1:8080"})
+    assert answer.links["next"]["url"].startswith("http://127.0.0.1:8080/api/v1/usage?after=2")
 
 
 @pytest.mark.parametrize(
