@@ -82,6 +82,7 @@ class CoilSupply:
         self._timeline = timeline
         self._switched = switched
         self._last_edge_ns = 0
+        self._held = False
         self.on = False
 
     def edge(self, at_ns: int) -> None:
@@ -91,7 +92,14 @@ class CoilSupply:
             self._switched(True, at_ns)
             self._timeline.at(at_ns + HEARTBEAT_NS, self._look)
 
+    def hold(self, at_ns: int) -> None:
+        """Keep the supply on for ever, heartbeat or not: for a cabinet watched for hours without a controller."""
+        self._held = True
+        self.edge(at_ns)
+
     def _look(self, at_ns: int) -> None:
+        if self._held:
+            return
         due_ns = self._last_edge_ns + HEARTBEAT_NS
         if due_ns > at_ns:
             self._timeline.at(due_ns, self._look)

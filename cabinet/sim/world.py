@@ -80,10 +80,10 @@ class World:
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
         self.contactor = Relay(self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved)
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
-        self._volts = mains_v
-        self._frequency_hz = frequency_hz
         self._cut = False
-        self.mains = self._make_mains()
+        # The grid swings on while it is cut off here, so it comes back at any phase.
+        self._grid = Mains(mains_v * math.sqrt(2), self.timeline.now_ns, 0.5e9 / frequency_hz)
+        self.mains: Mains | None = None
 
     # ---- time
 
@@ -98,31 +98,24 @@ class World:
 
     # ---- mains and coils
 
-    def _make_mains(self) -> Mains | None:
-        if self._cut or self._volts <= 0:
-            return None
-        return Mains(self._volts * math.sqrt(2), self.timeline.now_ns, 0.5e9 / self._frequency_hz)
-
     def set_mains(self, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None) -> None:
-        """Change voltage or frequency, cut the mains or let it come back; the phase goes on where it can."""
+        """Change voltage or frequency, cut the mains or let it come back; its phase goes on."""
         self.change_mains(self.sync(), volts, frequency_hz, cut)
 
     def change_mains(
         self, now_ns: int, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None
     ) -> None:
         """The same at a moment of the timeline, for what happens by itself."""
-        old = self.mains
         was_cut = self._cut
-        self._volts = self._volts if volts is None else volts
-        self._frequency_hz = self._frequency_hz if frequency_hz is None else frequency_hz
         self._cut = self._cut if cut is None else cut
-        new = self._make_mains()
-        if new is not None and old is not None:
-            origin_ns = now_ns - round(old.angle(now_ns) / math.pi * new.half_ns)
-            new = new._replace(origin_ns=origin_ns)
+        old = self._grid
+        peak_v = old.peak_v if volts is None else volts * math.sqrt(2)
+        half_ns = old.half_ns if frequency_hz is None else 0.5e9 / frequency_hz
+        origin_ns = now_ns - round(old.angle(now_ns) / math.pi * half_ns) if half_ns != old.half_ns else old.origin_ns
+        self._grid = Mains(peak_v, origin_ns, half_ns)
         if was_cut != self._cut:
             self.journal.add(now_ns, "mains_cut" if self._cut else "mains_back")
-        self.mains = new
+        self.mains = None if self._cut or peak_v <= 0 else self._grid
         self._feed(now_ns)
 
     def _feed(self, at_ns: int) -> None:
@@ -224,7 +217,7 @@ class World:
         state: dict[str, object] = {
             "at_ns": now_ns,
             "mains_v": round(mains.peak_v / math.sqrt(2), 1) if mains else 0.0,
-            "frequency_hz": self._frequency_hz if mains else 0.0,
+            "frequency_hz": round(0.5e9 / mains.half_ns, 2) if mains else 0.0,
             "contactor_closed": self.contactor.closed,
             "coil_supply": self.contactor.supplied,
             "inside_c": round(self.inside_c(now_ns), 2),

@@ -97,6 +97,8 @@ class Ade7953:
 
     def receive(self, data: bytes, at_ns: int) -> None:
         """A pointer, or a pointer and a register's data; another length is a driver's mistake and raises."""
+        if not data:
+            return  # somebody looks whether there is a chip
         if len(data) < 2:
             raise SimError(f"{self.name}: a write of {len(data)} byte has no 16-bit register address")
         self._pointer = data[0] << 8 | data[1]

@@ -23,6 +23,7 @@ _POWER_SETTLE_NS = 40e6
 _RIPPLE = 0.003  # of the value, at twice the mains frequency
 _VOLTS_RIPPLE = 0.001
 NOISE_CODE = 650  # peak of the noise of one sample: 1/10,000 of full scale
+_UNSTEADY = 1e-4  # of the value, from one reading to the next
 _NOISE_RMS = 9_032_007 / 30_000
 
 
@@ -173,7 +174,8 @@ class CurrentChannel:
         amps = math.sqrt(max(0.0, self._square.at(at_ns)))
         code = amps * self.code_per_a * math.sqrt(2) * FULL_RMS / FULL_WAVE * (1 + _RIPPLE * ripple)
         floor = _NOISE_RMS * self._noise.random() if self._noise else 0.0
-        return round(math.sqrt(max(0.0, code * code + floor * floor + self.gains.rms_offset * 4096)))
+        square = code * code + floor * floor + self.gains.rms_offset * 4096
+        return max(0, round(math.sqrt(max(0.0, square)) + self._jitter(_UNSTEADY * code)))
 
     def watt_code(self, at_ns: int, ripple: float) -> int:
         shift = self.gains.shift
@@ -181,7 +183,7 @@ class CurrentChannel:
         if shift:
             watts = watts * math.cos(shift) + self._reactive.at(at_ns) * math.sin(shift)
         code = watts * self.power_factor / self._full_w * FULL_POWER * (1 + 2 * _RIPPLE * ripple)
-        return round(code + self.gains.power_offset / 512 + self._jitter(3))
+        return round(code + self.gains.power_offset / 512 + self._jitter(3 + _UNSTEADY * abs(code)))
 
     def var_code(self, at_ns: int) -> int:
         return round(self._reactive.at(at_ns) * self.power_factor / self._full_w * FULL_POWER + self._jitter(3))

@@ -40,8 +40,10 @@ class Tmp102:
         return self.present
 
     def receive(self, data: bytes, at_ns: int) -> None:
-        if not data or data[0] > T_HIGH:
-            raise SimError(f"{self.name}: no register {data[:1].hex() or 'given'}")
+        if not data:
+            return  # somebody looks whether there is a chip
+        if data[0] > T_HIGH:
+            raise SimError(f"{self.name}: no register {data[0]}")
         self._pointer = data[0]
         if len(data) == 1:
             return
