@@ -28,13 +28,19 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 @get("/")
 async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
-    """Where the code on an outlet can be typed; `?code=` is what was typed."""
+    """Every outlet with its state, and where the code on one can be typed; `?code=` is what was typed."""
     if typed := code.strip().upper():
         if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
             raise Refused("unknown_code")
         return Redirect(f"/s/{typed}", status_code=303)
     visitor = await auth.resident_if_any(request)
-    return Site.of(request).pages.page(request, "home.html", visitor=visitor, running=await _running(request, visitor))
+    return Site.of(request).pages.page(
+        request,
+        "home.html",
+        visitor=visitor,
+        outlets=Site.of(request).property_.outlets(),
+        running=await _running(request, visitor),
+    )
 
 
 @get("/s/{code:str}")

@@ -27,6 +27,15 @@ def test_a_free_outlet_shows_state_price_and_the_sign_in_form(client: Client) ->
     assert not shown.all("form", action="/s/A7K2/start")
 
 
+def test_the_front_page_lists_every_outlet_with_its_state(client: Client) -> None:
+    shown = page(client.get("/"))
+    assert [found["href"] for found in shown.all("a") if found["href"].startswith("/s/")] == [
+        "/s/A7K2", "/s/B3M9", "/s/C5T4", "/s/D8R6", "/s/E2W7", "/s/F9H3",
+    ]  # fmt: skip
+    for words in ("1 号插座 空闲", "2 号插座 使用中", "4 号插座 待维修", "5 号插座 无响应", "6 号插座 暂不可用"):
+        assert words in shown.text
+
+
 def test_the_code_may_be_typed_in_small_letters(client: Client) -> None:
     assert client.get("/s/a7k2").status_code == 200
     assert client.get("/", params={"code": " a7k2 "}).headers["location"] == "/s/A7K2"
