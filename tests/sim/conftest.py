@@ -1,5 +1,19 @@
 """Fixtures of the simulator's tests; the classes behind them are in `bench`."""
 
-from tests.sim.bench import cabinet, meter
+from pathlib import Path
+
+import pytest
+
+from tests.sim.bench import DEMO, cabinet, meter
 
 __all__ = ["cabinet", "meter"]
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """The demo cabinet's configuration, with its sockets in a folder of this test."""
+    path = tmp_path / "config" / "cabinet.toml"
+    path.parent.mkdir()
+    paths = f'[paths]\nrun = "{tmp_path}"\nstate = "{tmp_path}"\n\n'
+    path.write_text(DEMO.read_text(encoding="utf-8").replace("[hardware]", paths + "[hardware]", 1), encoding="utf-8")
+    return path

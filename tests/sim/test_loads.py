@@ -1,5 +1,6 @@
 """What is plugged in: the curves of chargers over whole charges, recordings, heaters, and what may not be asked for."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -146,7 +147,7 @@ def test_a_recording_is_played_as_it_was_measured(speed: float) -> None:
         cabinet.clock.sleep_until(start_ns + round((seconds / speed + 0.01) * NS))
         seen.append(cabinet.world.truth(1).power_mw / 1000)
     assert seen == pytest.approx([watts for _, watts in rows], abs=1e-3)
-    energy = sum(watts * (later - now) for (now, watts), (later, _) in zip(rows, rows[1:], strict=False))
+    energy = sum(watts * (later - now) for (now, watts), (later, _) in itertools.pairwise(rows))
     assert cabinet.world.truth(1).energy_uj / 1e6 * speed == pytest.approx(energy, rel=2e-3)
 
 

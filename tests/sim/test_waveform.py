@@ -1,5 +1,6 @@
 """Currents as functions of time, against closed forms and against adding up fine steps."""
 
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -92,7 +93,7 @@ def test_energy_of_hours_is_power_times_time() -> None:
 def test_energy_of_neighbouring_intervals_adds_up() -> None:
     wave = steady(MAINS, 321.0, Shape.of(2.3, 0.68))
     edges = [MAINS.origin_ns + i * 777_777 for i in range(200)]
-    parts = sum(wave.energy_j(a, b) for a, b in zip(edges, edges[1:], strict=False))
+    parts = sum(wave.energy_j(a, b) for a, b in itertools.pairwise(edges))
     assert parts == pytest.approx(wave.energy_j(edges[0], edges[-1]), rel=1e-9)
 
 
