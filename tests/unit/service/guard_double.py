@@ -81,6 +81,7 @@ class GuardDouble:
         self.deaf = False  # does what it is told, and its answers do not arrive
         self.before_request: Callable[[], None] = lambda: None
         self.link: Link | None = None
+        self.delivered_uwh: dict[str, int] = {}  # the truth, by session
 
     @property
     def guard_run(self) -> str:
@@ -116,6 +117,7 @@ class GuardDouble:
         place.power_mw = power_mw
         place.powered_ms += 1000
         place.energy_uwh += power_mw * 1000 // 3600
+        self.delivered_uwh[place.session_id] = self.delivered_uwh.get(place.session_id, 0) + power_mw * 1000 // 3600
         if power_mw >= 5000:
             if not place.loaded:
                 place.loaded = True

@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import sqlite3
+import tempfile
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import argon2
 
 from cabinet import config as configuration
+from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice, UsageRecord
-from cabinet.store import accounts, usage
+from cabinet.store import accounts, people, usage
 from cabinet.store.database import Database
 from tests.unit.service.guard_double import GuardDouble
 
@@ -23,6 +29,7 @@ NOON_MS = 1_780_027_200_000  # 2026-05-29 12:00 in Shanghai
 
 CARDS = ("10010001", "10010002", "10010003")
 PIN = "4711"
+QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # checking takes the work that making took
 
 
 def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
@@ -34,6 +41,28 @@ def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
     return configuration.parse(text)
 
 
+@functools.cache
+def _prepared(balance_fen: int) -> bytes:
+    """A database with three residents; making it takes longer than a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "cabinet.db")
+        wall = ManualClock().wall()
+        with database.transaction() as connection:
+            for card in CARDS:
+                resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
+                top_up = ledger.top_up(card, resident_id, balance_fen)
+                ledger.post(accounts.SqliteBooks(connection, wall), top_up)
+        database.close()
+        return database.path.read_bytes()
+
+
+class Unsynced(sqlite3.Connection):
+    """Does not wait for the disk: no test here cuts its power, and the file is the same."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
+
+
 class Rig:
     """`async with rig.service()` is one life of the service process; the guard double goes on between them."""
 
@@ -42,12 +71,11 @@ class Rig:
         self.clock = ManualClock(unix_ms=NOON_MS)
         self.boot = "boot-1"
         self.guard = GuardDouble(self.clock, len(self.config.outlet))
-        self.connection_class: type[sqlite3.Connection] = sqlite3.Connection
+        self.connection_class: type[sqlite3.Connection] = Unsynced
         self.the_service: Service | None = None
-        database = admin.open_database(self.config)
-        for card in CARDS:
-            admin.add_resident(database, self.clock, card, pin=PIN, first_fen=balance_fen)
-        database.close()
+        path = admin.database_path(self.config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_prepared(balance_fen))
 
     def new_service(self) -> Service:
         self.the_service = Service(

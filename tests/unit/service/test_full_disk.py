@@ -1,0 +1,137 @@
+"""A disk that takes no more, by SQLite's own page limit: nothing half-done, nothing lost, and on again with room."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cabinet.errors import Refused
+from cabinet.model import EndReason
+from cabinet.service.app import Service
+from tests.unit.service.rig import CARDS, FULL, Rig
+
+
+async def fill_up(service: Service) -> None:
+    """The database may not grow by a page, and its last page is full."""
+    await service.context.storage.write(
+        lambda c: c.execute("CREATE TABLE ballast (filler TEXT)") and c.execute("INSERT INTO ballast VALUES ('x')")
+    )
+    await service.context.storage.write(
+        lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}")
+    )
+
+
+async def make_room(service: Service) -> None:
+    await service.context.storage.write(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
+
+
+async def checkpoints_until_full(rig: Rig, service: Service) -> None:
+    while not service.context.storage.full:
+        rig.guard.charge_all(10)
+        rig.guard.show()
+        await service.checkpoint()
+
+
+def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            first = await service.start(1, "C5T4", FULL, "k1")
+            second = await service.start(2, "A7K2", FULL, "k2")
+            await fill_up(service)
+            await checkpoints_until_full(rig, service)
+            assert service.accepting() == "storage_full"
+            rig.guard.charge_all(100)
+            await rig.settle(service)
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            waiting = await service.session(1, first.session_id)
+            assert (waiting.state, waiting.end_reason) == ("finished", EndReason.FULL)
+            assert rig.guard.kept, "what is not written is not acknowledged"
+            rig.guard.charge_all(50)
+            await rig.settle(service)
+            live = await service.session(2, second.session_id)
+            assert live.state == "charging"
+            with pytest.raises(Refused, match="storage_full"):
+                await service.start(3, "K8V4", FULL, "k3")
+
+            await make_room(service)
+            await service.checkpoint()
+            assert service.accepting() is None
+            receipt = await service.session(1, first.session_id)
+            assert (receipt.state, receipt.energy_mwh) == ("settled", waiting.energy_mwh)
+            assert rig.guard.kept == []
+            rig.guard.end(1, EndReason.FULL)
+            await rig.settle(service)
+        delivered_mwh = {session: uwh // 1000 for session, uwh in rig.guard.delivered_uwh.items()}
+        assert {record.session_id: record.energy_mwh for record in rig.records()} == delivered_mwh
+        assert rig.steps(first.session_id) == ["authorised", "waiting_for_load", "charging", "finished", "settled"]
+        with rig.database() as connection:
+            rows = connection.execute("SELECT outlet, energy_mwh FROM outlet_day ORDER BY outlet").fetchall()
+        assert [tuple(row) for row in rows] == [
+            (1, delivered_mwh[second.session_id]),
+            (3, delivered_mwh[first.session_id]),
+        ]
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_service_that_is_killed_while_the_disk_is_full_loses_no_event(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        service = rig.new_service()
+        await service.open()
+        await rig.guard.connect()
+        view = await service.start(1, "C5T4", FULL, "k1")
+        await rig.charge(service, 3, 60)
+        await fill_up(service)
+        await checkpoints_until_full(rig, service)
+        rig.guard.end(3, EndReason.UNPLUGGED)
+        await rig.settle(service)
+        await rig.die(service)
+        async with rig.running() as service:
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason) == ("settled", EndReason.UNPLUGGED)
+        assert receipt.energy_mwh == rig.guard.delivered_uwh[view.session_id] // 1000
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+async def start_and_end_many(rig: Rig, service: Service) -> None:
+    for number in range(200):
+        await service.start(number % 3 + 1, "C5T4", FULL, f"k{number}")
+        rig.guard.end(3, EndReason.NO_LOAD)
+        await rig.settle(service)
+
+
+def test_a_start_that_meets_a_full_disk_did_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await fill_up(service)
+            with pytest.raises(Refused, match="storage_full"):
+                await start_and_end_many(rig, service)
+            await make_room(service)
+            await service.checkpoint()
+            with pytest.raises(Refused, match="wrong_card_or_pin"):
+                await service.sign_in(CARDS[0], "0000", "here")
+        rig.check_books()
+        with rig.database() as connection:
+            assert connection.execute("SELECT count(*) FROM session WHERE state != 'settled'").fetchone()[0] == 0
+
+    asyncio.run(story())
+
+
+def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            service.context.storage.short = True
+            assert service.accepting() == "storage_full"
+            assert service.outlet("C5T4").refusal == "storage_full"
+            await service.checkpoint()  # measures anew
+            assert service.accepting() is None
+
+    asyncio.run(story())

@@ -1,0 +1,226 @@
+"""Cards and PINs: who guesses is locked out, and learns nothing on the way."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cabinet.clock import NS, ManualClock
+from cabinet.errors import Refused
+from cabinet.service import admin, signing_in
+from cabinet.service.app import Service
+from cabinet.service.signing_in import Lockout
+from cabinet.store.database import Database
+from tests.unit.service.rig import CARDS, PIN, QUICK, Rig
+
+WRONG = "0000"
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of checking a hash is in the hash; only making one is cheaper here."""
+    monkeypatch.setattr(signing_in, "_nobodys_hash", lambda: _QUICK)
+
+
+_QUICK = QUICK.hash("nobody's")
+
+
+async def code_of(asked: object) -> str:
+    with pytest.raises(Refused) as caught:
+        await asked  # type: ignore[misc]
+    return caught.value.code
+
+
+def administer(rig: Rig) -> Database:
+    return Database(admin.database_path(rig.config))
+
+
+def test_the_right_pin_signs_in_and_signing_out_ends_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            token = await service.sign_in(CARDS[0], PIN, "here")
+            other = await service.sign_in(CARDS[1], PIN, "here")
+            assert (await service.resident(token)).card == CARDS[0]
+            await service.sign_out(token)
+            assert await code_of(service.resident(token)) == "signed_out"
+            assert (await service.resident(other)).card == CARDS[1]
+            assert await code_of(service.resident("made-up")) == "signed_out"
+
+    asyncio.run(story())
+
+
+def test_a_token_outlives_the_service_and_not_its_time(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            token = await service.sign_in(CARDS[0], PIN, "here")
+        async with rig.running() as service:
+            assert (await service.resident(token)).resident_id == 1
+            rig.clock.advance_ns(30 * 86_400 * NS)
+            assert await code_of(service.resident(token)) == "signed_out"
+
+    asyncio.run(story())
+
+
+def test_only_a_hash_of_the_token_is_stored(tmp_path: Path) -> None:
+    async def story() -> str:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            return await service.sign_in(CARDS[0], PIN, "here")
+
+    token = asyncio.run(story())
+    assert token.encode() not in (tmp_path / "state" / "cabinet.db").read_bytes()
+
+
+async def guess(service: Service, card: str, address: str, times: int) -> list[str]:
+    return [await code_of(service.sign_in(card, WRONG, address)) for _ in range(times)]
+
+
+@pytest.mark.parametrize("card", [CARDS[0], "99999999"], ids=["a card there is", "a card there is not"])
+def test_five_wrong_pins_lock_a_card_for_five_minutes_known_or_not(tmp_path: Path, card: str) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            assert await guess(service, card, "here", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
+            rig.clock.advance_ns(299 * NS)
+            assert await guess(service, card, "elsewhere", 1) == ["locked_out"]
+            assert (await service.sign_in(CARDS[1], PIN, "here")) != ""
+            rig.clock.advance_ns(1 * NS)
+            assert await guess(service, card, "here", 1) == ["wrong_card_or_pin"]
+
+    asyncio.run(story())
+
+
+def test_the_right_pin_does_not_pass_a_lock(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await guess(service, CARDS[0], "here", 5)
+            assert await code_of(service.sign_in(CARDS[0], PIN, "here")) == "locked_out"
+
+    asyncio.run(story())
+
+
+def test_guesses_at_once_are_counted_before_they_are_checked(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            answers = await asyncio.gather(
+                *(service.sign_in(CARDS[0], WRONG, "here") for _ in range(12)), return_exceptions=True
+            )
+        codes = [answer.code for answer in answers if isinstance(answer, Refused)]
+        assert sorted(codes) == ["locked_out"] * 7 + ["wrong_card_or_pin"] * 5
+
+    asyncio.run(story())
+
+
+def test_an_address_that_guesses_at_many_cards_is_locked_out(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            for number in range(20):
+                assert await code_of(service.sign_in(f"2000{number:04}", WRONG, "there")) == "wrong_card_or_pin"
+                if number == 10:
+                    await service.sign_in(CARDS[0], PIN, "there")  # an own card does not wipe the slate clean
+            assert await code_of(service.sign_in(CARDS[0], PIN, "there")) == "locked_out"
+            assert await service.sign_in(CARDS[0], PIN, "here")
+
+    asyncio.run(story())
+
+
+def test_a_lock_says_how_long_it_lasts() -> None:
+    clock = ManualClock()
+    lockout = Lockout(clock, 1)
+    lockout.attempt("card")
+    clock.advance_ns(100 * NS + 1)
+    with pytest.raises(Refused) as caught:
+        lockout.attempt("card")
+    assert caught.value.params == {"retry_after_s": 200}
+
+
+def test_a_success_forgets_the_failures_before_it() -> None:
+    lockout = Lockout(ManualClock(), 5)
+    for _ in range(20):
+        lockout.attempt("card")
+        lockout.forget("card")
+    for _ in range(5):
+        lockout.attempt("card")
+    with pytest.raises(Refused, match="locked_out"):
+        lockout.attempt("card")
+
+
+def test_a_blocked_card_is_told_only_to_who_knows_its_pin_and_is_signed_out(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            token = await service.sign_in(CARDS[0], PIN, "here")
+            database = administer(rig)
+            admin.block_resident(database, CARDS[0], True)
+            assert await code_of(service.resident(token)) == "signed_out"
+            assert await code_of(service.sign_in(CARDS[0], WRONG, "here")) == "wrong_card_or_pin"
+            assert await code_of(service.sign_in(CARDS[0], PIN, "here")) == "card_blocked"
+            admin.block_resident(database, CARDS[0], False)
+            database.close()
+            assert await service.sign_in(CARDS[0], PIN, "here")
+
+    asyncio.run(story())
+
+
+def test_staff_sign_in_apart_from_residents(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        database = administer(rig)
+        password = admin.add_staff(database, rig.clock, "office")
+        async with rig.running() as service:
+            token = await service.sign_in_staff("office", password, "here")
+            assert await service.staff_name(token) == "office"
+            assert await code_of(service.resident(token)) == "signed_out"
+            resident = await service.sign_in(CARDS[0], PIN, "here")
+            assert await code_of(service.staff_name(resident)) == "signed_out"
+            assert await code_of(service.sign_in_staff("office", "wrong", "here")) == "wrong_card_or_pin"
+            admin.revoke(database, "office")
+            assert await code_of(service.staff_name(token)) == "signed_out"
+        database.close()
+
+    asyncio.run(story())
+
+
+def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        database = administer(rig)
+        bearer = admin.add_token(database, rig.clock, "accounting", ("usage:read",))
+        async with rig.running() as service:
+            await service.token_allows(bearer, "usage:read")
+            assert await code_of(service.token_allows(bearer, "usage:write")) == "wrong_token"
+            assert await code_of(service.token_allows(bearer + "x", "usage:read")) == "wrong_token"
+            assert await code_of(service.token_allows("", "usage:read")) == "wrong_token"
+            admin.revoke(database, "accounting")
+            assert await code_of(service.token_allows(bearer, "usage:read")) == "wrong_token"
+        database.close()
+
+    asyncio.run(story())
+
+
+def test_an_unknown_name_costs_the_work_of_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    real = signing_in.HASHER.verify
+
+    class Counting:
+        def verify(self, secret_hash: str, secret: str) -> bool:
+            checked.append(secret_hash)
+            return real(secret_hash, secret)
+
+    monkeypatch.setattr(signing_in, "HASHER", Counting())
+    assert not signing_in.matches(None, "4711")
+    assert not signing_in.matches(_QUICK, "4711")
+    assert checked == [_QUICK, _QUICK]
+
+
+def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    parameters = [
+        signing_in.argon2.extract_parameters(h) for h in (signing_in._nobodys_hash(), signing_in.hash_secret("x"))
+    ]
+    assert parameters[0] == parameters[1]
