@@ -29,9 +29,9 @@ class Terminal:
         """As the account `e2e`, made for the occasion."""
         pin = self._cabinet.command("console", "--new-pin", "e2e").strip().split()[-1]
         self._line.write(b"\x15\r")  # Ctrl-U, Enter: whatever the line held, there is a prompt now
-        self.read_until(r"(login|用户名|账号).*[::] ?$")
+        self.read_until(r"(login|用户名|账号).*[:：] ?$")
         self._type("e2e")
-        self.read_until(r"PIN.*[::] ?$")
+        self.read_until(r"PIN.*[:：] ?$")
         self._type(pin)
         self.read_until(PROMPT)
 
@@ -43,7 +43,7 @@ class Terminal:
     def clear(self, outlet: int) -> str:
         """Clear a latch, saying yes when asked."""
         self._type(f"clear {outlet}")
-        self.read_until(r"yes.*[::] ?$")
+        self.read_until(r"yes.*[:：] ?$")
         return self.run("yes")
 
     def _type(self, text: str) -> None:

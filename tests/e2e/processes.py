@@ -220,8 +220,8 @@ class Resident:
         page = self.send(page, "/sign-in", card=card, pin=pin)
         assert page.status_code == 200, page.text
 
-    def send(self, page: httpx.Response, action: str, **fields: str) -> httpx.Response:
-        """Fill in the form of `page` that goes to `action` and send it, hidden fields included."""
+    def send(self, page: httpx.Response, action: str, to: str | None = None, **fields: str) -> httpx.Response:
+        """Fill in the form of `page` that goes to `action` and send it, hidden fields included; `to` elsewhere."""
         form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
         assert form is not None, f"no form to {action} on {page.url}:\n{page.text}"
         hidden = {}
@@ -230,7 +230,7 @@ class Resident:
                 name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
                 assert name is not None, tag
                 hidden[name[1]] = value[1] if value else ""
-        return self.client.post(action, data={**hidden, **fields}, headers={"Referer": str(page.url)})
+        return self.client.post(to or action, data={**hidden, **fields}, headers={"Referer": str(page.url)})
 
     def start(self, code: str, **choice: str) -> httpx.Response:
         """Scan the code on an outlet and start it; the page that comes then."""
