@@ -31,7 +31,7 @@ format: $(READY_TO_TEST)
 	$(BIN)/ruff format
 
 wheel: $(READY_TO_RUN)
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir dist .
 
 bench: $(READY_TO_TEST)
 	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
@@ -42,13 +42,13 @@ clean:
 $(READY_TO_RUN): $(BUILT_FROM)
 	@$(PYTHON) tools/make_venv.py .venv
 	@echo "installing the cabinet into .venv (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable .
 	@$(BIN)/python tools/bundle.py > /dev/null || true
 	@touch $@
 
 $(READY_TO_TEST): $(BUILT_FROM)
 	@$(PYTHON) tools/make_venv.py .venv
 	@echo "installing the cabinet and its test tools into .venv (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,dev]'
 	@$(BIN)/python tools/bundle.py > /dev/null || true
 	@touch $(READY_TO_RUN) $@
