@@ -2,23 +2,13 @@
 
 import ctypes
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+
+from smbus2 import i2c_msg
 
 # One message: address, bytes to write (None: a read), count to read.
 Message = tuple[int, bytes | None, int]
 
 BLOCK_MOST = 32  # smbus2 and the kernel: bytes of a block transfer
-
-
-class I2cMsg(Protocol):
-    """The part of `smbus2.i2c_msg` used here."""
-
-    addr: int
-    flags: int
-    len: int
-    buf: object
-
-    def __bytes__(self) -> bytes: ...
 
 
 def wire_bits(messages: Sequence[Message]) -> int:
@@ -39,16 +29,17 @@ class SmbusCalls:
     def close(self) -> None:
         """Nothing to close unless a subclass says so."""
 
-    def i2c_rdwr(self, *i2c_msgs: I2cMsg) -> None:
+    def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
         """Combined transaction; what is read is left in the read messages."""
         messages: list[Message] = [
-            (msg.addr, None, msg.len) if msg.flags & 1 else (msg.addr, bytes(msg), 0) for msg in i2c_msgs
+            (msg.addr, None, msg.len) if msg.flags & 1 else (msg.addr, ctypes.string_at(msg.buf, msg.len), 0)
+            for msg in i2c_msgs
         ]
         data = self.transfer(messages)
         start = 0
         for msg in i2c_msgs:
             if msg.flags & 1:
-                ctypes.memmove(msg.buf, data[start : start + msg.len], msg.len)  # type: ignore[arg-type]
+                ctypes.memmove(msg.buf, data[start : start + msg.len], msg.len)
                 start += msg.len
 
     def write_quick(self, i2c_addr: int, force: bool | None = None) -> None:
