@@ -1,0 +1,196 @@
+"""What people type: resident, staff and usage, through the `cabinet` command itself."""
+
+import asyncio
+import csv
+import io
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cabinet.main import main
+from cabinet.model import EndReason
+from cabinet.service import admin
+from tests.unit.service.rig import FULL, NOON_MS, Rig
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """A configuration file for the folder that a `Rig` would use."""
+    from importlib import resources
+
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    path = tmp_path / "cabinet.toml"
+    path.write_text(text + f'\n[paths]\nstate = "{tmp_path}/state"\nrun = "{tmp_path}/run"\n', encoding="utf-8")
+    return path
+
+
+class Cabinet:
+    """Runs commands and keeps what they print."""
+
+    def __init__(self, config: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.config = config
+        self.capture = capture
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        self.capture.readouterr()
+        assert main([*words, "--config", str(self.config)]) == status
+        printed = self.capture.readouterr()
+        if status:
+            assert printed.out == ""
+            assert printed.err.count("\n") == 1, "an error is one line"
+        return printed.out + printed.err
+
+
+@pytest.fixture
+def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str]) -> Cabinet:
+    return Cabinet(config_file, capsys)
+
+
+@pytest.fixture
+def with_two_charges(tmp_path: Path) -> None:
+    """Two records: one of May 29, one of May 30 (site's time)."""
+
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            for number, reason in enumerate((EndReason.FULL, EndReason.STOPPED_BY_RESIDENT)):
+                rig.clock.set_wall(NOON_MS + number * 86_400_000, trusted=True)
+                await service.start(1, "C5T4", FULL, f"k{number}")
+                await rig.charge(service, 3, 300)
+                rig.guard.end(3, reason)
+                await rig.settle(service)
+
+    asyncio.run(story())
+
+
+def test_a_resident_is_added_topped_up_and_listed(cabinet: Cabinet) -> None:
+    added = cabinet("resident", "add", "10023344", "--name", "王芳", "--balance", "20")
+    assert re.fullmatch(r"card 10023344, PIN \d{6}, balance 20\.00 yuan\n", added)
+    assert cabinet("resident", "top-up", "10023344", "12.5") == "card 10023344: balance 32.50 yuan\n"
+    assert cabinet("resident", "block", "10023344") == "card 10023344: blocked\n"
+    assert cabinet("resident", "list").splitlines()[1] == f"10023344 {'32.50':>22} {'0.00':>8}  王芳 (blocked)"
+    assert cabinet("resident", "unblock", "10023344") == "card 10023344: unblocked\n"
+
+
+def test_the_same_receipt_tops_up_once(cabinet: Cabinet) -> None:
+    cabinet("resident", "add", "10023344")
+    for _ in range(2):
+        assert cabinet("resident", "top-up", "10023344", "50", "--key", "r-1") == "card 10023344: balance 50.00 yuan\n"
+    assert "already used for a different" in cabinet("resident", "top-up", "10023344", "51", "--key", "r-1", status=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["add", "123"], "card '123': 4 to 32 letters, digits or hyphens"),
+        (["add", "10023344"], "card 10023344 is there already"),
+        (["add", "10023345", "--pin", "12"], "a PIN has 4 to 12 digits"),
+        (["add", "10023345", "--balance", "1.234"], "'1.234' is no amount in yuan, such as 20 or 12.50"),
+        (["add", "10023345", "--balance", "-5"], "'-5' is no amount in yuan, such as 20 or 12.50"),
+        (["top-up", "99999999", "5"], "there is no card 99999999"),
+        (["top-up", "10023344", "0"], "a top-up is above 0 yuan"),
+        (["block", "99999999"], "there is no card 99999999"),
+        (["pin", "99999999"], "there is no card 99999999"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(cabinet: Cabinet, words: list[str], message: str) -> None:
+    cabinet("resident", "add", "10023344", "--balance", "3")
+    before = cabinet("resident", "list")
+    assert cabinet("resident", *words, status=1) == message + "\n"
+    assert cabinet("resident", "list") == before
+
+
+def test_a_new_pin_replaces_the_old_one(cabinet: Cabinet) -> None:
+    cabinet("resident", "add", "10023344", "--pin", "1111")
+    assert cabinet("resident", "pin", "10023344", "--pin", "2222") == "card 10023344, PIN 2222\n"
+    assert re.fullmatch(r"card 10023344, PIN \d{6}\n", cabinet("resident", "pin", "10023344"))
+
+
+def test_staff_and_tokens_are_added_listed_and_revoked(cabinet: Cabinet) -> None:
+    assert re.fullmatch(r"login office, password \S{16}\n", cabinet("staff", "add", "office"))
+    token = cabinet("staff", "token", "accounting", "--scope", "usage:read")
+    assert re.fullmatch(r"token for accounting \(usage:read\): \S{43}\n", token)
+    assert cabinet("staff", "list") == "login  office\ntoken  accounting (usage:read)\n"
+    assert cabinet("staff", "revoke", "accounting") == "accounting: token removed\n"
+    assert cabinet("staff", "revoke", "accounting", status=1) == "there is no login and no token called accounting\n"
+    assert cabinet("staff", "add", "office", status=1) == "there is a login office already\n"
+
+
+def test_secrets_are_not_in_the_file(cabinet: Cabinet, tmp_path: Path) -> None:
+    password = cabinet("staff", "add", "office").split()[-1]
+    token = cabinet("staff", "token", "accounting", "--scope", "usage:read").split()[-1]
+    stored = (tmp_path / "state" / "cabinet.db").read_bytes()
+    assert password.encode() not in stored
+    assert token.encode() not in stored
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_export_is_a_table_for_a_chinese_spreadsheet(cabinet: Cabinet, tmp_path: Path) -> None:
+    output = tmp_path / "usage.csv"
+    cabinet("usage", "export", "--output", str(output))
+    raw = output.read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf")
+    header, first, second = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"))))
+    assert header[:4] == ["序号", "订单号", "站点", "插座"]
+    assert first[:6] == ["1", "DEMO-1-00000001", "DEMO-1", "3", "****0001", "2026-05-29 12:00:00+08:00"]
+    assert second[0] == "2"
+    assert len({len(header), len(first), len(second)}) == 1
+    assert not (tmp_path / "usage.csv.part").exists()
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_export_by_day_includes_both_days_named(cabinet: Cabinet) -> None:
+    def numbers(*words: str) -> list[int]:
+        lines = cabinet("usage", "export", "--format", "jsonl", *words).splitlines()
+        return [json.loads(line)["number"] for line in lines]
+
+    assert numbers() == [1, 2]
+    assert numbers("--from", "2026-05-30") == [2]
+    assert numbers("--to", "2026-05-29") == [1]
+    assert numbers("--from", "2026-05-29", "--to", "2026-05-30") == [1, 2]
+    assert numbers("--from", "2026-06-01") == []
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_verify_says_ok_or_names_the_first_bad_record(cabinet: Cabinet, tmp_path: Path) -> None:
+    assert cabinet("usage", "verify") == "OK: 2 records, unbroken\n"
+    connection = sqlite3.connect(tmp_path / "state" / "cabinet.db")
+    connection.execute("DROP TRIGGER usage_stays")
+    connection.execute("UPDATE usage_record SET body = replace(body, '\"outlet\":3', '\"outlet\":4') WHERE number = 1")
+    connection.commit()
+    connection.close()
+    assert cabinet("usage", "verify", status=1) == (
+        "record 1 is not as it was written: edited: its contents do not give its hash\n"
+    )
+
+
+def test_without_a_log_that_is_said(cabinet: Cabinet, tmp_path: Path) -> None:
+    path = tmp_path / "state" / "cabinet.db"
+    message = f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?\n"
+    assert cabinet("usage", "verify", status=1) == message
+    assert not path.exists(), "looking creates nothing"
+
+
+def test_a_file_that_cannot_be_written_is_one_line(cabinet: Cabinet, tmp_path: Path) -> None:
+    cabinet("resident", "list")
+    assert cabinet("usage", "export", "--output", str(tmp_path / "no" / "x.csv"), status=1).endswith(
+        "No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fen"), [("20", 2000), ("0.5", 50), ("12.05", 1205), ("0", 0), ("9999999.99", 999_999_999)]
+)
+def test_yuan_are_read_exactly(text: str, fen: int) -> None:
+    assert admin.fen_of_yuan(text) == fen
+
+
+@pytest.mark.parametrize("command", ["serve", "resident", "staff", "usage"])
+def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"cabinet {command}" in capsys.readouterr().out.split("examples:")[1]
