@@ -13,7 +13,7 @@ from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.curve import polyline
 from cabinet.web.live import Parts
 
-LIVE_PARTS = ("announce", "headline", "figures", "bill")
+LIVE_PARTS = ("notice", "announce", "headline", "figures", "bill")
 
 
 @get("/charge/{session_id:str}")
@@ -87,7 +87,8 @@ class _Viewer(NamedTuple):
         return await self.site.resident.curve(self.resident_id, session_id)
 
     def part(self, name: str, **values: Any) -> str:
-        return self.site.pages.part(self.language, f"charge/{name}.html", **values)
+        folder = "" if name == "notice" else "charge/"
+        return self.site.pages.part(self.language, f"{folder}{name}.html", **values)
 
     def values(self, session: SessionView) -> dict[str, Any]:
         """What the page and each of its parts are made of."""

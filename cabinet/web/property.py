@@ -100,6 +100,7 @@ async def _overview(site: Site) -> dict[str, Any]:
         "today": await site.property_.today(),
         "sessions": await site.property_.todays_sessions(),
         "accepting": site.property_.accepting(),
+        "guard_reachable": site.property_.guard_reachable(),
     }
 
 

@@ -6,14 +6,15 @@ from typing import Any
 
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
-from litestar.response import Redirect, Response
+from litestar.response import Redirect, Response, Stream
 
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView, SessionView, StartChoice
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
-from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit
+from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, language_of
 from cabinet.web.errors import STATUS_OF_REFUSAL, refusal_headers, refusal_text
+from cabinet.web.live import Parts
 
 HALF_HOURS_OFFERED = (2, 4, 6, 8, 12, 16, 20)
 YUAN_OFFERED = (1, 2, 3, 5, 10)
@@ -47,6 +48,27 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
 async def outlet_page(request: Visit, code: FromPath[str]) -> Response[Any]:
     """What the printed code of an outlet opens."""
     return await _outlet_page(request, code, await auth.resident_if_any(request))
+
+
+@get("/s/{code:str}/live")
+async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str] = "") -> Stream:
+    """The outlet's page again whenever its situation changes from `shown`, until a charge can start there.
+
+    Only those who wait for an outlet look at it live: a form that somebody fills in is never taken away.
+    """
+    site, language = Site.of(request), language_of(request)
+    outlet = site.resident.outlet(code.upper())
+    situation = shown
+
+    async def render() -> tuple[Parts, bool]:
+        nonlocal situation
+        values = await _outlet_values(request, code, await auth.resident_if_any(request))
+        if values["situation"] == situation:
+            return {}, values["startable"]
+        situation = values["situation"]
+        return {"body": site.pages.part(language, "outlet_body.html", **values)}, values["startable"]
+
+    return site.streams.respond(site.resident.changes(outlet.number), render)
 
 
 @post("/s/{code:str}/start", status_code=303)
@@ -129,26 +151,37 @@ async def preferences(request: Visit) -> Response[Any]:
 async def _outlet_page(
     request: Visit, code: str, visitor: ResidentView | None, refusal: Refused | None = None
 ) -> Response[Any]:
-    site = Site.of(request)
-    outlet = site.resident.outlet(code.upper())
-    running = await _running(request, visitor)
-    return site.pages.page(
+    return Site.of(request).pages.page(
         request,
         "outlet.html",
         status=STATUS_OF_REFUSAL[refusal.code] if refusal else 200,
         headers=refusal_headers(refusal) if refusal else None,
-        outlet=outlet,
-        price=site.resident.price(),
-        visitor=visitor,
-        running=running,
-        here_already=running is not None and running.outlet == outlet.number,
-        refused=refusal_text(request, refusal) if refusal else "",
-        to=f"/s/{outlet.code}",
-        card="",
-        request_key=secrets.token_urlsafe(18),
-        half_hours=HALF_HOURS_OFFERED,
-        yuan_offered=YUAN_OFFERED,
+        **await _outlet_values(request, code, visitor, refusal_text(request, refusal) if refusal else ""),
     )
+
+
+async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None, refused: str = "") -> dict[str, Any]:
+    """What the outlet's page is made of, the first time and live."""
+    site = Site.of(request)
+    outlet = site.resident.outlet(code.upper())
+    running = await _running(request, visitor)
+    return {
+        "outlet": outlet,
+        "startable": outlet.condition == "free" and outlet.refusal is None,
+        "situation": f"{outlet.condition}.{outlet.refusal or ''}",
+        "price": site.resident.price(),
+        "visitor": visitor,
+        "running": running,
+        "here_already": running is not None and running.outlet == outlet.number,
+        "refused": refused,
+        "to": f"/s/{outlet.code}",
+        "card": "",
+        "request_key": secrets.token_urlsafe(18),
+        "half_hours": HALF_HOURS_OFFERED,
+        "yuan_offered": YUAN_OFFERED,
+        "form_key": auth.form_key(request),
+        "guard_reachable": site.property_.guard_reachable(),
+    }
 
 
 async def _running(request: Visit, visitor: ResidentView | None) -> SessionView | None:
@@ -181,7 +214,17 @@ def _preference(site: Site, name: str, value: str) -> Any:
 
 router = Router(
     "/",
-    route_handlers=[home_page, outlet_page, start, sign_in_page, sign_in, sign_out, account_page, preferences],
+    route_handlers=[
+        home_page,
+        outlet_page,
+        outlet_live,
+        start,
+        sign_in_page,
+        sign_in,
+        sign_out,
+        account_page,
+        preferences,
+    ],
     before_request=auth.check_form,
     include_in_schema=False,
 )

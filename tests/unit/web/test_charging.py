@@ -161,7 +161,7 @@ def test_the_stream_of_a_charge_that_is_over_sends_its_receipt_and_closes(
     answer = resident.get("/charge/s1/live", params={"shape": "charging"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
-    assert events == ["body", "announce", "headline", "figures", "bill", "close"]
+    assert events == ["body", "notice", "announce", "headline", "figures", "bill", "close"]
     assert "本次收费 0.44 元" in answer.text
 
 

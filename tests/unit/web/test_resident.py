@@ -71,6 +71,23 @@ def test_an_outlet_that_cannot_start_says_why_and_offers_no_start(resident: Clie
     assert not shown.all("form", action=f"/s/{code}/start")
 
 
+def test_who_waits_for_an_outlet_sees_it_become_free(resident: Client, service: FakeService) -> None:
+    waiting = page(resident.get("/s/B3M9"))
+    address = next(found["sse-connect"] for found in waiting.all("div") if "sse-connect" in found)
+    assert address == "/s/B3M9/live?shown=in_use.outlet_busy"
+    service.outlet_views[2] = fake_service.outlet(2, "B3M9")
+    stream = resident.get(address).text
+    assert "event: body" in stream
+    assert 'action="/s/B3M9/start"' in stream
+    assert stream.rstrip().endswith("event: close\r\ndata:")
+
+
+def test_a_page_with_a_form_to_fill_in_stays_as_it_is(resident: Client) -> None:
+    html = resident.get("/s/A7K2").text
+    assert "sse-connect" not in html
+    assert "http-equiv" not in html
+
+
 def test_sign_in_comes_back_to_the_outlet_and_is_remembered(client: Client, service: FakeService) -> None:
     answer = send(client, "/sign-in", card=" 1001 ", pin="2468", to="/s/A7K2")
     assert (answer.status_code, answer.headers["location"]) == (303, "/s/A7K2")
