@@ -40,8 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, default=Path("var"), metavar="DIR", help="folder of the simulated one (default: ./var)"
     )
-    parser.add_argument("--port", type=int, metavar="N", help="web port of the simulated one (default: 8080)")
+    parser.add_argument("--port", type=port_number, metavar="N", help="web port of the simulated one (default: 8080)")
     parser.add_argument("--verbose", action="store_true", help="show everything the processes say, not only warnings")
+
+
+def port_number(text: str) -> int:
+    """Checked before it is written into the configuration. Raises ValueError, which argparse puts into words."""
+    if not 0 <= (port := int(text)) <= 65_535:
+        raise ValueError(text)
+    return port
 
 
 def main(args: argparse.Namespace) -> int:
@@ -128,7 +135,7 @@ class Run:
             port = self._config.console.port
             device = os.readlink(self._run / "console.pty") if port == "pty" else port
             python = _as_typed(Path(sys.executable))
-            terminal = f"{python} -m serial.tools.miniterm --raw {device} {self._config.console.baud}"  # Ctrl-] leaves
+            terminal = f"{python} -m serial.tools.miniterm --raw {device} {self._config.console.baud}"
         return greeting(self._config, self._cabinet(), url, self._logins, terminal)
 
     def _cabinet(self) -> str:

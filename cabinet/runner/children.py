@@ -38,7 +38,7 @@ class ChildPlan(msgspec.Struct, frozen=True):
 
     name: str
     command: Sequence[str]
-    ready_within_s: float = 20.0
+    ready_within_s: float = 60.0
     stop_within_s: float = 10.0
 
 

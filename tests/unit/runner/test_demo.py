@@ -106,6 +106,15 @@ def test_port_option_is_for_the_simulated_cabinet_only(tmp_path):
         run.main(parser.parse_args(["--config", str(tmp_path / "x.toml"), "--port", "1"]))
 
 
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "80.5"])
+def test_port_that_is_none_is_refused_before_anything_is_written(port, tmp_path, capsys):
+    parser = argparse.ArgumentParser()
+    run.configure(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--state", str(tmp_path), "--port", port])
+    assert "argument --port: invalid" in capsys.readouterr().err
+
+
 def test_second_run_in_the_same_folder_is_refused(tmp_path):
     with (
         run.only_one(tmp_path),
