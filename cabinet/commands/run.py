@@ -40,15 +40,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", type=Path, default=Path("var"), metavar="DIR", help="folder of the simulated one (default: ./var)"
     )
-    parser.add_argument("--port", type=port_number, metavar="N", help="web port of the simulated one (default: 8080)")
+    parser.add_argument("--port", type=port, metavar="N", help="web port of the simulated one (default: 8080)")
     parser.add_argument("--verbose", action="store_true", help="show everything the processes say, not only warnings")
 
 
-def port_number(text: str) -> int:
+def port(text: str) -> int:
     """Checked before it is written into the configuration. Raises ValueError, which argparse puts into words."""
-    if not 0 <= (port := int(text)) <= 65_535:
+    if not 0 <= (number := int(text)) <= 65_535:
         raise ValueError(text)
-    return port
+    return number
 
 
 def main(args: argparse.Namespace) -> int:

@@ -1,0 +1,86 @@
+"""`cabinet console` as a command: PINs, its port, and the process from start to SIGTERM."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import serial
+
+from cabinet.clock import SystemClock
+from cabinet.console.staff import Level, Staff
+from cabinet.main import main
+from cabinet.runner import demo
+
+WITHIN_S = 60  # only keeps a broken build from hanging
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    return demo.prepare(tmp_path, None)
+
+
+def staff(config: Path) -> Staff:
+    return Staff(config.parent / "state" / "console-staff.json", SystemClock())
+
+
+def test_new_pin_makes_an_account_and_prints_the_pin_once(config, capsys):
+    assert main(["console", "--config", str(config), "--new-pin", "night", "--level", "look"]) == 0
+    name, pin = capsys.readouterr().out.removesuffix("\n").split(": PIN ")
+    assert staff(config).check(name, pin).level is Level.LOOK
+
+
+def test_name_that_is_none_is_one_line(config, capsys):
+    assert main(["console", "--config", str(config), "--new-pin", "Night Shift"]) == 1
+    assert capsys.readouterr().err.startswith("'Night Shift' is no account name")
+
+
+def test_no_port_is_one_line(config, capsys):
+    config.write_text(config.read_text().replace('port = "pty"', 'port = ""'))
+    assert main(["console", "--config", str(config)]) == 1
+    assert capsys.readouterr().err == f"{config}: console.port: is empty, so there is no console to serve\n"
+
+
+def test_process_from_first_start_to_sigterm(config):
+    """First PIN printed and good, terminal found through its link, guard absent said, everything tidy afterwards."""
+    link = config.parent / "run" / "console.pty"
+    link.symlink_to("/nowhere")  # as a killed process leaves it
+    console = subprocess.Popen(
+        [sys.executable, "-m", "cabinet.main", "console", "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "CABINET_CONFIG": str(config)},
+    )
+    try:
+        assert console.stdout is not None
+        first = console.stdout.readline().decode()
+        assert first.startswith("first console account: tech, PIN ")
+        pin = first.split("PIN ")[1][:6]
+        wait_for_terminal(link)
+        with serial.Serial(str(link.resolve()), 115_200, timeout=WITHIN_S) as terminal:
+            terminal.read_until(b"login: ")
+            terminal.write(b"tech\r" + pin.encode() + b"\r")
+            assert "已登录：tech（维修）" in terminal.read_until(b"DEMO-1> ").decode()
+            terminal.write(b"status\r")
+            assert "保护程序没有应答" in terminal.read_until(b"DEMO-1> ").decode()
+        console.send_signal(signal.SIGTERM)
+        assert console.wait(WITHIN_S) == 0
+        assert not link.is_symlink()
+        assert console.stdout.read().startswith(b"INFO cabinet.console.line: console line lost")
+    finally:
+        console.kill()
+        console.wait()
+        assert console.stdout is not None
+        console.stdout.close()
+
+
+def wait_for_terminal(link: Path) -> None:
+    """Asks until the link leads to a device; the process has said its first line before it makes it."""
+    for _ in range(WITHIN_S * 50):
+        if link.resolve().is_char_device():
+            return
+        select.select([], [], [], 0.02)
+    raise AssertionError(f"{link} never led to a terminal")
