@@ -6,6 +6,7 @@ from pathlib import Path
 from cabinet.errors import SimError
 from cabinet.sim.chargers import KINDS, Charger
 from cabinet.sim.loads import Load, Replay, Resistor, read_recording
+from cabinet.sim.waveform import RESISTIVE, unit_wave
 
 FASTEST = 10_000.0
 DEFAULT_CHARGE = 40.0
@@ -34,6 +35,12 @@ def make_load(text: str, charge_percent: float | None = None, speed: float = 1.0
     raise SimError(
         f"no load named {text!r}" + (f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}")
     )
+
+
+def warm_up() -> None:
+    """Compute the waveforms of every load, so that plugging one in takes no time."""
+    for shape in (RESISTIVE, Replay.SHAPE, *(kind.shape for kind in KINDS.values())):
+        unit_wave(shape)
 
 
 def catalogue() -> list[tuple[str, str]]:

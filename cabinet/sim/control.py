@@ -44,6 +44,12 @@ class GetState(msgspec.Struct, frozen=True, tag="state", forbid_unknown_fields=T
     pass
 
 
+class GetTruth(msgspec.Struct, frozen=True, tag="truth", forbid_unknown_fields=True):
+    """One outlet of the state: the quick question for a program that asks often."""
+
+    outlet: int
+
+
 class GetJournal(msgspec.Struct, frozen=True, tag="journal", forbid_unknown_fields=True):
     """Records after `after`, oldest first, at most 400; of one outlet, if given."""
 
@@ -51,7 +57,7 @@ class GetJournal(msgspec.Struct, frozen=True, tag="journal", forbid_unknown_fiel
     outlet: int | None = None
 
 
-Request = Plug | Unplug | SetFault | Clear | SetMains | GetState | GetJournal
+Request = Plug | Unplug | SetFault | Clear | SetMains | GetState | GetTruth | GetJournal
 
 _decoder = msgspec.json.Decoder(Request)
 _encoder = msgspec.json.Encoder()
@@ -84,6 +90,8 @@ def _do(world: World, request: Request) -> Any:
             world.set_mains(request.volts, request.frequency_hz)
         case GetState():
             return world.state()
+        case GetTruth():
+            return world.truth(request.outlet)
         case GetJournal():
             world.sync()
             return world.journal.after(request.after, request.outlet)[:RECORDS_MOST]
@@ -146,8 +154,8 @@ class SimControl:
 
     def truth(self, outlet: int) -> dict[str, Any]:
         """One outlet of `state`."""
-        found: dict[str, Any] = next(each for each in self.state()["outlets"] if each["outlet"] == outlet)
-        return found
+        truth: dict[str, Any] = self.request(GetTruth(outlet))
+        return truth
 
     def journal(self, after: int = 0, outlet: int | None = None) -> list[dict[str, Any]]:
         """Every record kept after sequence number `after`, of one outlet if given."""

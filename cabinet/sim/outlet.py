@@ -253,7 +253,7 @@ class Outlet:
         assert self.extra is not None
         table = unit_wave(shape)
         amp = watts / (table.energy[-1] / math.pi * mains.peak_v)
-        both = HalfWave([(amp, shape), (self.extra.amps * math.sqrt(2), RESISTIVE)])
+        both = HalfWave.beside([(amp, table), (self.extra.amps * math.sqrt(2), unit_wave(RESISTIVE))])
         return Periodic(mains, [(both, 1.0) if flows else (table, amp) for flows in self.extra.pattern])
 
     def _plan_step(self, at_ns: int) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from cabinet.errors import SimError
 from cabinet.notify import Notifier, watchdog_interval_s
 from cabinet.sim import control, frames
+from cabinet.sim.catalogue import warm_up
 from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.world import World
 
@@ -40,6 +41,7 @@ class SimServer:
 
     def __init__(self, world: World, run: Path, strict_gpio: bool = False) -> None:
         """Binds both sockets in the folder `run`; SimError where another simulator lives there."""
+        warm_up()
         self._world = world
         self._timeline = world.timeline
         self._strict_gpio = strict_gpio

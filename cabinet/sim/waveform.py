@@ -6,8 +6,10 @@ Units are ampere, volt, watt, joule; times are nanoseconds of the clock.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
+from operator import add, mul
 from typing import NamedTuple, Protocol
 
 STEPS = 256  # of a half-cycle: 39 us at 50 Hz, finer than the meter's own samples of 143 us
@@ -57,19 +59,38 @@ RESISTIVE = Shape(math.pi, 0.0)
 
 
 class HalfWave:
-    """One half-cycle of current, tabulated with its running integrals over the angle."""
+    """One half-cycle of current, tabulated, with the running integral of current times voltage over the angle.
+
+    `square` and `reactive` are integrals over the whole of it. The voltage's crest counts as 1.
+    """
 
     __slots__ = ("amps", "energy", "magnitude", "peak", "reactive", "square")
 
-    def __init__(self, parts: Sequence[tuple[float, Shape]]) -> None:
-        fine = [sum(peak * shape.at(math.pi * j / (2 * STEPS)) for peak, shape in parts) for j in range(2 * STEPS + 1)]
-        voltage, lagging = _references()
-        self.amps = fine[::2]
-        self.magnitude = [abs(amps) for amps in self.amps]
+    def __init__(self, amps: list[float], energy: list[float], reactive: float) -> None:
+        self.amps = amps
+        self.energy = energy
+        self.reactive = reactive
+        self.magnitude = list(map(abs, amps))
         self.peak = max(self.magnitude)
-        self.square = _running([amps * amps for amps in fine])
-        self.energy = _running([amps * volts for amps, volts in zip(fine, voltage, strict=True)])
-        self.reactive = _running([amps * volts for amps, volts in zip(fine, lagging, strict=True)])
+        # The squares repeat every half-cycle, and over a period the trapezoid is as good as any rule.
+        self.square: float = sum(map(mul, amps[1:], amps[1:])) * math.pi / STEPS
+
+    @classmethod
+    def of(cls, shape: Shape) -> "HalfWave":
+        """`shape` at 1 A peak."""
+        fine = [shape.at(math.pi * j / (2 * STEPS)) for j in range(2 * STEPS + 1)]
+        voltage, lagging = _references()
+        return cls(fine[::2], _running(fine, voltage), _running(fine, lagging)[-1])
+
+    @classmethod
+    def beside(cls, parts: Sequence[tuple[float, "HalfWave"]]) -> "HalfWave":
+        """Several currents at once, each a table times its amplitude."""
+        amps, energy, reactive = [0.0] * (STEPS + 1), [0.0] * (STEPS + 1), 0.0
+        for amp, table in parts:
+            amps = list(map(add, amps, [amp * each for each in table.amps]))
+            energy = list(map(add, energy, [amp * each for each in table.energy]))
+            reactive += amp * table.reactive
+        return cls(amps, energy, reactive)
 
 
 @functools.cache
@@ -79,21 +100,21 @@ def _references() -> tuple[list[float], list[float]]:
     return [math.sin(angle) for angle in angles], [-math.cos(angle) for angle in angles]
 
 
-def _running(fine: list[float]) -> list[float]:
-    """Running integral (Simpson's rule, angle in radians) of values at half steps, at whole steps."""
-    weight = math.pi / STEPS / 6
-    total = 0.0
-    integral = [0.0]
-    for j in range(0, 2 * STEPS, 2):
-        total += (fine[j] + 4 * fine[j + 1] + fine[j + 2]) * weight
-        integral.append(total)
-    return integral
+def _running(fine: list[float], weights: list[float]) -> list[float]:
+    """Running integral of a product (Simpson's rule, angle in radians), at whole steps of values at half ones."""
+    step = math.pi / STEPS / 6
+    product = list(map(mul, fine, weights))
+    parts = (
+        (first + 4 * middle + last) * step
+        for first, middle, last in zip(product[:-2:2], product[1::2], product[2::2], strict=True)
+    )
+    return list(itertools.accumulate(parts, initial=0.0))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def unit_wave(shape: Shape) -> HalfWave:
     """The table of a shape at 1 A peak; the few shapes of all loads are computed once."""
-    return HalfWave([(1.0, shape)])
+    return HalfWave.of(shape)
 
 
 class Wave(Protocol):
@@ -190,9 +211,9 @@ class Periodic:
             self._prefix.append(self._prefix[-1] + table.energy[STEPS] * amp)
         self._energy = self._prefix[-1]
         turns = math.pi * self._length
-        self._mean_square = sum(table.square[STEPS] * amp * amp for table, amp in halves) / turns
+        self._mean_square = sum(table.square * amp * amp for table, amp in halves) / turns
         self._mean_w = self._energy / turns * mains.peak_v
-        self._mean_var = sum(table.reactive[STEPS] * amp for table, amp in halves) / turns * mains.peak_v
+        self._mean_var = sum(table.reactive * amp for table, amp in halves) / turns * mains.peak_v
 
     def value_a(self, at_ns: int) -> float:
         place = (at_ns - self._origin_ns) / self._half_ns

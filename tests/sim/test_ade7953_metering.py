@@ -99,7 +99,9 @@ def test_peaks_of_random_scans_agree_with_fine_steps() -> None:
     meter = Chip()
     for _ in range(5):
         amps = rng.uniform(0.5, 100)
-        wave = Periodic(meter.mains, [(unit_wave(Shape.of(rng.uniform(1.5, 2.6), 0.5)), amps), (HalfWave([]), 1.0)])
+        wave = Periodic(
+            meter.mains, [(unit_wave(Shape.of(rng.uniform(1.5, 2.6), 0.5)), amps), (HalfWave.beside([]), 1.0)]
+        )
         meter.chip.follow("A", wave, meter.now_ns)
         meter.read(RSTIAPEAK, 3)
         for _ in range(8):

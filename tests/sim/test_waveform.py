@@ -46,7 +46,7 @@ def _beside_a_fault(rng: random.Random, shape: Shape) -> tuple[Periodic, Callabl
     """A load beside a fault that conducts in some half-cycles, and the same from the formulas alone."""
     pattern = rng.choice([(True,), (True, False), (True, False, False, True)])
     load, fault = rng.uniform(0.5, 5), rng.uniform(10, 100)
-    both = HalfWave([(load, shape), (fault, RESISTIVE)])
+    both = HalfWave.beside([(load, unit_wave(shape)), (fault, unit_wave(RESISTIVE))])
     wave = Periodic(MAINS, [(both, 1.0) if flows else (unit_wave(shape), load) for flows in pattern])
 
     def exact(at_ns: int) -> float:
@@ -110,7 +110,7 @@ def test_the_first_moment_above_a_level_is_the_sine_s(level: float) -> None:
 
 
 def test_half_cycles_left_out_carry_no_current() -> None:
-    nothing = HalfWave([])
+    nothing = HalfWave.beside([])
     wave = Periodic(MAINS, [(unit_wave(RESISTIVE), 80.0), (nothing, 1.0)])
     odd_ns = MAINS.origin_ns + 10_000_000
     assert wave.peak_a(odd_ns, odd_ns + 9_999_999) == pytest.approx(0.0, abs=0.5)
