@@ -83,16 +83,14 @@ class _Builder:
 
     def _add_expander(self, address: int) -> None:
         world, coils = self._world, self._coils.get(address, {})
-        before = [0]
+
+        def tell_coils(driven: int, at_ns: int) -> None:
+            for pin, outlet in coils.items():
+                if outlet.relay.told != bool(driven >> pin & 1):
+                    outlet.tell(not outlet.relay.told, at_ns)
 
         def outputs(driven: int, at_ns: int) -> None:
-            def apply(t: int) -> None:
-                changed, before[0] = driven ^ before[0], driven
-                for pin, outlet in coils.items():
-                    if changed >> pin & 1:
-                        outlet.tell(bool(driven >> pin & 1), t)
-
-            world.timeline.at(at_ns, apply)
+            world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may lie a little ahead
 
         expander = Mcp23017(outputs)
         world.expanders[address] = expander

@@ -45,10 +45,14 @@ class Kind(NamedTuple):
     cabinet: bool = False
 
 
-class Set(NamedTuple):
-    """A fault as it was set."""
+class Standing(NamedTuple):
+    """A fault that is there, as it was set."""
 
     params: Params
+
+
+# Faults of something that two outlets share.
+_SHARED = frozenset({"nack", "stuck_bus", "frozen"})
 
 
 def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str, float | str], at_ns: int) -> None:
@@ -74,7 +78,7 @@ def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str,
     if old is not None:
         found.remove(world, number or 0, old.params, at_ns)
     world.journal.add(at_ns, "fault", number, fault=kind, **params)
-    world.faults[number][kind] = Set(params)
+    world.faults[number][kind] = Standing(params)
     found.apply(world, number or 0, params, at_ns)
     if not _lasts(kind):
         del world.faults[number][kind]
@@ -84,9 +88,14 @@ def clear(world: "World", number: int | None, at_ns: int) -> None:
     """Remove the faults of outlet `number`, or all; a tripped breaker is closed again."""
     if number is not None:
         world.outlet(number)
+    gone: set[str] = set()
     for place in list(world.faults) if number is None else [number]:
-        for kind, set_ in world.faults.pop(place, {}).items():
-            FAULTS[kind].remove(world, place or 0, set_.params, at_ns)
+        for kind, standing in world.faults.pop(place, {}).items():
+            FAULTS[kind].remove(world, place or 0, standing.params, at_ns)
+            gone.add(kind)
+    for place, faults in world.faults.items():
+        for kind in gone & _SHARED & set(faults):
+            FAULTS[kind].apply(world, place or 0, faults[kind].params, at_ns)
     for outlet in world.outlets.values() if number is None else [world.outlets[number]]:
         outlet.clear(at_ns)
     world.journal.add(at_ns, "cleared", number)
@@ -136,10 +145,10 @@ def _start(world: "World", number: int, extra: ExtraCurrent, params: Params, at_
     outlet = world.outlets[number]
     if "at_phase" in params and world.mains is not None:
         begin_ns = world.mains.next_angle_ns(math.radians(float(params["at_phase"])), at_ns)
-        set_ = world.faults[number][extra.kind]
+        standing = world.faults[number][extra.kind]
 
         def begin(t: int) -> None:
-            if world.faults.get(number, {}).get(extra.kind) is set_:
+            if world.faults.get(number, {}).get(extra.kind) is standing:
                 outlet.set_extra(extra, t)
 
         world.timeline.at(begin_ns, begin)
@@ -264,10 +273,10 @@ def _hot_plug(world: "World", number: int, params: Params, at_ns: int) -> None:
 def _mains_cut(world: "World", number: int, params: Params, at_ns: int) -> None:
     world.change_mains(at_ns, cut=True)
     if "seconds" in params:
-        set_ = world.faults[None]["mains_cut"]
+        standing = world.faults[None]["mains_cut"]
 
         def back(t: int) -> None:
-            if world.faults.get(None, {}).get("mains_cut") is set_:
+            if world.faults.get(None, {}).get("mains_cut") is standing:
                 del world.faults[None]["mains_cut"]
                 world.change_mains(t, cut=False)
 

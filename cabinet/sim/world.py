@@ -76,7 +76,7 @@ class World:
         self.expanders: dict[int, Mcp23017] = {}
         self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
-        self.faults: dict[int | None, dict[str, faults.Set]] = {}
+        self.faults: dict[int | None, dict[str, faults.Standing]] = {}
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
         self.contactor = Relay(self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved)
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
@@ -207,7 +207,7 @@ class World:
             load=load.name if load else None,
             stage=load.stage() if load else None,
             charge_percent=load.charge_percent() if load else None,
-            faults={kind: dict(set_.params) for kind, set_ in self.faults.get(number, {}).items()},
+            faults={kind: dict(standing.params) for kind, standing in self.faults.get(number, {}).items()},
         )
 
     def state(self, journal_after: int | None = None) -> dict[str, object]:
@@ -221,7 +221,7 @@ class World:
             "contactor_closed": self.contactor.closed,
             "coil_supply": self.contactor.supplied,
             "inside_c": round(self.inside_c(now_ns), 2),
-            "faults": {kind: dict(set_.params) for kind, set_ in self.faults.get(None, {}).items()},
+            "faults": {kind: dict(standing.params) for kind, standing in self.faults.get(None, {}).items()},
             "outlets": [msgspec.to_builtins(self.truth(number)) for number in sorted(self.outlets)],
             "transfers": self.bus.transfers,
             "journal_seq": self.journal.last_seq,

@@ -105,6 +105,17 @@ def test_nack_silences_the_chip_asked_for_and_no_other(cabinet: Cabinet, chip: s
     cabinet.bus.write_quick(address)
 
 
+def test_clearing_one_outlet_leaves_the_same_fault_of_its_neighbour_on_their_chip(cabinet: Cabinet) -> None:
+    cabinet.select(0)
+    cabinet.world.fault(1, "nack")
+    cabinet.world.fault(2, "nack")
+    cabinet.world.clear(1)
+    with pytest.raises(OSError, match="EREMOTEIO"):
+        cabinet.bus.write_quick(METER)
+    cabinet.world.clear(2)
+    cabinet.bus.write_quick(METER)
+
+
 def test_an_expander_that_resets_drops_every_relay(cabinet: Cabinet) -> None:
     cabinet.close(1, 2, 3)
     cabinet.world.fault(1, "chip_reset", chip="expander")
