@@ -42,9 +42,7 @@ def guard_start_s(cabinet: Cabinet) -> float:
         with contextlib.suppress(LinkError):
             if all(outlet.refusal is None for outlet in cabinet.snapshot().outlets):
                 break
-    print(
-        f"  guard protects after {ready_s:.2f} s, outlets may be closed after {time.monotonic() - started:.2f} s"
-    )
+    print(f"  guard protects after {ready_s:.2f} s, outlets may be closed after {time.monotonic() - started:.2f} s")
     return ready_s
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.config import Config, parse
 from cabinet.guard.alerts import AlertLines
-from cabinet.guard.build import build_alerts, build_guard
+from cabinet.guard.build import build_guard
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
@@ -56,17 +56,24 @@ class Desk:
 
     def boot(self) -> None:
         """A new guard, as after the old one was killed; runs until outlets may be closed."""
+        self.close()
+        self._pins = SimPinFactory(self.world)
+        bus = SimBus(self.world.bus, self.world.timeline, self.clock)
+        self._scribe = Scribe(self.state)
+        self.guard: Guard
+        self.guard, self._lines = build_guard(
+            self.config, bus, self._pins, self.clock, self.counters, self._scribe, realtime=False
+        )
+        self._seen_seq = 0
+        self.run(UNTIL_READY_NS)
+
+    def close(self) -> None:
+        """The guard is gone as if killed; its latches are on disk, as nothing was still to be written."""
         if self._lines is not None:
             self._lines.close()
             self._pins.close()
-        self._pins = SimPinFactory(self.world)
-        bus = SimBus(self.world.bus, self.world.timeline, self.clock)
-        self.guard: Guard = build_guard(
-            self.config, bus, self._pins, self.clock, self.counters, Scribe(self.state), realtime=False
-        )
-        self._lines = build_alerts(self.config, self._pins)
-        self._seen_seq = 0
-        self.run(UNTIL_READY_NS)
+            self._scribe.close()
+            self._lines = None
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -103,8 +110,7 @@ class Desk:
         while self.clock.monotonic_ns() < deadline_ns:
             self.clock.sleep_until(min(deadline_ns, self.world.timeline.next_ns))
             self.world.advance_to(self.clock.monotonic_ns())
-            if alerted := self._lines.take():
-                self.guard.alert(alerted)
+            self.guard.answer_alerts()
 
     # --- what others do ----------------------------------------------------------------------------------------------
 

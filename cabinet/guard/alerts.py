@@ -1,14 +1,12 @@
 """Over-current lines of the meter chips: an edge wakes the loop and says which outlet to read first."""
 
-import logging
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from gpiozero import DigitalInputDevice
 from gpiozero.pins import Factory
-
-log = logging.getLogger(__name__)
 
 
 class AlertLines:
@@ -29,17 +27,17 @@ class AlertLines:
 
     def _noter(self, outlet: int) -> Callable[[], None]:
         def note() -> None:
+            os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads the one for the other
             self._noted.append(outlet)
-            os.eventfd_write(self.wake_fd, 1)
 
         return note
 
     def take(self) -> list[int]:
         """Outlets whose line went low since the last call, first one first."""
-        try:
-            os.eventfd_read(self.wake_fd)
-        except BlockingIOError:
+        if not self._noted:
             return []
+        with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
+            os.eventfd_read(self.wake_fd)
         outlets: list[int] = []
         while self._noted:
             outlet = self._noted.popleft()

@@ -21,11 +21,12 @@ from cabinet.relays import RelayBank
 
 def build_guard(
     config: Config, bus: Bus, pins: Factory, clock: Clock, counters: Counters, scribe: Scribe, realtime: bool
-) -> Guard:
-    """A guard that has started: all open, sensors up as far as they answer, contactor closed."""
+) -> tuple[Guard, AlertLines]:
+    """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
     guard = Guard(config, clock, RelayBank.from_config(config, bus, pins, clock), counters, scribe, realtime)
-    guard.start(build_scanner(config, bus, pins, clock, guard))
-    return guard
+    alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
+    guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
+    return guard, alerts
 
 
 def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: Guard) -> Scanner:
@@ -45,11 +46,6 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
         add_energy=guard.add_energy,
         clock=clock,
     )
-
-
-def build_alerts(config: Config, pins: Factory) -> AlertLines:
-    """The over-current lines that are wired."""
-    return AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
 
 
 def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segment]:

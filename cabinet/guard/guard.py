@@ -11,6 +11,7 @@ from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
+from cabinet.guard.alerts import AlertLines
 from cabinet.guard.counters import Counters
 from cabinet.guard.limits import end_limits, protection_limits
 from cabinet.guard.outlet import OutletUnit
@@ -67,6 +68,7 @@ class Guard:
         self._by_number = {unit.number: unit for unit in self.units}
         self._neighbours = _neighbours(config, self.units)
         self._scanner: Scanner | None = None
+        self._alerts: AlertLines | None = None
         self._ready_at_ns: int | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
         self._next_beat_ns = 0
@@ -82,9 +84,11 @@ class Guard:
         """Where the scanner delivers what it read from the energy registers."""
         self.units[index].meter.add_energy(energy_uj)
 
-    def start(self, scanner: Scanner) -> None:
+    def start(self, scanner: Scanner, alerts: AlertLines) -> None:
         """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
         self._scanner = scanner
+        self._alerts = alerts
+        scanner.between = self.answer_alerts
         try:
             self._relays.initialise()
         except CabinetError as error:
@@ -129,10 +133,11 @@ class Guard:
         self._late_worst_ns = max(self._late_worst_ns, late_ns)
         self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
 
-    def alert(self, outlets: list[int]) -> None:
-        """Over-current lines went low: these outlets are read and judged before anything else."""
+    def answer_alerts(self) -> None:
+        """Over-current lines that went low: their outlets are read and judged before anything else."""
         assert self._scanner is not None  # start came before
-        for outlet in outlets:
+        assert self._alerts is not None
+        for outlet in self._alerts.take():
             unit = self._by_number[outlet]
             self._scanner.read_alert(self.units.index(unit))
             self._protect(unit, 0)

@@ -16,7 +16,7 @@ from cabinet.chips.bus import Bus
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
-from cabinet.guard.build import build_alerts, build_guard
+from cabinet.guard.build import build_guard
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
@@ -44,8 +44,7 @@ def run_guard(
     realtime = become_realtime(config.guard.realtime_priority)
     scribe = Scribe(Path(config.paths.state))
     pins = open_pins()
-    guard = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
-    alerts = build_alerts(config, pins)
+    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     server = LinkServer(Path(config.paths.run) / "guard.sock", welcome, guard.events, guard.handle, guard.snapshot)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
@@ -117,7 +116,7 @@ class Loop:
         left_s = max(0.0, (deadline_ns - self._clock.monotonic_ns()) / NS)
         ready, _, _ = select.select([self._alerts.wake_fd, *self._server.descriptors], [], [], left_s)
         if self._alerts.wake_fd in ready:
-            self._guard.alert(self._alerts.take())
+            self._guard.answer_alerts()
         self._server.serve(ready)
 
     def _beat(self) -> None:

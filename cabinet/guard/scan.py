@@ -83,6 +83,7 @@ class Scanner:
         self.frequency_mhz = ABSENT
         self.bus_errors = 0
         self._hung = False
+        self.between: Callable[[], None] = lambda: None  # called after each segment: what cannot wait for the scan
         for segment in segments:
             segment.slow = list(self._slow_reads(segment))
 
@@ -98,6 +99,7 @@ class Scanner:
         slow_segment = self._segments[self._slow_turn % len(self._segments)]
         self._slow_turn += 1
         for segment in self._segments:
+            self.between()
             if not segment.up and self._clock.monotonic_ns() < segment.retry_at_ns:
                 continue
             work = self._bring_up if not segment.up else self._read_peaks

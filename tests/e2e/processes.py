@@ -25,6 +25,7 @@ from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
+from cabinet.sim.control import SimControl
 
 READY_WITHIN_S = 30.0
 POLL_S = 0.02
@@ -137,8 +138,9 @@ class Cabinet:
         return self.command("sim", *words)
 
     def sim_state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(self.sim("state", "--json"))
-        return state
+        """The same as `cabinet sim state --json`, without a new interpreter each time it is asked for."""
+        with SimControl(self.run / "sim-control.sock") as control:
+            return control.state()
 
     # --- the guard, as a viewer sees it ------------------------------------------------------------------------------
 

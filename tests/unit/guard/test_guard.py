@@ -160,7 +160,6 @@ def test_latched_outlet_refuses_until_staff_clear_it_and_a_new_guard_remembers(d
     desk.run(NS, until=lambda: desk.ended(3))
     desk.world.clear(3)
     assert desk.start(3).code == "fault_latched"
-    desk.guard._scribe.close()
     desk.boot()
     assert desk.start(3).code == "fault_latched"
     assert desk.outlet(3).why["peak_ma"] > 30_000
