@@ -35,6 +35,11 @@ class Body:
         self._at_ns = at_ns
         self.target = target
 
+    def cool(self, at_ns: int) -> None:
+        """As cold as its surroundings from now on."""
+        self._value = self.target = 0.0
+        self._at_ns = at_ns
+
     def reaches_ns(self, level: float, at_ns: int) -> int | None:
         """When it will have warmed to `level`; None: never on this course."""
         now = self.at(at_ns)
@@ -68,6 +73,12 @@ class Breaker:
             self._planned.append(self._timeline.at(magnetic_ns + BREAKER_OPENS_NS, lambda t: self._open("magnetic", t)))
         if thermal_ns is not None:
             self._planned.append(self._timeline.at(thermal_ns, lambda t: self._open("thermal", t)))
+
+    def reset(self, at_ns: int) -> None:
+        """The lever is pushed back, after the bimetal has cooled."""
+        if not self.closed:
+            self._bimetal.cool(at_ns)
+            self.closed = True
 
     def _open(self, why: str, at_ns: int) -> None:
         if self.closed:

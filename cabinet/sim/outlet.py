@@ -110,8 +110,10 @@ class Outlet:
         self.relay.tell(on, at_ns)
 
     def clear(self, at_ns: int) -> None:
-        """Somebody pushes the breaker's lever back."""
-        self.breaker.closed = True
+        """Somebody pushes the breaker's lever back and puts a new relay in where the old one is welded."""
+        self.breaker.reset(at_ns)
+        if self.relay.welded:
+            self.relay.unweld(at_ns)
         self._switch(at_ns)
 
     @property

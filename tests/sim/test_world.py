@@ -166,6 +166,9 @@ class TestWelding:
                 cabinet.contactor(False)
                 cabinet.live_ms(40)
                 assert not cabinet.world.truth(1).conducting
+                cabinet.world.clear(1)
+                cabinet.live_ms(20)
+                assert not cabinet.world.truth(1).contacts_closed, "a new relay"
         assert outcomes == {True, False}, "it depends on the moment"
 
     def test_60_amperes_are_broken_at_any_moment(self) -> None:
@@ -219,6 +222,17 @@ class TestBreaker:
         assert not cabinet.world.truth(1).breaker_closed
         cabinet.world.clear(1)
         assert cabinet.world.truth(1).breaker_closed
+
+    def test_pushed_back_it_is_cold_again(self, cabinet: Cabinet) -> None:
+        cabinet.always_supplied()
+        cabinet.world.plug(1, make_load("resistor:500"))
+        cabinet.close(1)
+        cabinet.world.fault(1, "short", amps=60)
+        cabinet.wait_ms(60_000)
+        assert cabinet.world.truth(1).power_mw == 0
+        cabinet.world.clear(1)
+        cabinet.wait_ms(1000)
+        assert cabinet.world.truth(1).power_mw == pytest.approx(500_000)
 
     def test_80_amperes_are_left_to_the_bimetal(self, cabinet: Cabinet) -> None:
         cabinet.close(1)
