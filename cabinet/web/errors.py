@@ -44,9 +44,14 @@ class Problem(msgspec.Struct, omit_defaults=True):
     type: str = "about:blank"
 
 
+def status_of(refusal: Refused) -> int:
+    """The refusal's status; a code that this version does not know is a fault of ours, not of the reader."""
+    return STATUS_OF_REFUSAL.get(refusal.code, 500)
+
+
 def refusal_headers(refusal: Refused) -> dict[str, str]:
     """Retry-After where waiting helps, and what a 401 of the API must say."""
-    status = STATUS_OF_REFUSAL[refusal.code]
+    status = status_of(refusal)
     headers: dict[str, str] = {}
     if status in RETRY_AFTER_S:
         headers["Retry-After"] = str(refusal.params.get("retry_after_s", RETRY_AFTER_S[status]))
@@ -58,7 +63,8 @@ def refusal_headers(refusal: Refused) -> dict[str, str]:
 def refusal_text(request: Visit, refusal: Refused) -> str:
     """The refusal in the reader's language, with the time to wait where it is known."""
     t = Site.of(request).pages.speech[language_of(request)].texts
-    sentence = t(f"refusal.{refusal.code}")
+    known = f"refusal.{refusal.code}"
+    sentence = t(known if known in t else "error.500.text")
     wait_s = refusal.params.get("retry_after_s")
     if isinstance(wait_s, int):
         sentence = t("error.with_wait", sentence=sentence, minutes=max(1, -(-wait_s // 60)))
@@ -67,7 +73,7 @@ def refusal_text(request: Visit, refusal: Refused) -> str:
 
 def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
     """Where no handler has put the refusal into a page of its own."""
-    status = STATUS_OF_REFUSAL[refusal.code]
+    status = status_of(refusal)
     if _is_api(request):
         return _problem(request, status, refusal_text(request, refusal), refusal.code, refusal_headers(refusal))
     if refusal.code == "signed_out":

@@ -11,7 +11,7 @@ from cabinet import usage_table
 from cabinet.errors import Refused
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
-from cabinet.web.errors import STATUS_OF_REFUSAL, refusal_headers, refusal_text
+from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts
 
 LONGEST_FIELD = 128
@@ -76,7 +76,7 @@ async def sign_in(request: Visit) -> Response[Any]:
         return site.pages.page(
             request,
             "property_sign_in.html",
-            status=STATUS_OF_REFUSAL[refusal.code],
+            status=status_of(refusal),
             headers=refusal_headers(refusal),
             refused=t("property.wrong_login") if wrong else refusal_text(request, refusal),
             name=name[:LONGEST_FIELD],

@@ -13,7 +13,7 @@ from cabinet.service.ports import ResidentView, SessionView, StartChoice
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
 from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, language_of
-from cabinet.web.errors import STATUS_OF_REFUSAL, refusal_headers, refusal_text
+from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts
 
 HALF_HOURS_OFFERED = (2, 4, 6, 8, 12, 16, 20)
@@ -106,7 +106,7 @@ async def sign_in(request: Visit) -> Response[Any]:
         return site.pages.page(
             request,
             "sign_in.html",
-            status=STATUS_OF_REFUSAL[refusal.code],
+            status=status_of(refusal),
             headers=refusal_headers(refusal),
             to=to,
             refused=refusal_text(request, refusal),
@@ -154,7 +154,7 @@ async def _outlet_page(
     return Site.of(request).pages.page(
         request,
         "outlet.html",
-        status=STATUS_OF_REFUSAL[refusal.code] if refusal else 200,
+        status=status_of(refusal) if refusal else 200,
         headers=refusal_headers(refusal) if refusal else None,
         **await _outlet_values(request, code, visitor, refusal_text(request, refusal) if refusal else ""),
     )

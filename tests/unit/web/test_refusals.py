@@ -56,6 +56,13 @@ def test_a_page_that_cannot_be_made_says_why(resident: Client, service: FakeServ
     assert table("common", language)[f"refusal.{code}"] in page(answer).text
 
 
+def test_a_code_of_a_newer_guard_is_an_apology(resident: Client, service: FakeService) -> None:
+    service.refusals["start"] = Refused("never_heard_of")
+    answer = send(resident, "/s/A7K2/start", request_key=KEY, kind="full")
+    assert answer.status_code == 500
+    assert table("web", "zh")["error.500.text"] in page(answer).text
+
+
 def test_a_refused_stop_stops_nothing(resident: Client, service: FakeService) -> None:
     running = (1, fake_service.session("s1"))
     service.session_views["s1"] = running
