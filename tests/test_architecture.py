@@ -127,7 +127,8 @@ def test_every_dependency_has_an_upper_bound():
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
-_EXAMPLE = re.compile(r"^\s*(?:\$ )?(?:sudo (?:-u \S+ )?)?(?:CABINET_CONFIG=\S+ )?(?:\.venv/bin/|/opt/cabinet/bin/)?cabinet (.+)$")
+_BEFORE = r"(?:\$ )?(?:sudo (?:-u \S+ )?)?(?:CABINET_CONFIG=\S+ )?(?:\.venv/bin/|/opt/cabinet/bin/)?"
+_EXAMPLE = re.compile(rf"^\s*{_BEFORE}cabinet (.+)$")
 
 
 def examples(text: str) -> list[str]:

@@ -302,7 +302,7 @@ def test_what_remains_without_guard_works(terminal, guard):
     assert terminal.say("logout") == "已退出登录。"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(lines=st.lists(st.text(max_size=30), max_size=12))
 def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, staff_file, lines):
     path = tmp_path_factory.mktemp("fuzz") / "console-staff.json"
