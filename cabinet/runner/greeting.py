@@ -21,12 +21,8 @@ def greeting(config: Config, cabinet: str, url: str, logins: Logins | None, term
     if terminal is not None:
         rows.append(("console", terminal))
         if logins is not None:
-            rows.append(
-                (
-                    "",
-                    f"login {CONSOLE_NAME}, PIN {logins.console_pin}; then: status   (language en for English; Ctrl-] leaves)",
-                )
-            )
+            login = f"login {CONSOLE_NAME}, PIN {logins.console_pin}; then: status"
+            rows.append(("", f"{login}   (language en for English; Ctrl-] leaves)"))
     if config.simulated:
         rows += [
             (
