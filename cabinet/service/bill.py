@@ -154,7 +154,7 @@ def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance
     hold = min(wanted_fen, balance_fen)
     covered = billing.cover(tariff, billing.no_use(tariff), hold, most_w)
     if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):
-        raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, 1))
+        raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, tariff.start_fee_fen + 1))
     return hold
 
 

@@ -15,6 +15,8 @@ from cabinet.service.session import Session
 from cabinet.service.storage import Storage
 from cabinet.store.moment import Moment
 
+HIGHEST_RATING_W = 3500  # the bound of `outlet.max_power_w`
+MOST_DAYS = 8  # remembered of each outlet; a wrong clock may show days that are not
 SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one says nothing about now
 
 
@@ -84,7 +86,8 @@ class Days:
     def add(self, day: str, outlet: int, energy_mwh: int) -> None:
         key = (day, outlet)
         self._energies[key] = self._energies.get(key, 0) + energy_mwh
-        for old in [key for key in self._energies if key[0] < day]:
+        days = sorted({day for day, _ in self._energies})
+        for old in [key for key in self._energies if len(days) > MOST_DAYS and key[0] == days[0]]:
             del self._energies[old]
 
     def energy_mwh(self, day: str, outlet: int) -> int:
@@ -124,6 +127,6 @@ class Context:
         return "storage_full" if self.storage.short_of_room else None
 
     def most_w(self, outlet: int) -> int:
+        """Rating of an outlet; of one that is not in the configuration any more, the highest there is."""
         place = self.config.outlet_by_number(outlet)
-        assert place is not None  # a session's outlet was looked up in the configuration when it started
-        return round(place.max_power_w)
+        return HIGHEST_RATING_W if place is None else round(place.max_power_w)

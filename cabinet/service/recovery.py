@@ -11,6 +11,8 @@
 - Away longer than `resume_within_s`: settled as power lost. How long is told by the monotonic clock within one boot,
   else by the wall clock where it was right both times; a Pi that has just booted is given time to learn the time.
 - Otherwise it is suspended and resumed, after the guard's own pre-close check.
+
+An outlet that holds a session nobody here knows is opened: whoever started it, nobody would pay for it.
 """
 
 import enum
@@ -102,16 +104,22 @@ class Recovery:
         self._context = context
         self._saver = saver
         self._hearing = hearing
+        self._stray_retry_ns = 0
 
     def wanted(self, snapshot: Snapshot) -> bool:
         """Whether there is anything to compare more closely."""
         by_number = {state.outlet: state for state in snapshot.outlets}
-        return any(
+        return bool(self._strays(snapshot)) or any(
             not session.finished
             and snapshot.at_ns > session.energised_ns
             and ((state := by_number.get(session.outlet)) is None or not agrees(session, state))
             for session in self._context.running
         )
+
+    def _strays(self, snapshot: Snapshot) -> list[OutletState]:
+        """Outlets with a session that is not running here: settled, or of a database that is gone."""
+        running = self._context.running
+        return [s for s in snapshot.outlets if s.session_id is not None and running.get(s.session_id) is None]
 
     async def reconcile(self) -> None:
         """Compare every running session with the last snapshot, and act. Sessions being started or resumed are left."""
@@ -130,7 +138,18 @@ class Recovery:
                 async with session.busy:
                     await self._act(session, state, snapshot)
             self._hearing.show(session.outlet)
+        await self._open_strays(snapshot)
         await self._save()
+
+    async def _open_strays(self, snapshot: Snapshot) -> None:
+        now_ns = self._context.clock.monotonic_ns()
+        strays = self._strays(snapshot)
+        if not strays or now_ns < self._stray_retry_ns:
+            return
+        self._stray_retry_ns = now_ns + RETRY_NS
+        for state in strays:
+            log.error("outlet %d: charges for %s, which is not running here: opened", state.outlet, state.session_id)
+            await self._ask_to_open(state.outlet, state.session_id, EndReason.STOPPED_BY_OPERATOR, "service")
 
     async def _act(self, session: Session, state: OutletState, snapshot: Snapshot) -> None:
         now = back_dated(self._context.now(), snapshot.at_ns)
@@ -173,12 +192,13 @@ class Recovery:
         if now_ns < session.retry_ns:
             return
         session.retry_ns = now_ns + RETRY_NS
+        await self._ask_to_open(session.outlet, session.session_id, reason, session.stop_who)
+
+    async def _ask_to_open(self, outlet: int, session_id: str | None, reason: EndReason, who: str) -> None:
         try:
-            await self._context.guard.request(
-                lambda id_: Open(id_, session.outlet, reason, session.session_id, session.stop_who)
-            )
+            await self._context.guard.request(lambda id_: Open(id_, outlet, reason, session_id, who))
         except Refused as refusal:
-            log.warning("outlet %d: could not be opened for %s: %s", session.outlet, session.session_id, refusal)
+            log.warning("outlet %d: could not be opened for %s: %s", outlet, session_id, refusal)
 
     async def energise(self, session: Session) -> None:
         """Ask the guard to close the outlet, or to take new limits where it is closed. Raises Refused."""

@@ -166,6 +166,7 @@ class Starting:
             if refusal.code == "guard_unreachable":
                 # the guard may have closed it all the same: the next snapshot tells, and then it is called off
                 session.stop_reason = EndReason.STOPPED_BY_OPERATOR
+                session.energised_ns = self._context.clock.monotonic_ns()
             else:
                 session.finish(None, None, self._context.now())
             await self._save()

@@ -24,7 +24,7 @@ RESERVE_BYTES = 8 * 1024 * 1024  # below this no new session starts, so that the
 
 
 class Storage:
-    """`full` is True from the first write that found no room until one that did; `short` as the disk was last measured."""
+    """`full` from the first write that found no room until one that did; `short` as the disk was last measured."""
 
     def __init__(self, path: Path, connection_class: type[sqlite3.Connection] = sqlite3.Connection) -> None:
         self._path = path

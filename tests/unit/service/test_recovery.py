@@ -10,7 +10,7 @@ import pytest
 from cabinet.billing.session import State
 from cabinet.clock import NS
 from cabinet.link.protocol import Energise, Open
-from cabinet.model import EndReason, Fault
+from cabinet.model import ChargeLimits, EndReason, Fault
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView
 from cabinet.service.recovery import Action, Decision, Situation, decide
@@ -415,6 +415,39 @@ def test_a_stopped_session_does_not_resume_after_the_guard_died(tmp_path: Path) 
             receipt = await service.session(1, view.session_id)
         assert receipt.end_reason is EndReason.STOPPED_BY_RESIDENT
         assert len(closings(rig)) == 1
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+def test_an_outlet_that_charges_for_a_session_nobody_knows_is_opened(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        rig.guard.obey(Energise(1, 5, "of a database that is gone", ChargeLimits()))
+        rig.guard.charge(5, 10)
+        async with rig.running() as service:
+            await rig.settle(service)
+            assert rig.guard.outlets[5].session_id is None
+            assert service.outlet("E2W7").condition == "free"
+        assert rig.guard.kept == []
+        assert rig.records() == []
+        assert [type(command) for command in rig.guard.commands] == [Energise, Open]
+
+    asyncio.run(story())
+
+
+def test_a_session_of_an_outlet_taken_out_of_the_cabinet_is_settled(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        service = rig.new_service()
+        await service.open()
+        await rig.guard.connect()
+        view = await charging(rig, service)
+        await rig.die(service)
+        del rig.guard.outlets[3]
+        async with rig.running() as service:
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason, receipt.charging_s) == ("settled", EndReason.POWER_LOST, 60)
         rig.check_books()
 
     asyncio.run(story())
