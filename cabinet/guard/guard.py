@@ -66,6 +66,9 @@ class Guard:
             for index, outlet in enumerate(config.outlet)
         ]
         self._by_number = {unit.number: unit for unit in self.units}
+        self._index = {unit.number: index for index, unit in enumerate(self.units)}
+        self._unjudged: set[int] = set()
+        self._late_ns = 0
         self._neighbours = _neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
@@ -88,7 +91,8 @@ class Guard:
         """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
         self._scanner = scanner
         self._alerts = alerts
-        scanner.between = self.answer_alerts
+        scanner.between = self._answer_alerts
+        scanner.judge = self._judge
         try:
             self._relays.initialise()
         except CabinetError as error:
@@ -112,9 +116,11 @@ class Guard:
         assert self._scanner is not None  # start came before
         start_ns = self._clock.monotonic_ns()
         self._beat(start_ns)  # before the scan, which a hung bus can hold up
+        self._late_ns = late_ns
+        self._unjudged = set(range(len(self.units)))
         self._scanner.scan(everything)
-        for unit in self.units:
-            self._protect(unit, late_ns)
+        for index in list(self._unjudged):
+            self._judge(index)  # its peak could not be read: that too is to be judged
         now_ns = self._clock.monotonic_ns()
         for index, unit in enumerate(self.units):
             self._carry_on(unit, now_ns)
@@ -134,23 +140,30 @@ class Guard:
         self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
 
     def answer_alerts(self) -> None:
-        """Over-current lines that went low: their outlets are read and judged before anything else."""
+        """Between ticks: over-current lines that went low; their outlets are read, judged and opened at once."""
+        self._late_ns = 0
+        self._answer_alerts()
+
+    def _answer_alerts(self) -> None:
         assert self._scanner is not None  # start came before
         assert self._alerts is not None
         for outlet in self._alerts.take():
-            unit = self._by_number[outlet]
-            self._scanner.read_alert(self.units.index(unit))
-            self._protect(unit, 0)
+            self._scanner.read_alert(self._index[outlet])
+
+    def _judge(self, index: int) -> None:
+        """The protections' turn for one outlet: right after its peak was read, or when that failed."""
+        self._unjudged.discard(index)
+        self._protect(self.units[index])
 
     def _beat(self, now_ns: int) -> None:
         if now_ns >= self._next_beat_ns:
             self._relays.beat()
             self._next_beat_ns = now_ns + BEAT_NS
 
-    def _protect(self, unit: OutletUnit, late_ns: int) -> None:
+    def _protect(self, unit: OutletUnit) -> None:
         now = unit.now
         now.at_ns = self._clock.monotonic_ns()
-        now.late_ns = late_ns
+        now.late_ns = self._late_ns
         trip = unit.safety.step(now)
         if trip is not None:
             self._trip(unit, trip)

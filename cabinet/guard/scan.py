@@ -83,7 +83,8 @@ class Scanner:
         self.frequency_mhz = ABSENT
         self.bus_errors = 0
         self._hung = False
-        self.between: Callable[[], None] = lambda: None  # called after each segment: what cannot wait for the scan
+        self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
+        self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
         for segment in segments:
             segment.slow = list(self._slow_reads(segment))
 
@@ -102,6 +103,9 @@ class Scanner:
             self.between()
             if not segment.up and self._clock.monotonic_ns() < segment.retry_at_ns:
                 continue
+            if everything and segment.up:
+                for read in segment.slow:  # first: the peak read below is judged together with them
+                    self._attempt(segment, read)
             work = self._bring_up if not segment.up else self._read_peaks
             if not self._attempt(segment, partial(work, segment)):
                 if self._hung:
@@ -109,10 +113,7 @@ class Scanner:
                 continue
             if not sampled:
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
-            if everything:
-                for read in segment.slow:
-                    self._attempt(segment, read)
-            elif segment is slow_segment:
+            if segment is slow_segment:
                 self._attempt(segment, partial(self._next_slow, segment))
 
     def read_alert(self, index: int) -> None:
@@ -187,6 +188,7 @@ class Scanner:
         now = self._outlets[input_.index]
         now.window = PeakWindow(peak_ma, from_ns, end_ns, *self._phase.half_cycles(from_ns, end_ns))
         now.peak_valid_at_ns = end_ns
+        self.judge(input_.index)
 
     def _sample_voltage(self, segment: Segment) -> None:
         start_ns = self._clock.monotonic_ns()

@@ -318,7 +318,7 @@ def test_the_process_says_when_it_is_ready_outlives_its_clients_and_stops_on_sig
     notices.bind(str(tmp_path / "notify"))
     process = subprocess.Popen(
         [sys.executable, "-m", "cabinet.main", "sim", "serve", "--config", str(config_file)],
-        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert notices.recv(1000) == b"READY=1\nSTATUS=simulating 10 outlets"
@@ -327,11 +327,12 @@ def test_the_process_says_when_it_is_ready_outlives_its_clients_and_stops_on_sig
         bus.close()
         assert WireBus(tmp_path / "sim.sock").read_byte(MUX) == 0
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         notices.close()
     assert process.returncode == 0
+    assert said == f"simulating 10 outlets, sockets in {tmp_path}; Ctrl-C ends it\n"
     assert errors in ("", "cabinet sim: no real-time scheduling here; times will be less exact\n")
     assert not (tmp_path / "sim.sock").exists()
 
