@@ -117,6 +117,7 @@ def _serve(config: Config, strict_gpio: bool) -> int:
         signal.signal(number, lambda *_: server.stop())
     if not become_realtime():
         print("cabinet sim: no real-time scheduling here; times will be less exact", file=sys.stderr, flush=True)
+    print(f"simulating {len(config.outlet)} outlets, sockets in {config.paths.run}; Ctrl-C ends it", flush=True)
     try:
         server.serve()
     finally:

@@ -48,7 +48,7 @@ class I2cBus:
         self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
         self.transfers = 0
         self._timeline = timeline
-        self._bit_ns = 1e9 / speed_hz
+        self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
         self._seen: dict[tuple[int, ...], _Joined] = {}
         self._joined = _Joined([])
@@ -129,7 +129,7 @@ class I2cBus:
                 data = chips[0].send(count, now_ns)
             else:
                 data = _wired_and([chip.send(count, now_ns) for chip in chips])
-        self.free_ns = done_ns = start_ns + int(bits * self._bit_ns)
+        self.free_ns = done_ns = start_ns + int(bits * self.bit_ns)
         for chip in addressed:
             chip.stop(done_ns)
         return Transfer(done_ns, failed, b"" if failed else data)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from cabinet.sim.smbus import Message
 
-TRANSFER, LEVEL, DRIVE, RELEASE, PULL, WATCH, UNWATCH = b"T", b"L", b"D", b"R", b"P", b"W", b"U"
-DONE, SHOWS, EDGE, WATCHING, REFUSED = b"t", b"l", b"e", b"w", b"x"
+TRANSFER, SPEED, LEVEL, DRIVE, RELEASE, PULL, WATCH, UNWATCH = b"T", b"S", b"L", b"D", b"R", b"P", b"W", b"U"
+DONE, BIT, SHOWS, EDGE, WATCHING, REFUSED = b"t", b"s", b"l", b"e", b"w", b"x"
 
 LONGEST = 16 * 1024
 _T, _D, _L, _E = TRANSFER[0], DONE[0], SHOWS[0], EDGE[0]
@@ -14,6 +14,7 @@ _T, _D, _L, _E = TRANSFER[0], DONE[0], SHOWS[0], EDGE[0]
 _TRANSFER = struct.Struct("<BQB")  # kind, begun at (ns), messages
 _MESSAGE = struct.Struct("<BBH")  # address, 1 for a read, bytes
 _DONE = struct.Struct("<BQH")  # kind, STOP at (ns), errno; then what was read
+_BIT = struct.Struct("<Bd")  # kind, nanoseconds a bit
 _LINE = struct.Struct("<BBB")  # kind, line, value
 _EDGE = struct.Struct("<BBBQ")  # kind, line, level, at (ns)
 
@@ -63,6 +64,14 @@ def pack_done(done_ns: int, errno: int, data: bytes) -> bytes:
 def unpack_done(frame: bytes) -> tuple[int, int, bytes]:
     _, done_ns, errno = _DONE.unpack_from(frame)
     return done_ns, errno, frame[_DONE.size :]
+
+
+def pack_bit(bit_ns: float) -> bytes:
+    return _BIT.pack(BIT[0], bit_ns)
+
+
+def unpack_bit(frame: bytes) -> float:
+    return float(_BIT.unpack(frame)[1])
 
 
 def pack_line(kind: bytes, line: int, value: int = 0) -> bytes:

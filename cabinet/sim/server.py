@@ -56,6 +56,7 @@ class SimServer:
         self._wake_in, self._wake_out = os.pipe()
         self._handlers: dict[int, Callable[[_Client, bytes], bytes | None]] = {
             frames.TRANSFER[0]: self._transfer,
+            frames.SPEED[0]: self._speed,
             frames.DRIVE[0]: self._drive,
             frames.LEVEL[0]: self._level,
             frames.RELEASE[0]: self._release,
@@ -198,6 +199,9 @@ class SimServer:
         start_ns = min(frames.unpack_start(frame), self._timeline.now_ns)
         done = self._world.bus.transfer(known[0], start_ns, known[1])
         return frames.pack_done(done.done_ns, done.errno, done.data)
+
+    def _speed(self, client: _Client, frame: bytes) -> bytes:
+        return frames.pack_bit(self._world.bus.bit_ns)
 
     def _drive(self, client: _Client, frame: bytes) -> None:
         line, high = frames.unpack_line(frame)

@@ -1,7 +1,7 @@
 """The simulated bus and pins as another process sees them. Light: the guard loads this, and nothing of the world.
 
-A transfer takes the time it would take on the wire, counted from the call's own start, so what the simulator's own
-work costs is hidden as far as it fits into that time.
+A transfer takes the time it would take on the wire, counted from the call's own start. The call sleeps through it and
+then finds the answer waiting, so what the simulator's own work costs is hidden as far as it fits into that time.
 """
 
 import contextlib
@@ -10,15 +10,17 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cabinet.errors import HardwareError, SimError
 from cabinet.sim import frames
 from cabinet.sim.pins import LineFactory, OnEdge
-from cabinet.sim.smbus import Message, SmbusCalls
+from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 
 ANSWER_WITHIN_S = 1  # the kernel's own timeout for an adapter that hangs
+SHORTEST_SLEEP_NS = 25_000  # less is over before a sleep has begun
+LONGEST_LATE_NS = 100_000  # of a wake-up that is learnt from; a later one was an accident
 
 
 def _connect(path: Path) -> socket.socket:
@@ -32,10 +34,37 @@ def _connect(path: Path) -> socket.socket:
     return connection
 
 
-def _ask(connection: socket.socket, frame: bytes) -> bytes:
-    """One request and its answer. OSError: ETIMEDOUT where it stays silent, EIO where it is gone."""
+class _Alarm:
+    """Sleeps until a moment, and learns how late sleeping wakes up here, so that it lies down that much shorter."""
+
+    def __init__(self) -> None:
+        self._late_ns = 0
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        """Return about then; `wait_until` makes it no earlier."""
+        wake_ns = deadline_ns - self._late_ns
+        left_ns = wake_ns - time.monotonic_ns()
+        if left_ns > SHORTEST_SLEEP_NS:
+            time.sleep(left_ns * 1e-9)
+            late_ns = min(time.monotonic_ns() - wake_ns, LONGEST_LATE_NS)
+            self._late_ns += (late_ns - self._late_ns) // 8
+
+    def wait_until(self, deadline_ns: int) -> None:
+        """Return no earlier than then; what is left of it is not worth a sleep."""
+        self.sleep_until(deadline_ns)
+        while time.monotonic_ns() < deadline_ns:
+            pass
+
+
+def _ask(connection: socket.socket, frame: bytes, before: Callable[[], None] | None = None) -> bytes:
+    """One request and its answer; `before` is done before looking for it.
+
+    OSError: ETIMEDOUT where the simulator stays silent, EIO where it is gone.
+    """
     try:
         connection.send(frame)
+        if before is not None:
+            before()
         answer = connection.recv(frames.LONGEST)
     except BlockingIOError:
         raise OSError(errno.ETIMEDOUT, "the simulator does not answer") from None
@@ -53,14 +82,16 @@ class WireBus(SmbusCalls):
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path)
+        self._alarm = _Alarm()
+        self._bit_ns = frames.unpack_bit(_ask(self._connection, frames.SPEED))
 
     def transfer(self, messages: Sequence[Message]) -> bytes:
         start_ns = time.monotonic_ns()
-        answer = _ask(self._connection, frames.pack_transfer(messages, start_ns))
+        expected_ns = start_ns + int(wire_bits(messages) * self._bit_ns)
+        frame = frames.pack_transfer(messages, start_ns)
+        answer = _ask(self._connection, frame, lambda: self._alarm.sleep_until(expected_ns))
         done_ns, failed, data = frames.unpack_done(answer)
-        left_ns = done_ns - time.monotonic_ns()
-        if left_ns > 0:
-            time.sleep(left_ns * 1e-9)
+        self._alarm.wait_until(done_ns)  # later than expected where the bus was busy or hung
         if failed:
             raise OSError(failed, f"simulated bus: {errno.errorcode.get(failed, failed)}")
         return data

@@ -318,8 +318,11 @@ def test_the_process_says_when_it_is_ready_outlives_its_clients_and_stops_on_sig
     notices.bind(str(tmp_path / "notify"))
     process = subprocess.Popen(
         [sys.executable, "-m", "cabinet.main", "sim", "serve", "--config", str(config_file)],
-        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert notices.recv(1000) == b"READY=1\nSTATUS=simulating 10 outlets"
         bus = WireBus(tmp_path / "sim.sock")
