@@ -91,7 +91,7 @@ class Guard:
         """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
         self._scanner = scanner
         self._alerts = alerts
-        scanner.between = self._answer_alerts
+        scanner.between = self._between_segments
         scanner.judge = self._judge
         try:
             self._relays.initialise()
@@ -100,7 +100,6 @@ class Guard:
         for number, latch in self._scribe.latches().items():
             if (unit := self._by_number.get(number)) is not None:
                 unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
-        self._relays.beat()
         scanner.start()
         now_ns = self._clock.monotonic_ns()
         for unit in self.units:
@@ -115,7 +114,6 @@ class Guard:
         """One scan, one step of every protection, one step of every charge."""
         assert self._scanner is not None  # start came before
         start_ns = self._clock.monotonic_ns()
-        self._beat(start_ns)  # before the scan, which a hung bus can hold up
         self._late_ns = late_ns
         self._unjudged = set(range(len(self.units)))
         self._scanner.scan(everything)
@@ -142,6 +140,11 @@ class Guard:
     def answer_alerts(self) -> None:
         """Between ticks: over-current lines that went low; their outlets are read, judged and opened at once."""
         self._late_ns = 0
+        self._answer_alerts()
+
+    def _between_segments(self) -> None:
+        """What cannot wait for the end of a scan, which a hung bus can hold up."""
+        self._beat(self._clock.monotonic_ns())
         self._answer_alerts()
 
     def _answer_alerts(self) -> None:

@@ -91,6 +91,7 @@ class Scanner:
     def start(self) -> None:
         """Bring every segment up; what does not answer stays down and is tried again by `scan`."""
         for segment in self._segments:
+            self.between()
             self._attempt(segment, partial(self._bring_up, segment))
 
     def scan(self, everything: bool = False) -> None:

@@ -1,0 +1,59 @@
+"""Whole charges, hours long, through the real guard and drivers over the simulated chips, in seconds."""
+
+from pathlib import Path
+
+import pytest
+
+from cabinet.clock import NS
+from cabinet.link.protocol import Done
+from cabinet.model import EndReason, EventKind
+from tests.desk import Desk, demo_config
+
+RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
+LONGEST_NS = 14 * 3600 * NS
+
+# load, state of charge at the start, what it must end with, and the hours it may take
+CHARGES = [
+    ("lead-acid-36v12ah", 20, EndReason.FULL, (5, 10)),
+    ("lead-acid-48v20ah", 20, EndReason.FULL, (5, 10)),
+    ("lithium-48v", 10, EndReason.FULL, (3, 9)),
+    ("lithium-60v", 10, EndReason.FULL, (3, 9)),
+    ("demo", 10, EndReason.FULL, (0.5, 0.6)),
+    (f"replay:{RECORDED}", None, EndReason.ENDED_BY_LOAD, (1.6, 1.8)),
+]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """Every charge on an outlet of its own, at once, until all have ended. Without heartbeat hardware: ticks are
+    seconds apart here, and it would let go after 100 ms."""
+    desk = Desk(tmp_path_factory.mktemp("state"), demo_config({"heartbeat_pin = 27\n": ""}))
+    for outlet, (load, percent, _, _) in enumerate(CHARGES, 1):
+        desk.plug(outlet, load, percent)
+        assert isinstance(desk.start(outlet), Done)
+    desk.run(2 * NS)
+    desk.stride(LONGEST_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(CHARGES) + 1)))
+    yield desk
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    ("outlet", "load", "reason", "hours"),
+    [(n, load, reason, hours) for n, (load, _, reason, hours) in enumerate(CHARGES, 1)],
+    ids=[Path(load).stem for load, _, _, _ in CHARGES],
+)
+def test_charge_ends_for_the_right_reason_and_is_billed_what_was_delivered(desk, outlet, load, reason, hours):
+    end = desk.events(outlet)[-1]
+    truth_mwh = desk.world.truth(outlet).energy_mwh
+    took_h = end.charge_count.powered_ms / 3_600_000
+    error = end.charge_count.energy_mwh / truth_mwh - 1
+    print(f"{Path(load).stem}: {took_h:.2f} h, billed {end.charge_count.energy_mwh} mWh, error {100 * error:+.3f} %")
+    assert (end.kind, end.reason) == (EventKind.ENDED, reason)
+    assert hours[0] < took_h < hours[1]
+    assert abs(error) < 0.005
+
+
+def test_no_protection_found_anything_wrong_with_ordinary_charges(desk):
+    assert [event for event in desk.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
