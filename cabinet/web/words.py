@@ -50,6 +50,10 @@ class Words:
             self._texts("figure.minutes", minutes=minutes) if minutes else self._texts("figure.seconds", seconds=rest)
         )
 
+    def running_time(self, seconds: int) -> str:
+        """A duration that grows while somebody looks: with its seconds in the first hour."""
+        return self.countdown(seconds) if seconds < 3600 else self.duration(seconds)
+
     def countdown(self, seconds: int) -> str:
         """Minutes and seconds, for what a person waits for."""
         minutes, rest = divmod(max(seconds, 0), 60)

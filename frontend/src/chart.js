@@ -18,7 +18,10 @@ function options(width) {
     padding: [8, 18, 0, 0],
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { time: false }, y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] } },
+    scales: {
+      x: { time: false, range: (_plot, _low, high) => [0, high] },
+      y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] },
+    },
     axes: [
       { ...axis, values: minutes, incrs: [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200], size: 32 },
       { ...axis, size: 48 },

@@ -50,6 +50,15 @@ def test_a_countdown_shows_seconds(zh: Words) -> None:
     assert [zh.countdown(seconds) for seconds in (120, 97, 59, -1)] == ["2 分 0 秒", "1 分 37 秒", "59 秒", "0 秒"]
 
 
+def test_a_running_time_shows_seconds_in_its_first_hour(zh: Words) -> None:
+    assert [zh.running_time(seconds) for seconds in (5, 97, 3600, 5025)] == [
+        "5 秒",
+        "1 分 37 秒",
+        "1 小时",
+        "1 小时 23 分",
+    ]
+
+
 def test_unknown_power_and_temperature_are_a_dash(zh: Words) -> None:
     assert (zh.power(None), zh.temperature(None)) == ("—", "—")
     assert (zh.power(0), zh.power(152_500), zh.temperature(-4_600)) == ("0 瓦", "153 瓦", "-5 ℃")
