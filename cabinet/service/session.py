@@ -99,7 +99,6 @@ class Session:
             return False
         self.end_reason, self.fault, self.ended = reason, fault, at.wall
         self.power_mw = None
-        self.meter.close_slice()
         return True
 
     def observe(

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import secrets
 import sqlite3
-from typing import NamedTuple
 
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
@@ -35,13 +34,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_REQUEST_KEY = 100
 STOP_WAIT_S = 3.0
-
-
-class Authorised(NamedTuple):
-    """A session's row, and whether it was made now."""
-
-    row: SessionRow
-    new: bool
 
 
 class Starting:
@@ -78,14 +70,12 @@ class Starting:
         amount = bill.check_choice(choice)
         self._check_cabinet(outlet, resident_id)
         try:
-            authorised = await context.storage.write(
+            row = await context.storage.write(
                 lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
             )
         except StorageFull as full:
             raise Refused("storage_full") from full
-        if not authorised.new:
-            return _same_again(authorised.row)
-        session = restored(authorised.row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
+        session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
         async with session.busy:
             context.running.add(session)
             self._hearing.show(session.outlet)
@@ -115,11 +105,8 @@ class Starting:
         amount: int,
         request_key: str,
         now: Moment,
-    ) -> Authorised:
+    ) -> SessionRow:
         """Check once more where nobody else can come between, hold the money, write the session. One transaction."""
-        earlier = table.by_request_key(connection, resident_id, request_key)
-        if earlier is not None:
-            return Authorised(earlier, False)
         resident = people.resident_by_id(connection, resident_id)
         if resident is None:
             raise Refused("signed_out")
@@ -155,7 +142,7 @@ class Starting:
         )
         table.insert(connection, row)
         ledger.post(SqliteBooks(connection, now.wall), ledger.hold(row.session_id, resident_id, held_fen))
-        return Authorised(row, True)
+        return row
 
     async def _energise(self, session: Session) -> None:
         """Have the outlet closed; where the guard refuses, the session comes to nothing and the code is raised."""

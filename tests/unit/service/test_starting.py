@@ -1,6 +1,8 @@
 """Starts: refused with nothing done, asked for twice, asked for at once, given up in the middle."""
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,19 +226,62 @@ def test_a_start_the_guard_does_not_answer_is_called_off_and_costs_nothing(tmp_p
     asyncio.run(story())
 
 
-def test_a_browser_that_goes_away_in_the_middle_leaves_a_whole_session(tmp_path: Path) -> None:
+def test_a_browser_that_goes_away_while_money_is_held_leaves_a_whole_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
+            storage, loop = service.context.storage, asyncio.get_running_loop()
             starting = asyncio.create_task(service.start(1, "C5T4", FULL, "k"))
-            await asyncio.sleep(0)
-            starting.cancel()
+
+            def gone_meanwhile(work: Callable[[sqlite3.Connection], object]) -> Callable[[sqlite3.Connection], object]:
+                def slow(connection: sqlite3.Connection) -> object:
+                    cancelled = threading.Event()
+                    loop.call_soon_threadsafe(lambda: (starting.cancel(), cancelled.set()))
+                    assert cancelled.wait(5)
+                    return work(connection)
+
+                return slow
+
+            write = storage.write
+            monkeypatch.setattr(storage, "write", lambda work: write(gone_meanwhile(work)))
             with pytest.raises(asyncio.CancelledError):
                 await starting
             view = await service.start(1, "C5T4", FULL, "k")
             assert view.state == "waiting_for_load"
+            assert rig.guard.outlets[3].session_id == view.session_id
         assert len(rig.guard.commands) == 1
         rig.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_snapshot_from_before_the_start_says_nothing_against_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            before = rig.guard.snapshot()
+            rig.clock.advance_ns(1)
+            view = await service.start(1, "C5T4", FULL, "k")
+            assert rig.guard.link is not None
+            rig.guard.link.on_snapshot(before)
+            await service.reconcile()
+            assert (await service.session(1, view.session_id)).state == "waiting_for_load"
+        assert len(rig.guard.commands) == 1
+
+    asyncio.run(story())
+
+
+def test_money_that_does_not_pay_for_a_second_starts_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(
+            tmp_path, {"service_fen_per_kwh = 30": "service_fen_per_kwh = 30\nstart_fee_fen = 300"}, balance_fen=300
+        )
+        async with rig.running() as service:
+            found = await refusal(service.start(1, "C5T4", FULL, "k"))
+        assert (found.code, found.params) == ("no_money", {"balance_fen": 300, "needed_fen": 301})
+        assert rig.guard.commands == []
 
     asyncio.run(story())
 
