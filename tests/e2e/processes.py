@@ -157,10 +157,10 @@ class Cabinet:
 
     def reaction_ms(self, outlet: int) -> float:
         """From the current of the last fault to the coil's command, by the simulator's own clock."""
-        journal = self.sim_state()["journal"]
-        onset = max(r["at_ns"] for r in journal if r["kind"] == "fault_onset" and r["outlet"] == outlet)
-        after = [r["at_ns"] for r in journal if r["kind"] == "coil_off" and r["outlet"] == outlet and r["at_ns"] > onset]
-        return (min(after) - onset) / 1e6
+        journal = [record for record in self.sim_state()["journal"] if record.get("outlet") == outlet]
+        onset_ns = max(record["at_ns"] for record in journal if record["kind"] == "fault_onset")
+        off_ns = [record["at_ns"] for record in journal if record["kind"] == "coil_off"]
+        return float(min(at_ns for at_ns in off_ns if at_ns > onset_ns) - onset_ns) / 1e6
 
     def phase(self, outlet: int) -> str:
         """Of an outlet; "no guard" while there is none."""
