@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -111,7 +112,7 @@ def _listen(config: Config) -> Iterator[socket.socket]:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise CabinetError(
-            f"port {port} of {host} cannot be had ({error.strerror or error}): "
+            f"port {port} of {host} cannot be had ({os.strerror(error.errno) if error.errno else error}): "
             "stop what uses it, or change service.host or service.port"
         ) from error
     with listener:

@@ -1,0 +1,50 @@
+"""A slow disk holds up nobody who only looks; what was asked for comes in order."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from tests.unit.service.rig import FULL, Rig
+
+
+def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k")
+            synced, waiting = threading.Event(), threading.Event()
+
+            def slow_sync() -> None:
+                waiting.set()
+                assert synced.wait(10)
+
+            writing = asyncio.create_task(service.context.storage.write(lambda _: slow_sync()))
+            await asyncio.to_thread(waiting.wait)
+            async with asyncio.timeout(5):
+                assert service.outlet("C5T4").condition == "in_use"
+                assert [each.session_id for each in await service.sessions(1)] == [view.session_id]
+                assert (await service.today()).sessions == 1
+            rig.guard.charge(3, 10)
+            rig.guard.show()
+            assert (await service.session(1, view.session_id)).charging_s == 10
+            assert not writing.done()
+            synced.set()
+            await writing
+
+    asyncio.run(story())
+
+
+def test_a_flush_asked_for_during_another_writes_what_came_meanwhile(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k")
+            await asyncio.gather(*(service.checkpoint() for _ in range(5)), rig.charge(service, 3, 30))
+            assert rig.guard.kept == []
+        with rig.database() as connection:
+            row = connection.execute("SELECT energy_mwh, state FROM session").fetchone()
+            day = connection.execute("SELECT energy_mwh FROM outlet_day").fetchone()
+        assert tuple(row) == (rig.guard.delivered_uwh[view.session_id] // 1000, "charging")
+        assert day["energy_mwh"] == row["energy_mwh"]
+
+    asyncio.run(story())
