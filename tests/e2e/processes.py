@@ -142,6 +142,11 @@ class Cabinet:
         with SimControl(self.run / "sim-control.sock") as control:
             return control.state()
 
+    def journal(self, after: int = 0) -> list[dict[str, Any]]:
+        """What happened in the simulated hardware, each with its time, from number `after` on."""
+        with SimControl(self.run / "sim-control.sock") as control:
+            return control.journal(after)
+
     # --- the guard, as a viewer sees it ------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
@@ -157,7 +162,7 @@ class Cabinet:
 
     def reaction_ms(self, outlet: int) -> float:
         """From the current of the last fault to the coil's command, by the simulator's own clock."""
-        journal = [record for record in self.sim_state()["journal"] if record.get("outlet") == outlet]
+        journal = [record for record in self.journal() if record.get("outlet") == outlet]
         onset_ns = max(record["at_ns"] for record in journal if record["kind"] == "fault_onset")
         off_ns = [record["at_ns"] for record in journal if record["kind"] == "coil_off"]
         return float(min(at_ns for at_ns in off_ns if at_ns > onset_ns) - onset_ns) / 1e6

@@ -35,14 +35,14 @@ def stop_all(cabinet: Cabinet, charges: dict[int, tuple[Resident, str]]) -> None
 
 def opened_after_ms(cabinet: Cabinet, since_seq: int, heartbeat: bool) -> float:
     """Between the guard's last heartbeat edge or its death and the last contacts parting, by the simulator's clock."""
-    journal = [r for r in cabinet.sim_state()["journal"] if r["seq"] > since_seq]
+    journal = cabinet.journal(since_seq)
     parted = [r for r in journal if r["kind"] == "contacts_opened" and r.get("outlet") in CODES]
     assert {r["outlet"] for r in parted} == set(CODES), journal
     return max(r["at_ns"] for r in parted) / 1e6
 
 
 def last_seq(cabinet: Cabinet) -> int:
-    return max(r["seq"] for r in cabinet.sim_state()["journal"])
+    return max(record["seq"] for record in cabinet.journal())
 
 
 @pytest.mark.parametrize(
