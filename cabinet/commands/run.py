@@ -180,7 +180,7 @@ class Run:
 
     def _pass_on(self, who: str, line: str) -> None:
         """What a process prints: its warnings and errors, and everything with --verbose."""
-        if self._verbose or who == "run" or not line.startswith(("INFO ", "serving ")):
+        if self._verbose or who == "run" or not line.startswith(("INFO ", "serving ", "simulating ")):
             self._say(who, line)
 
     def _say(self, who: str, line: str) -> None:
