@@ -2,6 +2,7 @@
 `cabinet run` listens to as well. A dozen lines here instead of a dependency whose last release is from 2017.
 """
 
+import contextlib
 import os
 import socket
 
@@ -11,20 +12,18 @@ class Notifier:
 
     def __init__(self, address: str | None = None) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
-        self._socket: socket.socket | None = None
-        if address:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            self._socket.connect("\0" + address[1:] if address.startswith("@") else address)
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
     def send(self, *assignments: str) -> None:
-        """Such as `send("READY=1", "STATUS=protecting 10 outlets")`. A manager that is gone or busy is no error."""
-        if self._socket is None:
-            return
-        try:
-            self._socket.send("\n".join(assignments).encode())
-        except OSError:
-            self._socket.close()
-            self._socket = None
+        """Such as `send("READY=1", "STATUS=protecting 10 outlets")`.
+
+        A manager that is gone or busy is no error, and the next message is tried all the same: a guard that stopped
+        feeding the watchdog because of one full queue would be killed for it.
+        """
+        if self._address:
+            with contextlib.suppress(OSError):
+                self._socket.sendto("\n".join(assignments).encode(), self._address)
 
     def ready(self, status: str) -> None:
         self.send("READY=1", f"STATUS={status}")

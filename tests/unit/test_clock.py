@@ -1,0 +1,54 @@
+"""The clocks that everything else is handed."""
+
+import pytest
+
+from cabinet.clock import MS, NS, ManualClock, SystemClock, boot_id, wall_time_is_synchronised
+
+
+def test_manual_clock_moves_only_when_told_and_both_times_together():
+    clock = ManualClock(start_ns=5 * NS, unix_ms=1_000_000)
+    assert (clock.monotonic_ns(), clock.wall().unix_ms) == (5 * NS, 1_000_000)
+    clock.advance_ns(250 * MS)
+    assert (clock.monotonic_ns(), clock.wall().unix_ms) == (5 * NS + 250 * MS, 1_000_250)
+
+
+def test_sleeping_on_a_manual_clock_takes_it_to_the_deadline_and_never_back():
+    clock = ManualClock()
+    clock.sleep_until(9 * NS)
+    assert clock.monotonic_ns() == 9 * NS
+    clock.sleep_until(3 * NS)
+    assert clock.monotonic_ns() == 9 * NS
+
+
+def test_manual_clock_refuses_to_go_back():
+    clock = ManualClock()
+    with pytest.raises(ValueError, match="cannot go back by 1 ns"):
+        clock.advance_ns(-1)
+    assert clock.monotonic_ns() == NS
+
+
+def test_wall_clock_may_jump_and_monotonic_time_does_not_notice():
+    clock = ManualClock()
+    before = clock.monotonic_ns()
+    clock.set_wall(0, trusted=False)
+    assert (clock.monotonic_ns(), clock.wall().unix_ms, clock.wall().trusted) == (before, 0, False)
+    clock.advance_ns(2 * NS)
+    assert clock.wall().unix_ms == 2000
+
+
+def test_system_clock_never_goes_back_and_reaches_its_deadlines():
+    clock = SystemClock()
+    times = [clock.monotonic_ns() for _ in range(1000)]
+    assert times == sorted(times)
+    deadline_ns = clock.monotonic_ns() + 2 * MS
+    clock.sleep_until(deadline_ns)
+    assert clock.monotonic_ns() >= deadline_ns
+    clock.sleep_until(0)
+
+
+def test_system_clock_says_whether_it_is_to_be_trusted():
+    assert SystemClock().wall().trusted is wall_time_is_synchronised()
+
+
+def test_boot_has_an_id_that_stays():
+    assert boot_id() == boot_id() != ""
