@@ -183,10 +183,10 @@ def total_fen(lines: Sequence[Line]) -> int:
     return sum(line.amount_fen for line in lines)
 
 
-def at_most(lines: list[Line], most_fen: int, detail: str) -> list[Line]:
+def at_most(lines: list[Line], most_fen: int) -> list[Line]:
     """`lines` with a cap line where they come to more than `most_fen`."""
     total = total_fen(lines)
-    return [*lines, Line("cap", 1, "once", most_fen, most_fen - total, detail)] if total > most_fen else lines
+    return [*lines, Line("cap", 1, "once", most_fen, most_fen - total)] if total > most_fen else lines
 
 
 def parts_fen(lines: Sequence[Line]) -> tuple[int, int]:

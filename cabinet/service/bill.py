@@ -112,8 +112,8 @@ def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, w
         return []
     lines = billing.energy_lines(tariff, use) if reason is EndReason.TRIPPED else billing.price(tariff, use)
     if reason is EndReason.TRIPPED and tariff.cap_fen is not None:
-        lines = billing.at_most(lines, tariff.cap_fen, "")
-    return billing.at_most(lines, held_fen, "hold")
+        lines = billing.at_most(lines, tariff.cap_fen)
+    return billing.at_most(lines, held_fen)
 
 
 def cost_lines(lines: list[Line]) -> list[CostLine]:

@@ -191,7 +191,7 @@ def test_price(changes: dict[str, object], use: Use, lines: list[Line]) -> None:
     ],
 )
 def test_parts_add_up_to_the_total(lines: list[tuple[str, int]], most: int, parts: tuple[int, int]) -> None:
-    bill = at_most([Line(kind, 1, "once", fen, fen) for kind, fen in lines], most, "hold")  # type: ignore[arg-type]
+    bill = at_most([Line(kind, 1, "once", fen, fen) for kind, fen in lines], most)  # type: ignore[arg-type]
     assert parts_fen(bill) == parts
     assert sum(parts) == total_fen(bill) <= most
 

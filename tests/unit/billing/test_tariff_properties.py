@@ -103,7 +103,7 @@ def test_nothing_is_lost_and_nothing_is_negative(tariff: Tariff, pieces: list[Sl
         use = book(tariff, use, piece)
     assert use.charging_ms == sum(piece.charging_ms for piece in pieces)
     assert use.energy_mwh == sum(piece.energy_mwh for piece in pieces)
-    lines = at_most(price(tariff, use), held_fen, "hold")
+    lines = at_most(price(tariff, use), held_fen)
     electricity, service = parts_fen(lines)
     assert electricity >= 0
     assert service >= 0

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from cabinet.link.protocol import Energise
-from cabinet.model import EndReason, Fault
+from cabinet.model import ChargeLimits, EndReason, Fault
 from cabinet.service.ports import CostLine, CurvePoint, StartChoice
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
@@ -187,5 +187,24 @@ def test_the_curve_has_a_point_for_every_ten_powered_seconds(tmp_path: Path) -> 
         expected = [CurvePoint(10, 180), CurvePoint(20, 180), CurvePoint(30, 90), CurvePoint(40, 90)]
         assert running == expected
         assert stored == expected
+
+    asyncio.run(story())
+
+
+def test_the_service_itself_ends_a_session_whose_money_is_used_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            view = await service.start(1, "A7K2", StartChoice("amount", amount_fen=100), "key-1")
+            rig.guard.outlets[1].limits = ChargeLimits()  # whatever the guard was told did not hold
+            while rig.guard.outlets[1].session_id is not None:
+                rig.guard.charge(1, 60, power_mw=900_000)
+                rig.guard.show()
+                await service.reconcile()
+            await rig.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.end_reason, receipt.cost_fen, receipt.refund_fen) == (EndReason.LIMIT_MONEY, 100, 0)
+        assert receipt.charging_s < 3000
+        rig.check_books()
 
     asyncio.run(story())
