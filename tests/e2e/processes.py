@@ -5,6 +5,7 @@ entry of the simulator. The deadlines here only keep a broken build from hanging
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -21,10 +22,13 @@ from typing import Any
 
 import httpx
 
+from cabinet.clock import SystemClock
+from cabinet.config import load
 from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
+from cabinet.service import admin
 from cabinet.sim.control import SimControl
 
 READY_WITHIN_S = 30.0
@@ -38,6 +42,11 @@ QUICK = {
 
 
 COMMANDS = {"sim": ["sim", "serve"], "guard": ["guard"], "service": ["serve"], "console": ["console"]}
+
+
+def _die_with_parent() -> None:
+    """A test run that is itself killed must not leave a cabinet behind (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Process:
@@ -60,8 +69,13 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
-        self._wait_ready()
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def log(self) -> str:
@@ -111,6 +125,7 @@ class Cabinet:
         text += "\n[service]\nport = 0\ncheckpoint_s = 1.0\n"
         self.config.write_text(text, encoding="utf-8")
         self.processes: dict[str, Process] = {}
+        self._token: str | None = None
 
     def start(self, *names: str) -> None:
         """Start these, or all, each ready before the next."""
@@ -136,6 +151,11 @@ class Cabinet:
 
     def sim(self, *words: str) -> str:
         return self.command("sim", *words)
+
+    def plug(self, outlet: int, load: str, charge: float | None = None) -> None:
+        """As `cabinet sim plug`, without a new interpreter."""
+        with SimControl(self.run / "sim-control.sock") as control:
+            control.plug(outlet, load, charge)
 
     def sim_state(self) -> dict[str, Any]:
         """The same as `cabinet sim state --json`, without a new interpreter each time it is asked for."""
@@ -204,7 +224,11 @@ class Cabinet:
 
     def resident(self, card: str, balance_yuan: str = "20.00", language: str = "zh") -> "Resident":
         """A resident with a wallet, signed in on a phone."""
-        self.command("resident", "add", card, "--pin", "4711", "--balance", balance_yuan)
+        database = admin.open_database(load(self.config))
+        try:
+            admin.add_resident(database, SystemClock(), card, pin="4711", first_fen=admin.fen_of_yuan(balance_yuan))
+        finally:
+            database.close()
         return Resident(self, card, "4711", language)
 
     def api_token(self) -> str:
@@ -212,8 +236,12 @@ class Cabinet:
         return self.command("staff", "token", f"e2e-{time.monotonic_ns()}", "--scope", "usage:read").split()[-1]
 
     def usage(self) -> list[dict[str, Any]]:
-        """The usage log as exported."""
-        return [json.loads(line) for line in self.command("usage", "export", "--format", "jsonl").splitlines()]
+        """The usage log, line by line as the API gives it."""
+        if self._token is None:
+            self._token = self.api_token()
+        answer = httpx.get(f"{self.url}/api/v1/usage", headers={"Authorization": f"Bearer {self._token}"}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
 
 
 class Resident:

@@ -19,7 +19,7 @@ def start_four(cabinet: Cabinet) -> dict[int, tuple[Resident, str]]:
     charges = {}
     for outlet, code in CODES.items():
         resident = cabinet.resident(f"3000000{outlet}")
-        cabinet.sim("plug", str(outlet), "lead-acid-48v20ah", "--charge", "30")
+        cabinet.plug(outlet, "lead-acid-48v20ah", 30)
         charges[outlet] = resident, resident.start(code).url.path
     wait_for("four charges", lambda: all(cabinet.outlet(n).phase.value == "charging" for n in CODES))
     return charges
@@ -98,7 +98,7 @@ def test_killed_service_lets_charging_go_on_and_bills_what_was_delivered(tmp_pat
 def test_charge_that_ended_while_the_service_was_dead_is_settled_when_it_is_back(tmp_path):
     with running(tmp_path, None, "sim", "guard", "service") as cabinet:
         resident = cabinet.resident("40000001")
-        cabinet.sim("plug", "3", "resistor:500")
+        cabinet.plug(3, "resistor:500")
         path = resident.start("C5T4").url.path
         wait_for("a steady charge", lambda: cabinet.truth_mwh(3) > 700)
         cabinet.processes.pop("service").kill()
