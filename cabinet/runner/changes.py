@@ -30,7 +30,7 @@ def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> lis
         if after.phase is Phase.WAITING_FOR_LOAD:
             lines.append("closed, waiting for a load")
         elif after.phase is Phase.CHARGING:
-            lines.append(f"charging{_power(after)}")
+            lines.append("charging")
         elif after.fault is None:
             lines.append(f"charge ended{_used(after)}")
     if after.fault is not None and after.fault is not fault_before:
@@ -42,10 +42,6 @@ def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> lis
     if after.fault is None and fault_before is not None:
         lines.append("latch cleared" if before is not None and before.latched else "recovered by itself")
     return lines
-
-
-def _power(state: OutletState) -> str:
-    return "" if state.power_mw.value is None else f", {figures.watts(state.power_mw.value)} W"
 
 
 def _used(state: OutletState) -> str:

@@ -27,8 +27,8 @@ TABLE = {
     "nothing": (outlet(3), outlet(3), []),
     "only numbers move": (CHARGING, msgspec.structs.replace(CHARGING, power_mw=ok(90_000)), []),
     "started": (outlet(3), WAITING, ["closed, waiting for a load"]),
-    "load seen": (WAITING, CHARGING, ["charging, 142 W"]),
-    "started and seen between two snapshots": (outlet(3), CHARGING, ["charging, 142 W"]),
+    "load seen": (WAITING, CHARGING, ["charging"]),
+    "started and seen between two snapshots": (outlet(3), CHARGING, ["charging"]),
     "ended": (CHARGING, ENDED, ["charge ended: 12.3 min of charging, 0.123 kWh"]),
     "short while charging": (CHARGING, SHORTED_3, [f"{SHORT}; charge ended: 12.3 min of charging, 0.123 kWh"]),
     "short while idle": (outlet(3), SHORTED_3, [SHORT]),
@@ -46,7 +46,7 @@ def test_outlet(before, after, lines):
 
 def test_first_snapshot_shows_what_stands_out():
     assert changes(None, snapshot(CHARGING, SHORTED), WORDS) == [
-        "outlet  3  charging, 142 W",
+        "outlet  3  charging",
         "outlet  5  TRIPPED: Short circuit (peak 61.2 A, limit 30 A), latched until staff clear it",
     ]
     assert changes(None, snapshot(), WORDS) == []
