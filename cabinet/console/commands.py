@@ -139,12 +139,12 @@ def _value(takes: _Takes, arguments: list[str], config: Config) -> Value | None:
 
 @_command(Level.LOOK)
 def status(desk: Desk) -> Outcome:
-    return screens.status(desk.guard.snapshot(), desk.config, desk.words, desk.now_ns)
+    return screens.status(desk.guard.snapshot(), desk.words, desk.now_ns)
 
 
 @_command(Level.LOOK, _Takes.OUTLET)
 def outlet(desk: Desk, number: int) -> Outcome:
-    return screens.outlet(desk.state(number), desk.config, desk.words, desk.now_ns)
+    return screens.outlet(desk.state(number), desk.config, desk.words)
 
 
 @_command(Level.LOOK)

@@ -14,7 +14,7 @@ OLD_SNAPSHOT_NS = 2 * NS  # the guard looks at everything many times a second
 _COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
-def status(snapshot: Snapshot, config: Config, words: Texts, now_ns: int) -> str:
+def status(snapshot: Snapshot, words: Texts, now_ns: int) -> str:
     """The whole cabinet on one screen of 24 lines, if it has ten outlets."""
     title = "  ".join(pad(words(f"column.{key}"), columns) for key, columns in _COLUMNS)
     return "\n".join(
@@ -27,7 +27,7 @@ def status(snapshot: Snapshot, config: Config, words: Texts, now_ns: int) -> str
     )
 
 
-def outlet(state: OutletState, config: Config, words: Texts, now_ns: int) -> str:
+def outlet(state: OutletState, config: Config, words: Texts) -> str:
     """Everything the guard knows of one outlet, with the limits that apply to it."""
     limits = config.protections
 

@@ -16,7 +16,7 @@ EN, ZH = Texts("console", "en"), Texts("console", "zh")
 
 
 def test_status_screen():
-    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), CONFIG, EN, NS)
+    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS)
     assert shown.splitlines() == [
         "mains 220.1 V 50.01 Hz  feed 142 W  inside 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",
@@ -35,7 +35,7 @@ def test_status_screen():
 
 
 def test_outlet_screen_shows_limits_and_fault():
-    assert screens.outlet(SHORTED, CONFIG, EN, NS).splitlines() == [
+    assert screens.outlet(SHORTED, CONFIG, EN).splitlines() == [
         "Outlet 5",
         "  relay          open",
         "  charge         Idle",
@@ -64,13 +64,13 @@ def test_unknown_is_never_a_number():
         Reading(None, NS, Quality.ABSENT): "-",
     }
     assert {reading: screens._reading(reading, 1000, 0, EN) for reading in readings} == readings
-    whole = screens.outlet(BLIND, CONFIG, EN, NS)
+    whole = screens.outlet(BLIND, CONFIG, EN)
     assert "  current        fault (EREMOTEIO)  of at most 5.5 A" in whole
     assert "  contacts       -  of at most 75 °C" in whole
 
 
 def test_old_snapshot_is_said_first():
-    late = screens.status(snapshot(), CONFIG, EN, NS + 5 * NS)
+    late = screens.status(snapshot(), EN, NS + 5 * NS)
     assert late.splitlines()[0] == "This is 5 s old: the guard's loop is not keeping up."
 
 
@@ -101,7 +101,7 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
         )
         for n in range(1, 11)
     ]
-    shown = screens.status(snapshot(*worst), CONFIG, words, NS + 9 * NS).splitlines()
+    shown = screens.status(snapshot(*worst), words, NS + 9 * NS).splitlines()
     assert len(shown) < 24
     assert [line for line in shown if width(line) > 80] == []
 
