@@ -13,8 +13,9 @@ from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.counters import Counters
+from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, protection_limits
-from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Latch, Scribe
 from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
@@ -24,7 +25,6 @@ from cabinet.model import (
     Event,
     EventKind,
     Fault,
-    GuardHealth,
     MeterCount,
     Quality,
     Snapshot,
@@ -69,19 +69,14 @@ class Guard:
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
         self._late_ns = 0
-        self._neighbours = _neighbours(config, self.units)
+        self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
         self._ready_at_ns: int | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
         self._next_beat_ns = 0
         self._next_check_ns = 0
-        self._started_at_ns = clock.monotonic_ns()
-        self._realtime = realtime
-        self._ticks = 0
-        self._late_worst_ns = 0
-        self._late_worst_ever_ns = 0
-        self._scan_ns = 0
+        self._health = LoopHealth(clock.monotonic_ns(), realtime)
 
     def add_energy(self, index: int, energy_uj: int) -> None:
         """Where the scanner delivers what it read from the energy registers."""
@@ -132,10 +127,7 @@ class Guard:
             self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
             self._check_outputs()
             self._restore_power(now_ns)
-        self._ticks += 1
-        self._scan_ns = now_ns - start_ns
-        self._late_worst_ns = max(self._late_worst_ns, late_ns)
-        self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
+        self._health.note(late_ns, now_ns - start_ns)
 
     def answer_alerts(self) -> None:
         """Between ticks: over-current lines that went low; their outlets are read, judged and opened at once."""
@@ -359,7 +351,6 @@ class Guard:
         now_ns = self._clock.monotonic_ns()
         scanner = self._scanner
         assert scanner is not None  # start came before
-        late_ns, self._late_worst_ns = self._late_worst_ns, 0
         outlets = [unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit)) for unit in self.units]
         mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
         return Snapshot(
@@ -373,15 +364,7 @@ class Guard:
             inside_mc=scanner.inside_mc,
             feed_mw=sum(state.power_mw.value or 0 for state in outlets),
             last_seq=self.events.last_seq,
-            health=GuardHealth(
-                realtime=self._realtime,
-                ticks=self._ticks,
-                late_worst_us=late_ns // 1000,
-                late_worst_ever_us=self._late_worst_ever_ns // 1000,
-                scan_us=self._scan_ns // 1000,
-                bus_errors=scanner.bus_errors,
-                started_at_ns=self._started_at_ns,
-            ),
+            health=self._health.take(scanner.bus_errors),
         )
 
     def stop(self) -> None:
@@ -445,14 +428,3 @@ class Guard:
         self._scribe.save(
             {unit.number: Latch(unit.fault, unit.why) for unit in self.units if unit.latched and unit.fault is not None}
         )
-
-
-def _neighbours(config: Config, units: list[OutletUnit]) -> dict[int, OutletUnit]:
-    """Outlet → the unit on the other input of its meter chip, whose load may show in its readings."""
-    by_number = {unit.number: unit for unit in units}
-    return {
-        outlet.number: by_number[other.number]
-        for outlet in config.outlet
-        for other in config.outlet
-        if outlet is not other and (outlet.meter.mux, outlet.meter.channel) == (other.meter.mux, other.meter.channel)
-    }

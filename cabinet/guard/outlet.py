@@ -2,7 +2,7 @@
 
 from cabinet.charge import Charge, EndLimits
 from cabinet.clock import MS
-from cabinet.config.keys import Outlet
+from cabinet.config.keys import Config, Outlet
 from cabinet.metering import OutletMeter
 from cabinet.model import ABSENT, Fault, MeterCount, OutletState, Phase, Quality, Reading
 from cabinet.safety import Limits, OutletNow, OutletSafety
@@ -82,3 +82,14 @@ def aged(reading: Reading, now_ns: int, lost_after_ns: int) -> Reading:
     if reading.quality is not Quality.OK or now_ns - reading.at_ns <= lost_after_ns:
         return reading
     return Reading(None, reading.at_ns, Quality.FAULT, "no answer")
+
+
+def neighbours(config: Config, units: list[OutletUnit]) -> dict[int, OutletUnit]:
+    """Outlet → the unit on the other input of its meter chip, whose load may show in its readings."""
+    by_number = {unit.number: unit for unit in units}
+    return {
+        outlet.number: by_number[other.number]
+        for outlet in config.outlet
+        for other in config.outlet
+        if outlet is not other and (outlet.meter.mux, outlet.meter.channel) == (other.meter.mux, other.meter.channel)
+    }
