@@ -275,9 +275,7 @@ def test_a_snapshot_from_before_the_start_says_nothing_against_it(tmp_path: Path
 
 def test_money_that_does_not_pay_for_a_second_starts_nothing(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(
-            tmp_path, {"service_fen_per_kwh = 30": "service_fen_per_kwh = 30\nstart_fee_fen = 300"}, balance_fen=300
-        )
+        rig = Rig(tmp_path, {"start_fee_fen = 0": "start_fee_fen = 300"}, balance_fen=300)
         async with rig.running() as service:
             found = await refusal(service.start(1, "C5T4", FULL, "k"))
         assert (found.code, found.params) == ("no_money", {"balance_fen": 300, "needed_fen": 301})
