@@ -6,8 +6,11 @@ degree Celsius, `_mwh` milliwatt-hour, `_uj` microjoule), times are `_ns` of the
 """
 
 import enum
+from typing import Annotated
 
 import msgspec
+
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # checked where it is decoded
 
 
 class Quality(enum.Enum):
@@ -79,10 +82,10 @@ class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
     the service raises them as it goes (end reason `limit_money` instead of `limit_time` / `limit_energy`).
     """
 
-    charging_s: int | None = None
-    energy_mwh: int | None = None
-    money_charging_s: int | None = None
-    money_energy_mwh: int | None = None
+    charging_s: NotNegative | None = None
+    energy_mwh: NotNegative | None = None
+    money_charging_s: NotNegative | None = None
+    money_energy_mwh: NotNegative | None = None
 
 
 class MeterCount(msgspec.Struct, frozen=True, gc=False):

@@ -46,7 +46,8 @@ def run_guard(
     pins = open_pins()
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    server = LinkServer(Path(config.paths.run) / "guard.sock", welcome, guard.events, guard.handle, guard.snapshot)
+    path = Path(config.paths.run) / "guard.sock"
+    server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, clock)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

@@ -6,14 +6,19 @@ same command sent twice, with the same or another `id`, leaves the same state an
 """
 
 import enum
+from typing import Annotated
 
 import msgspec
 
 from cabinet.errors import LinkError
-from cabinet.model import ChargeLimits, EndReason, Event, Snapshot
+from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
 
 VERSION = 1
-LONGEST_FRAME = 256 * 1024  # bytes; a snapshot of 40 outlets is under 40 kB
+LONGEST_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
+LONGEST_COMMAND = 4096  # bytes; the longest true one is under 500
+
+# Everything a client says ends up in events and snapshots: bounded here, those are bounded too.
+Word = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class Role(enum.Enum):
@@ -44,11 +49,11 @@ class Energise(msgspec.Struct, frozen=True, tag="energise"):
 
     id: int
     outlet: int
-    session_id: str
+    session_id: Word
     limits: ChargeLimits
-    used_charging_ms: int = 0
-    used_energy_mwh: int = 0
-    used_powered_ms: int = 0
+    used_charging_ms: NotNegative = 0
+    used_energy_mwh: NotNegative = 0
+    used_powered_ms: NotNegative = 0
     had_load: bool = False
 
 
@@ -61,8 +66,8 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
     id: int
     outlet: int
     reason: EndReason
-    session_id: str | None = None
-    who: str = ""
+    session_id: Word | None = None
+    who: Word = ""
 
 
 class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
@@ -70,13 +75,13 @@ class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
 
     id: int
     outlet: int
-    who: str
+    who: Word
 
 
 class Acknowledge(msgspec.Struct, frozen=True, tag="acknowledge"):
     """Events up to `seq` of `guard_run` are on the service's disk; the guard may forget them. No answer."""
 
-    guard_run: str
+    guard_run: Word
     seq: int
 
 
@@ -117,6 +122,9 @@ ALLOWED: dict[type, frozenset[Role]] = {
     Ask: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
 }
 
+# ValueError: text that is not UTF-8; RecursionError: lists in lists in lists
+_NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
+
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[FromClient] = msgspec.msgpack.Decoder(FromClient)
 _guard_decoder: msgspec.msgpack.Decoder[FromGuard] = msgspec.msgpack.Decoder(FromGuard)
@@ -134,7 +142,7 @@ def decode_from_client(frame: bytes) -> FromClient:
     """Raises LinkError for anything that is not a client's message."""
     try:
         return _client_decoder.decode(frame)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _NOT_A_MESSAGE as error:
         raise LinkError(f"not a message to the guard: {error}") from error
 
 
@@ -142,5 +150,5 @@ def decode_from_guard(frame: bytes) -> FromGuard:
     """Raises LinkError for anything that is not the guard's message."""
     try:
         return _guard_decoder.decode(frame)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _NOT_A_MESSAGE as error:
         raise LinkError(f"not a message of the guard: {error}") from error

@@ -1,6 +1,7 @@
 """The guard's end of `guard.sock`: takes commands, publishes snapshots and events, and never waits for a client.
 
-A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit.
+A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit. One that
+does not say who it is within `HELLO_NS` is dropped, so that no dozen of silent ones can keep the service out.
 """
 
 import logging
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
 from cabinet.link import protocol
 from cabinet.link.protocol import ALLOWED, Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
@@ -20,7 +22,8 @@ from cabinet.model import Event, Snapshot
 log = logging.getLogger(__name__)
 
 MOST_CLIENTS = 16
-FRAMES_A_TURN = 8  # a client that talks without end does not keep the loop
+FRAMES_A_TURN = 16  # of all clients together: those who talk without end do not keep the loop
+HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
 MOST_EVENTS = 10_000  # kept for a service that is away; a day of trips of every outlet every minute
 
@@ -55,8 +58,9 @@ class EventLog:
 
 
 class _Client:
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, came_at_ns: int) -> None:
         self.socket = sock
+        self.came_at_ns = came_at_ns
         self.role: Role | None = None
         self.snapshots = False
         self.sent_seq = 0
@@ -72,11 +76,14 @@ class LinkServer:
         events: EventLog,
         handle: Callable[[Command], Done | Refusal],
         snapshot: Callable[[], Snapshot],
+        clock: Clock,
     ) -> None:
         self._welcome = protocol.encode(welcome)
         self._events = events
         self._handle = handle
         self._snapshot = snapshot
+        self._clock = clock
+        self._first = 0
         self._clients: dict[int, _Client] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a guard that was killed; two guards cannot run, the bus has one owner
@@ -89,15 +96,21 @@ class LinkServer:
         self.descriptors: list[int] = [self._listener.fileno()]
 
     def serve(self, ready: list[int]) -> None:
-        """Accept and answer on the descriptors that have something."""
-        for descriptor in ready:
-            if descriptor == self._listener.fileno():
-                self._accept()
-            elif (client := self._clients.get(descriptor)) is not None:
-                self._read(client)
+        """Accept, and take a frame in turn from each descriptor that has one, as many as a turn may take."""
+        if self._listener.fileno() in ready:
+            self._accept()
+        talking = [self._clients[descriptor] for descriptor in ready if descriptor in self._clients]
+        self._first += 1  # another one first each time, as the turn may be over before the last
+        talking = talking[self._first % len(talking) :] + talking[: self._first % len(talking)] if talking else []
+        left = FRAMES_A_TURN
+        while talking and left > 0:
+            turn = talking[:left]
+            left -= len(turn)
+            talking = [client for client in turn if self._read(client)]
 
     def publish(self, snapshot: Snapshot) -> None:
         """To everyone who asked for snapshots; skipped for a client whose queue is full."""
+        self._drop_silent()
         watching = [client for client in self._clients.values() if client.snapshots]
         if not watching:
             return
@@ -130,26 +143,35 @@ class LinkServer:
             sock.close()
             return
         sock.setblocking(False)
-        self._clients[sock.fileno()] = _Client(sock)
+        self._clients[sock.fileno()] = _Client(sock, self._clock.monotonic_ns())
         self.descriptors.append(sock.fileno())
 
-    def _read(self, client: _Client) -> None:
-        for _ in range(FRAMES_A_TURN):
-            try:
-                frame = client.socket.recv(protocol.LONGEST_FRAME)
-            except BlockingIOError:
-                return
-            except OSError:
-                frame = b""
-            if not frame:
-                self._drop(client)
-                return
-            try:
-                self._take(client, protocol.decode_from_client(frame))
-            except LinkError as error:
-                log.warning("guard.sock: dropped a client: %s", error)
-                self._drop(client)
-                return
+    def _drop_silent(self) -> None:
+        """Those who have not said who they are in time."""
+        oldest_ns = self._clock.monotonic_ns() - HELLO_NS
+        for client in [c for c in self._clients.values() if c.role is None and c.came_at_ns < oldest_ns]:
+            self._drop(client)
+
+    def _read(self, client: _Client) -> bool:
+        """One frame of `client`; False where it has no more, or is gone."""
+        try:
+            frame = client.socket.recv(protocol.LONGEST_COMMAND + 1)
+        except BlockingIOError:
+            return False
+        except OSError:
+            frame = b""
+        if not frame:
+            self._drop(client)
+            return False
+        try:
+            if len(frame) > protocol.LONGEST_COMMAND:
+                raise LinkError(f"a frame of more than {protocol.LONGEST_COMMAND} bytes")
+            self._take(client, protocol.decode_from_client(frame))
+        except LinkError as error:
+            log.warning("guard.sock: dropped a client: %s", error)
+            self._drop(client)
+            return False
+        return client.socket.fileno() >= 0
 
     def _take(self, client: _Client, message: protocol.FromClient) -> None:
         if isinstance(message, Hello):

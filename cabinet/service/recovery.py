@@ -117,9 +117,13 @@ class Recovery:
         )
 
     def _strays(self, snapshot: Snapshot) -> list[OutletState]:
-        """Outlets with a session that is not running here: settled, or of a database that is gone."""
-        running = self._context.running
-        return [s for s in snapshot.outlets if s.session_id is not None and running.get(s.session_id) is None]
+        """Outlets with a session that does not run here: finished, settled, or of a database that is gone."""
+
+        def stray(session_id: str) -> bool:
+            session = self._context.running.get(session_id)
+            return session is None or session.finished
+
+        return [state for state in snapshot.outlets if state.session_id is not None and stray(state.session_id)]
 
     async def reconcile(self) -> None:
         """Compare every running session with the last snapshot, and act. Sessions being started or resumed are left."""

@@ -2,23 +2,32 @@
 
 import asyncio
 import select
+import socket
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from cabinet.clock import ManualClock
 from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard, GuardLink
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal, Role, Welcome
-from cabinet.link.server import EventLog, LinkServer
+from cabinet.link.server import HELLO_NS, MOST_CLIENTS, EventLog, LinkServer
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
     EndReason,
     Event,
     EventKind,
+    Fault,
     GuardHealth,
+    MeterCount,
+    OutletState,
+    Phase,
+    Quality,
+    Reading,
     Snapshot,
 )
 
@@ -33,10 +42,16 @@ class ServedGuard:
         self.path = folder / "guard.sock"
         self.events = EventLog("run1")
         self.handled: list[object] = []
+        self.clock = ManualClock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.server = LinkServer(
-            self.path, Welcome(protocol.VERSION, "run1", "epoch1", [1]), self.events, self._handle, lambda: SNAPSHOT
+            self.path,
+            Welcome(protocol.VERSION, "run1", "epoch1", [1]),
+            self.events,
+            self._handle,
+            lambda: SNAPSHOT,
+            self.clock,
         )
         self._thread.start()
 
@@ -100,12 +115,74 @@ def test_no_guard_is_a_link_error_that_says_where(tmp_path):
         BlockingGuard(tmp_path / "guard.sock", Role.CONSOLE)
 
 
-def test_frame_that_is_no_message_costs_its_sender_the_connection_and_nobody_else(guard):
-    with BlockingGuard(guard.path, Role.CONSOLE) as good, BlockingGuard(guard.path, Role.CONSOLE) as bad:
-        bad._socket.send(b"\xff" * 100)
+def packed(message: object) -> bytes:
+    return msgspec.msgpack.encode(message)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pytest.param(b"\xff" * 100, id="noise"),
+        pytest.param(packed({"type": "ask"}), id="a field is missing"),
+        pytest.param(packed({"type": "open_sesame", "id": 1}), id="a command there is not"),
+        pytest.param(packed(ClearLatch(1, 1, "staff")).replace(b"staff", b"st\xffff"), id="text that is not UTF-8"),
+        pytest.param(b"\x91" * 3000, id="lists without end"),
+        pytest.param(packed(ClearLatch(1, 1, "x" * 65)), id="a name too long to show"),
+        pytest.param(packed(ClearLatch(1, 1, "x" * 100_000)), id="a frame too long for any command"),
+        pytest.param(packed(Energise(1, 1, "s", ChargeLimits(charging_s=-1))), id="a limit below nothing"),
+        pytest.param(packed(Energise(1, 1, "s", ChargeLimits(), used_energy_mwh=-5)), id="energy below nothing"),
+        pytest.param(packed(ClearLatch(2**64 - 1, 1, "x"))[:-1], id="half a message"),
+    ],
+)
+def test_frame_that_is_no_message_costs_its_sender_the_connection_and_nobody_else(guard, frame):
+    with BlockingGuard(guard.path, Role.SERVICE) as good, BlockingGuard(guard.path, Role.SERVICE) as bad:
+        bad._socket.send(frame)
         with pytest.raises(LinkError):
             bad.snapshot()
         assert good.snapshot() == SNAPSHOT
+    assert guard.handled == []
+
+
+@pytest.mark.parametrize("frame", [b"\xff" * 9, b"\x91" * 3000, packed(Done(1)).replace(b"done", b"d\xffne")])
+def test_frame_that_is_no_message_is_a_link_error_for_a_client_too(frame):
+    with pytest.raises(LinkError):
+        protocol.decode_from_guard(frame)
+
+
+def test_largest_cabinet_with_the_longest_words_fits_a_frame():
+    word, many = "字" * 64, 2**53
+    reading = Reading(None, many, Quality.FAULT, "no answer")
+    count = MeterCount(many, many, many)
+    why = {"voltage_age_ms": many, "current_age_ms": many, "power_age_ms": many}
+    state = OutletState(
+        63, True, Phase.WAITING_FOR_LOAD, word, reading, reading, reading, reading, reading,
+        count, count, Fault.SENSOR_LOST, True, why, "voltage_out_of_band",
+    )  # fmt: skip
+    snapshot = msgspec.structs.replace(SNAPSHOT, outlets=[state] * 40)
+    assert len(protocol.encode(snapshot)) < protocol.LONGEST_FRAME / 2
+
+
+def test_clients_that_talk_without_end_or_say_nothing_do_not_keep_another_out(guard):
+    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(MOST_CLIENTS - 1)]
+    for sock in silent:
+        sock.connect(str(guard.path))
+    with BlockingGuard(guard.path, Role.VIEWER) as talking:
+        stop = threading.Event()
+        talker = threading.Thread(target=talk_until, args=(talking, stop), daemon=True)
+        talker.start()
+        guard.clock.advance_ns(HELLO_NS + 1)
+        assert [sock.recv(1) for sock in silent] == [b""] * len(silent), "dropped, as they did not say who they are"
+        with BlockingGuard(guard.path, Role.CONSOLE) as late:
+            assert late.snapshot() == SNAPSHOT
+        stop.set()
+        talker.join()
+    for sock in silent:
+        sock.close()
+
+
+def talk_until(link: BlockingGuard, stop: threading.Event) -> None:
+    while not stop.is_set():
+        link.snapshot()
 
 
 async def collect(guard: ServedGuard, enough: int, acknowledge: bool) -> list[int]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.errors import Refused
-from cabinet.model import EndReason
+from cabinet.link.protocol import Energise
+from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
 from tests.unit.service.rig import CARDS, FULL, Rig
 
@@ -72,6 +73,29 @@ def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(t
             (1, delivered_mwh[second.session_id]),
             (3, delivered_mwh[first.session_id]),
         ]
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+def test_an_outlet_that_still_charges_for_a_session_that_ended_here_is_opened(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k1")
+            await fill_up(service)
+            await checkpoints_until_full(rig, service)
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            assert (await service.session(1, view.session_id)).state == "finished"
+            rig.guard.restart()  # the new one knows nothing of the end
+            await rig.guard.connect()
+            rig.guard.obey(Energise(9, 3, view.session_id, ChargeLimits()))
+            await rig.settle(service)
+            assert rig.guard.outlets[3].session_id is None
+            await make_room(service)
+            await service.checkpoint()
+        assert [record.session_id for record in rig.records()] == [view.session_id]
         rig.check_books()
 
     asyncio.run(story())
