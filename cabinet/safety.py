@@ -80,7 +80,8 @@ class OutletNow(msgspec.Struct):
     voltage_mv: Reading = ABSENT
     power_mw: Reading = ABSENT
     temperature_mc: Reading = ABSENT
-    late_ns: int = 0  # how late this tick began
+    late_ns: int = 0  # for how long, beyond a period, nobody looked
+    crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
 
 
 class Protection(Protocol):
@@ -285,12 +286,13 @@ class RelayWelded:
         window = now.window
         if window is None or now.closed or window.from_ns < now.switched_at_ns + self._limits.weld_after_ns:
             return None
-        if window.peak_ma <= self._peak_limit_ma:
+        limit_ma = self._peak_limit_ma + now.crosstalk_ma
+        if window.peak_ma <= limit_ma:
             return None
         self._hits.append(window.to_ns)
         if len(self._hits) < WELD_HITS or window.to_ns - self._hits[0] > WELD_WINDOW_NS:
             return None
-        return {"peak_ma": window.peak_ma, "limit_ma": self._peak_limit_ma}
+        return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
     def present(self, now: OutletNow) -> bool:
         return bool(self._hits) and now.at_ns - self._hits[-1] < WELD_WINDOW_NS
@@ -321,14 +323,15 @@ class GuardLate:
         """Has no state of its own."""
 
 
-# The order is the priority: what burns first comes first.
-PROTECTIONS: tuple[type[ShortCircuit | RelayWelded | SensorLost | Overcurrent | OutletHot | GuardLate], ...] = (
+# The order is the priority: what burns first comes first, and a cause before what follows from it. Readings grow old
+# while the guard is away, so that it was away is said rather than that a sensor is lost.
+PROTECTIONS: tuple[type[ShortCircuit | RelayWelded | GuardLate | SensorLost | Overcurrent | OutletHot], ...] = (
     ShortCircuit,
     RelayWelded,
+    GuardLate,
     SensorLost,
     Overcurrent,
     OutletHot,
-    GuardLate,
 )
 
 

@@ -14,7 +14,7 @@ from cabinet.errors import CabinetError
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
-from cabinet.guard.limits import end_limits, protection_limits
+from cabinet.guard.limits import end_limits, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Latch, Scribe
@@ -69,6 +69,8 @@ class Guard:
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
         self._late_ns = 0
+        self._watched_at_ns: int | None = None  # None: not by this guard
+        self._period_ns = nanoseconds(config.guard.scan_period_s)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
@@ -106,28 +108,40 @@ class Guard:
     # --- the loop's turn -------------------------------------------------------------------------------------------
 
     def tick(self, late_ns: int = 0, everything: bool = False) -> None:
-        """One scan, one step of every protection, one step of every charge."""
+        """One scan, one step of every protection, one step of every charge.
+
+        `late_ns` is how late the loop came; what the guard finds itself, in a scan that took too long, counts as well.
+        With `everything` all values are read and no stride is too long, for tests that go through hours.
+        """
         assert self._scanner is not None  # start came before
         start_ns = self._clock.monotonic_ns()
-        self._late_ns = late_ns
+        self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
         self._scanner.scan(everything)
-        for index in list(self._unjudged):
-            self._judge(index)  # its peak could not be read: that too is to be judged
         now_ns = self._clock.monotonic_ns()
+        unwatched_ns = self._unwatched_ns(now_ns)
+        if not everything and unwatched_ns > self.units[0].limits.late_ns:
+            self._late_ns = unwatched_ns
+            self._unjudged = set(range(len(self.units)))
+        for index in list(self._unjudged):
+            self._judge(index)  # its peak could not be read, or long ago: that too is to be judged
+        for outlet in [] if everything else self._relays.expire(now_ns):
+            log.error("outlet %d: its lease ran out", outlet)
         for index, unit in enumerate(self.units):
             self._carry_on(unit, now_ns)
             self._counters.save(index, unit.meter)
-        for outlet in self._relays.expire(now_ns):
-            log.error("outlet %d: its lease ran out", outlet)
-            self._end(self._by_number[outlet], EndReason.POWER_LOST, EventKind.ENDED)
         if self._relays.unsent:
             self._take_power_away()
         if now_ns >= self._next_check_ns:
             self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
             self._check_outputs()
             self._restore_power(now_ns)
-        self._health.note(late_ns, now_ns - start_ns)
+        self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
+
+    def _unwatched_ns(self, now_ns: int) -> int:
+        """How much longer than a period ago this was last called: the time in which nobody looked."""
+        before_ns, self._watched_at_ns = self._watched_at_ns, now_ns
+        return 0 if before_ns is None else max(0, now_ns - before_ns - self._period_ns)
 
     def answer_alerts(self) -> None:
         """Between ticks: over-current lines that went low; their outlets are read, judged and opened at once."""
@@ -159,6 +173,8 @@ class Guard:
         now = unit.now
         now.at_ns = self._clock.monotonic_ns()
         now.late_ns = self._late_ns
+        neighbour = self._neighbours.get(unit.number)
+        now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
         trip = unit.safety.step(now)
         if trip is not None:
             self._trip(unit, trip)
@@ -177,6 +193,9 @@ class Guard:
         unit.count_time(now_ns)
         charge = unit.charge
         if charge is None:
+            return
+        if not self._relays.is_closed(unit.number):  # whatever opened it: only a command closes
+            self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
             return
         self._relays.hold(unit.number, now_ns + LEASE_NS)
         if not unit.mains_present():
@@ -220,8 +239,8 @@ class Guard:
     def _take_power_away(self) -> None:
         """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
         if self._relays.has_contactor and self._relays.contactor_closed:
-            log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
             self._relays.open_contactor()
+            log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
             for unit in self.units:
                 if unit.charge is not None:
                     self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
@@ -340,6 +359,8 @@ class Guard:
             return "contactor_open"
         if unit.latched:
             return "fault_latched"
+        if self._welded():
+            return "relay_welded"  # without a contactor nothing could take that relay's power away
         if (measured := unit.safety.refusal(unit.now)) is not None:
             return measured
         return None if unit.fault is None else "fault_present"

@@ -55,6 +55,13 @@ class OutletUnit:
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
+    def crosstalk_ma(self, now_ns: int) -> int:
+        """The peak that this outlet's current may show at the other input of its chip."""
+        shown = self._shown_peak
+        if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
+            return 0
+        return int(self.ends.crosstalk_share * shown.value)
+
     def state(self, refusal: str | None) -> OutletState:
         """For the snapshot; readings too old to act on say so."""
         now, limits = self.now, self.limits

@@ -14,6 +14,7 @@ from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
 
+CROSSTALK_SHARE = 0.005  # of the current on a meter chip's one input that shows in the peaks of the other
 SHARED_HEAT = 0.7  # of each contact's warmth that reaches a thermometer between two outlets
 
 _RELAY = re.compile(r"expander:0x(?P<address>[0-9a-f]+)/(?P<pin>\d+)|gpio:(?P<line>\d+)")
@@ -109,6 +110,8 @@ class _Builder:
                 self._on_ns,
                 world.rng.getrandbits(32) if self._noise else None,
             )
+            if self._noise:
+                chip.set_crosstalk(CROSSTALK_SHARE)
             segment.add(ade7953.ADDRESS, chip)
             world.meters.append(chip)
         assert isinstance(chip, Ade7953)

@@ -35,6 +35,7 @@ class Ade7953:
         """Supply comes up at `at_ns`. Full scale (500 mV) is `full_a` and `full_v` peak; `seed` None: no noise."""
         noise = [None if seed is None else random.Random(seed + i) for i in range(3)]
         self.channels = {name: CurrentChannel(full_a, full_v, noise[i]) for i, name in enumerate("AB")}
+        self.channels["A"].other, self.channels["B"].other = self.channels["B"], self.channels["A"]
         self.present = True  # False: never acknowledges, as if its supply were gone
         self._volts = VoltageChannel(full_v, noise[2])
         self._schedule = schedule
@@ -61,8 +62,15 @@ class Ade7953:
 
     def follow(self, channel: str, wave: Wave, at_ns: int) -> None:
         """From `at_ns` on the current input `channel` carries `wave`."""
+        for each in self.channels.values():
+            each.settle(at_ns)  # also the other one, which had its share of the old wave
         self.channels[channel].follow(wave, at_ns)
         self._interrupts.arm(channel, at_ns)
+
+    def set_crosstalk(self, share: float) -> None:
+        """Each input's peaks show this share of the other's current."""
+        for channel in self.channels.values():
+            channel.crosstalk_share = share
 
     def mains(self, mains: Mains | None, at_ns: int) -> None:
         """From `at_ns` on this is the voltage; None: none at all."""

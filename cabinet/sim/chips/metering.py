@@ -84,6 +84,8 @@ class CurrentChannel:
     def __init__(self, full_a: float, full_v: float, noise: random.Random | None) -> None:
         self.gains = Gains()
         self.wave: Wave = SILENCE
+        self.other: CurrentChannel | None = None
+        self.crosstalk_share = 0.0  # of the other input's current that shows in the peaks of this one
         self.energy_counts = 0.0  # since the last read with reset; wraps when read
         self._full_a = full_a
         self._full_w = full_a * full_v / 2
@@ -136,8 +138,8 @@ class CurrentChannel:
         if at_ns <= start_ns:
             return
         wave = self.wave
+        self._peak_code = max(self._peak_code, self._input_peak(at_ns))
         if wave is not SILENCE:
-            self._peak_code = max(self._peak_code, self._input_peak(at_ns))
             mean_w = wave.mean_w(start_ns, at_ns)
             if not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
                 joule = wave.energy_j(start_ns, at_ns)
@@ -152,7 +154,10 @@ class CurrentChannel:
     def _input_peak(self, at_ns: int) -> float:
         if at_ns <= self._peak_since_ns:
             return 0.0
-        return min(self.wave.peak_a(self._peak_since_ns, at_ns) * self.code_per_a, self.clip)
+        peak_a = 0.0 if self.wave is SILENCE else self.wave.peak_a(self._peak_since_ns, at_ns)
+        if self.other is not None and self.crosstalk_share and self.other.wave is not SILENCE:
+            peak_a += self.crosstalk_share * self.other.wave.peak_a(self._peak_since_ns, at_ns)
+        return min(peak_a * self.code_per_a, self.clip)
 
     @property
     def clip(self) -> float:
@@ -161,7 +166,7 @@ class CurrentChannel:
 
     def peak_code(self, at_ns: int, reset: bool) -> int:
         """Greatest magnitude since the last reset."""
-        code = max(self._peak_code, self._input_peak(at_ns) if self.wave is not SILENCE else 0.0)
+        code = max(self._peak_code, self._input_peak(at_ns))
         self._peak_code = 0.0 if reset else code
         self._peak_since_ns = max(self._peak_since_ns, at_ns)
         return int(code + (NOISE_CODE * self._noise.random() if self._noise else 0))

@@ -1,5 +1,7 @@
 """Promises of the guard over the simulated cabinet: one process, a manual clock, the real drivers and chips."""
 
+import itertools
+
 import pytest
 
 from cabinet.clock import MS, NS
@@ -268,6 +270,48 @@ def test_late_tick_opens_everything_and_may_go_on_at_once(desk):
     assert isinstance(desk.start(1), Done)
 
 
+def test_stall_in_the_middle_of_a_scan_opens_everything_too(desk, monkeypatch):
+    charging(desk, 1, 5, 9)
+    scanner = desk.guard._scanner
+    between, calls = scanner.between, itertools.count()
+
+    def stalled() -> None:
+        between()
+        if next(calls) == 3:
+            desk.clock.advance_ns(150 * MS)  # longer than a lease, and the heartbeat hardware waits 100 ms
+
+    monkeypatch.setattr(scanner, "between", stalled)
+    desk.tick()
+    assert [desk.outlet(n).closed for n in (1, 5, 9)] == [False] * 3
+    assert [desk.events(n)[-1].fault for n in (1, 5, 9)] == [Fault.GUARD_LATE] * 3
+    desk.run(400 * MS)
+    assert isinstance(desk.start(1), Done)
+
+
+def test_relay_found_open_ends_its_charge_and_is_not_closed_again(desk):
+    charging(desk, 3)
+    desk.guard._relays.release(3, "something else")
+    desk.tick()
+    assert desk.events(3)[-1].reason is EndReason.POWER_LOST
+    desk.run(NS)
+    assert desk.world.truth(3).coil_told is False
+    assert desk.world.truth(3).current_ma == 0
+
+
+def test_short_circuit_does_not_make_its_idle_neighbour_a_weld(desk):
+    charging(desk, 3)
+    for at_phase in (0, 40, 90):
+        desk.world.fault(3, "short", amps=60, at_phase=at_phase)
+        assert desk.run(NS, until=lambda: desk.ended(3))
+        desk.run(NS)
+        assert desk.outlet(4).fault is None
+        desk.world.clear(3)
+        desk.clear(3)
+        desk.start(3)
+        desk.run(NS)
+        desk.seen.clear()
+
+
 def test_mains_that_goes_and_comes_back_ends_no_charge_as_unplugged(striding):
     desk = striding
     charging(desk, 3)
@@ -303,6 +347,15 @@ def test_every_scan_of_ten_outlets_leaves_room_in_its_period(desk):
     desk.run(NS)
     period_us = desk.config.guard.scan_period_s * 1e6
     assert desk.guard.snapshot().health.scan_us < period_us, "bus time alone, at 400 kHz"
+
+
+def test_weld_that_no_contactor_can_end_lets_nothing_else_start(tmp_path):
+    desk = Desk(tmp_path, demo_config({"contactor_pin = 17\n": "", "heartbeat_pin = 27\n": ""}))
+    charging(desk, 3, load="resistor:500")
+    desk.world.fault(3, "welded")
+    desk.stop(3)
+    assert desk.run(NS, until=lambda: desk.outlet(3).fault is Fault.RELAY_WELDED)
+    assert desk.start(5).code == "relay_welded"
 
 
 def test_cabinet_without_contactor_and_heartbeat_works_too(tmp_path):
