@@ -4,7 +4,12 @@ The guard is handed these two calls and nothing else, so it cannot tell which it
 there is no fallback: gpiozero would otherwise try the next one with a warning.
 """
 
+import atexit
+import contextlib
 import importlib
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from gpiozero.pins import Factory
@@ -45,13 +50,29 @@ def openers(config: Config) -> tuple[OpenBus, OpenPins]:
                 ) from error
 
         return open_sim_bus, open_sim_pins
-    return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(config.hardware.pin_factory)
+    return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(
+        config.hardware.pin_factory, config.paths.run
+    )
 
 
-def _named_factory(name: str) -> Factory:
+def _named_factory(name: str, run: str) -> Factory:
+    if name == "lgpio":
+        _give_lgpio_a_folder(run)
     module, _, kind = FACTORIES[name].partition(":")
     try:
         factory: Factory = getattr(importlib.import_module(module), kind)()
     except Exception as error:  # each factory has its own ways to fail: no library, no chip, no permission
         raise HardwareError(f"hardware.pin_factory = {name!r} cannot be had: {error}") from error
     return factory
+
+
+def _give_lgpio_a_folder(run: str) -> None:
+    """Of this process alone: the library puts a pipe for edges into its working directory as soon as it is imported,
+    under a name that any other process would use as well, and cannot be imported where it may not write.
+    """
+    for parent in (run, tempfile.gettempdir()):
+        with contextlib.suppress(OSError):  # the library then says itself what it cannot do
+            folder = tempfile.mkdtemp(prefix="lgpio-", dir=parent)
+            os.environ["LG_WD"] = folder
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            return

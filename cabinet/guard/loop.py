@@ -1,5 +1,6 @@
 """The guard's process: real time where permitted, one loop, and a beat to the keeper with every turn."""
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -33,15 +34,26 @@ _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the scribe give way soon
 COLLECT_NS = 10 * NS
 
+# beats to the keeper
+TURN = b"."  # a turn of the loop was made
+OPENED = b"o"  # everything is open; what follows may take its time
+
 OpenBus = Callable[[], Bus]
 OpenPins = Callable[[], Factory]
 
 
 def run_guard(
-    config: Config, open_bus: OpenBus, open_pins: OpenPins, clock: Clock, counters: Counters, beat_fd: int
+    config: Config,
+    open_bus: OpenBus,
+    open_pins: OpenPins,
+    clock: Clock,
+    counters: Counters,
+    beat_fd: int,
+    realtime: bool,
 ) -> None:
     """The guard until SIGTERM: then everything is open. Every exception that escapes is for the keeper to answer."""
-    realtime = become_realtime(config.guard.realtime_priority)
+    if realtime:
+        lock_memory()  # a child does not inherit that
     scribe = Scribe(Path(config.paths.state))
     pins = open_pins()
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
@@ -54,6 +66,7 @@ def run_guard(
         loop.run()
     finally:
         guard.stop()
+        beat(beat_fd, OPENED)
         server.close()
         scribe.close()
 
@@ -96,7 +109,7 @@ class Loop:
             if now_ns < next_tick_ns:
                 continue
             guard.tick(now_ns - next_tick_ns)
-            self._beat()
+            beat(self._beat_fd, TURN)
             next_tick_ns += self._period_ns
             now_ns = clock.monotonic_ns()
             if next_tick_ns < now_ns:
@@ -120,16 +133,15 @@ class Loop:
             self._guard.answer_alerts()
         self._server.serve(ready)
 
-    def _beat(self) -> None:
-        """Tell the keeper that a turn was made; a full pipe means that it has beats enough to read."""
-        try:
-            os.write(self._beat_fd, b".")
-        except BlockingIOError:
-            return
+
+def beat(beat_fd: int, what: bytes) -> None:
+    """Tell the keeper; a full pipe means that it has beats enough to read, and a closed one that it is gone."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(beat_fd, what)
 
 
 def become_realtime(priority: int) -> bool:
-    """SCHED_FIFO and locked memory for this process; False, with a warning, where that is not permitted."""
+    """SCHED_FIFO for this process and its children; False, with a warning, where that is not permitted."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if priority == 0:
         log.warning("real time switched off by guard.realtime_priority = 0: reaction times are not guaranteed")
@@ -143,7 +155,12 @@ def become_realtime(priority: int) -> bool:
             priority,
         )
         return False
+    lock_memory()
+    return True
+
+
+def lock_memory() -> None:
+    """No page of this process leaves memory; a warning where that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         log.warning("memory cannot be locked (%s): a page fault may delay the guard", os.strerror(ctypes.get_errno()))
-    return True

@@ -199,22 +199,22 @@ class Cabinet:
 
     def guard_is_another(self, pid: int) -> bool:
         """Whether the keeper has started a guard after the one of `pid`."""
-        return self.children_of_keeper() not in ([], [pid])
+        return self.guard_pids() not in ([], [pid])
 
     @staticmethod
     def now_ms() -> float:
         """On the clock of the simulator's journal."""
         return time.monotonic_ns() / 1e6
 
-    def children_of_keeper(self) -> list[int]:
+    def guard_pids(self) -> list[int]:
+        """Of the keeper's children, those that are guards."""
         keeper = self.processes["guard"].popen.pid
-        return [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+        return [int(pid) for pid in children if _name(int(pid)) == "cabinet-guard"]
 
     def guard_pid(self) -> int:
-        """The guard is the keeper's only child."""
-        children = self.children_of_keeper()
-        assert len(children) == 1, children
-        return children[0]
+        (pid,) = self.guard_pids()
+        return pid
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -271,6 +271,13 @@ class Resident:
         """Scan the code on an outlet and start it; the page that comes then."""
         page = self.client.get(f"/s/{code}")
         return self.send(page, f"/s/{code}/start", **{"kind": "full", **choice})
+
+
+def _name(pid: int) -> str:
+    """What the process calls itself; "" when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,29 @@ def test_stopping_in_order_opens_everything_and_ends_with_status_zero(tmp_path):
         assert cabinet.processes["service"].stop() == 0
         assert cabinet.processes["guard"].stop() == 0
         wait_for("every relay open", cabinet.all_contacts_open)
+
+
+def damage_latches(cabinet: Cabinet) -> Path:
+    cabinet.state.mkdir(exist_ok=True)
+    latches = cabinet.state / "latches.json"
+    latches.write_text("{ damaged")
+    return latches
+
+
+def test_guard_that_cannot_come_back_is_tried_again_until_it_can(tmp_path):
+    """A guard that refuses to start ends the keeper only where none ever ran: nobody stands beside this one."""
+    with running(tmp_path, None, "sim", "guard") as cabinet:
+        latches = damage_latches(cabinet)
+        os.kill(cabinet.guard_pid(), signal.SIGKILL)
+        wait_for("the reason", lambda: "latches.json" in cabinet.processes["guard"].log)
+        assert cabinet.processes["guard"].popen.poll() is None
+        latches.unlink()
+        wait_for("a guard that answers", lambda: cabinet.phase(1) == "idle")
+
+
+def test_keeper_is_stopped_at_once_while_it_waits_to_try_again(tmp_path):
+    with running(tmp_path, None, "sim", "guard") as cabinet:
+        damage_latches(cabinet)
+        os.kill(cabinet.guard_pid(), signal.SIGKILL)
+        wait_for("the longest wait", lambda: "a new guard starts in 1.0 s" in cabinet.processes["guard"].log)
+        assert cabinet.processes["guard"].stop() == 0
