@@ -41,7 +41,7 @@ class Hearing:
 
     def take(self, event: Event) -> None:
         """What `event` does to its session, in memory. A second time it does nothing."""
-        log.info("guard: %s outlet %s %s", event.kind.value, event.outlet, _about(event))
+        log.info("guard: %s", _about(event))
         session = self._context.running.get(event.session_id)
         if session is None or session.finished:
             return
@@ -136,10 +136,13 @@ def _session_face(session: Session | None) -> tuple[object, ...]:
 
 
 def _about(event: Event) -> str:
-    words: list[str] = [event.session_id or ""]
     what: EndReason | Fault | None = event.fault or event.reason
-    if what is not None:
-        words.append(what.value)
+    words = [
+        event.kind.value,
+        None if event.outlet is None else f"outlet {event.outlet}",
+        event.session_id,
+        None if what is None else what.value,
+    ]
     return " ".join(word for word in words if word)
 
 
