@@ -179,12 +179,11 @@ class Guard:
         if trip is not None:
             self._trip(unit, trip)
         elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, now):
-            self._event(unit, EventKind.RECOVERED, fault=unit.fault)
+            self.events.add(unit.event(EventKind.RECOVERED, now.at_ns, fault=unit.fault))
             unit.fault, unit.why = None, {}
         if unit.safety.newly_warm(now):
-            self._event(
-                unit, EventKind.WARNED, fault=Fault.OUTLET_HOT, why={"temperature_mc": now.temperature_mc.value or 0}
-            )
+            why = {"temperature_mc": now.temperature_mc.value or 0}
+            self.events.add(unit.event(EventKind.WARNED, now.at_ns, fault=Fault.OUTLET_HOT, why=why))
         unit.note_peak()
         now.window = None
 
@@ -205,7 +204,7 @@ class Guard:
         neighbour_mw = 0 if neighbour is None else neighbour.now.power_mw.value or 0
         reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
         if charge.phase is not before:
-            self._event(unit, EventKind.LOAD_SEEN)
+            self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
         if reason is not None:
             self._end(unit, reason, EventKind.ENDED)
 
@@ -279,9 +278,9 @@ class Guard:
         unit.charge = None
         if session_id is not None:
             self._ended.append(session_id)
-        self._event(
-            unit,
+        event = unit.event(
             kind,
+            self._clock.monotonic_ns(),
             session_id=session_id,
             reason=reason,
             fault=None if trip is None else trip.fault,
@@ -289,6 +288,7 @@ class Guard:
             why={} if trip is None else trip.why,
             who=who,
         )
+        self.events.add(event)
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Guard:
         unit.now.switched_at_ns = now_ns
         unit.safety.reset(Fault.SHORT_CIRCUIT)
         unit.safety.reset(Fault.RELAY_WELDED)
-        self._event(unit, EventKind.CLOSED)
+        self.events.add(unit.event(EventKind.CLOSED, now_ns))
         return None
 
     def _open(self, unit: OutletUnit, command: Open) -> str | None:
@@ -347,8 +347,9 @@ class Guard:
         unit.fault, unit.latched, unit.why = None, False, {}
         unit.safety.reset(cleared)
         self._save_latches()
-        self._restore_power(self._clock.monotonic_ns())
-        self._event(unit, EventKind.LATCH_CLEARED, fault=cleared, who=command.who)
+        now_ns = self._clock.monotonic_ns()
+        self._restore_power(now_ns)
+        self.events.add(unit.event(EventKind.LATCH_CLEARED, now_ns, fault=cleared, who=command.who))
         return None
 
     def refusal(self, unit: OutletUnit) -> str | None:
@@ -392,35 +393,6 @@ class Guard:
         """Open everything for good; charges end without an event, as the service will find them gone."""
         for error in self._relays.open_all("guard stopped"):
             log.error("stopping: %s", error)
-
-    def _event(
-        self,
-        unit: OutletUnit,
-        kind: EventKind,
-        session_id: str | None = None,
-        fault: Fault | None = None,
-        latched: bool = False,
-        reason: EndReason | None = None,
-        why: dict[str, int] | None = None,
-        who: str = "",
-    ) -> None:
-        self.events.add(
-            Event(
-                guard_run="",
-                seq=0,
-                at_ns=self._clock.monotonic_ns(),
-                kind=kind,
-                outlet=unit.number,
-                session_id=session_id or unit.session_id,
-                fault=fault,
-                latched=latched,
-                reason=reason,
-                why=why or {},
-                count=unit.meter.count(),
-                charge_count=unit.charge_count(),
-                who=who,
-            )
-        )
 
     def _check_outputs(self) -> None:
         """What relays were told, and what the expanders say they hold, must agree.

@@ -4,7 +4,18 @@ from cabinet.charge import Charge, EndLimits
 from cabinet.clock import MS
 from cabinet.config.keys import Config, Outlet
 from cabinet.metering import OutletMeter
-from cabinet.model import ABSENT, Fault, MeterCount, OutletState, Phase, Quality, Reading
+from cabinet.model import (
+    ABSENT,
+    EndReason,
+    Event,
+    EventKind,
+    Fault,
+    MeterCount,
+    OutletState,
+    Phase,
+    Quality,
+    Reading,
+)
 from cabinet.safety import Limits, OutletNow, OutletSafety
 
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
@@ -61,6 +72,35 @@ class OutletUnit:
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
         return int(self.ends.crosstalk_share * shown.value)
+
+    def event(
+        self,
+        kind: EventKind,
+        at_ns: int,
+        *,
+        session_id: str | None = None,
+        fault: Fault | None = None,
+        latched: bool = False,
+        reason: EndReason | None = None,
+        why: dict[str, int] | None = None,
+        who: str = "",
+    ) -> Event:
+        """What happened here, with the counters of this moment; not numbered yet."""
+        return Event(
+            guard_run="",
+            seq=0,
+            at_ns=at_ns,
+            kind=kind,
+            outlet=self.number,
+            session_id=session_id or self.session_id,
+            fault=fault,
+            latched=latched,
+            reason=reason,
+            why=why or {},
+            count=self.meter.count(),
+            charge_count=self.charge_count(),
+            who=who,
+        )
 
     def state(self, refusal: str | None) -> OutletState:
         """For the snapshot; readings too old to act on say so."""
