@@ -290,12 +290,12 @@ class RelayWelded:
         if window.peak_ma <= limit_ma:
             return None
         self._hits.append(window.to_ns)
-        if len(self._hits) < WELD_HITS or window.to_ns - self._hits[0] > WELD_WINDOW_NS:
+        if not self.present(now):
             return None
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
     def present(self, now: OutletNow) -> bool:
-        return bool(self._hits) and now.at_ns - self._hits[-1] < WELD_WINDOW_NS
+        return len(self._hits) == WELD_HITS and now.at_ns - self._hits[0] <= WELD_WINDOW_NS
 
     def reset(self) -> None:
         self._hits.clear()

@@ -18,6 +18,7 @@ from cabinet.model import (
 )
 from cabinet.safety import Limits, OutletNow, OutletSafety
 
+ANY_CURRENT_MA = 1_000_000
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -67,10 +68,15 @@ class OutletUnit:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
     def crosstalk_ma(self, now_ns: int) -> int:
-        """The peak that this outlet's current may show at the other input of its chip."""
+        """The peak that this outlet's current may show at the other input of its chip.
+
+        Above the hard ceiling a meter may be at the end of its scale, and nobody knows how much it really was.
+        """
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
+        if shown.value > self.limits.hard_peak_ma:
+            return ANY_CURRENT_MA
         return int(self.ends.crosstalk_share * shown.value)
 
     def event(
