@@ -244,16 +244,16 @@ class Cabinet:
         return [json.loads(line) for line in answer.text.splitlines()]
 
 
-class Resident:
+class Phone:
     """A phone without JavaScript: it reads pages and sends their forms."""
 
-    def __init__(self, cabinet: Cabinet, card: str, pin: str, language: str) -> None:
+    def __init__(self, cabinet: Cabinet, language: str = "zh") -> None:
         self.client = httpx.Client(
             base_url=cabinet.url, headers={"Accept-Language": language}, follow_redirects=True, timeout=10
         )
-        page = self.client.get("/sign-in")
-        page = self.send(page, "/sign-in", card=card, pin=pin)
-        assert page.status_code == 200, page.text
+
+    def sign_in(self, card: str, pin: str) -> httpx.Response:
+        return self.send(self.client.get("/sign-in"), "/sign-in", card=card, pin=pin)
 
     def send(self, page: httpx.Response, action: str, to: str | None = None, **fields: str) -> httpx.Response:
         """Fill in the form of `page` that goes to `action` and send it, hidden fields included; `to` elsewhere."""
@@ -271,6 +271,15 @@ class Resident:
         """Scan the code on an outlet and start it; the page that comes then."""
         page = self.client.get(f"/s/{code}")
         return self.send(page, f"/s/{code}/start", **{"kind": "full", **choice})
+
+
+class Resident(Phone):
+    """A phone whose owner has signed in."""
+
+    def __init__(self, cabinet: Cabinet, card: str, pin: str, language: str) -> None:
+        super().__init__(cabinet, language)
+        page = self.sign_in(card, pin)
+        assert page.status_code == 200, page.text
 
 
 def _name(pid: int) -> str:
