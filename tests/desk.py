@@ -28,9 +28,9 @@ UNTIL_READY_NS = 600 * MS
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:
-    """The ten-outlet example with the charge's ends as on a real cabinet; `changes` replace text in it."""
+    """The ten-outlet example with the patience of a real cabinet; `changes` replace text in it."""
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
-    for key in ("full_hold_s = 20.0", "unplugged_hold_s = 10.0"):
+    for key in ("full_hold_s = 20.0", "unplugged_hold_s = 10.0", "after_s = 0.15"):
         assert key in text
         text = text.replace(key, "")
     for old, new in (changes or {}).items():

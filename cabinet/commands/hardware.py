@@ -4,7 +4,6 @@ The guard is handed these two calls and nothing else, so it cannot tell which it
 there is no fallback: gpiozero would otherwise try the next one with a warning.
 """
 
-import atexit
 import contextlib
 import importlib
 import os
@@ -56,23 +55,38 @@ def openers(config: Config) -> tuple[OpenBus, OpenPins]:
 
 
 def _named_factory(name: str, run: str) -> Factory:
-    if name == "lgpio":
-        _give_lgpio_a_folder(run)
     module, _, kind = FACTORIES[name].partition(":")
     try:
+        if name == "lgpio":
+            _import_lgpio(run)
         factory: Factory = getattr(importlib.import_module(module), kind)()
     except Exception as error:  # each factory has its own ways to fail: no library, no chip, no permission
         raise HardwareError(f"hardware.pin_factory = {name!r} cannot be had: {error}") from error
     return factory
 
 
-def _give_lgpio_a_folder(run: str) -> None:
-    """Of this process alone: the library puts a pipe for edges into its working directory as soon as it is imported,
-    under a name that any other process would use as well, and cannot be imported where it may not write.
+def _import_lgpio(run: str) -> None:
+    """Import the library with a working directory that is writable and nobody else's.
+
+    On import it changes there (to $LG_WD) and opens a pipe for edges, under a name that every other process would use
+    as well. Once open the pipe needs no name, and this process goes back to where it was.
     """
-    for parent in (run, tempfile.gettempdir()):
-        with contextlib.suppress(OSError):  # the library then says itself what it cannot do
-            folder = tempfile.mkdtemp(prefix="lgpio-", dir=parent)
-            os.environ["LG_WD"] = folder
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-            return
+    before = os.getcwd()
+    folder = _new_folder(run)
+    if folder is not None:
+        os.environ["LG_WD"] = folder
+    try:
+        importlib.import_module("lgpio")
+    finally:
+        os.chdir(before)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder(run: str) -> str | None:
+    """In `run`, which is memory and not a card that may be full or read-only; else where others keep such things."""
+    with contextlib.suppress(OSError):
+        return tempfile.mkdtemp(prefix="lgpio-", dir=run)
+    with contextlib.suppress(OSError):
+        return tempfile.mkdtemp(prefix="lgpio-")
+    return None  # the library then says itself what it cannot do

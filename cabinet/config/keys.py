@@ -227,9 +227,9 @@ class Guard(Section, frozen=True):
     keeper_timeout_s: Annotated[
         float, _number("guard silent for so long: the keeper opens all", least=0.05, most=1)
     ] = 0.2
-    realtime_priority: Annotated[int, _number("SCHED_FIFO priority; 0: do not ask for real time", least=0, most=90)] = (
-        50
-    )
+    realtime_priority: Annotated[
+        int, _number("SCHED_FIFO priority, the keeper's is one above; 0: none", least=0, most=59)
+    ] = 50
     snapshot_hz: Annotated[int, _number("snapshots a second to whoever watches", least=1, most=20)] = 5
 
 

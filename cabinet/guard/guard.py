@@ -34,7 +34,6 @@ from cabinet.relays import EXPANDER_RESET, RelayBank
 
 log = logging.getLogger(__name__)
 
-LEASE_NS = 100 * MS  # a closed relay not renewed for so long opens
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
 CHECK_OUTPUTS_NS = 1000 * MS
 SETTLE_NS = 150 * MS  # after the contactor closed: a welded relay would show by then
@@ -71,6 +70,8 @@ class Guard:
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not by this guard
         self._period_ns = nanoseconds(config.guard.scan_period_s)
+        # A closed relay not renewed for so long opens: 100 ms, unless the configuration is more patient.
+        self._lease_ns = nanoseconds(2 * config.protections.guard_late.after_s)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
@@ -196,7 +197,7 @@ class Guard:
         if not self._relays.is_closed(unit.number):  # whatever opened it: only a command closes
             self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
             return
-        self._relays.hold(unit.number, now_ns + LEASE_NS)
+        self._relays.hold(unit.number, now_ns + self._lease_ns)
         if not unit.mains_present():
             return
         before = charge.phase
@@ -319,7 +320,7 @@ class Guard:
             return refusal
         now_ns = self._clock.monotonic_ns()
         try:
-            self._relays.hold(unit.number, now_ns + LEASE_NS)
+            self._relays.hold(unit.number, now_ns + self._lease_ns)
         except CabinetError as error:
             log.error("outlet %d: closing failed: %s", unit.number, error)
             self._release(unit, "closing failed")
@@ -389,10 +390,12 @@ class Guard:
             health=self._health.take(scanner.bus_errors),
         )
 
-    def stop(self) -> None:
-        """Open everything for good; charges end without an event, as the service will find them gone."""
-        for error in self._relays.open_all("guard stopped"):
+    def stop(self) -> bool:
+        """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
+        errors = self._relays.open_all("guard stopped")
+        for error in errors:
             log.error("stopping: %s", error)
+        return not errors
 
     def _check_outputs(self) -> None:
         """What relays were told, and what the expanders say they hold, must agree.

@@ -3,7 +3,8 @@
 It forks the guard instead of starting a new interpreter, so that both share their memory and a new guard is there
 in a moment. It waits only for the beat, never for anything that the guard would have to do. What touches hardware is
 forked off as well (`_open_all`): a bus that hangs does not hold the keeper, and a pin library that was loaded here
-would leave its threads out of every later guard. The keeper writes log lines only while everything is open.
+would leave its threads out of every later guard. Its real-time priority is one above the guard's, so that a guard that
+spins cannot keep it from its turn. A log line may block: the keeper writes one only after it has done all it can.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ import os
 import select
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -37,6 +37,12 @@ FIRST_WAIT_NS = NS // 5
 LONGEST_WAIT_NS = NS  # systemd's watchdog waits 2 s
 FEED_NS = NS // 2
 REFUSED_TO_START = 2  # exit status of a guard that says in one line what is wrong
+_ENDING = {
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+}  # SIGHUP: the terminal it was started in is gone
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
@@ -51,8 +57,12 @@ class Keeper:
         self._counters = Counters(len(config.outlet))
         self._timeout_ns = nanoseconds(config.guard.keeper_timeout_s)
         self._notifier = Notifier()
-        self._stop_asked = threading.Event()
+        # Plain values and a pipe: what a signal handler may touch without waiting for whom it has interrupted.
+        self._stop_asked = False
+        self._wake_up, self._wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._guard: int | None = None  # pidfd: unlike a pid it can never be somebody else's
+        self._beaten = False  # whether the present guard, or the last one, ever got to its first beat
+        self._busy_hands: list[int] = []
         self._realtime = False
 
     def run(self) -> int:
@@ -61,24 +71,25 @@ class Keeper:
         A later one may find what passes, a disk that is being repaired: nobody stands beside the cabinet to start it.
         """
         _be_called(b"cabinet-keeper")
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        self._realtime = become_realtime(self._config.guard.realtime_priority)
+        for number in _ENDING:
+            signal.signal(number, self._stop)
+        priority = self._config.guard.realtime_priority
+        self._realtime = become_realtime(priority + 1 if priority else 0)
         wait_ns = FIRST_WAIT_NS
         first = True
-        while not self._stop_asked.is_set():
+        while not self._stopping():
             started_ns = self._clock.monotonic_ns()
             status = self._one_life()
-            if self._stop_asked.is_set():
+            if self._stopping():
                 break
-            if status == REFUSED_TO_START and first:
+            if status == REFUSED_TO_START and first and not self._beaten:
                 return REFUSED_TO_START
             first = False
             if self._clock.monotonic_ns() - started_ns > LIVED_NS:
                 wait_ns = FIRST_WAIT_NS
             log.warning("a new guard starts in %.1f s", wait_ns / NS)
             self._notifier.alive()
-            self._stop_asked.wait(wait_ns / NS)
+            _readable(self._wake_up, wait_ns)
             wait_ns = min(2 * wait_ns, LONGEST_WAIT_NS)
         return 0
 
@@ -86,7 +97,7 @@ class Keeper:
         """One guard from birth to death; everything is open when it returns. Its exit status, or -signal."""
         beats, beat_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with _signals_wait():
-            guard = -1 if self._stop_asked.is_set() else os.fork()
+            guard = -1 if self._stopping() else os.fork()
             if guard == 0:
                 os.close(beats)
                 self._be_the_guard(beat_fd)
@@ -100,33 +111,33 @@ class Keeper:
         if why == "silent":
             self._signal(signal.SIGKILL)
         self._open_all()
-        while not _over(self._guard, HAND_NS):  # hanging in its last lines, or in a driver
+        while not _readable(self._guard, HAND_NS):  # hanging in its last lines, or in a driver
             self._signal(signal.SIGKILL)
             self._open_all()
         status = self._reap(guard)
-        self._open_all()  # lines that the dying guard still held are free now
-        if not self._stop_asked.is_set():
-            log.error("guard %s (exit status %d); everything opened", why, status)
+        opened = self._open_all()  # lines that the dying guard still held are free now
+        if not opened:
+            opened = self._open_all()
+        if not opened or not self._stopping():
+            result = "everything opened" if opened else "NOT everything could be opened: cut the cabinet's supply"
+            log.error("guard %s (exit status %d); %s", why, status, result)
         return status
 
     def _watch(self, beats: int) -> str:
         """Returns "dead" when the guard's end of the pipe closed, "silent" when no beat came in time."""
         deadline_ns = self._clock.monotonic_ns() + START_NS
-        starting = True
-        poll = select.poll()
-        poll.register(beats, select.POLLIN)
+        self._beaten, all_open = False, True
         while True:
             left_ns = deadline_ns - self._clock.monotonic_ns()
-            if starting:
-                self._notifier.alive()  # from its first beat on the guard does that, and nobody else
+            if all_open:
+                self._notifier.alive()  # between its first and its last beat the guard does that, and nobody else
                 left_ns = min(left_ns, FEED_NS)
-            if poll.poll(max(0, -(-left_ns // MS))):
+            if _readable(beats, left_ns):
                 beat = os.read(beats, 65_536)
                 if not beat:
                     return "dead"
-                starting = False
-                allowed_ns = LAST_WORDS_NS if beat.endswith(OPENED) else self._timeout_ns
-                deadline_ns = self._clock.monotonic_ns() + allowed_ns
+                self._beaten, all_open = True, beat.endswith(OPENED)
+                deadline_ns = self._clock.monotonic_ns() + (LAST_WORDS_NS if all_open else self._timeout_ns)
             elif self._clock.monotonic_ns() >= deadline_ns:
                 return "silent"
 
@@ -138,38 +149,49 @@ class Keeper:
             _, status = os.waitpid(guard, 0)
         return os.waitstatus_to_exitcode(status)
 
-    def _open_all(self) -> None:
-        """In a process of its own; one that is still busy after `HAND_NS` is left behind."""
+    def _open_all(self) -> bool:
+        """In a process of its own; whether it did all. One that is still busy after `HAND_NS` is left behind."""
+        self._notifier.alive()  # whatever comes of it, this is being seen to
+        self._busy_hands = [hand for hand in self._busy_hands if os.waitpid(hand, os.WNOHANG) == (0, 0)]
         try:
             hand = os.fork()
         except OSError as error:
-            log.error("keeper: cannot fork (%s); opening by itself", error)
-            self._open_here()
-            return
+            opened = self._open_here()
+            log.error("keeper: cannot fork (%s); opened by itself", error)
+            return opened
         if hand == 0:
             _never_return(self._be_the_hand)
         over = os.pidfd_open(hand)
-        if _over(over, HAND_NS):
-            os.waitpid(hand, 0)
-        else:
-            os.kill(hand, signal.SIGKILL)
-            log.error("keeper: opening everything is still not done after %d ms", HAND_NS // MS)
+        done = _readable(over, HAND_NS)
         os.close(over)
+        if done:
+            return os.waitpid(hand, 0)[1] == 0
+        os.kill(hand, signal.SIGKILL)
+        self._busy_hands.append(hand)
+        return False
 
-    def _open_here(self) -> None:
-        for error in open_everything(self._config, self._open_bus, self._open_pins):
+    def _open_here(self) -> bool:
+        errors = open_everything(self._config, self._open_bus, self._open_pins)
+        for error in errors:
             log.error("keeper: opening met %s", error)
+        return not errors
 
     def _be_the_hand(self) -> None:
         _be_called(b"cabinet-hand")
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is over in a moment
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._open_here()
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)  # it is over in a moment
+        if not self._open_here():
+            raise SystemExit(1)
+
+    def _stopping(self) -> bool:
+        return self._stop_asked
 
     def _stop(self, *_: object) -> None:
         """Let the guard end by itself: it opens everything, and the keeper does so again."""
-        self._stop_asked.set()
+        self._stop_asked = True
         self._signal(signal.SIGTERM)
+        with contextlib.suppress(BlockingIOError):  # enough to wake up by is in there
+            os.write(self._wake_fd, b".")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._guard is not None:
@@ -178,10 +200,11 @@ class Keeper:
 
     def _be_the_guard(self, beat_fd: int) -> None:
         _be_called(b"cabinet-guard")
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the keeper, which ends the guard in order
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the keeper, which ends the guard in order
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # without a keeper: open everything and go
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         lines = LogThread()
         parts = self._config, self._open_bus, self._open_pins, self._clock, self._counters
         _never_return(lambda: run_guard(*parts, beat_fd, self._realtime), lines.close)
@@ -196,6 +219,8 @@ def _never_return(life: Callable[[], None], last_words: Callable[[], None] = lam
     except CabinetError as error:
         log.error("%s", error)
         status = REFUSED_TO_START
+    except SystemExit as end:
+        status = int(end.code or 0)
     except BaseException:
         log.critical("%s", traceback.format_exc())
     finally:
@@ -209,17 +234,17 @@ def _be_called(name: bytes) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name)
 
 
-def _over(pidfd: int, within_ns: int) -> bool:
-    """Whether the process has ended, waiting for that at most `within_ns`."""
+def _readable(descriptor: int, within_ns: int) -> bool:
+    """Whether there is something to read, or of a pidfd: whether the process has ended; waits at most so long."""
     poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(within_ns // MS))
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0, -(-within_ns // MS))))
 
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """SIGTERM and SIGINT come before or after this, not between the lines of it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    """What ends the keeper comes before or after this, not between the lines of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """The guard's process: real time where permitted, one loop, and a beat to the keeper with every turn."""
 
-import contextlib
 import ctypes
 import gc
 import logging
@@ -53,7 +52,9 @@ def run_guard(
 ) -> None:
     """The guard until SIGTERM: then everything is open. Every exception that escapes is for the keeper to answer."""
     if realtime:
-        lock_memory()  # a child does not inherit that
+        become_realtime(
+            config.guard.realtime_priority
+        )  # below the keeper, which must come to its turn if this one spins
     scribe = Scribe(Path(config.paths.state))
     pins = open_pins()
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
@@ -65,8 +66,8 @@ def run_guard(
     try:
         loop.run()
     finally:
-        guard.stop()
-        beat(beat_fd, OPENED)
+        if guard.stop():
+            beat(beat_fd, OPENED)
         server.close()
         scribe.close()
 
@@ -109,7 +110,9 @@ class Loop:
             if now_ns < next_tick_ns:
                 continue
             guard.tick(now_ns - next_tick_ns)
-            beat(self._beat_fd, TURN)
+            if not beat(self._beat_fd, TURN):
+                log.error("the keeper is gone: opening everything")
+                return
             next_tick_ns += self._period_ns
             now_ns = clock.monotonic_ns()
             if next_tick_ns < now_ns:
@@ -134,10 +137,15 @@ class Loop:
         self._server.serve(ready)
 
 
-def beat(beat_fd: int, what: bytes) -> None:
-    """Tell the keeper; a full pipe means that it has beats enough to read, and a closed one that it is gone."""
-    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+def beat(beat_fd: int, what: bytes) -> bool:
+    """Tell the keeper; False when it is gone. A full pipe means that it has beats enough to read."""
+    try:
         os.write(beat_fd, what)
+    except BlockingIOError:
+        return True
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def become_realtime(priority: int) -> bool:

@@ -97,13 +97,16 @@ class Scanner:
     def scan(self, everything: bool = False) -> None:
         """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
         sampled = False
+        raised = False
         self._hung = False
         slow_segment = self._segments[self._slow_turn % len(self._segments)]
         self._slow_turn += 1
         for segment in self._segments:
             self.between()
-            if not segment.up and self._clock.monotonic_ns() < segment.retry_at_ns:
-                continue
+            if not segment.up:
+                if raised or self._clock.monotonic_ns() < segment.retry_at_ns:
+                    continue
+                raised = True  # setting a chip up takes longer than a scan: one at a time
             if everything and segment.up:
                 for read in segment.slow:  # first: the peak read below is judged together with them
                     self._attempt(segment, read)

@@ -9,6 +9,7 @@ from cabinet.link.protocol import Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, EventKind, Fault, Phase, Quality
 from tests.desk import Desk, demo_config
 
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 OTHERS = [1, 2, 4, 5, 6, 7, 8, 9, 10]
 
 
@@ -20,7 +21,7 @@ def desk(tmp_path):
 @pytest.fixture
 def striding(tmp_path):
     """Without the heartbeat hardware, which ticks seconds apart would let go."""
-    return Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
+    return Desk(tmp_path, demo_config(NO_HEARTBEAT))
 
 
 def charging(desk: Desk, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
@@ -268,6 +269,19 @@ def test_late_tick_opens_everything_and_may_go_on_at_once(desk):
     assert [desk.events(n)[-1].fault for n in (1, 5, 9)] == [Fault.GUARD_LATE] * 3
     desk.run(20 * MS)
     assert isinstance(desk.start(1), Done)
+
+
+def test_many_meters_that_come_back_at_once_cut_no_healthy_charge(tmp_path):
+    """On the slowest bus that may be configured, where setting a meter up takes longest."""
+    desk = Desk(tmp_path, demo_config({"contactor_pin = 17\n": "contactor_pin = 17\nbus_speed_hz = 100000\n"}))
+    charging(desk, 1)
+    for outlet in (3, 5, 7, 9):
+        desk.world.fault(outlet, "nack")
+    desk.run(300 * MS)
+    for outlet in (3, 5, 7, 9):
+        desk.world.clear(outlet)
+    assert desk.run(5 * NS, until=lambda: all(desk.outlet(n).refusal is None for n in (3, 5, 7, 9)))
+    assert not desk.ended(1)
 
 
 def test_stall_in_the_middle_of_a_scan_opens_everything_too(desk, monkeypatch):

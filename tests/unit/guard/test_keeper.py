@@ -32,7 +32,7 @@ def test_bus_that_hangs_does_not_hold_the_keeper(keeper, monkeypatch):
 
     monkeypatch.setattr(keeping, "HAND_NS", 50 * MS)
     monkeypatch.setattr(keeper, "_open_here", hang)
-    keeper._open_all()
+    assert not keeper._open_all()
     os.close(writer)
     assert os.read(reader, 1) == b"", "the hanging process is gone, and with it the last writer"
     os.close(reader)
@@ -40,10 +40,26 @@ def test_bus_that_hangs_does_not_hold_the_keeper(keeper, monkeypatch):
 
 def test_keeper_that_cannot_fork_opens_by_itself(keeper, monkeypatch):
     opened: list[bool] = []
-    monkeypatch.setattr(keeper, "_open_here", lambda: opened.append(True))
+    monkeypatch.setattr(keeper, "_open_here", lambda: opened.append(True) or True)
     monkeypatch.setattr(os, "fork", no_more_processes)
-    keeper._open_all()
+    assert keeper._open_all()
     assert opened == [True]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_keeper_knows_whether_everything_was_opened(keeper, monkeypatch, opened):
+    monkeypatch.setattr(keeper, "_open_here", lambda: opened)
+    assert keeper._open_all() is opened
+
+
+def test_hands_left_behind_are_not_kept_as_zombies(keeper, monkeypatch):
+    monkeypatch.setattr(keeping, "HAND_NS", 20 * MS)
+    monkeypatch.setattr(keeper, "_open_here", signal.pause)
+    for _ in range(5):
+        assert not keeper._open_all()
+    assert len(keeper._busy_hands) <= 2
+    for hand in keeper._busy_hands:
+        os.waitpid(hand, 0)
 
 
 def no_more_processes() -> int:
