@@ -73,7 +73,7 @@ def test_short_at_a_random_moment_opens_its_outlet_and_no_other(cabinet):
     wait_for("three charges", lambda: all(cabinet.outlet(n).phase.value == "charging" for n in codes))
     started = cabinet.snapshot()
 
-    amps = chance.randint(25, 300)
+    amps = chance.randint(25, 75)  # more may weld a relay (78 A), which is another fault and takes the contactor
     wait_for("a random moment", lambda: chance.random() < 0.1)
     cabinet.sim("fault", "5", "short", "--amps", str(amps))
     tripped = wait_for("the trip", lambda: (o := cabinet.outlet(5)).fault is not None and o)
