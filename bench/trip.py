@@ -26,7 +26,7 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Done, Role
 from cabinet.sim.control import SimControl
 from tests.desk import Desk, demo_config
-from tests.e2e.processes import Resident, running, wait_for
+from tests.e2e.processes import Resident, reaction_ms, running, wait_for
 
 SHORT_A, HARD_A = 30.0, 150.0
 BAR_MS = {"full": 20.0, "half": 35.0, "intermittent": 100.0}
@@ -103,9 +103,10 @@ def _shoot(desk: Desk, chance: random.Random) -> Shot:
     desk.world.fault(outlet, "short", amps=amps, shape=shape)
     if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
         raise SystemExit(f"missed: {shape} short of {amps} A on outlet {outlet}")
-    journal = desk.world.journal.after(before, outlet)
-    onset_ns = next(r.at_ns for r in journal if r.kind == "fault_onset")
-    took_ms = (next(r.at_ns for r in journal if r.kind == "coil_off") - onset_ns) / MS
+    journal = desk.world.journal.after(before)
+    onset_ns = next(r.at_ns for r in journal if (r.kind, r.outlet) == ("fault_onset", outlet))
+    off = {("coil_off", outlet), ("contactor_off", None)}
+    took_ms = (next(r.at_ns for r in journal if (r.kind, r.outlet) in off and r.at_ns > onset_ns) - onset_ns) / MS
     desk.world.clear(outlet)
     desk.stride(30 * NS, 10 * NS)
     desk.clear(outlet)
@@ -161,13 +162,11 @@ def _real_shot(
     sim.fault(outlet, "short", amps=amps)
     wait_for("the trip", lambda: guard.snapshot().outlets[outlet - 1].latched)
     wait_for("the contacts", lambda: _kinds(sim, before, outlet) & {"contacts_opened", "welded"})
-    journal = sim.journal(before, outlet)
-    onset_ns = next(r["at_ns"] for r in journal if r["kind"] == "fault_onset")
-    off_ns = next(r["at_ns"] for r in journal if r["kind"] == "coil_off")
+    took_ms = reaction_ms(sim.journal(before), outlet)
     sim.clear(outlet)
     wait_for("the outlet", lambda: _released(guard, outlet))
     wait_for("the page", lambda: "/start" in resident.client.get(f"/s/{code}").text)
-    return Shot("full", amps, (off_ns - onset_ns) / MS, None)
+    return Shot("full", amps, took_ms, None)
 
 
 def _kinds(sim: SimControl, before: int, outlet: int) -> set[str]:

@@ -127,9 +127,19 @@ class ShortCircuit:
             self._hits.popleft()
         for hit in self._hits:
             if self._in_another_half_cycle(hit, window):
-                return {"peak_ma": window.peak_ma, "earlier_peak_ma": hit.peak_ma, "limit_ma": limits.short_peak_ma}
+                why = {"peak_ma": window.peak_ma, "earlier_peak_ma": hit.peak_ma, "limit_ma": limits.short_peak_ma}
+                return why | self._crest()
         self._hits.append(window)
         return None
+
+    def _crest(self) -> dict[str, int]:
+        """The greatest current there has been, if its crest was seen: something before it was lower.
+
+        A short that begins behind the crest shows only the falling side, and the next half-cycle, in which it trips,
+        has only begun: how high it will go is then not known, and nothing is said of it.
+        """
+        peaks = [hit.peak_ma for hit in self._hits]
+        return {"crest_ma": max(peaks)} if max(peaks) > peaks[0] else {}
 
     def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:

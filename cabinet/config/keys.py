@@ -62,6 +62,13 @@ class Hardware(Section, frozen=True):
     ] = (0x70,)
     mux_reset_pin: Annotated[Pin | None, Meta(description="GPIO wired to RESET of every mux: frees a stuck bus")] = None
     contactor_pin: Annotated[Pin | None, Meta(description="GPIO of the upstream contactor's coil")] = None
+    relay_breaking_a: Annotated[
+        float, _number("RMS current an outlet's relay can break; more, and the contactor breaks it", least=5, most=500)
+    ] = 78.0
+    contactor_release_s: Annotated[
+        float, _number("from the contactor's coil to no current, its arc included", least=0.01, most=0.08)
+    ] = 0.04
+    relay_release_s: Annotated[float, _number("from a relay's coil to open contacts", least=0.005, most=0.05)] = 0.02
     heartbeat_pin: Annotated[
         Pin | None, Meta(description="GPIO whose toggling gates the relay-coil supply (100 ms without = no coil power)")
     ] = None

@@ -12,6 +12,7 @@ from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.guard.alerts import AlertLines
+from cabinet.guard.breaking import Breaking
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, nanoseconds, protection_limits
@@ -54,6 +55,7 @@ class Guard:
     ) -> None:
         self._clock = clock
         self._relays = relays
+        self._breaking = Breaking(config, relays)
         self._counters = counters
         self._scribe = scribe
         self.guard_run = uuid.uuid4().hex
@@ -131,6 +133,7 @@ class Guard:
         for index, unit in enumerate(self.units):
             self._carry_on(unit, now_ns)
             self._counters.save(index, unit.meter)
+        self._break_on(now_ns)
         if self._relays.unsent:
             self._take_power_away()
         if now_ns >= self._next_check_ns:
@@ -214,7 +217,9 @@ class Guard:
     def _trip(self, unit: OutletUnit, trip: Trip) -> None:
         """Open first, explain later."""
         known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
-        if trip.outlet is not None:
+        if trip.outlet is not None and not known and self._breaking.needed(trip):
+            self._breaking.begin(unit.number, trip.fault.value, trip.at_ns)
+        elif trip.outlet is not None:
             self._release(unit, trip.fault.value)
         elif trip.fault is Fault.RELAY_WELDED:
             errors = self._relays.open_all(trip.fault.value)
@@ -241,13 +246,25 @@ class Guard:
         if self._relays.has_contactor and self._relays.contactor_closed:
             self._relays.open_contactor()
             log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
-            for unit in self.units:
-                if unit.charge is not None:
-                    self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
+            self._end_all()
+
+    def _break_on(self, now_ns: int) -> None:
+        """The next step of a current that the contactor is breaking for a relay."""
+        if self._breaking.step(now_ns):
+            self._restore_power(now_ns)
+        elif self._breaking.overdue(now_ns):
+            self._breaking.give_up()
+            log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
+            self._end_all()
+
+    def _end_all(self) -> None:
+        for unit in self.units:
+            if unit.charge is not None:
+                self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
 
     def _restore_power(self, now_ns: int) -> None:
         """Close the contactor again once nothing stands against it; the weld check begins anew."""
-        if self._relays.contactor_closed or self._relays.unsent or self._welded():
+        if self._breaking.active or self._relays.contactor_closed or self._relays.unsent or self._welded():
             return
         self._relays.close_contactor()
         self._ready_at_ns = now_ns + SETTLE_NS
@@ -357,10 +374,10 @@ class Guard:
         """The pre-close check: why `unit` may not be closed now, or None."""
         if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
             return "not_ready"
-        if not self._relays.contactor_closed:
-            return "contactor_open"
         if unit.latched:
             return "fault_latched"
+        if not self._relays.contactor_closed:
+            return "contactor_open"
         if self._welded():
             return "relay_welded"  # without a contactor nothing could take that relay's power away
         if (measured := unit.safety.refusal(unit.now)) is not None:

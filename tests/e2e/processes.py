@@ -181,11 +181,8 @@ class Cabinet:
         return float(next(o["energy_uj"] for o in self.sim_state()["outlets"] if o["outlet"] == outlet)) / 3.6e6
 
     def reaction_ms(self, outlet: int) -> float:
-        """From the current of the last fault to the coil's command, by the simulator's own clock."""
-        journal = [record for record in self.journal() if record.get("outlet") == outlet]
-        onset_ns = max(record["at_ns"] for record in journal if record["kind"] == "fault_onset")
-        off_ns = [record["at_ns"] for record in journal if record["kind"] == "coil_off"]
-        return float(min(at_ns for at_ns in off_ns if at_ns > onset_ns) - onset_ns) / 1e6
+        """From the current of the last fault to the command that takes it away, by the simulator's own clock."""
+        return reaction_ms(self.journal(), outlet)
 
     def phase(self, outlet: int) -> str:
         """Of an outlet; "no guard" while there is none."""
@@ -287,6 +284,14 @@ def _name(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     return ""
+
+
+def reaction_ms(journal: list[dict[str, Any]], outlet: int) -> float:
+    """From the onset of the last fault to the first command after it: to the outlet's coil, or to the contactor's."""
+    onset_ns = max(r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) == ("fault_onset", outlet))
+    off = {("coil_off", outlet), ("contactor_off", None)}
+    off_ns = [r["at_ns"] for r in journal if (r["kind"], r.get("outlet")) in off]
+    return float(min(at_ns for at_ns in off_ns if at_ns > onset_ns) - onset_ns) / 1e6
 
 
 def wait_for(what: str, found: Callable[[], Any], within_s: float = 30.0) -> Any:

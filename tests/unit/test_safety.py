@@ -82,7 +82,15 @@ def test_peaks_in_two_half_cycles_are_a_short():
     trip = bench.step(4 * MS, peak_ma=62_000)
     assert trip is not None
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.SHORT_CIRCUIT, 3, True)
-    assert trip.why == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000}
+    assert trip.why == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000, "crest_ma": 61_000}
+
+
+def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
+    bench = Bench()
+    for peak_ma in (60_000, 45_000, 31_000, 20_000):
+        assert bench.step(2_500_000, peak_ma=peak_ma) is None
+    trip = bench.step(3 * MS, peak_ma=31_000)
+    assert "crest_ma" not in trip.why
 
 
 def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():

@@ -32,12 +32,11 @@ def charging(desk: Desk, *outlets: int, load: str = "lead-acid-48v20ah") -> None
 
 
 def reaction_ms(desk: Desk, outlet: int) -> float:
-    """From the fault's current to the coil's command, by the simulator's journal."""
+    """From the fault's current to the first command that takes it away, by the simulator's journal."""
     journal = desk.world.journal.after(0)
     onset = max(r.at_ns for r in journal if r.kind == "fault_onset" and r.outlet == outlet)
-    return (
-        min(r.at_ns for r in journal if r.kind == "coil_off" and r.outlet == outlet and r.at_ns > onset) - onset
-    ) / MS
+    off = [r.at_ns for r in journal if (r.kind, r.outlet) in {("coil_off", outlet), ("contactor_off", None)}]
+    return (min(at_ns for at_ns in off if at_ns > onset) - onset) / MS
 
 
 def test_guard_comes_up_with_everything_open_and_every_outlet_ready(desk):
@@ -134,6 +133,47 @@ def test_peak_over_the_hard_ceiling_trips_by_the_alert_line_within_three_millise
     desk.world.fault(3, "short", amps=300, at_phase=60)
     assert desk.run(NS, until=lambda: desk.ended(3))
     assert reaction_ms(desk, 3) < 3
+
+
+@pytest.mark.parametrize(("amps", "at_phase"), [(120, 120), (200, 150), (85, 0), (300, 60)])
+def test_short_too_great_for_its_relay_is_broken_by_the_contactor_and_the_others_go_on(tmp_path, amps, at_phase):
+    """With these seeds the first two weld the relay where it has to break them; the others are the breaker's too."""
+    desk = Desk(tmp_path, seed=amps + at_phase)
+    charging(desk, 3, 2, 4)
+    desk.world.fault(3, "short", amps=amps, at_phase=at_phase)
+    assert desk.run(NS, until=lambda: desk.ended(3))
+    without_ms = 0
+    for _ in range(500):
+        desk.run(2 * MS)
+        without_ms += 0 if desk.guard.snapshot().contactor_closed else 3
+    kinds = {(r.kind, r.outlet) for r in desk.world.journal.after(0)}
+    assert ("welded", 3) not in kinds
+    assert 0 < without_ms < 500
+    desk.run(3 * NS)
+    states = {o.outlet: (o.closed, o.fault, o.phase) for o in desk.guard.snapshot().outlets}
+    assert states[3] == (False, Fault.SHORT_CIRCUIT, Phase.IDLE)
+    assert [states[n] for n in (2, 4)] == [(True, None, Phase.CHARGING)] * 2
+    assert desk.start(5) == Done(5) or desk.guard.snapshot().contactor_closed
+
+
+def test_short_that_its_relay_can_break_leaves_the_contactor_alone(desk):
+    charging(desk, 2, 3)
+    desk.world.fault(3, "short", amps=50, at_phase=5)
+    before = desk.world.journal.last_seq
+    assert desk.run(NS, until=lambda: desk.ended(3))
+    desk.run(NS)
+    assert "contactor_off" not in {r.kind for r in desk.world.journal.after(before)}
+
+
+def test_relay_that_does_not_open_in_time_leaves_all_without_power(desk, monkeypatch):
+    charging(desk, 2, 3)
+    desk.world.fault(3, "nack", chip="expander")
+    desk.world.fault(3, "short", amps=300, at_phase=60)
+    assert desk.run(2 * NS, until=lambda: desk.ended(2) and desk.ended(3))
+    assert desk.events(2)[-1].reason is EndReason.POWER_LOST
+    desk.run(NS)
+    assert not desk.guard.snapshot().contactor_closed
+    assert desk.world.truth(3).current_ma == 0
 
 
 def test_half_wave_short_is_found(desk):
