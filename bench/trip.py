@@ -33,6 +33,7 @@ BAR_MS = {"full": 20.0, "half": 35.0, "intermittent": 100.0}
 ALERT_BAR_MS = 3.0
 CARD = "90000001"
 PAGE = "/s/C5T4"
+STEP_MS = 0.02  # of the waveform, where its own limits are looked for
 
 
 class Shot(msgspec.Struct):
@@ -42,6 +43,7 @@ class Shot(msgspec.Struct):
     amps: float
     took_ms: float
     bare_ms: float | None  # of full-wave shorts
+    ceiling_ms: float | None  # when the waveform went over the hard ceiling, where it did
 
     @property
     def by_alert(self) -> bool:
@@ -49,24 +51,31 @@ class Shot(msgspec.Struct):
         return self.shape == "full" and self.amps * math.sqrt(2) > HARD_A * 1.05
 
 
+def ceiling_ms(amps: float, angle: float, half_ms: float) -> float | None:
+    """When a full wave that begins at `angle` (radians) first is over the hard ceiling."""
+    for step in range(int(2 * half_ms / STEP_MS)):
+        if abs(amps * math.sqrt(2) * math.sin(angle + math.pi * step * STEP_MS / half_ms)) > HARD_A:
+            return step * STEP_MS
+    return None
+
+
 def bare_limit_ms(amps: float, angle: float, half_ms: float) -> float:
     """Earliest moment after the onset at which two half-cycles, or the hard ceiling once, have been seen.
 
-    `angle` is the mains' at the onset in radians; samples every 0.02 ms.
+    `angle` is the mains' at the onset in radians.
     """
     peak_a = amps * math.sqrt(2)
     first_half: int | None = None
-    step_ms = 0.02
-    for step in range(int(3 * half_ms / step_ms)):
-        theta = angle + math.pi * step * step_ms / half_ms
+    for step in range(int(3 * half_ms / STEP_MS)):
+        theta = angle + math.pi * step * STEP_MS / half_ms
         current_a, half = abs(peak_a * math.sin(theta)), math.floor(theta / math.pi)
         if current_a > HARD_A:
-            return step * step_ms
+            return step * STEP_MS
         if current_a > SHORT_A:
             if first_half is None:
                 first_half = half
             elif half != first_half:
-                return step * step_ms
+                return step * STEP_MS
     raise ValueError(f"a short of {amps} A never is over the limit twice")
 
 
@@ -110,7 +119,9 @@ def _shoot(desk: Desk, chance: random.Random) -> Shot:
     desk.world.clear(outlet)
     desk.stride(30 * NS, 10 * NS)
     desk.clear(outlet)
-    return Shot(shape, amps, took_ms, bare_limit_ms(amps, angle, half_ms) if shape == "full" else None)
+    if shape != "full":
+        return Shot(shape, amps, took_ms, None, None)
+    return Shot(shape, amps, took_ms, bare_limit_ms(amps, angle, half_ms), ceiling_ms(amps, angle, half_ms))
 
 
 def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
@@ -166,7 +177,7 @@ def _real_shot(
     sim.clear(outlet)
     wait_for("the outlet", lambda: _released(guard, outlet))
     wait_for("the page", lambda: "/start" in resident.client.get(f"/s/{code}").text)
-    return Shot("full", amps, took_ms, None)
+    return Shot("full", amps, took_ms, None, None)
 
 
 def _kinds(sim: SimControl, before: int, outlet: int) -> set[str]:
@@ -195,10 +206,10 @@ def table(title: str, shots: list[Shot]) -> None:
         if polled:
             print(row(f"{shape}, polled", polled, bar_ms))
     if alerted := [shot.took_ms for shot in shots if shot.by_alert]:
-        bare = [shot.bare_ms for shot in shots if shot.by_alert and shot.bare_ms is not None]
         print(row("full, over the hard ceiling", alerted, BAR_MS["full"]))
-        if bare:
-            reaction = [s.took_ms - s.bare_ms for s in shots if s.by_alert and s.bare_ms is not None]
+        over = [(s.took_ms, s.ceiling_ms) for s in shots if s.by_alert and s.ceiling_ms is not None]
+        reaction = [took - ceiling for took, ceiling in over if took > ceiling]  # else two half-cycles were enough
+        if reaction:
             print(row("  after the ceiling was passed", reaction, ALERT_BAR_MS))
     with_bare = [shot for shot in shots if shot.bare_ms is not None]
     if with_bare:

@@ -63,7 +63,7 @@ class Breaking:
 
     def overdue(self, now_ns: int) -> bool:
         """Whether the relay still cannot be opened after so long that nobody can be kept waiting for it."""
-        return self._outlet is not None and now_ns - self._began_ns > LONGEST_NS
+        return self._outlet is not None and bool(self._relays.unsent) and now_ns - self._began_ns > LONGEST_NS
 
     def give_up(self) -> None:
         """The contactor stays open until whatever is in the way has gone."""
