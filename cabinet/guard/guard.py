@@ -372,10 +372,10 @@ class Guard:
 
     def refusal(self, unit: OutletUnit) -> str | None:
         """The pre-close check: why `unit` may not be closed now, or None."""
-        if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
-            return "not_ready"
         if unit.latched:
             return "fault_latched"
+        if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
+            return "not_ready"
         if not self._relays.contactor_closed:
             return "contactor_open"
         if self._welded():

@@ -264,9 +264,18 @@ class Phone:
                 hidden[name[1]] = value[1] if value else ""
         return self.client.post(to or action, data={**hidden, **fields}, headers={"Referer": str(page.url)})
 
+    def offer(self, code: str) -> httpx.Response:
+        """The page of an outlet with a start on it, which there is not for a moment after the contactor closed."""
+
+        def page() -> httpx.Response | None:
+            shown = self.client.get(f"/s/{code}")
+            return shown if f"/s/{code}/start" in shown.text else None
+
+        return wait_for(f"a start on offer at {code}", page)
+
     def start(self, code: str, **choice: str) -> httpx.Response:
         """Scan the code on an outlet and start it; the page that comes then."""
-        page = self.client.get(f"/s/{code}")
+        page = self.offer(code)
         return self.send(page, f"/s/{code}/start", **{"kind": "full", **choice})
 
 

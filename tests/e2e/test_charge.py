@@ -23,11 +23,6 @@ def charge_until(cabinet: Cabinet, resident: Resident, path: str, words: str, wi
     return wait_for(f"{words!r} on {path}", page, within_s)
 
 
-def page_with(words: str, resident: Resident, path: str) -> httpx.Response | None:
-    page = resident.client.get(path)
-    return page if words in page.text else None
-
-
 def test_resident_charges_until_full_and_everybody_sees_it(cabinet):
     resident = cabinet.resident("10000001")
     cabinet.sim("plug", "3", "demo", "--charge", "85")
@@ -99,7 +94,7 @@ def test_short_at_a_random_moment_opens_its_outlet_and_no_other(cabinet):
     latched = residents[5].client.get(f"/s/{codes[5]}")
     assert "待维修" in latched.text
     assert "/start" not in latched.text
-    other = wait_for("outlet 2 on offer", lambda: page_with("/s/B3M9/start", residents[5], "/s/B3M9"))
+    other = residents[5].offer("B3M9")
     refused = residents[5].send(other, "/s/B3M9/start", to=f"/s/{codes[5]}/start", kind="full")
     assert refused.status_code == 409, "whoever sends the form all the same is refused, and nothing is done"
     assert not cabinet.outlet(5).closed
