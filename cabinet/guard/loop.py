@@ -102,6 +102,7 @@ class Loop:
         now_ns = clock.monotonic_ns()
         next_tick_ns = next_publish_ns = next_watchdog_ns = now_ns
         next_collect_ns = now_ns + COLLECT_NS
+        told_seq = 0
         self._notifier.ready(f"protecting {len(guard.units)} outlets")
         log.info("protecting %d outlets", len(guard.units))
         while not self._stopping:
@@ -118,7 +119,9 @@ class Loop:
             if next_tick_ns < now_ns:
                 next_tick_ns = now_ns
             self._server.push_events()
-            if now_ns >= next_publish_ns:
+            if now_ns >= next_publish_ns or guard.events.last_seq != told_seq:
+                # at once after an event: whoever hears of a trip does not find its outlet in use a moment longer
+                told_seq = guard.events.last_seq
                 self._server.publish(guard.snapshot())
                 next_publish_ns = now_ns + self._publish_ns
             if self._watchdog_ns is not None and now_ns >= next_watchdog_ns:

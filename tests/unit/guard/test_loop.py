@@ -1,0 +1,70 @@
+"""The loop's turn: what clients are told, and when."""
+
+import gc
+import os
+import selectors
+from types import SimpleNamespace
+
+import pytest
+
+from cabinet.clock import MS, ManualClock
+from cabinet.guard.loop import Loop
+from cabinet.link.server import EventLog
+from cabinet.model import Event, EventKind
+from tests.desk import demo_config
+
+
+class Guard:
+    """Ten ticks of ten milliseconds; something happens in the seventh."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock, self.units, self.events, self.ticks = clock, [], EventLog("run"), 0
+        self.loop: Loop | None = None
+
+    def tick(self, late_ns: int) -> None:
+        self.ticks += 1
+        self.clock.advance_ns(10 * MS)
+        if self.ticks == 7:
+            self.events.add(Event("", 0, self.clock.monotonic_ns(), EventKind.TRIPPED))
+        if self.ticks == 10:
+            self.loop.stop()
+
+    def snapshot(self) -> str:
+        return f"snapshot of tick {self.ticks}"
+
+
+class Server:
+    descriptors: list[int] = []
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self.said: list[str] = []
+
+    def push_events(self) -> None:
+        self.said += [f"event in tick {self.guard.ticks}" for _ in self.guard.events.kept]
+        self.guard.events.kept.clear()
+
+    def publish(self, snapshot: str) -> None:
+        self.said.append(snapshot)
+
+    def serve(self, ready: list[int]) -> None:
+        assert not ready
+
+
+@pytest.fixture
+def collector():
+    """The loop freezes it for its process; these tests go on in theirs."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_event_is_followed_by_a_snapshot_at_once(collector):
+    clock = ManualClock()
+    guard = Guard(clock)
+    server = Server(guard)
+    with open(os.devnull, "wb") as beats, selectors.DefaultSelector() as nothing:
+        alerts = SimpleNamespace(wake_fd=nothing.fileno())
+        guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno())
+        guard.loop.run()
+    assert server.said == ["snapshot of tick 1", "event in tick 7", "snapshot of tick 7"]
