@@ -34,7 +34,7 @@ class Guard:
 
 
 class Server:
-    descriptors: list[int] = []
+    descriptors: tuple[int, ...] = ()
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
