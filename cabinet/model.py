@@ -35,6 +35,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
 
 ABSENT = Reading(None, 0, Quality.ABSENT)
+CABINET = 0  # in place of an outlet's number: the cabinet as a whole
 
 
 class Fault(enum.Enum):
@@ -42,9 +43,24 @@ class Fault(enum.Enum):
 
     SHORT_CIRCUIT = "short_circuit"
     OVERCURRENT = "overcurrent"
+    OVERPOWER = "overpower"
+    FEED_OVERLOAD = "feed_overload"
+    RESIDUAL_CURRENT = "residual_current"
+    OVERVOLTAGE = "overvoltage"
+    UNDERVOLTAGE = "undervoltage"
     OUTLET_HOT = "outlet_hot"
+    CABINET_HOT = "cabinet_hot"
+    SMOKE = "smoke"
+    WATER = "water"
     SENSOR_LOST = "sensor_lost"
+    SENSOR_RESET = "sensor_reset"
+    SENSOR_FROZEN = "sensor_frozen"
+    SENSOR_DISAGREES = "sensor_disagrees"
     RELAY_WELDED = "relay_welded"
+    RELAY_STUCK_OPEN = "relay_stuck_open"
+    CONTACTOR_WELDED = "contactor_welded"
+    THERMAL_RUNAWAY = "thermal_runaway"
+    RECLOSE_STORM = "reclose_storm"
     GUARD_LATE = "guard_late"
 
 
@@ -146,6 +162,7 @@ class EventKind(enum.Enum):
     LOAD_SEEN = "load_seen"
     ENDED = "ended"  # a normal end, `reason` says which
     TRIPPED = "tripped"
+    SUSPENDED = "suspended"  # opened for `fault`, which passes; the service has it closed again afterwards
     WARNED = "warned"  # a warning threshold, `fault` says of what
     RECOVERED = "recovered"  # an auto fault's cause is gone
     LATCH_CLEARED = "latch_cleared"
@@ -192,6 +209,11 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     feed_mw: int
     last_seq: int
     health: GuardHealth
+    feed_limit_mw: int
+    fault: Fault | None = None  # of the cabinet as a whole: every outlet is open
+    latched: bool = False
+    why: dict[str, int] = {}
+    siren: bool = False
 
 
 # Codes a start (or another request) can be refused with. Texts: cabinet/web/locale and the console's own table.
@@ -200,6 +222,7 @@ REFUSALS = frozenset(
         # the guard's pre-close check
         "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
         "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
+        "cabinet_fault", "cabinet_hot",
         # the link
         "not_allowed", "bad_request", "guard_unreachable",
         # the service

@@ -16,7 +16,8 @@ import msgspec
 
 from cabinet.config.conflicts import conflicts
 from cabinet.config.conflicts import minute_of_day as minute_of_day
-from cabinet.config.keys import Config, Section
+from cabinet.config.declare import Section
+from cabinet.config.keys import Config
 from cabinet.errors import ConfigError, ConfigErrors
 
 UNITS = {

@@ -7,6 +7,10 @@ from cabinet.config.keys import Config, Outlet, Tariff
 from cabinet.errors import ConfigError
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
+CABINET_PINS = (
+    "mux_reset_pin", "contactor_pin", "heartbeat_pin", "smoke_pin", "water_pin", "residual_pin", "residual_test_pin",
+    "siren_pin",
+)  # fmt: skip
 RESERVED_PINS = {2: "I2C SDA", 3: "I2C SCL"}
 
 
@@ -40,7 +44,7 @@ def _twice(config: Config) -> Iterator[ConfigError]:
 
 def _pins(config: Config) -> Iterator[tuple[str, int]]:
     hardware = config.hardware
-    for name in ("mux_reset_pin", "contactor_pin", "heartbeat_pin"):
+    for name in CABINET_PINS:
         if (pin := getattr(hardware, name)) is not None:
             yield f"hardware.{name}", pin
     for index, outlet in enumerate(config.outlet, 1):
@@ -70,6 +74,20 @@ def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
         for name, place in (("meter", outlet.meter), ("thermometer", outlet.thermometer)):
             if place is not None and place.mux not in config.hardware.muxes:
                 yield ConfigError(f"outlet[{index}].{name}.mux", f"0x{place.mux:02x} is not in hardware.muxes")
+    if config.hardware.residual_test_pin is not None and config.hardware.residual_pin is None:
+        yield ConfigError("hardware.residual_test_pin", "there is no residual_pin to test")
+    yield from _wrong_feed_meter(config)
+
+
+def _wrong_feed_meter(config: Config) -> Iterator[ConfigError]:
+    feed = config.hardware.feed_meter
+    if feed is None:
+        return
+    if feed.mux not in config.hardware.muxes:
+        yield ConfigError("hardware.feed_meter.mux", f"0x{feed.mux:02x} is not in hardware.muxes")
+    for index, outlet in enumerate(config.outlet, 1):
+        if (outlet.meter.mux, outlet.meter.channel, outlet.meter.input) == (feed.mux, feed.channel, feed.input):
+            yield ConfigError("hardware.feed_meter", f"the same as outlet[{index}].meter")
 
 
 def _address_conflicts(config: Config) -> Iterator[ConfigError]:
@@ -107,6 +125,9 @@ def _wrong_limits(config: Config) -> Iterator[ConfigError]:
     protections = config.protections
     for lower, upper, path in (
         (protections.outlet_hot.warn_c, protections.outlet_hot.trip_c, "protections.outlet_hot.warn_c"),
+        (protections.cabinet_hot.warn_c, protections.cabinet_hot.trip_c, "protections.cabinet_hot.warn_c"),
+        (protections.sensor_disagrees.warn_after_s, protections.sensor_disagrees.open_after_s,
+         "protections.sensor_disagrees.warn_after_s"),
         (protections.voltage.lowest_v, protections.voltage.highest_v, "protections.voltage.lowest_v"),
         (protections.short_circuit.peak_a, protections.short_circuit.hard_peak_a, "protections.short_circuit.peak_a"),
         (protections.short_circuit.hard_peak_a, config.hardware.current_full_scale_a,

@@ -4,71 +4,84 @@ From these declarations come the check and its messages (`check`), and the comme
 (`reference`). Values here are in plain SI units, as people write them; the guard turns them into integer milli-units.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-
-def _number(why: str, *, above: float | None = None, least: float | None = None, most: float | None = None) -> Meta:
-    bounds: dict[str, Any] = {"gt": above, "ge": least, "le": most}
-    meta: Meta = Meta(description=why, **bounds)
-    return meta
-
-
-def _text(why: str, *, pattern: str | None = None, longest: int = 200) -> Meta:
-    return Meta(pattern=pattern, min_length=1, max_length=longest, description=why)
-
-
-Pin = Annotated[int, _number("BCM number of a GPIO line", least=0, most=27)]
-I2cAddress = Annotated[int, _number("7-bit I2C address", least=0x08, most=0x77)]
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file; a key it does not declare is an error."""
+from cabinet.config.declare import I2cAddress, Pin, Section, number, text
+from cabinet.config.protections import Protections
 
 
 class Site(Section, frozen=True, kw_only=True):
     """Where the cabinet stands, as residents and receipts name it."""
 
-    name: Annotated[str, _text("name of the cabinet's site, shown to residents", longest=80)]
+    name: Annotated[str, text("name of the cabinet's site, shown to residents", longest=80)]
     name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = ""
-    site_id: Annotated[str, _text("short id in order numbers and usage logs", pattern="^[A-Z0-9-]+$", longest=16)]
+    site_id: Annotated[str, text("short id in order numbers and usage logs", pattern="^[A-Z0-9-]+$", longest=16)]
     public_url: Annotated[
-        str, _text("address residents' phones reach; printed in the codes", pattern="^https?://[^/ ]+$")
+        str, text("address residents' phones reach; printed in the codes", pattern="^https?://[^/ ]+$")
     ]
-    complaint_phone: Annotated[str, _text("printed on receipts and stickers", longest=40)]
-    timezone: Annotated[str, _text("IANA zone of the site, for dates and time-of-use prices")] = "Asia/Shanghai"
+    complaint_phone: Annotated[str, text("printed on receipts and stickers", longest=40)]
+    timezone: Annotated[str, text("IANA zone of the site, for dates and time-of-use prices")] = "Asia/Shanghai"
+
+
+class Meter(Section, frozen=True):
+    """Where an outlet's ADE7953 sits and which of its two current inputs the outlet uses."""
+
+    mux: Annotated[int, number("address of the mux", least=0x70, most=0x77)]
+    channel: Annotated[int, number("channel of the mux", least=0, most=7)]
+    input: Annotated[str, Meta(pattern="^[AB]$", description="current input of the chip: A or B")]
+    current_gain: Annotated[float, number("calibration: true over raw current", least=0.5, most=1.5)] = 1.0
+    power_gain: Annotated[float, number("calibration: true over raw power and energy", least=0.5, most=1.5)] = 1.0
 
 
 class Hardware(Section, frozen=True):
     """Bus, pins and chips that all outlets share."""
 
-    bus: Annotated[str, _text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")] = (
+    bus: Annotated[str, text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")] = (
         "/dev/i2c-1"
     )
     bus_speed_hz: Annotated[
-        int, _number("clock of the bus; all chips used allow 400 kHz", least=10_000, most=400_000)
+        int, number("clock of the bus; all chips used allow 400 kHz", least=10_000, most=400_000)
     ] = 400_000
     pin_factory: Annotated[
-        str, _text("gpiozero pin factory, named: no silent fallback", pattern="^(lgpio|rpigpio|native|sim)$")
+        str, text("gpiozero pin factory, named: no silent fallback", pattern="^(lgpio|rpigpio|native|sim)$")
     ] = "lgpio"
     expanders: Annotated[
         tuple[I2cAddress, ...], Meta(max_length=8, description="addresses of the MCP23017, upstream of the muxes")
     ] = (0x20,)
     muxes: Annotated[
-        tuple[Annotated[int, _number("TCA9548A address", least=0x70, most=0x77)], ...],
+        tuple[Annotated[int, number("TCA9548A address", least=0x70, most=0x77)], ...],
         Meta(max_length=8, description="addresses of the TCA9548A bus switches"),
     ] = (0x70,)
     mux_reset_pin: Annotated[Pin | None, Meta(description="GPIO wired to RESET of every mux: frees a stuck bus")] = None
     contactor_pin: Annotated[Pin | None, Meta(description="GPIO of the upstream contactor's coil")] = None
     relay_breaking_a: Annotated[
-        float, _number("RMS current an outlet's relay can break; more, and the contactor breaks it", least=5, most=500)
+        float, number("RMS current an outlet's relay can break; more, and the contactor breaks it", least=5, most=500)
     ] = 78.0
     contactor_release_s: Annotated[
-        float, _number("from the contactor's coil to no current, its arc included", least=0.01, most=0.08)
+        float, number("from the contactor's coil to no current, its arc included", least=0.01, most=0.08)
     ] = 0.04
-    relay_release_s: Annotated[float, _number("from a relay's coil to open contacts", least=0.005, most=0.05)] = 0.02
+    relay_release_s: Annotated[float, number("from a relay's coil to open contacts", least=0.005, most=0.05)] = 0.02
+    relay_operate_s: Annotated[float, number("from a relay's coil to closed contacts", least=0, most=0.05)] = 0.007
+    closing_gap_s: Annotated[
+        float, number("between two outlets' closings: inrushes must not coincide", least=0.02, most=5)
+    ] = 0.2
+    smoke_pin: Annotated[
+        Pin | None, Meta(description="GPIO of the smoke contact: closed to ground when all is well, a cut wire alarms")
+    ] = None
+    water_pin: Annotated[Pin | None, Meta(description="GPIO of the water contact, wired as the smoke contact")] = None
+    residual_pin: Annotated[
+        Pin | None, Meta(description="GPIO of the residual-current monitor's alarm contact, wired as the smoke contact")
+    ] = None
+    residual_test_pin: Annotated[Pin | None, Meta(description="GPIO of the residual-current monitor's test input")] = (
+        None
+    )
+    siren_pin: Annotated[Pin | None, Meta(description="GPIO of the siren")] = None
+    feed_meter: Annotated[
+        Meter | None,
+        Meta(description="a meter of the whole cabinet, written as an outlet's `meter`"),
+    ] = None
     heartbeat_pin: Annotated[
         Pin | None, Meta(description="GPIO whose toggling gates the relay-coil supply (100 ms without = no coil power)")
     ] = None
@@ -76,40 +89,30 @@ class Hardware(Section, frozen=True):
         I2cAddress | None, Meta(description="TMP102 inside the cabinet, upstream of the muxes")
     ] = None
     current_full_scale_a: Annotated[
-        float, _number("peak current that drives the meter input to full scale (500 mV)", above=0, most=2000)
+        float, number("peak current that drives the meter input to full scale (500 mV)", above=0, most=2000)
     ] = 200.0
     voltage_full_scale_v: Annotated[
-        float, _number("peak mains voltage that drives the meter input to full scale (500 mV)", above=0, most=2000)
+        float, number("peak mains voltage that drives the meter input to full scale (500 mV)", above=0, most=2000)
     ] = 500.0
-    frequency_hz: Annotated[int, _number("nominal mains frequency", least=50, most=60)] = 50
-
-
-class Meter(Section, frozen=True):
-    """Where an outlet's ADE7953 sits and which of its two current inputs the outlet uses."""
-
-    mux: Annotated[int, _number("address of the mux", least=0x70, most=0x77)]
-    channel: Annotated[int, _number("channel of the mux", least=0, most=7)]
-    input: Annotated[str, Meta(pattern="^[AB]$", description="current input of the chip: A or B")]
-    current_gain: Annotated[float, _number("calibration: true over raw current", least=0.5, most=1.5)] = 1.0
-    power_gain: Annotated[float, _number("calibration: true over raw power and energy", least=0.5, most=1.5)] = 1.0
+    frequency_hz: Annotated[int, number("nominal mains frequency", least=50, most=60)] = 50
 
 
 class Thermometer(Section, frozen=True):
     """A TMP102 at the outlet's contacts; two neighbours may share one."""
 
-    mux: Annotated[int, _number("address of the mux", least=0x70, most=0x77)]
-    channel: Annotated[int, _number("channel of the mux", least=0, most=7)]
-    address: Annotated[int, _number("address of the TMP102", least=0x48, most=0x4B)] = 0x48
+    mux: Annotated[int, number("address of the mux", least=0x70, most=0x77)]
+    channel: Annotated[int, number("channel of the mux", least=0, most=7)]
+    address: Annotated[int, number("address of the TMP102", least=0x48, most=0x4B)] = 0x48
 
 
 class Outlet(Section, frozen=True, kw_only=True):
     """One socket-outlet of the cabinet; repeat the table for each."""
 
-    number: Annotated[int, _number("as printed on the cabinet", least=1, most=40)]
-    code: Annotated[str, _text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
+    number: Annotated[int, number("as printed on the cabinet", least=1, most=40)]
+    code: Annotated[str, text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
     relay: Annotated[
         str,
-        _text(
+        text(
             "expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high",
             pattern="^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$",
         ),
@@ -117,143 +120,74 @@ class Outlet(Section, frozen=True, kw_only=True):
     meter: Meter
     thermometer: Thermometer | None = None
     alert_pin: Annotated[Pin | None, Meta(description="GPIO of this outlet's over-current line; active low")] = None
-    max_power_w: Annotated[float, _number("rating of the outlet", above=0, most=3500)] = 1000.0
+    max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
 
 
-class ShortCircuit(Section, frozen=True):
-    """A short repeats in every half-cycle, an inrush does not: the outlet opens at once and is latched."""
+class Feed(Section, frozen=True):
+    """What the supply of the whole cabinet may be loaded with."""
 
-    peak_a: Annotated[
-        float, _number("a peak above this in a second half-cycle within `window_s` is a short", least=6, most=150)
-    ] = 30.0
-    window_s: Annotated[
-        float, _number("half-wave faults and arcs skip half-cycles: look this far", least=0.02, most=1)
-    ] = 0.1
-    hard_peak_a: Annotated[
-        float, _number("a peak above this is a short at once: no inrush measured came near it", least=60, most=1000)
-    ] = 150.0
-
-
-class Overcurrent(Section, frozen=True):
-    """A thermal image (I²t) of wiring and contacts: the outlet opens and is latched."""
-
-    rated_a: Annotated[
-        float, _number("In of the thermal image: never at 1.13 In, 60 s at 1.45 In, 2 s at 3 In", least=0.5, most=16)
-    ] = 5.5
-
-
-class OutletHot(Section, frozen=True):
-    """Contacts too hot, or heating too fast: the outlet opens and is latched."""
-
-    trip_c: Annotated[float, _number("contacts hotter than this open", least=40, most=90)] = 75.0
-    warn_c: Annotated[float, _number("staff are warned", least=35, most=85)] = 65.0
-    rise_k_per_min: Annotated[
-        float, _number("rising faster than this above `rise_above_c` opens", above=0, most=100)
-    ] = 8.0
-    rise_above_c: Annotated[float, _number("a rise from a cold night is no fault below this", least=0, most=80)] = 45.0
-    hysteresis_k: Annotated[float, _number("must have cooled by this before it may close again", least=1, most=30)] = (
-        10.0
+    limit_w: Annotated[float, number("power the cabinet's supply may give, of all outlets", least=200, most=50_000)] = (
+        7000.0
     )
-
-
-class SensorLost(Section, frozen=True):
-    """An outlet that cannot be measured opens; it may close again when readings return."""
-
-    peak_after_s: Annotated[
-        float, _number("no valid peak reading for so long opens the outlet", least=0.02, most=1)
-    ] = 0.1
-    slow_after_s: Annotated[
-        float, _number("no valid current, power or voltage for so long opens the outlet", least=0.2, most=10)
-    ] = 1.0
-    temperature_after_s: Annotated[
-        float, _number("no valid temperature for so long opens the outlet, where one is fitted", least=0.5, most=60)
+    refuse_share: Annotated[float, number("no charge begins above this share of the limit", above=0.1, most=1)] = 0.9
+    reserve_w: Annotated[
+        float, number("counted for a charge that has just begun, until its power is known", least=0, most=3500)
+    ] = 200.0
+    overload_s: Annotated[
+        float, number("above the limit for so long ends charges, the newest first", least=1, most=60)
     ] = 5.0
-
-
-class RelayWelded(Section, frozen=True):
-    """Current through an open relay: the contactor opens, and the outlet is latched."""
-
-    current_a: Annotated[float, _number("more than this with the relay open is a weld", least=0.02, most=1)] = 0.1
-    after_s: Annotated[float, _number("given to the relay and the meter before the check", least=0.05, most=2)] = 0.1
-
-
-class GuardLate(Section, frozen=True):
-    """A loop that cannot keep up cannot protect: all outlets open until it can."""
-
-    after_s: Annotated[float, _number("a tick later than this opens all outlets", least=0.01, most=0.5)] = 0.05
-
-
-class Voltage(Section, frozen=True):
-    """Outside these no outlet is closed."""
-
-    lowest_v: Annotated[float, _number("no outlet is closed below", least=50, most=240)] = 176.0
-    highest_v: Annotated[float, _number("no outlet is closed above", least=100, most=300)] = 264.0
-
-
-class Protections(Section, frozen=True):
-    """Limits of the protection functions; `docs/safety-case.md` says what each is for."""
-
-    short_circuit: ShortCircuit = ShortCircuit()
-    overcurrent: Overcurrent = Overcurrent()
-    outlet_hot: OutletHot = OutletHot()
-    sensor_lost: SensorLost = SensorLost()
-    relay_welded: RelayWelded = RelayWelded()
-    guard_late: GuardLate = GuardLate()
-    voltage: Voltage = Voltage()
 
 
 class Charge(Section, frozen=True):
     """When a charge has come to its normal end."""
 
     full_floor_w: Annotated[
-        float, _number("full: power below this, or below the share of the plateau", above=0, most=100)
+        float, number("full: power below this, or below the share of the plateau", above=0, most=100)
     ] = 15.0
-    full_share: Annotated[
-        float, _number("full: power below this share of the session's plateau", above=0, most=0.5)
-    ] = 0.12
-    full_hold_s: Annotated[float, _number("full: for so long", least=1, most=14_400)] = 1800.0
-    full_hysteresis_w: Annotated[
-        float, _number("full: a rise above the limit by less than this does not start it over", least=0, most=50)
-    ] = 6.0
-    unplugged_w: Annotated[float, _number("unplugged: power below this after there was load", above=0, most=20)] = 1.5
-    unplugged_hold_s: Annotated[float, _number("unplugged: for so long", least=1, most=600)] = 60.0
-    no_load_w: Annotated[float, _number("no load: power below this from the start", above=0, most=50)] = 5.0
-    no_load_s: Annotated[float, _number("no load: for so long after the start", least=5, most=600)] = 120.0
-    crosstalk_share: Annotated[float, _number("of the neighbour's power that may show here", least=0, most=0.05)] = (
-        0.005
+    full_share: Annotated[float, number("full: power below this share of the session's plateau", above=0, most=0.5)] = (
+        0.12
     )
-    max_duration_s: Annotated[float, _number("no charge is longer, powered time", least=60, most=86_400)] = 36_000.0
+    full_hold_s: Annotated[float, number("full: for so long", least=1, most=14_400)] = 1800.0
+    full_hysteresis_w: Annotated[
+        float, number("full: a rise above the limit by less than this does not start it over", least=0, most=50)
+    ] = 6.0
+    unplugged_w: Annotated[float, number("unplugged: power below this after there was load", above=0, most=20)] = 1.5
+    unplugged_hold_s: Annotated[float, number("unplugged: for so long", least=1, most=600)] = 60.0
+    no_load_w: Annotated[float, number("no load: power below this from the start", above=0, most=50)] = 5.0
+    no_load_s: Annotated[float, number("no load: for so long after the start", least=5, most=600)] = 120.0
+    crosstalk_share: Annotated[float, number("of the neighbour's power that may show here", least=0, most=0.05)] = 0.005
+    max_duration_s: Annotated[float, number("no charge is longer, powered time", least=60, most=86_400)] = 36_000.0
 
 
 class Guard(Section, frozen=True):
     """The guard's own loop."""
 
     scan_period_s: Annotated[
-        float, _number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)
+        float, number("a scan of all peaks starts so often; at most a quarter cycle", least=0.001, most=0.005)
     ] = 0.003
-    keeper_timeout_s: Annotated[
-        float, _number("guard silent for so long: the keeper opens all", least=0.05, most=1)
-    ] = 0.2
+    keeper_timeout_s: Annotated[float, number("guard silent for so long: the keeper opens all", least=0.05, most=1)] = (
+        0.2
+    )
     realtime_priority: Annotated[
-        int, _number("SCHED_FIFO priority, the keeper's is one above; 0: none", least=0, most=59)
+        int, number("SCHED_FIFO priority, the keeper's is one above; 0: none", least=0, most=59)
     ] = 50
-    snapshot_hz: Annotated[int, _number("snapshots a second to whoever watches", least=1, most=20)] = 5
+    snapshot_hz: Annotated[int, number("snapshots a second to whoever watches", least=1, most=20)] = 5
 
 
 class Service(Section, frozen=True):
     """Web server, sessions and wallets."""
 
-    host: Annotated[str, _text("address the web server listens on")] = "127.0.0.1"
-    port: Annotated[int, _number("port of the web server; 0: any free one", least=0, most=65_535)] = 8080
+    host: Annotated[str, text("address the web server listens on")] = "127.0.0.1"
+    port: Annotated[int, number("port of the web server; 0: any free one", least=0, most=65_535)] = 8080
     checkpoint_s: Annotated[
-        float, _number("meter checkpoints; a power cut costs at most this much metering", least=0.2, most=60)
+        float, number("meter checkpoints; a power cut costs at most this much metering", least=0.2, most=60)
     ] = 10.0
     resume_within_s: Annotated[
-        float, _number("after a longer outage sessions end instead of going on", least=0, most=7200)
+        float, number("after a longer outage sessions end instead of going on", least=0, most=7200)
     ] = 1800.0
-    minimum_hold_fen: Annotated[int, _number("a wallet with less starts nothing", least=0, most=100_000)] = 100
+    minimum_hold_fen: Annotated[int, number("a wallet with less starts nothing", least=0, most=100_000)] = 100
     full_hold_fen: Annotated[
-        int, _number("held for a charge until full, where the wallet has it", least=1, most=1_000_000)
+        int, number("held for a charge until full, where the wallet has it", least=1, most=1_000_000)
     ] = 500
 
 
@@ -263,27 +197,27 @@ class Console(Section, frozen=True):
     port: Annotated[
         str, Meta(max_length=200, description="serial device; pty: a pseudo-terminal; empty: no console")
     ] = ""
-    baud: Annotated[int, _number("speed of the line, 8N1", least=9600, most=921_600)] = 115_200
+    baud: Annotated[int, number("speed of the line, 8N1", least=9600, most=921_600)] = 115_200
     language: Annotated[str, Meta(pattern="^(zh|en)$", description="language until a user chooses")] = "zh"
-    idle_logout_s: Annotated[float, _number("a login left alone ends", least=30, most=3600)] = 300.0
+    idle_logout_s: Annotated[float, number("a login left alone ends", least=30, most=3600)] = 300.0
 
 
 class Paths(Section, frozen=True):
     """Where files are kept."""
 
-    state: Annotated[str, _text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
-    run: Annotated[str, _text("folder of the sockets")] = "/run/cabinet"
+    state: Annotated[str, text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
+    run: Annotated[str, text("folder of the sockets")] = "/run/cabinet"
 
 
 class PowerBand(Section, frozen=True, kw_only=True):
     """Price of an hour of charging while the power is in [from_w, to_w)."""
 
-    from_w: Annotated[int, _number("band begins here, inclusive", least=0, most=10_000)]
+    from_w: Annotated[int, number("band begins here, inclusive", least=0, most=10_000)]
     to_w: Annotated[
-        Annotated[int, _number("as from_w", least=1, most=10_000)] | None,
+        Annotated[int, number("as from_w", least=1, most=10_000)] | None,
         Meta(description="band ends here, exclusive; left out: no upper end"),
     ] = None
-    fen_per_hour: Annotated[int, _number("price of an hour in this band", least=0, most=100_000)]
+    fen_per_hour: Annotated[int, number("price of an hour in this band", least=0, most=100_000)]
 
 
 class EnergyPeriod(Section, frozen=True):
@@ -293,19 +227,19 @@ class EnergyPeriod(Section, frozen=True):
     end: Annotated[
         str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", description="period ends, HH:MM or 24:00")
     ]
-    electricity_fen_per_kwh: Annotated[int, _number("price of electricity", least=0, most=100_000)]
+    electricity_fen_per_kwh: Annotated[int, number("price of electricity", least=0, most=100_000)]
 
 
 class Tariff(Section, frozen=True, kw_only=True):
     """What a charge costs. Electricity and service are computed and shown apart (price notice of 2024)."""
 
-    version: Annotated[str, _text("printed on receipts; change it with the prices", longest=40)]
-    start_fee_fen: Annotated[int, _number("once a session with load", least=0, most=100_000)] = 0
-    service_fen_per_kwh: Annotated[int, _number("service fee by energy", least=0, most=100_000)] = 0
-    free_minutes: Annotated[int, _number("a session with less charging time costs nothing", least=0, most=60)] = 0
-    minimum_fen: Annotated[int, _number("a session that costs anything costs at least this", least=0, most=100_000)] = 0
+    version: Annotated[str, text("printed on receipts; change it with the prices", longest=40)]
+    start_fee_fen: Annotated[int, number("once a session with load", least=0, most=100_000)] = 0
+    service_fen_per_kwh: Annotated[int, number("service fee by energy", least=0, most=100_000)] = 0
+    free_minutes: Annotated[int, number("a session with less charging time costs nothing", least=0, most=60)] = 0
+    minimum_fen: Annotated[int, number("a session that costs anything costs at least this", least=0, most=100_000)] = 0
     cap_fen: Annotated[
-        Annotated[int, _number("as minimum_fen", least=0, most=100_000)] | None,
+        Annotated[int, number("as minimum_fen", least=0, most=100_000)] | None,
         Meta(description="a session costs at most this; left out: no cap"),
     ] = None
     time_bands: Annotated[
@@ -320,8 +254,8 @@ class Tariff(Section, frozen=True, kw_only=True):
 class Simulator(Section, frozen=True):
     """Only for a simulated cabinet (`hardware.bus = "sim"`)."""
 
-    mains_v: Annotated[float, _number("voltage of the simulated mains", least=0, most=300)] = 220.0
-    ambient_c: Annotated[float, _number("temperature around the simulated cabinet", least=-30, most=60)] = 25.0
+    mains_v: Annotated[float, number("voltage of the simulated mains", least=0, most=300)] = 220.0
+    ambient_c: Annotated[float, number("temperature around the simulated cabinet", least=-30, most=60)] = 25.0
     seed: Annotated[int, Meta(ge=0, description="of everything random in the simulator")] = 1
 
 
@@ -330,6 +264,7 @@ class Config(Section, frozen=True, kw_only=True):
     hardware: Hardware = Hardware()
     outlet: Annotated[tuple[Outlet, ...], Meta(min_length=1, max_length=40, description="one table an outlet")]
     protections: Protections = Protections()
+    feed: Feed = Feed()
     charge: Charge = Charge()
     guard: Guard = Guard()
     service: Service = Service()

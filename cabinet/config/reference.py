@@ -77,12 +77,14 @@ def example() -> str:
     for table in tables():
         if table.path.startswith("outlet"):
             blocks += [_first_outlet(), *map(_next_outlet, range(1, 10))] if table.path == "outlet[]" else []
-        elif "[]" not in table.path and table.path != "simulator" and table.keys:
+        elif "[]" not in table.path and table.path not in _NOT_SHOWN and table.keys:
             shown = _SHOWN.get(table.path, {})
             body = "".join(_commented(key, shown.get(key.name)) for key in table.keys)
             blocks.append(f"{_comment(table.why)}[{table.path}]\n{body}")
     return "\n".join(blocks)
 
+
+_NOT_SHOWN = {"simulator", "hardware.feed_meter"}  # a real cabinet, as most are built
 
 # What the example says where a key has no default, or where a cabinet is expected to have its own value.
 _SHOWN: dict[str, dict[str, Any]] = {

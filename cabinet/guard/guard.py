@@ -15,7 +15,7 @@ from cabinet.guard.alerts import AlertLines
 from cabinet.guard.breaking import Breaking
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
-from cabinet.guard.limits import end_limits, nanoseconds, protection_limits
+from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Latch, Scribe
@@ -53,6 +53,7 @@ class Guard:
         scribe: Scribe,
         realtime: bool = False,
     ) -> None:
+        self._config = config
         self._clock = clock
         self._relays = relays
         self._breaking = Breaking(config, relays)
@@ -405,6 +406,7 @@ class Guard:
             feed_mw=sum(state.power_mw.value or 0 for state in outlets),
             last_seq=self.events.last_seq,
             health=self._health.take(scanner.bus_errors),
+            feed_limit_mw=milli(self._config.feed.limit_w),
         )
 
     def stop(self) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from cabinet.errors import LinkError
 from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
 
-VERSION = 1
+VERSION = 2
 LONGEST_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
 LONGEST_COMMAND = 4096  # bytes; the longest true one is under 500
 
@@ -71,7 +71,10 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
 
 
 class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
-    """Staff have seen to the cause: the outlet may be used again once the pre-close check passes."""
+    """Staff have seen to the cause: the outlet may be used again once the pre-close check passes.
+
+    `outlet` 0 (`model.CABINET`) clears what stands against the whole cabinet, and silences its siren.
+    """
 
     id: int
     outlet: int

@@ -107,6 +107,7 @@ def snapshot(*special: OutletState, **changes: object) -> Snapshot:
             bus_errors=2,
             started_at_ns=0,
         ),
+        feed_limit_mw=7_000_000,
     )
     return msgspec.structs.replace(quiet, **changes)
 

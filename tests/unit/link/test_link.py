@@ -32,7 +32,7 @@ from cabinet.model import (
 )
 
 HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
-SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH)
+SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH, 7_000_000)
 
 
 class ServedGuard:

@@ -227,6 +227,7 @@ class GuardDouble:
             feed_mw=sum(place.power_mw for place in self.outlets.values()),
             last_seq=self.seq,
             health=GuardHealth(False, 0, 0, 0, 0, 0, 0),
+            feed_limit_mw=7_000_000,
         )
 
     def _state(self, place: Outlet, now_ns: int) -> OutletState:
