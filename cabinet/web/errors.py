@@ -24,7 +24,8 @@ STATUS_OF_REFUSAL = {
     "outlet_busy": 409, "fault_latched": 409, "fault_present": 409, "sensor_lost": 409, "relay_welded": 409,
     "outlet_hot": 409, "already_charging": 409, "session_over": 409, "nothing_to_clear": 409,
     "locked_out": 429, "too_many_requests": 429,
-    "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503, "cabinet_fault": 503, "cabinet_hot": 503,
+    "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
+    "cabinet_fault": 503, "cabinet_hot": 503,
     "guard_unreachable": 503, "storage_full": 503,
 }  # fmt: skip
 
