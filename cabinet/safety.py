@@ -24,6 +24,7 @@ THERMAL_TRIP_SHARE = 1.2
 RISE_WINDOW_NS = 30 * NS  # a slope over less would be the thermometer's 0.0625 K step (TMP102 data sheet)
 JUMP_K = 5  # between two readings: what is more, plus JUMP_K_PER_S, no thermometer in a plug can make
 JUMP_K_PER_S = 2
+LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
 SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for so long before an outlet may close
 WELD_HITS = 3  # windows with current: one alone may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
@@ -106,6 +107,9 @@ class ShortCircuit:
     A charger's inrush stays within one half-cycle; a shorted rectifier diode conducts in every other one and an arc
     skips some, so the two need not follow each other. A window that may lie in either of two half-cycles counts as
     the one that makes it the same as its neighbour: at worst that costs one more window, never a false trip.
+
+    An inrush that straddles a zero crossing is in two half-cycles and is still one: between the two the current must
+    have been seen low, or more time have passed than an inrush lasts.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -115,18 +119,22 @@ class ShortCircuit:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._hits: deque[PeakWindow] = deque(maxlen=64)
+        self._low_at_ns = 0  # when it was last seen under the limit
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
         limits = self._limits
-        if window is None or window.peak_ma <= limits.short_peak_ma or not now.closed:
+        if window is None or not now.closed:
+            return None
+        if window.peak_ma <= limits.short_peak_ma:
+            self._low_at_ns = window.to_ns
             return None
         if window.peak_ma > limits.hard_peak_ma:
             return {"peak_ma": window.peak_ma, "limit_ma": limits.hard_peak_ma}
         while self._hits and window.from_ns - self._hits[0].to_ns > limits.short_window_ns:
             self._hits.popleft()
         for hit in self._hits:
-            if self._in_another_half_cycle(hit, window):
+            if self._in_another_half_cycle(hit, window) and self._another_rise(hit, window):
                 why = {"peak_ma": window.peak_ma, "earlier_peak_ma": hit.peak_ma, "limit_ma": limits.short_peak_ma}
                 return why | self._crest()
         self._hits.append(window)
@@ -146,11 +154,16 @@ class ShortCircuit:
             return later.from_ns - earlier.to_ns >= self._limits.half_cycle_ns
         return later.first_half_cycle > earlier.last_half_cycle
 
+    def _another_rise(self, earlier: PeakWindow, later: PeakWindow) -> bool:
+        """Not one inrush on both sides of a zero crossing."""
+        return self._low_at_ns > earlier.to_ns or later.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
+
     def present(self, now: OutletNow) -> bool:
         return False
 
     def reset(self) -> None:
         self._hits.clear()
+        self._low_at_ns = 0
 
 
 class SensorLost:

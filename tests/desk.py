@@ -25,6 +25,7 @@ from cabinet.sim.gpio import SimPinFactory
 
 NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 600 * MS
+WATCH_PAUSE_NS = 50_000  # what a turn of the loop costs that finds nothing to look at
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:
@@ -108,7 +109,13 @@ class Desk:
         """To the next tick, or to an alert edge before it, as the loop's select does."""
         assert self._lines is not None
         while self.clock.monotonic_ns() < deadline_ns:
-            self.clock.sleep_until(min(deadline_ns, self.world.timeline.next_ns))
+            if self.guard.watching:
+                before_ns = self.clock.monotonic_ns()
+                self.guard.watch()
+                if self.clock.monotonic_ns() == before_ns:  # each has just been looked at
+                    self.clock.advance_ns(WATCH_PAUSE_NS)
+            else:
+                self.clock.sleep_until(min(deadline_ns, self.world.timeline.next_ns))
             self.world.advance_to(self.clock.monotonic_ns())
             self.guard.answer_alerts()
 

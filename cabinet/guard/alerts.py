@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from gpiozero import DigitalInputDevice
 from gpiozero.pins import Factory
 
+from cabinet.clock import Clock
+
 
 class AlertLines:
     """Active-low lines, one an outlet (the chip's outputs are push-pull and never share a line).
@@ -15,9 +17,10 @@ class AlertLines:
     Edges arrive in the pin factory's own thread; all it does is to note the outlet and wake the loop.
     """
 
-    def __init__(self, pins: Mapping[int, int], pin_factory: Factory) -> None:
+    def __init__(self, pins: Mapping[int, int], pin_factory: Factory, clock: Clock) -> None:
+        self._clock = clock
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._noted: deque[int] = deque()
+        self._noted: deque[tuple[int, int]] = deque()
         self._lines = {
             outlet: DigitalInputDevice(pin, pull_up=None, active_state=False, pin_factory=pin_factory)
             for outlet, pin in pins.items()
@@ -27,23 +30,23 @@ class AlertLines:
 
     def _noter(self, outlet: int) -> Callable[[], None]:
         def note() -> None:
+            now_ns = self._clock.monotonic_ns()
             os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads the one for the other
-            self._noted.append(outlet)
+            self._noted.append((outlet, now_ns))
 
         return note
 
-    def take(self) -> list[int]:
-        """Outlets whose line went low since the last call, first one first."""
+    def take(self) -> dict[int, int]:
+        """Outlets whose line went low since the last call and when it did, first one first."""
         if not self._noted:
-            return []
+            return {}
         with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
             os.eventfd_read(self.wake_fd)
-        outlets: list[int] = []
+        edges: dict[int, int] = {}
         while self._noted:
-            outlet = self._noted.popleft()
-            if outlet not in outlets:
-                outlets.append(outlet)
-        return outlets
+            outlet, at_ns = self._noted.popleft()
+            edges.setdefault(outlet, at_ns)
+        return edges
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -24,7 +24,7 @@ def build_guard(
 ) -> tuple[Guard, AlertLines]:
     """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
     guard = Guard(config, clock, RelayBank.from_config(config, bus, pins, clock), counters, scribe, realtime)
-    alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
+    alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins, clock)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts
 
@@ -42,7 +42,7 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
         muxes=muxes,
         mux_reset=None if reset_pin is None else OutputDevice(reset_pin, active_high=False, pin_factory=pins),
         phase=MainsPhase(NS // (2 * hardware.frequency_hz)),
-        alert_peak_ma=milli(config.protections.short_circuit.hard_peak_a),
+        alert_peak_ma=milli(config.protections.short_circuit.peak_a),
         add_energy=guard.add_energy,
         clock=clock,
     )

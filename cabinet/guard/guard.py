@@ -153,6 +153,18 @@ class Guard:
         self._late_ns = 0
         self._answer_alerts()
 
+    @property
+    def watching(self) -> bool:
+        """Whether `watch` has something to look at: the loop then does not sleep until its next turn."""
+        assert self._scanner is not None  # start came before
+        return self._scanner.watching
+
+    def watch(self) -> None:
+        """Between ticks: one extra look at an outlet that drew too much a moment ago."""
+        assert self._scanner is not None  # start came before
+        self._late_ns = 0
+        self._scanner.watch()
+
     def _between_segments(self) -> None:
         """What cannot wait for the end of a scan, which a hung bus can hold up."""
         self._beat(self._clock.monotonic_ns())
@@ -161,8 +173,8 @@ class Guard:
     def _answer_alerts(self) -> None:
         assert self._scanner is not None  # start came before
         assert self._alerts is not None
-        for outlet in self._alerts.take():
-            self._scanner.read_alert(self._index[outlet])
+        for outlet, edge_ns in self._alerts.take().items():
+            self._scanner.read_alert(self._index[outlet], edge_ns)
 
     def _judge(self, index: int) -> None:
         """The protections' turn for one outlet: right after its peak was read, or when that failed."""

@@ -132,11 +132,13 @@ class Loop:
                 next_collect_ns = now_ns + COLLECT_NS
 
     def _wait_until(self, deadline_ns: int) -> None:
-        """Returns at the deadline, or after having served an alert or a client."""
-        left_s = max(0.0, (deadline_ns - self._clock.monotonic_ns()) / NS)
+        """Returns at the deadline, or after having served an alert or a client, or watched an outlet."""
+        left_s = 0.0 if self._guard.watching else max(0.0, (deadline_ns - self._clock.monotonic_ns()) / NS)
         ready, _, _ = select.select([self._alerts.wake_fd, *self._server.descriptors], [], [], left_s)
         if self._alerts.wake_fd in ready:
             self._guard.answer_alerts()
+        if self._guard.watching:
+            self._guard.watch()
         self._server.serve(ready)
 
 

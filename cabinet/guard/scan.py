@@ -26,6 +26,10 @@ FAILURES_UNTIL_DOWN = 3  # in a row; one lost read is an ordinary disturbance
 FIRST_RETRY_NS = 20 * MS
 LONGEST_RETRY_NS = 1000 * MS
 
+WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
+REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
+EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
+
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
 
@@ -35,6 +39,9 @@ class Input(msgspec.Struct):
     name: str
     index: int  # of the outlet in the guard's list
     read_from_ns: int | None = None  # when the peak register was last cleared; None: not yet
+    was_over: bool = False  # its last peak was over the alert level
+    alert_held: bool = False  # its alert may be latched in the chip: no further edge before it is taken
+    watched_until_ns: int = 0
 
 
 class Segment:
@@ -85,6 +92,7 @@ class Scanner:
         self._hung = False
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
+        self._watched: list[tuple[Segment, Input]] = []
         for segment in segments:
             segment.slow = list(self._slow_reads(segment))
 
@@ -102,7 +110,8 @@ class Scanner:
         slow_segment = self._segments[self._slow_turn % len(self._segments)]
         self._slow_turn += 1
         for segment in self._segments:
-            self.between()
+            if not everything:  # after a stride an alert would be judged beside values that are a stride old
+                self.between()
             if not segment.up:
                 if raised or self._clock.monotonic_ns() < segment.retry_at_ns:
                     continue
@@ -119,17 +128,54 @@ class Scanner:
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if segment is slow_segment:
                 self._attempt(segment, partial(self._next_slow, segment))
+            if not everything:
+                self.between()
+                self.watch()
 
-    def read_alert(self, index: int) -> None:
-        """The over-current line of an outlet went low: read its peak before anything else, and release the line."""
+    # --- outlets that drew too much a moment ago -------------------------------------------------------------------
+
+    @property
+    def watching(self) -> bool:
+        """Whether some outlet is to be looked at more often than a scan does."""
+        return bool(self._watched)
+
+    def watch(self) -> None:
+        """One extra look at an outlet whose current was over the alert level within the last 100 ms, in turn.
+
+        What decides between an inrush and a short is the first millisecond of its next half-cycle, and a scan's
+        windows are too wide to say which half-cycle they saw. At most one look between two segments, so that ten
+        inrushes at once do not keep the scan from anybody else.
+        """
+        now_ns = self._clock.monotonic_ns()
+        self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]
+        for place, (segment, input_) in enumerate(self._watched):
+            if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
+                self._watched.append(self._watched.pop(place))
+                self._attempt(segment, partial(self._look_again, segment, input_))
+                return
+
+    def _look_again(self, segment: Segment, input_: Input) -> None:
+        self._read_peak(segment, input_)
+        if input_.alert_held and not input_.was_over:
+            self._release(segment, input_)
+
+    def _release(self, segment: Segment, input_: Input) -> None:
+        """Take the chip's alert, now that the current is low again: the next one over the level makes an edge."""
+        segment.chip.take_alerts(input_.name)
+        input_.alert_held = False
+
+    def read_alert(self, index: int, edge_ns: int) -> None:
+        """The over-current line of an outlet went low at `edge_ns`: read its peak before anything else."""
         for segment in self._segments:
             for input_ in segment.inputs:
                 if input_.index == index and segment.up:
-                    self._attempt(segment, partial(self._answer, segment, input_))
+                    self._attempt(segment, partial(self._answer, segment, input_, edge_ns))
 
-    def _answer(self, segment: Segment, input_: Input) -> None:
-        self._read_peak(segment, input_)
-        segment.chip.take_alerts(input_.name)
+    def _answer(self, segment: Segment, input_: Input, edge_ns: int) -> None:
+        self._read_peak(segment, input_, None if input_.was_over else edge_ns)
+        input_.alert_held = True
+        if not input_.was_over:
+            self._release(segment, input_)  # a scan had read that peak already
 
     def _attempt(self, segment: Segment, work: Callable[[], None]) -> bool:
         """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged."""
@@ -174,6 +220,7 @@ class Scanner:
             thermometer.validate()
         for input_ in segment.inputs:
             input_.read_from_ns = None
+            input_.was_over = input_.alert_held = False
         segment.up = True
         segment.retry_wait_ns = FIRST_RETRY_NS
         log.info("%s: up", segment.name)
@@ -182,17 +229,30 @@ class Scanner:
         for input_ in segment.inputs:
             self._read_peak(segment, input_)
 
-    def _read_peak(self, segment: Segment, input_: Input) -> None:
+    def _read_peak(self, segment: Segment, input_: Input, edge_ns: int | None = None) -> None:
+        """Read and judge one peak; with the moment of an alert's edge, that is when it was over the level."""
         start_ns = self._clock.monotonic_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
         end_ns = self._clock.monotonic_ns()
         from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
+        input_.was_over = peak_ma > self._alert_peak_ma
+        if input_.was_over:
+            self._suspect(segment, input_, end_ns)
         if from_ns is None:
             return  # what the register held before belongs to nobody
         now = self._outlets[input_.index]
-        now.window = PeakWindow(peak_ma, from_ns, end_ns, *self._phase.half_cycles(from_ns, end_ns))
+        to_ns = end_ns
+        if edge_ns is not None and input_.was_over and from_ns < edge_ns < end_ns:
+            from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
+        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self._phase.half_cycles(from_ns, to_ns))
         now.peak_valid_at_ns = end_ns
         self.judge(input_.index)
+
+    def _suspect(self, segment: Segment, input_: Input, now_ns: int) -> None:
+        input_.alert_held = True  # the chip sets the flag whether its line is connected or not
+        if now_ns >= input_.watched_until_ns or (segment, input_) not in self._watched:
+            self._watched.append((segment, input_))
+        input_.watched_until_ns = now_ns + WATCHED_NS
 
     def _sample_voltage(self, segment: Segment) -> None:
         start_ns = self._clock.monotonic_ns()

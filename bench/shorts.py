@@ -1,0 +1,114 @@
+"""Random shorts under a manual clock: the real guard over the simulated chips, next to the waveform's own bare limit."""
+
+import logging
+import math
+import random
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from cabinet.clock import MS, NS
+from cabinet.link.protocol import Done
+from cabinet.sim.waveform import Mains, Wave
+from tests.desk import Desk, demo_config
+
+SHORT_A, HARD_A = 30.0, 150.0
+LEAST_A, MOST_A = 25.0, 400.0  # RMS
+SHAPES = {"full": 0.6, "half": 0.25, "intermittent": 0.15}
+LOADS = ["lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v", "resistor:300"]
+ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
+SHOTS = 20  # of one batch, which is made from one seed
+COOLING_NS = 40 * NS  # until the thermal image lets an outlet start again
+GAP_NS = 100 * MS  # short_circuit.window_s
+
+
+class Shot(msgspec.Struct, frozen=True):
+    """One short and what came of it; times from the first fault current on."""
+
+    path: str  # alert or polled
+    shape: str
+    amps: float
+    loaded: bool
+    took_ms: float
+    bare_ms: float | None = None  # None: not known, in real time
+    ceiling_ms: float | None = None  # when the waveform went over the hard ceiling, where it ever does
+
+    @property
+    def over_ceiling(self) -> bool:
+        """Where the hard ceiling decides, and not the second half-cycle."""
+        return self.ceiling_ms is not None
+
+
+def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
+    """Shorts on one cabinet, with charges running on the others. `path`: with `alert` lines, or `polled` only."""
+    chance = random.Random(seed)
+    changes = {"heartbeat_pin = 27\n": ""}  # between shorts the clock strides until the wire has cooled
+    if path == "polled":
+        changes |= {f"alert_pin = {pin}\n": "" for pin in sorted(ALERT_PINS, reverse=True)}
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
+        for outlet in range(1, 11):
+            desk.plug(outlet, chance.choice(LOADS))
+        logging.disable(logging.WARNING)  # many trips are what is wanted here
+        try:
+            return [_shoot(desk, chance, path) for _ in range(shots)]
+        finally:
+            logging.disable(logging.NOTSET)
+            desk.close()
+
+
+def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
+    world = desk.world
+    desk.stride(2 * NS, NS)
+    for other in range(1, 11):
+        if not desk.outlet(other).closed and not isinstance(desk.start(other), Done):
+            raise RuntimeError(f"outlet {other} cannot be used: {desk.outlet(other)}")
+    desk.stride(2 * NS, NS)  # soft starts are over
+    outlet = chance.randint(1, 10)
+    load = None if chance.random() < 0.75 else world.unplug(outlet)
+    shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
+    amps = round(LEAST_A * (MOST_A / LEAST_A) ** chance.random(), 1)
+    desk.run(chance.randrange(35 * MS, 60 * MS))
+    desk.clock.advance_ns(chance.randrange(3 * MS))
+    world.sync()
+    before = world.journal.last_seq
+    world.fault(outlet, "short", amps=amps, shape=shape)
+    mains, wave = world.mains, world.outlets[outlet].wave
+    assert mains is not None
+    if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
+        raise RuntimeError(f"missed: {shape} short of {amps} A on outlet {outlet}")
+    journal = world.journal.after(before)
+    onset_ns = next(r.at_ns for r in journal if (r.kind, r.outlet) == ("fault_onset", outlet))
+    off = {("coil_off", outlet), ("contactor_off", None)}
+    off_ns = next(r.at_ns for r in journal if (r.kind, r.outlet) in off and r.at_ns > onset_ns)
+    world.clear(outlet)
+    if load is not None:
+        world.plug(outlet, load)
+    desk.stride(COOLING_NS, 10 * NS)
+    desk.clear(outlet)
+    bare_ns, ceiling_ns = bare_limit_ns(mains, wave, onset_ns), wave.first_above_ns(HARD_A, onset_ns)
+    return Shot(
+        path, shape, amps, load is None, (off_ns - onset_ns) / MS, (bare_ns - onset_ns) / MS,
+        None if ceiling_ns is None else (ceiling_ns - onset_ns) / MS,
+    )  # fmt: skip
+
+
+def bare_limit_ns(mains: Mains, wave: Wave, onset_ns: int) -> int:
+    """The earliest moment at which the current itself has been over the limit in two half-cycles, or the ceiling once.
+
+    ValueError where it never is: that is no short.
+    """
+    ceiling_ns = wave.first_above_ns(HARD_A, onset_ns)
+    first_ns = wave.first_above_ns(SHORT_A, onset_ns)
+    if first_ns is None:
+        raise ValueError("this current is never over the limit")
+    second_ns = wave.first_above_ns(SHORT_A, _next_half_ns(mains, first_ns))
+    assert second_ns is not None  # it repeats
+    return second_ns if ceiling_ns is None else min(second_ns, ceiling_ns)
+
+
+def _next_half_ns(mains: Mains, at_ns: int) -> int:
+    """The zero crossing after `at_ns`, and a microsecond, so that rounding does not leave it before."""
+    halves = math.floor((at_ns - mains.origin_ns) / mains.half_ns) + 1
+    return mains.origin_ns + math.ceil(halves * mains.half_ns) + 1000

@@ -1,0 +1,119 @@
+"""Inrushes at any moment of the mains, by the thousand, at the full scan rate: none of them is a short.
+
+Each scenario is one cabinet with a charge on every outlet, and moves: plugs pulled and pushed in again cold, hot or
+with a bounce, outlets switched on, and brown-outs after which every charger draws its inrush at once.
+"""
+
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cabinet.clock import MS, NS
+from cabinet.link.protocol import Done
+from cabinet.model import EventKind
+from cabinet.sim.chargers import KINDS
+from campaigns.runner import Campaign, Outcome, main
+from tests.desk import Desk, demo_config
+
+MOVES = 12
+OUTLETS = range(1, 11)
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours and seconds go by in strides, which it would not outlive
+AFTER_NS = 130 * MS  # watched at the full rate after a move: longer than a short's window
+
+Say = Callable[[str], None]
+
+
+def replug(desk: Desk, chance: random.Random, say: Say) -> int:
+    """Pulled, and back after a moment: the limiter is hot, the capacitor full, half full or empty."""
+    outlet = chance.choice(OUTLETS)
+    load = desk.world.unplug(outlet)
+    off_ns = round(MS * 10 ** chance.uniform(0.5, 4.3))  # 3 ms to 20 s
+    say(f"outlet {outlet}: {load.name} back after {off_ns / MS:.0f} ms")
+    wait(desk, off_ns)
+    desk.world.plug(outlet, load)
+    return 1
+
+
+def bounce(desk: Desk, chance: random.Random, say: Say) -> int:
+    outlet = chance.choice(OUTLETS)
+    say(f"outlet {outlet}: bouncing plug")
+    desk.world.fault(outlet, "hot_plug")
+    return 2
+
+
+def switch_on(desk: Desk, chance: random.Random, say: Say) -> int:
+    outlet = chance.choice(OUTLETS)
+    desk.stop(outlet)
+    wait(desk, chance.randrange(200 * MS, 5 * NS))
+    say(f"outlet {outlet}: switched on")
+    refused = desk.start(outlet)
+    assert isinstance(refused, Done), refused
+    return 1
+
+
+def brown_out(desk: Desk, chance: random.Random, say: Say) -> int:
+    """Every charger's inrush at once when the mains comes back."""
+    away_ns = round(MS * 10 ** chance.uniform(0.7, 3.0))  # 5 ms to 1 s
+    say(f"brown-out of {away_ns / MS:.0f} ms")
+    desk.world.set_mains(cut=True)
+    desk.run(away_ns)
+    desk.world.set_mains(cut=False)
+    return len(OUTLETS)
+
+
+MOVE = [replug, bounce, switch_on, brown_out]
+
+
+def wait(desk: Desk, duration_ns: int) -> None:
+    """Seconds by one stride, the last tenth of a second at the full rate, so that the guard follows the mains again."""
+    close_ns = min(duration_ns, 100 * MS)
+    if duration_ns > close_ns:
+        desk.stride(duration_ns - close_ns, duration_ns - close_ns)
+    desk.run(close_ns)
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder), demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
+
+        def say(what: str) -> None:
+            if verbose:
+                print(f"{desk.clock.monotonic_ns() / NS:8.3f} s: {what}", file=sys.stderr)
+
+        try:
+            return Outcome(seed, *_moves(desk, chance, say))
+        finally:
+            desk.close()
+
+
+def _moves(desk: Desk, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
+    """What went wrong, and how many inrushes there were."""
+    desk.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
+    for outlet in OUTLETS:
+        desk.plug(outlet, chance.choice(list(KINDS)), chance.uniform(5, 40))
+        desk.run(round(chance.uniform(0, 30) * MS))
+        assert isinstance(desk.start(outlet), Done)
+    inrushes = len(OUTLETS)
+    desk.run(AFTER_NS)
+    for _ in range(MOVES):
+        wait(desk, chance.randrange(6 * NS, 8 * NS))  # limiters grow hot
+        move = chance.choice(MOVE)
+        inrushes += move(desk, chance, say)
+        desk.run(AFTER_NS)
+        wrong = [event for event in desk.seen if event.kind not in (EventKind.CLOSED, EventKind.LOAD_SEEN)]
+        wrong = [event for event in wrong if event.kind is EventKind.TRIPPED or event.fault is not None]
+        if wrong:
+            said = tuple(f"outlet {e.outlet}: {e.kind.value} {e.fault and e.fault.value} {e.why}" for e in wrong)
+            return (*said, f"at a {move.__name__}"), inrushes
+    return (), inrushes
+
+
+CAMPAIGN = Campaign(
+    "inrushes", "campaigns.inrush", "inrushes", scenario, 1000, 4, "no inrush trips anything, whatever the moment"
+)
+
+if __name__ == "__main__":
+    sys.exit(main(CAMPAIGN))
