@@ -24,7 +24,7 @@ from cabinet.sim.catalogue import make_load
 from cabinet.sim.gpio import SimPinFactory
 
 NO_LIMITS = ChargeLimits()
-UNTIL_READY_NS = 600 * MS
+UNTIL_READY_NS = 1000 * MS
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:
