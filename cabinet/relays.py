@@ -33,6 +33,8 @@ _PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio
 
 
 T = TypeVar("T")
+OpenBus = Callable[[], Bus]
+OpenPins = Callable[[], Factory]
 
 
 class RelayPlace(msgspec.Struct, frozen=True):
@@ -349,7 +351,7 @@ class RelayBank:
             self._opened_at_ns[outlet] = self._clock.monotonic_ns()
 
 
-def open_everything(config: Config, open_bus: Callable[[], Bus], open_pins: Callable[[], Factory]) -> list[Exception]:
+def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> list[Exception]:
     """Open every relay and the contactor with nothing else alive: needs only the configuration. Returns the errors.
 
     GPIO comes first: contactor, relays, and the heartbeat line, whose standstill takes the coils' supply away. Then
