@@ -13,6 +13,7 @@ CONTACTS = {
     "residual_test_pin = 26\nsiren_pin = 7\nfeed_meter = { mux = 0x70, channel = 5, input = 'A' }\n"
 }
 TEN = range(1, 11)
+LIMIT_1000_W = {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}
 
 
 @pytest.fixture
@@ -152,11 +153,10 @@ class TestVoltage:
 
 
 class TestFeed:
-    LIMIT = {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}
-
     def test_no_charge_begins_when_the_power_is_used_up(self, tmp_path):
-        desk = Desk(tmp_path, demo_config(self.LIMIT))
+        desk = Desk(tmp_path, demo_config(LIMIT_1000_W))
         charging(desk, 1, load="resistor:720")
+        desk.run(2 * NS)  # the meter's mean has come up
         assert isinstance(desk.start(2), Done)
         assert desk.start(3) == Refusal(3, "feed_full", {"outlet": 3}), (
             "what has just begun is counted with its reserve"
@@ -165,7 +165,7 @@ class TestFeed:
         assert isinstance(desk.start(3), Done)
 
     def test_overload_ends_the_newest_charge_and_no_other(self, tmp_path):
-        desk = Desk(tmp_path, demo_config(self.LIMIT))
+        desk = Desk(tmp_path, demo_config(LIMIT_1000_W))
         charging(desk, 1, load="resistor:500")
         charging(desk, 2, load="resistor:300")
         desk.world.fault(1, "overload", amps=1.5)
