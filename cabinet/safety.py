@@ -27,7 +27,7 @@ from cabinet.protections.words import (
 
 # The order is the priority: what burns first comes first, and a cause before what follows from it. Readings grow old
 # while the guard is away, so that it was away is said rather than that a sensor is lost; a chip that was reset is lost
-# for a while, too.
+# for a while, too. Those that look at peaks come before those that look at values read every few tenths of a second.
 PROTECTIONS: tuple[Callable[[Limits], Protection], ...] = (
     ShortCircuit,
     RelayWelded,
@@ -35,15 +35,23 @@ PROTECTIONS: tuple[Callable[[Limits], Protection], ...] = (
     SensorReset,
     SensorLost,
     SensorFrozen,
+    RelayStuckOpen,
     Overcurrent,
     OutletHot,
     ThermalRunaway,
-    RelayStuckOpen,
     Overpower,
     Overvoltage,
     Undervoltage,
     RecloseStorm,
 )
+
+EACH_TICK = frozenset(
+    {
+        Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.GUARD_LATE, Fault.SENSOR_RESET, Fault.SENSOR_LOST,
+        Fault.SENSOR_FROZEN, Fault.RELAY_STUCK_OPEN,
+    }
+)  # fmt: skip
+SLOW_NS = 100_000_000
 
 # Of the cabinet as a whole; these are judged after the outlets of the same tick.
 CABINET_PROTECTIONS: tuple[Callable[[CabinetLimits], CabinetProtection], ...] = (
@@ -68,17 +76,33 @@ class OutletSafety:
         self._by_fault = {protection.fault: protection for protection in self._all}
         self._hot = next(protection for protection in self._all if isinstance(protection, OutletHot))
         self._storm = next(protection for protection in self._all if isinstance(protection, RecloseStorm))
+        self._each_tick = [(each, each.step) for each in self._all if each.fault in EACH_TICK]
+        self._slow = [(each, each.step) for each in self._all if each.fault not in EACH_TICK]
+        self._slow_read = -1
+        self._slow_due_ns = 0
         self._warned = False
 
     def step(self, now: OutletNow) -> Trip | None:
-        """The first protection of the table that trips now. Every one is stepped, so that each keeps its state."""
-        verdict: Trip | None = None
-        for protection in self._all:
-            why = protection.step(now)
-            if why is not None and verdict is None:
-                outlet = None if protection.whole_cabinet else now.outlet
-                verdict = Trip(protection.fault, outlet, now.at_ns, protection.latched, why, protection.suspends)
-        return verdict
+        """The first protection of the table that trips now.
+
+        All that are due are stepped, so that each keeps its state: those that look at peaks always, the others with
+        every new reading, and at least every `SLOW_NS`.
+        """
+        tripped: Protection | None = None
+        numbers: dict[str, int] = {}
+        for protection, step in self._each_tick:
+            if (why := step(now)) is not None and tripped is None:
+                tripped, numbers = protection, why
+        if now.slow_reads != self._slow_read or now.at_ns >= self._slow_due_ns:
+            self._slow_read = now.slow_reads
+            self._slow_due_ns = now.at_ns + SLOW_NS
+            for protection, step in self._slow:
+                if (why := step(now)) is not None and tripped is None:
+                    tripped, numbers = protection, why
+        if tripped is None:
+            return None
+        outlet = None if tripped.whole_cabinet else now.outlet
+        return Trip(tripped.fault, outlet, now.at_ns, tripped.latched, numbers, tripped.suspends)
 
     def tripped(self, trip: Trip) -> None:
         """`trip` opened this outlet; one too many for a reason of its own, and the next step says so."""

@@ -248,11 +248,15 @@ class Scanner:
         return Reading(value, self._clock.monotonic_ns(), Quality.OK)
 
     def _read_current(self, segment: Segment, input_: Input) -> None:
-        self._outlets[input_.index].current_ma = self._ok(segment.chip.current_ma(input_.name))
+        now = self._outlets[input_.index]
+        now.current_ma = self._ok(segment.chip.current_ma(input_.name))
+        now.slow_reads += 1
 
     def _read_power(self, segment: Segment, input_: Input) -> None:
         # a current transformer clamped on backwards shows the same power with a minus
-        self._outlets[input_.index].power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        now = self._outlets[input_.index]
+        now.power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        now.slow_reads += 1
 
     def _read_feed(self, segment: Segment, input_name: str) -> None:
         self.feed_mw = self._ok(abs(segment.chip.power_mw(input_name)))
@@ -263,12 +267,15 @@ class Scanner:
     def _read_voltage(self, segment: Segment) -> None:
         reading = self._ok(segment.chip.voltage_mv())
         for input_ in segment.inputs:
-            self._outlets[input_.index].voltage_mv = reading
+            now = self._outlets[input_.index]
+            now.voltage_mv = reading
+            now.slow_reads += 1
 
     def _read_temperature(self, thermometer: Tmp102, indexes: list[int]) -> None:
         reading = self._ok(thermometer.temperature_mc())
         assert reading.value is not None  # just read
         for index in indexes:
+            self._outlets[index].slow_reads += 1
             before = self._last_good_mc.get(index, ABSENT)
             if believable(reading.value, reading.at_ns, before):
                 self._last_good_mc[index] = self._outlets[index].temperature_mc = reading

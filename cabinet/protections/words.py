@@ -91,6 +91,7 @@ class OutletNow(msgspec.Struct):
     voltage_mv: Reading = ABSENT
     power_mw: Reading = ABSENT
     temperature_mc: Reading = ABSENT
+    slow_reads: int = 0  # counts readings of current, voltage, power and temperature
     late_ns: int = 0  # for how long, beyond a period, nobody looked
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet

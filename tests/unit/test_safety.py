@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cabinet.model import ABSENT, Fault, Quality, Reading
 from cabinet.protections.heat import believable
 from cabinet.protections.words import CabinetLimits, Limits
-from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS, OutletSafety
-from tests.unit.protections.bench import HALF, MS, Bench, S
+from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
+from tests.unit.protections.bench import HALF, LIMITS, MS, Bench, S
 
 
 def test_first_peak_over_the_limit_is_taken_for_an_inrush():
@@ -260,3 +260,9 @@ def test_every_limit_is_used_by_some_protection():
     source = "".join(map(inspect.getsource, modules))
     for limits in (Limits, CabinetLimits):
         assert [f.name for f in msgspec.structs.fields(limits) if f"limits.{f.name}" not in source] == []
+
+
+def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
+    table = [kind(LIMITS).fault for kind in PROTECTIONS]
+    assert len(set(table)) == len(table)
+    assert set(table[: len(EACH_TICK)]) == EACH_TICK

@@ -67,6 +67,7 @@ class Bench:
             now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves)
             now.peak_valid_at_ns = now.at_ns
         for name in self.values.keys() - self.silent:
+            now.slow_reads += 1
             setattr(now, name, Reading(self.values[name], now.at_ns, Quality.OK))
         return self.safety.step(now)
 
