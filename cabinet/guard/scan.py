@@ -161,7 +161,7 @@ class Scanner:
         return True
 
     def _note_reset(self, segment: Segment) -> None:
-        """From now until the chip is set up again, its outlets are not measured as they should be."""
+        """From now until the first peak after its new set-up, its outlets are not measured as they should be."""
         for input_ in segment.inputs:
             now = self._outlets[input_.index]
             now.reset_at_ns = self._clock.monotonic_ns() if now.reset_at_ns is None else now.reset_at_ns
@@ -194,7 +194,6 @@ class Scanner:
             thermometer.validate()
         for input_ in segment.inputs:
             input_.read_from_ns = None
-            self._outlets[input_.index].reset_at_ns = None
         segment.up = True
         segment.retry_wait_ns = FIRST_RETRY_NS
         log.info("%s: up", segment.name)
@@ -213,6 +212,7 @@ class Scanner:
         now = self._outlets[input_.index]
         now.window = PeakWindow(peak_ma, from_ns, end_ns, *self.phase.half_cycles(from_ns, end_ns))
         now.peak_valid_at_ns = end_ns
+        now.reset_at_ns = None
         self.judge(input_.index)
 
     def _sample_voltage(self, segment: Segment) -> None:

@@ -98,6 +98,15 @@ class TestCabinet:
         assert desk.outlet(3).closed
         assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == [Fault.CABINET_HOT]
 
+    def test_lost_thermometer_of_the_air_inside_warns_once_and_charges_go_on(self, tmp_path):
+        desk = Desk(tmp_path, demo_config(CONTACTS | {"heartbeat_pin = 27\n": ""}))
+        charging(desk, 3)
+        desk.world.fault(3, "nack", chip="inside_thermometer")
+        desk.stride(100 * NS, NS)
+        assert [(e.outlet, e.fault) for e in desk.seen if e.kind is EventKind.WARNED] == [(None, Fault.SENSOR_LOST)]
+        assert desk.guard.snapshot().inside_mc.value is None
+        assert desk.outlet(3).closed
+
     def test_sensors_that_disagree_open_all_after_ten_seconds(self, desk):
         charging(desk, 3)
         desk.world.fault(3, "bypass", amps=3)
