@@ -17,6 +17,7 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, neighbours
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Latch, Scribe
 from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
@@ -51,6 +52,7 @@ class Guard:
         relays: RelayBank,
         counters: Counters,
         scribe: Scribe,
+        recorder: Recorder,
         realtime: bool = False,
     ) -> None:
         self._config = config
@@ -59,6 +61,7 @@ class Guard:
         self._breaking = Breaking(config, relays)
         self._counters = counters
         self._scribe = scribe
+        self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
@@ -141,6 +144,7 @@ class Guard:
             self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
             self._check_outputs()
             self._restore_power(now_ns)
+        self._recorder.note(now_ns, self.units, self._scanner.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
     def _unwatched_ns(self, now_ns: int) -> int:
@@ -308,6 +312,8 @@ class Guard:
             who=who,
         )
         self.events.add(event)
+        if kind is EventKind.TRIPPED:
+            self._recorder.trip(event)
 
     # --- commands --------------------------------------------------------------------------------------------------
 
