@@ -15,17 +15,25 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import milli
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Input, Scanner, Segment
 from cabinet.guard.scribe import Scribe
 from cabinet.relays import RelayBank
 
 
 def build_guard(
-    config: Config, bus: Bus, pins: Factory, clock: Clock, counters: Counters, scribe: Scribe, realtime: bool
+    config: Config,
+    bus: Bus,
+    pins: Factory,
+    clock: Clock,
+    counters: Counters,
+    scribe: Scribe,
+    recorder: Recorder,
+    realtime: bool,
 ) -> tuple[Guard, AlertLines]:
     """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
-    guard = Guard(config, clock, relays, contacts, counters, scribe, realtime)
+    guard = Guard(config, clock, relays, contacts, counters, scribe, recorder, realtime)
     alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts

@@ -16,6 +16,7 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, aged, neighbours
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.switching import Switching
@@ -41,12 +42,14 @@ class Guard:
         contacts: Contacts,
         counters: Counters,
         scribe: Scribe,
+        recorder: Recorder,
         realtime: bool = False,
     ) -> None:
         self._config = config
         self._clock = clock
         self._relays = relays
         self._counters = counters
+        self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
@@ -56,7 +59,7 @@ class Guard:
             for index, outlet in enumerate(config.outlet)
         ]
         self.cabinet = CabinetUnit(config, contacts)
-        self.switching = Switching(config, clock, relays, scribe, self.events, self.units, self.cabinet)
+        self.switching = Switching(config, clock, relays, scribe, recorder, self.events, self.units, self.cabinet)
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
@@ -112,6 +115,7 @@ class Guard:
             self._counters.save(index, unit.meter)
         self.switching.step(now_ns)
         self._close_next(now_ns)
+        self._recorder.note(now_ns, self.units, self._scanner.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
     def _unwatched_ns(self, now_ns: int) -> int:

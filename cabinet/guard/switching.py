@@ -17,6 +17,7 @@ from cabinet.guard.closing import Closings
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Latch, Scribe
 from cabinet.guard.selftest import SelfTest
 from cabinet.link.server import EventLog
@@ -39,6 +40,7 @@ class Switching:
         clock: Clock,
         relays: RelayBank,
         scribe: Scribe,
+        recorder: Recorder,
         events: EventLog,
         units: list[OutletUnit],
         cabinet: CabinetUnit,
@@ -47,6 +49,7 @@ class Switching:
         self._clock = clock
         self._relays = relays
         self._scribe = scribe
+        self._recorder = recorder
         self._events = events
         self._units = units
         self._cabinet = cabinet
@@ -203,7 +206,7 @@ class Switching:
             return
         self._cabinet.trip(trip)
         self._save_latches()
-        self._events.add(Event("", 0, trip.at_ns, EventKind.TRIPPED, fault=trip.fault, latched=True, why=trip.why))
+        self._tell_trip(Event("", 0, trip.at_ns, EventKind.TRIPPED, fault=trip.fault, latched=True, why=trip.why))
         log.error("the cabinet: %s %s", trip.fault.value, trip.why)
 
     def _opened(self, unit: OutletUnit, trip: Trip, latched: bool) -> None:
@@ -303,7 +306,14 @@ class Switching:
             why={} if trip is None else trip.why,
             who=who,
         )
+        if kind is EventKind.TRIPPED:
+            self._tell_trip(event)
+        else:
+            self._events.add(event)
+
+    def _tell_trip(self, event: Event) -> None:
         self._events.add(event)
+        self._recorder.trip(event)
 
     def stop(self) -> bool:
         """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
