@@ -70,6 +70,7 @@ class Guard:
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
+        self._started_at_ns = clock.monotonic_ns()
         self._inside_lost = False
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
 
@@ -178,7 +179,9 @@ class Guard:
         if trip is not None:
             self.switching.trip_cabinet(trip)
         warnings = cabinet.safety.newly_warning(now)
-        lost = now.inside_mc.quality is Quality.FAULT
+        never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
+        fitted = self._config.hardware.inside_thermometer is not None
+        lost = fitted and (now.inside_mc.quality is Quality.FAULT or never_read)
         if lost and not self._inside_lost:
             warnings.append(Fault.SENSOR_LOST)
         self._inside_lost = lost

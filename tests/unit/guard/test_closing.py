@@ -9,7 +9,7 @@ from cabinet.clock import MS, NS
 from cabinet.guard.closing import PATIENCE_NS, Closings
 from cabinet.guard.phase import MainsPhase
 from cabinet.link.protocol import Done, Refusal
-from cabinet.model import EventKind, Phase
+from cabinet.model import EventKind, Fault, Phase
 from tests.desk import Desk
 
 GAP_NS, OPERATE_NS, NEAR_NS = 200 * MS, 7 * MS, 1_500_000
@@ -112,3 +112,15 @@ class TestSelfTest:
         desk = Desk(tmp_path)
         assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
         assert desk.outlet(1).refusal == "not_ready"
+
+    def test_welded_contactor_ends_it_before_more_outlets_get_power(self, tmp_path):
+        desk = Desk(tmp_path)
+        for outlet in TEN:
+            desk.plug(outlet, "resistor:500")
+        desk.world.fault(None, "contactor_welded")
+        before = desk.world.journal.last_seq
+        desk.boot()
+        clicked = {r.outlet for r in desk.world.journal.after(before) if r.kind == "coil_on"}
+        assert desk.guard.snapshot().fault is Fault.CONTACTOR_WELDED
+        assert len(clicked) <= 3
+        assert not any(desk.world.truth(n).current_ma for n in TEN)
