@@ -1,4 +1,4 @@
-"""Random shorts under a manual clock: the real guard over the simulated chips, next to the waveform's own bare limit."""
+"""Random shorts under a manual clock: the guard over the simulated chips, beside the waveform's own bare limit."""
 
 import logging
 import math

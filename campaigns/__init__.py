@@ -1,1 +1,1 @@
-"""Thousands of random scenarios against the whole guard: each from a seed that is printed, each replayed by one command."""
+"""Thousands of random scenarios against the whole guard: each has a printed seed, and one command replays it."""

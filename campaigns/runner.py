@@ -85,8 +85,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 HEAD = (
-    "| campaign | promise | run | failed | figures (p50 / p99.9 / worst) | seed | took |\n"
-    "|---|---|---|---|---|---|---|"
+    "| campaign | promise | run | failed | figures (p50 / p99.9 / worst) | seed | took |\n|---|---|---|---|---|---|---|"
 )
 
 
@@ -160,7 +159,9 @@ def progress(campaign: Campaign, outcomes: list[Outcome], count: int, past_s: fl
 
 def machine() -> str:
     """What the figures were made on."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+    )
 
 
 def commit() -> str:
@@ -187,6 +188,8 @@ def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
         for name, values in outcome.figures.items():
             print(summary(name, sorted(values)))
         return 1 if outcome.problems else 0
-    report = run(campaign, args.count, fresh_seed() if args.campaign_seed is None else args.campaign_seed, args.processes)
+    report = run(
+        campaign, args.count, fresh_seed() if args.campaign_seed is None else args.campaign_seed, args.processes
+    )
     print(HEAD, report.row(), sep="\n")
     return 1 if report.failed else 0

@@ -29,6 +29,8 @@ class Guard:
         if self.ticks == 10:
             self.loop.stop()
 
+    watching = False
+
     def snapshot(self) -> str:
         return f"snapshot of tick {self.ticks}"
 

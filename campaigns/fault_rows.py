@@ -1,0 +1,273 @@
+"""One function a row of the protections' table: provoke that fault once, somehow, and have it judged.
+
+The time each row allows is the table's, plus what the sensor between the fault and the guard takes: 0.25 s for a mean
+value of the meter, the monitor's own time for a residual current.
+"""
+
+from collections.abc import Callable
+
+from cabinet.clock import MS, NS
+from cabinet.model import EventKind, Fault
+from campaigns.stage import NO_HEARTBEAT, Stage
+
+SHORT_S = {"full": 0.020, "half": 0.045, "intermittent": 0.1}
+SLOW_S = 0.5  # a mean value's lag, and its turn in the round robin
+
+Row = Callable[[Stage], None]
+
+
+def short_circuit(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    victim, amps = stage.chance.choice(charging), stage.chance.uniform(25, 400)
+    shape = stage.chance.choice(list(SHORT_S))
+    stage.wait(stage.chance.uniform(0, 0.02))
+    stage.provoke(
+        Fault.SHORT_CIRCUIT, SHORT_S[shape], stage.fault(victim, "short", amps=amps, shape=shape), {victim}, True
+    )
+
+
+def overcurrent(stage: Stage) -> None:
+    """From 1.8 In: below, the power is over the outlet's for 10 s before the wire is hot."""
+    victim = stage.some(1, 1)[0]
+    stage.charge([victim])
+    amps = stage.chance.uniform(10, 20)
+    within_s = 2.0 if amps >= 16.5 else 10.0
+    stage.provoke(Fault.OVERCURRENT, within_s, stage.fault(victim, "overload", amps=amps), {victim}, True)
+    stage.repair()
+    stage.wait(20)  # the wire cools
+
+
+def overpower(stage: Stage) -> None:
+    victim = stage.some(1, 1)[0]
+    stage.charge([victim], "resistor:100")
+    amps = stage.chance.uniform(4.3, 5.6)
+    stage.provoke(Fault.OVERPOWER, 10 + SLOW_S, stage.fault(victim, "overload", amps=amps), {victim}, False)
+    stage.repair()
+    stage.wait(10)  # it is not to be tried again at once
+
+
+def feed_overload(stage: Stage) -> None:
+    """The newest goes, whoever drew too much."""
+    charging = stage.some(2, 3)
+    stage.charge(charging, "resistor:200")
+    guilty, amps = stage.chance.choice(charging), stage.chance.uniform(3.1, 3.5)
+    stage.provoke(Fault.FEED_OVERLOAD, 5 + SLOW_S, stage.fault(guilty, "overload", amps=amps), {charging[-1]}, False)
+
+
+def residual_current(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    ma = stage.chance.choice([stage.chance.uniform(30, 150), stage.chance.uniform(150, 500)])
+    within_s = 0.3 if ma < 150 else 0.04
+    leak = stage.fault(stage.chance.choice(charging), "leak", ma=ma)
+    stage.provoke(Fault.RESIDUAL_CURRENT, within_s + 0.02, leak, {None, *charging}, True)
+    stage.repair()
+    stage.wait(1)  # the monitor's contact closes again
+
+
+def overvoltage(stage: Stage) -> None:
+    _voltage(stage, Fault.OVERVOLTAGE, stage.chance.uniform(266, 300))
+
+
+def undervoltage(stage: Stage) -> None:
+    _voltage(stage, Fault.UNDERVOLTAGE, stage.chance.choice([0, stage.chance.uniform(90, 174)]))
+
+
+def _voltage(stage: Stage, fault: Fault, volts: float) -> None:
+    charging = stage.some()
+    stage.charge(charging, "resistor:200")  # a charger's own limits are not the point
+    act = lambda: stage.desk.world.set_mains(volts=volts)  # noqa: E731
+    stage.provoke(fault, 1 + SLOW_S, act, set(charging), False, suspends=True)
+    stage.desk.world.set_mains(volts=220)
+    stage.desk.stride(70 * NS, NS)
+
+
+def outlet_hot(stage: Stage) -> None:
+    """Followed by strides: contacts take minutes. Judged by the thermometer's own temperature."""
+    charging = stage.some(1, 2)
+    stage.charge(charging, "resistor:900")
+    victim, ohms, desk = charging[0], stage.chance.uniform(1.5, 6), stage.desk
+    desk.world.fault(victim, "hot", ohms=ohms)
+    hottest_mc = 0
+    for _ in range(3600):
+        desk.stride(NS, NS)
+        hottest_mc = max(hottest_mc, desk.outlet(victim).temperature_mc.value or 0)
+        if desk.events(victim, EventKind.TRIPPED) and not desk.outlet(victim).closed:
+            break
+    stage.judge_last(Fault.OUTLET_HOT, victim)
+    if not 45_000 <= hottest_mc <= 85_000:
+        stage.problems.append(f"outlet_hot: thermometer at {hottest_mc / 1000:.1f} C")
+    stage.repair()
+    desk.stride(2400 * NS, 5 * NS)
+
+
+def cabinet_hot(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    heat = stage.fault(None, "cabinet_heat", kelvin=stage.chance.uniform(60, 100), settle_s=1)
+    stage.provoke(Fault.CABINET_HOT, 3, heat, {None, *charging}, True)
+    stage.repair()
+    stage.wait(10)
+
+
+def smoke(stage: Stage) -> None:
+    _contact(stage, Fault.SMOKE, 0.13)
+
+
+def water(stage: Stage) -> None:
+    _contact(stage, Fault.WATER, 1.03)
+
+
+def _contact(stage: Stage, fault: Fault, within_s: float) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    alarm = stage.fault(None, fault.value), stage.fault(None, "wire_cut", input=fault.value)
+    stage.provoke(fault, within_s, stage.chance.choice(alarm), {None, *charging}, True)
+
+
+def sensor_lost(stage: Stage) -> None:
+    """A chip, or the bus segment: both outlets of the chip are blind then."""
+    charging = stage.some()
+    stage.charge(charging)
+    victim = stage.chance.choice(charging)
+    act = stage.chance.choice([stage.fault(victim, "nack", chip="meter"), stage.fault(victim, "stuck_bus")])
+    stage.provoke(Fault.SENSOR_LOST, 0.14, act, stage.same_chip(victim, charging), False)
+    stage.forget_storms()
+
+
+def sensor_reset(stage: Stage) -> None:
+    """The chip is reset again and again, as by a supply that is at its limit."""
+    charging = stage.some()
+    stage.charge(charging)
+    victim, desk = stage.chance.choice(charging), stage.desk
+
+    def act() -> None:
+        for _ in range(45):
+            desk.world.fault(victim, "chip_reset", chip="meter")
+            desk.run(3 * MS)
+
+    stage.provoke(Fault.SENSOR_RESET, 0.14, act, stage.same_chip(victim, charging), False)
+    stage.forget_storms()
+
+
+def sensor_frozen(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    victim = stage.chance.choice(charging)
+    frozen = stage.fault(victim, "frozen", chip="meter")
+    stage.provoke(Fault.SENSOR_FROZEN, 5.5, frozen, stage.same_chip(victim, charging), True)
+
+
+def sensor_disagrees(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    bypass = stage.fault(stage.chance.choice(charging), "bypass", amps=stage.chance.uniform(1.5, 8))
+    stage.provoke(Fault.SENSOR_DISAGREES, 10 + 2 * SLOW_S, bypass, {None, *charging}, True)
+
+
+def relay_welded(stage: Stage) -> None:
+    """It shows when the charge ends."""
+    charging = stage.some(2, 4)
+    stage.charge(charging)
+    victim = charging[0]
+    stage.desk.world.fault(victim, "welded")
+    within_s = 0.2 + 0.05
+    stage.provoke(Fault.RELAY_WELDED, within_s, lambda: stage.desk.stop(victim), set(charging[1:]) | {victim}, True)
+
+
+def relay_stuck_open(stage: Stage) -> None:
+    charging = stage.some()
+    stage.charge(charging)
+    victim = stage.chance.choice(charging)
+    stage.provoke(Fault.RELAY_STUCK_OPEN, 2.1, stage.fault(victim, "stuck_open"), {victim}, True)
+
+
+def contactor_welded(stage: Stage) -> None:
+    """It shows when it should break a short for a relay."""
+    charging = stage.some(2, 4)
+    stage.charge(charging)
+    victim, amps = charging[0], stage.chance.uniform(120, 400)
+
+    def act() -> None:
+        stage.desk.world.fault(None, "contactor_welded")
+        stage.desk.world.fault(victim, "short", amps=amps)
+
+    stage.provoke(Fault.CONTACTOR_WELDED, 0.15, act, {None, *charging[1:]}, True, besides={victim})
+
+
+def thermal_runaway(stage: Stage) -> None:
+    """Hours by strides; judged by the power that the simulator knows."""
+    desk, victim = stage.desk, stage.some(1, 1)[0]
+    load = stage.chance.choice(["runaway-48v20ah", "shorted-cell-48v20ah"])
+    desk.plug(victim, load, stage.chance.uniform(50, 75) if load.startswith("runaway") else 20)
+    desk.start(victim)
+    lowest_mw, risen_s, at_s = 10**9, None, 0.0
+    for _ in range(10 * 360):
+        desk.stride(10 * NS, 10 * NS)
+        at_s += 10
+        power_mw = desk.world.truth(victim).power_mw
+        if not desk.outlet(victim).closed:
+            break
+        if power_mw > 50_000 and at_s > 60:
+            lowest_mw = min(lowest_mw, power_mw)
+        if (
+            risen_s is None
+            and desk.world.truth(victim).stage != "constant current"
+            and power_mw > 1.2 * lowest_mw + 6000
+        ):
+            risen_s = at_s
+    stage.judge_last(Fault.THERMAL_RUNAWAY, victim)
+    if load.startswith("runaway") and (risen_s is None or at_s - risen_s > 900):
+        stage.problems.append(f"thermal_runaway: power rose at {risen_s} s, opened at {at_s:.0f} s")
+    desk.world.unplug(victim)
+
+
+def reclose_storm(stage: Stage) -> None:
+    victim = stage.some(1, 1)[0]
+    for turn in range(3):
+        stage.charge([victim])
+        nack = stage.fault(victim, "nack", chip="meter")
+        if turn < 2:
+            stage.provoke(Fault.SENSOR_LOST, 0.14, nack, {victim}, False)
+            stage.repair()
+            stage.wait(stage.chance.uniform(1, 60))
+    stage.provoke(Fault.SENSOR_LOST, 0.14, nack, {victim}, False, then=Fault.RECLOSE_STORM)
+
+
+def guard_late(stage: Stage) -> None:
+    """The loop was away: not for so long that the heartbeat hardware took the coils' power."""
+    charging = stage.some()
+    stage.charge(charging)
+    away_ns = stage.chance.randint(58 * MS, 95 * MS)
+    stage.provoke(
+        Fault.GUARD_LATE, away_ns / NS + 0.01, lambda: stage.desk.clock.advance_ns(away_ns), set(charging), False
+    )
+
+
+ROWS: dict[str, tuple[Row, dict[str, str]]] = {
+    row.__name__: (row, changes)
+    for row, changes in (
+        (short_circuit, {}),
+        (overcurrent, {}),
+        (overpower, {}),
+        (feed_overload, {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}),
+        (residual_current, {}),
+        (overvoltage, NO_HEARTBEAT),
+        (undervoltage, NO_HEARTBEAT),
+        (outlet_hot, NO_HEARTBEAT),
+        (cabinet_hot, {}),
+        (smoke, {}),
+        (water, {}),
+        (sensor_lost, {}),
+        (sensor_reset, {}),
+        (sensor_frozen, {}),
+        (sensor_disagrees, {}),
+        (relay_welded, {}),
+        (relay_stuck_open, {}),
+        (contactor_welded, {}),
+        (thermal_runaway, NO_HEARTBEAT),
+        (reclose_storm, {}),
+        (guard_late, {}),
+    )
+}

@@ -1,0 +1,48 @@
+"""Every row of the protections' table, provoked again and again: none missed, each in time, right name, right latch.
+
+A scenario is one cabinet and one row, with several faults one after the other at random outlets and moments.
+"""
+
+import random
+import sys
+
+from campaigns.fault_rows import ROWS
+from campaigns.runner import Campaign, Outcome, main
+from campaigns.stage import Stage
+
+FAULTS_A_SCENARIO = 5
+SLOW_ROWS = frozenset({"thermal_runaway", "outlet_hot"})  # one a scenario
+NAMES = sorted(ROWS)
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    """The row is the seed's remainder, so that any count of scenarios visits all rows alike."""
+    name = NAMES[seed % len(NAMES)]
+    row, changes = ROWS[name]
+    chance = random.Random(seed)
+    stage = Stage(chance, (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None), changes)
+    done = 0
+    try:
+        for _ in range(1 if name in SLOW_ROWS else FAULTS_A_SCENARIO):
+            row(stage)
+            stage.mend()
+            done += 1
+            if stage.problems:
+                break
+        return Outcome(seed, tuple(f"{name}: {each}" for each in stage.problems), done, {f"{name} ms": stage.times_ms})
+    finally:
+        stage.close()
+
+
+CAMPAIGN = Campaign(
+    name="faults",
+    module="campaigns.faults",
+    counted="faults",
+    scenario=scenario,
+    whole=40 * len(NAMES),
+    quick=len(NAMES),
+    promise="every fault is found in its time, under its name, with its latch, and nothing else opens",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))

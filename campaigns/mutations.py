@@ -1,0 +1,53 @@
+"""Each protection disabled in turn: at least one test must fail for it, or nobody would notice that it is gone."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+
+from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS
+from campaigns.runner import commit, duration, machine
+
+TESTS = ("tests/unit/test_safety.py", "tests/unit/protections", "tests/unit/guard/test_cabinet_faults.py")
+NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]  # type: ignore[attr-defined]
+_FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
+
+
+def killed_by(name: str) -> str | None:
+    """The first test that fails without that protection; None where all pass. Raises RuntimeError for any other end."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "campaigns.disable", "-p", "no:cacheprovider", *TESTS]
+    ran = subprocess.run(
+        command,
+        env=os.environ | {"DISABLED_PROTECTION": name},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    if ran.returncode == 0:
+        return None
+    failed = _FAILED.search(ran.stdout)
+    if failed is None:
+        raise RuntimeError(f"{name}: the tests did not run: {(ran.stdout + ran.stderr)[-500:]}")
+    return failed[1].rpartition("/")[2]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m campaigns.mutations", description=__doc__)
+    parser.add_argument("names", nargs="*", default=NAMES, help="protections to disable (default: each)")
+    names = parser.parse_args().names
+    began = time.monotonic()
+    unnoticed = 0
+    print(f"{machine()}, commit {commit()}\n\n| disabled | the first test that fails |\n|---|---|")
+    for name in names:
+        test = killed_by(name)
+        unnoticed += test is None
+        print(f"| {name} | {test or '**none**'} |", flush=True)
+    print(f"\n{len(names)} protections disabled, {unnoticed} not noticed, {duration(time.monotonic() - began)}")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

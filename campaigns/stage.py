@@ -1,0 +1,188 @@
+"""A cabinet in the middle of its work, on which one fault after another is provoked and must be answered."""
+
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cabinet.clock import MS, NS
+from cabinet.config import Config
+from cabinet.link.protocol import Done
+from cabinet.model import CABINET, Event, EventKind, Fault
+from tests.desk import Desk, demo_config
+
+CONTACTS = {
+    "contactor_pin = 17\n": "contactor_pin = 17\nsmoke_pin = 23\nwater_pin = 24\nresidual_pin = 25\n"
+    "residual_test_pin = 26\nsiren_pin = 7\nfeed_meter = { mux = 0x70, channel = 5, input = 'A' }\n",
+}
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
+OUTLETS = range(1, 11)
+CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
+OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
+
+Say = Callable[[str], None]
+
+
+def contacts_config(changes: dict[str, str] | None = None) -> Config:
+    """The demo cabinet with every contact fitted."""
+    return demo_config(CONTACTS | (changes or {}))
+
+
+class Stage:
+    """Some outlets charging; `problems` collects what was not as promised."""
+
+    def __init__(self, chance: random.Random, say: Say, changes: dict[str, str] | None = None) -> None:
+        self.chance = chance
+        self.say = say
+        self._folder = tempfile.TemporaryDirectory(prefix="campaign-")
+        self.desk = Desk(Path(self._folder.name), contacts_config(changes), seed=chance.getrandbits(32))
+        self.desk.run(2 * NS, until=lambda: self.desk.outlet(1).refusal is None)
+        self.problems: list[str] = []
+        self.times_ms: list[float] = []
+
+    def close(self) -> None:
+        self.desk.close()
+        self._folder.cleanup()
+
+    # --- ordinary life ----------------------------------------------------------------------------------------------
+
+    def charge(self, outlets: list[int], load: str | None = None) -> None:
+        """Have all of `outlets` charging; those that do already go on."""
+        desk = self.desk
+        for outlet in outlets:
+            if desk.outlet(outlet).closed:
+                continue
+            if desk.world.outlet(outlet).load is not None:
+                desk.world.unplug(outlet)
+            percent = None if load and load.startswith("resistor") else self.chance.uniform(5, 60)
+            desk.plug(outlet, load or self.chance.choice(CHARGERS), percent)
+            assert desk.run(4 * NS, until=lambda o=outlet: isinstance(desk.start(o), Done)), desk.outlet(outlet)
+        assert desk.run(4 * NS, until=lambda: all(desk.outlet(n).closed for n in outlets))
+        self.wait(self.chance.uniform(2.0, 2.5))  # soft starts are over, the means have come up
+
+    def some(self, least: int = 1, most: int = 4) -> list[int]:
+        """Outlets to charge at."""
+        return self.chance.sample(list(OUTLETS), self.chance.randint(least, most))
+
+    def wait(self, seconds: float) -> None:
+        self.desk.run(round(seconds * NS))
+
+    def fault(self, outlet: int | None, kind: str, **params: float | str) -> Callable[[], None]:
+        """That fault, to be set later."""
+
+        def act() -> None:
+            self.say(f"{kind} {params} at {outlet or 'the cabinet'}")
+            self.desk.world.fault(outlet, kind, **params)
+
+        return act
+
+    def same_chip(self, outlet: int, charging: list[int]) -> set[int | None]:
+        """Of `charging`, those that one meter chip measures together with `outlet`."""
+        return {other for other in charging if (other - 1) // 2 == (outlet - 1) // 2}
+
+    def forget_storms(self) -> None:
+        """The next fault here is a scenario of its own."""
+        for outlet in OUTLETS:
+            self.desk.unit(outlet).safety.reset(Fault.RECLOSE_STORM)
+
+    def repair(self) -> None:
+        """Nothing is broken any more; latches stay."""
+        for outlet in (None, *OUTLETS):
+            self.desk.world.clear(outlet)
+
+    def mend(self) -> None:
+        """Everything repaired, every latch cleared, until starts are accepted again."""
+        desk = self.desk
+        self.repair()
+        self.wait(0.2)
+        for state in self.states():
+            if state.latched:
+                desk.clear(state.outlet)
+        if desk.guard.snapshot().latched:
+            desk.clear(CABINET)
+        for state in self.states():
+            if state.session_id is not None:
+                desk.stop(state.outlet)
+        self.forget_storms()
+        if not desk.run(60 * NS, until=lambda: all(o.refusal is None for o in self.states())):
+            self.problems.append(f"does not serve again: {[(o.outlet, o.refusal) for o in self.states() if o.refusal]}")
+
+    def states(self):  # type: ignore[no-untyped-def]
+        return self.desk.guard.snapshot().outlets
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def opened_since(self, seen: int) -> list[Event]:
+        return [event for event in self.desk.seen[seen:] if event.kind in OPENED]
+
+    def provoke(
+        self,
+        fault: Fault,
+        within_s: float,
+        act: Callable[[], object],
+        outlets: set[int | None],
+        latched: bool,
+        *,
+        suspends: bool = False,
+        besides: frozenset[int] | set[int] = frozenset(),
+        then: Fault | None = None,
+    ) -> None:
+        """Do `act`; exactly `outlets` must open for `fault` within so long, and nothing else.
+
+        None among them: the cabinet as a whole, and then the latch is its. `besides`: outlets that open for a reason
+        of their own. `then`: the fault of a second verdict.
+        """
+        desk = self.desk
+        seen, from_ns = len(desk.seen), desk.clock.monotonic_ns()
+        before = {o.outlet for o in self.states() if o.closed}
+        act()
+        desk.run(round(within_s * NS) + 300 * MS, until=lambda: outlets <= self._opened(seen))
+        desk.run(80 * MS if then is None else 200 * MS)
+        events = [e for e in desk.seen[seen:] if e.kind in OPENED and e.outlet not in besides]
+        if then is not None:
+            second = events.pop() if events else None
+            if second is None or (second.fault, second.latched) != (then, True):
+                self.problems.append(f"{then.value} is missing after {fault.value}")
+        kind = EventKind.SUSPENDED if suspends else EventKind.TRIPPED
+        for event in events:
+            found = (event.kind, event.fault, event.outlet in outlets)
+            if found != (kind, fault, True):
+                self.problems.append(
+                    f"outlet {event.outlet}: {event.kind.value} {event.fault} for {fault} at {outlets}"
+                )
+        for missed in outlets - {event.outlet for event in events}:
+            self.problems.append(f"{fault.value}: missed at {missed or 'the cabinet'}")
+        self._check_latches(fault, events, latched)
+        if events:
+            self._check_time(fault, (events[0].at_ns - from_ns) / MS, 1000 * within_s)
+        self._check_closed(fault, before, outlets | set(besides))
+
+    def _opened(self, seen: int) -> set[int | None]:
+        return {event.outlet for event in self.desk.seen[seen:] if event.kind in OPENED}
+
+    def _check_latches(self, fault: Fault, events: list[Event], latched: bool) -> None:
+        cabinet = any(event.outlet is None for event in events)
+        whole = fault in (Fault.RELAY_WELDED,)
+        found = [event.latched for event in events]
+        expected = any(found) if (cabinet or whole) else all(found)
+        if events and expected is not latched:
+            self.problems.append(f"{fault.value}: latched {found}, should be {latched}")
+
+    def _check_time(self, fault: Fault, took_ms: float, allowed_ms: float) -> None:
+        self.say(f"{fault.value} after {took_ms:.1f} ms")
+        self.times_ms.append(took_ms)
+        if took_ms > allowed_ms:
+            self.problems.append(f"{fault.value}: after {took_ms:.1f} ms, allowed {allowed_ms:.0f}")
+
+    def _check_closed(self, fault: Fault, before: set[int], outlets: set[int | None]) -> None:
+        closed = {o.outlet for o in self.states() if o.closed}
+        expected = set() if None in outlets else before - {o for o in outlets if o is not None}
+        if closed != expected:
+            self.problems.append(f"{fault.value}: closed are {sorted(closed)}, expected {sorted(expected)}")
+
+    def judge_last(self, fault: Fault, outlet: int) -> None:
+        """The last thing that opened `outlet` must have been a latched trip for `fault`."""
+        events = self.desk.events(outlet, EventKind.TRIPPED, EventKind.ENDED, EventKind.SUSPENDED)
+        found = (events[-1].fault, events[-1].latched) if events else None
+        if found != (fault, True):
+            self.problems.append(f"outlet {outlet}: {found} instead of {fault.value}, latched")
