@@ -5,12 +5,16 @@ the voltage while the current falls. A battery that runs away in that phase lowe
 more current, and gets hotter by it. One with a shorted cell never reaches the voltage at all.
 """
 
+from collections import deque
+
 from cabinet.model import Fault, Quality
 from cabinet.protections.words import NS, Limits, OutletNow
 
 MEAN_TAU_S = 30.0  # balancing, fans and a dip of the mains last less
+LEVEL_NS = 300 * NS  # what the mean has not been above for so long: a pause of the charger is no lower level
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
 LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
+GONE_MW = 1_500  # the plug was pulled: whatever is plugged in next is another battery
 
 
 class ThermalRunaway:
@@ -32,10 +36,14 @@ class ThermalRunaway:
         self._plateau_ns = 0  # spent on it
         self._lowest_mw: float | None = None  # in the constant-voltage phase; None: not there yet
         self._rising_since_ns: int | None = None
+        self._highest: deque[tuple[int, float]] = deque()  # means of the last LEVEL_NS that none after them exceeds
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         power = now.power_mw
         if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns or not now.closed:
+            return None
+        if power.value < GONE_MW:
+            self._forget()
             return None
         past_ns = 0 if self._at_ns is None else power.at_ns - self._at_ns
         self._at_ns = power.at_ns
@@ -44,20 +52,30 @@ class ThermalRunaway:
         self._plateau_mw = max(self._plateau_mw, self._mean_mw)
         if self._plateau_mw < LOWEST_PLATEAU_MW:
             return None
-        if self._mean_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
+        level_mw = self._level_mw(power.at_ns)
+        if level_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
             self._plateau_ns += past_ns
             return self._never_tapers()
-        return self._rises_again(power.at_ns)
+        self._lowest_mw = level_mw if self._lowest_mw is None else min(self._lowest_mw, level_mw)
+        return self._rises_again(power.at_ns, self._lowest_mw)
+
+    def _level_mw(self, at_ns: int) -> float:
+        """The highest mean of the last LEVEL_NS."""
+        highest = self._highest
+        while highest and highest[-1][1] <= self._mean_mw:
+            highest.pop()
+        highest.append((at_ns, self._mean_mw))
+        while at_ns - highest[0][0] > LEVEL_NS:
+            highest.popleft()
+        return highest[0][1]
 
     def _never_tapers(self) -> dict[str, int] | None:
         if self._plateau_ns < self._limits.taper_within_ns:
             return None
         return {"plateau_mw": round(self._plateau_mw), "plateau_min": self._plateau_ns // (60 * NS)}
 
-    def _rises_again(self, at_ns: int) -> dict[str, int] | None:
+    def _rises_again(self, at_ns: int, lowest_mw: float) -> dict[str, int] | None:
         limits = self._limits
-        lowest_mw = self._mean_mw if self._lowest_mw is None else min(self._lowest_mw, self._mean_mw)
-        self._lowest_mw = lowest_mw
         limit_mw = lowest_mw + max(limits.runaway_share * lowest_mw, limits.runaway_mw)
         if self._mean_mw <= limit_mw:
             self._rising_since_ns = None

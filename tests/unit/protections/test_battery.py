@@ -74,6 +74,25 @@ def test_battery_that_never_tapers_is_ended_after_eight_hours():
     assert hour == pytest.approx(8, abs=0.02)
 
 
+@pytest.mark.parametrize("pause_s", [5, 20, 60, 150])
+@pytest.mark.parametrize("hour", [1, 6])
+def test_pause_of_the_charger_is_no_runaway(hour, pause_s):
+    """A dip of the mains after which it starts softly, or a charger that rests."""
+
+    def curve(at_s):
+        return 3 if hour * HOUR < at_s < hour * HOUR + pause_s else lead_acid(at_s)
+
+    assert follow(curve, 9)[0] is None
+
+
+def test_another_bike_in_the_same_session_is_no_runaway():
+    def curve(at_s):
+        pulled = 6 * HOUR < at_s < 6 * HOUR + 40
+        return 0 if pulled else lead_acid(at_s if at_s < 6 * HOUR else at_s - 6 * HOUR)
+
+    assert follow(curve, 9.5)[0] is None
+
+
 def test_lamp_is_no_battery():
     assert follow(lambda at_s: 15, 9.9)[0] is None
 
