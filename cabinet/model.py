@@ -116,13 +116,17 @@ class MeterCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trip(msgspec.Struct, frozen=True):
-    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it."""
+    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it.
+
+    With `suspends` the charge is to go on once the cause has passed.
+    """
 
     fault: Fault
     outlet: int | None
     at_ns: int
     latched: bool
     why: dict[str, int]
+    suspends: bool = False
 
 
 class OutletState(msgspec.Struct, frozen=True):
