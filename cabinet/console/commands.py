@@ -15,7 +15,7 @@ from cabinet.console import screens
 from cabinet.console.staff import Account, Level
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Command, Open
-from cabinet.model import EndReason, OutletState, Phase, Snapshot
+from cabinet.model import CABINET, EndReason, OutletState, Phase, Snapshot
 from cabinet.texts import LANGUAGES, Texts
 
 
@@ -73,6 +73,7 @@ class _Takes(enum.Enum):
 
     NOTHING = ""
     OUTLET = "outlet"
+    PLACE = "place"  # an outlet, or the cabinet as a whole
     LANGUAGE = "language"
 
 
@@ -134,7 +135,9 @@ def _value(takes: _Takes, arguments: list[str], config: Config) -> Value | None:
     if takes is _Takes.LANGUAGE:
         return arguments[0].lower() if arguments[0].lower() in LANGUAGES else None
     known = {str(outlet.number): outlet.number for outlet in config.outlet}
-    return known.get(arguments[0])
+    if takes is _Takes.PLACE:
+        known |= {str(CABINET): CABINET, "cabinet": CABINET}
+    return known.get(arguments[0].lower())
 
 
 @_command(Level.LOOK)
@@ -161,8 +164,10 @@ def off(desk: Desk, number: int) -> Outcome:
     return desk.words(key, outlet=number)
 
 
-@_command(Level.SERVICE, _Takes.OUTLET)
+@_command(Level.SERVICE, _Takes.PLACE)
 def clear(desk: Desk, number: int) -> Outcome:
+    if number == CABINET:
+        return _clear_cabinet(desk)
     state = desk.state(number)
     if not state.latched or state.fault is None:
         return desk.words("clear.nothing", outlet=number)
@@ -173,6 +178,19 @@ def clear(desk: Desk, number: int) -> Outcome:
 
     fault = screens.fault_lines(state, desk.words)
     return Question("\n".join([*fault, desk.words("clear.question", outlet=number)]), on_yes)
+
+
+def _clear_cabinet(desk: Desk) -> Outcome:
+    snapshot = desk.guard.snapshot()
+    if snapshot.fault is None and not snapshot.siren:
+        return desk.words("clear.cabinet_nothing")
+
+    def on_yes() -> str:
+        desk.guard.request(lambda id: ClearLatch(id, CABINET, _who(desk)))
+        return desk.words("clear.cabinet_done")
+
+    fault = screens.cabinet_fault_lines(snapshot, desk.words)
+    return Question("\n".join([*fault, desk.words("clear.cabinet_question")]), on_yes)
 
 
 @_command(Level.LOOK, _Takes.LANGUAGE)

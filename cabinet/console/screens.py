@@ -54,11 +54,32 @@ def outlet(state: OutletState, config: Config, words: Texts) -> str:
 
 
 def faults(snapshot: Snapshot, words: Texts) -> str:
-    """Every outlet with a fault: which, with which numbers, and what to do."""
+    """The cabinet's own fault and every outlet's: which, with which numbers, and what to do."""
     blocks = ["\n".join(fault_lines(state, words)) for state in snapshot.outlets if state.fault is not None]
+    if snapshot.fault is not None:
+        blocks.insert(0, "\n".join(cabinet_fault_lines(snapshot, words)))
     if not snapshot.contactor_closed:
         blocks.insert(0, words("contactor.open_line"))
     return "\n".join(blocks) if blocks else words("faults.none")
+
+
+def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
+    """The fault of the cabinet as a whole; empty without one."""
+    if snapshot.fault is None:
+        return []
+    numbers = [f"  {quantities(snapshot.why)}"] if snapshot.why else []
+    staff = f"  {words(f'fault.{snapshot.fault.value}.staff')}"
+    return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, staff]
+
+
+def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
+    """Its name, whether it is latched and whether the siren sounds; without a fault, only the siren is left to say."""
+    return words(
+        key,
+        fault="-" if snapshot.fault is None else words(f"fault.{snapshot.fault.value}.name"),
+        latched=words("latched_mark") if snapshot.latched else "",
+        siren=words("status.siren") if snapshot.siren else "",
+    )
 
 
 def fault_lines(state: OutletState, words: Texts) -> list[str]:
@@ -83,10 +104,13 @@ def _cabinet(snapshot: Snapshot, words: Texts, now_ns: int) -> list[str]:
             voltage=_reading(snapshot.mains_mv, 1000, 1, words),
             frequency=_reading(snapshot.frequency_mhz, 1000, 2, words),
             feed=figures.watts(snapshot.feed_mw),
+            limit=figures.watts(snapshot.feed_limit_mw),
             inside=_reading(snapshot.inside_mc, 1000, 0, words),
             contactor=words("contactor.closed" if snapshot.contactor_closed else "contactor.open"),
         )
     ]
+    if snapshot.fault is not None or snapshot.siren:
+        lines.append(_cabinet_fault("status.cabinet", snapshot, words))
     age_ns = now_ns - snapshot.at_ns
     if age_ns > OLD_SNAPSHOT_NS:
         lines.insert(0, words("status.old", seconds=age_ns // NS))

@@ -97,6 +97,7 @@ class _Viewer(NamedTuple):
             "shape": _shape(session),
             "form_key": self.form_key,
             "guard_reachable": self.site.property_.guard_reachable(),
+            "cabinet": self.site.property_.cabinet(),
             "electricity_fen": sum(line.amount_fen for line in session.lines if line.kind == "electricity"),
         }
 

@@ -70,6 +70,7 @@ class Pages:
             "form_key": auth.form_key(request),
             "here": request.url.path,
             "guard_reachable": site.property_.guard_reachable(),
+            "cabinet": site.property_.cabinet(),
         }
         html = self.part(language, template, **(common | values))
         own = auth.form_cookie(request)

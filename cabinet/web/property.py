@@ -101,6 +101,7 @@ async def _overview(site: Site) -> dict[str, Any]:
         "sessions": await site.property_.todays_sessions(),
         "accepting": site.property_.accepting(),
         "guard_reachable": site.property_.guard_reachable(),
+        "cabinet": site.property_.cabinet(),
     }
 
 

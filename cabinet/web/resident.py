@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
 from cabinet.errors import Refused
-from cabinet.service.ports import ResidentView, SessionView, StartChoice
+from cabinet.service.ports import ResidentView, SessionView, StartChoice, WaitingView
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
 from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, language_of
@@ -41,6 +41,7 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
         visitor=visitor,
         outlets=Site.of(request).property_.outlets(),
         running=await _running(request, visitor),
+        waiting=_waiting(request, visitor),
     )
 
 
@@ -73,19 +74,40 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
 
 @post("/s/{code:str}/start", status_code=303)
 async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
-    """Starts a charge and goes to its page; a refusal comes back on the outlet's page, and nothing was done."""
+    """Starts a charge and goes to its page; a refusal comes back on the outlet's page, and nothing was done.
+
+    With `queue=true` a start that is refused for want of power gets in line instead, and the outlet's page shows that.
+    """
     resident = await auth.resident(request)
     form = auth.form(request)
+    port = Site.of(request).resident
     try:
         key = form.get("request_key", "")
         if not _REQUEST_KEY.fullmatch(key):
             raise Refused("bad_request")
-        session = await Site.of(request).resident.start(resident.resident_id, code.upper(), _choice(form), key)
+        choice = _choice(form)
+        try:
+            session = await port.start(resident.resident_id, code.upper(), choice, key)
+        except Refused as refusal:
+            if refusal.code != "feed_full" or form.get("queue") != "true":
+                raise
+            entry = await port.wait(resident.resident_id, code.upper(), choice)
+            return Redirect(f"/s/{entry.code}", status_code=303)
     except Refused as refusal:
         if refusal.code in ("unknown_code", "signed_out"):
             raise
         return await _outlet_page(request, code, resident, refusal)
     return Redirect(f"/charge/{session.session_id}", status_code=303)
+
+
+@post("/s/{code:str}/leave", status_code=303)
+async def leave(request: Visit, code: FromPath[str]) -> Response[Any]:
+    """Out of the line for power; also puts away the news that waiting came to nothing."""
+    resident = await auth.resident(request)
+    port = Site.of(request).resident
+    outlet = port.outlet(code.upper())
+    await port.leave(resident.resident_id)
+    return Redirect(f"/s/{outlet.code}", status_code=303)
 
 
 @get("/sign-in")
@@ -165,10 +187,16 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
     site = Site.of(request)
     outlet = site.resident.outlet(code.upper())
     running = await _running(request, visitor)
+    waiting = _waiting(request, visitor)
+    situation = [outlet.condition, outlet.refusal or ""]
+    if waiting is not None:
+        situation += [waiting.code, str(waiting.place or waiting.outcome)]
     return {
         "outlet": outlet,
         "startable": outlet.condition == "free" and outlet.refusal is None,
-        "situation": f"{outlet.condition}.{outlet.refusal or ''}",
+        "waiting": waiting,
+        "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
+        "situation": ".".join(situation),
         "price": site.resident.price(),
         "visitor": visitor,
         "running": running,
@@ -181,6 +209,7 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
         "yuan_offered": YUAN_OFFERED,
         "form_key": auth.form_key(request),
         "guard_reachable": site.property_.guard_reachable(),
+        "cabinet": site.property_.cabinet(),
     }
 
 
@@ -190,6 +219,11 @@ async def _running(request: Visit, visitor: ResidentView | None) -> SessionView 
         return None
     sessions = await Site.of(request).resident.sessions(visitor.resident_id, limit=5)
     return next((session for session in sessions if session.state != "settled"), None)
+
+
+def _waiting(request: Visit, visitor: ResidentView | None) -> WaitingView | None:
+    """The visitor's entry in the line for power."""
+    return None if visitor is None else Site.of(request).resident.waiting(visitor.resident_id)
 
 
 def _choice(form: Any) -> StartChoice:
@@ -219,6 +253,7 @@ router = Router(
         outlet_page,
         outlet_live,
         start,
+        leave,
         sign_in_page,
         sign_in,
         sign_out,

@@ -11,6 +11,7 @@ from cabinet.errors import LinkError, Refused
 from cabinet.link.protocol import ClearLatch, Command, Open
 from cabinet.model import (
     ABSENT,
+    CABINET,
     Fault,
     GuardHealth,
     MeterCount,
@@ -134,6 +135,9 @@ class PlayedGuard:
         command = make(7)
         self.asked.append(command)
         assert isinstance(command, Open | ClearLatch)
+        if command.outlet == CABINET:
+            self.shown = msgspec.structs.replace(self.shown, fault=None, latched=False, why={}, siren=False)
+            return
         fresh = outlet(command.outlet)
         outlets = [fresh if state.outlet == command.outlet else state for state in self.shown.outlets]
         self.shown = msgspec.structs.replace(self.shown, outlets=outlets)

@@ -18,7 +18,7 @@ EN, ZH = Texts("console", "en"), Texts("console", "zh")
 def test_status_screen():
     shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS)
     assert shown.splitlines() == [
-        "mains 220.1 V 50.01 Hz  feed 142 W  inside 31 °C  contactor closed",
+        "mains 220.1 V 50.01 Hz  feed 142/7000 W  inside 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",
         "  1  open          0     0.00     25      -        -  Idle",
         "  2  open          0     0.00     25      -        -  Idle",
@@ -84,6 +84,16 @@ def test_faults_screen():
     ]
 
 
+def test_a_fault_of_the_whole_cabinet_is_on_both_screens():
+    smoke = snapshot(fault=Fault.SMOKE, latched=True, siren=True, why={"temperature_mc": 66_000})
+    assert screens.status(smoke, EN, NS).splitlines()[1] == "THE CABINET: Smoke, latched, siren on"
+    assert screens.faults(smoke, EN).splitlines() == [
+        "The cabinet: Smoke, latched, siren on",
+        "  temperature 66 °C",
+        f"  {EN('fault.smoke.staff')}",
+    ]
+
+
 @pytest.mark.parametrize("words", [EN, ZH], ids=LANGUAGES[::-1])
 @pytest.mark.parametrize("fault", Fault)
 def test_worst_status_screen_fits_the_terminal(words, fault):
@@ -101,7 +111,18 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
         )
         for n in range(1, 11)
     ]
-    shown = screens.status(snapshot(*worst), words, NS + 9 * NS).splitlines()
+    cabinet = snapshot(
+        *worst,
+        fault=fault,
+        latched=True,
+        siren=True,
+        feed_mw=35_000_000,
+        feed_limit_mw=35_000_000,
+        inside_mc=Reading(-30_000, NS, Quality.STALE),
+        mains_mv=Reading(220_100, NS, Quality.STALE),
+        frequency_mhz=Reading(50_010, NS, Quality.STALE),
+    )
+    shown = screens.status(cabinet, words, NS + 9 * NS).splitlines()
     assert len(shown) < 24
     assert [line for line in shown if width(line) > 80] == []
 

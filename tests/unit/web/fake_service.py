@@ -12,6 +12,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.service.ports import (
     USAGE_READ,
     BandPrice,
+    CabinetView,
     CostLine,
     CurvePoint,
     DayFigures,
@@ -22,6 +23,7 @@ from cabinet.service.ports import (
     SessionView,
     StartChoice,
     UsageRecord,
+    WaitingView,
 )
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
@@ -96,6 +98,11 @@ def settled(session_id: str, reason: EndReason = EndReason.FULL, **changes: Any)
     return session(session_id, **(values | changes))
 
 
+def waiting(at: OutletView, place: int | None, outcome: str | None = None) -> WaitingView:
+    """Somebody's entry in the line for power at outlet `at`."""
+    return WaitingView(at.number, at.code, "full", 0, place, outcome)
+
+
 def usage_record(number: int, **changes: Any) -> UsageRecord:
     """Record `number` of the log."""
     record = UsageRecord(
@@ -158,6 +165,8 @@ class FakeService:
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
         self.guard_answers = True
+        self.whole = CabinetView(None, False, False, 1_250_000, 7_000_000, 0)
+        self.entries: dict[int, WaitingView] = {}
         self.hindrance: str | None = None
         self.refusals: dict[str, Refused] = {}
         self.calls: list[tuple[Any, ...]] = []
@@ -200,6 +209,19 @@ class FakeService:
         begun = session(session_id, outlet=view.number, code=code, state="waiting_for_load", wait_left_s=120, lines=[])
         self.session_views[session_id] = (resident_id, begun)
         return begun
+
+    async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        self._refuse("wait")
+        self.calls.append(("wait", resident_id, code, choice))
+        self.entries[resident_id] = waiting(self.outlet(code), len(self.entries) + 1)
+        return self.entries[resident_id]
+
+    async def leave(self, resident_id: int) -> None:
+        self.calls.append(("leave", resident_id))
+        self.entries.pop(resident_id, None)
+
+    def waiting(self, resident_id: int) -> WaitingView | None:
+        return self.entries.get(resident_id)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
         self._refuse("stop")
@@ -262,6 +284,9 @@ class FakeService:
 
     def guard_reachable(self) -> bool:
         return self.guard_answers
+
+    def cabinet(self) -> CabinetView:
+        return self.whole
 
     def accepting(self) -> str | None:
         return self.hindrance
