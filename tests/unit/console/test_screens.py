@@ -18,7 +18,7 @@ EN, ZH = Texts("console", "en"), Texts("console", "zh")
 def test_status_screen():
     shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS)
     assert shown.splitlines() == [
-        "mains 220.1 V 50.01 Hz  feed 142/7000 W  inside 31 °C  contactor closed",
+        "mains 220.1 V 50.01 Hz  feed 142/7000 W  air 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",
         "  1  open          0     0.00     25      -        -  Idle",
         "  2  open          0     0.00     25      -        -  Idle",

@@ -11,7 +11,7 @@ from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
-from cabinet.model import EndReason
+from cabinet.model import EndReason, Fault
 from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, PlayedGuard, snapshot
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -246,7 +246,8 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
 )
 def test_dangerous_command_with_anything_but_one_known_outlet_does_nothing(terminal, guard, line):
     terminal.log_in()
-    assert terminal.say(line) == f"Usage: {line.split()[0]} N"
+    usage = {"off": "Usage: off N", "clear": "Usage: clear N|0"}
+    assert terminal.say(line) == usage[line.split()[0]]
     terminal.say("yes")
     assert guard.asked == []
 
@@ -312,3 +313,21 @@ def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, staff_file,
     for line in lines:
         terminal.say(line)
     assert terminal.guard.asked == []
+
+
+def test_clear_of_the_cabinet_shows_the_fault_and_asks_first(terminal, guard):
+    guard.shown = snapshot(fault=Fault.SMOKE, latched=True, why={"alarm_ms": 102}, siren=True)
+    terminal.log_in()
+    question = terminal.say("clear 0")
+    assert "Smoke" in question
+    assert "siren" in question.lower()
+    assert guard.asked == []
+    terminal.say("yes")
+    assert [(type(command).__name__, command.outlet) for command in guard.asked] == [("ClearLatch", 0)]
+
+
+def test_clear_of_a_cabinet_without_a_fault_asks_nothing(terminal, guard):
+    terminal.log_in()
+    terminal.say("clear cabinet")
+    terminal.say("yes")
+    assert guard.asked == []

@@ -62,7 +62,6 @@ def test_state_is_told_by_a_word_and_a_shape_of_its_own(client: Client) -> None:
         ("B3M9", "有人正在使用。请换一个空闲的插座。"),
         ("D8R6", "这个插座因故障停用，等待维修。请换一个插座。"),
         ("E2W7", "充电柜暂时没有响应，不能开始新的充电。请稍后再试。"),
-        ("F9H3", "现在充电的车太多，电不够用。请稍后再试。"),
     ],
 )
 def test_an_outlet_that_cannot_start_says_why_and_offers_no_start(resident: Client, code: str, sentence: str) -> None:

@@ -16,7 +16,7 @@ from tests.unit.web.fake_service import FakeService
 Client = TestClient[Litestar]
 
 POSTS = [
-    "/s/A7K2/start", "/sign-in", "/sign-out", "/preferences", "/charge/s1/stop", "/property/sign-in",
+    "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-out", "/preferences", "/charge/s1/stop", "/property/sign-in",
     "/property/sign-out",
 ]  # fmt: skip
 
