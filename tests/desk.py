@@ -27,7 +27,7 @@ from cabinet.sim.gpio import SimPinFactory
 from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
-UNTIL_READY_NS = 600 * MS
+UNTIL_READY_NS = 1000 * MS
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   cabinet sim fault 5 short --shape half --at-phase 90
   cabinet sim fault 2 nack --chip thermometer
   cabinet sim fault all mains_cut --seconds 2
+  cabinet sim faults                                 everything that can go wrong, each with an example
   cabinet sim clear 5                                every fault of outlet 5 goes
   cabinet sim state                                  what is really so
 """
@@ -68,11 +69,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     state = action("state", "what is really so in the simulated cabinet", "example:\n  cabinet sim state --json")
     state.add_argument("--json", action="store_true", help="everything, with the journal, for programs")
     action("loads", "list what can be plugged in")
+    action("faults", "list what can go wrong, with an example each")
 
 
 def main(args: argparse.Namespace) -> int:
     if args.action == "loads":
         print(_table([("load", "what it is"), *catalogue()]))
+        return 0
+    if args.action == "faults":
+        print(_table([("fault", "what it is", "example"), *_fault_examples()]))
         return 0
     config = load(args.config)
     if not config.simulated:
@@ -161,6 +166,10 @@ def _given(args: argparse.Namespace) -> dict[str, float | str]:
     return given
 
 
+def _fault_examples() -> list[tuple[str, ...]]:
+    return [(name, kind.what, f"cabinet sim fault {kind.example}") for name, kind in FAULTS.items()]
+
+
 def _fault_listing() -> str:
     rows = []
     for name, kind in FAULTS.items():
@@ -168,12 +177,13 @@ def _fault_listing() -> str:
         for parameter, limits in kind.params.items():
             option = f"--{parameter.replace('_', '-')}"
             if isinstance(limits, Choice):
-                takes.append(f"{option} {'|'.join(limits.options)}")
+                takes.append(f"{option} {'|'.join(limits.options)}: {limits.what}")
             else:
                 default = "" if limits.default is None else f" (default {limits.default:g})"
                 takes.append(f"{option} {limits.least:g}..{limits.most:g} {limits.what}{default}")
         rows.append((name, kind.what + (" (N is all)" if kind.cabinet else "")))
         rows += [("", f"  {line}") for line in takes]
+        rows.append(("", f"  example: cabinet sim fault {kind.example}"))
     return _listing("faults", rows)
 
 
@@ -191,11 +201,18 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 
 def _state_table(state: dict[str, Any]) -> str:
     contactor = "closed" if state["contactor_closed"] else "open"
+    if state["contactor_welded"]:
+        contactor = "welded"
     supply = "on" if state["coil_supply"] else "off (no heartbeat)"
     head = (
         f"mains {state['mains_v']:g} V {state['frequency_hz']:g} Hz, contactor {contactor}, coil supply {supply}, "
         f"inside {state['inside_c']:.1f} °C"
     )
+    opened = [name for name, contact in state["inputs"].items() if contact == "open"]
+    if opened:
+        head += f", alarm contacts open: {', '.join(opened)}"
+    if state["siren"]:
+        head += ", siren on"
     if state["faults"]:
         head += ", " + _faults(state["faults"])
     rows: list[tuple[str, ...]] = [_STATE_COLUMNS]

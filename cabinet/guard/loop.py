@@ -7,12 +7,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from gpiozero.pins import Factory
-
-from cabinet.chips.bus import Bus
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
@@ -27,6 +23,7 @@ from cabinet.link import protocol
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.relays import OpenBus, OpenPins
 from cabinet.trips.folder import FOLDER
 
 log = logging.getLogger(__name__)
@@ -39,9 +36,6 @@ COLLECT_NS = 10 * NS
 # beats to the keeper
 TURN = b"."  # a turn of the loop was made
 OPENED = b"o"  # everything is open; what follows may take its time
-
-OpenBus = Callable[[], Bus]
-OpenPins = Callable[[], Factory]
 
 
 def run_guard(

@@ -16,7 +16,8 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.safety import Limits, OutletNow, OutletSafety
+from cabinet.protections.words import Limits, OutletNow
+from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan

@@ -4,6 +4,7 @@ import re
 
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
+from cabinet.config.keys import Meter as MeterConfig
 from cabinet.config.keys import Outlet as OutletConfig
 from cabinet.sim.bus import Segment
 from cabinet.sim.chips import ade7953
@@ -11,6 +12,8 @@ from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.ade7953_interrupts import OnPin
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.contacts import INPUTS, Contact, ResidualMonitor, Siren
+from cabinet.sim.feed import FeedMeter
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
 
@@ -56,6 +59,7 @@ class _Builder:
                 self._segments[address, channel] = segment
         for place in self._config.outlet:
             outlet = Outlet(place.number, world.timeline, world.journal, world.rng)
+            outlet.on_current = world.current_changed
             world.outlets[place.number] = outlet
             world.segment_of[place.number] = self._segments[place.meter.mux, place.meter.channel]
             self._wire_relay(place, outlet)
@@ -68,7 +72,9 @@ class _Builder:
         for place in self._config.outlet:
             self._add_meter(place)
             self._add_thermometer(place)
+        self._add_feed_meter()
         self._wire_cabinet()
+        self._wire_contacts()
         world.change_mains(world.timeline.now_ns)
         world.bus.rejoin()
         world.timeline.advance_to(world.timeline.now_ns)
@@ -79,7 +85,9 @@ class _Builder:
         assert match is not None  # the configuration is checked
         if match["line"]:
             self._world.lines.wire(int(match["line"]), False, outlet.tell)
+            self._world.coil_place[place.number] = (None, int(match["line"]))
         else:
+            self._world.coil_place[place.number] = (int(match["address"], 16), int(match["pin"]))
             self._coils.setdefault(int(match["address"], 16), {})[int(match["pin"])] = outlet
 
     def _add_expander(self, address: int) -> None:
@@ -98,15 +106,25 @@ class _Builder:
         world.bus.upstream.add(address, expander)
 
     def _add_meter(self, place: OutletConfig) -> None:
+        chip = self._meter_chip(place.meter)
+        self._world.outlets[place.number].meter = (chip, place.meter.input)
+
+    def _add_feed_meter(self) -> None:
+        meter = self._config.hardware.feed_meter
+        if meter is not None:
+            self._world.feed_meter = FeedMeter(self._meter_chip(meter), meter.input)
+
+    def _meter_chip(self, meter: MeterConfig) -> Ade7953:
+        """The chip behind that channel of the mux, put there for its first input; the input is calibrated."""
         world, hardware = self._world, self._config.hardware
-        segment = world.segment_of[place.number]
+        segment = self._segments[meter.mux, meter.channel]
         chip = segment.chips.get(ade7953.ADDRESS)
         if chip is None:
             chip = Ade7953(
                 hardware.current_full_scale_a,
                 hardware.voltage_full_scale_v,
                 world.timeline.at,
-                self._alert_lines(place.meter.mux, place.meter.channel),
+                self._alert_lines(meter.mux, meter.channel),
                 self._on_ns,
                 world.rng.getrandbits(32) if self._noise else None,
             )
@@ -115,12 +133,12 @@ class _Builder:
             segment.add(ade7953.ADDRESS, chip)
             world.meters.append(chip)
         assert isinstance(chip, Ade7953)
-        world.outlets[place.number].meter = (chip, place.meter.input)
-        channel = chip.channels[place.meter.input]
+        channel = chip.channels[meter.input]
         # The sensors are off by just what the configuration's calibration puts right.
-        channel.gains.sensor_current = 1 / place.meter.current_gain
-        channel.gains.sensor_power = 1 / place.meter.power_gain
+        channel.gains.sensor_current = 1 / meter.current_gain
+        channel.gains.sensor_power = 1 / meter.power_gain
         channel.scale_changed()
+        return chip
 
     def _alert_lines(self, mux: int, channel: int) -> OnPin:
         world = self._world
@@ -157,11 +175,13 @@ class _Builder:
     def _wire_cabinet(self) -> None:
         world, hardware = self._world, self._config.hardware
         if hardware.inside_thermometer is not None:
-            world.bus.upstream.add(hardware.inside_thermometer, Tmp102(world.inside_c, self._on_ns))
+            world.inside_thermometer = Tmp102(world.inside_c, self._on_ns)
+            world.bus.upstream.add(hardware.inside_thermometer, world.inside_thermometer)
         if hardware.mux_reset_pin is not None:
             world.lines.wire(hardware.mux_reset_pin, True, self._mux_reset)
         if hardware.contactor_pin is None:
             world.contactor.closed = True  # none fitted: a wire
+            world.has_contactor = False
         else:
             world.lines.wire(hardware.contactor_pin, False, world.tell_contactor)
         if hardware.heartbeat_pin is not None:
@@ -169,6 +189,18 @@ class _Builder:
             for outlet in world.outlets.values():
                 outlet.relay.supplied = False
             world.contactor.supplied = False
+
+    def _wire_contacts(self) -> None:
+        world, hardware = self._world, self._config.hardware
+        for name, pin in zip(INPUTS, (hardware.smoke_pin, hardware.water_pin, hardware.residual_pin), strict=True):
+            if pin is not None:
+                world.contacts[name] = Contact(name, pin, world.lines, world.journal)
+        if "residual" in world.contacts:
+            world.residual_monitor = ResidualMonitor(world.contacts["residual"], world.timeline, world.rng)
+            if hardware.residual_test_pin is not None:
+                world.lines.wire(hardware.residual_test_pin, False, world.residual_monitor.test)
+        if hardware.siren_pin is not None:
+            world.siren = Siren(hardware.siren_pin, world.lines, world.journal)
 
     def _mux_reset(self, high: bool, at_ns: int) -> None:
         if not high:

@@ -5,6 +5,7 @@ process, `wire` and `server` between two).
 """
 
 import errno
+import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,8 @@ class Transfer(NamedTuple):
 class I2cBus:
     """All segments. The upstream one is always there, the others while their mux channel is on."""
 
-    def __init__(self, timeline: Timeline, speed_hz: int) -> None:
+    def __init__(self, timeline: Timeline, speed_hz: int, rng: random.Random | None = None) -> None:
+        """`rng` decides which reads are lost."""
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
         self.transfers = 0
@@ -52,6 +54,8 @@ class I2cBus:
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
         self._seen: dict[tuple[int, ...], _Joined] = {}
         self._joined = _Joined([])
+        self.lost_share = 0.0  # of the transactions that read: their first address is not acknowledged
+        self._rng = rng or random.Random(0)
         self.hung = False  # a joined segment is held low: nothing gets through
 
     def add_mux(self, address: int) -> dict[int, Segment]:
@@ -107,6 +111,9 @@ class I2cBus:
         now_ns = max(self._timeline.now_ns, start_ns)
         bits = wire_bits(messages) if bits is None else bits
         chips_at = self._joined.chips_at
+        if self.lost_share and messages and messages[-1][1] is None and self._rng.random() < self.lost_share:
+            self.free_ns = start_ns + int((wire_bits(()) + 10) * self.bit_ns)
+            return Transfer(self.free_ns, errno.EREMOTEIO, b"")
         data = b""
         failed = 0
         addressed: tuple[Device, ...] = ()

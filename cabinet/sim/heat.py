@@ -30,10 +30,13 @@ class Body:
     def at(self, at_ns: int) -> float:
         return self.target + (self._value - self.target) * math.exp((self._at_ns - at_ns) / self._settle_ns)
 
-    def aim(self, target: float, at_ns: int) -> None:
+    def aim(self, target: float, at_ns: int, settle_ns: float | None = None) -> None:
+        """From `at_ns` on towards `target`, with another time constant if one is given."""
         self._value = self.at(at_ns)
         self._at_ns = at_ns
         self.target = target
+        if settle_ns is not None:
+            self._settle_ns = settle_ns
 
     def cool(self, at_ns: int) -> None:
         """As cold as its surroundings from now on."""

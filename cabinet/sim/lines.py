@@ -17,6 +17,7 @@ class Lines:
         self._pulls: dict[int, bool] = {}
         self._wired: dict[int, OnLevel] = {}
         self._watchers: dict[int, list[OnLevel]] = {}
+        self._held_low: set[int] = set()
 
     def wire(self, number: int, level: bool, on_level: OnLevel | None = None) -> None:
         """Something is wired to the line: `level` is what it shows undriven, `on_level` feels the line change."""
@@ -25,6 +26,8 @@ class Lines:
             self._wired[number] = on_level
 
     def level(self, number: int) -> bool:
+        if number in self._held_low:
+            return False
         if number in self._driven:
             return self._driven[number]
         return self._outside.get(number, self._pulls.get(number, False))
@@ -53,10 +56,22 @@ class Lines:
             self._pulls[number] = up
         self._changed(number, before, at_ns)
 
-    def outside(self, number: int, high: bool, at_ns: int) -> None:
-        """A chip drives the line."""
+    def outside(self, number: int, high: bool | None, at_ns: int) -> None:
+        """A chip or a contact drives the line, or lets go of it (None)."""
         before = self.level(number)
-        self._outside[number] = high
+        if high is None:
+            self._outside.pop(number, None)
+        else:
+            self._outside[number] = high
+        self._changed(number, before, at_ns)
+
+    def hold_low(self, number: int, held: bool, at_ns: int) -> None:
+        """Something broken pulls the line to ground, harder than an output of the computer can drive it."""
+        before = self.level(number)
+        if held:
+            self._held_low.add(number)
+        else:
+            self._held_low.discard(number)
         self._changed(number, before, at_ns)
 
     def watch(self, number: int, watcher: OnLevel) -> None:

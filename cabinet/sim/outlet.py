@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cabinet.sim.chips.ade7953 import Ade7953
@@ -14,9 +15,10 @@ from cabinet.sim.heat import (
     Breaker,
 )
 from cabinet.sim.journal import Journal
-from cabinet.sim.loads import Load
+from cabinet.sim.loads import Inrush, Load
 from cabinet.sim.supply import Relay
 from cabinet.sim.timeline import Event, Timeline
+from cabinet.sim.together import together
 from cabinet.sim.transient import Pulse, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 
@@ -24,6 +26,7 @@ OPERATE_NS = 7_000_000  # a 16 A relay: operate 7 ms, release 3 to 5 ms without 
 RELEASE_NS = (3_000_000, 5_000_000)
 BREAKING_PEAK_A = 78 * math.sqrt(2)  # contacts that part on more than this stick together
 _LEAST_INRUSH_A = 0.5
+_RECHARGE_SHARE = 0.05  # a voltage that rises by less at once makes no inrush worth a pulse
 
 
 class ExtraCurrent(NamedTuple):
@@ -41,12 +44,15 @@ class Outlet:
         self.number = number
         self.load: Load | None = None
         self.extra: ExtraCurrent | None = None
+        self.bypass_a = 0.0  # RMS of a current past this outlet's own meter
+        self.leak_ma = 0.0  # of its current that does not come back, while it is energised
+        self.on_current: Callable[[int], None] = lambda at_ns: None  # told whenever its current is another
         self.meter: tuple[Ade7953, str] | None = None
         self.contact_ohm = CONTACT_OHM
         self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # of the contacts, kelvin above ambient
         self.relay = Relay(timeline, OPERATE_NS, lambda: rng.randint(*RELEASE_NS), self._relay_moved)
         self.breaker = Breaker(timeline, self._breaker_tripped)
-        self.wave: Wave = SILENCE
+        self.wave: Wave = SILENCE  # all that flows through its contacts
         self.conducting = False
         self._timeline = timeline
         self._journal = journal
@@ -60,9 +66,10 @@ class Outlet:
         self._pulses: list[Pulse] = []
         self._pulses_end_ns = 0
         self._last_load: Load | None = None
+        self._inrush: Inrush | None = None  # the worst the load has shown
         self._fed = False
         self._dead_since_ns: int | None = None
-        self._onset_told = False
+        self._onsets: dict[str, dict[str, float | str]] = {}  # fault currents set that have not flowed yet
 
     # ---- what can happen to it
 
@@ -76,12 +83,14 @@ class Outlet:
             elif old is None:
                 self._energise(at_ns)
             else:
+                self._recharge(old, mains, at_ns)
                 self._rewave(at_ns)
         self._switch(at_ns)
 
     def plug(self, load: Load, at_ns: int) -> None:
         if load is not self._last_load:
             self._dead_since_ns = None
+            self._inrush = None
         self.load = self._last_load = load
         if self.energised:
             self._energise(at_ns)
@@ -95,7 +104,18 @@ class Outlet:
     def set_extra(self, extra: ExtraCurrent | None, at_ns: int) -> None:
         """A fault current begins, if the outlet is live, or waits until it is."""
         self.extra = extra
-        self._onset_told = False
+        self._expect("extra", {"fault": extra.kind, "amps": extra.amps} if extra else {})
+        self._rewave(at_ns)
+
+    def set_leak(self, residual_ma: float, at_ns: int) -> None:
+        """Current to earth. Its few watts are left out of what the outlet's own meter sees."""
+        self.leak_ma = residual_ma
+        self._expect("leak", {"fault": "leak", "ma": residual_ma} if residual_ma else {})
+        self._rewave(at_ns)
+
+    def set_bypass(self, amps: float, at_ns: int) -> None:
+        """A resistive current through the contacts, past the outlet's own meter."""
+        self.bypass_a = amps
         self._rewave(at_ns)
 
     def set_contact_ohm(self, ohm: float, at_ns: int) -> None:
@@ -195,8 +215,16 @@ class Outlet:
             off_ns = None if self._dead_since_ns is None else at_ns - self._dead_since_ns
             inrush = self.load.energise(at_ns, off_ns)
             if inrush is not None:
+                if self._inrush is None or inrush.peak_a > self._inrush.peak_a:
+                    self._inrush = inrush
                 self._fill(inrush.peak_a, inrush.width_ns, at_ns)
         self._rewave(at_ns)
+
+    def _recharge(self, old: Mains, mains: Mains, at_ns: int) -> None:
+        """The voltage comes back up after a sag: capacitors that had sunk with it fill up by the difference."""
+        rise = 1 - old.peak_v / mains.peak_v
+        if self.load is not None and self._inrush is not None and rise > _RECHARGE_SHARE:
+            self._fill(self._inrush.peak_a * rise, self._inrush.width_ns, at_ns)
 
     def _fill(self, worst_a: float, width_ns: int, at_ns: int) -> None:
         mains = self._mains
@@ -219,22 +247,31 @@ class Outlet:
     def _rewave(self, at_ns: int) -> None:
         """Work out the current that flows from now on, and let everybody know who feels it."""
         self._settle(at_ns)
-        self.wave = self._wave(at_ns)
+        metered = self._wave(at_ns)
+        self.wave = self._with_bypass(metered)
         square = 0.0
         magnetic_ns = None
         if self.wave is not SILENCE:
             until_ns = self._pulses_end_ns if self._pulses else at_ns + 1
             square = self.wave.mean_square(at_ns, max(until_ns, at_ns + 1))
             magnetic_ns = self.wave.first_above_ns(BREAKER_MAGNETIC_PEAK_A, at_ns)
-            if self.extra is not None and not self._onset_told:
-                self._onset_told = True
-                self._journal.add(at_ns, "fault_onset", self.number, fault=self.extra.kind, amps=self.extra.amps)
+        if self.energised and self._onsets:
+            for detail in self._onsets.values():
+                self._journal.add(at_ns, "fault_onset", self.number, **detail)
+            self._onsets = {}
         self.heat.aim(square * self.contact_ohm * CONTACT_K_PER_W, at_ns)
         self.breaker.carry(square, magnetic_ns, at_ns)
         if self.meter is not None:
             chip, channel = self.meter
-            chip.follow(channel, self.wave, at_ns)
+            chip.follow(channel, metered, at_ns)
+        self.on_current(at_ns)
         self._plan_step(at_ns)
+
+    def _expect(self, current: str, detail: dict[str, float | str]) -> None:
+        """A fault current is set: its onset is told when it begins to flow. Nothing in `detail`: it is gone."""
+        self._onsets.pop(current, None)
+        if detail:
+            self._onsets[current] = detail
 
     def _settle(self, at_ns: int) -> None:
         self._joule += self.wave.energy_j(self._since_ns, at_ns)
@@ -257,6 +294,13 @@ class Outlet:
         amp = watts / (table.energy[-1] / math.pi * mains.peak_v)
         both = HalfWave.beside([(amp, table), (self.extra.amps * math.sqrt(2), unit_wave(RESISTIVE))])
         return Periodic(mains, [(both, 1.0) if flows else (table, amp) for flows in self.extra.pattern])
+
+    def _with_bypass(self, metered: Wave) -> Wave:
+        mains = self._mains
+        if not self.bypass_a or mains is None or not self.conducting:
+            return metered
+        past = steady(mains, self.bypass_a * mains.peak_v / math.sqrt(2), RESISTIVE)
+        return together(mains, (metered, past))
 
     def _plan_step(self, at_ns: int) -> None:
         if self._step is not None:

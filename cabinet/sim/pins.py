@@ -40,7 +40,6 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
         self._door = factory.door
         self._line: int = self._number
         self._output = self._door.is_output(self._line)
-        self._high = self._output and self._door.read_line(self._line)
         self._pull = info.pull or "floating"
         self._edges = "both"
 
@@ -54,8 +53,7 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
     def output_with_state(self, state: bool) -> None:
         """Becomes an output at that level, without a glitch between."""
         self._output = True
-        self._high = bool(state)
-        self._door.drive_line(self._line, self._high)
+        self._door.drive_line(self._line, bool(state))
 
     def _get_function(self) -> str:
         return "output" if self._output else "input"
@@ -70,13 +68,12 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
             self._door.release_line(self._line)
 
     def _get_state(self) -> int:
-        return int(self._high if self._output else self._door.read_line(self._line))
+        return int(self._door.read_line(self._line))  # an output too: the level of the wire, as on a Raspberry Pi
 
     def _set_state(self, value: float) -> None:
         if not self._output:
             raise PinSetInput(f"cannot set state of pin {self!r}")
-        self._high = bool(value)
-        self._door.drive_line(self._line, self._high)
+        self._door.drive_line(self._line, bool(value))
 
     def _get_pull(self) -> str:
         return str(self._pull)

@@ -81,13 +81,13 @@ class Pulse:
 class Sum:
     """Currents flowing at once, for as long as a transient lasts: energy is exact, the rest is sampled finely."""
 
-    __slots__ = ("_waves",)
+    __slots__ = ("parts",)
 
     def __init__(self, waves: Sequence[Wave]) -> None:
-        self._waves = tuple(waves)
+        self.parts = tuple(waves)
 
     def value_a(self, at_ns: int) -> float:
-        return sum(wave.value_a(at_ns) for wave in self._waves)
+        return sum(wave.value_a(at_ns) for wave in self.parts)
 
     def _grid(self, from_ns: int, to_ns: int) -> list[int]:
         return [*range(from_ns, to_ns, _STEP_NS), to_ns]
@@ -96,17 +96,17 @@ class Sum:
         return max(abs(self.value_a(at_ns)) for at_ns in self._grid(from_ns, to_ns))
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
-        return sum(wave.energy_j(from_ns, to_ns) for wave in self._waves)
+        return sum(wave.energy_j(from_ns, to_ns) for wave in self.parts)
 
     def mean_square(self, from_ns: int, to_ns: int) -> float:
         grid = self._grid(from_ns, to_ns)
         return sum(self.value_a(at_ns) ** 2 for at_ns in grid) / len(grid)
 
     def mean_w(self, from_ns: int, to_ns: int) -> float:
-        return sum(wave.mean_w(from_ns, to_ns) for wave in self._waves)
+        return sum(wave.mean_w(from_ns, to_ns) for wave in self.parts)
 
     def mean_var(self, from_ns: int, to_ns: int) -> float:
-        return sum(wave.mean_var(from_ns, to_ns) for wave in self._waves)
+        return sum(wave.mean_var(from_ns, to_ns) for wave in self.parts)
 
     def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
         far_ns = from_ns + 40_000_000  # two cycles: a sum lasts no longer than a transient
@@ -114,4 +114,4 @@ class Sum:
         return next((at_ns for at_ns in grid if abs(self.value_a(at_ns)) > level_a), None)
 
     def zero_after_ns(self, at_ns: int) -> int:
-        return max(wave.zero_after_ns(at_ns) for wave in self._waves)
+        return max(wave.zero_after_ns(at_ns) for wave in self.parts)

@@ -117,6 +117,13 @@ def unit_wave(shape: Shape) -> HalfWave:
     return HalfWave.of(shape)
 
 
+@functools.lru_cache(maxsize=256)
+def square_product(one: HalfWave, other: HalfWave) -> float:
+    """Integral of the product of two currents over a half-cycle, as `HalfWave.square` is of one with itself."""
+    total: float = sum(map(mul, one.amps[1:], other.amps[1:]))
+    return total * math.pi / STEPS
+
+
 class Wave(Protocol):
     """What a current can be asked. Intervals are [from_ns, to_ns]."""
 
@@ -214,6 +221,16 @@ class Periodic:
         self._mean_square = sum(table.square * amp * amp for table, amp in halves) / turns
         self._mean_w = self._energy / turns * mains.peak_v
         self._mean_var = sum(table.reactive * amp for table, amp in halves) / turns * mains.peak_v
+
+    @property
+    def length(self) -> int:
+        """Half-cycles in the pattern."""
+        return self._length
+
+    def half(self, number: int) -> tuple[HalfWave, float]:
+        """Table and amplitude of a half-cycle, counted from the origin of the mains."""
+        which = number % self._length
+        return self._table[which], self._amp[which]
 
     def value_a(self, at_ns: int) -> float:
         place = (at_ns - self._origin_ns) / self._half_ns

@@ -15,6 +15,8 @@ from cabinet.sim.bus import I2cBus, Segment
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.contacts import Contact, ResidualMonitor, Siren
+from cabinet.sim.feed import FeedMeter
 from cabinet.sim.heat import Body
 from cabinet.sim.journal import Journal
 from cabinet.sim.lines import Lines
@@ -27,6 +29,7 @@ from cabinet.sim.waveform import Mains
 CONTACTOR_OPERATE_NS = 20_000_000
 CONTACTOR_RELEASE_NS = 15_000_000
 INSIDE_SETTLE_NS = 600e9
+FIRE_SETTLE_NS = 60e9
 INSIDE_K_PER_W = 0.004  # the cabinet's air, for each watt that passes its outlets
 
 
@@ -68,19 +71,29 @@ class World:
         self.timeline = Timeline(clock.monotonic_ns())
         self.journal = Journal()
         self.lines = Lines()
-        self.bus = I2cBus(self.timeline, speed_hz)
         self.rng = random.Random(seed)
+        self.bus = I2cBus(self.timeline, speed_hz, random.Random(seed + 1))
         self.ambient_c = ambient_c
         self.outlets: dict[int, Outlet] = {}
         self.meters: list[Ade7953] = []
         self.expanders: dict[int, Mcp23017] = {}
         self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
+        self.inside_thermometer: Tmp102 | None = None
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
+        self.coil_place: dict[int, tuple[int | None, int]] = {}  # by outlet: expander and its pin, or None and a line
+        self.contacts: dict[str, Contact] = {}  # by `contacts.INPUTS`, those fitted
+        self.residual_monitor: ResidualMonitor | None = None
+        self.siren: Siren | None = None
+        self.feed_meter: FeedMeter | None = None
         self.faults: dict[int | None, dict[str, faults.Standing]] = {}
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
+        self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that no load explains
+        self.has_contactor = True
         self.contactor = Relay(self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved)
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
         self._cut = False
+        self._sag_v: float | None = None  # RMS, in place of the grid's own voltage
+        self._at_once = 0  # several outlets are being changed: one look at the whole cabinet afterwards
         # The grid swings on while it is cut off here, so it comes back at any phase.
         self._grid = Mains(mains_v * math.sqrt(2), self.timeline.now_ns, 0.5e9 / frequency_hz)
         self.mains: Mains | None = None
@@ -115,14 +128,38 @@ class World:
         self._grid = Mains(peak_v, origin_ns, half_ns)
         if was_cut != self._cut:
             self.journal.add(now_ns, "mains_cut" if self._cut else "mains_back")
-        self.mains = None if self._cut or peak_v <= 0 else self._grid
-        self._feed(now_ns)
+        self._supply(now_ns)
 
-    def _feed(self, at_ns: int) -> None:
+    def sag(self, volts: float | None, now_ns: int) -> None:
+        """The voltage is pulled down, or up, to that many volts RMS for as long as it lasts; None: it is over."""
+        self._sag_v = volts
+        self._supply(now_ns)
+
+    def _supply(self, at_ns: int) -> None:
+        """Hand the present mains to everything that hangs on it."""
+        grid = self._grid
+        if self._sag_v is not None:
+            grid = grid._replace(peak_v=self._sag_v * math.sqrt(2))
+        self.mains = None if self._cut or grid.peak_v <= 0 else grid
         for meter in self.meters:
             meter.mains(self.mains, at_ns)
+        self._feed(at_ns)
+
+    def _feed(self, at_ns: int) -> None:
+        self._at_once += 1
         for outlet in self.outlets.values():
             outlet.feed(self.mains, self.contactor.closed, at_ns)
+        self._at_once -= 1
+        self.current_changed(at_ns)
+
+    def current_changed(self, at_ns: int) -> None:
+        """Some outlet's current is another: the meters in front of all of them follow."""
+        if self._at_once:
+            return
+        if self.residual_monitor is not None:
+            self.residual_monitor.carry(self.residual_ma(), at_ns)
+        if self.feed_meter is not None:
+            self.feed_meter.follow(self.mains, self.outlets.values(), at_ns)
 
     def tell_contactor(self, on: bool, at_ns: int) -> None:
         if on != self.contactor.told:
@@ -131,8 +168,7 @@ class World:
 
     def _contactor_moved(self, closed: bool, at_ns: int) -> None:
         self.journal.add(at_ns, "contactor_closed" if closed else "contactor_opened")
-        for outlet in self.outlets.values():
-            outlet.feed(self.mains, closed, at_ns)
+        self._feed(at_ns)
 
     def _coil_supply_switched(self, on: bool, at_ns: int) -> None:
         self.journal.add(at_ns, "heartbeat_back" if on else "heartbeat_lost")
@@ -186,7 +222,11 @@ class World:
 
     def inside_c(self, at_ns: int) -> float:
         self.inside_heat.aim(INSIDE_K_PER_W * sum(outlet.watts(at_ns) for outlet in self.outlets.values()), at_ns)
-        return self.ambient_c + self.inside_heat.at(at_ns)
+        return self.ambient_c + self.inside_heat.at(at_ns) + self.fire.at(at_ns)
+
+    def residual_ma(self) -> float:
+        """What of the outlets' current does not come back: the leaks of those that have mains."""
+        return sum(outlet.leak_ma for outlet in self.outlets.values() if outlet.leak_ma and outlet.energised)
 
     def truth(self, number: int) -> Truth:
         now_ns = self.sync()
@@ -219,7 +259,11 @@ class World:
             "mains_v": round(mains.peak_v / math.sqrt(2), 1) if mains else 0.0,
             "frequency_hz": round(0.5e9 / mains.half_ns, 2) if mains else 0.0,
             "contactor_closed": self.contactor.closed,
+            "contactor_welded": self.contactor.welded,
             "coil_supply": self.contactor.supplied,
+            "inputs": {name: "open" if contact.open else "closed" for name, contact in self.contacts.items()},
+            "residual_ma": round(self.residual_ma(), 1),
+            "siren": self.siren is not None and self.siren.sounding,
             "inside_c": round(self.inside_c(now_ns), 2),
             "faults": {kind: dict(standing.params) for kind, standing in self.faults.get(None, {}).items()},
             "outlets": [msgspec.to_builtins(self.truth(number)) for number in sorted(self.outlets)],

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from gpiozero import OutputDevice
+from smbus2 import i2c_msg
 
 from cabinet.clock import MS, ManualClock
 from cabinet.config import load
-from cabinet.config.keys import Config
+from cabinet.config.keys import Config, Meter
 from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.chips.ade7953 import Ade7953
@@ -17,7 +19,8 @@ from cabinet.sim.timeline import Timeline
 from cabinet.sim.waveform import Mains
 
 DEMO = Path(__file__).parents[2] / "cabinet" / "examples" / "demo.toml"
-EXPANDER, MUX, METER, THERMOMETER = 0x20, 0x70, 0x38, 0x48
+EXPANDER, MUX, METER, THERMOMETER, INSIDE = 0x20, 0x70, 0x38, 0x48, 0x49
+SMOKE, WATER, RESIDUAL, RESIDUAL_TEST, SIREN, FEED_CHANNEL = 23, 24, 25, 26, 7, 5
 FULL_A, FULL_V = 200.0, 500.0
 
 
@@ -25,11 +28,21 @@ def demo_config() -> Config:
     return load(DEMO)
 
 
+def fitted_config() -> Config:
+    """The demo cabinet with every sensor and output that a cabinet may have."""
+    config = demo_config()
+    hardware = msgspec.structs.replace(
+        config.hardware, smoke_pin=SMOKE, water_pin=WATER, residual_pin=RESIDUAL, residual_test_pin=RESIDUAL_TEST,
+        siren_pin=SIREN, feed_meter=Meter(mux=MUX, channel=FEED_CHANNEL, input="A"),
+    )  # fmt: skip
+    return msgspec.structs.replace(config, hardware=hardware)
+
+
 class Cabinet:
-    """The demo cabinet in this process: ten outlets, its bus and its pins, no noise unless asked for."""
+    """The demo cabinet, all fitted, in this process: its bus and its pins, no noise unless asked for."""
 
     def __init__(self, *, noise: bool = False, awake: bool = True, seed: int = 1) -> None:
-        self.config = demo_config()
+        self.config = fitted_config()
         self.clock = ManualClock()
         self.world = build_world(self.config, self.clock, seed, noise=noise, awake=awake)
         self.bus = SimBus(self.world.bus, self.world.timeline, self.clock)
@@ -74,6 +87,25 @@ class Cabinet:
     def always_supplied(self) -> None:
         """Hold the coil supply up without a heartbeat, for tests of hours."""
         self.world.coil_supply.hold(self.world.sync())
+
+    def level(self, line: int) -> bool:
+        """What a line shows to an input with a pull-up."""
+        self.world.lines.pull(line, True, self.world.sync())
+        return self.world.lines.level(line)
+
+    def drive(self, line: int, high: bool) -> None:
+        self.world.lines.drive(line, high, self.world.sync())
+
+    def read(self, register: int, channel: int, count: int = 3) -> int:
+        """A register of the meter chip behind a mux channel, as bytes on the bus; signed ones included."""
+        self.select(channel)
+        answer = i2c_msg.read(METER, count)
+        self.bus.i2c_rdwr(i2c_msg.write(METER, list(register.to_bytes(2, "big"))), answer)
+        return int.from_bytes(bytes(answer), "big")
+
+    def celsius(self, address: int = THERMOMETER) -> float:
+        word = self.bus.read_word_data(address, 0)
+        return int.from_bytes(word.to_bytes(2, "little"), "big", signed=True) / 256
 
     def select(self, channel: int) -> None:
         self.bus.write_byte(MUX, 1 << channel)

@@ -86,7 +86,7 @@ def test_a_recording_is_found_from_where_the_person_is(
     ("fault 1 short --amps lots", "--amps is a number, not 'lots'"),
     ("fault 1 short --amps -3", "short: amps is 1 to 2000, not -3.0"),
     ("fault 1 short --chip meter", "short does not take chip; it takes amps, shape, at_phase"),
-    ("fault 1 nack --chip toaster", "nack: chip is one of meter, thermometer, expander, not 'toaster'"),
+    ("fault 1 implausible --chip toaster", "implausible: chip is one of meter, feed_meter, not 'toaster'"),
     ("fault all short", "short needs an outlet"),
     ("fault 1 hot_plug", "nothing is plugged into outlet 1"),
     ("clear 12", "no outlet 12; this cabinet has 1 to 10"),
@@ -141,6 +141,21 @@ def test_help_lists_every_load_and_every_fault_with_its_parameters(capsys: pytes
         assert f"  {name} " in faults
         assert all(f"--{parameter.replace('_', '-')}" in faults for parameter in kind.params)
     assert "cabinet sim plug 3 lead-acid-48v20ah --charge 40" in help_of()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_example_of_every_fault_is_a_command_that_can_be_typed(name: str) -> None:
+    place, kind, *rest = FAULTS[name].example.split()
+    assert kind == name
+    assert (place == "all") == FAULTS[name].cabinet
+    options = dict(zip(rest[::2], rest[1::2], strict=True))
+    assert {option.removeprefix("--").replace("-", "_") for option in options} <= set(FAULTS[name].params)
+
+
+def test_faults_are_listed_with_their_examples_without_a_simulator(typed: Typed) -> None:
+    status, out, _ = typed("faults")
+    assert status == 0
+    assert all(f"cabinet sim fault {kind.example}" in out for kind in FAULTS.values())
 
 
 def test_loads_need_no_simulator(typed: Typed) -> None:

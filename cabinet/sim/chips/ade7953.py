@@ -36,10 +36,12 @@ class Ade7953:
         noise = [None if seed is None else random.Random(seed + i) for i in range(3)]
         self.channels = {name: CurrentChannel(full_a, full_v, noise[i]) for i, name in enumerate("AB")}
         self.channels["A"].other, self.channels["B"].other = self.channels["B"], self.channels["A"]
+        self.implausible = False  # peaks and RMS are read as all ones, as if nobody drove the bus
         self.present = True  # False: never acknowledges, as if its supply were gone
         self._volts = VoltageChannel(full_v, noise[2])
         self._schedule = schedule
         self._frozen: dict[int, int] | None = None
+        self._energy_frozen: dict[str, float] = {}
         self._cells: dict[int, int] = _reset_values()
         self._interrupts = Interrupts(self._cells, self.channels, self._volts, schedule, on_pin)
         self._live = self._live_registers()
@@ -81,15 +83,28 @@ class Ade7953:
 
     def freeze(self, at_ns: int) -> None:
         """The signal processing hangs: whatever is measured stays as it is now; the bus still answers."""
+        if self._frozen is not None:
+            return
         for channel in self.channels.values():
             channel.settle(at_ns)
-        self._frozen = {address: read(at_ns) for address, read in self._live.items() if address not in _NOT_MEASURED}
+        # Peaks that stay when read come first: reading the others takes them away.
+        order = sorted(self._live, key=lambda address: address in _READ_AWAY)
+        self._frozen = {address: self._live[address](at_ns) for address in order if address not in _NOT_MEASURED}
         self._frozen[r.AENERGYA] = self._frozen[r.AENERGYB] = 0  # nothing is added to what was read
+        self._frozen[r.PERIOD] = self._cells[r.PERIOD]
+        self._energy_frozen = {name: channel.energy_counts for name, channel in self.channels.items()}
         self._interrupts.stopped = True
         self._interrupts.disarm()
 
     def thaw(self, at_ns: int) -> None:
+        """It measures again, and knows nothing of the time between."""
+        if self._frozen is None:
+            return
         self._frozen = None
+        for name, channel in self.channels.items():
+            channel.settle(at_ns)
+            channel.peak_code(at_ns, True)
+            channel.energy_counts = self._energy_frozen[name]
         self._interrupts.stopped = False
         for name in self.channels:
             self._interrupts.arm(name, at_ns)
@@ -127,6 +142,8 @@ class Ade7953:
         if address not in _LAST:
             self._unlocked = False
             self._remember(pointer, r.OP_READ, value)
+        if self.implausible and address in _GARBLED:
+            return b"\xff" * count
         return value.to_bytes(count, "big")
 
     def stop(self, at_ns: int) -> None:
@@ -345,6 +362,8 @@ def _reset_values() -> dict[int, int]:
 
 _HASH_AT_DEFAULTS = _hash(_reset_values())
 _LAST = frozenset({r.LAST_OP, r.LAST_ADD, r.LAST_RWDATA_8, r.LAST_RWDATA_16, r.LAST_RWDATA_24})
+_READ_AWAY = frozenset({r.RSTIAPEAK, r.RSTIBPEAK, r.RSTVPEAK})
+_GARBLED = _READ_AWAY | {r.IAPEAK, r.IBPEAK, r.VPEAK, r.IRMSA, r.IRMSB, r.VRMS}
 _NOT_MEASURED = _LAST | {r.IRQSTATA, r.RSTIRQSTATA, r.IRQSTATB, r.RSTIRQSTATB, r.CRC}
 _SCALING = (
     frozenset({r.PGA_V, r.PGA_IA, r.PGA_IB, r.PHCALA, r.PHCALB, r.DISNOLOAD, r.AP_NOLOAD, 0x286, 0x289, 0x292, 0x295})

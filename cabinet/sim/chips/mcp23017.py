@@ -1,7 +1,7 @@
 """MCP23017, the 16-bit expander (DS20001952C): registers in BANK = 0, sequential or byte mode.
 
-World door: `on_outputs(driven_high, at_ns)` with the pins that are outputs and high, whenever that changes. It is
-told at STOP. After power-on every pin is an input, so nothing is driven.
+World door: `on_outputs(driven_high, at_ns)` with the pins that are outputs and really high, whenever that changes.
+It is told at STOP. After power-on every pin is an input, so nothing is driven.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,14 @@ _READ_ONLY = frozenset({INTF, INTCAP})
 
 
 class Mcp23017:
-    """One expander. `levels` holds what the world puts on its pins."""
+    """One expander. `levels` holds what the world puts on its pins, `hold_low` what it pulls to ground by force."""
 
     name = "MCP23017"
 
     def __init__(self, on_outputs: Callable[[int, int], None] = lambda word, at_ns: None) -> None:
         self._on_outputs = on_outputs
         self._driven = 0
+        self._held_low = 0
         self.levels = 0
         self.present = True
         self._defaults()
@@ -37,6 +38,11 @@ class Mcp23017:
     def power_up(self, at_ns: int) -> None:
         """Supply or RESET: every pin lets go."""
         self._defaults()
+        self.stop(at_ns)
+
+    def hold_low(self, pin: int, held: bool, at_ns: int) -> None:
+        """Something broken pulls a pin to ground, harder than its output can drive it."""
+        self._held_low = self._held_low | 1 << pin if held else self._held_low & ~(1 << pin)
         self.stop(at_ns)
 
     def answers(self, at_ns: int) -> bool:
@@ -60,7 +66,7 @@ class Mcp23017:
         return bytes(values)
 
     def stop(self, at_ns: int) -> None:
-        driven = self._word(OLAT) & ~self._word(IODIR)
+        driven = self._word(OLAT) & ~self._word(IODIR) & ~self._held_low
         if driven != self._driven:
             self._driven = driven
             self._on_outputs(driven, at_ns)
@@ -100,5 +106,5 @@ class Mcp23017:
         port = address & 1
         inputs = self._registers[IODIR + port]
         outside = self.levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
-        level = self._registers[OLAT + port] & ~inputs | outside & inputs
+        level = (self._registers[OLAT + port] & ~inputs | outside & inputs) & ~(self._held_low >> (8 * port))
         return level ^ (self._registers[IPOL + port] & inputs)

@@ -25,6 +25,7 @@ class Tmp102:
         self.temperature_c = temperature_c
         self.present = True
         self.frozen = False
+        self.offset_c = 0.0  # what it shows too much: a lie of the sensor, not heat
         self.power_up(at_ns)
 
     def power_up(self, at_ns: int) -> None:
@@ -100,7 +101,7 @@ class Tmp102:
         done = 1 if config & _SHUTDOWN else 1 + since_ns // PERIODS_NS[(config >> 6) & 3]
         if done <= self._converted:
             return
-        self._reading_c = self.temperature_c(at_ns)
+        self._reading_c = self.temperature_c(at_ns) + self.offset_c
         self._compare(min(done - self._converted, 6))
         self._converted = done
 

@@ -1,0 +1,145 @@
+"""Chips and the bus: silent, hung, back at their defaults, or answering what is not so."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cabinet.errors import SimError
+from cabinet.sim.chips.ade7953 import Ade7953
+from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, nothing
+
+if TYPE_CHECKING:
+    from cabinet.sim.world import World
+
+CHIPS = ("meter", "thermometer", "expander", "feed_meter", "inside_thermometer")
+MEASURING = tuple(name for name in CHIPS if name != "expander")
+
+
+def _chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017]:
+    """The chips that are meant: an outlet's own, or one of the cabinet's. SimError where none is fitted."""
+    match params["chip"]:
+        case "meter":
+            meter = world.outlets[number].meter
+            assert meter is not None  # every outlet of a configuration has one
+            return [meter[0]]
+        case "thermometer" if number in world.thermometers:
+            return [world.thermometers[number]]
+        case "thermometer":
+            raise SimError(f"outlet {number} has no thermometer")
+        case "feed_meter" if world.feed_meter is not None:
+            return [world.feed_meter.chip]
+        case "inside_thermometer" if world.inside_thermometer is not None:
+            return [world.inside_thermometer]
+        case "expander":
+            return world.expanders.values()
+        case other:
+            raise SimError(f"this cabinet has no {other}: hardware.{other} is not set")
+
+
+def _fitted(world: "World", number: int, params: Params) -> None:
+    _chips(world, number, params)
+
+
+def _presence(present: bool) -> Change:
+    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+        for chip in _chips(world, number, params):
+            chip.present = present
+
+    return change
+
+
+def _stuck(stuck: bool) -> Change:
+    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+        world.segment_of[number].stuck = stuck
+        world.bus.rejoin()
+
+    return change
+
+
+def _freeze(frozen: bool) -> Change:
+    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+        for chip in _chips(world, number, params):
+            if isinstance(chip, Tmp102):
+                chip.frozen = frozen
+            elif isinstance(chip, Ade7953) and frozen:
+                chip.freeze(at_ns)
+            elif isinstance(chip, Ade7953):
+                chip.thaw(at_ns)
+
+    return change
+
+
+def _chip_reset(world: "World", number: int, params: Params, at_ns: int) -> None:
+    for chip in _chips(world, number, params):
+        if isinstance(chip, Ade7953) and not params["down"]:
+            chip.reset(at_ns)
+        else:
+            chip.power_up(at_ns)
+
+
+def _garble(implausible: bool) -> Change:
+    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+        for chip in _chips(world, number, params):
+            assert isinstance(chip, Ade7953)
+            chip.implausible = implausible
+
+    return change
+
+
+def _jump(world: "World", number: int, params: Params, at_ns: int) -> None:
+    for chip in _chips(world, number, params):
+        assert isinstance(chip, Tmp102)
+        chip.offset_c = float(params["kelvin"])
+
+
+def _jump_back(world: "World", number: int, params: Params, at_ns: int) -> None:
+    for chip in _chips(world, number, params):
+        assert isinstance(chip, Tmp102)
+        chip.offset_c = 0.0
+
+
+def _lose_reads(world: "World", number: int, params: Params, at_ns: int) -> None:
+    world.bus.lost_share = float(params["share"])
+
+
+def _lose_none(world: "World", number: int, params: Params, at_ns: int) -> None:
+    world.bus.lost_share = 0.0
+
+
+_CHIP = Choice(CHIPS, "which chip; the last two are the cabinet's own")
+
+BUS: dict[str, Kind] = {
+    "nack": Kind(
+        "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True), {"chip": _CHIP},
+        shared=True, check=_fitted,
+    ),
+    "stuck_bus": Kind(
+        "SDA held low behind the outlet's mux channel", "2 stuck_bus", _stuck(True), _stuck(False), shared=True
+    ),
+    "noise_reads": Kind(
+        "reads fail now and then, on the whole bus", "all noise_reads --share 0.02", _lose_reads, _lose_none,
+        {"share": Number(0.01, 0, 1, "of the reads are not acknowledged")}, cabinet=True,
+    ),
+    "frozen": Kind(
+        "a chip's readings stop changing", "2 frozen --chip meter", _freeze(True), _freeze(False),
+        {"chip": Choice(MEASURING, "which chip")}, shared=True, check=_fitted,
+    ),
+    "implausible": Kind(
+        "a meter chip's peaks and RMS are read as all ones", "2 implausible", _garble(True), _garble(False),
+        {"chip": Choice(("meter", "feed_meter"), "which chip")}, shared=True, check=_fitted,
+    ),
+    "thermometer_jump": Kind(
+        "a thermometer shows too much from one moment on", "2 thermometer_jump --kelvin 40", _jump, _jump_back,
+        {
+            "kelvin": Number(30, -100, 100, "shown above what is so"),
+            "chip": Choice(("thermometer", "inside_thermometer"), "which chip"),
+        },
+        shared=True, check=_fitted,
+    ),
+    "chip_reset": Kind(
+        "a chip is back at its power-on values", "2 chip_reset --chip meter --down 1", _chip_reset, nothing,
+        {"chip": _CHIP, "down": Number(0, 0, 1, "1: with its start-up of 66 ms, 0: at once")},
+        lasts=False, check=_fitted,
+    ),
+}  # fmt: skip
