@@ -15,6 +15,7 @@ COMMANDS = {
     "sim": "the simulated cabinet, and what happens in it: plug, unplug, fault, state",
     "failsafe": "open every relay and the contactor, with nothing but the configuration",
     "check": "find every mistake in a configuration file",
+    "trips": "the flight recorder: list, show and plot what was measured around every trip",
     "resident": "add residents, top up wallets",
     "staff": "add logins of the property company's page and tokens of its API",
     "usage": "export and verify the usage log",
