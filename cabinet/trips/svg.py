@@ -100,6 +100,9 @@ def text(
     )
 
 
+_LAST_LABEL = 80
+
+
 def draw_panel(panel: Panel, top: int) -> tuple[str, int]:
     """The panel below `top`, and where it ends."""
     scale = _scale(panel, top + _TITLE)
@@ -188,6 +191,8 @@ def _grid(panel: Panel, scale: _Scale) -> list[str]:
         if axis.unit:
             at_end = tick == last and axis.x(tick * axis.step_s) > _RIGHT - 1
             label = f"{tick * axis.step_s / axis.label_s:g}" + (f" {axis.unit}" if tick == last else "")
+            if tick == last - 1 and axis.x(last * axis.step_s) - x < _LAST_LABEL:
+                continue  # the last one has the unit beside it, and reaches as far as here
             parts.append(text(x, bottom + 18, label, anchor="end" if at_end else "middle", colour=_SOFT))
     return parts
 
