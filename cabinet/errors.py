@@ -57,6 +57,10 @@ class ChipError(CabinetError):
         self.problem = problem
 
 
+class ChipReset(ChipError):
+    """The chip is back at its power-on values: it must be set up again before anything it says is believed."""
+
+
 class HardwareError(CabinetError):
     """A bus, pin factory or line named in the configuration cannot be had."""
 

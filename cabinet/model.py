@@ -116,13 +116,17 @@ class MeterCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trip(msgspec.Struct, frozen=True):
-    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it."""
+    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it.
+
+    With `suspends` the charge is to go on once the cause has passed.
+    """
 
     fault: Fault
     outlet: int | None
     at_ns: int
     latched: bool
     why: dict[str, int]
+    suspends: bool = False
 
 
 class OutletState(msgspec.Struct, frozen=True):
@@ -228,6 +232,6 @@ REFUSALS = frozenset(
         # the service
         "unknown_code", "wrong_card_or_pin", "locked_out", "card_blocked", "no_money", "already_charging",
         "unknown_session", "not_yours", "bad_choice", "storage_full", "signed_out", "too_many_requests",
-        "nothing_to_clear", "wrong_token",
+        "nothing_to_clear", "wrong_token", "reserved",
     }
 )  # fmt: skip

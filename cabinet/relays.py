@@ -25,7 +25,7 @@ LEASE_EXPIRED = "lease_expired"
 CLOSING_FAILED = "closing_failed"
 
 # Kinds of `OutputMismatch.problem`.
-LATCH_DIFFERS = "latch_differs"
+OUTPUT_DIFFERS = "output_differs"
 EXPANDER_RESET = "expander_reset"
 UNREADABLE = "unreadable"
 
@@ -33,6 +33,8 @@ _PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio
 
 
 T = TypeVar("T")
+OpenBus = Callable[[], Bus]
+OpenPins = Callable[[], Factory]
 
 
 class RelayPlace(msgspec.Struct, frozen=True):
@@ -56,13 +58,13 @@ class RelayPlace(msgspec.Struct, frozen=True):
 class OutputMismatch(msgspec.Struct, frozen=True):
     """An outlet whose relay was told one thing and whose hardware remembers another.
 
-    `problem` is LATCH_DIFFERS; or EXPANDER_RESET: the chip is back at power-on values and drives no pin, so its
-    relays are open; or UNREADABLE, and then `latch_closed` is None.
+    `problem` is OUTPUT_DIFFERS (the latch, or the pin although the latch agrees); or EXPANDER_RESET: the chip is back
+    at power-on values and drives no pin, so its relays are open; or UNREADABLE, and then `found_closed` is None.
     """
 
     outlet: int
     told_closed: bool
-    latch_closed: bool | None
+    found_closed: bool | None
     problem: str
 
 
@@ -256,7 +258,7 @@ class RelayBank:
             self._heartbeat.pin.state = self._heartbeat_level
 
     def check_outputs(self) -> list[OutputMismatch]:
-        """Compare what was told with what the hardware remembers, two reads an expander.
+        """Compare what was told with what the hardware remembers and what its pins show, three reads an expander.
 
         An outlet told to open that is found closed is opened again by the next `expire`. Closing again is never done
         here: the caller releases an outlet that is found open. An expander found reset closes nothing until
@@ -268,7 +270,7 @@ class RelayBank:
         for address, expander in self._expanders.items():
             outlets = [place.outlet for place in self._places.values() if place.expander == address]
             try:
-                directions, latch = expander.directions(), expander.latch()
+                directions, latch, levels = expander.directions(), expander.latch(), expander.levels()
             except CabinetError:
                 found += [OutputMismatch(outlet, self.is_closed(outlet), None, UNREADABLE) for outlet in outlets]
                 continue
@@ -277,7 +279,9 @@ class RelayBank:
                 found += [OutputMismatch(outlet, self.is_closed(outlet), False, EXPANDER_RESET) for outlet in outlets]
                 continue
             for outlet in outlets:
-                self._compare(outlet, bool(latch >> self._places[outlet].pin & 1), found)
+                pin = self._places[outlet].pin
+                told, remembered = self.is_closed(outlet), bool(latch >> pin & 1)
+                self._compare(outlet, remembered if remembered != told else bool(levels >> pin & 1), found)
         return sorted(found, key=lambda mismatch: mismatch.outlet)
 
     def close(self) -> None:
@@ -287,10 +291,10 @@ class RelayBank:
             if device is not None:
                 device.close()
 
-    def _compare(self, outlet: int, latch_closed: bool, found: list[OutputMismatch]) -> None:
+    def _compare(self, outlet: int, found_closed: bool, found: list[OutputMismatch]) -> None:
         told_closed = self.is_closed(outlet)
-        if told_closed != latch_closed:
-            found.append(OutputMismatch(outlet, told_closed, latch_closed, LATCH_DIFFERS))
+        if told_closed != found_closed:
+            found.append(OutputMismatch(outlet, told_closed, found_closed, OUTPUT_DIFFERS))
             if not told_closed:
                 self._unsent.add(outlet)
 
@@ -347,7 +351,7 @@ class RelayBank:
             self._opened_at_ns[outlet] = self._clock.monotonic_ns()
 
 
-def open_everything(config: Config, open_bus: Callable[[], Bus], open_pins: Callable[[], Factory]) -> list[Exception]:
+def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> list[Exception]:
     """Open every relay and the contactor with nothing else alive: needs only the configuration. Returns the errors.
 
     GPIO comes first: contactor, relays, and the heartbeat line, whose standstill takes the coils' supply away. Then

@@ -15,16 +15,19 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
 from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.gpio import SimPinFactory
+from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
-UNTIL_READY_NS = 600 * MS
+UNTIL_READY_NS = 1000 * MS
 
 
 def demo_config(changes: dict[str, str] | None = None) -> Config:
@@ -47,6 +50,7 @@ class Desk:
         self.clock = ManualClock()
         self.world = build_world(self.config, self.clock, seed, noise=noise)
         self.state = state
+        self.trips = state / FOLDER
         self.counters = Counters(len(self.config.outlet))
         self._commands = 0
         self._seen_seq = 0
@@ -60,9 +64,11 @@ class Desk:
         self._pins = SimPinFactory(self.world)
         bus = SimBus(self.world.bus, self.world.timeline, self.clock)
         self._scribe = Scribe(self.state)
+        self._trip_writer = TripWriter(self.trips, self.clock)
+        self._recorder = Recorder(self.config, self._trip_writer.put)
         self.guard: Guard
         self.guard, self._lines = build_guard(
-            self.config, bus, self._pins, self.clock, self.counters, self._scribe, realtime=False
+            self.config, bus, self._pins, self.clock, self.counters, self._scribe, self._recorder, realtime=False
         )
         self._seen_seq = 0
         self.run(UNTIL_READY_NS)
@@ -73,7 +79,14 @@ class Desk:
             self._lines.close()
             self._pins.close()
             self._scribe.close()
+            self._trip_writer.close()
             self._lines = None
+
+    def stop_guard(self) -> None:
+        """The guard ends in order, as on SIGTERM."""
+        self.guard.stop()
+        self._recorder.finish()
+        self.close()
 
     # --- time --------------------------------------------------------------------------------------------------------
 

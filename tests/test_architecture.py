@@ -75,6 +75,12 @@ def test_a_command_loads_no_other_command_of_its_kind(command):
     assert others & set(loaded) == set()
 
 
+def test_failsafe_loads_nothing_of_the_guard():
+    """It opens everything beside a guard that hangs, and has 0.3 s for it: every import counts."""
+    loaded = python("import sys, cabinet.commands.failsafe; print(*sys.modules)").split()
+    assert [name for name in loaded if name.startswith(("cabinet.guard", "cabinet.safety", "cabinet.link"))] == []
+
+
 # --- what is declared ------------------------------------------------------------------------------------------------
 
 

@@ -111,3 +111,9 @@ def section(unit: Path) -> configparser.ConfigParser:
     parser.optionxform = str  # type: ignore[assignment]
     parser.read(unit)
     return parser
+
+
+def test_hardware_watchdog_resets_the_board_within_what_the_pi_can_count():
+    manager = configparser.ConfigParser()
+    manager.read(UNITS / "cabinet-watchdog.conf")
+    assert 0 < int(manager["Manager"]["RuntimeWatchdogSec"]) <= 14

@@ -14,7 +14,7 @@ import msgspec
 
 from cabinet.chips.bus import Port
 from cabinet.clock import NS, Clock
-from cabinet.errors import ChipError
+from cabinet.errors import ChipError, ChipReset
 
 NAME = "ADE7953"
 ADDRESS = 0x38  # fixed, no address pins (p. 53)
@@ -263,15 +263,15 @@ class Ade7953:
 
     def _check_not_reset(self) -> None:
         if not self._settings:
-            raise ChipError(NAME, str(self._port), "was never set up")
+            raise ChipReset(NAME, str(self._port), "was never set up")
         if self._read(IRQSTATA) & IRQ_RESET:
-            raise ChipError(NAME, str(self._port), "was reset: its set-up is lost")
+            raise ChipReset(NAME, str(self._port), "was reset: its set-up is lost")
 
     def _check(self, setting: Setting) -> None:
         found = self._read(setting.register)
         if (found ^ setting.value) & setting.mask:
             problem = f"{setting.name} reads 0x{found:x} instead of 0x{setting.value:x}"
-            raise ChipError(NAME, str(self._port), problem)
+            raise ChipReset(NAME, str(self._port), problem)
 
     def _read(self, register: int) -> int:
         prefix, width = _FRAMES[register]

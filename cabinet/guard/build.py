@@ -10,20 +10,30 @@ from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, Outlet
 from cabinet.guard.alerts import AlertLines
+from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import milli
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Input, Scanner, Segment
 from cabinet.guard.scribe import Scribe
 from cabinet.relays import RelayBank
 
 
 def build_guard(
-    config: Config, bus: Bus, pins: Factory, clock: Clock, counters: Counters, scribe: Scribe, realtime: bool
+    config: Config,
+    bus: Bus,
+    pins: Factory,
+    clock: Clock,
+    counters: Counters,
+    scribe: Scribe,
+    recorder: Recorder,
+    realtime: bool,
 ) -> tuple[Guard, AlertLines]:
     """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
-    guard = Guard(config, clock, RelayBank.from_config(config, bus, pins, clock), counters, scribe, realtime)
+    relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
+    guard = Guard(config, clock, relays, contacts, counters, scribe, recorder, realtime)
     alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts
@@ -55,13 +65,19 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segm
     for index, outlet in enumerate(config.outlet):
         behind.setdefault((outlet.meter.mux, outlet.meter.channel), []).append((index, outlet))
     segments = []
+    feed = config.hardware.feed_meter
+    if feed is not None:
+        behind.setdefault((feed.mux, feed.channel), [])
     for (mux, channel), outlets in sorted(behind.items()):
         port = Port(bus, "ADE7953", METER_ADDRESS, muxes, mux, channel)
         gains = {o.meter.input: Gain(o.meter.current_gain, o.meter.power_gain) for _, o in outlets}
         inputs = [Input(o.meter.input, index) for index, o in outlets]
         name = f"segment 0x{mux:02x}/{channel}"
         thermometers = _thermometers(config, bus, muxes, mux, channel)
-        segments.append(Segment(name, Ade7953(port, scale, gains, clock), inputs, thermometers))
+        feed_input = feed.input if feed is not None and (feed.mux, feed.channel) == (mux, channel) else None
+        if feed is not None and feed_input is not None:
+            gains[feed_input] = Gain(feed.current_gain, feed.power_gain)
+        segments.append(Segment(name, Ade7953(port, scale, gains, clock), inputs, thermometers, feed_input))
     return segments
 
 

@@ -1,64 +1,55 @@
-"""The guard's decisions: closes, opens, meters, and says what happened. One `tick` is one turn of the loop.
+"""The guard's turns: reads, judges, meters, and says what happened. One `tick` is one turn of the loop.
 
 Everything it touches is handed in, so that the same code runs a cabinet in real time and a test's day in seconds.
 """
 
 import logging
 import uuid
-from collections import deque
 
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
-from cabinet.errors import CabinetError
 from cabinet.guard.alerts import AlertLines
-from cabinet.guard.breaking import Breaking
+from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
-from cabinet.guard.outlet import OutletUnit, neighbours
+from cabinet.guard.outlet import OutletUnit, aged, neighbours
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
-from cabinet.guard.scribe import Latch, Scribe
+from cabinet.guard.scribe import Scribe
+from cabinet.guard.switching import Switching
 from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
 from cabinet.link.server import EventLog
-from cabinet.model import (
-    EndReason,
-    Event,
-    EventKind,
-    Fault,
-    MeterCount,
-    Quality,
-    Snapshot,
-    Trip,
-)
-from cabinet.relays import EXPANDER_RESET, RelayBank
+from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
+from cabinet.relays import RelayBank
 
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
-CHECK_OUTPUTS_NS = 1000 * MS
-SETTLE_NS = 150 * MS  # after the contactor closed: a welded relay would show by then
-ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
+INSIDE_LOST_NS = 60_000 * MS  # read every few tenths of a second; a cabinet's air takes minutes to change
 
 
 class Guard:
-    """Owns relays and readings of one cabinet. Not thread-safe: one loop calls it."""
+    """Readings and decisions of one cabinet. Not thread-safe: one loop calls it."""
 
     def __init__(
         self,
         config: Config,
         clock: Clock,
         relays: RelayBank,
+        contacts: Contacts,
         counters: Counters,
         scribe: Scribe,
+        recorder: Recorder,
         realtime: bool = False,
     ) -> None:
         self._config = config
         self._clock = clock
         self._relays = relays
-        self._breaking = Breaking(config, relays)
         self._counters = counters
-        self._scribe = scribe
+        self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
@@ -67,21 +58,20 @@ class Guard:
             OutletUnit(outlet, protection_limits(config, outlet), ends, counters.meter(index))
             for index, outlet in enumerate(config.outlet)
         ]
+        self.cabinet = CabinetUnit(config, contacts)
+        self.switching = Switching(config, clock, relays, scribe, recorder, self.events, self.units, self.cabinet)
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not by this guard
         self._period_ns = nanoseconds(config.guard.scan_period_s)
-        # A closed relay not renewed for so long opens: 100 ms, unless the configuration is more patient.
-        self._lease_ns = nanoseconds(2 * config.protections.guard_late.after_s)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
-        self._ready_at_ns: int | None = None
-        self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
         self._next_beat_ns = 0
-        self._next_check_ns = 0
+        self._started_at_ns = clock.monotonic_ns()
+        self._inside_lost = False
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
 
     def add_energy(self, index: int, energy_uj: int) -> None:
@@ -89,25 +79,14 @@ class Guard:
         self.units[index].meter.add_energy(energy_uj)
 
     def start(self, scanner: Scanner, alerts: AlertLines) -> None:
-        """Everything open, latches remembered, sensors up, then the contactor; closing is refused until it settled."""
+        """Everything open, latches remembered, sensors up; no closing before self-test and weld check are over."""
         self._scanner = scanner
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
-        try:
-            self._relays.initialise()
-        except CabinetError as error:
-            log.error("relays: %s; outlets on it stay open until it answers", error)
-        for number, latch in self._scribe.latches().items():
-            if (unit := self._by_number.get(number)) is not None:
-                unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+        self.switching.open_all()
         scanner.start()
-        now_ns = self._clock.monotonic_ns()
-        for unit in self.units:
-            unit.now.switched_at_ns = now_ns
-        self._ready_at_ns = now_ns + SETTLE_NS
-        self._restore_power(now_ns)
-        self.events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
+        self.switching.start(scanner.phase)
 
     # --- the loop's turn -------------------------------------------------------------------------------------------
 
@@ -129,18 +108,15 @@ class Guard:
             self._unjudged = set(range(len(self.units)))
         for index in list(self._unjudged):
             self._judge(index)  # its peak could not be read, or long ago: that too is to be judged
-        for outlet in [] if everything else self._relays.expire(now_ns):
-            log.error("outlet %d: its lease ran out", outlet)
+        self._judge_cabinet(now_ns)
+        if not everything:
+            self.switching.expire(now_ns)
         for index, unit in enumerate(self.units):
             self._carry_on(unit, now_ns)
             self._counters.save(index, unit.meter)
-        self._break_on(now_ns)
-        if self._relays.unsent:
-            self._take_power_away()
-        if now_ns >= self._next_check_ns:
-            self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
-            self._check_outputs()
-            self._restore_power(now_ns)
+        self.switching.step(now_ns)
+        self._close_next(now_ns)
+        self._recorder.note(now_ns, self.units, self._scanner.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
     def _unwatched_ns(self, now_ns: int) -> int:
@@ -182,7 +158,7 @@ class Guard:
         now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
         trip = unit.safety.step(now)
         if trip is not None:
-            self._trip(unit, trip)
+            self.switching.trip(unit, trip)
         elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, now):
             self.events.add(unit.event(EventKind.RECOVERED, now.at_ns, fault=unit.fault))
             unit.fault, unit.why = None, {}
@@ -190,19 +166,34 @@ class Guard:
             why = {"temperature_mc": now.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now.at_ns, fault=Fault.OUTLET_HOT, why=why))
         unit.note_peak()
+        self.cabinet.note_window(now.window)
         now.window = None
+
+    def _judge_cabinet(self, now_ns: int) -> None:
+        """The turn of what there is one of."""
+        assert self._scanner is not None  # start came before
+        cabinet, now = self.cabinet, self.cabinet.now
+        now.inside_mc = aged(self._scanner.inside_mc, now_ns, INSIDE_LOST_NS)
+        now.feed_mw = aged(self._scanner.feed_mw, now_ns, self.units[0].limits.slow_lost_ns)
+        trip = cabinet.step(now_ns, self.units)
+        if trip is not None:
+            self.switching.trip_cabinet(trip)
+        warnings = cabinet.safety.newly_warning(now)
+        never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
+        fitted = self._config.hardware.inside_thermometer is not None
+        lost = fitted and (now.inside_mc.quality is Quality.FAULT or never_read)
+        if lost and not self._inside_lost:
+            warnings.append(Fault.SENSOR_LOST)
+        self._inside_lost = lost
+        for fault in warnings:
+            log.warning("the cabinet: %s soon", fault.value)
+            self.events.add(Event("", 0, now_ns, EventKind.WARNED, fault=fault))
 
     def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
         """Count, and end the charge where it ends."""
         unit.count_time(now_ns)
         charge = unit.charge
-        if charge is None:
-            return
-        if not self._relays.is_closed(unit.number):  # whatever opened it: only a command closes
-            self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
-            return
-        self._relays.hold(unit.number, now_ns + self._lease_ns)
-        if not unit.mains_present():
+        if charge is None or not self.switching.carry_on(unit, now_ns) or not unit.mains_present():
             return
         before = charge.phase
         neighbour = self._neighbours.get(unit.number)
@@ -211,103 +202,18 @@ class Guard:
         if charge.phase is not before:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
         if reason is not None:
-            self._end(unit, reason, EventKind.ENDED)
+            self.switching.end(unit, reason)
 
-    # --- opening ---------------------------------------------------------------------------------------------------
-
-    def _trip(self, unit: OutletUnit, trip: Trip) -> None:
-        """Open first, explain later."""
-        known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
-        if trip.outlet is not None and not known and self._breaking.needed(trip):
-            self._breaking.begin(unit.number, trip.fault.value, trip.at_ns)
-        elif trip.outlet is not None:
-            self._release(unit, trip.fault.value)
-        elif trip.fault is Fault.RELAY_WELDED:
-            errors = self._relays.open_all(trip.fault.value)
-            if errors and not known:
-                log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
-        else:
-            for other in self.units:
-                self._release(other, trip.fault.value)
-        if known:
+    def _close_next(self, now_ns: int) -> None:
+        """The closing whose turn it is, if what was true when it was asked for still is."""
+        unit = self.switching.next_closing(now_ns)
+        if unit is None:
             return
-        hit = [unit] if trip.outlet is not None else [other for other in self.units if other.charge is not None]
-        unit.fault, unit.why = trip.fault, trip.why
-        unit.latched = unit.latched or trip.latched
-        for other in {id(each): each for each in [unit, *hit]}.values():
-            other.now.closed = False
-            other.now.switched_at_ns = trip.at_ns
-            self._finish(other, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=trip.latched and other is unit)
-        if trip.latched:
-            self._save_latches()
-        log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
-
-    def _take_power_away(self) -> None:
-        """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
-        if self._relays.has_contactor and self._relays.contactor_closed:
-            self._relays.open_contactor()
-            log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
-            self._end_all()
-
-    def _break_on(self, now_ns: int) -> None:
-        """The next step of a current that the contactor is breaking for a relay."""
-        if self._breaking.step(now_ns):
-            self._restore_power(now_ns)
-        elif self._breaking.overdue(now_ns):
-            self._breaking.give_up()
-            log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
-            self._end_all()
-
-    def _end_all(self) -> None:
-        for unit in self.units:
-            if unit.charge is not None:
-                self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
-
-    def _restore_power(self, now_ns: int) -> None:
-        """Close the contactor again once nothing stands against it; the weld check begins anew."""
-        if self._breaking.active or self._relays.contactor_closed or self._relays.unsent or self._welded():
+        if (refusal := self._standing_against(unit)) is not None:
+            log.warning("outlet %d: not closed after all: %s", unit.number, refusal)
+            self.switching.end(unit, EndReason.POWER_LOST)
             return
-        self._relays.close_contactor()
-        self._ready_at_ns = now_ns + SETTLE_NS
-        for unit in self.units:
-            unit.now.switched_at_ns = now_ns
-
-    def _end(self, unit: OutletUnit, reason: EndReason, kind: EventKind, who: str = "") -> None:
-        self._release(unit, reason.value)
-        unit.now.closed = False
-        unit.now.switched_at_ns = self._clock.monotonic_ns()
-        self._finish(unit, kind, reason, None, who=who)
-
-    def _release(self, unit: OutletUnit, reason: str) -> None:
-        for error in self._relays.release(unit.number, reason):
-            # the bank tries again each tick; the contactor and the heartbeat are the layers under it
-            log.error("outlet %d: opening failed: %s", unit.number, error)
-
-    def _finish(
-        self,
-        unit: OutletUnit,
-        kind: EventKind,
-        reason: EndReason,
-        trip: Trip | None,
-        latched: bool = False,
-        who: str = "",
-    ) -> None:
-        session_id = unit.session_id
-        unit.last_charge_count = unit.charge_count()
-        unit.charge = None
-        if session_id is not None:
-            self._ended.append(session_id)
-        event = unit.event(
-            kind,
-            self._clock.monotonic_ns(),
-            session_id=session_id,
-            reason=reason,
-            fault=None if trip is None else trip.fault,
-            latched=latched,
-            why={} if trip is None else trip.why,
-            who=who,
-        )
-        self.events.add(event)
+        self.switching.close_now(unit, now_ns)
 
     # --- commands --------------------------------------------------------------------------------------------------
 
@@ -316,15 +222,15 @@ class Guard:
         if isinstance(command, Ask | Acknowledge):
             raise TypeError(f"{type(command).__name__} is answered by the link")
         unit = self._by_number.get(command.outlet)
-        if unit is None:
-            return Refusal(command.id, "unknown_outlet", {"outlet": command.outlet})
-        if isinstance(command, Energise):
+        if isinstance(command, ClearLatch):
+            refusal = self._clear(command, unit)
+        elif unit is None:
+            refusal = "unknown_outlet"
+        elif isinstance(command, Energise):
             refusal = self._energise(unit, command)
-        elif isinstance(command, Open):
-            refusal = self._open(unit, command)
         else:
-            refusal = self._clear(unit, command)
-        return Done(command.id) if refusal is None else Refusal(command.id, refusal, {"outlet": unit.number})
+            refusal = self._open(unit, command)
+        return Done(command.id) if refusal is None else Refusal(command.id, refusal, {"outlet": command.outlet})
 
     def _energise(self, unit: OutletUnit, command: Energise) -> str | None:
         if unit.charge is not None:
@@ -332,54 +238,56 @@ class Guard:
                 return "outlet_busy"
             unit.charge.limits = command.limits
             return None
-        if command.session_id in self._ended:
+        if command.session_id in self.switching.ended:
             return "session_over"
+        now_ns = self._clock.monotonic_ns()
+        self.cabinet.count_loads(now_ns, self.units)
         if (refusal := self.refusal(unit)) is not None:
             return refusal
-        now_ns = self._clock.monotonic_ns()
-        try:
-            self._relays.hold(unit.number, now_ns + self._lease_ns)
-        except CabinetError as error:
-            log.error("outlet %d: closing failed: %s", unit.number, error)
-            self._release(unit, "closing failed")
-            return "not_ready"
         used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
-        unit.charge = Charge(
+        charge = Charge(
             command.session_id, command.limits, unit.ends, unit.meter.count(), now_ns, used, command.had_load
         )
-        unit.now.closed = True
-        unit.now.switched_at_ns = now_ns
-        unit.safety.reset(Fault.SHORT_CIRCUIT)
-        unit.safety.reset(Fault.RELAY_WELDED)
-        self.events.add(unit.event(EventKind.CLOSED, now_ns))
+        self.switching.close(unit, charge)
+        self._close_next(now_ns)
         return None
 
     def _open(self, unit: OutletUnit, command: Open) -> str | None:
         if unit.charge is not None and command.session_id in (None, unit.charge.session_id):
-            self._end(unit, command.reason, EventKind.ENDED, command.who)
+            self.switching.end(unit, command.reason, command.who)
         return None
 
-    def _clear(self, unit: OutletUnit, command: ClearLatch) -> str | None:
+    def _clear(self, command: ClearLatch, unit: OutletUnit | None) -> str | None:
+        if command.outlet == CABINET:
+            if not self.cabinet.latched:
+                return "nothing_to_clear"
+            self.switching.clear_cabinet(command.who)
+            return None
+        if unit is None:
+            return "unknown_outlet"
         if not unit.latched or unit.fault is None:
             return "nothing_to_clear"
-        cleared = unit.fault
-        unit.fault, unit.latched, unit.why = None, False, {}
-        unit.safety.reset(cleared)
-        self._save_latches()
-        now_ns = self._clock.monotonic_ns()
-        self._restore_power(now_ns)
-        self.events.add(unit.event(EventKind.LATCH_CLEARED, now_ns, fault=cleared, who=command.who))
+        self.switching.clear(unit, command.who)
         return None
 
     def refusal(self, unit: OutletUnit) -> str | None:
         """The pre-close check: why `unit` may not be closed now, or None."""
         if unit.latched:
             return "fault_latched"
-        if self._ready_at_ns is None or self._clock.monotonic_ns() < self._ready_at_ns:
+        return self._standing_against(unit) or self.cabinet.refusal()
+
+    def _standing_against(self, unit: OutletUnit) -> str | None:
+        """The part of the check that is made once more at the moment of closing."""
+        if unit.latched:
+            return "fault_latched"
+        if self.cabinet.latched:
+            return "cabinet_fault"
+        ready_at_ns = self.switching.ready_at_ns
+        if ready_at_ns is None or self._clock.monotonic_ns() < ready_at_ns:
             return "not_ready"
         if not self._relays.contactor_closed:
             return "contactor_open"
-        if self._welded():
+        if self.switching.welded():
             return "relay_welded"  # without a contactor nothing could take that relay's power away
         if (measured := unit.safety.refusal(unit.now)) is not None:
             return measured
@@ -402,44 +310,17 @@ class Guard:
             contactor_closed=self._relays.contactor_closed,
             mains_mv=mains or outlets[0].voltage_mv,
             frequency_mhz=scanner.frequency_mhz,
-            inside_mc=scanner.inside_mc,
+            inside_mc=self.cabinet.now.inside_mc,
             feed_mw=sum(state.power_mw.value or 0 for state in outlets),
             last_seq=self.events.last_seq,
             health=self._health.take(scanner.bus_errors),
             feed_limit_mw=milli(self._config.feed.limit_w),
+            fault=self.cabinet.fault,
+            latched=self.cabinet.latched,
+            why=self.cabinet.why,
+            siren=self.cabinet.siren,
         )
 
     def stop(self) -> bool:
         """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
-        errors = self._relays.open_all("guard stopped")
-        for error in errors:
-            log.error("stopping: %s", error)
-        return not errors
-
-    def _check_outputs(self) -> None:
-        """What relays were told, and what the expanders say they hold, must agree.
-
-        An outlet found open has lost its charge; an expander that lost its set-up is given it again. One told to open
-        and found closed is opened again by the bank.
-        """
-        reset: set[int] = set()
-        for mismatch in self._relays.check_outputs():
-            log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
-            unit = self._by_number[mismatch.outlet]
-            if mismatch.told_closed and mismatch.latch_closed is False:
-                self._end(unit, EndReason.POWER_LOST, EventKind.ENDED)
-            if mismatch.problem == EXPANDER_RESET:
-                reset.update(self._relays.expander_of(mismatch.outlet))
-        for address in reset:
-            try:
-                self._relays.initialise_expander(address)
-            except CabinetError as error:
-                log.error("expander 0x%02x cannot be set up: %s", address, error)
-
-    def _welded(self) -> bool:
-        return any(unit.latched and unit.fault is Fault.RELAY_WELDED for unit in self.units)
-
-    def _save_latches(self) -> None:
-        self._scribe.save(
-            {unit.number: Latch(unit.fault, unit.why) for unit in self.units if unit.latched and unit.fault is not None}
-        )
+        return self.switching.stop()

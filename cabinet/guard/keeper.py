@@ -23,9 +23,9 @@ from cabinet.errors import CabinetError
 from cabinet.guard.counters import Counters
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
-from cabinet.guard.loop import OPENED, OpenBus, OpenPins, become_realtime, run_guard
+from cabinet.guard.loop import OPENED, become_realtime, run_guard
 from cabinet.notify import Notifier
-from cabinet.relays import open_everything
+from cabinet.relays import OpenBus, OpenPins, open_everything
 
 log = logging.getLogger(__name__)
 

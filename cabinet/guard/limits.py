@@ -2,7 +2,7 @@
 
 from cabinet.charge import EndLimits
 from cabinet.config.keys import Config, Outlet
-from cabinet.safety import Limits
+from cabinet.protections.words import CabinetLimits, Limits
 
 NS = 1_000_000_000
 
@@ -23,6 +23,8 @@ def protection_limits(config: Config, outlet: Outlet) -> Limits:
         short_window_ns=nanoseconds(of.short_circuit.window_s),
         hard_peak_ma=milli(of.short_circuit.hard_peak_a),
         rated_ma=milli(of.overcurrent.rated_a),
+        most_mw=milli(outlet.max_power_w),
+        overpower_ns=nanoseconds(of.overpower.after_s),
         hot_trip_mc=milli(of.outlet_hot.trip_c),
         hot_warn_mc=milli(of.outlet_hot.warn_c),
         hot_rise_mc_per_min=milli(of.outlet_hot.rise_k_per_min),
@@ -31,13 +33,43 @@ def protection_limits(config: Config, outlet: Outlet) -> Limits:
         peak_lost_ns=nanoseconds(of.sensor_lost.peak_after_s),
         slow_lost_ns=nanoseconds(of.sensor_lost.slow_after_s),
         temperature_lost_ns=nanoseconds(of.sensor_lost.temperature_after_s),
+        reset_ns=nanoseconds(of.sensor_reset.after_s),
+        frozen_ns=nanoseconds(of.sensor_frozen.after_s),
         weld_ma=milli(of.relay_welded.current_a),
         weld_after_ns=nanoseconds(of.relay_welded.after_s),
+        stuck_open_ns=nanoseconds(of.relay_stuck_open.after_s),
         late_ns=nanoseconds(of.guard_late.after_s),
         lowest_mv=milli(of.voltage.lowest_v),
         highest_mv=milli(of.voltage.highest_v),
+        voltage_ns=nanoseconds(of.voltage.after_s),
+        voltage_back_ns=nanoseconds(of.voltage.back_s),
+        runaway_share=of.thermal_runaway.rise_share,
+        runaway_mw=milli(of.thermal_runaway.rise_w),
+        runaway_ns=nanoseconds(of.thermal_runaway.rise_for_s),
+        taper_within_ns=nanoseconds(of.thermal_runaway.taper_within_s),
+        storm_trips=of.reclose_storm.trips,
+        storm_ns=nanoseconds(of.reclose_storm.within_s),
         half_cycle_ns=NS // (2 * config.hardware.frequency_hz),
         thermometer_fitted=outlet.thermometer is not None,
+    )
+
+
+def cabinet_limits(config: Config) -> CabinetLimits:
+    """Limits of what there is one of."""
+    of, feed = config.protections, config.feed
+    return CabinetLimits(
+        hot_trip_mc=milli(of.cabinet_hot.trip_c),
+        hot_warn_mc=milli(of.cabinet_hot.warn_c),
+        feed_mw=milli(feed.limit_w),
+        feed_refuse_mw=milli(feed.refuse_share * feed.limit_w),
+        feed_reserve_mw=milli(feed.reserve_w),
+        feed_overload_ns=nanoseconds(feed.overload_s),
+        disagree_share=of.sensor_disagrees.share,
+        disagree_mw=milli(of.sensor_disagrees.power_w),
+        disagree_warn_ns=nanoseconds(of.sensor_disagrees.warn_after_s),
+        disagree_open_ns=nanoseconds(of.sensor_disagrees.open_after_s),
+        weld_ma=milli(of.relay_welded.current_a),
+        contactor_release_ns=nanoseconds(config.hardware.contactor_release_s),
     )
 
 

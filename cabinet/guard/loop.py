@@ -7,12 +7,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from gpiozero.pins import Factory
-
-from cabinet.chips.bus import Bus
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
@@ -20,11 +16,15 @@ from cabinet.guard.build import build_guard
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
+from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.trip_writer import TripWriter
 from cabinet.link import protocol
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.relays import OpenBus, OpenPins
+from cabinet.trips.folder import FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,6 @@ COLLECT_NS = 10 * NS
 # beats to the keeper
 TURN = b"."  # a turn of the loop was made
 OPENED = b"o"  # everything is open; what follows may take its time
-
-OpenBus = Callable[[], Bus]
-OpenPins = Callable[[], Factory]
 
 
 def run_guard(
@@ -55,9 +52,12 @@ def run_guard(
         become_realtime(
             config.guard.realtime_priority
         )  # below the keeper, which must come to its turn if this one spins
-    scribe = Scribe(Path(config.paths.state))
+    state = Path(config.paths.state)
+    scribe = Scribe(state)
+    trip_writer = TripWriter(state / FOLDER, clock)
+    recorder = Recorder(config, trip_writer.put)
     pins = open_pins()
-    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, realtime)
+    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, recorder, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = Path(config.paths.run) / "guard.sock"
     server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, clock)
@@ -70,6 +70,8 @@ def run_guard(
             beat(beat_fd, OPENED)
         server.close()
         scribe.close()
+        recorder.finish()
+        trip_writer.close()
 
 
 class Loop:

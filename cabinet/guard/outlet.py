@@ -16,7 +16,8 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.safety import Limits, OutletNow, OutletSafety
+from cabinet.protections.words import Limits, OutletNow
+from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
@@ -37,6 +38,7 @@ class OutletUnit:
         self.fault: Fault | None = None
         self.latched = False
         self.why: dict[str, int] = {}
+        self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
         self._shown_peak = ABSENT
         self._stepped_at_ns: int | None = None
 
@@ -64,6 +66,8 @@ class OutletUnit:
         window, shown = self.now.window, self._shown_peak
         if window is None:
             return
+        if self.unrecorded_peak_ma is None or window.peak_ma > self.unrecorded_peak_ma:
+            self.unrecorded_peak_ma = window.peak_ma
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 

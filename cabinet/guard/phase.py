@@ -42,6 +42,14 @@ class MainsPhase:
         if abs(measured_ns - self._nominal_ns) < self._nominal_ns / 10:
             self._half_ns += SMOOTHING * (measured_ns - self._half_ns)
 
+    def from_zero_ns(self, at_ns: int) -> int | None:
+        """How far a moment is from the nearest zero crossing; None where the mains is away."""
+        crossing_ns = self._crossing_ns
+        if crossing_ns is None or abs(at_ns - crossing_ns) > LOST_AFTER_HALF_CYCLES * self._nominal_ns:
+            return None
+        past_ns = (at_ns - crossing_ns) % self._half_ns
+        return round(min(past_ns, self._half_ns - past_ns))
+
     def half_cycles(self, from_ns: int, to_ns: int) -> tuple[int | None, int | None]:
         """The first and last half-cycle that an interval may touch; (None, None) where the mains is away."""
         crossing_ns = self._crossing_ns

@@ -11,14 +11,16 @@ from functools import partial
 import msgspec
 from gpiozero import OutputDevice
 
+from cabinet.chips.ade7953 import NAME as METER_NAME
 from cabinet.chips.ade7953 import Ade7953
 from cabinet.chips.bus import Muxes
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
-from cabinet.errors import BusError, ChipError
+from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.guard.phase import MainsPhase
 from cabinet.model import ABSENT, Quality, Reading
-from cabinet.safety import OutletNow, PeakWindow, believable
+from cabinet.protections.heat import believable
+from cabinet.protections.words import OutletNow, PeakWindow
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,19 @@ class Input(msgspec.Struct):
 class Segment:
     """What hangs behind one channel of a mux: a meter chip, its inputs, its thermometers; and how it is doing."""
 
-    def __init__(self, name: str, chip: Ade7953, inputs: list[Input], thermometers: list[tuple[Tmp102, list[int]]]):
+    def __init__(
+        self,
+        name: str,
+        chip: Ade7953,
+        inputs: list[Input],
+        thermometers: list[tuple[Tmp102, list[int]]],
+        feed_input: str | None = None,
+    ) -> None:
         self.name = name
         self.chip = chip
         self.inputs = inputs
         self.thermometers = thermometers
+        self.feed_input = feed_input  # where the whole cabinet's current is measured
         self.up = False
         self.failures = 0
         self.retry_at_ns = 0
@@ -73,7 +83,7 @@ class Scanner:
         self._inside = inside
         self._muxes = muxes
         self._mux_reset = mux_reset
-        self._phase = phase
+        self.phase = phase
         self._alert_peak_ma = alert_peak_ma
         self._add_energy = add_energy
         self._clock = clock
@@ -81,6 +91,7 @@ class Scanner:
         self._last_good_mc: dict[int, Reading] = {}
         self.inside_mc = ABSENT
         self.frequency_mhz = ABSENT
+        self.feed_mw = ABSENT
         self.bus_errors = 0
         self._hung = False
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
@@ -129,7 +140,8 @@ class Scanner:
 
     def _answer(self, segment: Segment, input_: Input) -> None:
         self._read_peak(segment, input_)
-        segment.chip.take_alerts(input_.name)
+        if segment.chip.take_alerts(input_.name).reset:
+            raise ChipReset(METER_NAME, segment.name, "was reset: its set-up is lost")
 
     def _attempt(self, segment: Segment, work: Callable[[], None]) -> bool:
         """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged."""
@@ -140,11 +152,19 @@ class Scanner:
             self._failed(segment, error, hung=not error.absent)
             return False
         except ChipError as error:
+            if isinstance(error, ChipReset):
+                self._note_reset(segment)
             self._failed(segment, error, hung=False)
             segment.up = False  # a chip that lost its set-up must be set up again
             return False
         segment.failures = 0
         return True
+
+    def _note_reset(self, segment: Segment) -> None:
+        """From now until the first peak after its new set-up, its outlets are not measured as they should be."""
+        for input_ in segment.inputs:
+            now = self._outlets[input_.index]
+            now.reset_at_ns = self._clock.monotonic_ns() if now.reset_at_ns is None else now.reset_at_ns
 
     def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -190,14 +210,15 @@ class Scanner:
         if from_ns is None:
             return  # what the register held before belongs to nobody
         now = self._outlets[input_.index]
-        now.window = PeakWindow(peak_ma, from_ns, end_ns, *self._phase.half_cycles(from_ns, end_ns))
+        now.window = PeakWindow(peak_ma, from_ns, end_ns, *self.phase.half_cycles(from_ns, end_ns))
         now.peak_valid_at_ns = end_ns
+        now.reset_at_ns = None
         self.judge(input_.index)
 
     def _sample_voltage(self, segment: Segment) -> None:
         start_ns = self._clock.monotonic_ns()
         voltage_mv = segment.chip.voltage_sample_mv()
-        self._phase.sample((start_ns + self._clock.monotonic_ns()) // 2, voltage_mv)
+        self.phase.sample((start_ns + self._clock.monotonic_ns()) // 2, voltage_mv)
 
     def _next_slow(self, segment: Segment) -> None:
         read = segment.slow[segment.turn % len(segment.slow)]
@@ -216,6 +237,8 @@ class Scanner:
         reads.append(partial(self._read_voltage, segment))
         for thermometer, indexes in segment.thermometers:
             reads.append(partial(self._read_temperature, thermometer, indexes))
+        if segment.feed_input is not None:
+            reads.append(partial(self._read_feed, segment, segment.feed_input))
         reads.append(segment.chip.verify_next)
         if segment is self._segments[0]:
             reads.append(partial(self._read_shared, segment))
@@ -225,11 +248,18 @@ class Scanner:
         return Reading(value, self._clock.monotonic_ns(), Quality.OK)
 
     def _read_current(self, segment: Segment, input_: Input) -> None:
-        self._outlets[input_.index].current_ma = self._ok(segment.chip.current_ma(input_.name))
+        now = self._outlets[input_.index]
+        now.current_ma = self._ok(segment.chip.current_ma(input_.name))
+        now.slow_reads += 1
 
     def _read_power(self, segment: Segment, input_: Input) -> None:
         # a current transformer clamped on backwards shows the same power with a minus
-        self._outlets[input_.index].power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        now = self._outlets[input_.index]
+        now.power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        now.slow_reads += 1
+
+    def _read_feed(self, segment: Segment, input_name: str) -> None:
+        self.feed_mw = self._ok(abs(segment.chip.power_mw(input_name)))
 
     def _read_energy(self, segment: Segment, input_: Input) -> None:
         self._add_energy(input_.index, abs(segment.chip.energy_uj(input_.name)))
@@ -237,12 +267,15 @@ class Scanner:
     def _read_voltage(self, segment: Segment) -> None:
         reading = self._ok(segment.chip.voltage_mv())
         for input_ in segment.inputs:
-            self._outlets[input_.index].voltage_mv = reading
+            now = self._outlets[input_.index]
+            now.voltage_mv = reading
+            now.slow_reads += 1
 
     def _read_temperature(self, thermometer: Tmp102, indexes: list[int]) -> None:
         reading = self._ok(thermometer.temperature_mc())
         assert reading.value is not None  # just read
         for index in indexes:
+            self._outlets[index].slow_reads += 1
             before = self._last_good_mc.get(index, ABSENT)
             if believable(reading.value, reading.at_ns, before):
                 self._last_good_mc[index] = self._outlets[index].temperature_mc = reading

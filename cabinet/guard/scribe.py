@@ -5,7 +5,6 @@ the new one. A file that cannot be read stops the guard: an outlet whose fault w
 """
 
 import logging
-import os
 import queue
 import threading
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet.errors import CabinetError
+from cabinet.guard.durable import replace_file
 from cabinet.model import Fault
 
 log = logging.getLogger(__name__)
@@ -66,15 +66,4 @@ class Scribe:
                 log.error("%s: cannot be written (%s); latched faults would be lost with power", self._path, error)
 
     def _write(self, latches: dict[int, Latch]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        with new.open("wb") as file:
-            file.write(msgspec.json.encode(latches))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._path, msgspec.json.encode(latches), self._path.with_suffix(".new"))

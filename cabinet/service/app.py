@@ -23,6 +23,7 @@ from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
 from cabinet.service.ports import (
+    CabinetView,
     CurvePoint,
     DayFigures,
     OutletView,
@@ -31,6 +32,7 @@ from cabinet.service.ports import (
     SessionView,
     StartChoice,
     UsageRecord,
+    WaitingView,
 )
 from cabinet.service.recovery import Recovery
 from cabinet.service.saving import Saver
@@ -39,8 +41,10 @@ from cabinet.service.signing_in import SigningIn
 from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
+from cabinet.service.waiting import Waiting
 from cabinet.store import people, usage
 from cabinet.store import sessions as table
+from cabinet.store import waiting as waiting_table
 from cabinet.store.accounts import balance_fen
 from cabinet.store.sessions import SessionRow
 
@@ -89,6 +93,8 @@ class Service:
         self._hearing = Hearing(self.context, self._saver)
         self._recovery = Recovery(self.context, self._saver, self._hearing)
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
+        self._waiting = Waiting(self.context, self._starting)
+        self._serve = asyncio.Event()
         self._signing_in = SigningIn(storage, clock)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -103,13 +109,14 @@ class Service:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         await context.storage.open()
         today = context.site_time.day(context.clock.wall())
-        rows, positions, energies = await context.storage.read(
-            lambda c: (_with_curves(c), table.positions(c), table.day_energies(c, today))
+        rows, positions, energies, line = await context.storage.read(
+            lambda c: (_with_curves(c), table.positions(c), table.day_energies(c, today), waiting_table.everybody(c))
         )
         for row, points in rows:
             count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
             context.running.add(restored(row, context.site_time, Curve(points, row.curve_step_s, count)))
             log.info("outlet %d: %s was %s", row.outlet, row.order_number, row.state.value)
+        context.line.show(line)
         context.watch.handled.update(positions)
         context.watch.written.update(positions)
         for outlet, energy_mwh in energies.items():
@@ -120,6 +127,7 @@ class Service:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
             group.create_task(self._reconcile_when_wanted())
+            group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
 
     async def close(self) -> None:
@@ -140,6 +148,12 @@ class Service:
             self._look.clear()
             await self.reconcile()
 
+    async def _serve_the_line(self) -> None:
+        while True:
+            await self._serve.wait()
+            self._serve.clear()
+            await self.serve_line()
+
     async def _checkpoint_forever(self) -> None:
         while True:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
@@ -148,6 +162,10 @@ class Service:
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""
         await self._recovery.reconcile()
+
+    async def serve_line(self) -> None:
+        """Start the first of those who wait for power, if there is some now."""
+        await self._waiting.serve()
 
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
@@ -186,6 +204,8 @@ class Service:
                 session.stop_reason = EndReason.LIMIT_MONEY
         if self._recovery.wanted(snapshot):
             self._look.set()
+        if self.context.line.waiting or self.context.line.over:
+            self._serve.set()
 
     async def _on_event(self, event: Event) -> None:
         await self._hearing.on_event(event)
@@ -213,6 +233,9 @@ class Service:
 
     def guard_reachable(self) -> bool:
         return self.context.guard_reachable()
+
+    def cabinet(self) -> CabinetView:
+        return views.cabinet_view(self.context)
 
     def accepting(self) -> str | None:
         return self.context.accepting()
@@ -245,7 +268,23 @@ class Service:
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
         session_id = await self._starting.start(resident_id, code, choice, request_key)
+        try:
+            await self._waiting.leave(resident_id)
+        except StoreError as error:
+            log.error("an entry of the line could not be taken out: %s", error)
         return await self.session(resident_id, session_id)
+
+    async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        await self._waiting.join(resident_id, code, choice)
+        view = self._waiting.view(resident_id)
+        assert view is not None  # joined a moment ago
+        return view
+
+    async def leave(self, resident_id: int) -> None:
+        await self._waiting.leave(resident_id)
+
+    def waiting(self, resident_id: int) -> WaitingView | None:
+        return self._waiting.view(resident_id)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
         await self._starting.stop(resident_id, session_id)

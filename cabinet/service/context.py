@@ -10,6 +10,7 @@ from cabinet.config.keys import Config
 from cabinet.link.protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.bill import SiteTime
+from cabinet.service.line import Line
 from cabinet.service.live import Changes
 from cabinet.service.session import Session
 from cabinet.service.storage import Storage
@@ -31,7 +32,7 @@ class Guard(Protocol):
 
 
 class Running:
-    """The unfinished sessions."""
+    """The unfinished sessions; one after the other, the oldest first."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
@@ -109,6 +110,7 @@ class Context:
     running: Running = field(default_factory=Running)
     watch: GuardWatch = field(default_factory=GuardWatch)
     days: Days = field(default_factory=Days)
+    line: Line = field(default_factory=Line)
 
     def now(self) -> Moment:
         wall = self.clock.wall()

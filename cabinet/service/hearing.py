@@ -56,6 +56,9 @@ class Hearing:
             tripped = event.kind is EventKind.TRIPPED
             reason = EndReason.TRIPPED if tripped else event.reason or EndReason.STOPPED_BY_OPERATOR
             session.finish(reason, event.fault if tripped else None, at)
+        elif event.kind is EventKind.SUSPENDED:
+            self._note_energy(session, session.observe(event.charge_count, at), at)
+            session.suspend(event.fault, at)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Meters, live pages; whoever wants to compare states does so after."""
@@ -70,10 +73,14 @@ class Hearing:
             if session is not None and not session.finished:
                 self._meter(session, state, snapshot, now)
             self.show(state.outlet)
-        context.changes.show(CABINET, (snapshot.contactor_closed, snapshot.feed_mw // 1000, self.accepting_face()))
-
-    def accepting_face(self) -> tuple[object, ...]:
-        return (self._context.accepting(), len(self._context.running))
+        cabinet = (
+            snapshot.contactor_closed,
+            snapshot.feed_mw // 1000,
+            snapshot.fault,
+            snapshot.latched,
+            snapshot.siren,
+        )
+        context.changes.show(CABINET, (cabinet, context.accepting(), len(context.running)))
 
     def up_to_date(self) -> bool:
         """Whether every event that the last snapshot knows of was taken in: only then does an idle outlet mean that
@@ -108,7 +115,8 @@ class Hearing:
             context.changes.touch(CABINET)
             return
         state, session = context.watch.outlet(outlet), context.running.at(outlet)
-        face = (_outlet_face(state), _session_face(session), context.accepting())
+        cabinet_fault = None if context.watch.snapshot is None else context.watch.snapshot.fault
+        face = (_outlet_face(state), _session_face(session), context.accepting(), cabinet_fault)
         if context.changes.show(outlet, face):
             context.changes.touch(CABINET)
 
@@ -131,7 +139,7 @@ def _session_face(session: Session | None) -> tuple[object, ...]:
     cost_fen = sum(line.amount_fen for line in session.lines())
     return (
         session.session_id, session.state, cost_fen, seen.charging_ms // 60_000, seen.energy_mwh // 1000,
-        len(session.curve.points), session.stop_reason,
+        len(session.curve.points), session.stop_reason, session.suspended_for,
     )  # fmt: skip
 
 

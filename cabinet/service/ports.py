@@ -108,6 +108,7 @@ class SessionView(msgspec.Struct, frozen=True):
     fault: Fault | None
     wait_left_s: int | None  # while waiting for load
     usage_number: int | None  # of the usage record, once settled
+    suspended_for: Fault | None = None  # what it is suspended for, where it is a fault that passes
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
@@ -121,6 +122,32 @@ class StartChoice(msgspec.Struct, frozen=True):
     kind: ChoiceKind
     seconds: int | None = None  # for hours: 1800 to 36000 in steps of 1800
     amount_fen: int | None = None  # for amount: 100 to 5000
+
+
+class WaitingView(msgspec.Struct, frozen=True):
+    """A resident's own entry in the line of those who wait for power.
+
+    `place` 1 is the next, None once it came to nothing; `outcome` then says why: a code of `model.REFUSALS`, or
+    "expired" after half an hour without power.
+    """
+
+    outlet: int
+    code: str
+    choice: ChoiceKind
+    choice_amount: int
+    place: int | None
+    outcome: str | None
+
+
+class CabinetView(msgspec.Struct, frozen=True):
+    """The cabinet as a whole. `fault` has opened every outlet; `waiting` is the length of the line for power."""
+
+    fault: Fault | None
+    latched: bool
+    siren: bool
+    feed_mw: int | None
+    feed_limit_mw: int | None
+    waiting: int
 
 
 class DayFigures(msgspec.Struct, frozen=True):
@@ -175,6 +202,16 @@ class ResidentPort(Protocol):
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
         """The same `request_key` again gives the same session and starts nothing."""
 
+    async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        """Get in line for power at this outlet: started in turn. No money is held until then. Idempotent.
+
+        Refuses as `start` does, but for want of power; reserved where another resident waits for this outlet.
+        """
+
+    async def leave(self, resident_id: int) -> None:
+        """Out of the line. Idempotent."""
+
+    def waiting(self, resident_id: int) -> WaitingView | None: ...
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
         """Returns when the outlet is open and the session settled, or as it stands after 3 s. Idempotent."""
 
@@ -202,6 +239,7 @@ class PropertyPort(Protocol):
     async def usage(self, after: int, limit: int) -> list[UsageRecord]:
         """Records numbered above `after`, in order."""
 
+    def cabinet(self) -> CabinetView: ...
     def guard_reachable(self) -> bool: ...
     def accepting(self) -> str | None:
         """None, or the code why no new sessions start: guard_unreachable, storage_full."""

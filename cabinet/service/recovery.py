@@ -6,11 +6,13 @@
 - The start was never confirmed: it came to nothing, and costs nothing.
 - Somebody wanted it ended, and it is: settled with that reason.
 - The outlet holds another session: ours is over, and nobody can say when it ended: settled as power lost.
-- A fault keeps the outlet open that does not pass by itself: settled as tripped. Faulted sessions never resume.
+- A fault keeps the outlet or the whole cabinet open that does not pass by itself: settled as tripped. Faulted sessions
+  never resume.
 - The guard is the same as when it held the session, and has no event of its end: settled as power lost, too.
 - Away longer than `resume_within_s`: settled as power lost. How long is told by the monotonic clock within one boot,
   else by the wall clock where it was right both times; a Pi that has just booted is given time to learn the time.
-- Otherwise it is suspended and resumed, after the guard's own pre-close check.
+- Otherwise it is suspended and resumed, after the guard's own pre-close check; where the feed has no room for all, the
+  oldest first.
 
 An outlet that holds a session nobody here knows is opened: whoever started it, nobody would pay for it.
 """
@@ -38,10 +40,12 @@ LEARN_TIME_S = 180  # for the wall clock to be synchronised after a boot
 RETRY_NS = 1 * NS
 RESUME_FOR_NS = 120 * NS  # a guard that has just started may need a while until its sensors answer
 
-PASSING_FAULTS = frozenset({Fault.SENSOR_LOST, Fault.GUARD_LATE})
+PASSING_FAULTS = frozenset(
+    {Fault.SENSOR_LOST, Fault.SENSOR_RESET, Fault.GUARD_LATE, Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE}
+)
 PASSING_REFUSALS = frozenset(
     {"not_ready", "sensor_lost", "contactor_open", "voltage_out_of_band", "feed_full", "fault_present",
-     "guard_unreachable", "outlet_busy"}
+     "guard_unreachable", "outlet_busy", "cabinet_hot"}
 )  # fmt: skip
 
 
@@ -70,6 +74,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     outlet_session_id: str | None
     fault: Fault | None
     latched: bool
+    cabinet_fault: Fault | None = None
     away_s: float | None
     since_boot_s: float
     resume_within_s: float
@@ -87,6 +92,8 @@ def decide(now: Situation) -> Decision:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
     if now.latched or (now.fault is not None and now.fault not in PASSING_FAULTS):
         return Decision(Action.SETTLE, EndReason.TRIPPED, now.fault)
+    if now.cabinet_fault is not None:
+        return Decision(Action.SETTLE, EndReason.TRIPPED, now.cabinet_fault)
     if now.same_guard and now.state is not State.SUSPENDED:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
     if now.away_s is None:
@@ -185,6 +192,7 @@ class Recovery:
             outlet_session_id=state.session_id,
             fault=state.fault,
             latched=state.latched,
+            cabinet_fault=snapshot.fault,
             away_s=seconds_between(session.held_at, now),
             since_boot_s=now.monotonic_ns / NS,
             resume_within_s=self._context.config.service.resume_within_s,
@@ -236,21 +244,34 @@ class Recovery:
         if session.step(Step.INTERRUPTED, now):
             session.resuming_since_ns = None
             await self._save()
-        if now_ns < session.retry_ns:
+        if now_ns < session.retry_ns or self._elder_waits(session):
             return
         session.resuming_since_ns = session.resuming_since_ns or now_ns
         session.retry_ns = now_ns + RETRY_NS
         try:
             await self.energise(session)
         except Refused as refusal:
-            waited_ns = now_ns - session.resuming_since_ns
-            if refusal.code == "session_over":
-                return  # the guard ended it, and its event is on the way
-            if refusal.code not in PASSING_REFUSALS or waited_ns > RESUME_FOR_NS:
+            session.waits_for = refusal.code
+            if refusal.code in ("session_over", "cabinet_fault"):
+                return  # the guard ended it, or is about to say what is wrong: its event or snapshot is on the way
+            if refusal.code not in PASSING_REFUSALS or now_ns - session.resuming_since_ns > self._patience_ns(session):
                 log.warning("outlet %d: %s does not resume: %s", session.outlet, session.session_id, refusal)
                 session.finish(EndReason.POWER_LOST, None, session.held_at)
             return
         session.step(Step.LOADED if session.had_load else Step.CLOSED, self._context.now(), "resumed")
+
+    def _elder_waits(self, session: Session) -> bool:
+        """Whether one that began before it waits for room on the feed, which is then not for this one to take."""
+        return any(
+            other.waits_for == "feed_full" and other.number < session.number and not other.finished
+            for other in self._context.running
+        )
+
+    def _patience_ns(self, session: Session) -> int:
+        """How long to ask again. What the guard suspended by itself may take as long as `decide` lets it."""
+        if session.suspended_for is None:
+            return RESUME_FOR_NS
+        return max(RESUME_FOR_NS, int(self._context.config.service.resume_within_s * NS))
 
     async def _save(self) -> None:
         try:

@@ -120,6 +120,7 @@ def _take(session: Session) -> _Taken:
         "stop_reason": session.stop_reason,
         "stop_who": session.stop_who,
         "refusal": session.refusal,
+        "fault": session.suspended_for,  # replaced by what ended it, if a fault does
     }
     return _Taken(session, columns, transitions, days, points, replace, session.finished)
 

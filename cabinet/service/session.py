@@ -44,6 +44,8 @@ class Session:
     power_mw: int | None = None
     retry_ns: int = 0
     resuming_since_ns: int | None = None
+    suspended_for: Fault | None = None  # what the guard suspended it for: it passes by itself
+    waits_for: str | None = None  # code that its resuming was refused with last
     ended: WallTime | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
@@ -89,6 +91,8 @@ class Session:
         if not allowed(self.state, step):
             return False
         before, self.state = self.state, next_state(self.state, step)
+        if self.state is not State.SUSPENDED:
+            self.suspended_for = self.waits_for = None
         self.untold.append(Transition(self.session_id, step, before, self.state, at, detail))
         return True
 
@@ -100,6 +104,14 @@ class Session:
         self.end_reason, self.fault, self.ended = reason, fault, at.wall
         self.power_mw = None
         return True
+
+    def suspend(self, fault: Fault | None, at: Moment) -> None:
+        """The guard opened its outlet for something that passes, and told how much it had counted until then."""
+        if self.state is State.AUTHORISED:
+            self.step(Step.CLOSED, at)  # it was closed, and nobody had heard of it yet
+        self.step(Step.INTERRUPTED, at, "" if fault is None else fault.value)
+        self.meter.counter = None  # nothing is left for the outlet's own counters to add
+        self.suspended_for, self.resuming_since_ns, self.power_mw = fault, None, None
 
     def observe(
         self, count: MeterCount, at: Moment, counter: Counter | None = None, power_mw: int | None = None
@@ -146,4 +158,5 @@ def restored(row: SessionRow, site_time: bill.SiteTime, points: Curve) -> Sessio
         stop_reason=row.stop_reason,
         stop_who=row.stop_who,
         refusal=row.refusal,
+        suspended_for=row.fault if row.state is State.SUSPENDED else None,
     )

@@ -68,7 +68,9 @@ class Starting:
         if outlet is None:
             raise Refused("unknown_code")
         amount = bill.check_choice(choice)
-        self._check_cabinet(outlet, resident_id)
+        check_outlet(context, outlet, resident_id)
+        if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
+            raise Refused("feed_full")  # what power there is belongs to those who came before
         try:
             row = await context.storage.write(
                 lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
@@ -81,20 +83,6 @@ class Starting:
             self._hearing.show(session.outlet)
             await self._energise(session)
         return session.session_id
-
-    def _check_cabinet(self, outlet: Outlet, resident_id: int) -> None:
-        """What can be said without the database and the guard's own check; refuses."""
-        context = self._context
-        if (code := context.accepting()) is not None:
-            raise Refused(code)
-        session = context.running.at(outlet.number)
-        if session is not None:
-            raise Refused("already_charging" if session.resident_id == resident_id else "outlet_busy")
-        state = context.watch.outlet(outlet.number)
-        if state is None:
-            raise Refused("unknown_outlet")
-        if state.refusal is not None:
-            raise Refused(state.refusal)
 
     def _authorise(
         self,
@@ -191,6 +179,23 @@ class Starting:
             await self._saver.flush()
         except StoreError as error:
             log.error("sessions wait to be written: %s", error)
+
+
+def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
+    """What stands against a start here, as far as it can be said without the database and the guard; refuses."""
+    if (code := context.accepting()) is not None:
+        raise Refused(code)
+    session = context.running.at(outlet.number)
+    if session is not None:
+        raise Refused("already_charging" if session.resident_id == resident_id else "outlet_busy")
+    state = context.watch.outlet(outlet.number)
+    if state is None:
+        raise Refused("unknown_outlet")
+    reserved = context.line.at(outlet.number)
+    if reserved is not None and reserved.resident_id != resident_id:
+        raise Refused("reserved")
+    if state.refusal is not None:
+        raise Refused(state.refusal)
 
 
 def _same_again(row: SessionRow) -> str:

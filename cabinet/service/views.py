@@ -4,19 +4,31 @@ from cabinet.billing import tariff as billing
 from cabinet.billing.session import State
 from cabinet.clock import WallTime
 from cabinet.config.keys import Outlet
-from cabinet.model import OutletState, Quality, Reading
+from cabinet.model import Fault, OutletState, Quality, Reading
 from cabinet.service import bill
 from cabinet.service.context import Context
-from cabinet.service.ports import OutletCondition, OutletView, SessionView
+from cabinet.service.ports import CabinetView, OutletCondition, OutletView, SessionView
 from cabinet.service.session import Session
 from cabinet.store.sessions import SessionRow
+
+OF_THE_MAINS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # nothing that staff could mend at an outlet
+
+
+def cabinet_view(context: Context) -> CabinetView:
+    snapshot = context.watch.snapshot
+    waiting = len(context.line.waiting)
+    if snapshot is None or not context.guard_reachable():
+        return CabinetView(None, False, False, None, None, waiting)
+    return CabinetView(
+        snapshot.fault, snapshot.latched, snapshot.siren, snapshot.feed_mw, snapshot.feed_limit_mw, waiting
+    )
 
 
 def outlet_view(context: Context, outlet: Outlet) -> OutletView:
     state = context.watch.outlet(outlet.number)
     session = context.running.at(outlet.number)
     reachable = context.guard_reachable() and state is not None
-    condition = _condition(state, session) if reachable else "unreachable"
+    condition = _condition(state, session, cabinet_view(context).fault) if reachable else "unreachable"
     today = context.site_time.day(context.clock.wall())
     shown = state if reachable else None
     return OutletView(
@@ -32,12 +44,12 @@ def outlet_view(context: Context, outlet: Outlet) -> OutletView:
     )
 
 
-def _condition(state: OutletState | None, session: Session | None) -> OutletCondition:
+def _condition(state: OutletState | None, session: Session | None, cabinet_fault: Fault | None) -> OutletCondition:
     if session is not None and not session.finished:
         return "in_use"
     if state is None:
         return "unreachable"
-    if state.latched or state.fault is not None:
+    if state.latched or cabinet_fault is not None or (state.fault is not None and state.fault not in OF_THE_MAINS):
         return "needs_service"
     return "free" if session is None and state.session_id is None else "in_use"
 
@@ -48,7 +60,11 @@ def _refusal(context: Context, condition: OutletCondition, state: OutletState | 
     if condition == "in_use":
         return "outlet_busy"
     refusal = None if state is None else state.refusal
-    return refusal or context.accepting()
+    if refusal not in (None, "feed_full"):
+        return refusal
+    if state is not None and context.line.at(state.outlet) is not None:
+        return "reserved"
+    return refusal or context.accepting() or ("feed_full" if context.line.waiting else None)
 
 
 def _valid(reading: Reading) -> int | None:
@@ -82,6 +98,7 @@ def running_view(context: Context, session: Session) -> SessionView:
         fault=session.fault,
         wait_left_s=_wait_left_s(context, session),
         usage_number=None,
+        suspended_for=session.suspended_for,
     )
 
 

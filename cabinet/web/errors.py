@@ -23,6 +23,7 @@ STATUS_OF_REFUSAL = {
     "unknown_code": 404, "unknown_outlet": 404, "unknown_session": 404, "not_yours": 404,
     "outlet_busy": 409, "fault_latched": 409, "fault_present": 409, "sensor_lost": 409, "relay_welded": 409,
     "outlet_hot": 409, "already_charging": 409, "session_over": 409, "nothing_to_clear": 409,
+    "reserved": 409,
     "locked_out": 429, "too_many_requests": 429,
     "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
     "cabinet_fault": 503, "cabinet_hot": 503,

@@ -40,11 +40,28 @@ class FailingPin(MockPin):  # type: ignore[misc]  # gpiozero has no types
         super()._set_state(value)
 
 
+class Expander(Registers):
+    """Cells, and pins that show what the latch drives; those of `held_low` do not."""
+
+    def __init__(self) -> None:
+        super().__init__(1, dict(POWER_ON))
+        self.held_low = 0
+
+    def read(self, count: int) -> bytes:
+        directions, latch = self._word("00"), self._word("14")
+        self.cells["12"] = (latch & ~directions & ~self.held_low).to_bytes(2, "little").hex(" ").upper()
+        return super().read(count)
+
+    def _word(self, register: str) -> int:
+        cell = self.cells[register]
+        return int.from_bytes(bytes.fromhex(cell), "little") if isinstance(cell, str) else 0
+
+
 class Bench:
     """Two expanders on a fake bus, mock lines, and a bank over them."""
 
     def __init__(self) -> None:
-        self.first, self.second = Registers(1, dict(POWER_ON)), Registers(1, dict(POWER_ON))
+        self.first, self.second = Expander(), Expander()
         self.bus = FakeBus({EXPANDER: self.first, OTHER_EXPANDER: self.second})
         self.pins = MockFactory(pin_class=FailingPin)
         self.clock = ManualClock()

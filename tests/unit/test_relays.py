@@ -364,7 +364,8 @@ def test_each_beat_is_one_edge(bench: Bench) -> None:
 def test_outputs_that_agree_are_no_news(closed: Bench) -> None:
     assert closed.bank.check_outputs() == []
     assert closed.bus.log == [
-        "S 40 00 Sr 41 FE FD P", "S 40 14 Sr 41 01 02 P", "S 42 00 Sr 43 7F FF P", "S 42 14 Sr 43 80 00 P",
+        "S 40 00 Sr 41 FE FD P", "S 40 14 Sr 41 01 02 P", "S 40 12 Sr 41 01 02 P",
+        "S 42 00 Sr 43 7F FF P", "S 42 14 Sr 43 80 00 P", "S 42 12 Sr 43 80 00 P",
     ]  # fmt: skip
 
 
@@ -372,8 +373,8 @@ def test_a_latch_that_differs_is_told_for_its_outlets_only(closed: Bench) -> Non
     closed.bank.release(1, "full")
     closed.first.cells["14"] = "01 00"
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=False, latch_closed=True, problem="latch_differs"),
-        OutputMismatch(2, told_closed=True, latch_closed=False, problem="latch_differs"),
+        OutputMismatch(1, told_closed=False, found_closed=True, problem="output_differs"),
+        OutputMismatch(2, told_closed=True, found_closed=False, problem="output_differs"),
     ]
 
 
@@ -387,10 +388,17 @@ def test_what_is_found_closed_is_opened_on_the_next_tick_and_what_is_found_open_
     assert closed.hardware()[:2] == ("00 00", "00 00")
 
 
+def test_a_pin_held_low_is_told_although_the_latch_agrees(closed: Bench) -> None:
+    closed.first.held_low = 1 << 9
+    assert closed.bank.check_outputs() == [
+        OutputMismatch(2, told_closed=True, found_closed=False, problem="output_differs")
+    ]
+
+
 def test_a_gpio_line_that_differs_is_told(closed: Bench) -> None:
     closed.line(RELAY_5).state = False
     assert closed.bank.check_outputs() == [
-        OutputMismatch(5, told_closed=True, latch_closed=False, problem="latch_differs")
+        OutputMismatch(5, told_closed=True, found_closed=False, problem="output_differs")
     ]
 
 
@@ -398,8 +406,8 @@ def test_an_expander_back_at_power_on_values_is_told_and_closes_nothing_until_se
     closed.bank.release(1, "full")
     closed.first.cells |= POWER_ON
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=False, latch_closed=False, problem="expander_reset"),
-        OutputMismatch(2, told_closed=True, latch_closed=False, problem="expander_reset"),
+        OutputMismatch(1, told_closed=False, found_closed=False, problem="expander_reset"),
+        OutputMismatch(2, told_closed=True, found_closed=False, problem="expander_reset"),
     ]
     with pytest.raises(ChipError, match="is not set up"):
         closed.bank.hold(1, 10 * NS)
@@ -423,9 +431,9 @@ def test_an_expander_that_cannot_be_read_is_told_and_the_others_are_read(closed:
     closed.bus.failures[EXPANDER] = [errno.EREMOTEIO]
     closed.second.cells["14"] = "00 00"
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=True, latch_closed=None, problem="unreadable"),
-        OutputMismatch(2, told_closed=True, latch_closed=None, problem="unreadable"),
-        OutputMismatch(3, told_closed=True, latch_closed=False, problem="latch_differs"),
+        OutputMismatch(1, told_closed=True, found_closed=None, problem="unreadable"),
+        OutputMismatch(2, told_closed=True, found_closed=None, problem="unreadable"),
+        OutputMismatch(3, told_closed=True, found_closed=False, problem="output_differs"),
     ]
 
 

@@ -122,8 +122,8 @@ def test_a_line_that_somebody_else_drove_is_found(bank: RelayBank) -> None:
     GPIO.output(RELAY_4, False)
     GPIO.output(RELAY_5, True)
     assert bank.check_outputs() == [
-        OutputMismatch(4, told_closed=True, latch_closed=False, problem="latch_differs"),
-        OutputMismatch(5, told_closed=False, latch_closed=True, problem="latch_differs"),
+        OutputMismatch(4, told_closed=True, found_closed=False, problem="output_differs"),
+        OutputMismatch(5, told_closed=False, found_closed=True, problem="output_differs"),
     ]
     bank.expire(NS)
     assert levels() == LOW

@@ -1,71 +1,18 @@
 """Promises of the protection functions, one outlet at a time, under a hand-moved clock."""
 
+import inspect
+import sys
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.model import ABSENT, Fault, Quality, Reading
-from cabinet.safety import PROTECTIONS, Limits, OutletNow, OutletSafety, PeakWindow, believable
-
-MS = 1_000_000
-S = 1_000_000_000
-HALF = 10 * MS
-
-LIMITS = Limits(
-    short_peak_ma=30_000,
-    short_window_ns=100 * MS,
-    hard_peak_ma=150_000,
-    rated_ma=5_500,
-    hot_trip_mc=75_000,
-    hot_warn_mc=65_000,
-    hot_rise_mc_per_min=8_000,
-    hot_rise_above_mc=45_000,
-    hot_hysteresis_mc=10_000,
-    peak_lost_ns=100 * MS,
-    slow_lost_ns=S,
-    temperature_lost_ns=5 * S,
-    weld_ma=100,
-    weld_after_ns=100 * MS,
-    late_ns=50 * MS,
-    lowest_mv=176_000,
-    highest_mv=264_000,
-    half_cycle_ns=HALF,
-    thermometer_fitted=True,
-)
-
-
-class Bench:
-    """One outlet, all its sensors valid unless told otherwise."""
-
-    def __init__(self, closed: bool = True) -> None:
-        self.safety = OutletSafety(LIMITS)
-        self.now = OutletNow(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
-        self.values = {"current_ma": 1_000, "voltage_mv": 220_000, "power_mw": 150_000, "temperature_mc": 25_000}
-        self.silent: set[str] = set()
-
-    def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True):
-        """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: as the relay says."""
-        if peak_ma == -1:
-            peak_ma = 1_500 if self.now.closed else 0
-        now = self.now
-        from_ns, now.at_ns = now.at_ns, now.at_ns + past_ns
-        now.window = None
-        if peak_ma is not None:
-            halves = (from_ns // HALF, now.at_ns // HALF) if phase_known else (None, None)
-            now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves)
-            now.peak_valid_at_ns = now.at_ns
-        for name in self.values.keys() - self.silent:
-            setattr(now, name, Reading(self.values[name], now.at_ns, Quality.OK))
-        return self.safety.step(now)
-
-    def run(self, seconds: float, step_ns: int = 100 * MS, **kwargs):
-        """Step until something trips or the time is over; returns (trip, seconds it took)."""
-        start_ns = self.now.at_ns
-        while self.now.at_ns - start_ns < seconds * S:
-            if (trip := self.step(step_ns, **kwargs)) is not None:
-                return trip, (self.now.at_ns - start_ns) / S
-        return None, seconds
+from cabinet.protections.heat import believable
+from cabinet.protections.words import CabinetLimits, Limits
+from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
+from tests.unit.protections.bench import HALF, LIMITS, MS, Bench, S
 
 
 def test_first_peak_over_the_limit_is_taken_for_an_inrush():
@@ -309,5 +256,13 @@ def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, st
 
 def test_every_limit_is_used_by_some_protection():
     """A limit nobody reads would be a promise of the configuration that nothing keeps."""
-    source = "".join(map(__import__("inspect").getsource, [*PROTECTIONS, OutletSafety]))
-    assert [f.name for f in msgspec.structs.fields(Limits) if f"limits.{f.name}" not in source] == []
+    modules = {sys.modules[kind.__module__] for kind in (*PROTECTIONS, *CABINET_PROTECTIONS, OutletSafety)}
+    source = "".join(map(inspect.getsource, modules))
+    for limits in (Limits, CabinetLimits):
+        assert [f.name for f in msgspec.structs.fields(limits) if f"limits.{f.name}" not in source] == []
+
+
+def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
+    table = [kind(LIMITS).fault for kind in PROTECTIONS]
+    assert len(set(table)) == len(table)
+    assert set(table[: len(EACH_TICK)]) == EACH_TICK

@@ -365,17 +365,31 @@ def test_short_circuit_does_not_make_its_idle_neighbour_a_weld(desk, amps, at_ph
     assert desk.outlet(idle).fault is None
 
 
-def test_mains_that_goes_and_comes_back_ends_no_charge_as_unplugged(striding):
+def test_charge_pauses_without_mains_and_may_go_on_a_minute_after_it_is_back(striding):
     desk = striding
     charging(desk, 3)
-    counted = desk.outlet(3).count.charging_ms
+    before = desk.outlet(3).charge_count
     desk.world.set_mains(cut=True)
     desk.stride(70 * NS, NS)
     during = desk.outlet(3)
-    assert during.closed
-    assert during.count.charging_ms - counted < 1_000, "time without mains is not charged for"
+    assert (during.closed, during.fault, during.refusal) == (False, Fault.UNDERVOLTAGE, "voltage_out_of_band")
+    paused = desk.events(3)[-1]
+    assert (paused.kind, paused.fault, paused.latched) == (EventKind.SUSPENDED, Fault.UNDERVOLTAGE, False)
+    assert during.charge_count.charging_ms - before.charging_ms < 1_500, "time without mains is not charged for"
     desk.world.set_mains(cut=False)
-    desk.stride(5 * NS, NS)
+    desk.stride(55 * NS, NS)
+    assert desk.outlet(3).refusal == "voltage_out_of_band", "it has to stay"
+    desk.stride(10 * NS, NS)
+    assert desk.outlet(3).refusal is None
+    assert isinstance(desk.start(3, paused.session_id), Done), "the same session goes on"
+
+
+def test_short_dip_of_the_mains_pauses_nothing(desk):
+    charging(desk, 3)
+    desk.world.set_mains(cut=True)
+    desk.run(600 * MS)
+    desk.world.set_mains(cut=False)
+    desk.run(5 * NS)
     assert desk.outlet(3).closed
     assert not desk.ended(3)
 

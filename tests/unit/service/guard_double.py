@@ -80,6 +80,7 @@ class GuardDouble:
         self.refuse: dict[type, list[str]] = {}  # codes to answer the next commands of a kind with
         self.deaf = False  # does what it is told, and its answers do not arrive
         self.before_request: Callable[[], None] = lambda: None
+        self.cabinet_fault: Fault | None = None
         self.link: Link | None = None
         self.delivered_uwh: dict[str, int] = {}  # the truth, by session
 
@@ -149,6 +150,35 @@ class GuardDouble:
         place.session_id, place.power_mw = None, 0
         place.fault, place.latched = fault, latched
         place.refusal = "fault_latched" if latched else "fault_present"
+
+    def suspend(self, fault: Fault, refusal: str = "voltage_out_of_band") -> None:
+        """Every charge is interrupted and forgotten, for something that passes; `let_close` ends it."""
+        for place in self.outlets.values():
+            if place.session_id is not None:
+                self._note(place, EventKind.SUSPENDED, fault=fault)
+            place.session_id, place.power_mw = None, 0
+            place.fault, place.refusal = fault, refusal
+
+    def let_close(self) -> None:
+        """What kept outlets from closing is over, but for latches."""
+        for place in self.outlets.values():
+            if not place.latched:
+                place.fault = place.refusal = None
+                self.cabinet_fault = None
+
+    def fill_up(self) -> None:
+        """The feed has no room for another charge."""
+        for place in self.outlets.values():
+            place.refusal = place.refusal or "feed_full"
+
+    def trip_all(self, fault: Fault) -> None:
+        """Something is wrong with the cabinet as a whole."""
+        for place in self.outlets.values():
+            if place.session_id is not None:
+                self._note(place, EventKind.TRIPPED, reason=EndReason.TRIPPED, fault=fault)
+            place.session_id, place.power_mw, place.refusal = None, 0, "cabinet_fault"
+        self._note(None, EventKind.TRIPPED, fault=fault, latched=True)
+        self.cabinet_fault = fault
 
     def restart(self, new_epoch: bool = False) -> None:
         """The guard dies and comes back: relays open, events not yet acknowledged are gone with it."""
@@ -228,6 +258,9 @@ class GuardDouble:
             last_seq=self.seq,
             health=GuardHealth(False, 0, 0, 0, 0, 0, 0),
             feed_limit_mw=7_000_000,
+            fault=self.cabinet_fault,
+            latched=self.cabinet_fault is not None,
+            siren=self.cabinet_fault is not None,
         )
 
     def _state(self, place: Outlet, now_ns: int) -> OutletState:

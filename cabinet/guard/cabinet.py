@@ -1,0 +1,101 @@
+"""The cabinet as a whole, as the guard runs it: alarm contacts, the feed, the air inside, the siren."""
+
+from cabinet.clock import NS
+from cabinet.config.keys import Config
+from cabinet.guard.contacts import Contacts
+from cabinet.guard.limits import cabinet_limits, nanoseconds
+from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.residual import ResidualTest
+from cabinet.model import CABINET, Fault, Phase, Trip
+from cabinet.protections.words import CabinetNow, Load, PeakWindow
+from cabinet.safety import SOUNDS_SIREN, CabinetSafety
+
+KNOWN_NS = 30 * NS  # a charger has started softly and shows what it will take
+LOOK_NS = NS // 10  # loads change slowly; contacts and windows are looked at each tick
+
+
+class CabinetUnit:
+    """State of what there is one of. Opening and closing is `Switching`'s."""
+
+    number = CABINET
+
+    def __init__(self, config: Config, contacts: Contacts) -> None:
+        of = config.protections.residual_current
+        self._contacts = contacts
+        self._next_look_ns = 0
+        self.now = CabinetNow()
+        self.safety = CabinetSafety(cabinet_limits(config))
+        self.residual_test = ResidualTest(nanoseconds(of.test_every_s), nanoseconds(of.test_s))
+        self.fault: Fault | None = None
+        self.latched = False
+        self.why: dict[str, int] = {}
+        self.siren = False
+
+    def note_window(self, window: PeakWindow | None) -> None:
+        """A peak read in this tick: the highest counts."""
+        highest = self.now.highest_window
+        if window is not None and (highest is None or window.peak_ma > highest.peak_ma):
+            self.now.highest_window = window
+
+    def step(self, now_ns: int, units: list[OutletUnit]) -> Trip | None:
+        """Look at the contacts, run the residual test, judge. The windows noted so far are used up."""
+        now, contacts = self.now, self._contacts
+        contacts.look()
+        now.at_ns = now_ns
+        now.smoke = contacts.alarms.get("smoke")
+        now.water = contacts.alarms.get("water")
+        now.residual = contacts.alarms.get("residual")
+        if contacts.residual_test_fitted:
+            self._test_residual(now_ns, units)
+        if now_ns >= self._next_look_ns:
+            self.count_loads(now_ns, units)
+        trip = self.safety.step(now)
+        now.highest_window = None
+        return trip
+
+    def count_loads(self, now_ns: int, units: list[OutletUnit]) -> None:
+        """What each outlet takes from the feed: now and then, and before each start."""
+        self._next_look_ns = now_ns + LOOK_NS
+        self.now.loads = [_load(unit, now_ns) for unit in units]
+
+    def _test_residual(self, now_ns: int, units: list[OutletUnit]) -> None:
+        test, now = self.residual_test, self.now
+        idle = not any(unit.charge is not None for unit in units)
+        self._contacts.test_residual(test.step(now_ns, now.residual is True, idle))
+        now.residual_testing, now.residual_test_failed = test.active, test.failed
+
+    def refusal(self) -> str | None:
+        """What stands against any charge that would begin now, or None."""
+        if self.latched:
+            return "cabinet_fault"
+        if self.now.residual_testing:
+            return "not_ready"
+        return self.safety.refusal(self.now)
+
+    def trip(self, trip: Trip) -> None:
+        """Remember why everything is open; the siren sounds where people must leave."""
+        self.fault, self.latched, self.why = trip.fault, True, trip.why
+        self.sound(trip.fault in SOUNDS_SIREN)
+
+    def remember(self, fault: Fault, why: dict[str, int]) -> None:
+        """A latch from before the guard's start; nobody is woken by it again."""
+        self.fault, self.latched, self.why = fault, True, why
+
+    def clear(self) -> Fault | None:
+        """Staff have seen to it; the fault that was cleared. A cause that is still there trips again at once."""
+        cleared, self.fault = self.fault, None
+        self.latched, self.why = False, {}
+        self.residual_test.reset()
+        self.sound(False)
+        return cleared
+
+    def sound(self, on: bool) -> None:
+        self.siren = on
+        self._contacts.sound(on)
+
+
+def _load(unit: OutletUnit, now_ns: int) -> Load:
+    closed_at_ns = unit.now.switched_at_ns if unit.charge is not None else None
+    charging = unit.charge is not None and unit.charge.phase is Phase.CHARGING
+    known = closed_at_ns is not None and charging and now_ns - closed_at_ns >= KNOWN_NS
+    return Load(unit.number, unit.now.power_mw.value or 0, closed_at_ns, known)

@@ -1,0 +1,50 @@
+"""Outlets waiting to be closed, one after the other: ten inrushes at once would open the building's breaker. Pure.
+
+Where the mains' phase is known, contacts are made to meet near a voltage zero, where a charger's capacitor takes least.
+"""
+
+from collections import deque
+
+from cabinet.clock import MS
+from cabinet.guard.phase import MainsPhase
+
+PATIENCE_NS = 30 * MS  # then the closing does not wait for a zero any longer
+
+
+class Closings:
+    """First come, first served, `gap_ns` apart."""
+
+    def __init__(self, gap_ns: int, operate_ns: int, near_ns: int, phase: MainsPhase | None) -> None:
+        self._gap_ns = gap_ns
+        self._operate_ns = operate_ns
+        self._near_ns = near_ns
+        self._phase = phase
+        self._waiting: deque[int] = deque()
+        self._last_ns: int | None = None
+        self._ready_ns: int | None = None
+
+    def __contains__(self, outlet: int) -> bool:
+        return outlet in self._waiting
+
+    def add(self, outlet: int) -> None:
+        if outlet not in self._waiting:
+            self._waiting.append(outlet)
+
+    def remove(self, outlet: int) -> None:
+        """It shall not be closed after all."""
+        if outlet in self._waiting:
+            self._waiting.remove(outlet)
+
+    def take(self, now_ns: int) -> int | None:
+        """The outlet to close now, if any; call it as often as there is a turn."""
+        if not self._waiting or (self._last_ns is not None and now_ns - self._last_ns < self._gap_ns):
+            return None
+        self._ready_ns = now_ns if self._ready_ns is None else self._ready_ns
+        if now_ns - self._ready_ns < PATIENCE_NS and not self._near_zero(now_ns + self._operate_ns):
+            return None
+        self._last_ns, self._ready_ns = now_ns, None
+        return self._waiting.popleft()
+
+    def _near_zero(self, at_ns: int) -> bool:
+        from_zero_ns = None if self._phase is None else self._phase.from_zero_ns(at_ns)
+        return from_zero_ns is None or from_zero_ns <= self._near_ns

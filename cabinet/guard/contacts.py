@@ -1,0 +1,61 @@
+"""What hangs on the cabinet's own lines: alarm contacts, the siren, the residual-current monitor's test input."""
+
+from typing import Any
+
+from gpiozero import DigitalInputDevice, OutputDevice
+from gpiozero.pins import Factory
+
+from cabinet.config.keys import Hardware
+
+ALARMS = ("smoke", "water", "residual")
+
+
+class Contacts:
+    """Alarm contacts are closed to ground when all is well: a cut wire, and a contact that opens, both alarm.
+
+    One line is read a tick: of three contacts each is seen every 9 ms.
+    """
+
+    def __init__(self, hardware: Hardware, pins: Factory) -> None:
+        self._inputs = [
+            (name, DigitalInputDevice(pin, pull_up=True, pin_factory=pins))
+            for name in ALARMS
+            if (pin := getattr(hardware, f"{name}_pin")) is not None
+        ]
+        self._siren = _output(hardware.siren_pin, pins)
+        self._test = _output(hardware.residual_test_pin, pins)
+        self._turn = 0
+        self.alarms: dict[str, bool] = {name: not line.value for name, line in self._inputs}
+
+    @property
+    def residual_test_fitted(self) -> bool:
+        return self._test is not None
+
+    def look(self) -> None:
+        """Read the next contact."""
+        if self._inputs:
+            name, line = self._inputs[self._turn % len(self._inputs)]
+            self.alarms[name] = not line.value
+            self._turn += 1
+
+    def sound(self, on: bool) -> None:
+        """The siren."""
+        _switch(self._siren, on)
+
+    def test_residual(self, on: bool) -> None:
+        """The monitor's test current."""
+        _switch(self._test, on)
+
+    def close(self) -> None:
+        for device in (*(line for _, line in self._inputs), self._siren, self._test):
+            if device is not None:
+                device.close()
+
+
+def _output(pin: int | None, pins: Factory) -> Any:
+    return None if pin is None else OutputDevice(pin, initial_value=False, pin_factory=pins)
+
+
+def _switch(device: Any, on: bool) -> None:
+    if device is not None and bool(device.value) != on:
+        device.value = on

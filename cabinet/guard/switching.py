@@ -1,0 +1,389 @@
+"""Everything that opens or closes: trips, ends, the contactor, the order of closings, latches and what is told of them.
+
+Opening comes first and is explained later. Closing is asked for by a command, checked again at its moment, and never
+done for any other reason.
+"""
+
+import logging
+from collections import deque
+
+from cabinet.charge import Charge
+from cabinet.clock import MS, Clock
+from cabinet.config.keys import Config
+from cabinet.errors import CabinetError
+from cabinet.guard.breaking import Breaking
+from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.closing import Closings
+from cabinet.guard.limits import nanoseconds
+from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.phase import MainsPhase
+from cabinet.guard.recorder import Recorder
+from cabinet.guard.scribe import Latch, Scribe
+from cabinet.guard.selftest import SelfTest
+from cabinet.link.server import EventLog
+from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, Trip
+from cabinet.relays import EXPANDER_RESET, RelayBank
+
+log = logging.getLogger(__name__)
+
+CHECK_OUTPUTS_NS = 1000 * MS
+SETTLE_NS = 150 * MS  # after the contactor closed: a welded relay would show by then
+ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
+
+
+class Switching:
+    """Relays, contactor and latches of one cabinet, and the events that say what became of them."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        relays: RelayBank,
+        scribe: Scribe,
+        recorder: Recorder,
+        events: EventLog,
+        units: list[OutletUnit],
+        cabinet: CabinetUnit,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._relays = relays
+        self._scribe = scribe
+        self._recorder = recorder
+        self._events = events
+        self._units = units
+        self._cabinet = cabinet
+        self._by_number = {unit.number: unit for unit in units}
+        self._breaking = Breaking(config, relays)
+        self._self_test: SelfTest | None = None
+        self._closings = self._closing_order(None)
+        self._next_check_ns = 0
+        # A closed relay not renewed for so long opens: 100 ms, unless the configuration is more patient.
+        self.lease_ns = nanoseconds(2 * config.protections.guard_late.after_s)
+        self.ready_at_ns: int | None = None
+        self.ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
+
+    def open_all(self) -> None:
+        """Everything open, and latches remembered, before anything else."""
+        try:
+            self._relays.initialise()
+        except CabinetError as error:
+            log.error("relays: %s; outlets on it stay open until it answers", error)
+        for number, latch in self._scribe.latches().items():
+            if number == CABINET:
+                self._cabinet.remember(latch.fault, latch.why)
+            elif (unit := self._by_number.get(number)) is not None:
+                unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+
+    def start(self, phase: MainsPhase) -> None:
+        """Begin the self-test, where a contactor keeps the power away meanwhile; it closes when that is done."""
+        self._closings = self._closing_order(phase)
+        now_ns = self._clock.monotonic_ns()
+        for unit in self._units:
+            unit.now.switched_at_ns = now_ns
+        if self._relays.has_contactor:
+            self._cabinet.now.contactor_open_at_ns = now_ns
+            self._begin_self_test()
+        else:
+            self._restore_power(now_ns)
+        self._events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
+
+    def _begin_self_test(self) -> None:
+        """Only while the contactor is open: a click would give an outlet power."""
+        self._self_test = SelfTest(self._relays, [unit.number for unit in self._units if not unit.latched])
+
+    def _closing_order(self, phase: MainsPhase | None) -> Closings:
+        hardware = self._config.hardware
+        return Closings(
+            nanoseconds(hardware.closing_gap_s),
+            nanoseconds(hardware.relay_operate_s),
+            nanoseconds(self._config.guard.scan_period_s) // 2,
+            phase,
+        )
+
+    # --- a tick's turn ----------------------------------------------------------------------------------------------
+
+    def step(self, now_ns: int) -> None:
+        """What is due: the self-test, a current being broken, a closing, the outputs' check."""
+        if self._self_test is not None:
+            self._step_self_test(self._self_test, now_ns)
+        self._break_on(now_ns)
+        if self._relays.unsent:
+            self._take_power_away()
+        if now_ns >= self._next_check_ns:
+            self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
+            self._check_outputs(now_ns)
+            self._restore_power(now_ns)
+
+    def _step_self_test(self, test: SelfTest, now_ns: int) -> None:
+        if self._cabinet.latched:  # everything was opened; with a welded contactor a click gives power
+            self._self_test = None
+            return
+        test.step(now_ns)
+        for unit in self._units:
+            unit.now.switched_at_ns = now_ns  # clicks are no welds
+        if not test.done:
+            return
+        self._self_test = None
+        for number in test.failed:
+            self.trip(self._by_number[number], Trip(Fault.RELAY_STUCK_OPEN, number, now_ns, True, {"self_test": 1}))
+        self._restore_power(now_ns)
+
+    def carry_on(self, unit: OutletUnit, now_ns: int) -> bool:
+        """Renew the lease of what charges; False where the outlet is not closed (yet, or any more)."""
+        if unit.number in self._closings:
+            return False
+        if not self._relays.is_closed(unit.number):  # whatever opened it: only a command closes
+            self.end(unit, EndReason.POWER_LOST)
+            return False
+        self._relays.hold(unit.number, now_ns + self.lease_ns)
+        return True
+
+    def expire(self, now_ns: int) -> None:
+        for outlet in self._relays.expire(now_ns):
+            log.error("outlet %d: its lease ran out", outlet)
+
+    # --- closing ----------------------------------------------------------------------------------------------------
+
+    def close(self, unit: OutletUnit, charge: Charge) -> None:
+        """Have it closed in its turn, for `charge`."""
+        unit.charge = charge
+        self._closings.add(unit.number)
+
+    def next_closing(self, now_ns: int) -> OutletUnit | None:
+        """The outlet whose turn it is."""
+        number = self._closings.take(now_ns)
+        return None if number is None else self._by_number[number]
+
+    def close_now(self, unit: OutletUnit, now_ns: int) -> None:
+        """Close the relay; where that fails the charge ends and everything is as before."""
+        try:
+            self._relays.hold(unit.number, now_ns + self.lease_ns)
+        except CabinetError as error:
+            log.error("outlet %d: closing failed: %s", unit.number, error)
+            self.end(unit, EndReason.POWER_LOST)
+            return
+        unit.now.closed = True
+        unit.now.switched_at_ns = now_ns
+        unit.now.found_open_at_ns = None
+        for fault in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.SENSOR_FROZEN, Fault.THERMAL_RUNAWAY):
+            unit.safety.reset(fault)
+        self._events.add(unit.event(EventKind.CLOSED, now_ns))
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def trip(self, unit: OutletUnit, trip: Trip) -> None:
+        """Open first, explain later."""
+        known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
+        if trip.fault is Fault.RECLOSE_STORM and unit.latched:
+            return
+        if trip.outlet is not None and not known and self._breaking.needed(trip):
+            self._begin_breaking(unit, trip)
+        elif trip.outlet is not None:
+            self._release(unit, trip.fault.value)
+        elif trip.fault is Fault.RELAY_WELDED:
+            self._open_everything(trip, quiet=known)
+        else:
+            for other in self._units:
+                self._release(other, trip.fault.value)
+        if known:
+            return
+        hit = [unit] if trip.outlet is not None else [other for other in self._units if other.charge is not None]
+        unit.fault, unit.why = trip.fault, trip.why
+        unit.latched = unit.latched or trip.latched
+        for other in {id(each): each for each in [unit, *hit]}.values():
+            self._opened(other, trip, latched=trip.latched and other is unit)
+        if trip.latched:
+            self._save_latches()
+        log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
+
+    def trip_cabinet(self, trip: Trip) -> None:
+        """A fault of the cabinet as a whole: contactor and every relay, then the siren, then words."""
+        if trip.outlet is not None:
+            self.trip(self._by_number[trip.outlet], trip)
+            return
+        known = self._cabinet.latched and self._cabinet.fault is trip.fault
+        if known and not any(unit.charge is not None for unit in self._units):
+            return
+        self._open_everything(trip, quiet=known)
+        for unit in self._units:
+            if unit.charge is not None:
+                self._opened(unit, trip, latched=False)
+        if known:
+            return
+        self._cabinet.trip(trip)
+        self._save_latches()
+        self._tell_trip(Event("", 0, trip.at_ns, EventKind.TRIPPED, fault=trip.fault, latched=True, why=trip.why))
+        log.error("the cabinet: %s %s", trip.fault.value, trip.why)
+
+    def _opened(self, unit: OutletUnit, trip: Trip, latched: bool) -> None:
+        unit.now.closed = False
+        unit.now.switched_at_ns = trip.at_ns
+        unit.safety.tripped(trip)
+        if trip.suspends:
+            self._finish(unit, EventKind.SUSPENDED, None, trip)
+        else:
+            self._finish(unit, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=latched)
+
+    def _open_everything(self, trip: Trip, quiet: bool) -> None:
+        self._note_contactor(trip.at_ns)
+        errors = self._relays.open_all(trip.fault.value)
+        if errors and not quiet:
+            log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
+
+    def _begin_breaking(self, unit: OutletUnit, trip: Trip) -> None:
+        self._note_contactor(trip.at_ns)
+        self._breaking.begin(unit.number, trip.fault.value, trip.at_ns)
+
+    def _note_contactor(self, now_ns: int) -> None:
+        """It is about to open, if it is not open already."""
+        if self._relays.has_contactor and self._relays.contactor_closed:
+            self._cabinet.now.contactor_open_at_ns = now_ns
+
+    def _take_power_away(self) -> None:
+        """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
+        if self._relays.has_contactor and self._relays.contactor_closed:
+            self._note_contactor(self._clock.monotonic_ns())
+            self._relays.open_contactor()
+            log.error("outlets %s could not be opened: contactor opened", sorted(self._relays.unsent))
+            self._end_all()
+
+    def _break_on(self, now_ns: int) -> None:
+        """The next step of a current that the contactor is breaking for a relay."""
+        if self._breaking.step(now_ns):
+            self._restore_power(now_ns)
+        elif self._breaking.overdue(now_ns):
+            self._breaking.give_up()
+            log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
+            self._end_all()
+
+    def _end_all(self) -> None:
+        for unit in self._units:
+            if unit.charge is not None:
+                self.end(unit, EndReason.POWER_LOST)
+
+    def _restore_power(self, now_ns: int) -> None:
+        """Close the contactor again once nothing stands against it; the weld check begins anew."""
+        held = self._breaking.active or self._self_test is not None or self._cabinet.latched
+        if held or self._relays.unsent or self.welded():
+            return
+        if self._relays.contactor_closed and self.ready_at_ns is not None:
+            return
+        self._relays.close_contactor()
+        self._cabinet.now.contactor_open_at_ns = None
+        self.ready_at_ns = now_ns + SETTLE_NS
+        for unit in self._units:
+            unit.now.switched_at_ns = now_ns
+
+    def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
+        """A charge's normal end."""
+        self._release(unit, reason.value)
+        unit.now.closed = False
+        unit.now.switched_at_ns = self._clock.monotonic_ns()
+        self._finish(unit, EventKind.ENDED, reason, None, who=who)
+
+    def _release(self, unit: OutletUnit, reason: str) -> None:
+        for error in self._relays.release(unit.number, reason):
+            # the bank tries again each tick; the contactor and the heartbeat are the layers under it
+            log.error("outlet %d: opening failed: %s", unit.number, error)
+
+    def _finish(
+        self,
+        unit: OutletUnit,
+        kind: EventKind,
+        reason: EndReason | None,
+        trip: Trip | None,
+        latched: bool = False,
+        who: str = "",
+    ) -> None:
+        self._closings.remove(unit.number)
+        session_id = unit.session_id
+        unit.last_charge_count = unit.charge_count()
+        unit.charge = None
+        unit.now.found_open_at_ns = None
+        if session_id is not None and kind is not EventKind.SUSPENDED:
+            self.ended.append(session_id)
+        event = unit.event(
+            kind,
+            self._clock.monotonic_ns(),
+            session_id=session_id,
+            reason=reason,
+            fault=None if trip is None else trip.fault,
+            latched=latched,
+            why={} if trip is None else trip.why,
+            who=who,
+        )
+        if kind is EventKind.TRIPPED:
+            self._tell_trip(event)
+        else:
+            self._events.add(event)
+
+    def _tell_trip(self, event: Event) -> None:
+        self._events.add(event)
+        self._recorder.trip(event)
+
+    def stop(self) -> bool:
+        """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
+        errors = self._relays.open_all("guard stopped")
+        for error in errors:
+            log.error("stopping: %s", error)
+        return not errors
+
+    # --- latches ----------------------------------------------------------------------------------------------------
+
+    def clear(self, unit: OutletUnit, who: str) -> None:
+        """Staff have seen to the cause of the outlet's latch."""
+        cleared, now_ns = unit.fault, self._clock.monotonic_ns()
+        unit.fault, unit.latched, unit.why = None, False, {}
+        unit.safety.reset(cleared)
+        self._save_latches()
+        self._restore_power(now_ns)
+        self._events.add(unit.event(EventKind.LATCH_CLEARED, now_ns, fault=cleared, who=who))
+
+    def clear_cabinet(self, who: str) -> None:
+        """The same for what stands against the whole cabinet."""
+        now_ns = self._clock.monotonic_ns()
+        cleared = self._cabinet.clear()
+        if self._relays.has_contactor and not self._relays.contactor_closed:
+            self._begin_self_test()
+        self._save_latches()
+        self._restore_power(now_ns)
+        self._events.add(Event("", 0, now_ns, EventKind.LATCH_CLEARED, fault=cleared, who=who))
+
+    def welded(self) -> bool:
+        return any(unit.latched and unit.fault is Fault.RELAY_WELDED for unit in self._units)
+
+    def _save_latches(self) -> None:
+        latches = {u.number: Latch(u.fault, u.why) for u in self._units if u.latched and u.fault is not None}
+        if self._cabinet.latched and self._cabinet.fault is not None:
+            latches[CABINET] = Latch(self._cabinet.fault, self._cabinet.why)
+        self._scribe.save(latches)
+
+    # --- read-back --------------------------------------------------------------------------------------------------
+
+    def _check_outputs(self, now_ns: int) -> None:
+        """What relays were told, and what the expanders hold and show, must agree.
+
+        An outlet found open is for `relay_stuck_open` to judge; an expander that lost its set-up is given it again, and
+        its charges are over. One told to open and found closed is opened again by the bank.
+        """
+        if self._self_test is not None:
+            return
+        reset: set[int] = set()
+        found_open: set[int] = set()
+        for mismatch in self._relays.check_outputs():
+            log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
+            if mismatch.problem == EXPANDER_RESET:
+                reset.update(self._relays.expander_of(mismatch.outlet))
+                if mismatch.told_closed:
+                    self.end(self._by_number[mismatch.outlet], EndReason.POWER_LOST)
+            elif mismatch.told_closed and mismatch.found_closed is False:
+                found_open.add(mismatch.outlet)
+        for unit in self._units:
+            since_ns = unit.now.found_open_at_ns
+            unit.now.found_open_at_ns = (since_ns or now_ns) if unit.number in found_open else None
+        for address in reset:
+            try:
+                self._relays.initialise_expander(address)
+            except CabinetError as error:
+                log.error("expander 0x%02x cannot be set up: %s", address, error)

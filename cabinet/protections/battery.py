@@ -1,0 +1,74 @@
+"""What the charging curve tells of a battery: one that takes more again while it should take less heats up. Pure.
+
+A charger holds the current until the battery's voltage is full (power rises slowly, a lithium one's by 8 %), then holds
+the voltage while the current falls. A battery that runs away in that phase lowers its own voltage by its heat and takes
+more current, and gets hotter by it. One with a shorted cell never reaches the voltage at all.
+"""
+
+from cabinet.model import Fault, Quality
+from cabinet.protections.words import NS, Limits, OutletNow
+
+MEAN_TAU_S = 30.0  # balancing, fans and a dip of the mains last less
+TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
+LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
+
+
+class ThermalRunaway:
+    """Power rises again in the constant-voltage phase, or never begins to fall."""
+
+    fault = Fault.THERMAL_RUNAWAY
+    latched = True
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._forget()
+
+    def _forget(self) -> None:
+        self._at_ns: int | None = None
+        self._mean_mw = 0.0
+        self._plateau_mw = 0.0
+        self._plateau_ns = 0  # spent on it
+        self._lowest_mw: float | None = None  # in the constant-voltage phase; None: not there yet
+        self._rising_since_ns: int | None = None
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        power = now.power_mw
+        if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns or not now.closed:
+            return None
+        past_ns = 0 if self._at_ns is None else power.at_ns - self._at_ns
+        self._at_ns = power.at_ns
+        past_s = past_ns / NS
+        self._mean_mw += (power.value - self._mean_mw) * past_s / (MEAN_TAU_S + past_s)
+        self._plateau_mw = max(self._plateau_mw, self._mean_mw)
+        if self._plateau_mw < LOWEST_PLATEAU_MW:
+            return None
+        if self._mean_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
+            self._plateau_ns += past_ns
+            return self._never_tapers()
+        return self._rises_again(power.at_ns)
+
+    def _never_tapers(self) -> dict[str, int] | None:
+        if self._plateau_ns < self._limits.taper_within_ns:
+            return None
+        return {"plateau_mw": round(self._plateau_mw), "plateau_min": self._plateau_ns // (60 * NS)}
+
+    def _rises_again(self, at_ns: int) -> dict[str, int] | None:
+        limits = self._limits
+        lowest_mw = self._mean_mw if self._lowest_mw is None else min(self._lowest_mw, self._mean_mw)
+        self._lowest_mw = lowest_mw
+        limit_mw = lowest_mw + max(limits.runaway_share * lowest_mw, limits.runaway_mw)
+        if self._mean_mw <= limit_mw:
+            self._rising_since_ns = None
+            return None
+        self._rising_since_ns = at_ns if self._rising_since_ns is None else self._rising_since_ns
+        if at_ns - self._rising_since_ns < limits.runaway_ns:
+            return None
+        return {"power_mw": round(self._mean_mw), "lowest_mw": round(lowest_mw), "limit_mw": round(limit_mw)}
+
+    def present(self, now: OutletNow) -> bool:
+        return False
+
+    def reset(self) -> None:
+        self._forget()

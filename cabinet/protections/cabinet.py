@@ -1,0 +1,162 @@
+"""What endangers the cabinet as a whole. Pure."""
+
+from cabinet.model import Fault, Quality
+from cabinet.protections.words import NS, CabinetLimits, CabinetNow
+
+SMOKE_NS = NS // 10  # a contact that bounces in the wind of a door
+WATER_NS = NS
+RESIDUAL_NS = 2_000_000  # seen twice: the monitor has taken its own time already, 40 ms at 150 mA
+SETTLE_NS = NS  # after an opening, until the sum can be believed
+
+
+class _Contact:
+    """An alarm contact that is open, or whose wire is cut, for so long."""
+
+    latched = True
+    fault: Fault
+    least_ns: int
+
+    def __init__(self, limits: CabinetLimits) -> None:
+        self._since_ns: int | None = None
+
+    def _alarm(self, now: CabinetNow) -> bool:
+        raise NotImplementedError
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None:
+        if not self._alarm(now):
+            self._since_ns = None
+            return None
+        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
+        past_ns = now.at_ns - self._since_ns
+        return {"alarm_ms": past_ns // 1_000_000} if past_ns >= self.least_ns else None
+
+    def warns(self, now: CabinetNow) -> bool:
+        return False
+
+    def present(self, now: CabinetNow) -> bool:
+        return self._alarm(now)
+
+
+class Smoke(_Contact):
+    fault = Fault.SMOKE
+    least_ns = SMOKE_NS
+
+    def _alarm(self, now: CabinetNow) -> bool:
+        return now.smoke is True
+
+
+class Water(_Contact):
+    fault = Fault.WATER
+    least_ns = WATER_NS
+
+    def _alarm(self, now: CabinetNow) -> bool:
+        return now.water is True
+
+
+class ResidualCurrent(_Contact):
+    """The monitor's alarm, or a monitor that did not answer its test: then nobody would know."""
+
+    fault = Fault.RESIDUAL_CURRENT
+    least_ns = RESIDUAL_NS
+
+    def _alarm(self, now: CabinetNow) -> bool:
+        return now.residual is True and not now.residual_testing
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None:
+        return {"test_failed": 1} if now.residual_test_failed else super().step(now)
+
+
+class CabinetHot:
+    """The air inside. Lost, it warns: each outlet has its own thermometer."""
+
+    fault = Fault.CABINET_HOT
+    latched = True
+
+    def __init__(self, limits: CabinetLimits) -> None:
+        self._limits = limits
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None:
+        inside = now.inside_mc
+        if inside.quality is not Quality.OK or inside.value is None or inside.value < self._limits.hot_trip_mc:
+            return None
+        return {"temperature_mc": inside.value, "limit_mc": self._limits.hot_trip_mc}
+
+    def warns(self, now: CabinetNow) -> bool:
+        return now.inside_mc.value is not None and now.inside_mc.value >= self._limits.hot_warn_mc
+
+    def present(self, now: CabinetNow) -> bool:
+        return self.warns(now)
+
+
+class FeedOverload:
+    """All outlets together against what the supply can give: the newest charge goes first, then the next."""
+
+    fault = Fault.FEED_OVERLOAD
+    latched = False
+
+    def __init__(self, limits: CabinetLimits) -> None:
+        self._limits = limits
+        self._since_ns: int | None = None
+        self._opened_at_ns: int | None = None
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None:
+        sum_mw = sum(load.power_mw for load in now.loads)
+        if sum_mw <= self._limits.feed_mw:
+            self._since_ns = self._opened_at_ns = None
+            return None
+        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
+        waited = self._opened_at_ns is None or now.at_ns - self._opened_at_ns >= SETTLE_NS
+        if now.at_ns - self._since_ns < self._limits.feed_overload_ns or not waited:
+            return None
+        closed = [(load.closed_at_ns, load.outlet) for load in now.loads if load.closed_at_ns is not None]
+        if not closed:
+            return None
+        self._opened_at_ns = now.at_ns
+        return {"sum_mw": sum_mw, "limit_mw": self._limits.feed_mw, "outlet": max(closed)[1]}
+
+    def full(self, now: CabinetNow) -> bool:
+        """Whether no charge may begin: what has just begun counts with the power it may come to."""
+        reserved_mw = sum(
+            load.power_mw if load.known else max(load.power_mw, self._limits.feed_reserve_mw)
+            for load in now.loads
+            if load.closed_at_ns is not None
+        )
+        return reserved_mw > self._limits.feed_refuse_mw
+
+    def warns(self, now: CabinetNow) -> bool:
+        return self._since_ns is not None
+
+    def present(self, now: CabinetNow) -> bool:
+        return self._since_ns is not None
+
+
+class SensorDisagrees:
+    """The sum of the outlets against the cabinet's own meter: current that bypasses a meter protects nobody."""
+
+    fault = Fault.SENSOR_DISAGREES
+    latched = True
+
+    def __init__(self, limits: CabinetLimits) -> None:
+        self._limits = limits
+        self._since_ns: int | None = None
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None:
+        feed = now.feed_mw
+        if feed.quality is not Quality.OK or feed.value is None:
+            self._since_ns = None
+            return None
+        sum_mw = sum(load.power_mw for load in now.loads)
+        allowed_mw = max(self._limits.disagree_mw, int(self._limits.disagree_share * feed.value))
+        if abs(feed.value - sum_mw) <= allowed_mw:
+            self._since_ns = None
+            return None
+        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
+        if now.at_ns - self._since_ns < self._limits.disagree_open_ns:
+            return None
+        return {"feed_mw": feed.value, "sum_mw": sum_mw, "limit_mw": allowed_mw}
+
+    def warns(self, now: CabinetNow) -> bool:
+        return self._since_ns is not None and now.at_ns - self._since_ns >= self._limits.disagree_warn_ns
+
+    def present(self, now: CabinetNow) -> bool:
+        return self._since_ns is not None

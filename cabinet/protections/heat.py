@@ -1,0 +1,76 @@
+"""Too hot: the contacts of an outlet, and what no thermometer can have measured. Pure."""
+
+from collections import deque
+
+from cabinet.model import Fault, Quality, Reading
+from cabinet.protections.words import NS, Limits, OutletNow
+
+RISE_WINDOW_NS = 30 * NS  # a slope over less would be the thermometer's 0.0625 K step (TMP102 data sheet)
+JUMP_K = 5  # between two readings: what is more, plus JUMP_K_PER_S, no thermometer in a plug can make
+JUMP_K_PER_S = 2
+
+
+class OutletHot:
+    """Contacts too hot, or heating up faster than any charge makes them."""
+
+    fault = Fault.OUTLET_HOT
+    latched = True
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._history: deque[Reading] = deque(maxlen=64)
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        reading = now.temperature_mc
+        limits = self._limits
+        if reading.quality is not Quality.OK or reading.value is None:
+            return None
+        rise = self._rise_mc_per_min(reading)
+        if not now.closed:
+            return None
+        if reading.value >= limits.hot_trip_mc:
+            return {"temperature_mc": reading.value, "limit_mc": limits.hot_trip_mc}
+        if rise > limits.hot_rise_mc_per_min and reading.value > limits.hot_rise_above_mc:
+            return {
+                "temperature_mc": reading.value,
+                "rise_mc_per_min": rise,
+                "limit_mc_per_min": limits.hot_rise_mc_per_min,
+            }
+        return None
+
+    def _rise_mc_per_min(self, reading: Reading) -> int:
+        """Slope over the last RISE_WINDOW_NS; 0 until that much has been seen."""
+        history = self._history
+        if not history or reading.at_ns - history[-1].at_ns >= NS:
+            history.append(reading)
+        while len(history) > 1 and reading.at_ns - history[1].at_ns >= RISE_WINDOW_NS:
+            history.popleft()
+        oldest = history[0]
+        past_ns = reading.at_ns - oldest.at_ns
+        if past_ns < RISE_WINDOW_NS or reading.value is None or oldest.value is None:
+            return 0
+        return (reading.value - oldest.value) * 60 * NS // past_ns
+
+    def warm(self, now: OutletNow) -> bool:
+        """Above the warning threshold."""
+        value = now.temperature_mc.value
+        return value is not None and value >= self._limits.hot_warn_mc
+
+    def present(self, now: OutletNow) -> bool:
+        value = now.temperature_mc.value
+        return value is not None and value > self._limits.hot_trip_mc - self._limits.hot_hysteresis_mc
+
+    def reset(self) -> None:
+        self._history.clear()
+
+
+def believable(temperature_mc: int, at_ns: int, before: Reading) -> bool:
+    """Whether a thermometer in a plug can have gone from `before` to this: anything else is the sensor's fault."""
+    if not -40_000 <= temperature_mc <= 125_000:  # the TMP102's range
+        return False
+    if before.value is None:
+        return True
+    allowed_mc = 1000 * JUMP_K + 1000 * JUMP_K_PER_S * (at_ns - before.at_ns) // NS
+    return abs(temperature_mc - before.value) <= allowed_mc

@@ -1,0 +1,112 @@
+"""Sensors that say nothing, or nothing true: an outlet nobody watches is open. Pure."""
+
+from cabinet.model import Fault
+from cabinet.protections.words import NS, Limits, OutletNow
+
+SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for so long before an outlet may close
+FROZEN_LOAD_MW = 5_000  # below, an idle charger's readings may well stand still
+FROZEN_READS = 200  # windows that were all alike: in 0.6 s of a rectifier's current no two tens of them are
+
+
+class SensorLost:
+    """No valid reading for too long: an outlet nobody watches is open. A lost sensor is never 0 A."""
+
+    fault = Fault.SENSOR_LOST
+    latched = False
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._missing_at_ns: int | None = None
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        missing = self._missing(now)
+        if missing is None:
+            return None
+        self._missing_at_ns = now.at_ns
+        return missing if now.closed else None
+
+    def _missing(self, now: OutletNow) -> dict[str, int] | None:
+        limits = self._limits
+        if (age_ns := now.at_ns - now.peak_valid_at_ns) > limits.peak_lost_ns:
+            return {"peak_age_ms": age_ns // 1_000_000}
+        oldest_ns = now.at_ns - limits.slow_lost_ns
+        if now.current_ma.at_ns < oldest_ns or now.power_mw.at_ns < oldest_ns or now.voltage_mv.at_ns < oldest_ns:
+            return {
+                "current_age_ms": (now.at_ns - now.current_ma.at_ns) // 1_000_000,
+                "power_age_ms": (now.at_ns - now.power_mw.at_ns) // 1_000_000,
+                "voltage_age_ms": (now.at_ns - now.voltage_mv.at_ns) // 1_000_000,
+            }
+        if limits.thermometer_fitted and (age_ns := now.at_ns - now.temperature_mc.at_ns) > limits.temperature_lost_ns:
+            return {"temperature_age_ms": age_ns // 1_000_000}
+        return None
+
+    def present(self, now: OutletNow) -> bool:
+        """True until everything has been valid for `SENSOR_BACK_NS`."""
+        return self._missing_at_ns is not None and now.at_ns - self._missing_at_ns < SENSOR_BACK_NS
+
+    def reset(self) -> None:
+        """What is missing shows by itself."""
+
+
+class SensorReset:
+    """A chip at its power-on values measures with other settings: set up again in time, or its outlets open."""
+
+    fault = Fault.SENSOR_RESET
+    latched = False
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        if not self.present(now) or not now.closed:
+            return None
+        unmeasured_ms = (now.at_ns - now.peak_valid_at_ns) // 1_000_000
+        return {"unmeasured_ms": unmeasured_ms, "limit_ms": self._limits.reset_ns // 1_000_000}
+
+    def present(self, now: OutletNow) -> bool:
+        """Counted from its last good reading, so that a chip that is away for its reset is not called lost."""
+        return now.reset_at_ns is not None and now.at_ns - now.peak_valid_at_ns > self._limits.reset_ns
+
+    def reset(self) -> None:
+        """Has no state of its own."""
+
+
+class SensorFrozen:
+    """Peak, current, power and voltage all stand still under load: a live load's never do, each has its noise."""
+
+    fault = Fault.SENSOR_FROZEN
+    latched = True
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._seen: tuple[int | None, ...] = ()
+        self._changed_at_ns = 0
+        self._reads = 0
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        if now.window is None:
+            return None
+        seen = (now.window.peak_ma, now.current_ma.value, now.power_mw.value, now.voltage_mv.value)
+        if seen != self._seen:
+            self._seen, self._changed_at_ns, self._reads = seen, now.at_ns, 0
+            return None
+        self._reads += 1
+        still_ns = now.at_ns - self._changed_at_ns
+        power_mw = now.power_mw.value
+        if still_ns < self._limits.frozen_ns or self._reads < FROZEN_READS:
+            return None
+        if power_mw is None or power_mw < FROZEN_LOAD_MW or not now.closed:
+            return None
+        return {"still_ms": still_ns // 1_000_000, "peak_ma": now.window.peak_ma, "power_mw": power_mw}
+
+    def present(self, now: OutletNow) -> bool:
+        return False
+
+    def reset(self) -> None:
+        self._seen = ()

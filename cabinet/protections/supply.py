@@ -1,0 +1,62 @@
+"""The mains outside its band: what charges is suspended, and goes on by itself. Pure."""
+
+from cabinet.model import Fault
+from cabinet.protections.words import Limits, OutletNow
+
+
+class _Voltage:
+    """Outside for so long suspends; inside for so long lets it go on."""
+
+    latched = False
+    whole_cabinet = False
+    suspends = True
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._since_ns: int | None = None  # outside
+        self._last_ns: int | None = None  # outside for long enough to have suspended
+
+    def _limit_mv(self) -> int:
+        raise NotImplementedError
+
+    def _outside(self, voltage_mv: int) -> bool:
+        raise NotImplementedError
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        voltage = now.voltage_mv
+        if voltage.value is None:
+            return None
+        if not self._outside(voltage.value):
+            self._since_ns = None
+            return None
+        self._since_ns = voltage.at_ns if self._since_ns is None else self._since_ns
+        if voltage.at_ns - self._since_ns < self._limits.voltage_ns:
+            return None
+        self._last_ns = now.at_ns
+        return {"voltage_mv": voltage.value, "limit_mv": self._limit_mv()} if now.closed else None
+
+    def present(self, now: OutletNow) -> bool:
+        return self._last_ns is not None and now.at_ns - self._last_ns < self._limits.voltage_back_ns
+
+    def reset(self) -> None:
+        """A voltage does not change because an outlet is switched."""
+
+
+class Overvoltage(_Voltage):
+    fault = Fault.OVERVOLTAGE
+
+    def _limit_mv(self) -> int:
+        return self._limits.highest_mv
+
+    def _outside(self, voltage_mv: int) -> bool:
+        return voltage_mv > self._limits.highest_mv
+
+
+class Undervoltage(_Voltage):
+    fault = Fault.UNDERVOLTAGE
+
+    def _limit_mv(self) -> int:
+        return self._limits.lowest_mv
+
+    def _outside(self, voltage_mv: int) -> bool:
+        return voltage_mv < self._limits.lowest_mv

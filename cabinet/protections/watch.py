@@ -1,0 +1,60 @@
+"""The watching itself: a loop that was away, an outlet that trips again and again. Pure."""
+
+from collections import deque
+
+from cabinet.model import Fault
+from cabinet.protections.words import NS, Limits, OutletNow
+
+
+class GuardLate:
+    """The loop itself was away for so long that nobody watched: everything opens."""
+
+    fault = Fault.GUARD_LATE
+    latched = False
+    whole_cabinet = True
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        if now.late_ns <= self._limits.late_ns or not now.closed:
+            return None
+        return {"late_ms": now.late_ns // 1_000_000, "limit_ms": self._limits.late_ns // 1_000_000}
+
+    def present(self, now: OutletNow) -> bool:
+        return False
+
+    def reset(self) -> None:
+        """Has no state of its own."""
+
+
+class RecloseStorm:
+    """Three trips of one outlet within an hour: no fourth resident tries it."""
+
+    fault = Fault.RECLOSE_STORM
+    latched = True
+    whole_cabinet = False
+    suspends = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._trips_ns: deque[int] = deque(maxlen=limits.storm_trips)
+
+    def note(self, at_ns: int) -> None:
+        """The outlet tripped for a reason of its own."""
+        self._trips_ns.append(at_ns)
+
+    def step(self, now: OutletNow) -> dict[str, int] | None:
+        if not self.present(now):
+            return None
+        trips = len(self._trips_ns)
+        self._trips_ns.clear()
+        return {"trips": trips, "within_s": self._limits.storm_ns // NS}
+
+    def present(self, now: OutletNow) -> bool:
+        trips = self._trips_ns
+        return len(trips) == self._limits.storm_trips and now.at_ns - trips[0] <= self._limits.storm_ns
+
+    def reset(self) -> None:
+        self._trips_ns.clear()

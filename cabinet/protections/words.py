@@ -1,0 +1,155 @@
+"""What protections are told, and what they promise. Values only."""
+
+from typing import Protocol
+
+import msgspec
+
+from cabinet.model import ABSENT, Fault, Reading
+
+NS = 1_000_000_000
+SQRT2_PER_MILLE = 1414
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Limits of one outlet's protections in milli-units; built from `cabinet.toml` by the guard."""
+
+    short_peak_ma: int
+    short_window_ns: int
+    hard_peak_ma: int
+    rated_ma: int
+    most_mw: int
+    overpower_ns: int
+    hot_trip_mc: int
+    hot_warn_mc: int
+    hot_rise_mc_per_min: int
+    hot_rise_above_mc: int
+    hot_hysteresis_mc: int
+    peak_lost_ns: int
+    slow_lost_ns: int
+    temperature_lost_ns: int
+    reset_ns: int
+    frozen_ns: int
+    weld_ma: int
+    weld_after_ns: int
+    stuck_open_ns: int
+    late_ns: int
+    lowest_mv: int
+    highest_mv: int
+    voltage_ns: int
+    voltage_back_ns: int
+    runaway_share: float
+    runaway_mw: int
+    runaway_ns: int
+    taper_within_ns: int
+    storm_trips: int
+    storm_ns: int
+    half_cycle_ns: int
+    thermometer_fitted: bool
+
+
+class CabinetLimits(msgspec.Struct, frozen=True):
+    """Limits of what there is one of in a cabinet."""
+
+    hot_trip_mc: int
+    hot_warn_mc: int
+    feed_mw: int
+    feed_refuse_mw: int
+    feed_reserve_mw: int
+    feed_overload_ns: int
+    disagree_share: float
+    disagree_mw: int
+    disagree_warn_ns: int
+    disagree_open_ns: int
+    weld_ma: int
+    contactor_release_ns: int
+
+
+class PeakWindow(msgspec.Struct, frozen=True, gc=False):
+    """The largest instantaneous current between two reads of the peak register.
+
+    `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch, counted by the mains' own zero
+    crossings; None where the mains phase is not known.
+    """
+
+    peak_ma: int
+    from_ns: int
+    to_ns: int
+    first_half_cycle: int | None
+    last_half_cycle: int | None
+
+
+class OutletNow(msgspec.Struct):
+    """What the guard knows of one outlet at a tick. `window` is None unless a peak was read since the last step."""
+
+    outlet: int
+    at_ns: int = 0
+    closed: bool = False
+    switched_at_ns: int = 0  # when `closed` last changed
+    window: PeakWindow | None = None
+    peak_valid_at_ns: int = 0  # last valid read of the peak register
+    current_ma: Reading = ABSENT
+    voltage_mv: Reading = ABSENT
+    power_mw: Reading = ABSENT
+    temperature_mc: Reading = ABSENT
+    slow_reads: int = 0  # counts readings of current, voltage, power and temperature
+    late_ns: int = 0  # for how long, beyond a period, nobody looked
+    crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
+    reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
+    found_open_at_ns: int | None = None  # told to close, and found open since then
+
+
+class Load(msgspec.Struct, frozen=True, gc=False):
+    """What one outlet takes from the feed."""
+
+    outlet: int
+    power_mw: int
+    closed_at_ns: int | None  # None: open
+    known: bool  # long enough closed for its power to be what it will be
+
+
+class CabinetNow(msgspec.Struct):
+    """What the guard knows of the cabinet as a whole at a tick. An alarm is None where no such contact is fitted."""
+
+    at_ns: int = 0
+    smoke: bool | None = None
+    water: bool | None = None
+    residual: bool | None = None
+    residual_testing: bool = False
+    residual_test_failed: bool = False
+    inside_mc: Reading = ABSENT
+    feed_mw: Reading = ABSENT  # of the cabinet's own meter
+    loads: list[Load] = []
+    contactor_open_at_ns: int | None = None  # since when it has been told to open; None: it is closed, or none fitted
+    highest_window: PeakWindow | None = None  # highest peak of any outlet read in this tick
+
+
+class Protection(Protocol):
+    """One function of an outlet. `step` is called once a tick; it returns the numbers that trip it, or None."""
+
+    fault: Fault
+    latched: bool
+    whole_cabinet: bool
+    suspends: bool
+
+    def step(self, now: OutletNow) -> dict[str, int] | None: ...
+
+    def present(self, now: OutletNow) -> bool:
+        """Whether the cause is still there (an auto fault may go once it is not)."""
+
+    def reset(self) -> None:
+        """Forget what was seen before: the outlet was switched, or its latch cleared."""
+
+
+class CabinetProtection(Protocol):
+    """One function of the cabinet; `step` as above, with `outlet` among the numbers where only one is to open."""
+
+    fault: Fault
+    latched: bool
+
+    def step(self, now: CabinetNow) -> dict[str, int] | None: ...
+
+    def warns(self, now: CabinetNow) -> bool:
+        """Whether staff should know already."""
+
+    def present(self, now: CabinetNow) -> bool:
+        """Whether the cause is still there."""

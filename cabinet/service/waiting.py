@@ -1,0 +1,227 @@
+"""The line of those who wait until the feed has room for one more charge: first come, first served.
+
+Waiting holds no money and closes nothing. An entry reserves its outlet; when the guard would let that outlet close,
+the first in the line is started as if they pressed the button then, and at most one a second, so that the next one is
+looked at with that charge's power counted. What stands in the way of everybody is waited for; what stands in the way
+of one alone ends that one's waiting, and their page says why.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+
+import msgspec
+
+from cabinet.billing import ledger
+from cabinet.billing.session import State
+from cabinet.clock import NS
+from cabinet.config.keys import Outlet
+from cabinet.errors import Refused, StorageFull, StoreError
+from cabinet.service import bill
+from cabinet.service.context import Context
+from cabinet.service.live import CABINET
+from cabinet.service.ports import StartChoice, WaitingView
+from cabinet.service.starting import Starting, check_outlet
+from cabinet.store import people
+from cabinet.store import sessions as table
+from cabinet.store import waiting as store
+from cabinet.store.accounts import balance_fen
+from cabinet.store.moment import Moment, seconds_between
+from cabinet.store.waiting import WaitingRow
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 1800
+READABLE_FOR_S = 7200  # what became of an entry, counted from its beginning
+GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
+OWN_TROUBLE_NS = 10 * NS  # an outlet that cannot close for reasons of its own holds up the line for so long
+
+# What stands in everybody's way, or is the waiting itself: the line waits. Anything else ends an entry.
+FOR_EVERYBODY = frozenset(
+    {"feed_full", "voltage_out_of_band", "cabinet_hot", "cabinet_fault", "contactor_open", "not_ready",
+     "guard_unreachable", "storage_full"}
+)  # fmt: skip
+EXPIRED = "expired"
+
+
+class Waiting:
+    """Lets residents get in line and out of it, and starts them in their turn (`serve`, with every snapshot)."""
+
+    def __init__(self, context: Context, starting: Starting) -> None:
+        self._context = context
+        self._starting = starting
+        self._not_before_ns = 0
+        self._trouble_since_ns: tuple[int, int] | None = None  # number of the entry, since when
+
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> None:
+        """Get in line for this outlet; who is in it already keeps the place, with the new outlet and choice.
+
+        Refuses unknown_code, bad_choice, what stands against a start other than want of power, reserved, no_money,
+        already_charging, card_blocked.
+        """
+        outlet = self._context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        amount = bill.check_choice(choice)
+        try:
+            check_outlet(self._context, outlet, resident_id)
+        except Refused as refusal:
+            if refusal.code != "feed_full":
+                raise
+        now = self._context.now()
+        try:
+            await self._change(lambda c: self._enter(c, resident_id, outlet, choice, amount, now))
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+
+    def _enter(
+        self,
+        connection: sqlite3.Connection,
+        resident_id: int,
+        outlet: Outlet,
+        choice: StartChoice,
+        amount: int,
+        now: Moment,
+    ) -> None:
+        resident = people.resident_by_id(connection, resident_id)
+        if resident is None:
+            raise Refused("signed_out")
+        if resident.blocked:
+            raise Refused("card_blocked")
+        if table.unfinished_of_resident(connection, resident_id) is not None:
+            raise Refused("already_charging")
+        other = store.waits_at(connection, outlet.number)
+        if other is not None and other.resident_id != resident_id:
+            raise Refused("reserved")
+        context = self._context
+        balance = balance_fen(connection, ledger.wallet(resident_id))
+        bill.hold_fen(context.config.service, context.tariff, choice, balance, round(outlet.max_power_w))  # refuses
+        before = store.of_resident(connection, resident_id)
+        kept = before if before is not None and before.outcome is None else None
+        row = WaitingRow(
+            number=store.next_number(connection) if kept is None else kept.number,
+            resident_id=resident_id,
+            outlet=outlet.number,
+            code=outlet.code,
+            choice=choice.kind,
+            choice_amount=amount,
+            since=now if kept is None else kept.since,
+            attempts=0 if kept is None else kept.attempts,
+        )
+        store.put(connection, row)
+
+    async def leave(self, resident_id: int) -> None:
+        """Out of the line, or done with reading what became of it; nothing where there was no entry."""
+        row = self._context.line.of_resident(resident_id)
+        if row is not None:
+            await self._remove(row)
+
+    def view(self, resident_id: int) -> WaitingView | None:
+        """The resident's own entry."""
+        line = self._context.line
+        row = line.of_resident(resident_id)
+        if row is None:
+            return None
+        return WaitingView(row.outlet, row.code, row.choice, row.choice_amount, line.place(row), row.outcome)
+
+    # --- serving -----------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Let go of entries that are too old, then start the first one if there is power for it."""
+        try:
+            await self._let_go()
+            await self._serve_head()
+        except StoreError as error:
+            log.error("the line of those who wait stands still: %s", error)
+
+    async def _let_go(self) -> None:
+        line = self._context.line
+        for row in line.waiting:
+            if self._waited_s(row) > LONGEST_WAIT_S:
+                await self._give_up(row, EXPIRED)
+        for row in line.over:
+            if self._waited_s(row) > READABLE_FOR_S:
+                await self._remove(row)
+
+    def _waited_s(self, row: WaitingRow) -> float:
+        """Where nobody knows (another boot, and a clock not set), at least since this boot."""
+        now = self._context.now()
+        waited_s = seconds_between(row.since, now)
+        return now.monotonic_ns / NS if waited_s is None else waited_s
+
+    async def _serve_head(self) -> None:
+        context = self._context
+        head = context.line.head
+        if head is None or context.clock.monotonic_ns() < self._not_before_ns:
+            return
+        session = context.running.at(head.outlet)
+        if session is not None and session.resident_id == head.resident_id:
+            if session.refusal is None:
+                await self._remove(head)  # started, and the entry could not be taken out then
+            return
+        if any(session.state is State.SUSPENDED for session in context.running):
+            return  # a charge that was interrupted goes before one that has not begun
+        refusal = self._refusal(head)
+        if refusal is None:
+            await self._start(head)
+        elif refusal not in FOR_EVERYBODY and self._lasting_trouble(head):
+            await self._give_up(head, refusal)
+
+    def _refusal(self, head: WaitingRow) -> str | None:
+        """Why the guard would not close the outlet now."""
+        context = self._context
+        if (code := context.accepting()) is not None:
+            return code
+        state = context.watch.outlet(head.outlet)
+        return "unknown_outlet" if state is None else state.refusal
+
+    def _lasting_trouble(self, head: WaitingRow) -> bool:
+        """Whether the outlet has been in trouble of its own for long: the others are not to wait for it."""
+        now_ns = self._context.clock.monotonic_ns()
+        if self._trouble_since_ns is None or self._trouble_since_ns[0] != head.number:
+            self._trouble_since_ns = (head.number, now_ns)
+        return now_ns - self._trouble_since_ns[1] >= OWN_TROUBLE_NS
+
+    async def _start(self, head: WaitingRow) -> None:
+        """Each attempt is a request of its own; after a crash in the middle the same one is made again."""
+        self._trouble_since_ns = None
+        choice = StartChoice(
+            head.choice,
+            seconds=head.choice_amount if head.choice == "hours" else None,
+            amount_fen=head.choice_amount if head.choice == "amount" else None,
+        )
+        request_key = f"waiting:{head.number}:{head.since.unix_ms}:{head.attempts}"
+        try:
+            await self._starting.start(head.resident_id, head.code, choice, request_key)
+        except Refused as refusal:
+            if refusal.code in FOR_EVERYBODY:
+                later = msgspec.structs.replace(head, attempts=head.attempts + 1)
+                await self._change(lambda c: store.note(c, later))
+            else:
+                await self._give_up(head, refusal.code)
+        else:
+            log.info("outlet %d: started for the first in the line", head.outlet)
+            await self._remove(head)
+        finally:
+            self._not_before_ns = self._context.clock.monotonic_ns() + GAP_NS
+
+    async def _give_up(self, row: WaitingRow, outcome: str) -> None:
+        log.info("outlet %d: waiting for power came to nothing: %s", row.outlet, outcome)
+        over = msgspec.structs.replace(row, outcome=outcome)
+        await self._change(lambda c: store.note(c, over))
+
+    async def _remove(self, row: WaitingRow) -> None:
+        await self._change(lambda c: store.remove(c, row.number))
+
+    async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Write, then show what the file says. Raises as `work` and `Storage.write`: then nothing has changed."""
+
+        def change(connection: sqlite3.Connection) -> list[WaitingRow]:
+            work(connection)
+            return store.everybody(connection)
+
+        context = self._context
+        context.line.show(await context.storage.write(change))
+        for outlet in context.config.outlet:  # with a line, every free outlet is looked at differently
+            context.changes.touch(outlet.number)
+        context.changes.touch(CABINET)

@@ -1,0 +1,4 @@
+"""Recordings of trips: their file format, the folder they are in, a table and a plot of one.
+
+Nothing here knows the guard: the guard's flight recorder uses `format` to write, commands and pages use all to read.
+"""

@@ -1,0 +1,126 @@
+"""The order of closings: one after the other, near a voltage zero, and never after a change of mind."""
+
+import itertools
+import math
+
+import pytest
+
+from cabinet.clock import MS, NS
+from cabinet.guard.closing import PATIENCE_NS, Closings
+from cabinet.guard.phase import MainsPhase
+from cabinet.link.protocol import Done, Refusal
+from cabinet.model import EventKind, Fault, Phase
+from tests.desk import Desk
+
+GAP_NS, OPERATE_NS, NEAR_NS = 200 * MS, 7 * MS, 1_500_000
+TEN = range(1, 11)
+
+
+def closings(phase: MainsPhase | None = None) -> Closings:
+    return Closings(GAP_NS, OPERATE_NS, NEAR_NS, phase)
+
+
+def test_first_come_first_closed_a_gap_apart():
+    order = closings()
+    for outlet in (3, 1, 2, 1):
+        order.add(outlet)
+    assert [order.take(0), order.take(GAP_NS - 1), order.take(GAP_NS)] == [3, None, 1]
+    assert [order.take(2 * GAP_NS), order.take(3 * GAP_NS)] == [2, None]
+
+
+def test_outlet_that_is_taken_out_is_not_closed():
+    order = closings()
+    order.add(3)
+    order.add(4)
+    order.remove(3)
+    assert 3 not in order
+    assert order.take(0) == 4
+
+
+def test_closing_waits_for_a_voltage_zero_but_not_for_ever():
+    phase = MainsPhase(10 * MS)
+    for at_ns in range(0, 100 * MS, 3 * MS):
+        phase.sample(at_ns, round(311_000 * math.sin(math.pi * at_ns / (10 * MS))))
+    order = closings(phase)
+    order.add(3)
+    middle_ns = 105 * MS - OPERATE_NS
+    assert order.take(middle_ns) is None, "contacts would meet at the crest"
+    assert order.take(110 * MS - OPERATE_NS) == 3
+    order.add(4)
+    ready_ns = 205 * MS - OPERATE_NS + GAP_NS
+    assert order.take(ready_ns) in (None, 4)
+    assert order.take(ready_ns + PATIENCE_NS) == 4 or 4 not in order
+
+
+class TestCabinet:
+    @pytest.fixture
+    def desk(self, tmp_path):
+        return Desk(tmp_path)
+
+    def closed_at_ns(self, desk: Desk) -> list[int]:
+        return [r.at_ns for r in desk.world.journal.after(0) if r.kind == "coil_on"][10:]  # the self-test's are first
+
+    def test_ten_starts_at_once_never_close_two_outlets_together(self, desk):
+        for outlet in TEN:
+            desk.plug(outlet, "lead-acid-48v20ah", 30)
+            assert isinstance(desk.start(outlet), Done)
+        assert desk.run(4 * NS, until=lambda: all(desk.outlet(n).closed for n in TEN))
+        at_ns = self.closed_at_ns(desk)
+        assert len(at_ns) == 10
+        assert min(later - earlier for earlier, later in itertools.pairwise(at_ns)) >= 199 * MS
+        assert desk.run(5 * NS, until=lambda: all(desk.outlet(n).phase is Phase.CHARGING for n in TEN))
+
+    def test_contacts_meet_near_a_voltage_zero(self, desk):
+        for outlet in TEN:
+            desk.start(outlet)
+        desk.run(4 * NS)
+        for at_ns in self.closed_at_ns(desk):
+            angle = desk.world.mains.angle(at_ns + OPERATE_NS) % math.pi
+            from_zero_ms = min(angle, math.pi - angle) / math.pi * 10
+            assert from_zero_ms < 3, "a tick is 3 ms"
+
+    def test_outlet_waiting_its_turn_may_be_stopped_and_is_never_closed(self, desk):
+        for outlet in TEN:
+            desk.start(outlet)
+        assert (desk.outlet(9).closed, desk.outlet(9).session_id is not None) == (False, True)
+        desk.stop(9)
+        desk.run(4 * NS)
+        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [9]
+        assert not desk.events(9, EventKind.CLOSED)
+
+    def test_a_fault_that_comes_before_its_turn_keeps_it_open(self, desk):
+        for outlet in TEN:
+            desk.start(outlet)
+        desk.world.fault(9, "nack", chip="meter")
+        desk.run(4 * NS)
+        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [9, 10], "both on that chip"
+        assert not desk.events(9, EventKind.CLOSED)
+        assert desk.events(9)[-1].kind is EventKind.ENDED
+
+
+class TestSelfTest:
+    def test_every_relay_is_clicked_once_while_no_power_is_there(self, tmp_path):
+        desk = Desk(tmp_path)
+        journal = desk.world.journal.after(0)
+        contactor_ns = next(r.at_ns for r in journal if r.kind == "contactor_on")
+        assert sorted(r.outlet for r in journal if r.kind == "coil_on") == list(TEN)
+        assert max(r.at_ns for r in journal if r.kind == "coil_off") < contactor_ns
+        assert desk.guard.snapshot().contactor_closed
+
+    def test_nothing_closes_during_it(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 100 * MS)
+        desk = Desk(tmp_path)
+        assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
+        assert desk.outlet(1).refusal == "not_ready"
+
+    def test_welded_contactor_ends_it_before_more_outlets_get_power(self, tmp_path):
+        desk = Desk(tmp_path)
+        for outlet in TEN:
+            desk.plug(outlet, "resistor:500")
+        desk.world.fault(None, "contactor_welded")
+        before = desk.world.journal.last_seq
+        desk.boot()
+        clicked = {r.outlet for r in desk.world.journal.after(before) if r.kind == "coil_on"}
+        assert desk.guard.snapshot().fault is Fault.CONTACTOR_WELDED
+        assert len(clicked) <= 3
+        assert not any(desk.world.truth(n).current_ma for n in TEN)
