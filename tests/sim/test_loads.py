@@ -8,8 +8,8 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import SimError
+from cabinet.sim.batteries import KINDS
 from cabinet.sim.catalogue import catalogue, make_load
-from cabinet.sim.chargers import KINDS
 from cabinet.sim.loads import read_recording
 from tests.sim.bench import Cabinet
 
@@ -208,5 +208,5 @@ def test_a_recording_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_the_catalogue_names_every_load_that_can_be_made() -> None:
     names = [name for name, _ in catalogue()]
-    assert names == [*KINDS, "resistor:WATTS", "replay:FILE.csv"]
+    assert names == [*KINDS, "random:SEED", "resistor:WATTS", "replay:FILE.csv"]
     assert all(text for _, text in catalogue())

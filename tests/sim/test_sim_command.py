@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.main import main
-from cabinet.sim.chargers import KINDS
+from cabinet.sim.batteries import KINDS
 from cabinet.sim.faults import FAULTS
 from tests.sim.test_wire import Running
 
@@ -161,4 +161,4 @@ def test_faults_are_listed_with_their_examples_without_a_simulator(typed: Typed)
 def test_loads_need_no_simulator(typed: Typed) -> None:
     status, out, _ = typed("loads")
     assert status == 0
-    assert all(name in out for name in [*KINDS, "resistor:WATTS", "replay:FILE.csv"])
+    assert all(name in out for name in [*KINDS, "random:SEED", "resistor:WATTS", "replay:FILE.csv"])

@@ -8,8 +8,8 @@ from gpiozero import DigitalInputDevice
 
 from cabinet.clock import MS, NS
 from cabinet.errors import SimError
+from cabinet.sim.batteries import KINDS
 from cabinet.sim.catalogue import make_load
-from cabinet.sim.chargers import KINDS
 from tests.sim.bench import Cabinet
 
 
