@@ -9,7 +9,7 @@ BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard fro
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: quick run test lint format wheel bench clean
+.PHONY: quick run test lint format wheel bench campaign clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
@@ -35,6 +35,9 @@ wheel: $(READY_TO_RUN)
 
 bench: $(READY_TO_TEST)
 	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
+
+campaign: $(READY_TO_TEST)
+	$(BIN)/python -m campaigns
 
 clean:
 	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,26 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.clock import MS, NS
-from cabinet.config import Config
 from cabinet.link.protocol import Done
 from cabinet.model import CABINET, Event, EventKind, Fault
 from tests.desk import Desk, demo_config
 
-CONTACTS = {
-    "contactor_pin = 17\n": "contactor_pin = 17\nsmoke_pin = 23\nwater_pin = 24\nresidual_pin = 25\n"
-    "residual_test_pin = 26\nsiren_pin = 7\nfeed_meter = { mux = 0x70, channel = 5, input = 'A' }\n",
-}
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
 OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
 OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
 
 Say = Callable[[str], None]
-
-
-def contacts_config(changes: dict[str, str] | None = None) -> Config:
-    """The demo cabinet with every contact fitted."""
-    return demo_config(CONTACTS | (changes or {}))
 
 
 class Stage:
@@ -35,7 +25,7 @@ class Stage:
         self.chance = chance
         self.say = say
         self._folder = tempfile.TemporaryDirectory(prefix="campaign-")
-        self.desk = Desk(Path(self._folder.name), contacts_config(changes), seed=chance.getrandbits(32))
+        self.desk = Desk(Path(self._folder.name), demo_config(changes), seed=chance.getrandbits(32))
         self.desk.run(2 * NS, until=lambda: self.desk.outlet(1).refusal is None)
         self.problems: list[str] = []
         self.times_ms: list[float] = []

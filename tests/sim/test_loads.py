@@ -8,7 +8,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import SimError
-from cabinet.sim.batteries import KINDS
+from cabinet.sim.batteries import HEALTHY, KINDS
 from cabinet.sim.catalogue import catalogue, make_load
 from cabinet.sim.loads import read_recording
 from tests.sim.bench import Cabinet
@@ -76,12 +76,13 @@ def test_eight_hours_of_every_charger_at_once_take_seconds() -> None:
     cabinet = Cabinet()
     cabinet.always_supplied()
     cabinet.close(*range(1, 6))
-    for outlet, name in enumerate(KINDS, start=1):
+    plain = dict(itertools.islice(HEALTHY.items(), 5))
+    for outlet, name in enumerate(plain, start=1):
         cabinet.world.plug(outlet, make_load(name, 10))
     begun_s = time.perf_counter()
     cabinet.wait_ms(8 * 60 * MINUTE_MS)
-    print(f"eight hours of {len(KINDS)} chargers in {time.perf_counter() - begun_s:.2f} s")
-    for outlet, kind in enumerate(KINDS.values(), start=1):
+    print(f"eight hours of {len(plain)} chargers in {time.perf_counter() - begun_s:.2f} s")
+    for outlet, kind in enumerate(plain.values(), start=1):
         truth = cabinet.world.truth(outlet)
         assert truth.stage in ("float", "done")
         stored_ah = kind.capacity_ah * ((truth.charge_percent or 0) - 10) / 100

@@ -8,17 +8,13 @@ from cabinet.link.protocol import Done, Refusal
 from cabinet.model import CABINET, EventKind, Fault, Phase
 from tests.desk import Desk, demo_config
 
-CONTACTS = {
-    "contactor_pin = 17\n": "contactor_pin = 17\nsmoke_pin = 23\nwater_pin = 24\nresidual_pin = 25\n"
-    "residual_test_pin = 26\nsiren_pin = 7\nfeed_meter = { mux = 0x70, channel = 5, input = 'A' }\n"
-}
 TEN = range(1, 11)
 LIMIT_1000_W = {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}
 
 
 @pytest.fixture
 def desk(tmp_path):
-    return Desk(tmp_path, demo_config(CONTACTS))
+    return Desk(tmp_path, demo_config())
 
 
 def charging(desk: Desk, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
@@ -99,7 +95,7 @@ class TestCabinet:
         assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == [Fault.CABINET_HOT]
 
     def test_lost_thermometer_of_the_air_inside_warns_once_and_charges_go_on(self, tmp_path):
-        desk = Desk(tmp_path, demo_config(CONTACTS | {"heartbeat_pin = 27\n": ""}))
+        desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
         charging(desk, 3)
         desk.world.fault(3, "nack", chip="inside_thermometer")
         desk.stride(100 * NS, NS)
@@ -145,7 +141,7 @@ class TestResidualCurrent:
 
     def test_it_is_tested_at_the_start_and_nothing_closes_during_it(self, tmp_path, monkeypatch):
         monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 30 * MS)
-        desk = Desk(tmp_path, demo_config(CONTACTS))
+        desk = Desk(tmp_path, demo_config())
         assert desk.guard.cabinet.residual_test.active
         assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
         assert desk.run(3 * NS, until=lambda: desk.outlet(1).refusal is None)

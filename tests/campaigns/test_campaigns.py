@@ -1,0 +1,43 @@
+"""The quick part of every campaign, each time with another seed; `make campaign` runs them whole."""
+
+import random
+
+import pytest
+
+from cabinet.model import Fault
+from campaigns import faults, inrush
+from campaigns.disable import blind
+from campaigns.mutations import NAMES
+from campaigns.runner import attempt, fresh_seed, replay
+
+pytestmark = pytest.mark.slow
+
+
+def as_promised(campaign, seed: int) -> None:
+    """One scenario; where it fails, the command that runs it again."""
+    outcome = attempt(campaign.scenario, seed)
+    assert outcome.problems == (), replay(campaign, seed)
+
+
+def test_inrushes_trip_nothing():
+    seed = fresh_seed()
+    print(f"seed {seed}")
+    as_promised(inrush.CAMPAIGN, seed)
+
+
+def test_three_protections_find_their_faults():
+    chance = random.Random(campaign_seed := fresh_seed())
+    print(f"seed {campaign_seed}")
+    quick = [index for index, name in enumerate(faults.NAMES) if name not in faults.SLOW_ROWS]
+    for index in chance.sample(quick, 3):
+        as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.NAMES) + index)
+
+
+def test_every_fault_has_a_row_in_the_campaign_and_among_the_mutations():
+    assert set(faults.NAMES) == {fault.value for fault in Fault}
+    assert set(NAMES) == {fault.value for fault in Fault}
+
+
+def test_disabled_protection_is_blind():
+    kind = blind(type("Kind", (), {"fault": Fault.SMOKE, "step": lambda self, now: {"alarm_ms": 1}}))
+    assert kind().step(None) is None
