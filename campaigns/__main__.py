@@ -4,7 +4,7 @@ python -m campaigns [--share 0.1]      a tenth of each
 """
 
 import argparse
-import datetime
+import time
 from pathlib import Path
 
 from campaigns import faults, inrush
@@ -26,7 +26,7 @@ def main() -> int:
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(
         "# Campaigns\n\nWritten by `make campaign`; a failing seed is replayed with the command that it prints.\n\n"
-        f"{machine()}, commit {commit()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}, share {args.share:g} of a whole run.\n\n"
+        f"{machine()}, commit {commit()}, {time.strftime('%Y-%m-%d')}, share {args.share:g} of a whole run.\n\n"
         + "\n".join([HEAD, *(report.row() for report in reports)])
         + "\n\n## Each protection disabled in turn\n\n| disabled | the first test that fails |\n|---|---|\n"
         + "".join(f"| {name} | {test or '**none**'} |\n" for name, test in noticed),
