@@ -17,8 +17,10 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
+# End to end comes alone: its processes are real, and time is what they are about.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile --ignore tests/e2e
+	$(BIN)/pytest tests/e2e
 
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check

@@ -18,13 +18,13 @@ DEMO_TEXT = DEMO.read_text(encoding="utf-8")
 
 
 def test_relays_on_plain_lines_without_heartbeat_or_contactor() -> None:
-    text = DEMO_TEXT.replace("expander:0x20/0", "gpio:23")
+    text = DEMO_TEXT.replace("expander:0x20/0", "gpio:14")
     for line in ("contactor_pin = 17\n", "heartbeat_pin = 27\n", "mux_reset_pin = 22\n", "inside_thermometer = 0x49\n"):
         text = text.replace(line, "")
     clock = ManualClock()
     world = build_world(parse(text), clock)
     pins = SimPinFactory(world)
-    relay = OutputDevice(23, pin_factory=pins)
+    relay = OutputDevice(14, pin_factory=pins)
     world.plug(1, make_load("resistor:700"))
     assert world.truth(1).power_mw == 0
     relay.on()
