@@ -1,40 +1,61 @@
-"""All campaigns, whole, one after the other; the report goes to docs/reports/campaign.md.
+"""The campaigns, whole, one after the other; each writes its row into docs/reports/campaign.md as it ends.
 
-python -m campaigns [--share 0.1]      a tenth of each
+python -m campaigns                      all of them: hours
+python -m campaigns faults mutations     these only
+python -m campaigns --share 0.1          a tenth of each
 """
 
 import argparse
+import sys
 import time
-from pathlib import Path
 
 from campaigns import faults, inrush
 from campaigns.mutations import NAMES, killed_by
-from campaigns.runner import HEAD, commit, fresh_seed, machine, run
+from campaigns.report import Mutations, load, row, save
+from campaigns.runner import Campaign, commit, fresh_seed, run
 
 CAMPAIGNS = (inrush.CAMPAIGN, faults.CAMPAIGN)
-REPORT = Path(__file__).parents[1] / "docs" / "reports" / "campaign.md"
+MUTATIONS = "mutations"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m campaigns", description=__doc__.partition("\n")[0])
+    names = [campaign.name for campaign in CAMPAIGNS]
+    parser = argparse.ArgumentParser(
+        prog="python -m campaigns", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join([*names, MUTATIONS])}")
     parser.add_argument("--share", type=float, default=1.0, help="of each campaign (default: all of it)")
     parser.add_argument("--campaign-seed", type=int, default=None, help="the same scenarios as an earlier run")
     args = parser.parse_args()
+    wanted = args.names or [*names, MUTATIONS]
+    if unknown := set(wanted) - {*names, MUTATIONS}:
+        parser.error(f"no campaign is called {', '.join(sorted(unknown))}: there are {', '.join([*names, MUTATIONS])}")
     seed = fresh_seed() if args.campaign_seed is None else args.campaign_seed
-    reports = [run(each, max(1, round(args.share * each.whole)), seed) for each in CAMPAIGNS]
-    noticed = [(name, killed_by(name)) for name in NAMES]
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text(
-        "# Campaigns\n\nWritten by `make campaign`; a failing seed is replayed with the command that it prints.\n\n"
-        f"{machine()}, commit {commit()}, {time.strftime('%Y-%m-%d')}, share {args.share:g} of a whole run.\n\n"
-        + "\n".join([HEAD, *(report.row() for report in reports)])
-        + "\n\n## Each protection disabled in turn\n\n| disabled | the first test that fails |\n|---|---|\n"
-        + "".join(f"| {name} | {test or '**none**'} |\n" for name, test in noticed),
-        encoding="utf-8",
-    )
-    print(REPORT)
-    failed = any(report.failed for report in reports) or any(test is None for _, test in noticed)
-    return 1 if failed else 0
+    failed = [_run(each, args.share, seed) for each in CAMPAIGNS if each.name in wanted]
+    if MUTATIONS in wanted:
+        failed.append(_mutate())
+    return 1 if any(failed) else 0
+
+
+def _run(campaign: Campaign, share: float, seed: int) -> bool:
+    """Whether anything failed."""
+    report = run(campaign, max(1, round(share * campaign.whole)), seed)
+    book = load()
+    book.rows[campaign.name] = row(report, share)
+    print(save(book))
+    return bool(report.failed)
+
+
+def _mutate() -> bool:
+    """Whether any protection may be missing without a test that notices."""
+    noticed = {}
+    for name in NAMES:
+        noticed[name] = killed_by(name)
+        print(f"{MUTATIONS}: {name}: {noticed[name] or 'NOT NOTICED'}", file=sys.stderr)
+    book = load()
+    book.mutations = Mutations(time.strftime("%Y-%m-%d"), commit(), noticed)
+    print(save(book))
+    return None in noticed.values()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ module and shares nothing; everything random in it comes from its seed.
 """
 
 import argparse
+import logging
 import math
 import multiprocessing
 import os
@@ -73,21 +74,6 @@ class Report(msgspec.Struct, frozen=True):
                 joined.setdefault(name, []).extend(values)
         return {name: sorted(values) for name, values in joined.items()}
 
-    def row(self) -> str:
-        """Of the table that `HEAD` begins."""
-        shown = "; ".join(summary(name, values) for name, values in self.figures().items())
-        failures = ", ".join(str(outcome.seed) for outcome in self.failed[:10])
-        return (
-            f"| {self.campaign.name} | {self.campaign.promise} | {self.count} {self.campaign.counted} "
-            f"| {len(self.failed)}{f' (seeds {failures})' if failures else ''} | {shown} "
-            f"| {self.seed} | {duration(self.seconds)} |"
-        )
-
-
-HEAD = (
-    "| campaign | promise | run | failed | figures (p50 / p99.9 / worst) | seed | took |\n|---|---|---|---|---|---|---|"
-)
-
 
 def summary(name: str, ordered: Sequence[float]) -> str:
     """Median, p99.9 and worst of an ascending list."""
@@ -117,10 +103,13 @@ def seeds(campaign_seed: int, count: int) -> list[int]:
 
 def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
     """One scenario; what it raises is a failure of that seed and not of the campaign."""
+    logging.disable(logging.NOTSET if verbose else logging.CRITICAL)  # the guard has much to say of what is wanted here
     try:
         return scenario(seed, verbose)
     except Exception:
         return Outcome(seed, (traceback.format_exc(limit=-4).strip(),))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | None = None) -> Report:
@@ -191,5 +180,6 @@ def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
     report = run(
         campaign, args.count, fresh_seed() if args.campaign_seed is None else args.campaign_seed, args.processes
     )
-    print(HEAD, report.row(), sep="\n")
+    for name, values in report.figures().items():
+        print(summary(name, values))
     return 1 if report.failed else 0

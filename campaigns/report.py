@@ -1,0 +1,137 @@
+"""What came of the campaigns, the last run of each, kept as JSON and shown as a page.
+
+A whole run of everything takes hours, so each campaign replaces its own row and leaves the others; every row says at
+which commit it was made.
+"""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from campaigns.runner import Report, commit, duration, machine, percentile
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reports"
+MOST_SEEDS = 10  # of failures that are listed
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One measured quantity over a campaign; the unit is in its name."""
+
+    name: str
+    count: int
+    p50: float
+    p999: float
+    worst: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One campaign's last run."""
+
+    name: str
+    promise: str
+    counted: str
+    count: int
+    failed: int
+    failing_seeds: list[int]
+    share: float  # of a whole run
+    seed: int
+    took_s: float
+    date: str
+    commit: str
+    machine: str
+    figures: list[Figure]
+
+
+class Mutations(msgspec.Struct, frozen=True):
+    """Each protection disabled in turn and the first test that failed; None where nothing noticed."""
+
+    date: str
+    commit: str
+    noticed: dict[str, str | None]
+
+
+class Book(msgspec.Struct):
+    """All of `campaign.json`."""
+
+    rows: dict[str, Row] = {}
+    mutations: Mutations | None = None
+
+
+def row(report: Report, share: float) -> Row:
+    failed = report.failed
+    figures = [
+        Figure(name, len(values), *(round(percentile(values, at), 3) for at in (0.5, 0.999, 1.0)))
+        for name, values in sorted(report.figures().items())
+        if values
+    ]
+    campaign = report.campaign
+    return Row(
+        campaign.name,
+        campaign.promise,
+        campaign.counted,
+        report.count,
+        len(failed),
+        [outcome.seed for outcome in failed[:MOST_SEEDS]],
+        share,
+        report.seed,
+        round(report.seconds, 1),
+        time.strftime("%Y-%m-%d"),
+        commit(),
+        machine(),
+        figures,
+    )
+
+
+def load(folder: Path = FOLDER) -> Book:
+    """What is kept; empty where nothing is."""
+    kept = folder / "campaign.json"
+    return msgspec.json.decode(kept.read_bytes(), type=Book) if kept.exists() else Book()
+
+
+def save(book: Book, folder: Path = FOLDER) -> Path:
+    """Write both files; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "campaign.json").write_bytes(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
+    page = folder / "campaign.md"
+    page.write_text(text(book), encoding="utf-8")
+    return page
+
+
+HEAD = (
+    "# Campaigns\n\nThe last run of each, written by `make campaign`, or `python -m campaigns NAME` for one. A failing "
+    "seed is replayed with\nthe command that the run prints; every seed makes the same scenario again.\n\n"
+    "| campaign | promise | run | failed | share of a whole run | seed | took | commit | date |\n"
+    "|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def text(book: Book) -> str:
+    """The page."""
+    blocks = [HEAD + "".join(_line(each) for each in book.rows.values())]
+    blocks.append("".join(f"{m}.\n" for m in sorted({each.machine for each in book.rows.values()})))
+    blocks += [_figures(each) for each in book.rows.values() if each.figures]
+    if book.mutations is not None:
+        blocks.append(_mutations(book.mutations))
+    return "\n".join(blocks)
+
+
+def _line(row: Row) -> str:
+    seeds = f" (seeds {', '.join(map(str, row.failing_seeds))})" if row.failing_seeds else ""
+    return (
+        f"| {row.name} | {row.promise} | {row.count} {row.counted} | {row.failed}{seeds} | {row.share:.0%} "
+        f"| {row.seed} | {duration(row.took_s)} | {row.commit} | {row.date} |\n"
+    )
+
+
+def _figures(row: Row) -> str:
+    lines = "".join(f"| {f.name} | {f.count} | {f.p50:.4g} | {f.p999:.4g} | {f.worst:.4g} |\n" for f in row.figures)
+    return f"## {row.name}\n\n| figure | count | p50 | p99.9 | worst |\n|---|---|---|---|---|\n{lines}"
+
+
+def _mutations(mutations: Mutations) -> str:
+    lines = "".join(f"| {name} | {test or '**none**'} |\n" for name, test in mutations.noticed.items())
+    return (
+        f"## Each protection disabled in turn\n\nCommit {mutations.commit}, {mutations.date}.\n\n"
+        f"| disabled | the first test that fails |\n|---|---|\n{lines}"
+    )

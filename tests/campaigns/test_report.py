@@ -1,0 +1,30 @@
+"""The page of the campaigns."""
+
+from campaigns.report import Book, Mutations, load, row, save, text
+from campaigns.runner import Campaign, Outcome, Report
+
+CAMPAIGN = Campaign("falls", "campaigns.falls", "falls", lambda seed, verbose: Outcome(seed), 10, 1, "nobody is hurt")
+
+
+def report(*outcomes: Outcome) -> Report:
+    return Report(CAMPAIGN, 7, list(outcomes), 61.0)
+
+
+def test_page_shows_what_failed_and_the_seed_that_replays_it(tmp_path):
+    hurt = Outcome(99, ("a knee",), 2, {"height m": [1.0, 3.0]})
+    book = Book({"falls": row(report(Outcome(5), hurt), 0.5)})
+    page = save(book, tmp_path).read_text()
+    assert "| falls | nobody is hurt | 3 falls | 1 (seeds 99) | 50% | 7 | 1 min 1 s |" in page
+    assert "| height m | 2 | 1 | 3 | 3 |" in page
+
+
+def test_each_campaign_replaces_its_own_row_and_leaves_the_others(tmp_path):
+    save(Book({"falls": row(report(Outcome(5)), 1), "jumps": row(report(Outcome(6)), 1)}), tmp_path)
+    book = load(tmp_path)
+    book.rows["falls"] = row(report(Outcome(5), Outcome(6)), 1)
+    save(book, tmp_path)
+    assert {name: each.count for name, each in load(tmp_path).rows.items()} == {"falls": 2, "jumps": 1}
+
+
+def test_protection_that_no_test_misses_stands_out():
+    assert "| smoke | **none** |" in text(Book(mutations=Mutations("2026-11-24", "abc", {"smoke": None})))
