@@ -24,6 +24,8 @@ from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.gpio import SimPinFactory
+from cabinet.sim.pins import LineFactory
+from cabinet.sim.smbus import SmbusCalls
 from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
@@ -46,9 +48,16 @@ def demo_config(changes: dict[str, str] | None = None) -> Config:
 class Desk:
     """World and guard. `seed` rules everything random in the world; `noise=False` lets the meters read exactly."""
 
-    def __init__(self, state: Path, config: Config | None = None, seed: int = 1, noise: bool = True) -> None:
+    def __init__(
+        self,
+        state: Path,
+        config: Config | None = None,
+        seed: int = 1,
+        noise: bool = True,
+        clock: ManualClock | None = None,
+    ) -> None:
         self.config = config or demo_config()
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.world = build_world(self.config, self.clock, seed, noise=noise)
         self.state = state
         self.trips = state / FOLDER
@@ -62,17 +71,30 @@ class Desk:
     def boot(self) -> None:
         """A new guard, as after the old one was killed; runs until outlets may be closed."""
         self.close()
-        self._pins = SimPinFactory(self.world)
-        bus = SimBus(self.world.bus, self.world.timeline, self.clock)
+        self._pins = self.open_pins()
         self._scribe = Scribe(self.state)
         self._trip_writer = TripWriter(self.trips, self.clock)
         self._recorder = Recorder(self.config, self._trip_writer.put)
         self.guard: Guard
         self.guard, self._lines = build_guard(
-            self.config, bus, self._pins, self.clock, self.counters, self._scribe, self._recorder, realtime=False
+            self.config,
+            self.open_bus(),
+            self._pins,
+            self.clock,
+            self.counters,
+            self._scribe,
+            self._recorder,
+            realtime=False,
         )
         self._seen_seq = 0
         self.run(UNTIL_READY_NS)
+
+    def open_bus(self) -> SmbusCalls:
+        """What the guard reads and writes through."""
+        return SimBus(self.world.bus, self.world.timeline, self.clock)
+
+    def open_pins(self) -> LineFactory:
+        return SimPinFactory(self.world)
 
     def close(self) -> None:
         """The guard is gone as if killed; its latches are on disk, as nothing was still to be written."""

@@ -1,0 +1,149 @@
+"""What watching costs: the length of a scan beside the bare time on the bus, and the guard's share of one core.
+
+The guard, its loop and a client that watches run in real time over a recorded cabinet with a charge on every outlet
+(bench/tape.py): a transfer takes as long as its bits at 400 kHz and not a nanosecond of simulation. What remains is the
+guard's own work. On a Pi the kernel's I2C driver comes on top, a wake-up and an ioctl a transfer.
+
+    python -m bench.scan [--outlets 10 20 40] [--seconds 10]
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import threading
+import time
+from importlib import resources
+from pathlib import Path
+
+from bench.tape import TapedDesk, sink
+from cabinet.clock import NS
+from cabinet.config import Config, parse
+from cabinet.guard.loop import Loop, become_realtime
+from cabinet.link import protocol
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import Done, Role, Welcome
+from cabinet.link.server import LinkServer
+from campaigns.runner import commit, machine
+
+RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25
+RECORDED_NS = 12 * NS  # every slow value of forty outlets many times
+CODE_SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+def cabinet_of(outlets: int) -> Config:
+    """The demo cabinet with so many outlets: two a meter chip, eight chips a mux, sixteen relays an expander."""
+    head = demo_toml().partition("[[outlet]]")[0]
+    muxes = [0x70 + number for number in range((outlets + 15) // 16)]
+    expanders = [0x20 + number for number in range((outlets + 15) // 16)]
+    head = head.replace("expanders = [0x20]", f"expanders = {expanders}").replace("muxes = [0x70]", f"muxes = {muxes}")
+    head = head.replace('feed_meter = { mux = 0x70, channel = 5, input = "A" }\n', "")
+    return parse(head + "".join(_outlet(index, index >= 10) for index in range(outlets)), f"{outlets} outlets")
+
+
+def demo_toml() -> str:
+    return resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+
+
+def _outlet(index: int, polled: bool) -> str:
+    first, second = CODE_SIGNS[index % 32], CODE_SIGNS[(index // 32 + index) % 32]
+    behind = f"mux = {0x70 + index // 16}, channel = {index // 2 % 8}"
+    pins = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
+    return (
+        f'[[outlet]]\nnumber = {index + 1}\ncode = "{first}{first}{second}{second}"\n'
+        f'relay = "expander:{0x20 + index // 16:#04x}/{index % 16}"\n'
+        f'meter = {{ {behind}, input = "{"AB"[index % 2]}" }}\nthermometer = {{ {behind}, address = 0x48 }}\n'
+        + ("" if polled else f"alert_pin = {pins[index]}\n")
+    )
+
+
+def measure(outlets: int, seconds: float) -> str:
+    """One row."""
+    config = cabinet_of(outlets)
+    with tempfile.TemporaryDirectory() as folder:
+        desk = TapedDesk(Path(folder), config)
+        desk.run(10 * NS, until=lambda: all(state.refusal is None for state in desk.guard.snapshot().outlets))
+        for number in range(1, outlets + 1):
+            desk.plug(number, "lead-acid-48v20ah", 30)
+            if not isinstance(desk.start(number), Done):
+                raise RuntimeError(f"outlet {number} cannot be used: {desk.outlet(number)}")
+        desk.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; soft starts are over
+        desk.tape.rewind()
+        desk.run(RECORDED_NS)
+        desk.play()
+        row = _run(desk, Path(folder) / "guard.sock", seconds)
+        trips = [event for event in desk.guard.events.kept if event.fault is not None]
+        if trips:
+            raise RuntimeError(f"the guard found a fault in what was recorded: {trips[0]}")
+        desk.close()
+    return row
+
+
+def _run(desk: TapedDesk, socket: Path, seconds: float) -> str:
+    guard, tape = desk.guard, desk.tape
+    welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
+    server = LinkServer(socket, welcome, guard.events, guard.handle, guard.snapshot, desk.clock)
+    beat_fd = sink()
+    loop = Loop(desk.config, guard, desk.alerts, server, desk.clock, beat_fd)
+    scans_ns: list[int] = []
+    wires_ns: list[int] = []
+    tick = guard.tick
+
+    def timed(late_ns: int = 0) -> None:
+        start_ns, wire_ns = time.monotonic_ns(), tape.wire_ns
+        tick(late_ns)
+        scans_ns.append(time.monotonic_ns() - start_ns)
+        wires_ns.append(tape.wire_ns - wire_ns)
+
+    guard.tick = timed  # type: ignore[method-assign, assignment]
+    threading.Timer(seconds, loop.stop).start()
+    watcher = os.fork()
+    if watcher == 0:
+        _watch(socket, seconds)
+    cpu_ns, wall_ns, waited_ns = time.thread_time_ns(), time.monotonic_ns(), tape.waited_ns
+    loop.run()
+    own_ns = time.thread_time_ns() - cpu_ns - (tape.waited_ns - waited_ns)
+    wall_ns = time.monotonic_ns() - wall_ns
+    os.waitpid(watcher, 0)
+    server.close()
+    os.close(beat_fd)
+    return _row(len(guard.units), scans_ns, wires_ns, own_ns / wall_ns, wall_ns)
+
+
+def _watch(socket: Path, seconds: float) -> None:
+    """A client such as the service, in a process of its own."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    end_s = time.monotonic() + seconds - 0.2
+    with BlockingGuard(socket, Role.VIEWER) as client:
+        while time.monotonic() < end_s:
+            client.snapshot()
+    os._exit(0)
+
+
+def _row(outlets: int, scans_ns: list[int], wires_ns: list[int], share: float, wall_ns: int) -> str:
+    wire_ms, scan_ms = sum(wires_ns) / len(wires_ns) / 1e6, sum(scans_ns) / len(scans_ns) / 1e6
+    ordered = sorted(scan / wire for scan, wire in zip(scans_ns, wires_ns, strict=True))
+    middle, high = ordered[len(ordered) // 2], ordered[int(0.99 * len(ordered))]
+    return (
+        f"| {outlets} | {wall_ns / len(scans_ns) / 1e6:.2f} | {wire_ms:.2f} | {scan_ms:.2f} | {middle:.2f} "
+        f"| {high:.2f} | {share:.0%} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--outlets", type=int, nargs="+", default=[10, 20, 40])
+    parser.add_argument("--seconds", type=float, default=10)
+    args = parser.parse_args()
+    logging.disable(logging.ERROR)
+    realtime = become_realtime(50)
+    print(f"{machine()}, commit {commit()}, {'SCHED_FIFO' if realtime else 'NOT real time'}, bus at 400 kHz\n")
+    print("| outlets | turn ms | bus ms | scan ms | scan over bus, p50 | p99 | guard's own share of a core |")
+    print("|---|---|---|---|---|---|---|")
+    for outlets in args.outlets:
+        print(measure(outlets, args.seconds), flush=True)
+    print(f"\nbars: scan over bus {RATIO_BAR} at ten outlets; share {CORE_BAR:.0%}, aim {CORE_AIM:.0%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""A recorded cabinet: what the simulated chips answered is played back, so that only the guard's own work is measured.
+
+First the guard runs over the simulator under a manual clock, and every transfer is written down with its answer. Then
+the clock turns real, and the same guard goes on over the tape: a transfer takes exactly its bits on the wire, waited
+out without sleep, and its answer is the next one recorded for that chip, register and mux channel. Lines keep the level
+that was read last, outputs go nowhere.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+
+from cabinet.clock import ManualClock, WallTime
+from cabinet.config.keys import Config
+from cabinet.guard.alerts import AlertLines
+from cabinet.sim.pins import LineFactory
+from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
+from tests.desk import Desk
+
+_KEPT_ANSWERS = 400  # of one register: enough that no value seems to stand still
+
+
+class TurningClock(ManualClock):
+    """Manual until `turn`, then the kernel's, going on from where it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._offset_ns: int | None = None
+
+    def turn(self) -> None:
+        """From now on real."""
+        self._offset_ns = self._now_ns - time.monotonic_ns()
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns if self._offset_ns is None else time.monotonic_ns() + self._offset_ns
+
+    def wall(self) -> WallTime:
+        self._now_ns = self.monotonic_ns()
+        return super().wall()
+
+
+class Tape(SmbusCalls):
+    """Records what `bus` answers until `play`. `wire_ns` is what the transfers played take on the wire."""
+
+    def __init__(self, bus: SmbusCalls, muxes: Sequence[int], bit_ns: float) -> None:
+        self._bus = bus
+        self._bit_ns = bit_ns
+        self._joined = dict.fromkeys(muxes, b"")
+        self._answers: dict[tuple[object, ...], list[bytes]] = {}
+        self._played: dict[tuple[object, ...], Callable[[], bytes]] | None = None
+        self.wire_ns = self.waited_ns = self.transfers = 0
+
+    def rewind(self) -> None:
+        """Forget what was recorded: how the cabinet started is not how it goes on."""
+        self._answers.clear()
+
+    def play(self) -> None:
+        """From now on the answers come from the tape."""
+        self._played = {key: cycle(answers).__next__ for key, answers in self._answers.items()}
+
+    def transfer(self, messages: Sequence[Message]) -> bytes:
+        """Raises KeyError for a transfer that was never recorded."""
+        start_ns = time.monotonic_ns()
+        for address, payload, _ in messages:
+            if address in self._joined and payload is not None:
+                self._joined[address] = payload
+        key = (*messages, *self._joined.values())
+        if self._played is None:
+            answer = self._bus.transfer(messages)
+            answers = self._answers.setdefault(key, [])
+            answers.append(answer)
+            del answers[:-_KEPT_ANSWERS]
+            return answer
+        answer = self._played[key]() if messages[-1][1] is None else b""
+        wire_ns = round(wire_bits(messages) * self._bit_ns)
+        looked_up_ns = time.monotonic_ns()
+        while time.monotonic_ns() < start_ns + wire_ns:
+            pass
+        self.transfers += 1
+        self.wire_ns += wire_ns
+        self.waited_ns += time.monotonic_ns() - looked_up_ns
+        return answer
+
+
+class _HeldLines:
+    """The door to the simulator's lines; closed, it says what it saw last."""
+
+    def __init__(self, door: object) -> None:
+        self._door = door
+        self._levels: dict[int, bool] = {}
+        self.closed = False
+
+    def read_line(self, number: int) -> bool:
+        if not self.closed:
+            self._levels[number] = self._door.read_line(number)  # type: ignore[attr-defined]
+        return self._levels[number]
+
+    def drive_line(self, number: int, high: bool) -> None:
+        self._levels[number] = high
+        if not self.closed:
+            self._door.drive_line(number, high)  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._door, name)
+
+
+class TapedDesk(Desk):
+    """A cabinet whose guard can be cut loose from the simulator with `play`."""
+
+    def __init__(self, state: Path, config: Config) -> None:
+        self.turning = TurningClock()
+        super().__init__(state, config, clock=self.turning)
+
+    def open_bus(self) -> Tape:
+        self.tape = Tape(super().open_bus(), self.config.hardware.muxes, 1e9 / self.config.hardware.bus_speed_hz)
+        return self.tape
+
+    def open_pins(self) -> LineFactory:
+        pins = super().open_pins()
+        self._held = pins.door = _HeldLines(pins.door)  # type: ignore[assignment]
+        return pins
+
+    @property
+    def alerts(self) -> AlertLines:
+        assert self._lines is not None
+        return self._lines
+
+    def play(self) -> None:
+        """The simulator stands still from now on, and the clock is real."""
+        self._held.closed = True
+        self.tape.play()
+        self.turning.turn()
+
+
+def sink() -> int:
+    """Where the guard's beats go."""
+    return os.open(os.devnull, os.O_WRONLY)
