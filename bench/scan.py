@@ -37,6 +37,7 @@ def cabinet_of(outlets: int) -> Config:
     muxes = [0x70 + number for number in range((outlets + 15) // 16)]
     expanders = [0x20 + number for number in range((outlets + 15) // 16)]
     head = head.replace("expanders = [0x20]", f"expanders = {expanders}").replace("muxes = [0x70]", f"muxes = {muxes}")
+    head += f"[feed]\nlimit_w = {700 * outlets}\n\n"
     head = head.replace('feed_meter = { mux = 0x70, channel = 5, input = "A" }\n', "")
     return parse(head + "".join(_outlet(index, index >= 10) for index in range(outlets)), f"{outlets} outlets")
 

@@ -127,7 +127,7 @@ class Stage:
         before = {o.outlet for o in self.states() if o.closed}
         act()
         desk.run(round(within_s * NS) + 300 * MS, until=lambda: outlets <= self._opened(seen))
-        desk.run(80 * MS if then is None else 200 * MS)
+        desk.run(200 * MS)  # what comes of an opening shows after 100 ms: a relay that did not open
         events = [e for e in desk.seen[seen:] if e.kind in OPENED and e.outlet not in besides]
         if then is not None:
             second = events.pop() if events else None

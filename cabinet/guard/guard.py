@@ -178,7 +178,8 @@ class Guard:
             why = {"temperature_mc": now.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now.at_ns, fault=Fault.OUTLET_HOT, why=why))
         unit.note_peak()
-        self.cabinet.note_window(now.window)
+        if unit.fault is not Fault.SENSOR_FROZEN:  # what that one shows flowed before it stood still
+            self.cabinet.note_window(now.window)
         now.window = None
 
     def _judge_cabinet(self, now_ns: int) -> None:

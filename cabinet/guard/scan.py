@@ -5,6 +5,7 @@ hangs costs at most one adapter timeout (20 ms) a retry; the others are read on 
 """
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 FAILURES_UNTIL_DOWN = 3  # in a row; one lost read is an ordinary disturbance
 FIRST_RETRY_NS = 20 * MS
 LONGEST_RETRY_NS = 1000 * MS
+SLOW_ROUND_NS = 500 * MS  # in which each slow value is read: half of what the shortest-lived may be old (slow_lost_s)
 
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
 REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
@@ -95,6 +97,7 @@ class Scanner:
         self._add_energy = add_energy
         self._clock = clock
         self._slow_turn = 0
+        self._scanned_at_ns = clock.monotonic_ns()
         self._last_good_mc: dict[int, Reading] = {}
         self.inside_mc = ABSENT
         self.frequency_mhz = ABSENT
@@ -118,8 +121,7 @@ class Scanner:
         sampled = False
         raised = False
         self._hung = False
-        slow_segment = self._segments[self._slow_turn % len(self._segments)]
-        self._slow_turn += 1
+        slow_segments = self._slow_segments()
         for segment in self._segments:
             if not everything:  # after a stride an alert would be judged beside values that are a stride old
                 self.between()
@@ -137,11 +139,26 @@ class Scanner:
                 continue
             if not sampled:
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
-            if segment is slow_segment:
+            if segment in slow_segments:
                 self._attempt(segment, partial(self._next_slow, segment))
             if not everything:
                 self.between()
                 self.watch()
+
+    def _slow_segments(self) -> list[Segment]:
+        """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
+
+        Ten outlets get round with one; forty, whose scan takes three times as long for four times the values, with
+        five, and so their values are no older.
+        """
+        now_ns = self._clock.monotonic_ns()
+        count = len(self._segments)
+        values = sum(len(segment.slow) for segment in self._segments)
+        due = math.ceil(values * (now_ns - self._scanned_at_ns) / SLOW_ROUND_NS)
+        self._scanned_at_ns = now_ns
+        turns = range(self._slow_turn, self._slow_turn + max(1, min(due, count)))
+        self._slow_turn = turns.stop
+        return [self._segments[turn % count] for turn in turns]
 
     # --- outlets that drew too much a moment ago -------------------------------------------------------------------
 

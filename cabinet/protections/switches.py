@@ -3,10 +3,32 @@
 from collections import deque
 
 from cabinet.model import Fault
-from cabinet.protections.words import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow
+from cabinet.protections.words import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
 
 WELD_HITS = 3  # windows with current: one alone may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
+
+
+class Hits:
+    """Windows with current where there must be none. Three within a tenth of a second are current that flows.
+
+    Unless they are all alike: the windows of a mains current differ by where in the wave they lie, and a peak that does
+    not change by a milliampere is what a meter shows that stood still before the contacts parted.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, int]] = deque(maxlen=WELD_HITS)
+
+    def add(self, window: PeakWindow) -> None:
+        self._seen.append((window.to_ns, window.peak_ma))
+
+    def flow(self, at_ns: int) -> bool:
+        """Whether current flows, at `at_ns`."""
+        recent = len(self._seen) == WELD_HITS and at_ns - self._seen[0][0] <= WELD_WINDOW_NS
+        return recent and len({peak_ma for _, peak_ma in self._seen}) > 1
+
+    def clear(self) -> None:
+        self._seen.clear()
 
 
 class RelayWelded:
@@ -20,7 +42,7 @@ class RelayWelded:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits: deque[int] = deque(maxlen=WELD_HITS)
+        self._hits = Hits()
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
@@ -29,13 +51,13 @@ class RelayWelded:
         limit_ma = self._peak_limit_ma + now.crosstalk_ma
         if window.peak_ma <= limit_ma:
             return None
-        self._hits.append(window.to_ns)
+        self._hits.add(window)
         if not self.present(now):
             return None
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
     def present(self, now: OutletNow) -> bool:
-        return len(self._hits) == WELD_HITS and now.at_ns - self._hits[0] <= WELD_WINDOW_NS
+        return self._hits.flow(now.at_ns)
 
     def reset(self) -> None:
         self._hits.clear()
@@ -77,7 +99,7 @@ class ContactorWelded:
     def __init__(self, limits: CabinetLimits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits: deque[int] = deque(maxlen=WELD_HITS)
+        self._hits = Hits()
 
     def step(self, now: CabinetNow) -> dict[str, int] | None:
         window, open_at_ns = now.highest_window, now.contactor_open_at_ns
@@ -88,7 +110,7 @@ class ContactorWelded:
             return None
         if window.peak_ma <= self._peak_limit_ma:
             return None
-        self._hits.append(window.to_ns)
+        self._hits.add(window)
         if not self.present(now):
             return None
         return {"peak_ma": window.peak_ma, "limit_ma": self._peak_limit_ma}
@@ -97,4 +119,4 @@ class ContactorWelded:
         return False
 
     def present(self, now: CabinetNow) -> bool:
-        return len(self._hits) == WELD_HITS and now.at_ns - self._hits[0] <= WELD_WINDOW_NS
+        return self._hits.flow(now.at_ns)

@@ -179,10 +179,16 @@ def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
 def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
     bench = Bench(closed=False)
     bench.now.switched_at_ns = bench.now.at_ns
-    trip, took_s = bench.run(1, step_ns=10 * MS, peak_ma=900)
+    trip, took_s = bench.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
     assert 0.1 < took_s < 0.2
     assert bench.safety.refusal(bench.now) == "relay_welded"
+
+
+def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
+    bench = Bench(closed=False)
+    bench.now.switched_at_ns = bench.now.at_ns
+    assert bench.run(5, step_ns=3 * MS, peak_ma=900)[0] is None
 
 
 def test_one_disturbance_on_an_open_outlet_is_no_weld():

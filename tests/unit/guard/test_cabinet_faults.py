@@ -186,10 +186,13 @@ class TestOutlet:
         assert tripped(desk, 3, 12) == (Fault.OVERPOWER, False)
         assert desk.run(12 * NS, until=lambda: desk.outlet(3).refusal is None)
 
-    def test_frozen_meter_opens_its_outlet_for_good(self, desk):
-        charging(desk, 3)
+    def test_frozen_meter_opens_its_outlet_for_good_and_no_other(self, desk):
+        charging(desk, 3, 6)
         desk.world.fault(3, "frozen", chip="meter")
         assert tripped(desk, 3, 6) == (Fault.SENSOR_FROZEN, True)
+        desk.run(1 * NS)  # the current that it still shows is no weld
+        assert desk.outlet(6).closed
+        assert desk.outlet(3).fault is Fault.SENSOR_FROZEN
 
     def test_chip_that_was_reset_is_set_up_again_without_a_break(self, desk):
         charging(desk, 3, 4)

@@ -1,5 +1,8 @@
 """One outlet, or the cabinet, as the protections see it: values and a hand-moved clock."""
 
+from collections.abc import Iterable
+from itertools import cycle
+
 from cabinet.model import Quality, Reading
 from cabinet.protections.words import CabinetLimits, CabinetNow, Limits, Load, OutletNow, PeakWindow
 from cabinet.safety import CabinetSafety, OutletSafety
@@ -71,10 +74,13 @@ class Bench:
             setattr(now, name, Reading(self.values[name], now.at_ns, Quality.OK))
         return self.safety.step(now)
 
-    def run(self, seconds: float, step_ns: int = 100 * MS, **kwargs):
-        """Step until something trips or the time is over; returns (trip, seconds it took)."""
+    def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
+        """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
         start_ns = self.now.at_ns
+        peaks = cycle(peaks_ma)
         while self.now.at_ns - start_ns < seconds * S:
+            if peaks_ma:
+                kwargs["peak_ma"] = next(peaks)
             if (trip := self.step(step_ns, **kwargs)) is not None:
                 return trip, (self.now.at_ns - start_ns) / S
         return None, seconds
@@ -118,10 +124,13 @@ class CabinetBench:
         now.highest_window = None if peak_ma is None else PeakWindow(peak_ma, from_ns, now.at_ns, None, None)
         return self.safety.step(now)
 
-    def run(self, seconds: float, step_ns: int = 100 * MS, **kwargs):
-        """Step until something trips or the time is over; returns (trip, seconds it took)."""
+    def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
+        """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
         start_ns = self.now.at_ns
+        peaks = cycle(peaks_ma)
         while self.now.at_ns - start_ns < seconds * S:
+            if peaks_ma:
+                kwargs["peak_ma"] = next(peaks)
             if (trip := self.step(step_ns, **kwargs)) is not None:
                 return trip, (self.now.at_ns - start_ns) / S
         return None, seconds

@@ -111,9 +111,14 @@ class TestContactorWelded:
     def test_current_although_the_contactor_is_open(self):
         bench = CabinetBench()
         bench.now.contactor_open_at_ns = bench.now.at_ns
-        trip, seconds = bench.run(1, 3 * MS, peak_ma=800)
+        trip, seconds = bench.run(1, 3 * MS, peaks_ma=(800, 810))
         assert (trip.fault, trip.outlet, trip.latched) == (Fault.CONTACTOR_WELDED, None, True)
         assert 0.045 < seconds < 0.06
+
+    def test_meter_that_stands_still_is_none(self):
+        bench = CabinetBench()
+        bench.now.contactor_open_at_ns = bench.now.at_ns
+        assert bench.run(5, 3 * MS, peak_ma=800)[0] is None
 
     def test_its_own_arc_is_none(self):
         bench = CabinetBench()
