@@ -14,7 +14,7 @@ from cabinet.sim.waveform import Mains, Wave
 from tests.desk import Desk, demo_config
 
 SHORT_A, HARD_A = 30.0, 150.0
-LEAST_A, MOST_A = 25.0, 400.0  # RMS
+LEAST_A, MOST_A = 25.0, 400.0  # RMS of the current as it flows
 SHAPES = {"full": 0.6, "half": 0.25, "intermittent": 0.15}
 LOADS = ["lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v", "resistor:300"]
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
@@ -38,6 +38,11 @@ class Shot(msgspec.Struct, frozen=True):
     def over_ceiling(self) -> bool:
         """Where the hard ceiling decides, and not the second half-cycle."""
         return self.ceiling_ms is not None
+
+
+def sine_a(amps: float, shape: str) -> float:
+    """RMS of the whole sine that the simulator is told: half of it has 1/sqrt 2 of the RMS."""
+    return round(amps * math.sqrt(2) if shape == "half" else amps, 1)
 
 
 def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
@@ -74,7 +79,7 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     desk.clock.advance_ns(chance.randrange(3 * MS))
     world.sync()
     before = world.journal.last_seq
-    world.fault(outlet, "short", amps=amps, shape=shape)
+    world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape)
     mains, wave = world.mains, world.outlets[outlet].wave
     assert mains is not None
     if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):

@@ -1,21 +1,26 @@
 """Random shorts on the real processes, with web requests, a log export and syncs going on beside them."""
 
+import functools
 import math
 import multiprocessing
 import random
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from bench.jitter import export, sync
-from bench.shorts import HARD_A, LEAST_A, MOST_A, SHAPES, Shot
+from bench.shorts import HARD_A, LEAST_A, MOST_A, SHAPES, SHORT_A, Shot, sine_a
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.sim.control import SimControl
-from tests.e2e.processes import Resident, reaction_ms, running, wait_for
+from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running, wait_for
 
+LOAD_A = 300 / 220  # of the resistor that is heated all the while
 CARD = "90000001"
 PAGE = "/s/C5T4"
 
@@ -27,39 +32,63 @@ def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
 
 
 def real(count: int, seed: int) -> list[Shot]:
-    """`count` shorts, one outlet after the other. Raises RuntimeError where the work beside the guard failed."""
-    chance = random.Random(seed)
+    """`count` shorts on the real processes. Raises RuntimeError where the work beside the guard failed."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim", "guard", "service") as cabinet:
-        resident = cabinet.resident(CARD, balance_yuan="500.00")
         stopping = multiprocessing.Event()
         work = [
             multiprocessing.Process(target=export, args=(stopping.is_set,), daemon=True),
             multiprocessing.Process(target=sync, args=(stopping.is_set,), daemon=True),
             multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True),
         ]
-        for process in work:
-            process.start()
-        shots = []
-        with (
-            SimControl(cabinet.run / "sim-control.sock") as sim,
-            BlockingGuard(cabinet.run / "guard.sock", Role.CONSOLE) as guard,
-        ):
-            outlets = load(cabinet.config).outlet
-            for outlet in outlets:
-                sim.plug(outlet.number, "resistor:300")
-            for shot in range(count):
-                outlet = outlets[shot % len(outlets)]  # in turn, so that none grows too hot to start
-                shots.append(_real_shot(sim, guard, resident, outlet.number, outlet.code, chance))
+        return _with_work(work, stopping, lambda: _shots(cabinet, "alert", count, seed))
+
+
+def threaded(count: int, seed: int) -> list[Shot]:
+    """The same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim") as cabinet:
+        cabinet.processes["one"] = Process("one", [], cabinet.folder, cabinet.config, "bench.one_process")
+        wait_for("the pages", (cabinet.run / "service.url").exists)  # the guard in it has said that it is ready
+        stopping = multiprocessing.Event()
+        pages = multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True)
+        return _with_work([pages], stopping, lambda: _shots(cabinet, "thread", count, seed))
+
+
+def _with_work(work: list[Any], stopping: Any, shoot: Callable[[], list[Shot]]) -> list[Shot]:
+    for process in work:
+        process.start()
+    try:
+        shots = shoot()
+    finally:
         stopping.set()
         for process in work:
             process.join()
-        if any(process.exitcode for process in work):
-            raise RuntimeError("the work beside the guard failed: the figures would mean nothing")
+    if any(process.exitcode for process in work):
+        raise RuntimeError("the work beside the guard failed: the figures would mean nothing")
+    return shots
+
+
+def _shots(cabinet: Cabinet, path: str, count: int, seed: int) -> list[Shot]:
+    """One outlet after the other, so that none grows too hot to start."""
+    chance = random.Random(seed)
+    resident = cabinet.resident(CARD, balance_yuan="500.00")
+    outlets = load(cabinet.config).outlet
+    with (
+        SimControl(cabinet.run / "sim-control.sock") as sim,
+        BlockingGuard(cabinet.run / "guard.sock", Role.CONSOLE) as guard,
+    ):
+        for outlet in outlets:
+            sim.plug(outlet.number, "resistor:300")
+        shots = []
+        for number in range(count):
+            outlet = outlets[number % len(outlets)]
+            shots.append(_real_shot(sim, guard, resident, outlet.number, outlet.code, chance, path))
+            if sys.stderr.isatty() or number % 50 == 49:
+                print(f"{path}: {number + 1} of {count}", file=sys.stderr)
         return shots
 
 
 def _real_shot(
-    sim: SimControl, guard: BlockingGuard, resident: Resident, outlet: int, code: str, chance: random.Random
+    sim: SimControl, guard: BlockingGuard, resident: Resident, outlet: int, code: str, chance: random.Random, path: str
 ) -> Shot:
     amps = round(LEAST_A * (MOST_A / LEAST_A) ** chance.random(), 1)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
@@ -68,16 +97,51 @@ def _real_shot(
         raise RuntimeError(f"outlet {outlet} did not start: {started.status_code}\n{started.text}")
     wait_for("the contacts", lambda: sim.truth(outlet)["contacts_closed"])
     before = sim.journal()[-1]["seq"]
-    sim.fault(outlet, "short", amps=amps, shape=shape)
+    sim.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape)
     wait_for("the trip", lambda: guard.snapshot().outlets[outlet - 1].latched)
     wait_for("the contacts", lambda: _kinds(sim, before, outlet) & {"contacts_opened", "welded"})
-    took_ms = reaction_ms(sim.journal(before), outlet)
+    journal = sim.journal(before)
+    took_ms = reaction_ms(journal, outlet)
     sim.clear(outlet)
     wait_for("the outlet", lambda: _released(guard, outlet))
     wait_for("the page", lambda: "/start" in resident.client.get(f"/s/{code}").text)
-    # where the ceiling is passed within the first half-cycles the contactor or relay is told by the alert
-    ceiling = shape == "full" and amps * math.sqrt(2) > 1.05 * HARD_A
-    return Shot("alert", shape, amps, True, took_ms, None, 0.0 if ceiling else None)
+    phase_deg = next(r["detail"]["phase_deg"] for r in journal if r["kind"] == "fault_onset")
+    bare_ms, ceiling_ms = limits_ms(amps, shape, phase_deg)
+    return Shot(path, shape, amps, True, took_ms, bare_ms, ceiling_ms)
+
+
+def limits_ms(amps: float, shape: str, phase_deg: float) -> tuple[float | None, float | None]:
+    """After the onset at `phase_deg`: when the current is known for a short by its limits, and when over the ceiling.
+
+    None: never, or not known, as nobody can say in which half-cycles an arc strikes.
+    """
+    if shape == "intermittent":
+        return None, None
+    peak_a = math.sqrt(2) * (sine_a(amps, shape) + LOAD_A)
+    over = functools.partial(_first_above_deg, peak_a, 2 if shape == "half" else 1)
+    first_deg = over(SHORT_A, phase_deg)
+    assert first_deg is not None  # 25 A RMS are above it
+    second_deg = over(SHORT_A, (first_deg // 180 + 1) * 180)
+    ceiling_deg = over(HARD_A, phase_deg)
+    bare_deg = min(deg for deg in (second_deg, ceiling_deg) if deg is not None)
+    return _ms(bare_deg - phase_deg), None if ceiling_deg is None else _ms(ceiling_deg - phase_deg)
+
+
+def _first_above_deg(peak_a: float, every: int, level_a: float, from_deg: float) -> float | None:
+    """The first angle from `from_deg` on at which a sine that flows in every so-manyth half-cycle is over the level."""
+    if peak_a <= level_a:
+        return None
+    rise_deg = math.degrees(math.asin(level_a / peak_a))
+    half = int(from_deg // 180)
+    while True:
+        at_deg = max(from_deg, 180 * half + rise_deg)
+        if half % every == 0 and at_deg < 180 * (half + 1) - rise_deg:
+            return at_deg
+        half += 1
+
+
+def _ms(degrees: float) -> float:
+    return degrees / 360 * 20  # at the demo's 50 Hz
 
 
 def _kinds(sim: SimControl, before: int, outlet: int) -> set[str]:

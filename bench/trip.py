@@ -1,11 +1,13 @@
 """From a fault's current to the relay's or the contactor's command, by the simulator's own clock, over random shorts.
 
-Two parts. Under a manual clock the real guard runs over the simulated chips in one process, with alert lines and
+Three parts. Under a manual clock the real guard runs over the simulated chips in one process, with alert lines and
 without: thousands of shorts, no scheduler in the way, next to the bare limit, the earliest moment at which the waveform
 itself has been over the limit in two half-cycles (or once over the hard ceiling). In real time the real processes run:
-guard and simulator, and a service that is read by web requests, exports and syncs all the while.
+guard and simulator, and a service that is read by web requests, exports and syncs all the while. In the third part,
+the rival, the same guard is a thread of the service, beside the exports and syncs. Amperes are RMS of the current as it
+flows: a half wave of 25 A is half of a sine of 35 A.
 
-    python -m bench.trip [--manual 1000] [--real 60] [--seed N]
+    python -m bench.trip [--manual 1000] [--real 60] [--thread 20] [--seed N]
 """
 
 import argparse
@@ -21,6 +23,9 @@ BAR_MS = {"full": 20.0, "half": 35.0, "intermittent": 100.0}
 CEILING_BAR_MS = 3.0
 RATIO_BAR = 1.2
 HEAD = "| shorts | count | p50 ms | p99.9 ms | worst ms | bar ms | over the bar |\n|---|---|---|---|---|---|---|"
+
+
+PATHS = {"alert": "with alert lines", "polled": "polled only", "thread": "one process"}
 
 
 def manual(count: int, seed: int) -> list[Shot]:
@@ -43,7 +48,7 @@ def row(name: str, took: list[float], bar_ms: float) -> str:
 
 def table(title: str, shots: list[Shot]) -> None:
     """Rows of one part; the ratio to the bare limit where that is known."""
-    for path, words in (("alert", "with alert lines"), ("polled", "polled only")):
+    for path, words in PATHS.items():
         mine = [shot for shot in shots if shot.path == path]
         for shape, bar_ms in BAR_MS.items():
             took = [shot.took_ms for shot in mine if shot.shape == shape and not shot.over_ceiling]
@@ -66,15 +71,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manual", type=int, default=1000, metavar="N", help="shorts under the manual clock")
     parser.add_argument("--real", type=int, default=60, metavar="N", help="shorts on the real processes")
+    parser.add_argument("--thread", type=int, default=20, metavar="N", help="the same with all in one process")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     args = parser.parse_args()
     print(f"{machine()}, commit {commit()}, seed {args.seed}\n\n{HEAD}")
     if args.manual:
         table("manual clock", manual(args.manual, args.seed))
-    if args.real:
-        from bench.shorts_real import real  # starts processes: not wanted in the pool's
+    if args.real or args.thread:
+        from bench.shorts_real import real, threaded  # starts processes: not wanted in the pool's
 
-        table("real time, machine under load", real(args.real, args.seed + 1))
+        table("real time, under load", real(args.real, args.seed + 1) if args.real else [])
+        table("the same as threads", threaded(args.thread, args.seed + 1) if args.thread else [])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ KINDS = {
     "plugged": "a load was plugged in",
     "unplugged": "a load was pulled out",
     "fault": "a fault was set",
-    "fault_onset": "its current began to flow",
+    "fault_onset": "its current began to flow, at that angle of the mains",
     "cleared": "faults were removed",
     "coil_on": "an outlet's coil was told to close (STOP of the transfer, or the line's edge)",
     "coil_off": "an outlet's coil was told to open",

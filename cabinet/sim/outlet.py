@@ -257,7 +257,8 @@ class Outlet:
             magnetic_ns = self.wave.first_above_ns(BREAKER_MAGNETIC_PEAK_A, at_ns)
         if self.energised and self._onsets:
             for detail in self._onsets.values():
-                self._journal.add(at_ns, "fault_onset", self.number, **detail)
+                phase_deg = round(math.degrees(self._mains.angle(at_ns)), 2) if self._mains is not None else 0.0
+                self._journal.add(at_ns, "fault_onset", self.number, phase_deg=phase_deg, **detail)
             self._onsets = {}
         self.heat.aim(square * self.contact_ohm * CONTACT_K_PER_W, at_ns)
         self.breaker.carry(square, magnetic_ns, at_ns)

@@ -52,7 +52,7 @@ def _die_with_parent() -> None:
 class Process:
     """One process of the cabinet, with its readiness notice and its output in a file."""
 
-    def __init__(self, name: str, words: list[str], folder: Path, config: Path) -> None:
+    def __init__(self, name: str, words: list[str], folder: Path, config: Path, module: str = "cabinet.main") -> None:
         self.name = name
         self._log_path = folder / f"{name}.log"
         address = folder / f"{name}.notify"
@@ -63,7 +63,7 @@ class Process:
         environment.pop("WATCHDOG_USEC", None)
         with self._log_path.open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "cabinet.main", *words, "--config", str(config)],
+                [sys.executable, "-m", module, *words, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
