@@ -22,9 +22,10 @@ def short_circuit(stage: Stage) -> None:
     victim, amps = stage.chance.choice(charging), stage.chance.uniform(25, 400)
     shape = stage.chance.choice(list(SHORT_S))
     stage.wait(stage.chance.uniform(0, 0.02))
-    stage.provoke(
-        Fault.SHORT_CIRCUIT, SHORT_S[shape], stage.fault(victim, "short", amps=amps, shape=shape), {victim}, True
-    )
+    short = stage.fault(victim, "short", amps=amps, shape=shape)
+    # an arc that strikes but now and then may have heated the wire before its second half-cycle
+    sooner = {Fault.OVERCURRENT} if shape == "intermittent" else set()
+    stage.provoke(Fault.SHORT_CIRCUIT, SHORT_S[shape], short, {victim}, True, or_sooner=sooner)
 
 
 def overcurrent(stage: Stage) -> None:
@@ -84,14 +85,14 @@ def _voltage(stage: Stage, fault: Fault, volts: float) -> None:
 
 
 def outlet_hot(stage: Stage) -> None:
-    """Followed by strides: contacts take minutes. Judged by the thermometer's own temperature."""
+    """Followed by strides as long as a thermometer's round: contacts take minutes. Judged by its own temperature."""
     charging = stage.some(1, 2)
     stage.charge(charging, "resistor:900")
     victim, ohms, desk = charging[0], stage.chance.uniform(1.5, 6), stage.desk
     desk.world.fault(victim, "hot", ohms=ohms)
     hottest_mc = 0
     for _ in range(3600):
-        desk.stride(NS, NS)
+        desk.stride(NS // 4, NS // 4)
         hottest_mc = max(hottest_mc, desk.outlet(victim).temperature_mc.value or 0)
         if desk.events(victim, EventKind.TRIPPED) and not desk.outlet(victim).closed:
             break

@@ -116,11 +116,12 @@ class Stage:
         suspends: bool = False,
         besides: frozenset[int] | set[int] = frozenset(),
         then: Fault | None = None,
+        or_sooner: frozenset[Fault] | set[Fault] = frozenset(),
     ) -> None:
         """Do `act`; exactly `outlets` must open for `fault` within so long, and nothing else.
 
         None among them: the cabinet as a whole, and then the latch is its. `besides`: outlets that open for a reason
-        of their own. `then`: the fault of a second verdict.
+        of their own. `then`: the fault of a second verdict. `or_sooner`: names that are as right.
         """
         desk = self.desk
         seen, from_ns = len(desk.seen), desk.clock.monotonic_ns()
@@ -135,8 +136,8 @@ class Stage:
                 self.problems.append(f"{then.value} is missing after {fault.value}")
         kind = EventKind.SUSPENDED if suspends else EventKind.TRIPPED
         for event in events:
-            found = (event.kind, event.fault, event.outlet in outlets)
-            if found != (kind, fault, True):
+            named = event.fault is fault or event.fault in or_sooner
+            if (event.kind, named, event.outlet in outlets) != (kind, True, True):
                 self.problems.append(
                     f"outlet {event.outlet}: {event.kind.value} {event.fault} for {fault} at {outlets}"
                 )
