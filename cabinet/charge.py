@@ -14,6 +14,9 @@ PLATEAU_TAU_S = 30.0  # the plateau is the highest mean power: an inrush or a fa
 STEADY_NS = 600 * NS  # power on its way down within this means the charger was ending by itself
 STEADY_SHARE = 0.95
 FADING_NS = 2 * NS  # the meter's mean takes 0.2 s to follow a plug pulled out: what it showed on the way is no sign
+# A charger that starts anew draws next to nothing for a second and then goes on: power that was low for less than this
+# is no sign of a full battery.
+SOFT_START_NS = 10 * NS
 NOTHING_USED = MeterCount()
 
 
@@ -159,7 +162,9 @@ class Charge:
             if power.value < limit_mw:
                 self._low_since_ns = power.at_ns
             return None
-        if power.value >= limit_mw + self._ends.full_hysteresis_mw:
+        low_ns = power.at_ns - self._low_since_ns
+        allowed_mw = limit_mw if low_ns < SOFT_START_NS else limit_mw + self._ends.full_hysteresis_mw
+        if power.value >= allowed_mw:
             self._low_since_ns = None
             return None
-        return EndReason.FULL if power.at_ns - self._low_since_ns >= self._ends.full_hold_ns else None
+        return EndReason.FULL if low_ns >= self._ends.full_hold_ns else None

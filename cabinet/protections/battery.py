@@ -14,6 +14,10 @@ MEAN_TAU_S = 30.0  # balancing, fans and a dip of the mains last less
 LEVEL_NS = 300 * NS  # what the mean has not been above for so long: a pause of the charger is no lower level
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
 LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
+# A dip of the mains that is long enough for a charger to start anew (0.1 s) shows in the next voltage read: 8 % less.
+DIP_SHARE = 0.96  # of the voltage read before
+RESTART_NS = 300 * NS  # what a charger may take to settle after it
+RESTART_EVERY_NS = 1800 * NS  # a battery that takes more for longer is found between two of them
 GONE_MW = 1_500  # the plug was pulled: whatever is plugged in next is another battery
 
 
@@ -37,6 +41,8 @@ class ThermalRunaway:
         self._lowest_mw: float | None = None  # in the constant-voltage phase; None: not there yet
         self._rising_since_ns: int | None = None
         self._highest: deque[tuple[int, float]] = deque()  # means of the last LEVEL_NS that none after them exceeds
+        self._voltage_mv: int | None = None
+        self._restarted_ns: int | None = None
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         power = now.power_mw
@@ -56,8 +62,22 @@ class ThermalRunaway:
         if level_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
             self._plateau_ns += past_ns
             return self._never_tapers()
-        self._lowest_mw = level_mw if self._lowest_mw is None else min(self._lowest_mw, level_mw)
+        self._look_for_dip(now, power.at_ns)
+        if self._lowest_mw is None or self._restarting(power.at_ns):
+            self._lowest_mw = level_mw
+        self._lowest_mw = min(self._lowest_mw, level_mw)
         return self._rises_again(power.at_ns, self._lowest_mw)
+
+    def _look_for_dip(self, now: OutletNow, at_ns: int) -> None:
+        """The mains was away for a moment: the charger begins anew, and may take more than where it had come to."""
+        before_mv, self._voltage_mv = self._voltage_mv, now.voltage_mv.value
+        if before_mv is None or self._voltage_mv is None or self._voltage_mv >= DIP_SHARE * before_mv:
+            return
+        if self._restarted_ns is None or at_ns - self._restarted_ns > RESTART_EVERY_NS:
+            self._restarted_ns = at_ns
+
+    def _restarting(self, at_ns: int) -> bool:
+        return self._restarted_ns is not None and at_ns - self._restarted_ns < RESTART_NS
 
     def _level_mw(self, at_ns: int) -> float:
         """The highest mean of the last LEVEL_NS."""

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
-from campaigns import faults, inrush
+from campaigns import faults, inrush, nuisance
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay
@@ -23,6 +23,12 @@ def test_inrushes_trip_nothing():
     seed = fresh_seed()
     print(f"seed {seed}")
     as_promised(inrush.CAMPAIGN, seed)
+
+
+def test_ordinary_charges_end_as_they_should_and_trip_nothing():
+    seed = fresh_seed()
+    print(f"seed {seed}")
+    as_promised(nuisance.CAMPAIGN, seed)
 
 
 def test_three_protections_find_their_faults():

@@ -84,6 +84,13 @@ def test_small_rise_during_the_hold_does_not_start_it_over_and_a_real_one_does()
     assert outlet.draw(10, 1000) is None
 
 
+def test_soft_start_of_a_charger_is_not_the_beginning_of_the_hold():
+    outlet = Outlet(had_load=True)
+    outlet.draw(2, 2)
+    assert outlet.draw(18, 3600) is None, "18 W are within the hysteresis, and above what a full battery takes"
+    assert outlet.draw(14, 1801) is EndReason.FULL
+
+
 def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     outlet = Outlet()
     outlet.draw(150, 900)

@@ -1,0 +1,173 @@
+"""When an ordinary charge should end and why, worked out from what the world really delivers.
+
+The rules are those of `[charge]` in docs/config.md, written once more and fed with the simulator's truth: no chip, no
+driver, no reading's age is between. Where a disturbance leaves two answers right (a charger that is plugged in anew may
+begin its countdown anew), both are followed.
+"""
+
+import dataclasses
+
+from cabinet.clock import NS
+from cabinet.config.keys import Charge as ChargeKeys
+from cabinet.model import ChargeLimits, EndReason
+
+MEAN_S = 30.0  # of the plateau, as docs/architecture.md has it
+SOFT_START_S = 10.0  # low for less than this is a charger that starts
+TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
+# What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
+UNSURE_W = 0.3
+BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
+PULLED_OUT = frozenset({EndReason.UNPLUGGED})
+
+
+class Sample:
+    """The truth at one outlet at one moment; `reasons` are right for an end by a load that is gone."""
+
+    __slots__ = ("at_ns", "energy_mwh", "neighbour_w", "reasons", "watts")
+
+    def __init__(
+        self, at_ns: int, watts: float, neighbour_w: float, energy_mwh: float, reasons: frozenset[EndReason]
+    ) -> None:
+        self.at_ns = at_ns
+        self.watts = watts
+        self.neighbour_w = neighbour_w
+        self.energy_mwh = energy_mwh
+        self.reasons = reasons
+
+
+@dataclasses.dataclass
+class Way:
+    """One way a charge may rightly go on."""
+
+    keys: ChargeKeys
+    limits: ChargeLimits
+    started_ns: int
+    energy_at_start_mwh: float
+    used_s: float = 0.0  # with power, before an interruption
+    charged_s: float = 0.0  # with load
+    energy_mwh: float = 0.0
+    had_load: bool = False
+    mean_w: float = 0.0
+    plateau_w: float = 0.0
+    watts: float = 0.0
+    at_ns: int | None = None
+    low_ns: int | None = None  # since when its power was low enough for a full battery
+    gone_ns: int | None = None  # since when there was surely no load
+    maybe_gone_ns: int | None = None
+    reasons: frozenset[EndReason] = BY_ITSELF
+
+    def step(self, now: Sample) -> None:
+        past_s = 0.0 if self.at_ns is None else (now.at_ns - self.at_ns) / NS
+        self.at_ns, self.watts, self.reasons = now.at_ns, now.watts, now.reasons
+        self.energy_mwh = now.energy_mwh - self.energy_at_start_mwh
+        if not self.had_load:
+            self.had_load = now.watts >= self.keys.no_load_w
+            return
+        self.charged_s += past_s
+        self.mean_w += (now.watts - self.mean_w) * past_s / (MEAN_S + past_s)
+        self.plateau_w = max(self.plateau_w, self.mean_w)
+        level_w = self.keys.unplugged_w + self.keys.crosstalk_share * now.neighbour_w
+        self.gone_ns = _since(self.gone_ns, now.at_ns, now.watts < self.keys.unplugged_w - UNSURE_W)
+        self.maybe_gone_ns = _since(self.maybe_gone_ns, now.at_ns, now.watts < level_w + UNSURE_W)
+        self._look_for_full(now)
+
+    def _look_for_full(self, now: Sample) -> None:
+        limit_w = max(self.keys.full_floor_w, self.keys.full_share * self.plateau_w)
+        if self.low_ns is None:
+            self.low_ns = now.at_ns if now.watts < limit_w else None
+        else:
+            soft = now.at_ns - self.low_ns < SOFT_START_S * NS
+            if now.watts >= limit_w + (0.0 if soft else self.keys.full_hysteresis_w):
+                self.low_ns = None
+
+    def error_s(self, at_ns: int, reason: EndReason) -> float | None:
+        """How long after its time an end for `reason` is; None where nothing speaks for that reason."""
+        match reason:
+            case EndReason.FULL:
+                return _after_s(at_ns, self.low_ns, self.keys.full_hold_s)
+            case EndReason.NO_LOAD:
+                return None if self.had_load else _after_s(at_ns, self.started_ns, self.keys.no_load_s)
+            case EndReason.MAX_DURATION:
+                return _after_s(at_ns, self.started_ns, self.keys.max_duration_s - self.used_s)
+            case EndReason.LIMIT_TIME if self.limits.charging_s is not None:
+                return self.charged_s - self.limits.charging_s
+            case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
+                return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
+            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons:
+                if self.gone_ns is not None:
+                    return _after_s(at_ns, self.gone_ns, self.keys.unplugged_hold_s)
+                after_s = _after_s(at_ns, self.maybe_gone_ns, self.keys.unplugged_hold_s)
+                return None if after_s is None else min(0.0, after_s)  # nobody could say that it is late
+        return None
+
+    def overdue(self, at_ns: int) -> str | None:
+        """The reason for which it should have ended long ago."""
+        gone_s = _after_s(at_ns, self.gone_ns, self.keys.unplugged_hold_s)
+        if gone_s is not None:  # then it is not full
+            return "gone" if gone_s > TOLERANCE_S else None
+        for reason in EndReason:
+            unsure = reason in (EndReason.UNPLUGGED, EndReason.ENDED_BY_LOAD)
+            if not unsure and (self.error_s(at_ns, reason) or 0.0) > TOLERANCE_S:
+                return reason.value
+        return None
+
+
+def _after_s(at_ns: int, since_ns: int | None, hold_s: float) -> float | None:
+    return None if since_ns is None else (at_ns - since_ns) / NS - hold_s
+
+
+def _since(before_ns: int | None, at_ns: int, true: bool) -> int | None:
+    """Since when something is true that was so since `before_ns`."""
+    if not true:
+        return None
+    return at_ns if before_ns is None else before_ns
+
+
+class Expected:
+    """All ways of one charge."""
+
+    def __init__(self, way: Way) -> None:
+        self.ways = [way]
+
+    def step(self, now: Sample) -> None:
+        for way in self.ways:
+            way.step(now)
+
+    @property
+    def watts(self) -> float:
+        """At the last step."""
+        return self.ways[0].watts
+
+    def disturbed(self) -> None:
+        """Plug or mains came back: the countdown to full goes on, or begins anew."""
+        assert self.ways[0].at_ns is not None  # it has been looked at
+        anew = [dataclasses.replace(way, low_ns=None) for way in self.ways]
+        alive = [way for way in self.ways if not way.overdue(way.at_ns or 0)] or self.ways
+        self.ways = list({way.low_ns: way for way in (*alive, *anew)}.values())
+
+    def resumed(self, at_ns: int, had_load: bool) -> None:
+        """It was suspended, and goes on from here as a charge of its own."""
+        way = self.ways[0]
+        assert way.at_ns is not None
+        way.used_s += (way.at_ns - way.started_ns) / NS
+        self.ways = [
+            dataclasses.replace(
+                way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=0.0, at_ns=at_ns,
+                low_ns=None, gone_ns=None, maybe_gone_ns=None,
+            )
+        ]  # fmt: skip
+
+    def error_s(self, at_ns: int, reason: EndReason) -> float | None:
+        """The smallest of all ways; None where the reason is wrong for each."""
+        errors = [error for way in self.ways if (error := way.error_s(at_ns, reason)) is not None]
+        return min(errors, key=abs, default=None)
+
+    def overdue(self, at_ns: int) -> bool:
+        return all(way.overdue(at_ns) for way in self.ways)
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{way.overdue(way.at_ns or 0) or 'not due'}: {way.watts:.1f} W, plateau {way.plateau_w:.0f} W, low since "
+            f"{(way.low_ns or 0) / NS:.0f} s, gone since {(way.gone_ns or 0) / NS:.0f} s, {way.charged_s:.0f} s charged"
+            for way in self.ways
+        )

@@ -1,0 +1,337 @@
+"""Ordinary charges by the thousand, with all that an ordinary life does to them: none is cut for nothing.
+
+Each scenario is one cabinet with ten charges: every charger, and made-up ones, empty or nearly full, until full, for an
+hour or for an amount. Plugs are pulled for a moment or for good, neighbours are plugged in, the mains wanders between
+198 and 242 V and 49 and 51 Hz, goes away for milliseconds or for half a minute, it is freezing or 45 °C, meters are
+noisy, and one read in a hundred is lost. Hours go by in strides; what happens is watched at the full rate.
+"""
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from cabinet.clock import MS, NS
+from cabinet.link.protocol import Done, Energise, Refusal
+from cabinet.model import ChargeLimits, EndReason, Event, EventKind, Fault, MeterCount
+from cabinet.sim.batteries import HEALTHY
+from cabinet.sim.chargers import Charger, random_charger
+from cabinet.sim.loads import Load
+from campaigns.expected import BY_ITSELF, PULLED_OUT, TOLERANCE_S, Expected, Sample, Way
+from campaigns.runner import Campaign, Outcome, main
+from tests.desk import Desk, demo_config
+
+OUTLETS = range(1, 11)
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours go by in strides, which it would not outlive
+STEP_NS = 20 * NS
+LONGEST_H = 16
+LOST_READS = 0.01
+WATCHED_NS = 150 * MS  # at the full rate before and after whatever happens
+CLOSING_NS = 250 * MS  # between two closings the guard leaves 0.2 s
+SETTLE_S = 12  # in strides of a second: a charger's soft start is over before the long ones
+PAUSE_S = 900.0  # between two events, on average
+
+
+class Guest:
+    """One charge: its charger, what was bought, what the world has done to it."""
+
+    def __init__(self, load: Load | None, session_id: str, limits: ChargeLimits) -> None:
+        self.load = load
+        self.session_id = session_id
+        self.limits = limits
+        self.expected: Expected | None = None
+        self.suspended: MeterCount | None = None  # what it had used when the mains went
+        self.had_load = False
+        self.reasons = BY_ITSELF  # that are right when its load is gone
+        self.end: Event | None = None
+
+
+class Life:
+    """One cabinet for a day."""
+
+    def __init__(self, folder: Path, chance: random.Random, verbose: bool) -> None:
+        self.chance = chance
+        self.verbose = verbose
+        self.desk = Desk(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
+        self.desk.world.ambient_c = chance.uniform(-10, 45)
+        self.guests: dict[int, Guest] = {}
+        self.problems: list[str] = []
+        self.errors_s: list[float] = []
+        self.seen = 0
+        self.dark = False  # the mains are away, or have just been
+        self.dark_at_ns = -3600 * NS
+        self.wander()
+        self.desk.stride(600 * NS, 10 * NS)  # everything has the temperature of the day
+
+    def say(self, what: str) -> None:
+        if self.verbose:
+            print(f"{self.desk.clock.monotonic_ns() / NS:10.3f} s: {what}", file=sys.stderr)
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def go_on(self, duration_ns: int, longest_ns: int = STEP_NS) -> None:
+        """Strides, after each of which everybody is looked at."""
+        while duration_ns > 0:
+            step_ns = min(longest_ns, duration_ns)
+            self.desk.stride(step_ns, step_ns)
+            self.look()
+            duration_ns -= step_ns
+
+    def watch(self, duration_ns: int) -> None:
+        """At the full rate, with one read in a hundred lost."""
+        self.desk.world.fault(None, "noise_reads", share=LOST_READS)
+        self.desk.run(duration_ns)
+        self.desk.world.clear(None)
+        self.desk.run(30 * MS)  # what was lost is read again before the next stride
+        self.look()
+        self.go_on(SETTLE_S * NS, NS)
+
+    def look(self) -> None:
+        """What the guard did since the last look, and what it should have done."""
+        desk = self.desk
+        events, self.seen = desk.seen[self.seen :], len(desk.seen)
+        now_ns = desk.clock.monotonic_ns()
+        truths = {number: desk.world.truth(number) for number in self.guests}
+        for number, guest in self.guests.items():
+            if guest.expected is None or guest.end is not None or guest.suspended is not None:
+                continue
+            neighbour = truths.get(number + 1 if number % 2 else number - 1)
+            neighbour_w = 0.0 if neighbour is None else neighbour.power_mw / 1000
+            truth = truths[number]
+            over = any(event.kind is EventKind.ENDED and event.outlet == number for event in events)
+            watts = guest.expected.watts if over else truth.power_mw / 1000  # what it drew before it was opened
+            guest.expected.step(Sample(now_ns, watts, neighbour_w, truth.energy_mwh, guest.reasons))
+        for event in events:
+            self.judge(event)
+        for number, guest in self.guests.items():
+            if guest.end is None and guest.expected is not None and guest.expected.overdue(now_ns):
+                self.problems.append(f"outlet {number}: has not ended: {guest.expected}")
+                desk.stop(number)
+        self.resume()
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+
+    def judge(self, event: Event) -> None:
+        guest = self.guests.get(event.outlet)
+        if event.kind in (EventKind.CLOSED, EventKind.RECOVERED, EventKind.GUARD_STARTED):
+            return
+        if event.kind is EventKind.LOAD_SEEN and guest is not None:
+            guest.had_load = True
+        elif event.kind is EventKind.SUSPENDED and guest is not None and event.fault is Fault.UNDERVOLTAGE:
+            guest.suspended = event.charge_count
+            if not self.dark:
+                self.problems.append(f"outlet {event.outlet}: suspended with mains there: {event.why}")
+        elif event.kind is EventKind.ENDED and guest is not None and guest.expected is not None:
+            self.judge_end(event, guest, guest.expected)
+        elif event.kind is not EventKind.ENDED:
+            if guest is not None and event.kind is EventKind.TRIPPED:
+                guest.end = event
+            self.problems.append(
+                f"outlet {event.outlet}: {event.kind.value} {event.fault and event.fault.value} {event.why}"
+            )
+
+    def judge_end(self, event: Event, guest: Guest, expected: Expected) -> None:
+        guest.end = event
+        assert event.reason is not None
+        self.say(f"outlet {event.outlet}: {event.reason.value}")
+        if event.reason is EndReason.STOPPED_BY_RESIDENT:
+            return  # by this campaign, which has said why
+        error_s = expected.error_s(event.at_ns, event.reason)
+        if error_s is None:
+            self.problems.append(f"outlet {event.outlet}: {event.reason.value}, but {expected}")
+        else:
+            self.errors_s.append(abs(error_s))
+            if abs(error_s) > TOLERANCE_S:
+                self.problems.append(f"outlet {event.outlet}: {event.reason.value} {error_s:+.0f} s off: {expected}")
+
+    # --- what people do ----------------------------------------------------------------------------------------------
+
+    def start(self, number: int) -> None:
+        """A bike comes: plugged in before the start or after it, or never."""
+        chance, desk = self.chance, self.desk
+        guest = self.guests[number] = Guest(self.charger(), f"s{number}", self.bought())
+        nobody = chance.random() < 0.03
+        first = chance.random() < 0.5
+        if nobody:
+            guest.load = None
+        if guest.load is not None and first:
+            desk.world.plug(number, guest.load)
+            self.watch(round(chance.uniform(0.01, 0.5) * NS))
+        answer = desk.start(number, guest.session_id, guest.limits)
+        if isinstance(answer, Refusal) and answer.code == "voltage_out_of_band" and self.brown_out_s_ago() < 90:
+            self.go_on(90 * NS)  # the mains must stay for a minute first
+            answer = desk.start(number, guest.session_id, guest.limits)
+        if not isinstance(answer, Done):
+            self.problems.append(f"outlet {number}: refused: {answer}")
+            return
+        self.say(f"outlet {number}: {guest.load.name if guest.load else 'nothing'}, {guest.limits}")
+        now_ns, truth = desk.clock.monotonic_ns(), desk.world.truth(number)
+        guest.expected = Expected(Way(desk.config.charge, guest.limits, now_ns, truth.energy_mwh))
+        if guest.load is not None and not first:
+            self.watch(round(chance.uniform(0.01, 0.5) * NS))
+            desk.world.plug(number, guest.load)
+        self.watch(400 * MS)
+
+    def charger(self) -> Load:
+        chance = self.chance
+        if chance.random() < 0.3:
+            return random_charger(chance)
+        return Charger(chance.choice(list(HEALTHY)), chance.uniform(5, 90))
+
+    def bought(self) -> ChargeLimits:
+        kind = self.chance.random()
+        if kind < 0.15:
+            return ChargeLimits(charging_s=self.chance.randrange(600, 4 * 3600))
+        if kind < 0.3:
+            return ChargeLimits(energy_mwh=self.chance.randrange(50_000, 600_000))
+        return ChargeLimits()
+
+    def charging(self) -> list[int]:
+        """Outlets with a charge that goes on and a plug in."""
+        return [
+            number
+            for number, guest in self.guests.items()
+            if guest.end is None and guest.expected is not None and guest.had_load and guest.suspended is None
+            and self.desk.world.outlet(number).load is not None
+        ]  # fmt: skip
+
+    def replug(self) -> None:
+        """Pulled, and back before it counts as gone."""
+        if not (charging := self.charging()):
+            return
+        number = self.chance.choice(charging)
+        away_ns = round(MS * 10 ** self.chance.uniform(0.5, 4.5))  # 3 ms to 30 s
+        self.say(f"outlet {number}: out for {away_ns / MS:.0f} ms")
+        guest, load = self.guests[number], self.desk.world.unplug(number)
+        self.pass_by(away_ns)
+        self.desk.world.plug(number, load)
+        self.watch(WATCHED_NS)
+        if guest.expected is not None:
+            guest.expected.disturbed()
+
+    def bounce(self) -> None:
+        if not (charging := self.charging()):
+            return
+        number = self.chance.choice(charging)
+        self.say(f"outlet {number}: a bouncing plug")
+        self.desk.world.fault(number, "hot_plug")
+        self.watch(NS)
+        expected = self.guests[number].expected
+        assert expected is not None  # it is charging
+        expected.disturbed()
+
+    def leave(self) -> None:
+        """Pulled for good. From a steady charge the guard must know it; nobody can tell near its end."""
+        if not (charging := self.charging()):
+            return
+        number = self.chance.choice(charging)
+        load = self.desk.world.unplug(number)
+        steady = load.stage() == "constant current"
+        self.guests[number].reasons = PULLED_OUT if steady else PULLED_OUT | BY_ITSELF
+        self.say(f"outlet {number}: pulled for good from {load.stage()}")
+        self.watch(1300 * MS)  # the meter's mean follows within a second, which a stride must not hide
+
+    def neighbour(self) -> None:
+        """Somebody plugs a bike in where nothing is started."""
+        free = [n for n in OUTLETS if n not in self.guests and self.desk.world.outlet(n).load is None]
+        if free:
+            number = self.chance.choice(free)
+            self.desk.world.plug(number, self.charger())
+            self.watch(WATCHED_NS)
+            self.desk.world.unplug(number)
+
+    def wander(self) -> None:
+        """Another voltage and frequency, within what the grid may be."""
+        self.desk.world.set_mains(volts=self.chance.uniform(198, 242), frequency_hz=self.chance.uniform(49, 51))
+
+    def brown_out(self) -> None:
+        """Every charger's inrush at once when the mains comes back; after more than a second charges pause."""
+        away_ns = round(MS * 10 ** self.chance.uniform(0.7, 4.5))  # 5 ms to 30 s
+        self.say(f"mains away for {away_ns / MS:.0f} ms")
+        self.desk.world.set_mains(cut=True)
+        self.dark = True
+        self.pass_by(away_ns)
+        self.desk.world.set_mains(cut=False)
+        self.watch(600 * MS)
+        self.dark, self.dark_at_ns = False, self.desk.clock.monotonic_ns()
+        for guest in self.guests.values():
+            if guest.expected is not None:
+                guest.expected.disturbed()
+
+    def brown_out_s_ago(self) -> float:
+        return (self.desk.clock.monotonic_ns() - self.dark_at_ns) / NS
+
+    def pass_by(self, duration_ns: int) -> None:
+        """A while at the full rate, at most a second and a half of it: a longer one in strides of a second."""
+        self.desk.run(min(duration_ns, 1500 * MS))
+        if duration_ns > 1500 * MS:
+            self.desk.stride(duration_ns - 1500 * MS, NS)
+        self.look()
+
+    def resume(self) -> None:
+        """What the service does: suspended charges go on once the guard would accept them."""
+        going_on = []
+        for number, guest in self.guests.items():
+            used = guest.suspended
+            if used is None or self.desk.outlet(number).refusal is not None:
+                continue
+            command = Energise(
+                10_000 + self.seen, number, guest.session_id, guest.limits,
+                used.charging_ms, used.energy_mwh, used.powered_ms, guest.had_load,
+            )  # fmt: skip
+            if isinstance(self.desk.guard.handle(command), Done):
+                self.say(f"outlet {number}: goes on")
+                guest.suspended = None
+                going_on.append(guest)
+        self.desk.run(len(going_on) * CLOSING_NS)  # one after the other: in strides that would take minutes
+        for guest in going_on:
+            assert guest.expected is not None  # it was charging
+            guest.expected.resumed(self.desk.clock.monotonic_ns(), guest.had_load)
+        if going_on:
+            self.go_on(SETTLE_S * NS, NS)
+
+
+EVENTS = (Life.replug, Life.bounce, Life.neighbour, Life.wander, Life.brown_out)
+LEAVES = 0.1  # of all events: who pulls the plug for good
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
+        life = Life(Path(folder), chance, verbose)
+        try:
+            _live(life, chance)
+        finally:
+            life.desk.close()
+    return Outcome(seed, tuple(life.problems), len(life.guests), {"end off s": life.errors_s})
+
+
+def _live(life: Life, chance: random.Random) -> None:
+    coming = chance.sample(list(OUTLETS), len(OUTLETS))
+    end_ns = life.desk.clock.monotonic_ns() + LONGEST_H * 3600 * NS
+    while life.desk.clock.monotonic_ns() < end_ns:
+        life.go_on(round(min(3600.0, chance.expovariate(1 / (120.0 if coming else PAUSE_S))) * NS))
+        life.watch(WATCHED_NS)
+        if coming and chance.random() < 0.7:
+            life.start(coming.pop())
+        elif chance.random() < LEAVES:
+            life.leave()
+        else:
+            chance.choice(EVENTS)(life)
+        if life.problems or (not coming and all(guest.end is not None for guest in life.guests.values())):
+            return
+    life.problems.append(f"after {LONGEST_H} h not all have ended")
+
+
+CAMPAIGN = Campaign(
+    name="nuisance",
+    module="campaigns.nuisance",
+    counted="charges",
+    scenario=scenario,
+    whole=200,
+    quick=1,
+    promise="no ordinary charge is cut for nothing, and each ends for the right reason within 2 minutes of its time",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))
