@@ -16,6 +16,7 @@ SOFT_START_S = 10.0  # low for less than this is a charger that starts
 TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
 # What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
 UNSURE_W = 0.3
+UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
 PULLED_OUT = frozenset({EndReason.UNPLUGGED})
 
@@ -51,7 +52,8 @@ class Way:
     plateau_w: float = 0.0
     watts: float = 0.0
     at_ns: int | None = None
-    low_ns: int | None = None  # since when its power was low enough for a full battery
+    low_ns: int | None = None  # since when its power was surely low enough for a full battery
+    maybe_low_ns: int | None = None
     gone_ns: int | None = None  # since when there was surely no load
     maybe_gone_ns: int | None = None
     reasons: frozenset[EndReason] = BY_ITSELF
@@ -73,18 +75,19 @@ class Way:
 
     def _look_for_full(self, now: Sample) -> None:
         limit_w = max(self.keys.full_floor_w, self.keys.full_share * self.plateau_w)
-        if self.low_ns is None:
-            self.low_ns = now.at_ns if now.watts < limit_w else None
-        else:
-            soft = now.at_ns - self.low_ns < SOFT_START_S * NS
-            if now.watts >= limit_w + (0.0 if soft else self.keys.full_hysteresis_w):
-                self.low_ns = None
+        self.low_ns = self._low_since(self.low_ns, now, limit_w, 1 - UNSURE_SHARE)
+        self.maybe_low_ns = self._low_since(self.maybe_low_ns, now, limit_w, 1 + UNSURE_SHARE)
+
+    def _low_since(self, low_ns: int | None, now: Sample, limit_w: float, share: float) -> int | None:
+        soft = low_ns is None or now.at_ns - low_ns < SOFT_START_S * NS
+        allowed_w = limit_w + (0.0 if soft else self.keys.full_hysteresis_w)
+        return _since(low_ns, now.at_ns, now.watts < share * allowed_w)
 
     def error_s(self, at_ns: int, reason: EndReason) -> float | None:
         """How long after its time an end for `reason` is; None where nothing speaks for that reason."""
         match reason:
             case EndReason.FULL:
-                return _after_s(at_ns, self.low_ns, self.keys.full_hold_s)
+                return _between_s(at_ns, self.maybe_low_ns, self.low_ns, self.keys.full_hold_s)
             case EndReason.NO_LOAD:
                 return None if self.had_load else _after_s(at_ns, self.started_ns, self.keys.no_load_s)
             case EndReason.MAX_DURATION:
@@ -94,10 +97,7 @@ class Way:
             case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
                 return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
             case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons:
-                if self.gone_ns is not None:
-                    return _after_s(at_ns, self.gone_ns, self.keys.unplugged_hold_s)
-                after_s = _after_s(at_ns, self.maybe_gone_ns, self.keys.unplugged_hold_s)
-                return None if after_s is None else min(0.0, after_s)  # nobody could say that it is late
+                return _between_s(at_ns, self.maybe_gone_ns, self.gone_ns, self.keys.unplugged_hold_s)
         return None
 
     def overdue(self, at_ns: int) -> str | None:
@@ -114,6 +114,14 @@ class Way:
 
 def _after_s(at_ns: int, since_ns: int | None, hold_s: float) -> float | None:
     return None if since_ns is None else (at_ns - since_ns) / NS - hold_s
+
+
+def _between_s(at_ns: int, maybe_ns: int | None, surely_ns: int | None, hold_s: float) -> float | None:
+    """How far outside of the two ends that are right; 0 between them, None where not even the first is."""
+    soonest_s, latest_s = _after_s(at_ns, maybe_ns, hold_s), _after_s(at_ns, surely_ns, hold_s)
+    if soonest_s is None:
+        return None
+    return min(0.0, soonest_s) if latest_s is None or latest_s < 0 else latest_s
 
 
 def _since(before_ns: int | None, at_ns: int, true: bool) -> int | None:
@@ -141,9 +149,9 @@ class Expected:
     def disturbed(self) -> None:
         """Plug or mains came back: the countdown to full goes on, or begins anew."""
         assert self.ways[0].at_ns is not None  # it has been looked at
-        anew = [dataclasses.replace(way, low_ns=None) for way in self.ways]
+        anew = [dataclasses.replace(way, low_ns=None, maybe_low_ns=None) for way in self.ways]
         alive = [way for way in self.ways if not way.overdue(way.at_ns or 0)] or self.ways
-        self.ways = list({way.low_ns: way for way in (*alive, *anew)}.values())
+        self.ways = list({(way.low_ns, way.maybe_low_ns): way for way in (*alive, *anew)}.values())
 
     def resumed(self, at_ns: int, had_load: bool) -> None:
         """It was suspended, and goes on from here as a charge of its own."""
@@ -153,7 +161,7 @@ class Expected:
         self.ways = [
             dataclasses.replace(
                 way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=0.0, at_ns=at_ns,
-                low_ns=None, gone_ns=None, maybe_gone_ns=None,
+                low_ns=None, maybe_low_ns=None, gone_ns=None, maybe_gone_ns=None,
             )
         ]  # fmt: skip
 
