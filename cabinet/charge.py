@@ -146,12 +146,13 @@ class Charge:
     def _unplugged_or_off(self) -> EndReason:
         """A plug is pulled out of a steady charge; a charger that ends by itself was on its way down before.
 
-        At the low power of a nearly full battery nobody can tell, and it is not claimed.
+        At the low power of a nearly full battery nobody can tell, and it is not claimed. A charge that goes on after an
+        interruption and finds nothing was unplugged meanwhile.
         """
         assert self._gone_since_ns is not None  # the caller looked
         faded_ns = self._gone_since_ns - FADING_NS
         before = [mw for at_ns, mw in self._recent if at_ns <= faded_ns]
-        steady = bool(before) and before[-1] >= STEADY_SHARE * max(before)
+        steady = not before or before[-1] >= STEADY_SHARE * max(before)
         nearly_full = self._low_since_ns is not None and self._low_since_ns <= faded_ns
         return EndReason.UNPLUGGED if steady and not nearly_full else EndReason.ENDED_BY_LOAD
 

@@ -90,6 +90,9 @@ class Life:
         """What the guard did since the last look, and what it should have done."""
         desk = self.desk
         events, self.seen = desk.seen[self.seen :], len(desk.seen)
+        for event in events:
+            if event.kind is EventKind.SUSPENDED:
+                self.judge(event)  # first: what comes after it is no part of the charge
         now_ns = desk.clock.monotonic_ns()
         truths = {number: desk.world.truth(number) for number in self.guests}
         for number, guest in self.guests.items():
@@ -102,7 +105,8 @@ class Life:
             watts = guest.expected.watts if over else truth.power_mw / 1000  # what it drew before it was opened
             guest.expected.step(Sample(now_ns, watts, neighbour_w, truth.energy_mwh, guest.reasons))
         for event in events:
-            self.judge(event)
+            if event.kind is not EventKind.SUSPENDED:
+                self.judge(event)
         for number, guest in self.guests.items():
             if guest.end is None and guest.expected is not None and guest.expected.overdue(now_ns):
                 self.problems.append(f"outlet {number}: has not ended: {guest.expected}")

@@ -25,7 +25,10 @@ from cabinet.protections.words import OutletNow, PeakWindow
 
 log = logging.getLogger(__name__)
 
-FAILURES_UNTIL_DOWN = 3  # in a row; one lost read is an ordinary disturbance
+# Nothing but failures for so long, and so many: one lost read is an ordinary disturbance, and where one in a hundred is
+# lost, three in a row come every few minutes. What is down must be set up again, which takes forty transfers.
+DOWN_AFTER_NS = 20 * MS
+FAILURES_UNTIL_DOWN = 3
 FIRST_RETRY_NS = 20 * MS
 LONGEST_RETRY_NS = 1000 * MS
 SLOW_ROUND_NS = 500 * MS  # in which each slow value is read: half of what the shortest-lived may be old (slow_lost_s)
@@ -66,6 +69,7 @@ class Segment:
         self.feed_input = feed_input  # where the whole cabinet's current is measured
         self.up = False
         self.failures = 0
+        self.failing_since_ns = 0  # the first of them
         self.retry_at_ns = 0
         self.retry_wait_ns = FIRST_RETRY_NS
         self.slow: list[Callable[[], None]] = []
@@ -231,11 +235,14 @@ class Scanner:
 
     def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
         now_ns = self._clock.monotonic_ns()
+        if segment.failures == 0:
+            segment.failing_since_ns = now_ns
         segment.failures += 1
+        lasting = now_ns - segment.failing_since_ns >= DOWN_AFTER_NS and segment.failures >= FAILURES_UNTIL_DOWN
         if hung:
             self._hung = True
             self._free_bus()
-        if hung or not segment.up or segment.failures >= FAILURES_UNTIL_DOWN:
+        if hung or not segment.up or lasting:
             if segment.up:
                 log.warning("%s: down: %s", segment.name, error)
             segment.up = False

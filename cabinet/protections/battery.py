@@ -14,10 +14,12 @@ MEAN_TAU_S = 30.0  # balancing, fans and a dip of the mains last less
 LEVEL_NS = 300 * NS  # what the mean has not been above for so long: a pause of the charger is no lower level
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
 LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
-# A dip of the mains that is long enough for a charger to start anew (0.1 s) shows in the next voltage read: 8 % less.
-DIP_SHARE = 0.96  # of the voltage read before
+# A charger without mains for long enough to start anew (0.1 s) shows in the next read of its power: 20 % less.
+INTERRUPTED_SHARE = 0.9  # of the power read before; a fan that stops may look so too
 RESTART_NS = 300 * NS  # what a charger may take to settle after it
-RESTART_EVERY_NS = 1800 * NS  # a battery that takes more for longer is found between two of them
+# It begins again where its taper ended, at a fifth of the plateau or less. Above this a rise is one, however often the
+# charger is interrupted.
+RESTART_SHARE, RESTART_MW = 0.3, 40_000
 GONE_MW = 1_500  # the plug was pulled: whatever is plugged in next is another battery
 
 
@@ -41,7 +43,7 @@ class ThermalRunaway:
         self._lowest_mw: float | None = None  # in the constant-voltage phase; None: not there yet
         self._rising_since_ns: int | None = None
         self._highest: deque[tuple[int, float]] = deque()  # means of the last LEVEL_NS that none after them exceeds
-        self._voltage_mv: int | None = None
+        self._last_mw = 0
         self._restarted_ns: int | None = None
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
@@ -54,6 +56,7 @@ class ThermalRunaway:
         past_ns = 0 if self._at_ns is None else power.at_ns - self._at_ns
         self._at_ns = power.at_ns
         past_s = past_ns / NS
+        self._look_for_interruption(power.value, power.at_ns)
         self._mean_mw += (power.value - self._mean_mw) * past_s / (MEAN_TAU_S + past_s)
         self._plateau_mw = max(self._plateau_mw, self._mean_mw)
         if self._plateau_mw < LOWEST_PLATEAU_MW:
@@ -62,22 +65,21 @@ class ThermalRunaway:
         if level_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
             self._plateau_ns += past_ns
             return self._never_tapers()
-        self._look_for_dip(now, power.at_ns)
-        if self._lowest_mw is None or self._restarting(power.at_ns):
+        if self._lowest_mw is None or self._restarting(power.at_ns, level_mw):
             self._lowest_mw = level_mw
         self._lowest_mw = min(self._lowest_mw, level_mw)
         return self._rises_again(power.at_ns, self._lowest_mw)
 
-    def _look_for_dip(self, now: OutletNow, at_ns: int) -> None:
-        """The mains was away for a moment: the charger begins anew, and may take more than where it had come to."""
-        before_mv, self._voltage_mv = self._voltage_mv, now.voltage_mv.value
-        if before_mv is None or self._voltage_mv is None or self._voltage_mv >= DIP_SHARE * before_mv:
-            return
-        if self._restarted_ns is None or at_ns - self._restarted_ns > RESTART_EVERY_NS:
+    def _look_for_interruption(self, power_mw: int, at_ns: int) -> None:
+        """Plug or mains was away for a moment: the charger begins anew, and may take more than where it had come to."""
+        if power_mw < INTERRUPTED_SHARE * self._last_mw:
             self._restarted_ns = at_ns
+        self._last_mw = power_mw
 
-    def _restarting(self, at_ns: int) -> bool:
-        return self._restarted_ns is not None and at_ns - self._restarted_ns < RESTART_NS
+    def _restarting(self, at_ns: int, level_mw: float) -> bool:
+        if self._restarted_ns is None or at_ns - self._restarted_ns >= RESTART_NS:
+            return False
+        return level_mw <= max(RESTART_SHARE * self._plateau_mw, RESTART_MW)
 
     def _level_mw(self, at_ns: int) -> float:
         """The highest mean of the last LEVEL_NS."""

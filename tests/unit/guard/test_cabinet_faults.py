@@ -194,6 +194,17 @@ class TestOutlet:
         assert desk.outlet(6).closed
         assert desk.outlet(3).fault is Fault.SENSOR_FROZEN
 
+    @pytest.mark.parametrize("lost_ms", [3, 9, 15])
+    def test_reads_lost_for_some_scans_are_no_lost_sensor_and_no_chip_is_set_up_again(self, desk, lost_ms, caplog):
+        charging(desk, 3, 4)
+        desk.world.fault(None, "noise_reads", share=1.0)
+        desk.run(lost_ms * MS)
+        desk.world.clear(None)
+        desk.run(NS)
+        assert desk.outlet(3).closed
+        assert desk.outlet(4).closed
+        assert "down" not in caplog.text
+
     def test_chip_that_was_reset_is_set_up_again_without_a_break(self, desk):
         charging(desk, 3, 4)
         desk.world.fault(3, "chip_reset", chip="meter")

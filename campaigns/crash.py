@@ -1,0 +1,192 @@
+"""Guard, keeper or both killed or stopped at random moments, on the real processes, with bikes charging.
+
+A scenario is one cabinet with four residents' charges. After each crash every relay must be open in its time, by the
+simulator's own clock; nothing may close again before the new guard has clicked each relay without power and looked for
+welds; and the charges go on. In some crashes a relay welds at that very moment: then nothing may close at all.
+
+    python -m campaigns.crash [--count 20] [--seed N --verbose]
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from cabinet.clock import MS
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import ClearLatch, Role
+from cabinet.model import Fault
+from campaigns.live import CODES, Live, Say
+from campaigns.runner import Campaign, Outcome, main
+from tests.e2e.processes import Cabinet, running, wait_for
+
+CRASHES = 10  # of one scenario
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
+BAR_MS = 300.0  # from the crash to the last contact open, with a keeper or a guard alive
+BAR_DEAD_MS = 150.0  # from the last heartbeat, with both dead
+HEARTBEAT_MS = 100.0  # without an edge for so long the hardware lets go
+WELD_SHARE = 0.1
+SETTLE_NS = 145 * MS  # the weld check after the contactor closed takes 150 ms
+LOST_MWH = 150  # of what was delivered, that a crash may leave unbilled: the cost is never the resident's
+
+
+class Crashes(Live):
+    """What is done to guard and keeper. The bars are multiplied with `slack`."""
+
+    def __init__(self, cabinet: Cabinet, chance: random.Random, say: Say, heartbeat: bool, slack: float) -> None:
+        super().__init__(cabinet, chance, say)
+        self.heartbeat = heartbeat
+        self.slack = slack
+
+    def crash(self) -> None:
+        """One, of any kind, and back to four charges."""
+        self.let_pass(self.chance.uniform(0.0, 0.7))
+        welded = self.chance.choice(list(CODES)) if self.chance.random() < WELD_SHARE else None
+        kinds = [self.guard_killed, self.guard_stopped, self.keeper_killed, self.keeper_stopped]
+        if self.heartbeat:
+            kinds += [self.both_killed, self.both_stopped]
+        kind = self.chance.choice(kinds)
+        name = kind.__name__.replace("_", " ")
+        self.say(name + (f", outlet {welded} welds" if welded else ""))
+        seq, guard = self.last_seq(), self.cabinet.guard_pid()
+        if welded is not None:
+            self.sim(lambda sim: sim.fault(welded, "welded"))
+        gone_ms = kind(guard)
+        dead = set(CODES) - {welded}
+        wait_for("every relay open", lambda: dead <= self.opened(seq))
+        self.judge_time(name, gone_ms, seq, dead)
+        self.restart(name)
+        wait_for("another guard", lambda: self.cabinet.guard_is_another(guard))
+        if welded is not None:
+            self.mend(welded)
+        self.all_charge()
+        self.judge_closing(name, seq)
+
+    # --- the kinds ---------------------------------------------------------------------------------------------------
+
+    def guard_killed(self, guard: int) -> float:
+        return self.signal(guard, signal.SIGKILL)
+
+    def guard_stopped(self, guard: int) -> float:
+        return self.signal(guard, signal.SIGSTOP)
+
+    def keeper_killed(self, guard: int) -> float:
+        return self.signal(self.keeper_pid(), signal.SIGKILL)
+
+    def keeper_stopped(self, guard: int) -> float:
+        """The guard protects as before; systemd hears nothing from a stopped keeper's guard only if that is dead too.
+
+        What must hold: nothing opens for that alone. It ends as systemd would end it.
+        """
+        seq = self.last_seq()
+        self.signal(self.keeper_pid(), signal.SIGSTOP)
+        self.let_pass(1.0)
+        if self.opened(seq):
+            self.problems.append("keeper stopped: relays opened although the guard is well")
+        return self.signal(self.keeper_pid(), signal.SIGKILL)
+
+    def both_killed(self, guard: int) -> float:
+        self.signal(self.keeper_pid(), signal.SIGKILL)
+        return self.signal(guard, signal.SIGKILL)
+
+    def both_stopped(self, guard: int) -> float:
+        self.signal(self.keeper_pid(), signal.SIGSTOP)
+        return self.signal(guard, signal.SIGSTOP)
+
+    def signal(self, pid: int, number: signal.Signals) -> float:
+        """When it was sent, ms on the journal's clock."""
+        at_ms = self.cabinet.now_ms()
+        os.kill(pid, number)
+        return at_ms
+
+    def keeper_pid(self) -> int:
+        return self.cabinet.processes["guard"].popen.pid
+
+    def restart(self, name: str) -> None:
+        """What systemd does where the keeper is gone: ExecStopPost, then the unit anew."""
+        if name in ("guard killed", "guard stopped"):
+            return  # the keeper's work
+        if name == "both stopped":
+            for pid in (self.keeper_pid(), *self.cabinet.guard_pids()):
+                os.kill(pid, signal.SIGKILL)
+        self.cabinet.processes.pop("guard").kill()
+        self.cabinet.command("failsafe")
+        self.cabinet.start("guard")
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+
+    def judge_time(self, name: str, gone_ms: float, seq: int, dead: set[int]) -> None:
+        journal = self.cabinet.journal(seq)
+        last_ms = max(r["at_ns"] for r in journal if r["kind"] == "contacts_opened" and r["outlet"] in dead) / 1e6
+        since_ms, bar_ms = gone_ms, BAR_MS
+        if name.startswith("both"):
+            lost_ms = [r["at_ns"] / 1e6 for r in journal if r["kind"] == "heartbeat_lost"]
+            since_ms, bar_ms = lost_ms[0] - HEARTBEAT_MS, BAR_DEAD_MS
+        took_ms = last_ms - since_ms
+        self.say(f"  open after {took_ms:.0f} ms")
+        self.figures.setdefault(f"{name}{'' if self.heartbeat else ', no heartbeat'} ms", []).append(took_ms)
+        if took_ms > self.slack * bar_ms:
+            self.problems.append(f"{name}: open after {took_ms:.0f} ms, allowed {self.slack * bar_ms:.0f}")
+
+    def judge_closing(self, name: str, seq: int) -> None:
+        """No outlet got power before each relay was clicked without power and the weld check was over."""
+        journal = self.cabinet.journal(seq)
+        contactor_on_ns: int | None = 0  # before the crash it was closed
+        clicked: set[int] = set()
+        for record in journal:
+            kind, outlet = record["kind"], record.get("outlet")
+            if kind == "contactor_off":
+                contactor_on_ns = None
+            elif kind == "contactor_on":
+                contactor_on_ns = record["at_ns"]
+                if len(clicked) < 10:
+                    self.problems.append(f"{name}: contactor closed after {len(clicked)} relays were tested")
+            elif kind == "coil_on" and contactor_on_ns is None:
+                clicked.add(outlet)
+            elif kind == "coil_on" and record["at_ns"] - (contactor_on_ns or 0) < SETTLE_NS:
+                self.problems.append(f"{name}: outlet {outlet} closed before the weld check was over")
+
+    def mend(self, welded: int) -> None:
+        """A weld stands against everything until it is repaired and cleared by staff."""
+        wait_for("the weld", lambda: self.fault_of(welded) is Fault.RELAY_WELDED)
+        self.let_pass(self.chance.uniform(0, 0.5))
+        closed = [n for n in CODES if n != welded and self.cabinet.outlet(n).closed]
+        if closed:
+            self.problems.append(f"outlets {closed} closed beside the weld of {welded}")
+        self.sim(lambda sim: sim.clear(welded))
+        with BlockingGuard(self.cabinet.run / "guard.sock", Role.CONSOLE) as guard:
+            guard.request(lambda n: ClearLatch(n, welded, "campaign"))
+        self.charge(welded)
+
+
+def scenario(seed: int, verbose: bool, crashes: int = CRASHES, slack: float = 1.0) -> Outcome:
+    chance = random.Random(seed)
+    heartbeat = chance.random() < 0.6
+    with (
+        tempfile.TemporaryDirectory(prefix="crash-") as folder,
+        running(Path(folder), None if heartbeat else NO_HEARTBEAT, "sim", "guard", "service") as cabinet,
+    ):
+        say: Say = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
+        campaign = Crashes(cabinet, chance, say, heartbeat, slack)
+        campaign.start()
+        for _ in range(crashes):
+            campaign.crash()
+        campaign.end(LOST_MWH * crashes)
+        return Outcome(seed, tuple(campaign.problems), crashes, campaign.figures)
+
+
+CAMPAIGN = Campaign(
+    name="crashes",
+    module="campaigns.crash",
+    counted="crashes of guard and keeper",
+    scenario=scenario,
+    whole=20,
+    quick=1,
+    promise="every relay is open in time, nothing closes unchecked, and the charges go on",
+    processes=1,  # on a machine of its own: time is what it is about
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))
