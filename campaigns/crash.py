@@ -28,7 +28,7 @@ BAR_MS = 300.0  # from the crash to the last contact open, with a keeper or a gu
 BAR_DEAD_MS = 150.0  # from the last heartbeat, with both dead
 HEARTBEAT_MS = 100.0  # without an edge for so long the hardware lets go
 WELD_SHARE = 0.1
-SETTLE_NS = 145 * MS  # the weld check after the contactor closed takes 150 ms
+SETTLE_NS = 1490 * MS  # the weld check after the contactor closed takes 1.5 s
 LOST_MWH = 150  # of what was delivered, that a crash may leave unbilled: the cost is never the resident's
 
 

@@ -26,7 +26,7 @@ class Stage:
         self.say = say
         self._folder = tempfile.TemporaryDirectory(prefix="campaign-")
         self.desk = Desk(Path(self._folder.name), demo_config(changes), seed=chance.getrandbits(32))
-        self.desk.run(2 * NS, until=lambda: self.desk.outlet(1).refusal is None)
+        assert self.desk.run(4 * NS, until=lambda: self.desk.outlet(1).refusal is None)
         self.problems: list[str] = []
         self.times_ms: list[float] = []
 

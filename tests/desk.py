@@ -29,7 +29,9 @@ from cabinet.sim.smbus import SmbusCalls
 from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
-UNTIL_READY_NS = 1000 * MS
+UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed
+WELD_CHECK_NS = 1500 * MS
+WELD_STEP_NS = 40 * MS  # neither late nor without a heartbeat
 WATCH_PAUSE_NS = 50_000  # what a turn of the loop costs that finds nothing to look at
 
 
@@ -88,6 +90,11 @@ class Desk:
         )
         self._seen_seq = 0
         self.run(UNTIL_READY_NS)
+        if UNTIL_READY_NS >= 1000 * MS:
+            for _ in range(WELD_CHECK_NS // WELD_STEP_NS):
+                self.clock.advance_ns(WELD_STEP_NS)
+                self.tick()
+            self.run(60 * MS)  # what flows beside it is seen by peaks in a row
 
     def open_bus(self) -> SmbusCalls:
         """What the guard reads and writes through."""

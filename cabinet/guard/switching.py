@@ -27,7 +27,8 @@ from cabinet.relays import EXPANDER_RESET, RelayBank
 log = logging.getLogger(__name__)
 
 CHECK_OUTPUTS_NS = 1000 * MS
-SETTLE_NS = 150 * MS  # after the contactor closed: a welded relay would show by then
+# After the contactor closed: a welded relay shows by then, with a charger behind it that starts softly (0.8 s) as well.
+SETTLE_NS = 1500 * MS
 ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
 
 

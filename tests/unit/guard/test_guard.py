@@ -54,7 +54,7 @@ def test_nothing_may_be_closed_before_the_weld_check_is_over(tmp_path, monkeypat
     monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 0)
     desk = Desk(tmp_path)
     assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
-    assert desk.run(NS, until=lambda: isinstance(desk.start(1), Done))
+    assert desk.run(3 * NS, until=lambda: isinstance(desk.start(1), Done))
 
 
 def test_charge_is_seen_metered_and_ended(desk):
@@ -293,8 +293,10 @@ def test_welded_relay_takes_the_contactor_and_stays_latched(desk):
     assert desk.run(2 * NS, until=lambda: desk.outlet(5).refusal is None)
 
 
-def test_relay_welded_before_the_guard_came_is_found_at_its_start(desk):
-    desk.plug(3, "resistor:500")
+@pytest.mark.parametrize("load", ["resistor:500", "lead-acid-48v20ah"])
+def test_relay_welded_before_the_guard_came_is_found_at_its_start(desk, load):
+    """A charger that starts softly draws nothing for most of a second after the contactor closed."""
+    charging(desk, 3, load=load)
     desk.world.fault(3, "welded")
     desk.boot()
     assert desk.outlet(3).fault is Fault.RELAY_WELDED
