@@ -178,7 +178,7 @@ def scenario(seed: int, verbose: bool, crashes: int = CRASHES, slack: float = 1.
 
 
 CAMPAIGN = Campaign(
-    name="crashes",
+    name="crashes-guard",
     module="campaigns.crash",
     counted="crashes of guard and keeper",
     scenario=scenario,

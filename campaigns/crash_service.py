@@ -99,7 +99,7 @@ def scenario(seed: int, verbose: bool, crashes: int = CRASHES, slack: float = 1.
 
 
 CAMPAIGN = Campaign(
-    name="deaths beside",
+    name="crashes-service",
     module="campaigns.crash_service",
     counted="crashes of service and console",
     scenario=scenario,
