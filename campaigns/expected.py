@@ -17,6 +17,7 @@ TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
 # What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
 UNSURE_W = 0.3
 UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
+UNSEEN_W = 2.0  # went on after an interruption with less: whether full or taken away, nobody could say
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
 PULLED_OUT = frozenset({EndReason.UNPLUGGED})
 
@@ -96,7 +97,7 @@ class Way:
                 return self.charged_s - self.limits.charging_s
             case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
                 return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
-            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons:
+            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons or self.plateau_w < UNSEEN_W:
                 return _between_s(at_ns, self.maybe_gone_ns, self.gone_ns, self.keys.unplugged_hold_s)
         return None
 

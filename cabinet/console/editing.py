@@ -96,7 +96,7 @@ class LineEditor:
             if not self._characters:
                 yield Key.END
         else:
-            yield from self._type(" " if character == "\t" else character)
+            yield from self._type(character)
 
     def _in_sequence(self, character: str) -> None:
         """Cursor keys and the like are passed over, as there is nothing they could move in a plain line."""
@@ -108,7 +108,10 @@ class LineEditor:
             self._sequence = _Sequence.NONE
 
     def _type(self, character: str) -> Iterator[Echo]:
-        if unicodedata.category(character).startswith("C"):  # control, invisible or unassigned
+        category = unicodedata.category(character)
+        if character == "\t" or category.startswith("Z"):
+            character = " "  # Chinese keyboards type a blank of their own
+        elif category.startswith("C"):  # control, invisible or unassigned
             return
         if len(self._characters) >= LONGEST_LINE:
             self._too_long = True

@@ -89,8 +89,13 @@ def test_reset_forgets_half_a_line_half_a_character_and_half_a_sequence():
         assert [each for each in editor.feed(b"help\r") if isinstance(each, Line)] == [Line("help")]
 
 
+def test_every_kind_of_blank_is_a_blank():
+    assert typed("status\u3000\tx\r".encode())[1] == ["status  x"]
+
+
 @given(st.lists(st.binary(max_size=60), max_size=20))
 @example([b"\x1b[" + b"0" * 100 + b"a\r"])
+@example(["\u205f\u2028\u00a0\r".encode()])
 def test_any_bytes_leave_a_bounded_editor_that_still_takes_a_line(chunks):
     editor = LineEditor()
     for chunk in chunks:
