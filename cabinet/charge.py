@@ -3,6 +3,7 @@
 The guard carries this and not the service, so that a charge ends where it should with the service dead.
 """
 
+import statistics
 from collections import deque
 
 import msgspec
@@ -152,7 +153,7 @@ class Charge:
         assert self._gone_since_ns is not None  # the caller looked
         faded_ns = self._gone_since_ns - FADING_NS
         before = [mw for at_ns, mw in self._recent if at_ns <= faded_ns]
-        steady = not before or before[-1] >= STEADY_SHARE * max(before)
+        steady = not before or before[-1] >= STEADY_SHARE * _highest(before)
         nearly_full = self._low_since_ns is not None and self._low_since_ns <= faded_ns
         return EndReason.UNPLUGGED if steady and not nearly_full else EndReason.ENDED_BY_LOAD
 
@@ -169,3 +170,8 @@ class Charge:
             self._low_since_ns = None
             return None
         return EndReason.FULL if low_ns >= self._ends.full_hold_ns else None
+
+
+def _highest(powers_mw: list[int]) -> float:
+    """The highest of what was drawn for a while: an inrush is one reading among its neighbours."""
+    return max(statistics.median(powers_mw[place : place + 3]) for place in range(max(1, len(powers_mw) - 2)))

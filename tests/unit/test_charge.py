@@ -98,6 +98,15 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     assert outlet.draw(0, 1) is EndReason.UNPLUGGED
 
 
+def test_plug_pulled_out_minutes_after_an_inrush_is_unplugged():
+    outlet = Outlet()
+    outlet.draw(600, 1)
+    outlet.draw(150, 120)
+    outlet.draw(700, 1)  # pulled and pushed in again
+    outlet.draw(150, 60)
+    assert outlet.draw(0, 61) is EndReason.UNPLUGGED
+
+
 def test_plug_pulled_out_during_the_full_hold_is_not_called_full():
     outlet = Outlet()
     outlet.draw(100, 900)
