@@ -26,6 +26,7 @@ CRASHES = 10  # of one scenario
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 BAR_MS = 300.0  # from the crash to the last contact open, with a keeper or a guard alive
 BAR_DEAD_MS = 150.0  # from the last heartbeat, with both dead
+BAR_HANGS_MS = 15_000.0  # a keeper alone that hangs endangers nobody yet: the guard is alive
 HEARTBEAT_MS = 100.0  # without an edge for so long the hardware lets go
 WELD_SHARE = 0.1
 SETTLE_NS = 1490 * MS  # the weld check after the contactor closed takes 1.5 s
@@ -44,10 +45,11 @@ class Crashes(Live):
         """One, of any kind, and back to four charges."""
         self.let_pass(self.chance.uniform(0.0, 0.7))
         welded = self.chance.choice(list(CODES)) if self.chance.random() < WELD_SHARE else None
-        kinds = [self.guard_killed, self.guard_stopped, self.keeper_killed, self.keeper_stopped]
+        kinds = {self.guard_killed: 4, self.guard_stopped: 4, self.keeper_killed: 4, self.keeper_stopped: 4}
+        kinds[self.keeper_hangs] = 1  # which takes its time
         if self.heartbeat:
-            kinds += [self.both_killed, self.both_stopped]
-        kind = self.chance.choice(kinds)
+            kinds |= {self.both_killed: 4, self.both_stopped: 4}
+        kind = self.chance.choices(list(kinds), list(kinds.values()))[0]
         name = kind.__name__.replace("_", " ")
         self.say(name + (f", outlet {welded} welds" if welded else ""))
         seq, guard = self.last_seq(), self.cabinet.guard_pid()
@@ -76,16 +78,17 @@ class Crashes(Live):
         return self.signal(self.keeper_pid(), signal.SIGKILL)
 
     def keeper_stopped(self, guard: int) -> float:
-        """The guard protects as before; systemd hears nothing from a stopped keeper's guard only if that is dead too.
-
-        What must hold: nothing opens for that alone. It ends as systemd would end it.
-        """
+        """Nothing opens for that alone: the guard protects as before. Then it is ended, as systemd would."""
         seq = self.last_seq()
         self.signal(self.keeper_pid(), signal.SIGSTOP)
         self.let_pass(1.0)
         if self.opened(seq):
             self.problems.append("keeper stopped: relays opened although the guard is well")
         return self.signal(self.keeper_pid(), signal.SIGKILL)
+
+    def keeper_hangs(self, guard: int) -> float:
+        """For so long that the guard notices: nobody reads its beats."""
+        return self.signal(self.keeper_pid(), signal.SIGSTOP)
 
     def both_killed(self, guard: int) -> float:
         self.signal(self.keeper_pid(), signal.SIGKILL)
@@ -108,7 +111,7 @@ class Crashes(Live):
         """What systemd does where the keeper is gone: ExecStopPost, then the unit anew."""
         if name in ("guard killed", "guard stopped"):
             return  # the keeper's work
-        if name == "both stopped":
+        if name in ("both stopped", "keeper hangs"):
             for pid in (self.keeper_pid(), *self.cabinet.guard_pids()):
                 os.kill(pid, signal.SIGKILL)
         self.cabinet.processes.pop("guard").kill()
@@ -120,7 +123,7 @@ class Crashes(Live):
     def judge_time(self, name: str, gone_ms: float, seq: int, dead: set[int]) -> None:
         journal = self.cabinet.journal(seq)
         last_ms = max(r["at_ns"] for r in journal if r["kind"] == "contacts_opened" and r["outlet"] in dead) / 1e6
-        since_ms, bar_ms = gone_ms, BAR_MS
+        since_ms, bar_ms = gone_ms, BAR_HANGS_MS if name == "keeper hangs" else BAR_MS
         if name.startswith("both"):
             lost_ms = [r["at_ns"] / 1e6 for r in journal if r["kind"] == "heartbeat_lost"]
             since_ms, bar_ms = lost_ms[0] - HEARTBEAT_MS, BAR_DEAD_MS

@@ -9,6 +9,7 @@ spins cannot keep it from its turn. A log line may block: the keeper writes one 
 
 import contextlib
 import ctypes
+import fcntl
 import logging
 import os
 import select
@@ -23,7 +24,7 @@ from cabinet.errors import CabinetError
 from cabinet.guard.counters import Counters
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
-from cabinet.guard.loop import OPENED, become_realtime, run_guard
+from cabinet.guard.loop import OPENED, PIPE_BEATS, become_realtime, run_guard
 from cabinet.notify import Notifier
 from cabinet.relays import OpenBus, OpenPins, open_everything
 
@@ -96,6 +97,7 @@ class Keeper:
     def _one_life(self) -> int:
         """One guard from birth to death; everything is open when it returns. Its exit status, or -signal."""
         beats, beat_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.fcntl(beat_fd, fcntl.F_SETPIPE_SZ, PIPE_BEATS)  # a keeper that hangs is noticed when it is full
         with _signals_wait():
             guard = -1 if self._stopping() else os.fork()
             if guard == 0:

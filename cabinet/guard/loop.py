@@ -34,6 +34,7 @@ SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the sc
 COLLECT_NS = 10 * NS
 
 # beats to the keeper
+PIPE_BEATS = 4096  # in a pipe of one page, the least there is: 12 s of them at the default scan
 TURN = b"."  # a turn of the loop was made
 OPENED = b"o"  # everything is open; what follows may take its time
 
@@ -114,7 +115,7 @@ class Loop:
                 continue
             guard.tick(now_ns - next_tick_ns)
             if not beat(self._beat_fd, TURN):
-                log.error("the keeper is gone: opening everything")
+                log.error("the keeper is gone or hangs: opening everything")
                 return
             next_tick_ns += self._period_ns
             now_ns = clock.monotonic_ns()
@@ -145,12 +146,10 @@ class Loop:
 
 
 def beat(beat_fd: int, what: bytes) -> bool:
-    """Tell the keeper; False when it is gone. A full pipe means that it has beats enough to read."""
+    """Tell the keeper; False when it is gone, or hangs: a full pipe is `PIPE_BEATS` that it did not read."""
     try:
         os.write(beat_fd, what)
-    except BlockingIOError:
-        return True
-    except BrokenPipeError:
+    except (BlockingIOError, BrokenPipeError):
         return False
     return True
 

@@ -1,5 +1,6 @@
 """The loop's turn: what clients are told, and when."""
 
+import fcntl
 import gc
 import os
 import selectors
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cabinet.clock import MS, ManualClock
-from cabinet.guard.loop import Loop
+from cabinet.guard.loop import PIPE_BEATS, TURN, Loop, beat
 from cabinet.link.server import EventLog
 from cabinet.model import Event, EventKind
 from tests.desk import demo_config
@@ -59,6 +60,18 @@ def collector():
     yield
     gc.unfreeze()
     gc.enable()
+
+
+def test_keeper_that_reads_no_beats_for_twelve_seconds_hangs():
+    beats, beat_fd = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(beat_fd, fcntl.F_SETPIPE_SZ, PIPE_BEATS)
+    assert all(beat(beat_fd, TURN) for _ in range(PIPE_BEATS))
+    assert not beat(beat_fd, TURN)
+    os.read(beats, PIPE_BEATS)
+    assert beat(beat_fd, TURN)
+    os.close(beats)
+    assert not beat(beat_fd, TURN), "and one that is gone reads none either"
+    os.close(beat_fd)
 
 
 def test_event_is_followed_by_a_snapshot_at_once(collector):
