@@ -26,7 +26,7 @@ CRASHES = 10  # of one scenario
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 BAR_MS = 300.0  # from the crash to the last contact open, with a keeper or a guard alive
 BAR_DEAD_MS = 150.0  # from the last heartbeat, with both dead
-BAR_HANGS_MS = 15_000.0  # a keeper alone that hangs endangers nobody yet: the guard is alive
+BAR_HANGS_MS = 20_000.0  # 4096 turns; a keeper alone that hangs endangers nobody yet: the guard is alive
 HEARTBEAT_MS = 100.0  # without an edge for so long the hardware lets go
 WELD_SHARE = 0.1
 SETTLE_NS = 1490 * MS  # the weld check after the contactor closed takes 1.5 s
