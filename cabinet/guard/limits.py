@@ -69,6 +69,7 @@ def cabinet_limits(config: Config) -> CabinetLimits:
         disagree_warn_ns=nanoseconds(of.sensor_disagrees.warn_after_s),
         disagree_open_ns=nanoseconds(of.sensor_disagrees.open_after_s),
         weld_ma=milli(of.relay_welded.current_a),
+        short_peak_ma=milli(of.short_circuit.peak_a),
         contactor_release_ns=nanoseconds(config.hardware.contactor_release_s),
     )
 

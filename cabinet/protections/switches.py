@@ -13,10 +13,12 @@ class Hits:
     """Windows with current where there must be none. Three within a tenth of a second are current that flows.
 
     Unless they are all alike: the windows of a mains current differ by where in the wave they lie, and a peak that does
-    not change by a milliampere is what a meter shows that stood still before the contacts parted.
+    not change by a milliampere is what a meter shows that stood still before the contacts parted. Above `short_peak_ma`
+    it would have tripped as a short before it could, and a meter at the end of its scale shows the same each time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, short_peak_ma: int) -> None:
+        self._short_peak_ma = short_peak_ma
         self._seen: deque[tuple[int, int]] = deque(maxlen=WELD_HITS)
 
     def add(self, window: PeakWindow) -> None:
@@ -25,7 +27,10 @@ class Hits:
     def flow(self, at_ns: int) -> bool:
         """Whether current flows, at `at_ns`."""
         recent = len(self._seen) == WELD_HITS and at_ns - self._seen[0][0] <= WELD_WINDOW_NS
-        return recent and len({peak_ma for _, peak_ma in self._seen}) > 1
+        if not recent:
+            return False
+        peaks_ma = {peak_ma for _, peak_ma in self._seen}
+        return len(peaks_ma) > 1 or max(peaks_ma) > self._short_peak_ma
 
     def clear(self) -> None:
         self._seen.clear()
@@ -42,7 +47,7 @@ class RelayWelded:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = Hits()
+        self._hits = Hits(limits.short_peak_ma)
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
@@ -99,7 +104,7 @@ class ContactorWelded:
     def __init__(self, limits: CabinetLimits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = Hits()
+        self._hits = Hits(limits.short_peak_ma)
 
     def step(self, now: CabinetNow) -> dict[str, int] | None:
         window, open_at_ns = now.highest_window, now.contactor_open_at_ns

@@ -61,6 +61,7 @@ class CabinetLimits(msgspec.Struct, frozen=True):
     disagree_warn_ns: int
     disagree_open_ns: int
     weld_ma: int
+    short_peak_ma: int
     contactor_release_ns: int
 
 

@@ -191,6 +191,14 @@ def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
     assert bench.run(5, step_ns=3 * MS, peak_ma=900)[0] is None
 
 
+def test_short_through_a_welded_relay_is_a_weld_although_the_meter_is_at_the_end_of_its_scale():
+    bench = Bench(closed=False)
+    bench.now.switched_at_ns = bench.now.at_ns
+    trip, took_s = bench.run(1, step_ns=3 * MS, peak_ma=200_000)
+    assert trip.fault is Fault.RELAY_WELDED
+    assert took_s < 0.2
+
+
 def test_one_disturbance_on_an_open_outlet_is_no_weld():
     bench = Bench(closed=False)
     assert bench.step(peak_ma=5_000) is None

@@ -98,6 +98,7 @@ CABINET_LIMITS = CabinetLimits(
     disagree_warn_ns=2 * S,
     disagree_open_ns=10 * S,
     weld_ma=100,
+    short_peak_ma=30_000,
     contactor_release_ns=40 * MS,
 )
 

@@ -120,6 +120,12 @@ class TestContactorWelded:
         bench.now.contactor_open_at_ns = bench.now.at_ns
         assert bench.run(5, 3 * MS, peak_ma=800)[0] is None
 
+    def test_meter_at_the_end_of_its_scale_is_not_taken_for_one_that_stands_still(self):
+        bench = CabinetBench()
+        bench.now.contactor_open_at_ns = bench.now.at_ns
+        trip, _ = bench.run(1, 3 * MS, peak_ma=200_000)
+        assert trip.fault is Fault.CONTACTOR_WELDED
+
     def test_its_own_arc_is_none(self):
         bench = CabinetBench()
         bench.now.contactor_open_at_ns = bench.now.at_ns
