@@ -66,10 +66,10 @@ def test_process_from_first_start_to_sigterm(config):
             assert "已登录：tech（维修）" in terminal.read_until(b"DEMO-1> ").decode()
             terminal.write(b"status\r")
             assert "保护程序没有应答" in terminal.read_until(b"DEMO-1> ").decode()
+        assert console.stdout.readline().startswith(b"INFO cabinet.console.line: console line lost")
         console.send_signal(signal.SIGTERM)
         assert console.wait(WITHIN_S) == 0
         assert not link.is_symlink()
-        assert console.stdout.read().startswith(b"INFO cabinet.console.line: console line lost")
     finally:
         console.kill()
         console.wait()
