@@ -28,33 +28,43 @@ from campaigns.runner import commit, machine
 
 RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25
 RECORDED_NS = 12 * NS  # every slow value of forty outlets many times
+ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
+INTERRUPT_PINS = (14, 15)
 CODE_SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 def cabinet_of(outlets: int) -> Config:
-    """The demo cabinet with so many outlets: two a meter chip, eight chips a mux, sixteen relays an expander."""
+    """The demo cabinet with so many outlets: two a meter chip, eight chips a mux, sixteen relays an expander.
+
+    Alert lines end at the computer as far as it has pins, the others at expanders of their own.
+    """
     head = demo_toml().partition("[[outlet]]")[0]
     muxes = [0x70 + number for number in range((outlets + 15) // 16)]
     expanders = [0x20 + number for number in range((outlets + 15) // 16)]
     head = head.replace("expanders = [0x20]", f"expanders = {expanders}").replace("muxes = [0x70]", f"muxes = {muxes}")
+    interrupts = [
+        f"{{ address = {0x24 + number:#04x}, interrupt_pin = {INTERRUPT_PINS[number]} }}"
+        for number in range((outlets - len(ALERT_PINS) + 15) // 16)
+    ]
+    head = head.replace("muxes =", f"alert_expanders = [{', '.join(interrupts)}]\nmuxes =")
     head += f"[feed]\nlimit_w = {700 * outlets}\n\n"
     head = head.replace('feed_meter = { mux = 0x70, channel = 5, input = "A" }\n', "")
-    return parse(head + "".join(_outlet(index, index >= 10) for index in range(outlets)), f"{outlets} outlets")
+    return parse(head + "".join(_outlet(index) for index in range(outlets)), f"{outlets} outlets")
 
 
 def demo_toml() -> str:
     return resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
 
 
-def _outlet(index: int, polled: bool) -> str:
+def _outlet(index: int) -> str:
     first, second = CODE_SIGNS[index % 32], CODE_SIGNS[(index // 32 + index) % 32]
     behind = f"mux = {0x70 + index // 16}, channel = {index // 2 % 8}"
-    pins = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
+    beyond, pin = divmod(index - len(ALERT_PINS), 16)
+    alert = f"gpio:{ALERT_PINS[index]}" if beyond < 0 else f"expander:{0x24 + beyond:#04x}/{pin}"
     return (
         f'[[outlet]]\nnumber = {index + 1}\ncode = "{first}{first}{second}{second}"\n'
-        f'relay = "expander:{0x20 + index // 16:#04x}/{index % 16}"\n'
+        f'relay = "expander:{0x20 + index // 16:#04x}/{index % 16}"\nalert = "{alert}"\n'
         f'meter = {{ {behind}, input = "{"AB"[index % 2]}" }}\nthermometer = {{ {behind}, address = 0x48 }}\n'
-        + ("" if polled else f"alert_pin = {pins[index]}\n")
     )
 
 

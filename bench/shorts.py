@@ -50,7 +50,7 @@ def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
     chance = random.Random(seed)
     changes = {"heartbeat_pin = 27\n": ""}  # between shorts the clock strides until the wire has cooled
     if path == "polled":
-        changes |= {f"alert_pin = {pin}\n": "" for pin in sorted(ALERT_PINS, reverse=True)}
+        changes |= {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
     with tempfile.TemporaryDirectory() as folder:
         desk = Desk(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
         for outlet in range(1, 11):

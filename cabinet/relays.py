@@ -7,12 +7,10 @@ goes on after every error, and what did not reach the hardware is tried again on
 Relays hang on MCP23017 expanders or on GPIO lines, all active high with pull-downs: a dead line is an open relay.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import msgspec
-from gpiozero import Factory, OutputDevice
+from gpiozero import Factory
 
 from cabinet.chips import mcp23017
 from cabinet.chips.bus import Bus, Port
@@ -20,6 +18,8 @@ from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError, ChipError, HardwareError
+from cabinet.opening import attempt, output
+from cabinet.wiring import Place
 
 LEASE_EXPIRED = "lease_expired"
 CLOSING_FAILED = "closing_failed"
@@ -28,13 +28,6 @@ CLOSING_FAILED = "closing_failed"
 OUTPUT_DIFFERS = "output_differs"
 EXPANDER_RESET = "expander_reset"
 UNREADABLE = "unreadable"
-
-_PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio:(?P<gpio>\d+)")
-
-
-T = TypeVar("T")
-OpenBus = Callable[[], Bus]
-OpenPins = Callable[[], Factory]
 
 
 class RelayPlace(msgspec.Struct, frozen=True):
@@ -46,13 +39,9 @@ class RelayPlace(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, outlet: int, text: str) -> "RelayPlace":
-        """The place named as in `cabinet.toml`: `expander:0x20/3` or `gpio:17`. Raises ValueError for another form."""
-        match = _PLACE.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is neither expander:ADDRESS/PIN nor gpio:PIN")
-        if match["gpio"] is not None:
-            return cls(outlet, None, int(match["gpio"]))
-        return cls(outlet, int(match["expander"], 16), int(match["line"]))
+        """The place named as in `cabinet.toml`. Raises ValueError for another form."""
+        place = Place.parse(text)
+        return cls(outlet, place.expander, place.pin)
 
 
 class OutputMismatch(msgspec.Struct, frozen=True):
@@ -91,12 +80,12 @@ class RelayBank:
         self._words = dict.fromkeys(expanders, mcp23017.ALL_LOW)
         self._ready: set[int] = set()  # expanders that are set up
         self._relay_lines = {
-            place.outlet: _output(place.pin, f"relay of outlet {place.outlet}", pin_factory)
+            place.outlet: output(place.pin, f"relay of outlet {place.outlet}", pin_factory)
             for place in outlets
             if place.expander is None
         }
-        self._contactor = None if contactor_pin is None else _output(contactor_pin, "contactor", pin_factory)
-        self._heartbeat = None if heartbeat_pin is None else _output(heartbeat_pin, "heartbeat", pin_factory)
+        self._contactor = None if contactor_pin is None else output(contactor_pin, "contactor", pin_factory)
+        self._heartbeat = None if heartbeat_pin is None else output(heartbeat_pin, "heartbeat", pin_factory)
         self._heartbeat_level = False
         self._contactor_closed = False
         self._until_ns: dict[int, int] = {}  # of every closed outlet, and of no other
@@ -127,11 +116,11 @@ class RelayBank:
         """
         errors: list[Exception] = []
         if self._contactor is not None:
-            _attempt(errors, self.open_contactor)
+            attempt(errors, self.open_contactor)
         for line in self._relay_lines.values():
-            _attempt(errors, line.off)
+            attempt(errors, line.off)
         for address in self._expanders:
-            _attempt(errors, self.initialise_expander, address)
+            attempt(errors, self.initialise_expander, address)
         if errors:
             raise errors[0]
 
@@ -199,7 +188,7 @@ class RelayBank:
         """
         errors: list[Exception] = []
         if self._contactor is not None:
-            _attempt(errors, self.open_contactor)
+            attempt(errors, self.open_contactor)
         for outlet in self._places:
             self._tell_open(outlet, reason)
         return errors + self._send(self._relay_lines, self._expanders)
@@ -332,10 +321,10 @@ class RelayBank:
         errors: list[Exception] = []
         owed = [self._places[outlet] for outlet in self._unsent]
         for outlet in {*lines, *(place.outlet for place in owed if place.expander is None)}:
-            if _attempt(errors, self._relay_lines[outlet].off):
+            if attempt(errors, self._relay_lines[outlet].off):
                 self._opened(outlet)
         for address in {*expanders, *(place.expander for place in owed if place.expander is not None)}:
-            if _attempt(errors, self._expanders[address].write_outputs, self._words[address]):
+            if attempt(errors, self._expanders[address].write_outputs, self._words[address]):
                 self._sent(address)
         return errors
 
@@ -351,84 +340,5 @@ class RelayBank:
             self._opened_at_ns[outlet] = self._clock.monotonic_ns()
 
 
-def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> list[Exception]:
-    """Open every relay and the contactor with nothing else alive: needs only the configuration. Returns the errors.
-
-    GPIO comes first: contactor, relays, and the heartbeat line, whose standstill takes the coils' supply away. Then
-    each expander's latch is set to 0, which does not depend on its set-up: at power-on values no pin is driven. Where
-    an expander cannot be reached the muxes are reset, in case a segment behind them holds the bus, and it is tried
-    once more. Afterwards the lines are inputs, and their pull-downs keep them low. May be called again at any time.
-    """
-    errors: list[Exception] = []
-    pins = _made(errors, open_pins)
-    devices = [] if pins is None else _drive_low(config, pins, errors)
-
-    def free_bus() -> None:
-        if config.hardware.mux_reset_pin is not None and pins is not None:
-            reset = _output(config.hardware.mux_reset_pin, "mux reset", pins, active_high=False)
-            devices.append(reset)
-            reset.on()
-            reset.off()
-
-    bus = _made(errors, open_bus)
-    if bus is not None:
-        errors += _clear_latches(bus, config.hardware.expanders, free_bus)
-        _attempt(errors, bus.close)
-    for device in devices:
-        _attempt(errors, device.close)
-    if pins is not None:
-        _attempt(errors, pins.close)
-    return errors
-
-
-def _drive_low(config: Config, pins: Factory, errors: list[Exception]) -> list[Any]:
-    """Contactor, GPIO relays and heartbeat, each in its own try; returns the devices of those that could be had."""
-    places = [RelayPlace.parse(outlet.number, outlet.relay) for outlet in config.outlet]
-    lines = [("contactor", config.hardware.contactor_pin)]
-    lines += [(f"relay of outlet {place.outlet}", place.pin) for place in places if place.expander is None]
-    lines += [("heartbeat", config.hardware.heartbeat_pin)]
-    made = [_made(errors, _output, pin, name, pins) for name, pin in lines if pin is not None]
-    return [device for device in made if device is not None]
-
-
-def _clear_latches(bus: Bus, addresses: Sequence[int], free_bus: Callable[[], None]) -> list[Exception]:
-    """OLAT of every expander to 0; for those that fail, once more after `free_bus`. Returns the last errors."""
-    expanders = [Mcp23017(Port(bus, mcp23017.NAME, address)) for address in addresses]
-    failed = [expander for expander in expanders if not _attempt([], expander.write_outputs, mcp23017.ALL_LOW)]
-    errors: list[Exception] = []
-    if failed:
-        _attempt(errors, free_bus)
-    for expander in failed:
-        _attempt(errors, expander.write_outputs, mcp23017.ALL_LOW)
-    return errors
-
-
 def _mask(address: int, outlets: Iterable[RelayPlace]) -> int:
     return sum({1 << place.pin for place in outlets if place.expander == address})
-
-
-def _output(pin: int, name: str, pin_factory: Factory, *, active_high: bool = True) -> Any:
-    """A line driven to its inactive level from the first moment. Raises HardwareError that names it."""
-    try:
-        return OutputDevice(pin, active_high=active_high, initial_value=False, pin_factory=pin_factory)
-    except Exception as error:  # each pin factory has its own
-        raise HardwareError(f"{name} on GPIO {pin}: {error}") from error
-
-
-def _attempt(errors: list[Exception], action: Callable[..., object], *arguments: object) -> bool:
-    """Do `action`; whatever it raises goes to `errors`, because what comes after it must be tried all the same."""
-    try:
-        action(*arguments)
-    except Exception as error:
-        errors.append(error)
-        return False
-    return True
-
-
-def _made(errors: list[Exception], make: Callable[..., T], *arguments: object) -> T | None:
-    """What `make` returns, or None with its error in `errors`."""
-    try:
-        return make(*arguments)
-    except Exception as error:
-        errors.append(error)
-        return None

@@ -11,13 +11,18 @@ NAME = "MCP23017"
 
 # Addresses of the A half with IOCON.BANK = 0, the power-on value (p. 18); B is the next one.
 IODIR = 0x00  # 1 = input
+GPINTEN = 0x04  # 1 = a pin that moves raises the interrupt
+INTCON = 0x08  # 0 = moved from what it was, not from DEFVAL
+IOCON = 0x0A
 GPIO = 0x12  # levels at the pins
 OLAT = 0x14  # what the outputs were told
 
 ALL_INPUTS = 0xFFFF  # IODIR at power-on: a brown-out is seen by it
 ALL_LOW = 0x0000
 
-_READ = {register: bytes([register]) for register in (IODIR, GPIO, OLAT)}
+MIRROR = 0x4040  # IOCON, one register at two addresses: INTA and INTB both tell of both halves; active low, driven
+
+_READ = {register: bytes([register]) for register in (IODIR, GPINTEN, INTCON, IOCON, GPIO, OLAT)}
 
 
 class Mcp23017:
@@ -57,8 +62,25 @@ class Mcp23017:
         return self._read_word(IODIR)
 
     def levels(self) -> int:
-        """Levels at the pins themselves."""
+        """Levels at the pins themselves. Takes the interrupt back (p. 26): what moves from here on raises a new one."""
         return self._read_word(GPIO)
+
+    def initialise_interrupts(self, mask: int) -> None:
+        """INTA and INTB fall when a pin of `mask` moves, either way.
+
+        Raises ChipError when the chip reads back as something else, or where such a pin is an output.
+        """
+        self._write_word(IOCON, MIRROR)
+        self._write_word(INTCON, 0)
+        self._write_word(GPINTEN, mask)
+        if not self.interrupts_on(mask):
+            raise ChipError(NAME, str(self._port), "does not keep the setting of its interrupts")
+
+    def interrupts_on(self, mask: int) -> bool:
+        """Whether `initialise_interrupts` was done since the chip's last reset. Leaves a pending one alone."""
+        if self._read_word(IODIR) & mask != mask:
+            return False
+        return (self._read_word(GPINTEN), self._read_word(INTCON), self._read_word(IOCON)) == (mask, 0, MIRROR)
 
     def _write_word(self, register: int, word: int) -> None:
         self._port.write(bytes((register, word & 0xFF, word >> 8)), register)

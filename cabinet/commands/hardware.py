@@ -16,7 +16,7 @@ from gpiozero.pins import Factory
 from cabinet.chips.bus import Bus, open_kernel_bus
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
-from cabinet.relays import OpenBus, OpenPins
+from cabinet.opening import OpenBus, OpenPins
 
 FACTORIES = {
     "lgpio": "gpiozero.pins.lgpio:LGPIOFactory",

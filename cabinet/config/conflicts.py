@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cabinet.config.keys import Config, Outlet, Tariff
 from cabinet.errors import ConfigError
+from cabinet.wiring import Place
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
 CABINET_PINS = (
@@ -48,10 +49,17 @@ def _pins(config: Config) -> Iterator[tuple[str, int]]:
         if (pin := getattr(hardware, name)) is not None:
             yield f"hardware.{name}", pin
     for index, outlet in enumerate(config.outlet, 1):
-        if outlet.relay.startswith("gpio:"):
-            yield f"outlet[{index}].relay", int(outlet.relay.removeprefix("gpio:"))
-        if outlet.alert_pin is not None:
-            yield f"outlet[{index}].alert_pin", outlet.alert_pin
+        for path, place in _places(index, outlet):
+            if place.expander is None:
+                yield path, place.pin
+    for index, fitted in enumerate(hardware.alert_expanders, 1):
+        yield f"hardware.alert_expanders[{index}].interrupt_pin", fitted.interrupt_pin
+
+
+def _places(index: int, outlet: Outlet) -> Iterator[tuple[str, Place]]:
+    yield f"outlet[{index}].relay", Place.parse(outlet.relay)
+    if outlet.alert is not None:
+        yield f"outlet[{index}].alert", Place.parse(outlet.alert)
 
 
 def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
@@ -66,17 +74,30 @@ def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
         taken.setdefault(pin, path)
     if (config.hardware.bus == "sim") != (config.hardware.pin_factory == "sim"):
         yield ConfigError("hardware.pin_factory", "bus and pin_factory are simulated together or not at all")
+    yield from _wrong_expander_pins(config)
     for index, outlet in enumerate(config.outlet, 1):
-        if outlet.relay.startswith("expander:"):
-            address = int(outlet.relay.split(":")[1].split("/")[0], 16)
-            if address not in config.hardware.expanders:
-                yield ConfigError(f"outlet[{index}].relay", f"0x{address:02x} is not in hardware.expanders")
         for name, place in (("meter", outlet.meter), ("thermometer", outlet.thermometer)):
             if place is not None and place.mux not in config.hardware.muxes:
                 yield ConfigError(f"outlet[{index}].{name}.mux", f"0x{place.mux:02x} is not in hardware.muxes")
     if config.hardware.residual_test_pin is not None and config.hardware.residual_pin is None:
         yield ConfigError("hardware.residual_test_pin", "there is no residual_pin to test")
     yield from _wrong_feed_meter(config)
+
+
+def _wrong_expander_pins(config: Config) -> Iterator[ConfigError]:
+    fitted = {"relay": config.hardware.expanders, "alert": [each.address for each in config.hardware.alert_expanders]}
+    listed = {"relay": "hardware.expanders", "alert": "hardware.alert_expanders"}
+    taken: dict[Place, str] = {}
+    for index, outlet in enumerate(config.outlet, 1):
+        for path, place in _places(index, outlet):
+            key = path.rpartition(".")[2]
+            if place.expander is None:
+                continue
+            if place.expander not in fitted[key]:
+                yield ConfigError(path, f"0x{place.expander:02x} is not in {listed[key]}")
+            elif place in taken and not (key == "relay" and taken[place].endswith("relay")):  # those: see `_twice`
+                yield ConfigError(path, f"pin {place.pin} of 0x{place.expander:02x} is taken by {taken[place]}")
+            taken.setdefault(place, path)
 
 
 def _wrong_feed_meter(config: Config) -> Iterator[ConfigError]:
@@ -99,6 +120,12 @@ def _address_conflicts(config: Config) -> Iterator[ConfigError]:
             if address in upstream:
                 yield ConfigError(path, f"address 0x{address:02x} is taken by {upstream[address]}")
             upstream.setdefault(address, path)
+    addresses = [fitted.address for fitted in config.hardware.alert_expanders]
+    for index, address in enumerate(addresses, 1):
+        path = f"hardware.alert_expanders[{index}].address"
+        if addresses.index(address) != index - 1:
+            yield ConfigError(path, f"the same as hardware.alert_expanders[{addresses.index(address) + 1}].address")
+        upstream.setdefault(address, path)  # it may carry relays as well
     if (inside := config.hardware.inside_thermometer) is not None:
         if inside in upstream:
             yield ConfigError("hardware.inside_thermometer", f"address 0x{inside:02x} is taken by {upstream[inside]}")

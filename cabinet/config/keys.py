@@ -11,6 +11,8 @@ from msgspec import Meta
 from cabinet.config.declare import I2cAddress, Pin, Section, number, text
 from cabinet.config.protections import Protections
 
+PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.wiring`
+
 
 class Site(Section, frozen=True, kw_only=True):
     """Where the cabinet stands, as residents and receipts name it."""
@@ -35,6 +37,13 @@ class Meter(Section, frozen=True):
     power_gain: Annotated[float, number("calibration: true over raw power and energy", least=0.5, most=1.5)] = 1.0
 
 
+class AlertExpander(Section, frozen=True):
+    """An MCP23017 at which alert lines end, and the one line (INTA or INTB, both tell all) that says one has moved."""
+
+    address: Annotated[int, number("address of the MCP23017; it may carry relays too", least=0x20, most=0x27)]
+    interrupt_pin: Annotated[Pin, Meta(description="GPIO wired to INTA or INTB; active low")]
+
+
 class Hardware(Section, frozen=True):
     """Bus, pins and chips that all outlets share."""
 
@@ -55,6 +64,10 @@ class Hardware(Section, frozen=True):
         Meta(max_length=8, description="addresses of the TCA9548A bus switches"),
     ] = (0x70,)
     mux_reset_pin: Annotated[Pin | None, Meta(description="GPIO wired to RESET of every mux: frees a stuck bus")] = None
+    alert_expanders: Annotated[
+        tuple[AlertExpander, ...],
+        Meta(max_length=8, description="expanders at which over-current lines end, where GPIO lines are too few"),
+    ] = ()
     contactor_pin: Annotated[Pin | None, Meta(description="GPIO of the upstream contactor's coil")] = None
     relay_breaking_a: Annotated[
         float, number("RMS current an outlet's relay can break; more, and the contactor breaks it", least=5, most=500)
@@ -110,16 +123,13 @@ class Outlet(Section, frozen=True, kw_only=True):
 
     number: Annotated[int, number("as printed on the cabinet", least=1, most=40)]
     code: Annotated[str, text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
-    relay: Annotated[
-        str,
-        text(
-            "expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high",
-            pattern="^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$",
-        ),
-    ]
+    relay: Annotated[str, text("expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high", pattern=PLACE)]
     meter: Meter
     thermometer: Thermometer | None = None
-    alert_pin: Annotated[Pin | None, Meta(description="GPIO of this outlet's over-current line; active low")] = None
+    alert: Annotated[
+        Annotated[str, Meta(pattern=PLACE)] | None,
+        Meta(description="where this outlet's over-current line ends, as `relay`; active low; none: by polling only"),
+    ] = None
     max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
 
 

@@ -135,7 +135,7 @@ def _outlet_values(index: int) -> dict[str, Any]:
         "relay": f"expander:0x20/{index}",
         "meter": {"mux": 0x70, "channel": index // 2, "input": "AB"[index % 2]},
         "thermometer": {"mux": 0x70, "channel": index // 2, "address": 0x48},
-        "alert_pin": _FREE_PINS[index],
+        "alert": f"gpio:{_FREE_PINS[index]}",
     }
 
 

@@ -1,52 +1,163 @@
 """Over-current lines of the meter chips: an edge wakes the loop and says which outlet to read first."""
 
 import contextlib
+import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gpiozero import DigitalInputDevice
 from gpiozero.pins import Factory
 
-from cabinet.clock import Clock
+from cabinet.chips import mcp23017
+from cabinet.chips.bus import Bus, Port
+from cabinet.chips.mcp23017 import Mcp23017
+from cabinet.clock import MS, NS, Clock
+from cabinet.config.keys import Config
+from cabinet.errors import CabinetError
+from cabinet.wiring import Place
+
+log = logging.getLogger(__name__)
+
+CHECK_NS = NS
+RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 20 ms each time
+
+
+class AlertExpander:
+    """Alert lines that end at one expander: its interrupt says that one has moved, its levels say which.
+
+    Compared with the levels of before, so that a line that stays low hides no other one.
+    """
+
+    def __init__(self, chip: Mcp23017, interrupt_pin: int, outlets: Mapping[int, int]) -> None:
+        """`outlets`: pin of the expander to outlet."""
+        self.interrupt_pin = interrupt_pin
+        self._chip = chip
+        self._outlets = dict(outlets)
+        self._mask = sum(1 << pin for pin in outlets)
+        self._low = 0
+        self._moved_ns: int | None = None  # an interrupt not yet answered
+        self._retry_ns = 0
+        self._works: bool | None = None
+
+    def note(self, at_ns: int) -> None:
+        """Its interrupt came; the first one that is not answered yet counts."""
+        if self._moved_ns is None:
+            self._moved_ns = at_ns
+
+    def fallen(self, now_ns: int) -> list[tuple[int, int]]:
+        """Outlets whose line fell, and when the interrupt said so. Where the expander fails, it is asked again."""
+        if self._moved_ns is None or now_ns < self._retry_ns:
+            return []
+        try:
+            low = ~self._chip.levels() & self._mask
+        except CabinetError as error:
+            self._retry_ns = now_ns + RETRY_NS
+            self._say(False, str(error))
+            return []
+        fell, self._low = low & ~self._low, low
+        moved_ns, self._moved_ns = self._moved_ns, None
+        return [(outlet, moved_ns) for pin, outlet in self._outlets.items() if fell >> pin & 1]
+
+    def check(self, now_ns: int, interrupt_low: bool) -> None:
+        """Set interrupts up where the expander has lost them; answer one whose edge nobody saw."""
+        if now_ns < self._retry_ns:
+            return
+        try:
+            if not self._chip.interrupts_on(self._mask):
+                self._chip.initialise_interrupts(self._mask)
+                self.note(now_ns)  # what moved before
+        except CabinetError as error:
+            self._retry_ns = now_ns + RETRY_NS
+            self._say(False, str(error))
+            return
+        self._say(True, "")
+        if interrupt_low:
+            self.note(now_ns)
+
+    def _say(self, works: bool, why: str) -> None:
+        if works == self._works:
+            return
+        which = ", ".join(str(outlet) for outlet in sorted(self._outlets.values()))
+        if not works:
+            log.warning("alerts of outlets %s do not come, shorts there are found by polling: %s", which, why)
+        elif self._works is not None:
+            log.warning("alerts of outlets %s come again", which)
+        self._works = works
 
 
 class AlertLines:
     """Active-low lines, one an outlet (the chip's outputs are push-pull and never share a line).
 
-    Edges arrive in the pin factory's own thread; all it does is to note the outlet and wake the loop.
+    Edges arrive in the pin factory's own thread; all it does is to note who it was and wake the loop.
     """
 
-    def __init__(self, pins: Mapping[int, int], pin_factory: Factory, clock: Clock) -> None:
+    def __init__(
+        self, pins: Mapping[int, int], expanders: Sequence[AlertExpander], pin_factory: Factory, clock: Clock
+    ) -> None:
+        """`pins`: outlet to GPIO, of lines that end there."""
         self._clock = clock
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._noted: deque[tuple[int, int]] = deque()
+        self._noted: deque[tuple[int | AlertExpander, int]] = deque()
+        ends: dict[int | AlertExpander, int] = {expander: expander.interrupt_pin for expander in expanders}
+        ends.update(pins.items())
         self._lines = {
-            outlet: DigitalInputDevice(pin, pull_up=None, active_state=False, pin_factory=pin_factory)
-            for outlet, pin in pins.items()
+            who: DigitalInputDevice(pin, pull_up=None, active_state=False, pin_factory=pin_factory)
+            for who, pin in ends.items()
         }
-        for outlet, line in self._lines.items():
-            line.when_activated = self._noter(outlet)
+        for who, line in self._lines.items():
+            line.when_activated = self._noter(who)
+        self._expanders = list(expanders)
+        self._next_check_ns = 0
 
-    def _noter(self, outlet: int) -> Callable[[], None]:
+    @classmethod
+    def from_config(cls, config: Config, bus: Bus, pin_factory: Factory, clock: Clock) -> "AlertLines":
+        """The lines that `config` describes, over `bus` and `pin_factory`."""
+        places = {o.number: Place.parse(o.alert) for o in config.outlet if o.alert is not None}
+        expanders = [
+            AlertExpander(
+                Mcp23017(Port(bus, mcp23017.NAME, fitted.address)),
+                fitted.interrupt_pin,
+                {place.pin: outlet for outlet, place in places.items() if place.expander == fitted.address},
+            )
+            for fitted in config.hardware.alert_expanders
+        ]
+        pins = {outlet: place.pin for outlet, place in places.items() if place.expander is None}
+        return cls(pins, expanders, pin_factory, clock)
+
+    def _noter(self, who: int | AlertExpander) -> Callable[[], None]:
         def note() -> None:
             now_ns = self._clock.monotonic_ns()
             os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads the one for the other
-            self._noted.append((outlet, now_ns))
+            self._noted.append((who, now_ns))
 
         return note
 
     def take(self) -> dict[int, int]:
         """Outlets whose line went low since the last call and when it did, first one first."""
-        if not self._noted:
-            return {}
-        with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
-            os.eventfd_read(self.wake_fd)
         edges: dict[int, int] = {}
-        while self._noted:
-            outlet, at_ns = self._noted.popleft()
-            edges.setdefault(outlet, at_ns)
+        if self._noted:
+            with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
+                os.eventfd_read(self.wake_fd)
+            while self._noted:
+                who, at_ns = self._noted.popleft()
+                if isinstance(who, AlertExpander):
+                    who.note(at_ns)
+                else:
+                    edges.setdefault(who, at_ns)
+        if self._expanders:
+            now_ns = self._clock.monotonic_ns()
+            for expander in self._expanders:
+                for outlet, at_ns in expander.fallen(now_ns):
+                    edges.setdefault(outlet, at_ns)
         return edges
+
+    def check(self, now_ns: int) -> None:
+        """Once a second, whether the expanders still tell; to be called on each tick."""
+        if now_ns >= self._next_check_ns:
+            self._next_check_ns = now_ns + CHECK_NS
+            for expander in self._expanders:
+                expander.check(now_ns, bool(self._lines[expander].value))
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -34,7 +34,7 @@ def build_guard(
     """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
     guard = Guard(config, clock, relays, contacts, counters, scribe, recorder, realtime)
-    alerts = AlertLines({o.number: o.alert_pin for o in config.outlet if o.alert_pin is not None}, pins, clock)
+    alerts = AlertLines.from_config(config, bus, pins, clock)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts
 

@@ -97,9 +97,11 @@ class Guard:
         With `everything` all values are read and no stride is too long, for tests that go through hours.
         """
         assert self._scanner is not None  # start came before
+        assert self._alerts is not None
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
+        self._alerts.check(start_ns)
         self._scanner.scan(everything)
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)

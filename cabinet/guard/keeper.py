@@ -26,7 +26,7 @@ from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
 from cabinet.guard.loop import OPENED, PIPE_BEATS, become_realtime, run_guard
 from cabinet.notify import Notifier
-from cabinet.relays import OpenBus, OpenPins, open_everything
+from cabinet.opening import OpenBus, OpenPins, open_everything
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from cabinet.link import protocol
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.notify import Notifier, watchdog_interval_s
-from cabinet.relays import OpenBus, OpenPins
+from cabinet.opening import OpenBus, OpenPins
 from cabinet.trips.folder import FOLDER
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,5 @@
 """Wires a simulated cabinet up as a configuration says: chips on their segments, lines, relays, meters."""
 
-import re
-
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.config.keys import Meter as MeterConfig
@@ -16,11 +14,10 @@ from cabinet.sim.contacts import INPUTS, Contact, ResidualMonitor, Siren
 from cabinet.sim.feed import FeedMeter
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
+from cabinet.wiring import Place
 
 CROSSTALK_SHARE = 0.005  # of the current on a meter chip's one input that shows in the peaks of the other
 SHARED_HEAT = 0.7  # of each contact's warmth that reaches a thermometer between two outlets
-
-_RELAY = re.compile(r"expander:0x(?P<address>[0-9a-f]+)/(?P<pin>\d+)|gpio:(?P<line>\d+)")
 
 
 def build_world(
@@ -49,7 +46,7 @@ class _Builder:
         self._on_ns = world.timeline.now_ns - (10_000_000_000 if awake else 0)
         self._awake = awake
         self._segments: dict[tuple[int, int], Segment] = {}
-        self._pins: dict[tuple[int, int, str], int] = {}  # (mux, channel, chip pin) to line
+        self._pins: dict[tuple[int, int, str], Place] = {}  # of alert lines: (mux, channel, chip pin) to its end
         self._coils: dict[int, dict[int, Outlet]] = {}  # expander address, pin
 
     def build(self) -> World:
@@ -63,13 +60,11 @@ class _Builder:
             world.outlets[place.number] = outlet
             world.segment_of[place.number] = self._segments[place.meter.mux, place.meter.channel]
             self._wire_relay(place, outlet)
-            if place.alert_pin is not None:
-                pin = ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX
-                self._pins[place.meter.mux, place.meter.channel, pin] = place.alert_pin
-                world.lines.wire(place.alert_pin, True)
-        for address in hardware.expanders:
-            self._add_expander(address)
+        interrupts = {fitted.address: fitted.interrupt_pin for fitted in hardware.alert_expanders}
+        for address in sorted({*hardware.expanders, *interrupts}):
+            self._add_expander(address, interrupts.get(address))
         for place in self._config.outlet:
+            self._wire_alert(place)
             self._add_meter(place)
             self._add_thermometer(place)
         self._add_feed_meter()
@@ -81,16 +76,25 @@ class _Builder:
         return world
 
     def _wire_relay(self, place: OutletConfig, outlet: Outlet) -> None:
-        match = _RELAY.fullmatch(place.relay)
-        assert match is not None  # the configuration is checked
-        if match["line"]:
-            self._world.lines.wire(int(match["line"]), False, outlet.tell)
-            self._world.coil_place[place.number] = (None, int(match["line"]))
+        at = Place.parse(place.relay)
+        self._world.coil_place[place.number] = (at.expander, at.pin)
+        if at.expander is None:
+            self._world.lines.wire(at.pin, False, outlet.tell)
         else:
-            self._world.coil_place[place.number] = (int(match["address"], 16), int(match["pin"]))
-            self._coils.setdefault(int(match["address"], 16), {})[int(match["pin"])] = outlet
+            self._coils.setdefault(at.expander, {})[at.pin] = outlet
 
-    def _add_expander(self, address: int) -> None:
+    def _wire_alert(self, place: OutletConfig) -> None:
+        if place.alert is None:
+            return
+        at = Place.parse(place.alert)
+        pin = ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX
+        self._pins[place.meter.mux, place.meter.channel, pin] = at
+        if at.expander is None:
+            self._world.lines.wire(at.pin, True)
+        else:
+            self._world.expanders[at.expander].set_level(at.pin, True, self._world.timeline.now_ns)
+
+    def _add_expander(self, address: int, interrupt_pin: int | None) -> None:
         world, coils = self._world, self._coils.get(address, {})
 
         def tell_coils(driven: int, at_ns: int) -> None:
@@ -101,7 +105,13 @@ class _Builder:
         def outputs(driven: int, at_ns: int) -> None:
             world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may lie a little ahead
 
-        expander = Mcp23017(outputs)
+        def interrupt(high: bool, at_ns: int) -> None:
+            if interrupt_pin is not None:
+                world.lines.outside(interrupt_pin, high, at_ns)
+
+        if interrupt_pin is not None:
+            world.lines.wire(interrupt_pin, True)
+        expander = Mcp23017(outputs, interrupt)
         world.expanders[address] = expander
         world.bus.upstream.add(address, expander)
 
@@ -151,9 +161,13 @@ class _Builder:
         def on_pin(pin: str, high: bool, at_ns: int) -> None:
             if not high:
                 world.journal.add(at_ns, "alert", numbers.get(pin))
-            line = self._pins.get((mux, channel, pin))
-            if line is not None:
-                world.lines.outside(line, high, at_ns)
+            end = self._pins.get((mux, channel, pin))
+            if end is None:
+                return
+            if end.expander is None:
+                world.lines.outside(end.pin, high, at_ns)
+            else:
+                world.expanders[end.expander].set_level(end.pin, high, at_ns)
 
         return on_pin
 

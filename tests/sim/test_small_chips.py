@@ -146,7 +146,8 @@ class TestMcp23017:
 
     def test_reading_gpio_shows_outputs_and_the_world(self) -> None:
         chip = Mcp23017()
-        chip.levels = 0x8080
+        chip.set_level(7, True, 0)
+        chip.set_level(15, True, 0)
         self.send(chip, 0x00, 0xF0, 0xFF)
         self.send(chip, 0x14, 0x03, 0x00)
         assert self.read(chip, 0x12, 2) == b"\x83\x80"
@@ -165,9 +166,38 @@ class TestMcp23017:
         assert driven == [0x03FF, 0]
         assert self.read(chip, 0x00, 2) == b"\xff\xff"
 
-    @pytest.mark.parametrize(
-        "data", [(0x04, 0x01), (0x06, 0x01), (0x08, 0x80), (0x0A, 0x80), (0x0A, 0x40), (0x0E, 0), (0x16, 0)]
-    )
+    def test_interrupt_falls_when_an_enabled_input_moves_and_rises_when_gpio_is_read(self) -> None:
+        told: list[tuple[bool, int]] = []
+        chip = Mcp23017(on_interrupt=lambda high, at_ns: told.append((high, at_ns)))
+        for pin in (8, 9, 12):
+            chip.set_level(pin, True, 0)
+        self.send(chip, 0x0A, 0x40)
+        self.send(chip, 0x05, 0x12)  # GPB1 and GPB4
+        chip.set_level(8, False, 10)
+        assert told == []
+        chip.set_level(9, False, 20)
+        chip.set_level(12, False, 30)
+        assert told == [(False, 20)]
+        assert self.read(chip, 0x0F) == b"\x02", "INTF: the first one"
+        assert self.read(chip, 0x13) == b"\x00"
+        assert told == [(False, 20), (True, 0)]
+        chip.set_level(9, False, 40)
+        assert len(told) == 2, "one that stays low raises nothing"
+        chip.set_level(12, True, 50)
+        assert told[2:] == [(False, 50)]
+        assert self.read(chip, 0x11) == b"\x10", "INTCAP: GPB as it was then"
+
+    def test_brown_out_forgets_the_interrupts(self) -> None:
+        told: list[bool] = []
+        chip = Mcp23017(on_interrupt=lambda high, at_ns: told.append(high))
+        self.send(chip, 0x0A, 0x40)
+        self.send(chip, 0x04, 0x01)
+        chip.set_level(0, True, 0)
+        chip.power_up(0)
+        chip.set_level(0, False, 0)
+        assert told == [False, True]
+
+    @pytest.mark.parametrize("data", [(0x04, 0x01), (0x06, 0x01), (0x08, 0x80), (0x0A, 0x80), (0x0E, 0), (0x16, 0)])
     def test_what_it_does_not_have_raises(self, data: tuple[int, ...]) -> None:
         with pytest.raises(SimError):
             Mcp23017().receive(bytes(data), 0)

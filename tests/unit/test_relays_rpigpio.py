@@ -15,7 +15,8 @@ from RPi import GPIO  # type: ignore[import-untyped]
 from cabinet.chips.bus import Port
 from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import NS, ManualClock
-from cabinet.relays import OutputMismatch, RelayBank, open_everything
+from cabinet.opening import open_everything
+from cabinet.relays import OutputMismatch, RelayBank
 from tests.unit.chips.wire import FakeBus, Registers
 from tests.unit.relay_bench import (
     ALL,

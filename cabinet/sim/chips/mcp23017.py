@@ -1,7 +1,8 @@
 """MCP23017, the 16-bit expander (DS20001952C): registers in BANK = 0, sequential or byte mode.
 
 World door: `on_outputs(driven_high, at_ns)` with the pins that are outputs and really high, whenever that changes.
-It is told at STOP. After power-on every pin is an input, so nothing is driven.
+It is told at STOP. After power-on every pin is an input, so nothing is driven. `on_interrupt(high, at_ns)` is the line
+that INTA and INTB share: mirrored, active low.
 """
 
 from collections.abc import Callable
@@ -12,21 +13,28 @@ from cabinet.sim.chips.device import unmodelled
 IODIR, IPOL, GPINTEN, DEFVAL, INTCON, IOCON, GPPU, INTF, INTCAP, GPIO, OLAT = range(0x00, 0x16, 2)
 _NAMES = ("IODIR", "IPOL", "GPINTEN", "DEFVAL", "INTCON", "IOCON", "GPPU", "INTF", "INTCAP", "GPIO", "OLAT")
 _LAST = 0x15
-_BYTE_MODE = 0x20  # IOCON SEQOP
-_REFUSED = frozenset({GPINTEN, DEFVAL, INTCON})  # interrupt on change
+_BYTE_MODE, _MIRROR = 0x20, 0x40  # IOCON SEQOP, MIRROR
+_REFUSED = frozenset({DEFVAL, INTCON})  # interrupt on difference from a default
 _READ_ONLY = frozenset({INTF, INTCAP})
 
 
 class Mcp23017:
-    """One expander. `levels` holds what the world puts on its pins, `hold_low` what it pulls to ground by force."""
+    """One expander. `set_level` is what the world puts on its pins, `hold_low` what it pulls to ground by force."""
 
     name = "MCP23017"
 
-    def __init__(self, on_outputs: Callable[[int, int], None] = lambda word, at_ns: None) -> None:
+    def __init__(
+        self,
+        on_outputs: Callable[[int, int], None] = lambda word, at_ns: None,
+        on_interrupt: Callable[[bool, int], None] = lambda high, at_ns: None,
+    ) -> None:
         self._on_outputs = on_outputs
+        self._on_interrupt = on_interrupt
+        self._interrupt_high = True
         self._driven = 0
         self._held_low = 0
-        self.levels = 0
+        self._levels = 0
+        self._before = 0  # levels when the interrupt was last taken back
         self.present = True
         self._defaults()
 
@@ -39,11 +47,17 @@ class Mcp23017:
         """Supply or RESET: every pin lets go."""
         self._defaults()
         self.stop(at_ns)
+        self._tell_interrupt(at_ns)
 
     def hold_low(self, pin: int, held: bool, at_ns: int) -> None:
         """Something broken pulls a pin to ground, harder than its output can drive it."""
         self._held_low = self._held_low | 1 << pin if held else self._held_low & ~(1 << pin)
         self.stop(at_ns)
+
+    def set_level(self, pin: int, high: bool, at_ns: int) -> None:
+        """What is wired to a pin drives it; felt where the pin is an input."""
+        self._levels = self._levels | 1 << pin if high else self._levels & ~(1 << pin)
+        self._feel(at_ns)
 
     def answers(self, at_ns: int) -> bool:
         return self.present
@@ -55,13 +69,13 @@ class Mcp23017:
             raise SimError(f"{self.name}: no register 0x{data[0]:02x} with BANK = 0")
         self._pointer = data[0]
         for value in data[1:]:
-            self._write(self._pointer, value)
+            self._write(self._pointer, value, at_ns)
             self._advance()
 
     def send(self, count: int, at_ns: int) -> bytes:
         values = bytearray()
         for _ in range(count):
-            values.append(self._read(self._pointer))
+            values.append(self._read(self._pointer, at_ns))
             self._advance()
         return bytes(values)
 
@@ -86,7 +100,28 @@ class Mcp23017:
         else:
             self._pointer = self._pointer + 1 if self._pointer < _LAST else 0
 
-    def _write(self, address: int, value: int) -> None:
+    def _feel(self, at_ns: int) -> None:
+        """Pins that moved since the interrupt was last taken back raise it; the first one's levels are kept (p. 25)."""
+        for port in (0, 1):
+            enabled = self._registers[GPINTEN + port] & self._registers[IODIR + port]
+            moved = (self._level(port) ^ self._before >> 8 * port) & enabled
+            if moved and not self._registers[INTF + port]:
+                self._registers[INTF + port] = moved
+                self._registers[INTCAP + port] = self._level(port)
+        self._tell_interrupt(at_ns)
+
+    def _take_back(self, port: int, at_ns: int) -> None:
+        self._before = self._before & ~(0xFF << 8 * port) | self._level(port) << 8 * port
+        self._registers[INTF + port] = 0
+        self._tell_interrupt(at_ns)
+
+    def _tell_interrupt(self, at_ns: int) -> None:
+        high = not self._word(INTF)
+        if high != self._interrupt_high:
+            self._interrupt_high = high
+            self._on_interrupt(high, at_ns)
+
+    def _write(self, address: int, value: int, at_ns: int) -> None:
         register = address & ~1
         name = _NAMES[register // 2]
         if register in _READ_ONLY:
@@ -94,17 +129,27 @@ class Mcp23017:
         if register in _REFUSED and value:
             raise unmodelled(self.name, f"0x{value:02x} in {name}")
         if register == IOCON:
-            if value & ~_BYTE_MODE:
-                raise unmodelled(self.name, f"bits 0x{value & ~_BYTE_MODE:02x} of IOCON")
+            if unknown := value & ~(_BYTE_MODE | _MIRROR):
+                raise unmodelled(self.name, f"bits 0x{unknown:02x} of IOCON")
             self._registers[IOCON] = self._registers[IOCON + 1] = value  # one register at two addresses
             return
+        if register == GPINTEN and value and not self._registers[IOCON] & _MIRROR:
+            raise unmodelled(self.name, "INTA and INTB apart (IOCON.MIRROR = 0)")
         self._registers[OLAT + (address & 1) if register == GPIO else address] = value
+        if register == GPINTEN:
+            self._take_back(address & 1, at_ns)
 
-    def _read(self, address: int) -> int:
-        if address & ~1 != GPIO:
-            return self._registers[address]
+    def _read(self, address: int, at_ns: int) -> int:
         port = address & 1
+        if address & ~1 not in (GPIO, INTCAP):
+            return self._registers[address]
+        value = self._level(port) if address & ~1 == GPIO else self._registers[address]
+        self._take_back(port, at_ns)
+        return value
+
+    def _level(self, port: int) -> int:
+        """As GPIO reads."""
         inputs = self._registers[IODIR + port]
-        outside = self.levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
+        outside = self._levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
         level = (self._registers[OLAT + port] & ~inputs | outside & inputs) & ~(self._held_low >> (8 * port))
         return level ^ (self._registers[IPOL + port] & inputs)

@@ -58,6 +58,26 @@ def test_a_register_that_does_not_keep_what_was_written_is_told(
         chip.initialise(0x00FF)
 
 
+def test_interrupts_are_set_up_mirrored_and_on_any_change(bus: FakeBus, chip: Mcp23017) -> None:
+    bus.chips[ADDRESS] = Registers(1, {"00": "FF FF", "04": "00 00", "08": "FF FF", "0A": "00 00"})
+    chip.initialise_interrupts(0x1200)
+    assert bus.log[:3] == ["S 40 0A 40 40 P", "S 40 08 00 00 P", "S 40 04 00 12 P"]
+    assert chip.interrupts_on(0x1200)
+    assert not any(" 12 Sr" in line or " 10 Sr" in line for line in bus.log), "a pending one is left alone"
+
+
+@pytest.mark.parametrize("cells", [{"00": "FF ED"}, {"04": "00 00"}, {"08": "00 12"}, {"0A": "00 00"}])
+def test_interrupts_that_an_expander_has_lost_are_seen(bus: FakeBus, chip: Mcp23017, cells: dict[str, str]) -> None:
+    bus.chips[ADDRESS] = Registers(1, {"00": "FF FF", "04": "00 12", "08": "00 00", "0A": "40 40", **cells})
+    assert not chip.interrupts_on(0x1200)
+
+
+def test_interrupt_of_a_pin_that_is_an_output_is_refused(bus: FakeBus, chip: Mcp23017) -> None:
+    bus.chips[ADDRESS] = Registers(1, {"00": "FF ED", "04": "00 00", "08": "00 00", "0A": "00 00"})
+    with pytest.raises(ChipError, match="MCP23017 at 0x20: does not keep the setting of its interrupts"):
+        chip.initialise_interrupts(0x1200)
+
+
 def test_after_a_latch_that_could_not_be_cleared_no_pin_becomes_an_output(bus: FakeBus, chip: Mcp23017) -> None:
     bus.failures[ADDRESS] = [errno.EREMOTEIO]
     with pytest.raises(BusError, match="MCP23017 at 0x20 register 0x014: EREMOTEIO"):

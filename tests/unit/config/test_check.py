@@ -12,6 +12,8 @@ from cabinet.errors import ConfigErrors
 
 DEMO = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
 
+WITH_ALERTS = "alert_expanders = [{ address = 0x20, interrupt_pin = 14 }]\n"
+
 
 def changed(old: str, new: str) -> str:
     assert old in DEMO, f"the example no longer holds {old!r}"
@@ -95,12 +97,34 @@ ONE_MISTAKE = {
     ),
     "two outlets with one code": (changed("B3M9", "A7K2"), "outlet[2].code: the same as outlet[1].code"),
     "two outlets on one alert line": (
-        changed("alert_pin = 5\n", "alert_pin = 4\n"),
-        "outlet[2].alert_pin: GPIO 4 is taken by outlet[1].alert_pin",
+        changed('alert = "gpio:5"\n', 'alert = "gpio:4"\n'),
+        "outlet[2].alert: GPIO 4 is taken by outlet[1].alert",
     ),
     "alert line on the contactor's pin": (
-        changed("alert_pin = 5\n", "alert_pin = 17\n"),
-        "outlet[2].alert_pin: GPIO 17 is taken by hardware.contactor_pin",
+        changed('alert = "gpio:5"\n', 'alert = "gpio:17"\n'),
+        "outlet[2].alert: GPIO 17 is taken by hardware.contactor_pin",
+    ),
+    "alert line at an expander that tells nobody": (
+        changed('alert = "gpio:5"\n', 'alert = "expander:0x20/12"\n'),
+        "outlet[2].alert: 0x20 is not in hardware.alert_expanders",
+    ),
+    "alert line on a relay's pin": (
+        changed('alert = "gpio:5"\n', 'alert = "expander:0x20/9"\n').replace("muxes =", WITH_ALERTS + "muxes ="),
+        "outlet[10].relay: pin 9 of 0x20 is taken by outlet[2].alert",
+    ),
+    "two alert lines on one pin of an expander": (
+        changed('alert = "gpio:5"\n', 'alert = "expander:0x20/12"\n')
+        .replace('"gpio:6"', '"expander:0x20/12"')
+        .replace("muxes =", WITH_ALERTS + "muxes ="),
+        "outlet[3].alert: pin 12 of 0x20 is taken by outlet[2].alert",
+    ),
+    "interrupt of an expander on an alert line's pin": (
+        changed("muxes =", "alert_expanders = [{ address = 0x21, interrupt_pin = 5 }]\nmuxes ="),
+        "hardware.alert_expanders[1].interrupt_pin: GPIO 5 is taken by outlet[2].alert",
+    ),
+    "one alert expander twice": (
+        changed("muxes =", WITH_ALERTS.replace("}]", "}, { address = 0x20, interrupt_pin = 15 }]") + "muxes ="),
+        "hardware.alert_expanders[2].address: the same as hardware.alert_expanders[1].address",
     ),
     "relay on the heartbeat's pin": (
         changed("expander:0x20/4", "gpio:27"),
@@ -206,9 +230,9 @@ def test_all_mistakes_of_a_file_are_found_at_once():
 
 
 def test_conflicts_are_found_beside_a_wrong_value():
-    text = changed("expander:0x20/2", "expander:0x20/1").replace("alert_pin = 12", 'alert_pin = "12"')
+    text = changed("expander:0x20/2", "expander:0x20/1").replace('alert = "gpio:12"', "alert = 12")
     assert mistakes(text) == [
-        "outlet[4].alert_pin: expected whole number, got text '12'",
+        "outlet[4].alert: expected text, got whole number 12",
         "outlet[3].relay: the same as outlet[2].relay",
     ]
 

@@ -26,14 +26,14 @@ def test_good_file_is_one_line_by_which_its_owner_knows_it(file, capsys):
 
 
 def test_bad_file_is_every_mistake_in_a_line_and_status_1(file, capsys):
-    text = DEMO.replace("alert_pin = 5\n", "alert_pin = 4\n").replace('bus = "sim"', 'bus = "sim"\nspede = 1')
+    text = DEMO.replace('alert = "gpio:5"\n', 'alert = "gpio:4"\n').replace('bus = "sim"', 'bus = "sim"\nspede = 1')
     file.write_text(text, encoding="utf-8")
     assert main(["check", str(file)]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines() == [
         f"{file}: hardware.spede: unknown key",
-        f"{file}: outlet[2].alert_pin: GPIO 4 is taken by outlet[1].alert_pin",
+        f"{file}: outlet[2].alert: GPIO 4 is taken by outlet[1].alert",
     ]
 
 

@@ -1,0 +1,24 @@
+"""Where a line is wired, as `cabinet.toml` names it: a pin of an expander, or a GPIO line of the computer. Pure."""
+
+import re
+
+import msgspec
+
+_PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio:(?P<gpio>\d+)")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Pin 0-15 of the expander at an address (0-7 GPA, 8-15 GPB), or, without one, a BCM GPIO."""
+
+    expander: int | None
+    pin: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """The place named as in `cabinet.toml`: `expander:0x20/3` or `gpio:17`. Raises ValueError for another form."""
+        match = _PLACE.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is neither expander:ADDRESS/PIN nor gpio:PIN")
+        if match["gpio"] is not None:
+            return cls(None, int(match["gpio"]))
+        return cls(int(match["expander"], 16), int(match["line"]))
