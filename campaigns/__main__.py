@@ -9,12 +9,19 @@ import argparse
 import sys
 import time
 
-from campaigns import crash, crash_service, faults, inrush, nuisance
+from campaigns import crash, crash_service, faults, inrush, nuisance, prices
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
 from campaigns.runner import Campaign, commit, fresh_seed, run
 
-CAMPAIGNS = (inrush.CAMPAIGN, nuisance.CAMPAIGN, faults.CAMPAIGN, crash.CAMPAIGN, crash_service.CAMPAIGN)
+CAMPAIGNS = (
+    prices.CAMPAIGN,
+    inrush.CAMPAIGN,
+    nuisance.CAMPAIGN,
+    faults.CAMPAIGN,
+    crash.CAMPAIGN,
+    crash_service.CAMPAIGN,
+)
 MUTATIONS = "mutations"
 
 

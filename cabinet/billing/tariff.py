@@ -1,7 +1,7 @@
 """What a charge costs: integers in, lines of a bill out.
 
-Knows no clock, no configuration file and no storage: times of day come in as minutes since midnight, use as
-milliseconds and milliwatt-hours. Every line is rounded down to the fen by itself, from the very quantity it shows, so
+Knows no clock, no configuration file and no storage: local times come in as minutes, use as milliseconds and
+milliwatt-hours. Every line is rounded down to the fen by itself, from the very quantity it shows, so
 that a resident can work a receipt out again on paper.
 """
 
@@ -14,27 +14,46 @@ MINUTES_A_DAY = 24 * 60
 SECONDS_AN_HOUR = 3600
 MWH_A_KWH = 1_000_000
 
-LineKind = Literal["start_fee", "time", "electricity", "service", "minimum", "cap", "free"]
+LineKind = Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
 
 
 class Band(msgspec.Struct, frozen=True):
-    """Price of an hour of charging while the power is in [from_w, to_w); `to_w` None has no upper end."""
+    """Price of an hour of charging while the power is in [from_w, to_w); `to_w` None has no upper end.
+
+    An hour in it uses up 100 / `package_percent` hours of a package.
+    """
 
     from_w: int
     to_w: int | None
     fen_per_hour: int
+    package_percent: int = 100
+
+
+Days = Literal["every", "workday", "holiday"]
 
 
 class Period(msgspec.Struct, frozen=True):
-    """Price of electricity in [start_minute, end_minute) of the day."""
+    """Price of electricity in [start_minute, end_minute) of every day, or of one kind of day only."""
 
     start_minute: int
     end_minute: int
     electricity_fen_per_kwh: int
+    days: Days = "every"
+
+
+class Package(msgspec.Struct, frozen=True):
+    """So much charging time, at the power of the bands of 100 %, for one price."""
+
+    bought_s: int
+    fen: int
 
 
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
-    """Total by construction of the configuration's check: every power has one band, every minute one period."""
+    """Total by construction of the configuration's check: every power has one band, every minute one period.
+
+    Days are `datetime.date` ordinals. A day is a holiday if it is one of `holidays`, or at a weekend where
+    `weekends_are_holidays` says so and `workdays` does not name it.
+    """
 
     version: str
     bands: tuple[Band, ...]
@@ -44,6 +63,16 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     free_minutes: int = 0
     minimum_fen: int = 0
     cap_fen: int | None = None
+    day_cap_fen: int | None = None
+    time_step_s: int = 1
+    holidays: tuple[int, ...] = ()
+    workdays: tuple[int, ...] = ()
+    weekends_are_holidays: bool = False
+    package: Package | None = None  # that the session bought: its time costs nothing else
+
+    def is_holiday(self, day: int) -> bool:
+        """1 is Monday, the first of January of the year 1."""
+        return day in self.holidays or (self.weekends_are_holidays and (day - 1) % 7 >= 5 and day not in self.workdays)
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -64,7 +93,8 @@ class Use(msgspec.Struct, frozen=True):
 class Slice(msgspec.Struct, frozen=True):
     """What the meter counted between two looks at it.
 
-    `minutes` are the minutes of the day of the two looks, or None where the wall clock could not be trusted.
+    `minutes` are the local times of the two looks, or None where the wall clock could not be trusted: the ordinal of
+    the date × 1440 + the minute of the day.
     """
 
     charging_ms: int
@@ -73,7 +103,10 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`quantity` × `unit_price_fen` (an hour, a kWh, or once). `minimum` adds, `cap` and `free` take off."""
+    """`quantity` × `unit_price_fen` (an hour, a kWh, or once). `minimum` adds, `cap` and `free` take off.
+
+    `package`: its price × `quantity` / the seconds that it lasts in this band, which `detail` ends with.
+    """
 
     kind: LineKind
     quantity: int
@@ -83,11 +116,14 @@ class Line(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Cover(msgspec.Struct, frozen=True):
-    """Charging time and energy that may still be used, both at once, without costing more than there is."""
-
-    charging_s: int
-    energy_mwh: int
+def within_day(tariff: Tariff, spent_fen: int) -> Tariff:
+    """`tariff` for a session that begins on a day on which its resident has spent so much already."""
+    if tariff.day_cap_fen is None:
+        return tariff
+    left_fen = max(0, tariff.day_cap_fen - spent_fen)
+    return msgspec.structs.replace(
+        tariff, cap_fen=left_fen if tariff.cap_fen is None else min(tariff.cap_fen, left_fen)
+    )
 
 
 def no_use(tariff: Tariff) -> Use:
@@ -111,21 +147,29 @@ def band_of(tariff: Tariff, charging_ms: int, energy_mwh: int) -> int:
 
 
 def period_of(tariff: Tariff, minutes: tuple[int, int] | None) -> int:
-    """Index of the cheapest period that the minutes from the first to the second touch; of all, where not known.
+    """Index of the cheapest period that the local minutes from one to the other touch; of all, where not known.
 
-    A second before the first is on the next day. Several periods are touched only where nobody looked at the meter
-    for long, such as while the service was down: that is not the resident's doing.
+    Several periods are touched only where nobody looked at the meter for long, such as while the service was down:
+    that is not the resident's doing. Where clocks are put back the second may be before the first.
     """
     touched: Sequence[int] = range(len(tariff.periods))
     if minutes is not None:
-        first, last = minutes
-        last += MINUTES_A_DAY * (last < first)
-        touched = [
-            index
-            for index, period in enumerate(tariff.periods)
-            if any(period.start_minute + day <= last and first < period.end_minute + day for day in (0, MINUTES_A_DAY))
-        ]
+        first, last = min(minutes), max(minutes)
+        touched = sorted(
+            {index for day in range(first // MINUTES_A_DAY, last // MINUTES_A_DAY + 1)
+             for index in _periods_touched(tariff, day, first - day * MINUTES_A_DAY, last - day * MINUTES_A_DAY)}
+        )  # fmt: skip
     return min(touched, key=lambda index: tariff.periods[index].electricity_fen_per_kwh)
+
+
+def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[int]:
+    """Of that day; `first` and `last` are minutes since its midnight and may lie outside it."""
+    without = "workday" if tariff.is_holiday(day) else "holiday"
+    return [
+        index
+        for index, period in enumerate(tariff.periods)
+        if period.days != without and period.start_minute <= last and first < period.end_minute
+    ]
 
 
 def price(tariff: Tariff, use: Use) -> list[Line]:
@@ -134,12 +178,10 @@ def price(tariff: Tariff, use: Use) -> list[Line]:
     total = total_fen(lines)
     charging_s = use.charging_ms // 1000
     if total > 0 and charging_s < tariff.free_minutes * 60:
-        lines.append(Line("free", charging_s, "s", 0, -total))
-    elif 0 < total < tariff.minimum_fen:
+        return [*lines, Line("free", charging_s, "s", 0, -total)]
+    if 0 < total < tariff.minimum_fen:
         lines.append(Line("minimum", 1, "once", tariff.minimum_fen, tariff.minimum_fen - total))
-    elif tariff.cap_fen is not None and total > tariff.cap_fen:
-        lines.append(Line("cap", 1, "once", tariff.cap_fen, tariff.cap_fen - total))
-    return lines
+    return lines if tariff.cap_fen is None else at_most(lines, tariff.cap_fen)
 
 
 def _start_fee(tariff: Tariff, use: Use) -> list[Line]:
@@ -148,15 +190,34 @@ def _start_fee(tariff: Tariff, use: Use) -> list[Line]:
     return [Line("start_fee", 1, "once", tariff.start_fee_fen, tariff.start_fee_fen)]
 
 
-def time_lines(tariff: Tariff, use: Use) -> list[Line]:
-    """Charging time by power band, whole seconds; bands that cost nothing are not listed."""
+def package_lines(package: Package, bands: Sequence[Band], use: Use) -> list[Line]:
+    """What was used of a package, by band; the rest of its price is not charged."""
     lines = []
-    for band, used_ms in zip(tariff.bands, use.band_ms, strict=True):
-        seconds = used_ms // 1000
+    for band, used_ms in zip(bands, use.band_ms, strict=True):
+        seconds, lasts_s = used_ms // 1000, package.bought_s * band.package_percent // 100
+        if seconds:
+            amount_fen = min(package.fen, seconds * package.fen // lasts_s)
+            lines.append(Line("package", seconds, "s", package.fen, amount_fen, f"{band_text(band)} {lasts_s}"))
+    return at_most(lines, package.fen)
+
+
+def time_lines(tariff: Tariff, use: Use) -> list[Line]:
+    """Charging time by power band, whole seconds; bands that cost nothing are not listed.
+
+    A step that has begun counts as a whole: what is missing to it is added to the cheapest band that was used.
+    """
+    if tariff.package is not None:
+        return package_lines(tariff.package, tariff.bands, use)
+    by_band = [used_ms // 1000 for used_ms in use.band_ms]
+    used = [index for index, seconds in enumerate(by_band) if seconds]
+    if used:
+        cheapest = min(used, key=lambda index: tariff.bands[index].fen_per_hour)
+        by_band[cheapest] += -sum(by_band) % tariff.time_step_s
+    lines = []
+    for band, seconds in zip(tariff.bands, by_band, strict=True):
         if seconds and band.fen_per_hour:
-            detail = f"{band.from_w}-{'' if band.to_w is None else band.to_w}"
             amount_fen = seconds * band.fen_per_hour // SECONDS_AN_HOUR
-            lines.append(Line("time", seconds, "s", band.fen_per_hour, amount_fen, detail))
+            lines.append(Line("time", seconds, "s", band.fen_per_hour, amount_fen, band_text(band)))
     return lines
 
 
@@ -167,11 +228,18 @@ def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
         if used_mwh:
             unit_fen = period.electricity_fen_per_kwh
             detail = f"{clock_text(period.start_minute)}-{clock_text(period.end_minute)}"
+            if period.days != "every":
+                detail += f" {period.days}"
             lines.append(Line("electricity", used_mwh, "mWh", unit_fen, used_mwh * unit_fen // MWH_A_KWH, detail))
     if use.energy_mwh and tariff.service_fen_per_kwh:
         amount_fen = use.energy_mwh * tariff.service_fen_per_kwh // MWH_A_KWH
         lines.append(Line("service", use.energy_mwh, "mWh", tariff.service_fen_per_kwh, amount_fen))
     return lines
+
+
+def band_text(band: Band) -> str:
+    """Such as 200-400, or 400- for the last one."""
+    return f"{band.from_w}-{'' if band.to_w is None else band.to_w}"
 
 
 def clock_text(minute: int) -> str:
@@ -194,61 +262,3 @@ def parts_fen(lines: Sequence[Line]) -> tuple[int, int]:
     total = total_fen(lines)
     electricity = min(total, sum(line.amount_fen for line in lines if line.kind == "electricity"))
     return electricity, total - electricity
-
-
-def rate_fen_per_hour(tariff: Tariff, mean_w: int) -> int:
-    """The most that an hour can cost at a mean power of `mean_w`, however the power moved within it. Rounded up.
-
-    A charge that jumps between a cheap low band and a dear high one has a low mean: hence not the price of the band
-    of the mean, but the highest line between any two bands' beginnings around it.
-    """
-    best = max(band.fen_per_hour for band in tariff.bands if band.from_w <= mean_w)
-    for low in (band for band in tariff.bands if band.from_w <= mean_w):
-        for high in (band for band in tariff.bands if band.from_w > mean_w):
-            rise = (high.fen_per_hour - low.fen_per_hour) * (mean_w - low.from_w)
-            best = max(best, low.fen_per_hour + _up(rise, high.from_w - low.from_w))
-    return best + _up(mean_w * _dearest_fen_per_kwh(tariff), 1000)
-
-
-def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
-    """The most that `charging_s` can cost at a mean power of at most `most_w`."""
-    most = tariff.start_fee_fen + _up(rate_fen_per_hour(tariff, most_w) * charging_s, SECONDS_AN_HOUR)
-    most = max(most, tariff.minimum_fen)
-    return most if tariff.cap_fen is None else min(most, tariff.cap_fen)
-
-
-def cover(tariff: Tariff, use: Use, budget_fen: int, expected_w: int) -> Cover | None:
-    """What `budget_fen` is sure to pay for beyond `use`, however the power moves; None: any amount.
-
-    Time and energy are a pair that holds together: a charge at about `expected_w` gets the most out of it, one that
-    draws more is ended by the energy, one that draws less by the time, and none costs more than the budget.
-    """
-    if tariff.cap_fen is not None and tariff.cap_fen <= budget_fen:
-        return None
-    rate = rate_fen_per_hour(tariff, expected_w)
-    if rate == 0:
-        return None
-    left_fen = max(0, budget_fen - _spent_up_fen(tariff, use))
-    charging_s = left_fen * SECONDS_AN_HOUR // rate
-    return Cover(charging_s, charging_s * expected_w * 1000 // SECONDS_AN_HOUR)
-
-
-def _spent_up_fen(tariff: Tariff, use: Use) -> int:
-    """What `use` costs with every line rounded up and the start fee owed: what is added to it later rounds down."""
-    times = sum(
-        _up(ms * band.fen_per_hour, 1000 * SECONDS_AN_HOUR) for ms, band in zip(use.band_ms, tariff.bands, strict=True)
-    )
-    energies = sum(
-        _up(mwh * period.electricity_fen_per_kwh, MWH_A_KWH)
-        for mwh, period in zip(use.period_mwh, tariff.periods, strict=True)
-    )
-    return tariff.start_fee_fen + times + energies + _up(use.energy_mwh * tariff.service_fen_per_kwh, MWH_A_KWH)
-
-
-def _dearest_fen_per_kwh(tariff: Tariff) -> int:
-    return tariff.service_fen_per_kwh + max(period.electricity_fen_per_kwh for period in tariff.periods)
-
-
-def _up(numerator: int, denominator: int) -> int:
-    """The quotient rounded up."""
-    return -(-numerator // denominator)

@@ -3,6 +3,7 @@
 import datetime
 import zoneinfo
 
+from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
 from cabinet.billing.tariff import Band, Line, Period, Tariff, Use
 from cabinet.clock import WallTime
@@ -32,8 +33,9 @@ class SiteTime:
         return datetime.datetime.fromtimestamp(wall.unix_ms / 1000, self._zone)
 
     def minute(self, wall: WallTime) -> int:
+        """Local minutes as tariffs count them: the ordinal of the date × 1440 + the minute of the day."""
         local = self._local(wall)
-        return local.hour * 60 + local.minute
+        return local.toordinal() * billing.MINUTES_A_DAY + local.hour * 60 + local.minute
 
     def day(self, wall: WallTime) -> str:
         """Such as 2026-11-04; of a wrong clock a wrong day, as there is no better."""
@@ -67,7 +69,7 @@ def tariff_of(config: keys.Config) -> Tariff:
 
 
 def price_view(tariff: Tariff, now_minute: int) -> PriceView:
-    """The posted prices, with what the example would cost from `now_minute` on (minute of the day)."""
+    """The posted prices, with what the example would cost from `now_minute` on (as `SiteTime.minute`)."""
     return PriceView(
         version=tariff.version,
         start_fee_fen=tariff.start_fee_fen,
@@ -96,7 +98,7 @@ def _example_fen(tariff: Tariff, now_minute: int) -> int:
     booked_mwh = 0
     for past in range(EXAMPLE_MINUTES):
         energy_mwh = EXAMPLE_POWER_W * 1000 * (past + 1) // 60
-        minute = (now_minute + past) % billing.MINUTES_A_DAY
+        minute = now_minute + past
         use = billing.book(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
         booked_mwh = energy_mwh
     return billing.total_fen(billing.price(tariff, use))
@@ -148,11 +150,11 @@ def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance
     else:
         least_fen = service.minimum_hold_fen
         if choice.kind == "hours" and choice.seconds is not None:
-            wanted_fen = max(least_fen, billing.bound_fen(tariff, choice.seconds, most_w))
+            wanted_fen = max(least_fen, covering.bound_fen(tariff, choice.seconds, most_w))
         else:
             wanted_fen = max(least_fen, service.full_hold_fen)
     hold = min(wanted_fen, balance_fen)
-    covered = billing.cover(tariff, billing.no_use(tariff), hold, most_w)
+    covered = covering.cover(tariff, billing.no_use(tariff), hold, most_w)
     if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):
         raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, tariff.start_fee_fen + 1))
     return hold
@@ -167,7 +169,7 @@ def expected_w(mean_w: int | None, most_w: int) -> int:
 
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:
     """The guard's limits, in charging seconds and mWh since the charge began: bought time, and what money covers."""
-    covered = billing.cover(tariff, use, held, power_w)
+    covered = covering.cover(tariff, use, held, power_w)
     if covered is None:
         return ChargeLimits(charging_s=bought_s)
     return ChargeLimits(

@@ -99,7 +99,7 @@ class Meter:
         )
 
     def _minutes(self, start: Moment, end: Moment) -> tuple[int, int] | None:
-        """Minutes of the day between which the slice lies; None where the wall clock was wrong or set meanwhile."""
+        """Local minutes between which the slice lies; None where the wall clock was wrong or set meanwhile."""
         wall_s = (end.unix_ms - start.unix_ms) / 1000
         if not (start.trusted and end.trusted) or not 0 <= wall_s < 86_400 - 60:
             return None

@@ -72,10 +72,11 @@ class CostLine(msgspec.Struct, frozen=True):
     """One line of a bill: `quantity` × `unit_price_fen` (an hour, a kWh, or once), rounded down to the fen.
 
     `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
-    "08:00-22:00"), service (mWh), minimum, cap, free.
+    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole of it,
+    `detail` is the band and how many seconds it lasts there, "200-400 10800").
     """
 
-    kind: Literal["start_fee", "time", "electricity", "service", "minimum", "cap", "free"]
+    kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
     quantity: int
     unit: Literal["once", "s", "mWh"]
     unit_price_fen: int

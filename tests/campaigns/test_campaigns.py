@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
-from campaigns import faults, inrush, nuisance
+from campaigns import faults, inrush, nuisance, prices
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay
@@ -29,6 +29,13 @@ def test_ordinary_charges_end_as_they_should_and_trip_nothing():
     seed = fresh_seed()
     print(f"seed {seed}")
     as_promised(nuisance.CAMPAIGN, seed)
+
+
+def test_sessions_cost_what_an_oracle_says():
+    print(f"seed {(campaign_seed := fresh_seed())}")
+    chance = random.Random(campaign_seed)
+    for _ in range(prices.CAMPAIGN.quick):
+        as_promised(prices.CAMPAIGN, chance.getrandbits(32))
 
 
 def test_three_protections_find_their_faults():

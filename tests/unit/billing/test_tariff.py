@@ -2,10 +2,11 @@
 
 import pytest
 
+from cabinet.billing.cover import Cover, bound_fen, cover, package_bound_fen, package_cover, rate_fen_per_hour
 from cabinet.billing.tariff import (
     Band,
-    Cover,
     Line,
+    Package,
     Period,
     Slice,
     Tariff,
@@ -13,14 +14,12 @@ from cabinet.billing.tariff import (
     at_most,
     band_of,
     book,
-    bound_fen,
-    cover,
     no_use,
     parts_fen,
     period_of,
     price,
-    rate_fen_per_hour,
     total_fen,
+    within_day,
 )
 
 BANDS = (Band(0, 200, 20), Band(200, 400, 35), Band(400, None, 60))
@@ -33,6 +32,9 @@ def tariff(**changes: object) -> Tariff:
 
 HOUR = 3_600_000
 KWH = 1_000_000
+PACKAGE_BANDS = (Band(0, 200, 20), Band(200, None, 35, package_percent=50))
+FOUR_HOURS = Package(4 * 3600, 200)
+MONDAY = 1440  # minutes of the week's first day
 
 
 @pytest.mark.parametrize(
@@ -64,13 +66,46 @@ def test_band_of_a_mean_power(charging_ms: int, energy_mwh: int, band: int) -> N
         pytest.param((1439, 1439), 2, id="the last minute of the day"),
         pytest.param((470, 490), 0, id="a look before and one after 08:00: the cheaper"),
         pytest.param((1000, 1330), 2, id="a look before and one after 22:00: the cheaper"),
-        pytest.param((1430, 10), 0, id="over midnight"),
-        pytest.param((600, 590), 0, id="nearly a whole day: the cheapest of all"),
+        pytest.param((1430, 1450), 0, id="over midnight"),
+        pytest.param((600, 2030), 0, id="nearly a whole day: the cheapest of all"),
         pytest.param(None, 0, id="a clock nobody trusts: the cheapest of all"),
     ],
 )
 def test_period_between_two_looks(minutes: tuple[int, int] | None, period: int) -> None:
     assert period_of(tariff(), minutes) == period
+
+
+@pytest.mark.parametrize(
+    ("day", "changes", "fen"),
+    [
+        pytest.param(0, {}, 55, id="a Monday"),
+        pytest.param(5, {}, 55, id="a Saturday is a workday unless the tariff says otherwise"),
+        pytest.param(5, {"weekends_are_holidays": True}, 10, id="a Saturday"),
+        pytest.param(6, {"weekends_are_holidays": True}, 10, id="a Sunday"),
+        pytest.param(7, {"weekends_are_holidays": True}, 55, id="the next Monday"),
+        pytest.param(5, {"weekends_are_holidays": True, "workdays": (6,)}, 55, id="a Saturday that is worked on"),
+        pytest.param(2, {"holidays": (3,)}, 10, id="a holiday in the week"),
+    ],
+)
+def test_price_of_electricity_by_kind_of_day(day: int, changes: dict[str, object], fen: int) -> None:
+    posted = tariff(periods=(Period(0, 1440, 55, "workday"), Period(0, 1440, 10, "holiday")), **changes)
+    noon = MONDAY + day * 1440 + 720
+    assert posted.periods[period_of(posted, (noon, noon))].electricity_fen_per_kwh == fen
+
+
+def test_slice_over_the_midnight_before_a_holiday_has_the_cheaper_price() -> None:
+    posted = tariff(
+        periods=(Period(0, 1440, 55, "workday"), Period(0, 1440, 10, "holiday")), weekends_are_holidays=True
+    )
+    midnight = MONDAY + 5 * 1440
+    assert period_of(posted, (midnight - 1, midnight)) == 1
+    assert period_of(posted, (midnight - 2, midnight - 1)) == 0
+
+
+def test_day_cap_leaves_what_was_not_spent_yet() -> None:
+    posted = tariff(cap_fen=500, day_cap_fen=800)
+    assert [within_day(posted, spent).cap_fen for spent in (0, 300, 500, 900)] == [500, 500, 300, 0]
+    assert within_day(tariff(cap_fen=500), 10_000).cap_fen == 500
 
 
 def test_a_slice_adds_its_time_to_one_band_and_its_energy_to_one_period() -> None:
@@ -175,6 +210,50 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             [Line("time", 3600, "s", 20, 20, "0-200")],
             id="exactly the cap: no line for it",
         ),
+        pytest.param(
+            {"minimum_fen": 50, "cap_fen": 30, "service_fen_per_kwh": 0},
+            Use((HOUR, 0, 0), (0, 0, 0)),
+            [
+                Line("time", 3600, "s", 20, 20, "0-200"),
+                Line("minimum", 1, "once", 50, 30),
+                Line("cap", 1, "once", 30, -20),
+            ],
+            id="what is left of the day's cap is below the minimum: the cap holds",
+        ),
+        pytest.param(
+            {"time_step_s": 1800, "service_fen_per_kwh": 0},
+            Use((60_000, 600_000, 0), (0, 0, 0)),
+            [Line("time", 1200, "s", 20, 6, "0-200"), Line("time", 600, "s", 35, 5, "200-400")],
+            id="a step begun is charged whole, at the cheapest price that was used",
+        ),
+        pytest.param(
+            {"time_step_s": 60, "service_fen_per_kwh": 0},
+            Use((3_600_000, 0, 0), (0, 0, 0)),
+            [Line("time", 3600, "s", 20, 20, "0-200")],
+            id="whole steps are not rounded",
+        ),
+        pytest.param(
+            {"bands": PACKAGE_BANDS, "package": FOUR_HOURS, "service_fen_per_kwh": 0},
+            Use((2 * HOUR, HOUR), (0, KWH, 0)),
+            [
+                Line("package", 7200, "s", 200, 100, "0-200 14400"),
+                Line("package", 3600, "s", 200, 100, "200- 7200"),
+                Line("electricity", KWH, "mWh", 55, 55, "08:00-22:00"),
+            ],
+            id="an hour above 200 W uses up two hours of a package; electricity comes apart",
+        ),
+        pytest.param(
+            {"bands": PACKAGE_BANDS, "package": FOUR_HOURS},
+            Use((HOUR, 0), (0, 0, 0)),
+            [Line("package", 3600, "s", 200, 50, "0-200 14400")],
+            id="a quarter of the package used: three quarters come back",
+        ),
+        pytest.param(
+            {"bands": PACKAGE_BANDS, "package": FOUR_HOURS},
+            Use((0, 2 * HOUR + 60_000), (0, 0, 0)),
+            [Line("package", 7260, "s", 200, 200, "200- 7200")],
+            id="a package costs no more than its price",
+        ),
     ],
 )
 def test_price(changes: dict[str, object], use: Use, lines: list[Line]) -> None:
@@ -201,19 +280,20 @@ def test_parts_add_up_to_the_total(lines: list[tuple[str, int]], most: int, part
     [
         # a kWh costs 55 + 30 fen at most
         pytest.param(0, 20, id="no power: the lowest band's hour"),
-        pytest.param(100, 30 + 9, id="three quarters of the hour at nothing, one at 400 W; 8.5 for energy, up"),
+        pytest.param(100, 30 + 8.5, id="three quarters of the hour at nothing, one at 400 W"),
         pytest.param(200, 40 + 17, id="half the hour at nothing, half at 400 W"),
         pytest.param(400, 60 + 34, id="the last band"),
         pytest.param(1000, 60 + 85, id="and nothing dearer beyond it but the energy"),
     ],
 )
-def test_the_most_an_hour_can_cost_at_a_mean_power(mean_w: int, fen: int) -> None:
+def test_the_most_an_hour_can_cost_at_a_mean_power(mean_w: int, fen: float) -> None:
     assert rate_fen_per_hour(tariff(), mean_w) == fen
 
 
 def test_a_dear_low_band_is_not_forgotten_at_high_power() -> None:
     assert (
-        rate_fen_per_hour(tariff(bands=(Band(0, 100, 90), Band(100, None, 10)), service_fen_per_kwh=0), 500) == 90 + 28
+        rate_fen_per_hour(tariff(bands=(Band(0, 100, 90), Band(100, None, 10)), service_fen_per_kwh=0), 500)
+        == 90 + 27.5
     )
 
 
@@ -252,3 +332,16 @@ def test_bound_of_bought_hours(changes: dict[str, object], charging_s: int, most
 def test_cover(changes: dict[str, object], use: Use | None, budget_fen: int, covered: Cover | None) -> None:
     posted = tariff(**changes)
     assert cover(posted, no_use(posted) if use is None else use, budget_fen, 1000) == covered
+
+
+def test_package_is_covered_by_its_time_at_the_expected_power() -> None:
+    posted = tariff(bands=PACKAGE_BANDS, package=FOUR_HOURS)
+    assert package_cover(posted, FOUR_HOURS, no_use(posted), 0) == Cover(4 * 3600, 0)
+    assert package_cover(posted, FOUR_HOURS, no_use(posted), 400) == Cover(2 * 3600, 800_000)
+    used = Use((HOUR, HOUR), (0, 0, 0))
+    assert package_cover(posted, FOUR_HOURS, used, 400) == Cover(1800, 200_000)
+    assert package_cover(posted, FOUR_HOURS, Use((5 * HOUR, 0), (0, 0, 0)), 400) == Cover(0, 0)
+
+
+def test_package_is_bound_by_its_price_and_the_electricity_of_its_time() -> None:
+    assert package_bound_fen(tariff(bands=PACKAGE_BANDS, start_fee_fen=10), FOUR_HOURS, 1000) == 10 + 200 + 4 * 85
