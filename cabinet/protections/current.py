@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from typing import NamedTuple
 
 from cabinet.model import Fault
 from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
@@ -11,6 +12,16 @@ from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
 THERMAL_TAU_S = 9.0
 THERMAL_TRIP_SHARE = 1.2
 LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
+# A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
+# half-cycle is like the one before. No rule that looks at two half-cycles only can do without such a share.
+SECOND_PULSE_SHARE = 0.4
+
+
+class _Hit(NamedTuple):
+    """A window over the limit, and when the current was last seen under it before."""
+
+    window: PeakWindow
+    low_at_ns: int
 
 
 class ShortCircuit:
@@ -21,7 +32,8 @@ class ShortCircuit:
     the one that makes it the same as its neighbour: at worst that costs one more window, never a false trip.
 
     An inrush that straddles a zero crossing is in two half-cycles and is still one: between the two the current must
-    have been seen low, or more time have passed than an inrush lasts.
+    have been seen low, or more time have passed than an inrush lasts. One that goes on in the next half-cycle does so
+    with less (SECOND_PULSE_SHARE), and does not in a third.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -31,7 +43,7 @@ class ShortCircuit:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._hits: deque[PeakWindow] = deque(maxlen=64)
+        self._hits: deque[_Hit] = deque(maxlen=64)
         self._low_at_ns = 0  # when it was last seen under the limit
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
@@ -44,14 +56,30 @@ class ShortCircuit:
             return None
         if window.peak_ma > limits.hard_peak_ma:
             return {"peak_ma": window.peak_ma, "limit_ma": limits.hard_peak_ma}
-        while self._hits and window.from_ns - self._hits[0].to_ns > limits.short_window_ns:
+        while self._hits and window.from_ns - self._hits[0].window.to_ns > limits.short_window_ns:
             self._hits.popleft()
-        for hit in self._hits:
-            if self._in_another_half_cycle(hit, window) and self._another_rise(hit, window):
-                why = {"peak_ma": window.peak_ma, "earlier_peak_ma": hit.peak_ma, "limit_ma": limits.short_peak_ma}
-                return why | self._crest()
-        self._hits.append(window)
+        hit = _Hit(window, self._low_at_ns)
+        earlier_ma = self._repeated(hit)
+        if earlier_ma is not None:
+            why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": limits.short_peak_ma}
+            return why | self._crest()
+        self._hits.append(hit)
         return None
+
+    def _repeated(self, hit: _Hit) -> int | None:
+        """The peak that `hit` makes a short of: of another half-cycle, and neither of them the end of an inrush."""
+        earlier = [each for each in self._hits if self._apart(each.window, hit)]
+        if not earlier:
+            return None
+        if hit.window.peak_ma > SECOND_PULSE_SHARE * max(each.window.peak_ma for each in self._hits):
+            return earlier[0].window.peak_ma
+        return next((each.window.peak_ma for each in earlier if self._apart(earlier[0].window, each)), None)
+
+    def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
+        """In another half-cycle, and not one inrush on both sides of a zero crossing."""
+        if not self._in_another_half_cycle(earlier, hit.window):
+            return False
+        return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
 
     def _crest(self) -> dict[str, int]:
         """The greatest current there has been, if its crest was seen: something before it was lower.
@@ -59,17 +87,13 @@ class ShortCircuit:
         A short that begins behind the crest shows only the falling side, and the next half-cycle, in which it trips,
         has only begun: how high it will go is then not known, and nothing is said of it.
         """
-        peaks = [hit.peak_ma for hit in self._hits]
+        peaks = [hit.window.peak_ma for hit in self._hits]
         return {"crest_ma": max(peaks)} if max(peaks) > peaks[0] else {}
 
     def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:
             return later.from_ns - earlier.to_ns >= self._limits.half_cycle_ns
         return later.first_half_cycle > earlier.last_half_cycle
-
-    def _another_rise(self, earlier: PeakWindow, later: PeakWindow) -> bool:
-        """Not one inrush on both sides of a zero crossing."""
-        return self._low_at_ns > earlier.to_ns or later.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
 
     def present(self, now: OutletNow) -> bool:
         return False

@@ -48,6 +48,32 @@ def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():
     assert trip is None
 
 
+def test_second_smaller_pulse_of_an_inrush_in_the_next_half_cycle_is_no_short():
+    bench = Bench()
+    assert bench.step(8 * MS, peak_ma=100_000) is None
+    assert bench.step(2 * MS, peak_ma=500) is None
+    assert bench.step(4 * MS, peak_ma=31_000) is None, "half-cycles of a short are alike"
+    assert bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
+
+
+def test_third_half_cycle_over_the_limit_is_a_short_however_small():
+    bench = Bench()
+    for peak_ma in (100_000, 35_000):
+        assert bench.step(8 * MS, peak_ma=peak_ma) is None
+        assert bench.step(2 * MS, peak_ma=500) is None
+    assert bench.step(4 * MS, peak_ma=31_000).fault is Fault.SHORT_CIRCUIT
+
+
+def test_inrush_on_both_sides_of_a_zero_crossing_and_its_second_pulse_are_no_short():
+    bench = Bench()
+    assert bench.step(9 * MS, peak_ma=500) is None
+    assert bench.step(900_000, peak_ma=90_000) is None
+    assert bench.step(1 * MS, peak_ma=60_000) is None, "no rise of its own"
+    assert bench.step(6 * MS, peak_ma=500) is None
+    assert bench.step(2 * MS, peak_ma=31_000) is None
+    assert bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
+
+
 def test_half_wave_short_is_found_in_the_next_but_one_half_cycle():
     bench = Bench()
     assert bench.step(3 * MS, peak_ma=60_000) is None
