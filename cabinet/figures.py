@@ -18,6 +18,12 @@ def yuan(fen: int) -> str:
     return f"{sign}{rest // 100}.{rest % 100:02d}"
 
 
+def yuan_per(fen: int, per: int) -> str:
+    """The price of one, in yuan, where `fen` are for `per` (1 or 100): with as many decimals as it has."""
+    whole = yuan(fen // per)
+    return whole if fen % per == 0 else f"{whole}{fen % per:02d}".rstrip("0")
+
+
 def kwh(energy_mwh: int) -> str:
     """Milliwatt-hours in kWh with the three decimals of a receipt, rounded down as the bill is: 352_900 → "0.352"."""
     return f"{energy_mwh // MWH_PER_KWH}.{energy_mwh % MWH_PER_KWH // 1000:03d}"
@@ -38,6 +44,6 @@ def celsius(temperature_mc: int) -> str:
     return str((temperature_mc + 500) // 1000)
 
 
-def local(moment: WallTime, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
-    """The moment as the site's wall clock shows it."""
+def local(moment: WallTime, zone: zoneinfo.ZoneInfo | None) -> datetime.datetime:
+    """The moment as the site's wall clock shows it; with no zone, as this computer's does."""
     return datetime.datetime.fromtimestamp(moment.unix_ms / 1000, zone)

@@ -16,6 +16,7 @@ COMMANDS = {
     "failsafe": "open every relay and the contactor, with nothing but the configuration",
     "check": "find every mistake in a configuration file",
     "trips": "the flight recorder: list, show and plot what was measured around every trip",
+    "tariff": "check, explain and add tariffs",
     "resident": "add residents, top up wallets",
     "staff": "add logins of the property company's page and tokens of its API",
     "usage": "export and verify the usage log",

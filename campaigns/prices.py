@@ -41,13 +41,13 @@ def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
             mean_w = Fraction(piece.energy_mwh * 3600, piece.charging_ms)
             (band,) = [i for i, b in enumerate(tariff.bands) if b.from_w <= mean_w < (b.to_w or math.inf)]
             times[band] += Fraction(piece.charging_ms, 1000)
-        cheapest = min(_touched(tariff, piece.minutes), key=lambda i: (tariff.periods[i].electricity_fen_per_kwh, i))
+        cheapest = min(_touched(tariff, piece.minutes), key=lambda i: (tariff.periods[i].electricity_fen, i))
         energies[cheapest] += Fraction(piece.energy_mwh, 1_000_000)
     charged_s = sum(times.values())
     total = tariff.start_fee_fen if charged_s else 0
     total += _time_fen(tariff, times)
-    total += sum(math.floor(kwh * tariff.periods[i].electricity_fen_per_kwh) for i, kwh in energies.items())
-    total += math.floor(sum(energies.values()) * tariff.service_fen_per_kwh)
+    total += sum(math.floor(kwh * tariff.periods[i].electricity_fen / tariff.priced_kwh) for i, kwh in energies.items())
+    total += math.floor(sum(energies.values()) * tariff.service_fen / tariff.priced_kwh)
     if math.floor(charged_s) < tariff.free_minutes * 60:
         return 0
     if total:
@@ -102,7 +102,8 @@ def random_tariff(chance: random.Random) -> Tariff:
         bands=bands,
         periods=tuple(periods),
         start_fee_fen=chance.choice((0, 0, 30)),
-        service_fen_per_kwh=_fen(chance),
+        priced_kwh=chance.choice((1, 100)),
+        service_fen=_fen(chance),
         free_minutes=chance.choice((0, 0, 5)),
         minimum_fen=minimum,
         cap_fen=chance.choice((None, chance.randrange(minimum, 2000))),

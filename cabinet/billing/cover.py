@@ -22,7 +22,7 @@ class Cover(msgspec.Struct, frozen=True):
 
 def rate_fen_per_hour(tariff: Tariff, mean_w: int) -> Fraction:
     """The most that an hour can cost at a mean power of `mean_w`, however the power moved within it."""
-    return _highest(tariff, _fen_per_hour(tariff), mean_w) + Fraction(mean_w * _dearest_fen_per_kwh(tariff), 1000)
+    return _highest(tariff, _fen_per_hour(tariff), mean_w) + mean_w * _dearest_fen_per_kwh(tariff) / 1000
 
 
 def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
@@ -35,7 +35,7 @@ def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
 
 def package_bound_fen(tariff: Tariff, package: Package, most_w: int) -> int:
     """The most that a charge can cost that bought `package` and draws `most_w` at most: its time is worth its price."""
-    energy_fen = Fraction(package.bought_s * most_w * _dearest_fen_per_kwh(tariff), 1000 * SECONDS_AN_HOUR)
+    energy_fen = package.bought_s * most_w * _dearest_fen_per_kwh(tariff) / (1000 * SECONDS_AN_HOUR)
     most = max(tariff.start_fee_fen + package.fen + math.ceil(energy_fen), tariff.minimum_fen)
     return most if tariff.cap_fen is None else min(most, tariff.cap_fen)
 
@@ -98,10 +98,10 @@ def _spent_up_fen(tariff: Tariff, use: Use) -> int:
         for ms, price in zip(use.band_ms, _fen_per_hour(tariff), strict=True)
     )
     energies = sum(
-        _up(mwh * period.electricity_fen_per_kwh, MWH_A_KWH)
+        _up(mwh * period.electricity_fen, MWH_A_KWH * tariff.priced_kwh)
         for mwh, period in zip(use.period_mwh, tariff.periods, strict=True)
     )
-    service = _up(use.energy_mwh * tariff.service_fen_per_kwh, MWH_A_KWH)
+    service = _up(use.energy_mwh * tariff.service_fen, MWH_A_KWH * tariff.priced_kwh)
     return tariff.start_fee_fen + times + _step_fen(tariff) + energies + service
 
 
@@ -113,8 +113,9 @@ def _step_fen(tariff: Tariff) -> int:
     return _up((tariff.time_step_s - 1) * dearest, SECONDS_AN_HOUR)
 
 
-def _dearest_fen_per_kwh(tariff: Tariff) -> int:
-    return tariff.service_fen_per_kwh + max(period.electricity_fen_per_kwh for period in tariff.periods)
+def _dearest_fen_per_kwh(tariff: Tariff) -> Fraction:
+    dearest_fen = tariff.service_fen + max(period.electricity_fen for period in tariff.periods)
+    return Fraction(dearest_fen, tariff.priced_kwh)
 
 
 def _up(numerator: int, denominator: int) -> int:

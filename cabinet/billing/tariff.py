@@ -33,11 +33,11 @@ Days = Literal["every", "workday", "holiday"]
 
 
 class Period(msgspec.Struct, frozen=True):
-    """Price of electricity in [start_minute, end_minute) of every day, or of one kind of day only."""
+    """Price of `priced_kwh` of electricity in [start_minute, end_minute) of every day, or of one kind of day only."""
 
     start_minute: int
     end_minute: int
-    electricity_fen_per_kwh: int
+    electricity_fen: int
     days: Days = "every"
 
 
@@ -51,6 +51,7 @@ class Package(msgspec.Struct, frozen=True):
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     """Total by construction of the configuration's check: every power has one band, every minute one period.
 
+    Prices of energy are whole fen for `priced_kwh`: 1, or 100 where a kWh costs parts of a fen.
     Days are `datetime.date` ordinals. A day is a holiday if it is one of `holidays`, or at a weekend where
     `weekends_are_holidays` says so and `workdays` does not name it.
     """
@@ -59,15 +60,18 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     bands: tuple[Band, ...]
     periods: tuple[Period, ...]
     start_fee_fen: int = 0
-    service_fen_per_kwh: int = 0
+    priced_kwh: int = 1
+    service_fen: int = 0
     free_minutes: int = 0
     minimum_fen: int = 0
     cap_fen: int | None = None
     day_cap_fen: int | None = None
+    tripped_charge: Literal["energy", "all", "nothing"] = "energy"  # what a session costs that a fault ended
     time_step_s: int = 1
     holidays: tuple[int, ...] = ()
     workdays: tuple[int, ...] = ()
     weekends_are_holidays: bool = False
+    packages: tuple[Package, ...] = ()  # that may be bought
     package: Package | None = None  # that the session bought: its time costs nothing else
 
     def is_holiday(self, day: int) -> bool:
@@ -103,7 +107,7 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`quantity` × `unit_price_fen` (an hour, a kWh, or once). `minimum` adds, `cap` and `free` take off.
+    """`quantity` × `unit_price_fen` (`per` hours or kWh, or once). `minimum` adds, `cap` and `free` take off.
 
     `package`: its price × `quantity` / the seconds that it lasts in this band, which `detail` ends with.
     """
@@ -114,6 +118,7 @@ class Line(msgspec.Struct, frozen=True):
     unit_price_fen: int
     amount_fen: int
     detail: str = ""
+    per: int = 1
 
 
 def within_day(tariff: Tariff, spent_fen: int) -> Tariff:
@@ -159,7 +164,7 @@ def period_of(tariff: Tariff, minutes: tuple[int, int] | None) -> int:
             {index for day in range(first // MINUTES_A_DAY, last // MINUTES_A_DAY + 1)
              for index in _periods_touched(tariff, day, first - day * MINUTES_A_DAY, last - day * MINUTES_A_DAY)}
         )  # fmt: skip
-    return min(touched, key=lambda index: tariff.periods[index].electricity_fen_per_kwh)
+    return min(touched, key=lambda index: tariff.periods[index].electricity_fen)
 
 
 def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[int]:
@@ -223,17 +228,19 @@ def time_lines(tariff: Tariff, use: Use) -> list[Line]:
 
 def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
     """Electricity by period of the day, and the service fee by energy apart from it."""
+    priced_mwh = MWH_A_KWH * tariff.priced_kwh
     lines = []
     for period, used_mwh in zip(tariff.periods, use.period_mwh, strict=True):
         if used_mwh:
-            unit_fen = period.electricity_fen_per_kwh
+            unit_fen = period.electricity_fen
             detail = f"{clock_text(period.start_minute)}-{clock_text(period.end_minute)}"
             if period.days != "every":
                 detail += f" {period.days}"
-            lines.append(Line("electricity", used_mwh, "mWh", unit_fen, used_mwh * unit_fen // MWH_A_KWH, detail))
-    if use.energy_mwh and tariff.service_fen_per_kwh:
-        amount_fen = use.energy_mwh * tariff.service_fen_per_kwh // MWH_A_KWH
-        lines.append(Line("service", use.energy_mwh, "mWh", tariff.service_fen_per_kwh, amount_fen))
+            amount_fen = used_mwh * unit_fen // priced_mwh
+            lines.append(Line("electricity", used_mwh, "mWh", unit_fen, amount_fen, detail, tariff.priced_kwh))
+    if use.energy_mwh and tariff.service_fen:
+        amount_fen = use.energy_mwh * tariff.service_fen // priced_mwh
+        lines.append(Line("service", use.energy_mwh, "mWh", tariff.service_fen, amount_fen, per=tariff.priced_kwh))
     return lines
 
 

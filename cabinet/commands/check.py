@@ -35,7 +35,9 @@ def summary(config: Config) -> str:
     hardware = "simulated hardware" if config.simulated else f"{config.hardware.bus} and {config.hardware.pin_factory}"
     tariff = config.tariff
     hour = sorted({band.fen_per_hour for band in tariff.time_bands})
-    kwh = sorted({period.electricity_fen_per_kwh + tariff.service_fen_per_kwh for period in tariff.energy_periods})
+    kwh = sorted(
+        {round(period.electricity_fen_per_kwh + tariff.service_fen_per_kwh) for period in tariff.energy_periods}
+    )
     return (
         f"{config.site.name} ({config.site.site_id}), {_count(len(config.outlet), 'outlet')} on {hardware}, "
         f"tariff {tariff.version}: {_span(hour)} yuan an hour, {_span(kwh)} yuan a kWh"

@@ -8,14 +8,14 @@ import difflib
 import functools
 import re
 import tomllib
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
 
 from cabinet.config.conflicts import conflicts
-from cabinet.config.conflicts import minute_of_day as minute_of_day
 from cabinet.config.declare import Section
 from cabinet.config.keys import Config
 from cabinet.errors import ConfigError, ConfigErrors
@@ -26,6 +26,16 @@ UNITS = {
     "_fen_per_hour": "fen an hour", "_minutes": "minute", "_share": "share of 1",
 }  # fmt: skip
 
+T = TypeVar("T", bound=Section)
+
+
+class Form(NamedTuple, Generic[T]):
+    """What a file must look like: its keys, and where a good one is found, for samples of what is missing."""
+
+    keys: type[T]
+    sample: Callable[[], dict[str, Any]]
+
+
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 NOTHING = "…"  # in a message, where there is no value to show
 
@@ -34,51 +44,60 @@ _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
 
 def load(path: Path) -> Config:
     """The checked configuration in `path`. Raises ConfigErrors, also where the file cannot be read."""
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> str:
+    """The text in `path`. Raises ConfigErrors."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problem = f"cannot be read: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}"
         raise ConfigErrors(str(path), [ConfigError("file", problem)]) from error
-    return parse(text, str(path))
 
 
 def parse(text: str, source: str = "cabinet.toml") -> Config:
     """The configuration in `text`; raises ConfigErrors with every mistake found."""
+    return parse_as(Form(Config, _good_file), conflicts, text, source)
+
+
+def parse_as(form: Form[T], conflicts_of: Callable[[T], Iterable[ConfigError]], text: str, source: str) -> T:
+    """`text` in that form; raises ConfigErrors with every mistake found."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigErrors(source, [ConfigError("file", f"not valid TOML: {error}")]) from error
-    errors, config = _decode(raw)
-    if config is not None:
-        errors += [found for found in conflicts(config) if not _follows_from(found, errors)]
-    if config is None or errors:
+    errors, values = _decode(form, raw)
+    if values is not None:
+        errors += [found for found in conflicts_of(values) if not _follows_from(found, errors)]
+    if values is None or errors:
         raise ConfigErrors(source, errors)
-    return config
+    return values
 
 
-def _decode(raw: dict[str, Any]) -> tuple[list[ConfigError], Config | None]:
-    """Every mistake of a single key, and the configuration without those keys where they can be spared.
+def _decode(form: Form[T], raw: dict[str, Any]) -> tuple[list[ConfigError], T | None]:
+    """Every mistake of a single key, and what remains without those keys where they can be spared.
 
     After a mistake the key is left out, or replaced by a sample where it may not be, and the next one is looked for.
-    No configuration comes out where something was made up: what it would contradict is not the person's mistake.
+    Nothing comes out where something was made up: what it would contradict is not the person's mistake.
     """
     errors: list[ConfigError] = []
     made_up = False
     while True:
         try:
-            config = msgspec.convert(raw, Config)
-            return errors, None if made_up else config
+            values = msgspec.convert(raw, form.keys)
+            return errors, None if made_up else values
         except msgspec.ValidationError as error:
             match = _WHERE.match(str(error))
             assert match is not None  # the pattern matches every text
             steps = [step["key"] or step["index"] for step in _STEP.finditer(match["path"] or "")]
             missing = re.search(r"missing required field `(.*)`", match["what"])
-            found, culprit = _missing(steps, missing[1]) if missing else _explain(match["what"], steps, raw)
+            found, culprit = _missing(steps, missing[1]) if missing else _explain(form, match["what"], steps, raw)
             if not any(found.key_path == earlier.key_path for earlier in errors):
                 errors.append(found)
             replace = missing is not None or (bool(culprit) and culprit[-1].isdigit())  # the list keeps its length
             made_up = made_up or replace
-            if not (_put_sample(raw, culprit) if replace else _leave_out(raw, culprit)):
+            if not (_put_sample(form, raw, culprit) if replace else _leave_out(raw, culprit)):
                 return errors, None
 
 
@@ -91,11 +110,11 @@ def _missing(steps: list[str], name: str) -> tuple[ConfigError, list[str]]:
     return ConfigError(_path([*steps, name]), "is missing, and has no default"), [*steps, name]
 
 
-def _explain(what: str, steps: list[str], raw: dict[str, Any]) -> tuple[ConfigError, list[str]]:
+def _explain(form: Form[T], what: str, steps: list[str], raw: dict[str, Any]) -> tuple[ConfigError, list[str]]:
     """The mistake in our words, and the steps to the key to leave out."""
     if unknown := re.search(r"unknown field `(.*)`", what):
         name = unknown[1]
-        near = difflib.get_close_matches(name, _keys_of(steps), 1, cutoff=0.5)
+        near = difflib.get_close_matches(name, _keys_of(form.keys, steps), 1, cutoff=0.5)
         hint = f"; did you mean {near[0]}{_unit(near[0], ' (in ', ')')}?" if near else ""
         return ConfigError(_path([*steps, name]), f"unknown key{hint}"), [*steps, name]
     name = steps[-1] if steps else ""
@@ -147,9 +166,9 @@ def _leave_out(raw: Any, steps: list[str]) -> bool:
     return False
 
 
-def _put_sample(raw: Any, steps: list[str]) -> bool:
+def _put_sample(form: Form[T], raw: Any, steps: list[str]) -> bool:
     """Give the place at `steps` the value it has in a good file; False where that cannot be done."""
-    sample = copy.deepcopy(_value_at(_good_file(), ["0" if step.isdigit() else step for step in steps]))
+    sample = copy.deepcopy(_value_at(form.sample(), ["0" if step.isdigit() else step for step in steps]))
     parent = _value_at(raw, steps[:-1])
     if isinstance(parent, dict) and sample != NOTHING:
         parent[steps[-1]] = sample
@@ -165,9 +184,8 @@ def _good_file() -> dict[str, Any]:
     return tomllib.loads(resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8"))
 
 
-def _keys_of(steps: list[str]) -> list[str]:
-    """Names of the keys that the table at `steps` may hold."""
-    table: Any = Config
+def _keys_of(table: Any, steps: list[str]) -> list[str]:
+    """Names of the keys that the table at `steps` below `table` may hold."""
     for step in steps:
         if step.isdigit() or step == "...":
             continue

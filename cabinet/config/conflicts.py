@@ -1,9 +1,10 @@
-"""Mistakes that only show when keys are looked at together: two users of one pin, a gap in a tariff. Pure."""
+"""Mistakes that only show when keys are looked at together, such as two users of one pin. Pure."""
 
 import zoneinfo
 from collections.abc import Iterator
 
-from cabinet.config.keys import Config, Outlet, Tariff
+from cabinet.config.keys import Config, Outlet
+from cabinet.config.tariff_mistakes import tariff_mistakes
 from cabinet.errors import ConfigError
 from cabinet.wiring import Place
 
@@ -21,7 +22,7 @@ def conflicts(config: Config) -> Iterator[ConfigError]:
     yield from _wrong_wiring(config)
     yield from _address_conflicts(config)
     yield from _wrong_limits(config)
-    yield from _tariff_gaps(config.tariff)
+    yield from tariff_mistakes(config.tariff, "tariff.")
     try:
         zoneinfo.ZoneInfo(config.site.timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
@@ -162,46 +163,3 @@ def _wrong_limits(config: Config) -> Iterator[ConfigError]:
     ):  # fmt: skip
         if lower >= upper:
             yield ConfigError(path, f"{lower:g} must be below {upper:g}")
-
-
-def _tariff_gaps(tariff: Tariff) -> Iterator[ConfigError]:
-    """Every power and every minute of the day must have exactly one price."""
-    expected: int | None = 0
-    for index, band in enumerate(tariff.time_bands, 1):
-        path = f"tariff.time_bands[{index}]"
-        if expected is None:
-            yield ConfigError(path, f"comes after a band without an upper end (to_w of band {index - 1})")
-            return
-        if band.from_w != expected:
-            word = "gap" if band.from_w > expected else "overlap"
-            yield ConfigError(
-                f"{path}.from_w", f"{word}: starts at {band.from_w} W, the band before ends at {expected} W"
-            )
-        if band.to_w is not None and band.to_w <= band.from_w:
-            yield ConfigError(f"{path}.to_w", f"{band.to_w} W is not above from_w {band.from_w} W")
-        expected = band.to_w
-    if not tariff.time_bands:
-        yield ConfigError("tariff.time_bands", "no band: give one from_w = 0 without to_w (0 fen, if time is free)")
-    elif expected is not None:
-        yield ConfigError("tariff.time_bands", f"gap: no price from {expected} W up; leave to_w out of the last band")
-    clock = 0
-    for index, period in enumerate(tariff.energy_periods, 1):
-        path = f"tariff.energy_periods[{index}]"
-        start, end = minute_of_day(period.start), minute_of_day(period.end)
-        if start != clock:
-            word = "gap" if start > clock else "overlap"
-            yield ConfigError(
-                f"{path}.start", f"{word}: starts at {period.start}, expected {clock // 60:02}:{clock % 60:02}"
-            )
-        if end <= start:
-            yield ConfigError(f"{path}.end", f"{period.end} is not after {period.start}")
-        clock = end
-    if clock != 24 * 60:
-        yield ConfigError("tariff.energy_periods", f"gap: no price from {clock // 60:02}:{clock % 60:02} to 24:00")
-    if tariff.cap_fen is not None and tariff.cap_fen < tariff.minimum_fen:
-        yield ConfigError("tariff.cap_fen", f"{tariff.cap_fen} is below minimum_fen {tariff.minimum_fen}")
-
-
-def minute_of_day(text: str) -> int:
-    """Minutes since midnight of "HH:MM"."""
-    return int(text[:2]) * 60 + int(text[3:])

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from cabinet.config.declare import I2cAddress, Pin, Section, number, text
 from cabinet.config.protections import Protections
+from cabinet.config.tariff_keys import Tariff
 
 PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.wiring`
 
@@ -217,48 +218,6 @@ class Paths(Section, frozen=True):
 
     state: Annotated[str, text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
     run: Annotated[str, text("folder of the sockets")] = "/run/cabinet"
-
-
-class PowerBand(Section, frozen=True, kw_only=True):
-    """Price of an hour of charging while the power is in [from_w, to_w)."""
-
-    from_w: Annotated[int, number("band begins here, inclusive", least=0, most=10_000)]
-    to_w: Annotated[
-        Annotated[int, number("as from_w", least=1, most=10_000)] | None,
-        Meta(description="band ends here, exclusive; left out: no upper end"),
-    ] = None
-    fen_per_hour: Annotated[int, number("price of an hour in this band", least=0, most=100_000)]
-
-
-class EnergyPeriod(Section, frozen=True):
-    """Price of electricity while the site's wall clock is in [from, to)."""
-
-    start: Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", description="period begins, HH:MM")]
-    end: Annotated[
-        str, Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", description="period ends, HH:MM or 24:00")
-    ]
-    electricity_fen_per_kwh: Annotated[int, number("price of electricity", least=0, most=100_000)]
-
-
-class Tariff(Section, frozen=True, kw_only=True):
-    """What a charge costs. Electricity and service are computed and shown apart (price notice of 2024)."""
-
-    version: Annotated[str, text("printed on receipts; change it with the prices", longest=40)]
-    start_fee_fen: Annotated[int, number("once a session with load", least=0, most=100_000)] = 0
-    service_fen_per_kwh: Annotated[int, number("service fee by energy", least=0, most=100_000)] = 0
-    free_minutes: Annotated[int, number("a session with less charging time costs nothing", least=0, most=60)] = 0
-    minimum_fen: Annotated[int, number("a session that costs anything costs at least this", least=0, most=100_000)] = 0
-    cap_fen: Annotated[
-        Annotated[int, number("as minimum_fen", least=0, most=100_000)] | None,
-        Meta(description="a session costs at most this; left out: no cap"),
-    ] = None
-    time_bands: Annotated[
-        tuple[PowerBand, ...], Meta(description="price of time by power; must cover every power from 0")
-    ]
-    energy_periods: Annotated[
-        tuple[EnergyPeriod, ...],
-        Meta(min_length=1, description="price of electricity by time of day; must cover 00:00 to 24:00"),
-    ]
 
 
 class Simulator(Section, frozen=True):

@@ -3,6 +3,7 @@
 `docs/config.md` and `cabinet/examples/cabinet.toml` are this module's output; a test keeps them so.
 """
 
+import datetime
 import json
 import re
 from collections.abc import Iterator
@@ -178,6 +179,8 @@ def toml(name: str, value: Any) -> str:
         return "[" + ", ".join(toml(name, each) for each in value) + "]"
     if isinstance(value, int) and name in _HEXADECIMAL:
         return f"0x{value:02x}"
+    if isinstance(value, datetime.date):
+        return value.isoformat()
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from cabinet.billing import ledger
-from cabinet.clock import Clock, SystemClock, boot_id
+from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
@@ -37,6 +37,7 @@ from cabinet.service.ports import (
 from cabinet.service.recovery import Recovery
 from cabinet.service.saving import Saver
 from cabinet.service.session import Session, restored
+from cabinet.service.shelf import Shelf
 from cabinet.service.signing_in import SigningIn
 from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
@@ -78,6 +79,7 @@ class Service:
         make_guard = guard_link(config) if make_guard is None else make_guard
         self._background = Background()
         self._look = asyncio.Event()
+        site_time = bill.SiteTime(config.site.timezone)
         storage = Storage(admin.database_path(config), connection_class)
         self.context = Context(
             config=config,
@@ -85,8 +87,8 @@ class Service:
             boot_id=boot_id() if boot is None else boot,
             storage=storage,
             guard=make_guard(self._on_snapshot, self._on_event, self._on_link),
-            tariff=bill.tariff_of(config),
-            site_time=bill.SiteTime(config.site.timezone),
+            shelf=Shelf(config, site_time),
+            site_time=site_time,
             changes=Changes(clock),
         )
         self._saver = Saver(self.context, self._background)
@@ -107,11 +109,20 @@ class Service:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
+        context.shelf.refresh()
         await context.storage.open()
         today = context.site_time.day(context.clock.wall())
-        rows, positions, energies, line = await context.storage.read(
-            lambda c: (_with_curves(c), table.positions(c), table.day_energies(c, today), waiting_table.everybody(c))
+        rows, positions, energies, line, newest = await context.storage.read(
+            lambda c: (
+                _with_curves(c),
+                table.positions(c),
+                table.day_energies(c, today),
+                waiting_table.everybody(c),
+                table.newest_trusted_ms(c),
+            )
         )
+        if newest is not None:
+            context.shelf.newest_day = context.site_time.day_number(WallTime(newest, True))
         for row, points in rows:
             count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
             context.running.add(restored(row, context.site_time, Curve(points, row.curve_step_s, count)))
@@ -170,6 +181,8 @@ class Service:
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
+        if self.context.shelf.refresh():
+            self.context.changes.touch(CABINET)
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:
@@ -227,9 +240,12 @@ class Service:
     def outlets(self) -> list[OutletView]:
         return [views.outlet_view(self.context, outlet) for outlet in self.context.config.outlet]
 
-    def price(self) -> PriceView:
-        context = self.context
-        return bill.price_view(context.tariff, context.site_time.minute(context.clock.wall()))
+    def price(self, code: str, group: str) -> PriceView:
+        context, wall = self.context, self.context.clock.wall()
+        outlet = context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        return bill.price_view(context.shelf.in_force(outlet.number, group, wall), context.site_time.minute(wall))
 
     def guard_reachable(self) -> bool:
         return self.context.guard_reachable()
@@ -262,7 +278,7 @@ class Service:
             if row is None:
                 raise Refused("signed_out")
             balance = balance_fen(connection, ledger.wallet(resident_id))
-            return ResidentView(resident_id, row.card, balance, people.held_fen(connection, resident_id))
+            return ResidentView(resident_id, row.card, balance, people.held_fen(connection, resident_id), row.group)
 
         return await self.context.storage.read(look)
 

@@ -3,15 +3,16 @@
 import datetime
 import zoneinfo
 
+import msgspec
+
 from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import Band, Line, Period, Tariff, Use
+from cabinet.billing.tariff import Line, Tariff, Use
 from cabinet.clock import WallTime
 from cabinet.config import keys
-from cabinet.config.check import minute_of_day
 from cabinet.errors import Refused
 from cabinet.model import ChargeLimits, EndReason
-from cabinet.service.ports import BandPrice, CostLine, PeriodPrice, PriceView, StartChoice
+from cabinet.service.ports import BandPrice, CostLine, PackagePrice, PeriodPrice, PriceView, StartChoice
 
 EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
@@ -37,6 +38,10 @@ class SiteTime:
         local = self._local(wall)
         return local.toordinal() * billing.MINUTES_A_DAY + local.hour * 60 + local.minute
 
+    def day_number(self, wall: WallTime) -> int:
+        """The date's ordinal, as tariffs count days."""
+        return self._local(wall).toordinal()
+
     def day(self, wall: WallTime) -> str:
         """Such as 2026-11-04; of a wrong clock a wrong day, as there is no better."""
         return self._local(wall).date().isoformat()
@@ -51,38 +56,26 @@ class SiteTime:
         return int(midnight.timestamp() * 1000)
 
 
-def tariff_of(config: keys.Config) -> Tariff:
-    posted = config.tariff
-    return Tariff(
-        version=posted.version,
-        start_fee_fen=posted.start_fee_fen,
-        service_fen_per_kwh=posted.service_fen_per_kwh,
-        free_minutes=posted.free_minutes,
-        minimum_fen=posted.minimum_fen,
-        cap_fen=posted.cap_fen,
-        bands=tuple(Band(band.from_w, band.to_w, band.fen_per_hour) for band in posted.time_bands),
-        periods=tuple(
-            Period(minute_of_day(period.start), minute_of_day(period.end), period.electricity_fen_per_kwh)
-            for period in posted.energy_periods
-        ),
-    )
-
-
 def price_view(tariff: Tariff, now_minute: int) -> PriceView:
     """The posted prices, with what the example would cost from `now_minute` on (as `SiteTime.minute`)."""
     return PriceView(
         version=tariff.version,
         start_fee_fen=tariff.start_fee_fen,
-        service_fen_per_kwh=tariff.service_fen_per_kwh,
+        priced_kwh=tariff.priced_kwh,
+        service_fen=tariff.service_fen,
         free_minutes=tariff.free_minutes,
         minimum_fen=tariff.minimum_fen,
         cap_fen=tariff.cap_fen,
-        bands=[BandPrice(band.from_w, band.to_w, band.fen_per_hour) for band in tariff.bands],
+        day_cap_fen=tariff.day_cap_fen,
+        time_step_s=tariff.time_step_s,
+        packages=[PackagePrice(package.bought_s, package.fen) for package in tariff.packages],
+        bands=[BandPrice(band.from_w, band.to_w, band.fen_per_hour, band.package_percent) for band in tariff.bands],
         periods=[
             PeriodPrice(
                 billing.clock_text(period.start_minute),
                 billing.clock_text(period.end_minute),
-                period.electricity_fen_per_kwh,
+                period.electricity_fen,
+                period.days,
             )
             for period in tariff.periods
         ],
@@ -108,27 +101,44 @@ def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, w
     """The bill of a session that ended with `reason`, or of one that goes on (None). Never above the hold.
 
     This is the one place for what ends cost: nothing where there was no load or the start was called off (`waived`);
-    after a trip the energy that was delivered, and no charge for time; otherwise what the tariff says.
+    after a trip what `tripped_charge` says, by itself the energy that was delivered; otherwise what the tariff says.
     """
     if waived or reason is EndReason.NO_LOAD:
         return []
-    lines = billing.energy_lines(tariff, use) if reason is EndReason.TRIPPED else billing.price(tariff, use)
-    if reason is EndReason.TRIPPED and tariff.cap_fen is not None:
-        lines = billing.at_most(lines, tariff.cap_fen)
-    return billing.at_most(lines, held_fen)
+    if reason is not EndReason.TRIPPED or tariff.tripped_charge == "all":
+        return billing.at_most(billing.price(tariff, use), held_fen)
+    if tariff.tripped_charge == "nothing":
+        return []
+    lines = billing.energy_lines(tariff, use)
+    return billing.at_most(lines, held_fen if tariff.cap_fen is None else min(held_fen, tariff.cap_fen))
 
 
 def cost_lines(lines: list[Line]) -> list[CostLine]:
     return [
-        CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail)
+        CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail, line.per)
         for line in lines
     ]
+
+
+def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tariff:
+    """The terms that a session keeps to its end, `spent_fen` having been charged to its resident today.
+
+    Refuses bad_choice for a package that is not sold.
+    """
+    bought = None
+    if choice.kind == "package":
+        bought = next((package for package in posted.packages if package.bought_s == choice.seconds), None)
+        if bought is None:
+            raise Refused("bad_choice")
+    return msgspec.structs.replace(billing.within_day(posted, spent_fen), packages=(), package=bought)
 
 
 def check_choice(choice: StartChoice) -> int:
     """What was chosen as one number (seconds, fen, or 0 for full). Refuses bad_choice."""
     if choice.kind == "full" and choice.seconds is None and choice.amount_fen is None:
         return 0
+    if choice.kind == "package" and choice.seconds is not None and choice.amount_fen is None:
+        return choice.seconds  # `session_tariff` knows which there are
     if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
         if SHORTEST_S <= choice.seconds <= LONGEST_S and choice.seconds % STEP_S == 0:
             return choice.seconds
@@ -147,6 +157,9 @@ def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance
     if choice.kind == "amount" and choice.amount_fen is not None:
         wanted_fen = choice.amount_fen
         least_fen = wanted_fen
+    elif tariff.package is not None:
+        least_fen = max(service.minimum_hold_fen, tariff.start_fee_fen + tariff.package.fen)
+        wanted_fen = max(least_fen, covering.package_bound_fen(tariff, tariff.package, most_w))
     else:
         least_fen = service.minimum_hold_fen
         if choice.kind == "hours" and choice.seconds is not None:
@@ -170,10 +183,16 @@ def expected_w(mean_w: int | None, most_w: int) -> int:
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:
     """The guard's limits, in charging seconds and mWh since the charge began: bought time, and what money covers."""
     covered = covering.cover(tariff, use, held, power_w)
+    bought_mwh = None
+    if tariff.package is not None:
+        package = covering.package_cover(tariff, tariff.package, use, power_w)
+        bought_s = use.charging_ms // 1000 + package.charging_s
+        bought_mwh = use.energy_mwh + package.energy_mwh
     if covered is None:
-        return ChargeLimits(charging_s=bought_s)
+        return ChargeLimits(charging_s=bought_s, energy_mwh=bought_mwh)
     return ChargeLimits(
         charging_s=bought_s,
+        energy_mwh=bought_mwh,
         money_charging_s=use.charging_ms // 1000 + covered.charging_s,
         money_energy_mwh=use.energy_mwh + covered.energy_mwh,
     )

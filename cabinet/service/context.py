@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cabinet.billing.tariff import Tariff
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.link.protocol import Command
@@ -13,6 +12,7 @@ from cabinet.service.bill import SiteTime
 from cabinet.service.line import Line
 from cabinet.service.live import Changes
 from cabinet.service.session import Session
+from cabinet.service.shelf import Shelf
 from cabinet.service.storage import Storage
 from cabinet.store.moment import Moment
 
@@ -104,7 +104,7 @@ class Context:
     boot_id: str
     storage: Storage
     guard: Guard
-    tariff: Tariff
+    shelf: Shelf
     site_time: SiteTime
     changes: Changes
     running: Running = field(default_factory=Running)

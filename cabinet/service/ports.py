@@ -14,7 +14,7 @@ from cabinet.model import EndReason, Fault
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
-ChoiceKind = Literal["full", "hours", "amount"]
+ChoiceKind = Literal["full", "hours", "amount", "package"]
 
 USAGE_READ = "usage:read"  # scope of an API token
 
@@ -37,12 +37,19 @@ class BandPrice(msgspec.Struct, frozen=True):
     from_w: int
     to_w: int | None
     fen_per_hour: int
+    package_percent: int = 100  # of a package's time that counts for it
 
 
 class PeriodPrice(msgspec.Struct, frozen=True):
     start: str
     end: str
-    electricity_fen_per_kwh: int
+    electricity_fen: int  # for the tariff's `priced_kwh`
+    days: Literal["every", "workday", "holiday"] = "every"
+
+
+class PackagePrice(msgspec.Struct, frozen=True):
+    seconds: int
+    fen: int
 
 
 class PriceView(msgspec.Struct, frozen=True):
@@ -50,7 +57,8 @@ class PriceView(msgspec.Struct, frozen=True):
 
     version: str
     start_fee_fen: int
-    service_fen_per_kwh: int
+    priced_kwh: int  # that prices of energy are for
+    service_fen: int
     free_minutes: int
     minimum_fen: int
     cap_fen: int | None
@@ -59,6 +67,9 @@ class PriceView(msgspec.Struct, frozen=True):
     example_minutes: int
     example_power_w: int
     example_fen: int
+    day_cap_fen: int | None = None
+    time_step_s: int = 1
+    packages: list[PackagePrice] = []
 
 
 class ResidentView(msgspec.Struct, frozen=True):
@@ -66,10 +77,11 @@ class ResidentView(msgspec.Struct, frozen=True):
     card: str
     balance_fen: int  # free to spend
     held_fen: int
+    group: str = ""  # that tariffs go by
 
 
 class CostLine(msgspec.Struct, frozen=True):
-    """One line of a bill: `quantity` × `unit_price_fen` (an hour, a kWh, or once), rounded down to the fen.
+    """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
 
     `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
     "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole of it,
@@ -82,6 +94,7 @@ class CostLine(msgspec.Struct, frozen=True):
     unit_price_fen: int
     amount_fen: int
     detail: str = ""
+    per: int = 1
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -192,7 +205,12 @@ class ResidentPort(Protocol):
     """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
 
     def outlet(self, code: str) -> OutletView: ...
-    def price(self) -> PriceView: ...
+    def price(self, code: str, group: str) -> PriceView:
+        """What a charge costs that begins now at that outlet, for a resident of that group ("" where not known).
+
+        Refuses unknown_code.
+        """
+
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         """A session token for the cookie; refuses wrong_card_or_pin (the same for both), locked_out(retry_after_s)."""
 

@@ -29,7 +29,7 @@ class Session:
     card: str
     outlet: int
     code: str
-    choice: Literal["full", "hours", "amount"]
+    choice: Literal["full", "hours", "amount", "package"]
     choice_amount: int
     held_fen: int
     started: WallTime
@@ -98,6 +98,8 @@ class Session:
 
     def finish(self, reason: EndReason | None, fault: Fault | None, at: Moment) -> bool:
         """End it, once: False where it had ended before. None is a start that came to nothing."""
+        if self.choice == "package" and reason is EndReason.LIMIT_ENERGY:
+            reason = EndReason.LIMIT_TIME  # how the guard bounds a package's time whose power rose
         detail = reason.value if reason is not None else self.refusal or ""
         if not self.step(Step.ENDED, at, detail if fault is None else f"{detail}: {fault.value}"):
             return False

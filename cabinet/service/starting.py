@@ -106,7 +106,8 @@ class Starting:
             raise Refused("outlet_busy")
         context = self._context
         balance = balance_fen(connection, ledger.wallet(resident_id))
-        held_fen = bill.hold_fen(context.config.service, context.tariff, choice, balance, round(outlet.max_power_w))
+        tariff = terms(connection, context, resident, outlet, choice, now)
+        held_fen = bill.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))
         number = table.next_number(connection)
         row = SessionRow(
             number=number,
@@ -120,11 +121,11 @@ class Starting:
             choice=choice.kind,
             choice_amount=amount,
             held_fen=held_fen,
-            tariff=context.tariff,
+            tariff=tariff,
             state=State.AUTHORISED,
             started_unix_ms=now.unix_ms,
             started_trusted=now.trusted,
-            used=billing.no_use(context.tariff),
+            used=billing.no_use(tariff),
             seen=now,
             curve_step_s=CURVE_STEP_S,
         )
@@ -196,6 +197,22 @@ def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
         raise Refused("reserved")
     if state.refusal is not None:
         raise Refused(state.refusal)
+
+
+def terms(
+    connection: sqlite3.Connection,
+    context: Context,
+    resident: people.ResidentRow,
+    outlet: Outlet,
+    choice: StartChoice,
+    now: Moment,
+) -> billing.Tariff:
+    """The tariff that a charge which begins now keeps to its end. Refuses bad_choice."""
+    posted = context.shelf.in_force(outlet.number, resident.group, now.wall)
+    spent_fen = 0
+    if posted.day_cap_fen is not None:
+        spent_fen = table.charged_in(connection, resident.id, *context.site_time.day_bounds_ms(now.wall))
+    return bill.session_tariff(posted, choice, spent_fen)
 
 
 def _same_again(row: SessionRow) -> str:

@@ -21,7 +21,7 @@ from cabinet.service import bill
 from cabinet.service.context import Context
 from cabinet.service.live import CABINET
 from cabinet.service.ports import StartChoice, WaitingView
-from cabinet.service.starting import Starting, check_outlet
+from cabinet.service.starting import Starting, check_outlet, terms
 from cabinet.store import people
 from cabinet.store import sessions as table
 from cabinet.store import waiting as store
@@ -95,7 +95,8 @@ class Waiting:
             raise Refused("reserved")
         context = self._context
         balance = balance_fen(connection, ledger.wallet(resident_id))
-        bill.hold_fen(context.config.service, context.tariff, choice, balance, round(outlet.max_power_w))  # refuses
+        tariff = terms(connection, context, resident, outlet, choice, now)
+        bill.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))  # refuses
         before = store.of_resident(connection, resident_id)
         kept = before if before is not None and before.outcome is None else None
         row = WaitingRow(
@@ -187,7 +188,7 @@ class Waiting:
         self._trouble_since_ns = None
         choice = StartChoice(
             head.choice,
-            seconds=head.choice_amount if head.choice == "hours" else None,
+            seconds=head.choice_amount if head.choice in ("hours", "package") else None,
             amount_fen=head.choice_amount if head.choice == "amount" else None,
         )
         request_key = f"waiting:{head.number}:{head.since.unix_ms}:{head.attempts}"

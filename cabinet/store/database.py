@@ -104,20 +104,25 @@ def steps() -> list[tuple[int, str, str]]:
 def migrate(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
     """Apply what is missing, each step and the record of it in one transaction; returns the version reached.
 
-    A second process that opens the file meanwhile waits and finds it done. Raises StoreError for a newer schema.
+    A step may replace a table that others refer to: references are checked at its end, as a whole. A second process
+    that opens the file meanwhile waits and finds it done. Raises StoreError for a newer schema.
     """
     known = steps() if known is None else known
     with database.transaction() as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"
         )
+    database.connection.execute("PRAGMA foreign_keys = OFF")  # means nothing inside a transaction
     for version, name, sql in known:
         with database.transaction() as connection:
             if _version(database) >= version:
                 continue
             for statement in statements(sql):
                 connection.execute(statement)
+            if dangling := connection.execute("PRAGMA foreign_key_check").fetchall():
+                raise StoreError(f"{database.path}: {name} leaves {len(dangling)} references to nothing")
             connection.execute("INSERT INTO schema_migration (version, name) VALUES (?, ?)", (version, name))
+    database.connection.execute("PRAGMA foreign_keys = ON")
     return check_version(database, known)
 
 

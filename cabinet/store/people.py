@@ -16,6 +16,7 @@ class ResidentRow(msgspec.Struct, frozen=True):
     name: str
     pin_hash: str
     blocked: bool
+    group: str = ""
 
 
 class StaffRow(msgspec.Struct, frozen=True):
@@ -34,10 +35,12 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def add_resident(connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int) -> int:
+def add_resident(
+    connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int, group: str = ""
+) -> int:
     cursor = connection.execute(
-        "INSERT INTO resident (card, name, pin_hash, added_unix_ms) VALUES (?, ?, ?, ?)",
-        (card, name, pin_hash, unix_ms),
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group) VALUES (?, ?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms, group),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
@@ -60,6 +63,10 @@ def set_blocked(connection: sqlite3.Connection, card: str, blocked: bool) -> Non
     connection.execute("UPDATE resident SET blocked = ? WHERE card = ?", (blocked, card))
 
 
+def set_group(connection: sqlite3.Connection, card: str, group: str) -> None:
+    connection.execute("UPDATE resident SET tariff_group = ? WHERE card = ?", (group, card))
+
+
 def set_pin(connection: sqlite3.Connection, card: str, pin_hash: str) -> None:
     connection.execute("UPDATE resident SET pin_hash = ? WHERE card = ?", (pin_hash, card))
 
@@ -75,7 +82,14 @@ def held_fen(connection: sqlite3.Connection, resident_id: int) -> int:
 def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
     if record is None:
         return None
-    return ResidentRow(record["id"], record["card"], record["name"], record["pin_hash"], bool(record["blocked"]))
+    return ResidentRow(
+        record["id"],
+        record["card"],
+        record["name"],
+        record["pin_hash"],
+        bool(record["blocked"]),
+        record["tariff_group"],
+    )
 
 
 def add_staff(connection: sqlite3.Connection, name: str, password_hash: str, unix_ms: int) -> int:

@@ -31,7 +31,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     card: str
     outlet: int
     code: str
-    choice: Literal["full", "hours", "amount"]
+    choice: Literal["full", "hours", "amount", "package"]
     choice_amount: int
     held_fen: int
     tariff: Tariff
@@ -181,6 +181,25 @@ def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
         (from_unix_ms, to_unix_ms),
     ).fetchone()
     return int(row[0]), int(row[1])
+
+
+def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
+    """The latest moment that a clock which was right has given a session."""
+    row = connection.execute(
+        "SELECT max(max(CASE started_trusted WHEN 1 THEN started_unix_ms END),"
+        " max(CASE ended_trusted WHEN 1 THEN ended_unix_ms END)) FROM session"
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def charged_in(connection: sqlite3.Connection, resident_id: int, from_unix_ms: int, to_unix_ms: int) -> int:
+    """What the resident's charges that began in [from, to) have cost, in fen."""
+    row = connection.execute(
+        "SELECT coalesce(sum(cost_fen), 0) FROM session"
+        " WHERE resident_id = ? AND started_unix_ms >= ? AND started_unix_ms < ?",
+        (resident_id, from_unix_ms, to_unix_ms),
+    ).fetchone()
+    return int(row[0])
 
 
 def _one(connection: sqlite3.Connection, where: str, *values: object) -> SessionRow | None:

@@ -15,7 +15,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
     resident_id: int
     outlet: int
     code: str
-    choice: Literal["full", "hours", "amount"]
+    choice: Literal["full", "hours", "amount", "package"]
     choice_amount: int
     since: Moment
     attempts: int = 0

@@ -197,7 +197,7 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
         "waiting": waiting,
         "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
         "situation": ".".join(situation),
-        "price": site.resident.price(),
+        "price": site.resident.price(outlet.code, visitor.group if visitor else ""),
         "visitor": visitor,
         "running": running,
         "here_already": running is not None and running.outlet == outlet.number,
@@ -235,6 +235,8 @@ def _choice(form: Any) -> StartChoice:
         raise Refused("bad_choice")
     if kind == "hours" and int(number) in HALF_HOURS_OFFERED:
         return StartChoice("hours", seconds=int(number) * HALF_HOUR_S)
+    if kind == "package" and 1 <= int(number) <= 12:
+        return StartChoice("package", seconds=int(number) * 3600)
     if kind == "amount" and int(number) in YUAN_OFFERED:
         return StartChoice("amount", amount_fen=int(number) * FEN_PER_YUAN)
     raise Refused("bad_choice")

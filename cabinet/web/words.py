@@ -23,6 +23,10 @@ class Words:
     def money(self, fen: int) -> str:
         return self._texts("figure.money", yuan=figures.yuan(fen))
 
+    def price(self, fen: int, per: int) -> str:
+        """Of an hour or a kWh, where `fen` are for `per` of them: 5103 for 100 is "0.5103 元"."""
+        return self._texts("figure.money", yuan=figures.yuan_per(fen, per))
+
     def energy(self, energy_mwh: int) -> str:
         return self._texts("figure.energy", kwh=figures.kwh(energy_mwh))
 
@@ -79,7 +83,7 @@ class Words:
     def choice(self, session: SessionView) -> str:
         """What was bought: until full, a time or an amount."""
         name = self._texts(f"choice.{session.choice}")
-        if session.choice == "hours":
+        if session.choice in ("hours", "package"):
             return self._texts("figure.choice", choice=name, amount=self.duration(session.choice_amount))
         if session.choice == "amount":
             return self._texts("figure.choice", choice=name, amount=self.money(session.choice_amount))
@@ -90,13 +94,20 @@ class Words:
         name = self._texts(f"line.{line.kind}")
         if not line.detail:
             return name
-        return self._texts(
-            "figure.line", line=name, detail=self._band(line.detail) if line.kind == "time" else line.detail
-        )
+        return self._texts("figure.line", line=name, detail=self._line_detail(line))
+
+    def _line_detail(self, line: CostLine) -> str:
+        detail, _, more = line.detail.partition(" ")
+        if line.kind in ("time", "package"):
+            return self._band(detail)
+        return f"{detail} {self._texts(f'days.{more}')}" if more else detail
 
     def line_sum(self, line: CostLine) -> str:
         """Quantity × price of a line; empty for what is charged once."""
-        price = self.money(line.unit_price_fen)
+        price = self.price(line.unit_price_fen, line.per)
+        if line.kind == "package":
+            lasts = self.duration(int(line.detail.rpartition(" ")[2]))
+            return self._texts("figure.package_sum", time=self.duration(line.quantity), lasts=lasts, price=price)
         if line.unit == "s":
             return self._texts("figure.time_sum", time=self.duration(line.quantity), price=price)
         if line.unit == "mWh":

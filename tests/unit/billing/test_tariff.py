@@ -27,7 +27,7 @@ DAY = (Period(0, 480, 40), Period(480, 1320, 55), Period(1320, 1440, 40))
 
 
 def tariff(**changes: object) -> Tariff:
-    return Tariff(**{"version": "t", "bands": BANDS, "periods": DAY, "service_fen_per_kwh": 30, **changes})  # type: ignore[arg-type]
+    return Tariff(**{"version": "t", "bands": BANDS, "periods": DAY, "service_fen": 30, **changes})  # type: ignore[arg-type]
 
 
 HOUR = 3_600_000
@@ -90,7 +90,7 @@ def test_period_between_two_looks(minutes: tuple[int, int] | None, period: int) 
 def test_price_of_electricity_by_kind_of_day(day: int, changes: dict[str, object], fen: int) -> None:
     posted = tariff(periods=(Period(0, 1440, 55, "workday"), Period(0, 1440, 10, "holiday")), **changes)
     noon = MONDAY + day * 1440 + 720
-    assert posted.periods[period_of(posted, (noon, noon))].electricity_fen_per_kwh == fen
+    assert posted.periods[period_of(posted, (noon, noon))].electricity_fen == fen
 
 
 def test_slice_over_the_midnight_before_a_holiday_has_the_cheaper_price() -> None:
@@ -153,7 +153,7 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             id="no load, no start fee",
         ),
         pytest.param(
-            {"start_fee_fen": 50, "service_fen_per_kwh": 0},
+            {"start_fee_fen": 50, "service_fen": 0},
             Use((1000, 0, 0), (0, 0, 0)),
             [Line("start_fee", 1, "once", 50, 50), Line("time", 1, "s", 20, 0, "0-200")],
             id="a start fee with the first second of load",
@@ -165,7 +165,7 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             id="time that is free has no line",
         ),
         pytest.param(
-            {"free_minutes": 10, "start_fee_fen": 50, "service_fen_per_kwh": 0},
+            {"free_minutes": 10, "start_fee_fen": 50, "service_fen": 0},
             Use((599_999, 0, 0), (0, 0, 0)),
             [
                 Line("start_fee", 1, "once", 50, 50),
@@ -175,43 +175,43 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             id="a millisecond before the free minutes are over: free",
         ),
         pytest.param(
-            {"free_minutes": 10, "service_fen_per_kwh": 0},
+            {"free_minutes": 10, "service_fen": 0},
             Use((600_000, 0, 0), (0, 0, 0)),
             [Line("time", 600, "s", 20, 3, "0-200")],
             id="with the free minutes over everything is charged",
         ),
         pytest.param(
-            {"minimum_fen": 30, "service_fen_per_kwh": 0},
+            {"minimum_fen": 30, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [Line("time", 3600, "s", 20, 20, "0-200"), Line("minimum", 1, "once", 30, 10)],
             id="below the minimum: the minimum",
         ),
         pytest.param(
-            {"minimum_fen": 20, "service_fen_per_kwh": 0},
+            {"minimum_fen": 20, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [Line("time", 3600, "s", 20, 20, "0-200")],
             id="exactly the minimum: no line for it",
         ),
         pytest.param(
-            {"minimum_fen": 30, "service_fen_per_kwh": 0},
+            {"minimum_fen": 30, "service_fen": 0},
             Use((1000, 0, 0), (0, 0, 0)),
             [Line("time", 1, "s", 20, 0, "0-200")],
             id="what costs nothing has no minimum",
         ),
         pytest.param(
-            {"cap_fen": 15, "service_fen_per_kwh": 0},
+            {"cap_fen": 15, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [Line("time", 3600, "s", 20, 20, "0-200"), Line("cap", 1, "once", 15, -5)],
             id="above the cap: the cap",
         ),
         pytest.param(
-            {"cap_fen": 20, "service_fen_per_kwh": 0},
+            {"cap_fen": 20, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [Line("time", 3600, "s", 20, 20, "0-200")],
             id="exactly the cap: no line for it",
         ),
         pytest.param(
-            {"minimum_fen": 50, "cap_fen": 30, "service_fen_per_kwh": 0},
+            {"minimum_fen": 50, "cap_fen": 30, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [
                 Line("time", 3600, "s", 20, 20, "0-200"),
@@ -221,19 +221,19 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             id="what is left of the day's cap is below the minimum: the cap holds",
         ),
         pytest.param(
-            {"time_step_s": 1800, "service_fen_per_kwh": 0},
+            {"time_step_s": 1800, "service_fen": 0},
             Use((60_000, 600_000, 0), (0, 0, 0)),
             [Line("time", 1200, "s", 20, 6, "0-200"), Line("time", 600, "s", 35, 5, "200-400")],
             id="a step begun is charged whole, at the cheapest price that was used",
         ),
         pytest.param(
-            {"time_step_s": 60, "service_fen_per_kwh": 0},
+            {"time_step_s": 60, "service_fen": 0},
             Use((3_600_000, 0, 0), (0, 0, 0)),
             [Line("time", 3600, "s", 20, 20, "0-200")],
             id="whole steps are not rounded",
         ),
         pytest.param(
-            {"bands": PACKAGE_BANDS, "package": FOUR_HOURS, "service_fen_per_kwh": 0},
+            {"bands": PACKAGE_BANDS, "package": FOUR_HOURS, "service_fen": 0},
             Use((2 * HOUR, HOUR), (0, KWH, 0)),
             [
                 Line("package", 7200, "s", 200, 100, "0-200 14400"),
@@ -291,10 +291,7 @@ def test_the_most_an_hour_can_cost_at_a_mean_power(mean_w: int, fen: float) -> N
 
 
 def test_a_dear_low_band_is_not_forgotten_at_high_power() -> None:
-    assert (
-        rate_fen_per_hour(tariff(bands=(Band(0, 100, 90), Band(100, None, 10)), service_fen_per_kwh=0), 500)
-        == 90 + 27.5
-    )
+    assert rate_fen_per_hour(tariff(bands=(Band(0, 100, 90), Band(100, None, 10)), service_fen=0), 500) == 90 + 27.5
 
 
 @pytest.mark.parametrize(
@@ -321,7 +318,7 @@ def test_bound_of_bought_hours(changes: dict[str, object], charging_s: int, most
         pytest.param({"cap_fen": 200}, None, 200, None, id="a budget up to the cap covers anything"),
         pytest.param({"cap_fen": 200}, None, 145, Cover(3600, 1_000_000), id="a budget below the cap does not"),
         pytest.param(
-            {"bands": (Band(0, None, 0),), "periods": (Period(0, 1440, 0),), "service_fen_per_kwh": 0},
+            {"bands": (Band(0, None, 0),), "periods": (Period(0, 1440, 0),), "service_fen": 0},
             None,
             0,
             None,

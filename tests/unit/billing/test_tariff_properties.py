@@ -33,7 +33,7 @@ def tariffs(draw: st.DrawFn) -> Tariff:
         bands=bands,
         periods=periods,
         start_fee_fen=draw(st.sampled_from([0, 0, 30])),
-        service_fen_per_kwh=draw(fen),
+        service_fen=draw(fen),
         free_minutes=draw(st.sampled_from([0, 0, 5])),
         minimum_fen=minimum,
         cap_fen=draw(st.one_of(st.none(), st.integers(minimum, 2000))),

@@ -36,9 +36,9 @@ def test_the_posted_price_is_the_tariff_with_an_example_from_now(tmp_path: Path)
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
-            noon = service.price()
+            noon = service.price("C5T4", "")
             rig.clock.set_wall(NOON_MS + 9 * 3_600_000, trusted=True)
-            evening = service.price()
+            evening = service.price("C5T4", "")
         assert noon.bands == [BandPrice(0, 200, 20), BandPrice(200, 400, 35), BandPrice(400, None, 60)]
         assert noon.periods[1] == PeriodPrice("08:00", "22:00", 55)
         # two hours at 150 W: 40 fen for time, 9 for the service of 0.3 kWh, and electricity

@@ -32,7 +32,8 @@ HOUR_MS = 3_600_000
 PRICE = PriceView(
     version="test-1",
     start_fee_fen=0,
-    service_fen_per_kwh=30,
+    priced_kwh=1,
+    service_fen=30,
     free_minutes=0,
     minimum_fen=0,
     cap_fen=500,
@@ -179,7 +180,7 @@ class FakeService:
                 return view
         raise Refused("unknown_code")
 
-    def price(self) -> PriceView:
+    def price(self, code, group) -> PriceView:
         return self.price_view
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:

@@ -148,7 +148,7 @@ def test_addresses_and_methods_that_do_not_exist_get_a_page(
 def test_a_bug_is_an_apology_without_its_insides(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> None:
+    def broken(*_: str) -> None:
         raise ValueError("secret insides")
 
     monkeypatch.setattr(service, "price", broken)

@@ -1,0 +1,63 @@
+"""Several tariffs at once: which one a charge has that begins now, at this outlet, for this resident. Pure.
+
+There is always one: the base tariff is for everybody, everywhere and always. Of those that fit, one for the resident's
+group goes before one for the outlet, that before one for all; of two alike, the one that came into force last.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from cabinet.billing.tariff import Tariff
+
+ALWAYS = 1 << 40  # a day that does not come
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """A tariff and what it is for. Empty `outlets` or `groups`: all. Days are `datetime.date` ordinals, both included.
+
+    `source` is where it was found, for messages.
+    """
+
+    tariff: Tariff
+    source: str
+    outlets: frozenset[int] = frozenset()
+    groups: frozenset[str] = frozenset()
+    from_day: int = 0
+    until_day: int = ALWAYS
+
+    def fits(self, outlet: int, group: str, day: int) -> bool:
+        return (
+            (not self.outlets or outlet in self.outlets)
+            and (not self.groups or group in self.groups)
+            and self.from_day <= day <= self.until_day
+        )
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        return bool(self.groups), bool(self.outlets), self.from_day
+
+
+def choose(posted: Sequence[Posted], outlet: int, group: str, day: int) -> Tariff:
+    """The tariff of a charge that begins on `day`; `posted` has the base tariff among them."""
+    return max((each for each in posted if each.fits(outlet, group, day)), key=lambda each: each.rank).tariff
+
+
+def clashes(posted: Sequence[Posted]) -> Iterator[tuple[Posted, Posted, str]]:
+    """Pairs of which a charge could have either, or that a receipt could not tell apart; and why."""
+    for one, other in itertools.combinations(posted, 2):
+        if one.tariff.version == other.tariff.version:
+            yield one, other, f"both are version {one.tariff.version!r}, which is printed on receipts"
+        elif one.rank == other.rank and _meet(one, other):
+            yield one, other, "both are for the same outlets and residents from the same day"
+
+
+def _meet(one: Posted, other: Posted) -> bool:
+    """Whether there is a charge that both fit."""
+    return (
+        (not one.outlets or not other.outlets or bool(one.outlets & other.outlets))
+        and (not one.groups or not other.groups or bool(one.groups & other.groups))
+        and one.from_day <= other.until_day
+        and other.from_day <= one.until_day
+    )

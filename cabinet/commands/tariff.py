@@ -1,0 +1,226 @@
+"""`cabinet tariff`: tariffs besides the one of `cabinet.toml`, checked, explained by a receipt, and put into force."""
+
+import argparse
+import datetime
+import os
+import re
+import zoneinfo
+from pathlib import Path
+
+from cabinet import config as configuration
+from cabinet import figures, tariffs, texts
+from cabinet.billing import tariff as billing
+from cabinet.billing.posted import ALWAYS, Posted
+from cabinet.billing.tariff import Line, Slice, Tariff, Use
+from cabinet.clock import SystemClock
+from cabinet.commands.options import add_config
+from cabinet.config import Config
+from cabinet.console.editing import pad, width
+from cabinet.errors import CabinetError, ConfigErrors
+from cabinet.model import EndReason
+from cabinet.service import bill
+from cabinet.service.ports import StartChoice
+from cabinet.texts import Texts
+from cabinet.web.words import Words
+
+LONGEST_HOURS = 48
+STEP_S = 60  # as a receipt is worked out here: a slice a minute, at one power
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "A tariff file has the keys of [tariff] in cabinet.toml, and says when and for whom; see docs/tariffs.md.\n"
+        "What is added takes effect within ten seconds, for charges that begin from then on.\n\n"
+        "examples:\n"
+        "  cabinet tariff check spring-2027.toml\n"
+        "  cabinet tariff explain spring-2027.toml --hours 4 --watts 200 --start 2027-03-01T21:00\n"
+        "  cabinet tariff add spring-2027.toml\n"
+        "  cabinet tariff list"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    check = _action(actions, "check", "find every mistake in tariff files")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    explain = _action(actions, "explain", "the receipt that a charge at one power would give")
+    explain.add_argument("file", type=Path, metavar="FILE")
+    explain.add_argument("--hours", type=float, help="charging time")
+    explain.add_argument("--watts", type=float, help="power")
+    explain.add_argument("--kwh", type=float, help="energy; any two of the three are enough")
+    explain.add_argument("--start", type=_local, metavar="TIME", help="local, such as 2027-03-01T21:00 (default: now)")
+    explain.add_argument("--package", type=int, metavar="HOURS", help="the charge bought this package")
+    explain.add_argument("--end", choices=("normal", "tripped"), default="normal", help="(default: normal)")
+    explain.add_argument("--lang", choices=texts.LANGUAGES, default=texts.LANGUAGES[0], help="language of the receipt")
+    add = _action(actions, "add", "put a tariff file into force")
+    add.add_argument("file", type=Path, metavar="FILE")
+    remove = _action(actions, "remove", "take a tariff out of force; running charges keep theirs")
+    remove.add_argument("version", metavar="VERSION")
+    listing = _action(actions, "list", "every tariff, and what it is for")
+    for action in (add, remove, listing):
+        add_config(action)
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    return actions.add_parser(name, help=summary, description=summary)
+
+
+def _local(text: str) -> datetime.datetime:
+    try:
+        return datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00") from None
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.action == "check":
+        return _check(args.files)
+    if args.action == "explain":
+        for line in receipt(args):
+            print(line)
+        return 0
+    config = configuration.load(args.config)
+    if args.action == "add":
+        _add(config, args.file)
+    elif args.action == "remove":
+        _remove(config, args.version)
+    else:
+        return _list(config)
+    return 0
+
+
+def _check(files: list[Path]) -> int:
+    failed = 0
+    for path in files:
+        try:
+            posted = tariffs.load_file(path)
+        except ConfigErrors as errors:
+            print(errors)
+            failed = 1
+        else:
+            print(f"OK: {path}: {_what_for(posted)}")
+    return failed
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+
+def receipt(args: argparse.Namespace) -> list[str]:
+    """Its lines. Raises CabinetError where the charge is not known from what is given."""
+    hours, watts = _hours_and_watts(args.hours, args.watts, args.kwh)
+    tariff = tariffs.load_file(args.file).tariff
+    if args.package is not None:
+        bought = [package for package in tariff.packages if package.bought_s == args.package * 3600]
+        if not bought:
+            raise CabinetError(f"{args.file}: there is no package of {args.package} h")
+        tariff = billing_with(tariff, bought[0])
+    start = args.start or figures.local(SystemClock().wall(), None)
+    minute = start.toordinal() * billing.MINUTES_A_DAY + start.hour * 60 + start.minute
+    use = used(tariff, round(hours * 3600), watts, minute)
+    reason = EndReason.TRIPPED if args.end == "tripped" else None
+    return _printed(bill.charged(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
+
+
+def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
+    return bill.session_tariff(tariff, StartChoice("package", seconds=package.bought_s), 0)
+
+
+def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None) -> tuple[float, float]:
+    given = [value for value in (hours, watts, kwh) if value is not None]
+    if len(given) < 2 or min(given) <= 0:
+        raise CabinetError("give two of --hours, --watts and --kwh, above 0")
+    if hours is not None and watts is not None and kwh is not None and abs(hours * watts / 1000 - kwh) > 0.001:
+        raise CabinetError(f"{hours:g} h at {watts:g} W are {hours * watts / 1000:g} kWh, not {kwh:g}")
+    if hours is None:
+        assert kwh is not None
+        assert watts is not None
+        hours = kwh * 1000 / watts
+    elif watts is None:
+        assert kwh is not None
+        watts = kwh * 1000 / hours
+    if hours > LONGEST_HOURS:
+        raise CabinetError(f"no charge lasts {hours:g} h: at most {LONGEST_HOURS}")
+    return hours, watts
+
+
+def used(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
+    """A charge at one power from that local minute on, looked at every minute as the service would."""
+    use = billing.no_use(tariff)
+    for past_s in range(0, seconds, STEP_S):
+        until_s = min(past_s + STEP_S, seconds)
+        energy_mwh = round(watts * until_s / 3.6) - round(watts * past_s / 3.6)
+        now = minute + past_s // 60
+        use = billing.book(tariff, use, Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
+    return use
+
+
+def _printed(lines: list[Line], tariff: Tariff, words: Texts) -> list[str]:
+    say = Words(words, zoneinfo.ZoneInfo("UTC"))
+    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(lines)]
+    electricity_fen, service_fen = billing.parts_fen(lines)
+    rows += [
+        (words("bill.total"), "", say.money(electricity_fen + service_fen)),
+        (words("bill.electricity"), "", say.money(electricity_fen)),
+        (words("bill.service"), "", say.money(service_fen)),
+        (words("price.version"), "", tariff.version),
+    ]
+    names, sums = (max(width(row[column]) for row in rows) for column in (0, 1))
+    return [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+
+
+def _add(config: Config, path: Path) -> None:
+    """Checked beside all others, then there as a whole or not at all."""
+    posted = tariffs.load_file(path)
+    others, _ = tariffs.load_all(config)
+    tariffs.check_beside(config, posted, others)
+    target = _path(config, posted.tariff.version)
+    part = target.with_suffix(".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(path.read_bytes())
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CabinetError(f"{target}: {error.strerror}") from error
+    print(f"added: {_what_for(posted)}")
+
+
+def _remove(config: Config, version: str) -> None:
+    others, _ = tariffs.load_all(config)
+    found = [each for each in others if each.tariff.version == version]
+    if found and found[0].source == tariffs.BASE:
+        raise CabinetError(f"{version} is the tariff of cabinet.toml itself: it is for all that no other is for")
+    path = Path(found[0].source) if found else _path(config, version)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        raise CabinetError(f"there is no tariff {version}; see cabinet tariff list") from None
+    except OSError as error:
+        raise CabinetError(f"{path}: {error.strerror}") from error
+    print(f"removed: {version}")
+
+
+def _list(config: Config) -> int:
+    posted, wrong = tariffs.load_all(config)
+    for each in posted:
+        print(f"{_what_for(each)}  ({each.source})")
+    for errors in wrong:
+        print(f"NOT USED: {errors}")
+    return 1 if wrong else 0
+
+
+def _path(config: Config, version: str) -> Path:
+    return tariffs.folder(config) / f"{re.sub(r'[^A-Za-z0-9._-]', '_', version)}.toml"
+
+
+def _what_for(posted: Posted) -> str:
+    """One line by which its owner recognises a tariff."""
+    outlets = f"outlets {', '.join(map(str, sorted(posted.outlets)))}" if posted.outlets else "all outlets"
+    groups = f"residents of {', '.join(sorted(posted.groups))}" if posted.groups else "all residents"
+    when = "" if posted.from_day == 0 else f", from {datetime.date.fromordinal(posted.from_day)}"
+    when += "" if posted.until_day == ALWAYS else f", until {datetime.date.fromordinal(posted.until_day)}"
+    return f"{posted.tariff.version}: {outlets}, {groups}{when}"

@@ -1,0 +1,57 @@
+"""The tariffs that are in force: read from their files, and again when one of them has changed."""
+
+import logging
+
+from cabinet import tariffs
+from cabinet.billing.posted import Posted, choose
+from cabinet.billing.tariff import Tariff
+from cabinet.clock import WallTime
+from cabinet.config.keys import Config
+from cabinet.service.bill import SiteTime
+
+log = logging.getLogger(__name__)
+
+Stamp = list[tuple[str, int, int]]  # name, time of last change in ns, size
+
+
+class Shelf:
+    """A file with mistakes is not used, and said to be wrong: `wrong` has a line a mistake.
+
+    `newest_day` is the last day that this cabinet is known to have seen: a clock that starts before it, as one without
+    a battery does, brings no old prices back.
+    """
+
+    def __init__(self, config: Config, site_time: SiteTime) -> None:
+        self._config = config
+        self._site_time = site_time
+        self._stamp: Stamp | None = None
+        self._posted: list[Posted] = [tariffs.base(config)]
+        self.wrong: list[str] = []
+        self.newest_day = 0
+
+    def refresh(self) -> bool:
+        """Read the files again if one is new, gone or changed; True if so."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self._posted, errors = tariffs.load_all(self._config)
+        self._stamp, self.wrong = stamp, [line for error in errors for line in str(error).splitlines()]
+        for line in self.wrong:
+            log.error("this tariff file is not used: %s", line)
+        if len(self._posted) > 1:
+            log.info("tariffs: %s", ", ".join(each.tariff.version for each in self._posted))
+        return True
+
+    def _look(self) -> Stamp:
+        found = []
+        for path in sorted(tariffs.folder(self._config).glob("*.toml")):
+            try:
+                state = path.stat()
+            except OSError:
+                continue  # gone between the listing and the look
+            found.append((path.name, state.st_mtime_ns, state.st_size))
+        return found
+
+    def in_force(self, outlet: int, group: str, wall: WallTime) -> Tariff:
+        """For a charge that begins now."""
+        return choose(self._posted, outlet, group, max(self._site_time.day_number(wall), self.newest_day))

@@ -1,0 +1,101 @@
+"""From `[tariff]` and the tariff files to what billing works with."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cabinet.billing.posted import ALWAYS, Posted, clashes
+from cabinet.billing.tariff import Band, Package, Period, Tariff
+from cabinet.config.check import Form, parse_as, read
+from cabinet.config.keys import Config
+from cabinet.config.tariff_keys import Tariff as Keys
+from cabinet.config.tariff_keys import TariffFile
+from cabinet.config.tariff_mistakes import minute_of_day, tariff_mistakes
+from cabinet.errors import ConfigError, ConfigErrors
+
+BASE = "[tariff]"  # source of the one of `cabinet.toml`
+
+
+def tariff_of(keys: Keys) -> Tariff:
+    prices = [keys.service_fen_per_kwh, *(period.electricity_fen_per_kwh for period in keys.energy_periods)]
+    priced_kwh = 1 if all(price == int(price) for price in prices) else 100
+    return Tariff(
+        version=keys.version,
+        start_fee_fen=keys.start_fee_fen,
+        priced_kwh=priced_kwh,
+        service_fen=round(keys.service_fen_per_kwh * priced_kwh),
+        free_minutes=keys.free_minutes,
+        minimum_fen=keys.minimum_fen,
+        cap_fen=keys.cap_fen,
+        day_cap_fen=keys.day_cap_fen,
+        tripped_charge=keys.tripped_charge,  # type: ignore[arg-type]
+        time_step_s=max(1, keys.time_step_minutes * 60),
+        bands=tuple(Band(b.from_w, b.to_w, b.fen_per_hour, b.package_percent) for b in keys.time_bands),
+        periods=tuple(
+            Period(minute_of_day(p.start), minute_of_day(p.end), round(p.electricity_fen_per_kwh * priced_kwh), p.days)  # type: ignore[arg-type]
+            for p in keys.energy_periods
+        ),
+        packages=tuple(Package(p.hours * 3600, p.price_fen) for p in keys.packages),
+        holidays=tuple(sorted(day.toordinal() for day in keys.holidays)),
+        workdays=tuple(sorted(day.toordinal() for day in keys.workdays)),
+        weekends_are_holidays=keys.weekends_are_holidays,
+    )
+
+
+def load_file(path: Path) -> Posted:
+    """One tariff file, checked. Raises ConfigErrors with every mistake found."""
+    keys = parse_as(Form(TariffFile, _good_tariff), tariff_mistakes, read(path), str(path))
+    return Posted(
+        tariff_of(keys),
+        str(path),
+        frozenset(keys.outlets),
+        frozenset(keys.groups),
+        0 if keys.valid_from is None else keys.valid_from.toordinal(),
+        ALWAYS if keys.valid_until is None else keys.valid_until.toordinal(),
+    )
+
+
+def base(config: Config) -> Posted:
+    """The one of `cabinet.toml`, for whatever no file is for."""
+    return Posted(tariff_of(config.tariff), BASE)
+
+
+def folder(config: Config) -> Path:
+    """Where tariff files are; it need not be there."""
+    return Path(config.paths.state) / "tariffs"
+
+
+def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:
+    """The base tariff and those of the files, in the order of their names; and what is wrong with files not used."""
+    posted, wrong = [base(config)], []
+    for path in sorted(folder(config).glob("*.toml")):
+        try:
+            tariff = load_file(path)
+            check_beside(config, tariff, posted)
+        except ConfigErrors as errors:
+            wrong.append(errors)
+        else:
+            posted.append(tariff)
+    return posted, wrong
+
+
+def check_beside(config: Config, tariff: Posted, others: list[Posted]) -> None:
+    """Raises ConfigErrors where `tariff` is for an outlet that is not there, or clashes with one of `others`."""
+    problems = [
+        ConfigError("outlets", f"outlet {number} is not in cabinet.toml")
+        for number in sorted(tariff.outlets - {outlet.number for outlet in config.outlet})
+    ]
+    problems += [
+        ConfigError("version" if one.tariff.version == tariff.tariff.version else "file", f"as in {one.source}: {why}")
+        for one, other, why in clashes([*others, tariff])
+        if other is tariff
+    ]
+    if problems:
+        raise ConfigErrors(tariff.source, problems)
+
+
+def _good_tariff() -> dict[str, Any]:
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    sample: dict[str, Any] = tomllib.loads(text)["tariff"]
+    return sample
