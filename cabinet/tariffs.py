@@ -58,7 +58,7 @@ def load_file(path: Path) -> Posted:
 
 def base(config: Config) -> Posted:
     """The one of `cabinet.toml`, for whatever no file is for."""
-    return Posted(tariff_of(config.tariff), BASE)
+    return Posted(tariff_of(config.tariff), BASE, from_day=-1)
 
 
 def folder(config: Config) -> Path:

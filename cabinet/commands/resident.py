@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet resident add 10023344 --name 王芳 --balance 20\n"
         "  cabinet resident top-up 10023344 50 --key receipt-2026-0815\n"
         "  cabinet resident block 10023344\n"
+        "  cabinet resident group 10023344 staff\n"
         "  cabinet resident list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -26,6 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--name", default="", help="for the property company's eyes only")
     add.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
     add.add_argument("--balance", metavar="YUAN", default="0", help="first money in the wallet")
+    add.add_argument("--group", default="", help="that tariff files may be for")
+    group = _action(actions, "group", "the group that tariff files may be for; without one: none")
+    group.add_argument("card", metavar="CARD")
+    group.add_argument("group", nargs="?", default="", metavar="GROUP")
     top_up = _action(actions, "top-up", "put money into a wallet")
     top_up.add_argument("card", metavar="CARD")
     top_up.add_argument("amount", metavar="YUAN")
@@ -62,7 +67,9 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     clock = SystemClock()
     if args.action == "add":
         first_fen = admin.fen_of_yuan(args.balance)
-        pin = admin.add_resident(database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen)
+        pin = admin.add_resident(
+            database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen, group=args.group
+        )
         print(f"card {args.card}, PIN {pin}, balance {yuan(first_fen)} yuan")
     elif args.action == "top-up":
         balance_fen = admin.top_up(database, clock, args.card, admin.fen_of_yuan(args.amount), args.key)
@@ -70,6 +77,9 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     elif args.action in ("block", "unblock"):
         admin.block_resident(database, args.card, args.action == "block")
         print(f"card {args.card}: {args.action}ed")
+    elif args.action == "group":
+        admin.set_group(database, args.card, args.group)
+        print(f"card {args.card}: group {args.group or 'none'}")
     elif args.action == "pin":
         print(f"card {args.card}, PIN {admin.set_pin(database, args.card, args.pin)}")
     elif args.action == "list":
@@ -84,7 +94,7 @@ def _print_list(residents: list[admin.ResidentSummary]) -> None:
         return
     print(f"{'card':<20} {'balance':>10} {'held':>8}  name")
     for resident in residents:
-        notes = " (blocked)" if resident.blocked else ""
+        notes = (f" [{resident.group}]" if resident.group else "") + (" (blocked)" if resident.blocked else "")
         print(
             f"{resident.card:<20} {yuan(resident.balance_fen):>10} {yuan(resident.held_fen):>8}  {resident.name}{notes}"
         )

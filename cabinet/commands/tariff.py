@@ -221,6 +221,6 @@ def _what_for(posted: Posted) -> str:
     """One line by which its owner recognises a tariff."""
     outlets = f"outlets {', '.join(map(str, sorted(posted.outlets)))}" if posted.outlets else "all outlets"
     groups = f"residents of {', '.join(sorted(posted.groups))}" if posted.groups else "all residents"
-    when = "" if posted.from_day == 0 else f", from {datetime.date.fromordinal(posted.from_day)}"
+    when = "" if posted.from_day <= 0 else f", from {datetime.date.fromordinal(posted.from_day)}"
     when += "" if posted.until_day == ALWAYS else f", until {datetime.date.fromordinal(posted.until_day)}"
     return f"{posted.tariff.version}: {outlets}, {groups}{when}"

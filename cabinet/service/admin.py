@@ -25,6 +25,7 @@ SCOPES = (USAGE_READ,)
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")
 _NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
+_GROUP = re.compile(r"[a-z0-9-]{0,20}")
 _YUAN = re.compile(r"(\d{1,7})(?:\.(\d{1,2}))?")
 
 
@@ -34,6 +35,7 @@ class ResidentSummary(msgspec.Struct, frozen=True):
     balance_fen: int
     held_fen: int
     blocked: bool
+    group: str
 
 
 def database_path(config: Config) -> Path:
@@ -63,20 +65,28 @@ def random_pin() -> str:
 
 
 def add_resident(
-    database: Database, clock: Clock, card: str, *, name: str = "", pin: str | None = None, first_fen: int = 0
+    database: Database,
+    clock: Clock,
+    card: str,
+    *,
+    name: str = "",
+    pin: str | None = None,
+    first_fen: int = 0,
+    group: str = "",
 ) -> str:
     """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
     if not _CARD.fullmatch(card):
         raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
     if pin is not None and not _PIN.fullmatch(pin):
         raise CabinetError("a PIN has 4 to 12 digits")
+    _check_group(group)
     pin = random_pin() if pin is None else pin
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
         if people.resident_by_card(connection, card) is not None:
             raise CabinetError(f"card {card} is there already")
         wall = clock.wall()
-        resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms)
+        resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms, group)
         if first_fen:
             ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{card}", resident_id, first_fen))
     return pin
@@ -102,6 +112,19 @@ def block_resident(database: Database, card: str, blocked: bool) -> None:
             people.remove_logins_of_resident(connection, resident.id)
 
 
+def set_group(database: Database, card: str, group: str) -> None:
+    """The group that tariffs go by; empty for none. Charges that run keep their terms."""
+    _check_group(group)
+    with database.transaction() as connection:
+        _resident(connection, card)
+        people.set_group(connection, card, group)
+
+
+def _check_group(group: str) -> None:
+    if not _GROUP.fullmatch(group):
+        raise CabinetError(f"group {group!r}: at most 20 small letters, digits or hyphens")
+
+
 def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     """A new PIN, random if none is given; returned. Whoever was signed in with the card is signed out."""
     if pin is not None and not _PIN.fullmatch(pin):
@@ -118,7 +141,9 @@ def set_pin(database: Database, card: str, pin: str | None = None) -> str:
 def list_residents(database: Database) -> list[ResidentSummary]:
     with database.reading() as connection:
         return [
-            ResidentSummary(row.card, row.name, balance_fen(connection, ledger.wallet(row.id)), held, row.blocked)
+            ResidentSummary(
+                row.card, row.name, balance_fen(connection, ledger.wallet(row.id)), held, row.blocked, row.group
+            )
             for row in people.residents(connection)
             for held in [people.held_fen(connection, row.id)]
         ]
