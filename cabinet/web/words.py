@@ -108,6 +108,8 @@ class Words:
         if line.kind == "package":
             lasts = self.duration(int(line.detail.rpartition(" ")[2]))
             return self._texts("figure.package_sum", time=self.duration(line.quantity), lasts=lasts, price=price)
+        if line.kind == "free":
+            return self.duration(line.quantity)
         if line.unit == "s":
             return self._texts("figure.time_sum", time=self.duration(line.quantity), price=price)
         if line.unit == "mWh":
