@@ -17,7 +17,8 @@ STEADY_SHARE = 0.95
 FADING_NS = 2 * NS  # the meter's mean takes 0.2 s to follow a plug pulled out: what it showed on the way is no sign
 # A charger that starts anew draws next to nothing for a second and then goes on: power that was low for less than this
 # is no sign of a full battery.
-SOFT_START_NS = 10 * NS
+SOFT_START_S = 10.0
+LOOK_S = 2.0  # looks further apart than this were not consecutive
 NOTHING_USED = MeterCount()
 
 
@@ -63,6 +64,7 @@ class Charge:
         self._mean_mw = 0.0
         self._plateau_mw = 0.0
         self._low_since_ns: int | None = None
+        self._low_seen_s = 0.0  # and was looked at with a load: neither a pulled plug nor a mains that is away counts
         self._gone_since_ns: int | None = None
         self._recent: deque[tuple[int, int]] = deque()  # (at_ns, mW) with load, one a second at most
 
@@ -95,7 +97,7 @@ class Charge:
         self._follow(power, past_s)
         if self._is_gone(power, neighbour_mw):
             return self._gone(power.at_ns)  # nothing plugged in is not a full battery
-        return self._full(power)
+        return self._full(power, past_s)
 
     def _bought(self, count: MeterCount) -> EndReason | None:
         limits = self.limits
@@ -157,19 +159,19 @@ class Charge:
         nearly_full = self._low_since_ns is not None and self._low_since_ns <= faded_ns
         return EndReason.UNPLUGGED if steady and not nearly_full else EndReason.ENDED_BY_LOAD
 
-    def _full(self, power: Reading) -> EndReason | None:
+    def _full(self, power: Reading, past_s: float) -> EndReason | None:
         assert power.value is not None  # the caller looked
         limit_mw = max(self._ends.full_floor_mw, int(self._ends.full_share * self._plateau_mw))
         if self._low_since_ns is None:
             if power.value < limit_mw:
-                self._low_since_ns = power.at_ns
+                self._low_since_ns, self._low_seen_s = power.at_ns, 0.0
             return None
-        low_ns = power.at_ns - self._low_since_ns
-        allowed_mw = limit_mw if low_ns < SOFT_START_NS else limit_mw + self._ends.full_hysteresis_mw
+        self._low_seen_s += min(past_s, LOOK_S)
+        allowed_mw = limit_mw if self._low_seen_s < SOFT_START_S else limit_mw + self._ends.full_hysteresis_mw
         if power.value >= allowed_mw:
             self._low_since_ns = None
             return None
-        return EndReason.FULL if low_ns >= self._ends.full_hold_ns else None
+        return EndReason.FULL if power.at_ns - self._low_since_ns >= self._ends.full_hold_ns else None
 
 
 def _highest(powers_mw: list[int]) -> float:

@@ -98,6 +98,21 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     assert outlet.draw(0, 1) is EndReason.UNPLUGGED
 
 
+@pytest.mark.parametrize("away", ["plug", "mains"])
+def test_time_without_power_is_no_soft_start(away):
+    """What the meter shows while a plug is pulled out is low, and nine seconds later the charger starts softly."""
+    outlet = Outlet()
+    outlet.draw(150, 900)
+    outlet.draw(20, 600)
+    outlet.draw(12, 1)  # on its way to nothing
+    if away == "plug":
+        outlet.draw(0, 9)
+    else:
+        outlet.now_ns += 9 * S  # nobody steps through a mains that is away
+    outlet.draw(2, 1)
+    assert outlet.draw(20, 1800) is None, "20 W are above the limit of 18, only not above its hysteresis"
+
+
 def test_plug_pulled_out_minutes_after_an_inrush_is_unplugged():
     outlet = Outlet()
     outlet.draw(600, 1)
