@@ -18,6 +18,7 @@ FADING_NS = 2 * NS  # the meter's mean takes 0.2 s to follow a plug pulled out: 
 # A charger that starts anew draws next to nothing for a second and then goes on: power that was low for less than this
 # is no sign of a full battery.
 SOFT_START_S = 10.0
+NOTHING_MW = 500  # more than this shows a charger that idles: an outlet with nothing in it shows none of its own
 LOOK_S = 2.0  # looks further apart than this were not consecutive
 NOTHING_USED = MeterCount()
 
@@ -96,7 +97,7 @@ class Charge:
             self.phase = Phase.CHARGING
         self._follow(power, past_s)
         if self._is_gone(power, neighbour_mw):
-            return self._gone(power.at_ns)  # nothing plugged in is not a full battery
+            return self._gone(power, neighbour_mw)  # nothing plugged in is not a full battery
         return self._full(power, past_s)
 
     def _bought(self, count: MeterCount) -> EndReason | None:
@@ -142,9 +143,13 @@ class Charge:
             self._recent.popleft()
         return False
 
-    def _gone(self, now_ns: int) -> EndReason | None:
+    def _gone(self, power: Reading, neighbour_mw: int) -> EndReason | None:
         assert self._gone_since_ns is not None  # the caller looked
-        return self._unplugged_or_off() if now_ns - self._gone_since_ns >= self._ends.unplugged_hold_ns else None
+        if power.at_ns - self._gone_since_ns < self._ends.unplugged_hold_ns:
+            return None
+        assert power.value is not None
+        shows_mw = power.value - int(self._ends.crosstalk_share * neighbour_mw)
+        return EndReason.ENDED_BY_LOAD if shows_mw > NOTHING_MW else self._unplugged_or_off()
 
     def _unplugged_or_off(self) -> EndReason:
         """A plug is pulled out of a steady charge; a charger that ends by itself was on its way down before.

@@ -137,6 +137,15 @@ def test_charger_that_was_on_its_way_down_before_it_went_ended_by_itself():
     assert outlet.draw(0, 61) is EndReason.ENDED_BY_LOAD
 
 
+def test_charger_that_idles_beside_a_strong_neighbour_was_not_pulled_out():
+    outlet = Outlet()
+    outlet.draw(34, 900)
+    assert outlet.draw(2.5, 61, neighbour_w=290) is EndReason.ENDED_BY_LOAD, "1.45 W of it may be the neighbour's"
+    outlet = Outlet()
+    outlet.draw(34, 900)
+    assert outlet.draw(1.6, 61, neighbour_w=290) is EndReason.UNPLUGGED
+
+
 def test_plug_put_back_within_the_hold_goes_on():
     outlet = Outlet()
     outlet.draw(150, 900)
