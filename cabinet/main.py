@@ -18,6 +18,7 @@ COMMANDS = {
     "trips": "the flight recorder: list, show and plot what was measured around every trip",
     "tariff": "check, explain and add tariffs",
     "resident": "add residents, top up wallets",
+    "ledger": "balances, statements, the accountant's export; give back, pay out, write off",
     "staff": "add logins of the property company's page and tokens of its API",
     "usage": "export and verify the usage log",
 }

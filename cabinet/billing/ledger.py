@@ -1,7 +1,8 @@
 """Double entry: money only moves, from one account to another, and never out of one that does not have it.
 
 Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set aside for a running session,
-`revenue:electricity` and `revenue:service` are what was earned, `cash` is the world outside that top-ups come from.
+`revenue:electricity` and `revenue:service` are what was earned, `written_off` is what was left in wallets that nobody
+claims, `cash` is the world outside that top-ups come from and pay-outs go to.
 All balances together are always 0: `cash` stands at minus what the others hold, and is the only one that may.
 
 Pure: where the books are kept is passed in (`Books`). Each transaction has a key, and posting one twice moves
@@ -17,6 +18,7 @@ from cabinet.errors import CabinetError
 CASH = "cash"
 ELECTRICITY = "revenue:electricity"
 SERVICE = "revenue:service"
+WRITTEN_OFF = "written_off"
 
 
 def wallet(resident_id: int) -> str:
@@ -35,11 +37,12 @@ class Posting(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, frozen=True):
-    """Postings that happen together or not at all; `key` makes it happen once."""
+    """Postings that happen together or not at all; `key` makes it happen once. `note` is for people."""
 
     key: str
     kind: str
     postings: tuple[Posting, ...]
+    note: str = ""
 
 
 class LedgerError(CabinetError):
@@ -70,6 +73,26 @@ class Books(Protocol):
 
 def top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
     return _transaction(key, "top_up", {CASH: -amount_fen, wallet(resident_id): amount_fen})
+
+
+def pay_out(key: str, resident_id: int, amount_fen: int, note: str = "") -> Transaction:
+    """Give a resident money of the wallet back, in cash."""
+    return _transaction(key, "pay_out", {wallet(resident_id): -amount_fen, CASH: amount_fen}, note)
+
+
+def write_off(key: str, resident_id: int, amount_fen: int, note: str) -> Transaction:
+    """Take what is left in a wallet that nobody will claim."""
+    return _transaction(key, "write_off", {wallet(resident_id): -amount_fen, WRITTEN_OFF: amount_fen}, note)
+
+
+def give_back(key: str, resident_id: int, electricity_fen: int, service_fen: int, note: str) -> Transaction:
+    """Return part of what a settled session cost, as after a complaint; the usage record stays as it is."""
+    amounts = {
+        ELECTRICITY: -electricity_fen,
+        SERVICE: -service_fen,
+        wallet(resident_id): electricity_fen + service_fen,
+    }
+    return _transaction(key, "give_back", amounts, note)
 
 
 def hold(session_id: str, resident_id: int, amount_fen: int) -> Transaction:
@@ -123,8 +146,8 @@ def check_balanced(transaction: Transaction) -> None:
         raise LedgerError(f"{transaction.key}: the postings do not balance")
 
 
-def _transaction(key: str, kind: str, amounts: dict[str, int]) -> Transaction:
-    return Transaction(key, kind, tuple(Posting(account, fen) for account, fen in amounts.items() if fen))
+def _transaction(key: str, kind: str, amounts: dict[str, int], note: str = "") -> Transaction:
+    return Transaction(key, kind, tuple(Posting(account, fen) for account, fen in amounts.items() if fen), note)
 
 
 def _by_account(posting: Posting) -> str:

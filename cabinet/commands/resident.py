@@ -1,14 +1,20 @@
 """`cabinet resident`: residents and their wallets."""
 
 import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.figures import yuan
-from cabinet.service import admin
+from cabinet.service import admin, imports, money
 from cabinet.store.database import Database
+from cabinet.usage_table import harmless
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet resident top-up 10023344 50 --key receipt-2026-0815\n"
         "  cabinet resident block 10023344\n"
         "  cabinet resident group 10023344 staff\n"
+        "  cabinet resident import residents.csv --pins pins.csv --dry-run\n"
+        "  cabinet resident import-top-ups november.csv\n"
         "  cabinet resident list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -43,6 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pin = _action(actions, "pin", "a new PIN, printed once; signs out")
     pin.add_argument("card", metavar="CARD")
     pin.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    bring_in = _action(actions, "import", "residents from a CSV: card, and name, group, pin, balance as there are")
+    bring_in.add_argument("file", type=Path, metavar="FILE")
+    bring_in.add_argument("--pins", type=Path, metavar="FILE", help="where cards and PINs are written, for you only")
+    top_ups = _action(actions, "import-top-ups", "top-ups from a CSV: card, amount, key (such as the receipt's number)")
+    top_ups.add_argument("file", type=Path, metavar="FILE")
+    for action in (bring_in, top_ups):
+        action.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
     _action(actions, "list", "all residents with their balances")
 
 
@@ -66,13 +81,13 @@ def main(args: argparse.Namespace) -> int:
 def _do(args: argparse.Namespace, database: Database) -> None:
     clock = SystemClock()
     if args.action == "add":
-        first_fen = admin.fen_of_yuan(args.balance)
+        first_fen = money.fen_of_yuan(args.balance)
         pin = admin.add_resident(
             database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen, group=args.group
         )
         print(f"card {args.card}, PIN {pin}, balance {yuan(first_fen)} yuan")
     elif args.action == "top-up":
-        balance_fen = admin.top_up(database, clock, args.card, admin.fen_of_yuan(args.amount), args.key)
+        balance_fen = money.top_up(database, clock, args.card, money.fen_of_yuan(args.amount), args.key)
         print(f"card {args.card}: balance {yuan(balance_fen)} yuan")
     elif args.action in ("block", "unblock"):
         admin.block_resident(database, args.card, args.action == "block")
@@ -82,10 +97,63 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         print(f"card {args.card}: group {args.group or 'none'}")
     elif args.action == "pin":
         print(f"card {args.card}, PIN {admin.set_pin(database, args.card, args.pin)}")
+    elif args.action == "import":
+        _import(args, database)
+    elif args.action == "import-top-ups":
+        _import_top_ups(args, database)
     elif args.action == "list":
         _print_list(admin.list_residents(database))
     else:
         raise CabinetError(f"there is no action {args.action}")  # argparse knows no other
+
+
+def _import(args: argparse.Namespace, database: Database) -> None:
+    planned = imports.plan_residents(database, args.file)
+    total = yuan(sum(new.first_fen for new in planned))
+    if args.dry_run:
+        print(f"{len(planned)} residents would be added, with {total} yuan together; nothing was changed")
+        return
+    if args.pins is None:
+        raise CabinetError("give --pins FILE: the PINs are not stored and could never be read again")
+    _write_pins(args.pins, planned)
+    try:
+        imports.add_residents(database, SystemClock(), planned, _progress)
+    except BaseException:
+        args.pins.unlink(missing_ok=True)
+        raise
+    print(f"{len(planned)} residents added, with {total} yuan together; their PINs are in {args.pins}")
+
+
+def _write_pins(path: Path, planned: Sequence[imports.NewResident]) -> None:
+    """On disk before anybody needs one of them, and readable by its owner only."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8-sig", newline="") as file:
+            rows = csv.writer(file, lineterminator="\r\n")
+            rows.writerow(["card", "name", "pin"])
+            rows.writerows([new.card, harmless(new.name), new.pin] for new in planned)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise CabinetError(f"{path} is there already: it would be overwritten") from None
+    except OSError as error:
+        raise CabinetError(f"{path}: {error.strerror}") from error
+
+
+def _progress(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done}/{of} PINs", end="\n" if done == of else "", file=sys.stderr)
+
+
+def _import_top_ups(args: argparse.Namespace, database: Database) -> None:
+    planned, before = imports.plan_top_ups(database, args.file)
+    total = yuan(sum(each.amount_fen for each in planned))
+    known = f", {len(before)} were made before" if before else ""
+    if args.dry_run:
+        print(f"{len(planned)} top-ups would be made, {total} yuan together{known}; nothing was changed")
+        return
+    imports.make_top_ups(database, SystemClock(), planned)
+    print(f"{len(planned)} top-ups made, {total} yuan together{known}")
 
 
 def _print_list(residents: list[admin.ResidentSummary]) -> None:

@@ -10,7 +10,7 @@ from cabinet.clock import Clock
 from cabinet.config import Config
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import CabinetError
-from cabinet.service import admin
+from cabinet.service import admin, money
 
 CARD_NAME = "Demo"
 STAFF_NAME = "property"
@@ -49,7 +49,7 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
         if logins.card not in balances:
             admin.add_resident(database, clock, logins.card, name=CARD_NAME, pin=logins.pin, first_fen=TOP_UP_FEN)
         elif balances[logins.card] < ENOUGH_FEN:
-            admin.top_up(database, clock, logins.card, TOP_UP_FEN)
+            money.top_up(database, clock, logins.card, TOP_UP_FEN)
         staff, tokens = admin.list_staff(database)
         if kept is None and STAFF_NAME in staff:
             admin.revoke(database, STAFF_NAME)

@@ -26,7 +26,6 @@ _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")
 _NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
-_YUAN = re.compile(r"(\d{1,7})(?:\.(\d{1,2}))?")
 
 
 class ResidentSummary(msgspec.Struct, frozen=True):
@@ -52,14 +51,6 @@ def open_database(config: Config) -> Database:
     return Database(path)
 
 
-def fen_of_yuan(text: str) -> int:
-    """Exactly; raises CabinetError for anything but yuan with at most two decimals."""
-    match = _YUAN.fullmatch(text)
-    if match is None:
-        raise CabinetError(f"{text!r} is no amount in yuan, such as 20 or 12.50")
-    return int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0"))
-
-
 def random_pin() -> str:
     return f"{secrets.randbelow(1_000_000):06}"
 
@@ -75,12 +66,8 @@ def add_resident(
     group: str = "",
 ) -> str:
     """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
-    if not _CARD.fullmatch(card):
-        raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
-    if pin is not None and not _PIN.fullmatch(pin):
-        raise CabinetError("a PIN has 4 to 12 digits")
-    _check_group(group)
     pin = random_pin() if pin is None else pin
+    check_resident(card, group, pin)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
         if people.resident_by_card(connection, card) is not None:
@@ -92,21 +79,10 @@ def add_resident(
     return pin
 
 
-def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
-    """Put money into a wallet; returns the new balance. The same `key` a second time changes nothing."""
-    if amount_fen <= 0:
-        raise CabinetError("a top-up is above 0 yuan")
-    with database.transaction() as connection:
-        resident = _resident(connection, card)
-        transaction = ledger.top_up(f"top-up:{key or secrets.token_hex(16)}", resident.id, amount_fen)
-        ledger.post(SqliteBooks(connection, clock.wall()), transaction)
-        return balance_fen(connection, ledger.wallet(resident.id))
-
-
 def block_resident(database: Database, card: str, blocked: bool) -> None:
     """A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
-        resident = _resident(connection, card)
+        resident = resident_of(connection, card)
         people.set_blocked(connection, card, blocked)
         if blocked:
             people.remove_logins_of_resident(connection, resident.id)
@@ -116,8 +92,17 @@ def set_group(database: Database, card: str, group: str) -> None:
     """The group that tariffs go by; empty for none. Charges that run keep their terms."""
     _check_group(group)
     with database.transaction() as connection:
-        _resident(connection, card)
+        resident_of(connection, card)
         people.set_group(connection, card, group)
+
+
+def check_resident(card: str, group: str, pin: str) -> None:
+    """Raises CabinetError where one of them cannot be."""
+    if not _CARD.fullmatch(card):
+        raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
+    if not _PIN.fullmatch(pin):
+        raise CabinetError("a PIN has 4 to 12 digits")
+    _check_group(group)
 
 
 def _check_group(group: str) -> None:
@@ -132,7 +117,7 @@ def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     pin = random_pin() if pin is None else pin
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        resident = _resident(connection, card)
+        resident = resident_of(connection, card)
         people.set_pin(connection, card, pin_hash)
         people.remove_logins_of_resident(connection, resident.id)
     return pin
@@ -149,7 +134,7 @@ def list_residents(database: Database) -> list[ResidentSummary]:
         ]
 
 
-def _resident(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
+def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
     resident = people.resident_by_card(connection, card)
     if resident is None:
         raise CabinetError(f"there is no card {card}")

@@ -1,15 +1,18 @@
 """The ledger's books in the database. Runs inside the caller's transaction."""
 
 import sqlite3
+from collections.abc import Iterator
+
+import msgspec
 
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 
 
 class SqliteBooks:
-    """`ledger.Books` over a connection that is inside a transaction; entries carry `wall`."""
+    """`ledger.Books` over a connection that is inside a transaction; entries carry `wall`, None only looks."""
 
-    def __init__(self, connection: sqlite3.Connection, wall: WallTime) -> None:
+    def __init__(self, connection: sqlite3.Connection, wall: WallTime | None) -> None:
         self._connection = connection
         self._wall = wall
 
@@ -26,9 +29,10 @@ class SqliteBooks:
         return balance_fen(self._connection, account)
 
     def enter(self, transaction: ledger.Transaction) -> None:
+        assert self._wall is not None
         cursor = self._connection.execute(
-            "INSERT INTO ledger_transaction (key, kind, unix_ms, trusted) VALUES (?, ?, ?, ?)",
-            (transaction.key, transaction.kind, self._wall.unix_ms, self._wall.trusted),
+            "INSERT INTO ledger_transaction (key, kind, unix_ms, trusted, note) VALUES (?, ?, ?, ?, ?)",
+            (transaction.key, transaction.kind, self._wall.unix_ms, self._wall.trusted, transaction.note),
         )
         for posting in transaction.postings:
             self._connection.execute("INSERT OR IGNORE INTO account VALUES (?, 0)", (posting.account,))
@@ -45,6 +49,52 @@ class SqliteBooks:
 def balance_fen(connection: sqlite3.Connection, account: str) -> int:
     row = connection.execute("SELECT balance_fen FROM account WHERE name = ?", (account,)).fetchone()
     return 0 if row is None else int(row["balance_fen"])
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One posting with its transaction: a line of a statement, or of the accountant's list."""
+
+    number: int  # of the transaction, gapless in the order they were made
+    unix_ms: int
+    trusted: bool
+    kind: str
+    key: str
+    note: str
+    account: str
+    amount_fen: int
+
+
+def balances(connection: sqlite3.Connection) -> dict[str, int]:
+    """Of every account that ever had a posting."""
+    return {row["name"]: row["balance_fen"] for row in connection.execute("SELECT * FROM account ORDER BY name")}
+
+
+def entries(
+    connection: sqlite3.Connection,
+    account: str | None = None,
+    from_unix_ms: int | None = None,
+    to_unix_ms: int | None = None,
+) -> Iterator[Entry]:
+    """In the order they were made; of one account, or of all; made in [from, to), None leaves a side open."""
+    rows = connection.execute(
+        "SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen"
+        " FROM ledger_transaction JOIN posting ON transaction_id = id"
+        " WHERE account = coalesce(?, account)"
+        " AND unix_ms >= coalesce(?, unix_ms) AND unix_ms < coalesce(?, unix_ms + 1)"
+        " ORDER BY id, account",
+        (account, from_unix_ms, to_unix_ms),
+    )
+    return (Entry(**{**dict(row), "trusted": bool(row["trusted"])}) for row in rows)
+
+
+def moved_fen(connection: sqlite3.Connection, key_prefix: str, account: str) -> int:
+    """What all transactions whose key begins so have put into `account`."""
+    row = connection.execute(
+        "SELECT coalesce(sum(amount_fen), 0) FROM ledger_transaction JOIN posting ON transaction_id = id"
+        " WHERE substr(key, 1, length(?)) = ? AND account = ?",
+        (key_prefix, key_prefix, account),
+    ).fetchone()
+    return int(row[0])
 
 
 def check(connection: sqlite3.Connection) -> list[str]:

@@ -132,6 +132,10 @@ def by_id(connection: sqlite3.Connection, session_id: str) -> SessionRow | None:
     return _one(connection, "session_id = ?", session_id)
 
 
+def by_order_number(connection: sqlite3.Connection, order_number: str) -> SessionRow | None:
+    return _one(connection, "order_number = ?", order_number)
+
+
 def by_request_key(connection: sqlite3.Connection, resident_id: int, request_key: str) -> SessionRow | None:
     return _one(connection, "resident_id = ? AND request_key = ?", resident_id, request_key)
 

@@ -28,7 +28,7 @@ from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
-from cabinet.service import admin
+from cabinet.service import admin, money
 from cabinet.sim.control import SimControl
 
 READY_WITHIN_S = 30.0
@@ -223,7 +223,7 @@ class Cabinet:
         """A resident with a wallet, signed in on a phone."""
         database = admin.open_database(load(self.config))
         try:
-            admin.add_resident(database, SystemClock(), card, pin="4711", first_fen=admin.fen_of_yuan(balance_yuan))
+            admin.add_resident(database, SystemClock(), card, pin="4711", first_fen=money.fen_of_yuan(balance_yuan))
         finally:
             database.close()
         return Resident(self, card, "4711", language)

@@ -12,7 +12,7 @@ import pytest
 
 from cabinet.main import main
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service import money
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 
@@ -185,7 +185,7 @@ def test_a_file_that_cannot_be_written_is_one_line(cabinet: Cabinet, tmp_path: P
     ("text", "fen"), [("20", 2000), ("0.5", 50), ("12.05", 1205), ("0", 0), ("9999999.99", 999_999_999)]
 )
 def test_yuan_are_read_exactly(text: str, fen: int) -> None:
-    assert admin.fen_of_yuan(text) == fen
+    assert money.fen_of_yuan(text) == fen
 
 
 @pytest.mark.parametrize("command", ["serve", "resident", "staff", "usage"])

@@ -37,6 +37,9 @@ def of_schema(path: Path, version: int) -> None:
     """Made by the steps up to `version`, with a resident who charges and another who waits."""
     database = unprepared(path)
     migrate(database, steps()[:version])
+    tariff = json.dumps(TARIFF, separators=(",", ":"))
+    if version >= 3:
+        tariff = tariff.replace("_fen_per_kwh", "_fen")
     connection = database.connection
     for card in ("1001", "1002"):
         connection.execute("INSERT INTO resident (card, pin_hash, added_unix_ms) VALUES (?, 'hash', 0)", (card,))
@@ -44,7 +47,7 @@ def of_schema(path: Path, version: int) -> None:
         "INSERT INTO session (number, session_id, order_number, request_key, resident_id, card, outlet, code, choice,"
         " choice_amount, held_fen, tariff, state, started_unix_ms, started_trusted, used, seen, curve_step_s)"
         " VALUES (1, 's1', 'O-1', 'k', 1, '*001', 3, 'C5T4', 'hours', 3600, 500, ?, 'charging', 5, 1, ?, ?, 10)",
-        (json.dumps(TARIFF, separators=(",", ":")), json.dumps(USED), json.dumps(SEEN)),
+        (tariff, json.dumps(USED), json.dumps(SEEN)),
     )
     connection.execute(
         "INSERT INTO session_transition (session_id, step, from_state, to_state, boot_id, monotonic_ns, unix_ms,"

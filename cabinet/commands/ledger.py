@@ -1,0 +1,167 @@
+"""`cabinet ledger`: where the money is, how it came there, and what staff may do with it."""
+
+import argparse
+import csv
+import datetime
+import io
+import sys
+import zoneinfo
+
+from cabinet import config as configuration
+from cabinet import figures
+from cabinet.billing import ledger
+from cabinet.clock import SystemClock, WallTime
+from cabinet.commands.options import add_config
+from cabinet.config import Config
+from cabinet.figures import yuan
+from cabinet.service import admin, money
+from cabinet.service.bill import SiteTime
+from cabinet.store import accounts, people
+from cabinet.store.database import Database
+from cabinet.usage_table import BOM, harmless
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "Works while the service runs. Amounts are in yuan with at most two decimals.\n"
+        "The same --key a second time moves nothing.\n\n"
+        "examples:\n"
+        "  cabinet ledger balance\n"
+        "  cabinet ledger statement 10023344 --from 2026-11-01\n"
+        "  cabinet ledger export --month 2026-11 > november.csv\n"
+        "  cabinet ledger give-back SG-1-00000042 1.50 --note 'charger was broken' --key complaint-17\n"
+        "  cabinet ledger pay-out 10023344 18.50 --key moved-out-2026-12"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _action(actions, "balance", "wallets, holds and revenue, all together")
+    statement = _action(actions, "statement", "every movement of one wallet, with the balance after it")
+    statement.add_argument("card", metavar="CARD")
+    statement.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
+    statement.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+    _action(actions, "check", "whether every transaction balances and every balance is the sum of its postings")
+    export = _action(actions, "export", "a month's postings for the accountant, as CSV")
+    export.add_argument("--month", type=_month, required=True, metavar="YYYY-MM")
+    give_back = _action(actions, "give-back", "return part of what a charge has cost into the wallet")
+    give_back.add_argument("order", metavar="ORDER", help="order number, as on the receipt")
+    for name, summary in (
+        ("pay-out", "money of a wallet that its resident takes away"),
+        ("write-off", "what is left in a wallet that nobody will claim"),
+    ):
+        _action(actions, name, summary).add_argument("card", metavar="CARD")
+    for name in ("give-back", "pay-out", "write-off"):
+        action = actions.choices[name]
+        action.add_argument("amount", metavar="YUAN")
+        action.add_argument("--note", default="", help="why; kept in the ledger")
+        action.add_argument("--key", help="such as the complaint's number: the same key twice moves money once")
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=summary)
+    add_config(action)
+    return action
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04") from None
+
+
+def _month(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no month, such as 2026-11") from None
+
+
+def main(args: argparse.Namespace) -> int:
+    config = configuration.load(args.config)
+    database = admin.open_database(config)
+    try:
+        if args.action == "balance":
+            _balance(database)
+        elif args.action == "statement":
+            _statement(args, config, database)
+        elif args.action == "check":
+            return _check(database)
+        elif args.action == "export":
+            _export(args.month, config, database)
+        else:
+            _move(args, database)
+    finally:
+        database.close()
+    return 0
+
+
+def _balance(database: Database) -> None:
+    found = money.balances(database)
+    rows = (
+        ("wallets, free to spend", found.wallets_fen),
+        ("held for running charges", found.holds_fen),
+        ("revenue, electricity", found.electricity_fen),
+        ("revenue, service", found.service_fen),
+        ("written off", found.written_off_fen),
+        ("cash taken in, less paid out", found.cash_fen),
+    )
+    for name, fen in rows:
+        print(f"{name:<30} {yuan(fen):>12}")
+    print(f"{'all together':<30} {yuan(sum(fen for _, fen in rows)):>12}")
+
+
+def _statement(args: argparse.Namespace, config: Config, database: Database) -> None:
+    site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
+    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
+    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    with database.reading() as connection:
+        for line in money.statement(connection, args.card, from_ms, to_ms):
+            entry = line.entry
+            amount = f"{'+' * (entry.amount_fen > 0)}{yuan(entry.amount_fen)}"
+            print(
+                f"{_when(entry, zone)}  {amount:>10}  {yuan(line.balance_fen):>10}  "
+                f"{entry.kind:<10} {entry.key}{f'  ({entry.note})' if entry.note else ''}"
+            )
+
+
+def _when(entry: accounts.Entry, zone: zoneinfo.ZoneInfo) -> str:
+    """With a question mark where the clock was not set then."""
+    moment = figures.local(WallTime(entry.unix_ms, entry.trusted), zone)
+    return f"{moment:%Y-%m-%d %H:%M:%S}{' ' if entry.trusted else '?'}"
+
+
+def _check(database: Database) -> int:
+    with database.reading() as connection:
+        problems = accounts.check(connection)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print("OK: every transaction balances, every balance is the sum of its postings, none is below 0")
+    return 1 if problems else 0
+
+
+def _export(month: datetime.date, config: Config, database: Database) -> None:
+    site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
+    following = (month + datetime.timedelta(days=31)).replace(day=1)
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\r\n")
+    rows.writerow(["number", "time", "kind", "key", "account", "card", "yuan", "note"])
+    with database.reading() as connection:
+        cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
+        entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
+        for entry in entries:
+            texts = [entry.kind, harmless(entry.key), entry.account, harmless(cards.get(entry.account, ""))]
+            rows.writerow([entry.number, _when(entry, zone), *texts, yuan(entry.amount_fen), harmless(entry.note)])
+    sys.stdout.write(BOM + buffer.getvalue())
+
+
+def _move(args: argparse.Namespace, database: Database) -> None:
+    clock, amount_fen = SystemClock(), money.fen_of_yuan(args.amount)
+    if args.action == "give-back":
+        balance_fen = money.give_back(database, clock, args.order, amount_fen, args.key, args.note)
+        print(f"{args.order}: {yuan(amount_fen)} yuan given back, balance {yuan(balance_fen)} yuan")
+        return
+    move = money.pay_out if args.action == "pay-out" else money.write_off
+    balance_fen = move(database, clock, args.card, amount_fen, args.key, args.note)
+    print(f"card {args.card}: balance {yuan(balance_fen)} yuan")

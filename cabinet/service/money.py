@@ -1,0 +1,154 @@
+"""What staff do with money: top up, pay out, give back, write off, and look. One transaction each, with a key.
+
+The same key a second time moves nothing, so that a command whose answer was lost can be given again.
+"""
+
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from cabinet.billing import ledger
+from cabinet.billing.ledger import Transaction
+from cabinet.billing.session import State
+from cabinet.clock import Clock
+from cabinet.errors import CabinetError
+from cabinet.service.admin import resident_of
+from cabinet.store import accounts
+from cabinet.store import sessions as table
+from cabinet.store.accounts import Entry, SqliteBooks, balance_fen
+from cabinet.store.database import Database
+
+_YUAN = re.compile(r"(\d{1,7})(?:\.(\d{1,2}))?")
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """Where the money is; with `cash_fen`, which stands below 0, all of it together is 0."""
+
+    wallets_fen: int
+    holds_fen: int
+    electricity_fen: int
+    service_fen: int
+    written_off_fen: int
+    cash_fen: int
+
+
+class StatementLine(msgspec.Struct, frozen=True):
+    """One entry of a wallet and what was in it afterwards."""
+
+    entry: Entry
+    balance_fen: int
+
+
+def fen_of_yuan(text: str) -> int:
+    """Exactly; raises CabinetError for anything but yuan with at most two decimals."""
+    match = _YUAN.fullmatch(text)
+    if match is None:
+        raise CabinetError(f"{text!r} is no amount in yuan, such as 20 or 12.50")
+    return int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0"))
+
+
+def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
+    """Put money into a wallet; returns the new balance."""
+    return _with_wallet(
+        database, clock, card, lambda who: ledger.top_up(f"top-up:{_key(key)}", who, _some(amount_fen, "a top-up"))
+    )
+
+
+def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str = "") -> int:
+    """Take money out of a wallet that is given to its resident; returns the new balance. Raises Overdrawn."""
+    return _with_wallet(
+        database,
+        clock,
+        card,
+        lambda who: ledger.pay_out(f"pay-out:{_key(key)}", who, _some(amount_fen, "a pay-out"), note),
+    )
+
+
+def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str) -> int:
+    """Take what is left in a wallet that nobody will claim; returns the new balance. Raises Overdrawn."""
+    if not note.strip():
+        raise CabinetError("a write-off needs its reason: --note")
+    return _with_wallet(
+        database,
+        clock,
+        card,
+        lambda who: ledger.write_off(f"write-off:{_key(key)}", who, _some(amount_fen, "a write-off"), note),
+    )
+
+
+def give_back(database: Database, clock: Clock, order_number: str, amount_fen: int, key: str | None, note: str) -> int:
+    """Return part of what a charge has cost into its resident's wallet, service first; returns the new balance.
+
+    Never more than it cost, however often.
+    """
+    if not note.strip():
+        raise CabinetError("money that is given back needs its reason: --note")
+    with database.transaction() as connection:
+        row = table.by_order_number(connection, order_number)
+        if row is None or row.state is not State.SETTLED or row.cost_fen is None or row.electricity_fen is None:
+            raise CabinetError(f"there is no settled charge with order number {order_number}")
+        prefix = f"give-back:{row.session_id}:"
+        wallet = ledger.wallet(row.resident_id)
+        full_key = prefix + _key(key)
+        books = SqliteBooks(connection, clock.wall())
+        if books.postings(full_key) is None:
+            before_fen = accounts.moved_fen(connection, prefix, wallet)
+            left_fen = row.cost_fen - before_fen
+            if _some(amount_fen, "what is given back") > left_fen:
+                raise CabinetError(
+                    f"{order_number} cost {row.cost_fen / 100:.2f} yuan, of which {left_fen / 100:.2f} were kept"
+                )
+            service_left_fen = (
+                row.cost_fen - row.electricity_fen + accounts.moved_fen(connection, prefix, ledger.SERVICE)
+            )
+            service_fen = min(amount_fen, service_left_fen)
+            ledger.post(
+                books,
+                ledger.give_back(full_key, row.resident_id, amount_fen - service_fen, service_fen, note),
+            )
+        return balance_fen(connection, wallet)
+
+
+def balances(database: Database) -> Balances:
+    with database.reading() as connection:
+        found = accounts.balances(connection)
+    return Balances(
+        wallets_fen=sum(fen for name, fen in found.items() if name.startswith("wallet:")),
+        holds_fen=sum(fen for name, fen in found.items() if name.startswith("hold:")),
+        electricity_fen=found.get(ledger.ELECTRICITY, 0),
+        service_fen=found.get(ledger.SERVICE, 0),
+        written_off_fen=found.get(ledger.WRITTEN_OFF, 0),
+        cash_fen=found.get(ledger.CASH, 0),
+    )
+
+
+def statement(
+    connection: sqlite3.Connection, card: str, from_unix_ms: int | None = None, to_unix_ms: int | None = None
+) -> Iterator[StatementLine]:
+    """Every movement of a wallet, the oldest first, with the balance after it."""
+    account = ledger.wallet(resident_of(connection, card).id)
+    balance = 0
+    for entry in accounts.entries(connection, account):
+        balance += entry.amount_fen
+        if (from_unix_ms or 0) <= entry.unix_ms and (to_unix_ms is None or entry.unix_ms < to_unix_ms):
+            yield StatementLine(entry, balance)
+
+
+def _with_wallet(database: Database, clock: Clock, card: str, make: Callable[[int], Transaction]) -> int:
+    with database.transaction() as connection:
+        resident = resident_of(connection, card)
+        ledger.post(SqliteBooks(connection, clock.wall()), make(resident.id))
+        return balance_fen(connection, ledger.wallet(resident.id))
+
+
+def _key(key: str | None) -> str:
+    return key or secrets.token_hex(16)
+
+
+def _some(amount_fen: int, what: str) -> int:
+    if amount_fen <= 0:
+        raise CabinetError(f"{what} is above 0 yuan")
+    return amount_fen
