@@ -81,6 +81,10 @@ class StorageFull(StoreError):
     """The disk took no more; nothing of the transaction that met it is kept."""
 
 
+class StoreDamaged(StoreError):
+    """What is in the database's file is no database any more, or not a whole one."""
+
+
 class Refused(CabinetError):
     """A person or program asked for something that cannot be now; translated at the edge.
 

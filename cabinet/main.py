@@ -21,6 +21,7 @@ COMMANDS = {
     "ledger": "balances, statements, the accountant's export; give back, pay out, write off",
     "staff": "add logins of the property company's page and tokens of its API",
     "usage": "export and verify the usage log",
+    "store": "check, back up and restore the database",
 }
 
 EPILOG = """examples:

@@ -18,7 +18,9 @@ from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.service import admin
 from cabinet.service.app import Service
+from cabinet.store import backup
 
 BACKLOG = 256
 GRACE_S = 3  # for requests under way when the service is told to stop
@@ -46,7 +48,11 @@ async def serve(config: Config) -> None:
 
     notifier = Notifier()
     service = Service(config)
-    with _listen(config) as listener, _address_file(config, listener) as address:
+    with (
+        backup.only_one(admin.database_path(config)),
+        _listen(config) as listener,
+        _address_file(config, listener) as address,
+    ):
         try:
             await service.open()
 

@@ -52,6 +52,7 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
+BACKUP_S = 86_400
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -97,6 +98,7 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
+        self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -111,6 +113,9 @@ class Service:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         context.shelf.refresh()
         await context.storage.open()
+        if context.storage.damaged:
+            self._blind = True
+            return
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
             lambda c: (
@@ -137,6 +142,7 @@ class Service:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
+            group.create_task(self._back_up_daily())
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
@@ -170,13 +176,24 @@ class Service:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
             await self.checkpoint()
 
+    async def _back_up_daily(self) -> None:
+        """At the start, and every day."""
+        while True:
+            try:
+                await self.context.storage.back_up(self.context.clock.wall())
+            except StoreError as error:
+                log.error("no backup: %s", error)
+            await asyncio.sleep(BACKUP_S)
+
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""
-        await self._recovery.reconcile()
+        if not self._blind:
+            await self._recovery.reconcile()
 
     async def serve_line(self) -> None:
         """Start the first of those who wait for power, if there is some now."""
-        await self._waiting.serve()
+        if not self._blind:
+            await self._waiting.serve()
 
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""

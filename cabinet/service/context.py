@@ -126,6 +126,8 @@ class Context:
     def accepting(self) -> str | None:
         if not self.guard_reachable():
             return "guard_unreachable"
+        if self.storage.damaged:
+            return "storage_damaged"
         return "storage_full" if self.storage.short_of_room else None
 
     def most_w(self, outlet: int) -> int:

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from cabinet.errors import StorageFull
+from cabinet.clock import WallTime
+from cabinet.errors import StorageFull, StoreDamaged
+from cabinet.store import backup
 from cabinet.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,10 @@ RESERVE_BYTES = 8 * 1024 * 1024  # below this no new session starts, so that the
 
 
 class Storage:
-    """`full` from the first write that found no room until one that did; `short` as the disk was last measured."""
+    """`full` from the first write that found no room until one that did; `short` as the disk was last measured.
+
+    `damaged`: the file is not a whole database any more; only a restart with another one ends that.
+    """
 
     def __init__(self, path: Path, connection_class: type[sqlite3.Connection] = sqlite3.Connection) -> None:
         self._path = path
@@ -35,13 +40,35 @@ class Storage:
         self._reader: Database | None = None
         self.full = False
         self.short = False
+        self.damaged = False
 
     async def open(self) -> None:
-        """Create or migrate the file. Raises StoreError, StorageFull."""
+        """Create or migrate the file, and look whether it is whole: `damaged`, where it is not.
+
+        Raises StoreError, StorageFull.
+        """
         open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
-        self._writer = await self._in(self._write_thread, open_writer)
-        self._reader = await self._in(self._read_thread, functools.partial(Database, self._path, read_only=True))
+        try:
+            self._writer = await self._in(self._write_thread, open_writer)
+            self._reader = await self._in(self._read_thread, functools.partial(Database, self._path, read_only=True))
+        except StoreDamaged as error:
+            self._found_damaged(str(error))
+        else:
+            wrong = await self._in(self._read_thread, functools.partial(backup.problems, self._path, thorough=False))
+            if wrong:
+                self._found_damaged(wrong[0])
         await self.measure()
+
+    def _found_damaged(self, what: str) -> None:
+        if not self.damaged:
+            log.critical("no sessions until a backup is restored: %s", what)
+        self.damaged = True
+
+    async def back_up(self, wall: WallTime) -> None:
+        """A new backup, in a thread of its own. Raises StoreError; never of a damaged file."""
+        if not self.damaged:
+            path = await asyncio.to_thread(backup.make, self._path, wall)
+            log.info("backup: %s", path)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one transaction and return what it returns, committed.
@@ -56,6 +83,9 @@ class Storage:
                 log.error("no new sessions until there is room: %s", error)
             self.full = True
             raise
+        except StoreDamaged as error:
+            self._found_damaged(str(error))
+            raise
         if self.full:
             log.warning("the disk takes writes again")
         self.full = False
@@ -63,7 +93,11 @@ class Storage:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns from the last committed state. Raises StoreError."""
-        return await self._in(self._read_thread, functools.partial(self._look, work))
+        try:
+            return await self._in(self._read_thread, functools.partial(self._look, work))
+        except StoreDamaged as error:
+            self._found_damaged(str(error))
+            raise
 
     async def measure(self) -> None:
         """Look how much room there is."""
@@ -88,12 +122,14 @@ class Storage:
             thread.shutdown(wait=False)
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        assert self._writer is not None  # open came before
+        if self._writer is None:
+            raise StoreDamaged(f"{self._path}: is damaged")
         with self._writer.transaction() as connection:
             return work(connection)
 
     def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        assert self._reader is not None  # open came before
+        if self._reader is None:
+            raise StoreDamaged(f"{self._path}: is damaged")
         with self._reader.reading() as connection:
             return work(connection)
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from cabinet.errors import StorageFull, StoreError
+from cabinet.errors import StorageFull, StoreDamaged, StoreError
 
 BUSY_TIMEOUT_MS = 5000
 
 # Primary result codes that mean "no room, or nothing can be written now": sqlite.org/rescode.html
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Database:
@@ -31,7 +32,7 @@ class Database:
         is no room to bring it up to date.
         """
         self.path = path
-        with _translated(path):
+        with translated(path):
             self.connection = sqlite3.connect(
                 f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}",
                 uri=True,
@@ -47,7 +48,7 @@ class Database:
 
     def _prepare(self, read_only: bool) -> None:
         self.connection.row_factory = sqlite3.Row
-        with _translated(self.path):
+        with translated(self.path):
             self.connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             self.connection.execute("PRAGMA foreign_keys = ON")
             if not read_only:
@@ -65,7 +66,7 @@ class Database:
         Raises StorageFull where the disk took no more, StoreError for anything else that SQLite refuses; the error
         of the block itself comes out as it is. After any of them nothing of the block is in the file.
         """
-        with _translated(self.path):
+        with translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection
@@ -83,7 +84,7 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection to read from, all of the block from one state of the file. Raises StoreError."""
-        with _translated(self.path):
+        with translated(self.path):
             self.connection.execute("BEGIN")
             try:
                 yield self.connection
@@ -129,7 +130,7 @@ def migrate(database: Database, known: list[tuple[int, str, str]] | None = None)
 def check_version(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
     """The schema's version; raises StoreError unless it is exactly what this program knows."""
     newest = max(version for version, _, _ in (steps() if known is None else known))
-    with _translated(database.path):
+    with translated(database.path):
         found = _version(database)
     if found > newest:
         raise StoreError(
@@ -160,13 +161,16 @@ def statements(sql: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Errors of SQLite and the disk as ours: StorageFull, StoreDamaged, StoreError."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _NO_ROOM:
             raise StorageFull(f"{path}: {error}: free some space on its disk") from error
+        if code is not None and code & 0xFF in _DAMAGED:
+            raise StoreDamaged(f"{path}: {error}: put a backup in its place with `cabinet store restore`") from error
         raise StoreError(f"{path}: {error}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):

@@ -96,7 +96,11 @@ def _to_row(record: sqlite3.Row) -> SessionRow:
 
 
 def next_number(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM session").fetchone()
+    """Above all that were given out, those included that a restored backup knows nothing of."""
+    row = connection.execute(
+        "SELECT max((SELECT coalesce(max(number), 0) + 1 FROM session),"
+        " (SELECT coalesce(max(first_number), 1) FROM restored))"
+    ).fetchone()
     return int(row[0])
 
 

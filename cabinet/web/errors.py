@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect, Response
 from litestar.types import ExceptionHandlersMap
 
-from cabinet.errors import Refused
+from cabinet.errors import Refused, StoreDamaged
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
 
@@ -27,7 +27,7 @@ STATUS_OF_REFUSAL = {
     "locked_out": 429, "too_many_requests": 429,
     "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
     "cabinet_fault": 503, "cabinet_hot": 503,
-    "guard_unreachable": 503, "storage_full": 503,
+    "guard_unreachable": 503, "storage_full": 503, "storage_damaged": 503,
 }  # fmt: skip
 
 RETRY_AFTER_S = {429: 60, 503: 30}
@@ -83,6 +83,11 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
     return error_page(request, status, refusal_text(request, refusal), refusal_headers(refusal), refusal.code)
 
 
+def on_damage(request: Visit, _: StoreDamaged) -> Response[Any]:
+    """The log has said what and where; whoever asks hears what it means for them."""
+    return on_refused(request, Refused("storage_damaged"))
+
+
 def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
     """No such page, wrong method, body too large, parameters that do not parse."""
     status = error.status_code
@@ -114,7 +119,12 @@ def error_page(
     )
 
 
-HANDLERS: ExceptionHandlersMap = {Refused: on_refused, HTTPException: on_http_error, Exception: on_bug}
+HANDLERS: ExceptionHandlersMap = {
+    Refused: on_refused,
+    StoreDamaged: on_damage,
+    HTTPException: on_http_error,
+    Exception: on_bug,
+}
 
 
 def _is_api(request: Visit) -> bool:

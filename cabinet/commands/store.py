@@ -1,0 +1,95 @@
+"""`cabinet store`: whether the database is whole, copies of it, and putting one in its place."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cabinet import config as configuration
+from cabinet.clock import SystemClock
+from cabinet.commands.options import add_config
+from cabinet.errors import CabinetError, StoreError
+from cabinet.service import admin
+from cabinet.store import backup
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "The service makes a backup at its start and every day; seven are kept in backups/ beside the database.\n\n"
+        "examples:\n"
+        "  cabinet store check\n"
+        "  cabinet store backup --to /media/usb/cabinet.db\n"
+        "  cabinet store list\n"
+        "  systemctl stop cabinet-service && cabinet store restore newest && systemctl start cabinet-service"
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _action(actions, "check", "pages, references, ledger and usage log: whether all is whole")
+    copy = _action(actions, "backup", "a whole copy, made while the service runs")
+    copy.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
+    _action(actions, "list", "the backups there are, and how far each goes")
+    restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
+    restore.add_argument("backup", metavar="FILE", help="a backup, or: newest")
+
+
+def _action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=summary, description=summary)
+    add_config(action)
+    return action
+
+
+def main(args: argparse.Namespace) -> int:
+    database = admin.database_path(configuration.load(args.config))
+    if args.action == "restore":
+        _restore(database, args.backup)
+        return 0
+    if args.action == "list":
+        _list(database)
+        return 0
+    if not database.exists():
+        raise CabinetError(f"{database}: there is no database yet; has `cabinet serve` run with this configuration?")
+    if args.action == "check":
+        return _check(database)
+    if args.to is None:
+        print(backup.make(database, SystemClock().wall()))
+    elif args.to.exists():
+        raise CabinetError(f"{args.to} is there already: it would be overwritten")
+    else:
+        backup.copy_into(database, args.to)
+        print(args.to)
+    return 0
+
+
+def _check(database: Path) -> int:
+    found = backup.problems(database)
+    for problem in found:
+        print(problem, file=sys.stderr)
+    if not found:
+        print(f"OK: {database}: pages, references, ledger and usage log are whole")
+    return 1 if found else 0
+
+
+def _list(database: Path) -> None:
+    paths = backup.backups(database)
+    if not paths:
+        print(f"no backups in {backup.folder_of(database)}")
+    for path in paths:
+        try:
+            found = backup.look_at(path)
+        except StoreError as error:
+            print(f"{path}: not usable: {error}")
+            continue
+        print(f"{path}  {found.size // 1024} KiB, {found.sessions} charges, usage log up to {found.usage_number}")
+
+
+def _restore(database: Path, which: str) -> None:
+    path = backup.newest(database) if which == "newest" else Path(which)
+    if path is None or not path.exists():
+        raise CabinetError(f"there is no backup {which}; see cabinet store list")
+    with backup.only_one(database):
+        kept = backup.restore(database, path, SystemClock().wall())
+    found = backup.look_at(database)
+    print(f"{database} is {path.name} again: {found.sessions} charges, usage log up to {found.usage_number}")
+    if kept is not None:
+        print(f"what was there is kept: {kept}")
+    print("Tell the property company: usage records above that number, if it has any, are of before.")

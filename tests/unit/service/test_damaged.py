@@ -1,0 +1,151 @@
+"""A database that is damaged: said plainly, nothing begun, and charging again once a backup is in its place."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cabinet.clock import NS
+from cabinet.errors import Refused, StoreDamaged
+from cabinet.main import main
+from cabinet.model import EndReason
+from cabinet.service import admin
+from cabinet.store import backup
+from tests.unit.service.rig import FULL, Rig
+from tests.unit.store.test_backup import damage
+
+
+def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        damage(admin.database_path(rig.config), 0)
+        async with rig.running() as service:
+            assert service.accepting() == "storage_damaged"
+            assert service.outlet("C5T4").refusal == "storage_damaged"
+            with pytest.raises(StoreDamaged):
+                await service.start(1, "C5T4", FULL, "k")
+            await service.checkpoint()
+
+    asyncio.run(story())
+
+
+def test_charge_of_a_damaged_file_goes_on_in_the_guard(tmp_path: Path) -> None:
+    """What the file says of it cannot be read: the guard ends it by its own limits, and nobody opens its outlet."""
+
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await service.start(1, "C5T4", FULL, "k")
+        damage(admin.database_path(rig.config), 0)
+        async with rig.running() as service:
+            rig.clock.advance_ns(60 * NS)
+            await rig.guard.tell()
+            await service.checkpoint()
+        assert rig.guard.outlets[3].session_id is not None
+
+    asyncio.run(story())
+
+
+class Failing(sqlite3.Connection):
+    """Finds a page damaged once it is told to."""
+
+    damaged = False
+
+    def execute(self, *args):  # type: ignore[no-untyped-def]
+        if Failing.damaged and not str(args[0]).startswith(("PRAGMA", "ROLLBACK")):
+            error = sqlite3.DatabaseError("database disk image is malformed")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT  # type: ignore[misc]
+            raise error
+        return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
+
+
+def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        rig.connection_class = Failing
+        Failing.damaged = False
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k")
+            await rig.charge(service, 3, 600)
+            await service.context.storage.back_up(rig.clock.wall())
+            Failing.damaged = True
+            await rig.charge(service, 3, 600)
+            assert service.accepting() == "storage_damaged"
+            with pytest.raises(Refused, match="storage_damaged"):
+                await service.start(2, "A7K2", FULL, "k2")
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            assert rig.guard.kept, "what is not written is not acknowledged"
+        path = admin.database_path(rig.config)
+        newest = backup.newest(path)
+        assert newest is not None
+        backup.restore(path, newest, rig.clock.wall())
+        Failing.damaged = False
+        async with rig.running() as service:
+            await rig.settle(service)
+            receipt = await service.session(1, view.session_id)
+            assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
+            delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+            assert receipt.energy_mwh == delivered_mwh, "the guard had kept its end, and told it again"
+            again = await service.start(2, "A7K2", FULL, "k3")
+            assert again.order_number == f"{rig.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def cabinet(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from importlib import resources
+
+    Rig(tmp_path)
+    config = tmp_path / "cabinet.toml"
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    config.write_text(text + f'\n[paths]\nstate = "{tmp_path}/state"\nrun = "{tmp_path}/run"\n', encoding="utf-8")
+
+    def run(*words: str, status: int = 0) -> str:
+        capsys.readouterr()
+        assert main(["store", *words, "--config", str(config)]) == status
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    return run
+
+
+def test_commands_from_check_to_restore(cabinet, tmp_path: Path) -> None:
+    database = tmp_path / "state" / "cabinet.db"
+    assert cabinet("list") == f"no backups in {tmp_path}/state/backups\n"
+    assert cabinet("check") == f"OK: {database}: pages, references, ledger and usage log are whole\n"
+    made = cabinet("backup").strip()
+    assert cabinet("list").startswith(f"{made}  ")
+    damage(database, 0)
+    assert "is not a database" in cabinet("check", status=1)
+    said = cabinet("restore", "newest")
+    assert said.startswith(f"{database} is {Path(made).name} again: 0 charges, usage log up to 0\n")
+    assert cabinet("check").startswith("OK")
+
+
+def test_restore_waits_for_the_service_to_be_stopped(cabinet, tmp_path: Path) -> None:
+    cabinet("backup")
+    with backup.only_one(tmp_path / "state" / "cabinet.db"):
+        said = cabinet("restore", "newest", status=1)
+    assert said == f"{tmp_path}/state/cabinet.db: the service is running with it: stop that first\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("restore", "newest"), "there is no backup newest; see cabinet store list"),
+        (("restore", "/nowhere.db"), "there is no backup /nowhere.db; see cabinet store list"),
+    ],
+)
+def test_what_is_not_there_is_one_line(cabinet, words, said) -> None:
+    assert cabinet(*words, status=1) == f"{said}\n"
+
+
+def test_backup_goes_where_it_is_told_and_over_nothing(cabinet, tmp_path: Path) -> None:
+    target = tmp_path / "copy.db"
+    assert cabinet("backup", "--to", str(target)) == f"{target}\n"
+    assert backup.problems(target) == []
+    assert cabinet("backup", "--to", str(target), status=1) == f"{target} is there already: it would be overwritten\n"

@@ -1,0 +1,157 @@
+"""Copies of the database: whole, few, and good enough to go on with; and what damage does to a file."""
+
+from pathlib import Path
+
+import pytest
+
+from cabinet.billing import ledger
+from cabinet.clock import WallTime
+from cabinet.errors import StoreDamaged, StoreError
+from cabinet.store import backup, people, sessions
+from cabinet.store.accounts import SqliteBooks
+from cabinet.store.database import Database
+
+DAY_MS = 86_400_000
+
+
+def wall(day: int) -> WallTime:
+    return WallTime(1_780_000_000_000 + day * DAY_MS, True)
+
+
+def add(database: Database, card: str) -> None:
+    with database.transaction() as connection:
+        who = people.add_resident(connection, card, "", "hash", 0)
+        ledger.post(SqliteBooks(connection, wall(0)), ledger.top_up(card, who, 1000))
+
+
+def cards(path: Path) -> list[str]:
+    database = Database(path, read_only=True)
+    try:
+        with database.reading() as connection:
+            return [resident.card for resident in people.residents(connection)]
+    finally:
+        database.close()
+
+
+def damage(path: Path, page: int = 3) -> None:
+    """A page of rubbish, as a dying SD card gives it."""
+    with path.open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "cabinet.db"
+    database = Database(path)
+    add(database, "1001")
+    database.close()
+    return path
+
+
+def test_backup_is_whole_and_has_what_was_committed(path: Path) -> None:
+    database = Database(path)
+    add(database, "1002")  # still in the write-ahead log
+    made = backup.make(path, wall(1))
+    database.close()
+    assert backup.problems(made) == []
+    assert cards(made) == ["1001", "1002"]
+    assert [each.name for each in backup.folder_of(path).iterdir()] == [made.name], "nothing half-made is left"
+
+
+def test_transaction_that_is_not_committed_is_not_in_it(path: Path) -> None:
+    database = Database(path)
+    with database.transaction() as connection:
+        people.add_resident(connection, "1002", "", "hash", 0)
+        made = backup.make(path, wall(1))
+    database.close()
+    assert cards(made) == ["1001"]
+
+
+def test_seven_are_kept_and_the_oldest_go(path: Path) -> None:
+    made = [backup.make(path, wall(day)) for day in range(9)]
+    assert backup.backups(path) == made[2:]
+    assert backup.newest(path) == made[-1]
+
+
+def test_no_room_is_said_and_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "ROOM", 1e12)
+    with pytest.raises(StoreError, match="no room for a backup"):
+        backup.make(path, wall(1))
+    assert backup.backups(path) == []
+
+
+def test_restored_file_has_what_the_backup_had_and_what_was_there_is_kept(path: Path) -> None:
+    made = backup.make(path, wall(1))
+    database = Database(path)
+    add(database, "1002")
+    database.close()
+    kept = backup.restore(path, made, wall(2))
+    assert kept is not None
+    assert (cards(path), cards(kept)) == (["1001"], ["1001", "1002"])
+    assert backup.problems(path) == []
+
+
+def test_order_numbers_go_on_above_all_that_may_have_been_given_out(path: Path) -> None:
+    made = backup.make(path, wall(1))
+    for time in (2, 3):
+        backup.restore(path, made, wall(time))
+        database = Database(path, read_only=True)
+        with database.reading() as connection:
+            assert sessions.next_number(connection) == 1 + backup.NUMBERS_LEFT_OUT
+        database.close()
+
+
+def test_log_beside_a_damaged_file_goes_with_it(path: Path) -> None:
+    """The write-ahead log of one database must never be read into another."""
+    made = backup.make(path, wall(1))
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).write_bytes(b"of the old one")
+    kept = backup.restore(path, made, wall(2))
+    assert kept is not None
+    assert kept.with_name(kept.name + "-wal").read_bytes() == b"of the old one"
+    assert cards(path) == ["1001"]
+
+
+def test_backup_that_is_not_whole_is_not_restored(path: Path) -> None:
+    made = backup.make(path, wall(1))
+    damage(made)
+    with pytest.raises(StoreError, match="is not whole"):
+        backup.restore(path, made, wall(2))
+    assert cards(path) == ["1001"]
+
+
+def test_damaged_page_is_found(path: Path) -> None:
+    database = Database(path)
+    for number in range(300):
+        add(database, f"card-{number}")
+    database.close()
+    assert backup.problems(path) == []
+    damage(path, 20)
+    assert backup.problems(path, thorough=False) != []
+    assert backup.problems(path) != []
+
+
+def test_balance_written_by_hand_is_found(path: Path) -> None:
+    database = Database(path)
+    with database.transaction() as connection:
+        connection.execute("UPDATE account SET balance_fen = 1 WHERE name = 'wallet:1'")
+    database.close()
+    assert backup.problems(path) == ["account wallet:1: balance 1 fen, its postings add up to 1000"]
+
+
+@pytest.mark.parametrize("text", [b"", b"no database at all, but long enough to be looked at" * 100])
+def test_what_is_no_database_is_damaged(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "cabinet.db"
+    path.write_bytes(text)
+    if text:
+        with pytest.raises(StoreDamaged, match="cabinet store restore"):
+            Database(path)
+    assert backup.problems(path) != []
+
+
+def test_only_one_process_has_it(path: Path) -> None:
+    with backup.only_one(path), pytest.raises(StoreError, match="the service is running"), backup.only_one(path):
+        pass
+    with backup.only_one(path):
+        pass
