@@ -47,3 +47,9 @@ def celsius(temperature_mc: int) -> str:
 def local(moment: WallTime, zone: zoneinfo.ZoneInfo | None) -> datetime.datetime:
     """The moment as the site's wall clock shows it; with no zone, as this computer's does."""
     return datetime.datetime.fromtimestamp(moment.unix_ms / 1000, zone)
+
+
+def masked(card: str) -> str:
+    """The last four characters, and never more than half of them: what lists show of a card."""
+    shown = min(4, len(card) // 2)
+    return "*" * (len(card) - shown) + card[len(card) - shown :]

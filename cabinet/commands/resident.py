@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("block", "a lost card: signs out, starts nothing"),
         ("unblock", "the card may be used again"),
+        ("erase", "take name, card and PIN out of the database for good; charges stay, and lead to nobody"),
     ):
         _action(actions, name, summary).add_argument("card", metavar="CARD")
     pin = _action(actions, "pin", "a new PIN, printed once; signs out")
@@ -97,6 +98,9 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         print(f"card {args.card}: group {args.group or 'none'}")
     elif args.action == "pin":
         print(f"card {args.card}, PIN {admin.set_pin(database, args.card, args.pin)}")
+    elif args.action == "erase":
+        admin.erase_resident(database, args.card)
+        print(f"card {args.card}: erased")
     elif args.action == "import":
         _import(args, database)
     elif args.action == "import-top-ups":

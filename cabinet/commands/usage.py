@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from cabinet import config as configuration
 from cabinet import usage_table
 from cabinet.commands.options import add_config
@@ -16,7 +18,7 @@ from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
 from cabinet.service.bill import SiteTime
-from cabinet.store import usage
+from cabinet.store import closings, usage
 from cabinet.store.database import Database
 from cabinet.texts import LANGUAGES
 
@@ -27,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  cabinet usage export --format csv --from 2026-11-01 --to 2026-11-30 --output november.csv\n"
         "  cabinet usage export --format jsonl\n"
-        "  cabinet usage verify"
+        "  cabinet usage verify\n"
+        "  cabinet usage closings > closings.jsonl; cabinet usage key > cabinet.key\n"
+        "  cabinet usage verify --key $(cat cabinet.key) --closings closings.jsonl"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = actions.add_parser("export", help="one row a charge", description="One row a charge, in order.")
@@ -43,6 +47,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Exit status 0: the log is as it was written. 1: it is not; the first bad record is named.",
     )
     add_config(verify)
+    verify.add_argument("--key", help="public key of this cabinet that you have kept (default: its own)")
+    verify.add_argument(
+        "--closings", type=Path, metavar="FILE", help="closings that you have kept, as they were listed"
+    )
+    listing = actions.add_parser(
+        "closings",
+        help="the signed closings of every month",
+        description="One JSON object a line. Keep them elsewhere, with the key: they show a log rewritten as a whole.",
+    )
+    add_config(listing)
+    key = actions.add_parser("key", help="the public key that closings are signed with", description="Base64, Ed25519.")
+    add_config(key)
 
 
 def _day(text: str) -> datetime.date:
@@ -60,7 +76,15 @@ def main(args: argparse.Namespace) -> int:
     database = Database(path, read_only=True)
     try:
         if args.action == "verify":
-            return _verify(database)
+            return _verify(database, config, args.key, args.closings)
+        if args.action == "closings":
+            with database.reading() as connection:
+                for signed in closings.all_signed(connection):
+                    print(msgspec.json.encode(signed).decode())
+            return 0
+        if args.action == "key":
+            print(closings.public(closings.load_key(admin.key_path(config))))
+            return 0
         with _output(args.output) as output:
             _export(args, config, database, output)
     finally:
@@ -68,14 +92,31 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(database: Database) -> int:
+def _verify(database: Database, config: Config, key: str | None, kept: Path | None) -> int:
     with database.reading() as connection:
         found = usage.verify(connection)
-    if found.bad is None:
-        print(f"OK: {found.records} records, unbroken")
-        return 0
-    print(f"record {found.bad.number} is not as it was written: {found.bad.problem}", file=sys.stderr)
-    return 1
+        signed = list(closings.all_signed(connection)) + (_kept(kept) if kept is not None else [])
+        if key is None and signed:
+            key = closings.public(closings.load_key(admin.key_path(config)))
+        broken = [(each, closings.problem_of(connection, each, key or "")) for each in signed]
+    problems = [f"closing of {each.closing.month}: {problem}" for each, problem in broken if problem is not None]
+    if found.bad is not None:
+        problems.insert(0, f"record {found.bad.number} is not as it was written: {found.bad.problem}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        closed = f", {len(signed)} closings hold" if signed else ""
+        print(f"OK: {found.records} records, unbroken{closed}")
+    return 1 if problems else 0
+
+
+def _kept(path: Path) -> list[closings.Signed]:
+    try:
+        return [msgspec.json.decode(line, type=closings.Signed) for line in path.read_bytes().splitlines() if line]
+    except OSError as error:
+        raise CabinetError(f"{path}: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise CabinetError(f"{path}: is no list of closings: {error}") from error
 
 
 def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:

@@ -16,7 +16,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.service.ports import USAGE_READ
 from cabinet.service.signing_in import hash_secret
-from cabinet.store import people
+from cabinet.store import people, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
@@ -39,6 +39,11 @@ class ResidentSummary(msgspec.Struct, frozen=True):
 
 def database_path(config: Config) -> Path:
     return Path(config.paths.state) / "cabinet.db"
+
+
+def key_path(config: Config) -> Path:
+    """Of the key that closings of the usage log are signed with."""
+    return Path(config.paths.state) / "keys" / "usage.key"
 
 
 def open_database(config: Config) -> Database:
@@ -75,7 +80,7 @@ def add_resident(
         wall = clock.wall()
         resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms, group)
         if first_fen:
-            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{card}", resident_id, first_fen))
+            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{resident_id}", resident_id, first_fen))
     return pin
 
 
@@ -86,6 +91,23 @@ def block_resident(database: Database, card: str, blocked: bool) -> None:
         people.set_blocked(connection, card, blocked)
         if blocked:
             people.remove_logins_of_resident(connection, resident.id)
+
+
+def erase_resident(database: Database, card: str) -> None:
+    """Take everything personal out of the database; usage records stay, and lead to nobody any more.
+
+    Refused while a charge runs or money is in the wallet. The file itself forgets with the next backups.
+    """
+    database.connection.execute("PRAGMA secure_delete = ON")
+    with database.transaction() as connection:
+        resident = resident_of(connection, card)
+        left_fen = balance_fen(connection, ledger.wallet(resident.id)) + people.held_fen(connection, resident.id)
+        if sessions.unfinished_of_resident(connection, resident.id) is not None:
+            raise CabinetError(f"card {card}: a charge is running")
+        if left_fen:
+            raise CabinetError(f"card {card}: {left_fen / 100:.2f} yuan are in the wallet: pay them out first")
+        people.erase(connection, resident.id)
+    database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def set_group(database: Database, card: str, group: str) -> None:

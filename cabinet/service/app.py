@@ -43,7 +43,7 @@ from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
 from cabinet.service.waiting import Waiting
-from cabinet.store import people, usage
+from cabinet.store import closings, people, usage
 from cabinet.store import sessions as table
 from cabinet.store import waiting as waiting_table
 from cabinet.store.accounts import balance_fen
@@ -52,7 +52,7 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
-BACKUP_S = 86_400
+DAY_S = 86_400
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -142,7 +142,7 @@ class Service:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
-            group.create_task(self._back_up_daily())
+            group.create_task(self._daily())
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
@@ -176,14 +176,29 @@ class Service:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
             await self.checkpoint()
 
-    async def _back_up_daily(self) -> None:
-        """At the start, and every day."""
+    async def _daily(self) -> None:
+        """At the start, and every day: a backup, and the closing of a month that is over."""
         while True:
             try:
                 await self.context.storage.back_up(self.context.clock.wall())
+                await self.close_month()
             except StoreError as error:
-                log.error("no backup: %s", error)
-            await asyncio.sleep(BACKUP_S)
+                log.error("no backup or closing today: %s", error)
+            await asyncio.sleep(DAY_S)
+
+    async def close_month(self) -> None:
+        """Sign the usage log up to here, once a month and with a clock that is right. Raises StoreError."""
+        context, wall = self.context, self.context.clock.wall()
+        if not wall.trusted or context.storage.damaged:
+            return
+        month = context.site_time.month_before(wall)
+        if month in await context.storage.read(closings.months_closed):
+            return
+        key = closings.load_key(admin.key_path(context.config))
+        site_id = context.config.site.site_id
+        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall))
+        if signed is not None:
+            log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
 
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""

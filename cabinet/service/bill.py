@@ -46,6 +46,11 @@ class SiteTime:
         """Such as 2026-11-04; of a wrong clock a wrong day, as there is no better."""
         return self._local(wall).date().isoformat()
 
+    def month_before(self, wall: WallTime) -> str:
+        """The month before that of `wall`, such as 2026-10."""
+        first = self._local(wall).date().replace(day=1)
+        return (first - datetime.timedelta(days=1)).strftime("%Y-%m")
+
     def day_bounds_ms(self, wall: WallTime) -> tuple[int, int]:
         """Unix milliseconds of the start of the day of `wall` and of the next."""
         date = self._local(wall).date()

@@ -150,7 +150,7 @@ def add_residents(database: Database, clock: Clock, planned: Sequence[NewResiden
                 raise CabinetError(f"card {new.card} is there already")
             who = people.add_resident(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
             if new.first_fen:
-                ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{new.card}", who, new.first_fen))
+                ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{who}", who, new.first_fen))
 
 
 def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopUp]]:

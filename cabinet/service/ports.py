@@ -180,7 +180,7 @@ class UsageRecord(msgspec.Struct, frozen=True):
     session_id: str
     site_id: str
     outlet: int
-    card: str  # masked: last four characters
+    card: str  # masked: last four characters; empty once the resident is erased. Not part of what is hashed
     started: WallTime
     ended: WallTime
     powered_s: int
@@ -199,6 +199,7 @@ class UsageRecord(msgspec.Struct, frozen=True):
     tariff_version: str
     previous_hash: str
     record_hash: str
+    holder: str = ""  # the resident, by a random word that means nothing without the resident's own row
 
 
 class ResidentPort(Protocol):

@@ -22,8 +22,8 @@ from cabinet.service.live import CABINET
 from cabinet.service.ports import UsageRecord
 from cabinet.service.session import Session
 from cabinet.service.tasks import Background
+from cabinet.store import people, usage
 from cabinet.store import sessions as table
-from cabinet.store import usage
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import CurveRow, Transition
@@ -165,7 +165,8 @@ def _settle(connection: sqlite3.Connection, context: Context, session: Session, 
     )
     number = None
     if session.end_reason is not None:
-        record = _usage_record(context, session, session.end_reason, lines)
+        holder = people.holder_of(connection, session.resident_id)
+        record = _usage_record(context, session, session.end_reason, lines, holder)
         number = usage.append(connection, record).number
     table.add_transition(
         connection, Transition(session.session_id, Step.PAID, State.FINISHED, State.SETTLED, now, f"{cost_fen} fen")
@@ -186,7 +187,9 @@ def _settle(connection: sqlite3.Connection, context: Context, session: Session, 
     )
 
 
-def _usage_record(context: Context, session: Session, reason: EndReason, lines: list[billing.Line]) -> UsageRecord:
+def _usage_record(
+    context: Context, session: Session, reason: EndReason, lines: list[billing.Line], holder: str
+) -> UsageRecord:
     """Number and hashes are filled in by the log."""
     assert session.ended is not None  # `finish` came before
     count = session.meter.seen
@@ -199,6 +202,7 @@ def _usage_record(context: Context, session: Session, reason: EndReason, lines: 
         site_id=context.config.site.site_id,
         outlet=session.outlet,
         card=session.card,
+        holder=holder,
         started=session.started,
         ended=session.ended,
         powered_s=count.powered_ms // 1000,

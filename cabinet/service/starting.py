@@ -9,6 +9,7 @@ import logging
 import secrets
 import sqlite3
 
+from cabinet import figures
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import State, Step
@@ -115,7 +116,7 @@ class Starting:
             order_number=f"{context.config.site.site_id}-{number:08}",
             request_key=request_key,
             resident_id=resident_id,
-            card=masked(resident.card),
+            card=figures.masked(resident.card),
             outlet=outlet.number,
             code=outlet.code,
             choice=choice.kind,
@@ -220,9 +221,3 @@ def _same_again(row: SessionRow) -> str:
     if row.refusal is not None:
         raise Refused(row.refusal)
     return row.session_id
-
-
-def masked(card: str) -> str:
-    """The last four characters, and never more than half of them: what the usage log knows of a card."""
-    shown = min(4, len(card) // 2)
-    return "*" * (len(card) - shown) + card[len(card) - shown :]

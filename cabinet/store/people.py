@@ -4,6 +4,7 @@ Secrets are stored only as hashes: a PIN or password as argon2, a random token a
 """
 
 import hashlib
+import secrets
 import sqlite3
 from typing import Literal
 
@@ -39,11 +40,29 @@ def add_resident(
     connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int, group: str = ""
 ) -> int:
     cursor = connection.execute(
-        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group) VALUES (?, ?, ?, ?, ?)",
-        (card, name, pin_hash, unix_ms, group),
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder) VALUES (?, ?, ?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8)),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
+
+
+def holder_of(connection: sqlite3.Connection, resident_id: int) -> str:
+    """The word that stands for a resident in the usage log."""
+    row = connection.execute("SELECT holder FROM resident WHERE id = ?", (resident_id,)).fetchone()
+    return str(row["holder"])
+
+
+def erase(connection: sqlite3.Connection, resident_id: int) -> None:
+    """Nothing personal is left; the row stays for what refers to it, under a name that is nobody's."""
+    connection.execute(
+        "UPDATE resident SET card = ?, name = '', pin_hash = '', blocked = 1, tariff_group = '', holder = NULL"
+        " WHERE id = ?",
+        (f"erased-{secrets.token_hex(8)}", resident_id),
+    )
+    connection.execute("UPDATE session SET card = '' WHERE resident_id = ?", (resident_id,))
+    connection.execute("DELETE FROM waiting WHERE resident_id = ?", (resident_id,))
+    remove_logins_of_resident(connection, resident_id)
 
 
 def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import msgspec
 
+from cabinet import figures
 from cabinet.service.ports import UsageRecord
 
 FIRST_PREVIOUS_HASH = "0" * 64
+
+_WITH_CARD = "SELECT body, record_hash, card FROM usage_record LEFT JOIN resident USING (holder)"
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -35,9 +38,13 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 def canonical(record: UsageRecord) -> bytes:
-    """What is hashed: everything but the hash itself."""
+    """What is hashed: everything but the hash itself, and the card, which can be erased.
+
+    Records of before there were holders have their masked card in them, and keep it.
+    """
     fields: dict[str, Any] = msgspec.to_builtins(record)
     del fields["record_hash"]
+    del fields["card" if record.holder else "holder"]
     return _encoder.encode(fields)
 
 
@@ -52,8 +59,16 @@ def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
     body = canonical(chained)
     complete = msgspec.structs.replace(chained, record_hash=_hash(body))
     connection.execute(
-        "INSERT INTO usage_record (number, session_id, ended_unix_ms, body, record_hash) VALUES (?, ?, ?, ?, ?)",
-        (complete.number, complete.session_id, complete.ended.unix_ms, body.decode(), complete.record_hash),
+        "INSERT INTO usage_record (number, session_id, ended_unix_ms, body, record_hash, holder)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            complete.number,
+            complete.session_id,
+            complete.ended.unix_ms,
+            body.decode(),
+            complete.record_hash,
+            complete.holder,
+        ),
     )
     connection.execute(
         "INSERT INTO usage_head (only, number, record_hash) VALUES (1, ?, ?)"
@@ -65,9 +80,7 @@ def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
 
 def after(connection: sqlite3.Connection, number: int, limit: int) -> list[UsageRecord]:
     """Up to `limit` records numbered above `number`, in order."""
-    rows = connection.execute(
-        "SELECT body, record_hash FROM usage_record WHERE number > ? ORDER BY number LIMIT ?", (number, limit)
-    )
+    rows = connection.execute(f"{_WITH_CARD} WHERE number > ? ORDER BY number LIMIT ?", (number, limit))
     return [_record(row) for row in rows]
 
 
@@ -76,7 +89,7 @@ def ended_between(
 ) -> Iterator[UsageRecord]:
     """Records whose end falls into [from, to), in order of their numbers; None leaves that side open."""
     rows = connection.execute(
-        "SELECT body, record_hash FROM usage_record WHERE ended_unix_ms >= coalesce(?, ended_unix_ms)"
+        f"{_WITH_CARD} WHERE ended_unix_ms >= coalesce(?, ended_unix_ms)"
         " AND ended_unix_ms < coalesce(?, ended_unix_ms + 1) ORDER BY number",
         (from_unix_ms, to_unix_ms),
     )
@@ -84,15 +97,17 @@ def ended_between(
 
 
 def _record(row: sqlite3.Row) -> UsageRecord:
-    fields = msgspec.json.decode(row["body"])
-    return msgspec.convert({**fields, "record_hash": row["record_hash"]}, UsageRecord)
+    fields = {"card": "", **msgspec.json.decode(row["body"]), "record_hash": row["record_hash"]}
+    if row["card"] is not None:
+        fields["card"] = figures.masked(row["card"])
+    return msgspec.convert(fields, UsageRecord)
 
 
 def verify(connection: sqlite3.Connection) -> Verified:
     """Walk the whole chain from the first record to the head."""
     expected, previous_hash = 1, FIRST_PREVIOUS_HASH
     for row in connection.execute(
-        "SELECT number, session_id, ended_unix_ms, body, record_hash FROM usage_record ORDER BY number"
+        "SELECT number, session_id, ended_unix_ms, body, record_hash, holder FROM usage_record ORDER BY number"
     ):
         problem = _problem(row, expected, previous_hash)
         if problem is not None:
@@ -126,9 +141,10 @@ def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
         return f"reordered: it was written as number {record.get('number')}"
     if record.get("previous_hash") != previous_hash:
         return "edited: it does not follow from the record before it, one of the two was replaced"
-    if (record.get("session_id"), (record.get("ended") or {}).get("unix_ms")) != (
+    if (record.get("session_id"), (record.get("ended") or {}).get("unix_ms"), record.get("holder", "")) != (
         row["session_id"],
         row["ended_unix_ms"],
+        row["holder"],
     ):
         return "edited: its columns differ from its contents"
     return None

@@ -51,7 +51,7 @@ def _prepared(balance_fen: int) -> bytes:
         with database.transaction() as connection:
             for card in CARDS:
                 resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
-                top_up = ledger.top_up(card, resident_id, balance_fen)
+                top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
                 ledger.post(accounts.SqliteBooks(connection, wall), top_up)
         database.close()
         return database.path.read_bytes()

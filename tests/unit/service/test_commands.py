@@ -12,8 +12,8 @@ import pytest
 
 from cabinet.main import main
 from cabinet.model import EndReason
-from cabinet.service import money
-from tests.unit.service.rig import FULL, NOON_MS, Rig
+from cabinet.service import admin, money
+from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
 
 
 @pytest.fixture
@@ -194,3 +194,51 @@ def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -
         main([command, "--help"])
     assert end.value.code == 0
     assert f"cabinet {command}" in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_closing_of_a_month_is_listed_and_proves_the_log(
+    cabinet: Cabinet, with_two_charges: None, tmp_path: Path
+) -> None:
+    async def next_month() -> None:
+        rig = Rig(tmp_path)
+        path = admin.database_path(rig.config)
+        path.write_bytes(kept)
+        rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=False)
+        async with rig.running() as service:
+            await service.close_month()
+            assert cabinet("usage", "closings") == "", "not while the clock may be wrong"
+            rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
+            await service.close_month()
+            await service.close_month()
+
+    kept = (tmp_path / "state" / "cabinet.db").read_bytes()
+    asyncio.run(next_month())
+    (line,) = cabinet("usage", "closings").splitlines()
+    closing = json.loads(line)["closing"]
+    assert (closing["month"], closing["first_number"], closing["last_number"]) == ("2026-05", 1, 2)
+    key = cabinet("usage", "key").strip()
+    assert closing["key"] == key
+    assert cabinet("usage", "verify") == "OK: 2 records, unbroken, 1 closings hold\n"
+    file = tmp_path / "closings.jsonl"
+    file.write_text(line, encoding="utf-8")
+    assert cabinet("usage", "verify", "--key", key, "--closings", str(file)).endswith("2 closings hold\n")
+    file.write_text(line.replace('"service_fen":', '"service_fen":1'), encoding="utf-8")
+    said = cabinet("usage", "verify", "--key", key, "--closings", str(file), status=1)
+    assert said == "closing of 2026-05: its signature is not of this key\n"
+    file.write_text("{}", encoding="utf-8")
+    assert "is no list of closings" in cabinet("usage", "verify", "--closings", str(file), status=1)
+
+
+def test_erased_resident_leaves_charges_that_lead_to_nobody(
+    cabinet: Cabinet, with_two_charges: None, tmp_path: Path
+) -> None:
+    card = CARDS[0]
+    assert cabinet("resident", "erase", card, status=1).startswith(f"card {card}: ")
+    balance = next(line.split()[1] for line in cabinet("resident", "list").splitlines() if card in line)
+    cabinet("ledger", "pay-out", card, balance)
+    assert cabinet("resident", "erase", card) == f"card {card}: erased\n"
+    assert cabinet("usage", "verify") == "OK: 2 records, unbroken\n"
+    assert card not in cabinet("resident", "list")
+    rows = [json.loads(line) for line in cabinet("usage", "export", "--format", "jsonl").splitlines()]
+    assert [row["card"] for row in rows] == ["", ""]
+    assert card.encode() not in (tmp_path / "state" / "cabinet.db").read_bytes(), "nor in the file's free pages"

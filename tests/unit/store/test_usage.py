@@ -12,7 +12,7 @@ import pytest
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
 from cabinet.service.ports import CostLine, UsageRecord
-from cabinet.store import usage
+from cabinet.store import people, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import Bad, Verified
 
@@ -43,6 +43,7 @@ def record(session_id: str, ended_unix_ms: int = 1000) -> UsageRecord:
         tariff_version="t-1",
         previous_hash="",
         record_hash="",
+        holder="a1b2",
     )
 
 
@@ -85,16 +86,46 @@ def test_numbers_have_no_gap_and_each_record_holds_the_hash_of_the_one_before(da
     assert [each.previous_hash for each in records] == ["0" * 64, *(each.record_hash for each in records[:-1])]
 
 
-def test_the_hash_is_sha256_of_the_sorted_json_without_itself(database: Database) -> None:
+def test_the_hash_is_sha256_of_the_sorted_json_without_itself_and_the_card(database: Database) -> None:
     with database.reading() as connection:
         (first,) = usage.after(connection, 0, 1)
     fields = json.loads(msgspec.json.encode(first))
-    del fields["record_hash"]
+    del fields["record_hash"], fields["card"]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert hashlib.sha256(text.encode()).hexdigest() == first.record_hash
 
 
+def test_card_is_shown_masked_until_its_resident_is_erased(tmp_path: Path) -> None:
+    database = Database(tmp_path / "cabinet.db")
+    with database.transaction() as connection:
+        who = people.add_resident(connection, "10023344", "", "hash", 0)
+        holder = people.holder_of(connection, who)
+        usage.append(connection, msgspec.structs.replace(record("s1"), holder=holder))
+        assert [each.card for each in usage.after(connection, 0, 9)] == ["****3344"]
+        people.erase(connection, who)
+        assert [each.card for each in usage.after(connection, 0, 9)] == [""]
+        assert usage.verify(connection) == Verified(1, None)
+        assert "3344" not in body(connection, 1)
+    database.close()
+
+
+def test_record_of_before_there_were_holders_is_read_and_verified_as_it_was(tmp_path: Path) -> None:
+    database = Database(tmp_path / "cabinet.db")
+    with database.transaction() as connection:
+        usage.append(connection, msgspec.structs.replace(record("s1"), holder=""))
+        assert '"card":"****3344"' in body(connection, 1)
+        assert "holder" not in body(connection, 1)
+        assert [each.card for each in usage.after(connection, 0, 9)] == ["****3344"]
+        assert usage.verify(connection) == Verified(1, None)
+    database.close()
+
+
 TAMPERINGS: list[tuple[str, Callable[[sqlite3.Connection], object], Verified]] = [
+    (
+        "a charge laid at another's door",
+        lambda c: c.execute("UPDATE usage_record SET holder = 'c3d4' WHERE number = 2"),
+        Verified(1, Bad(2, "edited: its columns differ from its contents")),
+    ),
     (
         "a sum edited",
         lambda c: c.execute("UPDATE usage_record SET body = replace(body, '481', '491') WHERE number = 3"),
@@ -138,7 +169,7 @@ TAMPERINGS: list[tuple[str, Callable[[sqlite3.Connection], object], Verified]] =
     (
         "a record put in at the end",
         lambda c: c.execute(
-            "INSERT INTO usage_record SELECT 6, 's6', 6000, replace(body, 's5', 's6'), record_hash"
+            "INSERT INTO usage_record SELECT 6, 's6', 6000, replace(body, 's5', 's6'), record_hash, holder"
             " FROM usage_record WHERE number = 5"
         ),
         Verified(5, Bad(6, "edited: its contents do not give its hash")),

@@ -1,0 +1,142 @@
+"""Monthly closings: what the usage log came to up to a record, signed with the cabinet's own key.
+
+The chain of hashes shows every change but one: a log rewritten as a whole, by somebody who may write the file. Whoever
+has kept a closing sees that too: its hash is of the last record, and only the key could have signed another. The key
+signs and never leaves the cabinet; its public half is what the property company keeps.
+"""
+
+import base64
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from cabinet.clock import WallTime
+from cabinet.errors import StoreError
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """Records `first_number` to `last_number`, the last of which has `last_hash`; sums are over those records."""
+
+    number: int  # of the closing, gapless from 1
+    site_id: str
+    month: str  # such as 2026-11: the one that is over
+    first_number: int
+    last_number: int
+    last_hash: str
+    energy_mwh: int
+    electricity_fen: int
+    service_fen: int
+    made: WallTime
+    key: str  # public, base64
+
+
+class Signed(msgspec.Struct, frozen=True):
+    closing: Closing
+    signature: str  # of the closing's canonical JSON, base64
+
+
+def load_key(path: Path) -> SigningKey:
+    """The key in the file, made where there is none: 32 random bytes that only their owner may read.
+
+    Raises StoreError.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.unlink(missing_ok=True)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(bytes(SigningKey.generate()))
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        return SigningKey(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: is no key of 32 bytes") from error
+
+
+def public(key: SigningKey) -> str:
+    return base64.b64encode(bytes(key.verify_key)).decode()
+
+
+def canonical(closing: Closing) -> bytes:
+    return _encoder.encode(closing)
+
+
+def close(connection: sqlite3.Connection, key: SigningKey, site_id: str, month: str, wall: WallTime) -> Signed | None:
+    """A closing of all records since the last one, written down; None where there are none.
+
+    Runs inside the caller's transaction.
+    """
+    before = connection.execute("SELECT body FROM usage_closing ORDER BY number DESC LIMIT 1").fetchone()
+    last = None if before is None else msgspec.json.decode(before["body"], type=Closing)
+    first_number = 1 if last is None else last.last_number + 1
+    sums = _sums(connection, first_number, None)
+    if sums is None:
+        return None
+    last_number, last_hash, energy_mwh, electricity_fen, service_fen = sums
+    closing = Closing(
+        1 if last is None else last.number + 1, site_id, month, first_number, last_number, last_hash,
+        energy_mwh, electricity_fen, service_fen, wall, public(key),
+    )  # fmt: skip
+    body = canonical(closing)
+    signature = base64.b64encode(key.sign(body).signature).decode()
+    connection.execute(
+        "INSERT INTO usage_closing (number, month, body, signature) VALUES (?, ?, ?, ?)",
+        (closing.number, month, body.decode(), signature),
+    )
+    return Signed(closing, signature)
+
+
+def _sums(
+    connection: sqlite3.Connection, first_number: int, last_number: int | None
+) -> tuple[int, str, int, int, int] | None:
+    """Last number, its hash, and sums of energy, electricity and service over the records in between, both included."""
+    row = connection.execute(
+        "SELECT max(number) AS last, sum(body ->> '$.energy_mwh'), sum(body ->> '$.electricity_fen'),"
+        " sum(body ->> '$.service_fen') FROM usage_record WHERE number >= ? AND number <= coalesce(?, number)",
+        (first_number, last_number),
+    ).fetchone()
+    if row["last"] is None:
+        return None
+    found = connection.execute("SELECT record_hash FROM usage_record WHERE number = ?", (row["last"],)).fetchone()
+    return (row["last"], found["record_hash"], row[1], row[2], row[3])
+
+
+def all_signed(connection: sqlite3.Connection) -> Iterator[Signed]:
+    for row in connection.execute("SELECT body, signature FROM usage_closing ORDER BY number"):
+        yield Signed(msgspec.json.decode(row["body"], type=Closing), row["signature"])
+
+
+def months_closed(connection: sqlite3.Connection) -> set[str]:
+    return {row["month"] for row in connection.execute("SELECT month FROM usage_closing")}
+
+
+def problem_of(connection: sqlite3.Connection, signed: Signed, key: str) -> str | None:
+    """Why the log is not the one that was closed; None where it is. `key` is the public one that its reader trusts."""
+    closing = signed.closing
+    try:
+        VerifyKey(base64.b64decode(key, validate=True)).verify(
+            canonical(closing), base64.b64decode(signed.signature, validate=True)
+        )
+    except (BadSignatureError, ValueError):
+        return "its signature is not of this key"
+    sums = _sums(connection, closing.first_number, closing.last_number)
+    stated = (
+        closing.last_number, closing.last_hash, closing.energy_mwh, closing.electricity_fen, closing.service_fen
+    )  # fmt: skip
+    if sums is None or sums[0] != closing.last_number:
+        return f"the log has no record {closing.last_number}"
+    if sums[1] != closing.last_hash:
+        return f"record {closing.last_number} is another one than was signed: the log was rewritten"
+    return None if sums == stated else f"records {closing.first_number} to {closing.last_number} add up to other sums"

@@ -1,0 +1,122 @@
+"""Signed closings: a log rewritten as a whole is found by whoever kept one of them."""
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cabinet.clock import WallTime
+from cabinet.errors import StoreError
+from cabinet.store import closings, usage
+from cabinet.store.closings import Signed
+from cabinet.store.database import Database
+from tests.unit.store.test_usage import record
+
+WALL = WallTime(5000, True)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path / "cabinet.db")
+    add(database, "s1", "s2", "s3")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def key(tmp_path: Path):
+    return closings.load_key(tmp_path / "keys" / "usage.key")
+
+
+def add(database: Database, *sessions: str) -> None:
+    with database.transaction() as connection:
+        for session in sessions:
+            usage.append(connection, record(session))
+
+
+def close(database: Database, key, month: str) -> Signed | None:
+    with database.transaction() as connection:
+        return closings.close(connection, key, "DEMO-1", month, WALL)
+
+
+def problem(database: Database, signed: Signed, key: str) -> str | None:
+    with database.reading() as connection:
+        return closings.problem_of(connection, signed, key)
+
+
+def test_key_is_made_once_and_for_its_owner_only(tmp_path: Path, key) -> None:
+    path = tmp_path / "keys" / "usage.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert closings.public(closings.load_key(path)) == closings.public(key)
+    path.write_bytes(b"too short")
+    with pytest.raises(StoreError, match="is no key of 32 bytes"):
+        closings.load_key(path)
+
+
+def test_closings_follow_each_other_without_a_gap(database: Database, key) -> None:
+    first = close(database, key, "2026-10")
+    assert close(database, key, "2026-11") is None, "nothing new"
+    add(database, "s4", "s5")
+    second = close(database, key, "2026-11")
+    assert first is not None
+    assert second is not None
+    assert [(s.closing.number, s.closing.first_number, s.closing.last_number) for s in (first, second)] == [
+        (1, 1, 3),
+        (2, 4, 5),
+    ]
+    assert (second.closing.energy_mwh, second.closing.service_fen) == (300_000, 38)
+    with database.reading() as connection:
+        assert list(closings.all_signed(connection)) == [first, second]
+        assert closings.months_closed(connection) == {"2026-10", "2026-11"}
+    for signed in (first, second):
+        assert problem(database, signed, closings.public(key)) is None
+
+
+def test_log_rewritten_as_a_whole_is_found(tmp_path: Path, database: Database, key) -> None:
+    kept = close(database, key, "2026-10")
+    assert kept is not None
+    forged = Database(tmp_path / "forged.db")
+    with forged.transaction() as connection:
+        for session in ("s1", "s2", "s3"):
+            usage.append(connection, msgspec.structs.replace(record(session), total_fen=1))
+        assert usage.verify(connection).bad is None, "its chain is whole"
+    assert problem(forged, kept, closings.public(key)) == (
+        "record 3 is another one than was signed: the log was rewritten"
+    )
+    forged.close()
+
+
+def test_log_that_ends_before_it_is_found(tmp_path: Path, database: Database, key) -> None:
+    kept = close(database, key, "2026-10")
+    assert kept is not None
+    shorter = Database(tmp_path / "shorter.db")
+    add(shorter, "s1")
+    assert problem(shorter, kept, closings.public(key)) == "the log has no record 3"
+    shorter.close()
+
+
+@pytest.mark.parametrize("change", [{"service_fen": 1}, {"month": "2026-09"}, {"last_number": 2}])
+def test_closing_that_was_changed_has_no_signature(database: Database, key, change: dict[str, object]) -> None:
+    kept = close(database, key, "2026-10")
+    assert kept is not None
+    forged = Signed(msgspec.structs.replace(kept.closing, **change), kept.signature)
+    assert problem(database, forged, closings.public(key)) == "its signature is not of this key"
+
+
+def test_closing_of_another_key_is_none(tmp_path: Path, database: Database, key) -> None:
+    other = closings.load_key(tmp_path / "other.key")
+    signed = close(database, other, "2026-10")
+    assert signed is not None
+    assert problem(database, signed, closings.public(key)) == "its signature is not of this key"
+    assert problem(database, signed, "no base64!") == "its signature is not of this key"
+
+
+def test_what_is_signed_is_plain_json_with_its_keys_in_order(database: Database, key) -> None:
+    signed = close(database, key, "2026-10")
+    assert signed is not None
+    fields = json.loads(closings.canonical(signed.closing))
+    assert list(fields) == sorted(fields)
+    assert fields["last_hash"] == signed.closing.last_hash
