@@ -53,8 +53,8 @@ def _drive_low(config: Config, pins: Factory, errors: list[Exception]) -> list[A
     lines = [("contactor", config.hardware.contactor_pin)]
     lines += [(f"relay of outlet {number}", place.pin) for number, place in places if place.expander is None]
     lines += [("heartbeat", config.hardware.heartbeat_pin)]
-    made = [made(errors, output, pin, name, pins) for name, pin in lines if pin is not None]
-    return [device for device in made if device is not None]
+    devices = [made(errors, output, pin, name, pins) for name, pin in lines if pin is not None]
+    return [device for device in devices if device is not None]
 
 
 def _clear_latches(bus: Bus, addresses: Sequence[int], free_bus: Callable[[], None]) -> list[Exception]:

@@ -86,9 +86,9 @@ def csv_lines(
     The first begins with `BOM` and is the header; `with_header` False leaves both out, for the next page of a file.
     """
     if with_header:
-        yield BOM + _csv_line(header(language))
+        yield BOM + csv_line(header(language))
     for record in records:
-        yield _csv_line(row(record, language, zone))
+        yield csv_line(row(record, language, zone))
 
 
 def json_line(record: UsageRecord) -> bytes:
@@ -101,7 +101,7 @@ def harmless(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
-def _csv_line(cells: list[str]) -> str:
+def csv_line(cells: list[str]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue()

@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     token.add_argument(
         "--scope", action="append", choices=admin.SCOPES, required=True, help="what it may do; may be given again"
     )
+    token.add_argument("--days", type=int, default=admin.TOKEN_DAYS, help="how long it is good (default: %(default)s)")
     _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
     _action(actions, "list", "logins and tokens")
 
@@ -55,7 +56,10 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         print(f"login {args.name}, password {admin.add_staff(database, clock, args.name, args.password)}")
     elif args.action == "token":
         scopes = tuple(dict.fromkeys(args.scope))
-        print(f"token for {args.name} ({', '.join(scopes)}): {admin.add_token(database, clock, args.name, scopes)}")
+        print(
+            f"token for {args.name} ({', '.join(scopes)}): "
+            f"{admin.add_token(database, clock, args.name, scopes, args.days)}"
+        )
     elif args.action == "revoke":
         print(f"{args.name}: {' and '.join(admin.revoke(database, args.name))} removed")
     elif args.action == "list":
@@ -63,7 +67,8 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         for name in names:
             print(f"login  {name}")
         for token in tokens:
-            print(f"token  {token.name} ({', '.join(token.scopes)})")
+            left = -((clock.wall().unix_ms - token.expires_unix_ms) // 86_400_000)
+            print(f"token  {token.name} ({', '.join(token.scopes)}), {f'{left} days left' if left > 0 else 'expired'}")
         if not names and not tokens:
             print("no logins and no tokens yet: cabinet staff add NAME")
     else:

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import datetime
+import shutil
 import sys
+import tempfile
 import zoneinfo
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import BinaryIO
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import usage_table
+from cabinet import usage_sums, usage_table, usage_xlsx
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
 from cabinet.service.bill import SiteTime
+from cabinet.service.ports import Signed, UsageFilter
 from cabinet.store import closings, usage
 from cabinet.store.database import Database
 from cabinet.texts import LANGUAGES
@@ -28,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Works while the service runs, and with the service down.\n\n"
         "examples:\n"
         "  cabinet usage export --format csv --from 2026-11-01 --to 2026-11-30 --output november.csv\n"
-        "  cabinet usage export --format jsonl\n"
+        "  cabinet usage export --format xlsx --output all.xlsx\n"
+        "  cabinet usage export --group month\n"
         "  cabinet usage verify\n"
         "  cabinet usage closings > closings.jsonl; cabinet usage key > cabinet.key\n"
         "  cabinet usage verify --key $(cat cabinet.key) --closings closings.jsonl"
@@ -36,9 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = actions.add_parser("export", help="one row a charge", description="One row a charge, in order.")
     add_config(export)
-    export.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="(default: csv)")
+    export.add_argument("--format", choices=("csv", "xlsx", "jsonl"), default="csv", help="(default: csv)")
     export.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day by end of charge")
     export.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+    export.add_argument("--outlet", type=int, metavar="N", help="of this outlet only")
+    export.add_argument("--group", choices=usage_sums.GROUPS, help="sums, one row a month, an outlet or a card")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the CSV's words")
     export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
     verify = actions.add_parser(
@@ -85,6 +91,10 @@ def main(args: argparse.Namespace) -> int:
         if args.action == "key":
             print(closings.public(closings.load_key(admin.key_path(config))))
             return 0
+        if args.group is not None and args.format == "xlsx":
+            raise CabinetError("sums come as csv or jsonl")
+        if args.format == "xlsx" and args.output is None and sys.stdout.isatty():
+            raise CabinetError("a spreadsheet is nothing for a terminal: give --output FILE")
         with _output(args.output) as output:
             _export(args, config, database, output)
     finally:
@@ -110,9 +120,9 @@ def _verify(database: Database, config: Config, key: str | None, kept: Path | No
     return 1 if problems else 0
 
 
-def _kept(path: Path) -> list[closings.Signed]:
+def _kept(path: Path) -> list[Signed]:
     try:
-        return [msgspec.json.decode(line, type=closings.Signed) for line in path.read_bytes().splitlines() if line]
+        return [msgspec.json.decode(line, type=Signed) for line in path.read_bytes().splitlines() if line]
     except OSError as error:
         raise CabinetError(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
@@ -123,13 +133,23 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
     site_time = SiteTime(config.site.timezone)
     from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
     to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    wanted, zone = UsageFilter(0, from_ms, to_ms, args.outlet), zoneinfo.ZoneInfo(config.site.timezone)
     with database.reading() as connection:
-        records = usage.ended_between(connection, from_ms, to_ms)
-        if args.format == "jsonl":
+        if args.group is not None:
+            sums = usage_sums.grouped(usage.figures_of(connection, wanted), args.group, zone)
+            output.writelines(usage_sums.lines(sums, args.group, args.format, args.lang))
+            return
+        records = usage.found(connection, wanted)
+        if args.format == "xlsx":
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "usage.xlsx"
+                usage_xlsx.write(path, records, args.lang, zone)
+                with path.open("rb") as sheet:
+                    shutil.copyfileobj(sheet, output)
+        elif args.format == "jsonl":
             for record in records:
                 output.write(usage_table.json_line(record))
         else:
-            zone = zoneinfo.ZoneInfo(config.site.timezone)
             for line in usage_table.csv_lines(records, args.lang, zone):
                 output.write(line.encode())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cabinet import figures
 from cabinet.errors import StoreError
-from cabinet.service.ports import UsageRecord
+from cabinet.service.ports import UsageFilter, UsageRecord
 from cabinet.store import usage
 from cabinet.store.database import Database
 from cabinet.texts import Texts
@@ -27,7 +27,7 @@ class Receipts:
             return []
         try:
             with database.reading() as connection:
-                records = list(usage.ended_between(connection, self._since_unix_ms, None))
+                records = list(usage.found(connection, UsageFilter(from_unix_ms=self._since_unix_ms)))
         except StoreError:
             return []
         finally:

@@ -21,6 +21,7 @@ from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
 SCOPES = (USAGE_READ,)
+TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")
@@ -177,9 +178,11 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
     return password
 
 
-def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ...]) -> str:
-    """A token for a program called `name`; returned once, only its hash is stored."""
+def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ...], days: int = TOKEN_DAYS) -> str:
+    """A token for a program called `name`, for so many days; returned once, only its hash is stored."""
     _check_name(name)
+    if not 1 <= days <= MOST_TOKEN_DAYS:
+        raise CabinetError(f"a token is good for 1 to {MOST_TOKEN_DAYS} days")
     for scope in scopes:
         if scope not in SCOPES:
             raise CabinetError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
@@ -187,7 +190,8 @@ def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ..
     with database.transaction() as connection:
         if people.token_by_name(connection, name) is not None:
             raise CabinetError(f"there is a token for {name} already: revoke it first")
-        people.add_token(connection, name, scopes, token, clock.wall().unix_ms)
+        now_ms = clock.wall().unix_ms
+        people.add_token(connection, name, scopes, token, now_ms, now_ms + days * 86_400_000)
     return token
 
 

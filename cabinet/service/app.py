@@ -30,7 +30,9 @@ from cabinet.service.ports import (
     PriceView,
     ResidentView,
     SessionView,
+    Signed,
     StartChoice,
+    UsageFilter,
     UsageRecord,
     WaitingView,
 )
@@ -410,9 +412,16 @@ class Service:
         rows = await self.context.storage.read(lambda c: table.started_in(c, start_ms, end_ms))
         return [self._view(row) for row in rows]
 
-    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
+    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
         most = max(0, min(limit, MOST_RECORDS))
-        return await self.context.storage.read(lambda c: usage.after(c, after, most))
+        return await self.context.storage.read(lambda c: list(usage.found(c, wanted, most)))
+
+    async def usage_closings(self) -> list[Signed]:
+        return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
+
+    async def usage_key(self) -> str:
+        key = await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config))
+        return closings.public(key)
 
 
 def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:

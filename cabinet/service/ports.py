@@ -202,6 +202,37 @@ class UsageRecord(msgspec.Struct, frozen=True):
     holder: str = ""  # the resident, by a random word that means nothing without the resident's own row
 
 
+class UsageFilter(msgspec.Struct, frozen=True):
+    """Which records of the usage log: numbered above `after`, ended in [from, to), of one outlet, of one holder."""
+
+    after: int = 0
+    from_unix_ms: int | None = None
+    to_unix_ms: int | None = None
+    outlet: int | None = None
+    holder: str | None = None
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """What the usage log came to, from record `first_number` to `last_number`, which has `last_hash`, and sums."""
+
+    number: int  # of the closing, gapless from 1
+    site_id: str
+    month: str  # such as 2026-11: the one that is over
+    first_number: int
+    last_number: int
+    last_hash: str
+    energy_mwh: int
+    electricity_fen: int
+    service_fen: int
+    made: WallTime
+    key: str  # public, base64
+
+
+class Signed(msgspec.Struct, frozen=True):
+    closing: Closing
+    signature: str  # of the closing's canonical JSON, base64
+
+
 class ResidentPort(Protocol):
     """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
 
@@ -256,8 +287,14 @@ class PropertyPort(Protocol):
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
     async def todays_sessions(self) -> list[SessionView]: ...
-    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
-        """Records numbered above `after`, in order."""
+    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+        """Records that `wanted` describes, in order of their numbers; at most 1000 whatever the limit."""
+
+    async def usage_closings(self) -> list[Signed]:
+        """Every month's, the oldest first."""
+
+    async def usage_key(self) -> str:
+        """The public key that closings are signed with, base64."""
 
     def cabinet(self) -> CabinetView: ...
     def guard_reachable(self) -> bool: ...

@@ -164,7 +164,7 @@ class SigningIn:
 
     async def check_scope(self, bearer: str, scope: str) -> None:
         """Refuses wrong_token."""
-        if scope not in await self._storage.read(lambda c: people.scopes_of(c, bearer)):
+        if scope not in await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms)):
             raise Refused("wrong_token")
 
     def close(self) -> None:

@@ -17,29 +17,9 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
+from cabinet.service.ports import Closing, Signed
 
 _encoder = msgspec.json.Encoder(order="sorted")
-
-
-class Closing(msgspec.Struct, frozen=True):
-    """Records `first_number` to `last_number`, the last of which has `last_hash`; sums are over those records."""
-
-    number: int  # of the closing, gapless from 1
-    site_id: str
-    month: str  # such as 2026-11: the one that is over
-    first_number: int
-    last_number: int
-    last_hash: str
-    energy_mwh: int
-    electricity_fen: int
-    service_fen: int
-    made: WallTime
-    key: str  # public, base64
-
-
-class Signed(msgspec.Struct, frozen=True):
-    closing: Closing
-    signature: str  # of the closing's canonical JSON, base64
 
 
 def load_key(path: Path) -> SigningKey:

@@ -29,6 +29,7 @@ class StaffRow(msgspec.Struct, frozen=True):
 class TokenRow(msgspec.Struct, frozen=True):
     name: str
     scopes: tuple[str, ...]
+    expires_unix_ms: int
 
 
 def token_hash(token: str) -> str:
@@ -172,10 +173,12 @@ def remove_expired_logins(connection: sqlite3.Connection, now_unix_ms: int) -> N
     connection.execute("DELETE FROM login WHERE expires_unix_ms <= ?", (now_unix_ms,))
 
 
-def add_token(connection: sqlite3.Connection, name: str, scopes: tuple[str, ...], token: str, unix_ms: int) -> None:
+def add_token(
+    connection: sqlite3.Connection, name: str, scopes: tuple[str, ...], token: str, unix_ms: int, expires_unix_ms: int
+) -> None:
     connection.execute(
-        "INSERT INTO api_token (name, scopes, token_hash, added_unix_ms) VALUES (?, ?, ?, ?)",
-        (name, " ".join(scopes), token_hash(token), unix_ms),
+        "INSERT INTO api_token (name, scopes, token_hash, added_unix_ms, expires_unix_ms) VALUES (?, ?, ?, ?, ?)",
+        (name, " ".join(scopes), token_hash(token), unix_ms, expires_unix_ms),
     )
 
 
@@ -183,15 +186,17 @@ def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
     return next((row for row in tokens(connection) if row.name == name), None)
 
 
-def scopes_of(connection: sqlite3.Connection, token: str) -> tuple[str, ...]:
-    """What `token` may do; nothing, if there is no such token."""
-    row = connection.execute("SELECT scopes FROM api_token WHERE token_hash = ?", (token_hash(token),)).fetchone()
+def scopes_of(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> tuple[str, ...]:
+    """What `token` may do; nothing, if there is no such token any more."""
+    row = connection.execute(
+        "SELECT scopes FROM api_token WHERE token_hash = ? AND expires_unix_ms > ?", (token_hash(token), now_unix_ms)
+    ).fetchone()
     return () if row is None else tuple(row["scopes"].split())
 
 
 def tokens(connection: sqlite3.Connection) -> list[TokenRow]:
-    rows = connection.execute("SELECT name, scopes FROM api_token ORDER BY name")
-    return [TokenRow(row["name"], tuple(row["scopes"].split())) for row in rows]
+    rows = connection.execute("SELECT name, scopes, expires_unix_ms FROM api_token ORDER BY name")
+    return [TokenRow(row["name"], tuple(row["scopes"].split()), row["expires_unix_ms"]) for row in rows]
 
 
 def remove_token(connection: sqlite3.Connection, name: str) -> bool:

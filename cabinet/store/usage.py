@@ -8,19 +8,39 @@ whole by somebody who may write the file.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
 from cabinet import figures
-from cabinet.service.ports import UsageRecord
+from cabinet.service.ports import UsageFilter, UsageRecord
 
 FIRST_PREVIOUS_HASH = "0" * 64
 
 _WITH_CARD = "SELECT body, record_hash, card FROM usage_record LEFT JOIN resident USING (holder)"
 
+_FIGURES = (
+    "SELECT ended_unix_ms, outlet, usage_record.holder AS holder, body ->> '$.charging_s' AS charging_s,"
+    " body ->> '$.energy_mwh' AS energy_mwh, body ->> '$.electricity_fen' AS electricity_fen,"
+    " body ->> '$.service_fen' AS service_fen, card"
+    " FROM usage_record LEFT JOIN resident USING (holder)"
+)
+
 _encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Figures(NamedTuple):
+    """Of one record; `card` is masked, and empty once the resident is erased."""
+
+    ended_unix_ms: int
+    outlet: int
+    holder: str
+    charging_s: int
+    energy_mwh: int
+    electricity_fen: int
+    service_fen: int
+    card: str
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -78,22 +98,35 @@ def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
     return complete
 
 
+def found(connection: sqlite3.Connection, wanted: UsageFilter, limit: int | None = None) -> Iterator[UsageRecord]:
+    """Records that `wanted` describes, in order of their numbers, up to `limit` of them."""
+    return map(_record, _rows(connection, _WITH_CARD, wanted, limit))
+
+
 def after(connection: sqlite3.Connection, number: int, limit: int) -> list[UsageRecord]:
     """Up to `limit` records numbered above `number`, in order."""
-    rows = connection.execute(f"{_WITH_CARD} WHERE number > ? ORDER BY number LIMIT ?", (number, limit))
-    return [_record(row) for row in rows]
+    return list(found(connection, UsageFilter(number), limit))
 
 
-def ended_between(
-    connection: sqlite3.Connection, from_unix_ms: int | None, to_unix_ms: int | None
-) -> Iterator[UsageRecord]:
-    """Records whose end falls into [from, to), in order of their numbers; None leaves that side open."""
-    rows = connection.execute(
-        f"{_WITH_CARD} WHERE ended_unix_ms >= coalesce(?, ended_unix_ms)"
-        " AND ended_unix_ms < coalesce(?, ended_unix_ms + 1) ORDER BY number",
-        (from_unix_ms, to_unix_ms),
-    )
-    return map(_record, rows)
+def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[Figures]:
+    """The few figures that sums are made of; much faster than whole records."""
+    for row in _rows(connection, _FIGURES, wanted, None):
+        yield Figures(**{**dict(row), "card": figures.masked(row["card"] or "")})
+
+
+def _rows(connection: sqlite3.Connection, select: str, wanted: UsageFilter, limit: int | None) -> Iterable[sqlite3.Row]:
+    conditions: list[tuple[str, object]] = [("number > ?", wanted.after)]
+    for condition, value in (
+        ("ended_unix_ms >= ?", wanted.from_unix_ms),
+        ("ended_unix_ms < ?", wanted.to_unix_ms),
+        ("outlet = ?", wanted.outlet),
+        ("usage_record.holder = ?", wanted.holder),
+    ):
+        if value is not None:
+            conditions.append((condition, value))
+    where = " AND ".join(condition for condition, _ in conditions)
+    values = (*(value for _, value in conditions), -1 if limit is None else limit)
+    return connection.execute(f"{select} WHERE {where} ORDER BY number LIMIT ?", values)
 
 
 def _record(row: sqlite3.Row) -> UsageRecord:

@@ -3,20 +3,26 @@
 Described by OpenAPI at `/api/schema`; errors are problem+json.
 """
 
+import datetime
+import hashlib
 import zoneinfo
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from litestar import Router, get
+from litestar.config.compression import CompressionConfig
 from litestar.handlers import BaseRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.middleware.compression import CompressionMiddleware
 from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter
-from litestar.response import Response
+from litestar.response import Response, Stream
 
 from cabinet import usage_table
 from cabinet.errors import Refused
-from cabinet.service.ports import USAGE_READ, OutletView, UsageRecord
+from cabinet.service.ports import USAGE_READ, OutletView, Signed, UsageFilter, UsageRecord
+from cabinet.web import export
 from cabinet.web.context import Connection, Site, Visit, language_of
 from cabinet.web.errors import Problem
 
@@ -38,13 +44,24 @@ PROBLEMS = {
 }
 
 
+Form = Literal["jsonl", "csv", "xlsx"]
+After = Annotated[int, QueryParameter(ge=0, le=2**53, description="number of the last record already known")]
+FromDay = Annotated[
+    datetime.date | None, QueryParameter(name="from", description="first day, by end of charge, site's time")
+]
+ToDay = Annotated[datetime.date | None, QueryParameter(name="to", description="last day, included")]
+OutletNumber = Annotated[int | None, QueryParameter(ge=1, le=40, description="of this outlet only")]
+Language = Annotated[Literal["zh", "en"] | None, QueryParameter(description="language of titles and words")]
+
+
 @get(
     "/usage",
     summary="Records of the usage log",
     description=(
         "Settled sessions with a number above `after`, in order. To read on, ask again with `after` set to the value "
         "of the header X-Next-After; while there may be more at once, Link: rel=next holds that address. "
-        "JSON lines carry every field as stored (integers: fen, mWh, mW); CSV is for spreadsheets (UTF-8 with BOM)."
+        "JSON lines carry every field as stored (integers: fen, mWh, mW); CSV is for spreadsheets (UTF-8 with BOM). "
+        "An answer that has not changed since the ETag in If-None-Match is 304."
     ),
     responses={
         200: ResponseSpec(
@@ -53,33 +70,95 @@ PROBLEMS = {
             media_type="application/x-ndjson",
             generate_examples=False,
         ),
+        304: ResponseSpec(None, description="not changed", generate_examples=False),
         **PROBLEMS,
     },
 )
 async def usage(
     request: Visit,
-    after: Annotated[int, QueryParameter(ge=0, le=2**53, description="number of the last record already known")] = 0,
+    after: After = 0,
     limit: Annotated[int, QueryParameter(ge=1, le=MOST_RECORDS, description="at most so many records")] = 500,
     format: Annotated[Literal["jsonl", "csv"], QueryParameter(description="form of the answer")] = "jsonl",
-    lang: Annotated[Literal["zh", "en"] | None, QueryParameter(description="language of the CSV's words")] = None,
+    lang: Language = None,
+    from_day: FromDay = None,
+    to_day: ToDay = None,
+    outlet: OutletNumber = None,
 ) -> Response[bytes]:
     """A page of the usage log as JSON lines or CSV."""
     site = Site.of(request)
-    records = await site.property_.usage(after, limit)
+    records = await site.property_.usage(_wanted(site, after, from_day, to_day, outlet), limit)
     next_after = records[-1].number if records else after
-    headers = {"X-Next-After": str(next_after), "Cache-Control": "no-store"}
+    headers = {"X-Next-After": str(next_after), "Cache-Control": "private, no-cache"}
     if len(records) == limit:
-        language = f"&lang={lang}" if lang else ""
-        here = _own_address(request) + request.url.path
-        headers["Link"] = f'<{here}?after={next_after}&limit={limit}&format={format}{language}>; rel="next"'
+        changed = {"after": str(next_after), "limit": str(limit), "format": format}
+        kept = {name: value for name, value in request.query_params.items() if name not in changed}
+        query = urlencode({**changed, **kept})
+        headers["Link"] = f'<{_own_address(request)}{request.url.path}?{query}>; rel="next"'
     if format == "jsonl":
         body = b"".join(usage_table.json_line(record) for record in records)
-        return Response(body, media_type="application/x-ndjson", headers=headers)
+        return _unless_known(request, body, "application/x-ndjson", headers)
     language = lang or language_of(request)
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     text = "".join(usage_table.csv_lines(records, language, zone))
     headers["Content-Language"] = language
-    return Response(text.encode(), media_type="text/csv", headers=headers)
+    return _unless_known(request, text.encode(), "text/csv", headers)
+
+
+def _wanted(
+    site: Site, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
+) -> UsageFilter:
+    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    day = datetime.timedelta(days=1)
+    from_ms, to_ms = (
+        None if at is None else int(datetime.datetime.combine(at, datetime.time(), zone).timestamp() * 1000)
+        for at in (from_day, None if to_day is None else to_day + day)
+    )
+    return UsageFilter(after, from_ms, to_ms, outlet)
+
+
+def _unless_known(request: Visit, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
+    """The answer, or 304 where the asker has this very one."""
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag in known or f"W/{etag}" in known:
+        return Response(b"", status_code=304, media_type=media_type, headers={**headers, "ETag": etag})
+    return Response(body, media_type=media_type, headers={**headers, "ETag": etag})
+
+
+@get(
+    "/usage/export",
+    summary="The usage log as one file",
+    description="Sent as it is read, however long it is. A spreadsheet (xlsx) holds 1,048,575 records at most.",
+    responses={
+        200: ResponseSpec(bytes, description="a file", media_type="text/csv", generate_examples=False),
+        **PROBLEMS,
+    },
+)
+async def usage_export(
+    request: Visit,
+    format: Annotated[Form, QueryParameter(description="form of the file")] = "csv",
+    lang: Language = None,
+    from_day: FromDay = None,
+    to_day: ToDay = None,
+    outlet: OutletNumber = None,
+) -> Stream:
+    site = Site.of(request)
+    wanted = _wanted(site, 0, from_day, to_day, outlet)
+    return await export.respond(site, wanted, format, lang or language_of(request))
+
+
+class Closings(msgspec.Struct):
+    """`key` is the public key (Ed25519, base64) that the closings should be signed with."""
+
+    key: str
+    closings: list[Signed]
+
+
+@get("/usage/closings", summary="The signed closings of every month", responses=PROBLEMS)
+async def usage_closings(request: Visit) -> Response[Closings]:
+    """Keep them elsewhere: they show a log that was rewritten as a whole."""
+    property_ = Site.of(request).property_
+    return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
 
 
 @get("/outlets", summary="Every outlet as it is now", responses=PROBLEMS)
@@ -111,10 +190,14 @@ async def healthz(request: Visit) -> Response[Any]:
     return Response(health, status_code=200 if well else 503, headers={"Cache-Control": "no-store"})
 
 
+# Only here: a page that holds a secret beside what its asker chose would tell it by its length.
+COMPRESSED = DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=1000))
+
 router = Router(
     "/api/v1",
-    route_handlers=[usage, outlets],
+    route_handlers=[usage, usage_export, usage_closings, outlets],
     guards=[bearer],
+    middleware=[COMPRESSED],
     tags=["property"],
     security=[{"token": []}],
 )

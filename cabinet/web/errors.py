@@ -16,7 +16,7 @@ from cabinet.web.context import Site, Visit, language_of
 logger = logging.getLogger("cabinet.web")
 
 STATUS_OF_REFUSAL = {
-    "bad_request": 400, "bad_choice": 400,
+    "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
     "signed_out": 401, "wrong_card_or_pin": 401, "wrong_token": 401,
     "no_money": 402,
     "card_blocked": 403, "not_allowed": 403,

@@ -1,15 +1,13 @@
 """The property company's first page: ten outlets at a glance, today's figures and sessions, the log as a table."""
 
-import zoneinfo
-from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Router, get, post
 from litestar.response import Redirect, Response, Stream
 
-from cabinet import usage_table
 from cabinet.errors import Refused
-from cabinet.web import auth
+from cabinet.service.ports import UsageFilter
+from cabinet.web import auth, export
 from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts
@@ -49,12 +47,7 @@ async def usage_file(request: Visit) -> Stream:
     """The whole usage log for a spreadsheet, in the reader's language and the site's time."""
     site, language = Site.of(request), language_of(request)
     await auth.staff(request)
-    name = f"usage-{site.config.site.site_id}.csv"
-    return Stream(
-        _csv(site, language),
-        media_type="text/csv",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return await export.respond(site, UsageFilter(), "csv", language)
 
 
 @get("/property/sign-in")
@@ -103,17 +96,6 @@ async def _overview(site: Site) -> dict[str, Any]:
         "guard_reachable": site.property_.guard_reachable(),
         "cabinet": site.property_.cabinet(),
     }
-
-
-async def _csv(site: Site, language: str) -> AsyncIterator[bytes]:
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
-    after, first = 0, True
-    while True:
-        records = await site.property_.usage(after, RECORDS_A_READ)
-        yield "".join(usage_table.csv_lines(records, language, zone, with_header=first)).encode()
-        if len(records) < RECORDS_A_READ:
-            return
-        after, first = records[-1].number, False
 
 
 router = Router(

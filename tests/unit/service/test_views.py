@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import BandPrice, PeriodPrice
+from cabinet.service.ports import BandPrice, PeriodPrice, UsageFilter
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 
@@ -81,8 +81,8 @@ def test_the_usage_log_is_paged_by_number(tmp_path: Path) -> None:
                 await service.start(1, "C5T4", FULL, f"k{number}")
                 rig.guard.end(3, EndReason.NO_LOAD)
                 await rig.settle(service)
-            pages = [await service.usage(after, 2) for after in (0, 2, 4, 5)]
-            assert await service.usage(0, -1) == []
+            pages = [await service.usage(UsageFilter(after), 2) for after in (0, 2, 4, 5)]
+            assert await service.usage(UsageFilter(), -1) == []
         assert [[record.number for record in page] for page in pages] == [[1, 2], [3, 4], [5], []]
 
     asyncio.run(story())

@@ -11,7 +11,7 @@ import pytest
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import CostLine, UsageRecord
+from cabinet.service.ports import CostLine, UsageFilter, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import Bad, Verified
@@ -233,7 +233,25 @@ def test_export_takes_records_by_their_end(
     database: Database, from_ms: int | None, to_ms: int | None, numbers: list[int]
 ) -> None:
     with database.reading() as connection:
-        assert [each.number for each in usage.ended_between(connection, from_ms, to_ms)] == numbers
+        found = usage.found(connection, UsageFilter(from_unix_ms=from_ms, to_unix_ms=to_ms))
+        assert [each.number for each in found] == numbers
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (UsageFilter(after=3), [4, 5]),
+        (UsageFilter(outlet=3, after=4), [5]),
+        (UsageFilter(outlet=4), []),
+        (UsageFilter(holder="a1b2", from_unix_ms=4000), [4, 5]),
+        (UsageFilter(holder="nobody"), []),
+    ],
+)
+def test_records_are_found_by_outlet_and_holder(database: Database, wanted: UsageFilter, numbers: list[int]) -> None:
+    with database.reading() as connection:
+        assert [each.number for each in usage.found(connection, wanted)] == numbers
+        assert len(list(usage.found(connection, wanted, limit=1))) == min(1, len(numbers))
+        assert [each.energy_mwh for each in usage.figures_of(connection, wanted)] == [150_000] * len(numbers)
 
 
 def test_an_empty_log_is_unbroken(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ from cabinet.service.ports import (
     PriceView,
     ResidentView,
     SessionView,
+    Signed,
     StartChoice,
+    UsageFilter,
     UsageRecord,
     WaitingView,
 )
@@ -165,6 +167,8 @@ class FakeService:
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
+        self.closings: list[Signed] = []
+        self.wanted = UsageFilter()
         self.guard_answers = True
         self.whole = CabinetView(None, False, False, 1_250_000, 7_000_000, 0)
         self.entries: dict[int, WaitingView] = {}
@@ -280,8 +284,15 @@ class FakeService:
     async def todays_sessions(self) -> list[SessionView]:
         return [view for _, view in self.session_views.values()]
 
-    async def usage(self, after: int, limit: int) -> list[UsageRecord]:
-        return [record for record in self.records if record.number > after][:limit]
+    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+        self.wanted = wanted
+        return [record for record in self.records if record.number > wanted.after][:limit]
+
+    async def usage_closings(self) -> list[Signed]:
+        return self.closings
+
+    async def usage_key(self) -> str:
+        return "key"
 
     def guard_reachable(self) -> bool:
         return self.guard_answers

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import httpx
+import openpyxl
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from cabinet import usage_table
+from cabinet import usage_table, usage_xlsx
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
 
@@ -60,6 +61,71 @@ def test_the_cursor_stays_where_it_is_until_there_is_more(client: Client, log: F
     assert "next" not in end.links
     log.records.append(fake_service.usage_record(8))
     assert numbers(usage(client, after=end.headers["x-next-after"])) == [8]
+
+
+def test_days_are_the_sites_and_the_last_one_is_included(client: Client, log: FakeService) -> None:
+    usage(client, **{"from": "2026-11-01", "to": "2026-11-30", "outlet": 3})
+    wanted = log.wanted
+    assert (wanted.from_unix_ms, wanted.to_unix_ms) == (1_793_462_400_000, 1_796_054_400_000)
+    assert wanted.outlet == 3
+
+
+def test_next_keeps_what_was_asked_for(client: Client, log: FakeService) -> None:
+    link = usage(client, limit=2, **{"from": "2026-11-01", "outlet": 3}).links["next"]["url"]
+    assert link.endswith("?after=2&limit=2&format=jsonl&from=2026-11-01&outlet=3")
+
+
+@pytest.mark.parametrize("parameter", [{"from": "yesterday"}, {"outlet": 41}, {"to": "2026-13-01"}])
+def test_filter_that_is_none_is_told(client: Client, log: FakeService, parameter: dict[str, Any]) -> None:
+    answer = usage(client, **parameter)
+    assert answer.status_code == 400
+    assert next(iter(parameter)) in answer.json()["detail"]
+
+
+def test_page_that_has_not_changed_is_not_sent_again(client: Client, log: FakeService) -> None:
+    first = usage(client)
+    again = client.get("/api/v1/usage", headers={**TOKEN, "if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["x-next-after"] == "7"
+    log.records.append(fake_service.usage_record(8))
+    assert client.get("/api/v1/usage", headers={**TOKEN, "if-none-match": first.headers["etag"]}).status_code == 200
+
+
+def test_answers_to_programs_are_compressed_and_pages_are_not(client: Client, log: FakeService) -> None:
+    assert usage(client).headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in client.get("/", headers={"accept-encoding": "gzip"}).headers
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_whole_log_is_one_file_whatever_its_length(client: Client, log: FakeService, form: str) -> None:
+    log.records = [fake_service.usage_record(number) for number in range(1, 1001)]
+    answer = client.get("/api/v1/usage/export", params={"format": form, "lang": "en"}, headers=TOKEN)
+    assert answer.headers["content-disposition"] == f'attachment; filename="usage-DEMO-1.{form}"'
+    assert len(answer.text.splitlines()) == 1000 + (form == "csv")
+    assert log.wanted.after == 1000
+
+
+def test_spreadsheet_has_numbers_as_numbers(client: Client, log: FakeService) -> None:
+    log.records[0] = fake_service.usage_record(1, tariff_version="=1+1")
+    answer = client.get("/api/v1/usage/export", params={"format": "xlsx", "lang": "en"}, headers=TOKEN)
+    sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
+    rows = list(sheet.iter_rows(values_only=True))
+    titles = list(rows[0])
+    assert len(rows) == 8
+    assert rows[1][titles.index("Electricity (yuan)")] == 0.11
+    assert sheet.cell(2, titles.index("Tariff") + 1).data_type == "s", "what looks like a formula is text"
+
+
+def test_spreadsheet_that_would_be_too_long_is_refused(
+    client: Client, log: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_xlsx, "MOST_ROWS", 5)
+    answer = client.get("/api/v1/usage/export", params={"format": "xlsx"}, headers=TOKEN)
+    assert (answer.status_code, answer.json()["code"]) == (400, "too_many_records")
+
+
+def test_closings_come_with_the_key_they_are_signed_with(client: Client, log: FakeService) -> None:
+    assert client.get("/api/v1/usage/closings", headers=TOKEN).json() == {"key": "key", "closings": []}
 
 
 @pytest.mark.parametrize(("lang", "first", "reason"), [("zh", "序号", "已充满"), ("en", "Number", "Fully charged")])
@@ -140,10 +206,14 @@ def test_the_description_is_served_from_here_and_names_what_there_is(client: Cli
     answer = client.get("/api/schema")
     schema = answer.json()
     assert schema["openapi"].startswith("3.1")
-    assert set(schema["paths"]) == {"/api/v1/usage", "/api/v1/outlets"}
+    assert set(schema["paths"]) == {
+        f"/api/v1/{path}" for path in ("usage", "usage/export", "usage/closings", "outlets")
+    }
     operation = schema["paths"]["/api/v1/usage"]["get"]
-    assert [parameter["name"] for parameter in operation["parameters"]] == ["after", "limit", "format", "lang"]
-    assert set(operation["responses"]) == {"200", "400", "401"}
+    assert [parameter["name"] for parameter in operation["parameters"]] == [
+        "after", "limit", "format", "lang", "from", "to", "outlet",
+    ]  # fmt: skip
+    assert set(operation["responses"]) == {"200", "304", "400", "401"}
     assert operation["security"] == [{"token": []}]
     assert "://" not in answer.text.replace(schema["info"]["title"], "")
 

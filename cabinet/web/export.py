@@ -1,0 +1,92 @@
+"""The usage log as a file, sent as it is read: a few hundred records at a time, so that nobody else has to wait."""
+
+import asyncio
+import tempfile
+import zoneinfo
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+from litestar.response import Stream
+
+from cabinet import usage_table, usage_xlsx
+from cabinet.errors import Refused
+from cabinet.service.ports import PropertyPort, UsageFilter, UsageRecord
+from cabinet.web.context import Site
+
+RECORDS_A_READ = 250
+CHUNK_BYTES = 64 * 1024
+MEDIA_TYPES = {
+    "csv": "text/csv",
+    "jsonl": "application/x-ndjson",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+
+async def respond(site: Site, wanted: UsageFilter, form: str, language: str) -> Stream:
+    """`form` is one of MEDIA_TYPES. Refuses too_many_records for a sheet that cannot hold them."""
+    name = f"usage-{site.config.site.site_id}.{form}"
+    body = await _sheet(site, wanted, language) if form == "xlsx" else _lines(site, wanted, form, language)
+    return Stream(
+        body,
+        media_type=MEDIA_TYPES[form],
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "private, no-store",
+            "Content-Language": language,
+        },
+    )
+
+
+async def _pages(port: PropertyPort, wanted: UsageFilter) -> AsyncIterator[list[UsageRecord]]:
+    """At least one, which may be empty."""
+    while True:
+        records = await port.usage(wanted, RECORDS_A_READ)
+        yield records
+        if len(records) < RECORDS_A_READ:
+            return
+        wanted = msgspec.structs.replace(wanted, after=records[-1].number)
+
+
+async def _lines(site: Site, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
+    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    first = True
+    async for records in _pages(site.property_, wanted):
+        if form == "jsonl":
+            yield b"".join(map(usage_table.json_line, records))
+        else:
+            yield "".join(usage_table.csv_lines(records, language, zone, with_header=first)).encode()
+        first = False
+
+
+async def _sheet(site: Site, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
+    """Made in a thread of its own before anything is sent: a sheet is whole or nothing."""
+    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    loop = asyncio.get_running_loop()
+    pages = _pages(site.property_, wanted)
+
+    async def next_page() -> list[UsageRecord] | None:
+        return await anext(pages, None)
+
+    def records() -> Iterator[UsageRecord]:
+        while (page := asyncio.run_coroutine_threadsafe(next_page(), loop).result()) is not None:
+            yield from page
+
+    folder = tempfile.TemporaryDirectory(prefix="cabinet-export-")
+    path = Path(folder.name) / "usage.xlsx"
+    try:
+        await asyncio.to_thread(usage_xlsx.write, path, records(), language, zone)
+    except usage_xlsx.TooManyRows as error:
+        folder.cleanup()
+        raise Refused("too_many_records", most=usage_xlsx.MOST_ROWS) from error
+    except BaseException:
+        folder.cleanup()
+        raise
+    return _chunks(path, folder)
+
+
+async def _chunks(path: Path, folder: "tempfile.TemporaryDirectory[str]") -> AsyncIterator[bytes]:
+    """What is in the file; its folder goes with it."""
+    with folder, path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
