@@ -19,7 +19,6 @@ FADING_NS = 2 * NS  # the meter's mean takes 0.2 s to follow a plug pulled out: 
 # is no sign of a full battery.
 SOFT_START_S = 10.0
 NOTHING_MW = 500  # more than this shows a charger that idles: an outlet with nothing in it shows none of its own
-LOOK_S = 2.0  # looks further apart than this were not consecutive
 NOTHING_USED = MeterCount()
 
 
@@ -65,7 +64,7 @@ class Charge:
         self._mean_mw = 0.0
         self._plateau_mw = 0.0
         self._low_since_ns: int | None = None
-        self._low_seen_s = 0.0  # and was looked at with a load: neither a pulled plug nor a mains that is away counts
+        self._low_seen_s = 0.0  # and with a load: a plug that is pulled out meanwhile does not count
         self._gone_since_ns: int | None = None
         self._recent: deque[tuple[int, int]] = deque()  # (at_ns, mW) with load, one a second at most
 
@@ -171,7 +170,7 @@ class Charge:
             if power.value < limit_mw:
                 self._low_since_ns, self._low_seen_s = power.at_ns, 0.0
             return None
-        self._low_seen_s += min(past_s, LOOK_S)
+        self._low_seen_s += past_s
         allowed_mw = limit_mw if self._low_seen_s < SOFT_START_S else limit_mw + self._ends.full_hysteresis_mw
         if power.value >= allowed_mw:
             self._low_since_ns = None

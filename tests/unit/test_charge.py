@@ -98,17 +98,13 @@ def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     assert outlet.draw(0, 1) is EndReason.UNPLUGGED
 
 
-@pytest.mark.parametrize("away", ["plug", "mains"])
-def test_time_without_power_is_no_soft_start(away):
+def test_time_without_a_plug_is_no_soft_start():
     """What the meter shows while a plug is pulled out is low, and nine seconds later the charger starts softly."""
     outlet = Outlet()
     outlet.draw(150, 900)
     outlet.draw(20, 600)
     outlet.draw(12, 1)  # on its way to nothing
-    if away == "plug":
-        outlet.draw(0, 9)
-    else:
-        outlet.now_ns += 9 * S  # nobody steps through a mains that is away
+    outlet.draw(0, 9)
     outlet.draw(2, 1)
     assert outlet.draw(20, 1800) is None, "20 W are above the limit of 18, only not above its hysteresis"
 
