@@ -170,7 +170,7 @@ def test_example_in_the_documents_is_a_command_that_parses(where, example, monke
 
 
 def _without_shell(example: str) -> str:
-    """Of a line for a shell, the words of its first command: `$(…)` is one word, what follows `>`, `;` or `&&` is not."""
+    """Of a line for a shell its first command: `$(…)` is one word, what follows `>`, `;` or `&&` is none of it."""
     example = re.sub(r"\$\([^)]*\)", "substituted", example)
     return re.split(r"\s>|;|&&", example)[0]
 
