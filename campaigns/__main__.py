@@ -9,13 +9,14 @@ import argparse
 import sys
 import time
 
-from campaigns import crash, crash_service, faults, inrush, nuisance, prices
+from campaigns import crash, crash_service, faults, inrush, nuisance, power_cut, prices
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
 from campaigns.runner import Campaign, commit, fresh_seed, run
 
 CAMPAIGNS = (
     prices.CAMPAIGN,
+    power_cut.CAMPAIGN,
     inrush.CAMPAIGN,
     nuisance.CAMPAIGN,
     faults.CAMPAIGN,

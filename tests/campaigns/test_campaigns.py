@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
-from campaigns import faults, inrush, nuisance, prices
+from campaigns import faults, inrush, nuisance, power_cut, prices
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay
@@ -36,6 +36,13 @@ def test_sessions_cost_what_an_oracle_says():
     chance = random.Random(campaign_seed)
     for _ in range(prices.CAMPAIGN.quick):
         as_promised(prices.CAMPAIGN, chance.getrandbits(32))
+
+
+def test_power_cuts_settle_every_charge_once_and_lose_no_more_than_a_checkpoint():
+    print(f"seed {(campaign_seed := fresh_seed())}")
+    chance = random.Random(campaign_seed)
+    for _ in range(3):
+        as_promised(power_cut.CAMPAIGN, chance.getrandbits(32))
 
 
 def test_three_protections_find_their_faults():

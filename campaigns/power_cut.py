@@ -1,0 +1,218 @@
+"""Power cut anywhere in a charge's life, under a disk that loses or tears what was not synced.
+
+The service runs over a guard double and a database whose commits are watched. At a random statement the power goes:
+before it, or in the middle of a commit. What is then on the disk is put together as a dying disk would leave it: of the
+bytes that the commit was writing, any sectors may have arrived and any not, except that the main file is only written
+once the log before it is whole, which is what SQLite syncs for. Then another boot opens what is left, the phone tries
+again, and the charge comes to its end, with a second cut somewhere on the way in every other scenario.
+
+Afterwards the charge is settled exactly once, the ledger balances, the usage log is whole, and the resident pays for no
+more than the guard delivered, and no less but what one checkpoint may cost.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import sqlite3
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cabinet.clock import NS
+from cabinet.service import admin
+from cabinet.service.app import Service
+from cabinet.store import backup
+from campaigns.runner import Campaign, Outcome, main
+from tests.unit.service.guard_double import Killed
+from tests.unit.service.rig import Rig, Unsynced
+from tests.unit.service.test_killed_anywhere import CHECKPOINT_S, afterwards, charge_to_full
+
+SECTOR = 512
+NONE = "no cut"  # the charge was over before
+KINDS = ("before a statement", "torn commit", "torn checkpoint")
+CUTS = 10  # scenarios of one seed
+STATEMENTS, COMMITS = (95, 25), (18, 6)  # of a charge's life, and of what comes after a cut
+CHECKPOINT_PAGES = 3  # of the write-ahead log: so few that nearly every commit writes the main file too
+
+
+class Disk:
+    """Cuts the power at some statement of a `life`, or in the middle of some commit, and keeps what is left then."""
+
+    def __init__(self, path: Path, life: int, chance: random.Random) -> None:
+        self.path, self.chance = path, chance
+        self.in_commit = chance.random() < 0.6
+        self.at = chance.randrange(1, (COMMITS if self.in_commit else STATEMENTS)[life])
+        self.points = 0
+        self.dead = False
+        self.what = "before a statement"
+        self.left: dict[str, bytes] = {}
+
+    def files(self) -> dict[str, bytes]:
+        paths = {ending: self.path.with_name(self.path.name + ending) for ending in ("", "-wal")}
+        return {ending: path.read_bytes() for ending, path in paths.items() if path.exists()}
+
+    def point(self, statement: str = "") -> bool:
+        """Whether this is the one."""
+        if self.dead:
+            raise Killed
+        self.points += statement == "COMMIT" or not self.in_commit
+        return self.points == self.at
+
+    def cut(self, left: dict[str, bytes]) -> None:
+        self.left, self.dead = left, True
+        raise Killed
+
+    def connection_class(self) -> type[sqlite3.Connection]:
+        disk = self
+
+        class Watched(Unsynced):
+            def execute(self, *args: Any) -> sqlite3.Cursor:
+                if str(args[0]).startswith("PRAGMA journal_mode"):
+                    super().execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+                if str(args[0]).startswith("PRAGMA") or not disk.point(str(args[0])):
+                    return super().execute(*args)
+                if not disk.in_commit:
+                    disk.cut(disk.files())
+                before = disk.files()
+                super().execute(*args)
+                disk.cut(disk.torn(before, disk.files()))
+                raise AssertionError("the power is gone")
+
+            def executemany(self, *args: Any) -> sqlite3.Cursor:
+                if disk.point():
+                    disk.cut(disk.files())
+                return super().executemany(*args)
+
+        return Watched
+
+    def torn(self, before: dict[str, bytes], after: dict[str, bytes]) -> dict[str, bytes]:
+        """The log first: while it is not whole, nothing of the main file; after it, any part of that."""
+        if before.get("", b"") != after.get("", b"") and self.chance.random() < 0.5:
+            self.what = "torn checkpoint"
+            return {"": self._mixed(before.get("", b""), after[""]), "-wal": after.get("-wal", b"")}
+        self.what = "torn commit"
+        return {"": before.get("", b""), "-wal": self._mixed(before.get("-wal", b""), after.get("-wal", b""))}
+
+    def _mixed(self, before: bytes, after: bytes) -> bytes:
+        """Sectors of both; the end of a file that grew may be missing."""
+        share = self.chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))
+        size = max(len(before), self.chance.randrange(len(after) + 1) if len(after) > len(before) else len(after))
+        if share == 1.0:
+            size = max(size, len(after))
+        mixed = bytearray(before.ljust(size, b"\0")[:size])
+        for start in range(0, size, SECTOR):
+            if self.chance.random() < share:
+                mixed[start : start + SECTOR] = after[start : start + SECTOR].ljust(min(SECTOR, size - start), b"\0")
+        return bytes(mixed[:size])
+
+    def put_back(self) -> None:
+        """The disk as it was found after the cut; shared memory is gone with the power."""
+        for ending in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+        for ending, content in self.left.items():
+            self.path.with_name(self.path.name + ending).write_bytes(content)
+
+
+async def _life(rig: Rig, disk: Disk, work: Any) -> None:
+    """One boot, up to the cut or to the end of `work`."""
+    rig.connection_class = disk.connection_class()
+    service: Service = rig.new_service()
+    try:
+        with contextlib.suppress(Killed):
+            await service.open()
+            await rig.guard.connect()
+            await service.reconcile()
+            await work(rig, service)
+    finally:
+        was_cut = disk.dead
+        disk.dead = True
+        await rig.die(service)
+        rig.connection_class = Unsynced
+        if was_cut:
+            disk.put_back()
+
+
+def _power_back(rig: Rig, boot: int) -> None:
+    rig.guard.restart(new_epoch=True)
+    rig.boot = f"boot-{boot}"
+    rig.clock.advance_ns(60 * NS)
+
+
+def _scenario(folder: Path, chance: random.Random) -> tuple[str, list[str]]:
+    """What was cut, and what was wrong afterwards."""
+    rig = Rig(folder)
+    path = admin.database_path(rig.config)
+    cuts = []
+
+    async def story() -> None:
+        first = Disk(path, 0, chance)
+        await _life(rig, first, charge_to_full)
+        cuts.append(first.what if first.left else NONE)
+        _power_back(rig, 2)
+        if chance.random() < 0.5:
+            second = Disk(path, 1, chance)
+            await _life(rig, second, afterwards)
+            cuts.append(second.what if second.left else NONE)
+            _power_back(rig, 3)
+        async with rig.running() as service:
+            await afterwards(rig, service)
+
+    asyncio.run(story())
+    return " and ".join(cuts), _wrong(rig, len(cuts))
+
+
+def _wrong(rig: Rig, boots: int) -> list[str]:
+    wrong = backup.problems(admin.database_path(rig.config))
+    if wrong:
+        return wrong
+    with rig.database() as connection:
+        rows = connection.execute("SELECT * FROM session WHERE refusal IS NULL").fetchall()
+        settled = connection.execute("SELECT count(*) FROM session_transition WHERE to_state = 'settled'").fetchone()[0]
+        every = connection.execute("SELECT count(*) FROM session").fetchone()[0]
+    records = rig.records()
+    if settled != every or any(row["state"] != "settled" for row in rows):
+        wrong.append(f"{every} sessions, settled {settled} times: {[row['state'] for row in rows]}")
+    if len(records) != len(rows):
+        wrong.append(f"{len(rows)} charges, {len(records)} records")
+    delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+    counted_mwh = sum(row["energy_mwh"] for row in rows)
+    lost_s = (CHECKPOINT_S + 5) * boots
+    if not delivered_mwh - lost_s * 100 - boots <= counted_mwh <= delivered_mwh:
+        wrong.append(f"delivered {delivered_mwh} mWh, billed {counted_mwh}")
+    spent_fen = sum(record.total_fen for record in records)
+    if rig.balance_fen("wallet:1") != 2000 - spent_fen:
+        wrong.append(f"wallet {rig.balance_fen('wallet:1')}, spent {spent_fen}")
+    return wrong
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    chance = random.Random(seed)
+    logging.disable(logging.CRITICAL)  # a power cut is one long traceback
+    problems: list[str] = []
+    kinds: list[str] = []
+    for number in range(CUTS):
+        with tempfile.TemporaryDirectory() as folder:
+            what, wrong = _scenario(Path(folder), chance)
+        kinds += what.split(" and ")
+        if verbose:
+            print(f"scenario {number}: {what}: {wrong or 'as promised'}", file=sys.stderr)
+        problems += [f"scenario {number}, {what}: {each}" for each in wrong]
+    logging.disable(logging.NOTSET)
+    figures = {f"{kind}, of {CUTS} charges": [float(kinds.count(kind))] for kind in KINDS}
+    return Outcome(seed, tuple(problems), len(kinds) - kinds.count(NONE), figures)
+
+
+CAMPAIGN = Campaign(
+    name="power-cuts",
+    module="campaigns.power_cut",
+    counted="power cuts",
+    scenario=scenario,
+    whole=150,
+    quick=1,
+    promise="settled exactly once, at most a checkpoint lost and never to the resident's cost, chain and ledger whole",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))
