@@ -80,7 +80,7 @@ class ResidentView(msgspec.Struct, frozen=True):
     group: str = ""  # that tariffs go by
 
 
-class CostLine(msgspec.Struct, frozen=True):
+class CostLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
 
     `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
@@ -172,7 +172,7 @@ class DayFigures(msgspec.Struct, frozen=True):
     feed_mw: int | None
 
 
-class UsageRecord(msgspec.Struct, frozen=True):
+class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One settled session in the usage log. `record_hash` = SHA-256 of its canonical JSON, `previous_hash` included."""
 
     number: int  # gapless from 1
@@ -180,7 +180,7 @@ class UsageRecord(msgspec.Struct, frozen=True):
     session_id: str
     site_id: str
     outlet: int
-    card: str  # masked: last four characters; empty once the resident is erased. Not part of what is hashed
+    card: str = ""  # masked: last four characters; empty once the resident is erased. Not part of what is hashed
     started: WallTime
     ended: WallTime
     powered_s: int
@@ -198,7 +198,7 @@ class UsageRecord(msgspec.Struct, frozen=True):
     fault: Fault | None
     tariff_version: str
     previous_hash: str
-    record_hash: str
+    record_hash: str = ""
     holder: str = ""  # the resident, by a random word that means nothing without the resident's own row
 
 

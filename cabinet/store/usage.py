@@ -28,6 +28,7 @@ _FIGURES = (
 )
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_decoder = msgspec.json.Decoder(UsageRecord)
 
 
 class Figures(NamedTuple):
@@ -130,10 +131,9 @@ def _rows(connection: sqlite3.Connection, select: str, wanted: UsageFilter, limi
 
 
 def _record(row: sqlite3.Row) -> UsageRecord:
-    fields = {"card": "", **msgspec.json.decode(row["body"]), "record_hash": row["record_hash"]}
-    if row["card"] is not None:
-        fields["card"] = figures.masked(row["card"])
-    return msgspec.convert(fields, UsageRecord)
+    record = _decoder.decode(row["body"])
+    card = record.card if row["card"] is None else figures.masked(row["card"])
+    return msgspec.structs.replace(record, card=card, record_hash=row["record_hash"])
 
 
 def verify(connection: sqlite3.Connection) -> Verified:

@@ -14,7 +14,7 @@ from cabinet.errors import Refused
 from cabinet.service.ports import PropertyPort, UsageFilter, UsageRecord
 from cabinet.web.context import Site
 
-RECORDS_A_READ = 250
+RECORDS_A_READ = 50  # a millisecond's work
 CHUNK_BYTES = 64 * 1024
 MEDIA_TYPES = {
     "csv": "text/csv",

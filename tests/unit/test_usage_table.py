@@ -70,10 +70,18 @@ def test_a_clock_that_was_not_set_at_either_end_is_told() -> None:
 def test_the_file_begins_with_a_mark_and_its_header_once() -> None:
     lines = list(usage_table.csv_lines([usage_record(1), usage_record(2)], "zh", SHANGHAI))
     assert lines[0].startswith("\ufeff序号,订单号,")
-    assert [line.endswith("\r\n") for line in lines] == [True, True, True]
+    assert "".join(lines).count("\r\n") == 3
+    assert lines[-1].endswith("\r\n")
     more = list(usage_table.csv_lines([usage_record(3)], "zh", SHANGHAI, with_header=False))
     assert len(more) == 1
     assert more[0].startswith("3,")
+
+
+def test_long_table_comes_in_pieces_and_is_the_same() -> None:
+    records = [usage_record(number) for number in range(1, 2 * usage_table.LINES_AT_A_TIME + 2)]
+    lines = list(usage_table.csv_lines(records, "zh", SHANGHAI))
+    assert len(lines) == 4
+    assert [line.split(",")[0] for line in "".join(lines).splitlines()[1:]] == [str(r.number) for r in records]
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
