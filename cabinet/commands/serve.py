@@ -122,6 +122,9 @@ def _listen(config: Config) -> Iterator[socket.socket]:
             "stop what uses it, or change service.host or service.port"
         ) from error
     with listener:
+        # Accepted connections inherit it. The event loop would set it only for sockets that were made as TCP by number,
+        # and without it every answer of two parts waits 40 ms for the asker's delayed acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cabinet import config as configuration
+from cabinet.commands import serve as serve_command
+
 LONG_S = 120  # only keeps a broken build from hanging
 
 
@@ -82,3 +85,12 @@ def test_a_taken_port_is_one_line(folder: Path) -> None:
         f"port {port} of 127.0.0.1 cannot be had (Address already in use): "
         "stop what uses it, or change service.host or service.port\n"
     )
+
+
+def test_answers_are_not_held_back_for_the_askers_acknowledgement(folder: Path) -> None:
+    """Nagle's algorithm costs 40 ms for every answer that is sent in two parts."""
+    config = configuration.load(folder / "cabinet.toml")
+    with serve_command._listen(config) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
