@@ -43,13 +43,13 @@ def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
 
 
 @functools.cache
-def _prepared(balance_fen: int) -> bytes:
-    """A database with three residents; making it takes longer than a test."""
+def _prepared(balance_fen: int, residents: int) -> bytes:
+    """A database with so many residents; making it takes longer than a test."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "cabinet.db")
         wall = ManualClock().wall()
         with database.transaction() as connection:
-            for card in CARDS:
+            for card in (*CARDS, *(f"2{number:07}" for number in range(residents - len(CARDS)))):
                 resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
                 top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
                 ledger.post(accounts.SqliteBooks(connection, wall), top_up)
@@ -67,7 +67,9 @@ class Unsynced(sqlite3.Connection):
 class Rig:
     """`async with rig.service()` is one life of the service process; the guard double goes on between them."""
 
-    def __init__(self, folder: Path, changes: dict[str, str] | None = None, balance_fen: int = 2000) -> None:
+    def __init__(
+        self, folder: Path, changes: dict[str, str] | None = None, balance_fen: int = 2000, residents: int = 3
+    ) -> None:
         self.config = demo_config(folder, changes)
         self.clock = ManualClock(unix_ms=NOON_MS)
         self.boot = "boot-1"
@@ -76,7 +78,7 @@ class Rig:
         self.the_service: Service | None = None
         path = admin.database_path(self.config)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_prepared(balance_fen))
+        path.write_bytes(_prepared(balance_fen, residents))
 
     def new_service(self) -> Service:
         self.the_service = Service(
