@@ -184,7 +184,7 @@ class FakeService:
                 return view
         raise Refused("unknown_code")
 
-    def price(self, code, group) -> PriceView:
+    def price(self, code: str, group: str) -> PriceView:
         return self.price_view
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:

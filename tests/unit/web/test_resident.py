@@ -1,11 +1,12 @@
 """The resident's way from the printed code to a started charge, without JavaScript."""
 
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.errors import Refused
-from cabinet.service.ports import ResidentView, StartChoice
+from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, ResidentView, StartChoice
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -25,6 +26,27 @@ def test_a_free_outlet_shows_state_price_and_the_sign_in_form(client: Client) ->
     assert "例如：150 瓦的充电器充 2 小时，大约 0.65 元。" in shown.text
     assert shown.all("form", action="/sign-in", method="post")
     assert not shown.all("form", action="/s/A7K2/start")
+
+
+def test_everything_a_tariff_can_ask_is_posted_before_the_start(resident: Client, service: FakeService) -> None:
+    service.price_view = msgspec.structs.replace(
+        service.price_view,
+        bands=[BandPrice(0, 200, 20), BandPrice(200, None, 35, package_percent=75)],
+        periods=[PeriodPrice("00:00", "24:00", 5103, "workday"), PeriodPrice("00:00", "24:00", 4500, "holiday")],
+        priced_kwh=100,
+        service_fen=3050,
+        day_cap_fen=800,
+        time_step_s=1800,
+        packages=[PackagePrice(14_400, 200)],
+    )
+    shown = page(resident.get("/s/A7K2")).text
+    for words in (
+        "00:00–24:00 工作日 0.5103 元/度", "00:00–24:00 节假日 0.45 元/度", "按电量服务费 0.305 元/度",
+        "每人每天最多 8.00 元", "计时单位，不足也按一个算 30 分钟", "4 小时 2.00 元",
+        "200 瓦以上：1 小时用去套餐 1 小时 20 分",
+    ):  # fmt: skip
+        assert words in shown
+    assert "买套餐（没用完的退回）" in shown
 
 
 def test_the_front_page_lists_every_outlet_with_its_state(client: Client) -> None:
@@ -137,6 +159,7 @@ def test_sign_out_ends_the_session_and_takes_the_cookie_away(resident: Client, s
         ({"kind": "full"}, StartChoice("full")),
         ({"kind": "hours", "number": "4"}, StartChoice("hours", seconds=7200)),
         ({"kind": "amount", "number": "3"}, StartChoice("amount", amount_fen=300)),
+        ({"kind": "package", "number": "4"}, StartChoice("package", seconds=14_400)),
     ],
 )
 def test_start_goes_to_the_page_of_the_charge(
@@ -168,6 +191,9 @@ def test_every_page_brings_a_request_key_of_its_own(resident: Client) -> None:
         {"kind": "hours", "number": "²"},
         {"kind": "hours"},
         {"kind": "amount", "number": "4"},
+        {"kind": "package", "number": "0"},
+        {"kind": "package", "number": "13"},
+        {"kind": "package"},
         {"kind": "amount", "number": "1.5"},
         {"kind": "forever"},
         {},
