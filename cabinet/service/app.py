@@ -412,6 +412,9 @@ class Service:
         rows = await self.context.storage.read(lambda c: table.started_in(c, start_ms, end_ms))
         return [self._view(row) for row in rows]
 
+    def tariff_mistakes(self) -> list[str]:
+        return self.context.shelf.wrong
+
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
         most = max(0, min(limit, MOST_RECORDS))
         return await self.context.storage.read(lambda c: list(usage.found(c, wanted, most)))

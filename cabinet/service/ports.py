@@ -287,6 +287,9 @@ class PropertyPort(Protocol):
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
     async def todays_sessions(self) -> list[SessionView]: ...
+    def tariff_mistakes(self) -> list[str]:
+        """Of tariff files that are not used because of them, a line a mistake."""
+
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
         """Records that `wanted` describes, in order of their numbers; at most 1000 whatever the limit."""
 

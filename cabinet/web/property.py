@@ -95,6 +95,7 @@ async def _overview(site: Site) -> dict[str, Any]:
         "accepting": site.property_.accepting(),
         "guard_reachable": site.property_.guard_reachable(),
         "cabinet": site.property_.cabinet(),
+        "tariff_mistakes": site.property_.tariff_mistakes(),
     }
 
 

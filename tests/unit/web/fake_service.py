@@ -167,6 +167,7 @@ class FakeService:
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
+        self.wrong_tariffs: list[str] = []
         self.closings: list[Signed] = []
         self.wanted = UsageFilter()
         self.guard_answers = True
@@ -299,6 +300,9 @@ class FakeService:
 
     def cabinet(self) -> CabinetView:
         return self.whole
+
+    def tariff_mistakes(self) -> list[str]:
+        return self.wrong_tariffs
 
     def accepting(self) -> str | None:
         return self.hindrance

@@ -39,6 +39,13 @@ def test_a_reason_why_nothing_starts_stands_on_top(staff: Client, service: FakeS
     assert "充电柜的存储空间已满" in page(staff.get("/property")).text
 
 
+def test_tariff_file_with_a_mistake_stands_on_top_with_what_is_wrong(staff: Client, service: FakeService) -> None:
+    assert "价格文件" not in page(staff.get("/property")).text
+    service.wrong_tariffs = ["spring.toml: time_bands[2].from_w: gap: starts at 250 W"]
+    shown = page(staff.get("/property")).text
+    assert "有价格文件写错了，没有启用： spring.toml: time_bands[2].from_w: gap: starts at 250 W" in shown
+
+
 @pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv"])
 def test_nothing_is_shown_before_sign_in(client: Client, path: str) -> None:
     client.cookies.set("resident", "resident-1")
