@@ -179,7 +179,11 @@ class Scanner:
         inrushes at once do not keep the scan from anybody else.
         """
         now_ns = self._clock.monotonic_ns()
+        over = [(s, i) for s, i in self._watched if now_ns >= i.watched_until_ns]
         self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]
+        for segment, input_ in over:
+            if segment.up and input_.alert_held:  # nobody looked in time: without this its line would never move again
+                self._attempt(segment, partial(self._release, segment, input_))
         for place, (segment, input_) in enumerate(self._watched):
             if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
                 self._watched.append(self._watched.pop(place))
@@ -288,7 +292,8 @@ class Scanner:
         to_ns = end_ns
         if edge_ns is not None and input_.was_over and from_ns < edge_ns < end_ns:
             from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
-        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns))
+        crest_ns = self.phase.crest_ns(to_ns) if input_.was_over else None
+        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
         now.peak_valid_at_ns = end_ns
         now.reset_at_ns = None
         self.judge(input_.index)
