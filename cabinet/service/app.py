@@ -101,7 +101,7 @@ class Service:
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
-        self._signing_in = SigningIn(storage, clock)
+        self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -293,6 +293,12 @@ class Service:
     def changes(self, outlet: int) -> AsyncIterator[None]:
         return self.context.changes.watch(outlet)
 
+    def snapshot(self) -> Snapshot:
+        snapshot = self.context.watch.snapshot
+        if snapshot is None or not self.context.guard_reachable():
+            raise Refused("guard_unreachable")
+        return snapshot
+
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self.context.changes.watch(CABINET)
 
@@ -301,8 +307,8 @@ class Service:
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         return await self._signing_in.resident(card, pin, address)
 
-    async def sign_out(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def resident(self, token: str) -> ResidentView:
         resident_id = await self._signing_in.who("resident", token)
@@ -377,11 +383,11 @@ class Service:
     async def sign_in_staff(self, name: str, password: str, address: str) -> str:
         return await self._signing_in.staff(name, password, address)
 
-    async def sign_out_staff(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
-    async def staff_name(self, token: str) -> str:
-        staff_id = await self._signing_in.who("staff", token)
+    async def staff_name(self, token: str, active: bool = True) -> str:
+        staff_id = await self._signing_in.who("staff", token, active)
         row = await self.context.storage.read(lambda c: people.staff_by_id(c, staff_id))
         if row is None:
             raise Refused("signed_out")
