@@ -230,7 +230,7 @@ REFUSALS = frozenset(
         # the link
         "not_allowed", "bad_request", "guard_unreachable",
         # the service
-        "unknown_code", "wrong_card_or_pin", "locked_out", "card_blocked", "no_money", "already_charging",
+        "unknown_code", "wrong_card_or_pin", "wrong_code", "locked_out", "card_blocked", "no_money", "already_charging",
         "unknown_session", "not_yours", "bad_choice", "storage_full", "storage_damaged", "signed_out",
         "too_many_requests", "too_many_records", "nothing_to_clear", "wrong_token", "reserved",
     }

@@ -18,6 +18,7 @@ class ResidentRow(msgspec.Struct, frozen=True):
     pin_hash: str
     blocked: bool
     group: str = ""
+    guest: bool = False
 
 
 class StaffRow(msgspec.Struct, frozen=True):
@@ -38,11 +39,18 @@ def token_hash(token: str) -> str:
 
 
 def add_resident(
-    connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int, group: str = ""
+    connection: sqlite3.Connection,
+    card: str,
+    name: str,
+    pin_hash: str,
+    unix_ms: int,
+    group: str = "",
+    guest: bool = False,
 ) -> int:
     cursor = connection.execute(
-        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder) VALUES (?, ?, ?, ?, ?, ?)",
-        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8)),
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder, guest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8), guest),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
@@ -63,6 +71,7 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
     )
     connection.execute("UPDATE session SET card = '' WHERE resident_id = ?", (resident_id,))
     connection.execute("DELETE FROM waiting WHERE resident_id = ?", (resident_id,))
+    connection.execute("DELETE FROM guest_code WHERE resident_id = ?", (resident_id,))
     remove_logins_of_resident(connection, resident_id)
 
 
@@ -109,6 +118,7 @@ def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
         record["pin_hash"],
         bool(record["blocked"]),
         record["tariff_group"],
+        bool(record["guest"]),
     )
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger("cabinet.web")
 
 STATUS_OF_REFUSAL = {
     "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
-    "signed_out": 401, "wrong_card_or_pin": 401, "wrong_token": 401,
+    "signed_out": 401, "wrong_card_or_pin": 401, "wrong_code": 401, "wrong_token": 401,
     "no_money": 402,
     "card_blocked": 403, "not_allowed": 403,
     "unknown_code": 404, "unknown_outlet": 404, "unknown_session": 404, "not_yours": 404,
