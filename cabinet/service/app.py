@@ -22,6 +22,7 @@ from cabinet.service import admin, bill, history, views
 from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
+from cabinet.service.office import Office
 from cabinet.service.ports import (
     CabinetView,
     ChargesPage,
@@ -104,6 +105,7 @@ class Service:
         self._serve = asyncio.Event()
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock)
+        self.office = Office(self.context, self._signing_in)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -389,7 +391,9 @@ class Service:
     # --- for the property company ------------------------------------------------------------------------------------
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str:
-        return await self._signing_in.staff(name, password, address)
+        token = await self._signing_in.staff(name, password, address)
+        await self.office.staff.note_sign_in(token, address)
+        return token
 
     async def sign_out_staff(self, token: str) -> None:
         await self._signing_in.sign_out(token)

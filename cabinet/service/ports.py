@@ -11,6 +11,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
+from cabinet.service.office_ports import OfficePort
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
@@ -328,6 +329,10 @@ class ResidentPort(Protocol):
 
 
 class PropertyPort(Protocol):
+    @property
+    def office(self) -> OfficePort:
+        """Everything that needs a role."""
+
     async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
     async def sign_out_staff(self, token: str) -> None: ...
     async def staff_name(self, token: str) -> str:

@@ -125,10 +125,12 @@ def test_staff_and_tokens_are_added_listed_and_revoked(cabinet: Cabinet) -> None
     assert re.fullmatch(r"login office, password \S{16}\n", cabinet("staff", "add", "office"))
     token = cabinet("staff", "token", "accounting", "--scope", "usage:read")
     assert re.fullmatch(r"token for accounting \(usage:read\): \S{43}\n", token)
-    assert cabinet("staff", "list") == "login  office\ntoken  accounting (usage:read), 365 days left\n"
+    assert cabinet("staff", "list") == "login  office, operator\ntoken  accounting (usage:read), 365 days left\n"
     assert cabinet("staff", "revoke", "accounting") == "accounting: token removed\n"
     assert cabinet("staff", "revoke", "accounting", status=1) == "there is no login and no token called accounting\n"
     assert cabinet("staff", "add", "office", status=1) == "there is a login office already\n"
+    cabinet("staff", "add", "accounts", "--role", "accountant")
+    assert "login  accounts, accountant\n" in cabinet("staff", "list")
 
 
 def test_secrets_are_not_in_the_file(cabinet: Cabinet, tmp_path: Path) -> None:
