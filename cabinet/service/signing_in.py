@@ -21,7 +21,7 @@ import argon2.exceptions
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
 from cabinet.service.storage import Storage
-from cabinet.store import people
+from cabinet.store import guests, people
 
 Row = TypeVar("Row")
 
@@ -34,7 +34,10 @@ DAY_MS = 86_400_000
 RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
 RESIDENT_IDLE_MS = 30 * DAY_MS
 STAFF_LONGEST_MS = DAY_MS // 2
+GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so that its receipt can still be read
 USED_STEPS = 20  # a sign-in's last use is written so often within its idle time: not with every page
+
+GUEST_NUMBER_DIGITS = 4  # of a guest code: what stands for the card; the rest stands for the PIN
 
 # 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -112,6 +115,30 @@ class SigningIn:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
 
+    async def guest(self, code: str, address: str) -> str:
+        """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+        now_ms = self._clock.wall().unix_ms
+        number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
+        try:
+            row = await self._checked(
+                f"guest {number}", secret, address,
+                lambda: self._storage.read(lambda c: guests.by_number(c, number, now_ms)),
+                lambda found: found.secret_hash,
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.code == "wrong_card_or_pin":
+                raise Refused("wrong_code") from refusal
+            raise
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            resident = people.resident_by_id(connection, row.resident_id)
+            if resident is None or resident.blocked:
+                raise Refused("card_blocked")
+            if not guests.take(connection, number, row.resident_id):
+                raise Refused("wrong_code")
+
+        return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
+
     async def staff(self, name: str, password: str, address: str) -> str:
         row = await self._checked(
             f"staff {name}", password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
@@ -138,11 +165,20 @@ class SigningIn:
         self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
         return row
 
-    async def _sign_in(self, kind: Literal["resident", "staff"], who: int, longest_ms: int) -> str:
+    async def _sign_in(
+        self,
+        kind: Literal["resident", "staff"],
+        who: int,
+        longest_ms: int,
+        first: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> str:
+        """A token for at most so long; `first` is done in the same transaction, and may refuse."""
         token = secrets.token_urlsafe(32)
         now_ms = self._clock.wall().unix_ms
 
         def work(connection: sqlite3.Connection) -> None:
+            if first is not None:
+                first(connection)
             people.remove_expired_logins(connection, now_ms)
             people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
 

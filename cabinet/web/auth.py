@@ -85,15 +85,6 @@ async def resident_if_any(connection: Connection) -> ResidentView | None:
         return None
 
 
-async def staff(connection: Connection) -> str:
-    """Name of the member of staff who is signed in; refuses signed_out."""
-    token = read_cookie(connection, STAFF_COOKIE)
-    if not token:
-        raise Refused("signed_out")
-    by_itself = "text/event-stream" in connection.headers.get("accept", "")  # a live page is not somebody at work
-    return await Site.of(connection).property_.staff_name(token, active=not by_itself)
-
-
 def form_key(connection: Connection) -> str:
     """The value for the hidden field of every form on the page being made; `form_cookie` hands it out if it is new."""
     if "form_key" not in connection.state:

@@ -185,9 +185,10 @@ def test_a_reader_does_not_bring_an_older_file_up_to_date(path: Path) -> None:
     database.close()
 
 
-def test_packaged_migrations_have_a_number_each(path: Path) -> None:
+def test_packaged_migrations_are_numbered_upwards(path: Path) -> None:
     versions = [version for version, _, _ in steps()]
     assert versions == sorted(set(versions))
+    assert versions[0] == 1
     Database(path).close()
     Database(path).close()
 
