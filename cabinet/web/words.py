@@ -80,6 +80,9 @@ class Words:
     def time_of_day(self, moment: WallTime) -> str:
         return f"{figures.local(moment, self._zone):%H:%M}"
 
+    def second_of_day(self, moment: WallTime) -> str:
+        return f"{figures.local(moment, self._zone):%H:%M:%S}"
+
     def choice(self, session: SessionView) -> str:
         """What was bought: until full, a time or an amount."""
         name = self._texts(f"choice.{session.choice}")
