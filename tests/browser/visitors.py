@@ -3,9 +3,11 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import get_browser
+import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from cabinet.texts import Texts
@@ -21,6 +23,7 @@ FLAGS = (
 )
 WITHIN_MS = 30_000  # only keeps a broken page from hanging
 LOOK_AGAIN_MS = 400  # without scripts
+MEASURE = Path(__file__).with_name("measure.js")
 expect.set_options(timeout=WITHIN_MS)
 
 LOCALES = {"zh": "zh-CN", "en": "en-GB"}
@@ -70,12 +73,19 @@ class Visitor:
         self._context.set_default_timeout(WITHIN_MS)
         self._context.on("console", self._heard)
         self._context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        self._context.add_init_script(path=MEASURE)
         self.page = self._context.new_page()
 
     def _heard(self, message: ConsoleMessage) -> None:
         """What the content security policy refuses is an error here too."""
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def take_cookies(self, client: httpx.Client) -> None:
+        """Be signed in as whoever `client` is."""
+        self._context.add_cookies(
+            [{"name": each.name, "value": each.value or "", "url": str(client.base_url)} for each in client.cookies.jar]
+        )
 
     def expect_complaint(self, pattern: str) -> None:
         """One that this test provokes, such as an answer that refuses."""
