@@ -20,7 +20,7 @@ import argon2.exceptions
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
 from cabinet.service.storage import Storage
-from cabinet.store import people
+from cabinet.store import guests, people
 
 Row = TypeVar("Row")
 
@@ -31,7 +31,10 @@ MOST_REMEMBERED = 10_000
 
 RESIDENT_DAYS = 30
 STAFF_DAYS = 1
+GUEST_DAYS = 2  # longer than any charge, so that its receipt can still be read
 DAY_MS = 86_400_000
+
+GUEST_NUMBER_DIGITS = 4  # of a guest code: what stands for the card; the rest stands for the PIN
 
 # 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -108,6 +111,30 @@ class SigningIn:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_DAYS)
 
+    async def guest(self, code: str, address: str) -> str:
+        """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+        now_ms = self._clock.wall().unix_ms
+        number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
+        try:
+            row = await self._checked(
+                f"guest {number}", secret, address,
+                lambda: self._storage.read(lambda c: guests.by_number(c, number, now_ms)),
+                lambda found: found.secret_hash,
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.code == "wrong_card_or_pin":
+                raise Refused("wrong_code") from refusal
+            raise
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            resident = people.resident_by_id(connection, row.resident_id)
+            if resident is None or resident.blocked:
+                raise Refused("card_blocked")
+            if not guests.take(connection, number, row.resident_id):
+                raise Refused("wrong_code")
+
+        return await self._sign_in("resident", row.resident_id, GUEST_DAYS, use_up)
+
     async def staff(self, name: str, password: str, address: str) -> str:
         row = await self._checked(
             f"staff {name}", password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
@@ -134,11 +161,20 @@ class SigningIn:
         self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
         return row
 
-    async def _sign_in(self, kind: Literal["resident", "staff"], who: int, days: int) -> str:
+    async def _sign_in(
+        self,
+        kind: Literal["resident", "staff"],
+        who: int,
+        days: int,
+        first: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> str:
+        """A token for `days`; `first` is done in the same transaction, and may refuse."""
         token = secrets.token_urlsafe(32)
         now_ms = self._clock.wall().unix_ms
 
         def work(connection: sqlite3.Connection) -> None:
+            if first is not None:
+                first(connection)
             people.remove_expired_logins(connection, now_ms)
             people.add_login(connection, kind, who, token, now_ms + days * DAY_MS)
 

@@ -9,6 +9,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
+from cabinet.service.office_ports import Actor, Role, StaffView
 from cabinet.service.ports import (
     USAGE_READ,
     BandPrice,
@@ -137,6 +138,18 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+class FakeOffice:
+    """As much of the office as the overview needs; the other pages are tested on a real service."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self._service = service
+        self.staff = self
+
+    async def actor(self, token: str, address: str) -> Actor:
+        name = await self._service.staff_name(token)
+        return Actor(StaffView(1, name, self._service.role), address)
+
+
 class FakeService:
     """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
 
@@ -163,6 +176,8 @@ class FakeService:
         self.passwords = {"manager": "office-password"}
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
+        self.role: Role = "operator"
+        self.office = FakeOffice(self)
         self.bearers = {"api-token": {USAGE_READ}}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
