@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.browser.site_map import FREE, NOWHERE, Scene
+from tests.browser.site_map import NOWHERE, every_page
+from tests.browser.stage import Stage, staged
 from tests.browser.visitors import PHONE, Visitor, Visitors
-from tests.e2e.processes import Cabinet
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
@@ -35,23 +36,23 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def scene(cabinet: Cabinet) -> Scene:
-    return Scene(cabinet)
+def stage(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with staged(tmp_path_factory.mktemp("stage")) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module", params=["zh", "en"])
-def problems(request: pytest.FixtureRequest, browser: Any, scene: Scene, axe: str) -> Iterator[Problems]:
+def problems(request: pytest.FixtureRequest, browser: Browser, stage: Stage, axe: str) -> Iterator[Problems]:
     """What is wrong on any page in one language; each page is opened once."""
-    visitors = Visitors(browser, scene.cabinet.url)
+    visitors = Visitors(browser, stage.url)
+    visitor = visitors(request.param, PHONE)
+    visitor.expect_complaint(f"status of 404.*{NOWHERE}")
     found: Problems = {}
-    signed_in, stranger = (visitors(request.param, PHONE) for _ in range(2))
-    signed_in.take_cookies(scene.client)
-    for visitor, addresses in ((signed_in, scene.pages()), (stranger, ["/", f"/s/{FREE}"])):
-        visitor.expect_complaint(f"status of 404.*{NOWHERE}")
-        for address in addresses:
-            visitor.open(address)
-            for promise, broken in examined(visitor, axe).items():
-                found.setdefault(promise, []).extend(f"{address}: {what}" for what in broken)
+    for cookies, address in every_page(stage):
+        visitor.be(cookies)
+        visitor.open(address)
+        for promise, broken in examined(visitor, axe).items():
+            found.setdefault(promise, []).extend(f"{address}: {what}" for what in broken)
     yield found
     visitors.leave()
 
@@ -123,3 +124,22 @@ def test_no_page_is_wider_than_the_phone(problems: Problems):
 
 def test_keyboard_reaches_every_control_and_shows_where_it_is(problems: Problems):
     assert problems["keyboard"] == []
+
+
+BROKEN_PAGE = """<!doctype html><html lang="en" class="large"><head><title>Broken</title>
+    <meta name="viewport" content="width=device-width"><style>
+    * { font-size: 12px } .small { width: 20px } .blind:focus { outline: none } .wide { width: 500px }
+    </style></head><body><main><h1>Broken</h1><button class="small">x</button><a class="blind" href="/">Home</a>
+    <button tabindex="-1">Nobody gets here</button><img src="data:,"><p class="wide">wide</p></main></body></html>"""
+
+
+def test_what_is_measured_is_found_on_a_broken_page(browser: Browser, axe: str):
+    visitors = Visitors(browser, "http://127.0.0.1")
+    visitor = visitors()
+    visitor.page.set_content(BROKEN_PAGE)
+    found = examined(visitor, axe)
+    visitors.leave()
+    assert {promise for promise, broken in found.items() if broken} == set(found)
+    assert any("image-alt" in violation for violation in found["axe"])
+    assert any("shows no focus" in what for what in found["keyboard"])
+    assert any("Nobody gets here" in what and "not reached" in what for what in found["keyboard"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import get_browser
-import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from cabinet.texts import Texts
@@ -58,6 +57,7 @@ class Visitor:
     def __init__(self, browser: Browser, url: str, language: str, device: Device, scripts: bool, dark: bool) -> None:
         self.speak(language)
         self.scripts = scripts
+        self._url = url
         self.complaints: list[str] = []
         self._expected: list[str] = []
         self._context = browser.new_context(
@@ -81,11 +81,10 @@ class Visitor:
         if message.type in ("error", "warning"):
             self.complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
-    def take_cookies(self, client: httpx.Client) -> None:
-        """Be signed in as whoever `client` is."""
-        self._context.add_cookies(
-            [{"name": each.name, "value": each.value or "", "url": str(client.base_url)} for each in client.cookies.jar]
-        )
+    def be(self, cookies: dict[str, str]) -> None:
+        """Whoever is signed in with these and no others."""
+        self._context.clear_cookies()
+        self._context.add_cookies([{"name": name, "value": value, "url": self._url} for name, value in cookies.items()])
 
     def expect_complaint(self, pattern: str) -> None:
         """One that this test provokes, such as an answer that refuses."""
