@@ -1,5 +1,6 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
+# make screenshots   a picture of every page, in build/screenshots/
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard fro
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: quick run test lint format wheel bench campaign clean
+.PHONY: quick run test lint format wheel bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
@@ -41,6 +42,10 @@ bench: $(READY_TO_TEST)
 
 campaign: $(READY_TO_TEST)
 	$(BIN)/python -m campaigns
+
+screenshots: $(READY_TO_TEST)
+	@$(BIN)/python tools/get_browser.py
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import get_browser
 import pytest
 
 from tests.e2e.processes import Cabinet, running
+from tools import get_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

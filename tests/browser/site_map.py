@@ -55,7 +55,7 @@ def addresses(on: Stage) -> Iterator[str]:
 
 def _is_page(client: httpx.Client, address: str) -> bool:
     with client.stream("GET", address) as answer:
-        assert answer.status_code < 400, f"{address}: {answer.status_code}"
+        assert answer.status_code == 200, f"{address}: {answer.status_code}"
         return answer.headers.get("content-type", "").startswith("text/html")
 
 

@@ -101,9 +101,7 @@ class Stage:
             await serving
 
     async def _prepare(self, service: Service, days: int) -> None:
-        self.resident, self.other, _ = [await service.sign_in(card, PIN, "a phone") for card in CARDS]
-        self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
-        self._ids = [(await service.resident(token)).resident_id for token in (self.resident, self.other, _)]
+        self._ids = [(await service.resident(token)).resident_id for token in await self._phones()]
         for _day in range(days):
             await self._day()
         me, other, third = self._ids
@@ -112,13 +110,22 @@ class Stage:
         self._record(OUTLETS[TRIPPED], self.sessions["tripped"])
         await self._rig.settle(service)
         self.sessions["stopped"] = await self._charge(me, "G4N8", LONG_TIME_S)
-        await service.stop(me, self.sessions["stopped"])
+        stopping = asyncio.create_task(service.stop(me, self.sessions["stopped"]))
+        while self._rig.guard.outlets[OUTLETS["G4N8"]].session_id is not None:
+            await asyncio.sleep(0)
         await self._rig.settle(service)
+        await stopping
         self.sessions["running"] = await self._begin(me, MINE)
         await self._begin(third, OTHERS)
         for _ in range(10):
             await self.goes_on(A_STEP_S)
         self.plugless = await self._begin(other, PLUGLESS)
+        self.resident, self.other, _ = await self._phones()
+        self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
+
+    async def _phones(self) -> list[str]:
+        """Tokens of all residents, each signed in on a phone."""
+        return [await self._service.sign_in(card, PIN, "a phone") for card in CARDS]
 
     async def _day(self) -> None:
         """Charges of an ordinary day, each with its own end; the rest of the day passes."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import get_browser
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from cabinet.texts import Texts
+from tools import get_browser
 
 FLAGS = (
     "--no-sandbox",
@@ -54,7 +54,9 @@ def launched() -> Iterator[Browser]:
 class Visitor:
     """One person: `page` is what they look at, `words` the catalogue of texts in their language."""
 
-    def __init__(self, browser: Browser, url: str, language: str, device: Device, scripts: bool, dark: bool) -> None:
+    def __init__(
+        self, browser: Browser, url: str, language: str, device: Device, scripts: bool, dark: bool, sharp: int
+    ) -> None:
         self.speak(language)
         self.scripts = scripts
         self._url = url
@@ -68,6 +70,7 @@ class Visitor:
             has_touch=device.touched,
             java_script_enabled=scripts,
             color_scheme="dark" if dark else "light",
+            device_scale_factor=sharp,
             reduced_motion="reduce",
         )
         self._context.set_default_timeout(WITHIN_MS)
@@ -108,6 +111,11 @@ class Visitor:
 
     def open(self, path: str) -> None:
         self.page.goto(path)
+
+    def drawn(self) -> None:
+        """Wait for the curve, where the page has one that scripts draw."""
+        if self.page.locator("[data-curve]:not([hidden])").count():
+            expect(self.page.locator("[data-line] canvas").first).to_be_visible()
 
     def button(self, key: str, **values: object) -> Locator:
         """The button with the text of `key`."""
@@ -160,9 +168,16 @@ class Visitors:
         self._all: list[Visitor] = []
 
     def __call__(
-        self, language: str = "zh", device: Device = PHONE, *, scripts: bool = True, dark: bool = False
+        self,
+        language: str = "zh",
+        device: Device = PHONE,
+        *,
+        scripts: bool = True,
+        dark: bool = False,
+        sharp: int = 1,
     ) -> Visitor:
-        visitor = Visitor(self._browser, self._url, language, device, scripts, dark)
+        """`sharp`: pixels of the screen to one of the page."""
+        visitor = Visitor(self._browser, self._url, language, device, scripts, dark, sharp)
         self._all.append(visitor)
         return visitor
 
