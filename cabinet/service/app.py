@@ -104,7 +104,7 @@ class Service:
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
-        self._signing_in = SigningIn(storage, clock)
+        self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
         self.office = Office(self.context, self._signing_in)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -298,6 +298,12 @@ class Service:
     def changes(self, outlet: int) -> AsyncIterator[None]:
         return self.context.changes.watch(outlet)
 
+    def snapshot(self) -> Snapshot:
+        snapshot = self.context.watch.snapshot
+        if snapshot is None or not self.context.guard_reachable():
+            raise Refused("guard_unreachable")
+        return snapshot
+
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self.context.changes.watch(CABINET)
 
@@ -309,8 +315,8 @@ class Service:
     async def sign_in_guest(self, code: str, address: str) -> str:
         return await self._signing_in.guest(code, address)
 
-    async def sign_out(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def resident(self, token: str) -> ResidentView:
         resident_id = await self._signing_in.who("resident", token)
@@ -395,15 +401,8 @@ class Service:
         await self.office.staff.note_sign_in(token, address)
         return token
 
-    async def sign_out_staff(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
-
-    async def staff_name(self, token: str) -> str:
-        staff_id = await self._signing_in.who("staff", token)
-        row = await self.context.storage.read(lambda c: people.staff_by_id(c, staff_id))
-        if row is None:
-            raise Refused("signed_out")
-        return row.name
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def token_allows(self, bearer: str, scope: str) -> None:
         await self._signing_in.check_scope(bearer, scope)

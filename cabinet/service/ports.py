@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault
+from cabinet.model import EndReason, Fault, Snapshot
 from cabinet.service.office_ports import OfficePort
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
@@ -20,7 +20,10 @@ ChoiceKind = Literal["full", "hours", "amount", "package"]
 EndBasis = Literal["time", "package", "money", "longest", "taper"]
 WALLET_MOVES = ("top_up", "pay_out", "write_off", "give_back", "hold", "settle")
 
-USAGE_READ = "usage:read"  # scope of an API token
+USAGE_READ = "usage:read"  # scopes of an API token
+SESSIONS_READ = "sessions:read"
+CABINET_READ = "cabinet:read"
+SCOPES = (USAGE_READ, SESSIONS_READ, CABINET_READ)
 
 
 class OutletView(msgspec.Struct, frozen=True):
@@ -297,7 +300,9 @@ class ResidentPort(Protocol):
     async def sign_in_guest(self, code: str, address: str) -> str:
         """As `sign_in`, with a code that is good once; refuses wrong_code, locked_out(retry_after_s)."""
 
-    async def sign_out(self, token: str) -> None: ...
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        """`everywhere`: on every phone of the same resident."""
+
     async def resident(self, token: str) -> ResidentView:
         """Refuses signed_out."""
 
@@ -334,12 +339,9 @@ class PropertyPort(Protocol):
         """Everything that needs a role."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
-    async def sign_out_staff(self, token: str) -> None: ...
-    async def staff_name(self, token: str) -> str:
-        """Refuses signed_out."""
-
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
     async def token_allows(self, bearer: str, scope: str) -> None:
-        """Refuses wrong_token."""
+        """Refuses wrong_token, and scope_missing to a valid token that may do other things only."""
 
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
@@ -357,6 +359,9 @@ class PropertyPort(Protocol):
         """The public key that closings are signed with, base64."""
 
     def cabinet(self) -> CabinetView: ...
+    def snapshot(self) -> Snapshot:
+        """As the guard last published it; refuses guard_unreachable."""
+
     def guard_reachable(self) -> bool: ...
     def accepting(self) -> str | None:
         """None, or the code why no new sessions start: guard_unreachable, storage_full."""
