@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from nacl.signing import SigningKey
+
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -54,7 +56,7 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
-DAY_S = 86_400
+HOUR_S, HOURS_A_DAY = 3600, 24
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -179,26 +181,35 @@ class Service:
             await self.checkpoint()
 
     async def _daily(self) -> None:
-        """At the start, and every day: a backup, and the closing of a month that is over."""
+        """At the start and every day a backup; every hour a look whether a month is over, to close it."""
         while True:
             try:
+                await self._key()
                 await self.context.storage.back_up(self.context.clock.wall())
-                await self.close_month()
             except StoreError as error:
-                log.error("no backup or closing today: %s", error)
-            await asyncio.sleep(DAY_S)
+                log.error("no backup today: %s", error)
+            for _ in range(HOURS_A_DAY):  # a clock is set right some time after the start, and not a day later
+                try:
+                    await self.close_month()
+                except StoreError as error:
+                    log.error("the month is not closed: %s", error)
+                await asyncio.sleep(HOUR_S)
+
+    async def _key(self) -> SigningKey:
+        """That closings are signed with, made at the first start. Raises StoreError."""
+        return await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config), make=True)
 
     async def close_month(self) -> None:
         """Sign the usage log up to here, once a month and with a clock that is right. Raises StoreError."""
         context, wall = self.context, self.context.clock.wall()
         if not wall.trusted or context.storage.damaged:
             return
-        month = context.site_time.month_before(wall)
+        month, month_ms = context.site_time.month_before(wall), context.site_time.month_start_ms(wall)
         if month in await context.storage.read(closings.months_closed):
             return
-        key = closings.load_key(admin.key_path(context.config))
+        key = await self._key()
         site_id = context.config.site.site_id
-        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall))
+        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall, month_ms))
         if signed is not None:
             log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
 
@@ -423,7 +434,7 @@ class Service:
         return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
 
     async def usage_key(self) -> str:
-        key = await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config))
+        key = await self._key()
         return closings.public(key)
 
 

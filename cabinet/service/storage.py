@@ -47,6 +47,7 @@ class Storage:
 
         Raises StoreError, StorageFull.
         """
+        backup.check_not_half_restored(self._path)
         open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
         try:
             self._writer = await self._in(self._write_thread, open_writer)
@@ -67,7 +68,11 @@ class Storage:
     async def back_up(self, wall: WallTime) -> None:
         """A new backup, in a thread of its own. Raises StoreError; never of a damaged file."""
         if not self.damaged:
-            path = await asyncio.to_thread(backup.make, self._path, wall)
+            try:
+                path = await asyncio.to_thread(backup.make, self._path, wall)
+            except StoreDamaged as error:
+                self._found_damaged(str(error))
+                raise
             log.info("backup: %s", path)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
