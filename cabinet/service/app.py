@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
+from cabinet import pulse
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -102,6 +103,7 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
+        self.to_begin_anew = asyncio.Event()  # set where only another process can go on
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock)
 
@@ -117,8 +119,9 @@ class Service:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         context.shelf.refresh()
         await context.storage.open()
-        if context.storage.damaged:
+        if context.storage.damaged or not context.storage.is_open:
             self._blind = True
+            self._show_pulse()
             return
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
@@ -141,6 +144,12 @@ class Service:
         context.watch.written.update(positions)
         for outlet, energy_mwh in energies.items():
             context.days.add(today, outlet, energy_mwh)
+        self._show_pulse()
+
+    def _show_pulse(self) -> None:
+        context = self.context
+        now = pulse.Pulse(context.clock.monotonic_ns(), context.config.service.checkpoint_s, context.storage.hindrance)
+        pulse.write(pulse.path_in(Path(context.config.paths.run)), now)
 
     async def run(self) -> None:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
@@ -156,6 +165,7 @@ class Service:
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint()
+        pulse.remove(pulse.path_in(Path(self.context.config.paths.run)))
         self._signing_in.close()
         await self.context.storage.close()
 
@@ -226,15 +236,33 @@ class Service:
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
+        if self._blind and not self.context.storage.is_open:
+            await self._look_for_room()
         if self.context.shelf.refresh():
             self.context.changes.touch(CABINET)
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
+        self._show_pulse()
         for session in self.context.running:
             if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
                 await self._renew(session)
+
+    async def _look_for_room(self) -> None:
+        """A file that could not be opened for want of room can be now? Then whoever runs this starts it anew.
+
+        What the guard has told meanwhile it will tell again, and only to a service that it does not know yet.
+        """
+        if self.context.storage.damaged or self.context.storage.short:
+            return
+        try:
+            admin.open_database(self.context.config).close()
+        except (CabinetError, StoreError) as error:
+            log.warning("still no room: %s", error)
+        else:
+            log.warning("there is room again: the service begins anew")
+            self.to_begin_anew.set()
 
     def _held(self, session: Session) -> bool:
         state = self.context.watch.outlet(session.outlet)

@@ -137,12 +137,19 @@ def test_month_for_the_accountant_has_every_posting_and_adds_up_to_nothing(cabin
     import csv
 
     text = cabinet("ledger", "export", "--month", "2026-05")
-    assert text.startswith("\ufeffnumber,")
-    rows = list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
-    assert {row["kind"] for row in rows} == {"top_up", "hold", "settle"}
-    assert sum(round(100 * float(row["yuan"])) for row in rows) == 0
-    assert {row["card"] for row in rows if row["account"] == "wallet:1"} == {CARD}
-    assert cabinet("ledger", "export", "--month", "2026-04").count("\n") == 1
+    assert text.startswith("\ufeff流水号,时间,时钟已校准,业务,科目,卡号,订单号,借方（元）,贷方（元）,备注,凭证号")
+    *rows, total = list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
+    assert {row["业务"] for row in rows} == {"充值", "充电预付", "充电结算"}
+    assert {row["订单号"] for row in rows if row["业务"] != "充值"} == {"DEMO-1-00000001"}
+    debits, credits = (sum(round(100 * float(row[side] or 0)) for row in rows) for side in ("借方（元）", "贷方（元）"))
+    assert debits == credits == round(100 * float(total["借方（元）"])) == round(100 * float(total["贷方（元）"]))
+    assert all(bool(row["借方（元）"]) != bool(row["贷方（元）"]) for row in rows)
+    assert {row["借方（元）"] != "" for row in rows if row["科目"] == "现金"} == {True}, "taken in: cash is debited"
+    assert CARD in {row["卡号"] for row in rows if row["科目"] == "居民余额"}
+    english = cabinet("ledger", "export", "--month", "2026-05", "--lang", "en")
+    assert english.startswith("\ufefftransaction,time,")
+    empty = cabinet("ledger", "export", "--month", "2026-04").splitlines()
+    assert empty[1:] == ["合计,,,,,,,0.00,0.00,,"]
 
 
 def test_check_finds_a_balance_that_was_written_by_hand(cabinet, rig: Rig, tmp_path: Path) -> None:
