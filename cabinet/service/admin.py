@@ -14,13 +14,13 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
-from cabinet.service.ports import USAGE_READ
+from cabinet.service.office_ports import Role
+from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import backup, people, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
-SCOPES = (USAGE_READ,)
 TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
@@ -168,8 +168,8 @@ def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow
     return resident
 
 
-def add_staff(database: Database, clock: Clock, name: str, password: str | None = None) -> str:
-    """Add a login of the property company's page; returns the password, random if none is given."""
+def add_staff(database: Database, clock: Clock, name: str, password: str | None = None, role: Role = "operator") -> str:
+    """Add a login of the property company's pages; returns the password, random if none is given."""
     _check_name(name)
     if password is not None and len(password) < 10:
         raise CabinetError("a password has at least 10 characters")
@@ -178,7 +178,7 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
     with database.transaction() as connection:
         if people.staff_by_name(connection, name) is not None:
             raise CabinetError(f"there is a login {name} already")
-        people.add_staff(connection, name, password_hash, clock.wall().unix_ms)
+        people.add_staff(connection, name, password_hash, clock.wall().unix_ms, role)
     return password
 
 
@@ -208,12 +208,17 @@ def revoke(database: Database, name: str) -> list[str]:
     return removed
 
 
-def list_staff(database: Database) -> tuple[list[str], list[people.TokenRow]]:
-    """Names of the logins, and the tokens."""
+def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:
+    """The logins, and the tokens."""
     with database.reading() as connection:
-        return people.staff_names(connection), people.tokens(connection)
+        return people.staff(connection), people.tokens(connection)
+
+
+def is_name(name: str) -> bool:
+    """Whether a login or a token may be called so: 1 to 40 characters, no space at the ends."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise CabinetError(f"{name!r} is no name: 1 to 40 characters, no space at the ends")

@@ -9,8 +9,9 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
+from cabinet.service.office_ports import Actor, Role, StaffView
 from cabinet.service.ports import (
-    USAGE_READ,
+    SCOPES,
     BandPrice,
     CabinetView,
     CostLine,
@@ -137,6 +138,18 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+class FakeOffice:
+    """As much of the office as the overview needs; the other pages are tested on a real service."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self._service = service
+        self.staff = self
+
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        name = await self._service.staff_name(token, active)
+        return Actor(StaffView(1, name, self._service.role), address)
+
+
 class FakeService:
     """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
 
@@ -163,7 +176,10 @@ class FakeService:
         self.passwords = {"manager": "office-password"}
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
-        self.bearers = {"api-token": {USAGE_READ}}
+        self.role: Role = "operator"
+        self.office = FakeOffice(self)
+        self.staff_active = True
+        self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
@@ -195,8 +211,8 @@ class FakeService:
         self.calls.append(("sign_in", card, address))
         return f"resident-{list(self.pins).index(card) + 1}"
 
-    async def sign_out(self, token: str) -> None:
-        self.calls.append(("sign_out", token))
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out", token, everywhere))
         self.tokens.pop(token, None)
 
     async def resident(self, token: str) -> ResidentView:
@@ -264,17 +280,20 @@ class FakeService:
             raise Refused("wrong_card_or_pin")
         return "staff-1"
 
-    async def sign_out_staff(self, token: str) -> None:
-        self.calls.append(("sign_out_staff", token))
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out_staff", token, everywhere))
 
-    async def staff_name(self, token: str) -> str:
+    async def staff_name(self, token: str, active: bool = True) -> str:
+        self.staff_active = active
         if token not in self.staff_tokens:
             raise Refused("signed_out")
         return self.staff_tokens[token]
 
     async def token_allows(self, bearer: str, scope: str) -> None:
-        if scope not in self.bearers.get(bearer, set()):
+        if bearer not in self.bearers:
             raise Refused("wrong_token")
+        if scope not in self.bearers[bearer]:
+            raise Refused("scope_missing")
 
     def outlets(self) -> list[OutletView]:
         return list(self.outlet_views.values())

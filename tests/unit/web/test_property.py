@@ -7,7 +7,7 @@ from litestar.testing import TestClient
 from cabinet import usage_table
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
-from cabinet.web import property as property_pages
+from cabinet.web import export
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -79,13 +79,13 @@ def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: Fa
 
 def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
-    assert service.calls == [("sign_out_staff", "staff-1")]
+    assert service.calls == [("sign_out_staff", "staff-1", False)]
 
 
 def test_the_usage_file_is_the_whole_log_with_one_header(
     staff: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(property_pages, "RECORDS_A_READ", 3)
+    monkeypatch.setattr(export, "RECORDS_A_READ", 3)
     service.records = [fake_service.usage_record(number) for number in range(1, 8)]
     answer = staff.get("/property/usage.csv")
     lines = answer.content.decode("utf-8").splitlines()

@@ -1,0 +1,114 @@
+"""What the property company's pages may ask of the service beyond `ports`: who may do what, and everything done.
+
+One protocol a subject. Whoever does something is an `Actor`; the service checks the role again and writes one row of
+the audit log in the same transaction as what was done.
+"""
+
+from typing import Literal, Protocol, get_args
+
+import msgspec
+
+from cabinet.clock import WallTime
+from cabinet.errors import Refused
+
+Role = Literal["operator", "accountant", "viewer"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+Task = Literal["look", "money", "residents", "tariffs", "tokens", "staff", "audit"]
+"""look: everything without names; money: residents and their wallets; residents: import, block, erase."""
+
+MAY: dict[Role, frozenset[Task]] = {
+    "operator": frozenset(get_args(Task)),
+    "accountant": frozenset({"look", "money", "audit"}),
+    "viewer": frozenset({"look"}),
+}
+
+ACTIONS = (
+    "sign_in",
+    "staff_add", "staff_role", "staff_password", "staff_remove",
+)  # fmt: skip
+"""What the audit log tells apart; each has a text `audit.<action>`."""
+
+
+class StaffView(msgspec.Struct, frozen=True):
+    staff_id: int
+    name: str
+    role: Role
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """A member of staff who is signed in, and the network address the request came from."""
+
+    staff: StaffView
+    address: str
+
+    def may(self, task: Task) -> bool:
+        return task in MAY[self.staff.role]
+
+    def require(self, task: Task) -> None:
+        """Refuses not_allowed."""
+        if not self.may(task):
+            raise Refused("not_allowed")
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One thing that somebody did. `subject` and `detail` are names and figures, the same in every language.
+
+    A resident is named by number: what personal data there was can be erased, and this log stays.
+    """
+
+    number: int
+    at: WallTime
+    staff: str
+    role: Role
+    address: str
+    action: str
+    resident_id: int | None
+    subject: str
+    detail: str
+
+
+class AuditFilter(msgspec.Struct, frozen=True):
+    """Which entries: below `before`, made in [from, to), by one member of staff, of one action, about one resident."""
+
+    before: int | None = None
+    from_unix_ms: int | None = None
+    to_unix_ms: int | None = None
+    staff: str = ""
+    action: str = ""
+    resident_id: int | None = None
+
+
+class StaffPort(Protocol):
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        """Who is signed in; refuses signed_out, also after long idleness. Not `active`: the idle time goes on."""
+
+    async def everybody(self) -> list[StaffView]: ...
+    async def add(self, actor: Actor, name: str, role: Role) -> str:
+        """A new login; returns its password, which is not kept. Refuses bad_name, name_taken."""
+
+    async def set_role(self, actor: Actor, staff_id: int, role: Role) -> None:
+        """Refuses unknown_staff, last_operator."""
+
+    async def new_password(self, actor: Actor, staff_id: int) -> str:
+        """Signs the login out everywhere. Refuses unknown_staff."""
+
+    async def remove(self, actor: Actor, staff_id: int) -> None:
+        """Refuses unknown_staff, last_operator."""
+
+
+class AuditPort(Protocol):
+    async def entries(self, actor: Actor, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
+        """Newest first, at most 200."""
+
+    async def staff_names(self, actor: Actor) -> list[str]:
+        """Of everybody who is in the log."""
+
+
+class OfficePort(Protocol):
+    """Everything raises `Refused` where it cannot be done, and then nothing is done."""
+
+    @property
+    def staff(self) -> StaffPort: ...
+    @property
+    def audit(self) -> AuditPort: ...

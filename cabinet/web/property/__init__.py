@@ -1,0 +1,16 @@
+"""The property company's pages: one module a subject, each page and each form behind the role it needs."""
+
+from litestar import Router
+
+from cabinet.errors import Refused
+from cabinet.web import auth
+from cabinet.web.property import audit, overview, sign_in, staff
+from cabinet.web.property.access import on_refused
+
+router = Router(
+    "/",
+    route_handlers=[*sign_in.HANDLERS, *overview.HANDLERS, *staff.HANDLERS, *audit.HANDLERS],
+    before_request=auth.check_form,
+    exception_handlers={Refused: on_refused},
+    include_in_schema=False,
+)

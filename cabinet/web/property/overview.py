@@ -1,0 +1,60 @@
+"""The first page: the outlets as the cabinet looks, live, with today's figures and sessions."""
+
+from typing import Any
+
+from litestar import get
+from litestar.response import Response, Stream
+
+from cabinet.service.ports import UsageFilter
+from cabinet.web import export
+from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.live import Parts
+from cabinet.web.property.access import actor, show
+
+
+@get("/property")
+async def overview_page(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    return show(request, who, "overview", "overview", **await _overview(Site.of(request)))
+
+
+@get("/property/live")
+async def live(request: Visit) -> Stream:
+    """The overview's parts, each time one of them changes: one event an outlet, so that little is sent."""
+    site, language = Site.of(request), language_of(request)
+    await actor(request, "look")
+
+    async def render() -> tuple[Parts, bool]:
+        values = await _overview(site)
+        parts = {
+            f"outlet-{outlet.number}": site.pages.part(language, "property/outlet.html", outlet=outlet)
+            for outlet in values["outlets"]
+        }
+        for name in ("notice", "figures", "sessions"):
+            parts[name] = site.pages.part(language, f"property/{name}.html", **values)
+        return parts, False
+
+    return site.streams.respond(site.property_.cabinet_changes(), render)
+
+
+@get("/property/usage.csv")
+async def usage_file(request: Visit) -> Stream:
+    """The whole usage log for a spreadsheet, in the reader's language and the site's time."""
+    site, language = Site.of(request), language_of(request)
+    await actor(request, "look")
+    return await export.respond(site, UsageFilter(), "csv", language)
+
+
+async def _overview(site: Site) -> dict[str, Any]:
+    return {
+        "outlets": site.property_.outlets(),
+        "today": await site.property_.today(),
+        "sessions": await site.property_.todays_sessions(),
+        "accepting": site.property_.accepting(),
+        "guard_reachable": site.property_.guard_reachable(),
+        "cabinet": site.property_.cabinet(),
+        "tariff_mistakes": site.property_.tariff_mistakes(),
+    }
+
+
+HANDLERS = [overview_page, live, usage_file]
