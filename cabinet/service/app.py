@@ -11,9 +11,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from nacl.signing import SigningKey
-
-from cabinet import pulse
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -50,6 +47,7 @@ from cabinet.service.signing_in import SigningIn
 from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
+from cabinet.service.upkeep import Upkeep
 from cabinet.service.waiting import Waiting
 from cabinet.store import closings, people, usage
 from cabinet.store import sessions as table
@@ -60,7 +58,6 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
-HOUR_S, HOURS_A_DAY = 3600, 24
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -106,7 +103,7 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
-        self.to_begin_anew = asyncio.Event()  # set where only another process can go on
+        self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
         self.office = Office(self.context, self._signing_in)
@@ -125,7 +122,7 @@ class Service:
         await context.storage.open()
         if context.storage.damaged or not context.storage.is_open:
             self._blind = True
-            self._show_pulse()
+            self._upkeep.tell()
             return
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
@@ -148,18 +145,13 @@ class Service:
         context.watch.written.update(positions)
         for outlet, energy_mwh in energies.items():
             context.days.add(today, outlet, energy_mwh)
-        self._show_pulse()
-
-    def _show_pulse(self) -> None:
-        context = self.context
-        now = pulse.Pulse(context.clock.monotonic_ns(), context.config.service.checkpoint_s, context.storage.hindrance)
-        pulse.write(pulse.path_in(Path(context.config.paths.run)), now)
+        self._upkeep.tell()
 
     async def run(self) -> None:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
-            group.create_task(self._daily())
+            group.create_task(self._upkeep.run())
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
@@ -169,7 +161,7 @@ class Service:
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint()
-        pulse.remove(pulse.path_in(Path(self.context.config.paths.run)))
+        self._upkeep.end()
         self._signing_in.close()
         await self.context.storage.close()
 
@@ -194,38 +186,14 @@ class Service:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
             await self.checkpoint()
 
-    async def _daily(self) -> None:
-        """At the start and every day a backup; every hour a look whether a month is over, to close it."""
-        while True:
-            try:
-                await self._key()
-                await self.context.storage.back_up(self.context.clock.wall())
-            except StoreError as error:
-                log.error("no backup today: %s", error)
-            for _ in range(HOURS_A_DAY):  # a clock is set right some time after the start, and not a day later
-                try:
-                    await self.close_month()
-                except StoreError as error:
-                    log.error("the month is not closed: %s", error)
-                await asyncio.sleep(HOUR_S)
-
-    async def _key(self) -> SigningKey:
-        """That closings are signed with, made at the first start. Raises StoreError."""
-        return await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config), make=True)
-
     async def close_month(self) -> None:
-        """Sign the usage log up to here, once a month and with a clock that is right. Raises StoreError."""
-        context, wall = self.context, self.context.clock.wall()
-        if not wall.trusted or context.storage.damaged:
-            return
-        month, month_ms = context.site_time.month_before(wall), context.site_time.month_start_ms(wall)
-        if month in await context.storage.read(closings.months_closed):
-            return
-        key = await self._key()
-        site_id = context.config.site.site_id
-        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall, month_ms))
-        if signed is not None:
-            log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+        """See `Upkeep.close_month`."""
+        await self._upkeep.close_month()
+
+    @property
+    def to_begin_anew(self) -> asyncio.Event:
+        """Set where only another process can go on."""
+        return self._upkeep.to_begin_anew
 
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""
@@ -241,32 +209,17 @@ class Service:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
         if self._blind and not self.context.storage.is_open:
-            await self._look_for_room()
+            await self._upkeep.look_for_room()
         if self.context.shelf.refresh():
             self.context.changes.touch(CABINET)
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
-        self._show_pulse()
+        self._upkeep.tell()
         for session in self.context.running:
             if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
                 await self._renew(session)
-
-    async def _look_for_room(self) -> None:
-        """A file that could not be opened for want of room can be now? Then whoever runs this starts it anew.
-
-        What the guard has told meanwhile it will tell again, and only to a service that it does not know yet.
-        """
-        if self.context.storage.damaged or self.context.storage.short:
-            return
-        try:
-            admin.open_database(self.context.config).close()
-        except (CabinetError, StoreError) as error:
-            log.warning("still no room: %s", error)
-        else:
-            log.warning("there is room again: the service begins anew")
-            self.to_begin_anew.set()
 
     def _held(self, session: Session) -> bool:
         state = self.context.watch.outlet(session.outlet)
@@ -479,8 +432,7 @@ class Service:
         return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
 
     async def usage_key(self) -> str:
-        key = await self._key()
-        return closings.public(key)
+        return closings.public(await self._upkeep.key())
 
 
 def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:
