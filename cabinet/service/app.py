@@ -103,7 +103,7 @@ class Service:
         self._serve = asyncio.Event()
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock)
-        self.office = Office(self.context, self._signing_in)
+        self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
+from cabinet.service.ports import CurvePoint, UsageFilter, UsageRecord
 
 Role = Literal["operator", "accountant", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -25,6 +26,7 @@ MAY: dict[Role, frozenset[Task]] = {
 
 ACTIONS = (
     "sign_in",
+    "usage_export", "usage_verify",
     "staff_add", "staff_role", "staff_password", "staff_remove",
 )  # fmt: skip
 """What the audit log tells apart; each has a text `audit.<action>`."""
@@ -79,6 +81,43 @@ class AuditFilter(msgspec.Struct, frozen=True):
     resident_id: int | None = None
 
 
+class UsageSums(msgspec.Struct, frozen=True):
+    """Of all records that a filter describes."""
+
+    sessions: int
+    charging_s: int
+    energy_mwh: int
+    electricity_fen: int
+    service_fen: int
+
+
+class RecordView(msgspec.Struct, frozen=True):
+    """One record as it is kept: `body` is what is hashed. `last_number` is that of the newest record."""
+
+    record: UsageRecord
+    body: str
+    hash_is_right: bool
+    last_number: int
+    resident_id: int | None
+    curve: list[CurvePoint]
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """The last walk through the whole log, or the one that goes on. `bad_number` None: all of it is as written.
+
+    `bad_kind` is one of edited, dropped, inserted, reordered; `problem` the same with its details, in English.
+    """
+
+    running: bool
+    done: int
+    total: int
+    started: WallTime
+    bad_number: int | None = None
+    bad_kind: str = ""
+    problem: str = ""
+    failed: bool = False  # the file could not be read
+
+
 class StaffPort(Protocol):
     async def actor(self, token: str, address: str) -> Actor:
         """Who is signed in; refuses signed_out."""
@@ -105,8 +144,35 @@ class AuditPort(Protocol):
         """Of everybody who is in the log."""
 
 
+class LogPort(Protocol):
+    """The usage log; its records are masked."""
+
+    async def newest(self, actor: Actor, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
+        """The last first, numbered below `before`; at most 1000."""
+
+    async def sums(self, actor: Actor, wanted: UsageFilter) -> UsageSums: ...
+    async def record(self, actor: Actor, number: int) -> RecordView:
+        """Refuses unknown_record."""
+
+    async def holder(self, actor: Actor, *, card: str = "", resident_id: int | None = None) -> str:
+        """What stands for a resident in the log, for who may see residents; refuses unknown_resident."""
+
+    async def note_export(self, actor: Actor, form: str, described: str) -> None: ...
+    async def verify(self, actor: Actor) -> None:
+        """Begin to walk through the whole log, in a thread of its own; nothing where somebody has begun already."""
+
+    def verification(self) -> Verification | None:
+        """How far it is or how it went; None since the service started."""
+
+
 class OfficePort(Protocol):
     """Everything raises `Refused` where it cannot be done, and then nothing is done."""
+
+    def wall(self) -> WallTime:
+        """Now, by the cabinet's clock."""
+
+    @property
+    def log(self) -> LogPort: ...
 
     @property
     def staff(self) -> StaffPort: ...

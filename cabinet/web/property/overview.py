@@ -5,8 +5,6 @@ from typing import Any
 from litestar import get
 from litestar.response import Response, Stream
 
-from cabinet.service.ports import UsageFilter
-from cabinet.web import export
 from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.live import Parts
 from cabinet.web.property.access import actor, show
@@ -37,14 +35,6 @@ async def live(request: Visit) -> Stream:
     return site.streams.respond(site.property_.cabinet_changes(), render)
 
 
-@get("/property/usage.csv")
-async def usage_file(request: Visit) -> Stream:
-    """The whole usage log for a spreadsheet, in the reader's language and the site's time."""
-    site, language = Site.of(request), language_of(request)
-    await actor(request, "look")
-    return await export.respond(site, UsageFilter(), "csv", language)
-
-
 async def _overview(site: Site) -> dict[str, Any]:
     return {
         "outlets": site.property_.outlets(),
@@ -57,4 +47,4 @@ async def _overview(site: Site) -> dict[str, Any]:
     }
 
 
-HANDLERS = [overview_page, live, usage_file]
+HANDLERS = [overview_page, live]

@@ -4,10 +4,8 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from cabinet import usage_table
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
-from cabinet.web import export
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -46,7 +44,7 @@ def test_tariff_file_with_a_mistake_stands_on_top_with_what_is_wrong(staff: Clie
     assert "有价格文件写错了，没有启用： spring.toml: time_bands[2].from_w: gap: starts at 250 W" in shown
 
 
-@pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv"])
+@pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv", "/property/usage.xlsx"])
 def test_nothing_is_shown_before_sign_in(client: Client, path: str) -> None:
     client.cookies.set("resident", "resident-1")
     client.cookies.set("staff", "resident-1")
@@ -80,15 +78,3 @@ def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: Fa
 def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
     assert service.calls == [("sign_out_staff", "staff-1")]
-
-
-def test_the_usage_file_is_the_whole_log_with_one_header(
-    staff: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(export, "RECORDS_A_READ", 3)
-    service.records = [fake_service.usage_record(number) for number in range(1, 8)]
-    answer = staff.get("/property/usage.csv")
-    lines = answer.content.decode("utf-8").splitlines()
-    assert answer.headers["content-disposition"] == 'attachment; filename="usage-DEMO-1.csv"'
-    assert lines[0] == usage_table.BOM + ",".join(usage_table.header("zh"))
-    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6", "7"]
