@@ -4,6 +4,7 @@ One protocol a subject. Whoever does something is an `Actor`; the service checks
 the audit log in the same transaction as what was done.
 """
 
+import datetime
 from typing import Literal, Protocol, get_args
 
 import msgspec
@@ -118,6 +119,53 @@ class Verification(msgspec.Struct, frozen=True):
     failed: bool = False  # the file could not be read
 
 
+class LoadSample(msgspec.Struct, frozen=True, gc=False):
+    """The cabinet's load over five minutes from `start_unix_s` on."""
+
+    start_unix_s: int
+    mean_mw: int
+    peak_mw: int
+    limit_mw: int | None
+
+
+class LoadView(msgspec.Struct, frozen=True):
+    """A day's load. `limit_mw` is the feed's limit, as it is now where the day has none."""
+
+    step_s: int
+    from_unix_s: int
+    to_unix_s: int
+    samples: list[LoadSample]
+    limit_mw: int | None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Charges that ended today, and those that had ended by the same time of the same day a week ago."""
+
+    today: UsageSums
+    before: UsageSums
+    day: datetime.date
+    day_before: datetime.date
+    until: WallTime
+
+
+class DaySum(msgspec.Struct, frozen=True):
+    """Of charges that ended from `first` to `last`, both included: one day, or one month."""
+
+    first: datetime.date
+    last: datetime.date
+    sums: UsageSums
+
+
+class Utilisation(msgspec.Struct, frozen=True):
+    """For each outlet, and for the whole cabinet, how much of each hour of the day it was in use: 24 percentages.
+
+    None: that hour was not yet.
+    """
+
+    outlets: dict[int, list[int | None]]
+    all_outlets: list[int | None]
+
+
 class StaffPort(Protocol):
     async def actor(self, token: str, address: str) -> Actor:
         """Who is signed in; refuses signed_out."""
@@ -165,12 +213,28 @@ class LogPort(Protocol):
         """How far it is or how it went; None since the service started."""
 
 
+class FiguresPort(Protocol):
+    """What the cabinet does over hours, days and months. Needs no more than `look`, which the page has checked."""
+
+    async def comparison(self) -> Comparison: ...
+    async def days(self, first: datetime.date, last: datetime.date) -> list[DaySum]:
+        """One a day, the first first; at most 366."""
+
+    async def months(self, last: datetime.date, count: int) -> list[DaySum]:
+        """So many months up to that of `last`."""
+
+    async def load(self, day: datetime.date) -> LoadView: ...
+    async def utilisation(self, first: datetime.date, last: datetime.date) -> Utilisation: ...
+
+
 class OfficePort(Protocol):
     """Everything raises `Refused` where it cannot be done, and then nothing is done."""
 
     def wall(self) -> WallTime:
         """Now, by the cabinet's clock."""
 
+    @property
+    def figures(self) -> FiguresPort: ...
     @property
     def log(self) -> LogPort: ...
 

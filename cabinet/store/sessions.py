@@ -214,6 +214,28 @@ def logged_sums(connection: sqlite3.Connection, wanted: UsageFilter) -> tuple[in
     return tuple(row)
 
 
+def logged_between(
+    connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
+) -> list[tuple[int, int, int, int, int]]:
+    """Of each record that ended in [from, to): when, charging ms, mWh, electricity and service in fen."""
+    rows = connection.execute(
+        "SELECT ended_unix_ms, charging_ms, energy_mwh, electricity_fen, cost_fen - electricity_fen FROM session"
+        " WHERE usage_number IS NOT NULL AND ended_unix_ms >= ? AND ended_unix_ms < ?",
+        (from_unix_ms, to_unix_ms),
+    )
+    return [tuple(row) for row in rows]
+
+
+def occupied_between(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[tuple[int, int, int]]:
+    """Outlet, start and end of every charge that was going on in [from, to); one that still does ends at `to`."""
+    rows = connection.execute(
+        "SELECT outlet, started_unix_ms, ended_unix_ms FROM session WHERE ended_unix_ms > ? AND started_unix_ms < ?"
+        " UNION ALL SELECT outlet, started_unix_ms, ? FROM session WHERE state != 'settled' AND started_unix_ms < ?",
+        (from_unix_ms, to_unix_ms, to_unix_ms, to_unix_ms),
+    )
+    return [tuple(row) for row in rows]
+
+
 def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
     """The latest moment that a clock which was right has given a session."""
     row = connection.execute(

@@ -4,6 +4,7 @@ from cabinet.clock import WallTime
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting
 from cabinet.service.office.audit import Audit
+from cabinet.service.office.figures import Figures
 from cabinet.service.office.log import Log
 from cabinet.service.office.staff import Staff
 from cabinet.service.signing_in import SigningIn
@@ -17,6 +18,7 @@ class Office:
         acting = Acting(context)
         self.staff = Staff(context, acting, signing_in)
         self.audit = Audit(context)
+        self.figures = Figures(context)
         self.log = Log(context, acting, background)
         self._context = context
 

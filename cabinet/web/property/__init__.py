@@ -4,12 +4,19 @@ from litestar import Router
 
 from cabinet.errors import Refused
 from cabinet.web import auth
-from cabinet.web.property import audit, overview, sign_in, staff, usage
+from cabinet.web.property import audit, figures, overview, sign_in, staff, usage
 from cabinet.web.property.access import on_refused
 
 router = Router(
     "/",
-    route_handlers=[*sign_in.HANDLERS, *overview.HANDLERS, *usage.HANDLERS, *staff.HANDLERS, *audit.HANDLERS],
+    route_handlers=[
+        *sign_in.HANDLERS,
+        *overview.HANDLERS,
+        *figures.HANDLERS,
+        *usage.HANDLERS,
+        *staff.HANDLERS,
+        *audit.HANDLERS,
+    ],
     before_request=auth.check_form,
     exception_handlers={Refused: on_refused},
     include_in_schema=False,
