@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +19,13 @@ from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.private import check_private
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 
 BACKLOG = 256
+MOST_CONNECTIONS = 500  # 200 of them live pages at most
 GRACE_S = 3  # for requests under way when the service is told to stop
 
 
@@ -46,6 +49,7 @@ async def serve(config: Config) -> None:
     """Until SIGTERM or SIGINT. Raises CabinetError where the port or the database cannot be had."""
     from cabinet.web.site import create_app
 
+    check_secrets(config)
     notifier = Notifier()
     service = Service(config)
     with (
@@ -60,7 +64,7 @@ async def serve(config: Config) -> None:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(_server_config(create_app(service, service, config)), serving)
+            server = _Server(server_config(create_app(service, service, config), config), serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
@@ -70,6 +74,30 @@ async def serve(config: Config) -> None:
                     other.cancel()
         finally:
             await service.close()
+
+
+def check_secrets(config: Config) -> None:
+    """Raises CabinetError for a secret that others may read, and for a certificate that does not go with its key."""
+    service = config.service
+    check_private(admin.key_path(config))
+    if not service.tls_certificate:
+        return
+    check_private(Path(service.tls_key))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            service.tls_certificate, service.tls_key, _no_passphrase
+        )
+    except ssl.SSLError as error:
+        raise CabinetError(
+            f"service.tls_certificate and service.tls_key: no certificate and key that go together ({error.reason})"
+        ) from error
+    except OSError as error:
+        raise CabinetError(f"service.tls_certificate or service.tls_key: {error.strerror}") from error
+
+
+def _no_passphrase() -> str:
+    """Nobody is there to type it."""
+    raise CabinetError("service.tls_key: is protected with a passphrase; give one without")
 
 
 class _Server(uvicorn.Server):
@@ -89,9 +117,16 @@ class _Server(uvicorn.Server):
             self._serving()
 
 
-def _server_config(app: object) -> uvicorn.Config:
+def server_config(app: object, config: Config) -> uvicorn.Config:
+    """Nobody's word is taken for where a request comes from, but that of the proxies in the configuration."""
+    service = config.service
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
+        proxy_headers=bool(service.trusted_proxies),
+        forwarded_allow_ips=list(service.trusted_proxies),
+        ssl_certfile=service.tls_certificate or None,
+        ssl_keyfile=service.tls_key or None,
+        limit_concurrency=MOST_CONNECTIONS,
         access_log=False,
         server_header=False,
         log_config=None,
@@ -133,7 +168,8 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
     """The address as people on this machine reach it, in RUN/service.url while we listen."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    scheme = "https" if config.service.tls_certificate else "http"
+    address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
     path = Path(config.paths.run) / "service.url"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

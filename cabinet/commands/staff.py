@@ -8,6 +8,7 @@ from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
 from cabinet.service.office_ports import ROLES
+from cabinet.service.ports import SCOPES
 from cabinet.store.database import Database
 
 
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     token = _action(actions, "token", "a token of the API for one program; it is printed once")
     token.add_argument("name", metavar="NAME", help="the program that will use it")
     token.add_argument(
-        "--scope", action="append", choices=admin.SCOPES, required=True, help="what it may do; may be given again"
+        "--scope", action="append", choices=SCOPES, required=True, help="what it may do; may be given again"
     )
     token.add_argument("--days", type=int, default=admin.TOKEN_DAYS, help="how long it is good (default: %(default)s)")
     _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")

@@ -11,6 +11,7 @@ from cabinet.config import Config
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import CabinetError
 from cabinet.service import admin, money
+from cabinet.service.ports import SCOPES
 
 CARD_NAME = "Demo"
 STAFF_NAME = "property"
@@ -59,7 +60,7 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
         if not logins.api_token or TOKEN_NAME not in [token.name for token in tokens]:
             if TOKEN_NAME in [token.name for token in tokens]:
                 admin.revoke(database, TOKEN_NAME)
-            token = admin.add_token(database, clock, TOKEN_NAME, admin.SCOPES)
+            token = admin.add_token(database, clock, TOKEN_NAME, SCOPES)
             logins = msgspec.structs.replace(logins, api_token=token)
     finally:
         database.close()

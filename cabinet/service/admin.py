@@ -15,13 +15,12 @@ from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.service.office_ports import Role
-from cabinet.service.ports import USAGE_READ
+from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import people, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
-SCOPES = (USAGE_READ,)
 TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")

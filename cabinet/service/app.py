@@ -18,13 +18,14 @@ from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
-from cabinet.service import admin, bill, views
+from cabinet.service import admin, bill, history, views
 from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
 from cabinet.service.office import Office
 from cabinet.service.ports import (
     CabinetView,
+    ChargesPage,
     CurvePoint,
     DayFigures,
     OutletView,
@@ -33,6 +34,7 @@ from cabinet.service.ports import (
     SessionView,
     Signed,
     StartChoice,
+    StatementPage,
     UsageFilter,
     UsageRecord,
     WaitingView,
@@ -102,7 +104,7 @@ class Service:
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
-        self._signing_in = SigningIn(storage, clock)
+        self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
         self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -276,12 +278,13 @@ class Service:
     def outlets(self) -> list[OutletView]:
         return [views.outlet_view(self.context, outlet) for outlet in self.context.config.outlet]
 
-    def price(self, code: str, group: str) -> PriceView:
+    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         context, wall = self.context, self.context.clock.wall()
         outlet = context.config.outlet_by_code(code)
         if outlet is None:
             raise Refused("unknown_code")
-        return bill.price_view(context.shelf.in_force(outlet.number, group, wall), context.site_time.minute(wall))
+        tariff = context.shelf.in_force(outlet.number, group, wall)
+        return bill.price_view(tariff, context.site_time.minute(wall), power_w or bill.EXAMPLE_POWER_W)
 
     def guard_reachable(self) -> bool:
         return self.context.guard_reachable()
@@ -295,6 +298,12 @@ class Service:
     def changes(self, outlet: int) -> AsyncIterator[None]:
         return self.context.changes.watch(outlet)
 
+    def snapshot(self) -> Snapshot:
+        snapshot = self.context.watch.snapshot
+        if snapshot is None or not self.context.guard_reachable():
+            raise Refused("guard_unreachable")
+        return snapshot
+
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self.context.changes.watch(CABINET)
 
@@ -303,8 +312,11 @@ class Service:
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         return await self._signing_in.resident(card, pin, address)
 
-    async def sign_out(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        return await self._signing_in.guest(code, address)
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def resident(self, token: str) -> ResidentView:
         resident_id = await self._signing_in.who("resident", token)
@@ -314,7 +326,8 @@ class Service:
             if row is None:
                 raise Refused("signed_out")
             balance = balance_fen(connection, ledger.wallet(resident_id))
-            return ResidentView(resident_id, row.card, balance, people.held_fen(connection, resident_id), row.group)
+            held = people.held_fen(connection, resident_id)
+            return ResidentView(resident_id, row.card, balance, held, row.group, row.guest)
 
         return await self.context.storage.read(look)
 
@@ -359,6 +372,13 @@ class Service:
         rows = await self.context.storage.read(lambda c: table.of_resident(c, resident_id, limit))
         return [self._view(row) for row in rows]
 
+    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        rows, older = await self.context.storage.read(lambda c: history.charges(c, resident_id, before, limit))
+        return ChargesPage([self._view(row) for row in rows], older)
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
+        return await self.context.storage.read(lambda c: history.statement(c, resident_id, before, limit))
+
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
         await self.session(resident_id, session_id)  # refuses
         session = self.context.running.get(session_id)
@@ -381,15 +401,8 @@ class Service:
         await self.office.staff.note_sign_in(token, address)
         return token
 
-    async def sign_out_staff(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
-
-    async def staff_name(self, token: str) -> str:
-        staff_id = await self._signing_in.who("staff", token)
-        row = await self.context.storage.read(lambda c: people.staff_by_id(c, staff_id))
-        if row is None:
-            raise Refused("signed_out")
-        return row.name
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def token_allows(self, bearer: str, scope: str) -> None:
         await self._signing_in.check_scope(bearer, scope)

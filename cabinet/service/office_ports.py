@@ -167,8 +167,8 @@ class Utilisation(msgspec.Struct, frozen=True):
 
 
 class StaffPort(Protocol):
-    async def actor(self, token: str, address: str) -> Actor:
-        """Who is signed in; refuses signed_out."""
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        """Who is signed in; refuses signed_out, also after long idleness. Not `active`: the idle time goes on."""
 
     async def everybody(self) -> list[StaffView]: ...
     async def add(self, actor: Actor, name: str, role: Role) -> str:

@@ -20,6 +20,7 @@ class ResidentRow(msgspec.Struct, frozen=True):
     pin_hash: str
     blocked: bool
     group: str = ""
+    guest: bool = False
 
 
 class StaffRow(msgspec.Struct, frozen=True):
@@ -27,6 +28,11 @@ class StaffRow(msgspec.Struct, frozen=True):
     name: str
     password_hash: str
     role: Role = "operator"
+
+
+class LoginRow(msgspec.Struct, frozen=True):
+    who: int  # id of the resident or of the member of staff
+    used_unix_ms: int
 
 
 class TokenRow(msgspec.Struct, frozen=True):
@@ -41,11 +47,18 @@ def token_hash(token: str) -> str:
 
 
 def add_resident(
-    connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int, group: str = ""
+    connection: sqlite3.Connection,
+    card: str,
+    name: str,
+    pin_hash: str,
+    unix_ms: int,
+    group: str = "",
+    guest: bool = False,
 ) -> int:
     cursor = connection.execute(
-        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder) VALUES (?, ?, ?, ?, ?, ?)",
-        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8)),
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder, guest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8), guest),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
@@ -66,6 +79,7 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
     )
     connection.execute("UPDATE session SET card = '' WHERE resident_id = ?", (resident_id,))
     connection.execute("DELETE FROM waiting WHERE resident_id = ?", (resident_id,))
+    connection.execute("DELETE FROM guest_code WHERE resident_id = ?", (resident_id,))
     remove_logins_of_resident(connection, resident_id)
 
 
@@ -121,6 +135,7 @@ def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
         record["pin_hash"],
         bool(record["blocked"]),
         record["tariff_group"],
+        bool(record["guest"]),
     )
 
 
@@ -168,27 +183,45 @@ def _staff(record: sqlite3.Row | None) -> StaffRow | None:
 
 
 def add_login(
-    connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, token: str, expires_unix_ms: int
+    connection: sqlite3.Connection,
+    kind: Literal["resident", "staff"],
+    who: int,
+    token: str,
+    now_unix_ms: int,
+    expires_unix_ms: int,
 ) -> None:
     connection.execute(
-        f"INSERT INTO login (token_hash, {kind}_id, expires_unix_ms) VALUES (?, ?, ?)",
-        (token_hash(token), who, expires_unix_ms),
+        f"INSERT INTO login (token_hash, {kind}_id, used_unix_ms, expires_unix_ms) VALUES (?, ?, ?, ?)",
+        (token_hash(token), who, now_unix_ms, expires_unix_ms),
     )
 
 
 def login(
-    connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int
-) -> int | None:
-    """Id of the resident or staff member signed in with `token`, or None."""
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int, idle_ms: int
+) -> LoginRow | None:
+    """Who is signed in with `token`, or None; a sign-in that was not used for `idle_ms` is over."""
     row = connection.execute(
-        f"SELECT {kind}_id AS who FROM login WHERE token_hash = ? AND expires_unix_ms > ?",
-        (token_hash(token), now_unix_ms),
+        f"SELECT {kind}_id AS who, used_unix_ms FROM login"
+        " WHERE token_hash = ? AND expires_unix_ms > ? AND used_unix_ms > ?",
+        (token_hash(token), now_unix_ms, now_unix_ms - idle_ms),
     ).fetchone()
-    return None if row is None else row["who"]
+    return None if row is None or row["who"] is None else LoginRow(row["who"], row["used_unix_ms"])
+
+
+def use_login(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> None:
+    connection.execute("UPDATE login SET used_unix_ms = ? WHERE token_hash = ?", (now_unix_ms, token_hash(token)))
 
 
 def remove_login(connection: sqlite3.Connection, token: str) -> None:
     connection.execute("DELETE FROM login WHERE token_hash = ?", (token_hash(token),))
+
+
+def remove_logins_like(connection: sqlite3.Connection, token: str) -> None:
+    """Of whoever is signed in with `token`, every sign-in."""
+    for kind in ("resident_id", "staff_id"):  # one of them is NULL, which equals nothing
+        connection.execute(
+            f"DELETE FROM login WHERE {kind} = (SELECT {kind} FROM login WHERE token_hash = ?)", (token_hash(token),)
+        )
 
 
 def remove_logins_of_resident(connection: sqlite3.Connection, resident_id: int) -> None:

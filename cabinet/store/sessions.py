@@ -157,10 +157,16 @@ def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
     return _many(connection, "state != 'settled' ORDER BY number")
 
 
-def of_resident(connection: sqlite3.Connection, resident_id: int, limit: int) -> list[SessionRow]:
-    """Newest first; starts that were refused are no sessions to a resident."""
+def of_resident(
+    connection: sqlite3.Connection, resident_id: int, limit: int, before: int | None = None
+) -> list[SessionRow]:
+    """Newest first, of those numbered below `before`; starts that were refused are no sessions to a resident."""
     return _many(
-        connection, "resident_id = ? AND refusal IS NULL ORDER BY number DESC LIMIT ?", resident_id, max(0, limit)
+        connection,
+        "resident_id = ? AND number < coalesce(?, number + 1) AND refusal IS NULL ORDER BY number DESC LIMIT ?",
+        resident_id,
+        before,
+        max(0, limit),
     )
 
 

@@ -17,9 +17,9 @@ logger = logging.getLogger("cabinet.web")
 
 STATUS_OF_REFUSAL = {
     "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
-    "signed_out": 401, "wrong_card_or_pin": 401, "wrong_token": 401,
+    "signed_out": 401, "wrong_card_or_pin": 401, "wrong_code": 401, "wrong_token": 401,
     "no_money": 402,
-    "card_blocked": 403, "not_allowed": 403,
+    "card_blocked": 403, "not_allowed": 403, "scope_missing": 403,
     "unknown_code": 404, "unknown_outlet": 404, "unknown_session": 404, "not_yours": 404,
     "outlet_busy": 409, "fault_latched": 409, "fault_present": 409, "sensor_lost": 409, "relay_welded": 409,
     "outlet_hot": 409, "already_charging": 409, "session_over": 409, "nothing_to_clear": 409,

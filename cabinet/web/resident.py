@@ -140,10 +140,11 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 @post("/sign-out", status_code=303)
 async def sign_out(request: Visit) -> Response[Any]:
+    """With `everywhere=true` on every phone."""
     site = Site.of(request)
     token = auth.read_cookie(request, auth.RESIDENT_COOKIE)
     if token:
-        await site.resident.sign_out(token)
+        await site.resident.sign_out(token, auth.form(request).get("everywhere") == "true")
     return Redirect("/", status_code=303, cookies=[auth.make_cookie(site, auth.RESIDENT_COOKIE, "", 0)])
 
 

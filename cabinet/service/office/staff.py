@@ -21,8 +21,8 @@ class Staff:
         self._acting = acting
         self._signing_in = signing_in
 
-    async def actor(self, token: str, address: str) -> Actor:
-        staff_id = await self._signing_in.who("staff", token)
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        staff_id = await self._signing_in.who("staff", token, active)
         row = await self._context.storage.read(lambda c: people.staff_by_id(c, staff_id))
         if row is None:
             raise Refused("signed_out")

@@ -35,7 +35,8 @@ async def actor(request: Visit, task: Task) -> Actor:
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if not token:
         raise Refused("signed_out")
-    found = await office(request).staff.actor(token, auth.address_of(request))
+    by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is not somebody at work
+    found = await office(request).staff.actor(token, auth.address_of(request), active=not by_itself)
     found.require(task)
     return found
 

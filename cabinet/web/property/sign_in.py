@@ -42,10 +42,11 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 @post("/property/sign-out", status_code=303)
 async def sign_out(request: Visit) -> Response[Any]:
+    """With `everywhere=true` in every browser."""
     site = Site.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:
-        await site.property_.sign_out_staff(token)
+        await site.property_.sign_out_staff(token, auth.form(request).get("everywhere") == "true")
     gone = auth.make_cookie(site, auth.STAFF_COOKIE, "", 0)
     return Redirect("/property/sign-in", status_code=303, cookies=[gone])
 

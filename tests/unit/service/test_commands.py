@@ -49,6 +49,18 @@ def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str]) -> Cabinet:
     return Cabinet(config_file, capsys)
 
 
+def test_a_guest_code_is_printed_once_and_the_guest_is_in_the_list(cabinet: Cabinet) -> None:
+    printed = cabinet("resident", "guest", "--balance", "10.50")
+    found = re.fullmatch(
+        r"guest code (\d{4}) (\d{3}) (\d{3}), good once within 24 h, balance 10\.50 yuan;"
+        r" in the list as card (guest-[0-9a-f]{8})\n",
+        printed,
+    )
+    assert found is not None
+    assert re.search(rf"{found[4]} +10\.50", cabinet("resident", "list"))
+    assert "above 0 yuan" in cabinet("resident", "guest", "--balance", "0", status=1)
+
+
 @pytest.fixture
 def with_two_charges(tmp_path: Path) -> None:
     """Two records: one of May 29, one of May 30 (site's time)."""

@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
 from cabinet.service.office_ports import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
-    USAGE_READ,
+    SCOPES,
     BandPrice,
     CabinetView,
     CostLine,
@@ -159,8 +159,8 @@ class FakeOffice:
         samples = [LoadSample(midnight_s + number * 300, 800_000, 950_000, 7_000_000) for number in range(9)]
         return LoadView(300, midnight_s, midnight_s + 86_400, samples, 7_000_000)
 
-    async def actor(self, token: str, address: str) -> Actor:
-        name = await self._service.staff_name(token)
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        name = await self._service.staff_name(token, active)
         return Actor(StaffView(1, name, self._service.role), address)
 
 
@@ -192,7 +192,8 @@ class FakeService:
         self.staff_tokens = {"staff-1": "manager"}
         self.role: Role = "operator"
         self.office = FakeOffice(self)
-        self.bearers = {"api-token": {USAGE_READ}}
+        self.staff_active = True
+        self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
@@ -224,8 +225,8 @@ class FakeService:
         self.calls.append(("sign_in", card, address))
         return f"resident-{list(self.pins).index(card) + 1}"
 
-    async def sign_out(self, token: str) -> None:
-        self.calls.append(("sign_out", token))
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out", token, everywhere))
         self.tokens.pop(token, None)
 
     async def resident(self, token: str) -> ResidentView:
@@ -293,17 +294,20 @@ class FakeService:
             raise Refused("wrong_card_or_pin")
         return "staff-1"
 
-    async def sign_out_staff(self, token: str) -> None:
-        self.calls.append(("sign_out_staff", token))
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out_staff", token, everywhere))
 
-    async def staff_name(self, token: str) -> str:
+    async def staff_name(self, token: str, active: bool = True) -> str:
+        self.staff_active = active
         if token not in self.staff_tokens:
             raise Refused("signed_out")
         return self.staff_tokens[token]
 
     async def token_allows(self, bearer: str, scope: str) -> None:
-        if scope not in self.bearers.get(bearer, set()):
+        if bearer not in self.bearers:
             raise Refused("wrong_token")
+        if scope not in self.bearers[bearer]:
+            raise Refused("scope_missing")
 
     def outlets(self) -> list[OutletView]:
         return list(self.outlet_views.values())

@@ -82,8 +82,8 @@ def _sign_in(connection: Any, role: Role, token: str) -> None:
     name = f"the {role}"
     row = people.staff_by_name(connection, name)
     who = people.add_staff(connection, name, QUICK.hash(PASSWORD), 0, role) if row is None else row.id
-    if people.login(connection, "staff", token, 0) is None:
-        people.add_login(connection, "staff", who, token, 1 << 60)
+    if people.login(connection, "staff", token, 0, 0) is None:
+        people.add_login(connection, "staff", who, token, 1 << 59, 1 << 60)
 
 
 @contextlib.asynccontextmanager

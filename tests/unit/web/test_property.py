@@ -79,4 +79,4 @@ def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: Fa
 
 def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
-    assert service.calls == [("sign_out_staff", "staff-1")]
+    assert service.calls == [("sign_out_staff", "staff-1", False)]

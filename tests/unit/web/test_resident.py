@@ -113,7 +113,7 @@ def test_sign_in_comes_back_to_the_outlet_and_is_remembered(client: Client, serv
     answer = send(client, "/sign-in", card=" 1001 ", pin="2468", to="/s/A7K2")
     assert (answer.status_code, answer.headers["location"]) == (303, "/s/A7K2")
     cookie = next(line for line in answer.headers.get_list("set-cookie") if line.startswith("resident="))
-    assert {"HttpOnly", "Path=/", "SameSite=lax", "Max-Age=2592000"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "Path=/", "SameSite=lax", "Max-Age=15552000"} <= set(cookie.split("; "))
     assert service.calls == [("sign_in", "1001", "testclient")]
     shown = page(client.get("/s/A7K2"))
     assert "23.50 元" in shown.text
@@ -148,7 +148,7 @@ def test_sign_in_never_leads_to_another_site(client: Client, elsewhere: str) -> 
 def test_sign_out_ends_the_session_and_takes_the_cookie_away(resident: Client, service: FakeService) -> None:
     answer = send(resident, "/sign-out")
     assert answer.status_code == 303
-    assert ("sign_out", "resident-1") in service.calls
+    assert ("sign_out", "resident-1", False) in service.calls
     taken = next(line for line in answer.headers.get_list("set-cookie") if line.startswith("resident="))
     assert {'resident=""', "Max-Age=0", "Path=/"} <= set(taken.split("; "))
 
