@@ -12,6 +12,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.service.ports import CurvePoint, UsageFilter, UsageRecord
+from cabinet.trips.format import Mark, Recording
 
 Role = Literal["operator", "accountant", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -166,6 +167,15 @@ class Utilisation(msgspec.Struct, frozen=True):
     all_outlets: list[int | None]
 
 
+class TripView(msgspec.Struct, frozen=True):
+    """One recording of the flight recorder; `at` None: its file is damaged. `usage_numbers` by session."""
+
+    number: int
+    at: WallTime | None
+    marks: list[Mark]
+    usage_numbers: dict[str, int] = {}
+
+
 class StaffPort(Protocol):
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
         """Who is signed in; refuses signed_out, also after long idleness. Not `active`: the idle time goes on."""
@@ -227,6 +237,19 @@ class FiguresPort(Protocol):
     async def utilisation(self, first: datetime.date, last: datetime.date) -> Utilisation: ...
 
 
+class TripsPort(Protocol):
+    """What the flight recorder kept."""
+
+    async def newest(self, actor: Actor, before: int | None, outlet: int | None, limit: int) -> list[TripView]:
+        """The last first, numbered below `before`, with a trip of `outlet` or of the whole cabinet."""
+
+    async def recording(self, actor: Actor, number: int) -> Recording:
+        """Refuses unknown_trip."""
+
+    async def usage_number(self, session_id: str) -> int | None:
+        """Of the record of that charge; None where it has none (yet)."""
+
+
 class OfficePort(Protocol):
     """Everything raises `Refused` where it cannot be done, and then nothing is done."""
 
@@ -237,6 +260,8 @@ class OfficePort(Protocol):
     def figures(self) -> FiguresPort: ...
     @property
     def log(self) -> LogPort: ...
+    @property
+    def trips(self) -> TripsPort: ...
 
     @property
     def staff(self) -> StaffPort: ...

@@ -7,6 +7,7 @@ from cabinet.service.office.audit import Audit
 from cabinet.service.office.figures import Figures
 from cabinet.service.office.log import Log
 from cabinet.service.office.staff import Staff
+from cabinet.service.office.trips import Trips
 from cabinet.service.signing_in import SigningIn
 from cabinet.service.tasks import Background
 
@@ -20,6 +21,7 @@ class Office:
         self.audit = Audit(context)
         self.figures = Figures(context)
         self.log = Log(context, acting, background)
+        self.trips = Trips(context)
         self._context = context
 
     def wall(self) -> WallTime:
