@@ -106,7 +106,7 @@ class Service:
         self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
-        self.office = Office(self.context, self._signing_in)
+        self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from cabinet.model import OutletState, Snapshot
 from cabinet.service.bill import SiteTime
 from cabinet.service.line import Line
 from cabinet.service.live import Changes
+from cabinet.service.load import LoadMeans
 from cabinet.service.session import Session
 from cabinet.service.shelf import Shelf
 from cabinet.service.storage import Storage
@@ -111,6 +112,7 @@ class Context:
     watch: GuardWatch = field(default_factory=GuardWatch)
     days: Days = field(default_factory=Days)
     line: Line = field(default_factory=Line)
+    load: LoadMeans = field(default_factory=LoadMeans)
 
     def now(self) -> Moment:
         wall = self.clock.wall()
