@@ -1,5 +1,6 @@
 """Figures in the reader's language: money, energy, power, durations and moments. Pure."""
 
+import datetime
 import zoneinfo
 
 from babel.dates import format_skeleton
@@ -93,6 +94,16 @@ class Words:
 
     def time_of_day(self, moment: WallTime) -> str:
         return f"{figures.local(moment, self._zone):%H:%M}"
+
+    def day(self, date: datetime.date) -> str:
+        """With its day of the week: 11月24日周二."""
+        return format_skeleton("MMMEd", date, locale=self._locale)
+
+    def month(self, date: datetime.date) -> str:
+        return format_skeleton("yMMM", date, locale=self._locale)
+
+    def clock(self, unix_s: int) -> str:
+        return self.time_of_day(WallTime(unix_s * 1000, True))
 
     def choice(self, session: SessionView) -> str:
         """What was bought: until full, a time or an amount."""

@@ -1,6 +1,7 @@
 """A service of values set by hand: what the pages are tested against."""
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
-from cabinet.service.office_ports import Actor, Role, StaffView
+from cabinet.service.office_ports import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
     BandPrice,
@@ -147,6 +148,19 @@ class FakeOffice:
     def __init__(self, service: "FakeService") -> None:
         self._service = service
         self.staff = self
+        self.figures = self
+
+    def wall(self) -> WallTime:
+        return STARTED
+
+    async def comparison(self) -> Comparison:
+        today, before = UsageSums(12, 40_000, 4_352_900, 239, 391), UsageSums(10, 36_000, 4_000_000, 220, 380)
+        return Comparison(today, before, datetime.date(2026, 11, 24), datetime.date(2026, 11, 17), STARTED)
+
+    async def load(self, day: datetime.date) -> LoadView:
+        midnight_s = 1_795_449_600
+        samples = [LoadSample(midnight_s + number * 300, 800_000, 950_000, 7_000_000) for number in range(9)]
+        return LoadView(300, midnight_s, midnight_s + 86_400, samples, 7_000_000)
 
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
         name = await self._service.staff_name(token, active)
