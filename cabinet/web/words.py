@@ -68,7 +68,7 @@ class Words:
         """A duration that grows while somebody looks: with its seconds in the first hour."""
         return self.countdown(seconds) if seconds < 3600 else self.duration(seconds)
 
-    def clock(self, seconds: int) -> str:
+    def timer(self, seconds: int) -> str:
         """Minutes and seconds as a clock that runs down shows them: 1:37."""
         minutes, rest = divmod(max(seconds, 0), 60)
         return f"{minutes}:{rest:02}"

@@ -130,8 +130,8 @@ def test_a_number_and_its_unit_are_never_on_two_lines() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "clock"), [(120, "2:00"), (97, "1:37"), (9, "0:09"), (0, "0:00"), (-4, "0:00")])
-def test_a_clock_runs_down_to_nothing(zh: Plain, seconds: int, clock: str) -> None:
-    assert zh.clock(seconds) == clock
+def test_a_timer_runs_down_to_nothing(zh: Plain, seconds: int, clock: str) -> None:
+    assert zh.timer(seconds) == clock
 
 
 @pytest.mark.parametrize(
