@@ -5,13 +5,15 @@ fen, energy in mWh, power in mW, times for people are `WallTime`.
 """
 
 from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault, Snapshot
-from cabinet.service.office_ports import OfficePort
+
+if TYPE_CHECKING:
+    from cabinet.service.office_ports import OfficePort
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
@@ -335,7 +337,7 @@ class ResidentPort(Protocol):
 
 class PropertyPort(Protocol):
     @property
-    def office(self) -> OfficePort:
+    def office(self) -> "OfficePort":
         """Everything that needs a role."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...

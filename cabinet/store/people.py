@@ -91,6 +91,15 @@ def resident_by_id(connection: sqlite3.Connection, resident_id: int) -> Resident
     return _resident(connection.execute("SELECT * FROM resident WHERE id = ?", (resident_id,)).fetchone())
 
 
+def resident_by_holder(connection: sqlite3.Connection, holder: str) -> ResidentRow | None:
+    return _resident(connection.execute("SELECT * FROM resident WHERE holder = ?", (holder,)).fetchone())
+
+
+def is_erased(row: ResidentRow) -> bool:
+    """Whether nothing personal is left in it."""
+    return row.pin_hash == "" and row.card.startswith("erased-")
+
+
 def residents(connection: sqlite3.Connection) -> list[ResidentRow]:
     found = [_resident(record) for record in connection.execute("SELECT * FROM resident ORDER BY card")]
     return [row for row in found if row is not None]

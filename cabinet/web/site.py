@@ -15,7 +15,7 @@ from litestar.types import Message, Scope
 from cabinet import __version__
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
-from cabinet.web import api, charging, errors, property, resident, sim
+from cabinet.web import account, api, charging, errors, property, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
@@ -73,7 +73,8 @@ def create_app(
 
     app = Litestar(
         [
-            *(resident.router, charging.router, property.router, api.router, api.healthz, static_file, robots),
+            *(resident.router, charging.router, account.router, property.router),
+            *(api.router, api.healthz, static_file, robots),
             *([] if simulator is None else [sim.router]),
         ],
         exception_handlers=errors.HANDLERS,

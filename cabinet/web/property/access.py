@@ -23,6 +23,9 @@ class Section(NamedTuple):
 
 SECTIONS = (
     Section("overview", "/property", "look"),
+    Section("figures", "/property/figures", "look"),
+    Section("faults", "/property/faults", "look"),
+    Section("usage", "/property/usage", "look"),
     Section("staff", "/property/staff", "staff"),
     Section("audit", "/property/audit", "audit"),
 )

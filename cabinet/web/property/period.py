@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.web.context import Site
+from cabinet.web.context import Site, Visit
 
 ONE_DAY = datetime.timedelta(days=1)
 
@@ -23,6 +23,40 @@ class Period(NamedTuple):
             None if self.first is None else _midnight_ms(self.first, zone),
             None if self.last is None else _midnight_ms(self.last + ONE_DAY, zone),
         )
+
+
+class Preset(NamedTuple):
+    """A period that people often ask for; its name is the text `period.<name>`."""
+
+    name: str
+    first: datetime.date
+    last: datetime.date
+
+
+def presets(today: datetime.date) -> list[Preset]:
+    this_month = today.replace(day=1)
+    last_month = (this_month - ONE_DAY).replace(day=1)
+    return [
+        Preset("today", today, today),
+        Preset("yesterday", today - ONE_DAY, today - ONE_DAY),
+        Preset("week", today - 6 * ONE_DAY, today),
+        Preset("month", this_month, today),
+        Preset("last_month", last_month, this_month - ONE_DAY),
+    ]
+
+
+def site_today(request: Visit) -> datetime.date:
+    site = Site.of(request)
+    return date_of(site.property_.office.wall(), zone_of(site))
+
+
+def number(text: str) -> int | None:
+    """None for nothing; refuses bad_request for anything but digits."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Refused("bad_request")
+    return int(text)
 
 
 def zone_of(site: Site) -> zoneinfo.ZoneInfo:

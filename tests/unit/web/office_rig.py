@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx
 
+from cabinet.model import EndReason, Fault
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.service.office_ports import Role
 from cabinet.store import people
 from cabinet.store.database import Database
 from cabinet.web.site import create_app
-from tests.unit.service.rig import QUICK, Rig
+from tests.unit.service.rig import FULL, QUICK, Rig
 from tests.unit.web.browser import Page
 
 PASSWORD = "office-password"
@@ -120,3 +121,19 @@ def staff_id(rig: Rig, name: str) -> int:
 def secrets_on(page: Page) -> list[str]:
     """What stands in `code` elements is found in the words: passwords and tokens of our making."""
     return [word for word in page.words if re.fullmatch(r"[A-Za-z0-9_-]{16,64}", word)]
+
+
+async def charge(
+    at: Desk, resident_id: int = 1, outlet: int = 3, seconds: int = 300, reason: EndReason = EndReason.FULL
+) -> str:
+    """A whole charge, settled; its session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
+    code = at.rig.config.outlet[outlet - 1].code
+    key = f"key-{at.rig.clock.monotonic_ns()}"
+    view = await at.service.start(resident_id, code, FULL, key)
+    await at.rig.charge(at.service, outlet, seconds)
+    if reason is EndReason.TRIPPED:
+        at.rig.guard.trip(outlet, Fault.OUTLET_HOT, latched=False)
+    else:
+        at.rig.guard.end(outlet, reason)
+    await at.rig.settle(at.service)
+    return view.session_id

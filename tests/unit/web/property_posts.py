@@ -2,5 +2,5 @@
 
 PROPERTY_POSTS = [
     "/property/sign-in", "/property/sign-out", "/property/staff", "/property/staff/1/role",
-    "/property/staff/1/password", "/property/staff/1/remove",
+    "/property/staff/1/password", "/property/staff/1/remove", "/property/usage/verify",
 ]  # fmt: skip
