@@ -1,5 +1,6 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
+# make screenshots   a picture of every page, in build/screenshots/
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard fro
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: quick run test lint format wheel bench campaign clean
+.PHONY: quick run test lint format wheel bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
@@ -17,10 +18,11 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
-# End to end comes alone: its processes are real, and time is what they are about.
+# End to end comes alone, and so do the pages in a browser: the processes are real, and time is what they are about.
 test: lint
-	$(BIN)/pytest -n auto --dist loadfile --ignore tests/e2e
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest -n auto --dist loadfile --ignore tests/e2e --ignore tests/browser
+	@$(BIN)/python tools/get_browser.py
+	$(BIN)/pytest tests/e2e tests/browser
 
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check
@@ -40,6 +42,10 @@ bench: $(READY_TO_TEST)
 
 campaign: $(READY_TO_TEST)
 	$(BIN)/python -m campaigns
+
+screenshots: $(READY_TO_TEST)
+	@$(BIN)/python tools/get_browser.py
+	$(BIN)/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

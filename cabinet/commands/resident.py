@@ -12,7 +12,7 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.figures import yuan
-from cabinet.service import admin, imports, money
+from cabinet.service import admin, guests, imports, money
 from cabinet.store.database import Database
 from cabinet.usage_table import harmless
 
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet resident top-up 10023344 50 --key receipt-2026-0815\n"
         "  cabinet resident block 10023344\n"
         "  cabinet resident group 10023344 staff\n"
+        "  cabinet resident guest --balance 10\n"
         "  cabinet resident import residents.csv --pins pins.csv --dry-run\n"
         "  cabinet resident import-top-ups november.csv\n"
         "  cabinet resident list"
@@ -52,6 +53,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     pin = _action(actions, "pin", "a new PIN, printed once; signs out")
     pin.add_argument("card", metavar="CARD")
     pin.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    guest = _action(actions, "guest", "a code for somebody without a card; signs in once, printed once")
+    guest.add_argument("--balance", metavar="YUAN", required=True, help="what the guest has paid to charge with")
+    guest.add_argument("--hours", type=int, default=guests.HOURS, help=f"good for (default {guests.HOURS})")
+    guest.add_argument("--name", default="", help="for the property company's eyes only")
     bring_in = _action(actions, "import", "residents from a CSV: card, and name, group, pin, balance as there are")
     bring_in.add_argument("file", type=Path, metavar="FILE")
     bring_in.add_argument("--pins", type=Path, metavar="FILE", help="where cards and PINs are written, for you only")
@@ -101,6 +106,12 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     elif args.action == "erase":
         admin.erase_resident(database, args.card)
         print(f"card {args.card}: erased")
+    elif args.action == "guest":
+        issued = guests.issue(database, clock, money.fen_of_yuan(args.balance), args.hours, args.name)
+        print(
+            f"guest code {guests.spoken(issued.code)}, good once within {args.hours} h, balance {args.balance} yuan;"
+            f" in the list as card {issued.card}"
+        )
     elif args.action == "import":
         _import(args, database)
     elif args.action == "import-top-ups":

@@ -7,22 +7,31 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from cabinet import config as configuration
+from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.private import check_private
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 
+if TYPE_CHECKING:
+    from cabinet.commands.playground import Playground
+
 BACKLOG = 256
+MOST_CONNECTIONS = 500  # 200 of them live pages at most
+AGAIN = 75  # sysexits.h: a failure that passes
 GRACE_S = 3  # for requests under way when the service is told to stop
 
 
@@ -38,14 +47,17 @@ def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    asyncio.run(serve(config))
-    return 0
+    return asyncio.run(serve(config))
 
 
-async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises CabinetError where the port or the database cannot be had."""
+async def serve(config: Config) -> int:
+    """Until SIGTERM or SIGINT; the exit status, not 0 where it is to be started again.
+
+    Raises CabinetError where the port or the database cannot be had.
+    """
     from cabinet.web.site import create_app
 
+    check_secrets(config)
     notifier = Notifier()
     service = Service(config)
     with (
@@ -60,16 +72,57 @@ async def serve(config: Config) -> None:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(_server_config(create_app(service, service, config)), serving)
+            server = _Server(server_config(create_app(service, service, config, _simulator(config)), config), serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
+                others.append(group.create_task(_end_to_begin_anew(server, service)))
                 await server.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
                 for other in others:
                     other.cancel()
         finally:
             await service.close()
+    return AGAIN if service.to_begin_anew.is_set() else 0
+
+
+async def _end_to_begin_anew(server: uvicorn.Server, service: Service) -> None:
+    await service.to_begin_anew.wait()
+    server.should_exit = True
+    service.end_watches()
+
+
+def check_secrets(config: Config) -> None:
+    """Raises CabinetError for a secret that others may read, and for a certificate that does not go with its key."""
+    service = config.service
+    check_private(admin.key_path(config))
+    if not service.tls_certificate:
+        return
+    check_private(Path(service.tls_key))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            service.tls_certificate, service.tls_key, _no_passphrase
+        )
+    except ssl.SSLError as error:
+        raise CabinetError(
+            f"service.tls_certificate and service.tls_key: no certificate and key that go together ({error.reason})"
+        ) from error
+    except OSError as error:
+        raise CabinetError(f"service.tls_certificate or service.tls_key: {error.strerror}") from error
+
+
+def _simulator(config: Config) -> "Playground | None":
+    """What the page /sim plays with; a cabinet with real hardware has neither."""
+    if not config.simulated:
+        return None
+    from cabinet.commands.playground import Playground
+
+    return Playground(config, SystemClock())
+
+
+def _no_passphrase() -> str:
+    """Nobody is there to type it."""
+    raise CabinetError("service.tls_key: is protected with a passphrase; give one without")
 
 
 class _Server(uvicorn.Server):
@@ -89,9 +142,16 @@ class _Server(uvicorn.Server):
             self._serving()
 
 
-def _server_config(app: object) -> uvicorn.Config:
+def server_config(app: object, config: Config) -> uvicorn.Config:
+    """Nobody's word is taken for where a request comes from, but that of the proxies in the configuration."""
+    service = config.service
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
+        proxy_headers=bool(service.trusted_proxies),
+        forwarded_allow_ips=list(service.trusted_proxies),
+        ssl_certfile=service.tls_certificate or None,
+        ssl_keyfile=service.tls_key or None,
+        limit_concurrency=MOST_CONNECTIONS,
         access_log=False,
         server_header=False,
         log_config=None,
@@ -133,7 +193,8 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
     """The address as people on this machine reach it, in RUN/service.url while we listen."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    scheme = "https" if config.service.tls_certificate else "http"
+    address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
     path = Path(config.paths.run) / "service.url"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
+from cabinet.service.office_ports import ROLES
+from cabinet.service.ports import SCOPES
 from cabinet.store.database import Database
 
 
@@ -15,18 +17,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Passwords and tokens are printed once and stored as hashes only. Works while the service runs.\n\n"
         "examples:\n"
         "  cabinet staff add office\n"
+        "  cabinet staff add accounts --role accountant\n"
         "  cabinet staff token accounting --scope usage:read\n"
         "  cabinet staff revoke accounting\n"
         "  cabinet staff list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "a login of the property page; its password is printed once")
+    add = _action(actions, "add", "a login of the property company's pages; its password is printed once")
     add.add_argument("name", metavar="NAME")
+    add.add_argument(
+        "--role",
+        choices=ROLES,
+        default=ROLES[0],
+        help="operator: everything; accountant: residents' money, audit log; viewer: figures (default: operator)",
+    )
     add.add_argument("--password", help="at least 10 characters (default: a random one)")
     token = _action(actions, "token", "a token of the API for one program; it is printed once")
     token.add_argument("name", metavar="NAME", help="the program that will use it")
     token.add_argument(
-        "--scope", action="append", choices=admin.SCOPES, required=True, help="what it may do; may be given again"
+        "--scope", action="append", choices=SCOPES, required=True, help="what it may do; may be given again"
     )
     token.add_argument("--days", type=int, default=admin.TOKEN_DAYS, help="how long it is good (default: %(default)s)")
     _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
@@ -53,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
 def _do(args: argparse.Namespace, database: Database) -> None:
     clock = SystemClock()
     if args.action == "add":
-        print(f"login {args.name}, password {admin.add_staff(database, clock, args.name, args.password)}")
+        print(f"login {args.name}, password {admin.add_staff(database, clock, args.name, args.password, args.role)}")
     elif args.action == "token":
         scopes = tuple(dict.fromkeys(args.scope))
         print(
@@ -63,13 +72,13 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     elif args.action == "revoke":
         print(f"{args.name}: {' and '.join(admin.revoke(database, args.name))} removed")
     elif args.action == "list":
-        names, tokens = admin.list_staff(database)
-        for name in names:
-            print(f"login  {name}")
+        staff, tokens = admin.list_staff(database)
+        for each in staff:
+            print(f"login  {each.name}, {each.role}")
         for token in tokens:
             left = -((clock.wall().unix_ms - token.expires_unix_ms) // 86_400_000)
             print(f"token  {token.name} ({', '.join(token.scopes)}), {f'{left} days left' if left > 0 else 'expired'}")
-        if not names and not tokens:
+        if not staff and not tokens:
             print("no logins and no tokens yet: cabinet staff add NAME")
     else:
         raise CabinetError(f"there is no action {args.action}")  # argparse knows no other

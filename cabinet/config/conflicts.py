@@ -1,5 +1,6 @@
 """Mistakes that only show when keys are looked at together, such as two users of one pin. Pure."""
 
+import ipaddress
 import zoneinfo
 from collections.abc import Iterator
 
@@ -22,11 +23,29 @@ def conflicts(config: Config) -> Iterator[ConfigError]:
     yield from _wrong_wiring(config)
     yield from _address_conflicts(config)
     yield from _wrong_limits(config)
+    yield from _wrong_web(config)
     yield from tariff_mistakes(config.tariff, "tariff.")
     try:
         zoneinfo.ZoneInfo(config.site.timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
         yield ConfigError("site.timezone", f"{config.site.timezone!r} is no known IANA time zone")
+
+
+def _wrong_web(config: Config) -> Iterator[ConfigError]:
+    """How the web server is reached."""
+    service = config.service
+    for given, missing in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
+        if getattr(service, given) and not getattr(service, missing):
+            yield ConfigError(f"service.{missing}", f"must be given with service.{given}")
+    if service.tls_certificate and not config.site.public_url.startswith("https://"):
+        yield ConfigError("site.public_url", "must begin with https:// where service.tls_certificate is given")
+    for index, address in enumerate(service.trusted_proxies, 1):
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            yield ConfigError(
+                f"service.trusted_proxies[{index}]", f"{address!r} is no IP address or network, such as 192.168.1.0/24"
+            )
 
 
 def _twice(config: Config) -> Iterator[ConfigError]:

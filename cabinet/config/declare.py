@@ -17,6 +17,7 @@ def text(why: str, *, pattern: str | None = None, longest: int = 200) -> Meta:
 
 
 Pin = Annotated[int, number("BCM number of a GPIO line", least=0, most=27)]
+Address = Annotated[str, text("IP address or network", pattern="^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$", longest=50)]
 I2cAddress = Annotated[int, number("7-bit I2C address", least=0x08, most=0x77)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from cabinet.config.declare import I2cAddress, Pin, Section, number, text
+from cabinet.config.declare import Address, I2cAddress, Pin, Section, number, text
 from cabinet.config.protections import Protections
 from cabinet.config.tariff_keys import Tariff
 
@@ -190,6 +190,19 @@ class Service(Section, frozen=True):
 
     host: Annotated[str, text("address the web server listens on")] = "127.0.0.1"
     port: Annotated[int, number("port of the web server; 0: any free one", least=0, most=65_535)] = 8080
+    tls_certificate: Annotated[
+        str, Meta(max_length=200, description="file of the certificate and its chain (PEM): https; empty: http")
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(max_length=200, description="file of its private key (PEM), readable by the service alone")
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[Address, ...],
+        Meta(max_length=16, description="addresses or networks whose X-Forwarded-For and -Proto are believed"),
+    ] = ()
+    staff_idle_s: Annotated[
+        float, number("a property login left alone ends; after 12 hours it ends anyway", least=60, most=43_200)
+    ] = 3600.0
     checkpoint_s: Annotated[
         float, number("meter checkpoints; a power cut costs at most this much metering", least=0.2, most=60)
     ] = 10.0

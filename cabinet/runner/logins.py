@@ -11,6 +11,7 @@ from cabinet.config import Config
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import CabinetError
 from cabinet.service import admin, money
+from cabinet.service.ports import SCOPES
 
 CARD_NAME = "Demo"
 STAFF_NAME = "property"
@@ -51,14 +52,15 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
         elif balances[logins.card] < ENOUGH_FEN:
             money.top_up(database, clock, logins.card, TOP_UP_FEN)
         staff, tokens = admin.list_staff(database)
-        if kept is None and STAFF_NAME in staff:
+        names = {each.name for each in staff}
+        if kept is None and STAFF_NAME in names:
             admin.revoke(database, STAFF_NAME)
-        if kept is None or STAFF_NAME not in staff:
+        if kept is None or STAFF_NAME not in names:
             admin.add_staff(database, clock, STAFF_NAME, logins.staff_password)
         if not logins.api_token or TOKEN_NAME not in [token.name for token in tokens]:
             if TOKEN_NAME in [token.name for token in tokens]:
                 admin.revoke(database, TOKEN_NAME)
-            token = admin.add_token(database, clock, TOKEN_NAME, admin.SCOPES)
+            token = admin.add_token(database, clock, TOKEN_NAME, SCOPES)
             logins = msgspec.structs.replace(logins, api_token=token)
     finally:
         database.close()

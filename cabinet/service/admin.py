@@ -14,19 +14,20 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
-from cabinet.service.ports import USAGE_READ
+from cabinet.service.office_ports import Role
+from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
-from cabinet.store import people, sessions
+from cabinet.store import backup, people, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
-SCOPES = (USAGE_READ,)
 TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")
 _NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
+_LONGEST_NAME = 40
 
 
 class ResidentSummary(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ def open_database(config: Config) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
+    backup.check_not_half_restored(path)
     return Database(path)
 
 
@@ -73,7 +75,7 @@ def add_resident(
 ) -> str:
     """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
     pin = random_pin() if pin is None else pin
-    check_resident(card, group, pin)
+    check_resident(card, group, pin, name)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
         if people.resident_by_card(connection, card) is not None:
@@ -119,12 +121,14 @@ def set_group(database: Database, card: str, group: str) -> None:
         people.set_group(connection, card, group)
 
 
-def check_resident(card: str, group: str, pin: str) -> None:
+def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
     """Raises CabinetError where one of them cannot be."""
     if not _CARD.fullmatch(card):
         raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
     if not _PIN.fullmatch(pin):
         raise CabinetError("a PIN has 4 to 12 digits")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise CabinetError(f"a name has at most {_LONGEST_NAME} characters, and all of them can be printed")
     _check_group(group)
 
 
@@ -164,8 +168,8 @@ def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow
     return resident
 
 
-def add_staff(database: Database, clock: Clock, name: str, password: str | None = None) -> str:
-    """Add a login of the property company's page; returns the password, random if none is given."""
+def add_staff(database: Database, clock: Clock, name: str, password: str | None = None, role: Role = "operator") -> str:
+    """Add a login of the property company's pages; returns the password, random if none is given."""
     _check_name(name)
     if password is not None and len(password) < 10:
         raise CabinetError("a password has at least 10 characters")
@@ -174,7 +178,7 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
     with database.transaction() as connection:
         if people.staff_by_name(connection, name) is not None:
             raise CabinetError(f"there is a login {name} already")
-        people.add_staff(connection, name, password_hash, clock.wall().unix_ms)
+        people.add_staff(connection, name, password_hash, clock.wall().unix_ms, role)
     return password
 
 
@@ -204,12 +208,17 @@ def revoke(database: Database, name: str) -> list[str]:
     return removed
 
 
-def list_staff(database: Database) -> tuple[list[str], list[people.TokenRow]]:
-    """Names of the logins, and the tokens."""
+def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:
+    """The logins, and the tokens."""
     with database.reading() as connection:
-        return people.staff_names(connection), people.tokens(connection)
+        return people.staff(connection), people.tokens(connection)
+
+
+def is_name(name: str) -> bool:
+    """Whether a login or a token may be called so: 1 to 40 characters, no space at the ends."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise CabinetError(f"{name!r} is no name: 1 to 40 characters, no space at the ends")

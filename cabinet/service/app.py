@@ -18,12 +18,14 @@ from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
-from cabinet.service import admin, bill, views
+from cabinet.service import admin, bill, history, views
 from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
+from cabinet.service.office import Office
 from cabinet.service.ports import (
     CabinetView,
+    ChargesPage,
     CurvePoint,
     DayFigures,
     OutletView,
@@ -32,6 +34,7 @@ from cabinet.service.ports import (
     SessionView,
     Signed,
     StartChoice,
+    StatementPage,
     UsageFilter,
     UsageRecord,
     WaitingView,
@@ -44,6 +47,7 @@ from cabinet.service.signing_in import SigningIn
 from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
+from cabinet.service.upkeep import Upkeep
 from cabinet.service.waiting import Waiting
 from cabinet.store import closings, people, usage
 from cabinet.store import sessions as table
@@ -54,7 +58,6 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
-DAY_S = 86_400
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -100,8 +103,10 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
+        self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
-        self._signing_in = SigningIn(storage, clock)
+        self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
+        self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -115,8 +120,9 @@ class Service:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         context.shelf.refresh()
         await context.storage.open()
-        if context.storage.damaged:
+        if context.storage.damaged or not context.storage.is_open:
             self._blind = True
+            self._upkeep.tell()
             return
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
@@ -139,12 +145,13 @@ class Service:
         context.watch.written.update(positions)
         for outlet, energy_mwh in energies.items():
             context.days.add(today, outlet, energy_mwh)
+        self._upkeep.tell()
 
     async def run(self) -> None:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
-            group.create_task(self._daily())
+            group.create_task(self._upkeep.run())
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
@@ -154,6 +161,7 @@ class Service:
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint()
+        self._upkeep.end()
         self._signing_in.close()
         await self.context.storage.close()
 
@@ -178,29 +186,14 @@ class Service:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
             await self.checkpoint()
 
-    async def _daily(self) -> None:
-        """At the start, and every day: a backup, and the closing of a month that is over."""
-        while True:
-            try:
-                await self.context.storage.back_up(self.context.clock.wall())
-                await self.close_month()
-            except StoreError as error:
-                log.error("no backup or closing today: %s", error)
-            await asyncio.sleep(DAY_S)
-
     async def close_month(self) -> None:
-        """Sign the usage log up to here, once a month and with a clock that is right. Raises StoreError."""
-        context, wall = self.context, self.context.clock.wall()
-        if not wall.trusted or context.storage.damaged:
-            return
-        month = context.site_time.month_before(wall)
-        if month in await context.storage.read(closings.months_closed):
-            return
-        key = closings.load_key(admin.key_path(context.config))
-        site_id = context.config.site.site_id
-        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall))
-        if signed is not None:
-            log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+        """See `Upkeep.close_month`."""
+        await self._upkeep.close_month()
+
+    @property
+    def to_begin_anew(self) -> asyncio.Event:
+        """Set where only another process can go on."""
+        return self._upkeep.to_begin_anew
 
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""
@@ -215,12 +208,15 @@ class Service:
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
+        if self._blind and not self.context.storage.is_open:
+            await self._upkeep.look_for_room()
         if self.context.shelf.refresh():
             self.context.changes.touch(CABINET)
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
+        self._upkeep.tell()
         for session in self.context.running:
             if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
                 await self._renew(session)
@@ -274,12 +270,13 @@ class Service:
     def outlets(self) -> list[OutletView]:
         return [views.outlet_view(self.context, outlet) for outlet in self.context.config.outlet]
 
-    def price(self, code: str, group: str) -> PriceView:
+    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         context, wall = self.context, self.context.clock.wall()
         outlet = context.config.outlet_by_code(code)
         if outlet is None:
             raise Refused("unknown_code")
-        return bill.price_view(context.shelf.in_force(outlet.number, group, wall), context.site_time.minute(wall))
+        tariff = context.shelf.in_force(outlet.number, group, wall)
+        return bill.price_view(tariff, context.site_time.minute(wall), power_w or bill.EXAMPLE_POWER_W)
 
     def guard_reachable(self) -> bool:
         return self.context.guard_reachable()
@@ -293,6 +290,12 @@ class Service:
     def changes(self, outlet: int) -> AsyncIterator[None]:
         return self.context.changes.watch(outlet)
 
+    def snapshot(self) -> Snapshot:
+        snapshot = self.context.watch.snapshot
+        if snapshot is None or not self.context.guard_reachable():
+            raise Refused("guard_unreachable")
+        return snapshot
+
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self.context.changes.watch(CABINET)
 
@@ -301,8 +304,11 @@ class Service:
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         return await self._signing_in.resident(card, pin, address)
 
-    async def sign_out(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        return await self._signing_in.guest(code, address)
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def resident(self, token: str) -> ResidentView:
         resident_id = await self._signing_in.who("resident", token)
@@ -312,7 +318,8 @@ class Service:
             if row is None:
                 raise Refused("signed_out")
             balance = balance_fen(connection, ledger.wallet(resident_id))
-            return ResidentView(resident_id, row.card, balance, people.held_fen(connection, resident_id), row.group)
+            held = people.held_fen(connection, resident_id)
+            return ResidentView(resident_id, row.card, balance, held, row.group, row.guest)
 
         return await self.context.storage.read(look)
 
@@ -357,6 +364,13 @@ class Service:
         rows = await self.context.storage.read(lambda c: table.of_resident(c, resident_id, limit))
         return [self._view(row) for row in rows]
 
+    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        rows, older = await self.context.storage.read(lambda c: history.charges(c, resident_id, before, limit))
+        return ChargesPage([self._view(row) for row in rows], older)
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
+        return await self.context.storage.read(lambda c: history.statement(c, resident_id, before, limit))
+
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
         await self.session(resident_id, session_id)  # refuses
         session = self.context.running.get(session_id)
@@ -375,17 +389,12 @@ class Service:
     # --- for the property company ------------------------------------------------------------------------------------
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str:
-        return await self._signing_in.staff(name, password, address)
+        token = await self._signing_in.staff(name, password, address)
+        await self.office.staff.note_sign_in(token, address)
+        return token
 
-    async def sign_out_staff(self, token: str) -> None:
-        await self._signing_in.sign_out(token)
-
-    async def staff_name(self, token: str) -> str:
-        staff_id = await self._signing_in.who("staff", token)
-        row = await self.context.storage.read(lambda c: people.staff_by_id(c, staff_id))
-        if row is None:
-            raise Refused("signed_out")
-        return row.name
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        await self._signing_in.sign_out(token, everywhere)
 
     async def token_allows(self, bearer: str, scope: str) -> None:
         await self._signing_in.check_scope(bearer, scope)
@@ -423,8 +432,7 @@ class Service:
         return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
 
     async def usage_key(self) -> str:
-        key = await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config))
-        return closings.public(key)
+        return closings.public(await self._upkeep.key())
 
 
 def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:

@@ -51,6 +51,10 @@ class SiteTime:
         first = self._local(wall).date().replace(day=1)
         return (first - datetime.timedelta(days=1)).strftime("%Y-%m")
 
+    def month_start_ms(self, wall: WallTime) -> int:
+        """Unix milliseconds of the beginning of the month of `wall`."""
+        return self.start_of_ms(self._local(wall).date().replace(day=1))
+
     def day_bounds_ms(self, wall: WallTime) -> tuple[int, int]:
         """Unix milliseconds of the start of the day of `wall` and of the next."""
         date = self._local(wall).date()
@@ -61,7 +65,7 @@ class SiteTime:
         return int(midnight.timestamp() * 1000)
 
 
-def price_view(tariff: Tariff, now_minute: int) -> PriceView:
+def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W) -> PriceView:
     """The posted prices, with what the example would cost from `now_minute` on (as `SiteTime.minute`)."""
     return PriceView(
         version=tariff.version,
@@ -85,17 +89,17 @@ def price_view(tariff: Tariff, now_minute: int) -> PriceView:
             for period in tariff.periods
         ],
         example_minutes=EXAMPLE_MINUTES,
-        example_power_w=EXAMPLE_POWER_W,
-        example_fen=_example_fen(tariff, now_minute),
+        example_power_w=example_w,
+        example_fen=_example_fen(tariff, now_minute, example_w),
     )
 
 
-def _example_fen(tariff: Tariff, now_minute: int) -> int:
+def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
     """Minute by minute, as a real charge would be booked."""
     use = billing.no_use(tariff)
     booked_mwh = 0
     for past in range(EXAMPLE_MINUTES):
-        energy_mwh = EXAMPLE_POWER_W * 1000 * (past + 1) // 60
+        energy_mwh = power_w * 1000 * (past + 1) // 60
         minute = now_minute + past
         use = billing.book(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
         booked_mwh = energy_mwh

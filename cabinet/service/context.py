@@ -11,6 +11,7 @@ from cabinet.model import OutletState, Snapshot
 from cabinet.service.bill import SiteTime
 from cabinet.service.line import Line
 from cabinet.service.live import Changes
+from cabinet.service.load import LoadMeans
 from cabinet.service.session import Session
 from cabinet.service.shelf import Shelf
 from cabinet.service.storage import Storage
@@ -111,6 +112,7 @@ class Context:
     watch: GuardWatch = field(default_factory=GuardWatch)
     days: Days = field(default_factory=Days)
     line: Line = field(default_factory=Line)
+    load: LoadMeans = field(default_factory=LoadMeans)
 
     def now(self) -> Moment:
         wall = self.clock.wall()
@@ -126,9 +128,7 @@ class Context:
     def accepting(self) -> str | None:
         if not self.guard_reachable():
             return "guard_unreachable"
-        if self.storage.damaged:
-            return "storage_damaged"
-        return "storage_full" if self.storage.short_of_room else None
+        return self.storage.hindrance
 
     def most_w(self, outlet: int) -> int:
         """Rating of an outlet; of one that is not in the configuration any more, the highest there is."""

@@ -66,6 +66,7 @@ class Hearing:
         watch = context.watch
         watch.snapshot = snapshot
         now = context.now()
+        context.load.add(snapshot.feed_mw, snapshot.feed_limit_mw, now)
         behind = snapshot.last_seq > watch.handled.get(snapshot.guard_run, 0)
         watch.behind_since_ns = (watch.behind_since_ns or now.monotonic_ns) if behind else None
         for state in snapshot.outlets:

@@ -5,18 +5,27 @@ fen, energy in mWh, power in mW, times for people are `WallTime`.
 """
 
 from collections.abc import AsyncIterator
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault
+from cabinet.model import EndReason, Fault, Snapshot
+
+if TYPE_CHECKING:
+    from cabinet.service.office_ports import OfficePort
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
 ChoiceKind = Literal["full", "hours", "amount", "package"]
 
-USAGE_READ = "usage:read"  # scope of an API token
+EndBasis = Literal["time", "package", "money", "longest", "taper"]
+WALLET_MOVES = ("top_up", "pay_out", "write_off", "give_back", "hold", "settle")
+
+USAGE_READ = "usage:read"  # scopes of an API token
+SESSIONS_READ = "sessions:read"
+CABINET_READ = "cabinet:read"
+SCOPES = (USAGE_READ, SESSIONS_READ, CABINET_READ)
 
 
 class OutletView(msgspec.Struct, frozen=True):
@@ -53,7 +62,7 @@ class PackagePrice(msgspec.Struct, frozen=True):
 
 
 class PriceView(msgspec.Struct, frozen=True):
-    """The posted tariff. `example_fen` is what two hours at 150 W from now would cost."""
+    """The posted tariff. `example_fen` is what two hours at `example_power_w` from now would cost."""
 
     version: str
     start_fee_fen: int
@@ -78,6 +87,7 @@ class ResidentView(msgspec.Struct, frozen=True):
     balance_fen: int  # free to spend
     held_fen: int
     group: str = ""  # that tariffs go by
+    guest: bool = False  # somebody without a card, whom the property office let in for a while
 
 
 class CostLine(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +105,18 @@ class CostLine(msgspec.Struct, frozen=True, gc=False):
     amount_fen: int
     detail: str = ""
     per: int = 1
+
+
+class ExpectedEnd(msgspec.Struct, frozen=True):
+    """`left_s` from now, which is `at`; `basis` is what it follows from.
+
+    time, package, money: what was bought or prepaid is used up, at the present power; longest: no charge is longer;
+    taper: the way the power falls.
+    """
+
+    left_s: int
+    at: WallTime
+    basis: EndBasis
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -123,6 +145,9 @@ class SessionView(msgspec.Struct, frozen=True):
     wait_left_s: int | None  # while waiting for load
     usage_number: int | None  # of the usage record, once settled
     suspended_for: Fault | None = None  # what it is suspended for, where it is a fault that passes
+    hour_fen: int | None = None  # what an hour costs at the present power, while it charges
+    expected_end: ExpectedEnd | None = None  # None: not known yet
+    latest_end: ExpectedEnd | None = None  # while it charges: it ends then even if it is not full
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
@@ -136,6 +161,34 @@ class StartChoice(msgspec.Struct, frozen=True):
     kind: ChoiceKind
     seconds: int | None = None  # for hours: 1800 to 36000 in steps of 1800
     amount_fen: int | None = None  # for amount: 100 to 5000
+
+
+class ChargesPage(msgspec.Struct, frozen=True):
+    """Newest first; `older` is the `before` of the next page, None on the last."""
+
+    charges: list[SessionView]
+    older: int | None
+
+
+class WalletLine(msgspec.Struct, frozen=True, gc=False):
+    """One movement of a resident's money: `amount_fen` into the wallet, or out of it where negative.
+
+    `kind` is one of `WALLET_MOVES`, or "other"; hold and settle: what a charge set aside and gave back.
+    """
+
+    number: int
+    moment: WallTime
+    kind: str
+    amount_fen: int
+    balance_fen: int  # after it
+    session_id: str | None  # the charge it belongs to
+
+
+class StatementPage(msgspec.Struct, frozen=True):
+    """As `ChargesPage`."""
+
+    lines: list[WalletLine]
+    older: int | None
 
 
 class WaitingView(msgspec.Struct, frozen=True):
@@ -237,16 +290,21 @@ class ResidentPort(Protocol):
     """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
 
     def outlet(self, code: str) -> OutletView: ...
-    def price(self, code: str, group: str) -> PriceView:
+    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         """What a charge costs that begins now at that outlet, for a resident of that group ("" where not known).
 
-        Refuses unknown_code.
+        The example is for a charger of `power_w`, where that is known. Refuses unknown_code.
         """
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         """A session token for the cookie; refuses wrong_card_or_pin (the same for both), locked_out(retry_after_s)."""
 
-    async def sign_out(self, token: str) -> None: ...
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        """As `sign_in`, with a code that is good once; refuses wrong_code, locked_out(retry_after_s)."""
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        """`everywhere`: on every phone of the same resident."""
+
     async def resident(self, token: str) -> ResidentView:
         """Refuses signed_out."""
 
@@ -270,19 +328,22 @@ class ResidentPort(Protocol):
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         """Newest first."""
 
+    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage: ...
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage: ...
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
     def changes(self, outlet: int) -> AsyncIterator[None]:
         """Yields at once, then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
 
 
 class PropertyPort(Protocol):
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
-    async def sign_out_staff(self, token: str) -> None: ...
-    async def staff_name(self, token: str) -> str:
-        """Refuses signed_out."""
+    @property
+    def office(self) -> "OfficePort":
+        """Everything that needs a role."""
 
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
     async def token_allows(self, bearer: str, scope: str) -> None:
-        """Refuses wrong_token."""
+        """Refuses wrong_token, and scope_missing to a valid token that may do other things only."""
 
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
@@ -300,6 +361,9 @@ class PropertyPort(Protocol):
         """The public key that closings are signed with, base64."""
 
     def cabinet(self) -> CabinetView: ...
+    def snapshot(self) -> Snapshot:
+        """As the guard last published it; refuses guard_unreachable."""
+
     def guard_reachable(self) -> bool: ...
     def accepting(self) -> str | None:
         """None, or the code why no new sessions start: guard_unreachable, storage_full."""

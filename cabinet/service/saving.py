@@ -19,10 +19,11 @@ from cabinet.model import EndReason
 from cabinet.service import bill
 from cabinet.service.context import Context
 from cabinet.service.live import CABINET
+from cabinet.service.office_ports import LoadSample
 from cabinet.service.ports import UsageRecord
 from cabinet.service.session import Session
 from cabinet.service.tasks import Background
-from cabinet.store import people, usage
+from cabinet.store import load, people, usage
 from cabinet.store import sessions as table
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.moment import Moment
@@ -66,13 +67,17 @@ class Saver:
             watch = context.watch
             handled = {run: seq for run, seq in watch.handled.items() if watch.written.get(run) != seq}
             taken = [_take(s) for s in context.running if meters or s.untold or s.stop_reason or s.finished]
-            if not taken and not handled:
+            samples = context.load.take(at_once=bool(taken or handled)) if meters else []
+            if not taken and not handled and not samples:
                 await self._probe_disk()
                 return
             now = context.now()
             try:
-                await context.storage.write(lambda connection: _write(connection, context, taken, handled, now))
+                await context.storage.write(
+                    lambda connection: _write(connection, context, taken, handled, samples, now)
+                )
             except BaseException:
+                context.load.give_back(samples)
                 for each in taken:
                     _give_back(each)
                 raise
@@ -134,7 +139,12 @@ def _give_back(taken: _Taken) -> None:
 
 
 def _write(
-    connection: sqlite3.Connection, context: Context, taken: Iterable[_Taken], handled: dict[str, int], now: Moment
+    connection: sqlite3.Connection,
+    context: Context,
+    taken: Iterable[_Taken],
+    handled: dict[str, int],
+    samples: list[LoadSample],
+    now: Moment,
 ) -> None:
     for each in taken:
         row = table.by_id(connection, each.session.session_id)
@@ -151,6 +161,8 @@ def _write(
             _settle(connection, context, each.session, now)
     for guard_run, seq in handled.items():
         table.set_position(connection, guard_run, seq)
+    if samples:
+        load.add(connection, samples)
 
 
 def _settle(connection: sqlite3.Connection, context: Context, session: Session, now: Moment) -> None:

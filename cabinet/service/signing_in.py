@@ -6,6 +6,7 @@ costs the same work as a known one.
 """
 
 import asyncio
+import contextlib
 import functools
 import secrets
 import sqlite3
@@ -20,7 +21,7 @@ import argon2.exceptions
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
 from cabinet.service.storage import Storage
-from cabinet.store import people
+from cabinet.store import guests, people
 
 Row = TypeVar("Row")
 
@@ -29,9 +30,14 @@ FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile networ
 LOCKED_NS = 300 * NS
 MOST_REMEMBERED = 10_000
 
-RESIDENT_DAYS = 30
-STAFF_DAYS = 1
 DAY_MS = 86_400_000
+RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
+RESIDENT_IDLE_MS = 30 * DAY_MS
+STAFF_LONGEST_MS = DAY_MS // 2
+GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so that its receipt can still be read
+USED_STEPS = 20  # a sign-in's last use is written so often within its idle time: not with every page
+
+GUEST_NUMBER_DIGITS = 4  # of a guest code: what stands for the card; the rest stands for the PIN
 
 # 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -91,9 +97,10 @@ class Lockout:
 
 
 class SigningIn:
-    def __init__(self, storage: Storage, clock: Clock) -> None:
+    def __init__(self, storage: Storage, clock: Clock, staff_idle_s: float) -> None:
         self._storage = storage
         self._clock = clock
+        self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
         self._names = Lockout(clock, FAILURES_A_NAME)
         self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one at a time: the memory of one
@@ -106,14 +113,38 @@ class SigningIn:
         )  # fmt: skip
         if row.blocked:
             raise Refused("card_blocked")
-        return await self._sign_in("resident", row.id, RESIDENT_DAYS)
+        return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
+
+    async def guest(self, code: str, address: str) -> str:
+        """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+        now_ms = self._clock.wall().unix_ms
+        number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
+        try:
+            row = await self._checked(
+                f"guest {number}", secret, address,
+                lambda: self._storage.read(lambda c: guests.by_number(c, number, now_ms)),
+                lambda found: found.secret_hash,
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.code == "wrong_card_or_pin":
+                raise Refused("wrong_code") from refusal
+            raise
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            resident = people.resident_by_id(connection, row.resident_id)
+            if resident is None or resident.blocked:
+                raise Refused("card_blocked")
+            if not guests.take(connection, number, row.resident_id):
+                raise Refused("wrong_code")
+
+        return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
 
     async def staff(self, name: str, password: str, address: str) -> str:
         row = await self._checked(
             f"staff {name}", password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
             lambda found: found.password_hash,
         )  # fmt: skip
-        return await self._sign_in("staff", row.id, STAFF_DAYS)
+        return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
 
     async def _checked(
         self,
@@ -134,13 +165,22 @@ class SigningIn:
         self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
         return row
 
-    async def _sign_in(self, kind: Literal["resident", "staff"], who: int, days: int) -> str:
+    async def _sign_in(
+        self,
+        kind: Literal["resident", "staff"],
+        who: int,
+        longest_ms: int,
+        first: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> str:
+        """A token for at most so long; `first` is done in the same transaction, and may refuse."""
         token = secrets.token_urlsafe(32)
         now_ms = self._clock.wall().unix_ms
 
         def work(connection: sqlite3.Connection) -> None:
+            if first is not None:
+                first(connection)
             people.remove_expired_logins(connection, now_ms)
-            people.add_login(connection, kind, who, token, now_ms + days * DAY_MS)
+            people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
 
         try:
             await self._storage.write(work)
@@ -148,24 +188,29 @@ class SigningIn:
             raise Refused("storage_full") from full
         return token
 
-    async def who(self, kind: Literal["resident", "staff"], token: str) -> int:
-        """Id of who is signed in; refuses signed_out."""
-        now_ms = self._clock.wall().unix_ms
-        who = await self._storage.read(lambda c: people.login(c, kind, token, now_ms))
-        if who is None:
+    async def who(self, kind: Literal["resident", "staff"], token: str, active: bool = True) -> int:
+        """Id of who is signed in; refuses signed_out. Not `active`: a page by itself, so the idle time goes on."""
+        now_ms, idle_ms = self._clock.wall().unix_ms, self._idle_ms[kind]
+        found = await self._storage.read(lambda c: people.login(c, kind, token, now_ms, idle_ms))
+        if found is None:
             raise Refused("signed_out")
-        return who
+        if active and now_ms - found.used_unix_ms >= idle_ms // USED_STEPS:
+            with contextlib.suppress(StorageFull):  # then it ends sooner
+                await self._storage.write(lambda c: people.use_login(c, token, now_ms))
+        return found.who
 
-    async def sign_out(self, token: str) -> None:
+    async def sign_out(self, token: str, everywhere: bool) -> None:
+        remove = people.remove_logins_like if everywhere else people.remove_login
         try:
-            await self._storage.write(lambda c: people.remove_login(c, token))
+            await self._storage.write(lambda c: remove(c, token))
         except StorageFull as full:
             raise Refused("storage_full") from full
 
     async def check_scope(self, bearer: str, scope: str) -> None:
-        """Refuses wrong_token."""
-        if scope not in await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms)):
-            raise Refused("wrong_token")
+        """Refuses wrong_token, scope_missing."""
+        scopes = await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms))
+        if scope not in scopes:
+            raise Refused("scope_missing" if scopes else "wrong_token")
 
     def close(self) -> None:
         self._hashing.shutdown(wait=False)

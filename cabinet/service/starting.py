@@ -20,6 +20,7 @@ from cabinet.service import bill
 from cabinet.service.context import Context
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CURVE_STEP_S, Curve
+from cabinet.service.pace import Pace
 from cabinet.service.ports import StartChoice
 from cabinet.service.recovery import Recovery
 from cabinet.service.saving import Saver
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 LONGEST_REQUEST_KEY = 100
 STOP_WAIT_S = 3.0
 
+PACE_S = 600  # each start moves a relay: nobody may wear it out, and no outlet be kept from the others
+STARTS_A_CARD = 10
+STARTS_AN_OUTLET = 20
+
 
 class Starting:
     def __init__(
@@ -47,20 +52,27 @@ class Starting:
         self._hearing = hearing
         self._recovery = recovery
         self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
+        self._cards = Pace(context.clock, STARTS_A_CARD, PACE_S)
+        self._outlets = Pace(context.clock, STARTS_AN_OUTLET, PACE_S)
 
-    async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> str:
-        """The new session's id; the same for the same `request_key`. Refuses as `ports.ResidentPort.start` says."""
+    async def start(
+        self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool = True
+    ) -> str:
+        """The new session's id; the same for the same `request_key`. Refuses as `ports.ResidentPort.start` says.
+
+        With `paced` False it is the line's turn and not somebody's tap: as often as it comes.
+        """
         if not 0 < len(request_key) <= LONGEST_REQUEST_KEY:
             raise Refused("bad_request")
         key = (resident_id, request_key)
         task = self._under_way.get(key)
         if task is None:
-            task = self._background.start(self._start(resident_id, code, choice, request_key))
+            task = self._background.start(self._start(resident_id, code, choice, request_key, paced))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> str:
+    async def _start(self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool) -> str:
         context = self._context
         earlier = await context.storage.read(lambda c: table.by_request_key(c, resident_id, request_key))
         if earlier is not None:
@@ -72,6 +84,8 @@ class Starting:
         check_outlet(context, outlet, resident_id)
         if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
             raise Refused("feed_full")  # what power there is belongs to those who came before
+        if paced:
+            self._keep_pace(resident_id, outlet.number)
         try:
             row = await context.storage.write(
                 lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
@@ -84,6 +98,13 @@ class Starting:
             self._hearing.show(session.outlet)
             await self._energise(session)
         return session.session_id
+
+    def _keep_pace(self, resident_id: int, outlet: int) -> None:
+        """Refuses too_many_requests; a start that is refused for another reason before does not count."""
+        self._cards.check(resident_id)
+        self._outlets.check(outlet)
+        self._cards.count(resident_id)
+        self._outlets.count(outlet)
 
     def _authorise(
         self,

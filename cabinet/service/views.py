@@ -1,13 +1,16 @@
 """From what the service knows to the views of `ports`: values only, no decisions."""
 
+from typing import NamedTuple
+
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import State
 from cabinet.clock import WallTime
 from cabinet.config.keys import Outlet
 from cabinet.model import Fault, OutletState, Quality, Reading
-from cabinet.service import bill
+from cabinet.service import bill, expected
 from cabinet.service.context import Context
-from cabinet.service.ports import CabinetView, OutletCondition, OutletView, SessionView
+from cabinet.service.expected import End
+from cabinet.service.ports import CabinetView, ExpectedEnd, OutletCondition, OutletView, SessionView
 from cabinet.service.session import Session
 from cabinet.store.sessions import SessionRow
 
@@ -75,6 +78,7 @@ def running_view(context: Context, session: Session) -> SessionView:
     """A session that is not settled yet, as it stands this moment."""
     lines = session.lines()
     count = session.meter.seen
+    outlook = _Outlook.of(context, session, billing.total_fen(lines))
     return SessionView(
         session_id=session.session_id,
         order_number=session.order_number,
@@ -99,7 +103,52 @@ def running_view(context: Context, session: Session) -> SessionView:
         wait_left_s=_wait_left_s(context, session),
         usage_number=None,
         suspended_for=session.suspended_for,
+        hour_fen=outlook.hour_fen,
+        expected_end=outlook.expected,
+        latest_end=outlook.latest,
     )
+
+
+class _Outlook(NamedTuple):
+    """What can be said of the rest of a charge; nothing while it does not charge or its power is not known."""
+
+    hour_fen: int | None = None
+    expected: ExpectedEnd | None = None
+    latest: ExpectedEnd | None = None
+
+    @classmethod
+    def of(cls, context: Context, session: Session, cost_fen: int) -> "_Outlook":
+        power_mw = session.power_mw
+        if session.state is not State.CHARGING or power_mw is None or not context.guard_reachable():
+            return cls()
+        wall = context.clock.wall()
+        hour_fen = expected.hour_fen(session.tariff, power_mw // 1000, context.site_time.minute(wall))
+        ends = _sure_ends(context, session, hour_fen, cost_fen)
+        taper_s = expected.taper_left_s(session.curve.points, context.config.charge)
+        likely = expected.expected(ends, taper_s, until_full=session.choice == "full")
+        return cls(hour_fen, _moment_of(likely, wall), _moment_of(expected.latest(ends), wall))
+
+
+def _sure_ends(context: Context, session: Session, hour_fen: int, cost_fen: int) -> list[End]:
+    """Every end that comes without the battery being full, as seen from now."""
+    seen, tariff = session.meter.seen, session.tariff
+    ends = [End(max(0, int(context.config.charge.max_duration_s) - seen.powered_ms // 1000), "longest")]
+    if session.choice == "hours":
+        ends.append(End(max(0, session.choice_amount - seen.charging_ms // 1000), "time"))
+    package_s = expected.package_left_s(tariff, session.meter.live_use(), (session.power_mw or 0) // 1000)
+    if package_s is not None:
+        ends.append(End(package_s, "package"))
+    if tariff.cap_fen is None or tariff.cap_fen > session.held_fen:
+        money_s = expected.money_left_s(hour_fen, session.held_fen - cost_fen)
+        if money_s is not None:
+            ends.append(End(money_s, "money"))
+    return ends
+
+
+def _moment_of(end: End | None, now: WallTime) -> ExpectedEnd | None:
+    if end is None:
+        return None
+    return ExpectedEnd(end.left_s, WallTime(now.unix_ms + end.left_s * 1000, now.trusted), end.basis)
 
 
 def _wait_left_s(context: Context, session: Session) -> int | None:

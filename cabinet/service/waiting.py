@@ -193,7 +193,7 @@ class Waiting:
         )
         request_key = f"waiting:{head.number}:{head.since.unix_ms}:{head.attempts}"
         try:
-            await self._starting.start(head.resident_id, head.code, choice, request_key)
+            await self._starting.start(head.resident_id, head.code, choice, request_key, paced=False)
         except Refused as refusal:
             if refusal.code in FOR_EVERYBODY:
                 later = msgspec.structs.replace(head, attempts=head.attempts + 1)

@@ -87,6 +87,23 @@ def entries(
     return (Entry(**{**dict(row), "trusted": bool(row["trusted"])}) for row in rows)
 
 
+def newest(connection: sqlite3.Connection, account: str, before: int | None, limit: int) -> list[tuple[Entry, int]]:
+    """The last entries of `account` numbered below `before`, newest first, each with the balance after it."""
+    rows = connection.execute(
+        "SELECT * FROM (SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen,"
+        " sum(amount_fen) OVER (ORDER BY id) AS balance_fen"
+        " FROM posting JOIN ledger_transaction ON id = transaction_id WHERE account = ?)"
+        " WHERE number < coalesce(?, number + 1) ORDER BY number DESC LIMIT ?",
+        (account, before, limit),
+    )
+    found = []
+    for row in rows:
+        values = {**dict(row), "trusted": bool(row["trusted"])}
+        balance_fen = values.pop("balance_fen")
+        found.append((Entry(**values), balance_fen))
+    return found
+
+
 def moved_fen(connection: sqlite3.Connection, key_prefix: str, account: str) -> int:
     """What all transactions whose key begins so have put into `account`."""
     row = connection.execute(

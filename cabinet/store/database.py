@@ -33,6 +33,8 @@ class Database:
         """
         self.path = path
         with translated(path):
+            if not read_only and path.parent.is_dir() and not path.exists():
+                path.touch(0o600)  # it holds hashes of short PINs; SQLite's files beside it get the same mode
             self.connection = sqlite3.connect(
                 f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}",
                 uri=True,

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from cabinet.service.office_ports import Role
+
 
 class ResidentRow(msgspec.Struct, frozen=True):
     id: int
@@ -18,12 +20,19 @@ class ResidentRow(msgspec.Struct, frozen=True):
     pin_hash: str
     blocked: bool
     group: str = ""
+    guest: bool = False
 
 
 class StaffRow(msgspec.Struct, frozen=True):
     id: int
     name: str
     password_hash: str
+    role: Role = "operator"
+
+
+class LoginRow(msgspec.Struct, frozen=True):
+    who: int  # id of the resident or of the member of staff
+    used_unix_ms: int
 
 
 class TokenRow(msgspec.Struct, frozen=True):
@@ -38,11 +47,18 @@ def token_hash(token: str) -> str:
 
 
 def add_resident(
-    connection: sqlite3.Connection, card: str, name: str, pin_hash: str, unix_ms: int, group: str = ""
+    connection: sqlite3.Connection,
+    card: str,
+    name: str,
+    pin_hash: str,
+    unix_ms: int,
+    group: str = "",
+    guest: bool = False,
 ) -> int:
     cursor = connection.execute(
-        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder) VALUES (?, ?, ?, ?, ?, ?)",
-        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8)),
+        "INSERT INTO resident (card, name, pin_hash, added_unix_ms, tariff_group, holder, guest)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (card, name, pin_hash, unix_ms, group, secrets.token_hex(8), guest),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
@@ -63,6 +79,7 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
     )
     connection.execute("UPDATE session SET card = '' WHERE resident_id = ?", (resident_id,))
     connection.execute("DELETE FROM waiting WHERE resident_id = ?", (resident_id,))
+    connection.execute("DELETE FROM guest_code WHERE resident_id = ?", (resident_id,))
     remove_logins_of_resident(connection, resident_id)
 
 
@@ -72,6 +89,15 @@ def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow |
 
 def resident_by_id(connection: sqlite3.Connection, resident_id: int) -> ResidentRow | None:
     return _resident(connection.execute("SELECT * FROM resident WHERE id = ?", (resident_id,)).fetchone())
+
+
+def resident_by_holder(connection: sqlite3.Connection, holder: str) -> ResidentRow | None:
+    return _resident(connection.execute("SELECT * FROM resident WHERE holder = ?", (holder,)).fetchone())
+
+
+def is_erased(row: ResidentRow) -> bool:
+    """Whether nothing personal is left in it."""
+    return row.pin_hash == "" and row.card.startswith("erased-")
 
 
 def residents(connection: sqlite3.Connection) -> list[ResidentRow]:
@@ -109,12 +135,16 @@ def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
         record["pin_hash"],
         bool(record["blocked"]),
         record["tariff_group"],
+        bool(record["guest"]),
     )
 
 
-def add_staff(connection: sqlite3.Connection, name: str, password_hash: str, unix_ms: int) -> int:
+def add_staff(
+    connection: sqlite3.Connection, name: str, password_hash: str, unix_ms: int, role: Role = "operator"
+) -> int:
     cursor = connection.execute(
-        "INSERT INTO staff (name, password_hash, added_unix_ms) VALUES (?, ?, ?)", (name, password_hash, unix_ms)
+        "INSERT INTO staff (name, password_hash, added_unix_ms, role) VALUES (?, ?, ?, ?)",
+        (name, password_hash, unix_ms, role),
     )
     assert cursor.lastrowid is not None  # an INSERT that did not raise has one
     return cursor.lastrowid
@@ -128,8 +158,17 @@ def staff_by_id(connection: sqlite3.Connection, staff_id: int) -> StaffRow | Non
     return _staff(connection.execute("SELECT * FROM staff WHERE id = ?", (staff_id,)).fetchone())
 
 
-def staff_names(connection: sqlite3.Connection) -> list[str]:
-    return [str(row["name"]) for row in connection.execute("SELECT name FROM staff ORDER BY name")]
+def staff(connection: sqlite3.Connection) -> list[StaffRow]:
+    found = [_staff(record) for record in connection.execute("SELECT * FROM staff ORDER BY name")]
+    return [row for row in found if row is not None]
+
+
+def set_staff_role(connection: sqlite3.Connection, staff_id: int, role: Role) -> None:
+    connection.execute("UPDATE staff SET role = ? WHERE id = ?", (role, staff_id))
+
+
+def set_staff_password(connection: sqlite3.Connection, staff_id: int, password_hash: str) -> None:
+    connection.execute("UPDATE staff SET password_hash = ? WHERE id = ?", (password_hash, staff_id))
 
 
 def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
@@ -138,35 +177,59 @@ def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
 
 
 def _staff(record: sqlite3.Row | None) -> StaffRow | None:
-    return None if record is None else StaffRow(record["id"], record["name"], record["password_hash"])
+    if record is None:
+        return None
+    return StaffRow(record["id"], record["name"], record["password_hash"], record["role"])
 
 
 def add_login(
-    connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, token: str, expires_unix_ms: int
+    connection: sqlite3.Connection,
+    kind: Literal["resident", "staff"],
+    who: int,
+    token: str,
+    now_unix_ms: int,
+    expires_unix_ms: int,
 ) -> None:
     connection.execute(
-        f"INSERT INTO login (token_hash, {kind}_id, expires_unix_ms) VALUES (?, ?, ?)",
-        (token_hash(token), who, expires_unix_ms),
+        f"INSERT INTO login (token_hash, {kind}_id, used_unix_ms, expires_unix_ms) VALUES (?, ?, ?, ?)",
+        (token_hash(token), who, now_unix_ms, expires_unix_ms),
     )
 
 
 def login(
-    connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int
-) -> int | None:
-    """Id of the resident or staff member signed in with `token`, or None."""
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int, idle_ms: int
+) -> LoginRow | None:
+    """Who is signed in with `token`, or None; a sign-in that was not used for `idle_ms` is over."""
     row = connection.execute(
-        f"SELECT {kind}_id AS who FROM login WHERE token_hash = ? AND expires_unix_ms > ?",
-        (token_hash(token), now_unix_ms),
+        f"SELECT {kind}_id AS who, used_unix_ms FROM login"
+        " WHERE token_hash = ? AND expires_unix_ms > ? AND used_unix_ms > ?",
+        (token_hash(token), now_unix_ms, now_unix_ms - idle_ms),
     ).fetchone()
-    return None if row is None else row["who"]
+    return None if row is None or row["who"] is None else LoginRow(row["who"], row["used_unix_ms"])
+
+
+def use_login(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> None:
+    connection.execute("UPDATE login SET used_unix_ms = ? WHERE token_hash = ?", (now_unix_ms, token_hash(token)))
 
 
 def remove_login(connection: sqlite3.Connection, token: str) -> None:
     connection.execute("DELETE FROM login WHERE token_hash = ?", (token_hash(token),))
 
 
+def remove_logins_like(connection: sqlite3.Connection, token: str) -> None:
+    """Of whoever is signed in with `token`, every sign-in."""
+    for kind in ("resident_id", "staff_id"):  # one of them is NULL, which equals nothing
+        connection.execute(
+            f"DELETE FROM login WHERE {kind} = (SELECT {kind} FROM login WHERE token_hash = ?)", (token_hash(token),)
+        )
+
+
 def remove_logins_of_resident(connection: sqlite3.Connection, resident_id: int) -> None:
     connection.execute("DELETE FROM login WHERE resident_id = ?", (resident_id,))
+
+
+def remove_logins_of_staff(connection: sqlite3.Connection, staff_id: int) -> None:
+    connection.execute("DELETE FROM login WHERE staff_id = ?", (staff_id,))
 
 
 def remove_expired_logins(connection: sqlite3.Connection, now_unix_ms: int) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from cabinet.billing.session import State, Step
 from cabinet.billing.tariff import Line, Tariff, Use
 from cabinet.model import EndReason, Fault, MeterCount
+from cabinet.service.ports import UsageFilter
 from cabinet.store.moment import Moment
 
 
@@ -104,6 +105,16 @@ def next_number(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
+def order_of_key(connection: sqlite3.Connection, key: str) -> str:
+    """Order number of the charge that a ledger transaction of that key is for; empty where it is for none."""
+    kind, _, rest = key.partition(":")
+    if kind not in ("hold", "settle", "give-back"):
+        return ""
+    session_id = rest.partition(":")[0]
+    row = connection.execute("SELECT order_number FROM session WHERE session_id = ?", (session_id,)).fetchone()
+    return "" if row is None else str(row["order_number"])
+
+
 def insert(connection: sqlite3.Connection, row: SessionRow) -> None:
     columns = _to_columns(msgspec.structs.asdict(row))
     names = ", ".join(columns)
@@ -156,10 +167,16 @@ def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
     return _many(connection, "state != 'settled' ORDER BY number")
 
 
-def of_resident(connection: sqlite3.Connection, resident_id: int, limit: int) -> list[SessionRow]:
-    """Newest first; starts that were refused are no sessions to a resident."""
+def of_resident(
+    connection: sqlite3.Connection, resident_id: int, limit: int, before: int | None = None
+) -> list[SessionRow]:
+    """Newest first, of those numbered below `before`; starts that were refused are no sessions to a resident."""
     return _many(
-        connection, "resident_id = ? AND refusal IS NULL ORDER BY number DESC LIMIT ?", resident_id, max(0, limit)
+        connection,
+        "resident_id = ? AND number < coalesce(?, number + 1) AND refusal IS NULL ORDER BY number DESC LIMIT ?",
+        resident_id,
+        before,
+        max(0, limit),
     )
 
 
@@ -189,6 +206,50 @@ def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
         (from_unix_ms, to_unix_ms),
     ).fetchone()
     return int(row[0]), int(row[1])
+
+
+def logged_sums(connection: sqlite3.Connection, wanted: UsageFilter) -> tuple[int, int, int, int, int]:
+    """How many records of the usage log `wanted` describes; their charging ms, mWh, electricity and service in fen.
+
+    From the sessions' own columns, which is ten times as fast as from the records, and the same.
+    """
+    conditions: list[tuple[str, object]] = [
+        ("usage_number > ?", wanted.after),
+        ("ended_unix_ms >= ?", wanted.from_unix_ms),
+        ("ended_unix_ms < ?", wanted.to_unix_ms),
+        ("outlet = ?", wanted.outlet),
+        ("resident_id = (SELECT id FROM resident WHERE holder = ?)", wanted.holder),
+    ]
+    used = [(condition, value) for condition, value in conditions if value is not None]
+    row = connection.execute(
+        "SELECT count(*), coalesce(sum(charging_ms / 1000), 0), coalesce(sum(energy_mwh), 0),"
+        " coalesce(sum(electricity_fen), 0), coalesce(sum(cost_fen - electricity_fen), 0) FROM session WHERE "
+        + " AND ".join(condition for condition, _ in used),
+        [value for _, value in used],
+    ).fetchone()
+    return tuple(row)
+
+
+def logged_between(
+    connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
+) -> list[tuple[int, int, int, int, int]]:
+    """Of each record that ended in [from, to): when, charging ms, mWh, electricity and service in fen."""
+    rows = connection.execute(
+        "SELECT ended_unix_ms, charging_ms, energy_mwh, electricity_fen, cost_fen - electricity_fen FROM session"
+        " WHERE usage_number IS NOT NULL AND ended_unix_ms >= ? AND ended_unix_ms < ?",
+        (from_unix_ms, to_unix_ms),
+    )
+    return [tuple(row) for row in rows]
+
+
+def occupied_between(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[tuple[int, int, int]]:
+    """Outlet, start and end of every charge that was going on in [from, to); one that still does ends at `to`."""
+    rows = connection.execute(
+        "SELECT outlet, started_unix_ms, ended_unix_ms FROM session WHERE ended_unix_ms > ? AND started_unix_ms < ?"
+        " UNION ALL SELECT outlet, started_unix_ms, ? FROM session WHERE state != 'settled' AND started_unix_ms < ?",
+        (from_unix_ms, to_unix_ms, to_unix_ms, to_unix_ms),
+    )
+    return [tuple(row) for row in rows]
 
 
 def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:

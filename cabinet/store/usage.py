@@ -8,7 +8,7 @@ whole by somebody who may write the file.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,7 @@ from cabinet import figures
 from cabinet.service.ports import UsageFilter, UsageRecord
 
 FIRST_PREVIOUS_HASH = "0" * 64
+RECORDS_A_STEP = 1000  # of `verify`, between two words of how far it is
 
 _WITH_CARD = "SELECT body, record_hash, card FROM usage_record LEFT JOIN resident USING (holder)"
 
@@ -115,9 +116,33 @@ def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[
         yield Figures(**{**dict(row), "card": figures.masked(row["card"] or "")})
 
 
-def _rows(connection: sqlite3.Connection, select: str, wanted: UsageFilter, limit: int | None) -> Iterable[sqlite3.Row]:
+def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
+    """Up to `limit` of them, the last first; with `before` numbered below it."""
+    return list(map(_record, _rows(connection, _WITH_CARD, wanted, limit, before, "DESC")))
+
+
+def stored(connection: sqlite3.Connection, number: int) -> tuple[UsageRecord, str, bool] | None:
+    """Record `number`, the canonical JSON that is hashed, and whether that gives its hash."""
+    row = connection.execute(f"{_WITH_CARD} WHERE number = ?", (number,)).fetchone()
+    return None if row is None else (_record(row), row["body"], _hash(row["body"].encode()) == row["record_hash"])
+
+
+def last_number(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()
+    return int(row[0])
+
+
+def _rows(
+    connection: sqlite3.Connection,
+    select: str,
+    wanted: UsageFilter,
+    limit: int | None,
+    before: int | None = None,
+    order: str = "ASC",
+) -> Iterable[sqlite3.Row]:
     conditions: list[tuple[str, object]] = [("number > ?", wanted.after)]
     for condition, value in (
+        ("number < ?", before),
         ("ended_unix_ms >= ?", wanted.from_unix_ms),
         ("ended_unix_ms < ?", wanted.to_unix_ms),
         ("outlet = ?", wanted.outlet),
@@ -127,7 +152,7 @@ def _rows(connection: sqlite3.Connection, select: str, wanted: UsageFilter, limi
             conditions.append((condition, value))
     where = " AND ".join(condition for condition, _ in conditions)
     values = (*(value for _, value in conditions), -1 if limit is None else limit)
-    return connection.execute(f"{select} WHERE {where} ORDER BY number LIMIT ?", values)
+    return connection.execute(f"{select} WHERE {where} ORDER BY number {order} LIMIT ?", values)
 
 
 def _record(row: sqlite3.Row) -> UsageRecord:
@@ -136,8 +161,8 @@ def _record(row: sqlite3.Row) -> UsageRecord:
     return msgspec.structs.replace(record, card=card, record_hash=row["record_hash"])
 
 
-def verify(connection: sqlite3.Connection) -> Verified:
-    """Walk the whole chain from the first record to the head."""
+def verify(connection: sqlite3.Connection, progress: Callable[[int], None] = lambda _: None) -> Verified:
+    """Walk the whole chain from the first record to the head; `progress` hears how many are done, now and then."""
     expected, previous_hash = 1, FIRST_PREVIOUS_HASH
     for row in connection.execute(
         "SELECT number, session_id, ended_unix_ms, body, record_hash, holder FROM usage_record ORDER BY number"
@@ -146,6 +171,8 @@ def verify(connection: sqlite3.Connection) -> Verified:
         if problem is not None:
             return Verified(expected - 1, Bad(min(row["number"], expected), problem))
         expected, previous_hash = expected + 1, row["record_hash"]
+        if expected % RECORDS_A_STEP == 0:
+            progress(expected - 1)
     head = connection.execute("SELECT number, record_hash FROM usage_head").fetchone()
     last, last_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
     if last >= expected:

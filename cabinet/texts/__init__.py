@@ -1,4 +1,4 @@
-"""Everything a person reads, by key and language: `common` for all, `web` and `console` for one of them.
+"""Everything a person reads, by key and language: `common` for all, the others for one of them each.
 
 A text is found by its dotted key in `<part>.<language>.toml` and filled in by `str.format`. The same key must exist
 in every language; a test walks all of them.
@@ -13,11 +13,13 @@ LANGUAGES = ("zh", "en")
 
 
 class Texts:
-    """The texts of one part in one language, the common ones included."""
+    """The texts of one part (or of several) in one language, the common ones included."""
 
-    def __init__(self, part: str, language: str) -> None:
+    def __init__(self, part: str, language: str, *more: str) -> None:
         self.language = language
-        self._table = {**table("common", language), **table(part, language)}
+        self._table: dict[str, str] = {}
+        for name in ("common", part, *more):
+            self._table |= table(name, language)
 
     def __call__(self, key: str, **params: object) -> str:
         """The text of `key`; raises KeyError for one that does not exist, as it is a bug to ask for it."""

@@ -6,6 +6,7 @@ no open page.
 """
 
 import hmac
+import ipaddress
 import re
 import secrets
 from collections.abc import Mapping
@@ -24,10 +25,11 @@ STAFF_COOKIE = "staff"
 FORM_COOKIE = "form"
 FORM_FIELD = "form_key"
 
-REMEMBER_S = 30 * 86_400  # a resident signs in once on a phone; the service may end the sign-in earlier
+REMEMBER_S = 180 * 86_400  # a resident signs in once on a phone; the service may end the sign-in earlier
 PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
+LONGEST_ADDRESS = 64
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
@@ -83,14 +85,6 @@ async def resident_if_any(connection: Connection) -> ResidentView | None:
         return None
 
 
-async def staff(connection: Connection) -> str:
-    """Name of the member of staff who is signed in; refuses signed_out."""
-    token = read_cookie(connection, STAFF_COOKIE)
-    if not token:
-        raise Refused("signed_out")
-    return await Site.of(connection).property_.staff_name(token)
-
-
 def form_key(connection: Connection) -> str:
     """The value for the hidden field of every form on the page being made; `form_cookie` hands it out if it is new."""
     if "form_key" not in connection.state:
@@ -141,8 +135,15 @@ def way_back(path: str) -> str:
 
 
 def address_of(connection: Connection) -> str:
-    """Network address of the asker, for rate limits."""
-    return connection.client.host if connection.client else "unknown"
+    """Network address of the asker, for rate limits; of IPv6 the network, as one line gets a whole one."""
+    host = connection.client.host if connection.client else "unknown"
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:LONGEST_ADDRESS]
+    if address.version == 4:
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def _from_our_site(request: Visit) -> bool:

@@ -30,7 +30,9 @@ class Pages:
     def __init__(self, config: Config, assets: Assets) -> None:
         zone = zoneinfo.ZoneInfo(config.site.timezone)
         self.assets = assets
-        self.speech = {language: Speech(texts := Texts("web", language), Words(texts, zone)) for language in LANGUAGES}
+        self.speech = {
+            language: Speech(texts := Texts("web", language, "property"), Words(texts, zone)) for language in LANGUAGES
+        }
         self._environment = Environment(
             loader=PackageLoader("cabinet.web"),
             autoescape=True,

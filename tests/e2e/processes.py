@@ -31,7 +31,7 @@ from cabinet.model import OutletState, Snapshot
 from cabinet.service import admin, money
 from cabinet.sim.control import SimControl
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 POLL_S = 0.02
 
 # A charge is over in seconds here; everything else is as on a real cabinet.

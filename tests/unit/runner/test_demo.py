@@ -159,8 +159,11 @@ def test_every_login_works(seeded):
     database = admin.open_database(config)
     try:
         assert [(r.card, r.balance_fen) for r in admin.list_residents(database)] == [(logins.card, 5_000)]
-        names, tokens = admin.list_staff(database)
-        assert (names, [token.name for token in tokens]) == (["property"], ["demo"])
+        staff, tokens = admin.list_staff(database)
+        assert ([(each.name, each.role) for each in staff], [token.name for token in tokens]) == (
+            [("property", "operator")],
+            ["demo"],
+        )
     finally:
         database.close()
 

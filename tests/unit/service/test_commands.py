@@ -49,6 +49,18 @@ def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str]) -> Cabinet:
     return Cabinet(config_file, capsys)
 
 
+def test_a_guest_code_is_printed_once_and_the_guest_is_in_the_list(cabinet: Cabinet) -> None:
+    printed = cabinet("resident", "guest", "--balance", "10.50")
+    found = re.fullmatch(
+        r"guest code (\d{4}) (\d{3}) (\d{3}), good once within 24 h, balance 10\.50 yuan;"
+        r" in the list as card (guest-[0-9a-f]{8})\n",
+        printed,
+    )
+    assert found is not None
+    assert re.search(rf"{found[4]} +10\.50", cabinet("resident", "list"))
+    assert "above 0 yuan" in cabinet("resident", "guest", "--balance", "0", status=1)
+
+
 @pytest.fixture
 def with_two_charges(tmp_path: Path) -> None:
     """Two records: one of May 29, one of May 30 (site's time)."""
@@ -113,10 +125,12 @@ def test_staff_and_tokens_are_added_listed_and_revoked(cabinet: Cabinet) -> None
     assert re.fullmatch(r"login office, password \S{16}\n", cabinet("staff", "add", "office"))
     token = cabinet("staff", "token", "accounting", "--scope", "usage:read")
     assert re.fullmatch(r"token for accounting \(usage:read\): \S{43}\n", token)
-    assert cabinet("staff", "list") == "login  office\ntoken  accounting (usage:read), 365 days left\n"
+    assert cabinet("staff", "list") == "login  office, operator\ntoken  accounting (usage:read), 365 days left\n"
     assert cabinet("staff", "revoke", "accounting") == "accounting: token removed\n"
     assert cabinet("staff", "revoke", "accounting", status=1) == "there is no login and no token called accounting\n"
     assert cabinet("staff", "add", "office", status=1) == "there is a login office already\n"
+    cabinet("staff", "add", "accounts", "--role", "accountant")
+    assert "login  accounts, accountant\n" in cabinet("staff", "list")
 
 
 def test_secrets_are_not_in_the_file(cabinet: Cabinet, tmp_path: Path) -> None:

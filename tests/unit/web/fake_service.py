@@ -1,6 +1,7 @@
 """A service of values set by hand: what the pages are tested against."""
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,10 +10,12 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
+from cabinet.service.office_ports import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
-    USAGE_READ,
+    SCOPES,
     BandPrice,
     CabinetView,
+    ChargesPage,
     CostLine,
     CurvePoint,
     DayFigures,
@@ -23,9 +26,11 @@ from cabinet.service.ports import (
     SessionView,
     Signed,
     StartChoice,
+    StatementPage,
     UsageFilter,
     UsageRecord,
     WaitingView,
+    WalletLine,
 )
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
@@ -137,6 +142,31 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+class FakeOffice:
+    """As much of the office as the overview needs; the other pages are tested on a real service."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self._service = service
+        self.staff = self
+        self.figures = self
+
+    def wall(self) -> WallTime:
+        return STARTED
+
+    async def comparison(self) -> Comparison:
+        today, before = UsageSums(12, 40_000, 4_352_900, 239, 391), UsageSums(10, 36_000, 4_000_000, 220, 380)
+        return Comparison(today, before, datetime.date(2026, 11, 24), datetime.date(2026, 11, 17), STARTED)
+
+    async def load(self, day: datetime.date) -> LoadView:
+        midnight_s = 1_795_449_600
+        samples = [LoadSample(midnight_s + number * 300, 800_000, 950_000, 7_000_000) for number in range(9)]
+        return LoadView(300, midnight_s, midnight_s + 86_400, samples, 7_000_000)
+
+    async def actor(self, token: str, address: str, active: bool = True) -> Actor:
+        name = await self._service.staff_name(token, active)
+        return Actor(StaffView(1, name, self._service.role), address)
+
+
 class FakeService:
     """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
 
@@ -158,12 +188,21 @@ class FakeService:
             6: outlet(6, "F9H3", refusal="feed_full"),
         }
         self.price_view = PRICE
+        self.moves = [
+            WalletLine(9, STARTED, "settle", 456, 2350, "old1"),
+            WalletLine(8, STARTED, "hold", -500, 1894, "old1"),
+            WalletLine(2, STARTED, "top_up", 2394, 2394, None),
+        ]
+        self.guest_codes = {"4821730915": "resident-2"}
         self.pins = {"1001": "2468", "1002": "1357"}
         self.residents = {1: ResidentView(1, "1001", 2350, 0), 2: ResidentView(2, "1002", 900, 0)}
         self.passwords = {"manager": "office-password"}
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
-        self.bearers = {"api-token": {USAGE_READ}}
+        self.role: Role = "operator"
+        self.office = FakeOffice(self)
+        self.staff_active = True
+        self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
@@ -185,8 +224,10 @@ class FakeService:
                 return view
         raise Refused("unknown_code")
 
-    def price(self, code: str, group: str) -> PriceView:
-        return self.price_view
+    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+        if power_w is None:
+            return self.price_view
+        return msgspec.structs.replace(self.price_view, example_power_w=power_w, example_fen=power_w // 2)
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         self._refuse("sign_in")
@@ -195,8 +236,15 @@ class FakeService:
         self.calls.append(("sign_in", card, address))
         return f"resident-{list(self.pins).index(card) + 1}"
 
-    async def sign_out(self, token: str) -> None:
-        self.calls.append(("sign_out", token))
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        self._refuse("sign_in_guest")
+        if code not in self.guest_codes:
+            raise Refused("wrong_code")
+        self.calls.append(("sign_in_guest", code, address))
+        return self.guest_codes.pop(code)
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out", token, everywhere))
         self.tokens.pop(token, None)
 
     async def resident(self, token: str) -> ResidentView:
@@ -248,6 +296,20 @@ class FakeService:
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
 
+    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        """Numbered by the order they were put in, from 1."""
+        mine = [
+            (number, view)
+            for number, (owner, view) in enumerate(self.session_views.values(), 1)
+            if owner == resident_id and (before is None or number < before)
+        ][::-1]
+        older = mine[limit - 1][0] if len(mine) > limit else None
+        return ChargesPage([view for _, view in mine[:limit]], older)
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
+        lines = [line for line in self.moves if before is None or line.number < before]
+        return StatementPage(lines[:limit], lines[limit - 1].number if len(lines) > limit else None)
+
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
         await self.session(resident_id, session_id)
         return self.points
@@ -264,17 +326,20 @@ class FakeService:
             raise Refused("wrong_card_or_pin")
         return "staff-1"
 
-    async def sign_out_staff(self, token: str) -> None:
-        self.calls.append(("sign_out_staff", token))
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
+        self.calls.append(("sign_out_staff", token, everywhere))
 
-    async def staff_name(self, token: str) -> str:
+    async def staff_name(self, token: str, active: bool = True) -> str:
+        self.staff_active = active
         if token not in self.staff_tokens:
             raise Refused("signed_out")
         return self.staff_tokens[token]
 
     async def token_allows(self, bearer: str, scope: str) -> None:
-        if scope not in self.bearers.get(bearer, set()):
+        if bearer not in self.bearers:
             raise Refused("wrong_token")
+        if scope not in self.bearers[bearer]:
+            raise Refused("scope_missing")
 
     def outlets(self) -> list[OutletView]:
         return list(self.outlet_views.values())

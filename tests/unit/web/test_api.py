@@ -169,7 +169,8 @@ def test_without_a_valid_token_there_is_nothing(client: Client, headers: dict[st
 
 def test_a_token_for_something_else_does_not_read_the_log(client: Client, service: FakeService) -> None:
     service.bearers["api-token"] = {"other"}
-    assert usage(client).status_code == 401
+    answer = usage(client)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,8 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from cabinet import usage_table
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
-from cabinet.web import property as property_pages
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -24,10 +22,12 @@ def test_the_first_page_shows_every_outlet_todays_figures_and_sessions(staff: Cl
         "2 B3M9 使用中 98 瓦 · 24 ℃",
         "短路 电流峰值反复超过短路限值",
         "— · —",
-        "充电次数 12",
-        "电量 4.352 度",
-        "电费 2.39 元 服务费 3.91 元 合计 6.30 元",
-        "总功率 1250 瓦",
+        "充电次数 12 10 ▲ 多 20%",
+        "电量 4.352 度 4.000 度 ▲ 多 9%",
+        "电费 2.39 元 2.20 元",
+        "服务费 3.91 元 3.80 元",
+        "合计 6.30 元 6.00 元",
+        "总功率 1250 瓦 / 上限 7000 瓦",
         "DEMO-1-20261124-s1 3 14:00 15:23 已充满 1 小时 23 分 0.207 度 0.44 元",
         "DEMO-1-20261124-s2 3 14:00 15:23 短路",
     ):
@@ -46,7 +46,7 @@ def test_tariff_file_with_a_mistake_stands_on_top_with_what_is_wrong(staff: Clie
     assert "有价格文件写错了，没有启用： spring.toml: time_bands[2].from_w: gap: starts at 250 W" in shown
 
 
-@pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv"])
+@pytest.mark.parametrize("path", ["/property", "/property/live", "/property/usage.csv", "/property/usage.xlsx"])
 def test_nothing_is_shown_before_sign_in(client: Client, path: str) -> None:
     client.cookies.set("resident", "resident-1")
     client.cookies.set("staff", "resident-1")
@@ -79,16 +79,4 @@ def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: Fa
 
 def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
-    assert service.calls == [("sign_out_staff", "staff-1")]
-
-
-def test_the_usage_file_is_the_whole_log_with_one_header(
-    staff: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(property_pages, "RECORDS_A_READ", 3)
-    service.records = [fake_service.usage_record(number) for number in range(1, 8)]
-    answer = staff.get("/property/usage.csv")
-    lines = answer.content.decode("utf-8").splitlines()
-    assert answer.headers["content-disposition"] == 'attachment; filename="usage-DEMO-1.csv"'
-    assert lines[0] == usage_table.BOM + ",".join(usage_table.header("zh"))
-    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6", "7"]
+    assert service.calls == [("sign_out_staff", "staff-1", False)]

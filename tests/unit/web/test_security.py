@@ -1,5 +1,6 @@
 """What the pages do with input that no honest browser sends, and what they tell browsers to refuse."""
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -12,19 +13,20 @@ from cabinet.web.site import CONTENT_SECURITY_POLICY, HEADERS, LARGEST_BODY, cre
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
+from tests.unit.web.property_posts import PROPERTY_POSTS
 
 Client = TestClient[Litestar]
 
 POSTS = [
-    "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-out", "/preferences", "/charge/s1/stop", "/property/sign-in",
-    "/property/sign-out",
+    "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-in/guest", "/sign-out", "/preferences", "/charge/s1/stop",
+    *PROPERTY_POSTS,
 ]  # fmt: skip
 
 
 def test_the_list_of_posts_is_complete(client: Client) -> None:
     posts = {route.path_format for route in client.app.routes if "POST" in getattr(route, "methods", ())}
-    listed = {path.replace("A7K2", "{code}").replace("s1", "{session_id}") for path in POSTS}
-    assert posts == listed
+    listed = {re.sub(r"/(A7K2|s1|1)(?=/|$)", "/{}", path) for path in POSTS}
+    assert {re.sub(r"{\w+}", "{}", path) for path in posts} == listed
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -1,0 +1,67 @@
+"""Guests: somebody without a card, whom the property office gives a code and some money to charge with.
+
+A guest is a resident without a PIN, whose wallet and charges are like everybody's; what the code opens is used once.
+"""
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from cabinet.billing import ledger
+from cabinet.clock import Clock
+from cabinet.errors import CabinetError
+from cabinet.service.signing_in import GUEST_NUMBER_DIGITS, hash_secret
+from cabinet.store import guests, people
+from cabinet.store.accounts import SqliteBooks
+from cabinet.store.database import Database
+
+SECRET_DIGITS = 6
+HOURS, MOST_HOURS = 24, 168
+HOUR_MS = 3_600_000
+NUMBERS = 10**GUEST_NUMBER_DIGITS
+MOST_TRIES = 50
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """`code` is shown once; `card` is what the office calls the guest by, such as for paying out what is left."""
+
+    code: str
+    card: str
+    expires_unix_ms: int
+
+
+def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS, name: str = "") -> Issued:
+    """A new guest with `balance_fen` in the wallet, and a code that signs in once within `hours`.
+
+    Raises CabinetError: then nobody was added.
+    """
+    if balance_fen <= 0:
+        raise CabinetError("a guest charges with money: the balance is above 0 yuan")
+    if not 1 <= hours <= MOST_HOURS:
+        raise CabinetError(f"a guest code is good for 1 to {MOST_HOURS} hours")
+    secret = f"{secrets.randbelow(10**SECRET_DIGITS):0{SECRET_DIGITS}}"
+    secret_hash = hash_secret(secret)
+    card = f"guest-{secrets.token_hex(4)}"
+    wall = clock.wall()
+    expires_ms = wall.unix_ms + hours * HOUR_MS
+    with database.transaction() as connection:
+        guests.remove_expired(connection, wall.unix_ms)
+        number = _free_number(lambda number: guests.by_number(connection, number, wall.unix_ms) is None)
+        resident_id = people.add_resident(connection, card, name, "", wall.unix_ms, guest=True)
+        ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{resident_id}", resident_id, balance_fen))
+        guests.add(connection, guests.GuestCodeRow(number, resident_id, secret_hash), expires_ms)
+    return Issued(number + secret, card, expires_ms)
+
+
+def spoken(code: str) -> str:
+    """In groups that people can read out: 4821 730 915."""
+    return f"{code[:4]} {code[4:7]} {code[7:]}"
+
+
+def _free_number(is_free: Callable[[str], bool]) -> str:
+    for _ in range(MOST_TRIES):
+        number = f"{secrets.randbelow(NUMBERS):0{GUEST_NUMBER_DIGITS}}"
+        if is_free(number):
+            return number
+    raise CabinetError("too many guest codes are waiting to be used")

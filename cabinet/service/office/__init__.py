@@ -1,0 +1,28 @@
+"""What the property company's pages do, behind `office_ports`: one module a subject, put together in `Office`."""
+
+from cabinet.clock import WallTime
+from cabinet.service.context import Context
+from cabinet.service.office.acting import Acting
+from cabinet.service.office.audit import Audit
+from cabinet.service.office.figures import Figures
+from cabinet.service.office.log import Log
+from cabinet.service.office.staff import Staff
+from cabinet.service.office.trips import Trips
+from cabinet.service.signing_in import SigningIn
+from cabinet.service.tasks import Background
+
+
+class Office:
+    """Implements `office_ports.OfficePort`."""
+
+    def __init__(self, context: Context, signing_in: SigningIn, background: Background) -> None:
+        acting = Acting(context)
+        self.staff = Staff(context, acting, signing_in)
+        self.audit = Audit(context)
+        self.figures = Figures(context)
+        self.log = Log(context, acting, background)
+        self.trips = Trips(context)
+        self._context = context
+
+    def wall(self) -> WallTime:
+        return self._context.clock.wall()

@@ -1,0 +1,55 @@
+"""Doing something and writing down who did it: one transaction, so that neither is there without the other."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from cabinet.errors import Refused, StorageFull
+from cabinet.service.context import Context
+from cabinet.service.office_ports import Actor, Task
+from cabinet.store import audit
+
+T = TypeVar("T")
+
+
+class Note(NamedTuple):
+    """What the audit log says about it: see `office_ports.AuditEntry`."""
+
+    action: str
+    resident_id: int | None = None
+    subject: str = ""
+    detail: str = ""
+
+
+class Acting:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def do(
+        self, actor: Actor, task: Task, work: Callable[[sqlite3.Connection], tuple[T, Note | list[Note] | None]]
+    ) -> T:
+        """What `work` returns first, once it and the audit entries it returns second are committed.
+
+        Without a note (None) nothing is written down: nothing had to be done. Refuses not_allowed, storage_full, and
+        whatever `work` refuses.
+        """
+        actor.require(task)
+        wall = self._context.clock.wall()
+
+        def both(connection: sqlite3.Connection) -> T:
+            result, notes = work(connection)
+            for note in [] if notes is None else notes if isinstance(notes, list) else [notes]:
+                audit.add(
+                    connection, wall, actor, note.action,
+                    resident_id=note.resident_id, subject=note.subject, detail=note.detail,
+                )  # fmt: skip
+            return result
+
+        try:
+            return await self._context.storage.write(both)
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+
+    async def note(self, actor: Actor, task: Task, note: Note) -> None:
+        """Only write down: somebody looked at something that is not for every eye."""
+        await self.do(actor, task, lambda _: (None, note))

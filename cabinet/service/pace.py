@@ -1,0 +1,31 @@
+"""How often something may be done: so many times within so long, by key; for starts, whose relays wear."""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+
+from cabinet.clock import NS, Clock
+from cabinet.errors import Refused
+
+MOST_KEYS = 10_000
+
+
+class Pace:
+    def __init__(self, clock: Clock, most: int, within_s: int) -> None:
+        self._clock = clock
+        self._most = most
+        self._within_ns = within_s * NS
+        self._done: OrderedDict[Hashable, deque[int]] = OrderedDict()
+
+    def check(self, key: Hashable) -> None:
+        """Refuses too_many_requests, with the seconds until it may be done again."""
+        done = self._done.get(key)
+        now_ns = self._clock.monotonic_ns()
+        if done is not None and len(done) == self._most and now_ns - done[0] < self._within_ns:
+            raise Refused("too_many_requests", retry_after_s=-(-(done[0] + self._within_ns - now_ns) // NS))
+
+    def count(self, key: Hashable) -> None:
+        """It is being done."""
+        self._done.setdefault(key, deque(maxlen=self._most)).append(self._clock.monotonic_ns())
+        self._done.move_to_end(key)
+        while len(self._done) > MOST_KEYS:
+            self._done.popitem(last=False)

@@ -1,0 +1,40 @@
+"""Codes that let a guest in once, in the database. Runs inside the caller's transaction."""
+
+import sqlite3
+
+import msgspec
+
+
+class GuestCodeRow(msgspec.Struct, frozen=True):
+    """`number` is the public half of a code; of the other half only the hash is known."""
+
+    number: str
+    resident_id: int
+    secret_hash: str
+
+
+def add(connection: sqlite3.Connection, row: GuestCodeRow, expires_unix_ms: int) -> None:
+    connection.execute(
+        "INSERT INTO guest_code (number, resident_id, secret_hash, expires_unix_ms) VALUES (?, ?, ?, ?)",
+        (row.number, row.resident_id, row.secret_hash, expires_unix_ms),
+    )
+
+
+def by_number(connection: sqlite3.Connection, number: str, now_unix_ms: int) -> GuestCodeRow | None:
+    """The code, where it may still be used."""
+    record = connection.execute(
+        "SELECT * FROM guest_code WHERE number = ? AND expires_unix_ms > ?", (number, now_unix_ms)
+    ).fetchone()
+    return None if record is None else GuestCodeRow(record["number"], record["resident_id"], record["secret_hash"])
+
+
+def take(connection: sqlite3.Connection, number: str, resident_id: int) -> bool:
+    """Use the code up; False where somebody else was quicker."""
+    deleted = connection.execute(
+        "DELETE FROM guest_code WHERE number = ? AND resident_id = ?", (number, resident_id)
+    ).rowcount
+    return deleted > 0
+
+
+def remove_expired(connection: sqlite3.Connection, now_unix_ms: int) -> None:
+    connection.execute("DELETE FROM guest_code WHERE expires_unix_ms <= ?", (now_unix_ms,))

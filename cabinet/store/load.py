@@ -1,0 +1,31 @@
+"""The load of the whole cabinet over time, in steps. Runs inside the caller's transaction."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from cabinet.service.office_ports import LoadSample
+
+STEP_S = 300
+KEPT_DAYS = 100
+MOST_SAMPLES = KEPT_DAYS * 86_400 // STEP_S
+"""28,800 rows of some thirty bytes: the table never grows beyond a megabyte."""
+
+
+def add(connection: sqlite3.Connection, samples: Iterable[LoadSample]) -> None:
+    """Add samples, and forget those that are too old; of a step that was there already the newer one stays."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO load_sample (start_unix_s, mean_mw, peak_mw, limit_mw) VALUES (?, ?, ?, ?)",
+        [(each.start_unix_s, each.mean_mw, each.peak_mw, each.limit_mw) for each in samples],
+    )
+    connection.execute(
+        "DELETE FROM load_sample WHERE start_unix_s <= (SELECT max(start_unix_s) FROM load_sample) - ?",
+        (MOST_SAMPLES * STEP_S,),
+    )
+
+
+def between(connection: sqlite3.Connection, from_unix_s: int, to_unix_s: int) -> list[LoadSample]:
+    rows = connection.execute(
+        "SELECT * FROM load_sample WHERE start_unix_s >= ? AND start_unix_s < ? ORDER BY start_unix_s",
+        (from_unix_s, to_unix_s),
+    )
+    return [LoadSample(row["start_unix_s"], row["mean_mw"], row["peak_mw"], row["limit_mw"]) for row in rows]

@@ -1,0 +1,109 @@
+"""Who is asking and whether they may, and the frame around every page: navigation by role, refusals in place."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from litestar.response import Redirect, Response
+
+from cabinet.errors import Refused
+from cabinet.service.office_ports import Actor, OfficePort, Task
+from cabinet.texts import Texts
+from cabinet.web import auth
+from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.errors import refusal_headers, refusal_text, status_of
+
+
+class Section(NamedTuple):
+    """One entry of the navigation; its name is the text `nav.<name>`."""
+
+    name: str
+    path: str
+    task: Task
+
+
+SECTIONS = (
+    Section("overview", "/property", "look"),
+    Section("figures", "/property/figures", "look"),
+    Section("faults", "/property/faults", "look"),
+    Section("usage", "/property/usage", "look"),
+    Section("staff", "/property/staff", "staff"),
+    Section("audit", "/property/audit", "audit"),
+)
+
+
+async def actor(request: Visit, task: Task) -> Actor:
+    """Who is signed in, if they may do `task`. Refuses signed_out, not_allowed."""
+    token = auth.read_cookie(request, auth.STAFF_COOKIE)
+    if not token:
+        raise Refused("signed_out")
+    by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is not somebody at work
+    found = await office(request).staff.actor(token, auth.address_of(request), active=not by_itself)
+    found.require(task)
+    return found
+
+
+def office(request: Visit) -> OfficePort:
+    return Site.of(request).property_.office
+
+
+def texts(request: Visit) -> Texts:
+    return Site.of(request).pages.speech[language_of(request)].texts
+
+
+def show(
+    request: Visit,
+    who: Actor,
+    section: str,
+    template: str,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **values: Any,
+) -> Response[Any]:
+    """A page inside the frame, with the navigation that `who` has."""
+    sections = [each for each in SECTIONS if who.may(each.task)]
+    return Site.of(request).pages.page(
+        request,
+        f"property/{template}.html",
+        status=status,
+        headers=headers,
+        actor=who,
+        sections=sections,
+        section=section,
+        **values,
+    )
+
+
+def refused_here(request: Visit, refusal: Refused) -> dict[str, Any]:
+    """What `show` needs to tell a refusal on the page whose form was refused."""
+    return {
+        "status": status_of(refusal),
+        "headers": refusal_headers(refusal),
+        "refused": refusal_text(request, refusal),
+    }
+
+
+def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
+    """Where no handler has put the refusal into a page of its own."""
+    if refusal.code == "signed_out":
+        return Redirect("/property/sign-in", status_code=303)
+    return Site.of(request).pages.page(
+        request,
+        "property/refused.html",
+        status=status_of(refusal),
+        headers=refusal_headers(refusal),
+        refused=refusal_text(request, refusal),
+    )
+
+
+def field(form: Mapping[str, str], name: str, most: int = 128) -> str:
+    """A field without the spaces around it; refuses bad_request where it is longer than any form of ours lets it be."""
+    value = form.get(name, "").strip()
+    if len(value) > most:
+        raise Refused("bad_request")
+    return value
+
+
+def done(path: str) -> Redirect:
+    """After a form was dealt with: a page that can be loaded again without doing it a second time."""
+    return Redirect(path, status_code=303)

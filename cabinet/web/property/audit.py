@@ -1,0 +1,49 @@
+"""The audit log: who did what, newest first."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import get
+from litestar.response import Response
+
+from cabinet.service.office_ports import ACTIONS, AuditFilter
+from cabinet.web.context import Site, Visit
+from cabinet.web.property.access import actor, field, office, show
+from cabinet.web.property.period import Period, day, number, zone_of
+
+ENTRIES_A_PAGE = 50
+
+
+@get("/property/audit")
+async def audit_page(request: Visit) -> Response[Any]:
+    who, asked = await actor(request, "audit"), request.query_params
+    shown = {name: field(asked, name, 64) for name in ("from", "to", "staff", "action", "resident")}
+    wanted = AuditFilter(
+        number(field(asked, "before", 16)),
+        *Period(day(shown["from"]), day(shown["to"])).bounds_ms(zone_of(Site.of(request))),
+        shown["staff"],
+        shown["action"] if shown["action"] in ACTIONS else "",
+        number(shown["resident"]),
+    )
+    log = office(request).audit
+    entries = await log.entries(who, wanted, ENTRIES_A_PAGE + 1)
+    more = len(entries) > ENTRIES_A_PAGE
+    entries = entries[:ENTRIES_A_PAGE]
+    older = (
+        {**{name: value for name, value in shown.items() if value}, "before": str(entries[-1].number)} if more else {}
+    )
+    return show(
+        request,
+        who,
+        "audit",
+        "audit",
+        entries=entries,
+        older=f"/property/audit?{urlencode(older)}" if more else "",
+        filtered=any(shown.values()),
+        asked=shown,
+        actions=ACTIONS,
+        names=await log.staff_names(who),
+    )
+
+
+HANDLERS = [audit_page]

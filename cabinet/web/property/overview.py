@@ -1,0 +1,63 @@
+"""The first page: the outlets as the cabinet looks, live, with today's figures and sessions."""
+
+from typing import Any
+
+from litestar import get
+from litestar.response import Response, Stream
+
+from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.live import Parts
+from cabinet.web.property import charts
+from cabinet.web.property.access import actor, office, show
+from cabinet.web.property.period import site_today, zone_of
+
+MOST_SESSIONS = 20
+
+
+@get("/property")
+async def overview_page(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    return show(request, who, "overview", "overview", **await _overview(request))
+
+
+@get("/property/live")
+async def live(request: Visit) -> Stream:
+    """The overview's parts, each time one of them changes: one event an outlet, so that little is sent."""
+    site, language = Site.of(request), language_of(request)
+    await actor(request, "look")
+
+    async def render() -> tuple[Parts, bool]:
+        values = await _overview(request)
+        parts = {
+            f"outlet-{outlet.number}": site.pages.part(language, "property/outlet.html", outlet=outlet)
+            for outlet in values["outlets"]
+        }
+        for name in ("notice", "now", "load", "sessions"):
+            parts[name] = site.pages.part(language, f"property/{name}.html", **values)
+        return parts, False
+
+    return site.streams.respond(site.property_.cabinet_changes(), render)
+
+
+async def _overview(request: Visit) -> dict[str, Any]:
+    site, figures = Site.of(request), office(request).figures
+    outlets = site.property_.outlets()
+    load = await figures.load(site_today(request))
+    return {
+        "outlets": outlets,
+        "in_use": sum(outlet.condition == "in_use" for outlet in outlets),
+        "today": await site.property_.today(),
+        "comparison": await figures.comparison(),
+        "load": load,
+        "load_chart": charts.load_chart(load, zone_of(site)),
+        "highest": max((each.peak_mw for each in load.samples), default=None),
+        "sessions": await site.property_.todays_sessions(),
+        "most_sessions": MOST_SESSIONS,
+        "accepting": site.property_.accepting(),
+        "guard_reachable": site.property_.guard_reachable(),
+        "cabinet": site.property_.cabinet(),
+        "tariff_mistakes": site.property_.tariff_mistakes(),
+    }
+
+
+HANDLERS = [overview_page, live]

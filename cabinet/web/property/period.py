@@ -1,0 +1,84 @@
+"""Days in addresses and forms, and what they are in the site's time."""
+
+import datetime
+import zoneinfo
+from typing import NamedTuple
+
+from cabinet.clock import WallTime
+from cabinet.errors import Refused
+from cabinet.web.context import Site, Visit
+
+ONE_DAY = datetime.timedelta(days=1)
+
+
+class Period(NamedTuple):
+    """From the first day to the last, both included; None: open to that side."""
+
+    first: datetime.date | None
+    last: datetime.date | None
+
+    def bounds_ms(self, zone: zoneinfo.ZoneInfo) -> tuple[int | None, int | None]:
+        """[from, to) in Unix milliseconds."""
+        return (
+            None if self.first is None else _midnight_ms(self.first, zone),
+            None if self.last is None else _midnight_ms(self.last + ONE_DAY, zone),
+        )
+
+
+class Preset(NamedTuple):
+    """A period that people often ask for; its name is the text `period.<name>`."""
+
+    name: str
+    first: datetime.date
+    last: datetime.date
+
+
+def presets(today: datetime.date) -> list[Preset]:
+    this_month = today.replace(day=1)
+    last_month = (this_month - ONE_DAY).replace(day=1)
+    return [
+        Preset("today", today, today),
+        Preset("yesterday", today - ONE_DAY, today - ONE_DAY),
+        Preset("week", today - 6 * ONE_DAY, today),
+        Preset("month", this_month, today),
+        Preset("last_month", last_month, this_month - ONE_DAY),
+    ]
+
+
+def site_today(request: Visit) -> datetime.date:
+    site = Site.of(request)
+    return date_of(site.property_.office.wall(), zone_of(site))
+
+
+def number(text: str) -> int | None:
+    """None for nothing; refuses bad_request for anything but digits."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Refused("bad_request")
+    return int(text)
+
+
+def zone_of(site: Site) -> zoneinfo.ZoneInfo:
+    return zoneinfo.ZoneInfo(site.config.site.timezone)
+
+
+def date_of(moment: WallTime, zone: zoneinfo.ZoneInfo) -> datetime.date:
+    return datetime.datetime.fromtimestamp(moment.unix_ms / 1000, zone).date()
+
+
+def day(text: str) -> datetime.date | None:
+    """None for nothing; refuses bad_request for anything but a day such as 2026-11-04."""
+    if not text:
+        return None
+    try:
+        found = datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise Refused("bad_request") from error
+    if not 2000 <= found.year < 2100:
+        raise Refused("bad_request")
+    return found
+
+
+def _midnight_ms(date: datetime.date, zone: zoneinfo.ZoneInfo) -> int:
+    return int(datetime.datetime.combine(date, datetime.time(), zone).timestamp() * 1000)

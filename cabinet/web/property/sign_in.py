@@ -1,0 +1,54 @@
+"""Signing in to the property company's pages, and out."""
+
+from typing import Any
+
+from litestar import get, post
+from litestar.response import Redirect, Response
+
+from cabinet.errors import Refused
+from cabinet.web import auth
+from cabinet.web.context import Site, Visit
+from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.property.access import texts
+
+LONGEST_FIELD = 128
+
+
+@get("/property/sign-in")
+async def sign_in_page(request: Visit) -> Response[Any]:
+    return Site.of(request).pages.page(request, "property/sign_in.html", refused="", name="")
+
+
+@post("/property/sign-in", status_code=303)
+async def sign_in(request: Visit) -> Response[Any]:
+    site, form = Site.of(request), auth.form(request)
+    name, password = form.get("name", "").strip(), form.get("password", "")
+    try:
+        if not name or not password or max(len(name), len(password)) > LONGEST_FIELD:
+            raise Refused("wrong_card_or_pin")
+        token = await site.property_.sign_in_staff(name, password, auth.address_of(request))
+    except Refused as refusal:
+        wrong = refusal.code == "wrong_card_or_pin"
+        return site.pages.page(
+            request,
+            "property/sign_in.html",
+            status=status_of(refusal),
+            headers=refusal_headers(refusal),
+            refused=texts(request)("property.wrong_login") if wrong else refusal_text(request, refusal),
+            name=name[:LONGEST_FIELD],
+        )
+    return Redirect("/property", status_code=303, cookies=[auth.make_cookie(site, auth.STAFF_COOKIE, token)])
+
+
+@post("/property/sign-out", status_code=303)
+async def sign_out(request: Visit) -> Response[Any]:
+    """With `everywhere=true` in every browser."""
+    site = Site.of(request)
+    token = auth.read_cookie(request, auth.STAFF_COOKIE)
+    if token:
+        await site.property_.sign_out_staff(token, auth.form(request).get("everywhere") == "true")
+    gone = auth.make_cookie(site, auth.STAFF_COOKIE, "", 0)
+    return Redirect("/property/sign-in", status_code=303, cookies=[gone])
+
+
+HANDLERS = [sign_in_page, sign_in, sign_out]

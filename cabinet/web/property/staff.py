@@ -1,0 +1,96 @@
+"""Logins: who there is and in which role. For operators."""
+
+from typing import Any
+
+from litestar import get, post
+from litestar.params import FromPath
+from litestar.response import Response
+
+from cabinet.errors import Refused
+from cabinet.service.office_ports import ROLES, Actor, Role
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show
+
+
+@get("/property/staff")
+async def staff_page(request: Visit) -> Response[Any]:
+    return await _page(request, await actor(request, "staff"))
+
+
+@post("/property/staff")
+async def add(request: Visit) -> Response[Any]:
+    """The password is on the answer and nowhere else."""
+    who, form = await actor(request, "staff"), auth.form(request)
+    name = field(form, "name")
+    try:
+        password = await office(request).staff.add(who, name, _role(form.get("role", "")))
+    except Refused as refusal:
+        return await _page(request, who, name=name, **refused_here(request, refusal))
+    return await _page(request, who, new_login=name, password=password)
+
+
+@post("/property/staff/{staff_id:int}/role", status_code=303)
+async def set_role(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "staff")
+    try:
+        await office(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
+    except Refused as refusal:
+        return await _page(request, who, **refused_here(request, refusal))
+    return done("/property/staff")
+
+
+@post("/property/staff/{staff_id:int}/password")
+async def new_password(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "staff")
+    name = next((each.name for each in await office(request).staff.everybody() if each.staff_id == staff_id), "")
+    password = await office(request).staff.new_password(who, staff_id)
+    return await _page(request, who, new_login=name, password=password)
+
+
+@post("/property/staff/{staff_id:int}/remove", status_code=303)
+async def remove(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "staff")
+    try:
+        await office(request).staff.remove(who, staff_id)
+    except Refused as refusal:
+        return await _page(request, who, **refused_here(request, refusal))
+    return done("/property/staff")
+
+
+async def _page(
+    request: Visit,
+    who: Actor,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    refused: str = "",
+    name: str = "",
+    new_login: str = "",
+    password: str = "",
+) -> Response[Any]:
+    return show(
+        request,
+        who,
+        "staff",
+        "staff",
+        status=status,
+        headers=headers,
+        everybody=await office(request).staff.everybody(),
+        roles=ROLES,
+        refused=refused,
+        name=name,
+        new_login=new_login,
+        password=password,
+    )
+
+
+def _role(text: str) -> Role:
+    """Refuses bad_request."""
+    for role in ROLES:
+        if role == text:
+            return role
+    raise Refused("bad_request")
+
+
+HANDLERS = [staff_page, add, set_role, new_password, remove]

@@ -1,0 +1,129 @@
+"""The usage log: filtered, as files, one record whole, and the proof that nobody has changed it."""
+
+import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from litestar import get, post
+from litestar.params import FromPath
+from litestar.response import Response, Stream
+
+from cabinet.errors import Refused
+from cabinet.service.office_ports import Actor
+from cabinet.service.ports import UsageFilter
+from cabinet.web import export
+from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.curve import polyline
+from cabinet.web.property.access import actor, done, field, office, show
+from cabinet.web.property.period import Period, day, number, presets, site_today, zone_of
+
+RECORDS_A_PAGE = 30
+SHOWN_DAYS = 31  # where nobody has asked for others
+
+
+class Asked(NamedTuple):
+    """What was asked for, as its form and links have it, and what that means for the log."""
+
+    fields: dict[str, str]
+    wanted: UsageFilter
+
+    def link(self, path: str, **more: str) -> str:
+        return f"{path}?{urlencode(self.fields | more)}"
+
+    @property
+    def described(self) -> str:
+        """For the audit log: no card."""
+        return " ".join(f"{name}={value}" for name, value in self.fields.items() if value and name != "card")
+
+
+@get("/property/usage")
+async def usage_page(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    site, log = Site.of(request), office(request).log
+    refused, asked, records, sums = "", Asked({}, UsageFilter()), [], None
+    try:
+        asked = await _asked(request, who)
+        before = number(field(request.query_params, "before", 16))
+        records = await log.newest(who, asked.wanted, before, RECORDS_A_PAGE + 1)
+        sums = await log.sums(who, asked.wanted)
+    except Refused as refusal:
+        if refusal.code != "unknown_resident":
+            raise
+        refused = refusal.code
+        asked = Asked(_fields(request, who), UsageFilter())
+    more = len(records) > RECORDS_A_PAGE
+    records = records[:RECORDS_A_PAGE]
+    return show(
+        request,
+        who,
+        "usage",
+        "usage",
+        asked=asked.fields,
+        refused=refused,
+        records=records,
+        sums=sums,
+        older=asked.link("/property/usage", before=str(records[-1].number)) if more else "",
+        first_page="before" not in request.query_params,
+        newest=asked.link("/property/usage"),
+        csv=asked.link("/property/usage.csv"),
+        xlsx=asked.link("/property/usage.xlsx"),
+        presets=presets(site_today(request)),
+        numbers=[outlet.number for outlet in site.config.outlet],
+        verification=log.verification(),
+    )
+
+
+@get(["/property/usage.csv", "/property/usage.xlsx"])
+async def usage_file(request: Visit) -> Stream:
+    """The filtered rows for a spreadsheet, in the reader's language and the site's time."""
+    who = await actor(request, "look")
+    form = request.url.path.rpartition(".")[2]
+    asked = await _asked(request, who)
+    await office(request).log.note_export(who, form, asked.described)
+    return await export.respond(Site.of(request), asked.wanted, form, language_of(request))
+
+
+@get("/property/usage/{record_number:int}")
+async def record_page(request: Visit, record_number: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "look")
+    view = await office(request).log.record(who, record_number)
+    return show(request, who, "usage", "record", view=view, record=view.record, curve=polyline(view.curve))
+
+
+@get("/property/usage/verify")
+async def verify_page(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    return show(request, who, "usage", "verify", verification=office(request).log.verification())
+
+
+@post("/property/usage/verify", status_code=303)
+async def verify(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    await office(request).log.verify(who)
+    return done("/property/usage/verify")
+
+
+def _fields(request: Visit, who: Actor) -> dict[str, str]:
+    """What stands in the filter's form; without any, the last weeks. Nobody filters by what they may not see."""
+    names = ["from", "to", "outlet", *(["card", "resident"] if who.may("money") else [])]
+    given = {name: field(request.query_params, name, 64) for name in names}
+    if not {"from", "to"} & set(request.query_params):
+        today = site_today(request)
+        given["from"] = (today - datetime.timedelta(days=SHOWN_DAYS - 1)).isoformat()
+        given["to"] = today.isoformat()
+    return given
+
+
+async def _asked(request: Visit, who: Actor) -> Asked:
+    """Refuses bad_request, unknown_resident."""
+    fields = _fields(request, who)
+    from_ms, to_ms = Period(day(fields["from"]), day(fields["to"])).bounds_ms(zone_of(Site.of(request)))
+    holder = None
+    if fields.get("resident"):
+        holder = await office(request).log.holder(who, resident_id=number(fields["resident"]))
+    elif fields.get("card"):
+        holder = await office(request).log.holder(who, card=fields["card"])
+    return Asked(fields, UsageFilter(0, from_ms, to_ms, number(fields["outlet"]), holder))
+
+
+HANDLERS = [usage_page, usage_file, record_page, verify_page, verify]

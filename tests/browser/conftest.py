@@ -1,0 +1,57 @@
+"""One browser for all of these tests, and one cabinet of real processes for each module of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.processes import Cabinet, running
+from tools import get_browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+try:
+    from tests.browser.visitors import Visitors, launched
+except ImportError as missing:
+    lacking = f"tests in a browser are left out: {missing}"  # playwright is not made for every machine
+    collect_ignore_glob = ["test_*.py"]
+else:
+    lacking = ""
+
+
+def pytest_report_header() -> str:
+    return lacking
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(os.path.dirname(__file__)):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if missing := get_browser.why_missing():
+        if os.environ.get("CI"):
+            pytest.fail(f"{missing}, and on a build machine nothing is skipped")
+        pytest.skip(missing)
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def cabinet(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
+    with running(tmp_path_factory.mktemp("cabinet")) as started:
+        yield started
+
+
+@pytest.fixture
+def visitors(browser: Browser, cabinet: Cabinet) -> Iterator[Visitors]:
+    """People with browsers of their own; any error on a console of theirs fails the test."""
+    visitors = Visitors(browser, cabinet.url)
+    yield visitors
+    visitors.leave()

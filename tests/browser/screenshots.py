@@ -1,0 +1,91 @@
+"""`make screenshots`: a picture of every page in both languages, as residents and the property company see them.
+
+Residents' pages on a phone; the property company's on a desk and on a phone; some also in the dark. They go to
+build/screenshots/, and with --docs the few that the documents show go to docs/images/.
+"""
+
+import argparse
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from playwright.sync_api import Browser
+
+from tests.browser.site_map import every_page
+from tests.browser.stage import Stage, staged
+from tests.browser.visitors import DESKTOP, PHONE, Device, Visitors, launched
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "screenshots"
+DOCS = ROOT / "docs" / "images"
+DAYS = 8  # so that there is a week to compare with
+DARK = ("home", "charge", "property")
+SHARP = 2  # pixels of the picture to one of the page
+
+# name of the picture in docs/images/ → the one of all that it is
+IN_THE_DOCS = {"charging": "charge-running.zh.phone", "property": "property.zh.desktop"}
+
+
+class Shot(NamedTuple):
+    """One picture: of a page, in a language, on a device."""
+
+    name: str
+    cookies: dict[str, str]
+    address: str
+    language: str
+    device: Device
+    dark: bool
+
+    @property
+    def file(self) -> str:
+        kind = "phone" if self.device is PHONE else "desktop"
+        return f"{self.name}.{self.language}.{kind}{'.dark' if self.dark else ''}.png"
+
+
+def shots(stage: Stage) -> Iterator[Shot]:
+    for cookies, address in every_page(stage):
+        name = name_of(address, stage) + ("" if cookies else "-signed-out")
+        devices = (DESKTOP, PHONE) if address.startswith("/property") else (PHONE,)
+        for device in devices:
+            yield from (Shot(name, cookies, address, language, device, False) for language in ("zh", "en"))
+            if name.partition("-")[0] in DARK:
+                yield Shot(name, cookies, address, "zh", device, True)
+
+
+def name_of(address: str, stage: Stage) -> str:
+    """The address as a file's name, with a word instead of a charge's number."""
+    for name, session_id in stage.sessions.items():
+        address = address.replace(session_id, name)
+    return re.sub(r"\W+", "-", address.replace(stage.plugless, "waiting")).strip("-") or "home"
+
+
+def take(browser: Browser, stage: Stage, shot: Shot, folder: Path) -> None:
+    visitors = Visitors(browser, stage.url)
+    visitor = visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP)
+    visitor.be(shot.cookies)
+    visitor.open(shot.address)
+    visitor.drawn()
+    visitor.page.screenshot(path=folder / shot.file, full_page=True)
+    visitor.leave()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
+    parser.add_argument("pattern", nargs="?", default="", help="only those whose name has this in it")
+    parser.add_argument("--docs", action="store_true", help="also replace the pictures of the documents")
+    args = parser.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, staged(Path(folder), DAYS) as stage, launched() as browser:
+        for shot in shots(stage):
+            if re.search(args.pattern, shot.file):
+                take(browser, stage, shot, FOLDER)
+                print(FOLDER.relative_to(ROOT) / shot.file)
+    if args.docs:
+        for name, source in IN_THE_DOCS.items():
+            (DOCS / f"{name}.png").write_bytes((FOLDER / f"{source}.png").read_bytes())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""A service with days behind it and something going on, its pages on a port of this machine: what every page is shown
+with.
+
+The service is the real one; the guard is a double and the clock is set by hand, so that a week of charges takes
+seconds and nothing changes while somebody measures.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+
+from cabinet.clock import NS
+from cabinet.model import EndReason, Fault
+from cabinet.service import admin
+from cabinet.service.app import Service
+from cabinet.service.ports import StartChoice
+from cabinet.store.database import Database
+from cabinet.web.site import create_app
+from tests.browser.recording import recording
+from tests.unit.service.rig import CARDS, FULL, PIN, Rig
+
+STAFF, PASSWORD = "manager", "a walk through every page"
+FREE, MINE, OTHERS, TRIPPED, PLUGLESS = "A7K2", "C5T4", "B3M9", "E2W7", "H6P5"
+OUTLETS = {"A7K2": 1, "B3M9": 2, "C5T4": 3, "D8R6": 4, "E2W7": 5, "F9H3": 6, "G4N8": 7, "H6P5": 8, "J3X2": 9}
+HOUR_S, DAY_S = 3600, 86_400
+SHORT_TIME_S, LONG_TIME_S = 900, 7200
+A_STEP_S = 300  # between two looks of the service at a charge
+ORDINARY_DAY = (
+    ("A7K2", 7200, FULL, EndReason.FULL),
+    ("D8R6", 5400, FULL, EndReason.UNPLUGGED),
+    ("F9H3", 10_800, FULL, EndReason.FULL),
+    ("J3X2", 3900, StartChoice("hours", seconds=HOUR_S), None),  # by itself at its limit
+)
+
+Answer = TypeVar("Answer")
+
+
+class Stage:
+    """`url` is where the pages are. `resident`, `other` and `staff` are tokens of people who are signed in;
+    `sessions` are charges of `resident`, and `plugless` the one of `other` that waits for its plug.
+    """
+
+    def __init__(self, folder: Path, days: int) -> None:
+        self._rig = Rig(folder, balance_fen=20_000)
+        self._loop = asyncio.new_event_loop()
+        self._keys = (f"request-key-of-the-stage-{number}" for number in itertools.count())
+        self._over = asyncio.Event()
+        self._playing = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._play(days),))
+        self.config = self._rig.config
+        self.url = ""
+        self.sessions: dict[str, str] = {}
+
+    def do(self, act: Coroutine[Any, Any, Answer]) -> Answer:
+        """Let something happen while the pages are looked at."""
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
+
+    async def goes_on(self, seconds: int = 60) -> None:
+        """Every charge, by so much."""
+        self._rig.guard.charge_all(seconds, 148_000)
+        await self._rig.settle(self._service)
+
+    # --- the play ----------------------------------------------------------------------------------------------------
+
+    async def _play(self, days: int) -> None:
+        try:
+            database = Database(admin.database_path(self._rig.config))
+            admin.add_staff(database, self._rig.clock, STAFF, PASSWORD)
+            database.close()
+            async with self._rig.running() as service, self._served(service):
+                await self._prepare(service, days)
+                self._playing.set()
+                await self._over.wait()
+                service.end_watches()
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            self._playing.set()
+
+    @contextlib.asynccontextmanager
+    async def _served(self, service: Service):  # type: ignore[no-untyped-def]
+        self._service = service
+        app: Any = create_app(service, service, self._rig.config)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=1))
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        self.url = f"http://{host}:{port}"
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serving
+
+    async def _prepare(self, service: Service, days: int) -> None:
+        self._ids = [(await service.resident(token)).resident_id for token in await self._phones()]
+        for _day in range(days):
+            await self._day()
+        me, other, third = self._ids
+        self.sessions["tripped"] = await self._charge(me, TRIPPED, SHORT_TIME_S)
+        self._rig.guard.trip(OUTLETS[TRIPPED], Fault.SHORT_CIRCUIT)
+        self._record(OUTLETS[TRIPPED], self.sessions["tripped"])
+        await self._rig.settle(service)
+        self.sessions["stopped"] = await self._charge(me, "G4N8", LONG_TIME_S)
+        stopping = asyncio.create_task(service.stop(me, self.sessions["stopped"]))
+        while self._rig.guard.outlets[OUTLETS["G4N8"]].session_id is not None:
+            await asyncio.sleep(0)
+        await self._rig.settle(service)
+        await stopping
+        self.sessions["running"] = await self._begin(me, MINE)
+        await self._begin(third, OTHERS)
+        for _ in range(10):
+            await self.goes_on(A_STEP_S)
+        self.plugless = await self._begin(other, PLUGLESS)
+        self.resident, self.other, _ = await self._phones()
+        self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
+
+    async def _phones(self) -> list[str]:
+        """Tokens of all residents, each signed in on a phone."""
+        return [await self._service.sign_in(card, PIN, "a phone") for card in CARDS]
+
+    async def _day(self) -> None:
+        """Charges of an ordinary day, each with its own end; the rest of the day passes."""
+        began_ns = self._rig.clock.monotonic_ns()
+        for number, (code, seconds, choice, end) in enumerate(ORDINARY_DAY):
+            session_id = await self._charge(self._ids[number % len(self._ids)], code, seconds, choice)
+            if end is not None:
+                self._rig.guard.end(OUTLETS[code], end)
+                await self._rig.settle(self._service)
+            self.sessions[f"day {number}"] = session_id
+        self._rig.clock.advance_ns(max(0, DAY_S * NS - (self._rig.clock.monotonic_ns() - began_ns)))
+        self._rig.guard.show()
+
+    async def _begin(self, resident_id: int, code: str, choice: StartChoice = FULL) -> str:
+        view = await self._service.start(resident_id, code, choice, next(self._keys))
+        await self._rig.settle(self._service)
+        return view.session_id
+
+    async def _charge(self, resident_id: int, code: str, seconds: int, choice: StartChoice = FULL) -> str:
+        """A lithium charger: a little more each minute, then less and less."""
+        session_id = await self._begin(resident_id, code, choice)
+        for passed_s in range(0, seconds, A_STEP_S):
+            power_mw = (
+                140_000 + passed_s * 2 if passed_s < 0.75 * seconds else 150_000 * (seconds - passed_s) // seconds
+            )
+            self._rig.guard.charge(OUTLETS[code], A_STEP_S, power_mw)
+            await self._rig.settle(self._service)
+        return session_id
+
+    def _record(self, outlet: int, session_id: str) -> None:
+        folder = Path(self._rig.config.paths.state) / "trips"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "000001.trip").write_bytes(recording(self._rig.clock, outlet, session_id))
+
+    def open(self) -> None:
+        self._thread.start()
+        self._playing.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextlib.contextmanager
+def staged(folder: Path, days: int = 2) -> Iterator[Stage]:
+    stage = Stage(folder, days)
+    stage.open()
+    try:
+        yield stage
+    finally:
+        stage.close()

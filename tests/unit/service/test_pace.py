@@ -1,0 +1,102 @@
+"""Nobody starts charges so often that a relay wears out or an outlet is kept from the others."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cabinet.clock import NS, ManualClock
+from cabinet.errors import Refused
+from cabinet.link.protocol import Energise
+from cabinet.service import pace, starting
+from cabinet.service.app import Service
+from cabinet.service.pace import Pace
+from tests.unit.service.rig import FULL, Rig
+
+
+async def start_and_stop(rig: Rig, service: Service, resident_id: int, code: str, key: str) -> str:
+    """What came of it: "" or the refusal's code."""
+    try:
+        view = await service.start(resident_id, code, FULL, key)
+    except Refused as refusal:
+        return refusal.code
+    await stop(rig, service, resident_id, view.session_id)
+    return ""
+
+
+async def stop(rig: Rig, service: Service, resident_id: int, session_id: str) -> None:
+    """The guard's event arrives while the resident waits for it."""
+    stopping = asyncio.create_task(service.stop(resident_id, session_id))
+    while not rig.guard.commands or isinstance(rig.guard.commands[-1], Energise):
+        await asyncio.sleep(0)
+    await rig.guard.tell()
+    await stopping
+
+
+def test_a_card_starts_ten_times_in_ten_minutes(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            for number in range(starting.STARTS_A_CARD):
+                assert await start_and_stop(rig, service, 1, "C5T4", f"key-{number}") == ""
+            assert await start_and_stop(rig, service, 1, "A7K2", "one-more") == "too_many_requests", "at no outlet"
+            assert await start_and_stop(rig, service, 2, "A7K2", "another-card") == ""
+            rig.clock.advance_ns(starting.PACE_S * NS)
+            rig.guard.show()
+            assert await start_and_stop(rig, service, 1, "C5T4", "later") == ""
+
+    asyncio.run(story())
+
+
+def test_an_outlet_is_started_twenty_times_in_ten_minutes_by_whomever(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            for number in range(starting.STARTS_AN_OUTLET):
+                assert await start_and_stop(rig, service, 1 + number % 2, "C5T4", f"key-{number}") == ""
+            assert await start_and_stop(rig, service, 3, "C5T4", "one-more") == "too_many_requests"
+            assert await start_and_stop(rig, service, 3, "A7K2", "elsewhere") == ""
+
+    asyncio.run(story())
+
+
+def test_what_was_refused_for_another_reason_or_asked_for_twice_does_not_count(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            rig.guard.outlets[1].refusal = "feed_full"
+            rig.guard.show()
+            for number in range(2 * starting.STARTS_A_CARD):
+                assert await start_and_stop(rig, service, 1, "A7K2", f"full-{number}") == "feed_full"
+            view = await service.start(1, "C5T4", FULL, "the-same")
+            for _ in range(2 * starting.STARTS_A_CARD):
+                assert (await service.start(1, "C5T4", FULL, "the-same")).session_id == view.session_id
+            await stop(rig, service, 1, view.session_id)
+            assert await start_and_stop(rig, service, 1, "C5T4", "another") == ""
+
+    asyncio.run(story())
+
+
+def test_the_refusal_says_when_it_may_be_done_again() -> None:
+    clock = ManualClock()
+    often = Pace(clock, 2, 60)
+    often.count("a")
+    clock.advance_ns(20 * NS)
+    often.count("a")
+    clock.advance_ns(10 * NS)
+    with pytest.raises(Refused) as caught:
+        often.check("a")
+    assert caught.value.params == {"retry_after_s": 30}
+    often.check("b")
+    clock.advance_ns(30 * NS)
+    often.check("a")
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "MOST_KEYS", 3)
+    often = Pace(ManualClock(), 1, 60)
+    for key in range(10):
+        often.count(key)
+    often.check(0)
+    with pytest.raises(Refused):
+        often.check(9)
