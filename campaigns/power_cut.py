@@ -236,7 +236,7 @@ CAMPAIGN = Campaign(
     module="campaigns.power_cut",
     counted="power cuts",
     scenario=scenario,
-    whole=600,
+    whole=150,
     quick=1,
     promise="settled exactly once, at most a checkpoint lost and never to the resident's cost, chain and ledger whole",
 )
