@@ -15,7 +15,7 @@ from litestar.types import Message, Scope
 from cabinet import __version__
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
-from cabinet.web import api, charging, errors, property, resident
+from cabinet.web import account, api, charging, errors, property, resident
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
@@ -64,7 +64,16 @@ def create_app(resident_port: ResidentPort, property_port: PropertyPort, config:
             message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
 
     app = Litestar(
-        [resident.router, charging.router, property.router, api.router, api.healthz, static_file, robots],
+        [
+            resident.router,
+            charging.router,
+            account.router,
+            property.router,
+            api.router,
+            api.healthz,
+            static_file,
+            robots,
+        ],
         exception_handlers=errors.HANDLERS,
         before_send=[add_headers],
         request_max_body_size=LARGEST_BODY,

@@ -24,6 +24,10 @@ class Words:
     def money(self, fen: int) -> str:
         return self._texts("figure.money", yuan=figures.yuan(fen))
 
+    def signed_money(self, fen: int) -> str:
+        """Of a movement: +20.00 元, −5.00 元."""
+        return ("+" if fen > 0 else "−") + self.money(abs(fen))
+
     def price(self, fen: int, per: int) -> str:
         """Of an hour or a kWh, where `fen` are for `per` of them: 5103 for 100 is "0.5103 元"."""
         return self._texts("figure.money", yuan=figures.yuan_per(fen, per))
@@ -60,11 +64,21 @@ class Words:
         hours, rest = divmod(seconds, 3600)
         if not seconds % 60:
             return self.duration(seconds)
-        return (self._texts("figure.hours", hours=hours) + " " if hours else "") + self.countdown(rest)
+        return (self._texts("figure.hours", hours=hours) + "\u00a0" if hours else "") + self.countdown(rest)
+
+    def about(self, seconds: int) -> str:
+        """As `duration`, no finer than an estimate is: whole minutes, from an hour on in steps of five."""
+        minutes = max(1, round(seconds / 60))
+        return self.duration(60 * (minutes if minutes < 60 else 5 * round(minutes / 5)))
 
     def running_time(self, seconds: int) -> str:
         """A duration that grows while somebody looks: with its seconds in the first hour."""
         return self.countdown(seconds) if seconds < 3600 else self.duration(seconds)
+
+    def timer(self, seconds: int) -> str:
+        """Minutes and seconds as a clock that runs down shows them: 1:37."""
+        minutes, rest = divmod(max(seconds, 0), 60)
+        return f"{minutes}:{rest:02}"
 
     def countdown(self, seconds: int) -> str:
         """Minutes and seconds, for what a person waits for."""
