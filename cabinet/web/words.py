@@ -102,6 +102,9 @@ class Words:
     def time_of_day(self, moment: WallTime) -> str:
         return f"{figures.local(moment, self._zone):%H:%M}"
 
+    def second_of_day(self, moment: WallTime) -> str:
+        return f"{figures.local(moment, self._zone):%H:%M:%S}"
+
     def day(self, date: datetime.date) -> str:
         """With its day of the week: 11月24日周二."""
         return format_skeleton("MMMEd", date, locale=self._locale)
