@@ -113,7 +113,7 @@ def erase_resident(database: Database, card: str) -> None:
 
 def set_group(database: Database, card: str, group: str) -> None:
     """The group that tariffs go by; empty for none. Charges that run keep their terms."""
-    _check_group(group)
+    check_group(group)
     with database.transaction() as connection:
         resident_of(connection, card)
         people.set_group(connection, card, group)
@@ -121,14 +121,22 @@ def set_group(database: Database, card: str, group: str) -> None:
 
 def check_resident(card: str, group: str, pin: str) -> None:
     """Raises CabinetError where one of them cannot be."""
+    check_card(card)
+    check_pin(pin)
+    check_group(group)
+
+
+def check_card(card: str) -> None:
     if not _CARD.fullmatch(card):
         raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
+
+
+def check_pin(pin: str) -> None:
     if not _PIN.fullmatch(pin):
         raise CabinetError("a PIN has 4 to 12 digits")
-    _check_group(group)
 
 
-def _check_group(group: str) -> None:
+def check_group(group: str) -> None:
     if not _GROUP.fullmatch(group):
         raise CabinetError(f"group {group!r}: at most 20 small letters, digits or hyphens")
 

@@ -28,6 +28,8 @@ MAY: dict[Role, frozenset[Task]] = {
 
 ACTIONS = (
     "sign_in",
+    "top_up", "top_up_undo", "resident_reveal", "resident_block", "resident_unblock", "resident_pin", "resident_erase",
+    "residents_import",
     "usage_export", "usage_verify",
     "staff_add", "staff_role", "staff_password", "staff_remove",
 )  # fmt: skip
@@ -176,6 +178,77 @@ class TripView(msgspec.Struct, frozen=True):
     usage_numbers: dict[str, int] = {}
 
 
+class ResidentRow(msgspec.Struct, frozen=True):
+    """`masked`: card and name show only as much as is needed to tell one from another."""
+
+    resident_id: int
+    card: str
+    name: str
+    masked: bool
+    blocked: bool
+    group: str
+    guest: bool
+    balance_fen: int
+    held_fen: int
+
+
+class WalletLine(msgspec.Struct, frozen=True):
+    """One movement of a wallet, and what was in it afterwards. `kind` as in the ledger."""
+
+    number: int  # of the ledger's transaction
+    at: WallTime
+    kind: str
+    amount_fen: int
+    balance_fen: int
+    note: str
+    usage_number: int | None
+    can_be_undone: bool
+    undone: bool
+
+
+class ResidentPage(msgspec.Struct, frozen=True):
+    resident: ResidentRow
+    lines: list[WalletLine]  # newest first
+    more_lines: bool
+    charging: bool
+
+
+class ImportMistake(msgspec.Struct, frozen=True):
+    """`code` has a text `import.<code>` with the blank `word`."""
+
+    line: int
+    code: str
+    word: str
+
+
+class ImportedRow(msgspec.Struct, frozen=True):
+    line: int
+    card: str
+    name: str
+    group: str
+    first_fen: int
+    pin: str = ""  # once it was added
+
+
+class ImportPlan(msgspec.Struct, frozen=True):
+    """What a file would add. With `mistakes` it adds nothing and `key` is empty. `rows`: the first of them, masked."""
+
+    key: str
+    count: int
+    total_fen: int
+    rows: list[ImportedRow]
+    mistakes: list[ImportMistake]
+
+
+class ImportState(msgspec.Struct, frozen=True):
+    """`rows` with their PINs, once all are added; `failed` is the code of a refusal."""
+
+    done: int
+    total: int
+    rows: list[ImportedRow]
+    failed: str = ""
+
+
 class StaffPort(Protocol):
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
         """Who is signed in; refuses signed_out, also after long idleness. Not `active`: the idle time goes on."""
@@ -250,6 +323,42 @@ class TripsPort(Protocol):
         """Of the record of that charge; None where it has none (yet)."""
 
 
+class ResidentsPort(Protocol):
+    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
+        """By card, masked, after that of a resident; whose card begins or ends so, or whose name has the words."""
+
+    async def page(self, actor: Actor, resident_id: int, *, unmasked: bool = False) -> ResidentPage:
+        """To see it unmasked is noted in the audit log. Refuses unknown_resident, as all below."""
+
+    async def top_up(self, actor: Actor, resident_id: int, amount_fen: int, request_key: str, note: str) -> None:
+        """The same `request_key` again moves nothing. Refuses bad_amount."""
+
+    async def undo_top_up(self, actor: Actor, resident_id: int, transaction_number: int) -> None:
+        """A posting the other way round, for a day. Refuses cannot_undo."""
+
+    async def set_blocked(self, actor: Actor, resident_id: int, blocked: bool) -> None:
+        """A blocked card is signed out and starts nothing; a running charge goes on."""
+
+    async def new_pin(self, actor: Actor, resident_id: int) -> str:
+        """Returned and not kept; whoever was signed in with the card is signed out."""
+
+    async def erase(self, actor: Actor, resident_id: int) -> None:
+        """Everything personal, for good. Refuses charge_running, money_left."""
+
+
+class ImportsPort(Protocol):
+    """Residents out of a spreadsheet: looked at first, then added all together or not at all."""
+
+    async def plan(self, actor: Actor, content: bytes) -> ImportPlan:
+        """Refuses bad_file."""
+
+    async def begin(self, actor: Actor, key: str) -> None:
+        """Of a plan made within the last quarter of an hour by the same actor; refuses expired."""
+
+    def state(self, actor: Actor, key: str) -> ImportState:
+        """Refuses expired."""
+
+
 class OfficePort(Protocol):
     """Everything raises `Refused` where it cannot be done, and then nothing is done."""
 
@@ -260,6 +369,10 @@ class OfficePort(Protocol):
     def figures(self) -> FiguresPort: ...
     @property
     def log(self) -> LogPort: ...
+    @property
+    def residents(self) -> ResidentsPort: ...
+    @property
+    def imports(self) -> ImportsPort: ...
     @property
     def trips(self) -> TripsPort: ...
 

@@ -26,6 +26,7 @@ SECTIONS = (
     Section("figures", "/property/figures", "look"),
     Section("faults", "/property/faults", "look"),
     Section("usage", "/property/usage", "look"),
+    Section("residents", "/property/residents", "money"),
     Section("staff", "/property/staff", "staff"),
     Section("audit", "/property/audit", "audit"),
 )

@@ -3,4 +3,7 @@
 PROPERTY_POSTS = [
     "/property/sign-in", "/property/sign-out", "/property/staff", "/property/staff/1/role",
     "/property/staff/1/password", "/property/staff/1/remove", "/property/usage/verify",
+    "/property/residents/1/reveal", "/property/residents/1/top-up", "/property/residents/1/undo/1",
+    "/property/residents/1/block", "/property/residents/1/pin", "/property/residents/1/erase",
+    "/property/residents/import", "/property/residents/import/begin",
 ]  # fmt: skip
