@@ -14,7 +14,7 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
-from cabinet.service.office_ports import Role
+from cabinet.service.office_views import Role
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import people, sessions

@@ -14,7 +14,7 @@ from cabinet.service import imports
 from cabinet.service.context import Context
 from cabinet.service.imports import NewResident
 from cabinet.service.office.acting import Acting, Note
-from cabinet.service.office_ports import Actor, ImportedRow, ImportMistake, ImportPlan, ImportState
+from cabinet.service.office_views import Actor, ImportedRow, ImportMistake, ImportPlan, ImportState
 from cabinet.service.tasks import Background
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from cabinet.errors import Refused
 from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
-from cabinet.service.office_ports import Actor, ResidentPage, ResidentRow, WalletLine
+from cabinet.service.office_views import Actor, ResidentPage, ResidentRow, WalletLine
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import accounts, people, residents, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen

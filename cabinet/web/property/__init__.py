@@ -3,10 +3,23 @@
 from litestar import Router
 
 from cabinet.errors import Refused
-from cabinet.web.property import audit, faults, figures, imports, overview, residents, sign_in, staff, uploads, usage
+from cabinet.web.property import (
+    audit,
+    faults,
+    figures,
+    imports,
+    overview,
+    residents,
+    sign_in,
+    staff,
+    tariffs,
+    tokens,
+    uploads,
+    usage,
+)
 from cabinet.web.property.access import on_refused
 
-SUBJECTS = (sign_in, overview, figures, faults, usage, residents, imports, staff, audit)
+SUBJECTS = (sign_in, overview, figures, faults, usage, residents, imports, tariffs, tokens, staff, audit)
 
 router = Router(
     "/",

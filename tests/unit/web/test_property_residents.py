@@ -8,7 +8,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.service import signing_in
-from cabinet.service.office_ports import Role
+from cabinet.service.office_views import Role
 from tests.unit.service.rig import CARDS, FULL, PIN, QUICK
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import Browser, Desk, charge, tell
