@@ -1,5 +1,6 @@
 """From `[tariff]` and the tariff files to what billing works with."""
 
+import hashlib
 import os
 import re
 import tomllib
@@ -74,8 +75,11 @@ def folder(config: Config) -> Path:
 
 
 def path_of(config: Config, version: str) -> Path:
-    """Where the file of a version is, once it is in force."""
-    return folder(config) / f"{re.sub(r'[^A-Za-z0-9._-]', '_', version)}.toml"
+    """A file of its own for every version, whatever characters it has."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", version)
+    if name != version:
+        name += f"-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
+    return folder(config) / f"{name}.toml"
 
 
 def put(config: Config, version: str, content: bytes) -> None:

@@ -11,10 +11,12 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from cabinet import config as configuration
+from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
@@ -24,8 +26,12 @@ from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 
+if TYPE_CHECKING:
+    from cabinet.commands.playground import Playground
+
 BACKLOG = 256
 MOST_CONNECTIONS = 500  # 200 of them live pages at most
+AGAIN = 75  # sysexits.h: a failure that passes
 GRACE_S = 3  # for requests under way when the service is told to stop
 
 
@@ -41,12 +47,14 @@ def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    asyncio.run(serve(config))
-    return 0
+    return asyncio.run(serve(config))
 
 
-async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises CabinetError where the port or the database cannot be had."""
+async def serve(config: Config) -> int:
+    """Until SIGTERM or SIGINT; the exit status, not 0 where it is to be started again.
+
+    Raises CabinetError where the port or the database cannot be had.
+    """
     from cabinet.web.site import create_app
 
     check_secrets(config)
@@ -64,16 +72,24 @@ async def serve(config: Config) -> None:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(server_config(create_app(service, service, config), config), serving)
+            server = _Server(server_config(create_app(service, service, config, _simulator(config)), config), serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
+                others.append(group.create_task(_end_to_begin_anew(server, service)))
                 await server.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
                 for other in others:
                     other.cancel()
         finally:
             await service.close()
+    return AGAIN if service.to_begin_anew.is_set() else 0
+
+
+async def _end_to_begin_anew(server: uvicorn.Server, service: Service) -> None:
+    await service.to_begin_anew.wait()
+    server.should_exit = True
+    service.end_watches()
 
 
 def check_secrets(config: Config) -> None:
@@ -93,6 +109,15 @@ def check_secrets(config: Config) -> None:
         ) from error
     except OSError as error:
         raise CabinetError(f"service.tls_certificate or service.tls_key: {error.strerror}") from error
+
+
+def _simulator(config: Config) -> "Playground | None":
+    """What the page /sim plays with; a cabinet with real hardware has neither."""
+    if not config.simulated:
+        return None
+    from cabinet.commands.playground import Playground
+
+    return Playground(config, SystemClock())
 
 
 def _no_passphrase() -> str:

@@ -22,6 +22,7 @@ from cabinet.texts import Texts
 from cabinet.web.words import Words
 
 LONGEST_HOURS = 48
+MOST_GIVEN = 100_000  # of hours, watts or kWh: more is a slip, and so is what is no number at all
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,10 +63,14 @@ def _action(
 
 
 def _local(text: str) -> datetime.datetime:
+    wrong = argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00")
     try:
-        return datetime.datetime.fromisoformat(text)
+        moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00") from None
+        raise wrong from None
+    if moment.tzinfo is not None:
+        raise wrong
+    return moment
 
 
 def main(args: argparse.Namespace) -> int:
@@ -123,7 +128,7 @@ def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
 
 def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None) -> tuple[float, float]:
     given = [value for value in (hours, watts, kwh) if value is not None]
-    if len(given) < 2 or min(given) <= 0:
+    if len(given) < 2 or not all(0 < value < MOST_GIVEN for value in given):
         raise CabinetError("give two of --hours, --watts and --kwh, above 0")
     if hours is not None and watts is not None and kwh is not None and abs(hours * watts / 1000 - kwh) > 0.001:
         raise CabinetError(f"{hours:g} h at {watts:g} W are {hours * watts / 1000:g} kWh, not {kwh:g}")

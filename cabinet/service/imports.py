@@ -93,25 +93,49 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
     """Line numbers and cells by column name, blank rows left out. Raises ImportFailed."""
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    titles = [cell.strip() for cell in next(lines, [])]
-    names = [next((name for name, words in COLUMNS.items() if title.lower() in words), None) for title in titles]
-    unknown = [title for title, name in zip(titles, names, strict=True) if name not in {*needed, *allowed}]
-    missing = [" or ".join(COLUMNS[name]) for name in needed if name not in names]
-    if unknown or missing:
-        problems = [Mistake(1, f"there is no column {title!r}", "unknown_column", title) for title in unknown]
-        problems += [Mistake(1, f"the column {words} is missing", "missing_column", words) for words in missing]
-        raise ImportFailed(source, problems)
-    rows = []
-    for cells in lines:
-        if any(cell.strip() for cell in cells):
-            if len(cells) > len(names):
-                problem = "has more cells than there are columns"
-                raise ImportFailed(source, [Mistake(lines.line_num, problem, "too_many_cells")])
-            rows.append((lines.line_num, {str(n): c.strip() for n, c in zip(names, cells, strict=False)}))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = _names(source, next(lines, []), needed, allowed)
+        rows = []
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                if any(cell.strip() for cell in cells[len(names) :]):
+                    problem = "has more cells than there are columns"
+                    raise ImportFailed(source, [Mistake(lines.line_num, problem, "too_many_cells")])
+                filled = [cell.strip() for cell in cells] + [""] * len(names)  # spreadsheets leave out the last ones
+                rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
+    except csv.Error as error:
+        raise ImportFailed(source, [Mistake(lines.line_num, f"is no CSV: {error}", "no_csv")]) from error
     if not rows:
         raise ImportFailed(source, [Mistake(1, "nothing follows the row of titles", "empty")])
     return rows
+
+
+def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
+    """Of the columns, from the row of titles. Raises ImportFailed."""
+    titles = [cell.strip() for cell in cells]
+    while titles and not titles[-1]:
+        titles.pop()
+    names = [next((name for name, words in COLUMNS.items() if title.lower() in words), "") for title in titles]
+    problems = [
+        Mistake(1, f"there is no column {title!r}", "unknown_column", title)
+        for title, name in zip(titles, names, strict=True)
+        if name not in {*needed, *allowed}
+    ]
+    words_of = {name: " or ".join(COLUMNS[name]) for name in COLUMNS}
+    problems += [
+        Mistake(1, f"the column {words_of[name]} is missing", "missing_column", COLUMNS[name][-1])
+        for name in needed
+        if name not in names
+    ]
+    problems += [
+        Mistake(1, f"the column {words_of[name]} is there twice", "column_twice", COLUMNS[name][-1])
+        for name in set(names)
+        if names.count(name) > 1 and name
+    ]
+    if problems:
+        raise ImportFailed(source, problems)
+    return names
 
 
 def text_of(path: Path) -> str:
@@ -156,6 +180,7 @@ def _resident(line: int, row: Row) -> NewResident:
     pin = row.get("pin") or admin.random_pin()
     _coded("card", row["card"], admin.check_card)
     _coded("pin", pin, admin.check_pin)
+    _coded("name", row.get("name", ""), admin.check_name)
     _coded("group", row.get("group", ""), admin.check_group)
     first_fen = _coded("amount", row.get("balance") or "0", money.fen_of_yuan)
     return NewResident(line, row["card"], row.get("name", ""), row.get("group", ""), pin, first_fen)
@@ -212,6 +237,9 @@ def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopU
                     raise BadRow("twice", each.key, f"key {each.key} is in line {lines_of[each.key]} already")
                 lines_of[each.key] = line
                 done = books.postings(f"top-up:{each.key}")
+                if done is not None and not _is_same(connection, each, done):
+                    problem = f"key {each.key} was used for another top-up: another card or amount"
+                    raise BadRow("key_used", each.key, problem)
                 (new if done is None else before).append(each)
             except BadRow as error:
                 mistakes.append(error.at(line))
@@ -229,6 +257,11 @@ def _top_up(connection: sqlite3.Connection, line: int, row: Row) -> TopUp:
         raise BadRow("no_key", "", problem)
     _coded("no_card", row["card"], lambda card: admin.resident_of(connection, card))
     return TopUp(line, row["card"], amount_fen, row["key"])
+
+
+def _is_same(connection: sqlite3.Connection, each: TopUp, done: Sequence[ledger.Posting]) -> bool:
+    wallet = ledger.wallet(admin.resident_of(connection, each.card).id)
+    return ledger.Posting(wallet, each.amount_fen) in done
 
 
 def make_top_ups(database: Database, clock: Clock, planned: Sequence[TopUp]) -> None:

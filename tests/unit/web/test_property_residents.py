@@ -255,7 +255,7 @@ def test_a_file_is_looked_at_then_added_with_its_pins(tmp_path: Path, encoding: 
         ("卡号\n1", "第 2 行： 卡号“1”不对"),
         ("卡号,分组\n20010001,A B", "第 2 行： 分组“A B”不对"),
         ("卡号,生日\n20010001,1950", "不认识的列“生日”"),
-        ("姓名\n王芳", "缺少列“card or 卡号”"),
+        ("姓名\n王芳", "缺少列“卡号”"),
         ("卡号\n20010001,7", "格子比列多"),
         ("卡号\n", "列名下面没有内容"),
         ("卡号\n<script>alert(1)</script>", "卡号“<script>alert(1)</script>”不对"),
