@@ -3,7 +3,7 @@
 from typing import cast
 
 from litestar.datastructures import UploadFile
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, RequestEntityTooLarge
 
 from cabinet.errors import Refused
 from cabinet.web import auth
@@ -12,10 +12,16 @@ from cabinet.web.context import Visit
 LARGEST_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
 """Bytes of a whole form with its file."""
 
+LARGEST_FORM = 64 * 1024  # of one without
+
 
 async def check_form(request: Visit) -> None:
     """As `auth.check_form`; of a form with files the first one is what `content` gives the handler."""
-    if request.method in auth.SAFE_METHODS or request.content_type[0] != "multipart/form-data":
+    if request.method in auth.SAFE_METHODS:
+        return
+    if request.content_type[0] != "multipart/form-data":
+        if len(await request.body()) > LARGEST_FORM:
+            raise RequestEntityTooLarge
         await auth.check_form(request)
         return
     try:
