@@ -3,7 +3,7 @@
 from typing import cast
 
 from litestar.datastructures import UploadFile
-from litestar.exceptions import ClientException, RequestEntityTooLarge
+from litestar.exceptions import ClientException, HTTPException
 
 from cabinet.errors import Refused
 from cabinet.web import auth
@@ -21,7 +21,7 @@ async def check_form(request: Visit) -> None:
         return
     if request.content_type[0] != "multipart/form-data":
         if len(await request.body()) > LARGEST_FORM:
-            raise RequestEntityTooLarge
+            raise HTTPException(status_code=413)
         await auth.check_form(request)
         return
     try:
