@@ -144,10 +144,10 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
     return hours, watts
 
 
-def _printed(lines: list[Line], tariff: Tariff, words: Texts) -> list[str]:
+def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
     say = Words(words, zoneinfo.ZoneInfo("UTC"))
-    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(lines)]
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(charged)]
+    electricity_fen, service_fen = billing.parts_fen(charged)
     rows += [
         (words("bill.total"), "", say.money(electricity_fen + service_fen)),
         (words("bill.electricity"), "", say.money(electricity_fen)),
@@ -155,7 +155,8 @@ def _printed(lines: list[Line], tariff: Tariff, words: Texts) -> list[str]:
         (words("price.version"), "", tariff.version),
     ]
     names, sums = (max(width(row[column]) for row in rows) for column in (0, 1))
-    return [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
+    lines = [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
+    return [line.replace("\u00a0", " ") for line in lines]  # which are for pages
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
