@@ -21,7 +21,7 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
-from cabinet.service.office_ports import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
+from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
     BandPrice,
