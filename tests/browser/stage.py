@@ -31,6 +31,7 @@ OUTLETS = {"A7K2": 1, "B3M9": 2, "C5T4": 3, "D8R6": 4, "E2W7": 5, "F9H3": 6, "G4
 HOUR_S, DAY_S = 3600, 86_400
 SHORT_TIME_S, LONG_TIME_S = 900, 7200
 A_STEP_S = 300  # between two looks of the service at a charge
+LOOKS = 40  # at the one that still runs, so that its curve is one
 ORDINARY_DAY = (
     ("A7K2", 7200, FULL, EndReason.FULL),
     ("D8R6", 5400, FULL, EndReason.UNPLUGGED),
@@ -62,9 +63,9 @@ class Stage:
         """Let something happen while the pages are looked at."""
         return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
 
-    async def goes_on(self, seconds: int = 60) -> None:
+    async def goes_on(self, seconds: int, power_mw: int = 148_000) -> None:
         """Every charge, by so much."""
-        self._rig.guard.charge_all(seconds, 148_000)
+        self._rig.guard.charge_all(seconds, power_mw)
         await self._rig.settle(self._service)
 
     # --- the play ----------------------------------------------------------------------------------------------------
@@ -117,8 +118,8 @@ class Stage:
         await stopping
         self.sessions["running"] = await self._begin(me, MINE)
         await self._begin(third, OTHERS)
-        for _ in range(10):
-            await self.goes_on(A_STEP_S)
+        for number in range(LOOKS):
+            await self.goes_on(SHORT_TIME_S * 4 // LOOKS, 141_000 + 240 * number)
         self.plugless = await self._begin(other, PLUGLESS)
         self.resident, self.other, _ = await self._phones()
         self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
