@@ -35,6 +35,7 @@ EXPORT_BAR, MEMORY_BAR_MB, P99_BAR_MS, VERIFY_BAR_S = 3.0, 20.0, 50.0, 30.0
 FIRST_MS = 1_767_196_800_000
 RESIDENTS = 500
 A_TRANSACTION = 20_000
+ALONE_S = 10.0
 
 # The columns of the CSV, as the shell finds them.
 SHELL_COLUMNS = {
@@ -131,12 +132,17 @@ class Others:
         self._thread.join()
 
 
-def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, list[float]]:
-    """Seconds, MB that the service grew by, and how long others waited, while a program takes the whole log."""
+def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, list[float], list[float]]:
+    """Seconds, MB that the service grew by, and how long others waited, while a program takes the whole log.
+
+    And how long the same others wait on this machine while nobody takes anything.
+    """
     pid = cabinet.processes["service"].popen.pid
     headers = {"authorization": f"Bearer {token}", "accept-encoding": "identity"}
     with httpx.Client(base_url=cabinet.url, headers=headers, timeout=None) as client:
         client.get("/api/v1/usage?limit=100&format=csv").raise_for_status()
+        with Others(cabinet.url) as alone:
+            time.sleep(ALONE_S)
         before_mb, most_mb = memory_mb(pid)[1], 0.0
         with Others(cabinet.url) as others:
             started = time.monotonic()
@@ -145,7 +151,7 @@ def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, lis
                     if number % 10 == 0:
                         most_mb = max(most_mb, memory_mb(pid)[1])
             took_s = time.monotonic() - started
-    return took_s, most_mb - before_mb, sorted(others.took_ms)
+    return took_s, most_mb - before_mb, sorted(others.took_ms), sorted(alone.took_ms)
 
 
 def measure(folder: Path, records: int) -> None:
@@ -169,7 +175,7 @@ def measure(folder: Path, records: int) -> None:
         start_s = time.monotonic() - started
         while "backup: " not in cabinet.processes["service"].log and time.monotonic() < started + 300:
             time.sleep(0.5)
-        served_s, grown_mb, waits_ms = through_the_service(cabinet, token)
+        served_s, grown_mb, waits_ms, alone_ms = through_the_service(cabinet, token)
     finally:
         cabinet.stop()
     lines = sum(1 for _ in (folder / "ours.csv").open("rb"))
@@ -188,6 +194,11 @@ def measure(folder: Path, records: int) -> None:
             f"others' requests meanwhile ({len(waits_ms)})",
             f"p50 {statistics.median(waits_ms):.1f}, p99 {p99_ms:.1f}, worst {waits_ms[-1]:.1f} ms",
             f"p99 {P99_BAR_MS:.0f} ms",
+        ),
+        (
+            f"the same requests without an export ({len(alone_ms)})",
+            f"p50 {statistics.median(alone_ms):.1f}, p99 {percentile(alone_ms, 0.99):.1f}, worst {alone_ms[-1]:.1f} ms",
+            "",
         ),
     ]
     print(f"| {records} records | measured | bar |\n|---|---|---|")

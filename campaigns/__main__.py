@@ -9,7 +9,18 @@ import argparse
 import sys
 import time
 
-from campaigns import crash, crash_service, faults, inrush, nuisance, power_cut, prices
+from campaigns import (
+    clock,
+    crash,
+    crash_service,
+    faults,
+    inrush,
+    kill_service,
+    metering,
+    nuisance,
+    power_cut,
+    prices,
+)
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
 from campaigns.runner import Campaign, commit, fresh_seed, run
@@ -17,6 +28,9 @@ from campaigns.runner import Campaign, commit, fresh_seed, run
 CAMPAIGNS = (
     prices.CAMPAIGN,
     power_cut.CAMPAIGN,
+    kill_service.CAMPAIGN,
+    clock.CAMPAIGN,
+    metering.CAMPAIGN,
     inrush.CAMPAIGN,
     nuisance.CAMPAIGN,
     faults.CAMPAIGN,
@@ -33,21 +47,22 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join([*names, MUTATIONS])}")
     parser.add_argument("--share", type=float, default=1.0, help="of each campaign (default: all of it)")
+    parser.add_argument("--processes", type=int, default=None, help="default: one a core, or what the campaign needs")
     parser.add_argument("--campaign-seed", type=int, default=None, help="the same scenarios as an earlier run")
     args = parser.parse_args()
     wanted = args.names or [*names, MUTATIONS]
     if unknown := set(wanted) - {*names, MUTATIONS}:
         parser.error(f"no campaign is called {', '.join(sorted(unknown))}: there are {', '.join([*names, MUTATIONS])}")
     seed = fresh_seed() if args.campaign_seed is None else args.campaign_seed
-    failed = [_run(each, args.share, seed) for each in CAMPAIGNS if each.name in wanted]
+    failed = [_run(each, args.share, seed, args.processes) for each in CAMPAIGNS if each.name in wanted]
     if MUTATIONS in wanted:
         failed.append(_mutate())
     return 1 if any(failed) else 0
 
 
-def _run(campaign: Campaign, share: float, seed: int) -> bool:
+def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> bool:
     """Whether anything failed."""
-    report = run(campaign, max(1, round(share * campaign.whole)), seed)
+    report = run(campaign, max(1, round(share * campaign.whole)), seed, processes)
     book = load()
     book.rows[campaign.name] = row(report, share)
     print(save(book))

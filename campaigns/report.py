@@ -41,6 +41,8 @@ class Row(msgspec.Struct, frozen=True):
     commit: str
     machine: str
     figures: list[Figure]
+    cells: dict[str, dict[str, int]] = {}  # how often, by what was done and what came of it
+    points: int = 0  # different ones among what was done, where that is known
 
 
 class Mutations(msgspec.Struct, frozen=True):
@@ -80,6 +82,8 @@ def row(report: Report, share: float) -> Row:
         commit(),
         machine(),
         figures,
+        report.cells(),
+        report.points(),
     )
 
 
@@ -110,7 +114,7 @@ def text(book: Book) -> str:
     """The page."""
     blocks = [HEAD + "".join(_line(each) for each in book.rows.values())]
     blocks.append("".join(f"{m}.\n" for m in sorted({each.machine for each in book.rows.values()})))
-    blocks += [_figures(each) for each in book.rows.values() if each.figures]
+    blocks += [_details(each) for each in book.rows.values() if each.figures or each.cells]
     if book.mutations is not None:
         blocks.append(_mutations(book.mutations))
     return "\n".join(blocks)
@@ -124,9 +128,29 @@ def _line(row: Row) -> str:
     )
 
 
-def _figures(row: Row) -> str:
-    lines = "".join(f"| {f.name} | {f.count} | {f.p50:.4g} | {f.p999:.4g} | {f.worst:.4g} |\n" for f in row.figures)
-    return f"## {row.name}\n\n| figure | count | p50 | p99.9 | worst |\n|---|---|---|---|---|\n{lines}"
+def _details(row: Row) -> str:
+    blocks = [f"## {row.name}\n"]
+    if row.figures:
+        lines = "".join(f"| {f.name} | {f.count} | {f.p50:.4g} | {f.p999:.4g} | {f.worst:.4g} |\n" for f in row.figures)
+        blocks.append(f"| figure | count | p50 | p99.9 | worst |\n|---|---|---|---|---|\n{lines}")
+    if row.cells:
+        blocks.append(_table(row))
+    return "\n".join(blocks)
+
+
+def _table(row: Row) -> str:
+    """What was done down, what came of it across."""
+    outcomes = sorted({outcome for columns in row.cells.values() for outcome in columns})
+    lines = "".join(
+        f"| {name} | {' | '.join(str(columns.get(outcome, 0) or '') for outcome in outcomes)} |\n"
+        for name, columns in row.cells.items()
+    )
+    sums = [sum(columns.get(outcome, 0) for columns in row.cells.values()) for outcome in outcomes]
+    said = f"{row.count} {row.counted}" + (f" at {row.points} different points" if row.points else "")
+    return (
+        f"{said}:\n\n| | {' | '.join(outcomes)} |\n|---{'|---' * len(outcomes)}|\n{lines}"
+        f"| together | {' | '.join(map(str, sums))} |\n"
+    )
 
 
 def _mutations(mutations: Mutations) -> str:

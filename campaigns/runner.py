@@ -26,12 +26,17 @@ PROGRESS_S = 5.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of one scenario. `problems` empty: as promised. `figures` are collected over the campaign."""
+    """What came of one scenario. `problems` empty: as promised. `figures` and `cells` are collected over the campaign.
+
+    `cells` counts by row and column of a table; `points` are names of what was tried, the same name being the same.
+    """
 
     seed: int
     problems: tuple[str, ...] = ()
     count: int = 1  # of what the campaign counts, where a scenario is more than one
     figures: dict[str, list[float]] = {}
+    cells: dict[str, dict[str, int]] = {}
+    points: tuple[str, ...] = ()
 
 
 Scenario = Callable[[int, bool], Outcome]  # (seed, verbose)
@@ -73,6 +78,20 @@ class Report(msgspec.Struct, frozen=True):
             for name, values in outcome.figures.items():
                 joined.setdefault(name, []).extend(values)
         return {name: sorted(values) for name, values in joined.items()}
+
+    def cells(self) -> dict[str, dict[str, int]]:
+        """The table of all outcomes; rows and columns in the order of their names."""
+        summed: dict[str, dict[str, int]] = {}
+        for outcome in self.outcomes:
+            for row, columns in outcome.cells.items():
+                for column, times in columns.items():
+                    summed.setdefault(row, {}).setdefault(column, 0)
+                    summed[row][column] += times
+        return {row: dict(sorted(columns.items())) for row, columns in sorted(summed.items())}
+
+    def points(self) -> int:
+        """How many different ones there were."""
+        return len({point for outcome in self.outcomes for point in outcome.points})
 
 
 def summary(name: str, ordered: Sequence[float]) -> str:
@@ -182,4 +201,6 @@ def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
     )
     for name, values in report.figures().items():
         print(summary(name, values))
+    for name, columns in report.cells().items():
+        print(f"{name}: " + ", ".join(f"{times} × {column}" for column, times in columns.items()))
     return 1 if report.failed else 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import pulse
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -60,7 +61,9 @@ def serve(config: Config, staff: Staff) -> None:
     """Until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
     guard = GuardLine(lambda: BlockingGuard(run / "guard.sock", Role.CONSOLE, GUARD_TIMEOUT_S))
-    conversation = Conversation(Shell(config, staff, guard, SystemClock()))
+    clock, beat = SystemClock(), pulse.path_in(run)
+    shell = Shell(config, staff, guard, clock, lambda: pulse.hindrance(beat, clock.monotonic_ns()))
+    conversation = Conversation(shell)
     stop = threading.Event()
     notifier = Notifier()
     if config.console.port == "pty":

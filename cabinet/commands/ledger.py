@@ -1,14 +1,14 @@
 """`cabinet ledger`: where the money is, how it came there, and what staff may do with it."""
 
 import argparse
-import csv
 import datetime
-import io
 import sys
 import zoneinfo
 
+import msgspec
+
 from cabinet import config as configuration
-from cabinet import figures
+from cabinet import figures, ledger_table
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
 from cabinet.commands.options import add_config
@@ -16,9 +16,9 @@ from cabinet.config import Config
 from cabinet.figures import yuan
 from cabinet.service import admin, money
 from cabinet.service.bill import SiteTime
-from cabinet.store import accounts, people
+from cabinet.store import accounts, people, sessions
 from cabinet.store.database import Database
-from cabinet.usage_table import BOM, harmless
+from cabinet.texts import LANGUAGES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _action(actions, "check", "whether every transaction balances and every balance is the sum of its postings")
     export = _action(actions, "export", "a month's postings for the accountant, as CSV")
     export.add_argument("--month", type=_month, required=True, metavar="YYYY-MM")
+    export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the words in it")
     give_back = _action(actions, "give-back", "return part of what a charge has cost into the wallet")
     give_back.add_argument("order", metavar="ORDER", help="order number, as on the receipt")
     for name, summary in (
@@ -88,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
         elif args.action == "check":
             return _check(database)
         elif args.action == "export":
-            _export(args.month, config, database)
+            _export(args.month, args.lang, config, database)
         else:
             _move(args, database)
     finally:
@@ -141,19 +142,20 @@ def _check(database: Database) -> int:
     return 1 if problems else 0
 
 
-def _export(month: datetime.date, config: Config, database: Database) -> None:
+def _export(month: datetime.date, language: str, config: Config, database: Database) -> None:
     site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
     following = (month + datetime.timedelta(days=31)).replace(day=1)
-    buffer = io.StringIO()
-    rows = csv.writer(buffer, lineterminator="\r\n")
-    rows.writerow(["number", "time", "kind", "key", "account", "card", "yuan", "note"])
     with database.reading() as connection:
         cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
+
+        def row(entry: accounts.Entry) -> ledger_table.Row:
+            order = sessions.order_of_key(connection, entry.key)
+            return ledger_table.Row(
+                **msgspec.structs.asdict(entry), card=cards.get(entry.account, ""), order_number=order
+            )
+
         entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
-        for entry in entries:
-            texts = [entry.kind, harmless(entry.key), entry.account, harmless(cards.get(entry.account, ""))]
-            rows.writerow([entry.number, _when(entry, zone), *texts, yuan(entry.amount_fen), harmless(entry.note)])
-    sys.stdout.write(BOM + buffer.getvalue())
+        sys.stdout.writelines(ledger_table.csv_lines(map(row, entries), language, zone))
 
 
 def _move(args: argparse.Namespace, database: Database) -> None:

@@ -26,6 +26,7 @@ from cabinet.store import backup
 
 BACKLOG = 256
 MOST_CONNECTIONS = 500  # 200 of them live pages at most
+AGAIN = 75  # sysexits.h: a failure that passes
 GRACE_S = 3  # for requests under way when the service is told to stop
 
 
@@ -41,12 +42,14 @@ def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    asyncio.run(serve(config))
-    return 0
+    return asyncio.run(serve(config))
 
 
-async def serve(config: Config) -> None:
-    """Until SIGTERM or SIGINT. Raises CabinetError where the port or the database cannot be had."""
+async def serve(config: Config) -> int:
+    """Until SIGTERM or SIGINT; the exit status, not 0 where it is to be started again.
+
+    Raises CabinetError where the port or the database cannot be had.
+    """
     from cabinet.web.site import create_app
 
     check_secrets(config)
@@ -68,12 +71,20 @@ async def serve(config: Config) -> None:
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
+                others.append(group.create_task(_end_to_begin_anew(server, service)))
                 await server.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
                 for other in others:
                     other.cancel()
         finally:
             await service.close()
+    return AGAIN if service.to_begin_anew.is_set() else 0
+
+
+async def _end_to_begin_anew(server: uvicorn.Server, service: Service) -> None:
+    await service.to_begin_anew.wait()
+    server.should_exit = True
+    service.end_watches()
 
 
 def check_secrets(config: Config) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import hashlib
 import os
 import re
 import zoneinfo
@@ -24,6 +25,7 @@ from cabinet.texts import Texts
 from cabinet.web.words import Words
 
 LONGEST_HOURS = 48
+MOST_GIVEN = 100_000  # of hours, watts or kWh: more is a slip, and so is what is no number at all
 STEP_S = 60  # as a receipt is worked out here: a slice a minute, at one power
 
 
@@ -65,10 +67,14 @@ def _action(
 
 
 def _local(text: str) -> datetime.datetime:
+    wrong = argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00")
     try:
-        return datetime.datetime.fromisoformat(text)
+        moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00") from None
+        raise wrong from None
+    if moment.tzinfo is not None:
+        raise wrong
+    return moment
 
 
 def main(args: argparse.Namespace) -> int:
@@ -126,7 +132,7 @@ def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
 
 def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None) -> tuple[float, float]:
     given = [value for value in (hours, watts, kwh) if value is not None]
-    if len(given) < 2 or min(given) <= 0:
+    if len(given) < 2 or not all(0 < value < MOST_GIVEN for value in given):
         raise CabinetError("give two of --hours, --watts and --kwh, above 0")
     if hours is not None and watts is not None and kwh is not None and abs(hours * watts / 1000 - kwh) > 0.001:
         raise CabinetError(f"{hours:g} h at {watts:g} W are {hours * watts / 1000:g} kWh, not {kwh:g}")
@@ -214,7 +220,11 @@ def _list(config: Config) -> int:
 
 
 def _path(config: Config, version: str) -> Path:
-    return tariffs.folder(config) / f"{re.sub(r'[^A-Za-z0-9._-]', '_', version)}.toml"
+    """A file of its own for every version, whatever characters it has."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", version)
+    if name != version:
+        name += f"-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
+    return tariffs.folder(config) / f"{name}.toml"
 
 
 def _what_for(posted: Posted) -> str:

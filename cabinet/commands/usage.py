@@ -105,11 +105,16 @@ def main(args: argparse.Namespace) -> int:
 def _verify(database: Database, config: Config, key: str | None, kept: Path | None) -> int:
     with database.reading() as connection:
         found = usage.verify(connection)
-        signed = list(closings.all_signed(connection)) + (_kept(kept) if kept is not None else [])
+        own = list(closings.all_signed(connection))
+        signed = own + (_kept(kept) if kept is not None else [])
         if key is None and signed:
             key = closings.public(closings.load_key(admin.key_path(config)))
         broken = [(each, closings.problem_of(connection, each, key or "")) for each in signed]
-    problems = [f"closing of {each.closing.month}: {problem}" for each, problem in broken if problem is not None]
+    numbers = [each.closing.number for each in own]
+    problems = [
+        f"closing {number} is missing" for number in range(1, max(numbers, default=0) + 1) if number not in numbers
+    ]
+    problems += [f"closing of {each.closing.month}: {problem}" for each, problem in broken if problem is not None]
     if found.bad is not None:
         problems.insert(0, f"record {found.bad.number} is not as it was written: {found.bad.problem}")
     for problem in problems:

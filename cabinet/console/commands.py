@@ -36,6 +36,7 @@ class Desk(msgspec.Struct, frozen=True):
     words: Texts
     account: Account
     now_ns: int
+    hindrance: Callable[[], str | None]  # what the service has against new charges
 
     def state(self, outlet: int) -> OutletState:
         """That outlet as the guard sees it now. Raises LinkError; Refused where the guard does not know it."""
@@ -142,7 +143,7 @@ def _value(takes: _Takes, arguments: list[str], config: Config) -> Value | None:
 
 @_command(Level.LOOK)
 def status(desk: Desk) -> Outcome:
-    return screens.status(desk.guard.snapshot(), desk.words, desk.now_ns)
+    return screens.status(desk.guard.snapshot(), desk.words, desk.now_ns, desk.hindrance())
 
 
 @_command(Level.LOOK, _Takes.OUTLET)

@@ -14,8 +14,8 @@ OLD_SNAPSHOT_NS = 2 * NS  # the guard looks at everything many times a second
 _COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
-def status(snapshot: Snapshot, words: Texts, now_ns: int) -> str:
-    """The whole cabinet on one screen of 24 lines, if it has ten outlets."""
+def status(snapshot: Snapshot, words: Texts, now_ns: int, hindrance: str | None = None) -> str:
+    """The whole cabinet on one screen of 24 lines, if it has ten outlets; then what `hindrance` the service has."""
     title = "  ".join(pad(words(f"column.{key}"), columns) for key, columns in _COLUMNS)
     return "\n".join(
         [
@@ -23,6 +23,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int) -> str:
             f"{title}  {words('column.state')}",
             *(_row(state, words) for state in snapshot.outlets),
             _health(snapshot, words),
+            *([] if hindrance is None else [words(f"status.service_{hindrance}")]),
         ]
     )
 

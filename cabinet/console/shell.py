@@ -6,6 +6,7 @@ make it raise; whatever the guard or the disk answers becomes a sentence.
 
 import enum
 import unicodedata
+from collections.abc import Callable
 
 import msgspec
 
@@ -38,11 +39,20 @@ class _State(enum.Enum):
 class Shell:
     """One line's dialogue; it outlives logins."""
 
-    def __init__(self, config: Config, staff: Staff, guard: Guard, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        staff: Staff,
+        guard: Guard,
+        clock: Clock,
+        hindrance: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`hindrance` says what the service has against new charges: a code that `screens.status` has a text for."""
         self._config = config
         self._staff = staff
         self._guard = guard
         self._clock = clock
+        self._hindrance = hindrance
         self._idle_ns = int(config.console.idle_logout_s * NS)
         self._state = _State.NAME
         self._words = Texts("console", config.console.language)
@@ -171,7 +181,7 @@ class Shell:
         return _State.COMMAND if self.logged_in else _State.NAME
 
     def _desk(self, account: Account) -> Desk:
-        return Desk(self._config, self._guard, self._words, account, self._clock.monotonic_ns())
+        return Desk(self._config, self._guard, self._words, account, self._clock.monotonic_ns(), self._hindrance)
 
     def _site(self) -> str:
         site = self._config.site

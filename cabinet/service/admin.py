@@ -17,7 +17,7 @@ from cabinet.errors import CabinetError
 from cabinet.service.office_ports import Role
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
-from cabinet.store import people, sessions
+from cabinet.store import backup, people, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
@@ -27,6 +27,7 @@ _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _PIN = re.compile(r"[0-9]{4,12}")
 _NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
+_LONGEST_NAME = 40
 
 
 class ResidentSummary(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ def open_database(config: Config) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
+    backup.check_not_half_restored(path)
     return Database(path)
 
 
@@ -73,7 +75,7 @@ def add_resident(
 ) -> str:
     """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
     pin = random_pin() if pin is None else pin
-    check_resident(card, group, pin)
+    check_resident(card, group, pin, name)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
         if people.resident_by_card(connection, card) is not None:
@@ -119,12 +121,14 @@ def set_group(database: Database, card: str, group: str) -> None:
         people.set_group(connection, card, group)
 
 
-def check_resident(card: str, group: str, pin: str) -> None:
+def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
     """Raises CabinetError where one of them cannot be."""
     if not _CARD.fullmatch(card):
         raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
     if not _PIN.fullmatch(pin):
         raise CabinetError("a PIN has 4 to 12 digits")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise CabinetError(f"a name has at most {_LONGEST_NAME} characters, and all of them can be printed")
     _check_group(group)
 
 

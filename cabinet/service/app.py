@@ -47,6 +47,7 @@ from cabinet.service.signing_in import SigningIn
 from cabinet.service.starting import Starting
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
+from cabinet.service.upkeep import Upkeep
 from cabinet.service.waiting import Waiting
 from cabinet.store import closings, people, usage
 from cabinet.store import sessions as table
@@ -57,7 +58,6 @@ from cabinet.store.sessions import SessionRow
 log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
-DAY_S = 86_400
 
 MakeGuard = Callable[
     [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
@@ -103,6 +103,7 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
+        self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
         self.office = Office(self.context, self._signing_in, self._background)
@@ -119,8 +120,9 @@ class Service:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         context.shelf.refresh()
         await context.storage.open()
-        if context.storage.damaged:
+        if context.storage.damaged or not context.storage.is_open:
             self._blind = True
+            self._upkeep.tell()
             return
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
@@ -143,12 +145,13 @@ class Service:
         context.watch.written.update(positions)
         for outlet, energy_mwh in energies.items():
             context.days.add(today, outlet, energy_mwh)
+        self._upkeep.tell()
 
     async def run(self) -> None:
         """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
-            group.create_task(self._daily())
+            group.create_task(self._upkeep.run())
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
@@ -158,6 +161,7 @@ class Service:
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint()
+        self._upkeep.end()
         self._signing_in.close()
         await self.context.storage.close()
 
@@ -182,29 +186,14 @@ class Service:
             await asyncio.sleep(self.context.config.service.checkpoint_s)
             await self.checkpoint()
 
-    async def _daily(self) -> None:
-        """At the start, and every day: a backup, and the closing of a month that is over."""
-        while True:
-            try:
-                await self.context.storage.back_up(self.context.clock.wall())
-                await self.close_month()
-            except StoreError as error:
-                log.error("no backup or closing today: %s", error)
-            await asyncio.sleep(DAY_S)
-
     async def close_month(self) -> None:
-        """Sign the usage log up to here, once a month and with a clock that is right. Raises StoreError."""
-        context, wall = self.context, self.context.clock.wall()
-        if not wall.trusted or context.storage.damaged:
-            return
-        month = context.site_time.month_before(wall)
-        if month in await context.storage.read(closings.months_closed):
-            return
-        key = closings.load_key(admin.key_path(context.config))
-        site_id = context.config.site.site_id
-        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall))
-        if signed is not None:
-            log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+        """See `Upkeep.close_month`."""
+        await self._upkeep.close_month()
+
+    @property
+    def to_begin_anew(self) -> asyncio.Event:
+        """Set where only another process can go on."""
+        return self._upkeep.to_begin_anew
 
     async def reconcile(self) -> None:
         """Bring sessions and outlets together where the last snapshot shows that they disagree."""
@@ -219,12 +208,15 @@ class Service:
     async def checkpoint(self) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
+        if self._blind and not self.context.storage.is_open:
+            await self._upkeep.look_for_room()
         if self.context.shelf.refresh():
             self.context.changes.touch(CABINET)
         try:
             await self._saver.flush(meters=True)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
+        self._upkeep.tell()
         for session in self.context.running:
             if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
                 await self._renew(session)
@@ -440,8 +432,7 @@ class Service:
         return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
 
     async def usage_key(self) -> str:
-        key = await asyncio.to_thread(closings.load_key, admin.key_path(self.context.config))
-        return closings.public(key)
+        return closings.public(await self._upkeep.key())
 
 
 def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:

@@ -51,6 +51,10 @@ class SiteTime:
         first = self._local(wall).date().replace(day=1)
         return (first - datetime.timedelta(days=1)).strftime("%Y-%m")
 
+    def month_start_ms(self, wall: WallTime) -> int:
+        """Unix milliseconds of the beginning of the month of `wall`."""
+        return self.start_of_ms(self._local(wall).date().replace(day=1))
+
     def day_bounds_ms(self, wall: WallTime) -> tuple[int, int]:
         """Unix milliseconds of the start of the day of `wall` and of the next."""
         date = self._local(wall).date()

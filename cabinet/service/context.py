@@ -128,9 +128,7 @@ class Context:
     def accepting(self) -> str | None:
         if not self.guard_reachable():
             return "guard_unreachable"
-        if self.storage.damaged:
-            return "storage_damaged"
-        return "storage_full" if self.storage.short_of_room else None
+        return self.storage.hindrance
 
     def most_w(self, outlet: int) -> int:
         """Rating of an outlet; of one that is not in the configuration any more, the highest there is."""

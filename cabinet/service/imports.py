@@ -75,24 +75,43 @@ def read_rows(path: Path, needed: Iterable[str], allowed: Iterable[str]) -> list
     text = _text(path)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    titles = [cell.strip() for cell in next(lines, [])]
-    names = [next((name for name, words in COLUMNS.items() if title.lower() in words), None) for title in titles]
-    unknown = [title for title, name in zip(titles, names, strict=True) if name not in {*needed, *allowed}]
-    missing = [" or ".join(COLUMNS[name]) for name in needed if name not in names]
-    if unknown or missing:
-        problems = [f"there is no column {title!r}" for title in unknown]
-        problems += [f"the column {words} is missing" for words in missing]
-        raise ImportFailed(str(path), [Mistake(1, problem) for problem in problems])
-    rows = []
-    for cells in lines:
-        if any(cell.strip() for cell in cells):
-            if len(cells) > len(names):
-                raise ImportFailed(str(path), [Mistake(lines.line_num, "has more cells than there are columns")])
-            rows.append((lines.line_num, {str(n): c.strip() for n, c in zip(names, cells, strict=False)}))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        names = _names(path, next(lines, []), needed, allowed)
+        rows = []
+        for cells in lines:
+            if any(cell.strip() for cell in cells):
+                if any(cell.strip() for cell in cells[len(names) :]):
+                    raise ImportFailed(str(path), [Mistake(lines.line_num, "has more cells than there are columns")])
+                filled = [cell.strip() for cell in cells] + [""] * len(names)  # spreadsheets leave out the last ones
+                rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
+    except csv.Error as error:
+        raise ImportFailed(str(path), [Mistake(lines.line_num, f"is no CSV: {error}")]) from error
     if not rows:
         raise ImportFailed(str(path), [Mistake(1, "nothing follows the row of titles")])
     return rows
+
+
+def _names(path: Path, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
+    """Of the columns, from the row of titles. Raises ImportFailed."""
+    titles = [cell.strip() for cell in cells]
+    while titles and not titles[-1]:
+        titles.pop()
+    names = [next((name for name, words in COLUMNS.items() if title.lower() in words), "") for title in titles]
+    problems = [
+        f"there is no column {title!r}"
+        for title, name in zip(titles, names, strict=True)
+        if name not in {*needed, *allowed}
+    ]
+    problems += [f"the column {' or '.join(COLUMNS[name])} is missing" for name in needed if name not in names]
+    problems += [
+        f"the column {' or '.join(COLUMNS[name])} is there twice"
+        for name in set(names)
+        if names.count(name) > 1 and name
+    ]
+    if problems:
+        raise ImportFailed(str(path), [Mistake(1, problem) for problem in problems])
+    return names
 
 
 def _text(path: Path) -> str:
@@ -132,7 +151,7 @@ def plan_residents(database: Database, path: Path) -> list[NewResident]:
 
 def _resident(line: int, row: Row) -> NewResident:
     pin = row.get("pin") or admin.random_pin()
-    admin.check_resident(row["card"], row.get("group", ""), pin)
+    admin.check_resident(row["card"], row.get("group", ""), pin, row.get("name", ""))
     first_fen = money.fen_of_yuan(row.get("balance") or "0")
     return NewResident(line, row["card"], row.get("name", ""), row.get("group", ""), pin, first_fen)
 
@@ -168,6 +187,8 @@ def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopU
                     raise CabinetError(f"key {each.key} is in line {lines_of[each.key]} already")
                 lines_of[each.key] = line
                 done = books.postings(f"top-up:{each.key}")
+                if done is not None and not _is_same(connection, each, done):
+                    raise CabinetError(f"key {each.key} was used for another top-up: another card or amount")
                 (new if done is None else before).append(each)
             except CabinetError as error:
                 mistakes.append(Mistake(line, str(error)))
@@ -184,6 +205,11 @@ def _top_up(connection: sqlite3.Connection, line: int, row: Row) -> TopUp:
         raise CabinetError("without a key (such as the receipt's number) it could not be told from a second one")
     admin.resident_of(connection, row["card"])
     return TopUp(line, row["card"], amount_fen, row["key"])
+
+
+def _is_same(connection: sqlite3.Connection, each: TopUp, done: Sequence[ledger.Posting]) -> bool:
+    wallet = ledger.wallet(admin.resident_of(connection, each.card).id)
+    return ledger.Posting(wallet, each.amount_fen) in done
 
 
 def make_top_ups(database: Database, clock: Clock, planned: Sequence[TopUp]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cabinet.clock import WallTime
-from cabinet.errors import StorageFull, StoreDamaged
+from cabinet.errors import StorageFull, StoreDamaged, StoreError
 from cabinet.store import backup
 from cabinet.store.database import Database
 
@@ -43,17 +43,22 @@ class Storage:
         self.damaged = False
 
     async def open(self) -> None:
-        """Create or migrate the file, and look whether it is whole: `damaged`, where it is not.
+        """Create or migrate the file, and look whether it is whole: `damaged`, where it is not; `full`, without room.
 
-        Raises StoreError, StorageFull.
+        May be called again where there was no room. Raises StoreError.
         """
+        backup.check_not_half_restored(self._path)
         open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
         try:
             self._writer = await self._in(self._write_thread, open_writer)
             self._reader = await self._in(self._read_thread, functools.partial(Database, self._path, read_only=True))
         except StoreDamaged as error:
             self._found_damaged(str(error))
+        except StorageFull as error:
+            log.error("no sessions until there is room: %s", error)
+            self.full = True
         else:
+            self.full = False
             wrong = await self._in(self._read_thread, functools.partial(backup.problems, self._path, thorough=False))
             if wrong:
                 self._found_damaged(wrong[0])
@@ -67,7 +72,11 @@ class Storage:
     async def back_up(self, wall: WallTime) -> None:
         """A new backup, in a thread of its own. Raises StoreError; never of a damaged file."""
         if not self.damaged:
-            path = await asyncio.to_thread(backup.make, self._path, wall)
+            try:
+                path = await asyncio.to_thread(backup.make, self._path, wall)
+            except StoreDamaged as error:
+                self._found_damaged(str(error))
+                raise
             log.info("backup: %s", path)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -110,6 +119,18 @@ class Storage:
             return True
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is anything to read and write."""
+        return self._writer is not None and self._reader is not None
+
+    @property
+    def hindrance(self) -> str | None:
+        """Why no new session may start as far as the database goes: storage_damaged, storage_full, or None."""
+        if self.damaged:
+            return "storage_damaged"
+        return "storage_full" if self.short_of_room else None
+
+    @property
     def short_of_room(self) -> bool:
         """Whether new sessions must wait for room on the disk."""
         return self.full or self.short
@@ -123,15 +144,20 @@ class Storage:
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
-            raise StoreDamaged(f"{self._path}: is damaged")
+            raise self._not_open()
         with self._writer.transaction() as connection:
             return work(connection)
 
     def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._reader is None:
-            raise StoreDamaged(f"{self._path}: is damaged")
+            raise self._not_open()
         with self._reader.reading() as connection:
             return work(connection)
+
+    def _not_open(self) -> StoreError:
+        if self.damaged:
+            return StoreDamaged(f"{self._path}: is damaged")
+        return StorageFull(f"{self._path}: could not be opened for want of room")
 
     async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, work)

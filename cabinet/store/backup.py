@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -17,14 +18,16 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, usage
+from cabinet.store import accounts, agreement, usage
 from cabinet.store.database import Database, translated
 
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups
 ROOM = 1.1  # of the file's size must be free for another of it
 
-_NAME = "cabinet-%Y-%m-%dT%H-%M-%S.db"
+# Numbered, so that their order is that of their making whatever the clock said: a computer without a battery has made
+# backups in 1970 before. The first ones had no number.
+_NAME = re.compile(r"cabinet-(?:(\d{6})-)?(\d{4}-\d{2}-\d{2})T\d{2}-\d{2}-\d{2}\.db")
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -41,18 +44,56 @@ def folder_of(database: Path) -> Path:
 
 
 def make(database: Path, wall: WallTime) -> Path:
-    """A new backup in the folder beside; older ones than the last `KEPT` go. Raises StoreError."""
+    """A new backup in the folder beside, and only `KEPT` in all. Raises StoreError."""
     folder = folder_of(database)
     with translated(database):
         folder.mkdir(exist_ok=True)
-        if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
-            raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
-        moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
-        target = folder / moment.strftime(_NAME)
-        copy_into(database, target)
-        for old in backups(database)[:-KEPT]:
-            old.unlink()
+        with _alone_in(folder):
+            for part in folder.glob("*.part"):
+                part.unlink()  # of one that was killed
+            if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
+                raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
+            moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
+            number = max((_number(path) for path in backups(database)), default=0) + 1
+            target = folder / f"cabinet-{number:06}-{moment:%Y-%m-%dT%H-%M-%S}.db"
+            copy_into(database, target)
+            for old in surplus(backups(database)):
+                old.unlink()
     return target
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Waits until no other process makes a backup there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def surplus(paths: list[Path]) -> list[Path]:
+    """Which of them go, the oldest first in `paths`: of the days with several the earlier ones, then the oldest.
+
+    So a service that starts over and over does not push out the backups of the days before.
+    """
+    kept, gone = list(paths), []
+    while len(kept) > KEPT:
+        days = [_day(path) for path in kept]
+        first = next((index for index, day in enumerate(days) if day in days[index + 1 :]), 0)
+        gone.append(kept.pop(first))
+    return gone
+
+
+def _number(path: Path) -> int:
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found is not None and found[1] else 0
+
+
+def _day(path: Path) -> str:
+    found = _NAME.fullmatch(path.name)
+    return "" if found is None else found[2]
 
 
 def copy_into(database: Path, target: Path) -> None:
@@ -74,8 +115,9 @@ def copy_into(database: Path, target: Path) -> None:
 
 
 def backups(database: Path) -> list[Path]:
-    """The oldest first: their names sort by time."""
-    return sorted(folder_of(database).glob("cabinet-*.db"))
+    """In the order of their making."""
+    found = [path for path in folder_of(database).glob("cabinet-*.db") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (_number(path), path.name))
 
 
 def newest(database: Path) -> Path | None:
@@ -91,7 +133,10 @@ def look_at(path: Path) -> Backup:
 
 
 def problems(path: Path, thorough: bool = True) -> list[str]:
-    """What is wrong with a database, a sentence each: pages, references, ledger, usage log; nothing, if it is whole."""
+    """What is wrong with a database, a sentence each; nothing, if it is whole.
+
+    `thorough`: besides the pages also references, ledger, usage log, and whether these agree with each other.
+    """
     try:
         database = Database(path, read_only=True)
     except StoreError as error:
@@ -108,6 +153,7 @@ def problems(path: Path, thorough: bool = True) -> list[str]:
             found += accounts.check(connection)
             bad = usage.verify(connection).bad
             found += [] if bad is None else [f"usage record {bad.number}: {bad.problem}"]
+            found += agreement.problems(connection)
     except StoreError as error:
         found.append(str(error))
     finally:
@@ -145,15 +191,22 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
 
 
 def _set_aside(database: Path, wall: WallTime) -> Path | None:
-    if not database.exists():
+    parts = [database.with_name(database.name + ending) for ending in ("", "-wal", "-shm")]
+    if not any(part.exists() for part in parts):
         return None
     moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
     kept = database.with_name(f"{database.name}.before-{moment:%Y-%m-%dT%H-%M-%S}")
-    for ending in ("-wal", "-shm", ""):
-        part = database.with_name(database.name + ending)
+    for part in parts:
         if part.exists():
-            part.replace(kept.with_name(kept.name + ending))
+            part.replace(kept.with_name(kept.name + part.name.removeprefix(database.name)))
+    sync(database.parent)
     return kept
+
+
+def check_not_half_restored(database: Path) -> None:
+    """Raises StoreError where a restore was cut off before its copy had its name: an empty database is not meant."""
+    if not database.exists() and database.with_suffix(".restored").exists():
+        raise StoreError(f"{database}: a restore of it was interrupted: run `cabinet store restore` again")
 
 
 @contextlib.contextmanager

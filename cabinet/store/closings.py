@@ -6,6 +6,7 @@ signs and never leaves the cabinet; its public half is what the property company
 """
 
 import base64
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -18,17 +19,20 @@ from nacl.signing import SigningKey, VerifyKey
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
 from cabinet.service.ports import Closing, Signed
+from cabinet.store.backup import sync
+
+log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def load_key(path: Path) -> SigningKey:
-    """The key in the file, made where there is none: 32 random bytes that only their owner may read.
+def load_key(path: Path, make: bool = False) -> SigningKey:
+    """The key in the file: 32 random bytes that only their owner may read. The service will `make` it where it is not.
 
     Raises StoreError.
     """
     try:
-        if not path.exists():
+        if make and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
             part.unlink(missing_ok=True)
@@ -38,7 +42,10 @@ def load_key(path: Path) -> SigningKey:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
+            sync(path.parent)
         return SigningKey(path.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(f"{path}: there is no key yet: start `cabinet serve` once") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from error
     except ValueError as error:
@@ -53,15 +60,25 @@ def canonical(closing: Closing) -> bytes:
     return _encoder.encode(closing)
 
 
-def close(connection: sqlite3.Connection, key: SigningKey, site_id: str, month: str, wall: WallTime) -> Signed | None:
+def close(
+    connection: sqlite3.Connection,
+    key: SigningKey,
+    site_id: str,
+    month: str,
+    wall: WallTime,
+    before_unix_ms: int | None = None,
+) -> Signed | None:
     """A closing of all records since the last one, written down; None where there are none.
 
-    Runs inside the caller's transaction.
+    It ends before the first record that ended at `before_unix_ms` or later by a clock that was right, so that its sums
+    are those of the month. Runs inside the caller's transaction.
     """
     before = connection.execute("SELECT body FROM usage_closing ORDER BY number DESC LIMIT 1").fetchone()
     last = None if before is None else msgspec.json.decode(before["body"], type=Closing)
     first_number = 1 if last is None else last.last_number + 1
-    sums = _sums(connection, first_number, None)
+    if last is not None and last.key != public(key):
+        log.error("the key of earlier closings is gone: from closing %d on another one signs", last.number + 1)
+    sums = _sums(connection, first_number, _last_before(connection, first_number, before_unix_ms))
     if sums is None:
         return None
     last_number, last_hash, energy_mwh, electricity_fen, service_fen = sums
@@ -76,6 +93,16 @@ def close(connection: sqlite3.Connection, key: SigningKey, site_id: str, month: 
         (closing.number, month, body.decode(), signature),
     )
     return Signed(closing, signature)
+
+
+def _last_before(connection: sqlite3.Connection, first_number: int, before_unix_ms: int | None) -> int | None:
+    """The last number to be closed; None for all."""
+    later = connection.execute(
+        "SELECT min(number) FROM usage_record"
+        " WHERE number >= ? AND ended_unix_ms >= ? AND body ->> '$.ended.trusted' = 1",
+        (first_number, before_unix_ms),
+    ).fetchone()[0]
+    return None if later is None else later - 1
 
 
 def _sums(

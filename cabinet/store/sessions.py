@@ -105,6 +105,16 @@ def next_number(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
+def order_of_key(connection: sqlite3.Connection, key: str) -> str:
+    """Order number of the charge that a ledger transaction of that key is for; empty where it is for none."""
+    kind, _, rest = key.partition(":")
+    if kind not in ("hold", "settle", "give-back"):
+        return ""
+    session_id = rest.partition(":")[0]
+    row = connection.execute("SELECT order_number FROM session WHERE session_id = ?", (session_id,)).fetchone()
+    return "" if row is None else str(row["order_number"])
+
+
 def insert(connection: sqlite3.Connection, row: SessionRow) -> None:
     columns = _to_columns(msgspec.structs.asdict(row))
     names = ", ".join(columns)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cabinet.model import Fault
-from campaigns import faults, inrush, nuisance, power_cut, prices
+from campaigns import clock, faults, inrush, kill_service, metering, nuisance, power_cut, prices
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay
@@ -43,6 +43,20 @@ def test_power_cuts_settle_every_charge_once_and_lose_no_more_than_a_checkpoint(
     chance = random.Random(campaign_seed)
     for _ in range(3):
         as_promised(power_cut.CAMPAIGN, chance.getrandbits(32))
+
+
+def test_service_killed_at_any_instant_does_what_was_asked_once():
+    seed = fresh_seed()
+    print(f"seed {seed}")
+    outcome = kill_service.scenario(seed, False, kills=3)
+    assert outcome.problems == (), replay(kill_service.CAMPAIGN, seed)
+
+
+@pytest.mark.parametrize("campaign", [clock.CAMPAIGN, metering.CAMPAIGN], ids=lambda campaign: campaign.name)
+def test_what_was_used_is_counted_right(campaign):
+    seed = fresh_seed()
+    print(f"seed {seed}")
+    as_promised(campaign, seed)
 
 
 def test_three_protections_find_their_faults():

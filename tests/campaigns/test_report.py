@@ -18,6 +18,15 @@ def test_page_shows_what_failed_and_the_seed_that_replays_it(tmp_path):
     assert "| height m | 2 | 1 | 3 | 3 |" in page
 
 
+def test_table_adds_up_what_came_of_what_was_done_and_counts_different_points(tmp_path):
+    one = Outcome(5, cells={"before noon": {"dry": 2}, "after": {"wet": 1}}, points=("a", "b", "c"))
+    two = Outcome(6, cells={"before noon": {"dry": 1, "wet": 1}}, points=("b", "c"))
+    page = save(Book({"falls": row(report(one, two), 1)}), tmp_path).read_text()
+    assert "2 falls at 3 different points:\n\n| | dry | wet |\n|---|---|---|\n" in page
+    assert "| after |  | 1 |\n| before noon | 3 | 1 |\n| together | 3 | 2 |\n" in page
+    assert load(tmp_path).rows["falls"].points == 3
+
+
 def test_each_campaign_replaces_its_own_row_and_leaves_the_others(tmp_path):
     save(Book({"falls": row(report(Outcome(5)), 1), "jumps": row(report(Outcome(6)), 1)}), tmp_path)
     book = load(tmp_path)

@@ -70,6 +70,21 @@ def test_file_that_clashes_or_has_mistakes_is_not_added(folder, capsys):
     assert [path.name for path in (folder / "state" / "tariffs").iterdir()] == ["night-2027.toml"]
 
 
+def test_versions_that_look_alike_have_files_of_their_own(folder, capsys):
+    """One that was named like another's file once took its place."""
+    text = FILES["night.toml"]
+    for version, days in (
+        ("a/b", "valid_until = 2027-06-30"),
+        ("a b", "valid_from = 2027-07-01"),
+        ("春", "groups = ['x']"),
+    ):
+        (folder / "new.toml").write_text(text.replace("night-2027", version) + days + "\n", encoding="utf-8")
+        run(capsys, "add", "new.toml")
+    assert {line.split(":")[0] for line in run(capsys, "list").splitlines()[1:]} == {"a/b", "a b", "春"}
+    run(capsys, "remove", "a b")
+    assert {line.split(":")[0] for line in run(capsys, "list").splitlines()[1:]} == {"a/b", "春"}
+
+
 def test_base_tariff_and_one_that_is_not_there_cannot_be_removed(folder, capsys):
     assert run(capsys, "remove", "demo-2026-11", status=1).startswith("demo-2026-11 is the tariff of cabinet.toml")
     assert run(capsys, "remove", "../../x", status=1) == "there is no tariff ../../x; see cabinet tariff list\n"
@@ -95,6 +110,8 @@ def test_check_tells_of_every_file(folder, capsys):
     [
         (("--hours", "2"), "give two of --hours, --watts and --kwh, above 0"),
         (("--hours", "2", "--watts", "0"), "give two of --hours, --watts and --kwh, above 0"),
+        (("--hours", "nan", "--watts", "100"), "give two of --hours, --watts and --kwh, above 0"),
+        (("--hours", "2", "--watts", "inf"), "give two of --hours, --watts and --kwh, above 0"),
         (("--hours", "2", "--watts", "100", "--kwh", "1"), "2 h at 100 W are 0.2 kWh, not 1"),
         (("--kwh", "20", "--watts", "100"), "no charge lasts 200 h: at most 48"),
         (("--hours", "2", "--watts", "100", "--package", "3"), "night.toml: there is no package of 3 h"),

@@ -34,7 +34,9 @@ class Terminal:
     def __init__(self, path, guard: PlayedGuard) -> None:
         self.clock = ManualClock(start_ns=2 * NS)
         self.guard = guard
-        self.shell = Shell(CONFIG, Staff(path, self.clock, CHEAP), guard, self.clock)
+        self.hindrance: str | None = None
+        staff = Staff(path, self.clock, CHEAP)
+        self.shell = Shell(CONFIG, staff, guard, self.clock, lambda: self.hindrance)
         self.prompt = self.shell.greet().prompt
 
     def say(self, line: str) -> str:
@@ -331,3 +333,21 @@ def test_clear_of_a_cabinet_without_a_fault_asks_nothing(terminal, guard):
     terminal.say("clear cabinet")
     terminal.say("yes")
     assert guard.asked == []
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "said"),
+    [
+        ("storage_full", "disk is full or takes no writes: no new charges"),
+        ("storage_damaged", "cabinet store restore newest"),
+        ("gone", "The service does not run"),
+    ],
+)
+def test_status_says_what_keeps_the_service_from_new_charges(terminal, hindrance, said):
+    terminal.log_in()
+    assert said not in terminal.say("status")
+    terminal.hindrance = hindrance
+    shown = terminal.say("status")
+    assert said in shown
+    assert "Charging" in shown, "the guard's part is there as ever"
+    assert max(map(len, shown.splitlines())) <= 80

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cabinet import pulse
 from cabinet.clock import NS
 from cabinet.errors import Refused, StoreDamaged
 from cabinet.main import main
@@ -19,9 +20,12 @@ from tests.unit.store.test_backup import damage
 def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
+        Path(rig.config.paths.run).mkdir(parents=True)
         damage(admin.database_path(rig.config), 0)
         async with rig.running() as service:
             assert service.accepting() == "storage_damaged"
+            word = pulse.hindrance(pulse.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+            assert word == "storage_damaged", "which the console reads"
             assert service.outlet("C5T4").refusal == "storage_damaged"
             with pytest.raises(StoreDamaged):
                 await service.start(1, "C5T4", FULL, "k")

@@ -1,15 +1,19 @@
 """A disk that takes no more, by SQLite's own page limit: nothing half-done, nothing lost, and on again with room."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cabinet.errors import Refused
+from cabinet import pulse
+from cabinet.clock import NS
+from cabinet.errors import Refused, StorageFull
 from cabinet.link.protocol import Energise
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
-from tests.unit.service.rig import CARDS, FULL, Rig
+from tests.unit.service.rig import CARDS, FULL, Rig, Unsynced
 
 
 async def fill_up(service: Service) -> None:
@@ -157,5 +161,98 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
             assert service.outlet("C5T4").refusal == "storage_full"
             await service.checkpoint()  # measures anew
             assert service.accepting() is None
+
+    asyncio.run(story())
+
+
+def standing(rig: Rig) -> str | None:
+    """What the console reads."""
+    return pulse.hindrance(pulse.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+
+
+def refusing(code: int, message: str) -> type[sqlite3.Connection]:
+    """A disk that takes no write, for as long as `stands` is True."""
+
+    class Refusing(Unsynced):
+        stands = True
+
+        def execute(self, *args: Any) -> sqlite3.Cursor:
+            if Refusing.stands and not str(args[0]).startswith(("SELECT", "ROLLBACK", "PRAGMA busy", "PRAGMA foreign")):
+                error = sqlite3.OperationalError(message)
+                error.sqlite_errorcode = code  # type: ignore[misc]
+                raise error
+            return super().execute(*args)
+
+    return Refusing
+
+
+DISKS = [
+    pytest.param(sqlite3.SQLITE_READONLY, "attempt to write a readonly database", id="read-only"),
+    pytest.param(sqlite3.SQLITE_FULL, "database or disk is full", id="full"),
+]
+
+
+@pytest.mark.parametrize(("code", "message"), DISKS)
+def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with_room(
+    tmp_path: Path, code: int, message: str
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        Path(rig.config.paths.run).mkdir(parents=True)
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k1")
+            await rig.charge(service, 3, 60)
+        assert standing(rig) == pulse.GONE
+        rig.connection_class = refusing(code, message)
+        async with rig.running() as service:
+            assert service.accepting() == "storage_full"
+            assert service.outlet("A7K2").refusal == "storage_full"
+            assert standing(rig) == "storage_full"
+            for what in (service.start(2, "A7K2", FULL, "k2"), service.resident("token"), service.sessions(1)):
+                with pytest.raises((Refused, StorageFull)):
+                    await what
+            rig.guard.charge_all(30)
+            rig.guard.end(3, EndReason.FULL)
+            await rig.guard.tell()
+            rig.clock.advance_ns(NS)
+            rig.guard.show()
+            await service.checkpoint()
+            assert rig.guard.kept, "what is not written is not acknowledged"
+            assert service.to_begin_anew.is_set(), "another connection finds the file as it should be"
+        rig.connection_class = Unsynced
+        async with rig.running() as service:
+            receipt = await service.session(1, view.session_id)
+            assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
+            assert receipt.energy_mwh == sum(rig.guard.delivered_uwh.values()) // 1000
+            assert standing(rig) is None
+        rig.check_books()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("code", "message"), DISKS)
+def test_disk_that_takes_no_more_while_charging_is_said_and_the_charge_is_settled_later(
+    tmp_path: Path, code: int, message: str
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        Path(rig.config.paths.run).mkdir(parents=True)
+        rig.connection_class = refusing(code, message)
+        rig.connection_class.stands = False  # type: ignore[attr-defined]
+        async with rig.running() as service:
+            view = await service.start(1, "C5T4", FULL, "k1")
+            rig.connection_class.stands = True  # type: ignore[attr-defined]
+            await rig.charge(service, 3, 60)
+            assert service.accepting() == standing(rig) == "storage_full"
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            assert (await service.session(1, view.session_id)).state == "finished"
+            with pytest.raises(Refused, match="storage_full"):
+                await service.start(2, "A7K2", FULL, "k2")
+            rig.connection_class.stands = False  # type: ignore[attr-defined]
+            await service.checkpoint()
+            assert (await service.session(1, view.session_id)).state == "settled"
+            assert standing(rig) is None
+        rig.check_books()
 
     asyncio.run(story())

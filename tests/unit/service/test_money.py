@@ -137,12 +137,19 @@ def test_month_for_the_accountant_has_every_posting_and_adds_up_to_nothing(cabin
     import csv
 
     text = cabinet("ledger", "export", "--month", "2026-05")
-    assert text.startswith("\ufeffnumber,")
-    rows = list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
-    assert {row["kind"] for row in rows} == {"top_up", "hold", "settle"}
-    assert sum(round(100 * float(row["yuan"])) for row in rows) == 0
-    assert {row["card"] for row in rows if row["account"] == "wallet:1"} == {CARD}
-    assert cabinet("ledger", "export", "--month", "2026-04").count("\n") == 1
+    assert text.startswith("\ufeff流水号,时间,时钟已校准,业务,科目,卡号,订单号,借方（元）,贷方（元）,备注,凭证号")
+    *rows, total = list(csv.DictReader(text.removeprefix("\ufeff").splitlines()))
+    assert {row["业务"] for row in rows} == {"充值", "充电预付", "充电结算"}
+    assert {row["订单号"] for row in rows if row["业务"] != "充值"} == {"DEMO-1-00000001"}
+    debits, credits = (sum(round(100 * float(row[side] or 0)) for row in rows) for side in ("借方（元）", "贷方（元）"))
+    assert debits == credits == round(100 * float(total["借方（元）"])) == round(100 * float(total["贷方（元）"]))
+    assert all(bool(row["借方（元）"]) != bool(row["贷方（元）"]) for row in rows)
+    assert {row["借方（元）"] != "" for row in rows if row["科目"] == "现金"} == {True}, "taken in: cash is debited"
+    assert CARD in {row["卡号"] for row in rows if row["科目"] == "居民余额"}
+    english = cabinet("ledger", "export", "--month", "2026-05", "--lang", "en")
+    assert english.startswith("\ufefftransaction,time,")
+    empty = cabinet("ledger", "export", "--month", "2026-04").splitlines()
+    assert empty[1:] == ["合计,,,,,,,0.00,0.00,,"]
 
 
 def test_check_finds_a_balance_that_was_written_by_hand(cabinet, rig: Rig, tmp_path: Path) -> None:
@@ -193,6 +200,16 @@ def test_residents_come_from_a_spreadsheet_however_it_was_saved(cabinet, tmp_pat
         (f"card\n{CARD}\n", f"line 2: card {CARD} is there already"),
         ("card,balance\n2001,-5\n", "line 2: '-5' is no amount in yuan"),
         ("card,pin\n2001,12\n", "line 2: a PIN has 4 to 12 digits"),
+        ("card,card\n2001,2002\n", "line 1: the column card or 卡号 is there twice"),
+        ("name,card\n王芳\n", "line 2: card '': 4 to 32 letters"),
+        ('card,name\n2001,"王\n', "line 2: is no CSV: unexpected end of data"),
+        ("card,name\n2001," + 200_000 * "x" + "\n", "line 2: is no CSV: field larger than field limit"),
+        ("card,name\n2001,\x1b[2J\n", "line 2: a name has at most 40 characters, and all of them can be printed"),
+        ("card,balance\n2001,1e9\n", "line 2: '1e9' is no amount in yuan"),
+        ("card,balance\n2001,99999999999\n", "line 2: '99999999999' is no amount in yuan"),
+        ("card,balance\n2001,NaN\n", "line 2: 'NaN' is no amount in yuan"),
+        ("card,balance\n2001,=1+1\n", "line 2: '=1+1' is no amount in yuan"),
+        ("card\n2001\x00\n", "line 2: "),
         ("card,group\n2001,My Group\n", "line 2: group 'My Group': at most 20 small letters"),
         ("card\n2001,2\n", "line 2: has more cells than there are columns"),
     ],
@@ -235,10 +252,21 @@ def test_top_ups_of_a_file_are_made_once_however_often_it_is_imported(cabinet, r
         (f"{CARD},0,r2", "line 3: a top-up is above 0 yuan"),
         ("nobody,10,r2", "line 3: there is no card nobody"),
         (f"{CARD},10,r1", "line 3: key r1 is in line 2 already"),
+        (f"{CARD},11,old", "line 3: key old was used for another top-up: another card or amount"),
+        (f"{CARDS[1]},10,old", "line 3: key old was used for another top-up: another card or amount"),
     ],
 )
 def test_one_bad_row_makes_no_top_up_of_the_file(cabinet, rig: Rig, tmp_path, row, said) -> None:
+    cabinet("resident", "top-up", CARD, "10", "--key", "old")
     file = tmp_path / "november.csv"
     file.write_text(f"card,amount,key\n{CARD},10,r1\n{row}\n", encoding="utf-8")
     assert cabinet("resident", "import-top-ups", str(file), status=1).startswith(f"{file}, {said}")
-    assert rig.balance_fen("wallet:1") == 1957
+    assert rig.balance_fen("wallet:1") == 2957
+
+
+def test_spreadsheet_that_leaves_cells_out_or_adds_empty_ones_is_read(cabinet, tmp_path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("card,name,group,balance,,\r\n2001\r\n2002,李明,staff,3,,\r\n", encoding="utf-8")
+    assert cabinet("resident", "import", str(file), "--dry-run").startswith(
+        "2 residents would be added, with 3.00 yuan"
+    )

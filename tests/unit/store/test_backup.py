@@ -74,6 +74,36 @@ def test_seven_are_kept_and_the_oldest_go(path: Path) -> None:
     assert backup.newest(path) == made[-1]
 
 
+def test_order_is_that_of_making_whatever_the_clock_says(path: Path) -> None:
+    """A computer without a battery wakes up in 1970, or in the far future, and makes a backup there."""
+    made = [backup.make(path, WallTime(at_ms, False)) for at_ms in (10**12, 0, 4 * 10**12, 10**12)]
+    assert backup.backups(path) == made
+    assert backup.newest(path) == made[-1]
+
+
+def test_backup_of_before_there_were_numbers_is_the_oldest(path: Path) -> None:
+    folder = backup.folder_of(path)
+    folder.mkdir()
+    old = folder / "cabinet-2027-01-01T00-00-00.db"
+    backup.copy_into(path, old)
+    made = backup.make(path, wall(1))
+    assert backup.backups(path) == [old, made]
+
+
+def test_starting_over_and_over_leaves_the_backups_of_the_days_before(path: Path) -> None:
+    days = [backup.make(path, wall(day)) for day in range(6)]
+    today = [backup.make(path, WallTime(wall(6).unix_ms + minute * 60_000, True)) for minute in range(20)]
+    assert backup.backups(path) == [*days, today[-1]]
+
+
+def test_what_a_killed_backup_left_is_taken_away(path: Path) -> None:
+    made = backup.make(path, wall(1))
+    part = made.with_name("cabinet-000009-2026-01-01T00-00-00.part")
+    part.write_bytes(b"half")
+    backup.make(path, wall(2))
+    assert not part.exists()
+
+
 def test_no_room_is_said_and_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "ROOM", 1e12)
     with pytest.raises(StoreError, match="no room for a backup"):
@@ -111,6 +141,33 @@ def test_log_beside_a_damaged_file_goes_with_it(path: Path) -> None:
     assert kept is not None
     assert kept.with_name(kept.name + "-wal").read_bytes() == b"of the old one"
     assert cards(path) == ["1001"]
+
+
+@pytest.mark.parametrize("moved", [1, 2, 3], ids=["the database", "its log too", "all of it"])
+def test_restore_that_is_cut_off_begins_no_empty_database_and_can_be_done_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    made = backup.make(path, wall(1))
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).write_bytes(b"of the old one")
+    replace, calls = Path.replace, []
+
+    def cut(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) > moved:
+            raise OSError(5, "power gone")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(StoreError):
+        backup.restore(path, made, wall(2))
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="a restore of it was interrupted: run `cabinet store restore` again"):
+        backup.check_not_half_restored(path)
+    backup.restore(path, made, wall(3))
+    backup.check_not_half_restored(path)
+    assert cards(path) == ["1001"]
+    assert backup.problems(path) == []
 
 
 def test_backup_that_is_not_whole_is_not_restored(path: Path) -> None:

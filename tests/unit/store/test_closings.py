@@ -28,7 +28,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def key(tmp_path: Path):
-    return closings.load_key(tmp_path / "keys" / "usage.key")
+    return closings.load_key(tmp_path / "keys" / "usage.key", make=True)
 
 
 def add(database: Database, *sessions: str) -> None:
@@ -51,6 +51,9 @@ def test_key_is_made_once_and_for_its_owner_only(tmp_path: Path, key) -> None:
     path = tmp_path / "keys" / "usage.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert closings.public(closings.load_key(path)) == closings.public(key)
+    with pytest.raises(StoreError, match="there is no key yet: start `cabinet serve` once"):
+        closings.load_key(tmp_path / "elsewhere.key")
+    assert not (tmp_path / "elsewhere.key").exists(), "only the service makes one, for itself to read"
     path.write_bytes(b"too short")
     with pytest.raises(StoreError, match="is no key of 32 bytes"):
         closings.load_key(path)
@@ -73,6 +76,34 @@ def test_closings_follow_each_other_without_a_gap(database: Database, key) -> No
         assert closings.months_closed(connection) == {"2026-10", "2026-11"}
     for signed in (first, second):
         assert problem(database, signed, closings.public(key)) is None
+
+
+def test_closing_ends_with_its_month_and_leaves_the_rest_to_the_next(tmp_path: Path, key) -> None:
+    """Closed a day late, or a week: its sums are the month's all the same. A clock that was wrong ends no month."""
+    database = Database(tmp_path / "months.db")
+    with database.transaction() as connection:
+        for session, ended_ms, trusted in (
+            ("s1", 100, True), ("s2", 9000, False), ("s3", 199, True), ("s4", 200, True), ("s5", 150, True)
+        ):  # fmt: skip
+            one = msgspec.structs.replace(record(session), ended=WallTime(ended_ms, trusted))
+            usage.append(connection, one)
+        first = closings.close(connection, key, "DEMO-1", "2026-10", WALL, before_unix_ms=200)
+        nothing = closings.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=200)
+        rest = closings.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=300)
+    assert first is not None
+    assert (first.closing.first_number, first.closing.last_number) == (1, 3)
+    assert nothing is None
+    assert rest is not None
+    assert (rest.closing.first_number, rest.closing.last_number) == (4, 5)
+    assert problem(database, first, closings.public(key)) is None
+    database.close()
+
+
+def test_another_key_than_before_is_said(database: Database, key, tmp_path: Path, caplog) -> None:
+    close(database, key, "2026-10")
+    add(database, "s4")
+    close(database, closings.load_key(tmp_path / "other.key", make=True), "2026-11")
+    assert "the key of earlier closings is gone: from closing 2 on another one signs" in caplog.text
 
 
 def test_log_rewritten_as_a_whole_is_found(tmp_path: Path, database: Database, key) -> None:
@@ -107,7 +138,7 @@ def test_closing_that_was_changed_has_no_signature(database: Database, key, chan
 
 
 def test_closing_of_another_key_is_none(tmp_path: Path, database: Database, key) -> None:
-    other = closings.load_key(tmp_path / "other.key")
+    other = closings.load_key(tmp_path / "other.key", make=True)
     signed = close(database, other, "2026-10")
     assert signed is not None
     assert problem(database, signed, closings.public(key)) == "its signature is not of this key"

@@ -1,0 +1,75 @@
+"""The ledger as a table for an accountant: every posting with its debit or credit. Pure: entries in, lines out.
+
+Wallets, holds and revenue are what the property company owes or has earned: money into them is a credit. Cash is what
+it has: the ledger keeps it below 0, and money taken in is its debit. So both columns add up to the same.
+"""
+
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from cabinet import figures, texts
+from cabinet.clock import WallTime
+from cabinet.usage_table import BOM, csv_line, harmless
+
+COLUMNS = (
+    "number",
+    "time",
+    "clock_trusted",
+    "kind",
+    "account",
+    "card",
+    "order_number",
+    "debit",
+    "credit",
+    "note",
+    "key",
+)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One posting; `card` and `order_number` are empty where there is none. `amount_fen` goes into `account`."""
+
+    number: int  # of the transaction
+    unix_ms: int
+    trusted: bool
+    kind: str
+    key: str
+    note: str
+    account: str
+    amount_fen: int
+    card: str
+    order_number: str
+
+
+def csv_lines(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[str]:
+    """The lines of a CSV file with its mark, its titles and, at the end, the sums; encode them as UTF-8."""
+    words = texts.table("common", language)
+    yield BOM + csv_line([words[f"ledger.{name}"] for name in COLUMNS])
+    debit_fen = credit_fen = 0
+    for row in rows:
+        debit_fen += max(0, -row.amount_fen)
+        credit_fen += max(0, row.amount_fen)
+        yield csv_line([harmless(cell) for cell in _cells(row, words.__getitem__, zone)])
+    sums = {"number": words["bill.total"], "debit": figures.yuan(debit_fen), "credit": figures.yuan(credit_fen)}
+    yield csv_line([sums.get(name, "") for name in COLUMNS])
+
+
+def _cells(row: Row, word: Callable[[str], str], zone: zoneinfo.ZoneInfo) -> list[str]:
+    kind, _, _ = row.account.partition(":")
+    name = row.account.replace(":", "_") if kind == "revenue" else kind
+    moment = figures.local(WallTime(row.unix_ms, row.trusted), zone)
+    return [
+        str(row.number),
+        moment.isoformat(" ", "seconds"),
+        word("yes_no.yes" if row.trusted else "yes_no.no"),
+        word(f"ledger_kind.{row.kind}"),
+        word(f"ledger_account.{name}"),
+        row.card,
+        row.order_number,
+        figures.yuan(-row.amount_fen) if row.amount_fen < 0 else "",
+        figures.yuan(row.amount_fen) if row.amount_fen > 0 else "",
+        row.note,
+        row.key,
+    ]

@@ -1,0 +1,58 @@
+"""Whether sessions, usage log and ledger tell of the same charges and the same money.
+
+Each of the three is whole by itself; somebody who cuts the end off one of them, its head included, forgets the others.
+"""
+
+import sqlite3
+
+from cabinet.billing import ledger
+
+MOST = 20  # that are told of a kind
+
+
+def problems(connection: sqlite3.Connection) -> list[str]:
+    """A sentence for everything on which they differ; nothing, if they agree. Runs inside the caller's transaction."""
+    found = [
+        f"order {row['order_number']} was settled, and the usage log has no record of it"
+        for row in connection.execute(
+            "SELECT order_number FROM session LEFT JOIN usage_record USING (session_id)"
+            " WHERE state = 'settled' AND end_reason IS NOT NULL AND usage_record.number IS NULL LIMIT ?",
+            (MOST,),
+        )
+    ]
+    found += [
+        f"usage record {row['number']} is of no settled charge"
+        for row in connection.execute(
+            "SELECT usage_record.number AS number FROM usage_record LEFT JOIN session USING (session_id)"
+            " WHERE session.state IS NOT 'settled' LIMIT ?",
+            (MOST,),
+        )
+    ]
+    found += [
+        f"order {row['order_number']}: {row['cost_fen']} fen on the receipt, {row['recorded_fen']} in the usage log"
+        for row in connection.execute(
+            "SELECT order_number, cost_fen, body ->> '$.total_fen' AS recorded_fen"
+            " FROM session JOIN usage_record USING (session_id) WHERE recorded_fen IS NOT cost_fen LIMIT ?",
+            (MOST,),
+        )
+    ]
+    found += [
+        f"order {row['order_number']}: {row['cost_fen']} fen on the receipt, {row['earned_fen']} in the ledger"
+        for row in connection.execute(
+            "SELECT order_number, cost_fen, coalesce(sum(amount_fen), 0) AS earned_fen FROM session"
+            " LEFT JOIN ledger_transaction ON key = 'settle:' || session_id"
+            " LEFT JOIN posting ON transaction_id = ledger_transaction.id AND account IN (?, ?)"
+            " WHERE state = 'settled' AND cost_fen IS NOT NULL"
+            " GROUP BY session.number HAVING earned_fen != cost_fen LIMIT ?",
+            (ledger.ELECTRICITY, ledger.SERVICE, MOST),
+        )
+    ]
+    found += [
+        f"{row['name']}: {row['balance_fen']} fen are held for no running charge"
+        for row in connection.execute(
+            "SELECT name, balance_fen FROM account WHERE substr(name, 1, 5) = 'hold:' AND balance_fen != 0"
+            " AND substr(name, 6) NOT IN (SELECT session_id FROM session WHERE state != 'settled') LIMIT ?",
+            (MOST,),
+        )
+    ]
+    return found

@@ -1,0 +1,208 @@
+"""The real service killed at random instants while residents start, charge, unplug and stop: every charge settled once.
+
+A scenario is the process that `cabinet serve` is, over a stand-in for the guard that never dies, and four residents.
+Again and again somebody does something, and within the next tenth of a second (or second, where nothing is done but
+checkpoints) the service gets SIGKILL. It is started again, the phone sends the very same request once more, and the
+others charge on meanwhile. In the end the ledger balances, the usage log is whole, no charge was settled twice, and
+nobody pays for more than was delivered.
+
+    python -m campaigns.kill_service [--count 8] [--seed N --verbose]
+"""
+
+import contextlib
+import random
+import sqlite3
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from cabinet.model import EndReason
+from campaigns.live import CODES, Say
+from campaigns.runner import Campaign, Outcome, main
+from campaigns.warm import StandIn, WarmCabinet
+from tests.e2e.processes import Resident, wait_for
+
+KILLS = 25  # of one scenario
+SOON_S = 0.12  # a request is answered within so long, or nearly
+CHECKPOINTS_S = 1.2
+
+
+class Kills:
+    """What somebody does just before the service dies; `problems` collects what was not as promised."""
+
+    def __init__(self, cabinet: WarmCabinet, guard: StandIn, chance: random.Random, say: Say) -> None:
+        self.cabinet, self.guard, self.chance, self.say = cabinet, guard, chance, say
+        self.problems: list[str] = []
+        self.cells: dict[str, dict[str, int]] = {}
+        self.points: list[str] = []
+        self.over = threading.Event()  # never: a random moment is what is waited for
+        self.pages: dict[int, str] = {}
+        self.residents: dict[int, Resident] = {
+            outlet: cabinet.resident(f"5000000{outlet}", balance_yuan="200.00") for outlet in CODES
+        }
+        for outlet in CODES:
+            self.pages[outlet] = self.residents[outlet].start(CODES[outlet]).url.path
+
+    def kill(self) -> None:
+        outlet = self.chance.choice(list(CODES))
+        charging = self.shows_charge(outlet)
+        doing = self.chance.choice(("charging", "stop", "unplug") if charging else ("start",))
+        known = self.sessions(outlet)
+        again = {"charging": self.nothing, "stop": self.stop, "unplug": self.unplug, "start": self.begin}[doing](outlet)
+        after_s = self.chance.uniform(0, SOON_S if doing in ("start", "stop") else CHECKPOINTS_S)
+        self.over.wait(after_s)
+        self.cabinet.processes.pop("service").kill()
+        on_disk = self.on_disk(outlet, known, doing == "start")
+        self.cabinet.start("service")
+        for resident in self.residents.values():
+            resident.client.base_url = self.cabinet.url
+        again()
+        became = self.judge(outlet, doing, known)
+        self.say(f"{doing} at outlet {outlet}, killed after {1000 * after_s:.0f} ms: {on_disk}: {became}")
+        row = self.cells.setdefault(f"{doing}; on disk: {on_disk}", {})
+        row[became] = row.get(became, 0) + 1
+        self.points.append(f"{doing} {on_disk} {1000 * after_s:.0f}")
+        self.guard.plugged.add(outlet)
+
+    # --- what is done; each returns what the phone does once the service is back -----------------------------------
+
+    def nothing(self, outlet: int) -> Callable[[], None]:
+        return lambda: None
+
+    def unplug(self, outlet: int) -> Callable[[], None]:
+        self.guard.unplug(outlet, EndReason.UNPLUGGED)
+        return lambda: None
+
+    def stop(self, outlet: int) -> Callable[[], None]:
+        path, resident = self.pages[outlet], self.residents[outlet]
+        page = resident.client.get(path)
+        self.send_and_forget(outlet, page, f"{path}/stop")
+        return lambda: self.send_again(outlet, page, f"{path}/stop")
+
+    def begin(self, outlet: int) -> Callable[[], None]:
+        page, action = self.residents[outlet].offer(CODES[outlet]), f"/s/{CODES[outlet]}/start"
+        self.send_and_forget(outlet, page, action)
+        return lambda: self.send_again(outlet, page, action)
+
+    def send_and_forget(self, outlet: int, page: httpx.Response, action: str) -> None:
+        def send() -> None:
+            with contextlib.suppress(httpx.HTTPError):
+                self.residents[outlet].send(page, action, **fields(action))
+
+        self.thread = threading.Thread(target=send, daemon=True)
+        self.thread.start()
+
+    def send_again(self, outlet: int, page: httpx.Response, action: str) -> None:
+        """The very same form, its key included, until the guard is there to do it."""
+        self.thread.join()
+
+        def answer() -> httpx.Response | None:
+            got = self.residents[outlet].send(page, action, to=action, **fields(action))
+            return got if got.status_code < 500 else None
+
+        got = wait_for("an answer", answer)
+        if action.endswith("/start"):
+            self.pages[outlet] = got.url.path
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def sessions(self, outlet: int) -> set[str]:
+        return {row["session_id"] for row in self.rows("SELECT session_id FROM session WHERE outlet = ?", outlet)}
+
+    def on_disk(self, outlet: int, known: set[str], new: bool) -> str:
+        """What the file says of the charge that is meant, a `new` one or the last, as the kill left it."""
+        rows = self.rows("SELECT session_id, state FROM session WHERE outlet = ? ORDER BY number DESC LIMIT 1", outlet)
+        return next((row["state"] for row in rows if not new or row["session_id"] not in known), "nothing yet")
+
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        path = self.cabinet.state / "cabinet.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query, values).fetchall()
+
+    def judge(self, outlet: int, doing: str, known: set[str]) -> str:
+        """The others' charges are known; this one is on, or over, as asked."""
+        if doing == "charging":
+            wait_for("the charge", lambda: self.shows_charge(outlet) and self.charges(outlet))
+        elif doing == "start":
+            wait_for("the charge", lambda: self.charges(outlet))
+            wait_for("its page", lambda: self.shows_charge(outlet))
+        else:
+            wait_for("its receipt", lambda: not self.shows_charge(outlet))
+        new = self.sessions(outlet) - known
+        if len(new) != (doing == "start"):
+            self.problems.append(f"{doing} at outlet {outlet}: {len(new)} new charges")
+        return {"start": "one charge", "charging": "goes on"}.get(doing, "ended and settled once")
+
+    def charges(self, outlet: int) -> bool:
+        return self.cabinet.phase(outlet) != "idle"
+
+    def shows_charge(self, outlet: int) -> bool:
+        path = self.pages[outlet]
+        return f"{path}/stop" in self.residents[outlet].client.get(path).text
+
+    def close_the_books(self) -> None:
+        """Everybody stops; then what is in the file is added up."""
+        for outlet in CODES:
+            if self.shows_charge(outlet):
+                page = self.residents[outlet].client.get(self.pages[outlet])
+                self.residents[outlet].send(page, f"{self.pages[outlet]}/stop")
+        wait_for("all receipts", lambda: not any(self.shows_charge(outlet) for outlet in CODES))
+        for command in (("ledger", "check"), ("usage", "verify"), ("store", "check")):
+            if "OK" not in self.cabinet.command(*command):
+                self.problems.append(f"cabinet {' '.join(command)} finds something wrong")
+        twice = self.rows(
+            "SELECT session_id FROM session_transition WHERE to_state = 'settled'"
+            " GROUP BY session_id HAVING count(*) > 1"
+        )
+        unsettled = self.rows("SELECT session_id FROM session WHERE state != 'settled'")
+        held = self.rows("SELECT name FROM account WHERE name LIKE 'hold:%' AND balance_fen != 0")
+        if twice or unsettled or held:
+            self.problems.append(f"settled twice {len(twice)}, not settled {len(unsettled)}, still held {len(held)}")
+        billed_mwh = {
+            row["session_id"]: row["mwh"]
+            for row in self.rows("SELECT session_id, body ->> '$.energy_mwh' AS mwh FROM usage_record")
+        }
+        for session in billed_mwh.keys() | self.guard.double.delivered_uwh.keys():
+            delivered_mwh = self.guard.double.delivered_uwh.get(session, 0) / 1000
+            if abs(billed_mwh.get(session, 0) - delivered_mwh) > 1:  # counters are rounded down at both ends
+                self.problems.append(f"{session}: delivered {delivered_mwh}, billed {billed_mwh.get(session)} mWh")
+
+
+def fields(action: str) -> dict[str, str]:
+    return {"kind": "full"} if action.endswith("/start") else {}
+
+
+def scenario(seed: int, verbose: bool, kills: int = KILLS) -> Outcome:
+    chance = random.Random(seed)
+    say: Say = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
+    with tempfile.TemporaryDirectory(prefix="kill-") as folder, StandIn(Path(folder) / "run" / "guard.sock") as guard:
+        cabinet = WarmCabinet(Path(folder))
+        cabinet.start("service")
+        try:
+            campaign = Kills(cabinet, guard, chance, say)
+            for _ in range(kills):
+                campaign.kill()
+            campaign.close_the_books()
+        finally:
+            cabinet.stop()
+        return Outcome(seed, tuple(campaign.problems), kills, cells=campaign.cells, points=tuple(campaign.points))
+
+
+CAMPAIGN = Campaign(
+    name="kills-service",
+    module="campaigns.kill_service",
+    counted="kills of the real service",
+    scenario=scenario,
+    whole=12,
+    quick=1,
+    promise="a request sent twice is done once, every charge is settled once, ledger and usage log are whole",
+    processes=1,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))

@@ -1,0 +1,124 @@
+"""What the meters count against what the simulated outlets deliver: mixed loads, lost reads, chip resets, overflows.
+
+A scenario is one cabinet with ten charges on the real guard and drivers over chips at register level, with their noise.
+Moments at the full rate, in which some of the reads are lost and meter chips are thrown back to their power-on values,
+alternate with hours in strides (where a lost read would be a lost sensor, and open); in one stride nobody reads the
+energy registers for so long that the strongest loads overflow their 24 bits.
+
+    python -m campaigns.metering [--count 10] [--seed N --verbose]
+"""
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from cabinet.chips.ade7953 import ENERGY_COUNTS_PER_S
+from cabinet.clock import MS, NS
+from cabinet.link.protocol import Done
+from campaigns.runner import Campaign, Outcome, main
+from tests.desk import Desk, demo_config
+
+OUTLETS = range(1, 11)
+CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
+STRONG = (1, 6)  # outlets whose load is to overflow its register
+BAR = 0.002
+MOST_LOST_READS = 0.02
+RESETS = 4
+HALF_TURN = 1 << 23  # counts of a signed register of 24 bits
+LEAST_MWH = 2000  # below it a count rounded down is too much of the whole
+
+
+class Bench:
+    """One cabinet and its loads."""
+
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.chance = chance
+        self.desk = Desk(folder, demo_config({"heartbeat_pin = 27\n": ""}), seed=chance.getrandbits(32))
+        self.watts = {outlet: chance.uniform(800, 980) for outlet in STRONG}
+        for outlet in OUTLETS:
+            if outlet in STRONG:
+                self.desk.plug(outlet, f"resistor:{self.watts[outlet]:.0f}")
+            elif chance.random() < 0.3:
+                self.desk.plug(outlet, f"resistor:{chance.uniform(15, 700):.0f}")
+            else:
+                self.desk.plug(outlet, chance.choice((*CHARGERS, f"random:{chance.randrange(10_000)}")), 20)
+        self.lost_share = chance.uniform(0.001, MOST_LOST_READS)
+        self.start()
+
+    def start(self) -> None:
+        """Whoever does not charge, does."""
+        for outlet in OUTLETS:
+            if not self.desk.outlet(outlet).closed:
+                self.desk.run(4 * NS, until=lambda o=outlet: isinstance(self.desk.start(o), Done))
+        self.desk.run(1500 * MS)
+
+    def reset(self) -> None:
+        """One meter chip loses its set-up in the middle of a moment at full rate, with reads lost before and after."""
+        self.desk.world.fault(None, "noise_reads", share=self.lost_share)
+        self.desk.run(round(self.chance.uniform(0.05, 0.4) * NS))
+        self.desk.world.fault(self.chance.choice(OUTLETS), "chip_reset", chip="meter", down=self.chance.choice((0, 1)))
+        self.desk.run(700 * MS)
+        self.start()
+        self.desk.world.clear(None)
+
+    def hours(self) -> None:
+        self.desk.stride(round(self.chance.uniform(900, 5400)) * NS, 10 * NS)
+
+    def overflow(self) -> float:
+        """So long a stride that the strong ones' registers turn over; returns by how many half turns."""
+        hardware = self.desk.config.hardware
+        full_w = hardware.current_full_scale_a * hardware.voltage_full_scale_v / 2
+        seconds = self.chance.uniform(1.1, 2.2) * HALF_TURN / ENERGY_COUNTS_PER_S * full_w / min(self.watts.values())
+        self.desk.stride(round(seconds) * NS, round(seconds) * NS)
+        return seconds * min(self.watts.values()) / full_w * ENERGY_COUNTS_PER_S / HALF_TURN
+
+    def errors(self) -> dict[int, float]:
+        """Of every outlet that delivered something worth counting: billed over delivered, less 1."""
+        errors = {}
+        for outlet in OUTLETS:
+            truth_mwh = self.desk.world.truth(outlet).energy_mwh
+            if truth_mwh >= LEAST_MWH:
+                errors[outlet] = self.desk.unit(outlet).meter.count().energy_mwh / truth_mwh - 1
+        return errors
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    chance = random.Random(seed)
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="metering-") as folder:
+        bench = Bench(Path(folder), chance)
+        for _ in range(RESETS):
+            bench.reset()
+        bench.hours()
+        turns = bench.overflow()
+        bench.reset()
+        bench.hours()
+        errors = bench.errors()
+        bench.desk.close()
+    for outlet, error in errors.items():
+        if verbose:
+            print(f"outlet {outlet}: {100 * error:+.4f} %", file=sys.stderr)
+        if abs(error) > BAR:
+            problems.append(f"outlet {outlet}: {100 * error:+.3f} %")
+    if missing := set(STRONG) - errors.keys():
+        problems.append(f"outlets {missing} delivered nothing")
+    figures = {
+        "metering error, %": [100 * abs(error) for error in errors.values()],
+        "overflow, half turns of the register": [turns],
+    }
+    return Outcome(seed, tuple(problems), len(errors), figures)
+
+
+CAMPAIGN = Campaign(
+    name="metering",
+    module="campaigns.metering",
+    counted="outlets with hours of charging",
+    scenario=scenario,
+    whole=20,
+    quick=1,
+    promise="billed energy within 0.2 % of what was delivered, with lost reads, chip resets and register overflows",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))

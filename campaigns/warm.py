@@ -1,0 +1,181 @@
+"""The service as a process of its own that starts at once, and a guard beside it that only has to be believed.
+
+An interpreter with all imports takes a second of a processor to start; here a server forks one that has them already.
+What is forked runs `cabinet serve` from its first line, with its own files, and can be killed like any process. The
+guard's part is played by the double of the service's tests, in this process, behind a real `guard.sock`.
+"""
+
+import multiprocessing
+import os
+import select
+import signal
+import socket
+import threading
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from cabinet.clock import NS, SystemClock
+from cabinet.errors import Refused
+from cabinet.link.protocol import VERSION, Command, Done, Refusal, Welcome
+from cabinet.link.server import EventLog, LinkServer
+from cabinet.model import EndReason, Event
+from tests.e2e.processes import COMMANDS, Cabinet, Process, _die_with_parent
+from tests.unit.service.guard_double import GuardDouble
+
+OUTLETS = 10
+TURN_S = 0.02
+SNAPSHOT_TURNS = 5
+POWER_MW = 250_000
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["cabinet.commands.serve", "cabinet.web.site", "campaigns.warm"])
+
+
+class RealClock(SystemClock):
+    """Goes by itself: the double need not move it."""
+
+    def advance_ns(self, duration_ns: int) -> None:
+        pass
+
+
+class _Events(EventLog):
+    """The double's, as the link's server asks for them."""
+
+    def __init__(self, double: GuardDouble) -> None:
+        super().__init__(double.guard_run)
+        self._double = double
+
+    def acknowledge(self, guard_run: str, seq: int) -> None:
+        self._double.kept = [event for event in self._double.kept if event.seq > seq]
+
+    def after(self, seq: int, most: int) -> list[Event]:
+        return [event for event in self._double.kept if event.seq > seq][:most]
+
+
+class StandIn:
+    """Holds sessions, delivers energy to those that are `plugged`, and keeps events until they are acknowledged."""
+
+    def __init__(self, path: Path) -> None:
+        self.double = GuardDouble(RealClock(), OUTLETS)  # type: ignore[arg-type]  # moves by itself
+        self.plugged = set(self.double.outlets)
+        self._turn = threading.Lock()
+        self._over = threading.Event()
+        self._server = LinkServer(
+            path,
+            Welcome(VERSION, self.double.guard_run, "epoch-1", list(self.double.outlets)),
+            _Events(self.double),
+            self._obey,
+            self.double.snapshot,
+            SystemClock(),
+        )
+        self._thread = threading.Thread(target=self._run)
+
+    def unplug(self, outlet: int, reason: EndReason) -> None:
+        with self._turn:
+            self.plugged.discard(outlet)
+            if self.double.outlets[outlet].session_id is not None:
+                self.double.end(outlet, reason)
+
+    def _obey(self, command: Command) -> Done | Refusal:
+        try:
+            self.double.obey(command)
+        except Refused as refused:
+            return Refusal(command.id, refused.code)
+        return Done(command.id)
+
+    def _run(self) -> None:
+        second_ns, turns = SystemClock().monotonic_ns(), 0
+        while not self._over.is_set():
+            ready, _, _ = select.select(self._server.descriptors, [], [], TURN_S)
+            with self._turn:
+                self._server.serve(ready)
+                if SystemClock().monotonic_ns() - second_ns >= NS:
+                    second_ns += NS
+                    for outlet in self.plugged:
+                        self.double._second(self.double.outlets[outlet], POWER_MW)
+                turns += 1
+                if turns % SNAPSHOT_TURNS == 0:
+                    self._server.publish(self.double.snapshot())
+                self._server.push_events()
+
+    def __enter__(self) -> "StandIn":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._server.close()
+
+
+class _Forked:
+    """What `Process` asks of a `subprocess.Popen`."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        self.returncode: int | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+
+class WarmProcess(Process):
+    """`cabinet serve`, forked."""
+
+    def __init__(self, name: str, words: list[str], folder: Path, config: Path) -> None:
+        self.name = name
+        self._log_path = folder / f"{name}.log"
+        address = folder / f"{name}.notify"
+        address.unlink(missing_ok=True)
+        self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notices.bind(str(address))
+        process = _context.Process(
+            target=_serve, args=(str(address), str(self._log_path), [*words, "--config", str(config)])
+        )
+        process.start()
+        self.popen: Any = _Forked(process)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+
+class WarmCabinet(Cabinet):
+    """Only its service is a process."""
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            self.processes[name] = WarmProcess(name, COMMANDS[name], self.folder, self.config)
+
+
+def _serve(address: str, log_path: str, words: list[str]) -> None:
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ["NOTIFY_SOCKET"] = address
+    os.environ.pop("WATCHDOG_USEC", None)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    from cabinet.main import main
+
+    raise SystemExit(main(words))
