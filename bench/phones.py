@@ -83,11 +83,11 @@ def cpu_of(pid: int) -> float:
 
 
 class Clocked:
-    """Over after so many seconds; once a minute it notes the service's memory."""
+    """Over after so many seconds; each minute it notes the service's memory."""
 
-    def __init__(self, seconds: float, pid: int, every_s: float = MINUTE_S) -> None:
+    def __init__(self, seconds: float, pid: int) -> None:
         self._pid = pid
-        self._every_s = every_s
+        self._every_s = min(MINUTE_S, seconds / 4)
         self._end = time.monotonic() + seconds
         self._next = time.monotonic()
         self.memory_mb: list[tuple[float, float]] = []  # (RSS, PSS)

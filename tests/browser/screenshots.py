@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.site_map import every_page
 from tests.browser.stage import Stage, staged
-from tests.browser.visitors import DESKTOP, PHONE, Device, Visitors, launched
+from tests.browser.visitors import DESKTOP, PHONE, Device, Visitor, Visitors, launched
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "screenshots"
@@ -61,14 +61,23 @@ def name_of(address: str, stage: Stage) -> str:
     return re.sub(r"\W+", "-", address.replace(stage.plugless, "waiting")).strip("-") or "home"
 
 
-def take(browser: Browser, stage: Stage, shot: Shot, folder: Path) -> None:
-    visitors = Visitors(browser, stage.url)
-    visitor = visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP)
-    visitor.be(shot.cookies)
-    visitor.open(shot.address)
-    visitor.drawn()
-    visitor.page.screenshot(path=folder / shot.file, full_page=True)
-    visitor.leave()
+class Studio:
+    """One browser window for each language, device and theme."""
+
+    def __init__(self, browser: Browser, stage: Stage) -> None:
+        self._visitors = Visitors(browser, stage.url)
+        self._windows: dict[tuple[str, Device, bool], Visitor] = {}
+
+    def take(self, shot: Shot) -> Path:
+        window = (shot.language, shot.device, shot.dark)
+        if window not in self._windows:
+            self._windows[window] = self._visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP)
+        visitor = self._windows[window]
+        visitor.be(shot.cookies)
+        visitor.open(shot.address)
+        visitor.drawn()
+        visitor.page.screenshot(path=FOLDER / shot.file, full_page=True)
+        return FOLDER / shot.file
 
 
 def main() -> None:
@@ -78,10 +87,10 @@ def main() -> None:
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, staged(Path(folder), DAYS) as stage, launched() as browser:
+        studio = Studio(browser, stage)
         for shot in shots(stage):
             if re.search(args.pattern, shot.file):
-                take(browser, stage, shot, FOLDER)
-                print(FOLDER.relative_to(ROOT) / shot.file)
+                print(studio.take(shot).relative_to(ROOT))
     if args.docs:
         for name, source in IN_THE_DOCS.items():
             (DOCS / f"{name}.png").write_bytes((FOLDER / f"{source}.png").read_bytes())

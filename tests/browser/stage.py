@@ -49,6 +49,7 @@ class Stage:
 
     def __init__(self, folder: Path, days: int) -> None:
         self._rig = Rig(folder, balance_fen=20_000)
+        Path(self._rig.config.paths.run).mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.new_event_loop()
         self._keys = (f"request-key-of-the-stage-{number}" for number in itertools.count())
         self._over = asyncio.Event()
@@ -102,10 +103,10 @@ class Stage:
             await serving
 
     async def _prepare(self, service: Service, days: int) -> None:
-        self._ids = [(await service.resident(token)).resident_id for token in await self._phones()]
+        self.resident_ids = [(await service.resident(token)).resident_id for token in await self._phones()]
         for _day in range(days):
             await self._day()
-        me, other, third = self._ids
+        me, other, third = self.resident_ids
         self.sessions["tripped"] = await self._charge(me, TRIPPED, SHORT_TIME_S)
         self._rig.guard.trip(OUTLETS[TRIPPED], Fault.SHORT_CIRCUIT)
         self._record(OUTLETS[TRIPPED], self.sessions["tripped"])
@@ -132,13 +133,14 @@ class Stage:
         """Charges of an ordinary day, each with its own end; the rest of the day passes."""
         began_ns = self._rig.clock.monotonic_ns()
         for number, (code, seconds, choice, end) in enumerate(ORDINARY_DAY):
-            session_id = await self._charge(self._ids[number % len(self._ids)], code, seconds, choice)
+            session_id = await self._charge(self.resident_ids[number % len(self.resident_ids)], code, seconds, choice)
             if end is not None:
                 self._rig.guard.end(OUTLETS[code], end)
                 await self._rig.settle(self._service)
             self.sessions[f"day {number}"] = session_id
-        self._rig.clock.advance_ns(max(0, DAY_S * NS - (self._rig.clock.monotonic_ns() - began_ns)))
-        self._rig.guard.show()
+        while self._rig.clock.monotonic_ns() < began_ns + DAY_S * NS:
+            self._rig.clock.advance_ns(A_STEP_S * NS)
+            self._rig.guard.show()
 
     async def _begin(self, resident_id: int, code: str, choice: StartChoice = FULL) -> str:
         view = await self._service.start(resident_id, code, choice, next(self._keys))
