@@ -21,6 +21,7 @@ COMMANDS = {
     "ledger": "balances, statements, the accountant's export; give back, pay out, write off",
     "staff": "add logins of the property company's page and tokens of its API",
     "usage": "export and verify the usage log",
+    "stickers": "printable stickers with the outlets' codes, PDF and SVG",
     "store": "check, back up and restore the database",
 }
 

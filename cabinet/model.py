@@ -233,6 +233,8 @@ REFUSALS = frozenset(
         "unknown_code", "wrong_card_or_pin", "wrong_code", "locked_out", "card_blocked", "no_money", "already_charging",
         "unknown_session", "not_yours", "bad_choice", "storage_full", "storage_damaged", "signed_out",
         "too_many_requests", "too_many_records", "nothing_to_clear", "wrong_token", "scope_missing", "reserved",
+        # the simulator's page
+        "simulator_gone", "plugged_already", "not_plugged",
         # the property company's pages
         "bad_name", "name_taken", "unknown_staff", "last_operator", "unknown_record", "unknown_trip",
         "unknown_resident", "charge_running", "money_left", "bad_amount", "cannot_undo", "expired", "bad_file",

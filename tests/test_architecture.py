@@ -86,7 +86,7 @@ def test_failsafe_loads_nothing_of_the_guard():
 
 def test_every_command_has_its_module_and_every_module_its_command():
     folder = Path(cabinet.__file__).parent / "commands"
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "options", "hardware"}
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "options", "hardware", "playground"}
     assert modules == set(COMMANDS)
 
 
@@ -110,7 +110,13 @@ def test_every_runtime_dependency_is_imported_somewhere():
     """None is installed for nothing. Pin factories are loaded by gpiozero, by the name in the configuration."""
     setup = ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    modules = {"pyserial": "serial", "argon2-cffi": "argon2", "PyNaCl": "nacl", "XlsxWriter": "xlsxwriter"}
+    modules = {
+        "pyserial": "serial",
+        "argon2-cffi": "argon2",
+        "PyNaCl": "nacl",
+        "XlsxWriter": "xlsxwriter",
+        "fonttools": "fontTools",
+    }
     by_name = {"lgpio", "RPi.GPIO"}
     named = {re.split(r"[<>=;\[ ]", line)[0] for line in setup["options"]["install_requires"].split("\n") if line}
     source = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "cabinet").rglob("*.py"))

@@ -11,10 +11,12 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from cabinet import config as configuration
+from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
@@ -23,6 +25,9 @@ from cabinet.private import check_private
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
+
+if TYPE_CHECKING:
+    from cabinet.commands.playground import Playground
 
 BACKLOG = 256
 MOST_CONNECTIONS = 500  # 200 of them live pages at most
@@ -67,7 +72,7 @@ async def serve(config: Config) -> int:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(server_config(create_app(service, service, config), config), serving)
+            server = _Server(server_config(create_app(service, service, config, _simulator(config)), config), serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
@@ -104,6 +109,15 @@ def check_secrets(config: Config) -> None:
         ) from error
     except OSError as error:
         raise CabinetError(f"service.tls_certificate or service.tls_key: {error.strerror}") from error
+
+
+def _simulator(config: Config) -> "Playground | None":
+    """What the page /sim plays with; a cabinet with real hardware has neither."""
+    if not config.simulated:
+        return None
+    from cabinet.commands.playground import Playground
+
+    return Playground(config, SystemClock())
 
 
 def _no_passphrase() -> str:

@@ -24,6 +24,7 @@ def greeting(config: Config, cabinet: str, url: str, logins: Logins | None, term
             login = f"login {CONSOLE_NAME}, PIN {logins.console_pin}; then: status"
             rows.append(("", f"{login}   (language en for English; Ctrl-] leaves)"))
     if config.simulated:
+        rows.insert(0, ("to play", f"{url}/sim   (the cabinet drawn: plug in a bike, make a short, cut the mains)"))
         rows += [
             (
                 "plug a bike",

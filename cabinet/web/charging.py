@@ -13,7 +13,7 @@ from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.curve import polyline
 from cabinet.web.live import Parts
 
-LIVE_PARTS = ("notice", "announce", "headline", "figures", "bill")
+LIVE_PARTS = ("notice", "announce", "headline", "figures", "curve_words", "bill")
 
 
 @get("/charge/{session_id:str}")
@@ -22,7 +22,7 @@ async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
     curve = await viewer.curve(session_id)
-    return viewer.site.pages.page(request, "charge.html", curve=polyline(curve), **viewer.values(session))
+    return viewer.site.pages.page(request, "charge.html", **viewer.values(session, curve))
 
 
 @post("/charge/{session_id:str}/stop", status_code=303)
@@ -53,12 +53,11 @@ async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] 
     async def render() -> tuple[Parts, bool]:
         nonlocal shown
         now = await viewer.session(session_id)
-        values = viewer.values(now)
+        values = viewer.values(now, await viewer.curve(session_id))
         parts: Parts = {}
         if values["shape"] != shown:
             shown = values["shape"]
-            line = polyline(await viewer.curve(session_id))
-            parts["body"] = viewer.part("body", curve=line, **values)
+            parts["body"] = viewer.part("body", **values)
         parts |= {name: viewer.part(name, **values) for name in LIVE_PARTS}
         return parts, now.state == "settled"
 
@@ -90,10 +89,12 @@ class _Viewer(NamedTuple):
         folder = "" if name == "notice" else "charge/"
         return self.site.pages.part(self.language, f"{folder}{name}.html", **values)
 
-    def values(self, session: SessionView) -> dict[str, Any]:
+    def values(self, session: SessionView, curve: list[CurvePoint]) -> dict[str, Any]:
         """What the page and each of its parts are made of."""
         return {
             "session": session,
+            "curve": polyline(curve),
+            "energy_only": _energy_only(session),
             "shape": _shape(session),
             "form_key": self.form_key,
             "guard_reachable": self.site.property_.guard_reachable(),
@@ -106,7 +107,14 @@ def _shape(session: SessionView) -> str:
     """Which of its forms the page has: what it holds beside the figures depends on this alone."""
     if session.state == "settled":
         return "receipt"
+    if session.state == "finished":
+        return "settling"
     return "waiting" if session.state in ("authorised", "waiting_for_load") else "charging"
+
+
+def _energy_only(session: SessionView) -> bool:
+    """Whether what it costs is the energy that was delivered, and nothing for time or start."""
+    return all(line.kind in ("electricity", "service", "cap") for line in session.lines)
 
 
 router = Router(

@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
 from cabinet.texts import LANGUAGES
+from cabinet.web.sim_port import SimulatorPort
 
 if TYPE_CHECKING:
     from cabinet.web.live import Streams
@@ -31,6 +32,7 @@ class Site(NamedTuple):
     config: Config
     pages: Pages
     streams: Streams
+    simulator: SimulatorPort | None = None  # only where the hardware is simulated
 
     @classmethod
     def of(cls, connection: Connection) -> Site:

@@ -10,11 +10,17 @@ MOST_POINTS = 160
 
 
 class Polyline(NamedTuple):
-    """Points for SVG within WIDTH × HEIGHT; the scale goes from 0 to `top_w` and over `span_s`."""
+    """Points for SVG within WIDTH × HEIGHT; the scale goes from 0 to `top_w` and over `span_s`.
+
+    `peak_w`, `mean_w` and `last_w` say the same in words.
+    """
 
     points: str
     top_w: int
     span_s: int
+    peak_w: int
+    mean_w: int
+    last_w: int
 
 
 def polyline(curve: list[CurvePoint]) -> Polyline | None:
@@ -25,7 +31,8 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
     if len(curve) < 2:
         return None
     span_s = max(curve[-1].at_s, 1)
-    top_w = _round_up(max(max(point.power_w for point in curve), 1))
+    powers_w = [point.power_w for point in curve]
+    top_w = _round_up(max(max(powers_w), 1))
     highest: dict[int, CurvePoint] = {}
     for point in curve:
         slot = point.at_s * (MOST_POINTS - 1) // span_s
@@ -34,7 +41,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
     points = " ".join(
         f"{point.at_s * WIDTH // span_s},{HEIGHT - point.power_w * HEIGHT // top_w}" for point in highest.values()
     )
-    return Polyline(points, top_w, span_s)
+    return Polyline(points, top_w, span_s, max(powers_w), round(sum(powers_w) / len(powers_w)), powers_w[-1])
 
 
 def _round_up(watts: int) -> int:

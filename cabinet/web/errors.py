@@ -23,7 +23,7 @@ STATUS_OF_REFUSAL = {
     "unknown_code": 404, "unknown_outlet": 404, "unknown_session": 404, "not_yours": 404,
     "outlet_busy": 409, "fault_latched": 409, "fault_present": 409, "sensor_lost": 409, "relay_welded": 409,
     "outlet_hot": 409, "already_charging": 409, "session_over": 409, "nothing_to_clear": 409,
-    "reserved": 409,
+    "reserved": 409, "plugged_already": 409, "not_plugged": 409,
     "bad_name": 400, "bad_amount": 400, "bad_file": 400, "bad_tariff": 400, "not_future": 400, "bad_days": 400,
     "unknown_staff": 404, "unknown_record": 404, "unknown_trip": 404, "unknown_resident": 404, "unknown_tariff": 404,
     "name_taken": 409, "last_operator": 409, "charge_running": 409, "money_left": 409, "cannot_undo": 409,
@@ -31,7 +31,7 @@ STATUS_OF_REFUSAL = {
     "locked_out": 429, "too_many_requests": 429,
     "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
     "cabinet_fault": 503, "cabinet_hot": 503,
-    "guard_unreachable": 503, "storage_full": 503, "storage_damaged": 503,
+    "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,
 }  # fmt: skip
 
 RETRY_AFTER_S = {429: 60, 503: 30}

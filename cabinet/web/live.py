@@ -24,7 +24,12 @@ class Streams:
         self._most = most
         self._open = 0
 
-    def respond(self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]]) -> Stream:
+    def respond(
+        self,
+        changes: AsyncIterator[None],
+        render: Callable[[], Awaitable[tuple[Parts, bool]]],
+        refresh_s: float = REFRESH_S,
+    ) -> Stream:
         """A stream of what `render` makes at every change; it says with its parts whether they are the last.
 
         Refuses too_many_requests where the limit is reached.
@@ -32,17 +37,17 @@ class Streams:
         if self._open >= self._most:
             raise Refused("too_many_requests")
         return Stream(
-            self._counted(changes, render),
+            self._counted(changes, render, refresh_s),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
     async def _counted(
-        self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]]
+        self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]], refresh_s: float
     ) -> AsyncGenerator[bytes, None]:
         self._open += 1
         try:
-            async with aclosing(events(changes, render)) as stream:
+            async with aclosing(events(changes, render, refresh_s)) as stream:
                 async for event in stream:
                     yield event
         finally:

@@ -1,7 +1,8 @@
-"""The resident's pages: an outlet, signing in, and the account. The charge itself is in `charging`."""
+"""The resident's pages: an outlet, and signing in. The charge itself is in `charging`, what was before in `account`."""
 
 import re
 import secrets
+import unicodedata
 from typing import Any
 
 from litestar import Router, get, post
@@ -9,7 +10,7 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
 from cabinet.errors import Refused
-from cabinet.service.ports import ResidentView, SessionView, StartChoice, WaitingView
+from cabinet.service.ports import OutletView, ResidentView, SessionView, StartChoice, WaitingView
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
 from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, language_of
@@ -21,8 +22,13 @@ YUAN_OFFERED = (1, 2, 3, 5, 10)
 HALF_HOUR_S = 1800
 FEN_PER_YUAN = 100
 
+LEAST_USUAL_S = 300  # of charging that says what a charger draws
+USUAL_STEP_W = 5
+
 LONGEST_CODE = 12
 LONGEST_SECRET = 64
+
+RECENT = 5  # charges that are looked at for what runs, tripped or was usual
 
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
@@ -30,7 +36,7 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 @get("/")
 async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
     """Every outlet with its state, and where the code on one can be typed; `?code=` is what was typed."""
-    if typed := code.strip().upper():
+    if typed := _typed(code).upper():
         if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
             raise Refused("unknown_code")
         return Redirect(f"/s/{typed}", status_code=303)
@@ -40,7 +46,7 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
         "home.html",
         visitor=visitor,
         outlets=Site.of(request).property_.outlets(),
-        running=await _running(request, visitor),
+        running=_running(await _recent(request, visitor)),
         waiting=_waiting(request, visitor),
     )
 
@@ -112,28 +118,35 @@ async def leave(request: Visit, code: FromPath[str]) -> Response[Any]:
 
 @get("/sign-in")
 async def sign_in_page(request: Visit, to: FromQuery[str] = "/account") -> Response[Any]:
-    return Site.of(request).pages.page(request, "sign_in.html", to=auth.way_back(to), refused="", card="")
+    return _sign_in_page(request, auth.way_back(to))
 
 
 @post("/sign-in", status_code=303)
 async def sign_in(request: Visit) -> Response[Any]:
     """Signs in on this phone and goes on to where the form says; a wrong card or PIN comes back with the form."""
     site, form = Site.of(request), auth.form(request)
-    to, card, pin = auth.way_back(form.get("to", "")), form.get("card", "").strip(), form.get("pin", "").strip()
+    to, card, pin = auth.way_back(form.get("to", "")), _typed(form.get("card", "")), _typed(form.get("pin", ""))
     try:
         if not card or not pin or max(len(card), len(pin)) > LONGEST_SECRET:
             raise Refused("wrong_card_or_pin")
         token = await site.resident.sign_in(card, pin, auth.address_of(request))
     except Refused as refusal:
-        return site.pages.page(
-            request,
-            "sign_in.html",
-            status=status_of(refusal),
-            headers=refusal_headers(refusal),
-            to=to,
-            refused=refusal_text(request, refusal),
-            card=card[:LONGEST_SECRET],
-        )
+        return _sign_in_page(request, to, refusal, card=card[:LONGEST_SECRET])
+    remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
+    return Redirect(to, status_code=303, cookies=[remembered])
+
+
+@post("/sign-in/guest", status_code=303)
+async def sign_in_guest(request: Visit) -> Response[Any]:
+    """As `sign_in`, with the code that the property office has given to a guest; however it is grouped."""
+    site, form = Site.of(request), auth.form(request)
+    to, code = auth.way_back(form.get("to", "")), re.sub(r"[\s-]", "", _typed(form.get("code", "")))
+    try:
+        if not code.isascii() or not code.isdigit() or len(code) > LONGEST_SECRET:
+            raise Refused("wrong_code")
+        token = await site.resident.sign_in_guest(code, auth.address_of(request))
+    except Refused as refusal:
+        return _sign_in_page(request, to, refusal, guest=True)
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -146,15 +159,6 @@ async def sign_out(request: Visit) -> Response[Any]:
     if token:
         await site.resident.sign_out(token, auth.form(request).get("everywhere") == "true")
     return Redirect("/", status_code=303, cookies=[auth.make_cookie(site, auth.RESIDENT_COOKIE, "", 0)])
-
-
-@get("/account")
-async def account_page(request: Visit) -> Response[Any]:
-    """Balance and the last charges."""
-    site = Site.of(request)
-    resident = await auth.resident(request)
-    sessions = await site.resident.sessions(resident.resident_id)
-    return site.pages.page(request, "account.html", resident=resident, sessions=sessions)
 
 
 @post("/preferences", status_code=303)
@@ -187,7 +191,8 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
     """What the outlet's page is made of, the first time and live."""
     site = Site.of(request)
     outlet = site.resident.outlet(code.upper())
-    running = await _running(request, visitor)
+    recent = await _recent(request, visitor)
+    running = _running(recent)
     waiting = _waiting(request, visitor)
     situation = [outlet.condition, outlet.refusal or ""]
     if waiting is not None:
@@ -198,13 +203,16 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
         "waiting": waiting,
         "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
         "situation": ".".join(situation),
-        "price": site.resident.price(outlet.code, visitor.group if visitor else ""),
+        "price": site.resident.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
+        "usual_w": usual_w,
+        "tripped": _tripped_here(recent, outlet),
         "visitor": visitor,
         "running": running,
         "here_already": running is not None and running.outlet == outlet.number,
         "refused": refused,
         "to": f"/s/{outlet.code}",
         "card": "",
+        "guest": False,
         "request_key": secrets.token_urlsafe(18),
         "half_hours": HALF_HOURS_OFFERED,
         "yuan_offered": YUAN_OFFERED,
@@ -214,17 +222,57 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
     }
 
 
-async def _running(request: Visit, visitor: ResidentView | None) -> SessionView | None:
-    """The visitor's charge that is not over, if there is one."""
-    if visitor is None:
+async def _recent(request: Visit, visitor: ResidentView | None) -> list[SessionView]:
+    """The visitor's last charges, newest first."""
+    return [] if visitor is None else await Site.of(request).resident.sessions(visitor.resident_id, limit=RECENT)
+
+
+def _running(recent: list[SessionView]) -> SessionView | None:
+    """The one that is not over, if there is one."""
+    return next((session for session in recent if session.state != "settled"), None)
+
+
+def _usual_w(recent: list[SessionView]) -> int | None:
+    """What the visitor's charger drew in the mean when it charged last; None: not known."""
+    for session in recent:
+        if session.state == "settled" and session.charging_s >= LEAST_USUAL_S and session.energy_mwh:
+            watts = session.energy_mwh * 3600 / 1000 / session.charging_s
+            return max(USUAL_STEP_W, USUAL_STEP_W * round(watts / USUAL_STEP_W))
+    return None
+
+
+def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView | None:
+    """The visitor's last charge, where it is what put this outlet out of service."""
+    last = recent[0] if recent else None
+    if last is None or last.fault is None or last.outlet != outlet.number or outlet.condition != "needs_service":
         return None
-    sessions = await Site.of(request).resident.sessions(visitor.resident_id, limit=5)
-    return next((session for session in sessions if session.state != "settled"), None)
+    return last
 
 
 def _waiting(request: Visit, visitor: ResidentView | None) -> WaitingView | None:
     """The visitor's entry in the line for power."""
     return None if visitor is None else Site.of(request).resident.waiting(visitor.resident_id)
+
+
+def _sign_in_page(
+    request: Visit, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
+) -> Response[Any]:
+    """Where to sign in and then go `to`; with `guest` the code's form is the one that lies open."""
+    return Site.of(request).pages.page(
+        request,
+        "sign_in.html",
+        status=status_of(refusal) if refusal else 200,
+        headers=refusal_headers(refusal) if refusal else None,
+        refused=refusal_text(request, refusal) if refusal else "",
+        to=to,
+        card=card,
+        guest=guest,
+    )
+
+
+def _typed(text: str) -> str:
+    """What was meant: Chinese keyboards write digits and letters in full width."""
+    return unicodedata.normalize("NFKC", text).strip()
 
 
 def _choice(form: Any) -> StartChoice:
@@ -259,8 +307,8 @@ router = Router(
         leave,
         sign_in_page,
         sign_in,
+        sign_in_guest,
         sign_out,
-        account_page,
         preferences,
     ],
     before_request=auth.check_form,

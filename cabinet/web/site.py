@@ -15,11 +15,12 @@ from litestar.types import Message, Scope
 from cabinet import __version__
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
-from cabinet.web import api, charging, errors, property, resident
+from cabinet.web import account, api, charging, errors, property, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
+from cabinet.web.sim_port import SimulatorPort
 
 LARGEST_BODY = 64 * 1024
 """Bytes; the largest form of ours has a few hundred."""
@@ -51,9 +52,16 @@ HEADERS = {
 ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
-def create_app(resident_port: ResidentPort, property_port: PropertyPort, config: Config) -> Litestar:
-    """The ASGI application over the two ports of the service."""
-    site = Site(resident_port, property_port, config, Pages(config, Assets()), Streams())
+def create_app(
+    resident_port: ResidentPort,
+    property_port: PropertyPort,
+    config: Config,
+    simulator: SimulatorPort | None = None,
+) -> Litestar:
+    """The ASGI application over the two ports of the service, and over the simulator where there is one."""
+    if simulator is not None and not config.simulated:
+        raise ValueError("a cabinet with real hardware has no simulator")
+    site = Site(resident_port, property_port, config, Pages(config, Assets()), Streams(), simulator)
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -64,7 +72,11 @@ def create_app(resident_port: ResidentPort, property_port: PropertyPort, config:
             message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
 
     app = Litestar(
-        [resident.router, charging.router, property.router, api.router, api.healthz, static_file, robots],
+        [
+            *(resident.router, charging.router, account.router, property.router),
+            *(api.router, api.healthz, static_file, robots),
+            *([] if simulator is None else [sim.router]),
+        ],
         exception_handlers=errors.HANDLERS,
         before_send=[add_headers],
         request_max_body_size=LARGEST_BODY,

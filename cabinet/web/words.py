@@ -24,6 +24,10 @@ class Words:
     def money(self, fen: int) -> str:
         return self._texts("figure.money", yuan=figures.yuan(fen))
 
+    def signed_money(self, fen: int) -> str:
+        """Of a movement: +20.00 元, −5.00 元."""
+        return ("+" if fen > 0 else "−") + self.money(abs(fen))
+
     def price(self, fen: int, per: int) -> str:
         """Of an hour or a kWh, where `fen` are for `per` of them: 5103 for 100 is "0.5103 元"."""
         return self._texts("figure.money", yuan=figures.yuan_per(fen, per))
@@ -55,9 +59,19 @@ class Words:
             self._texts("figure.minutes", minutes=minutes) if minutes else self._texts("figure.seconds", seconds=rest)
         )
 
+    def about(self, seconds: int) -> str:
+        """As `duration`, no finer than an estimate is: whole minutes, from an hour on in steps of five."""
+        minutes = max(1, round(seconds / 60))
+        return self.duration(60 * (minutes if minutes < 60 else 5 * round(minutes / 5)))
+
     def running_time(self, seconds: int) -> str:
         """A duration that grows while somebody looks: with its seconds in the first hour."""
         return self.countdown(seconds) if seconds < 3600 else self.duration(seconds)
+
+    def timer(self, seconds: int) -> str:
+        """Minutes and seconds as a clock that runs down shows them: 1:37."""
+        minutes, rest = divmod(max(seconds, 0), 60)
+        return f"{minutes}:{rest:02}"
 
     def countdown(self, seconds: int) -> str:
         """Minutes and seconds, for what a person waits for."""
@@ -80,6 +94,9 @@ class Words:
 
     def time_of_day(self, moment: WallTime) -> str:
         return f"{figures.local(moment, self._zone):%H:%M}"
+
+    def second_of_day(self, moment: WallTime) -> str:
+        return f"{figures.local(moment, self._zone):%H:%M:%S}"
 
     def day(self, date: datetime.date) -> str:
         """With its day of the week: 11月24日周二."""

@@ -28,3 +28,17 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
+
+// A countdown goes on by itself between two words of the server, which sets it right.
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+
+function countDown() {
+  for (const shown of document.querySelectorAll("[data-countdown]")) {
+    shown.since ??= performance.now();
+    const left = Math.max(0, shown.dataset.countdown - Math.floor((performance.now() - shown.since) / 1000));
+    shown.textContent = clock(left);
+    const bar = shown.closest("section")?.querySelector("progress");
+    if (bar) bar.value = left;
+  }
+}
+setInterval(countDown, 1000);

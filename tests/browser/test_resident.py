@@ -42,7 +42,7 @@ def test_resident_goes_from_the_scanned_code_to_the_receipt(
     expect(page.locator("html")).to_have_attribute("lang", {"zh": "zh-Hans", "en": "en"}[language])
     visitor.sees("outlet.title", number=outlet)
     visitor.sees("condition.free")
-    assert re.search({"zh": r"每小时约 0\.\d\d 元", "en": r"About ¥?0\.\d\d"}[language], page.inner_text("main"))
+    assert re.search({"zh": r"每小时约 0\.\d\d\s元", "en": r"About ¥?0\.\d\d"}[language], page.inner_text("main"))
 
     visitor.sign_in(card)
     expect(page).to_have_url(re.compile(f"/s/{code}$"))
@@ -52,7 +52,8 @@ def test_resident_goes_from_the_scanned_code_to_the_receipt(
 
     power = page.locator("dl.figures").get_by_text(visitor.words("charge.power"), exact=True).locator("xpath=../dd")
     visitor.until(power, re.compile(r"1\d\d"))
-    visitor.press("charge.stop")
+    page.locator("summary.stop").click()
+    visitor.press("charge.stop_really")
     visitor.sees("ended.stopped_by_resident")
     visitor.sees("receipt.title")
     wait_for(f"outlet {outlet} open", lambda: not cabinet.outlet(outlet).closed)

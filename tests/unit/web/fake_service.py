@@ -15,6 +15,7 @@ from cabinet.service.ports import (
     SCOPES,
     BandPrice,
     CabinetView,
+    ChargesPage,
     CostLine,
     CurvePoint,
     DayFigures,
@@ -25,9 +26,11 @@ from cabinet.service.ports import (
     SessionView,
     Signed,
     StartChoice,
+    StatementPage,
     UsageFilter,
     UsageRecord,
     WaitingView,
+    WalletLine,
 )
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
@@ -185,6 +188,12 @@ class FakeService:
             6: outlet(6, "F9H3", refusal="feed_full"),
         }
         self.price_view = PRICE
+        self.moves = [
+            WalletLine(9, STARTED, "settle", 456, 2350, "old1"),
+            WalletLine(8, STARTED, "hold", -500, 1894, "old1"),
+            WalletLine(2, STARTED, "top_up", 2394, 2394, None),
+        ]
+        self.guest_codes = {"4821730915": "resident-2"}
         self.pins = {"1001": "2468", "1002": "1357"}
         self.residents = {1: ResidentView(1, "1001", 2350, 0), 2: ResidentView(2, "1002", 900, 0)}
         self.passwords = {"manager": "office-password"}
@@ -215,8 +224,10 @@ class FakeService:
                 return view
         raise Refused("unknown_code")
 
-    def price(self, code: str, group: str) -> PriceView:
-        return self.price_view
+    def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
+        if power_w is None:
+            return self.price_view
+        return msgspec.structs.replace(self.price_view, example_power_w=power_w, example_fen=power_w // 2)
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         self._refuse("sign_in")
@@ -224,6 +235,13 @@ class FakeService:
             raise Refused("wrong_card_or_pin")
         self.calls.append(("sign_in", card, address))
         return f"resident-{list(self.pins).index(card) + 1}"
+
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        self._refuse("sign_in_guest")
+        if code not in self.guest_codes:
+            raise Refused("wrong_code")
+        self.calls.append(("sign_in_guest", code, address))
+        return self.guest_codes.pop(code)
 
     async def sign_out(self, token: str, everywhere: bool = False) -> None:
         self.calls.append(("sign_out", token, everywhere))
@@ -277,6 +295,20 @@ class FakeService:
 
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
+
+    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        """Numbered by the order they were put in, from 1."""
+        mine = [
+            (number, view)
+            for number, (owner, view) in enumerate(self.session_views.values(), 1)
+            if owner == resident_id and (before is None or number < before)
+        ][::-1]
+        older = mine[limit - 1][0] if len(mine) > limit else None
+        return ChargesPage([view for _, view in mine[:limit]], older)
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage:
+        lines = [line for line in self.moves if before is None or line.number < before]
+        return StatementPage(lines[:limit], lines[limit - 1].number if len(lines) > limit else None)
 
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
         await self.session(resident_id, session_id)

@@ -8,7 +8,7 @@ from litestar.testing import TestClient
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import CurvePoint
+from cabinet.service.ports import CurvePoint, ExpectedEnd
 from cabinet.texts import table
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
@@ -26,7 +26,7 @@ def test_waiting_asks_to_plug_in_counts_down_and_can_be_cancelled(resident: Clie
     answer = resident.get("/charge/s1")
     shown = page(answer)
     assert "请现在插上充电器" in shown.text
-    assert "还剩 1 分 37 秒" in shown.text
+    assert "还剩 1:37" in shown.text
     assert "没有插上，不收费" in shown.text
     assert shown.all("form", action="/charge/s1/stop")
 
@@ -161,8 +161,8 @@ def test_the_stream_of_a_charge_that_is_over_sends_its_receipt_and_closes(
     answer = resident.get("/charge/s1/live", params={"shape": "charging"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
-    assert events == ["body", "notice", "announce", "headline", "figures", "bill", "close"]
-    assert "本次收费 0.44 元" in answer.text
+    assert events == ["body", "notice", "announce", "headline", "figures", "curve_words", "bill", "close"]
+    assert "本次收费 0.44\u00a0元" in answer.text
 
 
 def test_the_stream_does_not_repeat_a_body_the_page_has(resident: Client, service: FakeService) -> None:
@@ -170,3 +170,90 @@ def test_the_stream_does_not_repeat_a_body_the_page_has(resident: Client, servic
     answer = resident.get("/charge/s1/live", params={"shape": "receipt"})
     assert "event: body" not in answer.text
     assert answer.text.rstrip().endswith("event: close\r\ndata:")
+
+
+def test_a_stop_asks_once_more_without_a_script(resident: Client, service: FakeService) -> None:
+    put(service)
+    html = resident.get("/charge/s1").text
+    inside = html.split('<details class="confirm">')[1].split("</details>")[0]
+    assert inside.index("停止充电</summary>") < inside.index('action="/charge/s1/stop"') < inside.index("确定停止")
+    assert html.count('action="/charge/s1/stop"') == 1
+
+
+def test_calling_a_charge_off_before_it_began_asks_nothing(resident: Client, service: FakeService) -> None:
+    put(service, state="waiting_for_load", wait_left_s=97, lines=[], cost_fen=0)
+    assert "<details" not in resident.get("/charge/s1").text
+
+
+def test_a_charge_that_is_being_settled_cannot_be_stopped_again(resident: Client, service: FakeService) -> None:
+    put(service, state="finished", end_reason=EndReason.FULL)
+    shown = page(resident.get("/charge/s1"))
+    assert "正在结算" in shown.text
+    assert not shown.all("form", action="/charge/s1/stop")
+
+
+def test_the_countdown_can_run_by_itself(resident: Client, service: FakeService) -> None:
+    put(service, state="waiting_for_load", wait_left_s=97, lines=[], cost_fen=0)
+    shown = page(resident.get("/charge/s1"))
+    assert shown.all("span", **{"data-countdown": "97"})
+    assert shown.all("progress", max="120", value="97")
+
+
+def end_of(left_s: int, basis: str, trusted: bool = True) -> ExpectedEnd:
+    at = WallTime(fake_service.STARTED.unix_ms + left_s * 1000, trusted)
+    return ExpectedEnd(left_s, at, basis)  # type: ignore[arg-type]
+
+
+def test_an_end_that_is_not_known_is_called_so_with_the_latest(resident: Client, service: FakeService) -> None:
+    put(service, latest_end=end_of(18_000, "money"))
+    text = page(resident.get("/charge/s1")).text
+    assert "预计结束 还不知道 功率开始下降后才能估计，充满自动停。" in text
+    assert "最晚 19:00 左右（还有约 5 小时）停：按现在的功率，预付用完。" in text
+
+
+@pytest.mark.parametrize(
+    ("basis", "why"),
+    [
+        ("time", "到时买的时间用完；先充满就先停。"),
+        ("package", "到时套餐用完；先充满就先停。"),
+        ("money", "按现在的功率，到时金额用完；先充满就先停。"),
+        ("longest", "一次最多充这么久；先充满就先停。"),
+        ("taper", "快充满了，按功率下降的快慢估计。"),
+    ],
+)
+def test_an_expected_end_says_what_it_follows_from(
+    resident: Client, service: FakeService, basis: str, why: str
+) -> None:
+    put(service, expected_end=end_of(2230, basis))
+    assert f"预计结束 14:37 左右（还有约 37 分钟） {why}" in page(resident.get("/charge/s1")).text
+
+
+def test_with_a_clock_that_may_be_wrong_only_the_rest_is_told(resident: Client, service: FakeService) -> None:
+    put(service, expected_end=end_of(2230, "time", trusted=False))
+    text = page(resident.get("/charge/s1")).text
+    assert "预计结束 约 37 分钟后" in text
+    assert "14:37" not in text
+
+
+def test_what_an_hour_costs_follows_the_power_of_this_charger(resident: Client, service: FakeService) -> None:
+    put(service, hour_fen=32)
+    assert "按现在的功率，每小时约 0.32 元" in page(resident.get("/charge/s1")).text
+
+
+def test_the_curve_is_said_in_words_too(resident: Client, service: FakeService) -> None:
+    put(service)
+    service.points = [CurvePoint(10, 100), CurvePoint(20, 200), CurvePoint(3600, 60)]
+    shown = page(resident.get("/charge/s1"))
+    assert "1 小时内最高 200 瓦，平均 120 瓦，最后 60 瓦。" in shown.text
+    assert shown.all("div", role="img", **{"aria-label": "功率曲线（瓦，横轴为分钟）"})
+
+
+def test_a_trip_that_cost_the_energy_only_says_so_and_no_other_does(resident: Client, service: FakeService) -> None:
+    tripped: dict[str, Any] = {"reason": EndReason.TRIPPED, "fault": Fault.OVERCURRENT}
+    energy = fake_service.settled("s1", **tripped, cost_fen=17, lines=fake_service.LINES[1:])
+    service.session_views["s1"] = (1, energy)
+    assert "只收已经充进去的电费 0.17 元，不收其他费用。" in page(resident.get("/charge/s1")).text
+    service.session_views["s1"] = (1, fake_service.settled("s1", **tripped))
+    text = page(resident.get("/charge/s1")).text
+    assert "本次收费 0.44 元。" in text
+    assert "不收其他费用" not in text

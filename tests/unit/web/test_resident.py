@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.errors import Refused
+from cabinet.model import EndReason, Fault
 from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, ResidentView, StartChoice
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
@@ -276,3 +277,36 @@ def test_an_unreachable_guard_is_told_on_the_pages(resident: Client, service: Fa
     service.guard_answers = False
     for path in ("/", "/s/A7K2", "/account", "/charge/s1"):
         assert "充电柜暂时没有响应，正在重新连接" in page(resident.get(path)).text
+
+
+def test_who_has_charged_before_sees_what_their_own_charger_costs(resident: Client, service: FakeService) -> None:
+    service.session_views["old"] = (1, fake_service.settled("old"))  # 207.5 Wh in 83 minutes
+    assert "按您上次的充电器（约 150 瓦）：充 2 小时，大约 0.75 元。" in page(resident.get("/s/A7K2")).text
+    service.session_views["short"] = (1, fake_service.settled("short", charging_s=20))
+    assert "约 150 瓦" in page(resident.get("/s/A7K2")).text
+
+
+def test_a_remembered_resident_charges_with_one_tap_on_the_outlets_page(resident: Client) -> None:
+    html = resident.get("/s/A7K2").text
+    first_form = html.split('action="/s/A7K2/start"')[1].split("</form>")[0]
+    assert 'value="full"' in first_form
+    assert "<select" not in first_form
+    assert html.index('action="/s/A7K2/start"') < html.index("<details")
+
+
+def test_an_outlet_out_of_service_is_told_apart_from_the_own_charge_that_ended_there(
+    resident: Client, service: FakeService
+) -> None:
+    text = page(resident.get("/s/D8R6")).text
+    assert "待维修 短路" in text
+    assert "您在这里的充电" not in text
+    mine = fake_service.settled(
+        "mine", EndReason.TRIPPED, fault=Fault.SHORT_CIRCUIT, outlet=4, code="D8R6", cost_fen=0, lines=[]
+    )
+    service.session_views["mine"] = (1, mine)
+    shown = page(resident.get("/s/D8R6"))
+    assert "您在这里的充电因故障中断了。" in shown.text
+    assert "请拔下插头" in shown.text
+    assert "这次没有收费。" in shown.text
+    assert shown.all("a", href="/charge/mine")
+    assert "您在这里的充电" not in page(resident.get("/s/A7K2")).text

@@ -18,7 +18,8 @@ from tests.unit.web.property_posts import PROPERTY_POSTS
 Client = TestClient[Litestar]
 
 POSTS = [
-    "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-out", "/preferences", "/charge/s1/stop", *PROPERTY_POSTS,
+    "/s/A7K2/start", "/s/A7K2/leave", "/sign-in", "/sign-in/guest", "/sign-out", "/preferences", "/charge/s1/stop",
+    *PROPERTY_POSTS,
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Figures as residents read them."""
 
 import zoneinfo
+from collections.abc import Callable
 
 import pytest
 
@@ -11,21 +12,31 @@ from cabinet.web.words import Words
 from tests.unit.web import fake_service
 
 
-@pytest.fixture(scope="module")
-def zh() -> Words:
-    return Words(Texts("web", "zh"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+class Plain:
+    """Words with plain spaces: that a number and its unit stay on one line is not looked at here."""
+
+    def __init__(self, language: str) -> None:
+        self._words = Words(Texts("web", language), zoneinfo.ZoneInfo("Asia/Shanghai"))
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
+        return lambda *values: getattr(self._words, name)(*values).replace("\u00a0", " ")
 
 
 @pytest.fixture(scope="module")
-def en() -> Words:
-    return Words(Texts("web", "en"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+def zh() -> Plain:
+    return Plain("zh")
+
+
+@pytest.fixture(scope="module")
+def en() -> Plain:
+    return Plain("en")
 
 
 @pytest.mark.parametrize(
     ("fen", "chinese", "english"),
     [(30, "0.30 元", "¥0.30"), (0, "0.00 元", "¥0.00"), (123_405, "1234.05 元", "¥1234.05")],
 )
-def test_money(zh: Words, en: Words, fen: int, chinese: str, english: str) -> None:
+def test_money(zh: Plain, en: Plain, fen: int, chinese: str, english: str) -> None:
     assert (zh.money(fen), en.money(fen)) == (chinese, english)
 
 
@@ -42,15 +53,15 @@ def test_money(zh: Words, en: Words, fen: int, chinese: str, english: str) -> No
         (36_000, "10 小时", "10 h"),
     ],
 )
-def test_durations_are_rounded_down(zh: Words, en: Words, seconds: int, chinese: str, english: str) -> None:
-    assert (zh.duration(seconds), en.duration(seconds).replace("\u00a0", " ")) == (chinese, english)
+def test_durations_are_rounded_down(zh: Plain, en: Plain, seconds: int, chinese: str, english: str) -> None:
+    assert (zh.duration(seconds), en.duration(seconds)) == (chinese, english)
 
 
-def test_a_countdown_shows_seconds(zh: Words) -> None:
+def test_a_countdown_shows_seconds(zh: Plain) -> None:
     assert [zh.countdown(seconds) for seconds in (120, 97, 59, -1)] == ["2 分 0 秒", "1 分 37 秒", "59 秒", "0 秒"]
 
 
-def test_a_running_time_shows_seconds_in_its_first_hour(zh: Words) -> None:
+def test_a_running_time_shows_seconds_in_its_first_hour(zh: Plain) -> None:
     assert [zh.running_time(seconds) for seconds in (5, 97, 3600, 5025)] == [
         "5 秒",
         "1 分 37 秒",
@@ -59,19 +70,19 @@ def test_a_running_time_shows_seconds_in_its_first_hour(zh: Words) -> None:
     ]
 
 
-def test_unknown_power_and_temperature_are_a_dash(zh: Words) -> None:
+def test_unknown_power_and_temperature_are_a_dash(zh: Plain) -> None:
     assert (zh.power(None), zh.temperature(None)) == ("—", "—")
     assert (zh.power(0), zh.power(152_500), zh.temperature(-4_600)) == ("0 瓦", "153 瓦", "-5 ℃")
 
 
-def test_moments_are_the_sites_whatever_the_servers_zone(zh: Words, en: Words) -> None:
+def test_moments_are_the_sites_whatever_the_servers_zone(zh: Plain, en: Plain) -> None:
     moment = fake_service.STARTED
     assert (zh.moment(moment), en.moment(moment)) == ("11月24日 14:00", "24 Nov 14:00")
     assert zh.full_moment(WallTime(moment.unix_ms + 59_999, True)) == "2026年11月24日 14:00:59"
     assert zh.time_of_day(moment) == "14:00"
 
 
-def test_half_hours(zh: Words) -> None:
+def test_half_hours(zh: Plain) -> None:
     assert [zh.hours(number) for number in (1, 2, 3, 20)] == ["0.5 小时", "1 小时", "1.5 小时", "10 小时"]
 
 
@@ -100,14 +111,37 @@ def test_half_hours(zh: Words) -> None:
         (CostLine("cap", 1, "once", -20, -20), "封顶减免", ""),
     ],
 )
-def test_lines_of_a_bill(zh: Words, line: CostLine, name: str, amount: str) -> None:
+def test_lines_of_a_bill(zh: Plain, line: CostLine, name: str, amount: str) -> None:
     assert (zh.line_name(line), zh.line_sum(line)) == (name, amount)
 
 
-def test_what_was_bought(zh: Words, en: Words) -> None:
+def test_what_was_bought(zh: Plain, en: Plain) -> None:
     hours = fake_service.session("s", choice="hours", choice_amount=7200)
     amount = fake_service.session("s", choice="amount", choice_amount=300)
     assert [zh.choice(view) for view in (fake_service.session("s"), hours, amount)] == [
         "充满自停", "按时间 2 小时", "按金额 3.00 元",
     ]  # fmt: skip
     assert en.choice(amount) == "For an amount: ¥3.00"
+
+
+def test_a_number_and_its_unit_are_never_on_two_lines() -> None:
+    words = Words(Texts("web", "zh"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+    assert (words.money(30), words.duration(5025)) == ("0.30\u00a0元", "1\u00a0小时\u00a023\u00a0分")
+
+
+@pytest.mark.parametrize(("seconds", "clock"), [(120, "2:00"), (97, "1:37"), (9, "0:09"), (0, "0:00"), (-4, "0:00")])
+def test_a_timer_runs_down_to_nothing(zh: Plain, seconds: int, clock: str) -> None:
+    assert zh.timer(seconds) == clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(5, "1 分钟"), (89, "1 分钟"), (1790, "30 分钟"), (3610, "1 小时"), (4390, "1 小时 15 分"), (7150, "2 小时")],
+)
+def test_an_estimate_is_no_finer_than_it_is_known(zh: Plain, seconds: int, text: str) -> None:
+    assert zh.about(seconds) == text
+
+
+def test_a_movement_says_where_the_money_went(zh: Plain, en: Plain) -> None:
+    assert (zh.signed_money(2000), zh.signed_money(-500)) == ("+20.00 元", "−5.00 元")
+    assert (en.signed_money(2000), en.signed_money(-500)) == ("+¥20.00", "−¥5.00")

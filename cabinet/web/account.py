@@ -1,0 +1,53 @@
+"""What lies behind a resident: balance, past charges and movements of money, a page at a time."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, get
+from litestar.params import FromQuery
+from litestar.response import Response
+
+from cabinet.web import auth
+from cabinet.web.context import Site, Visit
+
+NEWEST_SHOWN = 5
+CHARGES_A_PAGE = 20
+LINES_A_PAGE = 30
+
+Place = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+"""Number of the first charge or movement that is not on the page any more."""
+
+
+@get("/account")
+async def account_page(request: Visit) -> Response[Any]:
+    """Balance, the last charges, and the way to everything before."""
+    site = Site.of(request)
+    resident = await auth.resident(request)
+    newest = await site.resident.charges(resident.resident_id, None, NEWEST_SHOWN)
+    return site.pages.page(request, "account.html", resident=resident, page=newest)
+
+
+@get("/account/charges")
+async def charges_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
+    """All charges, newest first; `before` is where the page begins."""
+    site = Site.of(request)
+    resident = await auth.resident(request)
+    page = await site.resident.charges(resident.resident_id, before, CHARGES_A_PAGE)
+    return site.pages.page(request, "account_charges.html", page=page, begins=before)
+
+
+@get("/account/statement")
+async def statement_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
+    """Every movement of the resident's money with the balance after it, newest first."""
+    site = Site.of(request)
+    resident = await auth.resident(request)
+    page = await site.resident.statement(resident.resident_id, before, LINES_A_PAGE)
+    return site.pages.page(request, "account_statement.html", resident=resident, page=page, begins=before)
+
+
+router = Router(
+    "/",
+    route_handlers=[account_page, charges_page, statement_page],
+    before_request=auth.check_form,
+    include_in_schema=False,
+)

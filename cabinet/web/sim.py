@@ -1,0 +1,159 @@
+"""The simulated cabinet to play with: drawn as it really is, live, with what can be done to it.
+
+Exists only where the hardware is simulated: see `site.create_app`.
+"""
+
+import functools
+from typing import Any, NamedTuple, get_args
+
+from litestar import Router, get, post
+from litestar.params import FromQuery
+from litestar.response import Redirect, Response, Stream
+
+from cabinet.errors import Refused
+from cabinet.service.ports import OutletView
+from cabinet.texts import Texts
+from cabinet.web import auth
+from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.live import Parts
+from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedOutlet, SimulatorPort, Thermometer
+
+LOOK_S = 0.5  # between two looks of a live page
+EVENTS_SHOWN = 16
+
+
+class Amount(NamedTuple):
+    """The number that a form asks for."""
+
+    default: int
+    least: int
+    most: int
+
+
+AMOUNTS: dict[str, Amount] = {
+    "short": Amount(60, 20, 400),
+    "overload": Amount(9, 6, 25),
+    "mains_cut": Amount(5, 1, 60),
+}
+ACTIONS: tuple[Action, ...] = get_args(Action)
+OF_THE_CABINET = frozenset({"mains_cut", "smoke"})
+THERMOMETERS: tuple[Thermometer, ...] = get_args(Thermometer)
+SPEEDS = (1, 10, 60)
+CHARGES = (10, 40, 70, 90)
+DONE = frozenset({"plug", "unplug", "clear", "clear_all", *ACTIONS})
+
+texts = functools.cache(functools.partial(Texts, "sim"))
+
+
+class Shown(NamedTuple):
+    """An outlet as it is, beside what the guard makes of it."""
+
+    real: SimulatedOutlet
+    guard: OutletView
+
+
+@get("/sim")
+async def page(request: Visit, outlet: FromQuery[int] = 0, did: FromQuery[str] = "") -> Response[Any]:
+    """The cabinet and everything that can be done to the outlet chosen; `did` is what was just done."""
+    return await _page(request, outlet, did if did in DONE else "")
+
+
+@get("/sim/live")
+async def live(request: Visit) -> Stream:
+    """The parts of the drawing, each time one of them changes."""
+    site, language = Site.of(request), language_of(request)
+
+    async def render() -> tuple[Parts, bool]:
+        cabinet = await _simulator(site).look()
+        values = {"s": texts(language), "real": cabinet, "events": cabinet.events[:EVENTS_SHOWN]}
+        parts = {name: site.pages.part(language, f"sim/{name}.html", **values) for name in ("feed", "events")}
+        for shown in _beside(site, cabinet):
+            parts[f"outlet-{shown.real.number}"] = site.pages.part(language, "sim/outlet.html", shown=shown, **values)
+        return parts, False
+
+    return site.streams.respond(site.property_.cabinet_changes(), render, LOOK_S)
+
+
+@post("/sim", status_code=303)
+async def act(request: Visit) -> Response[Any]:
+    """Does what the form says, and shows the page again; a refusal comes back on it, and nothing was done."""
+    form = auth.form(request)
+    site = Site.of(request)
+    outlet = _whole(form.get("outlet", ""), 0, 40)
+    done = form.get("do", "")
+    try:
+        await _do(_simulator(site), done, outlet, form)
+    except Refused as refusal:
+        return await _page(request, outlet, "", refusal)
+    return Redirect(f"/sim?outlet={outlet}&did={done}#play", status_code=303)
+
+
+async def _do(simulator: SimulatorPort, done: str, outlet: int, form: Any) -> None:
+    if done == "plug":
+        charge = _whole(form.get("charge", ""), 0, 100)
+        speed = _whole(form.get("speed", ""), 1, max(SPEEDS))
+        await simulator.plug(outlet, form.get("load", ""), float(charge), float(speed))
+    elif done == "unplug":
+        await simulator.unplug(outlet)
+    elif done == "clear":
+        await simulator.clear(outlet)
+    elif done == "clear_all":
+        await simulator.clear(None)
+    elif done in simulator.actions():
+        limits = AMOUNTS.get(done)
+        amount = 0 if limits is None else _whole(form.get("amount", ""), limits.least, limits.most)
+        thermometer = form.get("thermometer", THERMOMETERS[0])
+        if thermometer not in THERMOMETERS:
+            raise Refused("bad_request")
+        await simulator.break_(done, outlet, float(amount), thermometer)
+    else:
+        raise Refused("bad_request")
+
+
+def _simulator(site: Site) -> SimulatorPort:
+    assert site.simulator is not None  # these pages exist only with one
+    return site.simulator
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    """Refuses bad_request."""
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not least <= int(text) <= most:
+        raise Refused("bad_request")
+    return int(text)
+
+
+def _beside(site: Site, cabinet: SimulatedCabinet) -> list[Shown]:
+    guard = {view.number: view for view in site.property_.outlets()}
+    return [Shown(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
+
+
+async def _page(request: Visit, outlet: int, did: str, refusal: Refused | None = None) -> Response[Any]:
+    site = Site.of(request)
+    simulator = _simulator(site)
+    cabinet = await simulator.look()
+    outlets = _beside(site, cabinet)
+    chosen = next((shown for shown in outlets if shown.real.number == outlet), outlets[min(2, len(outlets) - 1)])
+    fitted = simulator.actions()
+    return site.pages.page(
+        request,
+        "sim/page.html",
+        status=status_of(refusal) if refusal else 200,
+        headers=refusal_headers(refusal) if refusal else None,
+        s=texts(language_of(request)),
+        real=cabinet,
+        outlets=outlets,
+        chosen=chosen,
+        events=cabinet.events[:EVENTS_SHOWN],
+        actions=[(action, AMOUNTS.get(action)) for action in ACTIONS if action in fitted],
+        of_the_cabinet=OF_THE_CABINET,
+        loads=simulator.loads(),
+        charges=CHARGES,
+        speeds=SPEEDS,
+        thermometers=THERMOMETERS,
+        did=did,
+        refused=refusal_text(request, refusal) if refusal else "",
+    )
+
+
+router = Router("/", route_handlers=[page, live, act], before_request=auth.check_form, include_in_schema=False)
