@@ -68,6 +68,7 @@ class Stage:
         """Every charge, by so much."""
         self._rig.guard.charge_all(seconds, power_mw)
         await self._rig.settle(self._service)
+        await self._service.checkpoint()
 
     # --- the play ----------------------------------------------------------------------------------------------------
 
@@ -156,6 +157,7 @@ class Stage:
             )
             self._rig.guard.charge(OUTLETS[code], A_STEP_S, power_mw)
             await self._rig.settle(self._service)
+            await self._service.checkpoint()
         return session_id
 
     def _record(self, outlet: int, session_id: str) -> None:
