@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FRONTEND = ROOT / "frontend"
 DIST = ROOT / "cabinet" / "web" / "static" / "dist"
 
-ENTRY_POINTS = ("src/app.js", "src/chart.js")
+ENTRY_POINTS = ("src/app.js", "src/charge.js")
 LICENCES = "licences.txt"
 FINGERPRINT = "inputs.sha256"
 

@@ -94,6 +94,7 @@ class _Viewer(NamedTuple):
         return {
             "session": session,
             "curve": polyline(curve),
+            "points": msgspec.json.encode(curve).decode(),
             "energy_only": _energy_only(session),
             "shape": _shape(session),
             "form_key": self.form_key,

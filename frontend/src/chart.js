@@ -1,17 +1,24 @@
 // The power curve of a charge: takes the place of the line that the server drew, and grows while it charges.
+// What uPlot needs of a style sheet is in site.css.
 import uPlot from "uplot";
-import "uplot/dist/uPlot.min.css";
 
 const REFRESH_MS = 10_000;
 const HEIGHT = 180;
 const NARROWEST = 240;
 
+const rootPx = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const minutes = (_plot, splits) => splits.map((seconds) => Math.round(seconds / 6) / 10);
 
 function options(width) {
-  const axis = { stroke: colour("--ink-soft"), grid: { stroke: colour("--line"), width: 1 }, font: "14px sans-serif" };
+  const textPx = Math.round(rootPx() * 0.79); // as large as the page's small print
+  const axis = {
+    stroke: colour("--ink-soft"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { stroke: colour("--line"), width: 1 },
+    font: `${textPx}px sans-serif`,
+  };
   return {
     width,
     height: HEIGHT,
@@ -23,24 +30,20 @@ function options(width) {
       y: { range: (_plot, _low, high) => [0, Math.max(10, high * 1.15)] },
     },
     axes: [
-      { ...axis, values: minutes, incrs: [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200], size: 32 },
-      { ...axis, size: 48 },
+      { ...axis, values: minutes, incrs: [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200], size: 2.3 * textPx },
+      { ...axis, size: 3.4 * textPx },
     ],
     series: [{}, { stroke: colour("--accent"), fill: colour("--accent-faint"), width: 2, points: { show: false } }],
   };
 }
 
-async function draw(figure) {
+function draw(figure) {
   const holder = figure.querySelector("[data-line]");
-  const points = [];
+  const points = JSON.parse(figure.dataset.points || "[]");
   let plot = null;
   const width = () => Math.max(NARROWEST, holder.clientWidth);
 
-  const fetchMore = async () => {
-    const after = points.length ? points[points.length - 1][0] : -1;
-    const answer = await fetch(`${figure.dataset.curve}?after=${after}`);
-    if (!answer.ok) return;
-    points.push(...(await answer.json()));
+  const show = () => {
     if (points.length < 2) return;
     const data = [points.map((point) => point[0]), points.map((point) => point[1])];
     if (plot) {
@@ -50,6 +53,14 @@ async function draw(figure) {
       holder.replaceChildren();
       plot = new uPlot(options(width()), data, holder);
     }
+  };
+
+  const fetchMore = async () => {
+    const after = points.length ? points[points.length - 1][0] : -1;
+    const answer = await fetch(`${figure.dataset.curve}?after=${after}`);
+    if (!answer.ok) return;
+    points.push(...(await answer.json()));
+    show();
   };
 
   const refresh = async () => {
@@ -63,7 +74,8 @@ async function draw(figure) {
   };
 
   addEventListener("resize", () => plot?.setSize({ width: width(), height: HEIGHT }));
-  await refresh();
+  show();
+  if ("growing" in figure.dataset) setTimeout(refresh, REFRESH_MS);
 }
 
 function drawNew() {

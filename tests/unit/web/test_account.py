@@ -7,7 +7,7 @@ from litestar.testing import TestClient
 from cabinet.service.ports import WALLET_MOVES, WalletLine
 from cabinet.texts import LANGUAGES, table
 from tests.unit.web import fake_service
-from tests.unit.web.browser import page
+from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
 
 Client = TestClient[Litestar]
@@ -69,3 +69,9 @@ def test_a_page_that_does_not_exist_is_no_crash(resident: Client, before: str) -
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_movement_has_a_name(language: str) -> None:
     assert {f"move.{kind}" for kind in (*WALLET_MOVES, "other")} <= set(table("web", language))
+
+
+def test_who_has_lost_a_phone_signs_out_on_every_one(resident: Client, service: FakeService) -> None:
+    assert page(resident.get("/account")).all("input", name="everywhere", value="true")
+    send(resident, "/sign-out", everywhere="true")
+    assert ("sign_out", "resident-1", True) in service.calls
