@@ -22,10 +22,15 @@ FOLDER = ROOT / "build" / "screenshots"
 DOCS = ROOT / "docs" / "images"
 DAYS = 8  # so that there is a week to compare with
 DARK = ("home", "charge", "property")
-SHARP = 2  # pixels of the picture to one of the page
+SHARP = {PHONE: 2, DESKTOP: 1}  # pixels of the picture to one of the page
 
-# name of the picture in docs/images/ → the one of all that it is
-IN_THE_DOCS = {"charging": "charge-running.zh.phone", "property": "property.zh.desktop"}
+# name of the picture in docs/images/ → the one of all that it is, as far as the window shows it
+IN_THE_DOCS = {
+    "scanned": "s-A7K2-signed-out.zh.phone.png",
+    "charging": "charge-running.zh.phone.png",
+    "property": "property.zh.desktop.png",
+    "trip": "property-faults-1.zh.desktop.png",
+}
 
 
 class Shot(NamedTuple):
@@ -68,16 +73,17 @@ class Studio:
         self._visitors = Visitors(browser, stage.url)
         self._windows: dict[tuple[str, Device, bool], Visitor] = {}
 
-    def take(self, shot: Shot) -> Path:
+    def take(self, shot: Shot, path: Path, whole: bool = True) -> Path:
+        """`whole` is the page from top to bottom, else what the window shows."""
         window = (shot.language, shot.device, shot.dark)
         if window not in self._windows:
-            self._windows[window] = self._visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP)
+            self._windows[window] = self._visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP[shot.device])
         visitor = self._windows[window]
         visitor.be(shot.cookies)
         visitor.open(shot.address)
         visitor.drawn()
-        visitor.page.screenshot(path=FOLDER / shot.file, full_page=True)
-        return FOLDER / shot.file
+        visitor.page.screenshot(path=path, full_page=whole)
+        return path
 
 
 def main() -> None:
@@ -90,10 +96,10 @@ def main() -> None:
         studio = Studio(browser, stage)
         for shot in shots(stage):
             if re.search(args.pattern, shot.file):
-                print(studio.take(shot).relative_to(ROOT))
-    if args.docs:
-        for name, source in IN_THE_DOCS.items():
-            (DOCS / f"{name}.png").write_bytes((FOLDER / f"{source}.png").read_bytes())
+                print(studio.take(shot, FOLDER / shot.file).relative_to(ROOT))
+            for name, file in IN_THE_DOCS.items() if args.docs else ():
+                if file == shot.file:
+                    print(studio.take(shot, DOCS / f"{name}.png", whole=False).relative_to(ROOT))
 
 
 if __name__ == "__main__":
