@@ -59,3 +59,8 @@ def masked(card: str) -> str:
     """The last four characters, and never more than half of them: what lists show of a card."""
     shown = min(4, len(card) // 2)
     return "*" * (len(card) - shown) + card[len(card) - shown :]
+
+
+def masked_name(name: str) -> str:
+    """The first letter, and that there is more: 王芳 is 王*."""
+    return f"{name[0]}*" if name else ""

@@ -1,5 +1,8 @@
 """From `[tariff]` and the tariff files to what billing works with."""
 
+import hashlib
+import os
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -12,7 +15,7 @@ from cabinet.config.keys import Config
 from cabinet.config.tariff_keys import Tariff as Keys
 from cabinet.config.tariff_keys import TariffFile
 from cabinet.config.tariff_mistakes import minute_of_day, tariff_mistakes
-from cabinet.errors import ConfigError, ConfigErrors
+from cabinet.errors import CabinetError, ConfigError, ConfigErrors
 
 BASE = "[tariff]"  # source of the one of `cabinet.toml`
 
@@ -45,10 +48,15 @@ def tariff_of(keys: Keys) -> Tariff:
 
 def load_file(path: Path) -> Posted:
     """One tariff file, checked. Raises ConfigErrors with every mistake found."""
-    keys = parse_as(Form(TariffFile, _good_tariff), tariff_mistakes, read(path), str(path))
+    return load_text(read(path), str(path))
+
+
+def load_text(text: str, source: str) -> Posted:
+    """The same of a text that is in no file yet; `source` is what messages call it."""
+    keys = parse_as(Form(TariffFile, _good_tariff), tariff_mistakes, text, source)
     return Posted(
         tariff_of(keys),
-        str(path),
+        source,
         frozenset(keys.outlets),
         frozenset(keys.groups),
         0 if keys.valid_from is None else keys.valid_from.toordinal(),
@@ -64,6 +72,46 @@ def base(config: Config) -> Posted:
 def folder(config: Config) -> Path:
     """Where tariff files are; it need not be there."""
     return Path(config.paths.state) / "tariffs"
+
+
+def path_of(config: Config, version: str) -> Path:
+    """A file of its own for every version, whatever characters it has."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", version)
+    if name != version:
+        name += f"-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
+    return folder(config) / f"{name}.toml"
+
+
+def put(config: Config, version: str, content: bytes) -> None:
+    """A new file, there as a whole or not at all, and after a power cut too. One that is there is never changed.
+
+    Raises CabinetError.
+    """
+    target = path_of(config, version)
+    part = target.with_suffix(".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(part, target)  # unlike a rename it fails where the name is taken
+        finally:
+            part.unlink()
+        _sync_folder(target.parent)
+    except FileExistsError as error:
+        raise CabinetError(f"{target}: is there already: a tariff that was posted is not changed") from error
+    except OSError as error:
+        raise CabinetError(f"{target}: {error.strerror}") from error
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:

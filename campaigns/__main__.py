@@ -63,6 +63,7 @@ def main() -> int:
 def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> bool:
     """Whether anything failed."""
     report = run(campaign, max(1, round(share * campaign.whole)), seed, processes)
+    share = min(share, len(report.outcomes) / campaign.whole)  # less where it was interrupted
     book = load()
     book.rows[campaign.name] = row(report, share)
     print(save(book))

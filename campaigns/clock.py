@@ -122,7 +122,7 @@ CAMPAIGN = Campaign(
     module="campaigns.clock",
     counted="charges with a jump",
     scenario=scenario,
-    whole=50,
+    whole=30,
     quick=1,
     promise="durations within 1 s of the monotonic clock in every state, energy as delivered, never dearer",
 )

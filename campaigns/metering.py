@@ -115,7 +115,7 @@ CAMPAIGN = Campaign(
     module="campaigns.metering",
     counted="outlets with hours of charging",
     scenario=scenario,
-    whole=20,
+    whole=10,
     quick=1,
     promise="billed energy within 0.2 % of what was delivered, with lost reads, chip resets and register overflows",
 )

@@ -13,6 +13,7 @@ is counted in a table.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import sqlite3
@@ -32,7 +33,6 @@ from tests.unit.service.test_killed_anywhere import CHECKPOINT_S, afterwards, ch
 
 SECTOR = 512
 CUTS = 10  # scenarios of one seed
-STATEMENTS, COMMITS = (95, 25), (18, 6)  # of a charge's life, and of what comes after a cut
 CHECKPOINT_PAGES = 3  # of the write-ahead log: so few that nearly every commit writes the main file too
 
 
@@ -42,7 +42,7 @@ class Disk:
     def __init__(self, path: Path, life: int, chance: random.Random) -> None:
         self.path, self.chance = path, chance
         self.in_commit = chance.random() < 0.6
-        self.at = chance.randrange(1, (COMMITS if self.in_commit else STATEMENTS)[life])
+        self.at = chance.randint(1, _points_of_a_life(self.in_commit) // (1 + 2 * life))  # the second comes soon
         self.points = 0
         self.dead = False
         self.life = life
@@ -118,6 +118,20 @@ class Disk:
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         for ending, content in self.left.items():
             self.path.with_name(self.path.name + ending).write_bytes(content)
+
+
+@functools.cache
+def _points_of_a_life(in_commit: bool) -> int:
+    """How many statements, or commits, there are from the opening of a database to a charge's end."""
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(Path(folder))
+        whole = Disk.__new__(Disk)
+        whole.path, whole.in_commit, whole.at, whole.points, whole.dead = (
+            admin.database_path(rig.config), in_commit, -1, 0, False
+        )  # fmt: skip
+        whole.what, whole.left, whole.life = "", {}, 0
+        asyncio.run(_life(rig, whole, charge_to_full))
+        return whole.points
 
 
 def shape(statement: str) -> str:
@@ -236,7 +250,7 @@ CAMPAIGN = Campaign(
     module="campaigns.power_cut",
     counted="power cuts",
     scenario=scenario,
-    whole=600,
+    whole=150,
     quick=1,
     promise="settled exactly once, at most a checkpoint lost and never to the resident's cost, chain and ledger whole",
 )

@@ -46,13 +46,19 @@ def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
     charged_s = sum(times.values())
     total = tariff.start_fee_fen if charged_s else 0
     total += _time_fen(tariff, times)
-    total += sum(math.floor(kwh * tariff.periods[i].electricity_fen / tariff.priced_kwh) for i, kwh in energies.items())
-    total += math.floor(sum(energies.values()) * tariff.service_fen / tariff.priced_kwh)
+    for i, kwh in energies.items():
+        total += math.floor(_as_shown(kwh) * tariff.periods[i].electricity_fen / tariff.priced_kwh)
+    total += math.floor(_as_shown(sum(energies.values(), Fraction(0))) * tariff.service_fen / tariff.priced_kwh)
     if math.floor(charged_s) < tariff.free_minutes * 60:
         return 0
     if total:
         total = max(total, tariff.minimum_fen)
     return total if tariff.cap_fen is None else min(total, tariff.cap_fen)
+
+
+def _as_shown(kwh: Fraction) -> Fraction:
+    """With the three decimals of a receipt."""
+    return Fraction(math.floor(kwh * 1000), 1000)
 
 
 def _time_fen(tariff: Tariff, times: dict[int, Fraction]) -> int:

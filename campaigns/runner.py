@@ -132,7 +132,7 @@ def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
 
 
 def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | None = None) -> Report:
-    """`count` scenarios over spawned processes; progress and failures on stderr."""
+    """`count` scenarios over spawned processes; progress and failures on stderr. Interrupted, those that are done."""
     began = time.monotonic()
     print(f"{campaign.name}: {count} scenarios, campaign seed {campaign_seed}", file=sys.stderr)
     work = partial(attempt, campaign.scenario)
@@ -141,14 +141,20 @@ def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | Non
     shown = began
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         futures: list[Future[Outcome]] = [pool.submit(work, seed) for seed in seeds(campaign_seed, count)]
-        for future in as_completed(futures):
-            outcome = future.result()
-            outcomes.append(outcome)
-            if outcome.problems:
-                print(f"FAILED: {replay(campaign, outcome.seed)}", *outcome.problems, sep="\n  ", file=sys.stderr)
-            if time.monotonic() - shown > PROGRESS_S:
-                shown = time.monotonic()
-                print(progress(campaign, outcomes, count, shown - began), file=sys.stderr)
+        try:
+            for future in as_completed(futures):
+                outcome = future.result()
+                outcomes.append(outcome)
+                if outcome.problems:
+                    print(f"FAILED: {replay(campaign, outcome.seed)}", *outcome.problems, sep="\n  ", file=sys.stderr)
+                if time.monotonic() - shown > PROGRESS_S:
+                    shown = time.monotonic()
+                    print(progress(campaign, outcomes, count, shown - began), file=sys.stderr)
+        except KeyboardInterrupt:
+            if not outcomes:
+                raise
+            pool.shutdown(wait=False, cancel_futures=True)
+            print(f"{campaign.name}: interrupted; what is done counts", file=sys.stderr)
     report = Report(campaign, campaign_seed, outcomes, time.monotonic() - began)
     print(progress(campaign, outcomes, count, report.seconds), file=sys.stderr)
     return report

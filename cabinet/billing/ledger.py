@@ -20,6 +20,8 @@ ELECTRICITY = "revenue:electricity"
 SERVICE = "revenue:service"
 WRITTEN_OFF = "written_off"
 
+UNDONE = "top_up_undone"
+
 
 def wallet(resident_id: int) -> str:
     return f"wallet:{resident_id}"
@@ -71,8 +73,13 @@ class Books(Protocol):
     def enter(self, transaction: Transaction) -> None: ...
 
 
-def top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
-    return _transaction(key, "top_up", {CASH: -amount_fen, wallet(resident_id): amount_fen})
+def top_up(key: str, resident_id: int, amount_fen: int, note: str = "") -> Transaction:
+    return _transaction(key, "top_up", {CASH: -amount_fen, wallet(resident_id): amount_fen}, note)
+
+
+def undo_top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
+    """Take a top-up back that should not have been: what was posted stays, this stands beside it."""
+    return _transaction(key, UNDONE, {wallet(resident_id): -amount_fen, CASH: amount_fen})
 
 
 def pay_out(key: str, resident_id: int, amount_fen: int, note: str = "") -> Transaction:

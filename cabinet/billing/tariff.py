@@ -13,6 +13,7 @@ import msgspec
 MINUTES_A_DAY = 24 * 60
 SECONDS_AN_HOUR = 3600
 MWH_A_KWH = 1_000_000
+MWH_A_WH = 1000
 
 LineKind = Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
 
@@ -227,10 +228,14 @@ def time_lines(tariff: Tariff, use: Use) -> list[Line]:
 
 
 def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
-    """Electricity by period of the day, and the service fee by energy apart from it."""
+    """Electricity by period of the day, and the service fee by energy apart from it.
+
+    Of whole watt-hours, the three decimals of a kWh that a receipt shows: what is not shown is not charged.
+    """
     priced_mwh = MWH_A_KWH * tariff.priced_kwh
     lines = []
-    for period, used_mwh in zip(tariff.periods, use.period_mwh, strict=True):
+    for period, counted_mwh in zip(tariff.periods, use.period_mwh, strict=True):
+        used_mwh = counted_mwh - counted_mwh % MWH_A_WH
         if used_mwh:
             unit_fen = period.electricity_fen
             detail = f"{clock_text(period.start_minute)}-{clock_text(period.end_minute)}"
@@ -238,9 +243,10 @@ def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
                 detail += f" {period.days}"
             amount_fen = used_mwh * unit_fen // priced_mwh
             lines.append(Line("electricity", used_mwh, "mWh", unit_fen, amount_fen, detail, tariff.priced_kwh))
-    if use.energy_mwh and tariff.service_fen:
-        amount_fen = use.energy_mwh * tariff.service_fen // priced_mwh
-        lines.append(Line("service", use.energy_mwh, "mWh", tariff.service_fen, amount_fen, per=tariff.priced_kwh))
+    all_mwh = use.energy_mwh - use.energy_mwh % MWH_A_WH
+    if all_mwh and tariff.service_fen:
+        amount_fen = all_mwh * tariff.service_fen // priced_mwh
+        lines.append(Line("service", all_mwh, "mWh", tariff.service_fen, amount_fen, per=tariff.priced_kwh))
     return lines
 
 

@@ -123,7 +123,8 @@ def _do(args: argparse.Namespace, database: Database) -> None:
 
 
 def _import(args: argparse.Namespace, database: Database) -> None:
-    planned = imports.plan_residents(database, args.file)
+    with database.reading() as connection:
+        planned = imports.plan_residents(connection, str(args.file), imports.text_of(args.file))
     total = yuan(sum(new.first_fen for new in planned))
     if args.dry_run:
         print(f"{len(planned)} residents would be added, with {total} yuan together; nothing was changed")

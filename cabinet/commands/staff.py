@@ -7,7 +7,7 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
-from cabinet.service.office_ports import ROLES
+from cabinet.service.office_views import ROLES
 from cabinet.service.ports import SCOPES
 from cabinet.store.database import Database
 

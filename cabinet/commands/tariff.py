@@ -2,9 +2,6 @@
 
 import argparse
 import datetime
-import hashlib
-import os
-import re
 import zoneinfo
 from pathlib import Path
 
@@ -12,7 +9,7 @@ from cabinet import config as configuration
 from cabinet import figures, tariffs, texts
 from cabinet.billing import tariff as billing
 from cabinet.billing.posted import ALWAYS, Posted
-from cabinet.billing.tariff import Line, Slice, Tariff, Use
+from cabinet.billing.tariff import Line, Tariff
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -26,7 +23,6 @@ from cabinet.web.words import Words
 
 LONGEST_HOURS = 48
 MOST_GIVEN = 100_000  # of hours, watts or kWh: more is a slip, and so is what is no number at all
-STEP_S = 60  # as a receipt is worked out here: a slice a minute, at one power
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +117,7 @@ def receipt(args: argparse.Namespace) -> list[str]:
         tariff = billing_with(tariff, bought[0])
     start = args.start or figures.local(SystemClock().wall(), None)
     minute = start.toordinal() * billing.MINUTES_A_DAY + start.hour * 60 + start.minute
-    use = used(tariff, round(hours * 3600), watts, minute)
+    use = bill.sample_use(tariff, round(hours * 3600), watts, minute)
     reason = EndReason.TRIPPED if args.end == "tripped" else None
     return _printed(bill.charged(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
 
@@ -148,21 +144,10 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
     return hours, watts
 
 
-def used(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
-    """A charge at one power from that local minute on, looked at every minute as the service would."""
-    use = billing.no_use(tariff)
-    for past_s in range(0, seconds, STEP_S):
-        until_s = min(past_s + STEP_S, seconds)
-        energy_mwh = round(watts * until_s / 3.6) - round(watts * past_s / 3.6)
-        now = minute + past_s // 60
-        use = billing.book(tariff, use, Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
-    return use
-
-
-def _printed(lines: list[Line], tariff: Tariff, words: Texts) -> list[str]:
+def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
     say = Words(words, zoneinfo.ZoneInfo("UTC"))
-    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(lines)]
-    electricity_fen, service_fen = billing.parts_fen(lines)
+    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(charged)]
+    electricity_fen, service_fen = billing.parts_fen(charged)
     rows += [
         (words("bill.total"), "", say.money(electricity_fen + service_fen)),
         (words("bill.electricity"), "", say.money(electricity_fen)),
@@ -170,7 +155,8 @@ def _printed(lines: list[Line], tariff: Tariff, words: Texts) -> list[str]:
         (words("price.version"), "", tariff.version),
     ]
     names, sums = (max(width(row[column]) for row in rows) for column in (0, 1))
-    return [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
+    lines = [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
+    return [line.replace("\u00a0", " ") for line in lines]  # which are for pages
 
 
 # --- the folder ------------------------------------------------------------------------------------------------------
@@ -181,17 +167,7 @@ def _add(config: Config, path: Path) -> None:
     posted = tariffs.load_file(path)
     others, _ = tariffs.load_all(config)
     tariffs.check_beside(config, posted, others)
-    target = _path(config, posted.tariff.version)
-    part = target.with_suffix(".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(path.read_bytes())
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CabinetError(f"{target}: {error.strerror}") from error
+    tariffs.put(config, posted.tariff.version, path.read_bytes())
     print(f"added: {_what_for(posted)}")
 
 
@@ -200,7 +176,7 @@ def _remove(config: Config, version: str) -> None:
     found = [each for each in others if each.tariff.version == version]
     if found and found[0].source == tariffs.BASE:
         raise CabinetError(f"{version} is the tariff of cabinet.toml itself: it is for all that no other is for")
-    path = Path(found[0].source) if found else _path(config, version)
+    path = Path(found[0].source) if found else tariffs.path_of(config, version)
     try:
         path.unlink()
     except FileNotFoundError:
@@ -217,14 +193,6 @@ def _list(config: Config) -> int:
     for errors in wrong:
         print(f"NOT USED: {errors}")
     return 1 if wrong else 0
-
-
-def _path(config: Config, version: str) -> Path:
-    """A file of its own for every version, whatever characters it has."""
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", version)
-    if name != version:
-        name += f"-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
-    return tariffs.folder(config) / f"{name}.toml"
 
 
 def _what_for(posted: Posted) -> str:

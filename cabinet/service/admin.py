@@ -14,7 +14,7 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
-from cabinet.service.office_ports import Role
+from cabinet.service.office_views import Role
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import backup, people, sessions
@@ -115,7 +115,7 @@ def erase_resident(database: Database, card: str) -> None:
 
 def set_group(database: Database, card: str, group: str) -> None:
     """The group that tariffs go by; empty for none. Charges that run keep their terms."""
-    _check_group(group)
+    check_group(group)
     with database.transaction() as connection:
         resident_of(connection, card)
         people.set_group(connection, card, group)
@@ -123,16 +123,28 @@ def set_group(database: Database, card: str, group: str) -> None:
 
 def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
     """Raises CabinetError where one of them cannot be."""
+    check_card(card)
+    check_pin(pin)
+    check_name(name)
+    check_group(group)
+
+
+def check_card(card: str) -> None:
     if not _CARD.fullmatch(card):
         raise CabinetError(f"card {card!r}: 4 to 32 letters, digits or hyphens")
+
+
+def check_pin(pin: str) -> None:
     if not _PIN.fullmatch(pin):
         raise CabinetError("a PIN has 4 to 12 digits")
+
+
+def check_name(name: str) -> None:
     if len(name) > _LONGEST_NAME or not name.isprintable():
         raise CabinetError(f"a name has at most {_LONGEST_NAME} characters, and all of them can be printed")
-    _check_group(group)
 
 
-def _check_group(group: str) -> None:
+def check_group(group: str) -> None:
     if not _GROUP.fullmatch(group):
         raise CabinetError(f"group {group!r}: at most 20 small letters, digits or hyphens")
 

@@ -16,6 +16,7 @@ from cabinet.service.ports import BandPrice, CostLine, PackagePrice, PeriodPrice
 
 EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
+SAMPLE_STEP_S = 60  # a receipt of a charge that never was is worked out minute by minute
 
 SHORTEST_S, LONGEST_S, STEP_S = 1800, 36_000, 1800
 LEAST_FEN, MOST_FEN = 100, 5000
@@ -104,6 +105,17 @@ def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
         use = billing.book(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
         booked_mwh = energy_mwh
     return billing.total_fen(billing.price(tariff, use))
+
+
+def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
+    """A charge at one power from that local minute on, looked at every minute as the service would."""
+    use = billing.no_use(tariff)
+    for past_s in range(0, seconds, SAMPLE_STEP_S):
+        until_s = min(past_s + SAMPLE_STEP_S, seconds)
+        energy_mwh = round(watts * until_s / 3.6) - round(watts * past_s / 3.6)
+        now = minute + past_s // 60
+        use = billing.book(tariff, use, billing.Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
+    return use
 
 
 def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False) -> list[Line]:

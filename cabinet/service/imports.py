@@ -9,11 +9,12 @@ import io
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from cabinet.billing import ledger
-from cabinet.clock import Clock
+from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError
 from cabinet.service import admin, money
 from cabinet.service.signing_in import hash_secret
@@ -33,13 +34,30 @@ COLUMNS = {
 LARGEST_BYTES = 4 * 1024 * 1024
 MOST_MISTAKES = 20
 
+T = TypeVar("T")
 Row = dict[str, str]
 Progress = Callable[[int, int], None]
 
 
 class Mistake(msgspec.Struct, frozen=True):
+    """`problem` for people who read English; `code` and the `word` it is about for pages in any language."""
+
     line: int
     problem: str
+    code: str
+    word: str = ""
+
+
+class BadRow(CabinetError):
+    """A row that cannot be imported; `code` and `word` as in `Mistake`."""
+
+    def __init__(self, code: str, word: str, problem: str) -> None:
+        super().__init__(problem)
+        self.code = code
+        self.word = word
+
+    def at(self, line: int) -> Mistake:
+        return Mistake(line, str(self), self.code, self.word)
 
 
 class ImportFailed(CabinetError):
@@ -50,6 +68,7 @@ class ImportFailed(CabinetError):
         if len(mistakes) > MOST_MISTAKES:
             lines.append(f"and {len(mistakes) - MOST_MISTAKES} more")
         super().__init__("\n".join(lines))
+        self.mistakes = mistakes
 
 
 class NewResident(msgspec.Struct, frozen=True):
@@ -70,106 +89,137 @@ class TopUp(msgspec.Struct, frozen=True):
     key: str
 
 
-def read_rows(path: Path, needed: Iterable[str], allowed: Iterable[str]) -> list[tuple[int, Row]]:
+def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[str]) -> list[tuple[int, Row]]:
     """Line numbers and cells by column name, blank rows left out. Raises ImportFailed."""
-    text = _text(path)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        names = _names(path, next(lines, []), needed, allowed)
+        names = _names(source, next(lines, []), needed, allowed)
         rows = []
         for cells in lines:
             if any(cell.strip() for cell in cells):
                 if any(cell.strip() for cell in cells[len(names) :]):
-                    raise ImportFailed(str(path), [Mistake(lines.line_num, "has more cells than there are columns")])
+                    problem = "has more cells than there are columns"
+                    raise ImportFailed(source, [Mistake(lines.line_num, problem, "too_many_cells")])
                 filled = [cell.strip() for cell in cells] + [""] * len(names)  # spreadsheets leave out the last ones
                 rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
     except csv.Error as error:
-        raise ImportFailed(str(path), [Mistake(lines.line_num, f"is no CSV: {error}")]) from error
+        raise ImportFailed(source, [Mistake(lines.line_num, f"is no CSV: {error}", "no_csv")]) from error
     if not rows:
-        raise ImportFailed(str(path), [Mistake(1, "nothing follows the row of titles")])
+        raise ImportFailed(source, [Mistake(1, "nothing follows the row of titles", "empty")])
     return rows
 
 
-def _names(path: Path, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
+def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
     """Of the columns, from the row of titles. Raises ImportFailed."""
     titles = [cell.strip() for cell in cells]
     while titles and not titles[-1]:
         titles.pop()
     names = [next((name for name, words in COLUMNS.items() if title.lower() in words), "") for title in titles]
     problems = [
-        f"there is no column {title!r}"
+        Mistake(1, f"there is no column {title!r}", "unknown_column", title)
         for title, name in zip(titles, names, strict=True)
         if name not in {*needed, *allowed}
     ]
-    problems += [f"the column {' or '.join(COLUMNS[name])} is missing" for name in needed if name not in names]
+    words_of = {name: " or ".join(COLUMNS[name]) for name in COLUMNS}
     problems += [
-        f"the column {' or '.join(COLUMNS[name])} is there twice"
+        Mistake(1, f"the column {words_of[name]} is missing", "missing_column", COLUMNS[name][-1])
+        for name in needed
+        if name not in names
+    ]
+    problems += [
+        Mistake(1, f"the column {words_of[name]} is there twice", "column_twice", COLUMNS[name][-1])
         for name in set(names)
         if names.count(name) > 1 and name
     ]
     if problems:
-        raise ImportFailed(str(path), [Mistake(1, problem) for problem in problems])
+        raise ImportFailed(source, problems)
     return names
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise CabinetError(f"{path}: larger than {LARGEST_BYTES // 1024 // 1024} MB: split it")
         data = path.read_bytes()
     except OSError as error:
         raise CabinetError(f"{path}: {error.strerror}") from error
+    return decoded(str(path), data)
+
+
+def decoded(source: str, data: bytes) -> str:
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return data.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise CabinetError(f"{path}: neither UTF-8 nor GB 18030: save it as CSV UTF-8")
+    raise CabinetError(f"{source}: neither UTF-8 nor GB 18030: save it as CSV UTF-8")
 
 
-def plan_residents(database: Database, path: Path) -> list[NewResident]:
+def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> list[NewResident]:
     """What a file of residents would add; nothing is written. Raises ImportFailed with every mistake."""
     mistakes: list[Mistake] = []
     planned: dict[str, NewResident] = {}
-    with database.reading() as connection:
-        for line, row in read_rows(path, ["card"], ["name", "group", "pin", "balance"]):
-            try:
-                new = _resident(line, row)
-                if people.resident_by_card(connection, new.card) is not None:
-                    raise CabinetError(f"card {new.card} is there already")
-                if new.card in planned:
-                    raise CabinetError(f"card {new.card} is in line {planned[new.card].line} already")
-                planned[new.card] = new
-            except CabinetError as error:
-                mistakes.append(Mistake(line, str(error)))
+    for line, row in read_rows(source, text, ["card"], ["name", "group", "pin", "balance"]):
+        try:
+            new = _resident(line, row)
+            if people.resident_by_card(connection, new.card) is not None:
+                raise BadRow("there", new.card, f"card {new.card} is there already")
+            if new.card in planned:
+                raise BadRow("twice", new.card, f"card {new.card} is in line {planned[new.card].line} already")
+            planned[new.card] = new
+        except BadRow as error:
+            mistakes.append(error.at(line))
     if mistakes:
-        raise ImportFailed(str(path), mistakes)
+        raise ImportFailed(source, mistakes)
     return list(planned.values())
 
 
 def _resident(line: int, row: Row) -> NewResident:
     pin = row.get("pin") or admin.random_pin()
-    admin.check_resident(row["card"], row.get("group", ""), pin, row.get("name", ""))
-    first_fen = money.fen_of_yuan(row.get("balance") or "0")
+    _coded("card", row["card"], admin.check_card)
+    _coded("pin", pin, admin.check_pin)
+    _coded("name", row.get("name", ""), admin.check_name)
+    _coded("group", row.get("group", ""), admin.check_group)
+    first_fen = _coded("amount", row.get("balance") or "0", money.fen_of_yuan)
     return NewResident(line, row["card"], row.get("name", ""), row.get("group", ""), pin, first_fen)
+
+
+def _coded(code: str, word: str, check: Callable[[str], T]) -> T:
+    """What `check` makes of `word`; its complaint with a code. Of a PIN nothing is repeated."""
+    try:
+        return check(word)
+    except CabinetError as error:
+        raise BadRow(code, "" if code == "pin" else word, str(error)) from error
 
 
 def add_residents(database: Database, clock: Clock, planned: Sequence[NewResident], progress: Progress) -> None:
     """All of them or none. Raises CabinetError where a card has come between."""
+    hashes = pin_hashes(planned, progress)
+    with database.transaction() as connection:
+        insert_residents(connection, clock.wall(), planned, hashes)
+
+
+def pin_hashes(planned: Sequence[NewResident], progress: Progress) -> list[str]:
+    """Slow on purpose: 50 ms each, and not inside a transaction."""
     hashes = []
-    for number, new in enumerate(planned, 1):  # slow on purpose, and not inside the transaction
+    for number, new in enumerate(planned, 1):
         hashes.append(hash_secret(new.pin))
         progress(number, len(planned))
-    wall = clock.wall()
-    with database.transaction() as connection:
-        for new, pin_hash in zip(planned, hashes, strict=True):
-            if people.resident_by_card(connection, new.card) is not None:
-                raise CabinetError(f"card {new.card} is there already")
-            who = people.add_resident(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
-            if new.first_fen:
-                ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{who}", who, new.first_fen))
+    return hashes
+
+
+def insert_residents(
+    connection: sqlite3.Connection, wall: WallTime, planned: Sequence[NewResident], hashes: Sequence[str]
+) -> None:
+    """Inside the caller's transaction. Raises CabinetError where a card has come between."""
+    for new, pin_hash in zip(planned, hashes, strict=True):
+        if people.resident_by_card(connection, new.card) is not None:
+            raise CabinetError(f"card {new.card} is there already")
+        who = people.add_resident(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
+        if new.first_fen:
+            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"first:{who}", who, new.first_fen))
 
 
 def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopUp]]:
@@ -180,30 +230,32 @@ def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopU
     lines_of: dict[str, int] = {}
     with database.reading() as connection:
         books = SqliteBooks(connection, None)
-        for line, row in read_rows(path, ["card", "amount", "key"], ["name"]):
+        for line, row in read_rows(str(path), text_of(path), ["card", "amount", "key"], ["name"]):
             try:
                 each = _top_up(connection, line, row)
                 if each.key in lines_of:
-                    raise CabinetError(f"key {each.key} is in line {lines_of[each.key]} already")
+                    raise BadRow("twice", each.key, f"key {each.key} is in line {lines_of[each.key]} already")
                 lines_of[each.key] = line
                 done = books.postings(f"top-up:{each.key}")
                 if done is not None and not _is_same(connection, each, done):
-                    raise CabinetError(f"key {each.key} was used for another top-up: another card or amount")
+                    problem = f"key {each.key} was used for another top-up: another card or amount"
+                    raise BadRow("key_used", each.key, problem)
                 (new if done is None else before).append(each)
-            except CabinetError as error:
-                mistakes.append(Mistake(line, str(error)))
+            except BadRow as error:
+                mistakes.append(error.at(line))
     if mistakes:
         raise ImportFailed(str(path), mistakes)
     return new, before
 
 
 def _top_up(connection: sqlite3.Connection, line: int, row: Row) -> TopUp:
-    amount_fen = money.fen_of_yuan(row.get("amount", ""))
+    amount_fen = _coded("amount", row.get("amount", ""), money.fen_of_yuan)
     if amount_fen == 0:
-        raise CabinetError("a top-up is above 0 yuan")
+        raise BadRow("amount", "0", "a top-up is above 0 yuan")
     if not row.get("key"):
-        raise CabinetError("without a key (such as the receipt's number) it could not be told from a second one")
-    admin.resident_of(connection, row["card"])
+        problem = "without a key (such as the receipt's number) it could not be told from a second one"
+        raise BadRow("no_key", "", problem)
+    _coded("no_card", row["card"], lambda card: admin.resident_of(connection, card))
     return TopUp(line, row["card"], amount_fen, row["key"])
 
 

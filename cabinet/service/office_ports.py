@@ -1,179 +1,39 @@
-"""What the property company's pages may ask of the service beyond `ports`: who may do what, and everything done.
+"""What the property company's pages may ask of the service beyond `ports`: one protocol a subject.
 
-One protocol a subject. Whoever does something is an `Actor`; the service checks the role again and writes one row of
-the audit log in the same transaction as what was done.
+Whoever does something is an `Actor`; the service checks the role again and writes one row of the audit log in the same
+transaction as what was done. What is handed over and back is in `office_views`.
 """
 
 import datetime
-from typing import Literal, Protocol, get_args
-
-import msgspec
+from typing import Protocol
 
 from cabinet.clock import WallTime
-from cabinet.errors import Refused
-from cabinet.service.ports import CurvePoint, UsageFilter, UsageRecord
-from cabinet.trips.format import Mark, Recording
-
-Role = Literal["operator", "accountant", "viewer"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-Task = Literal["look", "money", "residents", "tariffs", "tokens", "staff", "audit"]
-"""look: everything without names; money: residents and their wallets; residents: import, block, erase."""
-
-MAY: dict[Role, frozenset[Task]] = {
-    "operator": frozenset(get_args(Task)),
-    "accountant": frozenset({"look", "money", "audit"}),
-    "viewer": frozenset({"look"}),
-}
-
-ACTIONS = (
-    "sign_in",
-    "usage_export", "usage_verify",
-    "staff_add", "staff_role", "staff_password", "staff_remove",
-)  # fmt: skip
-"""What the audit log tells apart; each has a text `audit.<action>`."""
-
-
-class StaffView(msgspec.Struct, frozen=True):
-    staff_id: int
-    name: str
-    role: Role
-
-
-class Actor(msgspec.Struct, frozen=True):
-    """A member of staff who is signed in, and the network address the request came from."""
-
-    staff: StaffView
-    address: str
-
-    def may(self, task: Task) -> bool:
-        return task in MAY[self.staff.role]
-
-    def require(self, task: Task) -> None:
-        """Refuses not_allowed."""
-        if not self.may(task):
-            raise Refused("not_allowed")
-
-
-class AuditEntry(msgspec.Struct, frozen=True):
-    """One thing that somebody did. `subject` and `detail` are names and figures, the same in every language.
-
-    A resident is named by number: what personal data there was can be erased, and this log stays.
-    """
-
-    number: int
-    at: WallTime
-    staff: str
-    role: Role
-    address: str
-    action: str
-    resident_id: int | None
-    subject: str
-    detail: str
-
-
-class AuditFilter(msgspec.Struct, frozen=True):
-    """Which entries: below `before`, made in [from, to), by one member of staff, of one action, about one resident."""
-
-    before: int | None = None
-    from_unix_ms: int | None = None
-    to_unix_ms: int | None = None
-    staff: str = ""
-    action: str = ""
-    resident_id: int | None = None
-
-
-class UsageSums(msgspec.Struct, frozen=True):
-    """Of all records that a filter describes."""
-
-    sessions: int
-    charging_s: int
-    energy_mwh: int
-    electricity_fen: int
-    service_fen: int
-
-
-class RecordView(msgspec.Struct, frozen=True):
-    """One record as it is kept: `body` is what is hashed. `last_number` is that of the newest record."""
-
-    record: UsageRecord
-    body: str
-    hash_is_right: bool
-    last_number: int
-    resident_id: int | None
-    curve: list[CurvePoint]
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """The last walk through the whole log, or the one that goes on. `bad_number` None: all of it is as written.
-
-    `bad_kind` is one of edited, dropped, inserted, reordered; `problem` the same with its details, in English.
-    """
-
-    running: bool
-    done: int
-    total: int
-    started: WallTime
-    bad_number: int | None = None
-    bad_kind: str = ""
-    problem: str = ""
-    failed: bool = False  # the file could not be read
-
-
-class LoadSample(msgspec.Struct, frozen=True, gc=False):
-    """The cabinet's load over five minutes from `start_unix_s` on."""
-
-    start_unix_s: int
-    mean_mw: int
-    peak_mw: int
-    limit_mw: int | None
-
-
-class LoadView(msgspec.Struct, frozen=True):
-    """A day's load. `limit_mw` is the feed's limit, as it is now where the day has none."""
-
-    step_s: int
-    from_unix_s: int
-    to_unix_s: int
-    samples: list[LoadSample]
-    limit_mw: int | None
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """Charges that ended today, and those that had ended by the same time of the same day a week ago."""
-
-    today: UsageSums
-    before: UsageSums
-    day: datetime.date
-    day_before: datetime.date
-    until: WallTime
-
-
-class DaySum(msgspec.Struct, frozen=True):
-    """Of charges that ended from `first` to `last`, both included: one day, or one month."""
-
-    first: datetime.date
-    last: datetime.date
-    sums: UsageSums
-
-
-class Utilisation(msgspec.Struct, frozen=True):
-    """For each outlet, and for the whole cabinet, how much of each hour of the day it was in use: 24 percentages.
-
-    None: that hour was not yet.
-    """
-
-    outlets: dict[int, list[int | None]]
-    all_outlets: list[int | None]
-
-
-class TripView(msgspec.Struct, frozen=True):
-    """One recording of the flight recorder; `at` None: its file is damaged. `usage_numbers` by session."""
-
-    number: int
-    at: WallTime | None
-    marks: list[Mark]
-    usage_numbers: dict[str, int] = {}
+from cabinet.service.office_views import (
+    Actor,
+    AuditEntry,
+    AuditFilter,
+    Comparison,
+    DaySum,
+    ImportPlan,
+    ImportState,
+    LoadView,
+    Receipt,
+    RecordView,
+    ResidentPage,
+    ResidentRow,
+    Role,
+    SampleCharge,
+    StaffView,
+    TariffLook,
+    TariffView,
+    TokenView,
+    TripView,
+    UsageSums,
+    Utilisation,
+    Verification,
+)
+from cabinet.service.ports import UsageFilter, UsageRecord
+from cabinet.trips.format import Recording
 
 
 class StaffPort(Protocol):
@@ -250,6 +110,66 @@ class TripsPort(Protocol):
         """Of the record of that charge; None where it has none (yet)."""
 
 
+class ResidentsPort(Protocol):
+    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
+        """By card, masked, after that of a resident; whose card begins or ends so, or whose name has the words."""
+
+    async def page(self, actor: Actor, resident_id: int, *, unmasked: bool = False) -> ResidentPage:
+        """To see it unmasked is noted in the audit log. Refuses unknown_resident, as all below."""
+
+    async def top_up(self, actor: Actor, resident_id: int, amount_fen: int, request_key: str, note: str) -> None:
+        """The same `request_key` again moves nothing. Refuses bad_amount."""
+
+    async def undo_top_up(self, actor: Actor, resident_id: int, transaction_number: int) -> None:
+        """A posting the other way round, for a day. Refuses cannot_undo."""
+
+    async def set_blocked(self, actor: Actor, resident_id: int, blocked: bool) -> None:
+        """A blocked card is signed out and starts nothing; a running charge goes on."""
+
+    async def new_pin(self, actor: Actor, resident_id: int) -> str:
+        """Returned and not kept; whoever was signed in with the card is signed out."""
+
+    async def erase(self, actor: Actor, resident_id: int) -> None:
+        """Everything personal, for good. Refuses charge_running, money_left."""
+
+
+class ImportsPort(Protocol):
+    """Residents out of a spreadsheet: looked at first, then added all together or not at all."""
+
+    async def plan(self, actor: Actor, content: bytes) -> ImportPlan:
+        """Refuses bad_file."""
+
+    async def begin(self, actor: Actor, key: str) -> None:
+        """Of a plan made within the last quarter of an hour by the same actor; refuses expired."""
+
+    def state(self, actor: Actor, key: str) -> ImportState:
+        """Refuses expired."""
+
+
+class TariffsPort(Protocol):
+    async def posted(self, actor: Actor) -> list[TariffView]:
+        """What is in force first, then what will be, then what is over."""
+
+    async def look(self, actor: Actor, text: str) -> TariffLook: ...
+    async def sample(self, actor: Actor, text: str, charge: SampleCharge) -> Receipt:
+        """By a text that is not posted. Refuses bad_tariff, bad_choice."""
+
+    async def sample_of(self, actor: Actor, version: str, charge: SampleCharge) -> Receipt:
+        """By a posted one. Refuses unknown_tariff, bad_choice."""
+
+    async def schedule(self, actor: Actor, text: str) -> str:
+        """Into a new file of its own; returns its version. Refuses bad_tariff, not_future."""
+
+
+class TokensPort(Protocol):
+    async def all(self, actor: Actor) -> list[TokenView]: ...
+    async def add(self, actor: Actor, name: str, scopes: tuple[str, ...], days: int) -> str:
+        """Returned and not kept. Refuses bad_name, name_taken, bad_days."""
+
+    async def revoke(self, actor: Actor, name: str) -> None:
+        """Idempotent."""
+
+
 class OfficePort(Protocol):
     """Everything raises `Refused` where it cannot be done, and then nothing is done."""
 
@@ -260,6 +180,14 @@ class OfficePort(Protocol):
     def figures(self) -> FiguresPort: ...
     @property
     def log(self) -> LogPort: ...
+    @property
+    def residents(self) -> ResidentsPort: ...
+    @property
+    def imports(self) -> ImportsPort: ...
+    @property
+    def tariffs(self) -> TariffsPort: ...
+    @property
+    def tokens(self) -> TokensPort: ...
     @property
     def trips(self) -> TripsPort: ...
 

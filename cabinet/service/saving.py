@@ -19,7 +19,7 @@ from cabinet.model import EndReason
 from cabinet.service import bill
 from cabinet.service.context import Context
 from cabinet.service.live import CABINET
-from cabinet.service.office_ports import LoadSample
+from cabinet.service.office_views import LoadSample
 from cabinet.service.ports import UsageRecord
 from cabinet.service.session import Session
 from cabinet.service.tasks import Background

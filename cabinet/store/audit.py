@@ -3,7 +3,7 @@
 import sqlite3
 
 from cabinet.clock import WallTime
-from cabinet.service.office_ports import Actor, AuditEntry, AuditFilter
+from cabinet.service.office_views import Actor, AuditEntry, AuditFilter
 
 
 def add(

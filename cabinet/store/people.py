@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from cabinet.service.office_ports import Role
+from cabinet.service.office_views import Role
 
 
 class ResidentRow(msgspec.Struct, frozen=True):

@@ -116,6 +116,11 @@ async def check_form(request: Visit) -> None:
     except ValueError as error:
         raise Refused("bad_request") from error
     request.state["form"] = dict(fields)
+    check_key(request)
+
+
+def check_key(request: Visit) -> None:
+    """Whether the form in the request's state is one of our own pages'; raises FormExpired."""
     expected = read_cookie(request, FORM_COOKIE) or ""
     given = form(request).get(FORM_FIELD, "")
     if not _FORM_KEY.fullmatch(expected) or not hmac.compare_digest(expected.encode(), given.encode()):

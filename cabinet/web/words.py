@@ -59,6 +59,13 @@ class Words:
             self._texts("figure.minutes", minutes=minutes) if minutes else self._texts("figure.seconds", seconds=rest)
         )
 
+    def exact(self, seconds: int) -> str:
+        """A duration to the second, from which a receipt can be worked out again."""
+        hours, rest = divmod(seconds, 3600)
+        if not seconds % 60:
+            return self.duration(seconds)
+        return (self._texts("figure.hours", hours=hours) + "\u00a0" if hours else "") + self.countdown(rest)
+
     def about(self, seconds: int) -> str:
         """As `duration`, no finer than an estimate is: whole minutes, from an hour on in steps of five."""
         minutes = max(1, round(seconds / 60))
@@ -134,12 +141,14 @@ class Words:
         """Quantity × price of a line; empty for what is charged once."""
         price = self.price(line.unit_price_fen, line.per)
         if line.kind == "package":
-            lasts = self.duration(int(line.detail.rpartition(" ")[2]))
-            return self._texts("figure.package_sum", time=self.duration(line.quantity), lasts=lasts, price=price)
+            lasts = self.exact(int(line.detail.rpartition(" ")[2]))
+            return self._texts("figure.package_sum", time=self.exact(line.quantity), lasts=lasts, price=price)
         if line.kind == "free":
-            return self.duration(line.quantity)
+            return self.exact(line.quantity)
+        if line.kind in ("minimum", "cap"):
+            return self._texts(f"figure.{line.kind}", price=price)
         if line.unit == "s":
-            return self._texts("figure.time_sum", time=self.duration(line.quantity), price=price)
+            return self._texts("figure.time_sum", time=self.exact(line.quantity), price=price)
         if line.unit == "mWh":
             return self._texts("figure.energy_sum", energy=self.energy(line.quantity), price=price)
         return ""

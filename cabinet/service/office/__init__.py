@@ -5,8 +5,12 @@ from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting
 from cabinet.service.office.audit import Audit
 from cabinet.service.office.figures import Figures
+from cabinet.service.office.imports import Imports
 from cabinet.service.office.log import Log
+from cabinet.service.office.residents import Residents
 from cabinet.service.office.staff import Staff
+from cabinet.service.office.tariffs import Tariffs
+from cabinet.service.office.tokens import Tokens
 from cabinet.service.office.trips import Trips
 from cabinet.service.signing_in import SigningIn
 from cabinet.service.tasks import Background
@@ -22,6 +26,10 @@ class Office:
         self.figures = Figures(context)
         self.log = Log(context, acting, background)
         self.trips = Trips(context)
+        self.residents = Residents(context, acting)
+        self.tariffs = Tariffs(context, acting)
+        self.tokens = Tokens(context, acting)
+        self.imports = Imports(context, acting, background)
         self._context = context
 
     def wall(self) -> WallTime:

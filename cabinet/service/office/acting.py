@@ -6,14 +6,14 @@ from typing import NamedTuple, TypeVar
 
 from cabinet.errors import Refused, StorageFull
 from cabinet.service.context import Context
-from cabinet.service.office_ports import Actor, Task
+from cabinet.service.office_views import Actor, Task
 from cabinet.store import audit
 
 T = TypeVar("T")
 
 
 class Note(NamedTuple):
-    """What the audit log says about it: see `office_ports.AuditEntry`."""
+    """What the audit log says about it: see `office_views.AuditEntry`."""
 
     action: str
     resident_id: int | None = None

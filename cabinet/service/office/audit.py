@@ -1,7 +1,7 @@
 """The audit log, to be read."""
 
 from cabinet.service.context import Context
-from cabinet.service.office_ports import Actor, AuditEntry, AuditFilter
+from cabinet.service.office_views import Actor, AuditEntry, AuditFilter
 from cabinet.store import audit
 
 MOST_ENTRIES = 200

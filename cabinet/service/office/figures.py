@@ -6,7 +6,7 @@ from bisect import bisect_right
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.service.context import Context
-from cabinet.service.office_ports import Comparison, DaySum, LoadView, UsageSums, Utilisation
+from cabinet.service.office_views import Comparison, DaySum, LoadView, UsageSums, Utilisation
 from cabinet.service.ports import UsageFilter
 from cabinet.store import load
 from cabinet.store import sessions as table

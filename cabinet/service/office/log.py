@@ -12,7 +12,7 @@ from cabinet.errors import CabinetError, Refused
 from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
-from cabinet.service.office_ports import Actor, RecordView, UsageSums, Verification
+from cabinet.service.office_views import Actor, RecordView, UsageSums, Verification
 from cabinet.service.ports import CurvePoint, UsageFilter, UsageRecord
 from cabinet.service.tasks import Background
 from cabinet.store import people, usage

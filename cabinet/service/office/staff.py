@@ -8,7 +8,7 @@ from cabinet.errors import Refused
 from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
-from cabinet.service.office_ports import Actor, Role, StaffView
+from cabinet.service.office_views import Actor, Role, StaffView
 from cabinet.service.signing_in import SigningIn, hash_secret
 from cabinet.store import people
 

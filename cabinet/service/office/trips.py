@@ -8,7 +8,7 @@ from pathlib import Path
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.service.context import Context
-from cabinet.service.office_ports import Actor, TripView
+from cabinet.service.office_views import Actor, TripView
 from cabinet.store import sessions as table
 from cabinet.trips import folder as trips_folder
 from cabinet.trips.format import Recording, TripFileError

@@ -3,16 +3,28 @@
 from litestar import Router
 
 from cabinet.errors import Refused
-from cabinet.web import auth
-from cabinet.web.property import audit, faults, figures, overview, sign_in, staff, usage
+from cabinet.web.property import (
+    audit,
+    faults,
+    figures,
+    imports,
+    overview,
+    residents,
+    sign_in,
+    staff,
+    tariffs,
+    tokens,
+    uploads,
+    usage,
+)
 from cabinet.web.property.access import on_refused
 
-SUBJECTS = (sign_in, overview, figures, faults, usage, staff, audit)
+SUBJECTS = (sign_in, overview, figures, faults, usage, residents, imports, tariffs, tokens, staff, audit)
 
 router = Router(
     "/",
     route_handlers=[handler for subject in SUBJECTS for handler in subject.HANDLERS],
-    before_request=auth.check_form,
+    before_request=uploads.check_form,
     exception_handlers={Refused: on_refused},
     include_in_schema=False,
 )

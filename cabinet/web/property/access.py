@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
-from cabinet.service.office_ports import Actor, OfficePort, Task
+from cabinet.service.office_ports import OfficePort
+from cabinet.service.office_views import Actor, Task
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
@@ -26,6 +27,9 @@ SECTIONS = (
     Section("figures", "/property/figures", "look"),
     Section("faults", "/property/faults", "look"),
     Section("usage", "/property/usage", "look"),
+    Section("residents", "/property/residents", "money"),
+    Section("tariffs", "/property/tariffs", "look"),
+    Section("tokens", "/property/tokens", "tokens"),
     Section("staff", "/property/staff", "staff"),
     Section("audit", "/property/audit", "audit"),
 )

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from litestar import get
 from litestar.response import Response
 
-from cabinet.service.office_ports import ACTIONS, AuditFilter
+from cabinet.service.office_views import ACTIONS, AuditFilter
 from cabinet.web.context import Site, Visit
 from cabinet.web.property.access import actor, field, office, show
 from cabinet.web.property.period import Period, day, number, zone_of

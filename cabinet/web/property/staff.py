@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from litestar.response import Response
 
 from cabinet.errors import Refused
-from cabinet.service.office_ports import ROLES, Actor, Role
+from cabinet.service.office_views import ROLES, Actor, Role
 from cabinet.web import auth
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from litestar.response import Response, Stream
 
 from cabinet.errors import Refused
-from cabinet.service.office_ports import Actor
+from cabinet.service.office_views import Actor
 from cabinet.service.ports import UsageFilter
 from cabinet.web import export
 from cabinet.web.context import Site, Visit, language_of

@@ -148,9 +148,15 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
         ),
         pytest.param(
             {"start_fee_fen": 50},
-            Use((0, 0, 0), (100, 0, 0)),
-            [Line("electricity", 100, "mWh", 40, 0, "00:00-08:00"), Line("service", 100, "mWh", 30, 0)],
+            Use((0, 0, 0), (1000, 0, 0)),
+            [Line("electricity", 1000, "mWh", 40, 0, "00:00-08:00"), Line("service", 1000, "mWh", 30, 0)],
             id="no load, no start fee",
+        ),
+        pytest.param(
+            {},
+            Use((0, 0, 0), (18_500, 999, 0)),
+            [Line("electricity", 18_000, "mWh", 40, 0, "00:00-08:00"), Line("service", 19_000, "mWh", 30, 0)],
+            id="energy that the receipt does not show is not charged",
         ),
         pytest.param(
             {"start_fee_fen": 50, "service_fen": 0},

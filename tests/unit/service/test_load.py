@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.service.load import IDLE_STEPS, LoadMeans
-from cabinet.service.office_ports import LoadSample
+from cabinet.service.office_views import LoadSample
 from cabinet.store import load
 from cabinet.store.moment import Moment
 from tests.unit.service.rig import FULL, NOON_MS, Rig

@@ -25,8 +25,8 @@ def test_a_charge_until_full_is_billed_by_time_and_energy_and_the_rest_refunded(
         assert receipt.state == "settled"
         assert receipt.lines == [
             CostLine("time", 3600, "s", 20, 20, "0-200"),
-            CostLine("electricity", 149_997, "mWh", 55, 8, "08:00-22:00"),
-            CostLine("service", 149_997, "mWh", 30, 4),
+            CostLine("electricity", 149_000, "mWh", 55, 8, "08:00-22:00"),
+            CostLine("service", 149_000, "mWh", 30, 4),
         ]
         assert (receipt.cost_fen, receipt.refund_fen, receipt.end_reason) == (32, 468, EndReason.FULL)
         assert rig.balance_fen("wallet:1") == 2000 - 32

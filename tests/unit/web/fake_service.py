@@ -10,7 +10,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
-from cabinet.service.office_ports import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
+from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
     BandPrice,

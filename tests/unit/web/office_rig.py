@@ -12,7 +12,7 @@ import httpx
 from cabinet.model import EndReason, Fault
 from cabinet.service import admin
 from cabinet.service.app import Service
-from cabinet.service.office_ports import Role
+from cabinet.service.office_views import Role
 from cabinet.store import people
 from cabinet.store.database import Database
 from cabinet.web.site import create_app

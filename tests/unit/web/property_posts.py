@@ -3,4 +3,8 @@
 PROPERTY_POSTS = [
     "/property/sign-in", "/property/sign-out", "/property/staff", "/property/staff/1/role",
     "/property/staff/1/password", "/property/staff/1/remove", "/property/usage/verify",
+    "/property/residents/1/reveal", "/property/residents/1/top-up", "/property/residents/1/undo/1",
+    "/property/residents/1/block", "/property/residents/1/pin", "/property/residents/1/erase",
+    "/property/tariffs/check", "/property/tariffs/schedule", "/property/tokens", "/property/tokens/revoke",
+    "/property/residents/import", "/property/residents/import/begin",
 ]  # fmt: skip

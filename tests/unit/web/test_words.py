@@ -1,15 +1,23 @@
 """Figures as residents read them."""
 
+import math
 import zoneinfo
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cabinet.billing.tariff import Band, Period, Tariff, Use, price
 from cabinet.clock import WallTime
+from cabinet.service.bill import cost_lines
 from cabinet.service.ports import CostLine
 from cabinet.texts import Texts
 from cabinet.web.words import Words
 from tests.unit.web import fake_service
+
+SITE_ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 
 
 class Plain:
@@ -89,7 +97,7 @@ def test_half_hours(zh: Plain) -> None:
 @pytest.mark.parametrize(
     ("line", "name", "amount"),
     [
-        (CostLine("time", 5025, "s", 20, 27, "0-200"), "充电时间（0–200 瓦）", "1 小时 23 分 × 0.20 元/小时"),
+        (CostLine("time", 5025, "s", 20, 27, "0-200"), "充电时间（0–200 瓦）", "1 小时 23 分 45 秒 × 0.20 元/小时"),
         (CostLine("time", 60, "s", 60, 1, "400-"), "充电时间（400 瓦以上）", "1 分钟 × 0.60 元/小时"),
         (
             CostLine("electricity", 207_500, "mWh", 55, 11, "08:00-22:00"),
@@ -106,13 +114,44 @@ def test_half_hours(zh: Plain) -> None:
             "套餐时间（200–400 瓦）",
             "1 小时 ÷ 3 小时 × 2.00 元",
         ),
-        (CostLine("free", 240, "s", 0, -14), "免费", "4 分钟"),
+        (CostLine("time", 7205, "s", 20, 40, "0-"), "充电时间（0 瓦以上）", "2 小时 5 秒 × 0.20 元/小时"),
+        (CostLine("free", 240, "s", 0, -14), "免费时长内减免", "4 分钟"),
+        (CostLine("minimum", 1, "once", 20, 11), "补足最低消费", "最低 0.20 元"),
         (CostLine("start_fee", 1, "once", 50, 50), "启动费", ""),
-        (CostLine("cap", 1, "once", -20, -20), "封顶减免", ""),
+        (CostLine("cap", 1, "once", 300, -20), "封顶减免", "最高 3.00 元"),
     ],
 )
 def test_lines_of_a_bill(zh: Plain, line: CostLine, name: str, amount: str) -> None:
     assert (zh.line_name(line), zh.line_sum(line)) == (name, amount)
+
+
+@given(st.data())
+def test_receipt_can_be_worked_out_again_from_what_it_shows(data: st.DataObject) -> None:
+    """On paper, to the fen, by somebody who has nothing but the receipt."""
+    fen = st.integers(0, 500)
+    tariff = Tariff(
+        version="t",
+        bands=(Band(0, 200, data.draw(fen)), Band(200, None, data.draw(fen))),
+        periods=(Period(0, 480, data.draw(fen)), Period(480, 1440, data.draw(fen))),
+        service_fen=data.draw(fen),
+        priced_kwh=data.draw(st.sampled_from((1, 100))),
+    )
+    ms, mwh = st.integers(0, 40_000_000), st.integers(0, 5_000_000)
+    use = Use((data.draw(ms), data.draw(ms)), (data.draw(mwh), data.draw(mwh)))
+    say = Words(Texts("web", "zh"), SITE_ZONE)
+    for line in cost_lines(price(tariff, use)):
+        assert _worked_out(say.line_sum(line)) == line.amount_fen, say.line_sum(line)
+
+
+def _worked_out(shown: str) -> int:
+    quantity, _, each = shown.partition(" × ")
+    yuan = Fraction(each.split()[0])
+    if "度" in quantity:
+        return math.floor(Fraction(quantity.split()[0]) * yuan * 100)
+    units = {"小时": 3600, "分钟": 60, "分": 60, "秒": 1}
+    words = quantity.split()
+    seconds = sum(int(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
+    return math.floor(seconds * yuan * 100 / 3600)
 
 
 def test_what_was_bought(zh: Plain, en: Plain) -> None:

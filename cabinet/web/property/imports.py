@@ -1,0 +1,69 @@
+"""Residents out of a spreadsheet: upload, look, add, and hand out the PINs."""
+
+import csv
+import io
+from typing import Any
+
+from litestar import get, post
+from litestar.params import FromPath
+from litestar.response import Response
+
+from cabinet.errors import Refused
+from cabinet.usage_table import BOM, harmless
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
+from cabinet.web.property.uploads import LARGEST_UPLOAD, content
+
+
+@get("/property/residents/import")
+async def import_page(request: Visit) -> Response[Any]:
+    return show(request, await actor(request, "residents"), "residents", "import", plan=None, refused="")
+
+
+@post("/property/residents/import", request_max_body_size=LARGEST_UPLOAD)
+async def plan(request: Visit) -> Response[Any]:
+    """What the file would do; nothing is done."""
+    who = await actor(request, "residents")
+    try:
+        uploaded = content(request)
+        if not uploaded:
+            raise Refused("bad_file")
+        made = await office(request).imports.plan(who, uploaded)
+    except Refused as refusal:
+        return show(request, who, "residents", "import", plan=None, **refused_here(request, refusal))
+    return show(request, who, "residents", "import", plan=made, refused="", status=400 if made.mistakes else 200)
+
+
+@post("/property/residents/import/begin", status_code=303)
+async def begin(request: Visit) -> Response[Any]:
+    who = await actor(request, "residents")
+    key = field(auth.form(request), "key", 64)
+    await office(request).imports.begin(who, key)
+    return done(f"/property/residents/import/{key}")
+
+
+@get("/property/residents/import/{key:str}")
+async def import_state_page(request: Visit, key: FromPath[str]) -> Response[Any]:
+    who = await actor(request, "residents")
+    return show(request, who, "residents", "imported", state=office(request).imports.state(who, key), key=key)
+
+
+@get("/property/residents/import/{key:str}/pins")
+async def pins_file(request: Visit, key: FromPath[str]) -> Response[bytes]:
+    """Cards and PINs as a CSV, for as long as the import is remembered."""
+    who = await actor(request, "residents")
+    state = office(request).imports.state(who, key)
+    t = texts(request)
+    buffer = io.StringIO()
+    rows = csv.writer(buffer, lineterminator="\r\n")
+    rows.writerow([t("import.column_card"), t("import.column_name"), t("import.column_pin")])
+    rows.writerows([harmless(row.card), harmless(row.name), row.pin] for row in state.rows)
+    return Response(
+        (BOM + buffer.getvalue()).encode(),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="pins.csv"'},
+    )
+
+
+HANDLERS = [import_page, plan, begin, import_state_page, pins_file]

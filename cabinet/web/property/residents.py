@@ -1,0 +1,138 @@
+"""Residents: list, wallet, top-up with a look before and a way back after, block, PIN, erase. Masked unless asked."""
+
+import secrets
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import get, post
+from litestar.params import FromPath
+from litestar.response import Response
+
+from cabinet.errors import Refused
+from cabinet.service.office_views import Actor
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.property.amounts import fen_of_yuan
+from cabinet.web.property.period import number
+
+RESIDENTS_A_PAGE = 30
+
+
+@get("/property/residents")
+async def residents_page(request: Visit) -> Response[Any]:
+    who, asked = await actor(request, "money"), field(request.query_params, "find", 40)
+    after = number(field(request.query_params, "after", 12))
+    rows = await office(request).residents.found(who, asked, after, RESIDENTS_A_PAGE + 1)
+    more = len(rows) > RESIDENTS_A_PAGE
+    rows = rows[:RESIDENTS_A_PAGE]
+    query = urlencode({"find": asked, "after": rows[-1].resident_id}) if more else ""
+    return show(
+        request,
+        who,
+        "residents",
+        "residents",
+        rows=rows,
+        asked=asked,
+        next=f"/property/residents?{query}" if more else "",
+    )
+
+
+@get("/property/residents/{resident_id:int}")
+async def resident_page(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    return await _page(request, await actor(request, "money"), resident_id)
+
+
+@post("/property/residents/{resident_id:int}/reveal")
+async def reveal(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    """Unmasked on this answer only; loading the page again masks it."""
+    return await _page(request, await actor(request, "money"), resident_id, unmasked=True)
+
+
+@post("/property/residents/{resident_id:int}/top-up")
+async def top_up(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    """First shows what would be done; with `confirmed` does it."""
+    who, form = await actor(request, "money"), auth.form(request)
+    note = field(form, "note", 80)
+    try:
+        amount_fen = fen_of_yuan(field(form, "amount", 12))
+        if form.get("confirmed") != "true":
+            page = await office(request).residents.page(who, resident_id)
+            return show(
+                request,
+                who,
+                "residents",
+                "top_up",
+                page=page,
+                amount_fen=amount_fen,
+                amount=field(form, "amount", 12),
+                note=note,
+                request_key=secrets.token_urlsafe(12),
+            )
+        await office(request).residents.top_up(who, resident_id, amount_fen, field(form, "request_key", 64), note)
+    except Refused as refusal:
+        if refusal.code != "bad_amount":
+            raise
+        return await _page(request, who, resident_id, amount=form.get("amount", "")[:12], refusal=refusal)
+    return done(f"/property/residents/{resident_id}")
+
+
+@post("/property/residents/{resident_id:int}/undo/{transaction:int}", status_code=303)
+async def undo(request: Visit, resident_id: FromPath[int], transaction: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "money")
+    try:
+        await office(request).residents.undo_top_up(who, resident_id, transaction)
+    except Refused as refusal:
+        if refusal.code != "cannot_undo":
+            raise
+        return await _page(request, who, resident_id, refusal=refusal)
+    return done(f"/property/residents/{resident_id}")
+
+
+@post("/property/residents/{resident_id:int}/block", status_code=303)
+async def block(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "money")
+    await office(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
+    return done(f"/property/residents/{resident_id}")
+
+
+@post("/property/residents/{resident_id:int}/pin")
+async def new_pin(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    """The PIN is on the answer and nowhere else."""
+    who = await actor(request, "money")
+    pin = await office(request).residents.new_pin(who, resident_id)
+    return await _page(request, who, resident_id, pin=pin)
+
+
+@post("/property/residents/{resident_id:int}/erase")
+async def erase(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+    """First says what it means; with `confirmed` does it."""
+    who = await actor(request, "residents")
+    if auth.form(request).get("confirmed") != "true":
+        page = await office(request).residents.page(who, resident_id)
+        return show(request, who, "residents", "erase", page=page)
+    try:
+        await office(request).residents.erase(who, resident_id)
+    except Refused as refusal:
+        if refusal.code not in ("charge_running", "money_left"):
+            raise
+        return await _page(request, who, resident_id, refusal=refusal)
+    return done("/property/residents")
+
+
+async def _page(
+    request: Visit,
+    who: Actor,
+    resident_id: int,
+    *,
+    unmasked: bool = False,
+    refusal: Refused | None = None,
+    pin: str = "",
+    amount: str = "",
+) -> Response[Any]:
+    refused = {"refused": ""} if refusal is None else refused_here(request, refusal)
+    page = await office(request).residents.page(who, resident_id, unmasked=unmasked)
+    return show(request, who, "residents", "resident", page=page, pin=pin, amount=amount, **refused)
+
+
+HANDLERS = [residents_page, resident_page, reveal, top_up, undo, block, new_pin, erase]

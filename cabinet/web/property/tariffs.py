@@ -1,0 +1,111 @@
+"""Tariffs: in words, with a sample receipt, and a new version from a later day on."""
+
+import datetime
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import get, post
+from litestar.response import Response
+
+from cabinet.errors import Refused
+from cabinet.service.office_views import Actor, Receipt, SampleCharge, TariffLook
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.property.period import day, number, site_today
+from cabinet.web.property.uploads import content
+
+DEFAULTS = {"minutes": "120", "watts": "150", "time": "20:00", "day": ""}
+
+_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+
+
+@get("/property/tariffs")
+async def tariffs_page(request: Visit) -> Response[Any]:
+    """With `version` and a charge the receipt that it would give."""
+    who, asked = await actor(request, "look"), request.query_params
+    version = field(asked, "version", 64)
+    charge = {name: field(asked, name, 16) or default for name, default in DEFAULTS.items()}
+    receipt, refused = None, ""
+    if version:
+        try:
+            receipt = await office(request).tariffs.sample_of(who, version, _charge(request, charge))
+        except Refused as refusal:
+            return await _page(request, who, version=version, charge=charge, **refused_here(request, refusal))
+    return await _page(request, who, version=version, charge=charge, receipt=receipt, refused=refused)
+
+
+@post("/property/tariffs/check")
+async def check(request: Visit) -> Response[Any]:
+    """What a pasted or uploaded file says; nothing is put into force."""
+    who, form = await actor(request, "tariffs"), auth.form(request)
+    text = form.get("text", "")
+    try:
+        if content(request):
+            text = content(request).decode("utf-8-sig")
+        look = await office(request).tariffs.look(who, text)
+    except UnicodeDecodeError as error:
+        raise Refused("bad_file") from error
+    charge = {name: field(form, name, 16) or default for name, default in DEFAULTS.items()}
+    receipt = None
+    if look.tariff is not None:
+        receipt = await office(request).tariffs.sample(who, text, _charge(request, charge))
+    return await _page(
+        request, who, charge=charge, look=look, text=text, receipt=receipt, status=400 if look.mistakes else 200
+    )
+
+
+@post("/property/tariffs/schedule", status_code=303)
+async def schedule(request: Visit) -> Response[Any]:
+    who = await actor(request, "tariffs")
+    text = auth.form(request).get("text", "")
+    try:
+        await office(request).tariffs.schedule(who, text)
+    except Refused as refusal:
+        look = await office(request).tariffs.look(who, text)
+        return await _page(request, who, look=look, text=text, **refused_here(request, refusal))
+    return done("/property/tariffs")
+
+
+def _charge(request: Visit, given: Mapping[str, str]) -> SampleCharge:
+    """Refuses bad_request, bad_choice."""
+    time = _TIME.fullmatch(given["time"])
+    minutes, watts = number(given["minutes"]), number(given["watts"])
+    on = day(given["day"]) or site_today(request) + datetime.timedelta(days=1)
+    if time is None or minutes is None or watts is None:
+        raise Refused("bad_choice")
+    return SampleCharge(minutes * 60, watts, on, int(time[1]) * 60 + int(time[2]))
+
+
+async def _page(
+    request: Visit,
+    who: Actor,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    refused: str = "",
+    version: str = "",
+    charge: Mapping[str, str] = DEFAULTS,
+    receipt: Receipt | None = None,
+    look: TariffLook | None = None,
+    text: str = "",
+) -> Response[Any]:
+    return show(
+        request,
+        who,
+        "tariffs",
+        "tariffs",
+        status=status,
+        headers=headers,
+        posted=await office(request).tariffs.posted(who),
+        refused=refused,
+        version=version,
+        charge=charge,
+        receipt=receipt,
+        look=look,
+        text=text,
+    )
+
+
+HANDLERS = [tariffs_page, check, schedule]

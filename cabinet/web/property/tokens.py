@@ -1,0 +1,73 @@
+"""Tokens of programs that read the API. For operators."""
+
+from typing import Any
+
+from litestar import get, post
+from litestar.response import Response
+
+from cabinet.errors import Refused
+from cabinet.service.office_views import Actor
+from cabinet.service.ports import SCOPES
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show
+
+DAYS_OFFERED = (30, 90, 365, 1830)
+
+
+@get("/property/tokens")
+async def tokens_page(request: Visit) -> Response[Any]:
+    return await _page(request, await actor(request, "tokens"))
+
+
+@post("/property/tokens")
+async def add(request: Visit) -> Response[Any]:
+    """The token is on the answer and nowhere else."""
+    who, form = await actor(request, "tokens"), auth.form(request)
+    name, days = field(form, "name"), field(form, "days", 8)
+    scopes = tuple(scope for scope in SCOPES if form.get(f"scope-{scope}") == "true")
+    try:
+        if not days.isascii() or not days.isdigit():
+            raise Refused("bad_days")
+        token = await office(request).tokens.add(who, name, scopes, int(days))
+    except Refused as refusal:
+        return await _page(request, who, name=name, **refused_here(request, refusal))
+    return await _page(request, who, new_name=name, token=token)
+
+
+@post("/property/tokens/revoke", status_code=303)
+async def revoke(request: Visit) -> Response[Any]:
+    who = await actor(request, "tokens")
+    await office(request).tokens.revoke(who, field(auth.form(request), "name"))
+    return done("/property/tokens")
+
+
+async def _page(
+    request: Visit,
+    who: Actor,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    refused: str = "",
+    name: str = "",
+    new_name: str = "",
+    token: str = "",
+) -> Response[Any]:
+    return show(
+        request,
+        who,
+        "tokens",
+        "tokens",
+        status=status,
+        headers=headers,
+        tokens=await office(request).tokens.all(who),
+        scopes=SCOPES,
+        days_offered=DAYS_OFFERED,
+        refused=refused,
+        name=name,
+        new_name=new_name,
+        token=token,
+    )
+
+
+HANDLERS = [tokens_page, add, revoke]
