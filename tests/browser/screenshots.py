@@ -63,7 +63,9 @@ def name_of(address: str, stage: Stage) -> str:
     """The address as a file's name, with a word instead of a charge's number."""
     for name, session_id in stage.sessions.items():
         address = address.replace(session_id, name)
-    return re.sub(r"\W+", "-", address.replace(stage.plugless, "waiting")).strip("-") or "home"
+    for word, with_ in (("waiting", stage.plugless), ("done", stage.import_key)):
+        address = address.replace(with_, word)
+    return re.sub(r"\W+", "-", address).strip("-") or "home"
 
 
 class Studio:

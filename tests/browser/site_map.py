@@ -46,6 +46,7 @@ def addresses(on: Stage) -> Iterator[str]:
         "outlet": [stage.OUTLETS[stage.TRIPPED]],
         "record_number": [1],
         "resident_id": on.resident_ids[:1],
+        "key": [on.import_key],
     }
     service = FakeService()
     for route in routes(create_app(service, service, on.config)):

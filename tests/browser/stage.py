@@ -125,6 +125,17 @@ class Stage:
         self.plugless = await self._begin(other, PLUGLESS)
         self.resident, self.other, _ = await self._phones()
         self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
+        self.import_key = await self._import()
+
+    async def _import(self) -> str:
+        """Key of an import that is done; its PINs can still be seen."""
+        office = self._service.office
+        actor = await office.staff.actor(self.staff, "an office")
+        plan = await office.imports.plan(actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode())
+        await office.imports.begin(actor, plan.key)
+        while not office.imports.state(actor, plan.key).rows:
+            await asyncio.sleep(0.01)
+        return plan.key
 
     async def _phones(self) -> list[str]:
         """Tokens of all residents, each signed in on a phone."""
