@@ -10,7 +10,7 @@ BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard fro
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: quick run test lint format wheel bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
@@ -46,6 +46,10 @@ campaign: $(READY_TO_TEST)
 screenshots: $(READY_TO_TEST)
 	@$(BIN)/python tools/get_browser.py
 	$(BIN)/python -m tests.browser.screenshots
+
+# The API against its own description, longer than in the tests.
+fuzz-api: $(READY_TO_TEST)
+	API_EXAMPLES=$${API_EXAMPLES:-2000} $(BIN)/pytest tests/unit/web/test_api_schema.py
 
 clean:
 	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,47 +1,102 @@
-"""The HTTP API for programs of the property company: usage log and outlets, by bearer token.
+"""The HTTP API for programs of the property company: usage log, charges and state, by bearer token.
 
-Described by OpenAPI at `/api/schema`; errors are problem+json.
+Described by OpenAPI at `/api/schema`, for people at `/api/docs` (`reader`); errors are problem+json.
 """
 
 import datetime
 import hashlib
 import zoneinfo
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from litestar import Router, get
 from litestar.config.compression import CompressionConfig
+from litestar.datastructures import ResponseHeader
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.middleware.compression import CompressionMiddleware
 from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Operation, Schema
 from litestar.params import QueryParameter
 from litestar.response import Response, Stream
+from litestar.types import Guard
 
 from cabinet import usage_table
 from cabinet.errors import Refused
-from cabinet.service.ports import USAGE_READ, OutletView, Signed, UsageFilter, UsageRecord
+from cabinet.model import Snapshot
+from cabinet.service.ports import (
+    CABINET_READ,
+    SESSIONS_READ,
+    USAGE_READ,
+    CabinetView,
+    DayFigures,
+    OutletView,
+    SessionView,
+    Signed,
+    UsageFilter,
+    UsageRecord,
+)
 from cabinet.web import export
 from cabinet.web.context import Connection, Site, Visit, language_of
 from cabinet.web.errors import Problem
 
 MOST_RECORDS = 1000
+NOW = {"Cache-Control": "no-store"}
 LONGEST_TOKEN = 256
 
 
-async def bearer(connection: Connection, _: BaseRouteHandler) -> None:
-    """Lets a request with a valid token pass; refuses wrong_token."""
-    scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
-        raise Refused("wrong_token")
-    await Site.of(connection).property_.token_allows(token.strip(), USAGE_READ)
+def needs(scope: str) -> Guard:
+    """Lets a request with a token of that scope pass; refuses wrong_token, scope_missing."""
+
+    async def check(connection: Connection, _: BaseRouteHandler) -> None:
+        scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
+            raise Refused("wrong_token")
+        await Site.of(connection).property_.token_allows(token.strip(), scope)
+
+    return check
+
+
+def problem(description: str) -> ResponseSpec:
+    return ResponseSpec(
+        Problem, description=description, media_type="application/problem+json", generate_examples=False
+    )
 
 
 PROBLEMS = {
-    status: ResponseSpec(Problem, description=text, media_type="application/problem+json", generate_examples=False)
-    for status, text in ((400, "a parameter does not fit"), (401, "no token, or not a valid one"))
+    400: problem("a parameter does not fit"),
+    401: problem("no token, or not a valid one"),
+    403: problem("the token is for other things"),
+    500: problem("a fault of the cabinet; its log has the whole of it"),
+    503: problem("not now: storage damaged, or the guard is not reachable"),
 }
+CODES = ("wrong_token", "scope_missing", "too_many_records", "guard_unreachable", "storage_damaged")
+"""Of every problem that the API itself tells apart."""
+
+
+@dataclass
+class WithCsv(Operation):
+    """An operation that answers in CSV where it is asked to."""
+
+    def __post_init__(self) -> None:
+        _also(self, "text/csv")
+
+
+@dataclass
+class WithFiles(Operation):
+    """An operation that answers in any of the forms of a file."""
+
+    def __post_init__(self) -> None:
+        for media_type in export.MEDIA_TYPES.values():
+            _also(self, media_type)
+
+
+def _also(operation: Operation, media_type: str) -> None:
+    answer = (operation.responses or {})["200"]
+    if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+        answer.content.setdefault(media_type, OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)))
 
 
 Form = Literal["jsonl", "csv", "xlsx"]
@@ -56,7 +111,13 @@ Language = Annotated[Literal["zh", "en"] | None, QueryParameter(description="lan
 
 @get(
     "/usage",
+    guards=[needs(USAGE_READ)],
+    operation_class=WithCsv,
     summary="Records of the usage log",
+    response_headers=[
+        ResponseHeader(name="X-Next-After", documentation_only=True, description="`after` to read on with"),
+        ResponseHeader(name="ETag", documentation_only=True, description="for If-None-Match"),
+    ],
     description=(
         "Settled sessions with a number above `after`, in order. To read on, ask again with `after` set to the value "
         "of the header X-Next-After; while there may be more at once, Link: rel=next holds that address. "
@@ -127,6 +188,8 @@ def _unless_known(request: Visit, body: bytes, media_type: str, headers: dict[st
 
 @get(
     "/usage/export",
+    guards=[needs(USAGE_READ)],
+    operation_class=WithFiles,
     summary="The usage log as one file",
     description="Sent as it is read, however long it is. A spreadsheet (xlsx) holds 1,048,575 records at most.",
     responses={
@@ -154,16 +217,46 @@ class Closings(msgspec.Struct):
     closings: list[Signed]
 
 
-@get("/usage/closings", summary="The signed closings of every month", responses=PROBLEMS)
+@get(
+    "/usage/closings",
+    guards=[needs(USAGE_READ)],
+    summary="The signed closings of every month",
+    responses=PROBLEMS,
+)
 async def usage_closings(request: Visit) -> Response[Closings]:
     """Keep them elsewhere: they show a log that was rewritten as a whole."""
     property_ = Site.of(request).property_
     return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
 
 
-@get("/outlets", summary="Every outlet as it is now", responses=PROBLEMS)
+@get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: Visit) -> Response[list[OutletView]]:
-    return Response(Site.of(request).property_.outlets(), headers={"Cache-Control": "no-store"})
+    """What anybody may see who stands before the cabinet, and why an outlet would not start now."""
+    return Response(Site.of(request).property_.outlets(), headers=NOW)
+
+
+@get("/cabinet", guards=[needs(CABINET_READ)], summary="The cabinet as a whole, now", responses=PROBLEMS)
+async def cabinet(request: Visit) -> Response[CabinetView]:
+    """A fault that has opened every outlet, the load of the feed, and how many wait for power."""
+    return Response(Site.of(request).property_.cabinet(), headers=NOW)
+
+
+@get("/readings", guards=[needs(CABINET_READ)], summary="Everything the guard measures, now", responses=PROBLEMS)
+async def readings(request: Visit) -> Response[Snapshot]:
+    """The guard's own snapshot, as it publishes it several times a second: every value with its time and quality."""
+    return Response(Site.of(request).property_.snapshot(), headers=NOW)
+
+
+@get("/sessions", guards=[needs(SESSIONS_READ)], summary="Charges that began today", responses=PROBLEMS)
+async def sessions(request: Visit) -> Response[list[SessionView]]:
+    """Those that run and those that are over, at the site's date; whose they are is not in it."""
+    return Response(await Site.of(request).property_.todays_sessions(), headers=NOW)
+
+
+@get("/today", guards=[needs(SESSIONS_READ)], summary="Today in figures", responses=PROBLEMS)
+async def today(request: Visit) -> Response[DayFigures]:
+    """Charges, energy and earnings of the site's date so far; electricity apart from the rest."""
+    return Response(await Site.of(request).property_.today(), headers=NOW)
 
 
 def _own_address(request: Visit) -> str:
@@ -195,8 +288,7 @@ COMPRESSED = DefineMiddleware(CompressionMiddleware, config=CompressionConfig("g
 
 router = Router(
     "/api/v1",
-    route_handlers=[usage, usage_export, usage_closings, outlets],
-    guards=[bearer],
+    route_handlers=[usage, usage_export, usage_closings, outlets, cabinet, readings, sessions, today],
     middleware=[COMPRESSED],
     tags=["property"],
     security=[{"token": []}],

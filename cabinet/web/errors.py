@@ -34,20 +34,24 @@ STATUS_OF_REFUSAL = {
     "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,
 }  # fmt: skip
 
+READER = "/api/docs"
+"""Where the API is described for people, each problem with its code as anchor."""
+
 RETRY_AFTER_S = {429: 60, 503: 30}
 
 PAGE_TEXTS = frozenset({400, 403, 404, 405, 413, 500})
 """Statuses with a text of their own; any other is told in the words of 400 or, from 500 on, of 500."""
 
 
-class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 problem details. `code` is stable and for programs, `detail` is for people."""
+class Problem(msgspec.Struct):
+    """RFC 9457 problem details. `type` leads to what the API's page says of it; `detail` is for people, `code` for
+    programs: one of ours, or empty where `status` says it all."""
 
+    type: str
     title: str
     status: int
     detail: str
-    code: str = ""
-    type: str = "about:blank"
+    code: str
 
 
 def status_of(refusal: Refused) -> int:
@@ -155,7 +159,7 @@ def _problem(
     request: Visit, status: int, detail: str, code: str = "", headers: dict[str, str] | None = None
 ) -> Response[Any]:
     return Response(
-        Problem(HTTPStatus(status).phrase, status, detail, code),
+        Problem(f"{READER}#{code}" if code else "about:blank", HTTPStatus(status).phrase, status, detail, code),
         status_code=status,
         media_type="application/problem+json",
         headers={"Content-Language": language_of(request), **(headers or {})},

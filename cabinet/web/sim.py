@@ -20,7 +20,8 @@ from cabinet.web.live import Parts
 from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedOutlet, SimulatorPort, Thermometer
 
 LOOK_S = 0.5  # between two looks of a live page
-EVENTS_SHOWN = 16
+EVENTS_SHOWN = 10
+DEAD_V = 50.0  # below, the drawing shows no mains
 
 
 class Amount(NamedTuple):
@@ -66,7 +67,12 @@ async def live(request: Visit) -> Stream:
 
     async def render() -> tuple[Parts, bool]:
         cabinet = await _simulator(site).look()
-        values = {"s": texts(language), "real": cabinet, "events": cabinet.events[:EVENTS_SHOWN]}
+        values = {
+            "s": texts(language),
+            "real": cabinet,
+            "bus_live": _bus_live(cabinet),
+            "events": cabinet.events[:EVENTS_SHOWN],
+        }
         parts = {name: site.pages.part(language, f"sim/{name}.html", **values) for name in ("feed", "events")}
         for shown in _beside(site, cabinet):
             parts[f"outlet-{shown.real.number}"] = site.pages.part(language, "sim/outlet.html", shown=shown, **values)
@@ -86,7 +92,7 @@ async def act(request: Visit) -> Response[Any]:
         await _do(_simulator(site), done, outlet, form)
     except Refused as refusal:
         return await _page(request, outlet, "", refusal)
-    return Redirect(f"/sim?outlet={outlet}&did={done}#play", status_code=303)
+    return Redirect(f"/sim?outlet={outlet}&did={done}", status_code=303)
 
 
 async def _do(simulator: SimulatorPort, done: str, outlet: int, form: Any) -> None:
@@ -123,6 +129,11 @@ def _whole(text: str, least: int, most: int) -> int:
     return int(text)
 
 
+def _bus_live(cabinet: SimulatedCabinet) -> bool:
+    """Whether the bar that all outlets hang on has mains."""
+    return cabinet.mains_v >= DEAD_V and cabinet.contactor != "open"
+
+
 def _beside(site: Site, cabinet: SimulatedCabinet) -> list[Shown]:
     guard = {view.number: view for view in site.property_.outlets()}
     return [Shown(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
@@ -142,6 +153,7 @@ async def _page(request: Visit, outlet: int, did: str, refusal: Refused | None =
         headers=refusal_headers(refusal) if refusal else None,
         s=texts(language_of(request)),
         real=cabinet,
+        bus_live=_bus_live(cabinet),
         outlets=outlets,
         chosen=chosen,
         events=cabinet.events[:EVENTS_SHOWN],

@@ -15,7 +15,7 @@ from litestar.types import Message, Scope
 from cabinet import __version__
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
-from cabinet.web import account, api, charging, errors, property, resident, sim
+from cabinet.web import account, api, charging, errors, property, reader, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
@@ -74,7 +74,7 @@ def create_app(
     app = Litestar(
         [
             *(resident.router, charging.router, account.router, property.router),
-            *(api.router, api.healthz, static_file, robots),
+            *(api.router, api.healthz, reader.router, static_file, robots),
             *([] if simulator is None else [sim.router]),
         ],
         exception_handlers=errors.HANDLERS,

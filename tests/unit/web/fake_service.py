@@ -9,7 +9,18 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.model import EndReason, Fault
+from cabinet.model import (
+    ABSENT,
+    EndReason,
+    Fault,
+    GuardHealth,
+    MeterCount,
+    OutletState,
+    Phase,
+    Quality,
+    Reading,
+    Snapshot,
+)
 from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
@@ -362,6 +373,21 @@ class FakeService:
 
     def guard_reachable(self) -> bool:
         return self.guard_answers
+
+    def snapshot(self) -> Snapshot:
+        self._refuse("snapshot")
+        power = Reading(152_000, 5_000_000, Quality.OK)
+        state = OutletState(
+            outlet=3, closed=True, phase=Phase.CHARGING, session_id="s1", peak_ma=ABSENT, current_ma=ABSENT,
+            voltage_mv=ABSENT, power_mw=power, temperature_mc=Reading(None, 0, Quality.FAULT, "no answer"),
+            count=MeterCount(), charge_count=MeterCount(7, 8, 9), fault=None, latched=False, why={"peak_ma": 1},
+            refusal="outlet_busy",
+        )  # fmt: skip
+        return Snapshot(
+            guard_run="run", epoch="epoch", at_ns=6_000_000, outlets=[state], contactor_closed=True, mains_mv=ABSENT,
+            frequency_mhz=ABSENT, inside_mc=ABSENT, feed_mw=152_000, last_seq=4,
+            health=GuardHealth(True, 1, 2, 3, 4, 5, 6), feed_limit_mw=7_000_000,
+        )  # fmt: skip
 
     def cabinet(self) -> CabinetView:
         return self.whole

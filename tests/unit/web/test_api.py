@@ -6,12 +6,16 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 import openpyxl
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet import usage_table, usage_xlsx
+from cabinet.errors import Refused
+from cabinet.model import Snapshot
+from cabinet.service.ports import SCOPES
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
 
@@ -207,16 +211,36 @@ def test_the_description_is_served_from_here_and_names_what_there_is(client: Cli
     answer = client.get("/api/schema")
     schema = answer.json()
     assert schema["openapi"].startswith("3.1")
-    assert set(schema["paths"]) == {
-        f"/api/v1/{path}" for path in ("usage", "usage/export", "usage/closings", "outlets")
-    }
+    assert "/api/v1/usage" in schema["paths"]
     operation = schema["paths"]["/api/v1/usage"]["get"]
     assert [parameter["name"] for parameter in operation["parameters"]] == [
         "after", "limit", "format", "lang", "from", "to", "outlet",
     ]  # fmt: skip
-    assert set(operation["responses"]) == {"200", "304", "400", "401"}
+    assert set(operation["responses"]) == {"200", "304", "400", "401", "403", "500", "503"}
     assert operation["security"] == [{"token": []}]
     assert "://" not in answer.text.replace(schema["info"]["title"], "")
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [("usage", "usage:read"), ("usage/export", "usage:read"), ("usage/closings", "usage:read"),
+     ("outlets", "cabinet:read"), ("cabinet", "cabinet:read"), ("readings", "cabinet:read"),
+     ("sessions", "sessions:read"), ("today", "sessions:read")],
+)  # fmt: skip
+def test_each_scope_opens_its_own_and_nothing_else(client: Client, path: str, scope: str) -> None:
+    answers = {
+        each: client.get(f"/api/v1/{path}", headers={"authorization": f"Bearer {each}-token"}).status_code
+        for each in SCOPES
+    }
+    assert answers == {each: 200 if each == scope else 403 for each in SCOPES}
+
+
+def test_readings_are_the_guards_own_snapshot(client: Client, service: FakeService) -> None:
+    answer = client.get("/api/v1/readings", headers=TOKEN)
+    assert msgspec.json.decode(answer.content, type=Snapshot) == service.snapshot()
+    service.refusals["snapshot"] = Refused("guard_unreachable")
+    gone = client.get("/api/v1/readings", headers=TOKEN)
+    assert (gone.status_code, gone.json()["code"], gone.headers["retry-after"]) == (503, "guard_unreachable", "30")
 
 
 def test_health_is_open_to_monitoring_and_says_what_hinders(client: Client, service: FakeService) -> None:

@@ -146,7 +146,7 @@ def test_a_form_does_it_and_comes_back_to_say_what_to_look_for(
 ) -> None:
     answer = send(client, "/sim", outlet="1", **fields)
     assert simulator.calls == [call]
-    assert answer.headers["location"] == f"/sim?outlet=1&did={fields['do']}#play"
+    assert answer.headers["location"] == f"/sim?outlet=1&did={fields['do']}"
     said = page(client.get(answer.headers["location"]))
     assert said.all("p", role="status", **{"class": "notice done"})
 
