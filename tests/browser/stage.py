@@ -7,9 +7,10 @@ seconds and nothing changes while somebody measures.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ OUTLETS = {"A7K2": 1, "B3M9": 2, "C5T4": 3, "D8R6": 4, "E2W7": 5, "F9H3": 6, "G4
 HOUR_S, DAY_S = 3600, 86_400
 SHORT_TIME_S, LONG_TIME_S = 900, 7200
 A_STEP_S = 300  # between two looks of the service at a charge
+A_LOOK_S, SEEN_S = 2, 40
 LOOKS = 40  # at the one that still runs, so that its curve is one
 ORDINARY_DAY = (
     ("A7K2", 7200, FULL, EndReason.FULL),
@@ -66,7 +68,15 @@ class Stage:
 
     async def goes_on(self, seconds: int, power_mw: int = 148_000) -> None:
         """Every charge, by so much."""
-        self._rig.guard.charge_all(seconds, power_mw)
+        await self._pass(seconds, lambda part_s: self._rig.guard.charge_all(part_s, power_mw))
+
+    async def _pass(self, seconds: int, charge: Callable[[int], None]) -> None:
+        """With snapshots close enough together at its end for the load to be known."""
+        seen_s = min(SEEN_S, seconds)
+        charge(seconds - seen_s)
+        for _ in range(seen_s // A_LOOK_S):
+            charge(A_LOOK_S)
+            self._rig.guard.show()
         await self._rig.settle(self._service)
         await self._service.checkpoint()
 
@@ -166,9 +176,7 @@ class Stage:
             power_mw = (
                 140_000 + passed_s * 2 if passed_s < 0.75 * seconds else 150_000 * (seconds - passed_s) // seconds
             )
-            self._rig.guard.charge(OUTLETS[code], A_STEP_S, power_mw)
-            await self._rig.settle(self._service)
-            await self._service.checkpoint()
+            await self._pass(A_STEP_S, functools.partial(self._rig.guard.charge, OUTLETS[code], power_mw=power_mw))
         return session_id
 
     def _record(self, outlet: int, session_id: str) -> None:
