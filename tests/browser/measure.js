@@ -5,6 +5,9 @@ window.measure = (() => {
   const CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
   const TAPPED = "a[href], button, input:not([type=hidden]), select, textarea, summary";
 
+  let swappedAt = null;
+  document.addEventListener("htmx:sseMessage", () => (swappedAt = performance.now()));
+
   const shown = (element) => element.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true });
 
   // Out of sight for eyes and fingers, there for screen readers only.
@@ -22,6 +25,11 @@ window.measure = (() => {
   const controls = () => [...document.querySelectorAll(CONTROLS)].filter((element) => shown(element) && !unseen(element) && !element.disabled);
 
   return {
+    // Live parts that the stream sends at its beginning have all been swapped in.
+    settled() {
+      return !document.querySelector("[sse-connect]") || (swappedAt !== null && performance.now() - swappedAt > 200);
+    },
+
     openEverything() {
       for (const details of document.querySelectorAll("details")) details.open = true;
     },
@@ -43,8 +51,8 @@ window.measure = (() => {
         const element = walker.currentNode.parentElement;
         if (!walker.currentNode.data.trim() || !shown(element) || unseen(element)) continue;
         if (["SCRIPT", "STYLE", "NOSCRIPT", "OPTION"].includes(element.tagName)) continue;
-        const scale = element instanceof SVGElement ? element.getScreenCTM()?.a ?? 1 : 1;
-        const size = parseFloat(getComputedStyle(element).fontSize) * scale;
+        if (element.closest("svg[role=img]")) continue; // a chart: its numbers are also in a table
+        const size = parseFloat(getComputedStyle(element).fontSize);
         if (size < leastPx - 0.01) found.add(`${name(element)} has ${size.toFixed(1)} px`);
       }
       return [...found];
@@ -70,7 +78,8 @@ window.measure = (() => {
     focused() {
       const element = document.activeElement;
       const style = getComputedStyle(element);
-      const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+      const ofItsOwn = ["date", "month", "time"].includes(element.type); // the browser marks the part that is edited
+      const ring = ofItsOwn || style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
       return { control: element.dataset.control === undefined ? null : Number(element.dataset.control), visible: ring || style.boxShadow !== "none" };
     },
   };

@@ -15,17 +15,22 @@ from playwright.sync_api import Browser
 
 from tests.browser.site_map import every_page
 from tests.browser.stage import Stage, staged
-from tests.browser.visitors import DESKTOP, PHONE, Device, Visitors, launched
+from tests.browser.visitors import DESKTOP, PHONE, Device, Visitor, Visitors, launched
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "screenshots"
 DOCS = ROOT / "docs" / "images"
 DAYS = 8  # so that there is a week to compare with
 DARK = ("home", "charge", "property")
-SHARP = 2  # pixels of the picture to one of the page
+SHARP = {PHONE: 2, DESKTOP: 1}  # pixels of the picture to one of the page
 
-# name of the picture in docs/images/ → the one of all that it is
-IN_THE_DOCS = {"charging": "charge-running.zh.phone", "property": "property.zh.desktop"}
+# name of the picture in docs/images/ → the one of all that it is, as far as the window shows it
+IN_THE_DOCS = {
+    "scanned": "s-A7K2-signed-out.zh.phone.png",
+    "charging": "charge-running.zh.phone.png",
+    "property": "property.zh.desktop.png",
+    "trip": "property-faults-1.zh.desktop.png",
+}
 
 
 class Shot(NamedTuple):
@@ -58,17 +63,29 @@ def name_of(address: str, stage: Stage) -> str:
     """The address as a file's name, with a word instead of a charge's number."""
     for name, session_id in stage.sessions.items():
         address = address.replace(session_id, name)
-    return re.sub(r"\W+", "-", address.replace(stage.plugless, "waiting")).strip("-") or "home"
+    for word, with_ in (("waiting", stage.plugless), ("done", stage.import_key)):
+        address = address.replace(with_, word)
+    return re.sub(r"\W+", "-", address).strip("-") or "home"
 
 
-def take(browser: Browser, stage: Stage, shot: Shot, folder: Path) -> None:
-    visitors = Visitors(browser, stage.url)
-    visitor = visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP)
-    visitor.be(shot.cookies)
-    visitor.open(shot.address)
-    visitor.drawn()
-    visitor.page.screenshot(path=folder / shot.file, full_page=True)
-    visitor.leave()
+class Studio:
+    """One browser window for each language, device and theme."""
+
+    def __init__(self, browser: Browser, stage: Stage) -> None:
+        self._visitors = Visitors(browser, stage.url)
+        self._windows: dict[tuple[str, Device, bool], Visitor] = {}
+
+    def take(self, shot: Shot, path: Path, whole: bool = True) -> Path:
+        """`whole` is the page from top to bottom, else what the window shows."""
+        window = (shot.language, shot.device, shot.dark)
+        if window not in self._windows:
+            self._windows[window] = self._visitors(shot.language, shot.device, dark=shot.dark, sharp=SHARP[shot.device])
+        visitor = self._windows[window]
+        visitor.be(shot.cookies)
+        visitor.open(shot.address)
+        visitor.drawn()
+        visitor.page.screenshot(path=path, full_page=whole)
+        return path
 
 
 def main() -> None:
@@ -78,13 +95,13 @@ def main() -> None:
     args = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, staged(Path(folder), DAYS) as stage, launched() as browser:
+        studio = Studio(browser, stage)
         for shot in shots(stage):
             if re.search(args.pattern, shot.file):
-                take(browser, stage, shot, FOLDER)
-                print(FOLDER.relative_to(ROOT) / shot.file)
-    if args.docs:
-        for name, source in IN_THE_DOCS.items():
-            (DOCS / f"{name}.png").write_bytes((FOLDER / f"{source}.png").read_bytes())
+                print(studio.take(shot, FOLDER / shot.file).relative_to(ROOT))
+            for name, file in IN_THE_DOCS.items() if args.docs else ():
+                if file == shot.file:
+                    print(studio.take(shot, DOCS / f"{name}.png", whole=False).relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ def addresses(on: Stage) -> Iterator[str]:
     fillings: dict[str, list[Any]] = {
         "code": [stage.FREE, stage.MINE, stage.OTHERS, stage.TRIPPED],
         "session_id": [on.sessions[name] for name in ("running", "stopped", "tripped")],
+        "trip_number": [1],
+        "outlet": [stage.OUTLETS[stage.TRIPPED]],
+        "record_number": [1],
+        "resident_id": on.resident_ids[:1],
+        "key": [on.import_key],
     }
     service = FakeService()
     for route in routes(create_app(service, service, on.config)):

@@ -7,9 +7,10 @@ seconds and nothing changes while somebody measures.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ OUTLETS = {"A7K2": 1, "B3M9": 2, "C5T4": 3, "D8R6": 4, "E2W7": 5, "F9H3": 6, "G4
 HOUR_S, DAY_S = 3600, 86_400
 SHORT_TIME_S, LONG_TIME_S = 900, 7200
 A_STEP_S = 300  # between two looks of the service at a charge
+A_LOOK_S, SEEN_S = 2, 40
+LOOKS = 40  # at the one that still runs, so that its curve is one
 ORDINARY_DAY = (
     ("A7K2", 7200, FULL, EndReason.FULL),
     ("D8R6", 5400, FULL, EndReason.UNPLUGGED),
@@ -48,6 +51,7 @@ class Stage:
 
     def __init__(self, folder: Path, days: int) -> None:
         self._rig = Rig(folder, balance_fen=20_000)
+        Path(self._rig.config.paths.run).mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.new_event_loop()
         self._keys = (f"request-key-of-the-stage-{number}" for number in itertools.count())
         self._over = asyncio.Event()
@@ -62,10 +66,19 @@ class Stage:
         """Let something happen while the pages are looked at."""
         return asyncio.run_coroutine_threadsafe(act, self._loop).result(60)
 
-    async def goes_on(self, seconds: int = 60) -> None:
+    async def goes_on(self, seconds: int, power_mw: int = 148_000) -> None:
         """Every charge, by so much."""
-        self._rig.guard.charge_all(seconds, 148_000)
+        await self._pass(seconds, lambda part_s: self._rig.guard.charge_all(part_s, power_mw))
+
+    async def _pass(self, seconds: int, charge: Callable[[int], None]) -> None:
+        """With snapshots close enough together at its end for the load to be known."""
+        seen_s = min(SEEN_S, seconds)
+        charge(seconds - seen_s)
+        for _ in range(seen_s // A_LOOK_S):
+            charge(A_LOOK_S)
+            self._rig.guard.show()
         await self._rig.settle(self._service)
+        await self._service.checkpoint()
 
     # --- the play ----------------------------------------------------------------------------------------------------
 
@@ -101,10 +114,10 @@ class Stage:
             await serving
 
     async def _prepare(self, service: Service, days: int) -> None:
-        self._ids = [(await service.resident(token)).resident_id for token in await self._phones()]
+        self.resident_ids = [(await service.resident(token)).resident_id for token in await self._phones()]
         for _day in range(days):
             await self._day()
-        me, other, third = self._ids
+        me, other, third = self.resident_ids
         self.sessions["tripped"] = await self._charge(me, TRIPPED, SHORT_TIME_S)
         self._rig.guard.trip(OUTLETS[TRIPPED], Fault.SHORT_CIRCUIT)
         self._record(OUTLETS[TRIPPED], self.sessions["tripped"])
@@ -117,11 +130,22 @@ class Stage:
         await stopping
         self.sessions["running"] = await self._begin(me, MINE)
         await self._begin(third, OTHERS)
-        for _ in range(10):
-            await self.goes_on(A_STEP_S)
+        for number in range(LOOKS):
+            await self.goes_on(SHORT_TIME_S * 4 // LOOKS, 141_000 + 240 * number)
         self.plugless = await self._begin(other, PLUGLESS)
         self.resident, self.other, _ = await self._phones()
         self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
+        self.import_key = await self._import()
+
+    async def _import(self) -> str:
+        """Key of an import that is done; its PINs can still be seen."""
+        office = self._service.office
+        actor = await office.staff.actor(self.staff, "an office")
+        plan = await office.imports.plan(actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode())
+        await office.imports.begin(actor, plan.key)
+        while not office.imports.state(actor, plan.key).rows:
+            await asyncio.sleep(0.01)
+        return plan.key
 
     async def _phones(self) -> list[str]:
         """Tokens of all residents, each signed in on a phone."""
@@ -131,13 +155,14 @@ class Stage:
         """Charges of an ordinary day, each with its own end; the rest of the day passes."""
         began_ns = self._rig.clock.monotonic_ns()
         for number, (code, seconds, choice, end) in enumerate(ORDINARY_DAY):
-            session_id = await self._charge(self._ids[number % len(self._ids)], code, seconds, choice)
+            session_id = await self._charge(self.resident_ids[number % len(self.resident_ids)], code, seconds, choice)
             if end is not None:
                 self._rig.guard.end(OUTLETS[code], end)
                 await self._rig.settle(self._service)
             self.sessions[f"day {number}"] = session_id
-        self._rig.clock.advance_ns(max(0, DAY_S * NS - (self._rig.clock.monotonic_ns() - began_ns)))
-        self._rig.guard.show()
+        while self._rig.clock.monotonic_ns() < began_ns + DAY_S * NS:
+            self._rig.clock.advance_ns(A_STEP_S * NS)
+            self._rig.guard.show()
 
     async def _begin(self, resident_id: int, code: str, choice: StartChoice = FULL) -> str:
         view = await self._service.start(resident_id, code, choice, next(self._keys))
@@ -151,8 +176,7 @@ class Stage:
             power_mw = (
                 140_000 + passed_s * 2 if passed_s < 0.75 * seconds else 150_000 * (seconds - passed_s) // seconds
             )
-            self._rig.guard.charge(OUTLETS[code], A_STEP_S, power_mw)
-            await self._rig.settle(self._service)
+            await self._pass(A_STEP_S, functools.partial(self._rig.guard.charge, OUTLETS[code], power_mw=power_mw))
         return session_id
 
     def _record(self, outlet: int, session_id: str) -> None:

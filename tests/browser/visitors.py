@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WITHIN_MS = 30_000  # only keeps a broken page from hanging
+WITHIN_MS = 60_000  # only keeps a broken page from hanging
 LOOK_AGAIN_MS = 400  # without scripts
 MEASURE = Path(__file__).with_name("measure.js")
 expect.set_options(timeout=WITHIN_MS)
@@ -72,6 +72,7 @@ class Visitor:
             color_scheme="dark" if dark else "light",
             device_scale_factor=sharp,
             reduced_motion="reduce",
+            accept_downloads=True,
         )
         self._context.set_default_timeout(WITHIN_MS)
         self._context.on("console", self._heard)
@@ -105,7 +106,7 @@ class Visitor:
 
     def speak(self, language: str) -> None:
         """Look for texts in this language from now on."""
-        self.words = Texts("web", language)
+        self.words = Texts("web", language, "property")
 
     # --- what people do ----------------------------------------------------------------------------------------------
 
@@ -157,6 +158,11 @@ class Visitor:
         self.fill("sign_in.card", card)
         self.fill("sign_in.pin", pin)
         self.press("sign_in.button")
+
+    def stop(self) -> None:
+        """The charge on this page; it is asked twice."""
+        self.page.locator("summary", has_text=self.words("charge.stop")).click()
+        self.press("charge.stop_really")
 
 
 class Visitors:
