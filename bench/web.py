@@ -157,7 +157,9 @@ def main() -> None:
     date = time.strftime("%Y-%m-%d")
     made = f"`python -m bench.web --requests {args.requests}`\n\n{machine()}, commit {commit()}, {date}\n"
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*weights(Path(folder, "stage")), *times(Path(folder, "cabinet"), args.requests)]
+        cabinet = Path(folder, "cabinet")
+        cabinet.mkdir()
+        rows = [*weights(Path(folder, "stage")), *times(cabinet, args.requests)]
     text = f"{made}\n{table(rows)}"
     print(text)
     if args.report:

@@ -25,9 +25,13 @@ window.measure = (() => {
   const controls = () => [...document.querySelectorAll(CONTROLS)].filter((element) => shown(element) && !unseen(element) && !element.disabled);
 
   return {
-    // Live parts that the stream sends at its beginning have all been swapped in.
-    settled() {
-      return !document.querySelector("[sse-connect]") || (swappedAt !== null && performance.now() - swappedAt > 200);
+    // Comes true when the live parts that a stream sends at its beginning, if any, have all been swapped in.
+    async settled() {
+      const live = document.querySelector("[sse-connect]");
+      while (live && performance.now() < (swappedAt === null ? 1500 : swappedAt + 200)) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return true;
     },
 
     openEverything() {

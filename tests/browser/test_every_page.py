@@ -61,7 +61,7 @@ def examined(visitor: Visitor, axe: str) -> Problems:
     """Everything measured on the page that `visitor` looks at."""
     page = visitor.page
     measure: Callable[[str], Any] = lambda call: page.evaluate(f"measure.{call}")  # noqa: E731
-    page.wait_for_function("measure.settled()")
+    measure("settled()")
     measure("openEverything()")
     found = {"keyboard": walked_by_keyboard(visitor), "targets": measure(f"smallTargets({LEAST_TARGET_PX})")}
     page.evaluate(axe)
