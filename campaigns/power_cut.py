@@ -171,6 +171,8 @@ def _power_back(rig: Rig, boot: int) -> None:
 
 def _scenario(folder: Path, chance: random.Random) -> tuple[list[Disk], str, list[str]]:
     """The cuts, what became of the charge, and what was wrong afterwards."""
+    for in_commit in (False, True):
+        _points_of_a_life(in_commit)  # before the loop below runs: it takes one of its own, once a process
     rig = Rig(folder)
     path = admin.database_path(rig.config)
     disks = []
