@@ -13,7 +13,7 @@ READY_TO_TEST := .venv/ready-to-test
 .PHONY: fuzz-api quick run test lint format wheel bench campaign screenshots clean
 
 quick: lint
-	$(BIN)/pytest tests/unit tests/tables tests/test_architecture.py
+	$(BIN)/pytest tests/unit tests/test_architecture.py
 
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run

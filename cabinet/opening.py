@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from gpiozero import Factory, OutputDevice
 
 from cabinet.chips import mcp23017
-from cabinet.chips.bus import Bus, Port
+from cabinet.chips.bus import Bus, Port, clock_out
 from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
@@ -22,8 +22,9 @@ def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> l
 
     GPIO comes first: contactor, relays, and the heartbeat line, whose standstill takes the coils' supply away. Then
     each expander's latch is set to 0, which does not depend on its set-up: at power-on values no pin is driven. Where
-    an expander cannot be reached the muxes are reset, in case a segment behind them holds the bus, and it is tried
-    once more. Afterwards the lines are inputs, and their pull-downs keep them low. May be called again at any time.
+    an expander cannot be reached the muxes are reset, in case a segment behind them holds the bus, and the clock is
+    pulsed, in case a chip before them does; it is tried once more. Afterwards the lines are inputs, and pull-downs
+    keep them low. May be called again at any time.
     """
     errors: list[Exception] = []
     pins = made(errors, open_pins)
@@ -35,6 +36,10 @@ def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> l
             devices.append(reset)
             reset.on()
             reset.off()
+        if config.hardware.clock_out_pin is not None and pins is not None:
+            clocks = output(config.hardware.clock_out_pin, "clock out", pins, active_high=False)
+            devices.append(clocks)
+            clock_out(clocks)
 
     bus = made(errors, open_bus)
     if bus is not None:

@@ -53,6 +53,7 @@ class Campaign(msgspec.Struct, frozen=True):
     quick: int  # of the part in `make test`
     promise: str
     processes: int | None = None  # None: one a core
+    kinds: int = 1  # of scenario, told apart by the remainder of the seed
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -114,10 +115,10 @@ def fresh_seed() -> int:
     return random.SystemRandom().getrandbits(32)
 
 
-def seeds(campaign_seed: int, count: int) -> list[int]:
-    """The scenarios' seeds of a campaign."""
+def seeds(campaign_seed: int, count: int, kinds: int = 1) -> list[int]:
+    """The scenarios' seeds of a campaign; their remainders by `kinds` take turns, so that each comes up as often."""
     chance = random.Random(campaign_seed)
-    return [chance.getrandbits(SEED_BITS) for _ in range(count)]
+    return [chance.getrandbits(SEED_BITS) // kinds * kinds + turn % kinds for turn in range(count)]
 
 
 def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
@@ -140,7 +141,9 @@ def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | Non
     outcomes: list[Outcome] = []
     shown = began
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures: list[Future[Outcome]] = [pool.submit(work, seed) for seed in seeds(campaign_seed, count)]
+        futures: list[Future[Outcome]] = [
+            pool.submit(work, seed) for seed in seeds(campaign_seed, count, campaign.kinds)
+        ]
         try:
             for future in as_completed(futures):
                 outcome = future.result()

@@ -26,6 +26,24 @@ _TIMEOUT_10MS = 2  # the kernel's own 1 s would be fifty mains cycles
 _NOTHING_SELECTED = (-1, -1)
 
 
+CLOCKS_TO_FREE = 9
+"""A chip that was interrupted in a byte lets go of SDA after at most this many clocks (UM10204, 3.1.16 bus clear)."""
+
+
+class Line(Protocol):
+    """An output of which `on` is the low, active level."""
+
+    def on(self) -> None: ...
+    def off(self) -> None: ...
+
+
+def clock_out(line: Line) -> None:
+    """Pull SCL low nine times through `line`, for a chip that holds SDA. The adapter must not be in a transfer."""
+    for _ in range(CLOCKS_TO_FREE):
+        line.on()
+        line.off()
+
+
 class Bus(Protocol):
     """What is used of `smbus2.SMBus`. Every failure is an OSError with an errno, as the kernel gives it."""
 

@@ -11,8 +11,8 @@ from cabinet.wiring import Place
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
 CABINET_PINS = (
-    "mux_reset_pin", "contactor_pin", "heartbeat_pin", "smoke_pin", "water_pin", "residual_pin", "residual_test_pin",
-    "siren_pin",
+    "mux_reset_pin", "clock_out_pin", "contactor_pin", "heartbeat_pin", "smoke_pin", "water_pin", "residual_pin",
+    "residual_test_pin", "siren_pin",
 )  # fmt: skip
 RESERVED_PINS = {2: "I2C SDA", 3: "I2C SCL"}
 

@@ -65,6 +65,12 @@ class Hardware(Section, frozen=True):
         Meta(max_length=8, description="addresses of the TCA9548A bus switches"),
     ] = (0x70,)
     mux_reset_pin: Annotated[Pin | None, Meta(description="GPIO wired to RESET of every mux: frees a stuck bus")] = None
+    clock_out_pin: Annotated[
+        Pin | None,
+        Meta(
+            description="GPIO wired to the bus's SCL through a diode: nine pulses free an upstream chip that holds SDA"
+        ),
+    ] = None
     alert_expanders: Annotated[
         tuple[AlertExpander, ...],
         Meta(max_length=8, description="expanders at which over-current lines end, where GPIO lines are too few"),

@@ -44,13 +44,17 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     hardware = config.hardware
     muxes = Muxes(bus, hardware.muxes)
     inside = hardware.inside_thermometer
-    reset_pin = hardware.mux_reset_pin
+
+    def active_low(pin: int | None) -> OutputDevice | None:
+        return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)
+
     return Scanner(
         segments=_segments(config, bus, muxes, clock),
         outlets=[unit.now for unit in guard.units],
         inside=None if inside is None else Tmp102(Port(bus, "TMP102", inside)),
         muxes=muxes,
-        mux_reset=None if reset_pin is None else OutputDevice(reset_pin, active_high=False, pin_factory=pins),
+        mux_reset=active_low(hardware.mux_reset_pin),
+        clock_out_line=active_low(hardware.clock_out_pin),
         phase=MainsPhase(NS // (2 * hardware.frequency_hz)),
         alert_peak_ma=milli(config.protections.short_circuit.peak_a),
         add_energy=guard.add_energy,

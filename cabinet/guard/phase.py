@@ -5,10 +5,15 @@ voltage a scan is enough: where two samples differ in sign, the crossing lies be
 (3 ms of a 50 Hz sine around zero bend by less than 0.05 ms).
 """
 
+import math
+
 SMOOTHING = 0.1
 WORTH_MV = 20_000  # a sample below this says too little about which side of zero it is on
 EDGE_NS = 200_000  # a window this near a crossing may touch both half-cycles
 LOST_AFTER_HALF_CYCLES = 10
+FRESH_HALF_CYCLES = (
+    2.5  # the crest is told from a crossing no older than this: mains that was away may be back anywhere
+)
 
 
 class MainsPhase:
@@ -49,6 +54,13 @@ class MainsPhase:
             return None
         past_ns = (at_ns - crossing_ns) % self._half_ns
         return round(min(past_ns, self._half_ns - past_ns))
+
+    def crest_ns(self, at_ns: int) -> int | None:
+        """The crest of the voltage that is nearest to a moment; None where no crossing was seen just before."""
+        crossing_ns = self._crossing_ns
+        if crossing_ns is None or at_ns - crossing_ns > FRESH_HALF_CYCLES * self._nominal_ns:
+            return None
+        return crossing_ns + round((math.floor((at_ns - crossing_ns) / self._half_ns) + 0.5) * self._half_ns)
 
     def half_cycles(self, from_ns: int, to_ns: int) -> tuple[int | None, int | None]:
         """The first and last half-cycle that an interval may touch; (None, None) where the mains is away."""

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
-from gpiozero import OutputDevice
 
 from cabinet.chips.ade7953 import NAME as METER_NAME
 from cabinet.chips.ade7953 import Ade7953
-from cabinet.chips.bus import Muxes
+from cabinet.chips.bus import Line, Muxes, clock_out
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
@@ -85,7 +84,8 @@ class Scanner:
         outlets: list[OutletNow],
         inside: Tmp102 | None,
         muxes: Muxes,
-        mux_reset: OutputDevice | None,
+        mux_reset: Line | None,
+        clock_out_line: Line | None,
         phase: MainsPhase,
         alert_peak_ma: int,
         add_energy: AddEnergy,
@@ -96,6 +96,8 @@ class Scanner:
         self._inside = inside
         self._muxes = muxes
         self._mux_reset = mux_reset
+        self._clock_out_line = clock_out_line
+        self._hung_again = False  # although the segments had been cut off: an upstream chip holds the bus
         self.phase = phase
         self._alert_peak_ma = alert_peak_ma
         self._add_energy = add_energy
@@ -179,7 +181,11 @@ class Scanner:
         inrushes at once do not keep the scan from anybody else.
         """
         now_ns = self._clock.monotonic_ns()
+        over = [(s, i) for s, i in self._watched if now_ns >= i.watched_until_ns]
         self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]
+        for segment, input_ in over:
+            if segment.up and input_.alert_held:  # nobody looked in time: without this its line would never move again
+                self._attempt(segment, partial(self._release, segment, input_))
         for place, (segment, input_) in enumerate(self._watched):
             if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
                 self._watched.append(self._watched.pop(place))
@@ -225,6 +231,7 @@ class Scanner:
             segment.up = False  # a chip that lost its set-up must be set up again
             return False
         segment.failures = 0
+        self._hung_again = False
         return True
 
     def _note_reset(self, segment: Segment) -> None:
@@ -250,7 +257,10 @@ class Scanner:
             segment.retry_wait_ns = min(2 * segment.retry_wait_ns, LONGEST_RETRY_NS)
 
     def _free_bus(self) -> None:
-        """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough)."""
+        """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough); next time, SCL by hand too."""
+        if self._hung_again and self._clock_out_line is not None:
+            clock_out(self._clock_out_line)
+        self._hung_again = True
         if self._mux_reset is None:
             self._muxes.forget()
             return
@@ -288,7 +298,8 @@ class Scanner:
         to_ns = end_ns
         if edge_ns is not None and input_.was_over and from_ns < edge_ns < end_ns:
             from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
-        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns))
+        crest_ns = self.phase.crest_ns(to_ns) if input_.was_over else None
+        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
         now.peak_valid_at_ns = end_ns
         now.reset_at_ns = None
         self.judge(input_.index)

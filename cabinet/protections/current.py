@@ -15,6 +15,14 @@ LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
 # half-cycle is like the one before. No rule that looks at two half-cycles only can do without such a share.
 SECOND_PULSE_SHARE = 0.4
+# A capacitor is full soon after the voltage's crest, as the voltage then falls below its own. Worked out for up to
+# 1000 uF behind 2.8 ohm or more at 198 to 242 V and 49 to 51 Hz: one that drew more than 30 A from 2 ms before the
+# crest on does so until 1.43 ms after it at the latest (470 uF: 0.12 ms); one that began behind a crest draws 30 A
+# until 0.86 ms after the next. Half a sine of 36 A is over 30 A until 1.9 ms after its crest, of 50 A until 2.95 ms.
+BEFORE_CREST_NS = 2_000_000
+AFTER_CREST_NS = 1_800_000
+AFTER_SECOND_CREST_NS = 1_000_000
+UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two looks may be two pulses of a bouncing plug
 
 
 class _Hit(NamedTuple):
@@ -34,6 +42,9 @@ class ShortCircuit:
     An inrush that straddles a zero crossing is in two half-cycles and is still one: between the two the current must
     have been seen low, or more time have passed than an inrush lasts. One that goes on in the next half-cycle does so
     with less (SECOND_PULSE_SHARE), and does not in a third.
+
+    A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: there is no need
+    to wait for its second half-cycle (BEFORE_CREST_NS). Only looks that follow each other closely can tell.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -45,6 +56,7 @@ class ShortCircuit:
         self._limits = limits
         self._hits: deque[_Hit] = deque(maxlen=64)
         self._low_at_ns = 0  # when it was last seen under the limit
+        self._run: tuple[PeakWindow, PeakWindow] | None = None  # over the limit without a break: first and last look
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
@@ -53,12 +65,15 @@ class ShortCircuit:
             return None
         if window.peak_ma <= limits.short_peak_ma:
             self._low_at_ns = window.to_ns
+            self._run = None
             return None
         if window.peak_ma > limits.hard_peak_ma:
             return {"peak_ma": window.peak_ma, "limit_ma": limits.hard_peak_ma}
         while self._hits and window.from_ns - self._hits[0].window.to_ns > limits.short_window_ns:
             self._hits.popleft()
         hit = _Hit(window, self._low_at_ns)
+        if self._outlasts_an_inrush(window):
+            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest()
         earlier_ma = self._repeated(hit)
         if earlier_ma is not None:
             why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": limits.short_peak_ma}
@@ -66,14 +81,42 @@ class ShortCircuit:
         self._hits.append(hit)
         return None
 
+    def _outlasts_an_inrush(self, window: PeakWindow) -> bool:
+        """Over the limit from well before the voltage's crest until well after it; also keeps `_run`."""
+        run = self._run
+        if run is None or window.to_ns - run[1].to_ns > UNSEEN_BREAK_NS:
+            self._run = (window, window)
+            return False
+        self._run = (run[0], window)
+        if window.crest_ns is None:
+            return False
+        before_ns, after_ns = window.crest_ns - run[0].to_ns, window.from_ns - window.crest_ns
+        return BEFORE_CREST_NS <= before_ns < self._limits.half_cycle_ns // 2 and after_ns >= AFTER_CREST_NS
+
     def _repeated(self, hit: _Hit) -> int | None:
         """The peak that `hit` makes a short of: of another half-cycle, and neither of them the end of an inrush."""
         earlier = [each for each in self._hits if self._apart(each.window, hit)]
         if not earlier:
             return None
-        if hit.window.peak_ma > SECOND_PULSE_SHARE * max(each.window.peak_ma for each in self._hits):
-            return earlier[0].window.peak_ma
-        return next((each.window.peak_ma for each in earlier if self._apart(earlier[0].window, each)), None)
+        first = earlier[0].window
+        greatest_ma = max(each.window.peak_ma for each in self._hits)
+        if hit.window.peak_ma > SECOND_PULSE_SHARE * greatest_ma and self._decides(first, hit.window):
+            return first.peak_ma
+        return next((each.window.peak_ma for each in earlier if self._apart(first, each)), None)
+
+    def _decides(self, first: PeakWindow, second: PeakWindow) -> bool:
+        """Whether two half-cycles are enough: not always where the second follows one that began behind its crest.
+
+        There a capacitor fills little before the zero crossing, and draws as much again in the next half-cycle, until a
+        little after its crest. In a third no such capacitor draws 30 A.
+        """
+        if first.crest_ns is not None and first.to_ns <= first.crest_ns:
+            return True
+        if second.crest_ns is not None and second.from_ns >= second.crest_ns + AFTER_SECOND_CREST_NS:
+            return True
+        if first.last_half_cycle is None or second.first_half_cycle is None:
+            return second.from_ns - first.to_ns >= 3 * self._limits.half_cycle_ns // 2
+        return second.first_half_cycle > first.last_half_cycle + 1
 
     def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
         """In another half-cycle, and not one inrush on both sides of a zero crossing."""
@@ -101,6 +144,7 @@ class ShortCircuit:
     def reset(self) -> None:
         self._hits.clear()
         self._low_at_ns = 0
+        self._run = None
 
 
 class Overcurrent:

@@ -69,7 +69,8 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     """The largest instantaneous current between two reads of the peak register.
 
     `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch, counted by the mains' own zero
-    crossings; None where the mains phase is not known.
+    crossings; None where the mains phase is not known. `crest_ns` is the voltage's crest nearest to the window's end,
+    told only of windows over a short's limit.
     """
 
     peak_ma: int
@@ -77,6 +78,7 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     to_ns: int
     first_half_cycle: int | None
     last_half_cycle: int | None
+    crest_ns: int | None = None
 
 
 class OutletNow(msgspec.Struct):

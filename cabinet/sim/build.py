@@ -193,6 +193,8 @@ class _Builder:
             world.bus.upstream.add(hardware.inside_thermometer, world.inside_thermometer)
         if hardware.mux_reset_pin is not None:
             world.lines.wire(hardware.mux_reset_pin, True, self._mux_reset)
+        if hardware.clock_out_pin is not None:
+            world.lines.wire(hardware.clock_out_pin, True, lambda high, t: world.bus.clock_line(high))
         if hardware.contactor_pin is None:
             world.contactor.closed = True  # none fitted: a wire
             world.has_contactor = False

@@ -19,12 +19,13 @@ ADAPTER_TIMEOUT_NS = 20_000_000  # what the guard sets with I2C_TIMEOUT; the ker
 
 
 class Segment:
-    """Two wires with chips on them. `stuck`: a chip holds SDA low."""
+    """Two wires with chips on them. `stuck`: a chip holds SDA low, for `clocks_left` clocks if that is a number."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.chips: dict[int, Device] = {}
         self.stuck = False
+        self.clocks_left: int | None = None
 
     def add(self, address: int, chip: Device) -> None:
         """While the cabinet is wired up, before the first transfer. ValueError for a second chip at one address."""
@@ -91,6 +92,14 @@ class I2cBus:
         """The RESET line of every mux; low lets go of every channel at once."""
         for mux in self.muxes:
             mux.reset_pin(high)
+
+    def clock_line(self, high: bool) -> None:
+        """SCL, pulled low by a line of its own: a chip interrupted in a byte sends the rest of it and lets go."""
+        for segment in self._joined.segments:
+            if high and segment.stuck and segment.clocks_left is not None:
+                segment.clocks_left -= 1
+                segment.stuck = segment.clocks_left > 0
+        self.rejoin()
 
     def transfer(self, messages: Sequence[Message], start_ns: int, bits: int | None = None) -> Transfer:
         """Carry `messages`, begun at `start_ns` or when the bus is free. The timeline must be at the present.

@@ -11,6 +11,7 @@ from cabinet.errors import SimError
 from cabinet.sim.batteries import HOUR, KINDS, Kind, random_kind
 from cabinet.sim.loads import Draw, Inrush
 
+HOT_LIMITER = 1.6  # times the current that a cold inrush limiter lets through
 HOT_NTC_NS = 60_000_000_000  # an inrush limiter needs about a minute to cool down
 CAPACITOR_NS = 100_000_000  # the input capacitor keeps a charger alive and itself charged for so long
 LEAST_V = 90.0  # below this a charger for 220 V stops; of its class
@@ -40,14 +41,17 @@ class Charger:
     def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
         kind = self._kind
         limiter_hot = off_ns is not None and off_ns < HOT_NTC_NS and self._was_warm
-        factor = 1.6 if limiter_hot else 1.0
-        if off_ns is not None and off_ns < CAPACITOR_NS:
-            factor *= off_ns / CAPACITOR_NS
+        factor = HOT_LIMITER if limiter_hot else 1.0
+        emptied = 1.0 if off_ns is None else min(1.0, off_ns / CAPACITOR_NS)
         self._at_ns = at_ns
         self._on_ns = at_ns
         if off_ns is None or off_ns >= CAPACITOR_NS or self._stage == "off":
             self._enter("starting")
-        return Inrush(kind.inrush.peak_a * factor, kind.inrush.width_ns)
+        return kind.inrush._replace(
+            peak_a=kind.inrush.peak_a * factor * emptied,
+            limiter_ohm=kind.inrush.limiter_ohm / factor,
+            charged=1.0 - emptied,
+        )
 
     def deenergise(self, at_ns: int) -> None:
         self._was_warm = at_ns - self._on_ns > 5_000_000_000

@@ -57,6 +57,17 @@ def _stuck(stuck: bool) -> Change:
     return change
 
 
+def _stick_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+    upstream = world.bus.upstream
+    upstream.stuck, upstream.clocks_left = True, int(params["clocks"]) or None
+    world.bus.rejoin()
+
+
+def _free_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+    world.bus.upstream.stuck = False
+    world.bus.rejoin()
+
+
 def _freeze(frozen: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
         for chip in _chips(world, number, params):
@@ -116,6 +127,11 @@ BUS: dict[str, Kind] = {
     ),
     "stuck_bus": Kind(
         "SDA held low behind the outlet's mux channel", "2 stuck_bus", _stuck(True), _stuck(False), shared=True
+    ),
+    "stuck_upstream": Kind(
+        "SDA held low before the muxes, by a chip interrupted in a byte", "all stuck_upstream --clocks 4",
+        _stick_upstream, _free_upstream,
+        {"clocks": Number(9, 0, 9, "after which it lets go; 0: never")}, cabinet=True,
     ),
     "noise_reads": Kind(
         "reads fail now and then, on the whole bus", "all noise_reads --share 0.02", _lose_reads, _lose_none,

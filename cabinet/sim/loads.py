@@ -24,10 +24,18 @@ class Draw(NamedTuple):
 
 
 class Inrush(NamedTuple):
-    """The worst pulse of current when switched on: at the crest of the voltage, capacitors empty."""
+    """The worst pulse of current when switched on: at the crest of the voltage, capacitors empty.
+
+    With a `capacitor_uf` it is worked out instead: a rectifier that fills that capacitor through `limiter_ohm`, from
+    `charged`, a share of the voltage's crest. Such a pulse begins wherever the mains is above what is left, lasts until
+    a little after the crest, and goes on with less in the half-cycles after it.
+    """
 
     peak_a: float
     width_ns: int
+    capacitor_uf: float = 0.0
+    limiter_ohm: float = 0.0
+    charged: float = 0.0
 
 
 class Load(Protocol):

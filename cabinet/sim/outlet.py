@@ -19,7 +19,7 @@ from cabinet.sim.loads import Inrush, Load
 from cabinet.sim.supply import Relay
 from cabinet.sim.timeline import Event, Timeline
 from cabinet.sim.together import together
-from cabinet.sim.transient import Pulse, Sum
+from cabinet.sim.transient import Filling, Pulse, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 
 OPERATE_NS = 7_000_000  # a 16 A relay: operate 7 ms, release 3 to 5 ms without a plain diode on its coil
@@ -63,7 +63,7 @@ class Outlet:
         self._since_ns = timeline.now_ns
         self._arc: Event | None = None
         self._step: Event | None = None
-        self._pulses: list[Pulse] = []
+        self._pulses: list[Pulse | Filling] = []
         self._pulses_end_ns = 0
         self._last_load: Load | None = None
         self._inrush: Inrush | None = None  # the worst the load has shown
@@ -217,21 +217,27 @@ class Outlet:
             if inrush is not None:
                 if self._inrush is None or inrush.peak_a > self._inrush.peak_a:
                     self._inrush = inrush
-                self._fill(inrush.peak_a, inrush.width_ns, at_ns)
+                self._fill(inrush, at_ns)
         self._rewave(at_ns)
 
     def _recharge(self, old: Mains, mains: Mains, at_ns: int) -> None:
         """The voltage comes back up after a sag: capacitors that had sunk with it fill up by the difference."""
         rise = 1 - old.peak_v / mains.peak_v
         if self.load is not None and self._inrush is not None and rise > _RECHARGE_SHARE:
-            self._fill(self._inrush.peak_a * rise, self._inrush.width_ns, at_ns)
+            self._fill(self._inrush._replace(peak_a=self._inrush.peak_a * rise, charged=1 - rise), at_ns)
 
-    def _fill(self, worst_a: float, width_ns: int, at_ns: int) -> None:
+    def _fill(self, inrush: Inrush, at_ns: int) -> None:
         mains = self._mains
         assert mains is not None
-        peak_a = worst_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
+        if inrush.capacitor_uf:
+            filling = Filling(mains, inrush.capacitor_uf * 1e-6, inrush.limiter_ohm, inrush.charged, at_ns)
+            self._pulses, self._pulses_end_ns = [filling], filling.end_ns
+            self._timeline.at(self._pulses_end_ns, self._filled)
+            return
+        peak_a = inrush.peak_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
         if peak_a < _LEAST_INRUSH_A:
             return
+        width_ns = inrush.width_ns
         second_ns = at_ns + width_ns
         self._pulses = [Pulse(mains, peak_a, at_ns, width_ns), Pulse(mains, peak_a * 0.3, second_ns, width_ns)]
         self._pulses_end_ns = second_ns + width_ns

@@ -78,6 +78,90 @@ class Pulse:
         return max(at_ns, self._end_ns) if at_ns >= self._start_ns else at_ns
 
 
+FILLING_HALVES = 4  # after which a rectifier's capacitor draws what the load draws, and no more
+_FILL_STEP_NS = 20_000
+
+
+class Filling:
+    """A rectifier's capacitor that fills up behind an inrush limiter, for `FILLING_HALVES` half-cycles.
+
+    Current flows while the mains is above the capacitor's voltage, which follows with the time constant of both. Worked
+    out once in steps of 20 us, between which the mains is taken as constant and the exponential is exact.
+    """
+
+    __slots__ = ("_amps", "_joule", "_mains", "_square", "_start_ns", "end_ns")
+
+    def __init__(self, mains: Mains, capacitor_f: float, limiter_ohm: float, charged: float, start_ns: int) -> None:
+        self._mains = mains
+        self._start_ns = start_ns
+        count = round(FILLING_HALVES * mains.half_ns / _FILL_STEP_NS)
+        self.end_ns = start_ns + count * _FILL_STEP_NS
+        step_s = _FILL_STEP_NS * _NS
+        decay = math.exp(-step_s / (limiter_ohm * capacitor_f))
+        filled_v = charged * mains.peak_v
+        self._amps, self._joule, self._square = [0.0], [0.0], [0.0]
+        for number in range(count):
+            mains_v = mains.value_v(start_ns + number * _FILL_STEP_NS + _FILL_STEP_NS // 2)
+            over_v = abs(mains_v) - filled_v
+            mean_a = 0.0
+            if over_v > 0:
+                mean_a = over_v * (1 - decay) * capacitor_f / step_s
+                filled_v += over_v * (1 - decay)
+            self._amps.append(math.copysign(mean_a, mains_v))
+            self._joule.append(self._joule[-1] + mean_a * abs(mains_v) * step_s)
+            self._square.append(self._square[-1] + mean_a**2 * step_s)
+
+    def _place(self, at_ns: int) -> float:
+        return min(max((at_ns - self._start_ns) / _FILL_STEP_NS, 0.0), len(self._amps) - 1.0)
+
+    def _between(self, sums: list[float], from_ns: int, to_ns: int) -> float:
+        def up_to(at_ns: int) -> float:
+            place = self._place(at_ns)
+            whole = min(int(place), len(sums) - 2)
+            return sums[whole] + (sums[whole + 1] - sums[whole]) * (place - whole)
+
+        return up_to(to_ns) - up_to(from_ns)
+
+    def value_a(self, at_ns: int) -> float:
+        if not self._start_ns <= at_ns < self.end_ns:
+            return 0.0
+        return self._amps[int(self._place(at_ns)) + 1]
+
+    def peak_a(self, from_ns: int, to_ns: int) -> float:
+        if to_ns < self._start_ns or from_ns >= self.end_ns:
+            return 0.0
+        first, last = int(self._place(from_ns)) + 1, int(self._place(to_ns)) + 1
+        return max(map(abs, self._amps[first : last + 1]), default=0.0)
+
+    def energy_j(self, from_ns: int, to_ns: int) -> float:
+        return self._between(self._joule, from_ns, to_ns)
+
+    def mean_square(self, from_ns: int, to_ns: int) -> float:
+        return self._between(self._square, from_ns, to_ns) / ((to_ns - from_ns) * _NS) if to_ns > from_ns else 0.0
+
+    def mean_w(self, from_ns: int, to_ns: int) -> float:
+        return self.energy_j(from_ns, to_ns) / ((to_ns - from_ns) * _NS) if to_ns > from_ns else 0.0
+
+    def mean_var(self, from_ns: int, to_ns: int) -> float:
+        return 0.0
+
+    def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
+        if from_ns >= self.end_ns:
+            return None
+        first = int(self._place(from_ns)) + 1
+        for number in range(first, len(self._amps)):
+            if abs(self._amps[number]) > level_a:
+                return max(from_ns, self._start_ns + (number - 1) * _FILL_STEP_NS)
+        return None
+
+    def zero_after_ns(self, at_ns: int) -> int:
+        if not self._start_ns <= at_ns < self.end_ns:
+            return at_ns
+        first = int(self._place(at_ns)) + 1
+        flowing = next((n for n in range(first, len(self._amps)) if not self._amps[n]), len(self._amps))
+        return max(at_ns, self._start_ns + (flowing - 1) * _FILL_STEP_NS)
+
+
 class Sum:
     """Currents flowing at once, for as long as a transient lasts: energy is exact, the rest is sampled finely."""
 

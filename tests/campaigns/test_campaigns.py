@@ -1,6 +1,7 @@
 """The quick part of every campaign, each time with another seed; `make campaign` runs them whole."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -8,7 +9,7 @@ from cabinet.model import Fault
 from campaigns import clock, faults, inrush, kill_service, metering, nuisance, power_cut, prices
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
-from campaigns.runner import attempt, fresh_seed, replay
+from campaigns.runner import attempt, fresh_seed, replay, seeds
 
 pytestmark = pytest.mark.slow
 
@@ -64,12 +65,19 @@ def test_three_protections_find_their_faults():
     print(f"seed {campaign_seed}")
     quick = [index for index, name in enumerate(faults.NAMES) if name not in faults.SLOW_ROWS]
     for index in chance.sample(quick, 3):
-        as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.NAMES) + index)
+        as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.TURNS) + index)
 
 
 def test_every_fault_has_a_row_in_the_campaign_and_among_the_mutations():
     assert set(faults.NAMES) == {fault.value for fault in Fault}
     assert set(NAMES) == {fault.value for fault in Fault}
+
+
+def test_a_whole_fault_campaign_provokes_every_fault_two_hundred_times():
+    whole = seeds(7, faults.CAMPAIGN.whole, faults.CAMPAIGN.kinds)
+    rows = Counter(faults.TURNS[seed % len(faults.TURNS)] for seed in whole)
+    for name, count in rows.items():
+        assert count * (1 if name in faults.SLOW_ROWS else faults.FAULTS_A_SCENARIO) == 200, name
 
 
 def test_disabled_protection_is_blind():

@@ -1,14 +1,16 @@
 """Promises of the protection functions, one outlet at a time, under a hand-moved clock."""
 
 import inspect
+import math
 import sys
+from collections.abc import Callable
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cabinet.model import ABSENT, Fault, Quality, Reading
+from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.heat import believable
 from cabinet.protections.words import CabinetLimits, Limits
 from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
@@ -38,6 +40,71 @@ def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
         assert bench.step(2_500_000, peak_ma=peak_ma) is None
     trip = bench.step(3 * MS, peak_ma=31_000)
     assert "crest_ma" not in trip.why
+
+
+def current(bench: Bench, amps: Callable[[float], float], seconds: float, step_ns: int = MS // 4) -> Trip | None:
+    """Looks every quarter of a millisecond at a current given over the time since the last zero crossing in ms."""
+    for _ in range(round(seconds * S / step_ns)):
+        moments = [(bench.now.at_ns % (1000 * HALF) + step_ns * part / 8) / MS for part in range(9)]
+        if (trip := bench.step(step_ns, peak_ma=round(1000 * max(map(amps, moments))))) is not None:
+            return trip
+    return None
+
+
+def filling(capacitor_uf: float, limiter_ohm: float, begins_ms: float) -> Callable[[float], float]:
+    """What a capacitor draws at 242 V and 50 Hz from `begins_ms` after a zero crossing on."""
+    step_ms = 0.01
+    decay = math.exp(-step_ms / (limiter_ohm * capacitor_uf / 1000))
+    amps, filled_v = {}, 0.0
+    for number in range(round(begins_ms / step_ms), 5000):
+        over_v = abs(342 * math.sin(math.pi * number * step_ms / 10)) - filled_v
+        amps[number] = max(0.0, over_v) / limiter_ohm
+        filled_v += max(0.0, over_v) * (1 - decay)
+    return lambda ms: amps.get(round(ms / step_ms), 0.0)
+
+
+def sine(peak_a: float, begins_ms: float = 0.0) -> Callable[[float], float]:
+    return lambda ms: abs(peak_a * math.sin(math.pi * ms / 10)) if ms >= begins_ms else 0.0
+
+
+@pytest.mark.parametrize("peak_a", [50, 80, 140])
+def test_current_that_outlasts_the_crest_of_the_voltage_is_a_short_in_its_first_half_cycle(peak_a):
+    bench = Bench()
+    trip = current(bench, sine(peak_a), 0.05)
+    assert trip is not None
+    assert trip.fault is Fault.SHORT_CIRCUIT
+    assert bench.now.at_ns % HALF <= 7.6 * MS
+    assert trip.why["crest_ma"] == pytest.approx(1000 * peak_a, rel=0.01), "the crest was seen"
+
+
+def test_small_short_waits_for_its_second_half_cycle():
+    trip = current(bench := Bench(), sine(36), 0.05)
+    assert trip is not None
+    assert HALF < bench.now.at_ns % (10 * HALF) < 2 * HALF
+
+
+def test_short_that_begins_behind_the_crest_is_known_before_its_third_half_cycle():
+    trip = current(bench := Bench(), sine(60, begins_ms=6.5), 0.05)
+    assert trip is not None
+    assert bench.now.at_ns % (10 * HALF) <= 17.6 * MS
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    capacitor_uf=st.floats(68, 1000),
+    limiter_ohm=st.floats(2.8, 10),
+    begins_ms=st.floats(0, 9.9),
+)
+def test_capacitor_that_fills_is_no_short_wherever_it_begins(capacitor_uf, limiter_ohm, begins_ms):
+    assert current(Bench(), filling(capacitor_uf, limiter_ohm, begins_ms), 0.05) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(peak_a=st.floats(36, 149), begins_ms=st.floats(0, 9.9))
+def test_short_is_found_wherever_it_begins(peak_a, begins_ms):
+    trip = current(bench := Bench(), sine(peak_a, begins_ms), 0.05)
+    assert trip is not None
+    assert bench.now.at_ns % (10 * HALF) <= (begins_ms + 20) * MS
 
 
 def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():
@@ -99,7 +166,7 @@ def test_short_is_found_without_a_known_mains_phase():
     bench = Bench()
     assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
     assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
-    for _ in range(4):
+    for _ in range(5):
         trip = bench.step(3 * MS, peak_ma=60_000, phase_known=False)
     assert trip is not None
     assert trip.fault is Fault.SHORT_CIRCUIT

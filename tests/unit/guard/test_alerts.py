@@ -97,3 +97,19 @@ def test_forty_outlets_are_as_safe_as_ten(tmp_path):
         assert reaction_ms(desk, outlet) < within_ms
         desk.run(3 * NS)
     assert desk.outlet(12).closed
+
+
+def test_alert_of_an_inrush_that_nobody_looked_at_in_time_does_not_silence_the_line(tmp_path):
+    """The meter holds its line until it is asked: a guard that was away meanwhile asks when it is back."""
+    desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
+    lines, pin = desk.world.lines, 6  # of outlet 3
+    desk.start(3)
+    desk.run(NS, until=lambda: desk.outlet(3).closed)
+    desk.plug(3, "resistor:300")
+    desk.world.fault(3, "short", amps=40, shape="full")
+    desk.run(20_000_000, until=lambda: not lines.level(pin))
+    desk.world.clear(3)
+    assert not lines.level(pin)
+    desk.stride(2 * NS, NS)
+    desk.run(NS // 20)
+    assert lines.level(pin)

@@ -268,6 +268,25 @@ def test_stuck_bus_costs_its_own_segment_only(desk):
     assert desk.run(3 * NS, until=lambda: desk.outlet(5).refusal is None)
 
 
+@pytest.mark.parametrize("clocks", [1, 9])
+def test_chip_before_the_muxes_that_holds_the_bus_is_clocked_free(tmp_path, clocks):
+    desk = Desk(tmp_path, demo_config({"mux_reset_pin = 22\n": "mux_reset_pin = 22\nclock_out_pin = 9\n"}))
+    charging(desk, 3)
+    desk.world.fault(None, "stuck_upstream", clocks=clocks)
+    desk.run(4 * NS)
+    assert not desk.world.bus.hung
+    assert desk.run(3 * NS, until=lambda: desk.outlet(3).refusal is None or desk.outlet(3).closed)
+
+
+def test_chip_that_does_not_let_go_leaves_everything_open(tmp_path):
+    desk = Desk(tmp_path, demo_config({"mux_reset_pin = 22\n": "mux_reset_pin = 22\nclock_out_pin = 9\n"}))
+    charging(desk, 3)
+    desk.world.fault(None, "stuck_upstream", clocks=0)
+    assert desk.run(NS, until=lambda: desk.world.contactor.closed is False)
+    desk.run(4 * NS)
+    assert not desk.outlet(3).closed
+
+
 def test_chip_that_forgot_its_setup_is_set_up_again_without_a_trip(desk):
     charging(desk, 3)
     desk.world.fault(3, "chip_reset")

@@ -36,6 +36,28 @@ def test_half_cycles_are_told_apart_at_any_phase_and_grid_frequency(start_ns, fr
                 assert last - first == true_last - true_first
 
 
+@given(st.integers(0, 20 * MS), st.floats(49, 51), st.integers(0, 10 * MS))
+def test_crest_is_the_nearest_one_and_within_a_fifth_of_a_millisecond(start_ns, frequency_hz, later_ns):
+    half_ns = 1e9 / (2 * frequency_hz)
+    phase = MainsPhase(HALF)
+    for tick in range(150):
+        phase.sample(tick * 3 * MS, mains_mv(tick * 3 * MS, half_ns, start_ns))
+    at_ns = 149 * 3 * MS + later_ns
+    crest_ns = phase.crest_ns(at_ns)
+    assert crest_ns is not None
+    assert abs(crest_ns - at_ns) <= 0.52 * half_ns
+    off = (crest_ns - start_ns - half_ns / 2) / half_ns
+    assert abs(off - round(off)) * half_ns < EDGE_NS
+
+
+def test_crest_is_not_told_of_mains_that_was_away():
+    phase = MainsPhase(HALF)
+    for tick in range(50):
+        phase.sample(tick * 3 * MS, mains_mv(tick * 3 * MS, HALF, 0))
+    assert phase.crest_ns(150 * MS) is not None
+    assert phase.crest_ns(180 * MS) is None
+
+
 def test_mains_that_is_away_has_no_half_cycles():
     phase = MainsPhase(HALF)
     for tick in range(100):

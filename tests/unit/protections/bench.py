@@ -67,7 +67,8 @@ class Bench:
         now.window = None
         if peak_ma is not None:
             halves = (from_ns // HALF, now.at_ns // HALF) if phase_known else (None, None)
-            now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves)
+            crest_ns = now.at_ns // HALF * HALF + HALF // 2 if phase_known else None
+            now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves, crest_ns)
             now.peak_valid_at_ns = now.at_ns
         for name in self.values.keys() - self.silent:
             now.slow_reads += 1

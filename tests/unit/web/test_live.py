@@ -119,7 +119,7 @@ def test_there_is_a_limit_of_live_pages_and_a_closed_one_makes_room() -> None:
     async def scene() -> None:
         streams = Streams(most=1)
         changes = Changes()
-        first = streams._counted(changes(), rendering({"a": "1"}))
+        first = streams._counted(changes(), rendering({"a": "1"}), 5.0)
         await anext(first)
         with pytest.raises(Refused) as refused:
             streams.respond(Changes()(), rendering({"a": "1"}))
