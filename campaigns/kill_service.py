@@ -11,6 +11,7 @@ nobody pays for more than was delivered.
 
 import contextlib
 import random
+import re
 import sqlite3
 import sys
 import tempfile
@@ -106,6 +107,8 @@ class Kills:
 
         got = wait_for("an answer", answer)
         if action.endswith("/start"):
+            if not got.url.path.startswith("/charge/"):
+                raise AssertionError(f"start at outlet {outlet}: {got.status_code} {got.url.path}: {said(got.text)}")
             self.pages[outlet] = got.url.path
 
     # --- judging ----------------------------------------------------------------------------------------------------
@@ -129,7 +132,10 @@ class Kills:
         if doing == "charging":
             wait_for("the charge", lambda: self.shows_charge(outlet) and self.charges(outlet))
         elif doing == "start":
-            wait_for("the charge", lambda: self.charges(outlet))
+            wait_for("the charge, or its receipt", lambda: self.charges(outlet) or self.undone(outlet, known))
+            if why := self.undone(outlet, known):  # it was written down, and the guard had never heard of it
+                wait_for("its receipt", lambda: not self.shows_charge(outlet))
+                return f"undone, nothing to pay ({why})"
             wait_for("its page", lambda: self.shows_charge(outlet))
         else:
             wait_for("its receipt", lambda: not self.shows_charge(outlet))
@@ -137,6 +143,12 @@ class Kills:
         if len(new) != (doing == "start"):
             self.problems.append(f"{doing} at outlet {outlet}: {len(new)} new charges")
         return {"start": "one charge", "charging": "goes on"}.get(doing, "ended and settled once")
+
+    def undone(self, outlet: int, known: set[str]) -> str:
+        """Why the new charge was settled without having begun; empty where it was not."""
+        query = "SELECT session_id, end_reason FROM session WHERE outlet = ? AND state = 'settled' AND cost_fen = 0"
+        rows = [row for row in self.rows(query, outlet) if row["session_id"] not in known]
+        return next((row["end_reason"] or "never closed" for row in rows), "")
 
     def charges(self, outlet: int) -> bool:
         return self.cabinet.phase(outlet) != "idle"
@@ -171,6 +183,12 @@ class Kills:
             delivered_mwh = self.guard.double.delivered_uwh.get(session, 0) / 1000
             if abs(billed_mwh.get(session, 0) - delivered_mwh) > 1:  # counters are rounded down at both ends
                 self.problems.append(f"{session}: delivered {delivered_mwh}, billed {billed_mwh.get(session)} mWh")
+
+
+def said(page: str) -> str:
+    """The alert of a page, without its markup."""
+    found = re.search(r'role="alert"[^>]*>(.*?)</p>', page, re.DOTALL)
+    return re.sub(r"<[^>]+>|\s+", " ", found[1]).strip() if found else "no alert"
 
 
 def fields(action: str) -> dict[str, str]:
