@@ -182,12 +182,13 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a + where files were changed since; "unknown" outside a checkout."""
+    """The commit that is checked out, with a + where files but reports were changed; "unknown" outside a checkout."""
     try:
-        told = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=True)
+        told = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!docs/reports"], check=False)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return told.stdout.strip()
+    return told.stdout.strip() + ("+" if changed.returncode else "")
 
 
 def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
