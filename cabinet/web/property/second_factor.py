@@ -77,7 +77,7 @@ def _qr(address: str) -> Markup:
     """Black on white in both themes: that is what phones read. Markup of ours, with no style in it."""
     out = io.BytesIO()
     segno.make_qr(address, error="m").save(
-        out, kind="svg", scale=5, border=4, light="#fff", xmldecl=False, svgclass=None, lineclass=None
+        out, kind="svg", scale=5, border=4, light="#fff", xmldecl=False, svgclass=None, lineclass=None, omitsize=True
     )
     return Markup(out.getvalue().decode())
 
