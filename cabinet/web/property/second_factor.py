@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.service.office_views import Actor
 from cabinet.web import auth
 from cabinet.web.context import Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
 
 PATH = "/property/second-factor"
 
@@ -45,7 +45,10 @@ async def switch_off(request: Visit) -> Response[Any]:
     try:
         await office(request).second_factor.switch_off(who, field(auth.form(request), "proof"))
     except Refused as refusal:
-        return await _page(request, who, **refused_here(request, refusal))
+        here = refused_here(request, refusal)
+        if refusal.code == "wrong_second_factor":
+            here["refused"] = texts(request)("second_factor.wrong_proof")
+        return await _page(request, who, **here)
     return done(PATH)
 
 

@@ -114,7 +114,9 @@ def test_it_is_switched_off_with_a_proof_only(tmp_path: Path) -> None:
     async def story(at: Desk) -> None:
         browser = await at.browser()
         await switch_on(at, browser, "the operator")
-        assert (await browser.send(f"{PATH}/off", proof="wrong")).status_code == 401
+        wrong = await browser.send(f"{PATH}/off", proof="wrong")
+        assert wrong.status_code == 401
+        assert "没有关闭" in Page(wrong.text).text
         own = staff_id(at.rig, "the operator")
         assert (await browser.send(f"/property/staff/{own}/second-factor")).status_code == 403
         assert (await browser.send(f"{PATH}/off", proof=PASSWORD)).status_code == 303
