@@ -1,7 +1,9 @@
-"""A whole number with its unit, told from the suffix of its name, as people read it: peak_ma 61200 → "peak 61.2 A".
+"""The numbers of a trip (`Trip.why`) in the reader's language: peak_ma 61200 → "peak 61.2 A", "峰值 61.2 安". Pure.
 
-Pure. For staff: the numbers of a trip (`Trip.why`), on the console and in the log of `cabinet run`.
+For staff: on the property company's pages, the console, in `cabinet trips` and the log of `cabinet run`.
 """
+
+from cabinet.texts import Texts
 
 _UNITS: dict[str, tuple[int, str]] = {  # suffix → divisor, unit
     "_ma": (1000, "A"),
@@ -10,6 +12,9 @@ _UNITS: dict[str, tuple[int, str]] = {  # suffix → divisor, unit
     "_mc": (1000, "°C"),
     "_mk": (1000, "K"),
     "_mk_per_min": (1000, "K/min"),
+    "_mc_per_min": (1000, "°C/min"),
+    "_min": (1, "min"),
+    "_percent": (1, "%"),
     "_mhz": (1000, "Hz"),
     "_mwh": (1000, "Wh"),
     "_uj": (1_000_000, "J"),
@@ -23,15 +28,26 @@ _UNITS: dict[str, tuple[int, str]] = {  # suffix → divisor, unit
 
 def quantity(name: str, value: int) -> str:
     """`value` with the unit of `name` and the rest of the name before it; a name without a unit stays as it is."""
-    suffix = max((suffix for suffix in _UNITS if name.endswith(suffix)), key=len, default="")
+    suffix = _suffix(name)
     divisor, unit = _UNITS.get(suffix, (1, ""))
     label = name.removesuffix(suffix).replace("_", " ")
     return " ".join(part for part in (label, _decimal(value, divisor), unit) if part)
 
 
-def quantities(values: dict[str, int]) -> str:
-    """All of them, comma between."""
-    return ", ".join(quantity(name, value) for name, value in values.items())
+def quantities(values: dict[str, int], words: Texts) -> str:
+    """All of them, comma between, in the words of `why.<name>`; a name that has none (an old recording's) as it is."""
+    return words("numbers.between").join(
+        words(key, value=_decimal(value, _UNITS.get(_suffix(name), (1, ""))[0]))
+        if key in words
+        else quantity(name, value)
+        for name, value in values.items()
+        for key in [f"why.{name}"]
+    )
+
+
+def _suffix(name: str) -> str:
+    """What tells the unit of `name`; empty where nothing does."""
+    return max((suffix for suffix in _UNITS if name.endswith(suffix)), key=len, default="")
 
 
 def _decimal(value: int, divisor: int) -> str:

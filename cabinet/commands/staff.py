@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet staff add accounts --role accountant\n"
         "  cabinet staff token accounting --scope usage:read\n"
         "  cabinet staff revoke accounting\n"
+        "  cabinet staff one-step office\n"
         "  cabinet staff list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -39,6 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     token.add_argument("--days", type=int, default=admin.TOKEN_DAYS, help="how long it is good (default: %(default)s)")
     _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
+    one_step = _action(actions, "one-step", "switch off two-step sign-in of a login whose phone is lost")
+    one_step.add_argument("name", metavar="NAME")
     _action(actions, "list", "logins and tokens")
 
 
@@ -71,6 +74,9 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         )
     elif args.action == "revoke":
         print(f"{args.name}: {' and '.join(admin.revoke(database, args.name))} removed")
+    elif args.action == "one-step":
+        admin.switch_off_second_factor(database, clock, args.name)
+        print(f"{args.name}: signs in with the password alone now")
     elif args.action == "list":
         staff, tokens = admin.list_staff(database)
         for each in staff:

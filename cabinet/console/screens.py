@@ -68,7 +68,7 @@ def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
     """The fault of the cabinet as a whole; empty without one."""
     if snapshot.fault is None:
         return []
-    numbers = [f"  {quantities(snapshot.why)}"] if snapshot.why else []
+    numbers = [f"  {quantities(snapshot.why, words)}"] if snapshot.why else []
     staff = f"  {words(f'fault.{snapshot.fault.value}.staff')}"
     return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, staff]
 
@@ -89,7 +89,7 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
         return []
     name = words(f"fault.{state.fault.value}.name")
     line = words("fault_line.latched" if state.latched else "fault_line.present", outlet=state.outlet, fault=name)
-    numbers = [f"  {quantities(state.why)}"] if state.why else []
+    numbers = [f"  {quantities(state.why, words)}"] if state.why else []
     return [line, *numbers, f"  {words(f'fault.{state.fault.value}.staff')}"]
 
 

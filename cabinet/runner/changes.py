@@ -35,7 +35,7 @@ def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> lis
             lines.append(f"charge ended{_used(after)}")
     if after.fault is not None and after.fault is not fault_before:
         name = words(f"fault.{after.fault.value}.name")
-        why = f" ({quantities(after.why)})" if after.why else ""
+        why = f" ({quantities(after.why, words)})" if after.why else ""
         latched = ", latched until staff clear it" if after.latched else ""
         ended = f"; charge ended{_used(after)}" if phase_before is not Phase.IDLE else ""
         lines.append(f"TRIPPED: {name}{why}{latched}{ended}")

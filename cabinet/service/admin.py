@@ -14,10 +14,10 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
-from cabinet.service.office_views import Role
+from cabinet.service.office_views import Actor, Role, StaffView
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
-from cabinet.store import backup, people, sessions
+from cabinet.store import audit, backup, people, second_factors, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
@@ -218,6 +218,19 @@ def revoke(database: Database, name: str) -> list[str]:
         if not removed:
             raise CabinetError(f"there is no login and no token called {name}")
     return removed
+
+
+def switch_off_second_factor(database: Database, clock: Clock, name: str) -> None:
+    """For a login whose phone is lost; the audit log says that it was done here."""
+    with database.transaction() as connection:
+        row = people.staff_by_name(connection, name)
+        if row is None:
+            raise CabinetError(f"there is no login {name}")
+        if not second_factors.is_on(connection, row.id):
+            raise CabinetError(f"login {name} signs in without a second factor already")
+        second_factors.remove(connection, row.id)
+        here = Actor(StaffView(0, "cabinet staff", "operator"), "")
+        audit.add(connection, clock.wall(), here, "second_factor_off", subject=name)
 
 
 def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:

@@ -23,6 +23,7 @@ from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
 from cabinet.service.office import Office
+from cabinet.service.office_views import SecondStep
 from cabinet.service.ports import (
     CabinetView,
     ChargesPage,
@@ -387,8 +388,14 @@ class Service:
 
     # --- for the property company ------------------------------------------------------------------------------------
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str:
-        token = await self._signing_in.staff(name, password, address)
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
+        signed_in = await self._signing_in.staff(name, password, address)
+        if isinstance(signed_in, str):
+            await self.office.staff.note_sign_in(signed_in, address)
+        return signed_in
+
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
+        token = await self._signing_in.staff_code(key, code, address)
         await self.office.staff.note_sign_in(token, address)
         return token
 

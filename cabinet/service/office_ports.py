@@ -23,6 +23,7 @@ from cabinet.service.office_views import (
     ResidentRow,
     Role,
     SampleCharge,
+    SecondFactorView,
     StaffView,
     TariffLook,
     TariffView,
@@ -52,6 +53,23 @@ class StaffPort(Protocol):
 
     async def remove(self, actor: Actor, staff_id: int) -> None:
         """Refuses unknown_staff, last_operator."""
+
+
+class SecondFactorPort(Protocol):
+    """A code of a phone beside the password, for whoever wants it: each member of staff for their own login."""
+
+    async def state(self, actor: Actor) -> SecondFactorView: ...
+    async def begin(self, actor: Actor) -> None:
+        """A new secret, to be confirmed; nothing where it is on."""
+
+    async def confirm(self, actor: Actor, code: str) -> list[str]:
+        """On from now on; the recovery codes, which are not kept. Refuses expired, wrong_second_factor."""
+
+    async def switch_off(self, actor: Actor, proof: str) -> None:
+        """`proof` is the password, a code or a recovery code. Refuses wrong_second_factor, locked_out."""
+
+    async def switch_off_for(self, actor: Actor, staff_id: int) -> None:
+        """For somebody else who lost the phone. Refuses unknown_staff; not_allowed for one's own login."""
 
 
 class AuditPort(Protocol):
@@ -193,5 +211,7 @@ class OfficePort(Protocol):
 
     @property
     def staff(self) -> StaffPort: ...
+    @property
+    def second_factor(self) -> SecondFactorPort: ...
     @property
     def audit(self) -> AuditPort: ...

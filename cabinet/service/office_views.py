@@ -28,6 +28,7 @@ ACTIONS = (
     "residents_import", "tariff_schedule", "token_add", "token_revoke",
     "usage_export", "usage_verify",
     "staff_add", "staff_role", "staff_password", "staff_remove",
+    "second_factor_on", "second_factor_off", "recovery_code",
 )  # fmt: skip
 """What the audit log tells apart; each has a text `audit.<action>`."""
 
@@ -36,6 +37,7 @@ class StaffView(msgspec.Struct, frozen=True):
     staff_id: int
     name: str
     role: Role
+    second_factor: bool = False  # as far as the list of everybody says
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -51,6 +53,21 @@ class Actor(msgspec.Struct, frozen=True):
         """Refuses not_allowed."""
         if not self.may(task):
             raise Refused("not_allowed")
+
+
+class SecondStep(msgspec.Struct, frozen=True):
+    """The password was right and the login has a second factor: `key` goes with the code, within five minutes."""
+
+    key: str
+
+
+class SecondFactorView(msgspec.Struct, frozen=True):
+    """Of one's own login. `secret` (as people type it) and `address` (of the QR code) only until it is on."""
+
+    on: bool
+    codes_left: int = 0  # recovery codes
+    secret: str = ""
+    address: str = ""
 
 
 class AuditEntry(msgspec.Struct, frozen=True):

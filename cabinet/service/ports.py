@@ -14,6 +14,7 @@ from cabinet.model import EndReason, Fault, Snapshot
 
 if TYPE_CHECKING:
     from cabinet.service.office_ports import OfficePort
+    from cabinet.service.office_views import SecondStep
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
@@ -340,7 +341,12 @@ class PropertyPort(Protocol):
     def office(self) -> "OfficePort":
         """Everything that needs a role."""
 
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str: ...
+    async def sign_in_staff(self, name: str, password: str, address: str) -> "str | SecondStep":
+        """A token, or what to hand to `sign_in_staff_code`. Refuses wrong_card_or_pin, locked_out, storage_full."""
+
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
+        """Refuses expired, wrong_second_factor, locked_out, storage_full."""
+
     async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
     async def token_allows(self, bearer: str, scope: str) -> None:
         """Refuses wrong_token, and scope_missing to a valid token that may do other things only."""

@@ -11,17 +11,18 @@ import functools
 import secrets
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import argon2
 import argon2.exceptions
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
+from cabinet.service.office_views import Actor, SecondStep, StaffView
 from cabinet.service.storage import Storage
-from cabinet.store import guests, people
+from cabinet.store import audit, guests, people, second_factors
 
 Row = TypeVar("Row")
 
@@ -29,6 +30,8 @@ FAILURES_A_NAME = 5
 FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
 LOCKED_NS = 300 * NS
 MOST_REMEMBERED = 10_000
+SECOND_STEP_NS = 300 * NS  # from the right password to the code
+MOST_SECOND_STEPS = 1000
 
 DAY_MS = 86_400_000
 RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
@@ -96,6 +99,13 @@ class Lockout:
         self._failures.pop(key, None)
 
 
+class HalfWay(NamedTuple):
+    """A member of staff whose password was right and whose code is still to come."""
+
+    row: people.StaffRow
+    until_ns: int
+
+
 class SigningIn:
     def __init__(self, storage: Storage, clock: Clock, staff_idle_s: float) -> None:
         self._storage = storage
@@ -103,6 +113,7 @@ class SigningIn:
         self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
         self._names = Lockout(clock, FAILURES_A_NAME)
         self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
+        self._half_way: OrderedDict[str, HalfWay] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one at a time: the memory of one
 
     async def resident(self, card: str, pin: str, address: str) -> str:
@@ -111,6 +122,7 @@ class SigningIn:
             f"card {card}", pin, address, lambda: self._storage.read(lambda c: people.resident_by_card(c, card)),
             lambda found: found.pin_hash,
         )  # fmt: skip
+        self._names.forget(f"card {card}")
         if row.blocked:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
@@ -129,6 +141,7 @@ class SigningIn:
             if refusal.code == "wrong_card_or_pin":
                 raise Refused("wrong_code") from refusal
             raise
+        self._names.forget(f"guest {number}")
 
         def use_up(connection: sqlite3.Connection) -> None:
             resident = people.resident_by_id(connection, row.resident_id)
@@ -139,12 +152,63 @@ class SigningIn:
 
         return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
 
-    async def staff(self, name: str, password: str, address: str) -> str:
+    async def staff(self, name: str, password: str, address: str) -> str | SecondStep:
+        """A token, or where the login has a second factor, what to hand to `staff_code` with the code.
+
+        Refuses wrong_card_or_pin, locked_out, storage_full.
+        """
         row = await self._checked(
-            f"staff {name}", password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
+            _staff_key(name), password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
             lambda found: found.password_hash,
         )  # fmt: skip
+        if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
+            return self._go_half_way(row)  # the failures stay: a right password is no licence to guess at codes
+        self._names.forget(_staff_key(name))
         return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
+
+    async def staff_code(self, key: str, code: str, address: str) -> str:
+        """A token, for a code of the phone or a recovery code; either is used up in the same transaction.
+
+        Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts as a wrong password does.
+        """
+        half_way = self._half_way.get(key)
+        if half_way is None or half_way.until_ns <= self._clock.monotonic_ns():
+            raise Refused("expired")
+        row, wall = half_way.row, self._clock.wall()
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
+                raise Refused("expired")  # its password, role or second factor is another now
+            used = second_factors.use(connection, row.id, code, wall.unix_ms // 1000)
+            if used is None:
+                raise Refused("wrong_second_factor")
+            if used == "recovery":
+                actor = Actor(StaffView(row.id, row.name, row.role), address)
+                audit.add(connection, wall, actor, "recovery_code")
+
+        with self.attempt(row.name, address):
+            token = await self._sign_in("staff", row.id, STAFF_LONGEST_MS, use_up)
+        self._half_way.pop(key, None)
+        return token
+
+    def _go_half_way(self, row: people.StaffRow) -> SecondStep:
+        key = secrets.token_urlsafe(32)
+        self._half_way[key] = HalfWay(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
+        while len(self._half_way) > MOST_SECOND_STEPS:
+            self._half_way.popitem(last=False)
+        return SecondStep(key)
+
+    @contextlib.contextmanager
+    def attempt(self, name: str, address: str) -> Iterator[None]:
+        """Whatever is refused within counts as a wrong password of that member of staff. Refuses locked_out."""
+        self._names.attempt(_staff_key(name))
+        self._addresses.attempt(address)
+        yield
+        self._names.forget(_staff_key(name))
+        self._addresses.take_back(address)
+
+    async def is_password(self, row: people.StaffRow, password: str) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._hashing, matches, row.password_hash, password)
 
     async def _checked(
         self,
@@ -154,6 +218,7 @@ class SigningIn:
         find: Callable[[], Awaitable[Row | None]],
         hash_of: Callable[[Row], str],
     ) -> Row:
+        """Whose secret it is. This attempt is taken back then; to forget the failures before it is the caller's."""
         self._names.attempt(name)
         self._addresses.attempt(address)
         row = await find()
@@ -161,7 +226,7 @@ class SigningIn:
         right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
         if row is None or not right:
             raise Refused("wrong_card_or_pin")
-        self._names.forget(name)
+        self._names.take_back(name)
         self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
         return row
 
@@ -214,3 +279,8 @@ class SigningIn:
 
     def close(self) -> None:
         self._hashing.shutdown(wait=False)
+
+
+def _staff_key(name: str) -> str:
+    """What failures of that member of staff are counted by."""
+    return f"staff {name}"

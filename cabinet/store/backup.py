@@ -101,6 +101,7 @@ def copy_into(database: Path, target: Path) -> None:
     part = target.with_suffix(".part")
     with translated(database):
         part.unlink(missing_ok=True)
+        part.touch(0o600)  # as the database: it holds the same secrets
         source = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
         try:
             source.execute("VACUUM INTO ?", (str(part),))

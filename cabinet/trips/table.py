@@ -29,7 +29,7 @@ def cause(mark: Mark, words: Texts) -> str:
     """The fault's name, whether it is latched, and the numbers: "Short circuit, latched: peak 61.2 A, limit 30 A"."""
     name = words(f"fault.{mark.fault.value}.name")
     latched = words("comma") + words("latched") if mark.latched else ""
-    return name + latched + (words("colon") + quantities(mark.why) if mark.why else "")
+    return name + latched + (words("colon") + quantities(mark.why, words) if mark.why else "")
 
 
 def limit_texts(limits: OutletLimits, words: Texts) -> dict[str, str]:

@@ -8,6 +8,7 @@ from cabinet.service.office.figures import Figures
 from cabinet.service.office.imports import Imports
 from cabinet.service.office.log import Log
 from cabinet.service.office.residents import Residents
+from cabinet.service.office.second_factor import SecondFactor
 from cabinet.service.office.staff import Staff
 from cabinet.service.office.tariffs import Tariffs
 from cabinet.service.office.tokens import Tokens
@@ -22,6 +23,7 @@ class Office:
     def __init__(self, context: Context, signing_in: SigningIn, background: Background) -> None:
         acting = Acting(context)
         self.staff = Staff(context, acting, signing_in)
+        self.second_factor = SecondFactor(context, acting, signing_in)
         self.audit = Audit(context)
         self.figures = Figures(context)
         self.log = Log(context, acting, background)

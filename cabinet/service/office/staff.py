@@ -10,7 +10,7 @@ from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
 from cabinet.service.office_views import Actor, Role, StaffView
 from cabinet.service.signing_in import SigningIn, hash_secret
-from cabinet.store import people
+from cabinet.store import people, second_factors
 
 
 class Staff:
@@ -32,7 +32,11 @@ class Staff:
         await self._acting.note(await self.actor(token, address), "look", Note("sign_in"))
 
     async def everybody(self) -> list[StaffView]:
-        return [_view(row) for row in await self._context.storage.read(people.staff)]
+        def work(connection: sqlite3.Connection) -> list[StaffView]:
+            with_one = second_factors.everybody(connection)
+            return [_view(row, row.id in with_one) for row in people.staff(connection)]
+
+        return await self._context.storage.read(work)
 
     async def add(self, actor: Actor, name: str, role: Role) -> str:
         if not admin.is_name(name):
@@ -98,5 +102,5 @@ def _keep_an_operator(connection: sqlite3.Connection, leaving: people.StaffRow) 
         raise Refused("last_operator")
 
 
-def _view(row: people.StaffRow) -> StaffView:
-    return StaffView(row.id, row.name, row.role)
+def _view(row: people.StaffRow, second_factor: bool = False) -> StaffView:
+    return StaffView(row.id, row.name, row.role, second_factor)

@@ -10,6 +10,7 @@ from cabinet.web.property import (
     imports,
     overview,
     residents,
+    second_factor,
     sign_in,
     staff,
     tariffs,
@@ -19,7 +20,7 @@ from cabinet.web.property import (
 )
 from cabinet.web.property.access import on_refused
 
-SUBJECTS = (sign_in, overview, figures, faults, usage, residents, imports, tariffs, tokens, staff, audit)
+SUBJECTS = (sign_in, overview, figures, faults, usage, residents, imports, tariffs, tokens, staff, audit, second_factor)
 
 router = Router(
     "/",

@@ -6,6 +6,7 @@ from litestar import get, post
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
+from cabinet.service.office_views import SecondStep
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
@@ -26,7 +27,7 @@ async def sign_in(request: Visit) -> Response[Any]:
     try:
         if not name or not password or max(len(name), len(password)) > LONGEST_FIELD:
             raise Refused("wrong_card_or_pin")
-        token = await site.property_.sign_in_staff(name, password, auth.address_of(request))
+        signed_in = await site.property_.sign_in_staff(name, password, auth.address_of(request))
     except Refused as refusal:
         wrong = refusal.code == "wrong_card_or_pin"
         return site.pages.page(
@@ -37,6 +38,46 @@ async def sign_in(request: Visit) -> Response[Any]:
             refused=texts(request)("property.wrong_login") if wrong else refusal_text(request, refusal),
             name=name[:LONGEST_FIELD],
         )
+    if isinstance(signed_in, SecondStep):
+        return _code_page(request, signed_in.key)
+    return _signed_in(site, signed_in)
+
+
+@post("/property/sign-in/code", status_code=303)
+async def sign_in_code(request: Visit) -> Response[Any]:
+    """The second step, where the login has a second factor."""
+    site, form = Site.of(request), auth.form(request)
+    key, code = form.get("key", ""), form.get("code", "").strip()
+    try:
+        if not code or max(len(key), len(code)) > LONGEST_FIELD:
+            raise Refused("wrong_second_factor")
+        token = await site.property_.sign_in_staff_code(key, code, auth.address_of(request))
+    except Refused as refusal:
+        if refusal.code == "wrong_second_factor" and len(key) <= LONGEST_FIELD:
+            return _code_page(request, key, refusal)
+        return site.pages.page(
+            request,
+            "property/sign_in.html",
+            status=status_of(refusal),
+            headers=refusal_headers(refusal),
+            refused=refusal_text(request, refusal),
+            name="",
+        )
+    return _signed_in(site, token)
+
+
+def _code_page(request: Visit, key: str, refusal: Refused | None = None) -> Response[Any]:
+    return Site.of(request).pages.page(
+        request,
+        "property/sign_in_code.html",
+        status=200 if refusal is None else status_of(refusal),
+        headers=None if refusal is None else refusal_headers(refusal),
+        refused="" if refusal is None else refusal_text(request, refusal),
+        key=key,
+    )
+
+
+def _signed_in(site: Site, token: str) -> Redirect:
     return Redirect("/property", status_code=303, cookies=[auth.make_cookie(site, auth.STAFF_COOKIE, token)])
 
 
@@ -51,4 +92,4 @@ async def sign_out(request: Visit) -> Response[Any]:
     return Redirect("/property/sign-in", status_code=303, cookies=[gone])
 
 
-HANDLERS = [sign_in_page, sign_in, sign_out]
+HANDLERS = [sign_in_page, sign_in, sign_in_code, sign_out]

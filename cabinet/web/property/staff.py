@@ -48,6 +48,13 @@ async def new_password(request: Visit, staff_id: FromPath[int]) -> Response[Any]
     return await _page(request, who, new_login=name, password=password)
 
 
+@post("/property/staff/{staff_id:int}/second-factor", status_code=303)
+async def switch_off_second_factor(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+    who = await actor(request, "staff")
+    await office(request).second_factor.switch_off_for(who, staff_id)
+    return done("/property/staff")
+
+
 @post("/property/staff/{staff_id:int}/remove", status_code=303)
 async def remove(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
     who = await actor(request, "staff")
@@ -93,4 +100,4 @@ def _role(text: str) -> Role:
     raise Refused("bad_request")
 
 
-HANDLERS = [staff_page, add, set_role, new_password, remove]
+HANDLERS = [staff_page, add, set_role, new_password, switch_off_second_factor, remove]

@@ -74,7 +74,7 @@ def test_numbers_carry_the_unit_of_their_name():
         "half_cycles": 2,
         "tiny_ma": 0,
     }
-    assert quantities(values) == (
+    assert quantities(values, WORDS) == (
         "peak 61.234 A, voltage 220.1 V, power -0.5 W, temperature 75 °C, rise 8.25 K/min, late 51.3 ms, "
         "within 80 ms, energy 2.5 J, half cycles 2, tiny 0 A"
     )

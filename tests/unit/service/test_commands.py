@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from cabinet import config as configuration
 from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service import admin, money
+from cabinet.store import people, second_factors
+from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
 
 
@@ -119,6 +122,21 @@ def test_a_new_pin_replaces_the_old_one(cabinet: Cabinet) -> None:
     cabinet("resident", "add", "10023344", "--pin", "1111")
     assert cabinet("resident", "pin", "10023344", "--pin", "2222") == "card 10023344, PIN 2222\n"
     assert re.fullmatch(r"card 10023344, PIN \d{6}\n", cabinet("resident", "pin", "10023344"))
+
+
+def test_two_step_sign_in_is_switched_off_for_a_lost_phone(cabinet: Cabinet, config_file: Path) -> None:
+    cabinet("staff", "add", "office")
+    database = Database(admin.database_path(configuration.load(config_file)))
+    with database.transaction() as connection:
+        row = people.staff_by_name(connection, "office")
+        assert row is not None
+        second_factors.begin(connection, row.id, b"12345678901234567890")
+        second_factors.confirm(connection, row.id)
+    database.close()
+    assert cabinet("staff", "one-step", "office") == "office: signs in with the password alone now\n"
+    already = "login office signs in without a second factor already\n"
+    assert cabinet("staff", "one-step", "office", status=1) == already
+    assert cabinet("staff", "one-step", "nobody", status=1) == "there is no login nobody\n"
 
 
 def test_staff_and_tokens_are_added_listed_and_revoked(cabinet: Cabinet) -> None:

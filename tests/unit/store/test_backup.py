@@ -1,5 +1,6 @@
 """Copies of the database: whole, few, and good enough to go on with; and what damage does to a file."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_backup_is_whole_and_has_what_was_committed(path: Path) -> None:
     assert backup.problems(made) == []
     assert cards(made) == ["1001", "1002"]
     assert [each.name for each in backup.folder_of(path).iterdir()] == [made.name], "nothing half-made is left"
+
+
+def test_a_backup_is_as_secret_as_the_database(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(backup.make(path, wall(1)).stat().st_mode) == 0o600
 
 
 def test_transaction_that_is_not_committed_is_not_in_it(path: Path) -> None:

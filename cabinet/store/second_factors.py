@@ -1,0 +1,94 @@
+"""Second factors of staff logins in the database. Runs inside the caller's transaction."""
+
+import base64
+import hashlib
+import secrets
+import sqlite3
+from typing import Literal
+
+import msgspec
+
+from cabinet.service import totp
+
+RECOVERY_CODES = 10
+RECOVERY_BYTES = 10  # 80 random bits: nobody guesses one
+
+
+class SecondFactorRow(msgspec.Struct, frozen=True):
+    secret: bytes
+    confirmed: bool
+    last_step: int
+
+
+def of_staff(connection: sqlite3.Connection, staff_id: int) -> SecondFactorRow | None:
+    row = connection.execute("SELECT * FROM second_factor WHERE staff_id = ?", (staff_id,)).fetchone()
+    return None if row is None else SecondFactorRow(row["secret"], bool(row["confirmed"]), row["last_step"])
+
+
+def is_on(connection: sqlite3.Connection, staff_id: int) -> bool:
+    """Whether signing in asks for a code."""
+    row = of_staff(connection, staff_id)
+    return row is not None and row.confirmed
+
+
+def everybody(connection: sqlite3.Connection) -> set[int]:
+    """Ids of the logins where it is on."""
+    return {row["staff_id"] for row in connection.execute("SELECT staff_id FROM second_factor WHERE confirmed")}
+
+
+def begin(connection: sqlite3.Connection, staff_id: int, secret: bytes) -> None:
+    """Keep a secret that is still to be confirmed, instead of one that never was; nothing where it is on already."""
+    connection.execute(
+        "INSERT INTO second_factor (staff_id, secret) VALUES (?, ?)"
+        " ON CONFLICT (staff_id) DO UPDATE SET secret = excluded.secret, last_step = 0 WHERE NOT confirmed",
+        (staff_id, secret),
+    )
+
+
+def confirm(connection: sqlite3.Connection, staff_id: int) -> list[str]:
+    """Switch it on; returns the recovery codes, of which only hashes are kept."""
+    connection.execute("UPDATE second_factor SET confirmed = 1 WHERE staff_id = ?", (staff_id,))
+    codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
+    connection.executemany(
+        "INSERT INTO recovery_code (staff_id, code_hash) VALUES (?, ?)", [(staff_id, _hash(code)) for code in codes]
+    )
+    return codes
+
+
+def use(connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int) -> Literal["code", "recovery"] | None:
+    """Use up a code of the phone or a recovery code; None: it is neither, or was used before."""
+    given = "".join(given.split())
+    row = of_staff(connection, staff_id)
+    if row is None:
+        return None
+    if totp.is_code(given):
+        step = totp.step_of(row.secret, given, unix_s, row.last_step)
+        if step is None:
+            return None
+        connection.execute("UPDATE second_factor SET last_step = ? WHERE staff_id = ?", (step, staff_id))
+        return "code"
+    used = connection.execute(
+        "DELETE FROM recovery_code WHERE staff_id = ? AND code_hash = ?", (staff_id, _hash(given))
+    ).rowcount
+    return "recovery" if used else None
+
+
+def codes_left(connection: sqlite3.Connection, staff_id: int) -> int:
+    """How many recovery codes were not used yet."""
+    row = connection.execute("SELECT count(*) FROM recovery_code WHERE staff_id = ?", (staff_id,)).fetchone()
+    return int(row[0])
+
+
+def remove(connection: sqlite3.Connection, staff_id: int) -> bool:
+    """Switch it off; False where there was none. The recovery codes go with it."""
+    return connection.execute("DELETE FROM second_factor WHERE staff_id = ?", (staff_id,)).rowcount > 0
+
+
+def _recovery_code() -> str:
+    text = base64.b32encode(secrets.token_bytes(RECOVERY_BYTES)).decode()
+    return "-".join(text[start : start + 4] for start in range(0, len(text), 4))
+
+
+def _hash(code: str) -> str:
+    """However it was typed: small letters, no hyphens."""
+    return hashlib.sha256(code.replace("-", "").upper().encode()).hexdigest()

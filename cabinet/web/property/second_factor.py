@@ -1,0 +1,88 @@
+"""The second factor of one's own login: a code of a phone beside the password."""
+
+import io
+from typing import Any
+
+import segno
+from litestar import get, post
+from litestar.response import Response
+from markupsafe import Markup
+
+from cabinet.errors import Refused
+from cabinet.service.office_views import Actor
+from cabinet.web import auth
+from cabinet.web.context import Visit
+from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
+
+PATH = "/property/second-factor"
+
+
+@get(PATH)
+async def second_factor_page(request: Visit) -> Response[Any]:
+    return await _page(request, await actor(request, "look"))
+
+
+@post(f"{PATH}/begin", status_code=303)
+async def begin(request: Visit) -> Response[Any]:
+    await office(request).second_factor.begin(await actor(request, "look"))
+    return done(PATH)
+
+
+@post(PATH)
+async def confirm(request: Visit) -> Response[Any]:
+    """The recovery codes are on the answer and nowhere else."""
+    who = await actor(request, "look")
+    try:
+        codes = await office(request).second_factor.confirm(who, field(auth.form(request), "code"))
+    except Refused as refusal:
+        return await _page(request, who, **refused_here(request, refusal))
+    return await _page(request, who, codes=codes)
+
+
+@post(f"{PATH}/off", status_code=303)
+async def switch_off(request: Visit) -> Response[Any]:
+    who = await actor(request, "look")
+    try:
+        await office(request).second_factor.switch_off(who, field(auth.form(request), "proof"))
+    except Refused as refusal:
+        here = refused_here(request, refusal)
+        if refusal.code == "wrong_second_factor":
+            here["refused"] = texts(request)("second_factor.wrong_proof")
+        return await _page(request, who, **here)
+    return done(PATH)
+
+
+async def _page(
+    request: Visit,
+    who: Actor,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    refused: str = "",
+    codes: list[str] | None = None,
+) -> Response[Any]:
+    state = await office(request).second_factor.state(who)
+    return show(
+        request,
+        who,
+        "second_factor",
+        "second_factor",
+        status=status,
+        headers=headers,
+        state=state,
+        code=_qr(state.address) if state.address else "",
+        codes=codes or [],
+        refused=refused,
+    )
+
+
+def _qr(address: str) -> Markup:
+    """Black on white in both themes: that is what phones read. Markup of ours, with no style in it."""
+    out = io.BytesIO()
+    segno.make_qr(address, error="m").save(
+        out, kind="svg", scale=5, border=4, light="#fff", xmldecl=False, svgclass=None, lineclass=None, omitsize=True
+    )
+    return Markup(out.getvalue().decode())
+
+
+HANDLERS = [second_factor_page, begin, confirm, switch_off]
