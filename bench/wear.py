@@ -55,6 +55,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rig = Rig(Path(folder), residents=10)
+        Path(rig.config.paths.run).mkdir(parents=True, exist_ok=True)  # memory on a Pi; the service's pulse goes there
         rig.connection_class = sqlite3.Connection
         idle, charging = asyncio.run(hour(rig, args.minutes))
     per_hour = 60 / args.minutes
