@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,8 @@ from tools import get_browser
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 try:
     from tests.browser.visitors import Visitors, launched
@@ -41,6 +44,16 @@ def browser() -> Iterator[Browser]:
         pytest.skip(missing)
     with launched() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    if not AXE.exists():
+        lacking = "axe-core is not there: python tools/bundle.py --force"
+        if os.environ.get("CI"):
+            pytest.fail(lacking)
+        pytest.skip(lacking)
+    return AXE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

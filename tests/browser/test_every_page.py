@@ -2,9 +2,7 @@
 nothing is wider than the phone, and everything can be reached by keyboard.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,25 +12,12 @@ from tests.browser.site_map import NOWHERE, every_page
 from tests.browser.stage import Stage, staged
 from tests.browser.visitors import PHONE, Visitor, Visitors
 
-ROOT = Path(__file__).parents[2]
-AXE = ROOT / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-
 LEAST_TARGET_PX = 44
 LEAST_LARGE_TEXT_PX = 18
 PHONE_WIDTHS_PX = (360, 320)
 
 Problems = dict[str, list[str]]
 """Promise → what breaks it, each with its page."""
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    if not AXE.exists():
-        lacking = "axe-core is not there: python tools/bundle.py --force"
-        if os.environ.get("CI"):
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-    return AXE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

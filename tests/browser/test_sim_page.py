@@ -1,0 +1,24 @@
+"""The simulator's page, which only a simulated cabinet has and the walk over every page does not meet."""
+
+import pytest
+
+from cabinet.texts import LANGUAGES
+from tests.browser.test_every_page import examined
+from tests.browser.visitors import PHONE, Visitors
+from tests.e2e.processes import Cabinet
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busy(cabinet: Cabinet) -> None:
+    """Something of everything to draw and to tell."""
+    cabinet.plug(4, "lithium-48v", 0.3)
+    for fault in ("2 hot", "5 overload --amps 9", "6 nack --chip thermometer", "7 welded", "8 short", "all smoke"):
+        cabinet.sim("fault", *fault.split())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_simulator_page_keeps_what_every_page_promises(visitors: Visitors, axe: str, language: str):
+    visitor = visitors(language, PHONE)
+    visitor.open("/sim")
+    broken = {promise: wrong for promise, wrong in examined(visitor, axe).items() if wrong}
+    assert broken == {}
