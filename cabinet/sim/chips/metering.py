@@ -18,6 +18,7 @@ FULL_ENERGY_PER_S = 206_900
 SAMPLE_NS = 1e9 / 6_990
 UNITY = 0x400000
 
+CYCLE_NS = 20_000_000  # what an RMS or a mean is worth is that of a cycle
 _SETTLE_NS = 50e6  # time constant of the squared signal: within 1 % of the RMS after 200 ms
 _POWER_SETTLE_NS = 40e6
 _RIPPLE = 0.003  # of the value, at twice the mains frequency
@@ -124,7 +125,7 @@ class CurrentChannel:
         if wave is SILENCE:
             targets = (0.0, 0.0, 0.0)
         else:
-            later_ns = at_ns + 1
+            later_ns = at_ns + CYCLE_NS  # of a current that does not last; a steady one is the same over any time
             targets = (
                 wave.mean_square(at_ns, later_ns), wave.mean_w(at_ns, later_ns), wave.mean_var(at_ns, later_ns)
             )  # fmt: skip
