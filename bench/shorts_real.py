@@ -33,7 +33,9 @@ def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
 
 def real(count: int, seed: int) -> list[Shot]:
     """`count` shorts on the real processes. Raises RuntimeError where the work beside the guard failed."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim", "guard", "service") as cabinet:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim", "guard") as cabinet:
+        cabinet.processes["service"] = Process("service", [], cabinet.folder, cabinet.config, "bench.serve_unpaced")
+        wait_for("the pages", (cabinet.run / "service.url").exists)
         stopping = multiprocessing.Event()
         work = [
             multiprocessing.Process(target=export, args=(stopping.is_set,), daemon=True),
