@@ -23,7 +23,7 @@ from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running
 LOAD_A = 300 / 220  # of the resistor that is heated all the while
 CARD = "90000001"
 PAGE = "/s/C5T4"
-# An outlet is shorted twice a minute here, and staff clear it each time; in a cabinet the third within an hour is latched.
+# An outlet is shorted twice a minute here and cleared each time; in a cabinet the third trip within an hour is latched.
 PATIENT = {"[tariff]\n": "[protections.reclose_storm]\ntrips = 20\nwithin_s = 60.0\n\n[tariff]\n"}
 
 
