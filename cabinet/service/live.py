@@ -11,7 +11,7 @@ LEAST_GAP_S = 0.5
 
 CURVE_STEP_S = 10
 MOST_POINTS = 500
-# Each running session has a page of its own for its points: written three at a time, they wear the card a third as much.
+# Each running session has a page of its own for its points: three at once wear the card a third as much.
 POINTS_AT_ONCE = 3
 
 CABINET = "cabinet"
