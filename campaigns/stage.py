@@ -13,7 +13,7 @@ from tests.desk import Desk, demo_config
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
 OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
-STRIDE_NS = 40 * MS  # shorter than the heartbeat hardware's patience of 100 ms
+STRIDE_NS = 40 * MS  # neither late nor without a heartbeat
 BEGINNING_NS = 500 * MS
 BEFORE_NS = 100 * MS  # the guard follows the mains again, and no reading is old
 OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
@@ -59,11 +59,12 @@ class Stage:
 
     def wait(self, seconds: float) -> None:
         """Ordinary life: at the full rate while things begin and before what comes next; between, in strides."""
-        stride_ns = max(0, round(seconds * NS) - BEGINNING_NS - BEFORE_NS) // STRIDE_NS * STRIDE_NS
+        end_ns = self.desk.clock.monotonic_ns() + round(seconds * NS)
         self.desk.run(min(round(seconds * NS), BEGINNING_NS))
-        if stride_ns:
-            self.desk.stride(stride_ns, STRIDE_NS)
-        self.desk.run(round(seconds * NS) - stride_ns - min(round(seconds * NS), BEGINNING_NS))
+        while self.desk.clock.monotonic_ns() < end_ns - BEFORE_NS:
+            self.desk.clock.advance_ns(STRIDE_NS)
+            self.desk.tick()
+        self.desk.run(end_ns - self.desk.clock.monotonic_ns())
 
     def fault(self, outlet: int | None, kind: str, **params: float | str) -> Callable[[], None]:
         """That fault, to be set later."""
