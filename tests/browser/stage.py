@@ -18,15 +18,17 @@ import uvicorn
 
 from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
-from cabinet.service import admin
+from cabinet.service import admin, totp
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice
+from cabinet.store import second_factors
 from cabinet.store.database import Database
 from cabinet.web.site import create_app
 from tests.browser.recording import recording
 from tests.unit.service.rig import CARDS, FULL, PIN, Rig
 
 STAFF, PASSWORD = "manager", "a walk through every page"
+CAREFUL = "accountant"  # signs in with the same password and a second factor
 FREE, MINE, OTHERS, TRIPPED, PLUGLESS = "A7K2", "C5T4", "B3M9", "E2W7", "H6P5"
 OUTLETS = {"A7K2": 1, "B3M9": 2, "C5T4": 3, "D8R6": 4, "E2W7": 5, "F9H3": 6, "G4N8": 7, "H6P5": 8, "J3X2": 9}
 HOUR_S, DAY_S = 3600, 86_400
@@ -86,6 +88,7 @@ class Stage:
         try:
             database = Database(admin.database_path(self._rig.config))
             admin.add_staff(database, self._rig.clock, STAFF, PASSWORD)
+            admin.add_staff(database, self._rig.clock, CAREFUL, PASSWORD)
             database.close()
             async with self._rig.running() as service, self._served(service):
                 await self._prepare(service, days)
@@ -136,6 +139,15 @@ class Stage:
         self.resident, self.other, _ = await self._phones()
         self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
         self.import_key = await self._import()
+        await self._be_careful(service)
+
+    async def _be_careful(self, service: Service) -> None:
+        actor = await service.office.staff.actor(await service.sign_in_staff(CAREFUL, PASSWORD, "a desk"), "a desk")
+        await service.office.second_factor.begin(actor)
+        row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))
+        assert row is not None
+        step = self._rig.clock.wall().unix_ms // 1000 // totp.STEP_S
+        await service.office.second_factor.confirm(actor, totp.code_of(row.secret, step))
 
     async def _import(self) -> str:
         """Key of an import that is done; its PINs can still be seen."""

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.site_map import NOWHERE, every_page
-from tests.browser.stage import Stage, staged
+from tests.browser.stage import CAREFUL, PASSWORD, Stage, staged
 from tests.browser.visitors import PHONE, Visitor, Visitors
 
 LEAST_TARGET_PX = 44
@@ -38,8 +38,21 @@ def problems(request: pytest.FixtureRequest, browser: Browser, stage: Stage, axe
         visitor.open(address)
         for promise, broken in examined(visitor, axe).items():
             found.setdefault(promise, []).extend(f"{address}: {what}" for what in broken)
+    to_second_step(visitor)
+    for promise, broken in examined(visitor, axe).items():
+        found.setdefault(promise, []).extend(f"the second step of signing in: {what}" for what in broken)
     yield found
     visitors.leave()
+
+
+def to_second_step(visitor: Visitor) -> None:
+    """The one page that no address leads to."""
+    visitor.be({})
+    visitor.open("/property/sign-in")
+    visitor.fill("property.name", CAREFUL)
+    visitor.fill("property.password", PASSWORD)
+    visitor.press("sign_in.button")
+    visitor.sees("second_factor.or_recovery")
 
 
 def examined(visitor: Visitor, axe: str) -> Problems:
