@@ -64,6 +64,7 @@ class Charge:
         self._waiting_since_ns = started_ns
         self._power_at_ns: int | None = None
         self._mean_mw = 0.0
+        self._last_mw: deque[int] = deque(maxlen=3)
         self._plateau_mw = 0.0
         self._low_since_ns: int | None = None
         self._low_seen_s = 0.0  # and with a load: a plug that is pulled out meanwhile does not count
@@ -126,9 +127,14 @@ class Charge:
         return max(0, self._ends.no_load_ns - (now_ns - self._waiting_since_ns))
 
     def _follow(self, power: Reading, past_s: float) -> None:
-        """Mean power, from 0 so that an inrush counts for nothing, and the session's plateau, its highest mean."""
+        """Mean power, and the session's plateau, its highest mean.
+
+        From 0, and of the middle one of three readings: the energy of an inrush, 100 J, would be 3 W of the mean, and
+        after a plug was pulled and pushed in again 3 W too much for good.
+        """
         assert power.value is not None  # the caller looked
-        self._mean_mw += (power.value - self._mean_mw) * past_s / (PLATEAU_TAU_S + past_s)
+        self._last_mw.append(power.value)
+        self._mean_mw += (statistics.median(self._last_mw) - self._mean_mw) * past_s / (PLATEAU_TAU_S + past_s)
         self._plateau_mw = max(self._plateau_mw, self._mean_mw)
 
     def _is_gone(self, power: Reading, neighbour_mw: int) -> bool:

@@ -91,6 +91,15 @@ def test_soft_start_of_a_charger_is_not_the_beginning_of_the_hold():
     assert outlet.draw(14, 1801) is EndReason.FULL
 
 
+def test_inrush_of_a_plug_put_back_does_not_raise_what_counts_as_full():
+    outlet = Outlet()
+    outlet.draw(150, 600)
+    outlet.draw(0, 5)
+    outlet.draw(2000, 1)
+    outlet.draw(150, 600)
+    assert outlet.draw(19, 2000) is None, "12 % of the plateau are 18 W"
+
+
 def test_plug_pulled_out_of_a_steady_charge_is_unplugged():
     outlet = Outlet()
     outlet.draw(150, 900)
