@@ -64,6 +64,19 @@ def faults(snapshot: Snapshot, words: Texts) -> str:
     return "\n".join(blocks) if blocks else words("faults.none")
 
 
+def faults_data(snapshot: Snapshot) -> dict[str, object]:
+    """The same for a program."""
+    return {
+        "cabinet": {"fault": snapshot.fault, "latched": snapshot.latched, "why": snapshot.why, "siren": snapshot.siren},
+        "contactor_closed": snapshot.contactor_closed,
+        "outlets": [
+            {"outlet": state.outlet, "fault": state.fault, "latched": state.latched, "why": state.why}
+            for state in snapshot.outlets
+            if state.fault is not None
+        ],
+    }
+
+
 def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
     """The fault of the cabinet as a whole; empty without one."""
     if snapshot.fault is None:

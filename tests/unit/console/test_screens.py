@@ -5,14 +5,15 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.console import screens
-from cabinet.console.commands import TABLE, _Takes
+from cabinet.console.commands import TABLE
 from cabinet.console.editing import width
 from cabinet.console.staff import Level
+from cabinet.console.wording import wording
 from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
-from cabinet.texts import LANGUAGES, Texts
+from cabinet.texts import LANGUAGES
 from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, snapshot
 
-EN, ZH = Texts("console", "en"), Texts("console", "zh")
+EN, ZH = wording("en"), wording("zh")
 
 
 def test_status_screen():
@@ -129,9 +130,9 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_console_has_words_for_everything_it_may_have_to_say(language):
-    words = Texts("console", language)
-    keys = {f"help.{name}" for name in TABLE}
-    keys |= {f"argument.{takes.value}" for takes in _Takes if takes is not _Takes.NOTHING}
+    words = wording(language)
+    keys = {f"help.{plan.key}" for plan in TABLE.values()}
+    keys |= {f"argument.{taken.key}" for plan in TABLE.values() for taken in plan.takes if not taken.literal}
     keys |= {f"level.{level.name.lower()}" for level in Level}
     keys |= {f"phase.{phase.value}" for phase in Phase}
     keys |= {f"fault.{fault.value}.{part}" for fault in Fault for part in ("name", "staff")}
