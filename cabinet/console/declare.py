@@ -15,7 +15,7 @@ from cabinet.config import Config
 from cabinet.console.arguments import Argument
 from cabinet.console.staff import Account, Level
 from cabinet.errors import Refused
-from cabinet.link.protocol import Command
+from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.model import OutletState, Snapshot
 from cabinet.texts import Texts
 
@@ -24,6 +24,10 @@ class Guard(Protocol):
     """What the console needs of the guard (`link.client.BlockingGuard`). All raise LinkError when it is gone."""
 
     def snapshot(self) -> Snapshot: ...
+
+    def bus(self, scan: bool = False) -> BusView: ...
+
+    def recent(self) -> Recent: ...
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Raises Refused with the guard's code."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from cabinet.errors import LinkError
-from cabinet.link.protocol import Command
+from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.model import Snapshot
 
 T = TypeVar("T")
@@ -14,6 +14,8 @@ class Connection(Protocol):
     """One connection (`link.client.BlockingGuard`)."""
 
     def snapshot(self) -> Snapshot: ...
+    def bus(self, scan: bool = False) -> BusView: ...
+    def recent(self) -> Recent: ...
     def request(self, make: Callable[[int], Command]) -> None: ...
     def close(self) -> None: ...
 
@@ -28,6 +30,14 @@ class GuardLine:
     def snapshot(self) -> Snapshot:
         """Raises LinkError when there is no guard."""
         return self._ask(lambda connection: connection.snapshot())
+
+    def bus(self, scan: bool = False) -> BusView:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.bus(scan))
+
+    def recent(self) -> Recent:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.recent())
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Raises Refused with the guard's code, LinkError when there is no guard."""

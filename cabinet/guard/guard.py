@@ -5,22 +5,35 @@ Everything it touches is handed in, so that the same code runs a cabinet in real
 
 import logging
 import uuid
+from collections.abc import Callable
 
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
+from cabinet.guard.bus_view import bus_view
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, aged, neighbours
+from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.switching import Switching
-from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
+from cabinet.link.protocol import (
+    Acknowledge,
+    BusView,
+    ClearLatch,
+    Command,
+    Done,
+    Energise,
+    Open,
+    Question,
+    Refusal,
+)
 from cabinet.link.server import EventLog
 from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
 from cabinet.relays import RelayBank
@@ -73,6 +86,7 @@ class Guard:
         self._started_at_ns = clock.monotonic_ns()
         self._inside_lost = False
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
+        self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
 
     def add_energy(self, index: int, energy_uj: int) -> None:
         """Where the scanner delivers what it read from the energy registers."""
@@ -234,7 +248,7 @@ class Guard:
 
     def handle(self, command: Command) -> Done | Refusal:
         """Do what a client asked; the link has checked that it may. Idempotent."""
-        if isinstance(command, Ask | Acknowledge):
+        if isinstance(command, Question | Acknowledge):
             raise TypeError(f"{type(command).__name__} is answered by the link")
         unit = self._by_number.get(command.outlet)
         if isinstance(command, ClearLatch):
@@ -335,6 +349,15 @@ class Guard:
             why=self.cabinet.why,
             siren=self.cabinet.siren,
         )
+
+    def bus_view(self, scan: bool = False) -> BusView:
+        """The sensor side as last seen; with `scan` a search for unexpected chips begins, one address a tick."""
+        scanner = self._scanner
+        assert scanner is not None  # start came before
+        if scan and (scanner.prober is None or scanner.prober.done):
+            scanner.prober = self.make_prober()
+        numbers = [unit.number for unit in self.units]
+        return bus_view(scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
 
     def stop(self) -> bool:
         """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""

@@ -4,6 +4,7 @@ A scan never fails. What could not be read keeps its old time stamp, and the pro
 hangs costs at most one adapter timeout (20 ms) a retry; the others are read on as before.
 """
 
+import errno
 import logging
 import math
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.probe import Prober
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.heat import believable
 from cabinet.protections.words import OutletNow, PeakWindow
@@ -35,6 +37,8 @@ SLOW_ROUND_NS = 500 * MS  # in which each slow value is read: half of what the s
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
 REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
+
+LONGEST_ERROR = 160  # characters kept of one for people
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
@@ -69,6 +73,9 @@ class Segment:
         self.up = False
         self.failures = 0
         self.failing_since_ns = 0  # the first of them
+        self.errors: dict[str, int] = {}  # since the start, by errno or kind
+        self.last_error = ""
+        self.last_error_ns = 0
         self.retry_at_ns = 0
         self.retry_wait_ns = FIRST_RETRY_NS
         self.slow: list[Callable[[], None]] = []
@@ -110,6 +117,7 @@ class Scanner:
         self.feed_mw = ABSENT
         self.bus_errors = 0
         self._hung = False
+        self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
         self._watched: list[tuple[Segment, Input]] = []
@@ -150,6 +158,22 @@ class Scanner:
             if not everything:
                 self.between()
                 self.watch()
+        if self.prober is not None and not self.prober.done and not self._watched:
+            self._probe(self.prober)
+
+    def _probe(self, prober: Prober) -> None:
+        """One address a scan, and none while an outlet is watched: a transfer, or the adapter's timeout, at most."""
+        if prober.step():
+            self._hung = True
+            self._free_bus()
+
+    @property
+    def segments(self) -> list[Segment]:
+        return self._segments
+
+    @property
+    def inside_thermometer(self) -> Tmp102 | None:
+        return self._inside
 
     def _slow_segments(self) -> list[Segment]:
         """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
@@ -245,6 +269,9 @@ class Scanner:
         if segment.failures == 0:
             segment.failing_since_ns = now_ns
         segment.failures += 1
+        kind = errno.errorcode.get(error.errno, "EIO") if isinstance(error, BusError) else type(error).__name__
+        segment.errors[kind] = segment.errors.get(kind, 0) + 1
+        segment.last_error, segment.last_error_ns = str(error)[:LONGEST_ERROR], now_ns
         lasting = now_ns - segment.failing_since_ns >= DOWN_AFTER_NS and segment.failures >= FAILURES_UNTIL_DOWN
         if hung:
             self._hung = True

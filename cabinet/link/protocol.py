@@ -94,6 +94,72 @@ class Ask(msgspec.Struct, frozen=True, tag="ask"):
     id: int
 
 
+class AskBus(msgspec.Struct, frozen=True, tag="ask_bus"):
+    """One `BusView`, then `Done`. With `scan` the guard begins to look for chips that nobody expects."""
+
+    id: int
+    scan: bool = False
+
+
+class AskEvents(msgspec.Struct, frozen=True, tag="ask_events"):
+    """The newest of the guard's events in one `Recent`, then `Done`; also those that the service has acknowledged."""
+
+    id: int
+
+
+class ChipView(msgspec.Struct, frozen=True):
+    """A chip as last read: register name → what it held, unscaled. Empty where it was never read."""
+
+    chip: str
+    address: int
+    mux: int | None = None
+    channel: int | None = None
+    raw: dict[str, int] = {}
+
+
+class SegmentView(msgspec.Struct, frozen=True):
+    """What hangs behind one channel of a mux. `errors` counts failed transfers by errno name or kind of answer."""
+
+    name: str
+    mux: int
+    channel: int
+    up: bool
+    errors: dict[str, int]
+    last_error: str
+    last_error_ns: int
+    chips: list[ChipView]
+    inputs: dict[str, int]  # input of the meter → outlet
+    feed_input: str | None = None
+
+
+class ScanView(msgspec.Struct, frozen=True):
+    """How far the search for unexpected chips has come: `asked` of `places` addresses; `found` answered."""
+
+    asked: int = 0
+    places: int = 0
+    running: bool = False
+    found: list[ChipView] = []
+    stopped_by: str = ""  # an error of the bus, where that ended it
+
+
+class BusView(msgspec.Struct, frozen=True, tag="bus"):
+    """The sensor side of the bus and the relays' expanders, as the guard's loop last saw them; no transfer is made."""
+
+    at_ns: int
+    segments: list[SegmentView]
+    upstream: list[ChipView]
+    expanders_down: list[int]  # addresses of MCP23017 that could not be set up: their outlets refuse to close
+    errors: int
+    scan: ScanView
+
+
+class Recent(msgspec.Struct, frozen=True, tag="recent"):
+    """Oldest first."""
+
+    at_ns: int  # now, by the guard's clock
+    events: list[Event]
+
+
 class Done(msgspec.Struct, frozen=True, tag="done"):
     id: int
 
@@ -113,9 +179,10 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     outlets: list[int]
 
 
-Command = Energise | Open | ClearLatch | Acknowledge | Ask
-FromClient = Hello | Energise | Open | ClearLatch | Acknowledge | Ask
-FromGuard = Welcome | Done | Refusal | Snapshot | Event
+Question = Ask | AskBus | AskEvents  # answered by what is asked for, then Done
+Command = Energise | Open | ClearLatch | Acknowledge | Question
+FromClient = Hello | Command
+FromGuard = Welcome | Done | Refusal | Snapshot | Event | BusView | Recent
 
 ALLOWED: dict[type, frozenset[Role]] = {
     Energise: frozenset({Role.SERVICE}),
@@ -123,6 +190,8 @@ ALLOWED: dict[type, frozenset[Role]] = {
     ClearLatch: frozenset({Role.CONSOLE}),
     Acknowledge: frozenset({Role.SERVICE}),
     Ask: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
+    AskBus: frozenset({Role.CONSOLE}),
+    AskEvents: frozenset({Role.CONSOLE}),
 }
 
 # ValueError: text that is not UTF-8; RecursionError: lists in lists in lists

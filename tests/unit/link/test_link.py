@@ -13,8 +13,22 @@ from cabinet.clock import ManualClock
 from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard, GuardLink
-from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal, Role, Welcome
-from cabinet.link.server import HELLO_NS, MOST_CLIENTS, EventLog, LinkServer
+from cabinet.link.protocol import (
+    AskBus,
+    BusView,
+    ChipView,
+    ClearLatch,
+    Done,
+    Energise,
+    Open,
+    Recent,
+    Refusal,
+    Role,
+    ScanView,
+    SegmentView,
+    Welcome,
+)
+from cabinet.link.server import HELLO_NS, MOST_CLIENTS, RECENT_EVENTS, EventLog, LinkServer
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
@@ -34,6 +48,11 @@ from cabinet.model import (
 HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
 SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH, 7_000_000)
 
+CHIP = ChipView("ADE7953", 0x38, 0x70, 2, {"VRMS": 4_000_000, "AWATT": -12})
+BUS = BusView(
+    5, [SegmentView("segment 0x70/2", 0x70, 2, True, {"EREMOTEIO": 2}, "", 0, [CHIP], {"A": 5})], [], [], 2, ScanView()
+)
+
 
 class ServedGuard:
     """The server in a thread of its own, answering like a guard whose outlet 9 is busy."""
@@ -51,9 +70,15 @@ class ServedGuard:
             self.events,
             self._handle,
             lambda: SNAPSHOT,
+            self._bus,
             self.clock,
         )
+        self.scans = 0
         self._thread.start()
+
+    def _bus(self, scan: bool) -> BusView:
+        self.scans += scan
+        return BUS
 
     def _handle(self, command):
         self.handled.append(command)
@@ -90,6 +115,36 @@ def test_console_sees_the_cabinet_and_its_commands_are_done(guard):
         assert link.snapshot() == SNAPSHOT
         link.request(lambda n: ClearLatch(n, 1, "staff"))
     assert guard.handled == [ClearLatch(2, 1, "staff")]
+
+
+def test_console_sees_the_bus_and_may_have_it_searched(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.bus() == BUS
+        assert guard.scans == 0
+        assert link.bus(scan=True) == BUS
+        assert guard.scans == 1
+
+
+def test_console_sees_recent_events_also_those_acknowledged(guard):
+    numbered = [guard.events.add(event(EventKind.CLOSED)) for _ in range(3)]
+    guard.events.acknowledge("run1", 2)
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.recent() == Recent(guard.clock.monotonic_ns(), numbered)
+
+
+@pytest.mark.parametrize("role", [Role.SERVICE, Role.VIEWER])
+def test_only_the_console_looks_at_bus_and_recent_events(guard, role):
+    with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: AskBus(n, scan=True))
+    assert guard.scans == 0
+
+
+def test_recent_events_of_the_longest_words_fit_a_frame():
+    word = "w" * 64
+    longest = Event(word, 2**63 - 1, 2**63 - 1, EventKind.LATCH_CLEARED, 40, word, Fault.SENSOR_DISAGREES, True,
+                    EndReason.STOPPED_BY_OPERATOR, {f"{n}{'k' * 20}": 2**63 - 1 for n in range(6)},
+                    MeterCount(2**53, 2**53, 2**53), MeterCount(2**53, 2**53, 2**53), word)  # fmt: skip
+    assert len(protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= protocol.LONGEST_FRAME
 
 
 def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
