@@ -11,10 +11,11 @@ from cabinet.console import arguments, own
 from cabinet.console.declare import DECLARED, CommandPlan, Desk, Outcome
 from cabinet.console.do import switching
 from cabinet.console.see import cabinet as seen_now
-from cabinet.errors import Refused
+from cabinet.console.see import charges, history, settings, wiring
+from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
-TOPICS = (seen_now, switching, own)  # in the order of `help`
+TOPICS = (seen_now, wiring, history, charges, settings, switching, own)  # in the order of `help`
 
 TABLE: dict[str, CommandPlan] = {
     name: plan for topic in TOPICS for name, plan in DECLARED.items() if plan.handler.__module__ == topic.__name__
@@ -56,6 +57,15 @@ def run(line: str, desk: Desk) -> Outcome:
     if found is None:
         raise Refused("usage", usage=plan.usage(desk.words))
     return plan.handler(desk, *found)
+
+
+def excuse(words: Texts, error: CabinetError) -> str:
+    """Why not, in words."""
+    if isinstance(error, LinkError):
+        return words("guard.gone")
+    if isinstance(error, Refused):
+        return refusal(words, error)
+    return words("failed", error=str(error))
 
 
 def refusal(words: Texts, refused: Refused) -> str:

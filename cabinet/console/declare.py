@@ -5,8 +5,10 @@ One declaration a command: its words, who may run it, what it takes, an example,
 """
 
 import enum
+import zoneinfo
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -16,8 +18,11 @@ from cabinet.console.arguments import Argument
 from cabinet.console.staff import Account, Level
 from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent
+from cabinet.link.records import Asked
 from cabinet.model import OutletState, Snapshot
 from cabinet.texts import Texts
+
+T = TypeVar("T")
 
 
 class Guard(Protocol):
@@ -33,6 +38,29 @@ class Guard(Protocol):
         """Raises Refused with the guard's code."""
 
 
+class Records(Protocol):
+    """The service, as far as the console asks it (`service_line.ServiceLine`)."""
+
+    def ask(self, asked: Asked, kind: type[T], /) -> T:
+        """Raises Refused: `service_gone` where there is none, otherwise with the service's code."""
+
+
+class NoRecords:
+    """In place of a service that cannot be asked."""
+
+    def ask(self, asked: Asked, kind: type[T], /) -> T:
+        raise Refused("service_gone")
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What there is besides the guard."""
+
+    hindrance: Callable[[], str | None] = lambda: None  # what the service has against new charges
+    records: Records = NoRecords()
+    source: Path | None = None  # the file that the configuration was read from
+    unkept: Callable[[], int] = lambda: 0  # rows of the audit log that the service does not have yet
+
+
 class Desk(msgspec.Struct, frozen=True):
     """What a command has at hand."""
 
@@ -41,8 +69,18 @@ class Desk(msgspec.Struct, frozen=True):
     words: Texts
     account: Account
     clock: Clock
-    hindrance: Callable[[], str | None]  # what the service has against new charges
+    around: Around
     plans: "tuple[CommandPlan, ...]"  # what this account may run
+    set_own_pin: Callable[[str], None]  # raises CabinetError
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The site's, for every moment shown."""
+        return zoneinfo.ZoneInfo(self.config.site.timezone)
+
+    @property
+    def state_folder(self) -> Path:
+        return Path(self.config.paths.state)
 
     @property
     def now_ns(self) -> int:
@@ -89,6 +127,7 @@ class Ask(msgspec.Struct, frozen=True):
     on_answer: Callable[[str], "Outcome"]
     on_leave: Callable[[], None] = lambda: None
     within_s: float = 60.0
+    secret: bool = False  # what is typed is not echoed: a PIN
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -109,13 +148,26 @@ class Language(msgspec.Struct, frozen=True):
     code: str
 
 
+class Mode(msgspec.Struct, frozen=True):
+    """The line is to be used in another way from now on; see `own` for what they mean."""
+
+    kind: Literal["auto", "plain", "full", "machine"]
+    rows: int | None = None  # of a page; 0: no pages
+
+
+class Notify(msgspec.Struct, frozen=True):
+    """Whether what happens is to be told without being asked for."""
+
+    on: bool
+
+
 class Logout(enum.Enum):
     LOGOUT = "logout"
 
 
 LOGOUT = Logout.LOGOUT
 
-Outcome = Shown | Question | Ask | Live | Language | Logout
+Outcome = Shown | Question | Ask | Live | Language | Mode | Notify | Logout
 
 
 # --- declaring -------------------------------------------------------------------------------------------------------

@@ -8,13 +8,30 @@ import enum
 import logging
 import unicodedata
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from cabinet.clock import NS, Clock
+from cabinet import figures
+from cabinet.clock import NS, Clock, WallTime
 from cabinet.config import Config
-from cabinet.console import commands
-from cabinet.console.declare import LOGOUT, Ask, Desk, Guard, Language, Live, Outcome, Question, Shown
+from cabinet.console import commands, machine
+from cabinet.console.asked import YES, Asked, answered, plain_answer
+from cabinet.console.declare import (
+    LOGOUT,
+    Around,
+    Ask,
+    Desk,
+    Guard,
+    Language,
+    Live,
+    Mode,
+    Notify,
+    Outcome,
+    Question,
+    Shown,
+)
+from cabinet.console.notices import Notice, Seen, changes
 from cabinet.console.staff import NAME, Account, Staff
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
@@ -22,12 +39,21 @@ from cabinet.errors import CabinetError, LinkError, Refused
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 60  # a question left open is answered no: the next person must not find it
+NOTICES_NS = NS  # so often the cabinet is looked at for somebody who wants to be told
+
+
+class Audit(Protocol):
+    """Where every command is written down (`journal.Journal`)."""
+
+    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
+        """False where it could not be written down."""
 
 
 class Reply(msgspec.Struct, frozen=True):
     """What the person sees next: `text` (lines, or nothing), then `prompt`. With `secret` do not echo the answer.
 
-    With `live_s` the shell wants `tick` called that often, and any key ends what it shows.
+    With `live_s` the shell wants `tick` called that often, and any key ends what it shows; with `redraws` each text
+    takes the place of the one before. `mode` says that the line is to be used otherwise from now on.
     """
 
     text: str
@@ -35,6 +61,7 @@ class Reply(msgspec.Struct, frozen=True):
     secret: bool = False
     live_s: float | None = None
     redraws: bool = False
+    mode: Mode | None = None
 
 
 class _State(enum.Enum):
@@ -54,31 +81,54 @@ class Shell:
         staff: Staff,
         guard: Guard,
         clock: Clock,
-        hindrance: Callable[[], str | None] = lambda: None,
+        around: Around | None = None,
+        audit: Audit | None = None,
     ) -> None:
-        """`hindrance` says what the service has against new charges: a code that `screens.status` has a text for."""
         self._config = config
         self._staff = staff
         self._guard = guard
         self._clock = clock
-        self._hindrance = hindrance
+        self._around = around or Around()
+        self._audit = audit
         self._idle_ns = int(config.console.idle_logout_s * NS)
         self._state = _State.NAME
         self._words = wording(config.console.language)
         self._account: Account | None = None
         self._name = ""  # typed, with its PIN still to come
         self._question: Question | Ask | None = None
+        self._asked = Asked("")  # the command that the question or the dialogue belongs to
         self._live: Live | None = None
         self._live_due_ns = 0
+        self._seen: Seen | None = None  # None: nobody wants to be told
+        self._look_due_ns = 0
+        self._unwritten = False  # the audit log could not be written
         self._touched_ns = clock.monotonic_ns()
 
     @property
     def logged_in(self) -> bool:
         return self._account is not None
 
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def account(self) -> Account | None:
+        return self._account
+
+    @property
+    def at_command(self) -> bool:
+        """Whether the next line is a command, and not a name, a PIN or an answer."""
+        return self._state is _State.COMMAND
+
+    @property
+    def language(self) -> str:
+        return self._words.language
+
     def greet(self) -> Reply:
         """What a freshly connected terminal shows."""
-        return self._reply(self._words("login.banner", site=self._site()))
+        banner = self._words("login.banner", site=self._site())
+        return self._reply(banner if self._has_accounts() else f"{banner}\n{self._words('login.no_account')}")
 
     def line(self, typed: str) -> Reply:
         """One entered line."""
@@ -86,30 +136,32 @@ class Shell:
         text = unicodedata.normalize("NFKC", typed).strip()  # an input method may leave full-width letters and digits
         return self._guarded(lambda: self._take(text))
 
-    def _take(self, text: str) -> Reply:
-        if self._state is _State.NAME:
-            return self._take_name(text)
-        if self._state is _State.PIN:
-            return self._take_pin(text)
-        if self._state is _State.ANSWER:
-            return self._take_answer(text)
-        if self._state is _State.LIVE:
-            return self._end_live()
-        return self._run(text)
-
-    def _guarded(self, act: Callable[[], Reply]) -> Reply:
-        """Whatever the guard or the disk answers becomes a sentence."""
+    def machine_line(self, typed: str) -> str | Reply:
+        """One request of a program: its reply, one line. A Reply where the dialogue goes on as with a person."""
+        self._touched_ns = self._clock.monotonic_ns()
+        assert self._account is not None
+        request = machine.read(typed)
+        if not request.sound:
+            return machine.reply(request, answered(Refused("bad_checksum"), self._words))
+        asked = Asked.read(request.command)
         try:
-            return act()
+            outcome = self._ask(asked) if request.command else Shown("", None)
+            if isinstance(outcome, Question):
+                outcome = self._confirmed(asked, outcome)
+            if isinstance(outcome, Ask | Live):
+                self._leave_unasked(outcome)
+                raise Refused("for_people")
+            if isinstance(outcome, Notify):
+                outcome = self._notify(outcome)
+            if isinstance(outcome, Language):
+                outcome = self._speak(outcome)
         except CabinetError as error:
-            return self._reply(self._excuse(error))
-
-    def _excuse(self, error: CabinetError) -> str:
-        if isinstance(error, LinkError):
-            return self._words("guard.gone")
-        if isinstance(error, Refused):
-            return commands.refusal(self._words, error)
-        return self._words("failed", error=str(error))
+            self._note(asked, _code(error))
+            return machine.reply(request, answered(error, self._words))
+        if (isinstance(outcome, Mode) and outcome.kind != "machine") or outcome is LOGOUT:
+            return self._show(asked, outcome)
+        self._note(asked, "ok")
+        return machine.reply(request, answered(outcome, self._words))
 
     def too_long(self) -> Reply:
         """A line beyond what is taken: nothing of it is run."""
@@ -134,7 +186,8 @@ class Shell:
         self._leave()
 
     def tick(self) -> Reply | None:
-        """To be called every second or so: ends a login left alone, and a question left open. None: nothing to show."""
+        """To be called twice a second or so: ends a login left alone, and a question left open; goes on with what is
+        live. None: nothing to show."""
         idle_ns = self._clock.monotonic_ns() - self._touched_ns
         if self.logged_in and idle_ns >= self._idle_ns:
             return self._log_out("logout.idle")
@@ -146,26 +199,42 @@ class Shell:
             return self._reply("")
         return None
 
-    def _guarded_live(self) -> Reply | None:
-        """A step that fails ends what goes on, and says why."""
-        try:
-            return self._live_step()
-        except CabinetError as error:
-            self._drop_question()
-            return self._reply(self._excuse(error))
+    def notices(self) -> list[Notice]:
+        """What has happened since the last look, for somebody who wants to be told; looks once a second."""
+        now_ns = self._clock.monotonic_ns()
+        if self._seen is None or self._state is _State.LIVE or now_ns < self._look_due_ns:
+            return []
+        self._look_due_ns = now_ns + NOTICES_NS
+        before, self._seen = self._seen, self._look()
+        return changes(before, self._seen)
 
-    def _drop_question(self) -> None:
-        """Back to the prompt; what was asked or shown is over, and tidied up."""
-        question, live = self._question, self._live
-        self._question = self._live = None
-        self._state = self._resting_state()
+    def told(self, notice: Notice) -> str:
+        """A notice in the reader's words."""
+        words = self._words
+        place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
+        fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")
+        latched = words("latched_mark") if notice.latched else ""
+        return words(f"notice.{notice.code}", place=place, fault=fault + latched)
+
+    # --- lines of a person -------------------------------------------------------------------------------------------
+
+    def _take(self, text: str) -> Reply:
+        if self._state is _State.NAME:
+            return self._take_name(text)
+        if self._state is _State.PIN:
+            return self._take_pin(text)
+        if self._state is _State.ANSWER:
+            return self._take_answer(text)
+        if self._state is _State.LIVE:
+            return self._end_live()
+        return self._run(text)
+
+    def _guarded(self, act: Callable[[], Reply]) -> Reply:
+        """Whatever the guard or the disk answers becomes a sentence."""
         try:
-            if isinstance(question, Ask):
-                question.on_leave()
-            if live is not None:
-                live.on_end()
+            return act()
         except CabinetError as error:
-            log.warning("leaving a dialogue of the console: %s", error)
+            return self._reply(commands.excuse(self._words, error))
 
     def _take_name(self, text: str) -> Reply:
         if not text:
@@ -180,50 +249,122 @@ class Shell:
     def _take_pin(self, text: str) -> Reply:
         self._state = _State.NAME
         try:
-            self._account = self._staff.check(self._name, text)
+            login = self._staff.log_in(self._name, text)
         except Refused as refused:
+            if self._staff.knows(self._name):
+                self._write_down(self._name, "", "login", refused.code)
             if refused.code == "locked_out":
                 return self._reply(self._words("login.locked", seconds=refused.params["retry_after_s"]))
             return self._reply(self._words("login.wrong"))
+        account = self._account = login.account
+        self._write_down(account.name, account.level.name.lower(), "login", "ok")
         self._state = _State.COMMAND
-        self._words = wording(self._account.language or self._config.console.language)
-        level = self._words(f"level.{self._account.level.name.lower()}")
-        return self._reply(self._words("login.done", name=self._account.name, level=level))
+        self._words = wording(account.language or self._config.console.language)
+        level = self._words(f"level.{account.level.name.lower()}")
+        lines = [self._words("login.done", name=account.name, level=level), self._last_login(login.last, login.wrong)]
+        mode = Mode(account.terminal, account.rows)
+        return msgspec.structs.replace(self._reply("\n".join(line for line in lines if line)), mode=mode)
+
+    def _last_login(self, last: WallTime | None, wrong: int) -> str:
+        if last is None:
+            return self._words("login.first")
+        at = figures.local(last, self._desk().zone).isoformat(" ", "minutes")[:16] + ("" if last.trusted else " ?")
+        failed = self._words("login.failed_since", count=wrong) if wrong else ""
+        return self._words("login.last", at=at) + failed
 
     def _run(self, text: str) -> Reply:
         if not text:
             return self._reply("")
-        assert self._account is not None
-        return self._show(commands.run(text, self._desk(self._account)))
+        asked = Asked.read(text)
+        try:
+            outcome = self._ask(asked)
+        except CabinetError as error:
+            self._note(asked, _code(error))
+            if asked.json:
+                return self._reply(plain_answer(error, self._words))
+            raise
+        return self._show(asked, outcome)
 
-    def _show(self, outcome: Outcome) -> Reply:
-        """What a command, or a step of one, leads to."""
-        assert self._account is not None
-        if isinstance(outcome, Shown):
-            return self._reply(outcome.text)
+    def _ask(self, asked: Asked) -> Outcome:
+        return commands.run(asked.line, self._desk())
+
+    def _show(self, asked: Asked, outcome: Outcome) -> Reply:
+        """What a command, or a step of one, leads to; its row in the audit log once that is known."""
         if isinstance(outcome, Question | Ask):
-            self._question = outcome
+            if isinstance(outcome, Ask) and asked is not self._asked:
+                self._note(asked, "begun")
+            self._question, self._asked = outcome, asked
             self._state = _State.ANSWER
             return self._reply(outcome.text)
+        self._note(asked, "ok")
+        self._asked = Asked("")
+        if isinstance(outcome, Shown):
+            return self._reply(plain_answer(outcome, self._words) if asked.json else outcome.text)
         if isinstance(outcome, Live):
             self._live, self._live_due_ns = outcome, self._clock.monotonic_ns()
             self._state = _State.LIVE
             return self._live_step() or self._reply("")
         if isinstance(outcome, Language):
-            self._words = wording(outcome.code)
-            self._staff.choose_language(self._account.name, outcome.code)
-            return self._reply(self._words("language.done"))
+            return self._reply(self._speak(outcome).text)
+        if isinstance(outcome, Notify):
+            return self._reply(self._notify(outcome).text)
+        if isinstance(outcome, Mode):
+            return self._use(outcome)
         assert outcome is LOGOUT
         return self._log_out("logout.done")
 
     def _take_answer(self, text: str) -> Reply:
         self._state = _State.COMMAND
         question, self._question = self._question, None
-        if isinstance(question, Ask):
-            return self._show(question.on_answer(text))
-        if question is None or text.lower() not in ("yes", "是"):
-            return self._reply(self._words("answer.no"))
-        return self._show(question.on_yes())
+        asked = self._asked
+        try:
+            if isinstance(question, Ask):
+                return self._show(asked, question.on_answer(text))
+            if question is None or text.lower() not in ("yes", "是"):
+                self._note(asked, "not_confirmed")
+                return self._reply(self._words("answer.no"))
+            return self._show(asked, question.on_yes())
+        except CabinetError as error:
+            self._note(asked, _code(error))
+            raise
+
+    def _confirmed(self, asked: Asked, question: Question) -> Outcome:
+        """A program confirms with `--yes` in its request: it cannot be asked."""
+        if not asked.yes:
+            raise Refused("confirm", question=question.text, option=YES)
+        return question.on_yes()
+
+    def _leave_unasked(self, outcome: Ask | Live) -> None:
+        if isinstance(outcome, Ask):
+            outcome.on_leave()
+        else:
+            outcome.on_end()
+
+    def _speak(self, language: Language) -> Shown:
+        assert self._account is not None
+        self._words = wording(language.code)
+        self._staff.remember(self._account.name, language=language.code)
+        return Shown(self._words("language.done"), {"language": language.code})
+
+    def _notify(self, notify: Notify) -> Shown:
+        self._seen = self._look() if notify.on else None
+        return Shown(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
+
+    def _use(self, mode: Mode) -> Reply:
+        assert self._account is not None
+        if mode.kind != "machine":
+            self._staff.remember(self._account.name, terminal=mode.kind, rows=mode.rows)
+        reply = self._reply(self._words(f"terminal.{mode.kind}"))
+        return msgspec.structs.replace(reply, mode=mode)
+
+    def _look(self) -> Seen:
+        try:
+            snapshot = self._guard.snapshot()
+        except LinkError:
+            snapshot = None
+        return Seen(snapshot, self._around.hindrance())
+
+    # --- what goes on ------------------------------------------------------------------------------------------------
 
     def _live_step(self) -> Reply | None:
         """The next text of what goes on, once it is due."""
@@ -234,29 +375,87 @@ class Shell:
         text = live.step()
         return self._end_live() if text is None else self._reply(text)
 
+    def _guarded_live(self) -> Reply | None:
+        """A step that fails ends what goes on, and says why."""
+        try:
+            return self._live_step()
+        except CabinetError as error:
+            self._drop_question()
+            return self._reply(commands.excuse(self._words, error))
+
     def _end_live(self) -> Reply:
         live, self._live = self._live, None
         self._state = self._resting_state()
         return self._reply("" if live is None else live.on_end())
 
+    # --- the way out -------------------------------------------------------------------------------------------------
+
+    def _drop_question(self) -> None:
+        """Back to the prompt; what was asked or shown is over, and tidied up."""
+        question, live = self._question, self._live
+        self._question = self._live = None
+        self._state = self._resting_state()
+        if question is not None:
+            self._note(self._asked, "not_confirmed")
+            self._asked = Asked("")
+        try:
+            if isinstance(question, Ask):
+                question.on_leave()
+            if live is not None:
+                live.on_end()
+        except CabinetError as error:
+            log.warning("leaving a dialogue of the console: %s", error)
+
     def _log_out(self, key: str) -> Reply:
         text = self._words(key)
         self._leave()
-        return self._reply(text)
+        return msgspec.structs.replace(self._reply(text), mode=Mode("plain"))
 
     def _leave(self) -> None:
         self._drop_question()
         self._state = _State.NAME
         self._account = None
+        self._seen = None
         self._words = wording(self._config.console.language)
         self._touched_ns = self._clock.monotonic_ns()
 
     def _resting_state(self) -> _State:
         return _State.COMMAND if self.logged_in else _State.NAME
 
-    def _desk(self, account: Account) -> Desk:
+    # --- the audit log -----------------------------------------------------------------------------------------------
+
+    def _note(self, asked: Asked, outcome: str) -> None:
+        """A line that is no command is not one to write down: it may be a PIN, typed at the wrong prompt."""
+        if self._account is None or commands.find(asked.line) is None:
+            return
+        self._write_down(self._account.name, self._account.level.name.lower(), asked.line, outcome)
+
+    def _write_down(self, account: str, level: str, line: str, outcome: str) -> None:
+        if self._audit is not None and not self._audit.note(account, level, line, outcome):
+            self._unwritten = True
+
+    # --- what is said ------------------------------------------------------------------------------------------------
+
+    def _has_accounts(self) -> bool:
+        try:
+            return bool(self._staff.names())
+        except CabinetError:
+            return True  # what is wrong with the file is said to whoever logs in
+
+    def _desk(self) -> Desk:
+        account = self._account
+        assert account is not None
         plans = tuple(plan for plan in commands.TABLE.values() if plan.level <= account.level)
-        return Desk(self._config, self._guard, self._words, account, self._clock, self._hindrance, plans)
+        return Desk(
+            self._config,
+            self._guard,
+            self._words,
+            account,
+            self._clock,
+            self._around,
+            plans,
+            lambda pin: self._staff.set_pin(account.name, account.level, pin),
+        )
 
     def _site(self) -> str:
         site = self._config.site
@@ -264,10 +463,13 @@ class Shell:
         return f"{name} ({site.site_id})"
 
     def _reply(self, text: str) -> Reply:
+        if self._unwritten:
+            self._unwritten = False
+            text = "\n".join(part for part in (text, self._words("audit.not_written")) if part)
         return Reply(
             text,
             self._prompt(),
-            secret=self._state is _State.PIN,
+            secret=self._state is _State.PIN or (isinstance(self._question, Ask) and self._question.secret),
             live_s=None if self._live is None else self._live.period_s,
             redraws=self._live is not None and self._live.redraws,
         )
@@ -284,3 +486,10 @@ class Shell:
             _State.COMMAND: "prompt.command",
         }
         return self._words(prompts[self._state], site=self._config.site.site_id)
+
+
+def _code(error: CabinetError) -> str:
+    """For the audit log."""
+    if isinstance(error, Refused):
+        return error.code
+    return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

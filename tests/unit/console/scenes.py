@@ -1,6 +1,7 @@
 """Snapshots of a cabinet for the console's tests, and a guard that only plays them."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -8,10 +9,21 @@ from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.reference import example
 from cabinet.errors import LinkError, Refused
-from cabinet.link.protocol import ClearLatch, Command, Open
+from cabinet.link.protocol import (
+    BusView,
+    ChipView,
+    ClearLatch,
+    Command,
+    Open,
+    Recent,
+    ScanView,
+    SegmentView,
+)
+from cabinet.link.records import Asked
 from cabinet.model import (
     ABSENT,
     CABINET,
+    Event,
     Fault,
     GuardHealth,
     MeterCount,
@@ -21,6 +33,8 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+
+T = TypeVar("T")
 
 CONFIG: Config = parse(example())
 
@@ -113,6 +127,31 @@ def snapshot(*special: OutletState, **changes: object) -> Snapshot:
     return msgspec.structs.replace(quiet, **changes)
 
 
+def segment(channel: int) -> SegmentView:
+    """A meter with two outlets, and their thermometer."""
+    meter = ChipView("ADE7953", 0x38, 0x70, channel, {"VRMS": 5_621_000, "IRMSA": 1200, "IRMSB": 0, "AWATT": 140})
+    thermometer = ChipView("TMP102", 0x48, 0x70, channel, {"TEMPERATURE": 0x1970})
+    inputs = {"A": 2 * channel + 1, "B": 2 * channel + 2}
+    return SegmentView(f"segment 0x70/{channel}", 0x70, channel, True, {}, "", 0, [meter, thermometer], inputs)
+
+
+BUS = BusView(NS, [segment(channel) for channel in range(5)], [], [], 0, ScanView())
+
+
+class PlayedRecords:
+    """A service that answers with what it was given, by the type of the answer."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers = {type(answer): answer for answer in answers}
+        self.asked: list[Asked] = []
+
+    def ask(self, asked: Asked, kind: type[T], /) -> T:
+        self.asked.append(asked)
+        if kind not in self.answers:
+            raise Refused("service_gone")
+        return self.answers[kind]
+
+
 class PlayedGuard:
     """Answers with `shown`, carries out what the console may ask, and keeps what it was asked."""
 
@@ -121,11 +160,25 @@ class PlayedGuard:
         self.asked: list[Command] = []
         self.gone = False
         self.refuses: Refused | None = None
+        self.shown_bus = BUS
+        self.scans = 0
+        self.happened: list[Event] = []
 
     def snapshot(self) -> Snapshot:
         if self.gone:
             raise LinkError("guard.sock: no guard answers (Connection refused)")
         return self.shown
+
+    def bus(self, scan: bool = False) -> BusView:
+        if self.gone:
+            raise LinkError("guard.sock: no guard answers (Connection refused)")
+        self.scans += scan
+        return self.shown_bus
+
+    def recent(self) -> Recent:
+        if self.gone:
+            raise LinkError("guard.sock: no guard answers (Connection refused)")
+        return Recent(NS, self.happened)
 
     def request(self, make: Callable[[int], Command]) -> None:
         if self.gone:

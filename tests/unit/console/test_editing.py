@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line, LineEditor, pad, width
+from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line, LineEditor
+from cabinet.console.layout import pad, width
 
 
 def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:

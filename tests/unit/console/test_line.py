@@ -10,7 +10,8 @@ import pytest
 from cabinet.clock import NS, ManualClock
 from cabinet.console.cable import Cable
 from cabinet.console.guard_line import GuardLine
-from cabinet.console.line import Conversation, Line, UnpluggedError, open_port
+from cabinet.console.conversation import Conversation
+from cabinet.console.line import Line, UnpluggedError, open_port
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import LinkError
@@ -34,8 +35,8 @@ def guard():
 def conversation(tmp_path, clock, guard):
     staff = Staff(tmp_path / "staff.json", clock, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     staff.set_pin("tech", Level.SERVICE, "123456")
-    staff.choose_language("tech", "en")
-    return Conversation(Shell(CONFIG, staff, guard, clock))
+    staff.remember("tech", language="en", terminal="plain")
+    return Conversation(Shell(CONFIG, staff, guard, clock), clock)
 
 
 # --- bytes to bytes --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.console import screens
 from cabinet.console.commands import TABLE
-from cabinet.console.editing import width
+from cabinet.console.layout import width
 from cabinet.console.staff import Level
 from cabinet.console.wording import wording
 from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
@@ -17,7 +17,7 @@ EN, ZH = wording("en"), wording("zh")
 
 
 def test_status_screen():
-    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS)
+    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS, MACHINE)
     assert shown.splitlines() == [
         "mains 220.1 V 50.01 Hz  feed 142/7000 W  air 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console import commands
+from cabinet.console.declare import Around
 from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
@@ -24,7 +25,7 @@ def staff_file(tmp_path_factory):
     staff = Staff(path, ManualClock(), CHEAP)
     for name, level in ACCOUNTS.items():
         staff.set_pin(name, level, f"pin-{name}")
-        staff.choose_language(name, "en")
+        staff.remember(name, language="en")
     return path.read_bytes()
 
 
@@ -36,8 +37,13 @@ class Terminal:
         self.guard = guard
         self.hindrance: str | None = None
         staff = Staff(path, self.clock, CHEAP)
-        self.shell = Shell(CONFIG, staff, guard, self.clock, lambda: self.hindrance)
+        self.rows: list[tuple[str, str, str, str]] = []
+        self.shell = Shell(CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance), self)
         self.prompt = self.shell.greet().prompt
+
+    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
+        self.rows.append((account, level, line, outcome))
+        return True
 
     def say(self, line: str) -> str:
         return self.show(self.shell.line(line))

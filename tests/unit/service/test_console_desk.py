@@ -67,10 +67,10 @@ def test_sessions_usage_and_energy_of_one_charge(tmp_path: Path) -> None:
             assert [(s.outlet, s.end_reason, s.cost_fen) for s in seen.over] == [(3, EndReason.FULL, 32)]
             usage = await ask(line, AskUsage(most=5), Usage)
             assert [(u.number, u.card, u.total_fen, u.energy_mwh) for u in usage.lines] == [
-                (1, "****0001", 32, 149_000)
+                (1, "****0001", 32, 149_997)
             ]
             energy = await ask(line, AskEnergy(), Energy)
-            assert [(day.day, day.energy_mwh[3]) for day in energy.days] == [("2026-05-29", 149_000)]
+            assert [(day.day, day.energy_mwh[3]) for day in energy.days] == [("2026-05-29", 149_997)]
 
     asyncio.run(story())
 
