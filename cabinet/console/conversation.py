@@ -5,10 +5,12 @@ is (or where its owner said so); one line of JSON a request for a program. Does 
 """
 
 import enum
+import logging
 import re
 
 from cabinet.clock import NS, Clock
 from cabinet.console import commands, machine
+from cabinet.console.asked import answered
 from cabinet.console.colours import Colours
 from cabinet.console.completing import complete
 from cabinet.console.declare import Mode
@@ -17,6 +19,9 @@ from cabinet.console.full import FullEditor
 from cabinet.console.screen import LiveScreen, Pager
 from cabinet.console.shell import Reply, Shell
 from cabinet.console.wording import wording
+from cabinet.errors import Refused
+
+log = logging.getLogger(__name__)
 
 ASK_WHAT_IT_IS = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
 ASK_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # the cursor goes as far as it can, says where it is, and comes back
@@ -44,7 +49,8 @@ class Conversation:
         self._clock = clock
         self._baud = baud
         self._plain = LineEditor()
-        self._full: FullEditor | None = None
+        self._full: FullEditor | None = None  # while it is in use
+        self._editor: FullEditor | None = None  # made when first needed, and kept
         self._way = _Way.PLAIN
         self._rows: int | None = None  # of a page, as its owner wants it; None: as the terminal says
         self._size: tuple[int, int] | None = None  # rows and columns, as the terminal says
@@ -54,6 +60,7 @@ class Conversation:
         self._live: LiveScreen | None = None
         self._busy_until_ns = 0
         self._after_return = False
+        self._editing = ""  # whose line editing it is
         self._history: dict[str, list[str]] = {}  # by account, for as long as the process lives
 
     def greet(self) -> bytes:
@@ -115,7 +122,14 @@ class Conversation:
 
     def _take_full(self, editor: FullEditor, piece: bytes) -> bytes:
         out = b""
-        for happened in editor.feed(piece):
+        try:
+            happenings = list(editor.feed(piece))
+        except Exception:  # a mistake of the library about some odd key must not take the console from anybody
+            log.exception("line editing failed; plain lines from here on")
+            self._leave_full()
+            self._way = _Way.PLAIN
+            return b"\r\n" + self._prompted()
+        for happened in happenings:
             if isinstance(happened, Echo):
                 out += happened.text.encode(errors="replace")
             else:
@@ -129,7 +143,11 @@ class Conversation:
         if happened is Key.END:
             return self._out(self._shell.end())
         if happened is Key.TOO_LONG:
-            return self._out(self._shell.too_long())
+            too_long = self._shell.too_long()
+            if self._is_machine:
+                words = wording(self._shell.language)
+                return encoded(machine.reply(machine.read(""), answered(Refused("too_long"), words)) + "\n")
+            return self._out(too_long)
         assert isinstance(happened, Line)
         if self._is_machine and self._shell.at_command:
             answer = self._shell.machine_line(happened.text) if happened.text.strip() else ""
@@ -185,9 +203,8 @@ class Conversation:
 
     def _leave_full(self) -> None:
         if self._full is not None:
-            if (account := self._shell.account) is not None:
-                self._history[account.name] = self._full.remembered
-            self._full.close()
+            self._history[self._editing] = self._full.remembered
+            self._full.leave()
             self._full = None
 
     # --- what is shown -----------------------------------------------------------------------------------------------
@@ -220,12 +237,13 @@ class Conversation:
         if self._full is None:
             account = self._shell.account
             assert account is not None
+            self._editing = account.name
             plans = tuple(plan for plan in commands.TABLE.values() if plan.level <= account.level)
             config = self._shell.config
             rows, columns = self._size or (USUAL_ROWS, USUAL_COLUMNS)
-            self._full = FullEditor(
-                lambda text: complete(text, plans, config), self._history.get(account.name, []), rows, columns
-            )
+            self._full = self._editor = self._editor or FullEditor()
+            remembered = self._history.get(account.name, [])
+            self._full.use(lambda text: complete(text, plans, config), remembered, rows, columns)
         return self._full.begin(self._prompt, typed)
 
     def _interrupted_by(self, reply: Reply) -> bytes:

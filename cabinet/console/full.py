@@ -22,6 +22,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input.base import Input
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
@@ -33,6 +34,8 @@ KEYS_A_LINE = 1000  # more without an Enter is noise
 KEYS_AT_ONCE = 64
 ROUNDS = 12  # of the loop within a call: from keys to a drawn line it takes three
 PASTE = "\x1b[200~"  # begins a bracketed paste, which would be kept without a bound; never asked for here
+# What a terminal sends only when asked, which this one never is: from noise, and the library trusts its form.
+ANSWERS = frozenset({Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.CPRResponse, Keys.BracketedPaste})
 NEEDLESS = (
     ("\x1b[?25l", ""), ("\x1b[?12l\x1b[?25h", ""),  # the cursor hidden and shown
     ("\x1b[?2004l", ""), ("\x1b[?1l", ""),  # modes that were never set
@@ -52,22 +55,31 @@ class _Ended(Exception):
 
 
 class FullEditor:
-    """One login's line editing. `begin` a line, `feed` it; it has to be begun again after each `Line` or `Key`."""
+    """Line editing of one terminal. `use` it for a login, `begin` a line, `feed` it; begin again after `Line` or `Key`.
 
-    def __init__(self, complete: Complete, remembered: list[str], rows: int, columns: int) -> None:
-        self._complete = complete
-        self._size = Size(rows=rows, columns=columns)
+    One is enough for a process, and more are too many: the library keeps 70 kB of each for ever.
+    """
+
+    def __init__(self) -> None:
+        self._offered: Complete = lambda text: []
+        self._size = Size(rows=24, columns=80)
         self._loop = asyncio.new_event_loop()
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._input = _FedInput()
         self._screen = _Screen()
-        self._history = InMemoryHistory(remembered[-MOST_REMEMBERED:])
+        self._history = InMemoryHistory()
         self._session = self._new_session()
         self._task: asyncio.Task[str] | None = None
         self._too_long = False
         self._noisy = False  # no line that a person types: passed over until it ends
         self._keys = 0
         self._tail = ""
+
+    def use(self, complete: Complete, remembered: list[str], rows: int, columns: int) -> None:
+        """For another login: what it may complete, what it typed before, and how big its terminal is."""
+        self._offered = complete
+        self._size = Size(rows=rows, columns=columns)
+        self._remember(remembered)
 
     @property
     def remembered(self) -> list[str]:
@@ -78,8 +90,7 @@ class FullEditor:
         """Show the prompt, with what was typed already."""
         self._abandon()
         if len(self._history.get_strings()) > 2 * MOST_REMEMBERED:
-            self._history = InMemoryHistory(self.remembered)
-            self._session = self._new_session()
+            self._remember(self.remembered)
         self._too_long = self._noisy = False
         self._keys = 0
         self._task = self._loop.create_task(self._ask(FormattedText([("bold", prompt)]), typed))
@@ -118,10 +129,15 @@ class FullEditor:
         self._pump()
         return self._screen.taken()
 
-    def close(self) -> None:
-        """Forget the line; the editor is not used any more."""
+    def leave(self) -> None:
+        """Forget the line and whose it was."""
         self._abandon()
-        self._loop.close()
+        self._remember([])
+        self._decoder.reset()
+
+    def _remember(self, lines: list[str]) -> None:
+        self._history = self._session.history = InMemoryHistory(lines[-MOST_REMEMBERED:])
+        self._session.default_buffer.history = self._history
 
     async def _ask(self, prompt: FormattedText, typed: str) -> str:
         return await self._session.prompt_async(prompt, default=typed, set_exception_handler=False, handle_sigint=False)
@@ -172,7 +188,7 @@ class FullEditor:
         output.enable_bracketed_paste = lambda: None  # type: ignore[method-assign]
         session: PromptSession[str] = PromptSession(
             history=self._history,
-            completer=_Words(self._complete),
+            completer=_Words(lambda text: self._offered(text)),
             complete_while_typing=False,  # on a slow line nothing comes that was not asked for
             complete_style=CompleteStyle.READLINE_LIKE,
             color_depth=ColorDepth.DEPTH_4_BIT,
@@ -216,6 +232,7 @@ class _FedInput(Input):
 
     def put(self, text: str) -> None:
         self._parser.feed(text)
+        self._keys[:] = [key for key in self._keys if key.key not in ANSWERS]
         if self._ready is not None and self._keys:
             self._ready()
 

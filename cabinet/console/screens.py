@@ -40,6 +40,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> s
             f"{title}  {words('column.state')}",
             *(_row(state, words) for state in snapshot.outlets),
             _health(snapshot, words),
+            _sensors(snapshot, words),
             *machine_lines(machine, words),
         ]
     )
@@ -136,9 +137,9 @@ def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
     """The fault of the cabinet as a whole; empty without one."""
     if snapshot.fault is None:
         return []
-    numbers = [f"  {quantities(snapshot.why, words)}"] if snapshot.why else []
-    staff = f"  {words(f'fault.{snapshot.fault.value}.staff')}"
-    return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, staff]
+    numbers = fold(quantities(snapshot.why, words), "  ") if snapshot.why else []
+    staff = fold(words(f"fault.{snapshot.fault.value}.staff"), "  ")
+    return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, *staff]
 
 
 def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
@@ -157,8 +158,8 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
         return []
     name = words(f"fault.{state.fault.value}.name")
     line = words("fault_line.latched" if state.latched else "fault_line.present", outlet=state.outlet, fault=name)
-    numbers = [f"  {quantities(state.why, words)}"] if state.why else []
-    return [line, *numbers, f"  {words(f'fault.{state.fault.value}.staff')}"]
+    numbers = fold(quantities(state.why, words), "  ") if state.why else []
+    return [line, *numbers, *fold(words(f"fault.{state.fault.value}.staff"), "  ")]
 
 
 def help_lines(rows: list[tuple[str, str]], words: Texts) -> str:
@@ -216,7 +217,13 @@ def _health(snapshot: Snapshot, words: Texts) -> str:
         late=f"{health.late_worst_us / 1000:.1f}",
         worst=f"{health.late_worst_ever_us / 1000:.1f}",
         scan=f"{health.scan_us / 1000:.1f}",
-        bus_errors=health.bus_errors,
+    )
+
+
+def _sensors(snapshot: Snapshot, words: Texts) -> str:
+    return words(
+        "status.sensors",
+        bus_errors=snapshot.health.bus_errors,
         sensors=sum(_measured(state) for state in snapshot.outlets),
         outlets=len(snapshot.outlets),
     )

@@ -9,8 +9,8 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console.cable import Cable
-from cabinet.console.guard_line import GuardLine
 from cabinet.console.conversation import Conversation
+from cabinet.console.guard_line import GuardLine
 from cabinet.console.line import Line, UnpluggedError, open_port
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff

@@ -1,13 +1,15 @@
 """The dialogue with a technician, line by line, without a terminal."""
 
 import argon2
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console import commands
-from cabinet.console.declare import Around
+from cabinet.console.declare import Around, Mode
+from cabinet.console.layout import width
 from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
@@ -77,7 +79,12 @@ def test_login_asks_for_name_and_pin_and_hides_the_pin(terminal):
         "阳光花园一号充电柜 (SG-1)：维护控制台。language en = English（登录后）", "账号 login: "
     )
     assert terminal.shell.line("tech") == Reply("", "密码 PIN: ", secret=True)
-    assert terminal.shell.line("pin-tech") == Reply("Logged in as tech (service). help lists the commands.", "SG-1> ")
+    reply = terminal.shell.line("pin-tech")
+    assert reply.text.splitlines() == [
+        "Logged in as tech (service). help lists the commands.",
+        "This is the first login of this account.",
+    ]
+    assert (reply.prompt, reply.mode) == ("SG-1> ", Mode("auto"))
     assert terminal.shell.logged_in
 
 
@@ -244,8 +251,12 @@ def test_every_account_may_only_what_its_level_says(terminal, guard, name, line)
 def test_help_lists_exactly_what_the_account_may_run(terminal):
     for name, level in ACCOUNTS.items():
         terminal.log_in(name)
-        listed = [line.split()[0] for line in terminal.say("help").splitlines()[:-1]]
-        assert listed == [plan.name for plan in commands.TABLE.values() if plan.level <= level]
+        answer = msgspec.json.decode(terminal.say("help --json"))
+        plans = [plan for plan in commands.TABLE.values() if plan.level <= level]
+        assert [row["usage"] for row in answer["data"]] == [plan.usage(terminal.shell._words) for plan in plans]
+        shown = terminal.say("help").splitlines()
+        assert [line for line in shown if width(line) > 80] == []
+        assert all(any(line.startswith(f"  {plan.name}") for line in shown) for plan in plans)
         terminal.say("logout")
 
 
@@ -277,7 +288,7 @@ def test_language_changes_and_is_kept_for_the_account(terminal):
     assert terminal.say("language zh") == "现在使用中文。"
     assert terminal.say("off 4") == "插座 4 已断开。"
     terminal.say("logout")
-    assert terminal.log_in() == "已登录：tech（维修）。输入 help 查看命令。"
+    assert terminal.log_in().splitlines()[0] == "已登录：tech（维修）。输入 help 查看命令。"
     assert terminal.say("language fr") == "用法：language zh|en"
 
 
@@ -288,9 +299,9 @@ def test_language_changes_and_is_kept_for_the_account(terminal):
 def test_guard_gone_is_said_with_what_remains(terminal, guard, line):
     terminal.log_in()
     guard.gone = True
-    first, *_, last = terminal.say(line).splitlines()
+    first, *_, remains, _ = terminal.say(line).splitlines()
     assert first == "The guard does not answer: nothing can be seen or switched from here."
-    assert last.startswith("What remains: help, language, logout.")
+    assert remains.startswith("What remains: sessions, usage tail, trips, config, limits, help.")
     assert terminal.prompt == "SG-1> "
 
 
@@ -356,4 +367,4 @@ def test_status_says_what_keeps_the_service_from_new_charges(terminal, hindrance
     shown = terminal.say("status")
     assert said in shown
     assert "Charging" in shown, "the guard's part is there as ever"
-    assert max(map(len, shown.splitlines())) <= 80
+    assert max(map(width, shown.splitlines())) <= 80
