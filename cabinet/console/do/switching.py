@@ -18,7 +18,7 @@ def off(desk: Desk, number: int) -> Outcome:
     return Shown(desk.words(key, outlet=number), {"outlet": number, "charge_ended": charge_ended})
 
 
-@command("clear", Level.SERVICE, PLACE, example="clear 3")
+@command("clear", Level.SERVICE, PLACE, example="clear 5")
 def clear(desk: Desk, number: int) -> Outcome:
     if number == CABINET:
         return _clear_cabinet(desk)

@@ -39,7 +39,7 @@ def test_status_screen():
         "guard real-time, late 0.1 ms (worst 0.4), scan 2.6 ms",
         "sensors 9 of 10 outlets read, failed bus transfers 2",
         "clock 2026-11-25 03:14:15 synchronised  disk 12.3 GB free",
-        "cabinet 0.1.0  Linux 6.12.47  up 2.0 days",
+        "version 0.1.0  Linux 6.12.47  up 2.0 days",
     ]
 
 
