@@ -110,6 +110,8 @@ class Conversation:
             return self._turn_page(piece)
         if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
             return self._take_full(self._full, piece)
+        if self._asked_until_ns is not None and len(piece) > 1:  # what follows an answer may be for another editor
+            return b"".join(self._take_piece(piece[n : n + 1]) for n in range(len(piece)))
         out = b""
         for happened in self._plain.feed(piece):
             if isinstance(happened, Echo):

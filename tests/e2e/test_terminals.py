@@ -52,6 +52,7 @@ def picocom(wire: Wire) -> Iterator["pexpect.spawn[str]"]:
         "picocom",
         ["--quiet", "--noreset", "--nolock", "-b", str(BAUD), wire.end],
         encoding="utf-8",
+        codec_errors="replace",  # it may come in the middle of the greeting
         timeout=WITHIN_S,
         env={**os.environ, **UTF8, "TERM": "dumb"},
         dimensions=(24, 80),
@@ -141,7 +142,10 @@ class Tmux:
             screen = self.screen()
             return screen if what in screen else None
 
-        return str(wait_for(f"{what!r} on the terminal", found, WITHIN_S))
+        try:
+            return str(wait_for(f"{what!r} on the terminal", found, WITHIN_S))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows:\n{self.screen()}") from error
 
     def close(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
