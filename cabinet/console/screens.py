@@ -82,7 +82,8 @@ def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness
         ("charge", f"{figures.minutes(state.charge_count.charging_ms // 1000)} min, "
                    f"{figures.kwh(state.charge_count.energy_mwh)} kWh"),
         ("counter", f"{state.count.powered_ms / 3_600_000:.1f} h, {figures.kwh(state.count.energy_mwh)} kWh"),
-        ("wiring", "-" if place is None else _wiring(place)),
+        ("wiring", "-" if place is None else f"{place.code}  {place.relay}  {place.alert or '-'}"),
+        ("sensing", "-" if place is None else _sensing(place)),
         ("start", words("start.possible") if state.refusal is None else words(f"refusal.{state.refusal}")),
     ]  # fmt: skip
     lines = [words("outlet.title", outlet=state.outlet)]
@@ -91,13 +92,13 @@ def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness
     return "\n".join([*lines, *fault_lines(state, words)])
 
 
-def _wiring(place: Outlet) -> str:
-    """Code on the outlet, relay, meter, thermometer, alert line: where to look."""
+def _sensing(place: Outlet) -> str:
+    """Where meter and thermometer sit."""
     meter, thermometer = place.meter, place.thermometer
-    parts = [place.code, place.relay, f"ADE7953 0x{meter.mux:02x}/{meter.channel}{meter.input}"]
-    if thermometer is not None:
-        parts.append(f"TMP102 0x{thermometer.mux:02x}/{thermometer.channel}@0x{thermometer.address:02x}")
-    return "  ".join([*parts, place.alert or "-"])
+    at = f"ADE7953 0x{meter.mux:02x}/{meter.channel}{meter.input}"
+    if thermometer is None:
+        return at
+    return f"{at}  TMP102 0x{thermometer.mux:02x}/{thermometer.channel}@0x{thermometer.address:02x}"
 
 
 def _nearest(near: list[Nearness], words: Texts) -> list[str]:
