@@ -26,7 +26,6 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.link.records import MOST_LINES, AskAudit, Audit, path_in
 from cabinet.model import Event, EventKind, Fault
-from campaigns.live import Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for
 
@@ -119,12 +118,10 @@ def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
     """`share` of the noise of a whole scenario."""
     chance = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
-    say = Say(verbose)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
         technician = Technician(cabinet, can=chance.random() < 0.5)
         cabinet.plug(3, "resistor:200")
         journal = len(cabinet.journal())
-        say(f"{kind}")
         figures: dict[str, list[float]] = {}
         problems = _disturb(cabinet, technician, kind, chance, share, figures)
         moved = [r["kind"] for r in cabinet.journal(journal) if r["kind"].startswith(("coil", "contactor"))]

@@ -16,8 +16,9 @@ from cabinet.console.completing import complete
 from cabinet.console.declare import Mode
 from cabinet.console.editing import Answer, Echo, Key, Line, LineEditor
 from cabinet.console.full import FullEditor
+from cabinet.console.reply import Reply
 from cabinet.console.screen import LiveScreen, Pager
-from cabinet.console.shell import Reply, Shell
+from cabinet.console.shell import Shell
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
 

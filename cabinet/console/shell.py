@@ -8,7 +8,6 @@ import enum
 import logging
 import unicodedata
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
@@ -31,7 +30,8 @@ from cabinet.console.declare import (
     Question,
     Shown,
 )
-from cabinet.console.notices import Notice, Seen, changes
+from cabinet.console.notices import Notice, Teller, told
+from cabinet.console.reply import Audit, Reply
 from cabinet.console.staff import NAME, Account, Staff
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
@@ -39,29 +39,6 @@ from cabinet.errors import CabinetError, LinkError, Refused
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 60  # a question left open is answered no: the next person must not find it
-NOTICES_NS = NS  # so often the cabinet is looked at for somebody who wants to be told
-
-
-class Audit(Protocol):
-    """Where every command is written down (`journal.Journal`)."""
-
-    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
-        """False where it could not be written down."""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What the person sees next: `text` (lines, or nothing), then `prompt`. With `secret` do not echo the answer.
-
-    With `live_s` the shell wants `tick` called that often, and any key ends what it shows; with `redraws` each text
-    takes the place of the one before. `mode` says that the line is to be used otherwise from now on.
-    """
-
-    text: str
-    prompt: str
-    secret: bool = False
-    live_s: float | None = None
-    redraws: bool = False
-    mode: Mode | None = None
 
 
 class _State(enum.Enum):
@@ -99,8 +76,7 @@ class Shell:
         self._asked = Asked("")  # the command that the question or the dialogue belongs to
         self._live: Live | None = None
         self._live_due_ns = 0
-        self._seen: Seen | None = None  # None: nobody wants to be told
-        self._look_due_ns = 0
+        self._teller = Teller(guard, self._around.hindrance)
         self._unwritten = False  # the audit log could not be written
         self._touched_ns = clock.monotonic_ns()
 
@@ -201,20 +177,11 @@ class Shell:
 
     def notices(self) -> list[Notice]:
         """What has happened since the last look, for somebody who wants to be told; looks once a second."""
-        now_ns = self._clock.monotonic_ns()
-        if self._seen is None or self._state is _State.LIVE or now_ns < self._look_due_ns:
-            return []
-        self._look_due_ns = now_ns + NOTICES_NS
-        before, self._seen = self._seen, self._look()
-        return changes(before, self._seen)
+        return [] if self._state is _State.LIVE else self._teller.look(self._clock.monotonic_ns())
 
     def told(self, notice: Notice) -> str:
         """A notice in the reader's words."""
-        words = self._words
-        place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
-        fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")
-        latched = words("latched_mark") if notice.latched else ""
-        return words(f"notice.{notice.code}", place=place, fault=fault + latched)
+        return told(notice, self._words)
 
     # --- lines of a person -------------------------------------------------------------------------------------------
 
@@ -347,7 +314,10 @@ class Shell:
         return Shown(self._words("language.done"), {"language": language.code})
 
     def _notify(self, notify: Notify) -> Shown:
-        self._seen = self._look() if notify.on else None
+        if notify.on:
+            self._teller.begin()
+        else:
+            self._teller.end()
         return Shown(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
 
     def _use(self, mode: Mode) -> Reply:
@@ -356,13 +326,6 @@ class Shell:
             self._staff.remember(self._account.name, terminal=mode.kind, rows=mode.rows)
         reply = self._reply(self._words(f"terminal.{mode.kind}"))
         return msgspec.structs.replace(reply, mode=mode)
-
-    def _look(self) -> Seen:
-        try:
-            snapshot = self._guard.snapshot()
-        except LinkError:
-            snapshot = None
-        return Seen(snapshot, self._around.hindrance())
 
     # --- what goes on ------------------------------------------------------------------------------------------------
 
@@ -415,7 +378,7 @@ class Shell:
         self._drop_question()
         self._state = _State.NAME
         self._account = None
-        self._seen = None
+        self._teller.end()
         self._words = wording(self._config.console.language)
         self._touched_ns = self._clock.monotonic_ns()
 

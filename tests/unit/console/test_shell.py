@@ -10,7 +10,8 @@ from cabinet.clock import NS, ManualClock
 from cabinet.console import commands
 from cabinet.console.declare import Around, Mode
 from cabinet.console.layout import width
-from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
+from cabinet.console.reply import Reply
+from cabinet.console.shell import ANSWER_WITHIN_S, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
