@@ -29,8 +29,7 @@ class Asked(msgspec.Struct, frozen=True):
 def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]:
     """What a program is answered; a text only where something was refused."""
     if isinstance(outcome, CabinetError):
-        code = outcome.code if isinstance(outcome, Refused) else "failed"
-        answer: dict[str, object] = {"ok": False, "code": "guard_gone" if isinstance(outcome, LinkError) else code}
+        answer: dict[str, object] = {"ok": False, "code": code_of(outcome).partition(":")[0]}
         if isinstance(outcome, Refused) and outcome.params:
             answer["params"] = outcome.params
         return {**answer, "text": commands.excuse(words, outcome)}
@@ -40,3 +39,10 @@ def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]
 def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
     """The same as a line of text."""
     return msgspec.json.encode(answered(outcome, words)).decode()
+
+
+def code_of(error: CabinetError) -> str:
+    """What went wrong, for programs and the audit log."""
+    if isinstance(error, Refused):
+        return error.code
+    return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

@@ -1,5 +1,7 @@
 """What the console shows, as text of at most 80 columns. Pure."""
 
+import zoneinfo
+
 import msgspec
 
 from cabinet import figures
@@ -8,6 +10,7 @@ from cabinet.config import Config
 from cabinet.config.keys import Outlet
 from cabinet.console.layout import fold, pad, width
 from cabinet.console.see.nearness import Nearness
+from cabinet.console.staff import Login
 from cabinet.model import OutletState, Quality, Reading, Snapshot
 from cabinet.quantities import quantities
 from cabinet.texts import Texts
@@ -161,6 +164,14 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
     line = words("fault_line.latched" if state.latched else "fault_line.present", outlet=state.outlet, fault=name)
     numbers = fold(quantities(state.why, words), "  ") if state.why else []
     return [line, *numbers, *fold(words(f"fault.{state.fault.value}.staff"), "  ")]
+
+
+def last_login(login: Login, words: Texts, zone: zoneinfo.ZoneInfo) -> str:
+    """When the same account logged in before, and whether somebody has tried since."""
+    if login.last is None:
+        return words("login.first")
+    at = figures.local(login.last, zone).isoformat(" ", "minutes")[:16] + ("" if login.last.trusted else " ?")
+    return words("login.last", at=at) + (words("login.failed_since", count=login.wrong) if login.wrong else "")
 
 
 def help_lines(rows: list[tuple[str, str]], words: Texts) -> str:

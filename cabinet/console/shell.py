@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from cabinet import figures
-from cabinet.clock import NS, Clock, WallTime
+from cabinet.clock import NS, Clock
 from cabinet.config import Config
-from cabinet.console import commands, machine
-from cabinet.console.asked import YES, Asked, answered, plain_answer
+from cabinet.console import commands, machine, screens
+from cabinet.console.asked import YES, Asked, answered, code_of, plain_answer
 from cabinet.console.declare import (
     LOGOUT,
     Around,
@@ -34,7 +33,7 @@ from cabinet.console.notices import Notice, Teller, told
 from cabinet.console.reply import Audit, Reply
 from cabinet.console.staff import NAME, Account, Staff
 from cabinet.console.wording import wording
-from cabinet.errors import CabinetError, LinkError, Refused
+from cabinet.errors import CabinetError, Refused
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ class Shell:
             if isinstance(outcome, Language):
                 outcome = self._speak(outcome)
         except CabinetError as error:
-            self._note(asked, _code(error))
+            self._note(asked, code_of(error))
             return machine.reply(request, answered(error, self._words))
         if (isinstance(outcome, Mode) and outcome.kind != "machine") or outcome is LOGOUT:
             return self._show(asked, outcome)
@@ -228,16 +227,12 @@ class Shell:
         self._state = _State.COMMAND
         self._words = wording(account.language or self._config.console.language)
         level = self._words(f"level.{account.level.name.lower()}")
-        lines = [self._words("login.done", name=account.name, level=level), self._last_login(login.last, login.wrong)]
+        lines = [
+            self._words("login.done", name=account.name, level=level),
+            screens.last_login(login, self._words, self._desk().zone),
+        ]
         mode = Mode(account.terminal, account.rows)
         return msgspec.structs.replace(self._reply("\n".join(line for line in lines if line)), mode=mode)
-
-    def _last_login(self, last: WallTime | None, wrong: int) -> str:
-        if last is None:
-            return self._words("login.first")
-        at = figures.local(last, self._desk().zone).isoformat(" ", "minutes")[:16] + ("" if last.trusted else " ?")
-        failed = self._words("login.failed_since", count=wrong) if wrong else ""
-        return self._words("login.last", at=at) + failed
 
     def _run(self, text: str) -> Reply:
         if not text:
@@ -246,7 +241,7 @@ class Shell:
         try:
             outcome = self._ask(asked)
         except CabinetError as error:
-            self._note(asked, _code(error))
+            self._note(asked, code_of(error))
             if asked.json:
                 return self._reply(plain_answer(error, self._words))
             raise
@@ -292,7 +287,7 @@ class Shell:
                 return self._reply(self._words("answer.no"))
             return self._show(asked, question.on_yes())
         except CabinetError as error:
-            self._note(asked, _code(error))
+            self._note(asked, code_of(error))
             raise
 
     def _confirmed(self, asked: Asked, question: Question) -> Outcome:
@@ -449,10 +444,3 @@ class Shell:
             _State.COMMAND: "prompt.command",
         }
         return self._words(prompts[self._state], site=self._config.site.site_id)
-
-
-def _code(error: CabinetError) -> str:
-    """For the audit log."""
-    if isinstance(error, Refused):
-        return error.code
-    return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

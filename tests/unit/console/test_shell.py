@@ -369,3 +369,101 @@ def test_status_says_what_keeps_the_service_from_new_charges(terminal, hindrance
     assert said in shown
     assert "Charging" in shown, "the guard's part is there as ever"
     assert max(map(width, shown.splitlines())) <= 80
+
+
+# --- the audit log, and the last login --------------------------------------------------------------------------------
+
+
+def commands_of(terminal: Terminal) -> list[tuple[str, str, str, str]]:
+    return [row for row in terminal.rows if row[2] != "login"]
+
+
+def test_every_command_is_one_row_with_what_came_of_it(terminal, guard):
+    terminal.log_in()
+    terminal.say("off 3")
+    terminal.say("clear 5")
+    terminal.say("no")
+    guard.refuses = Refused("fault_present")
+    terminal.say("clear 5")
+    terminal.say("yes")
+    guard.gone = True
+    terminal.say("status")
+    terminal.say("off 99")
+    assert commands_of(terminal) == [
+        ("tech", "service", "off 3", "ok"),
+        ("tech", "service", "clear 5", "not_confirmed"),
+        ("tech", "service", "clear 5", "fault_present"),
+        ("tech", "service", "status", "guard_gone"),
+        ("tech", "service", "off 99", "usage"),
+    ]
+
+
+@pytest.mark.parametrize("line", DANGEROUS)
+def test_dangerous_command_of_somebody_who_may_not_is_one_row_and_no_switching(terminal, guard, line):
+    terminal.log_in("guest")
+    terminal.say(line)
+    terminal.say("yes")
+    assert commands_of(terminal) == [("guest", "look", line, "not_for_you")]
+    assert guard.asked == []
+
+
+def test_question_that_is_left_is_a_row_too(terminal):
+    terminal.log_in()
+    for leave in (terminal.shell.interrupt, terminal.shell.hang_up):
+        terminal.say("clear 5")
+        leave()
+    assert [row[3] for row in commands_of(terminal)] == ["not_confirmed", "not_confirmed"]
+
+
+def test_pin_typed_at_the_wrong_prompt_is_written_nowhere(terminal):
+    terminal.log_in()
+    terminal.say("pin-tech")
+    terminal.say("123456")
+    assert commands_of(terminal) == []
+
+
+def test_logins_are_rows_and_unknown_names_are_not(terminal):
+    terminal.log_in()
+    terminal.say("logout")
+    for name in ("tech", "nobody"):
+        terminal.say(name)
+        terminal.say("nonsense")
+    logins = [row for row in terminal.rows if row[2] == "login"]
+    assert logins == [("tech", "service", "login", "ok"), ("tech", "", "login", "wrong_card_or_pin")]
+
+
+def test_last_login_is_told_with_wrong_pins_since(terminal):
+    assert "This is the first login" in terminal.log_in()
+    terminal.say("logout")
+    for _ in range(2):
+        terminal.say("tech")
+        terminal.say("nonsense")
+    told = terminal.log_in().splitlines()[1]
+    assert told.startswith("Last login 2026-")
+    assert told.endswith("2 wrong PINs since then.")
+    terminal.say("logout")
+    assert "wrong" not in terminal.log_in()
+
+
+def test_audit_log_that_cannot_be_written_is_said_and_nobody_is_kept_from_working(terminal, guard):
+    terminal.log_in()
+    terminal.note = lambda *row: False
+    assert terminal.say("off 3").splitlines() == [
+        "Outlet 3 is open; the charge there has ended.",
+        "The audit log could not be written to the disk; it is in memory only.",
+    ]
+    assert len(guard.asked) == 1
+
+
+def test_own_pin_is_changed_when_typed_twice(terminal):
+    terminal.log_in()
+    for typed, said in ((("1234", ""), "6 to 12 digits"), (("654321", "654322"), "two different")):
+        terminal.say("pin")
+        answers = [terminal.say(each) for each in typed if each]
+        assert said in answers[-1]
+    terminal.say("pin")
+    assert terminal.shell.line("654321").secret
+    assert terminal.say("654321") == "Your PIN is changed."
+    terminal.say("logout")
+    terminal.say("tech")
+    assert terminal.say("654321").startswith("Logged in as tech (service).")
