@@ -7,6 +7,7 @@ BIN := .venv/bin
 
 # `run` needs the product only, `test` the tools too; a stamp makes the second time start at once.
 BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard frontend/src/* tools/*.py)
+BENCHES := failsafe footprint jitter phones scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
@@ -39,7 +40,7 @@ wheel: $(READY_TO_RUN)
 	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir dist .
 
 bench: $(READY_TO_TEST)
-	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
+	for name in $(BENCHES); do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 campaign: $(READY_TO_TEST)
 	$(BIN)/python -m campaigns

@@ -17,11 +17,13 @@ import zoneinfo
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
+from bench.usage import record
 from cabinet import usage_table
-from cabinet.clock import NS, WallTime
+from cabinet.clock import NS
 from cabinet.guard.loop import become_realtime
-from cabinet.model import EndReason
-from cabinet.service.ports import CostLine, UsageRecord
+from cabinet.service.ports import UsageRecord
 
 PERIOD_NS = 3_000_000  # guard.scan_period_s
 RECORDS = 5_000
@@ -31,15 +33,10 @@ Stop = Callable[[], bool]
 
 def records() -> list[UsageRecord]:
     """A log to export."""
-    moment = WallTime(1_780_000_000_000, True)
-    lines = [CostLine("time", 7200, "s", 30, 60, "0-200"), CostLine("electricity", 300_000, "mWh", 51, 15)]
     return [
-        UsageRecord(
-            number, f"BENCH-{number}", f"s{number}", "BENCH", number % 10 + 1, "****1234", moment, moment, 7300, 7200,
-            300_000, 180_000, 150_000, lines, 15, 60, 75, 500, 425, EndReason.FULL, None, "bench", "0" * 64, "1" * 64,
-        )
+        msgspec.structs.replace(record(number, "bench"), number=number, previous_hash="0" * 64, record_hash="1" * 64)
         for number in range(1, RECORDS + 1)
-    ]  # fmt: skip
+    ]
 
 
 def export(stop: Stop) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 from bench.jitter import export, sync
+from bench.serve_unpaced import unpace
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
 from cabinet.commands.hardware import openers
@@ -49,6 +50,7 @@ def main() -> None:
     wait_for("the guard", lambda: answers(config))
     for work in (export, sync):
         threading.Thread(target=work, args=(lambda: False,), daemon=True).start()
+    unpace()
     asyncio.run(serve(config))
     os._exit(0)  # threads that never end would keep the process
 

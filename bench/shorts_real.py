@@ -23,6 +23,8 @@ from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running
 LOAD_A = 300 / 220  # of the resistor that is heated all the while
 CARD = "90000001"
 PAGE = "/s/C5T4"
+# An outlet is shorted twice a minute here and cleared each time; in a cabinet the third trip within an hour is latched.
+PATIENT = {"[tariff]\n": "[protections.reclose_storm]\ntrips = 20\nwithin_s = 60.0\n\n[tariff]\n"}
 
 
 def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
@@ -33,7 +35,9 @@ def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
 
 def real(count: int, seed: int) -> list[Shot]:
     """`count` shorts on the real processes. Raises RuntimeError where the work beside the guard failed."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim", "guard", "service") as cabinet:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim", "guard") as cabinet:
+        cabinet.processes["service"] = Process("service", [], cabinet.folder, cabinet.config, "bench.serve_unpaced")
+        wait_for("the pages", (cabinet.run / "service.url").exists)
         stopping = multiprocessing.Event()
         work = [
             multiprocessing.Process(target=export, args=(stopping.is_set,), daemon=True),
@@ -45,7 +49,7 @@ def real(count: int, seed: int) -> list[Shot]:
 
 def threaded(count: int, seed: int) -> list[Shot]:
     """The same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), None, "sim") as cabinet:
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim") as cabinet:
         cabinet.processes["one"] = Process("one", [], cabinet.folder, cabinet.config, "bench.one_process")
         wait_for("the pages", (cabinet.run / "service.url").exists)  # the guard in it has said that it is ready
         stopping = multiprocessing.Event()

@@ -41,6 +41,7 @@ class Charge:
     """From the closing of the relay to its opening, for one session.
 
     `used` is what the session used before an interruption; `count_at_start` is the outlet's counter when it began.
+    `resumed`: its battery had been charging before, and nobody here has seen its curve from the start.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Charge:
         self.session_id = session_id
         self.limits = limits
         self.phase = Phase.CHARGING if had_load else Phase.WAITING_FOR_LOAD
+        self.resumed = had_load
         self._ends = ends
         self._base = count_at_start
         self._used = used

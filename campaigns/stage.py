@@ -13,6 +13,9 @@ from tests.desk import Desk, demo_config
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
 OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
+STRIDE_NS = 40 * MS  # neither late nor without a heartbeat
+BEGINNING_NS = 500 * MS
+BEFORE_NS = 100 * MS  # the guard follows the mains again, and no reading is old
 OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
 
 Say = Callable[[str], None]
@@ -55,7 +58,13 @@ class Stage:
         return self.chance.sample(list(OUTLETS), self.chance.randint(least, most))
 
     def wait(self, seconds: float) -> None:
-        self.desk.run(round(seconds * NS))
+        """Ordinary life: at the full rate while things begin and before what comes next; between, in strides."""
+        end_ns = self.desk.clock.monotonic_ns() + round(seconds * NS)
+        self.desk.run(min(round(seconds * NS), BEGINNING_NS))
+        while self.desk.clock.monotonic_ns() < end_ns - BEFORE_NS:
+            self.desk.clock.advance_ns(STRIDE_NS)
+            self.desk.tick()
+        self.desk.run(end_ns - self.desk.clock.monotonic_ns())
 
     def fault(self, outlet: int | None, kind: str, **params: float | str) -> Callable[[], None]:
         """That fault, to be set later."""

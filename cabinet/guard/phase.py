@@ -11,9 +11,8 @@ SMOOTHING = 0.1
 WORTH_MV = 20_000  # a sample below this says too little about which side of zero it is on
 EDGE_NS = 200_000  # a window this near a crossing may touch both half-cycles
 LOST_AFTER_HALF_CYCLES = 10
-FRESH_HALF_CYCLES = (
-    2.5  # the crest is told from a crossing no older than this: mains that was away may be back anywhere
-)
+FRESH_HALF_CYCLES = 2.5  # the crest is told from a crossing no older than this; after it the mains may be back anywhere
+OFF_NS, DRIFT_NS = 300_000, 200_000  # a crossing found between samples 5 ms apart; 49 to 51 Hz, a half-cycle
 
 
 class MainsPhase:
@@ -27,21 +26,27 @@ class MainsPhase:
         self._count = 0
 
     def sample(self, at_ns: int, voltage_mv: int) -> None:
-        """One instantaneous voltage. Samples more than half a half-cycle apart only start over."""
+        """One instantaneous voltage. Samples more than half a half-cycle apart only start over.
+
+        One near zero is left out: mains that goes away or comes back would make a crossing of it.
+        """
+        if abs(voltage_mv) < WORTH_MV:
+            return
         before, self._last = self._last, (at_ns, voltage_mv)
         if before is None or at_ns - before[0] > self._nominal_ns // 2 or (before[1] < 0) == (voltage_mv < 0):
             return
-        step_mv = abs(before[1]) + abs(voltage_mv)
-        if step_mv < WORTH_MV:
-            return
-        self._crossed(before[0] + (at_ns - before[0]) * abs(before[1]) // step_mv)
+        self._crossed(before[0] + (at_ns - before[0]) * abs(before[1]) // (abs(before[1]) + abs(voltage_mv)))
 
     def _crossed(self, crossing_ns: int) -> None:
         previous = self._crossing_ns
-        self._crossing_ns = crossing_ns
         if previous is None:
+            self._crossing_ns = crossing_ns
             return
         halves = max(1, round((crossing_ns - previous) / self._half_ns))
+        off_ns = abs(crossing_ns - previous - halves * self._half_ns)
+        if halves <= LOST_AFTER_HALF_CYCLES and off_ns > OFF_NS + halves * DRIFT_NS:
+            return  # away between the two samples: the mains crosses where it did before
+        self._crossing_ns = crossing_ns
         self._count += halves
         measured_ns = (crossing_ns - previous) / halves
         if abs(measured_ns - self._nominal_ns) < self._nominal_ns / 10:

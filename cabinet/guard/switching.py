@@ -167,6 +167,7 @@ class Switching:
         unit.now.closed = True
         unit.now.switched_at_ns = now_ns
         unit.now.found_open_at_ns = None
+        unit.now.resumed = unit.charge is not None and unit.charge.resumed
         for fault in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.SENSOR_FROZEN, Fault.THERMAL_RUNAWAY):
             unit.safety.reset(fault)
         self._events.add(unit.event(EventKind.CLOSED, now_ns))

@@ -20,6 +20,8 @@ RESTART_NS = 300 * NS  # what a charger may take to settle after it
 # It begins again where its taper ended, at a fifth of the plateau or less. Above this a rise is one, however often the
 # charger is interrupted.
 RESTART_SHARE, RESTART_MW = 0.3, 40_000
+# A resumed charge's plateau may never have been seen: a fifth of what the largest charger takes, 5 A at 89 V and 84 %.
+RESUMED_RESTART_MW = 110_000
 GONE_MW = 1_500  # the plug was pulled: whatever is plugged in next is another battery
 
 
@@ -65,7 +67,7 @@ class ThermalRunaway:
         if level_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
             self._plateau_ns += past_ns
             return self._never_tapers()
-        if self._lowest_mw is None or self._restarting(power.at_ns, level_mw):
+        if self._lowest_mw is None or self._restarting(power.at_ns, level_mw, now.resumed):
             self._lowest_mw = level_mw
         self._lowest_mw = min(self._lowest_mw, level_mw)
         return self._rises_again(power.at_ns, self._lowest_mw)
@@ -76,10 +78,10 @@ class ThermalRunaway:
             self._restarted_ns = at_ns
         self._last_mw = power_mw
 
-    def _restarting(self, at_ns: int, level_mw: float) -> bool:
+    def _restarting(self, at_ns: int, level_mw: float, resumed: bool) -> bool:
         if self._restarted_ns is None or at_ns - self._restarted_ns >= RESTART_NS:
             return False
-        return level_mw <= max(RESTART_SHARE * self._plateau_mw, RESTART_MW)
+        return level_mw <= max(RESTART_SHARE * self._plateau_mw, RESUMED_RESTART_MW if resumed else RESTART_MW)
 
     def _level_mw(self, at_ns: int) -> float:
         """The highest mean of the last LEVEL_NS."""

@@ -7,6 +7,7 @@ SMOKE_NS = NS // 10  # a contact that bounces in the wind of a door
 WATER_NS = NS
 RESIDUAL_NS = 2_000_000  # seen twice: the monitor has taken its own time already, 40 ms at 150 mA
 SETTLE_NS = NS  # after an opening, until the sum can be believed
+WARN_NS = NS  # ten inrushes at once show in the meters' means for half a second
 
 
 class _Contact:
@@ -124,7 +125,7 @@ class FeedOverload:
         return reserved_mw > self._limits.feed_refuse_mw
 
     def warns(self, now: CabinetNow) -> bool:
-        return self._since_ns is not None
+        return self._since_ns is not None and now.at_ns - self._since_ns >= WARN_NS
 
     def present(self, now: CabinetNow) -> bool:
         return self._since_ns is not None

@@ -159,6 +159,7 @@ class Overcurrent:
         self._trip_heat = (THERMAL_TRIP_SHARE * limits.rated_ma) ** 2
         self._heat = 0.0
         self._at_ns: int | None = None
+        self._hot = False  # at the trip's heat, by whatever current, and not cooled down since
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         current = now.current_ma
@@ -167,13 +168,17 @@ class Overcurrent:
         past_s = 0.0 if self._at_ns is None else (current.at_ns - self._at_ns) / NS
         self._at_ns = current.at_ns
         self._heat += (current.value**2 - self._heat) * -math.expm1(-past_s / THERMAL_TAU_S)
+        self._hot = self._heat > (self._trip_heat / 2 if self._hot else self._trip_heat)
         if self._heat <= self._trip_heat or not now.closed:
             return None
         return {"current_ma": current.value, "heat_percent": int(100 * self._heat / self._trip_heat)}
 
     def present(self, now: OutletNow) -> bool:
-        """Warm from what tripped it: closing at once would find a hot wire."""
-        return self._heat > self._trip_heat / 2
+        """Warm from what tripped it, a short circuit too: closing at once would find a hot wire.
+
+        An ordinary charge near the rated current is at 0.69 of the trip for ever; whoever stops it may begin again.
+        """
+        return self._hot
 
     def reset(self) -> None:
         """Heat is not forgotten with a latch: a wire does not cool because staff pressed a key."""

@@ -88,6 +88,7 @@ class OutletNow(msgspec.Struct):
     at_ns: int = 0
     closed: bool = False
     switched_at_ns: int = 0  # when `closed` last changed
+    resumed: bool = False  # closed to go on with a charge that an outage or another guard's end had interrupted
     window: PeakWindow | None = None
     peak_valid_at_ns: int = 0  # last valid read of the peak register
     current_ma: Reading = ABSENT

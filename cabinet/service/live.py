@@ -11,6 +11,8 @@ LEAST_GAP_S = 0.5
 
 CURVE_STEP_S = 10
 MOST_POINTS = 500
+# Each running session has a page of its own for its points: three at once wear the card a third as much.
+POINTS_AT_ONCE = 3
 
 CABINET = "cabinet"
 
@@ -96,8 +98,10 @@ class Curve:
         self.step_s *= 2
         self._thinned = True
 
-    def take(self) -> tuple[list[CurveRow], bool]:
-        """Points that are to be written now, and whether they replace all that was."""
+    def take(self, last: bool) -> tuple[list[CurveRow], bool]:
+        """Points that are to be written now, and whether they replace all that was; all there are, at the `last`."""
+        if not last and not self._thinned and len(self.points) - self._saved < POINTS_AT_ONCE:
+            return [], False
         points, replace = (list(self.points), True) if self._thinned else (self.points[self._saved :], False)
         self._saved, self._thinned = len(self.points), False
         return points, replace

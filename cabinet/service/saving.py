@@ -110,7 +110,7 @@ def _take(session: Session) -> _Taken:
     session.meter.close_slice()
     transitions, session.untold = session.untold, []
     days, session.unsaved_days = session.unsaved_days, {}
-    points, replace = session.curve.take()
+    points, replace = session.curve.take(last=session.finished or session.stop_reason is not None)
     count = session.meter.seen
     columns = {
         "state": State.FINISHED if session.finished else session.state,

@@ -118,13 +118,21 @@ def random_kind(rng: random.Random) -> Kind:
     kind = kind._replace(
         standby_w=rng.uniform(1.0, 3.0),
         shape=rng.choice(SHAPES),
-        inrush=Inrush(rng.uniform(30.0, 80.0), round(rng.uniform(0.3, 3.0) * 1e6)),
+        inrush=random_inrush(rng),
     )
     if rng.random() < 0.3:
         kind = kind._replace(
             fan_w=rng.uniform(2.0, 4.0), fan_on_s=rng.uniform(120.0, 600.0), fan_off_s=rng.uniform(120.0, 600.0)
         )
     return kind
+
+
+def random_inrush(rng: random.Random) -> Inrush:
+    """A half-sine as they were measured, or a capacitor of 68 to 1000 uF that fills through 4.5 to 10 ohm."""
+    if rng.random() < 0.5:
+        return Inrush(rng.uniform(30.0, 80.0), round(rng.uniform(0.3, 3.0) * 1e6))
+    ohm = rng.uniform(4.5, 10.0)
+    return Inrush(311.0 / ohm, 5_000_000, 68 * (1000 / 68) ** rng.random(), ohm)
 
 
 def _random_lead(rng: random.Random) -> Kind:

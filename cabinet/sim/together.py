@@ -55,6 +55,9 @@ class Together:
     def value_a(self, at_ns: int) -> float:
         return self._whole.value_a(at_ns)
 
+    def most_a(self) -> float:
+        return sum(part.most_a() for part in self.parts)
+
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return self._whole.peak_a(from_ns, to_ns)
 

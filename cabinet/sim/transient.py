@@ -26,6 +26,9 @@ class Pulse:
             return 0.0
         return self._amp * math.sin(math.pi * (at_ns - self._start_ns) / self._width_ns)
 
+    def most_a(self) -> float:
+        return abs(self._amp)
+
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         middle = self._start_ns + self._width_ns // 2
         nearest = min(max(middle, from_ns), to_ns)
@@ -89,7 +92,7 @@ class Filling:
     out once in steps of 20 us, between which the mains is taken as constant and the exponential is exact.
     """
 
-    __slots__ = ("_amps", "_joule", "_mains", "_square", "_start_ns", "end_ns")
+    __slots__ = ("_amps", "_joule", "_mains", "_most_a", "_square", "_start_ns", "end_ns")
 
     def __init__(self, mains: Mains, capacitor_f: float, limiter_ohm: float, charged: float, start_ns: int) -> None:
         self._mains = mains
@@ -110,6 +113,7 @@ class Filling:
             self._amps.append(math.copysign(mean_a, mains_v))
             self._joule.append(self._joule[-1] + mean_a * abs(mains_v) * step_s)
             self._square.append(self._square[-1] + mean_a**2 * step_s)
+        self._most_a = max(map(abs, self._amps))
 
     def _place(self, at_ns: int) -> float:
         return min(max((at_ns - self._start_ns) / _FILL_STEP_NS, 0.0), len(self._amps) - 1.0)
@@ -126,6 +130,9 @@ class Filling:
         if not self._start_ns <= at_ns < self.end_ns:
             return 0.0
         return self._amps[int(self._place(at_ns)) + 1]
+
+    def most_a(self) -> float:
+        return self._most_a
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         if to_ns < self._start_ns or from_ns >= self.end_ns:
@@ -175,6 +182,9 @@ class Sum:
 
     def _grid(self, from_ns: int, to_ns: int) -> list[int]:
         return [*range(from_ns, to_ns, _STEP_NS), to_ns]
+
+    def most_a(self) -> float:
+        return sum(wave.most_a() for wave in self.parts)
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return max(abs(self.value_a(at_ns)) for at_ns in self._grid(from_ns, to_ns))

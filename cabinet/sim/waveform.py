@@ -133,6 +133,9 @@ class Wave(Protocol):
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         """Greatest magnitude in the interval."""
 
+    def most_a(self) -> float:
+        """A magnitude that it never exceeds, found without work."""
+
     def energy_j(self, from_ns: int, to_ns: int) -> float:
         """Energy taken from the mains."""
 
@@ -159,6 +162,9 @@ class Silence:
         return 0.0
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
+        return 0.0
+
+    def most_a(self) -> float:
         return 0.0
 
     energy_j = mean_square = mean_w = mean_var = peak_a
@@ -241,6 +247,9 @@ class Periodic:
         amps = self._table[which].amps
         value = (amps[j] + (amps[j + 1] - amps[j]) * (step - j)) * self._amp[which]
         return -value if half & 1 else value
+
+    def most_a(self) -> float:
+        return self._peak
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         start = (from_ns - self._origin_ns) / self._half_ns

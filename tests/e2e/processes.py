@@ -267,11 +267,20 @@ class Phone:
     def offer(self, code: str) -> httpx.Response:
         """The page of an outlet with a start on it, which there is not for a moment after the contactor closed."""
 
-        def page() -> httpx.Response | None:
-            shown = self.client.get(f"/s/{code}")
-            return shown if f"/s/{code}/start" in shown.text else None
+        shown: httpx.Response | None = None
 
-        return wait_for(f"a start on offer at {code}", page)
+        def page() -> bool:
+            nonlocal shown
+            shown = self.client.get(f"/s/{code}")
+            return f"/s/{code}/start" in shown.text
+
+        try:
+            wait_for(f"a start on offer at {code}", page)
+        except AssertionError as error:
+            assert shown is not None
+            raise AssertionError(f"{error}; the page said {shown.status_code}:\n{shown.text}") from error
+        assert shown is not None
+        return shown
 
     def start(self, code: str, **choice: str) -> httpx.Response:
         """Scan the code on an outlet and start it; the page that comes then."""

@@ -201,6 +201,27 @@ def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
     assert bench.safety.refusal(bench.now) is None
 
 
+def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
+    bench = Bench(closed=False)
+    bench.values["current_ma"] = 60_000  # the meter's mean falls after the opening
+    bench.run(0.5)
+    bench.values["current_ma"] = 0
+    bench.step()
+    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    bench.run(30)
+    assert bench.safety.refusal(bench.now) is None
+
+
+def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
+    bench = Bench()
+    bench.values["current_ma"] = 5_500
+    assert bench.run(120)[0] is None
+    bench.now.closed = False
+    bench.values["current_ma"] = 0
+    bench.step()
+    assert bench.safety.refusal(bench.now) is None
+
+
 def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
     bench = Bench()
     bench.values["temperature_mc"] = 75_000

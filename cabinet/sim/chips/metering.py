@@ -153,7 +153,11 @@ class CurrentChannel:
         self._peak_since_ns = at_ns
 
     def _input_peak(self, at_ns: int) -> float:
+        """Since it was last asked; 0 where it cannot exceed the peak that is held, which is found without work."""
         if at_ns <= self._peak_since_ns:
+            return 0.0
+        most_a = self.wave.most_a() + (self.crosstalk_share * self.other.wave.most_a() if self.other else 0.0)
+        if most_a * self.code_per_a <= self._peak_code:
             return 0.0
         peak_a = 0.0 if self.wave is SILENCE else self.wave.peak_a(self._peak_since_ns, at_ns)
         if self.other is not None and self.crosstalk_share and self.other.wave is not SILENCE:

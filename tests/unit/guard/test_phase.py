@@ -70,3 +70,31 @@ def test_mains_that_is_away_has_no_half_cycles():
 
 def test_phase_is_unknown_before_the_first_crossing():
     assert MainsPhase(HALF).half_cycles(0, MS) == (None, None)
+
+
+@given(
+    st.integers(8 * MS, 1_000 * MS),
+    st.integers(0, 10 * MS),
+    st.lists(st.integers(250_000, 5 * MS), min_size=20, max_size=20),
+    st.lists(st.integers(-2_000, 2_000), min_size=7, max_size=7),
+)
+def test_mains_that_comes_back_is_no_crossing(away_ns, cut_ns, gaps_ns, noise_mv):
+    """Whatever is told of a half-cycle or a crest after it is true: it comes back in the phase it went in.
+
+    Samples 5 ms apart find a crossing to 0.3 ms: a sine bends.
+    """
+    phase = MainsPhase(HALF)
+    from_ns = 1_000 * MS + cut_ns
+    to_ns = from_ns + away_ns
+    now_ns, turn = 0, 0
+    while now_ns < to_ns + 30 * MS:
+        before_ns, now_ns, turn = now_ns, now_ns + gaps_ns[turn % 20], turn + 1
+        there = not from_ns <= now_ns < to_ns
+        phase.sample(now_ns, mains_mv(now_ns, HALF, 0) if there else noise_mv[turn % 7])
+        if now_ns > to_ns:
+            crest_ns = phase.crest_ns(now_ns)
+            assert crest_ns is None or abs((crest_ns - HALF // 2 + HALF // 4) % HALF - HALF // 4) < 2 * EDGE_NS
+            first, last = phase.half_cycles(before_ns, now_ns)
+            clear = all(2 * EDGE_NS < t % HALF < HALF - 2 * EDGE_NS for t in (before_ns, now_ns))
+            if first is not None and first == last and clear:
+                assert before_ns // HALF == now_ns // HALF

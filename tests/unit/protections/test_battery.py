@@ -10,9 +10,10 @@ from tests.unit.protections.bench import Bench
 HOUR = 3600.0
 
 
-def follow(curve, hours: float, step_s: float = 5.0):
+def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
     """Feed the curve (W by s) to one outlet; the trip and the hour it came at."""
     bench = Bench()
+    bench.now.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
         bench.values["power_mw"] = round(1000 * curve(turn * step_s))
         if (trip := bench.step(int(step_s * 1e9))) is not None:
@@ -98,6 +99,25 @@ def interrupted(curve, *hours: float):
 def test_charger_that_begins_anew_after_an_interruption_is_no_runaway():
     assert follow(interrupted(restarted, 7), 9)[0] is None
     assert follow(restarted, 9)[0].fault is Fault.THERMAL_RUNAWAY, "without one the battery takes more by itself"
+
+
+def test_resumed_charge_whose_plateau_was_never_seen_may_begin_anew_with_more_than_was_seen():
+    """Its outage ended in the float; after the next moment without mains it takes three times as much for a while."""
+
+    def curve(at_s):
+        return 59 * math.exp(-at_s / HOUR) if at_s < HOUR else 63 * math.exp(-(at_s - HOUR) / HOUR)
+
+    assert follow(interrupted(curve, 1 - 5 / HOUR), 4, resumed=True)[0] is None
+    assert follow(curve, 4, resumed=True)[0].fault is Fault.THERMAL_RUNAWAY, "without an interruption it is one"
+
+
+def test_runaway_of_a_resumed_charge_is_found():
+    def curve(at_s):
+        return lead_acid(at_s + 5 * HOUR) + 60 * max(0.0, at_s / HOUR - 1.0)
+
+    trip, hour = follow(interrupted(curve, 0.5), 4, resumed=True)
+    assert trip.fault is Fault.THERMAL_RUNAWAY
+    assert hour < 2
 
 
 def test_runaway_is_found_however_often_it_is_interrupted():

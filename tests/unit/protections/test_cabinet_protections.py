@@ -65,6 +65,13 @@ class TestFeed:
         del bench.powers_mw[3]
         assert bench.run(60)[0] is None
 
+    def test_staff_hear_of_an_overload_after_a_second_and_not_of_inrushes(self):
+        bench = CabinetBench({1: 900_000, 2: 900_000, 3: 900_000})
+        bench.run(0.8)
+        assert bench.safety.newly_warning(bench.now) == []
+        bench.run(0.4)
+        assert bench.safety.newly_warning(bench.now) == [Fault.FEED_OVERLOAD]
+
     def test_peaks_of_four_seconds_are_borne(self):
         bench = CabinetBench({1: 900_000, 2: 900_000})
         for _ in range(5):

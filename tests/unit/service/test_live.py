@@ -141,18 +141,28 @@ def test_a_long_charge_is_thinned_to_pairs_and_its_step_doubled() -> None:
 def test_what_is_taken_is_not_given_twice_unless_it_comes_back() -> None:
     curve = Curve([CurveRow(10, 1)], 10, count(10, 0))
     curve.add(count(20, 100))
-    assert curve.take() == ([CurveRow(20, 36)], False)
-    assert curve.take() == ([], False)
+    assert curve.take(last=True) == ([CurveRow(20, 36)], False)
+    assert curve.take(last=True) == ([], False)
     curve.give_back()
     curve.add(count(30, 200))
-    assert curve.take() == ([CurveRow(10, 1), CurveRow(20, 36), CurveRow(30, 36)], True)
-    assert curve.take() == ([], False)
+    assert curve.take(last=True) == ([CurveRow(10, 1), CurveRow(20, 36), CurveRow(30, 36)], True)
+    assert curve.take(last=True) == ([], False)
 
 
 def test_thinning_replaces_what_was_written() -> None:
     curve = Curve([CurveRow(10 * n, 1) for n in range(1, MOST_POINTS + 1)], 10, count(10 * MOST_POINTS, 0))
     curve.add(count(10 * MOST_POINTS + 10, 100))
-    points, replace = curve.take()
+    points, replace = curve.take(last=False)
     assert replace
     assert points == curve.points
     assert len(points) == MOST_POINTS // 2 + 1
+
+
+def test_points_are_written_three_at_a_time_and_all_of_them_at_the_end() -> None:
+    curve = Curve([], 10, MeterCount())
+    taken = []
+    for second in range(10, 51, 10):
+        curve.add(count(second, 100 * second))
+        taken.append(len(curve.take(last=False)[0]))
+    assert taken == [0, 0, 3, 0, 0]
+    assert [point.at_s for point in curve.take(last=True)[0]] == [40, 50]

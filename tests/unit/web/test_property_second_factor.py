@@ -165,3 +165,14 @@ def test_a_second_step_that_has_no_first_signs_nobody_in(tmp_path: Path, fields:
         assert Page(answer.text).mistakes == []
 
     tell(tmp_path, story)
+
+
+def test_sign_out_in_every_browser_is_offered_there_and_ends_them_all(tmp_path: Path) -> None:
+    async def story(at: Desk) -> None:
+        here, elsewhere = await at.browser("operator"), await at.browser("operator")
+        assert (await elsewhere.get("/property")).status_code == 200
+        assert "在所有浏览器上退出" in (await here.page(PATH)).text
+        await here.send("/property/sign-out", everywhere="true")
+        assert (await elsewhere.get("/property")).status_code == 303
+
+    tell(tmp_path, story)
