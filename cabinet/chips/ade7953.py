@@ -130,6 +130,21 @@ class Ade7953:
         self._gains = {input: gains.get(input, Gain()) for input in ("A", "B")}
         self._settings: tuple[Setting, ...] = ()
         self._next_check = 0
+        self._work_out_steps()
+        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
+        # mA times mV is microwatt, hence microjoule a second.
+        self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
+        self._energy_left = {"A": 0, "B": 0}
+        self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
+
+    def set_gain(self, input: str, gain: Gain) -> None:
+        """Calibrate `input`. Its alert level is in the chip: `initialise` must follow, and until then it is the old."""
+        self._gains[input] = gain
+        self._work_out_steps()
+
+    def _work_out_steps(self) -> None:
+        """What one count of each register is worth."""
+        scale = self._scale
         current_ma, voltage_mv = scale.current_full_scale_ma, scale.voltage_full_scale_mv
         power_mw = current_ma * voltage_mv / 2 / 1000  # of two full-scale sines in phase: RMS times RMS
         self._voltage_step = voltage_mv / PEAK_FULL_SCALE
@@ -139,14 +154,9 @@ class Ade7953:
             i: current_ma / math.sqrt(2) * gain.current / RMS_FULL_SCALE for i, gain in self._gains.items()
         }
         self._power_step = {i: power_mw * gain.power / POWER_FULL_SCALE for i, gain in self._gains.items()}
-        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
-        # mA times mV is microwatt, hence microjoule a second.
         self._energy_numerator = {
             i: current_ma * voltage_mv * round(gain.power * _PPM) for i, gain in self._gains.items()
         }
-        self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
-        self._energy_left = {"A": 0, "B": 0}
-        self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
 
     def initialise(self, alert_peak_ma: int) -> None:
         """Set the chip up (p. 18, 50, 57) and read all of it back; over-current alerts above `alert_peak_ma`.

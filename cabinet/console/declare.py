@@ -21,6 +21,7 @@ from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.link.records import Asked
 from cabinet.model import OutletState, Snapshot
 from cabinet.texts import Texts
+from cabinet.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ class Guard(Protocol):
     def bus(self, scan: bool = False) -> BusView: ...
 
     def recent(self) -> Recent: ...
+
+    def upkeep(self) -> Upkeep: ...
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Raises Refused with the guard's code."""

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from cabinet.errors import LinkError
 from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.model import Snapshot
+from cabinet.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -16,6 +17,7 @@ class Connection(Protocol):
     def snapshot(self) -> Snapshot: ...
     def bus(self, scan: bool = False) -> BusView: ...
     def recent(self) -> Recent: ...
+    def upkeep(self) -> Upkeep: ...
     def request(self, make: Callable[[int], Command]) -> None: ...
     def close(self) -> None: ...
 
@@ -38,6 +40,10 @@ class GuardLine:
     def recent(self) -> Recent:
         """Raises LinkError when there is no guard."""
         return self._ask(lambda connection: connection.recent())
+
+    def upkeep(self) -> Upkeep:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.upkeep())
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Raises Refused with the guard's code, LinkError when there is no guard."""

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from cabinet.chips.ade7953 import NAME as METER_NAME
-from cabinet.chips.ade7953 import Ade7953
+from cabinet.chips.ade7953 import Ade7953, Gain
 from cabinet.chips.bus import Line, Muxes, clock_out
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
@@ -39,6 +39,7 @@ REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms 
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
 
 LONGEST_ERROR = 160  # characters kept of one for people
+BACKWARDS_MW = 3000  # less is noise around zero
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
@@ -78,6 +79,7 @@ class Segment:
         self.last_error_ns = 0
         self.retry_at_ns = 0
         self.retry_wait_ns = FIRST_RETRY_NS
+        self.alert_peak_ma: int | None = None  # lower than a short's for a moment, while staff test its alert lines
         self.slow: list[Callable[[], None]] = []
         self.turn = 0
 
@@ -174,6 +176,26 @@ class Scanner:
     @property
     def inside_thermometer(self) -> Tmp102 | None:
         return self._inside
+
+    def set_gain(self, index: int, gain: Gain) -> None:
+        """Calibrate an outlet's input from now on; its chip is set up again at the next scan."""
+        for segment, input_ in self._inputs_of(index):
+            segment.chip.set_gain(input_.name, gain)
+            self._set_up_again(segment)
+
+    def set_alert_level(self, index: int, peak_ma: int | None) -> None:
+        """Alerts of an outlet's chip above `peak_ma` instead of what a short needs, so that a lamp makes one; None: as
+        always. Only the alert lines are more easily woken by it: what is judged is the same."""
+        for segment, _ in self._inputs_of(index):
+            segment.alert_peak_ma = peak_ma
+            self._set_up_again(segment)
+
+    def _inputs_of(self, index: int) -> list[tuple[Segment, Input]]:
+        return [(segment, each) for segment in self._segments for each in segment.inputs if each.index == index]
+
+    def _set_up_again(self, segment: Segment) -> None:
+        segment.up = False
+        segment.retry_at_ns = 0
 
     def _slow_segments(self) -> list[Segment]:
         """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
@@ -296,7 +318,8 @@ class Scanner:
         self._muxes.was_reset()
 
     def _bring_up(self, segment: Segment) -> None:
-        segment.chip.initialise(self._alert_peak_ma)
+        level_ma = segment.alert_peak_ma
+        segment.chip.initialise(self._alert_peak_ma if level_ma is None else min(level_ma, self._alert_peak_ma))
         for thermometer, _ in segment.thermometers:
             thermometer.validate()
         for input_ in segment.inputs:
@@ -377,7 +400,9 @@ class Scanner:
     def _read_power(self, segment: Segment, input_: Input) -> None:
         # a current transformer clamped on backwards shows the same power with a minus
         now = self._outlets[input_.index]
-        now.power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        power_mw = segment.chip.power_mw(input_.name)
+        now.power_mw = self._ok(abs(power_mw))
+        now.backwards = power_mw < -BACKWARDS_MW
         now.slow_reads += 1
 
     def _read_feed(self, segment: Segment, input_name: str) -> None:

@@ -19,6 +19,7 @@ from cabinet.link.protocol import (
     Ask,
     AskBus,
     AskEvents,
+    AskUpkeep,
     BusView,
     Command,
     Done,
@@ -29,6 +30,7 @@ from cabinet.link.protocol import (
     Welcome,
 )
 from cabinet.model import Event, Snapshot
+from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class GuardLink:
             self.welcome = message
             self.connected = True
             self._on_link(True)
-        elif isinstance(message, BusView | Recent):
+        elif isinstance(message, BusView | Recent | Upkeep):
             raise LinkError(f"{self._path}: a {type(message).__name__} that nobody asked for")
         elif (answer := self._waiting.get(message.id)) is not None and not answer.done():
             answer.set_result(message)
@@ -205,6 +207,13 @@ class BlockingGuard:
         recent = self._receive(Recent)
         self._receive(Done)
         return recent
+
+    def upkeep(self) -> Upkeep:
+        """Locks, wear, calibration, and the work under way."""
+        self._send(AskUpkeep(next(self._ids)))
+        upkeep = self._receive(Upkeep)
+        self._receive(Done)
+        return upkeep
 
     def request(self, make: Callable[[int], Command]) -> None:
         """As `GuardLink.request`, but raises LinkError where the guard does not answer."""

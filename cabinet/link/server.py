@@ -19,9 +19,9 @@ from cabinet.link import protocol
 from cabinet.link.protocol import (
     ALLOWED,
     Acknowledge,
-    Ask,
     AskBus,
     AskEvents,
+    AskUpkeep,
     BusView,
     Command,
     Done,
@@ -33,6 +33,7 @@ from cabinet.link.protocol import (
     Welcome,
 )
 from cabinet.model import Event, Snapshot
+from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class LinkServer:
         snapshot: Callable[[], Snapshot],
         bus: Callable[[bool], BusView],
         clock: Clock,
+        upkeep: Callable[[], Upkeep] = lambda: Upkeep(0, [], 0),
     ) -> None:
         """`bus` is asked with whether a search for unexpected chips is to begin."""
         self._welcome = protocol.encode(welcome)
@@ -103,6 +105,7 @@ class LinkServer:
         self._handle = handle
         self._snapshot = snapshot
         self._bus = bus
+        self._upkeep = upkeep
         self._clock = clock
         self._first = 0
         self._clients: dict[int, _Client] = {}
@@ -210,17 +213,19 @@ class LinkServer:
             return
         if isinstance(message, Acknowledge):
             self._events.acknowledge(message.guard_run, message.seq)
-        elif isinstance(message, Ask | AskBus | AskEvents):
+        elif isinstance(message, Question):
             self._send(client, protocol.encode(self._answer(message)))
             self._send(client, protocol.encode(Done(message.id)))
         else:
             self._send(client, protocol.encode(self._handle(message)))
 
-    def _answer(self, question: Question) -> Snapshot | BusView | Recent:
+    def _answer(self, question: Question) -> Snapshot | BusView | Recent | Upkeep:
         if isinstance(question, AskBus):
             return self._bus(question.scan)
         if isinstance(question, AskEvents):
             return Recent(self._clock.monotonic_ns(), list(self._events.recent))
+        if isinstance(question, AskUpkeep):
+            return self._upkeep()
         return self._snapshot()
 
     def _send(self, client: _Client, frame: bytes, must: bool = True) -> bool:
