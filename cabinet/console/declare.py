@@ -143,6 +143,7 @@ class Live(msgspec.Struct, frozen=True):
     step: Callable[[], str | None]
     on_end: Callable[[], str] = lambda: ""
     redraws: bool = False
+    then: "Callable[[], Outcome] | None" = None  # what follows, unless somebody ended it before
 
 
 class Language(msgspec.Struct, frozen=True):

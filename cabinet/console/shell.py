@@ -331,7 +331,15 @@ class Shell:
             return None
         self._live_due_ns = now_ns + int(live.period_s * NS)
         text = live.step()
-        return self._end_live() if text is None else self._reply(text)
+        if text is not None:
+            return self._reply(text)
+        ended = self._end_live()
+        return ended if live.then is None else self._follow(ended, live.then())
+
+    def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
+        """What comes after something that went on, below its last words."""
+        reply = self._show(outcome)
+        return msgspec.structs.replace(reply, text="\n".join(text for text in (ended.text, reply.text) if text))
 
     def _guarded_live(self) -> Reply | None:
         """A step that fails ends what goes on, and says why."""

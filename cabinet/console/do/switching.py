@@ -3,17 +3,19 @@
 from cabinet.console import screens
 from cabinet.console.arguments import OUTLET, PLACE
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
+from cabinet.console.do.forcing import FORCE, forced
 from cabinet.console.staff import Level
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import CABINET, EndReason, Phase
 
 
-@command("off", Level.OPERATE, OUTLET, example="off 3")
-def off(desk: Desk, number: int) -> Outcome:
-    """At once and without a question: opening is the safe direction."""
+@command("off", Level.OPERATE, OUTLET, FORCE, example="off 3")
+def off(desk: Desk, number: int, force: str | None) -> Outcome:
+    """Without a question: opening is the safe direction. A resident's charge is not ended by a slip, but by `force`."""
+    forced(desk, force, number, least=Level.OPERATE)
     was = desk.state(number)
     desk.guard.request(lambda id: Open(id, number, EndReason.STOPPED_BY_STAFF, who=desk.who))
-    charge_ended = was.phase is not Phase.IDLE
+    charge_ended = was.phase is not Phase.IDLE and not was.trial
     key = "off.done_charge_ended" if charge_ended else "off.done"
     return Shown(desk.words(key, outlet=number), {"outlet": number, "charge_ended": charge_ended})
 
