@@ -4,7 +4,11 @@ import functools
 
 from cabinet.texts import Texts
 
-PARTS = ("console_see", "console_do")  # beside `console` itself and the common ones; one a group of commands
+PARTS = (
+    "console_see",
+    "console_do",
+    "console_commission",
+)  # beside `console` itself and the common ones; one a group of commands
 
 
 @functools.cache

@@ -13,7 +13,6 @@ from cabinet.texts import Texts
 from cabinet.upkeep import PPB, OutletUpkeep, RelayWear, Signed, Upkeep
 
 RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, when nobody charges
-LATE_US = 20_000  # a guard that was ever so late did not get its processor
 MANY_BUS_ERRORS = 100
 
 
@@ -47,8 +46,8 @@ def _row(outlet: int, wear: RelayWear, warn_ppb: int) -> WearRow:
     return WearRow(outlet, wear.operations, used, left, wear.used_ppb >= warn_ppb, wear.replaced)
 
 
-def due(upkeep: Upkeep, snapshot: Snapshot) -> list[Due]:
-    """What is to be done, the urgent first."""
+def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
+    """What is to be done, the urgent first. A guard that was later than `late_us` once had everything open for it."""
     found = [Due("damaged", params={"file": upkeep.damaged})] if upkeep.damaged else []
     if snapshot.fault is not None:
         found.append(Due("cabinet_fault"))
@@ -63,7 +62,7 @@ def due(upkeep: Upkeep, snapshot: Snapshot) -> list[Due]:
     found += [Due("backwards", state.outlet) for state in snapshot.outlets if state.backwards]
     found += [Due("no_thermometer", state.outlet) for state in snapshot.outlets if _cold(state)]
     found += [Due("calibrate", page.outlet) for page in upkeep.outlets if _relay_new(page)]
-    if snapshot.health.late_worst_ever_us > LATE_US:
+    if snapshot.health.late_worst_ever_us > late_us:
         found.append(Due("late", params={"ms": snapshot.health.late_worst_ever_us // 1000}))
     if snapshot.health.bus_errors > MANY_BUS_ERRORS:
         found.append(Due("bus", params={"errors": snapshot.health.bus_errors}))
@@ -123,7 +122,8 @@ def signed_text(signed: Signed | None, words: Texts) -> str:
 
 @command("maintenance", Level.LOOK, reads=True)
 def maintenance(desk: Desk) -> Outcome:
-    found = due(desk.guard.upkeep(), desk.guard.snapshot())
+    late_us = round(1e6 * desk.config.protections.guard_late.after_s)
+    found = due(desk.guard.upkeep(), desk.guard.snapshot(), late_us)
     words = desk.words
     lines = [words(f"due.{each.code}", outlet=each.outlet, **each.params) for each in found]
     return Shown("\n".join(lines) if lines else words("due.nothing"), found)
