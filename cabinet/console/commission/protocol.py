@@ -61,6 +61,7 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
     site = config.site
     wrong = summary(record.found)
     undone = [step for step in steps if step.key not in record.found]
+    skipped = [step for step in steps if any(f.verdict is Verdict.SKIPPED for f in record.found.get(step.key, []))]
     lines = [
         words("protocol.title", site=site.name if words.language == "zh" else site.name_en or site.name),
         words("protocol.cabinet", site_id=site.site_id, outlets=len(config.outlet), version=__version__),
@@ -73,6 +74,7 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
         ),
         *(f"  ! {said(finding, words)}" for finding in wrong),
         *([f"  ! {words('protocol.undone', count=len(undone))}"] if undone else []),
+        *([f"    {words('protocol.skipped', count=len(skipped))}"] if skipped else []),
         "",
     ]
     for step in steps:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import argon2
 
 from cabinet.clock import MS, NS
-from cabinet.console.shell import Reply, Shell
+from cabinet.console.declare import Around
+from cabinet.console.shell import Audit, Reply, Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import LinkError, Refused
 from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
@@ -58,15 +59,15 @@ class DeskGuard:
 class Technician:
     """Types lines and reads answers; what goes on by itself is let go on in the desk's time."""
 
-    def __init__(self, desk: Desk, folder, name: str = "tech") -> None:
+    def __init__(self, desk: Desk, folder, name: str = "tech", audit: Audit | None = None, **around: object) -> None:
         self.desk = desk
         self.guard = DeskGuard(desk)
         path = folder / "staff.json"
         staff = Staff(path, desk.clock, CHEAP)
         for account, level in ACCOUNTS.items():
             staff.set_pin(account, level, f"pin-{account}")
-            staff.choose_language(account, "en")
-        self.shell = Shell(desk.config, staff, self.guard, desk.clock)
+            staff.remember(account, language="en")
+        self.shell = Shell(desk.config, staff, self.guard, desk.clock, Around(**around), audit)
         self.read: list[str] = []
         self.shell.greet()
         self.log_in(name)
