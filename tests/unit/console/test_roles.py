@@ -1,4 +1,4 @@
-"""Each dangerous command in each state by who may not: refused with a reason, nothing switched, one row in the audit log.
+"""Each dangerous command in each state by who may not: refused with a reason, nothing switched, one audit row.
 
 The cabinet is the real guard over the simulator; the log is the console's own, which also serves with the service dead.
 """
@@ -84,8 +84,8 @@ def bench(request, tmp_path_factory):
 
 def test_the_dangerous_commands_are_those_that_do_something():
     assert set(DANGEROUS) >= {
-        "on", "off", "clear", "lock", "unlock", "selftest", "relay", "alert test", "rcd test", "siren test", "contactor",
-        "replace", "calibrate", "clock", "reload", "backup", "reboot", "commission",
+        "on", "off", "clear", "lock", "unlock", "selftest", "relay", "alert test", "rcd test", "siren test",
+        "contactor", "replace", "calibrate", "clock", "reload", "backup", "reboot", "commission",
     }  # fmt: skip
     assert {commands.TABLE[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
 
