@@ -49,7 +49,7 @@ class Machine(msgspec.Struct, frozen=True):
 
     backups: Path
     run: Run
-    set_clock: Callable[[int], None]  # nanoseconds since 1970; raises OSError
+    set_clock: Callable[[int], object]  # nanoseconds since 1970; raises OSError
     mounts: Path = Path("/proc/self/mounts")
     blocks: Path = Path("/sys/class/block")
     resolver: Path = Path("/etc/resolv.conf")
