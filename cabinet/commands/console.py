@@ -27,6 +27,8 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.link.records import Entry, Keep, Kept, path_in
 from cabinet.notify import Notifier
+from cabinet.steward.client import StewardLine
+from cabinet.steward.protocol import SOCKET
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,10 @@ def serve(config: Config, staff: Staff, source: Path) -> None:
     clock, beat = SystemClock(), pulse.path_in(run)
     records = ServiceLine(path_in(run), SERVICE_TIMEOUT_S)
     journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
-    around = Around(lambda: pulse.hindrance(beat, clock.monotonic_ns()), records, source, lambda: journal.waiting)
+    steward = StewardLine(run / SOCKET)
+    around = Around(
+        lambda: pulse.hindrance(beat, clock.monotonic_ns()), records, steward, source, lambda: journal.waiting
+    )
     shell = Shell(config, staff, guard, clock, around, journal)
     conversation = Conversation(shell, clock, config.console.baud)
     stop = threading.Event()

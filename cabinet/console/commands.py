@@ -10,13 +10,16 @@ import msgspec
 from cabinet.console import arguments, own
 from cabinet.console.commission import dialogue as commissioning
 from cabinet.console.declare import DECLARED, CommandPlan, Desk, Outcome
-from cabinet.console.do import calibrating, service, switching, testing, wearing
+from cabinet.console.do import calibrating, machinery, service, switching, testing, wearing
 from cabinet.console.see import cabinet as seen_now
 from cabinet.console.see import charges, history, settings, wiring
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
-TOPICS = (seen_now, switching, testing, service, calibrating, wearing, commissioning, own)  # in the order of `help`
+TOPICS = (  # in the order of `help`
+    seen_now, wiring, history, charges, settings, wearing, switching, testing, service, calibrating, commissioning,
+    machinery, own,
+)  # fmt: skip
 
 TABLE: dict[str, CommandPlan] = {
     name: plan for topic in TOPICS for name, plan in DECLARED.items() if plan.handler.__module__ == topic.__name__

@@ -20,6 +20,7 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.link.records import Asked
 from cabinet.model import OutletState, Snapshot
+from cabinet.steward.protocol import Answer, Request
 from cabinet.texts import Texts
 from cabinet.upkeep import Upkeep
 
@@ -55,11 +56,26 @@ class NoRecords:
         raise Refused("service_gone")
 
 
+class Steward(Protocol):
+    """Does what only root may (`steward.client.StewardLine`)."""
+
+    def ask(self, request: Request, /) -> Answer:
+        """Raises Refused `steward_gone` where there is none, CabinetError where it could not be done."""
+
+
+class NoSteward:
+    """In place of one that cannot be asked."""
+
+    def ask(self, request: Request, /) -> Answer:
+        raise Refused("steward_gone")
+
+
 class Around(msgspec.Struct, frozen=True):
     """What there is besides the guard."""
 
     hindrance: Callable[[], str | None] = lambda: None  # what the service has against new charges
     records: Records = NoRecords()
+    steward: Steward = NoSteward()
     source: Path | None = None  # the file that the configuration was read from
     unkept: Callable[[], int] = lambda: 0  # rows of the audit log that the service does not have yet
 

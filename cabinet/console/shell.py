@@ -258,14 +258,15 @@ class Shell:
             self._question, self._asked = outcome, asked
             self._state = _State.ANSWER
             return self._reply(outcome.text)
+        if isinstance(outcome, Live) and outcome.then is not None:
+            self._asked = asked  # a step of a dialogue: what follows has the last word
+            return self._begin_live(outcome)
         self._note(asked, "ok")
         self._asked = Asked("")
         if isinstance(outcome, Shown):
             return self._reply(plain_answer(outcome, self._words) if asked.json else outcome.text)
         if isinstance(outcome, Live):
-            self._live, self._live_due_ns = outcome, self._clock.monotonic_ns()
-            self._state = _State.LIVE
-            return self._live_step() or self._reply("")
+            return self._begin_live(outcome)
         if isinstance(outcome, Language):
             return self._reply(self._speak(outcome).text)
         if isinstance(outcome, Notify):
@@ -333,12 +334,17 @@ class Shell:
         text = live.step()
         if text is not None:
             return self._reply(text)
-        ended = self._end_live()
+        ended = self._end_live(over=True)
         return ended if live.then is None else self._follow(ended, live.then())
+
+    def _begin_live(self, live: Live) -> Reply:
+        self._live, self._live_due_ns = live, self._clock.monotonic_ns()
+        self._state = _State.LIVE
+        return self._live_step() or self._reply("")
 
     def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
         """What comes after something that went on, below its last words."""
-        reply = self._show(outcome)
+        reply = self._show(self._asked, outcome)
         return msgspec.structs.replace(reply, text="\n".join(text for text in (ended.text, reply.text) if text))
 
     def _guarded_live(self) -> Reply | None:
@@ -346,11 +352,17 @@ class Shell:
         try:
             return self._live_step()
         except CabinetError as error:
+            if self._asked.line:  # a dialogue ends by it, and its row says why
+                self._note(self._asked, _code(error))
+                self._asked = Asked("")
             self._drop_question()
             return self._reply(commands.excuse(self._words, error))
 
-    def _end_live(self) -> Reply:
+    def _end_live(self, over: bool = False) -> Reply:
         live, self._live = self._live, None
+        if not over and self._asked.line:  # somebody left a dialogue while it was at work
+            self._note(self._asked, "left")
+            self._asked = Asked("")
         self._state = self._resting_state()
         return self._reply("" if live is None else live.on_end())
 

@@ -14,7 +14,7 @@ from cabinet.config import Config
 from cabinet.console.arguments import choice, optional, text, word
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
 from cabinet.console.do.forcing import FORCE, forced
-from cabinet.console.editing import pad
+from cabinet.console.layout import pad
 from cabinet.console.staff import Level
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.steward.protocol import (

@@ -6,7 +6,7 @@ import msgspec
 
 from cabinet.clock import NS
 from cabinet.console.declare import Desk, Outcome, Shown, command
-from cabinet.console.editing import pad
+from cabinet.console.layout import pad
 from cabinet.console.staff import Level
 from cabinet.model import CABINET, OutletState, Snapshot
 from cabinet.texts import Texts
