@@ -123,6 +123,8 @@ class Shell:
             outcome = self._ask(asked) if request.command else Shown("", None)
             if isinstance(outcome, Question):
                 outcome = self._confirmed(asked, outcome)
+            if isinstance(outcome, Live) and outcome.begun is not None:
+                outcome = Shown("", outcome.begun)
             if isinstance(outcome, Ask | Live):
                 self._leave_unasked(outcome)
                 raise Refused("for_people")

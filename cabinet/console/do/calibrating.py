@@ -31,6 +31,11 @@ def page_of(desk: Desk, number: int) -> OutletUpkeep:
     return page
 
 
+def is_yes(typed: str) -> bool:
+    """As the shell takes it for a question."""
+    return typed.lower() in ("yes", "是")
+
+
 def gain_text(gains: Gains) -> dict[str, str]:
     """For the texts: both gains as factors."""
     return {"current": f"{gains.current_ppm / UNITY_PPM:.4f}", "power": f"{gains.power_ppm / UNITY_PPM:.4f}"}
@@ -61,10 +66,14 @@ class Calibrating:
         self._before = page_of(desk, number).gains
 
     def begin(self) -> Outcome:
-        text = self._desk.words("calibrate.begin", outlet=self._number, **gain_text(self._before))
-        return Question(text, self._close)
+        """A dialogue from the first line on: a program that cannot have it closes no outlet."""
+        words = self._desk.words
+        text = words("calibrate.begin", outlet=self._number, **gain_text(self._before))
+        return Ask(text, words("prompt.answer"), self._close)
 
-    def _close(self) -> Outcome:
+    def _close(self, typed: str) -> Outcome:
+        if not is_yes(typed):
+            return Shown(self._desk.words("answer.no"))
         self._renew()
         return waiting.follow(
             waiting.closed(self._desk, self._number), lambda _: self._ask("calibrate.first"), self._leave_said
@@ -116,7 +125,7 @@ class Calibrating:
         return Ask(text, words("prompt.answer"), lambda typed: self._set(typed, gains), self._leave, PATIENCE_S)
 
     def _set(self, typed: str, gains: Gains) -> Outcome:
-        if typed.lower() not in ("yes", "是"):
+        if not is_yes(typed):
             self._leave()
             return Shown(self._desk.words("answer.no"))
         self._desk.guard.request(lambda id: SetGains(id, self._number, gains, self._desk.who))

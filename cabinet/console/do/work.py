@@ -29,7 +29,7 @@ def begin(desk: Desk, make: Callable[[int], Command]) -> Outcome:
     def on_end() -> str:
         return told(desk.guard.upkeep().job, desk.words)
 
-    return Live(PERIOD_S, step, on_end)
+    return Live(PERIOD_S, step, on_end, begun=desk.guard.upkeep().job)
 
 
 def shown(desk: Desk) -> Shown:

@@ -1,5 +1,6 @@
 """What a technician does at the console, against the real guard over the simulated cabinet."""
 
+import msgspec
 import pytest
 
 from cabinet.clock import NS
@@ -180,6 +181,16 @@ def test_what_is_due_puts_the_urgent_first(desk):
     assert [(each.code, each.outlet) for each in found] == [
         ("latched", 5), ("relay", 3), ("no_thermometer", 1), ("no_thermometer", 2)
     ]  # fmt: skip
+
+
+def test_program_is_told_that_a_test_has_begun_and_asks_for_its_end(desk, tech):
+    asked = msgspec.json.decode(tech.shell.machine_line("relay 4 cycle 2 --yes"))
+    assert (asked["ok"], asked["data"]["kind"], asked["data"]["state"]) == (True, "relay_cycle", "running")
+    tech.wait(6)
+    assert msgspec.json.decode(tech.shell.machine_line("job"))["data"]["state"] == "passed"
+    refused = msgspec.json.decode(tech.shell.machine_line("calibrate 3 --yes"))
+    assert (refused["ok"], refused["code"]) == (False, "for_people")
+    assert [type(command).__name__ for command in tech.guard.asked] == ["CycleRelay"]
 
 
 # --- calibration -----------------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def test_changed_file_is_shown_and_read_by_a_restart(tmp_path, steward):
     assert "nothing in it has changed" in tech.say("reload")
     path.write_text(demo_text().replace("service_fen_per_kwh = 30", "service_fen_per_kwh = 35"), encoding="utf-8")
     said = tech.say("reload")
-    assert "tariff.service_fen_per_kwh: 30 -> 35" in said
+    assert "tariff.service_fen_per_kwh: 30.0 -> 35.0" in said
     tech.say("yes")
     assert steward.asked == [Restart()]
 
