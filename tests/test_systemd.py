@@ -104,7 +104,7 @@ def test_guard_may_be_real_time_and_reach_its_devices():
     assert re.findall(r"^DeviceAllow=(.*)$", text, re.MULTILINE) == ["char-i2c rw", "char-gpiochip rw"]
 
 
-@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service"])
+@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-console"])
 def test_clock_trust_and_boot_id_can_be_read(name):
     """Without the one every time would count as untrusted, without the other no session would survive a restart."""
     text = (UNITS / f"{name}.service").read_text()

@@ -121,13 +121,15 @@ class CycleJob(_Base):
         """Others may be before it in the line of closings."""
         if self._unit.now.closed:
             self._waiting_since_ns, self._closed_since_ns = None, now_ns
-        elif not self._unit.trial or now_ns - since_ns > CLOSING_NS:
-            return self._broken_off()
+        elif not self._unit.trial:
+            return self._broken_off("")
+        elif now_ns - since_ns > CLOSING_NS:
+            return self._broken_off("not_ready")
         return self._job
 
     def _while_closed(self, now_ns: int, since_ns: int) -> Job:
         if not self._unit.trial:
-            return self._broken_off()
+            return self._broken_off("")
         if now_ns - since_ns > 100 * MS:
             self._peak_ma = max(self._peak_ma, self._unit.shown_peak.value or 0)
         if now_ns - since_ns < CLOSED_NS:
@@ -152,10 +154,11 @@ class CycleJob(_Base):
     def _limit_ma(self) -> int:
         return self._unit.limits.weld_ma * SQRT2_PER_MILLE // 1000 + self._unit.now.crosstalk_ma
 
-    def _broken_off(self) -> Job:
+    def _broken_off(self, why: str) -> Job:
+        """Without a `why` somebody opened the outlet."""
         if self._unit.trial:
             self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
-        return self._with(state=JobState.BROKEN_OFF, why="not_ready", values=dict(self._values))
+        return self._with(state=JobState.BROKEN_OFF, why=why, values=dict(self._values))
 
     def _verdict(self) -> Job:
         """A contact that carries current in some closings only is worn; without any load nobody knows."""
