@@ -1,7 +1,11 @@
 """What each step of commissioning asks for, and what it concludes from what was seen. No guard, no terminal."""
 
+import inspect
+import re
+
 import pytest
 
+from cabinet.console.commission import steps
 from cabinet.console.commission.findings import (
     SKIP,
     Finding,
@@ -15,7 +19,8 @@ from cabinet.console.commission.findings import (
     Step,
     Verdict,
 )
-from cabinet.console.commission.steps import begin, plan, summary, thermometer_groups
+from cabinet.console.commission.steps import _PAIRS, begin, plan, summary, thermometer_groups
+from cabinet.console.wording import wording
 from cabinet.upkeep import PPB, Job, JobKind, JobState, Upkeep
 from tests.desk import demo_config
 
@@ -45,13 +50,13 @@ def job(kind, state, outlets=(), **more):
 
 
 def test_plan_tries_everything_that_is_fitted_once():
-    steps = plan(CONFIG, FITTED, has_contactor=True)
-    kinds = [step.kind for step in steps]
+    planned = plan(CONFIG, FITTED, has_contactor=True)
+    kinds = [step.kind for step in planned]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "self_test": 1, "wiring": 10, "alert": 10, "calibration": 10, "contactor": 1, "residual": 1, "siren": 1,
         "thermometer": 5, "sticker": 10,
     }  # fmt: skip
-    assert len({step.key for step in steps}) == len(steps)
+    assert len({step.key for step in planned}) == len(planned)
     bare = plan(CONFIG, Upkeep(0, [], PPB), has_contactor=False)
     assert {"self_test", "contactor", "residual", "siren"} & {step.kind for step in bare} == set()
     assert thermometer_groups(CONFIG.outlet)[1] == (3, 4)
@@ -212,3 +217,16 @@ def test_sticker_is_the_outlets_own(typed, expected):
 @pytest.mark.parametrize("kind", ["self_test", "wiring", "contactor", "siren"])
 def test_steps_with_people_may_be_skipped(kind):
     assert found(Step(kind, 3), SKIP) == [(Verdict.SKIPPED, "skipped")]
+
+
+def test_everything_that_is_asked_found_and_tried_has_words():
+    source = inspect.getsource(steps)
+    codes = set(re.findall(r'_(?:ok|wrong|failed|skipped|job_failed)\((?:job, )?"(\w+)"', source))
+    codes |= set(re.findall(r'else "(\w+)", params', source)) | set(_PAIRS) | set(_PAIRS.values()) | {"skipped"}
+    asked = set(re.findall(r'Prompt\("(\w+)"', source)) | set(re.findall(r'key = "(\w+)"', source)) | {"name"}
+    assert len(codes) > 25
+    words = wording("zh")
+    needed = {f"finding.{code}" for code in codes} | {f"ask.{key}" for key in asked}
+    needed |= {f"step.{kind}" for kind in steps._CONVERSATIONS} | {f"verdict.{verdict.value}" for verdict in Verdict}
+    needed |= {f"job.kind.{kind.value}" for kind in JobKind} | {f"job.state.{state.value}" for state in JobState}
+    assert {key for key in needed if key not in words} == set()
