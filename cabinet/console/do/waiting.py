@@ -23,7 +23,7 @@ SAMPLES = 5
 
 
 def follow(steps: Steps[T], then: Callable[[T], Outcome], leave: Callable[[], str] = lambda: "") -> Live:
-    """Step it; hand the result to `then`. `leave` tidies up where somebody ends it before."""
+    """Step it; hand the result to `then`. Where somebody ends it before, it is closed, and then `leave` tidies up."""
     result: list[T] = []
 
     def step() -> str | None:
@@ -33,7 +33,13 @@ def follow(steps: Steps[T], then: Callable[[T], Outcome], leave: Callable[[], st
             result.append(end.value)
             return None
 
-    return Live(PERIOD_S, step, lambda: "" if result else leave(), then=lambda: then(result[0]))
+    def on_end() -> str:
+        if result:
+            return ""
+        steps.close()
+        return leave()
+
+    return Live(PERIOD_S, step, on_end, then=lambda: then(result[0]))
 
 
 def until(desk: Desk, within_ns: int, holds: Callable[[], T | None]) -> Steps[T | None]:

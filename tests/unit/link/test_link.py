@@ -14,18 +14,31 @@ from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard, GuardLink
 from cabinet.link.protocol import (
+    LONGEST_SIREN_S,
+    LONGEST_TRIAL_S,
+    MOST_CYCLES,
     AskBus,
     BusView,
     ChipView,
     ClearLatch,
+    CycleRelay,
     Done,
     Energise,
+    HoldContactor,
+    Lock,
     Open,
     Recent,
     Refusal,
+    ReplaceRelay,
     Role,
     ScanView,
     SegmentView,
+    SelfTest,
+    SetGains,
+    SoundSiren,
+    TestAlertLine,
+    TestResidual,
+    Try,
     Welcome,
 )
 from cabinet.link.server import HELLO_NS, MOST_CLIENTS, RECENT_EVENTS, EventLog, LinkServer
@@ -44,6 +57,7 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+from cabinet.upkeep import Gains, Upkeep
 
 HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
 SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH, 7_000_000)
@@ -329,3 +343,51 @@ def test_event_whose_handling_failed_is_handed_over_again(guard):
 
     asyncio.run(scenario())
     assert tries == [1, 1]
+
+
+STAFF = [
+    Try(1, 3, 60, "console:tech"),
+    Lock(1, 3, "插座松动", "console:tech", forced=True),
+    HoldContactor(1, True, "console:tech"),
+    ReplaceRelay(1, 3, "console:tech"),
+    SetGains(1, 3, Gains(1_010_000, 990_000), "console:tech"),
+    SelfTest(1, 0, "console:tech"),
+    CycleRelay(1, 3, 5, "console:tech"),
+    TestAlertLine(1, 3, "console:tech"),
+    TestResidual(1, "console:tech"),
+    SoundSiren(1, 2, "console:tech"),
+]
+
+
+def test_every_staff_command_is_among_those_sent():
+    assert {type(command) for command in STAFF} == set(protocol.STAFF_COMMANDS)
+
+
+@pytest.mark.parametrize("command", STAFF, ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("role", [Role.SERVICE, Role.VIEWER])
+def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
+    assert protocol.decode_from_client(protocol.encode(command)) == command
+    with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: msgspec.structs.replace(command, id=n))
+    assert guard.handled == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Try(1, 3, LONGEST_TRIAL_S + 1, "x"),
+        Try(1, 3, 0, "x"),
+        CycleRelay(1, 3, MOST_CYCLES + 1, "x"),
+        SoundSiren(1, LONGEST_SIREN_S + 1, "x"),
+        Lock(1, 3, "x" * 81, "x"),
+        Lock(1, 3, "x", "x" * 65),
+    ],
+)
+def test_staff_command_beyond_its_bounds_is_no_message(command):
+    with pytest.raises(LinkError):
+        protocol.decode_from_client(protocol.encode(command))
+
+
+def test_upkeep_is_told_to_the_console(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.upkeep() == Upkeep(0, [], 0)
