@@ -236,14 +236,14 @@ class Upkeeper:
     def _hold_contactor(self, command: HoldContactor) -> str | None:
         if not self.relays.has_contactor:
             return "no_contactor"
-        if self._work is not None:
-            return "work_under_way"
         content = self.book.content
-        if command.open:
+        if command.open:  # whatever test runs: it finds its outlet opened, and breaks off
             if self.residents_in_the_way(command.forced, self.units):
                 return "resident_charging"
             content.contactor_held = content.contactor_held or self._signed(command.who)
             self.switching.hold_open()
+        elif self._work is not None:
+            return "work_under_way"
         else:
             content.contactor_held = None
             self.switching.let_close()

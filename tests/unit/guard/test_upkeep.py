@@ -196,6 +196,21 @@ def test_contactor_held_open_stays_open_over_a_restart_until_released(desk):
     assert desk.run(5 * NS, until=lambda: desk.outlet(4).refusal is None)
 
 
+@pytest.mark.parametrize("command", [CycleRelay, TestAlertLine, SelfTest])
+def test_contactor_opens_at_once_whatever_test_runs(desk, command):
+    desk.plug(3, LAMP)
+    more = {"times": 5} if command is CycleRelay else {}
+    assert ask(desk, command, 3, **more) is None
+    desk.run(300 * MS)
+    assert ask(desk, HoldContactor, True) is None
+    assert not desk.guard.snapshot().contactor_closed
+    job = job_done(desk)
+    assert job.state in (JobState.BROKEN_OFF, JobState.PASSED)
+    desk.run(3 * NS)
+    assert not desk.guard.snapshot().contactor_closed
+    assert not any(desk.world.truth(n).coil_told for n in range(1, 11))
+
+
 # --- tests that take a while -----------------------------------------------------------------------------------------
 
 
