@@ -74,7 +74,7 @@ def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness
 
     rows = [
         ("relay", words(_relay(state))),
-        ("phase", words(f"phase.{state.phase.value}")),
+        ("phase", _doing(state, words)),
         ("session", state.session_id or "-"),
         ("power", reading(state.power_mw, 1000, 1, words, " W") if place is None else limited(
             state.power_mw, 1, " W", place.max_power_w)),
@@ -92,7 +92,20 @@ def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness
     lines = [words("outlet.title", outlet=state.outlet)]
     lines += [f"  {pad(words(f'field.{key}'), 14)} {value}" for key, value in rows]
     lines += _nearest(near, words)
+    if state.note is not None:
+        lines.append(words("outlet_do.note", note=state.note or "-"))
+    if state.backwards:
+        lines.append(words("outlet_do.backwards"))
     return "\n".join([*lines, *fault_lines(state, words)])
+
+
+def _doing(state: OutletState, words: Texts) -> str:
+    """What it is at: a charge, a test of staff, nothing, or nothing because it is out of service."""
+    if state.trial:
+        return words("outlet_do.trial")
+    if state.note is not None and not state.closed:
+        return words("outlet_do.locked")
+    return words(f"phase.{state.phase.value}")
 
 
 def _sensing(place: Outlet) -> str:
@@ -217,7 +230,7 @@ def _row(state: OutletState, words: Texts) -> str:
     )
     row = "  ".join(pad(cell, columns) for cell, (_, columns) in zip(cells, _COLUMNS, strict=True))
     if state.fault is None:
-        return f"{row}  {words(f'phase.{state.phase.value}')}"
+        return f"{row}  {_doing(state, words)}"
     return f"{row}  {words(f'fault.{state.fault.value}.name')}{words('latched_mark') if state.latched else ''}"
 
 

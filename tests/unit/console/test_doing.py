@@ -84,8 +84,12 @@ def test_lock_with_a_note_and_unlock(desk, tech):
     assert tech.say("yes") == "Outlet 3 is out of service."
     assert (desk.outlet(3).note, desk.outlet(3).refusal) == ("cover broken", "out_of_service")
     assert "Outlet 3 is out of service: cover broken" in tech.say("maintenance")
+    assert "out of service" in tech.say("status")
+    assert "residents read: cover broken" in tech.say("outlet 3")
     tech.say("on 3 2")
     assert "closes" in tech.say("yes"), "staff may test it"
+    tech.wait(1)
+    assert "test by staff" in tech.say("status")
     assert "longer than 80" in tech.say("lock 4 " + "x" * 81)
     tech.say("unlock 3")
     assert tech.say("yes") == "Outlet 3 is in service again."

@@ -139,3 +139,59 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
     assert busy.standing() == standing
     new = [row for row in busy.rows() if row not in rows]
     assert [(row.line, row.outcome) for row in new] == [(line, "charging_there")]
+
+
+def outcomes(bench: Bench, before: int) -> list[tuple[str, str]]:
+    return [(row.line, row.outcome) for row in bench.rows()[before:]]
+
+
+def test_what_is_done_or_left_is_in_the_log_with_how_it_ended(tmp_path):
+    bench = Bench(tmp_path, "free")
+    start = len(bench.rows())
+    for line in ("on 3 1", "no", "on 3 1", "yes", "off 3", "selftest 3", "yes"):
+        bench.tech.say(line)
+    assert outcomes(bench, start) == [
+        ("on 3 1", "not_confirmed"), ("on 3 1", "ok"), ("off 3", "ok"), ("selftest 3", "ok"),
+    ]  # fmt: skip
+
+
+def test_dialogue_is_in_the_log_when_it_begins_and_when_it_ends(tmp_path):
+    bench = Bench(tmp_path, "free")
+    start = len(bench.rows())
+    bench.desk.plug(3, "resistor:220")
+    bench.tech.say("calibrate 3")
+    bench.tech.say("yes")
+    bench.tech.say("220 1.0")
+    bench.tech.shell.interrupt()
+    assert outcomes(bench, start) == [("calibrate 3", "begun"), ("calibrate 3", "not_confirmed")]
+    bench.tech.say("calibrate 3")
+    bench.tech.begin("yes")
+    bench.tech.shell.interrupt()
+    assert outcomes(bench, start)[2:] == [("calibrate 3", "begun"), ("calibrate 3", "left")]
+    bench.tech.say("calibrate 3")
+    bench.tech.say("yes")
+    bench.desk.world.fault(3, "short", amps=60)
+    bench.tech.wait(0.5)
+    bench.tech.say("220 1.0")
+    assert outcomes(bench, start)[4:] == [("calibrate 3", "begun"), ("calibrate 3", "fault_latched")]
+
+
+ON_RELAYS = ("on 3 60", "off 3", "clear 3", "lock 3 broken", "unlock 3", "selftest", "relay 3 cycle 2", "alert test 3",
+             "rcd test", "siren test", "contactor open", "replace 3", "calibrate 3", "commission", "wear",
+             "maintenance", "job")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def without_guard(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("gone"), "guard_dead")
+
+
+@pytest.mark.parametrize("line", ON_RELAYS)
+def test_without_a_guard_it_is_said_at_once_and_nothing_is_done(without_guard, line):
+    bench = without_guard
+    before = len(bench.rows())
+    said = bench.tech.say(line)
+    if "guard" not in said:  # it asks first, and finds out then
+        said = bench.tech.say("yes")
+    assert said.startswith("The guard does not answer")
+    assert [row.outcome for row in bench.rows()[before:]] == ["guard_gone"]
