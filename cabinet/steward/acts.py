@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from cabinet.clock import set_wall_time
 from cabinet.errors import CabinetError, LinkError
 from cabinet.steward.protocol import (
     Answer,
@@ -49,7 +49,7 @@ class Machine(msgspec.Struct, frozen=True):
 
     backups: Path
     run: Run
-    set_clock: Callable[[int], object]  # nanoseconds since 1970; raises OSError
+    set_clock: Callable[[int], None]  # milliseconds since 1970; raises OSError
     mounts: Path = Path("/proc/self/mounts")
     blocks: Path = Path("/sys/class/block")
     resolver: Path = Path("/etc/resolv.conf")
@@ -57,7 +57,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 def this_machine(backups: Path) -> Machine:
     """The real one."""
-    return Machine(backups, run_program, lambda ns: time.clock_settime_ns(time.CLOCK_REALTIME, ns))
+    return Machine(backups, run_program, set_wall_time)
 
 
 def run_program(words: Sequence[str]) -> bytes:
@@ -114,7 +114,7 @@ class Steward:
             self._reboot_waits = True
             return Done(True)
         if isinstance(request, SetClock):
-            machine.set_clock(request.unix_ms * 1_000_000)
+            machine.set_clock(request.unix_ms)
         elif isinstance(request, Restart):
             machine.run(["systemctl", "--no-block", "restart", *UNITS])
         elif isinstance(request, Reboot):

@@ -54,11 +54,12 @@ class Server:
 
     def _reply(self, client: socket.socket) -> Answer:
         _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        frame = client.recv(protocol.LONGEST_FRAME)  # read in any case: with it unread the answer would be lost
         if uid not in self._uids:
             log.warning("refused: user %d is not the console's", uid)
             return Failed("the steward serves the console only")
         try:
-            request = protocol.decode_request(client.recv(protocol.LONGEST_FRAME))
+            request = protocol.decode_request(frame)
         except LinkError as error:
             return Failed(str(error))
         log.info("%s", request)
