@@ -44,7 +44,8 @@ class Scribe:
     def __init__(self, state: Path) -> None:
         self.folder = state
         self._path = state / "latches.json"
-        self._queue: queue.SimpleQueue[_Page | None] = queue.SimpleQueue()
+        self._pending: dict[str, _Page] = {}  # by name: only the newest of each is written
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
         self._thread.start()
 
@@ -65,7 +66,10 @@ class Scribe:
 
     def write(self, name: str, content: bytes, loss: str) -> None:
         """Replace the file of that name soon; returns at once. `loss` says what it means where that fails."""
-        self._queue.put(_Page(name, content, loss))
+        self._pending[name] = _Page(
+            name, content, loss
+        )  # before its name: whoever takes that finds this or a newer one
+        self._queue.put(name)
 
     def close(self) -> None:
         """Everything handed over is on disk when this returns."""
@@ -73,7 +77,10 @@ class Scribe:
         self._thread.join()
 
     def _write_all(self) -> None:
-        while (page := self._queue.get()) is not None:
+        while (name := self._queue.get()) is not None:
+            page = self._pending.pop(name, None)
+            if page is None:
+                continue  # a newer one was written in its place
             path = self.folder / page.name
             try:
                 replace_file(path, page.content, path.with_suffix(".new"))
