@@ -17,7 +17,7 @@ from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
 TOPICS = (  # in the order of `help`
-    seen_now, wiring, history, charges, settings, wearing, switching, testing, service, calibrating, commissioning,
+    seen_now, wiring, history, charges, settings, wearing, switching, testing, calibrating, service, commissioning,
     machinery, own,
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ PATIENCE_S = 290.0  # a load is fetched and plugged in between two answers; the 
 READ_BACK_NS = NS
 
 
-@command("calibrate", Level.SERVICE, OUTLET, optional(choice("undo", "undo")), example="calibrate 3")
+@command("calibrate", Level.SERVICE, OUTLET, optional(choice("undo", "undo")), example="calibrate 4")
 def calibrate(desk: Desk, number: int, what: str | None) -> Outcome:
     forced(desk, None, number)
     if what == "undo":

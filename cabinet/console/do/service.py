@@ -11,7 +11,7 @@ from cabinet.upkeep import LONGEST_NOTE
 FORCE_WORD = "force"
 
 
-@command("lock", Level.OPERATE, OUTLET, optional(text("note")), example="lock 3 socket cover broken")
+@command("lock", Level.OPERATE, OUTLET, optional(text("note")), example="lock 4 socket cover broken")
 def lock(desk: Desk, number: int, typed: str | None) -> Outcome:
     """Residents read the note on the outlet's page. `lock N force NOTE` ends a charge there."""
     first, _, rest = (typed or "").partition(" ")
@@ -30,7 +30,7 @@ def lock(desk: Desk, number: int, typed: str | None) -> Outcome:
     return Question("\n".join([*warning(desk, ends, number), desk.words(key, outlet=number, note=note)]), on_yes)
 
 
-@command("unlock", Level.OPERATE, OUTLET, example="unlock 3")
+@command("unlock", Level.OPERATE, OUTLET, example="unlock 4")
 def unlock(desk: Desk, number: int) -> Outcome:
     state = desk.state(number)
     if state.note is None:
@@ -43,20 +43,7 @@ def unlock(desk: Desk, number: int) -> Outcome:
     return Question(desk.words("unlock.question", outlet=number, note=state.note or "-"), on_yes)
 
 
-@command("contactor", Level.SERVICE, choice("contactor", "open", "close"), FORCE, example="contactor open")
-def contactor(desk: Desk, what: str, force: str | None) -> Outcome:
-    """Held open over restarts, until `contactor close`. No substitute for switching off and locking the breaker."""
-    opens = what == "open"
-    ends = opens and forced(desk, force)
-
-    def on_yes() -> Outcome:
-        desk.guard.request(lambda id: HoldContactor(id, opens, desk.who, ends))
-        return Shown(desk.words(f"contactor_do.{what}_done"), {"held_open": opens})
-
-    return Question("\n".join([*warning(desk, ends), desk.words(f"contactor_do.{what}_question")]), on_yes)
-
-
-@command("replace", Level.SERVICE, OUTLET, example="replace 3")
+@command("replace", Level.SERVICE, OUTLET, example="replace 4")
 def replace(desk: Desk, number: int) -> Outcome:
     """A new relay is in: its wear counts from zero."""
     forced(desk, None, number)
@@ -70,3 +57,16 @@ def replace(desk: Desk, number: int) -> Outcome:
 
     operations = 0 if before is None else before.operations
     return Question(desk.words("replace.question", outlet=number, operations=operations), on_yes)
+
+
+@command("contactor", Level.SERVICE, choice("contactor", "open", "close"), FORCE, example="contactor open")
+def contactor(desk: Desk, what: str, force: str | None) -> Outcome:
+    """Held open over restarts, until `contactor close`. No substitute for switching off and locking the breaker."""
+    opens = what == "open"
+    ends = opens and forced(desk, force)
+
+    def on_yes() -> Outcome:
+        desk.guard.request(lambda id: HoldContactor(id, opens, desk.who, ends))
+        return Shown(desk.words(f"contactor_do.{what}_done"), {"held_open": opens})
+
+    return Question("\n".join([*warning(desk, ends), desk.words(f"contactor_do.{what}_question")]), on_yes)

@@ -9,7 +9,7 @@ from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import CABINET, EndReason, Phase
 
 
-@command("off", Level.OPERATE, OUTLET, FORCE, example="off 3")
+@command("off", Level.OPERATE, OUTLET, FORCE, example="off 3 force")
 def off(desk: Desk, number: int, force: str | None) -> Outcome:
     """Without a question: opening is the safe direction. A resident's charge is not ended by a slip, but by `force`."""
     forced(desk, force, number, least=Level.OPERATE)

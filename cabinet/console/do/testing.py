@@ -22,7 +22,7 @@ from cabinet.model import CABINET
 SIREN_S = 2
 
 
-@command("on", Level.OPERATE, OUTLET, whole("seconds", 1, LONGEST_TRIAL_S), FORCE, example="on 3 60")
+@command("on", Level.OPERATE, OUTLET, whole("seconds", 1, LONGEST_TRIAL_S), FORCE, example="on 4 60")
 def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
     """The guard opens it again by itself after that time, also when the console is gone."""
     ends = forced(desk, force, number)
@@ -38,7 +38,7 @@ def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
     return Question("\n".join(lines), on_yes)
 
 
-@command("selftest", Level.SERVICE, optional(PLACE), FORCE, example="selftest 3")
+@command("selftest", Level.SERVICE, optional(PLACE), FORCE, example="selftest 4")
 def selftest(desk: Desk, place: int | None, force: str | None) -> Outcome:
     """Needs the contactor open, so no outlet has power meanwhile: every resident is in its way."""
     number = CABINET if place is None else place
@@ -52,7 +52,7 @@ def selftest(desk: Desk, place: int | None, force: str | None) -> Outcome:
 
 
 @command(
-    "relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MOST_CYCLES), FORCE, example="relay 3 cycle 5"
+    "relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MOST_CYCLES), FORCE, example="relay 4 cycle 5"
 )
 def relay(desk: Desk, number: int, times: int, force: str | None) -> Outcome:
     ends = forced(desk, force, number)
@@ -64,7 +64,7 @@ def relay(desk: Desk, number: int, times: int, force: str | None) -> Outcome:
     return Question("\n".join(lines), on_yes)
 
 
-@command("alert test", Level.SERVICE, OUTLET, FORCE, example="alert test 3")
+@command("alert test", Level.SERVICE, OUTLET, FORCE, example="alert test 4")
 def alert_test(desk: Desk, number: int, force: str | None) -> Outcome:
     neighbours = _on_chip_of(desk, number)
     ends = forced(desk, force, *neighbours)

@@ -39,8 +39,8 @@ def shown(desk: Desk) -> Shown:
 
 
 def progress(job: Job, words: Texts) -> str:
-    if job.kind is JobKind.RELAY_CYCLE:
-        return words("job.cycles", done=job.values.get("done", 0), times=job.values.get("times", 0))
+    if job.values.get("times"):
+        return words("job.cycles", done=job.values["done"], times=job.values["times"])
     return words("job.running", what=_what(job, words))
 
 

@@ -16,6 +16,7 @@ import msgspec
 from cabinet.clock import NS
 from cabinet.console.commands import TABLE
 from cabinet.console.declare import Around, CommandPlan
+from cabinet.console.reply import Reply
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.console.wording import wording
@@ -33,7 +34,9 @@ from cabinet.link.records import (
     UsageLine,
 )
 from cabinet.model import EndReason, Snapshot
+from cabinet.steward.protocol import Answer, BackUp, Copied, Done, Interface, Network, Request, ShowNetwork
 from cabinet.trips import folder as trips_folder
+from cabinet.upkeep import Upkeep
 from tests.desk import Desk
 from tests.unit.console.scenes import PlayedRecords
 
@@ -47,7 +50,9 @@ CHANGING = {  # what depends on the machine and the moment
     r"late [0-9.]+ ms \(worst [0-9.]+\), scan [0-9.]+ ms": "late 0.1 ms (worst 0.4), scan 2.4 ms",
     r"NOT real-time": "real-time",
     r"\S*/cabinet\.toml": "/etc/cabinet/cabinet.toml",
+    r'paths\.state: "\S+"': 'paths.state: "/srv/cabinet"',
 }
+LONGEST_TEST = 100  # looks at it
 WITHIN_S = 60  # only keeps a broken build from hanging
 
 
@@ -65,6 +70,9 @@ class DeskGuard:
         if scan:
             self._desk.run(NS)
         return self._desk.guard.bus_view()
+
+    def upkeep(self) -> Upkeep:
+        return self._desk.guard.upkeep()
 
     def recent(self) -> Recent:
         return Recent(self._desk.clock.monotonic_ns(), list(self._desk.guard.events.recent))
@@ -89,13 +97,28 @@ def records(now_ms: int) -> PlayedRecords:
     return PlayedRecords(Sessions([running], [over]), Usage([line]), Energy(days), Audit([audit]))
 
 
+class PlayedSteward:
+    """A steward as it might answer."""
+
+    def ask(self, request: Request, /) -> Answer:
+        if isinstance(request, ShowNetwork):
+            return Network(
+                [Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], ["192.0.2.53"]
+            )
+        if isinstance(request, BackUp):
+            return Copied("/media/stick/cabinet-backups/cabinet-000017-2026-05-28T00-00-00.db", 1_843_200, "3f" * 32)
+        return Done()
+
+
 class Stage:
-    """A cabinet with a charge at outlet 3 and a short that tripped outlet 5, and a technician who has logged in."""
+    """A cabinet with a charge at outlet 3, a lamp in outlet 4 and a short that tripped outlet 5, and a technician who
+    has logged in."""
 
     def __init__(self, folder: Path) -> None:
         self.desk = Desk(folder, noise=False)
         self.desk.plug(3, "lead-acid-48v20ah", 30)
         self.desk.start(3, "0192f3a4c5d6")
+        self.desk.plug(4, "resistor:60")
         self.desk.plug(5, "resistor:200")
         self.desk.start(5, "0192f3a4c5d7")
         self.desk.run(10 * NS)
@@ -111,7 +134,8 @@ class Stage:
         staff = Staff(folder / "staff.json", self.desk.clock, QUICK)
         staff.set_pin("tech", Level.SERVICE, "123456")
         staff.remember("tech", language="en")
-        around = Around(records=records(self.desk.clock.wall().unix_ms), source=source)
+        played = records(self.desk.clock.wall().unix_ms)
+        around = Around(records=played, steward=PlayedSteward(), source=source)
         self.shell = Shell(config, staff, DeskGuard(self.desk), self.desk.clock, around)
         self.shell.line("tech")
         self.shell.line("123456")
@@ -121,11 +145,26 @@ class Stage:
         reply = self.shell.line(plan.example)
         shown = f"DEMO-1> {plan.example}\n{reply.text}"
         if reply.prompt.startswith("Type yes"):
-            shown += f"\n{reply.prompt}yes\n{self.shell.line('yes').text}"
-        elif not reply.prompt.startswith("DEMO-1") and self.shell.logged_in:
+            shown += f"\n{reply.prompt}yes\n"
+            text, reply = self._to_its_end(self.shell.line("yes"))
+            shown += text
+        if not reply.prompt.startswith("DEMO-1") and self.shell.logged_in:
             shown += f"\n{reply.prompt}"
             self.shell.interrupt()
         return shown.rstrip()
+
+    def _to_its_end(self, reply: Reply) -> tuple[str, Reply]:
+        """What goes on by itself is let go on."""
+        texts = [reply.text]
+        for _ in range(LONGEST_TEST):
+            if reply.live_s is None:
+                break
+            self.desk.run(round(reply.live_s * NS))
+            again = self.shell.tick()
+            if again is not None:
+                reply = again
+                texts.append(reply.text)
+        return "\n".join(text for text in texts if text), reply
 
     def close(self) -> None:
         self.desk.close()

@@ -169,7 +169,8 @@ def test_hang_up_ends_the_login(terminal, guard):
 
 def test_off_opens_at_once_and_says_that_a_charge_ended(terminal, guard):
     terminal.log_in()
-    assert terminal.say("off 3") == "Outlet 3 is open; the charge there has ended."
+    assert terminal.say("off 3") == "A resident is charging (outlet 3); only force ends that."
+    assert terminal.say("off 3 force") == "Outlet 3 is open; the charge there has ended."
     assert terminal.say("off 4") == "Outlet 4 is open."
     assert guard.asked == [Open(7, outlet, EndReason.STOPPED_BY_STAFF, who="console:tech") for outlet in (3, 4)]
 
@@ -235,7 +236,7 @@ def test_refusal_of_the_guard_is_said_in_words(terminal, guard):
 
 # --- who may, and what is understood ----------------------------------------------------------------------------------
 
-DANGEROUS = {"off 3": Level.OPERATE, "clear 5": Level.SERVICE}
+DANGEROUS = {"off 3 force": Level.OPERATE, "clear 5": Level.SERVICE}
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
@@ -266,7 +267,7 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
 )
 def test_dangerous_command_with_anything_but_one_known_outlet_does_nothing(terminal, guard, line):
     terminal.log_in()
-    usage = {"off": "Usage: off N", "clear": "Usage: clear N|0"}
+    usage = {"off": "Usage: off N [force]", "clear": "Usage: clear N|0"}
     assert terminal.say(line) == usage[line.split()[0]]
     terminal.say("yes")
     assert guard.asked == []
@@ -281,7 +282,7 @@ def test_unknown_command_names_the_nearest(terminal):
 
 def test_full_width_letters_of_an_input_method_are_understood(terminal, guard):
     terminal.log_in()
-    assert terminal.say("ＯＦＦ　３") == "Outlet 3 is open; the charge there has ended."
+    assert terminal.say("ＯＦＦ　３　ＦＯＲＣＥ") == "Outlet 3 is open; the charge there has ended."
 
 
 def test_language_changes_and_is_kept_for_the_account(terminal):
