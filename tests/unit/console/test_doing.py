@@ -1,14 +1,20 @@
 """What a technician does at the console, against the real guard over the simulated cabinet."""
 
+import inspect
+import re
+
 import msgspec
 import pytest
 
 from cabinet.clock import NS
+from cabinet.console.do import wearing
 from cabinet.console.do.calibration import CalibrationError, Point, fitted, parse
 from cabinet.console.do.wearing import due
+from cabinet.console.do.work import progress, told
+from cabinet.console.wording import wording
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, Fault, Phase
-from cabinet.upkeep import PPB, UNITY_PPM, Gains
+from cabinet.upkeep import PPB, UNITY_PPM, Gains, Job, JobKind, JobState
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -311,3 +317,27 @@ def test_points_that_make_no_calibration_are_told_apart(points, key):
     with pytest.raises(CalibrationError) as refused:
         fitted(points, Gains())
     assert refused.value.key == key
+
+
+VALUES = {"times": 3, "done": 2, "with_current": 1, "output_differs": 0, "least_peak_ma": 0, "peak_ma": 390,
+          "open_peak_ma": 5, "ms": 120}  # fmt: skip
+DUE = ("damaged", "cabinet_fault", "latched", "relay", "contactor_held", "locked", "residual_failed", "residual",
+       "backwards", "no_thermometer", "calibrate", "late", "bus")  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("kind", JobKind)
+@pytest.mark.parametrize("state", JobState)
+def test_every_test_that_the_guard_runs_is_told_in_words(language, kind, state):
+    words = wording(language)
+    for outlet, outlets, why, fault in ((0, [], "", None), (3, [3], "contactor_open", Fault.RELAY_WELDED)):
+        job = Job(1, kind, outlet, "console:tech", state, VALUES, outlets, why, fault)
+        assert words(f"job.state.{state.value}") in told(job, words)
+        assert progress(job, words)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_everything_that_may_be_due_has_words(language):
+    source = inspect.getsource(wearing)
+    assert set(re.findall(r'Due\("(\w+)"', source)) == set(DUE)
+    assert [code for code in DUE if f"due.{code}" not in wording(language)] == []
