@@ -31,6 +31,7 @@ from cabinet.console.declare import (
 )
 from cabinet.console.notices import Notice, Teller, told
 from cabinet.console.reply import Audit, Reply
+from cabinet.console.rows import Rows
 from cabinet.console.staff import NAME, Account, Staff
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, Refused
@@ -65,7 +66,7 @@ class Shell:
         self._guard = guard
         self._clock = clock
         self._around = around or Around()
-        self._audit = audit
+        self._rows = Rows(audit)
         self._idle_ns = int(config.console.idle_logout_s * NS)
         self._state = _State.NAME
         self._words = wording(config.console.language)
@@ -76,7 +77,6 @@ class Shell:
         self._live: Live | None = None
         self._live_due_ns = 0
         self._teller = Teller(guard, self._around.hindrance)
-        self._unwritten = False  # the audit log could not be written
         self._touched_ns = clock.monotonic_ns()
 
     @property
@@ -126,7 +126,7 @@ class Shell:
             if isinstance(outcome, Live) and outcome.begun is not None:
                 outcome = Shown("", outcome.begun)
             if isinstance(outcome, Ask | Live):
-                self._leave_unasked(outcome)
+                (outcome.on_leave if isinstance(outcome, Ask) else outcome.on_end)()
                 raise Refused("for_people")
             if isinstance(outcome, Notify):
                 outcome = self._notify(outcome)
@@ -220,12 +220,12 @@ class Shell:
             login = self._staff.log_in(self._name, text)
         except Refused as refused:
             if self._staff.knows(self._name):
-                self._write_down(self._name, "", "login", refused.code)
+                self._rows.write(self._name, "", "login", refused.code)
             if refused.code == "locked_out":
                 return self._reply(self._words("login.locked", seconds=refused.params["retry_after_s"]))
             return self._reply(self._words("login.wrong"))
         account = self._account = login.account
-        self._write_down(account.name, account.level.name.lower(), "login", "ok")
+        self._rows.write(account.name, account.level.name.lower(), "login", "ok")
         self._state = _State.COMMAND
         self._words = wording(account.language or self._config.console.language)
         level = self._words(f"level.{account.level.name.lower()}")
@@ -299,12 +299,6 @@ class Shell:
             raise Refused("confirm", question=question.text, option=YES)
         return question.on_yes()
 
-    def _leave_unasked(self, outcome: Ask | Live) -> None:
-        if isinstance(outcome, Ask):
-            outcome.on_leave()
-        else:
-            outcome.on_end()
-
     def _speak(self, language: Language) -> Shown:
         assert self._account is not None
         self._words = wording(language.code)
@@ -312,10 +306,7 @@ class Shell:
         return Shown(self._words("language.done"), {"language": language.code})
 
     def _notify(self, notify: Notify) -> Shown:
-        if notify.on:
-            self._teller.begin()
-        else:
-            self._teller.end()
+        (self._teller.begin if notify.on else self._teller.end)()
         return Shown(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
 
     def _use(self, mode: Mode) -> Reply:
@@ -354,17 +345,14 @@ class Shell:
         try:
             return self._live_step()
         except CabinetError as error:
-            if self._asked.line:  # a dialogue ends by it, and its row says why
-                self._note(self._asked, _code(error))
-                self._asked = Asked("")
+            self._end_dialogue(code_of(error))
             self._drop_question()
             return self._reply(commands.excuse(self._words, error))
 
     def _end_live(self, over: bool = False) -> Reply:
         live, self._live = self._live, None
-        if not over and self._asked.line:  # somebody left a dialogue while it was at work
-            self._note(self._asked, "left")
-            self._asked = Asked("")
+        if not over:
+            self._end_dialogue("left")
         self._state = self._resting_state()
         return self._reply("" if live is None else live.on_end())
 
@@ -375,9 +363,7 @@ class Shell:
         question, live = self._question, self._live
         self._question = self._live = None
         self._state = self._resting_state()
-        if question is not None:
-            self._note(self._asked, "not_confirmed")
-            self._asked = Asked("")
+        self._end_dialogue("left" if question is None else "not_confirmed")
         try:
             if isinstance(question, Ask):
                 question.on_leave()
@@ -405,14 +391,11 @@ class Shell:
     # --- the audit log -----------------------------------------------------------------------------------------------
 
     def _note(self, asked: Asked, outcome: str) -> None:
-        """A line that is no command is not one to write down: it may be a PIN, typed at the wrong prompt."""
-        if self._account is None or commands.find(asked.line) is None:
-            return
-        self._write_down(self._account.name, self._account.level.name.lower(), asked.line, outcome)
+        self._rows.note(self._account, asked, outcome)
 
-    def _write_down(self, account: str, level: str, line: str, outcome: str) -> None:
-        if self._audit is not None and not self._audit.note(account, level, line, outcome):
-            self._unwritten = True
+    def _end_dialogue(self, outcome: str) -> None:
+        asked, self._asked = self._asked, Asked("")
+        self._note(asked, outcome)
 
     # --- what is said ------------------------------------------------------------------------------------------------
 
@@ -443,8 +426,7 @@ class Shell:
         return f"{name} ({site.site_id})"
 
     def _reply(self, text: str) -> Reply:
-        if self._unwritten:
-            self._unwritten = False
+        if self._rows.take_unwritten():
             text = "\n".join(part for part in (text, self._words("audit.not_written")) if part)
         return Reply(
             text,

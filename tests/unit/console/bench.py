@@ -7,7 +7,6 @@ import argon2
 from cabinet.clock import MS, NS
 from cabinet.console.declare import Around
 from cabinet.console.reply import Audit, Reply
-
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import LinkError, Refused
