@@ -382,6 +382,7 @@ def commands_of(terminal: Terminal) -> list[tuple[str, str, str, str]]:
 def test_every_command_is_one_row_with_what_came_of_it(terminal, guard):
     terminal.log_in()
     terminal.say("off 3")
+    terminal.say("off 3 force")
     terminal.say("clear 5")
     terminal.say("no")
     guard.refuses = Refused("fault_present")
@@ -391,7 +392,8 @@ def test_every_command_is_one_row_with_what_came_of_it(terminal, guard):
     terminal.say("status")
     terminal.say("off 99")
     assert commands_of(terminal) == [
-        ("tech", "service", "off 3", "ok"),
+        ("tech", "service", "off 3", "charging_there"),
+        ("tech", "service", "off 3 force", "ok"),
         ("tech", "service", "clear 5", "not_confirmed"),
         ("tech", "service", "clear 5", "fault_present"),
         ("tech", "service", "status", "guard_gone"),
@@ -449,7 +451,7 @@ def test_last_login_is_told_with_wrong_pins_since(terminal):
 def test_audit_log_that_cannot_be_written_is_said_and_nobody_is_kept_from_working(terminal, guard):
     terminal.log_in()
     terminal.note = lambda *row: False
-    assert terminal.say("off 3").splitlines() == [
+    assert terminal.say("off 3 force").splitlines() == [
         "Outlet 3 is open; the charge there has ended.",
         "The audit log could not be written to the disk; it is in memory only.",
     ]
