@@ -23,6 +23,7 @@ run: $(READY_TO_RUN)
 test: lint
 	$(BIN)/pytest -n auto --dist loadfile --ignore tests/e2e --ignore tests/browser
 	@$(BIN)/python tools/get_browser.py
+	@$(BIN)/python tools/get_terminals.py
 	$(BIN)/pytest tests/e2e tests/browser
 
 lint: $(READY_TO_TEST)

@@ -93,7 +93,8 @@ def measure(outlets: int, seconds: float) -> str:
 def _run(desk: TapedDesk, socket: Path, seconds: float) -> str:
     guard, tape = desk.guard, desk.tape
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    server = LinkServer(socket, welcome, guard.events, guard.handle, guard.snapshot, desk.clock)
+    told = guard.events, guard.handle, guard.snapshot, guard.bus_view, desk.clock, guard.upkeep
+    server = LinkServer(socket, welcome, *told)
     beat_fd = sink()
     loop = Loop(desk.config, guard, desk.alerts, server, desk.clock, beat_fd)
     scans_ns: list[int] = []

@@ -102,6 +102,10 @@ class Charge:
             return self._gone(power, neighbour_mw)  # nothing plugged in is not a full battery
         return self._full(power, past_s)
 
+    def over(self, now_ns: int) -> bool:
+        """Whether its time is up whatever is measured, the mains away included: never so for what somebody bought."""
+        return False
+
     def _bought(self, count: MeterCount) -> EndReason | None:
         limits = self.limits
         if limits.charging_s is not None and count.charging_ms >= 1000 * limits.charging_s:
@@ -189,3 +193,22 @@ class Charge:
 def _highest(powers_mw: list[int]) -> float:
     """The highest of what was drawn for a while: an inrush is one reading among its neighbours."""
     return max(statistics.median(powers_mw[place : place + 3]) for place in range(max(1, len(powers_mw) - 2)))
+
+
+class Trial(Charge):
+    """Closed by staff for a test: until a moment, load or no load, and nobody pays for it."""
+
+    def __init__(
+        self, session_id: str, ends: EndLimits, count_at_start: MeterCount, started_ns: int, until_ns: int
+    ) -> None:
+        super().__init__(session_id, ChargeLimits(), ends, count_at_start, started_ns)
+        self.until_ns = until_ns
+
+    def step(self, now_ns: int, power: Reading, neighbour_mw: int, outlet: MeterCount) -> EndReason | None:
+        """Only looks whether there is a load."""
+        if power.quality is Quality.OK and (power.value or 0) >= self._ends.no_load_mw:
+            self.phase = Phase.CHARGING
+        return None
+
+    def over(self, now_ns: int) -> bool:
+        return now_ns >= self.until_ns

@@ -84,6 +84,11 @@ class ManualClock:
         self.trusted = trusted
 
 
+def set_wall_time(unix_ms: int) -> None:
+    """Set the system's clock. Raises OSError where this process may not."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, unix_ms * MS)
+
+
 def wall_time_is_synchronised() -> bool:
     """Whether the kernel holds its wall clock for synchronised (adjtimex(2) does not return TIME_ERROR)."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -147,6 +147,9 @@ class OutletState(msgspec.Struct, frozen=True):
     latched: bool
     why: dict[str, int]
     refusal: str | None  # code of the pre-close check that would refuse a start now; None: it may close
+    note: str | None = None  # out of service by staff, and what residents read about it; None: in service
+    trial: bool = False  # closed by staff for a test: `session_id` is nobody's charge
+    backwards: bool = False  # its current sensor sees power flow the wrong way
 
 
 class GuardHealth(msgspec.Struct, frozen=True):
@@ -226,7 +229,9 @@ REFUSALS = frozenset(
         # the guard's pre-close check
         "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
         "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
-        "cabinet_fault", "cabinet_hot",
+        "cabinet_fault", "cabinet_hot", "out_of_service",
+        # the guard, of what staff ask
+        "resident_charging", "work_under_way", "not_fitted", "bad_gain", "no_contactor", "no_alert_line",
         # the link
         "not_allowed", "bad_request", "guard_unreachable",
         # the service

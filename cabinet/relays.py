@@ -202,6 +202,11 @@ class RelayBank:
         """Outlets told to open whose hardware has not taken it: they may carry current. Empty in health."""
         return frozenset(self._unsent)
 
+    @property
+    def expanders_down(self) -> list[int]:
+        """Addresses of the expanders that are not set up: their outlets refuse to close."""
+        return sorted(set(self._expanders) - self._ready)
+
     def expander_of(self, outlet: int) -> tuple[int, ...]:
         """Address of the expander the outlet's relay hangs on; empty for a relay on a GPIO line."""
         address = self._places[outlet].expander

@@ -11,6 +11,7 @@ import time
 
 from campaigns import (
     clock,
+    console_fuzz,
     crash,
     crash_service,
     faults,
@@ -36,6 +37,7 @@ CAMPAIGNS = (
     faults.CAMPAIGN,
     crash.CAMPAIGN,
     crash_service.CAMPAIGN,
+    console_fuzz.CAMPAIGN,
 )
 MUTATIONS = "mutations"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from cabinet.clock import NS, SystemClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import VERSION, Command, Done, Refusal, Welcome
+from cabinet.link.protocol import VERSION, BusView, Command, Done, Refusal, ScanView, Welcome
 from cabinet.link.server import EventLog, LinkServer
 from cabinet.model import EndReason, Event
 from tests.e2e.processes import COMMANDS, Cabinet, Process, _die_with_parent
@@ -68,6 +68,7 @@ class StandIn:
             _Events(self.double),
             self._obey,
             self.double.snapshot,
+            lambda scan: BusView(0, [], [], [], 0, ScanView()),
             SystemClock(),
         )
         self._thread = threading.Thread(target=self._run)

@@ -17,7 +17,7 @@ needs_systemd = pytest.mark.skipif(
 )
 
 # Exposure as systemd counts it: 0 is closed, 10 is open (a unit without any hardening has 9.6).
-BOUNDS = {"cabinet-guard": 2.5, "cabinet-service": 2.0, "cabinet-console": 1.6}
+BOUNDS = {"cabinet-guard": 2.5, "cabinet-service": 2.0, "cabinet-console": 1.6, "cabinet-steward": 2.5}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_exposure_is_bounded(name, installed):
 def test_users_can_be_made(tmp_path):
     done = tool("systemd-sysusers", f"--root={tmp_path}", "--dry-run", UNITS / "cabinet.sysusers")
     assert done.returncode == 0, done.stderr
-    users = {section(unit)["Service"]["User"] for unit in UNITS.glob("*.service")}
+    users = {section(unit)["Service"]["User"] for unit in UNITS.glob("*.service")} - {"root"}
     assert {line.split()[1] for line in lines("cabinet.sysusers") if line.startswith("u ")} == users
 
 
@@ -68,7 +68,17 @@ def test_folders_are_the_ones_the_configuration_names():
     folders = {line.split()[1] for line in lines("cabinet.tmpfiles")}
     assert folders == {Paths().run, Paths().state}
     for unit in UNITS.glob("*.service"):
-        assert set(section(unit)["Service"]["ReadWritePaths"].split()) == folders
+        paths = re.findall(r"^ReadWritePaths=(.*)$", unit.read_text(), re.MULTILINE)
+        assert set(paths[0].split()) == folders
+        assert paths[1:] == (["-/media -/mnt"] if unit.stem == "cabinet-steward" else [])
+
+
+def test_only_the_steward_is_root_and_it_may_do_little_of_what_root_may():
+    roots = [unit.stem for unit in UNITS.glob("*.service") if section(unit)["Service"]["User"] == "root"]
+    assert roots == ["cabinet-steward"]
+    steward = section(UNITS / "cabinet-steward.service")["Service"]
+    assert steward["CapabilityBoundingSet"] == "CAP_SYS_TIME CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE"
+    assert steward["NoNewPrivileges"] == "yes"
 
 
 def test_guard_waits_for_nothing_and_never_gives_up():
@@ -94,7 +104,7 @@ def test_guard_may_be_real_time_and_reach_its_devices():
     assert re.findall(r"^DeviceAllow=(.*)$", text, re.MULTILINE) == ["char-i2c rw", "char-gpiochip rw"]
 
 
-@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service"])
+@pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-console"])
 def test_clock_trust_and_boot_id_can_be_read(name):
     """Without the one every time would count as untrusted, without the other no session would survive a restart."""
     text = (UNITS / f"{name}.service").read_text()

@@ -42,6 +42,14 @@ RST_IPEAK = {"A": 0x229, "B": 0x22B}  # largest absolute current since it was la
 IRQEN = {"A": 0x22C, "B": 0x22F}
 RST_IRQSTAT = {"A": 0x22E, "B": 0x231}  # returns the flags, clears them and releases the pin (p. 50)
 
+# What people look at, by the data sheet's names.
+SHOWN = {
+    "IPEAKA": RST_IPEAK["A"], "IPEAKB": RST_IPEAK["B"], "IRMSA": IRMS["A"], "IRMSB": IRMS["B"], "VRMS": VRMS,
+    "AWATT": WATT["A"], "BWATT": WATT["B"], "AENERGYA": AENERGY["A"], "AENERGYB": AENERGY["B"], "V": VOLTAGE_SAMPLE,
+    "PERIOD": PERIOD,
+}  # fmt: skip
+_SIGNED = frozenset({*WATT.values(), *AENERGY.values(), VOLTAGE_SAMPLE})
+
 # Values.
 DISNOLOAD_ALL = 0x07  # p. 40: without it a small standby load is metered as nothing
 LCYCMODE_RSTREAD = 0x40  # read-with-reset registers do reset, no line-cycle mode; also the power-on value
@@ -116,12 +124,27 @@ class Ade7953:
     """
 
     def __init__(self, port: Port, scale: Scale, gains: Mapping[str, Gain], clock: Clock) -> None:
-        self._port = port
+        self.port = port
         self._clock = clock
         self._scale = scale
         self._gains = {input: gains.get(input, Gain()) for input in ("A", "B")}
         self._settings: tuple[Setting, ...] = ()
         self._next_check = 0
+        self._work_out_steps()
+        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
+        # mA times mV is microwatt, hence microjoule a second.
+        self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
+        self._energy_left = {"A": 0, "B": 0}
+        self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
+
+    def set_gain(self, input: str, gain: Gain) -> None:
+        """Calibrate `input`. Its alert level is in the chip: `initialise` must follow, and until then it is the old."""
+        self._gains[input] = gain
+        self._work_out_steps()
+
+    def _work_out_steps(self) -> None:
+        """What one count of each register is worth."""
+        scale = self._scale
         current_ma, voltage_mv = scale.current_full_scale_ma, scale.voltage_full_scale_mv
         power_mw = current_ma * voltage_mv / 2 / 1000  # of two full-scale sines in phase: RMS times RMS
         self._voltage_step = voltage_mv / PEAK_FULL_SCALE
@@ -131,14 +154,9 @@ class Ade7953:
             i: current_ma / math.sqrt(2) * gain.current / RMS_FULL_SCALE for i, gain in self._gains.items()
         }
         self._power_step = {i: power_mw * gain.power / POWER_FULL_SCALE for i, gain in self._gains.items()}
-        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
-        # mA times mV is microwatt, hence microjoule a second.
         self._energy_numerator = {
             i: current_ma * voltage_mv * round(gain.power * _PPM) for i, gain in self._gains.items()
         }
-        self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
-        self._energy_left = {"A": 0, "B": 0}
-        self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
 
     def initialise(self, alert_peak_ma: int) -> None:
         """Set the chip up (p. 18, 50, 57) and read all of it back; over-current alerts above `alert_peak_ma`.
@@ -242,6 +260,15 @@ class Ade7953:
         else:
             self._check(self._settings[self._next_check - 1])
 
+    def raw(self) -> dict[str, int]:
+        """The measuring registers as last read, unscaled, for people; no transfer. Those never read are left out."""
+        found = {}
+        for name, register in SHOWN.items():
+            data = self.port.last_read(*_FRAMES[register])
+            if data is not None:
+                found[name] = int.from_bytes(data, "big", signed=register in _SIGNED)
+        return found
+
     def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
         """The set-up, in the order of writing; protection against writes comes last."""
         level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), HIGHEST_OILVL)
@@ -263,30 +290,30 @@ class Ade7953:
 
     def _check_not_reset(self) -> None:
         if not self._settings:
-            raise ChipReset(NAME, str(self._port), "was never set up")
+            raise ChipReset(NAME, str(self.port), "was never set up")
         if self._read(IRQSTATA) & IRQ_RESET:
-            raise ChipReset(NAME, str(self._port), "was reset: its set-up is lost")
+            raise ChipReset(NAME, str(self.port), "was reset: its set-up is lost")
 
     def _check(self, setting: Setting) -> None:
         found = self._read(setting.register)
         if (found ^ setting.value) & setting.mask:
             problem = f"{setting.name} reads 0x{found:x} instead of 0x{setting.value:x}"
-            raise ChipReset(NAME, str(self._port), problem)
+            raise ChipReset(NAME, str(self.port), problem)
 
     def _read(self, register: int) -> int:
         prefix, width = _FRAMES[register]
-        return int.from_bytes(self._port.write_read(prefix, width, register), "big")
+        return int.from_bytes(self.port.write_read(prefix, width, register), "big")
 
     def _read_signed(self, register: int) -> int:
         prefix, width = _FRAMES[register]
-        return int.from_bytes(self._port.write_read(prefix, width, register), "big", signed=True)
+        return int.from_bytes(self.port.write_read(prefix, width, register), "big", signed=True)
 
     def _write(self, register: int, value: int) -> None:
         prefix, width = _FRAMES[register]
-        self._port.write(prefix + value.to_bytes(width, "big"), register)
+        self.port.write(prefix + value.to_bytes(width, "big"), register)
 
     def _impossible(self, what: str, raw: int) -> ChipError:
-        return ChipError(NAME, str(self._port), f"impossible {what} 0x{raw:06x}: nobody drives the bus")
+        return ChipError(NAME, str(self.port), f"impossible {what} 0x{raw:06x}: nobody drives the bus")
 
 
 def _frame(register: int) -> tuple[bytes, int]:

@@ -178,6 +178,7 @@ class Port:
             self._place = (muxes, mux, channel)
         self.chip_name = chip_name
         self.address = address
+        self.mux, self.channel = mux, channel
         self._bus = bus
         self._reads: dict[tuple[bytes, int], tuple[i2c_msg, i2c_msg]] = {}
 
@@ -209,6 +210,11 @@ class Port:
         except OSError as error:
             raise self._failed(error, register) from error
         return bytes(messages[1])
+
+    def last_read(self, prefix: bytes, count: int) -> bytes | None:
+        """What the last such `write_read` brought, without a transfer; None where there was none."""
+        messages = self._reads.get((prefix, count))
+        return None if messages is None else bytes(messages[1])
 
     def _select(self) -> None:
         if self._place is not None:

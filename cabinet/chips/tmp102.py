@@ -21,22 +21,27 @@ class Tmp102:
     """Measures by itself four times a second from power-on; before its first conversion (35 ms) it reads 0 °C."""
 
     def __init__(self, port: Port) -> None:
-        self._port = port
+        self.port = port
 
     def validate(self) -> None:
         """Make sure that the chip is a TMP102 and is measuring. Raises BusError, ChipError."""
-        config = int.from_bytes(self._port.write_read(CONFIG, 2, CONFIG[0]), "big")
+        config = int.from_bytes(self.port.write_read(CONFIG, 2, CONFIG[0]), "big")
         if config & CONFIG_RESOLUTION != CONFIG_RESOLUTION:
-            raise ChipError(NAME, str(self._port), f"no such chip: configuration reads 0x{config:04x}")
+            raise ChipError(NAME, str(self.port), f"no such chip: configuration reads 0x{config:04x}")
         if config & CONFIG_SHUTDOWN:
-            raise ChipError(NAME, str(self._port), f"is shut down: configuration reads 0x{config:04x}")
+            raise ChipError(NAME, str(self.port), f"is shut down: configuration reads 0x{config:04x}")
 
     def temperature_mc(self) -> int:
         """Temperature in thousandths of a degree Celsius, rounded down to them; -128 000 to 127 937.
 
         Raises BusError, and ChipError for an answer that no TMP102 gives.
         """
-        word = int.from_bytes(self._port.write_read(TEMPERATURE, 2, TEMPERATURE[0]), "big", signed=True)
+        word = int.from_bytes(self.port.write_read(TEMPERATURE, 2, TEMPERATURE[0]), "big", signed=True)
         if word & LOW_BITS:
-            raise ChipError(NAME, str(self._port), f"impossible temperature register 0x{word & 0xFFFF:04x}")
+            raise ChipError(NAME, str(self.port), f"impossible temperature register 0x{word & 0xFFFF:04x}")
         return (word >> 4) * MC_NUMERATOR // MC_DENOMINATOR
+
+    def raw(self) -> dict[str, int]:
+        """The temperature register as last read, for people; no transfer."""
+        word = self.port.last_read(TEMPERATURE, 2)
+        return {} if word is None else {"TEMPERATURE": int.from_bytes(word, "big")}

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,27 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.console.cable import Cable
+from cabinet.console.conversation import Conversation
+from cabinet.console.declare import Around
 from cabinet.console.guard_line import GuardLine
-from cabinet.console.line import READ_TIMEOUT_S, Conversation, Line, Port, open_port
+from cabinet.console.journal import Journal
+from cabinet.console.line import READ_TIMEOUT_S, Line, Port, open_port
+from cabinet.console.service_line import ServiceLine
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import CabinetError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
+from cabinet.link.records import Entry, Keep, Kept, path_in
 from cabinet.notify import Notifier
+from cabinet.steward.client import StewardLine
+from cabinet.steward.protocol import SOCKET
+
+log = logging.getLogger(__name__)
 
 GUARD_TIMEOUT_S = 1.0  # a technician is told soon that the guard hangs
+SERVICE_TIMEOUT_S = 3.0  # of a service with a slow disk
+CARRY_RETRY_S = 5.0  # rows of the audit log wait so long for a service that is away
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,25 +59,49 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if not config.console.port:
         raise CabinetError(f"{args.config}: console.port: is empty, so there is no console to serve")
-    if (first := staff.create_first()) is not None:
-        print(f"first console account: {first[0]}, PIN {first[1]} (change it: cabinet console --new-pin {first[0]})")
-    serve(config, staff)
+    _first_account(staff)
+    serve(config, staff, args.config)
     return 0
+
+
+def _first_account(staff: Staff) -> None:
+    """Its PIN is for the eyes of whoever installs this: on a screen, and never in a service manager's log."""
+    if sys.stdout.isatty():
+        if (first := staff.create_first()) is not None:
+            print(f"first console account: {first[0]}, PIN {first[1]} (change it there: pin)")
+    elif not staff.names():
+        log.warning("no console account yet: make one with: cabinet console --new-pin NAME")
 
 
 def open_staff(config: Config) -> Staff:
     return Staff(Path(config.paths.state) / "console-staff.json", SystemClock())
 
 
-def serve(config: Config, staff: Staff) -> None:
+def serve(config: Config, staff: Staff, source: Path) -> None:
     """Until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
     guard = GuardLine(lambda: BlockingGuard(run / "guard.sock", Role.CONSOLE, GUARD_TIMEOUT_S))
     clock, beat = SystemClock(), pulse.path_in(run)
-    shell = Shell(config, staff, guard, clock, lambda: pulse.hindrance(beat, clock.monotonic_ns()))
-    conversation = Conversation(shell)
+    records = ServiceLine(path_in(run), SERVICE_TIMEOUT_S)
+    journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
+    steward = StewardLine(run / SOCKET)
+    around = Around(
+        lambda: pulse.hindrance(beat, clock.monotonic_ns()), records, steward, source, lambda: journal.waiting
+    )
+    shell = Shell(config, staff, guard, clock, around, journal)
+    conversation = Conversation(shell, clock, config.console.baud)
     stop = threading.Event()
+    journal.carry_on(lambda entries: _keep(records, entries), CARRY_RETRY_S)
     notifier = Notifier()
+    try:
+        _serve_port(config, run, conversation, stop, notifier)
+    finally:
+        journal.close()
+
+
+def _serve_port(
+    config: Config, run: Path, conversation: Conversation, stop: threading.Event, notifier: Notifier
+) -> None:
     if config.console.port == "pty":
         cable = Cable()
         link = run / "console.pty"
@@ -80,6 +116,10 @@ def serve(config: Config, staff: Staff) -> None:
         port, baud = config.console.port, config.console.baud
         line = Line(lambda: open_port(port, baud), conversation, _waiter(stop), notifier.alive)
         _until_stopped(line, stop, notifier, f"on {port} at {baud}")
+
+
+def _keep(records: ServiceLine, entries: list[Entry]) -> None:
+    records.ask(Keep(entries), Kept)
 
 
 def _from_cable(cable: Cable, baud: int) -> Callable[[], Port]:

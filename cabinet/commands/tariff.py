@@ -13,7 +13,7 @@ from cabinet.billing.tariff import Line, Tariff
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.console.editing import pad, width
+from cabinet.console.layout import pad, width
 from cabinet.errors import CabinetError, ConfigErrors
 from cabinet.model import EndReason
 from cabinet.service import bill

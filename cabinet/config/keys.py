@@ -84,6 +84,18 @@ class Hardware(Section, frozen=True):
     ] = 0.04
     relay_release_s: Annotated[float, number("from a relay's coil to open contacts", least=0.005, most=0.05)] = 0.02
     relay_operate_s: Annotated[float, number("from a relay's coil to closed contacts", least=0, most=0.05)] = 0.007
+    relay_rated_a: Annotated[
+        float, number("RMS current for which the relay's data sheet gives its electrical life", least=1, most=100)
+    ] = 16.0
+    relay_electrical_operations: Annotated[
+        int, number("operations at that current until the contacts are used up", least=1000, most=10_000_000)
+    ] = 100_000
+    relay_mechanical_operations: Annotated[
+        int, number("operations without current until the relay is used up", least=10_000, most=1_000_000_000)
+    ] = 10_000_000
+    relay_warn_share: Annotated[
+        float, number("of its life, from which on a relay is to be replaced", least=0.1, most=1)
+    ] = 0.8
     closing_gap_s: Annotated[
         float, number("between two outlets' closings: inrushes must not coincide", least=0.02, most=5)
     ] = 0.2

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from cabinet.console.layout import width
+
 LONGEST_LINE = 200  # characters
 LONGEST_SEQUENCE = 32  # characters of an escape sequence; longer is noise
 
@@ -32,6 +34,13 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """A control sequence that came whole, from `ESC [` to its letter: a key that moves nothing here, or what the
+    terminal answers to a question."""
+
+    sequence: str
+
+
 class _Sequence(enum.Enum):
     """Where in an escape sequence (ECMA-48) the next character falls."""
 
@@ -50,9 +59,15 @@ class LineEditor:
         self._clear()
         self._sequence = _Sequence.NONE
         self._sequence_length = 0
+        self._passed = ""  # of the sequence, so far
         self._after_return = False
 
-    def feed(self, data: bytes) -> Iterator[Echo | Line | Key]:
+    @property
+    def typed(self) -> str:
+        """The line so far."""
+        return "".join(self._characters)
+
+    def feed(self, data: bytes) -> Iterator[Echo | Line | Key | Answer]:
         """What `data` does, one after the other: `secret` may be changed between two of them and counts from there."""
         for character in self._decoder.decode(data):
             yield from self._take(character)
@@ -68,12 +83,12 @@ class LineEditor:
         self._characters: list[str] = []
         self._too_long = False
 
-    def _take(self, character: str) -> Iterator[Echo | Line | Key]:
+    def _take(self, character: str) -> Iterator[Echo | Line | Key | Answer]:
         after_return, self._after_return = self._after_return, character == "\r"
         if self._sequence is not _Sequence.NONE and character in "\r\n\x03\x1b":
             self._sequence = _Sequence.NONE  # no sequence holds these: it was cut off
         if self._sequence is not _Sequence.NONE:
-            self._in_sequence(character)
+            yield from self._in_sequence(character)
         elif character == "\x1b":
             self._sequence, self._sequence_length = _Sequence.AFTER_ESCAPE, 0
         elif character == "\n" and after_return:
@@ -98,13 +113,16 @@ class LineEditor:
         else:
             yield from self._type(character)
 
-    def _in_sequence(self, character: str) -> None:
+    def _in_sequence(self, character: str) -> Iterator[Answer]:
         """Cursor keys and the like are passed over, as there is nothing they could move in a plain line."""
         self._sequence_length += 1
+        self._passed = character if self._sequence_length == 1 else self._passed + character
         starts = {"[": _Sequence.CONTROL, "O": _Sequence.SINGLE}
         if self._sequence is _Sequence.AFTER_ESCAPE:
             self._sequence = starts.get(character, _Sequence.NONE)
         elif self._sequence is _Sequence.SINGLE or "@" <= character <= "~" or self._sequence_length > LONGEST_SEQUENCE:
+            if self._sequence is _Sequence.CONTROL and "@" <= character <= "~":
+                yield Answer(self._passed)
             self._sequence = _Sequence.NONE
 
     def _type(self, character: str) -> Iterator[Echo]:
@@ -134,17 +152,3 @@ class LineEditor:
         text, too_long = "".join(self._characters), self._too_long
         self._clear()
         return Key.TOO_LONG if too_long else Line(text)
-
-
-def width(text: str) -> int:
-    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
-
-
-def pad(text: str, columns: int) -> str:
-    """`text` filled with blanks to `columns` on the right; on the left for negative `columns`."""
-    blanks = " " * max(0, abs(columns) - width(text))
-    return blanks + text if columns < 0 else text + blanks

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from cabinet.errors import LinkError
-from cabinet.link.protocol import Command
+from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.model import Snapshot
+from cabinet.upkeep import Upkeep
 
 T = TypeVar("T")
 
@@ -14,6 +15,9 @@ class Connection(Protocol):
     """One connection (`link.client.BlockingGuard`)."""
 
     def snapshot(self) -> Snapshot: ...
+    def bus(self, scan: bool = False) -> BusView: ...
+    def recent(self) -> Recent: ...
+    def upkeep(self) -> Upkeep: ...
     def request(self, make: Callable[[int], Command]) -> None: ...
     def close(self) -> None: ...
 
@@ -28,6 +32,18 @@ class GuardLine:
     def snapshot(self) -> Snapshot:
         """Raises LinkError when there is no guard."""
         return self._ask(lambda connection: connection.snapshot())
+
+    def bus(self, scan: bool = False) -> BusView:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.bus(scan))
+
+    def recent(self) -> Recent:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.recent())
+
+    def upkeep(self) -> Upkeep:
+        """Raises LinkError when there is no guard."""
+        return self._ask(lambda connection: connection.upkeep())
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Raises Refused with the guard's code, LinkError when there is no guard."""

@@ -10,13 +10,16 @@ from typing import Protocol
 
 import serial
 
-from cabinet.console.editing import Echo, Key, LineEditor
-from cabinet.console.shell import Reply, Shell
+from cabinet.console.conversation import Conversation
+from cabinet.console.holder import held_by
 
 log = logging.getLogger(__name__)
 
-READ_TIMEOUT_S = 0.5  # how often idle logins are looked at
-WRITE_TIMEOUT_S = 10.0  # the longest screen takes 3 s at 9600 baud
+READ_TIMEOUT_S = 0.1  # how soon something live goes on, and idle logins are looked at
+WRITE_TIMEOUT_S = 10.0  # for `PIECE`, which takes 0.3 s at 9600 baud
+PIECE = 256  # bytes written at once: between two of them a Ctrl-C is heard
+TURNS_A_BEAT = 4  # the service manager is told that all is well
+CHUNK = 4096
 SHORTEST_RETRY_S = 0.5
 LONGEST_RETRY_S = 5.0
 
@@ -35,56 +38,47 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-class Conversation:
-    """One line editor and one dialogue: bytes in, bytes out. Does not wait for anything but the guard."""
-
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
-        self._editor = LineEditor()
-
-    def greet(self) -> bytes:
-        return self._out(self._shell.greet())
-
-    def take(self, data: bytes) -> bytes:
-        """What typing `data` puts on the terminal."""
-        out = b""
-        for happened in self._editor.feed(data):
-            if isinstance(happened, Echo):
-                out += _encoded(happened.text)
-            elif happened is Key.INTERRUPT:
-                out += self._out(self._shell.interrupt())
-            elif happened is Key.END:
-                out += self._out(self._shell.end())
-            elif happened is Key.TOO_LONG:
-                out += self._out(self._shell.too_long())
-            else:
-                out += self._out(self._shell.line(happened.text))
-        return out
-
-    def tick(self) -> bytes:
-        reply = self._shell.tick()
-        if reply is None:
-            return b""
-        self._editor.reset()
-        return b"\r\n" + self._out(reply)
-
-    def hang_up(self) -> None:
-        self._editor.reset()
-        self._shell.hang_up()
-
-    def _out(self, reply: Reply) -> bytes:
-        self._editor.secret = reply.secret
-        return _encoded(f"{reply.text}\n{reply.prompt}" if reply.text else reply.prompt)
-
-
-def _encoded(text: str) -> bytes:
-    return text.replace("\n", "\r\n").encode()
-
-
 def open_port(device: str, baud: int) -> Port:
     """The serial line, 8N1, for us alone. Raises OSError where it cannot be had."""
-    port: Port = serial.Serial(device, baud, timeout=READ_TIMEOUT_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
-    return port
+    if (holder := held_by(device)) is not None:
+        raise OSError(holder)
+    line = serial.Serial(device, baud, timeout=READ_TIMEOUT_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
+    return Wire(line)
+
+
+class Wire:
+    """A serial port whose carrier, where it has one, ends the conversation when it drops: somebody hung up."""
+
+    def __init__(self, line: serial.Serial) -> None:
+        self._line = line
+        self._had_carrier = self._carrier() is True
+
+    @property
+    def in_waiting(self) -> int:
+        return int(self._line.in_waiting)
+
+    def read(self, size: int = 1) -> bytes:
+        data: bytes = self._line.read(size)
+        if not data:
+            carrier = self._carrier()
+            if self._had_carrier and carrier is False:
+                raise OSError("carrier lost: the other end hung up")
+            self._had_carrier = self._had_carrier or carrier is True
+        return data
+
+    def write(self, data: bytes, /) -> int | None:
+        written: int | None = self._line.write(data)
+        return written
+
+    def close(self) -> None:
+        self._line.close()
+
+    def _carrier(self) -> bool | None:
+        """None: this line has no such signal (a pseudo-terminal), or the adapter is gone and reading will say so."""
+        try:
+            return bool(self._line.cd)
+        except OSError:
+            return None
 
 
 class Line:
@@ -102,6 +96,7 @@ class Line:
         self._conversation = conversation
         self._wait = wait
         self._beat = beat
+        self._early = b""  # typed while something was being sent
         self.stopping = False
 
     def serve(self) -> None:
@@ -125,16 +120,31 @@ class Line:
             self._until_lost(port)
 
     def _until_lost(self, port: Port) -> None:
+        turns = 0
         try:
-            port.write(self._conversation.greet())
+            self._send(port, self._conversation.greet())
             while not self.stopping:
-                data = port.read(max(1, port.in_waiting))
-                answer = self._conversation.take(data) if data else self._conversation.tick()
-                if answer:
-                    port.write(answer)
-                self._beat()
+                data = self._early or port.read(max(1, min(port.in_waiting, CHUNK)))
+                self._early = b""
+                self._send(port, self._conversation.take(data) if data else self._conversation.tick())
+                turns += 1
+                if turns % TURNS_A_BEAT == 0:
+                    self._beat()
         except OSError as error:
             log.info("console line lost: %s", error)
         finally:
+            self._early = b""
             self._conversation.hang_up()
             port.close()
+
+    def _send(self, port: Port, answer: bytes) -> None:
+        """Piece by piece; a Ctrl-C meanwhile ends it. What else is typed meanwhile waits."""
+        for start in range(0, len(answer), PIECE):
+            port.write(answer[start : start + PIECE])
+            if start + PIECE < len(answer) and port.in_waiting:
+                self._early += port.read(min(port.in_waiting, CHUNK))
+                self._beat()
+                if b"\x03" in self._early:
+                    return
+                if len(self._early) > CHUNK:
+                    self._early = self._early[-CHUNK:]

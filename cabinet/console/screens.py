@@ -1,9 +1,16 @@
 """What the console shows, as text of at most 80 columns. Pure."""
 
-from cabinet import __version__, figures
+import zoneinfo
+
+import msgspec
+
+from cabinet import figures
 from cabinet.clock import NS
 from cabinet.config import Config
-from cabinet.console.editing import pad
+from cabinet.config.keys import Outlet
+from cabinet.console.layout import fold, pad, width
+from cabinet.console.see.nearness import Nearness
+from cabinet.console.staff import Login
 from cabinet.model import OutletState, Quality, Reading, Snapshot
 from cabinet.quantities import quantities
 from cabinet.texts import Texts
@@ -14,8 +21,21 @@ OLD_SNAPSHOT_NS = 2 * NS  # the guard looks at everything many times a second
 _COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
-def status(snapshot: Snapshot, words: Texts, now_ns: int, hindrance: str | None = None) -> str:
-    """The whole cabinet on one screen of 24 lines, if it has ten outlets; then what `hindrance` the service has."""
+class Machine(msgspec.Struct, frozen=True):
+    """What the console knows without the guard. `service` None: it takes new charges, else the code why not."""
+
+    clock: str
+    trusted: bool
+    disk_free_bytes: int | None
+    up_s: int
+    version: str
+    system: str
+    service: str | None
+    unkept: int  # rows of the console's audit log that the service does not have yet
+
+
+def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> str:
+    """The whole cabinet on one screen of 24 lines, if it has ten outlets."""
     title = "  ".join(pad(words(f"column.{key}"), columns) for key, columns in _COLUMNS)
     return "\n".join(
         [
@@ -23,35 +43,88 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, hindrance: str | None 
             f"{title}  {words('column.state')}",
             *(_row(state, words) for state in snapshot.outlets),
             _health(snapshot, words),
-            *([] if hindrance is None else [words(f"status.service_{hindrance}")]),
+            _sensors(snapshot, words),
+            *machine_lines(machine, words),
         ]
     )
 
 
-def outlet(state: OutletState, config: Config, words: Texts) -> str:
+def machine_lines(machine: Machine, words: Texts) -> list[str]:
+    """Clock and trust, disk, versions, and what hinders the service; the last only where something does."""
+    trust = words("clock.right" if machine.trusted else "clock.not_right")
+    free = "?" if machine.disk_free_bytes is None else f"{machine.disk_free_bytes / 1e9:.1f}"
+    lines = [
+        words("status.clock", clock=machine.clock, trust=trust, free=free),
+        words("status.version", version=machine.version, system=machine.system, days=f"{machine.up_s / 86_400:.1f}"),
+    ]
+    if machine.service is not None:
+        lines.append(words(f"status.service_{machine.service}"))
+    if machine.unkept:
+        lines.append(words("status.unkept", count=machine.unkept))
+    return lines
+
+
+def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness]) -> str:
     """Everything the guard knows of one outlet, with the limits that apply to it."""
     limits = config.protections
+    place = config.outlet_by_number(state.outlet)
 
-    def limited(reading: Reading, decimals: int, unit: str, limit: float) -> str:
-        return f"{_reading(reading, 1000, decimals, words, unit)}  {words('of_limit')} {limit:g}{unit}"
+    def limited(of: Reading, decimals: int, unit: str, limit: float) -> str:
+        return f"{reading(of, 1000, decimals, words, unit)}  {words('of_limit')} {limit:g}{unit}"
 
     rows = [
         ("relay", words(_relay(state))),
-        ("phase", words(f"phase.{state.phase.value}")),
+        ("phase", _doing(state, words)),
         ("session", state.session_id or "-"),
-        ("power", _reading(state.power_mw, 1000, 1, words, " W")),
+        ("power", reading(state.power_mw, 1000, 1, words, " W") if place is None else limited(
+            state.power_mw, 1, " W", place.max_power_w)),
         ("current", limited(state.current_ma, 3, " A", limits.overcurrent.rated_a)),
         ("peak", limited(state.peak_ma, 2, " A", limits.short_circuit.peak_a)),
-        ("voltage", _reading(state.voltage_mv, 1000, 1, words, " V")),
+        ("voltage", reading(state.voltage_mv, 1000, 1, words, " V")),
         ("temperature", limited(state.temperature_mc, 1, " °C", limits.outlet_hot.trip_c)),
         ("charge", f"{figures.minutes(state.charge_count.charging_ms // 1000)} min, "
                    f"{figures.kwh(state.charge_count.energy_mwh)} kWh"),
         ("counter", f"{state.count.powered_ms / 3_600_000:.1f} h, {figures.kwh(state.count.energy_mwh)} kWh"),
+        ("wiring", "-" if place is None else f"{place.code}  {place.relay}  {place.alert or '-'}"),
+        ("sensing", "-" if place is None else _sensing(place)),
         ("start", words("start.possible") if state.refusal is None else words(f"refusal.{state.refusal}")),
     ]  # fmt: skip
     lines = [words("outlet.title", outlet=state.outlet)]
     lines += [f"  {pad(words(f'field.{key}'), 14)} {value}" for key, value in rows]
+    lines += _nearest(near, words)
+    if state.note is not None:
+        lines.append(words("outlet_do.note", note=state.note or "-"))
+    if state.backwards:
+        lines.append(words("outlet_do.backwards"))
     return "\n".join([*lines, *fault_lines(state, words)])
+
+
+def _doing(state: OutletState, words: Texts) -> str:
+    """What it is at: a charge, a test of staff, nothing, or nothing because it is out of service."""
+    if state.trial:
+        return words("outlet_do.trial")
+    if state.note is not None and not state.closed:
+        return words("outlet_do.locked")
+    return words(f"phase.{state.phase.value}")
+
+
+def _sensing(place: Outlet) -> str:
+    """Where meter and thermometer sit."""
+    meter, thermometer = place.meter, place.thermometer
+    at = f"ADE7953 0x{meter.mux:02x}/{meter.channel}{meter.input}"
+    if thermometer is None:
+        return at
+    return f"{at}  TMP102 0x{thermometer.mux:02x}/{thermometer.channel}@0x{thermometer.address:02x}"
+
+
+def _nearest(near: list[Nearness], words: Texts) -> list[str]:
+    """What is closest to tripping, with how much of each limit is used up."""
+    known = [
+        words("near.one", name=words(f"near.{each.name}"), percent=each.percent)
+        for each in near
+        if each.percent is not None
+    ]
+    return fold(f"{words('near.title')} {words('numbers.between').join(known)}", "  ") if known else []
 
 
 def faults(snapshot: Snapshot, words: Texts) -> str:
@@ -64,13 +137,26 @@ def faults(snapshot: Snapshot, words: Texts) -> str:
     return "\n".join(blocks) if blocks else words("faults.none")
 
 
+def faults_data(snapshot: Snapshot) -> dict[str, object]:
+    """The same for a program."""
+    return {
+        "cabinet": {"fault": snapshot.fault, "latched": snapshot.latched, "why": snapshot.why, "siren": snapshot.siren},
+        "contactor_closed": snapshot.contactor_closed,
+        "outlets": [
+            {"outlet": state.outlet, "fault": state.fault, "latched": state.latched, "why": state.why}
+            for state in snapshot.outlets
+            if state.fault is not None
+        ],
+    }
+
+
 def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
     """The fault of the cabinet as a whole; empty without one."""
     if snapshot.fault is None:
         return []
-    numbers = [f"  {quantities(snapshot.why, words)}"] if snapshot.why else []
-    staff = f"  {words(f'fault.{snapshot.fault.value}.staff')}"
-    return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, staff]
+    numbers = fold(quantities(snapshot.why, words), "  ") if snapshot.why else []
+    staff = fold(words(f"fault.{snapshot.fault.value}.staff"), "  ")
+    return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, *staff]
 
 
 def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
@@ -89,24 +175,37 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
         return []
     name = words(f"fault.{state.fault.value}.name")
     line = words("fault_line.latched" if state.latched else "fault_line.present", outlet=state.outlet, fault=name)
-    numbers = [f"  {quantities(state.why, words)}"] if state.why else []
-    return [line, *numbers, f"  {words(f'fault.{state.fault.value}.staff')}"]
+    numbers = fold(quantities(state.why, words), "  ") if state.why else []
+    return [line, *numbers, *fold(words(f"fault.{state.fault.value}.staff"), "  ")]
+
+
+def last_login(login: Login, words: Texts, zone: zoneinfo.ZoneInfo) -> str:
+    """When the same account logged in before, and whether somebody has tried since."""
+    if login.last is None:
+        return words("login.first")
+    at = figures.local(login.last, zone).isoformat(" ", "minutes")[:16] + ("" if login.last.trusted else " ?")
+    return words("login.last", at=at) + (words("login.failed_since", count=login.wrong) if login.wrong else "")
 
 
 def help_lines(rows: list[tuple[str, str]], words: Texts) -> str:
     """Usage and explanation of each command."""
-    return "\n".join([*(f"  {pad(usage, 18)} {text}" for usage, text in rows), words("help_end")])
+    wide = max(width(usage) for usage, _ in rows)
+    lines = []
+    for usage, text in rows:
+        first, *more = fold(text, " " * (wide + 4))
+        lines += [f"  {pad(usage, wide)}{first[wide + 2 :]}", *more]
+    return "\n".join([*lines, words("help_end")])
 
 
 def _cabinet(snapshot: Snapshot, words: Texts, now_ns: int) -> list[str]:
     lines = [
         words(
             "status.supply",
-            voltage=_reading(snapshot.mains_mv, 1000, 1, words),
-            frequency=_reading(snapshot.frequency_mhz, 1000, 2, words),
+            voltage=reading(snapshot.mains_mv, 1000, 1, words),
+            frequency=reading(snapshot.frequency_mhz, 1000, 2, words),
             feed=figures.watts(snapshot.feed_mw),
             limit=figures.watts(snapshot.feed_limit_mw),
-            inside=_reading(snapshot.inside_mc, 1000, 0, words),
+            inside=reading(snapshot.inside_mc, 1000, 0, words),
             contactor=words("contactor.closed" if snapshot.contactor_closed else "contactor.open"),
         )
     ]
@@ -123,15 +222,15 @@ def _row(state: OutletState, words: Texts) -> str:
     cells = (
         str(state.outlet),
         words(_relay(state)),
-        _reading(state.power_mw, 1000, 0, words),
-        _reading(state.current_ma, 1000, 2, words),
-        _reading(state.temperature_mc, 1000, 0, words),
+        reading(state.power_mw, 1000, 0, words),
+        reading(state.current_ma, 1000, 2, words),
+        reading(state.temperature_mc, 1000, 0, words),
         str(count.charging_ms // 60_000) if count.charging_ms else "-",
         figures.kwh(count.energy_mwh) if count.energy_mwh else "-",
     )
     row = "  ".join(pad(cell, columns) for cell, (_, columns) in zip(cells, _COLUMNS, strict=True))
     if state.fault is None:
-        return f"{row}  {words(f'phase.{state.phase.value}')}"
+        return f"{row}  {_doing(state, words)}"
     return f"{row}  {words(f'fault.{state.fault.value}.name')}{words('latched_mark') if state.latched else ''}"
 
 
@@ -140,22 +239,37 @@ def _health(snapshot: Snapshot, words: Texts) -> str:
     return words(
         "status.health",
         realtime=words("realtime.yes" if health.realtime else "realtime.no"),
-        late=f"{health.late_worst_ever_us / 1000:.1f}",
-        bus_errors=health.bus_errors,
-        version=__version__,
+        late=f"{health.late_worst_us / 1000:.1f}",
+        worst=f"{health.late_worst_ever_us / 1000:.1f}",
+        scan=f"{health.scan_us / 1000:.1f}",
     )
+
+
+def _sensors(snapshot: Snapshot, words: Texts) -> str:
+    return words(
+        "status.sensors",
+        bus_errors=snapshot.health.bus_errors,
+        sensors=sum(_measured(state) for state in snapshot.outlets),
+        outlets=len(snapshot.outlets),
+    )
+
+
+def _measured(state: OutletState) -> bool:
+    """Whether everything fitted at this outlet reads."""
+    readings = (state.peak_ma, state.current_ma, state.voltage_mv, state.power_mw, state.temperature_mc)
+    return all(each.quality in (Quality.OK, Quality.ABSENT) for each in readings)
 
 
 def _relay(state: OutletState) -> str:
     return "relay.closed" if state.closed else "relay.open"
 
 
-def _reading(reading: Reading, divisor: int, decimals: int, words: Texts, unit: str = "") -> str:
+def reading(of: Reading, divisor: int, decimals: int, words: Texts, unit: str = "") -> str:
     """The value, or the word for why there is none; a value too old to act on is in brackets."""
-    if reading.quality is Quality.FAULT:
-        reason = f" ({reading.reason})" if unit and reading.reason else ""
+    if of.quality is Quality.FAULT:
+        reason = f" ({of.reason})" if unit and of.reason else ""
         return words("quality.fault") + reason
-    if reading.value is None or reading.quality is Quality.ABSENT:
+    if of.value is None or of.quality is Quality.ABSENT:
         return "-"
-    value = f"{reading.value / divisor:.{decimals}f}"
-    return f"({value}){unit}" if reading.quality is Quality.STALE else value + unit
+    value = f"{of.value / divisor:.{decimals}f}"
+    return f"({value}){unit}" if of.quality is Quality.STALE else value + unit

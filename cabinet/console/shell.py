@@ -5,6 +5,7 @@ make it raise; whatever the guard or the disk answers becomes a sentence.
 """
 
 import enum
+import logging
 import unicodedata
 from collections.abc import Callable
 
@@ -12,28 +13,40 @@ import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.config import Config
-from cabinet.console import commands
-from cabinet.console.commands import Desk, Guard, Question
+from cabinet.console import commands, machine, screens
+from cabinet.console.asked import YES, Asked, answered, code_of, plain_answer
+from cabinet.console.declare import (
+    LOGOUT,
+    Around,
+    Ask,
+    Desk,
+    Guard,
+    Language,
+    Live,
+    Mode,
+    Notify,
+    Outcome,
+    Question,
+    Shown,
+)
+from cabinet.console.notices import Notice, Teller, told
+from cabinet.console.reply import Audit, Reply
+from cabinet.console.rows import Rows
 from cabinet.console.staff import NAME, Account, Staff
-from cabinet.errors import CabinetError, LinkError, Refused
-from cabinet.texts import Texts
+from cabinet.console.wording import wording
+from cabinet.errors import CabinetError, Refused
+
+log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 60  # a question left open is answered no: the next person must not find it
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What the person sees next: `text` (lines, or nothing), then `prompt`. With `secret` do not echo the answer."""
-
-    text: str
-    prompt: str
-    secret: bool = False
 
 
 class _State(enum.Enum):
     NAME = "asks for the name"
     PIN = "asks for the PIN"
     COMMAND = "logged in"
-    ANSWER = "asks whether to go on"
+    ANSWER = "asks whether to go on, or for a step of a dialogue"
+    LIVE = "shows something that goes on"
 
 
 class Shell:
@@ -45,59 +58,100 @@ class Shell:
         staff: Staff,
         guard: Guard,
         clock: Clock,
-        hindrance: Callable[[], str | None] = lambda: None,
+        around: Around | None = None,
+        audit: Audit | None = None,
     ) -> None:
-        """`hindrance` says what the service has against new charges: a code that `screens.status` has a text for."""
         self._config = config
         self._staff = staff
         self._guard = guard
         self._clock = clock
-        self._hindrance = hindrance
+        self._around = around or Around()
+        self._rows = Rows(audit)
         self._idle_ns = int(config.console.idle_logout_s * NS)
         self._state = _State.NAME
-        self._words = Texts("console", config.console.language)
+        self._words = wording(config.console.language)
         self._account: Account | None = None
         self._name = ""  # typed, with its PIN still to come
-        self._question: Question | None = None
+        self._question: Question | Ask | None = None
+        self._asked = Asked("")  # the command that the question or the dialogue belongs to
+        self._live: Live | None = None
+        self._live_due_ns = 0
+        self._teller = Teller(guard, self._around.hindrance)
         self._touched_ns = clock.monotonic_ns()
 
     @property
     def logged_in(self) -> bool:
         return self._account is not None
 
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def account(self) -> Account | None:
+        return self._account
+
+    @property
+    def at_command(self) -> bool:
+        """Whether the next line is a command, and not a name, a PIN or an answer."""
+        return self._state is _State.COMMAND
+
+    @property
+    def language(self) -> str:
+        return self._words.language
+
     def greet(self) -> Reply:
         """What a freshly connected terminal shows."""
-        return self._reply(self._words("login.banner", site=self._site()))
+        banner = self._words("login.banner", site=self._site())
+        return self._reply(banner if self._has_accounts() else f"{banner}\n{self._words('login.no_account')}")
 
     def line(self, typed: str) -> Reply:
         """One entered line."""
         self._touched_ns = self._clock.monotonic_ns()
         text = unicodedata.normalize("NFKC", typed).strip()  # an input method may leave full-width letters and digits
+        return self._guarded(lambda: self._take(text))
+
+    def machine_line(self, typed: str) -> str | Reply:
+        """One request of a program: its reply, one line. A Reply where the dialogue goes on as with a person."""
+        self._touched_ns = self._clock.monotonic_ns()
+        assert self._account is not None
+        request = machine.read(typed)
+        if not request.sound:
+            return machine.reply(request, answered(Refused("bad_checksum"), self._words))
+        asked = Asked.read(request.command)
         try:
-            if self._state is _State.NAME:
-                return self._take_name(text)
-            if self._state is _State.PIN:
-                return self._take_pin(text)
-            if self._state is _State.ANSWER:
-                return self._take_answer(text)
-            return self._run(text)
-        except LinkError:
-            return self._reply(self._words("guard.gone"))
-        except Refused as refused:
-            return self._reply(commands.refusal(self._words, refused))
+            outcome = self._ask(asked) if request.command else Shown("", None)
+            if isinstance(outcome, Question):
+                outcome = self._confirmed(asked, outcome)
+            if isinstance(outcome, Live) and outcome.begun is not None:
+                outcome = Shown("", outcome.begun)
+            if isinstance(outcome, Ask | Live):
+                (outcome.on_leave if isinstance(outcome, Ask) else outcome.on_end)()
+                raise Refused("for_people")
+            if isinstance(outcome, Notify):
+                outcome = self._notify(outcome)
+            if isinstance(outcome, Language):
+                outcome = self._speak(outcome)
         except CabinetError as error:
-            return self._reply(self._words("failed", error=str(error)))
+            self._note(asked, code_of(error))
+            return machine.reply(request, answered(error, self._words))
+        if (isinstance(outcome, Mode) and outcome.kind != "machine") or outcome is LOGOUT:
+            return self._show(asked, outcome)
+        self._note(asked, "ok")
+        return machine.reply(request, answered(outcome, self._words))
 
     def too_long(self) -> Reply:
         """A line beyond what is taken: nothing of it is run."""
         self._touched_ns = self._clock.monotonic_ns()
-        self._state = self._resting_state()
+        self._drop_question()
         return self._reply(self._words("too_long"))
 
     def interrupt(self) -> Reply:
         """Ctrl-C: back to the prompt, the open question answered no."""
         self._touched_ns = self._clock.monotonic_ns()
-        self._state = self._resting_state()
+        if self._state is _State.LIVE:
+            return self._guarded(self._end_live)
+        self._drop_question()
         return self._reply("")
 
     def end(self) -> Reply:
@@ -109,14 +163,46 @@ class Shell:
         self._leave()
 
     def tick(self) -> Reply | None:
-        """To be called every second or so: ends a login left alone, and a question left open. None: nothing to show."""
+        """To be called twice a second or so: ends a login left alone, and a question left open; goes on with what is
+        live. None: nothing to show."""
         idle_ns = self._clock.monotonic_ns() - self._touched_ns
         if self.logged_in and idle_ns >= self._idle_ns:
             return self._log_out("logout.idle")
-        if self._state in (_State.ANSWER, _State.PIN) and idle_ns >= ANSWER_WITHIN_S * NS:
-            self._state = self._resting_state()
+        if self._state is _State.LIVE:
+            return self._guarded_live()
+        within_s = self._question.within_s if isinstance(self._question, Ask) else ANSWER_WITHIN_S
+        if self._state in (_State.ANSWER, _State.PIN) and idle_ns >= within_s * NS:
+            self._drop_question()
             return self._reply("")
         return None
+
+    def notices(self) -> list[Notice]:
+        """What has happened since the last look, for somebody who wants to be told; looks once a second."""
+        return [] if self._state is _State.LIVE else self._teller.look(self._clock.monotonic_ns())
+
+    def told(self, notice: Notice) -> str:
+        """A notice in the reader's words."""
+        return told(notice, self._words)
+
+    # --- lines of a person -------------------------------------------------------------------------------------------
+
+    def _take(self, text: str) -> Reply:
+        if self._state is _State.NAME:
+            return self._take_name(text)
+        if self._state is _State.PIN:
+            return self._take_pin(text)
+        if self._state is _State.ANSWER:
+            return self._take_answer(text)
+        if self._state is _State.LIVE:
+            return self._end_live()
+        return self._run(text)
+
+    def _guarded(self, act: Callable[[], Reply]) -> Reply:
+        """Whatever the guard or the disk answers becomes a sentence."""
+        try:
+            return act()
+        except CabinetError as error:
+            return self._reply(commands.excuse(self._words, error))
 
     def _take_name(self, text: str) -> Reply:
         if not text:
@@ -131,57 +217,208 @@ class Shell:
     def _take_pin(self, text: str) -> Reply:
         self._state = _State.NAME
         try:
-            self._account = self._staff.check(self._name, text)
+            login = self._staff.log_in(self._name, text)
         except Refused as refused:
+            if self._staff.knows(self._name):
+                self._rows.write(self._name, "", "login", refused.code)
             if refused.code == "locked_out":
                 return self._reply(self._words("login.locked", seconds=refused.params["retry_after_s"]))
             return self._reply(self._words("login.wrong"))
+        account = self._account = login.account
+        self._rows.write(account.name, account.level.name.lower(), "login", "ok")
         self._state = _State.COMMAND
-        self._words = Texts("console", self._account.language or self._config.console.language)
-        level = self._words(f"level.{self._account.level.name.lower()}")
-        return self._reply(self._words("login.done", name=self._account.name, level=level))
+        self._words = wording(account.language or self._config.console.language)
+        level = self._words(f"level.{account.level.name.lower()}")
+        lines = [
+            self._words("login.done", name=account.name, level=level),
+            screens.last_login(login, self._words, self._desk().zone),
+        ]
+        mode = Mode(account.terminal, account.rows)
+        return msgspec.structs.replace(self._reply("\n".join(line for line in lines if line)), mode=mode)
 
     def _run(self, text: str) -> Reply:
         if not text:
             return self._reply("")
-        assert self._account is not None
-        outcome = commands.run(text, self._desk(self._account))
-        if outcome is commands.LOGOUT:
-            return self._log_out("logout.done")
-        if isinstance(outcome, commands.Language):
-            self._words = Texts("console", outcome.code)
-            self._staff.choose_language(self._account.name, outcome.code)
-            return self._reply(self._words("language.done"))
-        if isinstance(outcome, Question):
-            self._question = outcome
+        asked = Asked.read(text)
+        try:
+            outcome = self._ask(asked)
+        except CabinetError as error:
+            self._note(asked, code_of(error))
+            if asked.json:
+                return self._reply(plain_answer(error, self._words))
+            raise
+        return self._show(asked, outcome)
+
+    def _ask(self, asked: Asked) -> Outcome:
+        return commands.run(asked.line, self._desk())
+
+    def _show(self, asked: Asked, outcome: Outcome) -> Reply:
+        """What a command, or a step of one, leads to; its row in the audit log once that is known."""
+        if isinstance(outcome, Question | Ask):
+            if isinstance(outcome, Ask) and asked is not self._asked:
+                self._note(asked, "begun")
+            self._question, self._asked = outcome, asked
             self._state = _State.ANSWER
             return self._reply(outcome.text)
-        return self._reply(str(outcome))
+        if isinstance(outcome, Live) and outcome.then is not None:
+            self._asked = asked  # a step of a dialogue: what follows has the last word
+            return self._begin_live(outcome)
+        self._note(asked, "ok")
+        self._asked = Asked("")
+        if isinstance(outcome, Shown):
+            return self._reply(plain_answer(outcome, self._words) if asked.json else outcome.text)
+        if isinstance(outcome, Live):
+            return self._begin_live(outcome)
+        if isinstance(outcome, Language):
+            return self._reply(self._speak(outcome).text)
+        if isinstance(outcome, Notify):
+            return self._reply(self._notify(outcome).text)
+        if isinstance(outcome, Mode):
+            return self._use(outcome)
+        assert outcome is LOGOUT
+        return self._log_out("logout.done")
 
     def _take_answer(self, text: str) -> Reply:
         self._state = _State.COMMAND
-        question = self._question
-        if question is None or text.lower() not in ("yes", "是"):
-            return self._reply(self._words("answer.no"))
-        return self._reply(question.on_yes())
+        question, self._question = self._question, None
+        asked = self._asked
+        try:
+            if isinstance(question, Ask):
+                return self._show(asked, question.on_answer(text))
+            if question is None or text.lower() not in ("yes", "是"):
+                self._note(asked, "not_confirmed")
+                return self._reply(self._words("answer.no"))
+            return self._show(asked, question.on_yes())
+        except CabinetError as error:
+            self._note(asked, code_of(error))
+            raise
+
+    def _confirmed(self, asked: Asked, question: Question) -> Outcome:
+        """A program confirms with `--yes` in its request: it cannot be asked."""
+        if not asked.yes:
+            raise Refused("confirm", question=question.text, option=YES)
+        return question.on_yes()
+
+    def _speak(self, language: Language) -> Shown:
+        assert self._account is not None
+        self._words = wording(language.code)
+        self._staff.remember(self._account.name, language=language.code)
+        return Shown(self._words("language.done"), {"language": language.code})
+
+    def _notify(self, notify: Notify) -> Shown:
+        (self._teller.begin if notify.on else self._teller.end)()
+        return Shown(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
+
+    def _use(self, mode: Mode) -> Reply:
+        assert self._account is not None
+        if mode.kind != "machine":
+            self._staff.remember(self._account.name, terminal=mode.kind, rows=mode.rows)
+        reply = self._reply(self._words(f"terminal.{mode.kind}"))
+        return msgspec.structs.replace(reply, mode=mode)
+
+    # --- what goes on ------------------------------------------------------------------------------------------------
+
+    def _live_step(self) -> Reply | None:
+        """The next text of what goes on, once it is due."""
+        live, now_ns = self._live, self._clock.monotonic_ns()
+        if live is None or now_ns < self._live_due_ns:
+            return None
+        self._live_due_ns = now_ns + int(live.period_s * NS)
+        text = live.step()
+        if text is not None:
+            return self._reply(text)
+        ended = self._end_live(over=True)
+        return ended if live.then is None else self._follow(ended, live.then())
+
+    def _begin_live(self, live: Live) -> Reply:
+        self._live, self._live_due_ns = live, self._clock.monotonic_ns()
+        self._state = _State.LIVE
+        return self._live_step() or self._reply("")
+
+    def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
+        """What comes after something that went on, below its last words."""
+        reply = self._show(self._asked, outcome)
+        return msgspec.structs.replace(reply, text="\n".join(text for text in (ended.text, reply.text) if text))
+
+    def _guarded_live(self) -> Reply | None:
+        """A step that fails ends what goes on, and says why."""
+        try:
+            return self._live_step()
+        except CabinetError as error:
+            self._end_dialogue(code_of(error))
+            self._drop_question()
+            return self._reply(commands.excuse(self._words, error))
+
+    def _end_live(self, over: bool = False) -> Reply:
+        live, self._live = self._live, None
+        if not over:
+            self._end_dialogue("left")
+        self._state = self._resting_state()
+        return self._reply("" if live is None else live.on_end())
+
+    # --- the way out -------------------------------------------------------------------------------------------------
+
+    def _drop_question(self) -> None:
+        """Back to the prompt; what was asked or shown is over, and tidied up."""
+        question, live = self._question, self._live
+        self._question = self._live = None
+        self._state = self._resting_state()
+        self._end_dialogue("left" if question is None else "not_confirmed")
+        try:
+            if isinstance(question, Ask):
+                question.on_leave()
+            if live is not None:
+                live.on_end()
+        except CabinetError as error:
+            log.warning("leaving a dialogue of the console: %s", error)
 
     def _log_out(self, key: str) -> Reply:
         text = self._words(key)
         self._leave()
-        return self._reply(text)
+        return msgspec.structs.replace(self._reply(text), mode=Mode("plain"))
 
     def _leave(self) -> None:
+        self._drop_question()
         self._state = _State.NAME
         self._account = None
-        self._question = None
-        self._words = Texts("console", self._config.console.language)
+        self._teller.end()
+        self._words = wording(self._config.console.language)
         self._touched_ns = self._clock.monotonic_ns()
 
     def _resting_state(self) -> _State:
         return _State.COMMAND if self.logged_in else _State.NAME
 
-    def _desk(self, account: Account) -> Desk:
-        return Desk(self._config, self._guard, self._words, account, self._clock.monotonic_ns(), self._hindrance)
+    # --- the audit log -----------------------------------------------------------------------------------------------
+
+    def _note(self, asked: Asked, outcome: str) -> None:
+        self._rows.note(self._account, asked, outcome)
+
+    def _end_dialogue(self, outcome: str) -> None:
+        asked, self._asked = self._asked, Asked("")
+        self._note(asked, outcome)
+
+    # --- what is said ------------------------------------------------------------------------------------------------
+
+    def _has_accounts(self) -> bool:
+        try:
+            return bool(self._staff.names())
+        except CabinetError:
+            return True  # what is wrong with the file is said to whoever logs in
+
+    def _desk(self) -> Desk:
+        account = self._account
+        assert account is not None
+        plans = tuple(plan for plan in commands.TABLE.values() if plan.level <= account.level)
+        return Desk(
+            self._config,
+            self._guard,
+            self._words,
+            account,
+            self._clock,
+            self._around,
+            plans,
+            lambda pin: self._staff.set_pin(account.name, account.level, pin),
+        )
 
     def _site(self) -> str:
         site = self._config.site
@@ -189,11 +426,25 @@ class Shell:
         return f"{name} ({site.site_id})"
 
     def _reply(self, text: str) -> Reply:
+        if self._rows.take_unwritten():
+            text = "\n".join(part for part in (text, self._words("audit.not_written")) if part)
+        return Reply(
+            text,
+            self._prompt(),
+            secret=self._state is _State.PIN or (isinstance(self._question, Ask) and self._question.secret),
+            live_s=None if self._live is None else self._live.period_s,
+            redraws=self._live is not None and self._live.redraws,
+        )
+
+    def _prompt(self) -> str:
+        if self._state is _State.LIVE:
+            return ""
+        if isinstance(self._question, Ask):
+            return self._question.prompt
         prompts = {
             _State.NAME: "prompt.name",
             _State.PIN: "prompt.pin",
             _State.ANSWER: "prompt.answer",
             _State.COMMAND: "prompt.command",
         }
-        prompt = self._words(prompts[self._state], site=self._config.site.site_id)
-        return Reply(text, prompt, secret=self._state is _State.PIN)
+        return self._words(prompts[self._state], site=self._config.site.site_id)

@@ -10,11 +10,12 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Literal
 
 import argon2
 import msgspec
 
-from cabinet.clock import NS, Clock
+from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import CabinetError, Refused
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,19 @@ class Account(msgspec.Struct, kw_only=True):
     pin_hash: str
     language: str = ""  # chosen by its owner; empty: the configuration's
     failures: int = 0  # wrong PINs since the last right one
+    terminal: Literal["auto", "plain", "full"] = "auto"
+    rows: int | None = None  # of a page; 0: no pages; None: as the terminal says
+    last_unix_ms: int | None = None  # of the last login; None: never
+    last_trusted: bool = True
+    wrong_since: int = 0  # wrong PINs since the last login, for its owner to know
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Who has logged in; when the same account did so before, and how many wrong PINs there were in between."""
+
+    account: Account
+    last: WallTime | None
+    wrong: int
 
 
 class _File(msgspec.Struct):
@@ -75,8 +89,15 @@ class Staff:
         """Raises CabinetError for a name that is none."""
         if not NAME.fullmatch(name):
             raise CabinetError(f"{name!r} is no account name: a letter, then letters, digits, - or _ (lower case)")
-        others = [account for account in self._read() if account.name != name]
-        self._write([*others, Account(name=name, level=level, pin_hash=self._hasher.hash(pin))])
+        accounts = self._read()
+        account = next((account for account in accounts if account.name == name), None)
+        if account is None:
+            account = Account(name=name, level=level, pin_hash="")
+            accounts.append(account)
+        account.level, account.pin_hash, account.failures = level, self._hasher.hash(pin), 0
+        self._failures.pop(name, None)
+        self._locked_until_ns.pop(name, None)
+        self._write(accounts)
 
     def names(self) -> list[str]:
         return [account.name for account in self._read()]
@@ -94,6 +115,7 @@ class Staff:
         if not self._fits(self._nobody if account is None else account.pin_hash, pin) or account is None:
             if account is not None:
                 account.failures = max(account.failures, self._failures.get(name, 0)) + 1
+                account.wrong_since += 1
                 self._failures[name] = account.failures
                 self._lock(account)
                 self._remember(accounts)
@@ -104,11 +126,38 @@ class Staff:
             self._remember(accounts)
         return account
 
-    def choose_language(self, name: str, language: str) -> None:
+    def log_in(self, name: str, pin: str) -> Login:
+        """As `check`; the login is remembered, so that the next one can be told of it."""
+        account = self.check(name, pin)
+        last = None if account.last_unix_ms is None else WallTime(account.last_unix_ms, account.last_trusted)
+        login = Login(account, last, account.wrong_since)
+        wall = self._clock.wall()
+        accounts = self._read()
+        for each in accounts:
+            if each.name == name:
+                each.last_unix_ms, each.last_trusted, each.wrong_since = wall.unix_ms, wall.trusted, 0
+        self._remember(accounts)
+        return login
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such an account. Only for the audit log: whoever types must not learn it."""
+        return name in self.names()
+
+    def remember(
+        self,
+        name: str,
+        *,
+        language: str | None = None,
+        terminal: Literal["auto", "plain", "full"] | None = None,
+        rows: int | None = None,
+    ) -> None:
+        """What the account's owner has chosen; None: as before. `rows` goes with `terminal`."""
         accounts = self._read()
         for account in accounts:
             if account.name == name:
-                account.language = language
+                account.language = account.language if language is None else language
+                if terminal is not None:
+                    account.terminal, account.rows = terminal, rows
         self._remember(accounts)
 
     def _refuse_locked(self, name: str, account: Account | None) -> None:

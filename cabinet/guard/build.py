@@ -15,6 +15,7 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import milli
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.probe import Prober, unexpected_places
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Input, Scanner, Segment
 from cabinet.guard.scribe import Scribe
@@ -44,6 +45,7 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     hardware = config.hardware
     muxes = Muxes(bus, hardware.muxes)
     inside = hardware.inside_thermometer
+    guard.make_prober = lambda: Prober(bus, muxes, unexpected_places(config))
 
     def active_low(pin: int | None) -> OutputDevice | None:
         return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)

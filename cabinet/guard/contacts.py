@@ -31,6 +31,10 @@ class Contacts:
     def residual_test_fitted(self) -> bool:
         return self._test is not None
 
+    @property
+    def siren_fitted(self) -> bool:
+        return self._siren is not None
+
     def look(self) -> None:
         """Read the next contact."""
         if self._inputs:

@@ -5,25 +5,41 @@ Everything it touches is handed in, so that the same code runs a cabinet in real
 
 import logging
 import uuid
+from collections.abc import Callable
 
-from cabinet.charge import Charge
+from cabinet.charge import Charge, Trial
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
+from cabinet.guard.bus_view import bus_view
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit, aged, neighbours
+from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.switching import Switching
-from cabinet.link.protocol import Acknowledge, Ask, ClearLatch, Command, Done, Energise, Open, Refusal
+from cabinet.guard.upkeep import Upkeeper
+from cabinet.link.protocol import (
+    Acknowledge,
+    BusView,
+    ClearLatch,
+    Command,
+    Done,
+    Energise,
+    Open,
+    Question,
+    Refusal,
+    StaffCommand,
+)
 from cabinet.link.server import EventLog
 from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
 from cabinet.relays import RelayBank
+from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +76,9 @@ class Guard:
         ]
         self.cabinet = CabinetUnit(config, contacts)
         self.switching = Switching(config, clock, relays, scribe, recorder, self.events, self.units, self.cabinet)
+        self.upkeeper = Upkeeper(
+            config, clock, relays, contacts, scribe, self.units, self.cabinet, self.switching, self
+        )
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
@@ -73,6 +92,7 @@ class Guard:
         self._started_at_ns = clock.monotonic_ns()
         self._inside_lost = False
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
+        self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
 
     def add_energy(self, index: int, energy_uj: int) -> None:
         """Where the scanner delivers what it read from the energy registers."""
@@ -85,6 +105,7 @@ class Guard:
         scanner.between = self._between_segments
         scanner.judge = self._judge
         self.switching.open_all()
+        self.upkeeper.start(scanner)
         scanner.start()
         self.switching.start(scanner.phase)
 
@@ -118,6 +139,7 @@ class Guard:
             self._counters.save(index, unit.meter)
         self.switching.step(now_ns)
         self._close_next(now_ns)
+        self.upkeeper.step(now_ns)
         self._recorder.note(now_ns, self.units, self._scanner.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
@@ -152,6 +174,7 @@ class Guard:
         assert self._scanner is not None  # start came before
         assert self._alerts is not None
         for outlet, edge_ns in self._alerts.take().items():
+            self.upkeeper.alert_edges[outlet] += 1
             self._scanner.read_alert(self._index[outlet], edge_ns)
 
     def _judge(self, index: int) -> None:
@@ -208,7 +231,12 @@ class Guard:
         """Count, and end the charge where it ends."""
         unit.count_time(now_ns)
         charge = unit.charge
-        if charge is None or not self.switching.carry_on(unit, now_ns) or not unit.mains_present():
+        if charge is None:
+            return
+        if charge.over(now_ns):  # before the lease is renewed
+            self.switching.end(unit, EndReason.LIMIT_TIME)
+            return
+        if not self.switching.carry_on(unit, now_ns) or not unit.mains_present():
             return
         before = charge.phase
         neighbour = self._neighbours.get(unit.number)
@@ -234,8 +262,11 @@ class Guard:
 
     def handle(self, command: Command) -> Done | Refusal:
         """Do what a client asked; the link has checked that it may. Idempotent."""
-        if isinstance(command, Ask | Acknowledge):
+        if isinstance(command, Question | Acknowledge):
             raise TypeError(f"{type(command).__name__} is answered by the link")
+        if isinstance(command, StaffCommand):
+            refused = self.upkeeper.handle(command)
+            return Done(command.id) if refused is None else Refusal(command.id, refused)
         unit = self._by_number.get(command.outlet)
         if isinstance(command, ClearLatch):
             refusal = self._clear(command, unit)
@@ -285,8 +316,28 @@ class Guard:
         self.switching.clear(unit, command.who)
         return None
 
+    def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None:
+        """Close `unit` for a test by staff after the pre-close check; the code of what stands against it, or None."""
+        if unit.charge is not None:
+            return "outlet_busy"
+        now_ns = self._clock.monotonic_ns()
+        self.cabinet.count_loads(now_ns, self.units)
+        if (refusal := self.trial_refusal(unit)) is not None:
+            return refusal
+        self.switching.close(unit, Trial(f"test:{who}", unit.ends, unit.meter.count(), now_ns, until_ns))
+        self._close_next(now_ns)
+        return None
+
     def refusal(self, unit: OutletUnit) -> str | None:
         """The pre-close check: why `unit` may not be closed now, or None."""
+        if (refusal := self.trial_refusal(unit)) is not None:
+            return refusal
+        if unit.note is not None:
+            return "out_of_service"
+        return "not_ready" if self.upkeeper.works_on(unit) else None
+
+    def trial_refusal(self, unit: OutletUnit) -> str | None:
+        """The same for staff, who test an outlet that is out of service too."""
         if unit.latched:
             return "fault_latched"
         return self._standing_against(unit) or self.cabinet.refusal()
@@ -297,6 +348,8 @@ class Guard:
             return "fault_latched"
         if self.cabinet.latched:
             return "cabinet_fault"
+        if self.switching.held_open:
+            return "contactor_open"
         ready_at_ns = self.switching.ready_at_ns
         if ready_at_ns is None or self._clock.monotonic_ns() < ready_at_ns:
             return "not_ready"
@@ -336,6 +389,21 @@ class Guard:
             siren=self.cabinet.siren,
         )
 
+    def bus_view(self, scan: bool = False) -> BusView:
+        """The sensor side as last seen; with `scan` a search for unexpected chips begins, one address a tick."""
+        scanner = self._scanner
+        assert scanner is not None  # start came before
+        if scan and (scanner.prober is None or scanner.prober.done):
+            scanner.prober = self.make_prober()
+        numbers = [unit.number for unit in self.units]
+        return bus_view(scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
+
+    def upkeep(self) -> Upkeep:
+        """Locks, wear, calibration and the work under way."""
+        return self.upkeeper.shown(self._clock.monotonic_ns())
+
     def stop(self) -> bool:
         """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
-        return self.switching.stop()
+        opened = self.switching.stop()
+        self.upkeeper.stop()
+        return opened

@@ -61,7 +61,7 @@ def run_guard(
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, recorder, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = Path(config.paths.run) / "guard.sock"
-    server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, clock)
+    server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

@@ -1,6 +1,6 @@
 """One outlet as the guard runs it: what is measured, what protects it, what it has counted, what it is charging."""
 
-from cabinet.charge import Charge, EndLimits
+from cabinet.charge import Charge, EndLimits, Trial
 from cabinet.clock import MS
 from cabinet.config.keys import Config, Outlet
 from cabinet.metering import OutletMeter
@@ -38,6 +38,7 @@ class OutletUnit:
         self.fault: Fault | None = None
         self.latched = False
         self.why: dict[str, int] = {}
+        self.note: str | None = None  # out of service by staff
         self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
         self._shown_peak = ABSENT
         self._stepped_at_ns: int | None = None
@@ -45,6 +46,20 @@ class OutletUnit:
     @property
     def session_id(self) -> str | None:
         return None if self.charge is None else self.charge.session_id
+
+    @property
+    def trial(self) -> bool:
+        """Whether it is closed by staff, and for nobody's charge."""
+        return isinstance(self.charge, Trial)
+
+    @property
+    def has_resident(self) -> bool:
+        return self.charge is not None and not self.trial
+
+    @property
+    def shown_peak(self) -> Reading:
+        """The highest peak of the last tenth of a second."""
+        return self._shown_peak
 
     def charge_count(self) -> MeterCount:
         """Of the present charge, or of the last one."""
@@ -131,6 +146,9 @@ class OutletUnit:
             latched=self.latched,
             why=self.why,
             refusal=refusal,
+            note=self.note,
+            trial=self.trial,
+            backwards=now.backwards,
         )
 
 

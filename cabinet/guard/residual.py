@@ -23,7 +23,7 @@ class ResidualTest:
     def __init__(self, every_ns: int, answer_ns: int) -> None:
         self._every_ns = every_ns
         self._answer_ns = answer_ns
-        self._passed_at_ns: int | None = None
+        self.passed_at_ns: int | None = None
         self._since_ns = 0
         self.phase = Phase.RESTING
         self.failed = False
@@ -33,11 +33,11 @@ class ResidualTest:
         return self.phase is not Phase.RESTING
 
     def due(self, now_ns: int) -> bool:
-        return self._passed_at_ns is None or now_ns - self._passed_at_ns >= self._every_ns
+        return self.passed_at_ns is None or now_ns - self.passed_at_ns >= self._every_ns
 
     def overdue(self, now_ns: int) -> bool:
         """So long not tested that staff must know: no moment was idle."""
-        return self._passed_at_ns is not None and now_ns - self._passed_at_ns >= 2 * self._every_ns
+        return self.passed_at_ns is not None and now_ns - self.passed_at_ns >= 2 * self._every_ns
 
     def step(self, now_ns: int, alarm: bool, idle: bool) -> bool:
         """One look at the monitor's contact; True while the test current is to flow."""
@@ -47,7 +47,7 @@ class ResidualTest:
             self.phase, self._since_ns = Phase.TESTING, now_ns
         elif self.phase is Phase.TESTING:
             if alarm:
-                self._passed_at_ns = now_ns
+                self.passed_at_ns = now_ns
                 self.phase, self._since_ns = Phase.RELEASING, now_ns
             elif now_ns - self._since_ns > self._answer_ns:
                 self.failed = True
@@ -59,4 +59,4 @@ class ResidualTest:
     def reset(self) -> None:
         """Staff have seen to it: it is tested again."""
         self.failed = False
-        self._passed_at_ns = None
+        self.passed_at_ns = None

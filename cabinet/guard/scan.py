@@ -4,6 +4,7 @@ A scan never fails. What could not be read keeps its old time stamp, and the pro
 hangs costs at most one adapter timeout (20 ms) a retry; the others are read on as before.
 """
 
+import errno
 import logging
 import math
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from functools import partial
 import msgspec
 
 from cabinet.chips.ade7953 import NAME as METER_NAME
-from cabinet.chips.ade7953 import Ade7953
+from cabinet.chips.ade7953 import Ade7953, Gain
 from cabinet.chips.bus import Line, Muxes, clock_out
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.probe import Prober
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.heat import believable
 from cabinet.protections.words import OutletNow, PeakWindow
@@ -35,6 +37,9 @@ SLOW_ROUND_NS = 500 * MS  # in which each slow value is read: half of what the s
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
 REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
+
+LONGEST_ERROR = 160  # characters kept of one for people
+BACKWARDS_MW = 3000  # less is noise around zero
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
@@ -69,8 +74,12 @@ class Segment:
         self.up = False
         self.failures = 0
         self.failing_since_ns = 0  # the first of them
+        self.errors: dict[str, int] = {}  # since the start, by errno or kind
+        self.last_error = ""
+        self.last_error_ns = 0
         self.retry_at_ns = 0
         self.retry_wait_ns = FIRST_RETRY_NS
+        self.alert_peak_ma: int | None = None  # lower than a short's for a moment, while staff test its alert lines
         self.slow: list[Callable[[], None]] = []
         self.turn = 0
 
@@ -110,6 +119,7 @@ class Scanner:
         self.feed_mw = ABSENT
         self.bus_errors = 0
         self._hung = False
+        self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
         self._watched: list[tuple[Segment, Input]] = []
@@ -150,6 +160,42 @@ class Scanner:
             if not everything:
                 self.between()
                 self.watch()
+        if self.prober is not None and not self.prober.done and not self._watched:
+            self._probe(self.prober)
+
+    def _probe(self, prober: Prober) -> None:
+        """One address a scan, and none while an outlet is watched: a transfer, or the adapter's timeout, at most."""
+        if prober.step():
+            self._hung = True
+            self._free_bus()
+
+    @property
+    def segments(self) -> list[Segment]:
+        return self._segments
+
+    @property
+    def inside_thermometer(self) -> Tmp102 | None:
+        return self._inside
+
+    def set_gain(self, index: int, gain: Gain) -> None:
+        """Calibrate an outlet's input from now on; its chip is set up again at the next scan."""
+        for segment, input_ in self._inputs_of(index):
+            segment.chip.set_gain(input_.name, gain)
+            self._set_up_again(segment)
+
+    def set_alert_level(self, index: int, peak_ma: int | None) -> None:
+        """Alerts of an outlet's chip above `peak_ma` instead of what a short needs, so that a lamp makes one; None: as
+        always. Only the alert lines are more easily woken by it: what is judged is the same."""
+        for segment, _ in self._inputs_of(index):
+            segment.alert_peak_ma = peak_ma
+            self._set_up_again(segment)
+
+    def _inputs_of(self, index: int) -> list[tuple[Segment, Input]]:
+        return [(segment, each) for segment in self._segments for each in segment.inputs if each.index == index]
+
+    def _set_up_again(self, segment: Segment) -> None:
+        segment.up = False
+        segment.retry_at_ns = 0
 
     def _slow_segments(self) -> list[Segment]:
         """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
@@ -245,6 +291,9 @@ class Scanner:
         if segment.failures == 0:
             segment.failing_since_ns = now_ns
         segment.failures += 1
+        kind = errno.errorcode.get(error.errno, "EIO") if isinstance(error, BusError) else type(error).__name__
+        segment.errors[kind] = segment.errors.get(kind, 0) + 1
+        segment.last_error, segment.last_error_ns = str(error)[:LONGEST_ERROR], now_ns
         lasting = now_ns - segment.failing_since_ns >= DOWN_AFTER_NS and segment.failures >= FAILURES_UNTIL_DOWN
         if hung:
             self._hung = True
@@ -269,7 +318,8 @@ class Scanner:
         self._muxes.was_reset()
 
     def _bring_up(self, segment: Segment) -> None:
-        segment.chip.initialise(self._alert_peak_ma)
+        level_ma = segment.alert_peak_ma
+        segment.chip.initialise(self._alert_peak_ma if level_ma is None else min(level_ma, self._alert_peak_ma))
         for thermometer, _ in segment.thermometers:
             thermometer.validate()
         for input_ in segment.inputs:
@@ -350,7 +400,9 @@ class Scanner:
     def _read_power(self, segment: Segment, input_: Input) -> None:
         # a current transformer clamped on backwards shows the same power with a minus
         now = self._outlets[input_.index]
-        now.power_mw = self._ok(abs(segment.chip.power_mw(input_.name)))
+        power_mw = segment.chip.power_mw(input_.name)
+        now.power_mw = self._ok(abs(power_mw))
+        now.backwards = power_mw < -BACKWARDS_MW
         now.slow_reads += 1
 
     def _read_feed(self, segment: Segment, input_name: str) -> None:

@@ -8,6 +8,7 @@ import logging
 import queue
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,12 +30,22 @@ class Latch(msgspec.Struct, frozen=True):
     why: dict[str, int]
 
 
+class _Page(NamedTuple):
+    """A file to be written."""
+
+    name: str
+    content: bytes
+    loss: str
+
+
 class Scribe:
-    """Keeps the latches' file. `latches` is read once, before the loop starts."""
+    """Keeps the latches' file, and writes what else must be kept. `latches` is read once, before the loop starts."""
 
     def __init__(self, state: Path) -> None:
+        self.folder = state
         self._path = state / "latches.json"
-        self._queue: queue.SimpleQueue[dict[int, Latch] | None] = queue.SimpleQueue()
+        self._pending: dict[str, _Page] = {}  # by name: only the newest of each is written
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
         self._thread.start()
 
@@ -51,7 +62,14 @@ class Scribe:
 
     def save(self, latches: dict[int, Latch]) -> None:
         """Write them soon; returns at once."""
-        self._queue.put(dict(latches))
+        self.write(self._path.name, msgspec.json.encode(latches), "latched faults would be lost with power")
+
+    def write(self, name: str, content: bytes, loss: str) -> None:
+        """Replace the file of that name soon; returns at once. `loss` says what it means where that fails."""
+        self._pending[name] = _Page(
+            name, content, loss
+        )  # before its name: whoever takes that finds this or a newer one
+        self._queue.put(name)
 
     def close(self) -> None:
         """Everything handed over is on disk when this returns."""
@@ -59,11 +77,12 @@ class Scribe:
         self._thread.join()
 
     def _write_all(self) -> None:
-        while (latches := self._queue.get()) is not None:
+        while (name := self._queue.get()) is not None:
+            page = self._pending.pop(name, None)
+            if page is None:
+                continue  # a newer one was written in its place
+            path = self.folder / page.name
             try:
-                self._write(latches)
+                replace_file(path, page.content, path.with_suffix(".new"))
             except OSError as error:
-                log.error("%s: cannot be written (%s); latched faults would be lost with power", self._path, error)
-
-    def _write(self, latches: dict[int, Latch]) -> None:
-        replace_file(self._path, msgspec.json.encode(latches), self._path.with_suffix(".new"))
+                log.error("%s: cannot be written (%s); %s", path, error, page.loss)

@@ -62,6 +62,8 @@ class Switching:
         # A closed relay not renewed for so long opens: 100 ms, unless the configuration is more patient.
         self.lease_ns = nanoseconds(2 * config.protections.guard_late.after_s)
         self.ready_at_ns: int | None = None
+        self.held_open = False  # the contactor, by staff
+        self.self_test_failed: list[int] = []  # of the last one
         self.ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
 
     def open_all(self) -> None:
@@ -89,9 +91,43 @@ class Switching:
             self._restore_power(now_ns)
         self._events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
 
-    def _begin_self_test(self) -> None:
-        """Only while the contactor is open: a click would give an outlet power."""
-        self._self_test = SelfTest(self._relays, [unit.number for unit in self._units if not unit.latched])
+    def _begin_self_test(self, outlets: list[int] | None = None, from_ns: int = 0) -> None:
+        """Only while the contactor is open: a click would give an outlet power. Default: all that are not latched."""
+        if outlets is None:
+            outlets = [unit.number for unit in self._units if not unit.latched]
+        self.self_test_failed = []
+        self._self_test = SelfTest(self._relays, outlets, from_ns)
+
+    # --- as staff ask ----------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """A self-test is under way, or a current is being broken: nothing else may move contactor or relays."""
+        return self._self_test is not None or self._breaking.active
+
+    def test_now(self, outlets: list[int]) -> None:
+        """Click these relays once the contactor is open; every outlet is open already."""
+        now_ns = self._clock.monotonic_ns()
+        self._take_contactor_away(now_ns)
+        self._begin_self_test(outlets, now_ns + 2 * nanoseconds(self._config.hardware.contactor_release_s))
+
+    def hold_open(self) -> None:
+        """The contactor opens and stays open; charges end before, so that it breaks nothing."""
+        self.held_open = True
+        self._end_all(EndReason.STOPPED_BY_STAFF)
+        self._take_contactor_away(self._clock.monotonic_ns())
+
+    def let_close(self) -> None:
+        """It may close again, after a self-test, if nothing else stands against it."""
+        if self.held_open:
+            self.held_open = False
+            if not self._cabinet.latched and not self.busy:
+                self._begin_self_test()
+
+    def _take_contactor_away(self, now_ns: int) -> None:
+        self._note_contactor(now_ns)
+        self.ready_at_ns = None  # a new weld check once it has closed again
+        self._relays.open_contactor()
 
     def _closing_order(self, phase: MainsPhase | None) -> Closings:
         hardware = self._config.hardware
@@ -126,6 +162,7 @@ class Switching:
         if not test.done:
             return
         self._self_test = None
+        self.self_test_failed = list(test.failed)
         for number in test.failed:
             self.trip(self._by_number[number], Trip(Fault.RELAY_STUCK_OPEN, number, now_ns, True, {"self_test": 1}))
         self._restore_power(now_ns)
@@ -259,14 +296,14 @@ class Switching:
             log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
             self._end_all()
 
-    def _end_all(self) -> None:
+    def _end_all(self, reason: EndReason = EndReason.POWER_LOST) -> None:
         for unit in self._units:
             if unit.charge is not None:
-                self.end(unit, EndReason.POWER_LOST)
+                self.end(unit, reason)
 
     def _restore_power(self, now_ns: int) -> None:
         """Close the contactor again once nothing stands against it; the weld check begins anew."""
-        held = self._breaking.active or self._self_test is not None or self._cabinet.latched
+        held = self.busy or self.held_open or self._cabinet.latched
         if held or self._relays.unsent or self.welded():
             return
         if self._relays.contactor_closed and self.ready_at_ns is not None:
@@ -299,11 +336,11 @@ class Switching:
         who: str = "",
     ) -> None:
         self._closings.remove(unit.number)
-        session_id = unit.session_id
+        session_id, trial = unit.session_id, unit.trial
         unit.last_charge_count = unit.charge_count()
         unit.charge = None
         unit.now.found_open_at_ns = None
-        if session_id is not None and kind is not EventKind.SUSPENDED:
+        if session_id is not None and kind is not EventKind.SUSPENDED and not trial:
             self.ended.append(session_id)
         event = unit.event(
             kind,

@@ -14,8 +14,23 @@ from typing import TypeVar
 
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.link import protocol
-from cabinet.link.protocol import Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
+from cabinet.link.protocol import (
+    Acknowledge,
+    Ask,
+    AskBus,
+    AskEvents,
+    AskUpkeep,
+    BusView,
+    Command,
+    Done,
+    Hello,
+    Recent,
+    Refusal,
+    Role,
+    Welcome,
+)
 from cabinet.model import Event, Snapshot
+from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +153,8 @@ class GuardLink:
             self.welcome = message
             self.connected = True
             self._on_link(True)
+        elif isinstance(message, BusView | Recent | Upkeep):
+            raise LinkError(f"{self._path}: a {type(message).__name__} that nobody asked for")
         elif (answer := self._waiting.get(message.id)) is not None and not answer.done():
             answer.set_result(message)
 
@@ -176,6 +193,27 @@ class BlockingGuard:
         snapshot = self._receive(Snapshot)
         self._receive(Done)
         return snapshot
+
+    def bus(self, scan: bool = False) -> BusView:
+        """The bus as the guard last saw it; with `scan` it begins to look for chips that nobody expects."""
+        self._send(AskBus(next(self._ids), scan))
+        view = self._receive(BusView)
+        self._receive(Done)
+        return view
+
+    def recent(self) -> Recent:
+        """The newest events."""
+        self._send(AskEvents(next(self._ids)))
+        recent = self._receive(Recent)
+        self._receive(Done)
+        return recent
+
+    def upkeep(self) -> Upkeep:
+        """Locks, wear, calibration, and the work under way."""
+        self._send(AskUpkeep(next(self._ids)))
+        upkeep = self._receive(Upkeep)
+        self._receive(Done)
+        return upkeep
 
     def request(self, make: Callable[[int], Command]) -> None:
         """As `GuardLink.request`, but raises LinkError where the guard does not answer."""

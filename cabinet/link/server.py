@@ -16,8 +16,24 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
 from cabinet.link import protocol
-from cabinet.link.protocol import ALLOWED, Acknowledge, Ask, Command, Done, Hello, Refusal, Role, Welcome
+from cabinet.link.protocol import (
+    ALLOWED,
+    Acknowledge,
+    AskBus,
+    AskEvents,
+    AskUpkeep,
+    BusView,
+    Command,
+    Done,
+    Hello,
+    Question,
+    Recent,
+    Refusal,
+    Role,
+    Welcome,
+)
 from cabinet.model import Event, Snapshot
+from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +41,7 @@ MOST_CLIENTS = 16
 FRAMES_A_TURN = 16  # of all clients together: those who talk without end do not keep the loop
 HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
+RECENT_EVENTS = 100  # told to whoever asks; half of `protocol.LONGEST_FRAME` at their longest
 MOST_EVENTS = 10_000  # kept for a service that is away; a day of trips of every outlet every minute
 
 
@@ -35,12 +52,14 @@ class EventLog:
         self.guard_run = guard_run
         self.last_seq = 0
         self.kept: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)  # acknowledged ones too
 
     def add(self, event: Event) -> Event:
         """Number it and keep it."""
         self.last_seq += 1
         numbered = msgspec.structs.replace(event, guard_run=self.guard_run, seq=self.last_seq)
         self.kept.append(numbered)
+        self.recent.append(numbered)
         return numbered
 
     def acknowledge(self, guard_run: str, seq: int) -> None:
@@ -76,12 +95,17 @@ class LinkServer:
         events: EventLog,
         handle: Callable[[Command], Done | Refusal],
         snapshot: Callable[[], Snapshot],
+        bus: Callable[[bool], BusView],
         clock: Clock,
+        upkeep: Callable[[], Upkeep] = lambda: Upkeep(0, [], 0),
     ) -> None:
+        """`bus` is asked with whether a search for unexpected chips is to begin."""
         self._welcome = protocol.encode(welcome)
         self._events = events
         self._handle = handle
         self._snapshot = snapshot
+        self._bus = bus
+        self._upkeep = upkeep
         self._clock = clock
         self._first = 0
         self._clients: dict[int, _Client] = {}
@@ -189,11 +213,20 @@ class LinkServer:
             return
         if isinstance(message, Acknowledge):
             self._events.acknowledge(message.guard_run, message.seq)
-        elif isinstance(message, Ask):
-            self._send(client, protocol.encode(self._snapshot()))
+        elif isinstance(message, Question):
+            self._send(client, protocol.encode(self._answer(message)))
             self._send(client, protocol.encode(Done(message.id)))
         else:
             self._send(client, protocol.encode(self._handle(message)))
+
+    def _answer(self, question: Question) -> Snapshot | BusView | Recent | Upkeep:
+        if isinstance(question, AskBus):
+            return self._bus(question.scan)
+        if isinstance(question, AskEvents):
+            return Recent(self._clock.monotonic_ns(), list(self._events.recent))
+        if isinstance(question, AskUpkeep):
+            return self._upkeep()
+        return self._snapshot()
 
     def _send(self, client: _Client, frame: bytes, must: bool = True) -> bool:
         """False where it did not go; a client that must have it and has no room is dropped."""

@@ -94,6 +94,7 @@ class OutletNow(msgspec.Struct):
     current_ma: Reading = ABSENT
     voltage_mv: Reading = ABSENT
     power_mw: Reading = ABSENT
+    backwards: bool = False  # the sensor sees that power flow the wrong way: worth a word to staff, no protection
     temperature_mc: Reading = ABSENT
     slow_reads: int = 0  # counts readings of current, voltage, power and temperature
     late_ns: int = 0  # for how long, beyond a period, nobody looked

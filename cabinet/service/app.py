@@ -19,6 +19,7 @@ from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
 from cabinet.service import admin, bill, history, views
+from cabinet.service.console_desk import ConsoleDesk
 from cabinet.service.context import Context, Guard
 from cabinet.service.hearing import Hearing
 from cabinet.service.live import CABINET, Changes, Curve
@@ -156,6 +157,7 @@ class Service:
             group.create_task(self._reconcile_when_wanted())
             group.create_task(self._serve_the_line())
             group.create_task(self._checkpoint_forever())
+            group.create_task(ConsoleDesk(self.context).serve())
 
     async def close(self) -> None:
         """Write down what is new, end all watches. Sessions go on in the guard."""

@@ -128,7 +128,7 @@ def _outlet_face(state: OutletState | None) -> tuple[object, ...]:
         return ()
     power, heat = state.power_mw.value, state.temperature_mc.value
     return (
-        state.closed, state.phase, state.session_id, state.fault, state.latched, state.refusal,
+        state.closed, state.phase, state.session_id, state.fault, state.latched, state.refusal, state.note,
         None if power is None else power // 1000, None if heat is None else heat // 1000,
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ ACTIONS = (
     "usage_export", "usage_verify",
     "staff_add", "staff_role", "staff_password", "staff_remove",
     "second_factor_on", "second_factor_off", "recovery_code",
+    "console",
 )  # fmt: skip
 """What the audit log tells apart; each has a text `audit.<action>`."""
 

@@ -41,6 +41,7 @@ class OutletView(msgspec.Struct, frozen=True):
     power_mw: int | None
     temperature_mc: int | None
     energy_today_mwh: int
+    note: str = ""  # what staff wrote about an outlet out of service
 
 
 class BandPrice(msgspec.Struct, frozen=True):

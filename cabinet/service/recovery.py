@@ -130,7 +130,11 @@ class Recovery:
             session = self._context.running.get(session_id)
             return session is None or session.finished
 
-        return [state for state in snapshot.outlets if state.session_id is not None and stray(state.session_id)]
+        return [
+            state
+            for state in snapshot.outlets
+            if state.session_id is not None and not state.trial and stray(state.session_id)
+        ]
 
     async def reconcile(self) -> None:
         """Compare every running session with the last snapshot, and act. Sessions being started or resumed are left."""

@@ -44,6 +44,7 @@ def outlet_view(context: Context, outlet: Outlet) -> OutletView:
         power_mw=None if shown is None else _valid(shown.power_mw),
         temperature_mc=None if shown is None else _valid(shown.temperature_mc),
         energy_today_mwh=context.days.energy_mwh(today, outlet.number),
+        note="" if shown is None else shown.note or "",
     )
 
 
@@ -52,7 +53,12 @@ def _condition(state: OutletState | None, session: Session | None, cabinet_fault
         return "in_use"
     if state is None:
         return "unreachable"
-    if state.latched or cabinet_fault is not None or (state.fault is not None and state.fault not in OF_THE_MAINS):
+    if (
+        state.note is not None
+        or state.latched
+        or cabinet_fault is not None
+        or (state.fault is not None and state.fault not in OF_THE_MAINS)
+    ):
         return "needs_service"
     return "free" if session is None and state.session_id is None else "in_use"
 

@@ -47,7 +47,7 @@ class _Builder:
         self._awake = awake
         self._segments: dict[tuple[int, int], Segment] = {}
         self._pins: dict[tuple[int, int, str], Place] = {}  # of alert lines: (mux, channel, chip pin) to its end
-        self._coils: dict[int, dict[int, Outlet]] = {}  # expander address, pin
+        self._coils: dict[int, dict[int, int]] = {}  # expander address, pin: outlet
 
     def build(self) -> World:
         world, hardware = self._world, self._config.hardware
@@ -59,7 +59,7 @@ class _Builder:
             outlet.on_current = world.current_changed
             world.outlets[place.number] = outlet
             world.segment_of[place.number] = self._segments[place.meter.mux, place.meter.channel]
-            self._wire_relay(place, outlet)
+            self._wire_relay(place)
         interrupts = {fitted.address: fitted.interrupt_pin for fitted in hardware.alert_expanders}
         for address in sorted({*hardware.expanders, *interrupts}):
             self._add_expander(address, interrupts.get(address))
@@ -75,13 +75,13 @@ class _Builder:
         world.timeline.advance_to(world.timeline.now_ns)
         return world
 
-    def _wire_relay(self, place: OutletConfig, outlet: Outlet) -> None:
+    def _wire_relay(self, place: OutletConfig) -> None:
         at = Place.parse(place.relay)
         self._world.coil_place[place.number] = (at.expander, at.pin)
         if at.expander is None:
-            self._world.lines.wire(at.pin, False, outlet.tell)
+            self._world.lines.wire(at.pin, False, lambda high, t: self._world.tell_coil(place.number, high, t))
         else:
-            self._coils.setdefault(at.expander, {})[at.pin] = outlet
+            self._coils.setdefault(at.expander, {})[at.pin] = place.number
 
     def _wire_alert(self, place: OutletConfig) -> None:
         if place.alert is None:
@@ -98,9 +98,8 @@ class _Builder:
         world, coils = self._world, self._coils.get(address, {})
 
         def tell_coils(driven: int, at_ns: int) -> None:
-            for pin, outlet in coils.items():
-                if outlet.relay.told != bool(driven >> pin & 1):
-                    outlet.tell(not outlet.relay.told, at_ns)
+            for pin, number in coils.items():
+                world.tell_coil(number, bool(driven >> pin & 1), at_ns)
 
         def outputs(driven: int, at_ns: int) -> None:
             world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may lie a little ahead
@@ -178,10 +177,8 @@ class _Builder:
         segment = self._segments[thermometer.mux, thermometer.channel]
         chip = segment.chips.get(thermometer.address)
         if chip is None:
-            bodies = [
-                world.outlets[other.number].heat for other in self._config.outlet if other.thermometer == thermometer
-            ]
-            chip = Tmp102(lambda t: world.ambient_c + SHARED_HEAT * sum(body.at(t) for body in bodies), self._on_ns)
+            beside = [world.outlets[o.number] for o in self._config.outlet if o.thermometer == thermometer]
+            chip = Tmp102(lambda t: world.ambient_c + SHARED_HEAT * sum(o.warmth_k(t) for o in beside), self._on_ns)
             segment.add(thermometer.address, chip)
         assert isinstance(chip, Tmp102)
         world.thermometers[place.number] = chip

@@ -1,6 +1,7 @@
 """What can go wrong in the simulated cabinet: every fault, and how one is set and cleared.
 
-The faults are declared where what breaks is known: `fault_currents`, `fault_contacts`, `fault_chips`, `fault_around`.
+The faults are declared where what breaks is known: `fault_currents`, `fault_contacts`, `fault_chips`, `fault_around`,
+`fault_wiring`.
 """
 
 import difflib
@@ -13,13 +14,14 @@ from cabinet.sim.fault_chips import BUS
 from cabinet.sim.fault_contacts import CONTACTS
 from cabinet.sim.fault_currents import CURRENTS
 from cabinet.sim.fault_kinds import Choice, Kind, Number, Standing
+from cabinet.sim.fault_wiring import WIRING
 
 if TYPE_CHECKING:
     from cabinet.sim.world import World
 
 __all__ = ["FAULTS", "Choice", "Kind", "Number", "Standing", "clear", "set_fault"]
 
-FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **SURROUNDINGS}
+FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **SURROUNDINGS, **WIRING}
 
 
 def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str, float | str], at_ns: int) -> None:

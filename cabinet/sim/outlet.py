@@ -25,6 +25,7 @@ from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, 
 OPERATE_NS = 7_000_000  # a 16 A relay: operate 7 ms, release 3 to 5 ms without a plain diode on its coil
 RELEASE_NS = (3_000_000, 5_000_000)
 BREAKING_PEAK_A = 78 * math.sqrt(2)  # contacts that part on more than this stick together
+WARMED_SETTLE_NS = 5e9
 _LEAST_INRUSH_A = 0.5
 _RECHARGE_SHARE = 0.05  # a voltage that rises by less at once makes no inrush worth a pulse
 
@@ -50,6 +51,7 @@ class Outlet:
         self.meter: tuple[Ade7953, str] | None = None
         self.contact_ohm = CONTACT_OHM
         self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # of the contacts, kelvin above ambient
+        self.warmed = Body(WARMED_SETTLE_NS, timeline.now_ns)  # by somebody's hand or hot air, beside it
         self.relay = Relay(timeline, OPERATE_NS, lambda: rng.randint(*RELEASE_NS), self._relay_moved)
         self.breaker = Breaker(timeline, self._breaker_tripped)
         self.wave: Wave = SILENCE  # all that flows through its contacts
@@ -149,6 +151,10 @@ class Outlet:
     def current_a(self, at_ns: int) -> float:
         """RMS of the steady current."""
         return math.sqrt(self.wave.mean_square(at_ns, at_ns + 1))
+
+    def warmth_k(self, at_ns: int) -> float:
+        """Of its contacts, above ambient."""
+        return self.heat.at(at_ns) + self.warmed.at(at_ns)
 
     def watts(self, at_ns: int) -> float:
         return self.wave.mean_w(at_ns, at_ns + 1)

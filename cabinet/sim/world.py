@@ -81,6 +81,7 @@ class World:
         self.inside_thermometer: Tmp102 | None = None
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
         self.coil_place: dict[int, tuple[int | None, int]] = {}  # by outlet: expander and its pin, or None and a line
+        self.coil_swaps: dict[int, int] = {}  # wires of two coils crossed: whose output drives whose coil
         self.contacts: dict[str, Contact] = {}  # by `contacts.INPUTS`, those fitted
         self.residual_monitor: ResidualMonitor | None = None
         self.siren: Siren | None = None
@@ -161,6 +162,12 @@ class World:
         if self.feed_meter is not None:
             self.feed_meter.follow(self.mains, self.outlets.values(), at_ns)
 
+    def tell_coil(self, number: int, on: bool, at_ns: int) -> None:
+        """The output of outlet `number`, wherever its wires lead."""
+        outlet = self.outlets[self.coil_swaps.get(number, number)]
+        if outlet.relay.told != on:
+            outlet.tell(on, at_ns)
+
     def tell_contactor(self, on: bool, at_ns: int) -> None:
         if on != self.contactor.told:
             self.journal.add(at_ns, "contactor_on" if on else "contactor_off")
@@ -218,7 +225,7 @@ class World:
     # ---- what it shows
 
     def contact_c(self, number: int, at_ns: int) -> float:
-        return self.ambient_c + self.outlets[number].heat.at(at_ns)
+        return self.ambient_c + self.outlets[number].warmth_k(at_ns)
 
     def inside_c(self, at_ns: int) -> float:
         self.inside_heat.aim(INSIDE_K_PER_W * sum(outlet.watts(at_ns) for outlet in self.outlets.values()), at_ns)

@@ -1,8 +1,10 @@
-"""The audit log: who did what on the property company's pages. Runs inside the caller's transaction."""
+"""The audit log: who did what on the property company's pages and on the console. Runs in the caller's transaction."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from cabinet.clock import WallTime
+from cabinet.link.records import Entry
 from cabinet.service.office_views import Actor, AuditEntry, AuditFilter
 
 
@@ -24,6 +26,33 @@ def add(
             subject, detail,
         ),
     )  # fmt: skip
+
+
+CONSOLE = "console"  # both the action and the address of what was typed there
+
+
+def add_console(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
+    """Rows of the console's log, each once however often it comes; how many were new."""
+    new = 0
+    for entry in entries:
+        if connection.execute(
+            "SELECT 1 FROM console_entry WHERE journal = ? AND seq = ?", (entry.journal, entry.seq)
+        ).fetchone():
+            continue
+        cursor = connection.execute(
+            "INSERT INTO audit_entry (unix_ms, trusted, staff, role, address, action, subject, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.at.unix_ms, entry.at.trusted, entry.account, entry.level, CONSOLE, CONSOLE, entry.line,
+                entry.outcome,
+            ),
+        )  # fmt: skip
+        connection.execute(
+            "INSERT INTO console_entry (journal, seq, number) VALUES (?, ?, ?)",
+            (entry.journal, entry.seq, cursor.lastrowid),
+        )
+        new += 1
+    return new
 
 
 def found(connection: sqlite3.Connection, wanted: AuditFilter, limit: int) -> list[AuditEntry]:

@@ -167,6 +167,11 @@ def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
     return _many(connection, "state != 'settled' ORDER BY number")
 
 
+def newest_over(connection: sqlite3.Connection, limit: int) -> list[SessionRow]:
+    """Newest first, of those that are settled; starts that were refused are no sessions."""
+    return _many(connection, "state = 'settled' AND refusal IS NULL ORDER BY number DESC LIMIT ?", max(0, limit))
+
+
 def of_resident(
     connection: sqlite3.Connection, resident_id: int, limit: int, before: int | None = None
 ) -> list[SessionRow]:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from cabinet.model import Fault
-from campaigns import clock, faults, inrush, kill_service, metering, nuisance, power_cut, prices
+from campaigns import clock, console_fuzz, faults, inrush, kill_service, metering, nuisance, power_cut, prices
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay, seeds
@@ -83,3 +83,11 @@ def test_a_whole_fault_campaign_provokes_every_fault_two_hundred_times():
 def test_disabled_protection_is_blind():
     kind = blind(type("Kind", (), {"fault": Fault.SMOKE, "step": lambda self, now: {"alarm_ms": 1}}))
     assert kind().step(None) is None
+
+
+@pytest.mark.parametrize("kind", console_fuzz.KINDS)
+def test_noise_on_the_consoles_line_runs_nothing(kind):
+    seed = fresh_seed() // len(console_fuzz.KINDS) * len(console_fuzz.KINDS) + console_fuzz.KINDS.index(kind)
+    print(f"seed {seed}")
+    outcome = console_fuzz.scenario(seed, False, share=0.05)
+    assert outcome.problems == (), replay(console_fuzz.CAMPAIGN, seed)

@@ -40,6 +40,11 @@ class Terminal:
         self._type(command)
         return self.read_until(PROMPT)
 
+    def ask(self, command: str, pattern: str) -> str:
+        """What it shows until it asks something that ends in `pattern`."""
+        self._type(command)
+        return self.read_until(pattern)
+
     def clear(self, outlet: int) -> str:
         """Clear a latch, saying yes when asked."""
         self._type(f"clear {outlet}")

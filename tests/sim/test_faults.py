@@ -184,3 +184,39 @@ def test_every_fault_can_be_set_cleared_and_set_again(cabinet: Cabinet) -> None:
     assert cabinet.world.state()["faults"] == {}
     cabinet.live_ms(2000)
     assert cabinet.world.truth(1).power_mw > 150_000, "and the charge goes on"
+
+
+def test_swapped_coils_close_each_others_contacts(cabinet: Cabinet) -> None:
+    cabinet.world.fault(3, "relays_swapped", other=7)
+    cabinet.close(3)
+    assert [cabinet.world.truth(n).contacts_closed for n in (3, 7)] == [False, True]
+    cabinet.world.clear(3)
+    cabinet.live_ms(20)
+    assert [cabinet.world.truth(n).contacts_closed for n in (3, 7)] == [True, False]
+
+
+def test_reversed_sensor_shows_the_same_peak_and_the_power_with_a_minus(cabinet: Cabinet) -> None:
+    cabinet.world.plug(1, make_load("resistor:220"))
+    cabinet.close(1)
+    cabinet.world.fault(1, "current_reversed")
+    cabinet.live_ms(500)
+    cabinet.select(0)
+    answer = i2c_msg.read(METER, 3)
+    cabinet.bus.i2c_rdwr(i2c_msg.write(METER, [0x02, 0x12]), answer)
+    assert int.from_bytes(bytes(answer), "big", signed=True) < 0
+    assert peak_a(cabinet, 1) == pytest.approx(math.sqrt(2), rel=0.02)
+
+
+def test_swapped_thermometers_and_meters_show_the_other_outlet(cabinet: Cabinet) -> None:
+    cabinet.world.fault(1, "thermometers_swapped", other=5)
+    cabinet.world.fault(1, "warmed", kelvin=20)
+    cabinet.live_ms(20_000)
+    now_ns = cabinet.clock.monotonic_ns()
+    chips = cabinet.world.thermometers
+    assert chips[5].temperature_c(now_ns) - chips[1].temperature_c(now_ns) > 10
+    cabinet.world.plug(1, make_load("resistor:220"))
+    cabinet.world.fault(1, "meters_swapped", other=5)
+    cabinet.close(1)
+    cabinet.live_ms(100)
+    assert peak_a(cabinet, 5) == pytest.approx(math.sqrt(2), rel=0.02)
+    assert peak_a(cabinet, 1) < 0.1

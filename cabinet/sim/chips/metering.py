@@ -177,7 +177,8 @@ class CurrentChannel:
         return int(code + (NOISE_CODE * self._noise.random() if self._noise else 0))
 
     def sample_code(self, at_ns: int) -> int:
-        code = max(-self.clip, min(self.clip, self.wave.value_a(at_ns) * self.code_per_a))
+        value_a = math.copysign(1, self.gains.sensor_power) * self.wave.value_a(at_ns)  # of a sensor put on backwards
+        code = max(-self.clip, min(self.clip, value_a * self.code_per_a))
         return round(code + self._jitter(NOISE_CODE))
 
     def rms_code(self, at_ns: int, ripple: float) -> int:

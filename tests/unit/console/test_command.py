@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import serial
 
@@ -44,19 +45,32 @@ def test_no_port_is_one_line(config, capsys):
     assert capsys.readouterr().err == f"{config}: console.port: is empty, so there is no console to serve\n"
 
 
-def test_process_from_first_start_to_sigterm(config):
-    """First PIN printed and good, terminal found through its link, guard absent said, everything tidy afterwards."""
-    link = config.parent / "run" / "console.pty"
-    link.symlink_to("/nowhere")  # as a killed process leaves it
-    console = subprocess.Popen(
+def start(config: Path, stdout: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", "cabinet.main", "console", "--config", str(config)],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "CABINET_CONFIG": str(config)},
     )
+
+
+def read_line(descriptor: int) -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(descriptor, 1)
+    return line.decode().strip()
+
+
+def test_process_from_first_start_to_sigterm(config):
+    """First PIN on the installer's screen and good, terminal found through its link, guard absent said, tidy at the
+    end, and every command in the audit log that waits for a service."""
+    link = config.parent / "run" / "console.pty"
+    link.symlink_to("/nowhere")  # as a killed process leaves it
+    screen, inner = os.openpty()
+    console = start(config, inner)
+    os.close(inner)
     try:
-        assert console.stdout is not None
-        first = console.stdout.readline().decode()
+        first = read_line(screen)
         assert first.startswith("first console account: tech, PIN ")
         pin = first.split("PIN ")[1][:6]
         wait_for_terminal(link)
@@ -66,15 +80,35 @@ def test_process_from_first_start_to_sigterm(config):
             assert "已登录：tech（维修）" in terminal.read_until(b"DEMO-1> ").decode()
             terminal.write(b"status\r")
             assert "保护程序没有应答" in terminal.read_until(b"DEMO-1> ").decode()
-        assert console.stdout.readline().startswith(b"INFO cabinet.console.line: console line lost")
         console.send_signal(signal.SIGTERM)
         assert console.wait(WITHIN_S) == 0
         assert not link.is_symlink()
     finally:
         console.kill()
         console.wait()
+        os.close(screen)
+    rows = [msgspec.json.decode(row) for row in (config.parent / "state" / "console-audit.jsonl").open("rb")]
+    assert [(row["account"], row["line"], row["outcome"]) for row in rows] == [
+        ("tech", "login", "ok"),
+        ("tech", "status", "guard_gone"),
+    ]
+
+
+def test_first_pin_is_never_in_a_service_managers_log(config):
+    """Standard output that is no screen gets no PIN, and no account is made; the terminal says what to do."""
+    link = config.parent / "run" / "console.pty"
+    console = start(config, subprocess.PIPE)
+    try:
         assert console.stdout is not None
+        assert b"no console account yet" in console.stdout.readline()
+        wait_for_terminal(link)
+        with serial.Serial(str(link.resolve()), 115_200, timeout=WITHIN_S) as terminal:
+            assert "cabinet console --new-pin" in terminal.read_until(b"login: ").decode()
+    finally:
+        console.kill()
+        console.wait()
         console.stdout.close()
+    assert staff(config).names() == []
 
 
 def wait_for_terminal(link: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line, LineEditor, pad, width
+from cabinet.console.editing import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor
+from cabinet.console.layout import pad, width
 
 
 def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
@@ -13,7 +14,8 @@ def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
     editor.secret = secret
     happened = [each for chunk in chunks for each in editor.feed(chunk)]
     echo = "".join(each.text for each in happened if isinstance(each, Echo))
-    return echo, [each.text if isinstance(each, Line) else each for each in happened if not isinstance(each, Echo)]
+    kept = [each for each in happened if not isinstance(each, Echo | Answer)]
+    return echo, [each.text if isinstance(each, Line) else each for each in kept]
 
 
 ENTERED = {
@@ -41,6 +43,12 @@ ENTERED = {
 @pytest.mark.parametrize(("data", "echo", "out"), ENTERED.values(), ids=ENTERED)
 def test_typed_bytes(data, echo, out):
     assert typed(data) == (echo, out)
+
+
+def test_what_a_terminal_answers_is_told_whole_and_only_whole():
+    editor = LineEditor()
+    happened = [each for chunk in (b"a\x1b[?62;", b"22c", b"\x1b[24;8\r", b"\x1b[5;9R") for each in editor.feed(chunk)]
+    assert [each.sequence for each in happened if isinstance(each, Answer)] == ["[?62;22c", "[5;9R"]
 
 
 def test_nothing_of_a_secret_is_echoed():

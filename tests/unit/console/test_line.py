@@ -9,8 +9,9 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console.cable import Cable
+from cabinet.console.conversation import Conversation
 from cabinet.console.guard_line import GuardLine
-from cabinet.console.line import Conversation, Line, UnpluggedError, open_port
+from cabinet.console.line import Line, UnpluggedError, Wire, open_port
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import LinkError
@@ -34,8 +35,8 @@ def guard():
 def conversation(tmp_path, clock, guard):
     staff = Staff(tmp_path / "staff.json", clock, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     staff.set_pin("tech", Level.SERVICE, "123456")
-    staff.choose_language("tech", "en")
-    return Conversation(Shell(CONFIG, staff, guard, clock))
+    staff.remember("tech", language="en", terminal="plain")
+    return Conversation(Shell(CONFIG, staff, guard, clock), clock)
 
 
 # --- bytes to bytes --------------------------------------------------------------------------------------------------
@@ -165,6 +166,71 @@ def test_absent_port_is_tried_later_and_later_and_said_once(conversation, caplog
 def test_nobody_at_the_other_end_is_no_error(conversation, caplog):
     assert serve(conversation, UnpluggedError("no terminal"), UnpluggedError("no terminal")) == []
     assert caplog.records == []
+
+
+class TalkingPort(PlayedPort):
+    """Somebody types `interrupting` while a text is being sent."""
+
+    def __init__(self, interrupting: bytes, *chunks: bytes) -> None:
+        super().__init__(*chunks)
+        self._interrupting = interrupting
+
+    def write(self, data: bytes, /) -> int:
+        if self._interrupting and len(self.written) > 1500:
+            self._chunks.insert(0, self._interrupting)
+            self._interrupting = b""
+        return super().write(data)
+
+
+def test_control_c_ends_a_long_text(conversation):
+    whole, cut = PlayedPort(LOGIN, b"limits\r"), TalkingPort(b"\x03", LOGIN, b"limits\r")
+    serve(conversation, whole, cut, PlayedPort())
+    assert b"outlet 10 max_power_w" in whole.written
+    assert b"outlet 10 max_power_w" not in cut.written
+    assert cut.written.endswith(b"SG-1> ")
+
+
+def test_what_is_typed_during_a_long_text_comes_after_it(conversation):
+    port = TalkingPort(b"faults\r", LOGIN, b"limits\r")
+    serve(conversation, port, PlayedPort())
+    assert port.written.index(b"outlet 10 max_power_w") < port.written.index(b"Short circuit, latched")
+
+
+class ModemLine:
+    """As much of `serial.Serial` as `Wire` uses; `cd` is the carrier."""
+
+    def __init__(self, *carrier: bool | None) -> None:
+        self._carrier = list(carrier)
+        self.in_waiting = 0
+
+    @property
+    def cd(self) -> bool:
+        now = self._carrier.pop(0) if len(self._carrier) > 1 else self._carrier[0]
+        if now is None:
+            raise OSError(25, "Inappropriate ioctl for device")
+        return now
+
+    def read(self, size: int) -> bytes:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("carrier", "hangs_up"),
+    [
+        ((True, True, False), True),
+        ((False, True, False), True),
+        ((False, False, False), False),  # a cable without that wire
+        ((None, None, None), False),  # a pseudo-terminal
+    ],
+)
+def test_carrier_that_drops_is_a_hang_up(carrier, hangs_up):
+    wire = Wire(ModemLine(*carrier))
+    wire.read()
+    if hangs_up:
+        with pytest.raises(OSError, match="hung up"):
+            wire.read()
+    else:
+        assert wire.read() == b""
 
 
 # --- a cable of pseudo-terminals, opened by pyserial -----------------------------------------------------------------

@@ -5,18 +5,24 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.console import screens
-from cabinet.console.commands import TABLE, _Takes
-from cabinet.console.editing import width
+from cabinet.console.commands import TABLE
+from cabinet.console.conversation import BITS_A_BYTE, encoded
+from cabinet.console.layout import fold, width
+from cabinet.console.see.nearness import nearness
 from cabinet.console.staff import Level
+from cabinet.console.wording import wording
 from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
-from cabinet.texts import LANGUAGES, Texts
+from cabinet.texts import LANGUAGES
 from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, snapshot
 
-EN, ZH = Texts("console", "en"), Texts("console", "zh")
+EN, ZH = wording("en"), wording("zh")
+
+MACHINE = screens.Machine("2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0)
+WORST_MACHINE = msgspec.structs.replace(MACHINE, trusted=False, service="storage_damaged", unkept=1234)
 
 
 def test_status_screen():
-    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS)
+    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS, MACHINE)
     assert shown.splitlines() == [
         "mains 220.1 V 50.01 Hz  feed 142/7000 W  air 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",
@@ -30,27 +36,33 @@ def test_status_screen():
         "  8  open       (12)    fault      -      -        -  Sensor lost",
         "  9  open          0     0.00     25      -        -  Idle",
         " 10  open          0     0.00     25      -        -  Idle",
-        "guard real-time, worst lateness 0.4 ms, bus errors 2, version 0.1.0",
+        "guard real-time, late 0.1 ms (worst 0.4), scan 2.6 ms",
+        "sensors 9 of 10 outlets read, failed bus transfers 2",
+        "clock 2026-11-25 03:14:15 synchronised  disk 12.3 GB free",
+        "version 0.1.0  Linux 6.12.47  up 2.0 days",
     ]
 
 
 def test_outlet_screen_shows_limits_and_fault():
-    assert screens.outlet(SHORTED, CONFIG, EN).splitlines() == [
+    assert screens.outlet(SHORTED, CONFIG, EN, nearness(SHORTED, CONFIG)).splitlines() == [
         "Outlet 5",
         "  relay          open",
         "  charge         Idle",
         "  session        -",
-        "  power          0.0 W",
+        "  power          0.0 W  of at most 1000 W",
         "  current        0.000 A  of at most 5.5 A",
         "  peak           0.00 A  of at most 30 A",
         "  voltage        220.1 V",
         "  contacts       25.4 °C  of at most 75 °C",
         "  this charge    1.0 min, 0.020 kWh",
         "  counters       0.0 h, 0.000 kWh",
+        "  wiring         E2W7  expander:0x20/4  gpio:13",
+        "  sensors        ADE7953 0x70/2A  TMP102 0x70/2@0x48",
         "  a start now    no: a fault has latched it",
+        "  nearest to a limit: contacts 33%, peak 0%, current 0%, voltage 0%, power 0%",
         "Outlet 5: Short circuit, latched",
         "  peak 61.2 A, limit 30 A",
-        f"  {EN('fault.short_circuit.staff')}",
+        *fold(EN("fault.short_circuit.staff"), "  "),
     ]
 
 
@@ -63,14 +75,14 @@ def test_unknown_is_never_a_number():
         Reading(None, NS, Quality.FAULT, "frozen"): "fault",
         Reading(None, NS, Quality.ABSENT): "-",
     }
-    assert {reading: screens._reading(reading, 1000, 0, EN) for reading in readings} == readings
-    whole = screens.outlet(BLIND, CONFIG, EN)
+    assert {reading: screens.reading(reading, 1000, 0, EN) for reading in readings} == readings
+    whole = screens.outlet(BLIND, CONFIG, EN, nearness(BLIND, CONFIG))
     assert "  current        fault (EREMOTEIO)  of at most 5.5 A" in whole
     assert "  contacts       -  of at most 75 °C" in whole
 
 
 def test_old_snapshot_is_said_first():
-    late = screens.status(snapshot(), EN, NS + 5 * NS)
+    late = screens.status(snapshot(), EN, NS + 5 * NS, MACHINE)
     assert late.splitlines()[0] == "This is 5 s old: the guard's loop is not keeping up."
 
 
@@ -86,11 +98,11 @@ def test_faults_screen():
 
 def test_a_fault_of_the_whole_cabinet_is_on_both_screens():
     smoke = snapshot(fault=Fault.SMOKE, latched=True, siren=True, why={"temperature_mc": 66_000})
-    assert screens.status(smoke, EN, NS).splitlines()[1] == "THE CABINET: Smoke, latched, siren on"
+    assert screens.status(smoke, EN, NS, MACHINE).splitlines()[1] == "THE CABINET: Smoke, latched, siren on"
     assert screens.faults(smoke, EN).splitlines() == [
         "The cabinet: Smoke, latched, siren on",
         "  temperature 66 °C",
-        f"  {EN('fault.smoke.staff')}",
+        *fold(EN("fault.smoke.staff"), "  "),
     ]
 
 
@@ -122,16 +134,17 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
         mains_mv=Reading(220_100, NS, Quality.STALE),
         frequency_mhz=Reading(50_010, NS, Quality.STALE),
     )
-    shown = screens.status(cabinet, words, NS + 9 * NS).splitlines()
-    assert len(shown) < 24
-    assert [line for line in shown if width(line) > 80] == []
+    text = screens.status(cabinet, words, NS + 9 * NS, WORST_MACHINE)
+    assert len(text.splitlines()) < 24
+    assert [line for line in text.splitlines() if width(line) > 80] == []
+    assert len(encoded(text)) * BITS_A_BYTE / 9600 < 3, "seconds at 9600 baud"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_console_has_words_for_everything_it_may_have_to_say(language):
-    words = Texts("console", language)
-    keys = {f"help.{name}" for name in TABLE}
-    keys |= {f"argument.{takes.value}" for takes in _Takes if takes is not _Takes.NOTHING}
+    words = wording(language)
+    keys = {f"help.{plan.key}" for plan in TABLE.values()}
+    keys |= {f"argument.{taken.key}" for plan in TABLE.values() for taken in plan.takes if not taken.literal}
     keys |= {f"level.{level.name.lower()}" for level in Level}
     keys |= {f"phase.{phase.value}" for phase in Phase}
     keys |= {f"fault.{fault.value}.{part}" for fault in Fault for part in ("name", "staff")}

@@ -1,13 +1,17 @@
 """The dialogue with a technician, line by line, without a terminal."""
 
 import argon2
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console import commands
-from cabinet.console.shell import ANSWER_WITHIN_S, Reply, Shell
+from cabinet.console.declare import Around, Mode
+from cabinet.console.layout import width
+from cabinet.console.reply import Reply
+from cabinet.console.shell import ANSWER_WITHIN_S, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
@@ -24,7 +28,7 @@ def staff_file(tmp_path_factory):
     staff = Staff(path, ManualClock(), CHEAP)
     for name, level in ACCOUNTS.items():
         staff.set_pin(name, level, f"pin-{name}")
-        staff.choose_language(name, "en")
+        staff.remember(name, language="en")
     return path.read_bytes()
 
 
@@ -36,8 +40,13 @@ class Terminal:
         self.guard = guard
         self.hindrance: str | None = None
         staff = Staff(path, self.clock, CHEAP)
-        self.shell = Shell(CONFIG, staff, guard, self.clock, lambda: self.hindrance)
+        self.rows: list[tuple[str, str, str, str]] = []
+        self.shell = Shell(CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance), self)
         self.prompt = self.shell.greet().prompt
+
+    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
+        self.rows.append((account, level, line, outcome))
+        return True
 
     def say(self, line: str) -> str:
         return self.show(self.shell.line(line))
@@ -71,7 +80,12 @@ def test_login_asks_for_name_and_pin_and_hides_the_pin(terminal):
         "阳光花园一号充电柜 (SG-1)：维护控制台。language en = English（登录后）", "账号 login: "
     )
     assert terminal.shell.line("tech") == Reply("", "密码 PIN: ", secret=True)
-    assert terminal.shell.line("pin-tech") == Reply("Logged in as tech (service). help lists the commands.", "SG-1> ")
+    reply = terminal.shell.line("pin-tech")
+    assert reply.text.splitlines() == [
+        "Logged in as tech (service). help lists the commands.",
+        "This is the first login of this account.",
+    ]
+    assert (reply.prompt, reply.mode) == ("SG-1> ", Mode("auto"))
     assert terminal.shell.logged_in
 
 
@@ -155,7 +169,8 @@ def test_hang_up_ends_the_login(terminal, guard):
 
 def test_off_opens_at_once_and_says_that_a_charge_ended(terminal, guard):
     terminal.log_in()
-    assert terminal.say("off 3") == "Outlet 3 is open; the charge there has ended."
+    assert terminal.say("off 3") == "A resident is charging (outlet 3); only force ends that."
+    assert terminal.say("off 3 force") == "Outlet 3 is open; the charge there has ended."
     assert terminal.say("off 4") == "Outlet 4 is open."
     assert guard.asked == [Open(7, outlet, EndReason.STOPPED_BY_STAFF, who="console:tech") for outlet in (3, 4)]
 
@@ -221,7 +236,7 @@ def test_refusal_of_the_guard_is_said_in_words(terminal, guard):
 
 # --- who may, and what is understood ----------------------------------------------------------------------------------
 
-DANGEROUS = {"off 3": Level.OPERATE, "clear 5": Level.SERVICE}
+DANGEROUS = {"off 3 force": Level.OPERATE, "clear 5": Level.SERVICE}
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
@@ -238,8 +253,12 @@ def test_every_account_may_only_what_its_level_says(terminal, guard, name, line)
 def test_help_lists_exactly_what_the_account_may_run(terminal):
     for name, level in ACCOUNTS.items():
         terminal.log_in(name)
-        listed = [line.split()[0] for line in terminal.say("help").splitlines()[:-1]]
-        assert listed == [plan.name for plan in commands.TABLE.values() if plan.level <= level]
+        answer = msgspec.json.decode(terminal.say("help --json"))
+        plans = [plan for plan in commands.TABLE.values() if plan.level <= level]
+        assert [row["usage"] for row in answer["data"]] == [plan.usage(terminal.shell._words) for plan in plans]
+        shown = terminal.say("help").splitlines()
+        assert [line for line in shown if width(line) > 80] == []
+        assert all(any(line.startswith(f"  {plan.name}") for line in shown) for plan in plans)
         terminal.say("logout")
 
 
@@ -248,7 +267,7 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
 )
 def test_dangerous_command_with_anything_but_one_known_outlet_does_nothing(terminal, guard, line):
     terminal.log_in()
-    usage = {"off": "Usage: off N", "clear": "Usage: clear N|0"}
+    usage = {"off": "Usage: off N [force]", "clear": "Usage: clear N|0"}
     assert terminal.say(line) == usage[line.split()[0]]
     terminal.say("yes")
     assert guard.asked == []
@@ -263,7 +282,7 @@ def test_unknown_command_names_the_nearest(terminal):
 
 def test_full_width_letters_of_an_input_method_are_understood(terminal, guard):
     terminal.log_in()
-    assert terminal.say("ＯＦＦ　３") == "Outlet 3 is open; the charge there has ended."
+    assert terminal.say("ＯＦＦ　３　ＦＯＲＣＥ") == "Outlet 3 is open; the charge there has ended."
 
 
 def test_language_changes_and_is_kept_for_the_account(terminal):
@@ -271,7 +290,7 @@ def test_language_changes_and_is_kept_for_the_account(terminal):
     assert terminal.say("language zh") == "现在使用中文。"
     assert terminal.say("off 4") == "插座 4 已断开。"
     terminal.say("logout")
-    assert terminal.log_in() == "已登录：tech（维修）。输入 help 查看命令。"
+    assert terminal.log_in().splitlines()[0] == "已登录：tech（维修）。输入 help 查看命令。"
     assert terminal.say("language fr") == "用法：language zh|en"
 
 
@@ -282,9 +301,9 @@ def test_language_changes_and_is_kept_for_the_account(terminal):
 def test_guard_gone_is_said_with_what_remains(terminal, guard, line):
     terminal.log_in()
     guard.gone = True
-    first, *_, last = terminal.say(line).splitlines()
+    first, *_, remains, _ = terminal.say(line).splitlines()
     assert first == "The guard does not answer: nothing can be seen or switched from here."
-    assert last.startswith("What remains: help, language, logout.")
+    assert remains.startswith("What remains: sessions, usage tail, trips, config, limits, help.")
     assert terminal.prompt == "SG-1> "
 
 
@@ -350,4 +369,104 @@ def test_status_says_what_keeps_the_service_from_new_charges(terminal, hindrance
     shown = terminal.say("status")
     assert said in shown
     assert "Charging" in shown, "the guard's part is there as ever"
-    assert max(map(len, shown.splitlines())) <= 80
+    assert max(map(width, shown.splitlines())) <= 80
+
+
+# --- the audit log, and the last login --------------------------------------------------------------------------------
+
+
+def commands_of(terminal: Terminal) -> list[tuple[str, str, str, str]]:
+    return [row for row in terminal.rows if row[2] != "login"]
+
+
+def test_every_command_is_one_row_with_what_came_of_it(terminal, guard):
+    terminal.log_in()
+    terminal.say("off 3")
+    terminal.say("off 3 force")
+    terminal.say("clear 5")
+    terminal.say("no")
+    guard.refuses = Refused("fault_present")
+    terminal.say("clear 5")
+    terminal.say("yes")
+    guard.gone = True
+    terminal.say("status")
+    terminal.say("off 99")
+    assert commands_of(terminal) == [
+        ("tech", "service", "off 3", "charging_there"),
+        ("tech", "service", "off 3 force", "ok"),
+        ("tech", "service", "clear 5", "not_confirmed"),
+        ("tech", "service", "clear 5", "fault_present"),
+        ("tech", "service", "status", "guard_gone"),
+        ("tech", "service", "off 99", "usage"),
+    ]
+
+
+@pytest.mark.parametrize("line", DANGEROUS)
+def test_dangerous_command_of_somebody_who_may_not_is_one_row_and_no_switching(terminal, guard, line):
+    terminal.log_in("guest")
+    terminal.say(line)
+    terminal.say("yes")
+    assert commands_of(terminal) == [("guest", "look", line, "not_for_you")]
+    assert guard.asked == []
+
+
+def test_question_that_is_left_is_a_row_too(terminal):
+    terminal.log_in()
+    for leave in (terminal.shell.interrupt, terminal.shell.hang_up):
+        terminal.say("clear 5")
+        leave()
+    assert [row[3] for row in commands_of(terminal)] == ["not_confirmed", "not_confirmed"]
+
+
+def test_pin_typed_at_the_wrong_prompt_is_written_nowhere(terminal):
+    terminal.log_in()
+    terminal.say("pin-tech")
+    terminal.say("123456")
+    assert commands_of(terminal) == []
+
+
+def test_logins_are_rows_and_unknown_names_are_not(terminal):
+    terminal.log_in()
+    terminal.say("logout")
+    for name in ("tech", "nobody"):
+        terminal.say(name)
+        terminal.say("nonsense")
+    logins = [row for row in terminal.rows if row[2] == "login"]
+    assert logins == [("tech", "service", "login", "ok"), ("tech", "", "login", "wrong_card_or_pin")]
+
+
+def test_last_login_is_told_with_wrong_pins_since(terminal):
+    assert "This is the first login" in terminal.log_in()
+    terminal.say("logout")
+    for _ in range(2):
+        terminal.say("tech")
+        terminal.say("nonsense")
+    told = terminal.log_in().splitlines()[1]
+    assert told.startswith("Last login 2026-")
+    assert told.endswith("2 wrong PINs since then.")
+    terminal.say("logout")
+    assert "wrong" not in terminal.log_in()
+
+
+def test_audit_log_that_cannot_be_written_is_said_and_nobody_is_kept_from_working(terminal, guard):
+    terminal.log_in()
+    terminal.note = lambda *row: False
+    assert terminal.say("off 3 force").splitlines() == [
+        "Outlet 3 is open; the charge there has ended.",
+        "The audit log could not be written to the disk; it is in memory only.",
+    ]
+    assert len(guard.asked) == 1
+
+
+def test_own_pin_is_changed_when_typed_twice(terminal):
+    terminal.log_in()
+    for typed, said in ((("1234", ""), "6 to 12 digits"), (("654321", "654322"), "two different")):
+        terminal.say("pin")
+        answers = [terminal.say(each) for each in typed if each]
+        assert said in answers[-1]
+    terminal.say("pin")
+    assert terminal.shell.line("654321").secret
+    assert terminal.say("654321") == "Your PIN is changed."
+    terminal.say("logout")
+    terminal.say("tech")
+    assert terminal.say("654321").startswith("Logged in as tech (service).")

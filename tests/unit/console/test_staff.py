@@ -107,7 +107,7 @@ def test_one_account_locked_leaves_the_others_open(staff):
 
 def test_language_is_kept(staff, path, clock):
     staff.set_pin("tech", Level.SERVICE, "123456")
-    staff.choose_language("tech", "en")
+    staff.remember("tech", language="en")
     assert Staff(path, clock, CHEAP).check("tech", "123456").language == "en"
 
 

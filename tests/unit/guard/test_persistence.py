@@ -29,6 +29,16 @@ def test_last_of_many_saves_is_what_stays(tmp_path):
     assert Scribe(tmp_path).latches() == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
 
 
+def test_files_of_different_names_do_not_wait_for_each_other_and_the_newest_is_kept(tmp_path):
+    scribe = Scribe(tmp_path)
+    for count in range(50):
+        scribe.write("upkeep.json", b"%d" % count, "nothing")
+        scribe.save({1: Latch(Fault.OVERCURRENT, {"current_ma": count})})
+    scribe.close()
+    assert (tmp_path / "upkeep.json").read_bytes() == b"49"
+    assert Scribe(tmp_path).latches() == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"1": {"fault": "gremlins", "why": {}}}', b"\xff"])
 def test_damaged_latches_stop_the_guard_with_a_line_that_names_the_file(tmp_path, content):
     (tmp_path / "latches.json").write_bytes(content)

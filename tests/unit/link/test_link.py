@@ -13,8 +13,35 @@ from cabinet.clock import ManualClock
 from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard, GuardLink
-from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal, Role, Welcome
-from cabinet.link.server import HELLO_NS, MOST_CLIENTS, EventLog, LinkServer
+from cabinet.link.protocol import (
+    LONGEST_SIREN_S,
+    LONGEST_TRIAL_S,
+    MOST_CYCLES,
+    AskBus,
+    BusView,
+    ChipView,
+    ClearLatch,
+    CycleRelay,
+    Done,
+    Energise,
+    HoldContactor,
+    Lock,
+    Open,
+    Recent,
+    Refusal,
+    ReplaceRelay,
+    Role,
+    ScanView,
+    SegmentView,
+    SelfTest,
+    SetGains,
+    SoundSiren,
+    TestAlertLine,
+    TestResidual,
+    Try,
+    Welcome,
+)
+from cabinet.link.server import HELLO_NS, MOST_CLIENTS, RECENT_EVENTS, EventLog, LinkServer
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
@@ -30,9 +57,15 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+from cabinet.upkeep import Gains, Upkeep
 
 HEALTH = GuardHealth(True, 1, 0, 0, 2000, 0, 0)
 SNAPSHOT = Snapshot("run1", "epoch1", 5, [], True, ABSENT, ABSENT, ABSENT, 0, 0, HEALTH, 7_000_000)
+
+CHIP = ChipView("ADE7953", 0x38, 0x70, 2, {"VRMS": 4_000_000, "AWATT": -12})
+BUS = BusView(
+    5, [SegmentView("segment 0x70/2", 0x70, 2, True, {"EREMOTEIO": 2}, "", 0, [CHIP], {"A": 5})], [], [], 2, ScanView()
+)
 
 
 class ServedGuard:
@@ -51,9 +84,15 @@ class ServedGuard:
             self.events,
             self._handle,
             lambda: SNAPSHOT,
+            self._bus,
             self.clock,
         )
+        self.scans = 0
         self._thread.start()
+
+    def _bus(self, scan: bool) -> BusView:
+        self.scans += scan
+        return BUS
 
     def _handle(self, command):
         self.handled.append(command)
@@ -90,6 +129,36 @@ def test_console_sees_the_cabinet_and_its_commands_are_done(guard):
         assert link.snapshot() == SNAPSHOT
         link.request(lambda n: ClearLatch(n, 1, "staff"))
     assert guard.handled == [ClearLatch(2, 1, "staff")]
+
+
+def test_console_sees_the_bus_and_may_have_it_searched(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.bus() == BUS
+        assert guard.scans == 0
+        assert link.bus(scan=True) == BUS
+        assert guard.scans == 1
+
+
+def test_console_sees_recent_events_also_those_acknowledged(guard):
+    numbered = [guard.events.add(event(EventKind.CLOSED)) for _ in range(3)]
+    guard.events.acknowledge("run1", 2)
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.recent() == Recent(guard.clock.monotonic_ns(), numbered)
+
+
+@pytest.mark.parametrize("role", [Role.SERVICE, Role.VIEWER])
+def test_only_the_console_looks_at_bus_and_recent_events(guard, role):
+    with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: AskBus(n, scan=True))
+    assert guard.scans == 0
+
+
+def test_recent_events_of_the_longest_words_fit_a_frame():
+    word = "w" * 64
+    longest = Event(word, 2**63 - 1, 2**63 - 1, EventKind.LATCH_CLEARED, 40, word, Fault.SENSOR_DISAGREES, True,
+                    EndReason.STOPPED_BY_OPERATOR, {f"{n}{'k' * 20}": 2**63 - 1 for n in range(6)},
+                    MeterCount(2**53, 2**53, 2**53), MeterCount(2**53, 2**53, 2**53), word)  # fmt: skip
+    assert len(protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= protocol.LONGEST_FRAME
 
 
 def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
@@ -274,3 +343,51 @@ def test_event_whose_handling_failed_is_handed_over_again(guard):
 
     asyncio.run(scenario())
     assert tries == [1, 1]
+
+
+STAFF = [
+    Try(1, 3, 60, "console:tech"),
+    Lock(1, 3, "插座松动", "console:tech", forced=True),
+    HoldContactor(1, True, "console:tech"),
+    ReplaceRelay(1, 3, "console:tech"),
+    SetGains(1, 3, Gains(1_010_000, 990_000), "console:tech"),
+    SelfTest(1, 0, "console:tech"),
+    CycleRelay(1, 3, 5, "console:tech"),
+    TestAlertLine(1, 3, "console:tech"),
+    TestResidual(1, "console:tech"),
+    SoundSiren(1, 2, "console:tech"),
+]
+
+
+def test_every_staff_command_is_among_those_sent():
+    assert {type(command) for command in STAFF} == set(protocol.STAFF_COMMANDS)
+
+
+@pytest.mark.parametrize("command", STAFF, ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("role", [Role.SERVICE, Role.VIEWER])
+def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
+    assert protocol.decode_from_client(protocol.encode(command)) == command
+    with BlockingGuard(guard.path, role) as link, pytest.raises(Refused, match="not_allowed"):
+        link.request(lambda n: msgspec.structs.replace(command, id=n))
+    assert guard.handled == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Try(1, 3, LONGEST_TRIAL_S + 1, "x"),
+        Try(1, 3, 0, "x"),
+        CycleRelay(1, 3, MOST_CYCLES + 1, "x"),
+        SoundSiren(1, LONGEST_SIREN_S + 1, "x"),
+        Lock(1, 3, "x" * 81, "x"),
+        Lock(1, 3, "x", "x" * 65),
+    ],
+)
+def test_staff_command_beyond_its_bounds_is_no_message(command):
+    with pytest.raises(LinkError):
+        protocol.decode_from_client(protocol.encode(command))
+
+
+def test_upkeep_is_told_to_the_console(guard):
+    with BlockingGuard(guard.path, Role.CONSOLE) as link:
+        assert link.upkeep() == Upkeep(0, [], 0)

@@ -53,6 +53,8 @@ class Outlet:
         self.fault: Fault | None = None
         self.latched = False
         self.refusal: str | None = None
+        self.note: str | None = None
+        self.trial = False
 
     def count(self) -> MeterCount:
         return MeterCount(self.energy_uwh // 1000, self.powered_ms, self.charging_ms)
@@ -282,6 +284,8 @@ class GuardDouble:
             latched=place.latched,
             why={},
             refusal="outlet_busy" if held else place.refusal,
+            note=place.note,
+            trial=place.trial,
         )
 
     def obey(self, command: Command) -> None:

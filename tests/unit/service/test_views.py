@@ -32,6 +32,24 @@ def test_an_outlet_goes_from_free_to_in_use_to_needing_service(tmp_path: Path) -
     asyncio.run(story())
 
 
+def test_an_outlet_that_staff_locked_says_why_and_their_test_is_left_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            locked, tested = rig.guard.outlets[3], rig.guard.outlets[4]
+            locked.note, locked.refusal = "插座松动", "out_of_service"
+            tested.trial, tested.session_id = True, "test:console:tech"
+            for _ in range(3):
+                rig.clock.advance_ns(2 * NS)
+                await rig.settle(service)
+            seen = service.outlet("C5T4")
+            assert (seen.condition, seen.refusal, seen.note) == ("needs_service", "out_of_service", "插座松动")
+            assert service.outlet("D8R6").condition == "in_use"
+            assert rig.guard.commands == [], "no stray charge is opened"
+
+    asyncio.run(story())
+
+
 def test_the_posted_price_is_the_tariff_with_an_example_from_now(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)

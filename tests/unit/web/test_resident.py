@@ -93,6 +93,16 @@ def test_an_outlet_that_cannot_start_says_why_and_offers_no_start(resident: Clie
     assert not shown.all("form", action=f"/s/{code}/start")
 
 
+def test_an_outlet_out_of_service_shows_what_staff_wrote(resident: Client, service: FakeService) -> None:
+    service.outlet_views[1] = fake_service.outlet(
+        1, "A7K2", condition="needs_service", refusal="out_of_service", note="插座松动 <b>"
+    )
+    shown = page(resident.get("/s/A7K2"))
+    assert "维护人员说明：插座松动 <b>" in shown.text
+    assert "这个插座暂停使用。请换一个插座。" in shown.text
+    assert not shown.all("form", action="/s/A7K2/start")
+
+
 def test_who_waits_for_an_outlet_sees_it_become_free(resident: Client, service: FakeService) -> None:
     waiting = page(resident.get("/s/B3M9"))
     address = next(found["sse-connect"] for found in waiting.all("div") if "sse-connect" in found)

@@ -1,0 +1,56 @@
+"""`cabinet steward`: does for the console what only root may do. Needs no configuration but where its folders are."""
+
+import argparse
+import logging
+import os
+import pwd
+import signal
+from pathlib import Path
+
+from cabinet import config as configuration
+from cabinet.commands.options import add_config
+from cabinet.errors import CabinetError
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import Role
+from cabinet.notify import Notifier
+from cabinet.steward.acts import Steward, this_machine
+from cabinet.steward.protocol import SOCKET
+from cabinet.steward.server import Server
+
+CONSOLE_USER = "cabinet-console"
+TURN_S = 5.0  # systemd's watchdog waits 60
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--user", default=CONSOLE_USER, help=f"account that may ask (default: {CONSOLE_USER})")
+
+
+def main(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    config = configuration.load(args.config)
+    try:
+        uid = pwd.getpwnam(args.user).pw_uid
+    except KeyError:
+        raise CabinetError(
+            f"there is no account {args.user}: systemd-sysusers makes it, or name another: --user"
+        ) from None
+    run = Path(config.paths.run)
+    steward = Steward(this_machine(Path(config.paths.state) / "backups"), lambda: charging(run / "guard.sock"))
+    server = Server(run / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
+    notifier = Notifier()
+    notifier.ready("the console's steward")
+    while not stopping:
+        server.serve_one(TURN_S)
+        steward.turn()
+        notifier.alive()
+    server.close()
+    return 0
+
+
+def charging(path: Path) -> bool:
+    """Whether a resident's charge is under way. Raises LinkError where the guard does not answer."""
+    with BlockingGuard(path, Role.VIEWER) as guard:
+        return any(state.session_id is not None and not state.trial for state in guard.snapshot().outlets)

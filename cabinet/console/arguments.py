@@ -1,0 +1,97 @@
+"""What commands take: each kind of argument says how it is read, how usage shows it, and how it is completed. Pure."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from cabinet.config import Config
+from cabinet.model import CABINET
+from cabinet.texts import LANGUAGES, Texts
+
+Value = int | float | str
+
+
+class Argument(msgspec.Struct, frozen=True):
+    """`read` makes a value of one word, or None where it is not a good one; `choices` are the words to offer.
+
+    With `rest` it takes everything to the end of the line, blanks included. An `optional` one may be left out (None).
+    """
+
+    key: str  # usage shows the text `argument.<key>`; a literal word is shown as it is
+    read: Callable[[str, Config], Value | None]
+    choices: Callable[[Config], tuple[str, ...]] = lambda config: ()
+    optional: bool = False
+    rest: bool = False
+    literal: bool = False
+
+    def shown(self, words: Texts) -> str:
+        text = self.key if self.literal else words(f"argument.{self.key}")
+        return f"[{text}]" if self.optional else text
+
+
+def _outlets(config: Config) -> tuple[str, ...]:
+    return tuple(str(outlet.number) for outlet in config.outlet)
+
+
+def _read_outlet(word: str, config: Config) -> int | None:
+    return int(word) if word in _outlets(config) else None
+
+
+def _read_place(word: str, config: Config) -> int | None:
+    return CABINET if word in (str(CABINET), "cabinet") else _read_outlet(word, config)
+
+
+OUTLET = Argument("outlet", _read_outlet, _outlets)
+PLACE = Argument("place", _read_place, lambda config: (*_outlets(config), "cabinet"))  # an outlet or the whole cabinet
+LANGUAGE = Argument("language", lambda word, config: word if word in LANGUAGES else None, lambda config: LANGUAGES)
+
+
+def optional(argument: Argument) -> Argument:
+    return msgspec.structs.replace(argument, optional=True)
+
+
+def word(text: str) -> Argument:
+    """The word itself, as `cycle` in `relay N cycle K`; it hands no value to the handler."""
+    return Argument(text, lambda typed, config: typed if typed == text else None, lambda config: (text,), literal=True)
+
+
+def choice(key: str, *choices: str) -> Argument:
+    """One of these words."""
+    return Argument(key, lambda typed, config: typed if typed in choices else None, lambda config: choices)
+
+
+def whole(key: str, least: int, most: int) -> Argument:
+    """A whole number within bounds."""
+
+    def read(typed: str, config: Config) -> int | None:
+        if not (typed.isascii() and typed.isdigit() and len(typed) <= 12):
+            return None
+        return int(typed) if least <= int(typed) <= most else None
+
+    return Argument(key, read)
+
+
+def text(key: str) -> Argument:
+    """Everything to the end of the line, as typed."""
+    return Argument(key, lambda typed, config: typed or None, rest=True)
+
+
+def values(takes: tuple[Argument, ...], typed: list[str], config: Config) -> list[Value | None] | None:
+    """A value for each argument but literal words; None where `typed` is not exactly what is taken."""
+    found: list[Value | None] = []
+    left = list(typed)
+    for argument in takes:
+        if not left:
+            if not argument.optional:
+                return None
+            if not argument.literal:
+                found.append(None)
+            continue
+        taken = " ".join(left) if argument.rest else left[0]
+        value = argument.read(taken if argument.rest else taken.lower(), config)
+        if value is None:
+            return None
+        left = [] if argument.rest else left[1:]
+        if not argument.literal:
+            found.append(value)
+    return None if left else found

@@ -1,0 +1,48 @@
+"""A command line with its options, and answers for programs. Pure."""
+
+import msgspec
+
+from cabinet.console import commands
+from cabinet.console.declare import Outcome, Shown
+from cabinet.errors import CabinetError, LinkError, Refused
+from cabinet.texts import Texts
+
+JSON = "--json"  # answer in one line of JSON
+YES = "--yes"  # a program's yes to what a person would be asked
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A line without its options, which may stand anywhere after the command."""
+
+    line: str
+    json: bool = False
+    yes: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> "Asked":
+        words = text.split()
+        options = {word.lower() for word in words[1:] if word.lower() in (JSON, YES)}
+        kept = [word for word in words if word.lower() not in options]
+        return cls(" ".join(kept), JSON in options, YES in options)
+
+
+def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]:
+    """What a program is answered; a text only where something was refused."""
+    if isinstance(outcome, CabinetError):
+        answer: dict[str, object] = {"ok": False, "code": code_of(outcome).partition(":")[0]}
+        if isinstance(outcome, Refused) and outcome.params:
+            answer["params"] = outcome.params
+        return {**answer, "text": commands.excuse(words, outcome)}
+    return {"ok": True, "data": outcome.data if isinstance(outcome, Shown) else None}
+
+
+def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
+    """The same as a line of text."""
+    return msgspec.json.encode(answered(outcome, words)).decode()
+
+
+def code_of(error: CabinetError) -> str:
+    """What went wrong, for programs and the audit log."""
+    if isinstance(error, Refused):
+        return error.code
+    return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

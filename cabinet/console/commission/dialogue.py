@@ -1,0 +1,157 @@
+"""`commission`: leads a technician through the steps, keeps what was found, and writes the protocol at the end."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cabinet.console.arguments import choice, optional
+from cabinet.console.commission import probing, protocol, steps
+from cabinet.console.commission.findings import SKIP, Finding, Need, Prompt, Seen, Step
+from cabinet.console.commission.record import Record, Records, fingerprint
+from cabinet.console.commission.steps import Conversation, summary
+from cabinet.console.declare import Ask, Desk, Outcome, Shown, command
+from cabinet.console.do import waiting
+from cabinet.console.do.forcing import forced
+from cabinet.console.staff import Level
+from cabinet.errors import CabinetError
+from cabinet.stickers import font as fonts
+from cabinet.upkeep import Signed
+
+PATIENCE_S = 290.0  # somebody walks round the cabinet with a lamp; the login's own limit comes after
+
+
+@command("commission", Level.SERVICE, optional(choice("commission", "again", "status")))
+def commission(desk: Desk, what: str | None) -> Outcome:
+    """Goes on where the last run was; `again` begins anew, `status` only shows."""
+    records = Records(Path(desk.config.paths.state))
+    wiring = fingerprint(desk.config)
+    record = None if what == "again" else records.load(wiring)
+    if what == "status":
+        return _status(desk, record)
+    forced(desk, None)
+    if record is None or (record.finished is not None and not record.left(_plan(desk))):
+        record = Record(wiring, _signed(desk))
+    return Run(desk, records, record).go_on()
+
+
+def _plan(desk: Desk) -> list[Step]:
+    return steps.plan(desk.config, desk.guard.upkeep(), desk.config.hardware.contactor_pin is not None)
+
+
+def _signed(desk: Desk) -> Signed:
+    wall = desk.clock.wall()
+    return Signed(desk.who, wall.unix_ms, wall.trusted)
+
+
+def _status(desk: Desk, record: Record | None) -> Outcome:
+    words = desk.words
+    if record is None:
+        return Shown(words("commission.never"), None)
+    planned = _plan(desk)
+    done = sum(step.key in record.found for step in planned)
+    lines = [words("commission.status", done=done, steps=len(planned), moment=protocol.moment(record.begun))]
+    lines += [f"  ! {protocol.said(finding, words)}" for finding in summary(record.found)]
+    if record.finished is not None:
+        lines.append(words("commission.signed", moment=protocol.moment(record.finished), who=record.finished.who))
+    return Shown("\n".join(lines), record)
+
+
+class Run:
+    """One sitting of a run."""
+
+    def __init__(self, desk: Desk, records: Records, record: Record) -> None:
+        self._desk = desk
+        self._records = records
+        self._record = record
+        self._plan = _plan(desk)
+        self._left = record.left(self._plan)
+        self._conversation: Conversation | None = None
+        self._said: list[str] = []  # to be shown above what comes next
+
+    def go_on(self) -> Outcome:
+        words = self._desk.words
+        self._said.append(words("commission.begin", left=len(self._left), steps=len(self._plan)))
+        return self._next_step()
+
+    def _next_step(self) -> Outcome:
+        if not self._left:
+            return self._ask_name()
+        self._conversation = steps.begin(self._left[0], self._desk.config, self._record.found)
+        return self._advance(lambda conversation: next(conversation))
+
+    def _advance(self, move: Callable[[Conversation], Need]) -> Outcome:
+        """The step's next need, or its end."""
+        assert self._conversation is not None
+        try:
+            need = move(self._conversation)
+        except StopIteration as end:
+            return self._step_over(end.value)
+        if isinstance(need, Prompt):
+            return self._ask(need)
+        return waiting.follow(probing.carry_out(self._desk, need), self._send, self._left_said)
+
+    def _send(self, seen: Seen) -> Outcome:
+        return self._advance(lambda conversation: conversation.send(seen))
+
+    def _ask(self, need: Prompt) -> Outcome:
+        words = self._desk.words
+        done = len(self._plan) - len(self._left) + 1
+        title = words("commission.step", number=done, steps=len(self._plan),
+                      step=protocol.step_name(self._left[0], words))  # fmt: skip
+        text = "\n".join([*self._said, title, words(f"ask.{need.key}", **need.params)])
+        self._said = []
+        return Ask(text, words("commission.prompt"), self._answer, within_s=PATIENCE_S)
+
+    def _answer(self, typed: str) -> Outcome:
+        word = typed.strip()
+        return self._send(SKIP if word.lower() in (SKIP, "跳过") else word)
+
+    def _step_over(self, findings: list[Finding]) -> Outcome:
+        """Kept on disk before anything else is asked."""
+        step = self._left.pop(0)
+        self._record.note(step, findings, _signed(self._desk))
+        self._record.finished = None
+        self._records.save(self._record)
+        words = self._desk.words
+        self._said += [
+            f"{words(f'verdict.{finding.verdict.value}'):<8} {protocol.said(finding, words, step)}"
+            for finding in findings
+        ]
+        return self._next_step()
+
+    def _left_said(self) -> str:
+        return self._desk.words("commission.left")
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _ask_name(self) -> Outcome:
+        words = self._desk.words
+        wrong = [f"  ! {protocol.said(finding, words)}" for finding in summary(self._record.found)]
+        verdict = words("commission.passed") if not wrong else words("commission.not_passed")
+        text = "\n".join([*self._said, verdict, *wrong, words("ask.name")])
+        self._said = []
+        return Ask(text, words("commission.name_prompt"), self._write, within_s=PATIENCE_S)
+
+    def _write(self, name: str) -> Outcome:
+        """Text first: it is the protocol. The PDF is for paper, and needs a font that may not be here."""
+        if not name.strip():
+            return Shown(self._desk.words("commission.unsigned"))
+        desk, record, words = self._desk, self._record, self._desk.words
+        now = _signed(desk)
+        key = protocol.load_key(Path(desk.config.paths.state))
+        body = protocol.written(record, self._plan, desk.config, words, name.strip(), now)
+        text = protocol.sign(body, key)
+        stem = f"{desk.config.site.site_id}-{now.unix_ms // 1000}"
+        path = self._records.write(f"{stem}.txt", text.encode())
+        lines = [words("commission.written", path=path)]
+        try:
+            font = fonts.find(text.replace("\n", ""))
+            lines.append(words("commission.written", path=self._records.write(f"{stem}.pdf",
+                         protocol.paper(text, stem, font))))  # fmt: skip
+        except CabinetError as error:
+            lines.append(words("commission.no_pdf", why=str(error)))
+        record.finished = now
+        self._records.save(record)
+        wrong = summary(record.found)
+        if wrong:
+            lines.append(words("commission.mend"))
+        return Shown("\n".join(lines), {"protocol": str(path), "wrong": wrong})

@@ -1,0 +1,139 @@
+"""Tries what a step needs, over the link: as steps that never wait (see `do.waiting`)."""
+
+from cabinet.clock import NS
+from cabinet.console.commission.findings import Load, Measure, Need, Probe, Probed, ReadTemperatures, RunTest, Seen
+from cabinet.console.commission.steps import LAMP_MA, WELDED
+from cabinet.console.declare import Desk
+from cabinet.console.do import waiting
+from cabinet.console.do.waiting import Steps
+from cabinet.errors import Refused
+from cabinet.link.protocol import ClearLatch, Command, SelfTest, SoundSiren, TestAlertLine, TestResidual, Try
+from cabinet.model import CABINET, OutletState, Quality
+from cabinet.upkeep import Job, JobKind, JobState
+
+PROBE_S = 15  # the guard opens it then by itself
+WATCH_NS = 3 * NS  # a lamp shows at once; its RMS is read every half second
+SETTLE_NS = 1_200_000_000
+READY_NS = 10 * NS  # contactor closed again, weld check over
+JOB_NS = 40 * NS
+SIREN_S = 2
+TEMPERATURE_NS = 2 * NS  # each sensor is read every half second
+
+
+def carry_out(desk: Desk, need: Need) -> Steps[Seen]:
+    """What was seen. Raises LinkError; Refused never: that is something seen."""
+    if isinstance(need, Probe):
+        return _probe(desk, need.outlet)
+    if isinstance(need, Measure):
+        return _measure(desk, need.outlet)
+    if isinstance(need, RunTest):
+        return _run(desk, need)
+    assert isinstance(need, ReadTemperatures)
+    return _temperatures(desk)
+
+
+def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
+    """Close `outlet` and watch all of them; open it whatever happens, and clear the trips that the probe made."""
+    before = {state.outlet for state in desk.guard.snapshot().outlets if state.fault is not None}
+    try:
+        desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
+    except Refused as refused:
+        return Probed(outlet, refusal=refused.code)
+    try:
+        yield desk.words("probe.closing", outlet=outlet)
+        probed = yield from _watch(desk, outlet, before)
+    finally:
+        waiting.open_test(desk, outlet)
+    made = [number for number, fault in probed.tripped.items() if fault == WELDED]
+    for number in made:
+        _clear(desk, number)
+    yield from waiting.until(desk, READY_NS, lambda: _ready(desk, outlet))
+    return probed
+
+
+def _clear(desk: Desk, number: int) -> None:
+    """A relay that is really welded trips again at once: the weld check follows."""
+    desk.guard.request(lambda id: ClearLatch(id, number, desk.who))
+
+
+def _watch(desk: Desk, outlet: int, before: set[int]) -> Steps[Probed]:
+    """Until something shows, and then until it has settled; nothing at all after `WATCH_NS` of being closed."""
+    began_ns = desk.now_ns
+    shown_ns: int | None = None
+    while True:
+        states = desk.guard.snapshot().outlets
+        tripped = {s.outlet: s.fault.value for s in states if s.fault is not None and s.outlet not in before}
+        if tripped:
+            return Probed(outlet, tripped=tripped, backwards=_backwards(states))
+        drew = {s.outlet: s.current_ma.value or 0 for s in states if _draws(s, began_ns)}
+        if drew:
+            shown_ns = desk.now_ns if shown_ns is None else shown_ns
+            if desk.now_ns - shown_ns >= SETTLE_NS:
+                watts = {s.outlet: s.power_mw.value or 0 for s in states if s.outlet in drew}
+                return Probed(outlet, drew=drew, power_mw=watts, backwards=_backwards(states))
+        elif desk.now_ns - began_ns >= WATCH_NS:
+            return Probed(outlet)
+        yield ""
+
+
+def _draws(state: OutletState, since_ns: int) -> bool:
+    current = state.current_ma
+    return current.quality is Quality.OK and current.at_ns > since_ns and (current.value or 0) > LAMP_MA
+
+
+def _backwards(states: list[OutletState]) -> list[int]:
+    return [state.outlet for state in states if state.backwards]
+
+
+def _ready(desk: Desk, outlet: int) -> bool | None:
+    """True once the outlet could be closed for the next probe."""
+    return True if desk.state(outlet).refusal in (None, "out_of_service") else None
+
+
+def _measure(desk: Desk, outlet: int) -> Steps[Seen]:
+    try:
+        desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
+        yield desk.words("probe.reading", outlet=outlet)
+        yield from waiting.closed(desk, outlet)
+        current_ma, power_mw = yield from waiting.mean_load(desk, outlet)
+    except Refused as refused:
+        return Load(refusal=refused.code)
+    finally:
+        waiting.open_test(desk, outlet)
+    return Load(current_ma, power_mw)
+
+
+def _run(desk: Desk, need: RunTest) -> Steps[Seen]:
+    number = 0 if (job := desk.guard.upkeep().job) is None else job.number
+    try:
+        desk.guard.request(lambda id: _command(id, need, desk.who))
+    except Refused as refused:
+        return Job(number, need.kind, need.outlet, desk.who, JobState.BROKEN_OFF, why=refused.code)
+    yield desk.words("probe.testing", what=desk.words(f"job.kind.{need.kind.value}"))
+
+    def over() -> Job | None:
+        job = desk.guard.upkeep().job
+        return job if job is not None and job.number > number and job.state is not JobState.RUNNING else None
+
+    done = yield from waiting.until(desk, JOB_NS, over)
+    return done or Job(number, need.kind, need.outlet, desk.who, JobState.BROKEN_OFF, why="not_ready")
+
+
+def _command(id_: int, need: RunTest, who: str) -> Command:
+    match need.kind:
+        case JobKind.SELF_TEST:
+            return SelfTest(id_, need.outlet or CABINET, who)
+        case JobKind.ALERT_LINE:
+            return TestAlertLine(id_, need.outlet, who)
+        case JobKind.RESIDUAL:
+            return TestResidual(id_, who)
+        case JobKind.SIREN:
+            return SoundSiren(id_, SIREN_S, who)
+        case JobKind.RELAY_CYCLE:
+            raise ValueError("commissioning cycles no relay")
+
+
+def _temperatures(desk: Desk) -> Steps[Seen]:
+    """Read since now: what was shown a moment ago may be from before somebody's hand came."""
+    yield from waiting.rest(desk, TEMPERATURE_NS)
+    return {state.outlet: state.temperature_mc.value for state in desk.guard.snapshot().outlets}

@@ -1,0 +1,353 @@
+"""The steps of commissioning, as conversations that know neither the guard nor a terminal. Pure.
+
+Each is a generator: it yields what it needs (`findings.Need`), is sent what was seen, and returns its findings. A step
+begins anew when the run was interrupted in it; what earlier steps found is handed in.
+
+Which relay, sensor and socket belong together is told by one lamp, the only load plugged in. Where its current shows
+at another outlet than the one closed, that outlet's relay was told to be open: the guard then trips `relay_welded`,
+and that trip is what is looked for. No protection is changed for it.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+from cabinet.config import Config
+from cabinet.config.keys import Outlet
+from cabinet.console.commission.findings import (
+    SKIP,
+    Finding,
+    Load,
+    Measure,
+    Need,
+    Probe,
+    Probed,
+    Prompt,
+    ReadTemperatures,
+    RunTest,
+    Seen,
+    Step,
+    Temperatures,
+    Verdict,
+)
+from cabinet.console.do.calibration import CalibrationError, parse, stray
+from cabinet.model import Fault
+from cabinet.upkeep import Job, JobKind, JobState, Upkeep
+
+LAMP_MA = 100  # above is the lamp's current, below noise and crosstalk
+WARMED_MC = 2_000  # a rise that no draught makes
+CLEARLY = 2  # the warmed sensor rises so many times more than any other
+WARMINGS = 5
+OFF_SHARE = 0.02  # a sensor further off than this is to be calibrated
+WELDED = Fault.RELAY_WELDED.value
+
+Conversation = Generator[Need, Seen, list[Finding]]
+Earlier = Mapping[str, Sequence[Finding]]
+"""Findings by the key of their step."""
+
+
+def plan(config: Config, upkeep: Upkeep, has_contactor: bool) -> list[Step]:
+    """Every step of this cabinet, in an order that plugs the lamp into each outlet once."""
+    steps = [Step("self_test")] if has_contactor else []
+    for outlet in config.outlet:
+        steps.append(Step("wiring", outlet.number))
+        if outlet.alert is not None:
+            steps.append(Step("alert", outlet.number))
+        steps.append(Step("calibration", outlet.number))
+    if has_contactor:
+        steps.append(Step("contactor", config.outlet[-1].number))
+    if upkeep.residual_test_fitted:
+        steps.append(Step("residual"))
+    if upkeep.siren_fitted:
+        steps.append(Step("siren"))
+    steps += [Step("thermometer", group[0]) for group in thermometer_groups(config.outlet)]
+    return steps + [Step("sticker", outlet.number) for outlet in config.outlet]
+
+
+def thermometer_groups(outlets: Sequence[Outlet]) -> list[tuple[int, ...]]:
+    """Outlets that share a thermometer; those without one are in no group."""
+    groups: dict[object, list[int]] = {}
+    for outlet in outlets:
+        if outlet.thermometer is not None:
+            at = outlet.thermometer
+            groups.setdefault((at.mux, at.channel, at.address), []).append(outlet.number)
+    return [tuple(group) for group in groups.values()]
+
+
+def begin(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """The conversation of `step`."""
+    return _CONVERSATIONS[step.kind](step, config, earlier)
+
+
+def wired(outlet: int, earlier: Earlier) -> bool:
+    """Whether its wiring was found right, so that what is measured there means something."""
+    return any(f.verdict is Verdict.OK for f in earlier.get(Step("wiring", outlet).key, ()))
+
+
+def summary(earlier: Earlier) -> list[Finding]:
+    """What is wrong, each mistake once: two relays that are each other's are one swap, and so are two sensors."""
+    wrong = [f for found in earlier.values() for f in found if f.verdict in (Verdict.WRONG, Verdict.FAILED)]
+    named: list[Finding] = []
+    for finding in wrong:
+        pair = _PAIRS.get(finding.code)
+        if pair is None:
+            named.append(finding)
+            continue
+        here, there = (int(finding.params[name]) for name in ("at", "of"))
+        mutual = any(f.code == finding.code and (f.params["at"], f.params["of"]) == (there, here) for f in wrong)
+        swap = Finding(Verdict.WRONG, pair, {"first": min(here, there), "second": max(here, there)})
+        if not mutual:
+            named.append(finding)
+        elif swap not in named:
+            named.append(swap)
+    return named
+
+
+_PAIRS = {
+    "relay_elsewhere": "relays_swapped",
+    "meter_elsewhere": "meters_swapped",
+    "thermometer_elsewhere": "thermometers_swapped",
+}
+
+
+def _ok(code: str, /, **params: int | str) -> list[Finding]:
+    return [Finding(Verdict.OK, code, params)]
+
+
+def _wrong(code: str, /, **params: int | str) -> list[Finding]:
+    return [Finding(Verdict.WRONG, code, params)]
+
+
+def _failed(code: str, /, **params: int | str) -> list[Finding]:
+    return [Finding(Verdict.FAILED, code, params)]
+
+
+def _skipped(code: str = "skipped", **params: int | str) -> list[Finding]:
+    return [Finding(Verdict.SKIPPED, code, params)]
+
+
+# --- relays and current sensors --------------------------------------------------------------------------------------
+
+
+def _wiring(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    here = step.outlet
+    if (yield Prompt("wiring", {"outlet": here})) == SKIP:
+        return _skipped()
+    for closed in [here, *_others(here, config, earlier)]:
+        probed = yield Probe(closed)
+        assert isinstance(probed, Probed)
+        if probed.refusal:
+            return _failed("refused", outlet=closed, refusal=probed.refusal)
+        strange = {outlet: fault for outlet, fault in probed.tripped.items() if fault != WELDED}
+        if strange:
+            outlet, fault = min(strange.items())
+            return _failed("tripped", outlet=outlet, fault=fault)
+        shown = _shown(probed)
+        if shown is not None:
+            return _judged(here, closed, shown, probed)
+    return _failed("nothing_drew", outlet=here)
+
+
+def _others(here: int, config: Config, earlier: Earlier) -> list[int]:
+    """The other outlets, those first that an earlier step gives reason to suspect; then those not proven right."""
+    suspected = [
+        int(finding.params["at"])
+        for found in earlier.values()
+        for finding in found
+        if finding.code == "relay_elsewhere" and finding.params["of"] == here
+    ]
+    others = [outlet.number for outlet in config.outlet if outlet.number != here]
+    return sorted(others, key=lambda number: (number not in suspected, wired(number, earlier), number))
+
+
+def _shown(probed: Probed) -> int | None:
+    """At which outlet's sensor the lamp's current showed."""
+    seen = [outlet for outlet, ma in probed.drew.items() if ma > LAMP_MA] or sorted(probed.tripped)
+    return seen[0] if seen else None
+
+
+def _judged(here: int, closed: int, shown: int, probed: Probed) -> list[Finding]:
+    """The lamp is in socket `here`; closing `closed` lit it, and it showed at `shown`."""
+    reversed_ = _wrong("current_reversed", outlet=shown) if shown in probed.backwards else []
+    if closed == here == shown:
+        volts = {"amps": f"{probed.drew[here] / 1000:.2f}", "watts": f"{probed.power_mw.get(here, 0) / 1000:.1f}"}
+        return [*_ok("wired", outlet=here, **volts), *reversed_]
+    if closed == shown:
+        return [*_wrong("whole_elsewhere", at=here, of=closed), *reversed_]
+    findings = _wrong("relay_elsewhere", at=here, of=closed) if closed != here else []
+    return [*findings, *(_wrong("meter_elsewhere", at=here, of=shown) if shown != here else []), *reversed_]
+
+
+def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """The lamp is still in."""
+    here = step.outlet
+    if not wired(here, earlier):
+        return _skipped("wiring_first", outlet=here)
+    job = yield RunTest(JobKind.ALERT_LINE, here)
+    assert isinstance(job, Job)
+    if job.state is JobState.PASSED:
+        return _ok("alert", outlet=here)
+    if job.state is JobState.FAILED and job.outlets:
+        return _wrong("alert_elsewhere", outlet=here, lines=", ".join(map(str, job.outlets)))
+    return _job_failed(job, "alert_dead", outlet=here)
+
+
+def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """The lamp against a reference meter: a check, which says whether `calibrate N` is needed."""
+    here = step.outlet
+    if not wired(here, earlier):
+        return _skipped("wiring_first", outlet=here)
+    key = "calibration"
+    while True:
+        typed = yield Prompt(key, {"outlet": here})
+        assert isinstance(typed, str)
+        if typed in (SKIP, ""):
+            return _skipped()
+        try:
+            true_mw, true_ma = parse(typed)
+            break
+        except CalibrationError:
+            key = "calibration_again"
+    load = yield Measure(here)
+    assert isinstance(load, Load)
+    if load.refusal:
+        return _failed("refused", outlet=here, refusal=load.refusal)
+    off_power, off_current = stray(true_mw, load.power_mw), stray(true_ma, load.current_ma)
+    params: dict[str, int | str] = {
+        "outlet": here,
+        "watts": f"{load.power_mw / 1000:.1f}",
+        "true_watts": f"{true_mw / 1000:.1f}",
+        "off_power": f"{100 * off_power:+.1f}",
+        "off_current": f"{100 * off_current:+.1f}",
+    }
+    good = max(abs(off_power), abs(off_current)) <= OFF_SHARE
+    return [Finding(Verdict.OK if good else Verdict.WRONG, "calibrated" if good else "calibration_off", params)]
+
+
+# --- what there is one of --------------------------------------------------------------------------------------------
+
+
+def _self_test(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    if (yield Prompt("self_test")) == SKIP:
+        return _skipped()
+    job = yield RunTest(JobKind.SELF_TEST)
+    assert isinstance(job, Job)
+    if job.state is JobState.PASSED:
+        return _ok("self_test", outlets=len(config.outlet))
+    return _job_failed(job, "self_test_failed", outlets=", ".join(map(str, job.outlets)) or "-")
+
+
+def _contactor(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """A relay is closed while the contactor is open: the lamp, which is still in the last outlet, must stay dark."""
+    here = step.outlet
+    if not wired(here, earlier):
+        return _skipped("wiring_first", outlet=here)
+    if (yield Prompt("contactor", {"outlet": here})) == SKIP:
+        return _skipped()
+    job = yield RunTest(JobKind.SELF_TEST, here)
+    assert isinstance(job, Job)
+    if job.state is not JobState.PASSED:
+        return _job_failed(job, "contactor_failed")
+    dark = yield Prompt("contactor_dark")
+    assert isinstance(dark, str)
+    return _ok("contactor") if yes(dark) else _failed("contactor_failed")
+
+
+def _residual(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    job = yield RunTest(JobKind.RESIDUAL)
+    assert isinstance(job, Job)
+    if job.state is JobState.PASSED:
+        return _ok("residual", ms=job.values.get("ms", 0))
+    return _job_failed(job, "residual_failed")
+
+
+def _siren(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    if (yield Prompt("siren")) == SKIP:
+        return _skipped()
+    job = yield RunTest(JobKind.SIREN)
+    assert isinstance(job, Job)
+    heard = yield Prompt("siren_heard")
+    assert isinstance(heard, str)
+    return _ok("siren") if yes(heard) else _failed("siren_silent")
+
+
+def _job_failed(job: Job, code: str, **params: int | str) -> list[Finding]:
+    """What tripped, or came between, is said beside it."""
+    findings = _failed(code, **params)
+    if job.fault is not None:
+        findings += _failed("tripped", outlet=job.outlet, fault=job.fault.value)
+    if job.why:
+        findings += _failed("refused", outlet=job.outlet, refusal=job.why)
+    return findings
+
+
+# --- thermometers and stickers ---------------------------------------------------------------------------------------
+
+
+def _thermometer(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """Which sensor gets warm when the contacts of this outlet are warmed."""
+    groups = thermometer_groups(config.outlet)
+    mine = next(group for group in groups if step.outlet in group)
+    before = yield ReadTemperatures()
+    assert isinstance(before, dict)
+    if before.get(step.outlet) is None:
+        return _failed("thermometer_dead", outlet=step.outlet)
+    key = "thermometer"
+    for _ in range(WARMINGS):
+        if (yield Prompt(key, {"outlet": step.outlet})) == SKIP:
+            return _skipped()
+        now = yield ReadTemperatures()
+        assert isinstance(now, dict)
+        warmed = _warmed(groups, before, now)
+        if warmed is not None:
+            kelvin = f"{((now[warmed[0]] or 0) - (before[warmed[0]] or 0)) / 1000:.1f}"
+            if warmed == mine:
+                return _ok("thermometer", outlet=step.outlet, kelvin=kelvin)
+            return _wrong("thermometer_elsewhere", at=step.outlet, of=warmed[0], kelvin=kelvin)
+        key = "thermometer_again"
+    return _failed("thermometer_cold", outlet=step.outlet)
+
+
+def _warmed(groups: list[tuple[int, ...]], before: Temperatures, now: Temperatures) -> tuple[int, ...] | None:
+    """The one that rose clearly more than all others; None while there is no such."""
+    rises: list[tuple[int, tuple[int, ...]]] = []
+    for group in groups:
+        was, is_now = before.get(group[0]), now.get(group[0])
+        if was is not None and is_now is not None:
+            rises.append((is_now - was, group))
+    rises.sort(reverse=True)
+    if not rises or rises[0][0] < WARMED_MC:
+        return None
+    return rises[0][1] if len(rises) == 1 or rises[0][0] >= CLEARLY * rises[1][0] else None
+
+
+def _sticker(step: Step, config: Config, earlier: Earlier) -> Conversation:
+    """Typed, or read by a scanner that types the whole address."""
+    outlet = config.outlet_by_number(step.outlet)
+    assert outlet is not None  # steps are made from it
+    typed = yield Prompt("sticker", {"outlet": step.outlet})
+    assert isinstance(typed, str)
+    if typed in (SKIP, ""):
+        return _skipped()
+    code = typed.rstrip("/").rpartition("/")[2].upper()
+    if code == outlet.code:
+        return _ok("sticker", outlet=step.outlet, code=code)
+    other = config.outlet_by_code(code)
+    if other is not None:
+        return _wrong("sticker_elsewhere", outlet=step.outlet, of=other.number, code=code)
+    return _wrong("sticker_unknown", outlet=step.outlet, typed=code[:20], code=outlet.code)
+
+
+def yes(typed: str) -> bool:
+    return typed.lower() in ("yes", "y", "是")
+
+
+_CONVERSATIONS: dict[str, Callable[[Step, Config, Earlier], Conversation]] = {
+    "self_test": _self_test,
+    "wiring": _wiring,
+    "alert": _alert,
+    "calibration": _calibration,
+    "contactor": _contactor,
+    "residual": _residual,
+    "siren": _siren,
+    "thermometer": _thermometer,
+    "sticker": _sticker,
+}

@@ -1,0 +1,296 @@
+"""Between the wire and the dialogue: bytes in, bytes out, in whichever way the terminal at the other end can.
+
+Plain lines where nothing is known of it; line editing, colours and pages where it has answered the question what it
+is (or where its owner said so); one line of JSON a request for a program. Does not wait for anything but the guard.
+"""
+
+import enum
+import logging
+import re
+
+from cabinet.clock import NS, Clock
+from cabinet.console import commands, machine
+from cabinet.console.asked import answered
+from cabinet.console.colours import Colours
+from cabinet.console.completing import complete
+from cabinet.console.declare import Mode
+from cabinet.console.editing import Answer, Echo, Key, Line, LineEditor
+from cabinet.console.full import FullEditor
+from cabinet.console.reply import Reply
+from cabinet.console.screen import LiveScreen, Pager
+from cabinet.console.shell import Shell
+from cabinet.console.wording import wording
+from cabinet.errors import Refused
+
+log = logging.getLogger(__name__)
+
+ASK_WHAT_IT_IS = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
+ASK_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # the cursor goes as far as it can, says where it is, and comes back
+ANSWERS_WITHIN_NS = 3 * NS  # over a slow line, with a person typing in between
+BITS_A_BYTE = 10  # 8N1
+USUAL_ROWS, USUAL_COLUMNS = 24, 80
+LEAST, MOST = 4, 500  # rows and columns that are believed
+
+_WHAT_IT_IS = re.compile(r"\[\?[0-9;]*c")
+_SIZE = re.compile(r"\[(\d{1,4});(\d{1,4})R")
+_PIECES = re.compile(rb"[^\r\n\x03\x04]*[\r\n\x03\x04]|[^\r\n\x03\x04]+")
+
+
+class _Way(enum.Enum):
+    PLAIN = "plain lines"
+    FULL = "edited lines"
+    MACHINE = "requests of a program"
+
+
+class Conversation:
+    """One line's editor, dialogue and screen. `baud` is how fast the line is: what is live keeps to it."""
+
+    def __init__(self, shell: Shell, clock: Clock, baud: int = 115_200) -> None:
+        self._shell = shell
+        self._clock = clock
+        self._baud = baud
+        self._plain = LineEditor()
+        self._full: FullEditor | None = None  # while it is in use
+        self._editor: FullEditor | None = None  # made when first needed, and kept
+        self._way = _Way.PLAIN
+        self._rows: int | None = None  # of a page, as its owner wants it; None: as the terminal says
+        self._size: tuple[int, int] | None = None  # rows and columns, as the terminal says
+        self._asked_until_ns: int | None = None  # the terminal was asked what it is
+        self._prompt = ""
+        self._pager: Pager | None = None
+        self._live: LiveScreen | None = None
+        self._busy_until_ns = 0
+        self._after_return = False
+        self._editing = ""  # whose line editing it is
+        self._history: dict[str, list[str]] = {}  # by account, for as long as the process lives
+
+    def greet(self) -> bytes:
+        return self._sent(self._out(self._shell.greet()))
+
+    def take(self, data: bytes) -> bytes:
+        """What typing `data` puts on the terminal."""
+        out = b""
+        for piece in _PIECES.findall(data):
+            after_return, self._after_return = self._after_return, piece.endswith(b"\r")
+            if piece == b"\n" and after_return:
+                continue  # one Enter
+            out += self._take_piece(piece)
+        return self._sent(out)
+
+    def tick(self) -> bytes:
+        """What has become due; to be called several times a second."""
+        now_ns = self._clock.monotonic_ns()
+        if self._asked_until_ns is not None and now_ns >= self._asked_until_ns:
+            self._asked_until_ns = None
+        if self._live is not None and now_ns < self._busy_until_ns:
+            return b""  # the line is still busy with the picture before
+        out = b"" if self._full is None or self._way is not _Way.FULL else self._full.tick()
+        for notice in self._shell.notices():
+            out += self._announced(machine.notice(notice) if self._is_machine else self._shell.told(notice))
+        reply = self._shell.tick()
+        if reply is not None:
+            out += self._interrupted_by(reply)
+        return self._sent(out)
+
+    def hang_up(self) -> None:
+        self._plain.reset()
+        self._leave_full()
+        self._way = _Way.PLAIN
+        self._pager = self._live = None
+        self._asked_until_ns = self._size = self._rows = None
+        self._shell.hang_up()
+
+    # --- what is typed -----------------------------------------------------------------------------------------------
+
+    def _take_piece(self, piece: bytes) -> bytes:
+        """A part of a line, or a line to its end."""
+        if self._live is not None:  # any key ends what goes on
+            self._live = None
+            return b"\r\n" + self._out(self._shell.interrupt())
+        if self._pager is not None:
+            return self._turn_page(piece)
+        if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
+            return self._take_full(self._full, piece)
+        if self._asked_until_ns is not None and len(piece) > 1:  # what follows an answer may be for another editor
+            return b"".join(self._take_piece(piece[n : n + 1]) for n in range(len(piece)))
+        out = b""
+        for happened in self._plain.feed(piece):
+            if isinstance(happened, Echo):
+                out += b"" if self._is_machine else encoded(happened.text)
+            elif isinstance(happened, Answer):
+                out += self._heard(happened.sequence)
+            else:
+                out += self._done(happened)
+        return out
+
+    def _take_full(self, editor: FullEditor, piece: bytes) -> bytes:
+        out = b""
+        try:
+            happenings = list(editor.feed(piece))
+        except Exception:  # a mistake of the library about some odd key must not take the console from anybody
+            log.exception("line editing failed; plain lines from here on")
+            self._leave_full()
+            self._way = _Way.PLAIN
+            return b"\r\n" + self._prompted()
+        for happened in happenings:
+            if isinstance(happened, Echo):
+                out += happened.text.encode(errors="replace")
+            else:
+                out += self._done(happened)
+        return out
+
+    def _done(self, happened: Line | Key) -> bytes:
+        """A line was entered, or something done instead."""
+        if happened is Key.INTERRUPT:
+            return self._out(self._shell.interrupt())
+        if happened is Key.END:
+            return self._out(self._shell.end())
+        if happened is Key.TOO_LONG:
+            too_long = self._shell.too_long()
+            if self._is_machine:
+                words = wording(self._shell.language)
+                return encoded(machine.reply(machine.read(""), answered(Refused("too_long"), words)) + "\n")
+            return self._out(too_long)
+        assert isinstance(happened, Line)
+        if self._is_machine and self._shell.at_command:
+            answer = self._shell.machine_line(happened.text) if happened.text.strip() else ""
+            return self._out(answer) if isinstance(answer, Reply) else encoded(answer + "\n" if answer else "")
+        return self._out(self._shell.line(happened.text))
+
+    def _turn_page(self, piece: bytes) -> bytes:
+        assert self._pager is not None
+        out = b""
+        while piece and self._pager is not None:
+            key, piece = piece[:1], piece[1:]
+            shown, over = self._pager.turn(key)
+            out += encoded(shown)
+            if over:
+                self._pager = None
+                out += self._prompted()
+        return out + (self._take_piece(piece) if piece else b"")
+
+    # --- what the terminal is ----------------------------------------------------------------------------------------
+
+    def _heard(self, sequence: str) -> bytes:
+        """What the terminal answered, if it was asked."""
+        if self._asked_until_ns is None:
+            return b""
+        if _WHAT_IT_IS.fullmatch(sequence):
+            return ASK_SIZE
+        if (size := _SIZE.fullmatch(sequence)) is not None:
+            self._asked_until_ns = None
+            rows, columns = int(size[1]), int(size[2])
+            if rows in range(LEAST, MOST) and columns in range(LEAST, MOST):
+                self._size = (rows, columns)
+            return self._become_full()
+        return b""
+
+    def _use(self, mode: Mode) -> bytes:
+        """As the account's owner wants it, or a program."""
+        self._rows = mode.rows
+        self._leave_full()
+        self._way = {"machine": _Way.MACHINE, "full": _Way.FULL}.get(mode.kind, _Way.PLAIN)
+        if mode.kind == "auto":
+            self._asked_until_ns = self._clock.monotonic_ns() + ANSWERS_WITHIN_NS
+            return ASK_WHAT_IT_IS
+        return b""
+
+    def _become_full(self) -> bytes:
+        """In the middle of a plain line: what was typed of it stays."""
+        if not self._shell.at_command or self._is_machine:
+            return b""
+        self._way = _Way.FULL
+        typed = self._plain.typed
+        self._plain.reset()
+        return b"\r\x1b[K" + self._prompted(typed)
+
+    def _leave_full(self) -> None:
+        if self._full is not None:
+            self._history[self._editing] = self._full.remembered
+            self._full.leave()
+            self._full = None
+
+    # --- what is shown -----------------------------------------------------------------------------------------------
+
+    def _out(self, reply: Reply) -> bytes:
+        """The reply's text, as a page or a picture where it is one; then the prompt."""
+        self._plain.secret = reply.secret
+        asked = b""
+        if not self._shell.logged_in:
+            self._leave_full()
+        if reply.mode is not None:
+            asked = self._use(reply.mode)
+        self._prompt = reply.prompt
+        if reply.live_s is not None:
+            self._live = LiveScreen(self._way is _Way.FULL and reply.redraws)
+            return self._live.frame(self._coloured(reply.text))
+        self._live = None
+        text = f"{self._coloured(reply.text)}\n" if reply.text else ""
+        rows = self._page_rows()
+        if rows and text.count("\n") >= rows:
+            self._pager = Pager(text, rows, wording(self._shell.language)("terminal.more"))
+            return encoded(self._pager.first())
+        return encoded(text) + self._prompted() + asked
+
+    def _prompted(self, typed: str = "") -> bytes:
+        if self._is_machine and self._shell.at_command:
+            return b""
+        if self._way is not _Way.FULL or not self._shell.at_command:
+            return encoded(self._prompt + typed)
+        if self._full is None:
+            account = self._shell.account
+            assert account is not None
+            self._editing = account.name
+            plans = tuple(plan for plan in commands.TABLE.values() if plan.level <= account.level)
+            config = self._shell.config
+            rows, columns = self._size or (USUAL_ROWS, USUAL_COLUMNS)
+            self._full = self._editor = self._editor or FullEditor()
+            remembered = self._history.get(account.name, [])
+            self._full.use(lambda text: complete(text, plans, config), remembered, rows, columns)
+        return self._full.begin(self._prompt, typed)
+
+    def _interrupted_by(self, reply: Reply) -> bytes:
+        """Something came by itself: the next picture of what goes on, or the end of a question or a login."""
+        if self._live is not None and reply.live_s is not None:
+            return self._live.frame(self._coloured(reply.text))
+        self._plain.reset()
+        self._pager = None
+        if self._is_machine and not self._shell.logged_in:
+            self._way = _Way.PLAIN
+        return b"\r\n" + self._out(reply)
+
+    def _announced(self, text: str) -> bytes:
+        """A line of its own, and what is being typed again below it."""
+        if self._is_machine:
+            return encoded(text + "\n")
+        if self._pager is not None:
+            return b""  # told by the next look at the cabinet
+        if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
+            return self._full.announce(self._coloured(text))
+        typed = "" if self._plain.secret else self._plain.typed
+        return encoded(f"\n{text}\n{self._prompt}{typed}")
+
+    def _coloured(self, text: str) -> str:
+        return Colours.of(self._shell.language).paint(text) if self._way is _Way.FULL else text
+
+    def _page_rows(self) -> int:
+        """How many rows a page has; 0 where nothing is divided into pages."""
+        if self._is_machine or not self._shell.logged_in:
+            return 0
+        if self._rows is not None:
+            return self._rows
+        return self._size[0] if self._way is _Way.FULL and self._size is not None else 0
+
+    @property
+    def _is_machine(self) -> bool:
+        return self._way is _Way.MACHINE
+
+    def _sent(self, out: bytes) -> bytes:
+        """Notes how long the line takes for it."""
+        now_ns = self._clock.monotonic_ns()
+        self._busy_until_ns = max(self._busy_until_ns, now_ns) + len(out) * BITS_A_BYTE * NS // self._baud
+        return out
+
+
+def encoded(text: str) -> bytes:
+    return text.replace("\n", "\r\n").encode(errors="replace")

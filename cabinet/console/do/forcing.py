@@ -1,0 +1,39 @@
+"""Residents come first: what would end their charges is refused, unless somebody who may says `force`."""
+
+from cabinet.console.arguments import choice, optional
+from cabinet.console.declare import Desk
+from cabinet.console.staff import Level
+from cabinet.errors import Refused
+from cabinet.model import OutletState
+
+FORCE = optional(choice("force", "force"))
+
+
+def charging(desk: Desk, *outlets: int) -> list[OutletState]:
+    """Outlets with a resident's charge, of those given or of all. Raises LinkError."""
+    states = desk.guard.snapshot().outlets
+    return [s for s in states if (not outlets or s.outlet in outlets) and s.session_id is not None and not s.trial]
+
+
+def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SERVICE) -> bool:
+    """Whether charges there end by it: only where `force` was typed by an account of level `least`.
+
+    Raises Refused (`charging_there`, `force_not_for_you`) otherwise, where somebody charges.
+    """
+    busy = charging(desk, *outlets)
+    if not busy:
+        return False
+    numbers = ", ".join(str(state.outlet) for state in busy)
+    if force is None:
+        raise Refused("charging_there", outlets=numbers)
+    if desk.account.level < least:
+        raise Refused("force_not_for_you", outlets=numbers)
+    return True
+
+
+def warning(desk: Desk, ends: bool, *outlets: int) -> list[str]:
+    """The line that says whose charge ends, where one does."""
+    if not ends:
+        return []
+    numbers = ", ".join(str(state.outlet) for state in charging(desk, *outlets))
+    return [desk.words("force.ends", outlets=numbers)]

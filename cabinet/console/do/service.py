@@ -1,0 +1,72 @@
+"""Taking parts out of service and putting them back: outlets, the contactor, a relay that was replaced."""
+
+from cabinet.console.arguments import OUTLET, choice, optional, text
+from cabinet.console.declare import Desk, Outcome, Question, Shown, command
+from cabinet.console.do.forcing import FORCE, forced, warning
+from cabinet.console.staff import Level
+from cabinet.errors import Refused
+from cabinet.link.protocol import HoldContactor, Lock, ReplaceRelay
+from cabinet.upkeep import LONGEST_NOTE
+
+FORCE_WORD = "force"
+
+
+@command("lock", Level.OPERATE, OUTLET, optional(text("note")), example="lock 4 socket cover broken")
+def lock(desk: Desk, number: int, typed: str | None) -> Outcome:
+    """Residents read the note on the outlet's page. `lock N force NOTE` ends a charge there."""
+    first, _, rest = (typed or "").partition(" ")
+    force = FORCE_WORD if first.lower() == FORCE_WORD else None
+    note = rest.strip() if force else typed or ""
+    if len(note) > LONGEST_NOTE:
+        raise Refused("long_note", most=LONGEST_NOTE)
+    ends = forced(desk, force, number)
+    desk.state(number)  # there is such an outlet
+
+    def on_yes() -> Outcome:
+        desk.guard.request(lambda id: Lock(id, number, note, desk.who, ends))
+        return Shown(desk.words("lock.done", outlet=number), {"outlet": number, "note": note})
+
+    key = "lock.question" if note else "lock.question_plain"
+    return Question("\n".join([*warning(desk, ends, number), desk.words(key, outlet=number, note=note)]), on_yes)
+
+
+@command("unlock", Level.OPERATE, OUTLET, example="unlock 4")
+def unlock(desk: Desk, number: int) -> Outcome:
+    state = desk.state(number)
+    if state.note is None:
+        return Shown(desk.words("unlock.nothing", outlet=number), {"outlet": number, "unlocked": False})
+
+    def on_yes() -> Outcome:
+        desk.guard.request(lambda id: Lock(id, number, None, desk.who))
+        return Shown(desk.words("unlock.done", outlet=number), {"outlet": number, "unlocked": True})
+
+    return Question(desk.words("unlock.question", outlet=number, note=state.note or "-"), on_yes)
+
+
+@command("replace", Level.SERVICE, OUTLET, example="replace 4")
+def replace(desk: Desk, number: int) -> Outcome:
+    """A new relay is in: its wear counts from zero."""
+    forced(desk, None, number)
+    if desk.state(number).closed:
+        raise Refused("outlet_closed", outlet=number)
+    before = next((page.wear for page in desk.guard.upkeep().outlets if page.outlet == number), None)
+
+    def on_yes() -> Outcome:
+        desk.guard.request(lambda id: ReplaceRelay(id, number, desk.who))
+        return Shown(desk.words("replace.done", outlet=number), {"outlet": number})
+
+    operations = 0 if before is None else before.operations
+    return Question(desk.words("replace.question", outlet=number, operations=operations), on_yes)
+
+
+@command("contactor", Level.SERVICE, choice("contactor", "open", "close"), FORCE, example="contactor open")
+def contactor(desk: Desk, what: str, force: str | None) -> Outcome:
+    """Held open over restarts, until `contactor close`. No substitute for switching off and locking the breaker."""
+    opens = what == "open"
+    ends = opens and forced(desk, force)
+
+    def on_yes() -> Outcome:
+        desk.guard.request(lambda id: HoldContactor(id, opens, desk.who, ends))
+        return Shown(desk.words(f"contactor_do.{what}_done"), {"held_open": opens})
+
+    return Question("\n".join([*warning(desk, ends), desk.words(f"contactor_do.{what}_question")]), on_yes)

@@ -1,0 +1,71 @@
+"""Tables and lines of at most 80 columns, counted as a terminal shows them. Pure."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+COLUMNS = 80
+GAP = "  "
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def pad(text: str, columns: int) -> str:
+    """`text` filled with blanks to `columns` on the right; on the left for negative `columns`."""
+    blanks = " " * max(0, abs(columns) - width(text))
+    return blanks + text if columns < 0 else text + blanks
+
+
+def cut(text: str, columns: int) -> str:
+    """`text`, or as much of it as fits with a mark that something is missing."""
+    if width(text) <= columns:
+        return text
+    kept = ""
+    for character in text:
+        if width(kept + character) > columns - 1:
+            break
+        kept += character
+    return kept + "…"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Lines with every column as wide as it needs; columns numbered in `right` (from 0) are right-aligned.
+
+    The last column is cut where a line would be wider than a terminal.
+    """
+    cells = [list(titles), *(list(row) for row in rows)]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(titles))]
+    lines = []
+    for row in cells:
+        padded = [pad(cell, -widths[n] if n in right else widths[n]) for n, cell in enumerate(row[:-1])]
+        before = GAP.join([*padded, ""])
+        last = pad(row[-1], -widths[-1]) if len(row) - 1 in right else row[-1]
+        lines.append((before + cut(last, max(1, COLUMNS - width(before)))).rstrip())
+    return lines
+
+
+def fold(text: str, indent: str = "") -> list[str]:
+    """`text` on lines of at most 80 columns, broken at blanks, or anywhere between Chinese characters."""
+    lines, line = [], indent
+    for word in _pieces(text):
+        if width(line + word.rstrip()) > COLUMNS and line.strip():
+            lines.append(line.rstrip())
+            line = indent + word.lstrip()
+        else:
+            line += word
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def _pieces(text: str) -> list[str]:
+    """Where a line may be broken: after blanks, and after each wide character."""
+    pieces = [""]
+    for character in text:
+        pieces[-1] += character
+        if character == " " or unicodedata.east_asian_width(character) in "WF":
+            pieces.append("")
+    return [piece for piece in pieces if piece]

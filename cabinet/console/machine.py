@@ -1,0 +1,58 @@
+"""The console driven by a program: one request line, one reply line, JSON. Pure.
+
+    request   [#SEQ ]COMMAND ...[ *CRC]
+    reply     [#SEQ ]{"ok":true,"data":...}[ *CRC]     or     [#SEQ ]{"ok":false,"code":"...","text":"..."}[ *CRC]
+    notice    !{"notice":...}                          only after `notices on`
+
+SEQ is a whole number that comes back in the reply. CRC is the CRC-16/CCITT-FALSE of everything before the blank that
+precedes the `*`, as four hexadecimal digits; a reply has one where its request had one, and a request whose CRC is
+wrong does nothing. The same line with the same SEQ as the one before gets the same reply, and nothing is done again:
+a program that lost a reply to noise may ask once more.
+"""
+
+import binascii
+import re
+
+import msgspec
+
+LONGEST_SEQUENCE = 9  # digits
+_CRC_START = 0xFFFF
+
+_REQUEST = re.compile(r"(?:#(?P<seq>[0-9]{1,9})(?:\s+|$))?(?P<command>.*?)(?:\s+\*(?P<crc>[0-9A-Fa-f]{4}))?\s*")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """`sound`: its checksum is right, or it has none."""
+
+    command: str
+    seq: int | None
+    has_crc: bool
+    sound: bool
+
+
+def crc(text: str) -> str:
+    """Four hexadecimal digits."""
+    return f"{binascii.crc_hqx(text.encode(), _CRC_START):04X}"
+
+
+def read(line: str) -> Request:
+    """What was asked; a line that begins or ends in no way described above is a command as it is."""
+    match = _REQUEST.fullmatch(line.strip())
+    assert match is not None  # the pattern takes every line
+    sequence = None if match["seq"] is None else int(match["seq"])
+    if match["crc"] is None:
+        return Request(match["command"], sequence, False, True)
+    covered = line.strip()[: match.end("command")]
+    return Request(match["command"], sequence, True, crc(covered) == match["crc"].upper())
+
+
+def reply(request: Request, answer: object) -> str:
+    """The one line, without its end."""
+    line = msgspec.json.encode(answer).decode()
+    if request.seq is not None:
+        line = f"#{request.seq} {line}"
+    return f"{line} *{crc(line)}" if request.has_crc else line
+
+
+def notice(what: object) -> str:
+    return "!" + msgspec.json.encode({"notice": what}).decode()

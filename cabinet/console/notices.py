@@ -1,0 +1,95 @@
+"""What a technician is told without asking, where asked for: what changed between two looks at the cabinet."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from cabinet.clock import NS
+from cabinet.console.declare import Guard
+from cabinet.errors import LinkError
+from cabinet.model import CABINET, Fault, Snapshot
+from cabinet.texts import Texts
+
+LOOK_NS = NS  # so often the cabinet is looked at
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """`code` has a text `notice.<code>`; `outlet` 0 is the cabinet as a whole."""
+
+    code: str
+    outlet: int = CABINET
+    fault: Fault | None = None
+    latched: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One look. `snapshot` None: no guard answers; `hindrance`: what the service has against new charges."""
+
+    snapshot: Snapshot | None
+    hindrance: str | None
+
+
+def changes(before: Seen, now: Seen) -> list[Notice]:
+    """What is different and worth a word."""
+    found: list[Notice] = []
+    if (before.snapshot is None) != (now.snapshot is None):
+        found.append(Notice("guard_gone" if now.snapshot is None else "guard_back"))
+    if before.hindrance != now.hindrance:
+        found.append(Notice("service_back" if now.hindrance is None else f"service_{now.hindrance}"))
+    if before.snapshot is None or now.snapshot is None:
+        return found
+    was, is_ = before.snapshot, now.snapshot
+    if was.contactor_closed != is_.contactor_closed:
+        found.append(Notice("contactor_closed" if is_.contactor_closed else "contactor_open"))
+    if was.fault is not is_.fault:
+        found.append(_fault(CABINET, is_.fault, is_.latched))
+    faults = {state.outlet: state.fault for state in was.outlets}
+    found += [
+        _fault(state.outlet, state.fault, state.latched)
+        for state in is_.outlets
+        if faults.get(state.outlet) is not state.fault
+    ]
+    return found
+
+
+def _fault(outlet: int, fault: Fault | None, latched: bool) -> Notice:
+    return Notice("fault_over", outlet) if fault is None else Notice("fault", outlet, fault, latched)
+
+
+class Teller:
+    """Looks at the cabinet once a second while somebody wants to be told."""
+
+    def __init__(self, guard: Guard, hindrance: Callable[[], str | None]) -> None:
+        self._guard = guard
+        self._hindrance = hindrance
+        self._seen: Seen | None = None  # None: nobody wants to be told
+        self._due_ns = 0
+
+    def begin(self) -> None:
+        self._seen = self._look()
+
+    def end(self) -> None:
+        self._seen = None
+
+    def look(self, now_ns: int) -> list[Notice]:
+        """What is different since the last look; nothing where it is too soon for another."""
+        if self._seen is None or now_ns < self._due_ns:
+            return []
+        self._due_ns = now_ns + LOOK_NS
+        before, self._seen = self._seen, self._look()
+        return changes(before, self._seen)
+
+    def _look(self) -> Seen:
+        try:
+            snapshot = self._guard.snapshot()
+        except LinkError:
+            snapshot = None
+        return Seen(snapshot, self._hindrance())
+
+
+def told(notice: Notice, words: Texts) -> str:
+    """In the reader's words."""
+    place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
+    fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")
+    latched = words("latched_mark") if notice.latched else ""
+    return words(f"notice.{notice.code}", place=place, fault=fault + latched)

@@ -1,0 +1,85 @@
+"""What concerns the console itself: its language, its help, the way out."""
+
+import re
+from typing import Literal
+
+from cabinet.console import screens
+from cabinet.console.arguments import LANGUAGE, choice, optional, text, whole
+from cabinet.console.declare import LOGOUT, Ask, Desk, Language, Mode, Notify, Outcome, Shown, command
+from cabinet.console.layout import fold
+from cabinet.console.staff import Level
+from cabinet.errors import Refused
+
+TERMINAL = choice("terminal", "auto", "plain", "full")
+PIN = re.compile(r"[0-9]{6,12}")
+ROWS = whole("rows", 0, 200)  # of a page; 0: no pages
+
+
+@command("language", Level.LOOK, LANGUAGE, example="language en")
+def language(desk: Desk, code: str) -> Outcome:
+    return Language(code)
+
+
+@command("help", Level.LOOK, optional(text("command")), example="help outlet", reads=True)
+def help_(desk: Desk, asked: str | None) -> Outcome:
+    """Only what this account may run."""
+    if asked is not None:
+        return _about(desk, asked.lower())
+    rows = [(plan.usage(desk.words), desk.words(f"help.{plan.key}")) for plan in desk.plans]
+    return Shown(screens.help_lines(rows, desk.words), [{"usage": usage, "help": text} for usage, text in rows])
+
+
+def _about(desk: Desk, asked: str) -> Outcome:
+    words = desk.words
+    plans = [plan for plan in desk.plans if plan.name == asked or plan.name.split()[0] == asked]
+    if not plans:
+        raise Refused("unknown_command")
+    lines, data = [], []
+    for plan in plans:
+        level = words(f"level.{plan.level.name.lower()}")
+        lines += fold(words("about.usage", usage=plan.usage(words), level=level))
+        lines += fold(words(f"help.{plan.key}"), "  ")
+        lines += fold(words("about.example", example=plan.example), "  ")
+        data.append({"usage": plan.usage(words), "level": plan.level.name.lower(), "example": plan.example})
+    return Shown("\n".join(lines), data)
+
+
+@command("terminal", Level.LOOK, TERMINAL, optional(ROWS), example="terminal plain 24")
+def terminal(desk: Desk, kind: Literal["auto", "plain", "full"], rows: int | None) -> Outcome:
+    """How lines are edited and shown, kept for the account: auto asks the terminal what it can."""
+    return Mode(kind, rows)
+
+
+@command("notices", Level.LOOK, choice("switch", "on", "off"), example="notices on")
+def notices(desk: Desk, switch: str) -> Outcome:
+    return Notify(switch == "on")
+
+
+@command("machine", Level.LOOK, example="machine")
+def machine(desk: Desk) -> Outcome:
+    """From now on one line of JSON for each line, no echo and no prompt, until `terminal` or the logout."""
+    return Mode("machine")
+
+
+@command("pin", Level.LOOK, example="pin")
+def pin(desk: Desk) -> Outcome:
+    """A new PIN for the account itself, typed twice and never shown."""
+    words = desk.words
+
+    def first(typed: str) -> Outcome:
+        if not PIN.fullmatch(typed):
+            raise Refused("bad_pin")
+        return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
+
+    def second(typed: str, again: str) -> Outcome:
+        if again != typed:
+            raise Refused("pins_differ")
+        desk.set_own_pin(typed)
+        return Shown(words("pin.done"))
+
+    return Ask(words("pin.rules"), words("pin.new"), first, secret=True)
+
+
+@command("logout", Level.LOOK)
+def logout(desk: Desk) -> Outcome:
+    return LOGOUT

@@ -1,0 +1,71 @@
+"""The cabinet as the guard sees it now: `status`, `watch`, `outlet N`, `faults`."""
+
+import platform
+import shutil
+
+from cabinet import __version__, figures
+from cabinet.clock import NS
+from cabinet.console import screens
+from cabinet.console.arguments import OUTLET
+from cabinet.console.declare import Desk, Live, Outcome, Shown, command
+from cabinet.console.see.nearness import nearness
+from cabinet.console.staff import Level
+from cabinet.errors import LinkError
+from cabinet.model import Snapshot
+
+WATCH_PERIOD_S = 0.5
+
+
+@command("status", Level.LOOK, reads=True)
+def status(desk: Desk) -> Outcome:
+    snapshot, machine = desk.guard.snapshot(), machine_of(desk)
+    return Shown(_screen(desk, snapshot, machine), {"guard": snapshot, "machine": machine})
+
+
+@command("watch", Level.LOOK, reads=True)
+def watch(desk: Desk) -> Outcome:
+    """With the guard gone it goes on and says so, and shows the cabinet again when there is one."""
+
+    def step() -> str:
+        try:
+            return _screen(desk, desk.guard.snapshot(), machine_of(desk))
+        except LinkError:
+            return desk.words("guard.gone")
+
+    return Live(WATCH_PERIOD_S, step, lambda: desk.words("watch.over"), redraws=True)
+
+
+@command("outlet", Level.LOOK, OUTLET, example="outlet 3", reads=True)
+def outlet(desk: Desk, number: int) -> Outcome:
+    state = desk.state(number)
+    near = nearness(state, desk.config)
+    return Shown(screens.outlet(state, desk.config, desk.words, near), {"outlet": state, "nearness": near})
+
+
+@command("faults", Level.LOOK, reads=True)
+def faults(desk: Desk) -> Outcome:
+    snapshot = desk.guard.snapshot()
+    return Shown(screens.faults(snapshot, desk.words), screens.faults_data(snapshot))
+
+
+def machine_of(desk: Desk) -> screens.Machine:
+    """What is known without the guard: clock, disk, versions, the service."""
+    wall = desk.clock.wall()
+    try:
+        free_bytes = shutil.disk_usage(desk.state_folder).free
+    except OSError:
+        free_bytes = None
+    return screens.Machine(
+        clock=figures.local(wall, desk.zone).isoformat(" ", "seconds")[:19],
+        trusted=wall.trusted,
+        disk_free_bytes=free_bytes,
+        up_s=desk.clock.monotonic_ns() // NS,
+        version=__version__,
+        system=f"{platform.system()} {platform.release()}",
+        service=desk.around.hindrance(),
+        unkept=desk.around.unkept(),
+    )
+
+
+def _screen(desk: Desk, snapshot: Snapshot, machine: screens.Machine) -> str:
+    return screens.status(snapshot, desk.words, desk.now_ns, machine)

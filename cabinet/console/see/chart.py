@@ -1,0 +1,35 @@
+"""A curve drawn with characters that every terminal has: bars over time, and a line where a limit is. Pure."""
+
+COLUMNS = 64
+ROWS = 10
+LABEL = 8
+
+
+def chart(
+    points: list[tuple[float, float]], start: float, end: float, unit: str, time_unit: str, limit: float
+) -> list[str]:
+    """`points` are (time, value), of which the highest in a column counts; values are not below 0.
+
+    Every line fits into 80 columns. The time 0 has a mark below.
+    """
+    tops: list[float | None] = [None] * COLUMNS
+    for at, value in points:
+        column = min(COLUMNS - 1, int((at - start) / (end - start) * COLUMNS))
+        before = tops[column]
+        tops[column] = value if before is None else max(before, value)
+    known = [top for top in tops if top is not None]
+    highest = max([*known, limit], default=limit) or 1.0
+    step = highest / ROWS
+    limit_row = min(ROWS - 1, int(limit / step))
+    lines = []
+    for row in reversed(range(ROWS)):
+        empty = "-" if row == limit_row else " "
+        bars = "".join("#" if top is not None and top > row * step else empty for top in tops)
+        lines.append(f"{(row + 1) * step:{LABEL - 2}.1f} |{bars}".rstrip())
+    zero = min(COLUMNS - 1, int(-start / (end - start) * COLUMNS))
+    axis = "".join("^" if column == zero else "." if top is None else "_" for column, top in enumerate(tops))
+    lines.append(f"{unit:>{LABEL - 2}} +{axis}")
+    left, right = f"{start:g}", f"{end:g} {time_unit}"
+    middle = "0".center(COLUMNS - len(left) - len(right))
+    lines.append(" " * LABEL + left + middle + right)
+    return lines

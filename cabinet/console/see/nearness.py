@@ -1,0 +1,51 @@
+"""How near an outlet is to each of its limits: the share of the limit that is used up, nearest first. Pure."""
+
+import msgspec
+
+from cabinet.config import Config
+from cabinet.model import OutletState, Reading
+
+PERCENT = 100
+
+
+class Nearness(msgspec.Struct, frozen=True):
+    """`percent` of `limit` that `value` is; both in milli-units of what `name` says. None: not known."""
+
+    name: str
+    value: int | None
+    limit: int
+    percent: int | None
+
+
+def nearness(state: OutletState, config: Config) -> list[Nearness]:
+    """Of an outlet as it is now, the nearest first; what is not known comes last."""
+    limits = config.protections
+    place = config.outlet_by_number(state.outlet)
+    low_mv, high_mv = _milli(limits.voltage.lowest_v), _milli(limits.voltage.highest_v)
+    middle_mv = (low_mv + high_mv) // 2
+    found = [
+        _of("peak_ma", state.peak_ma, _milli(limits.short_circuit.peak_a)),
+        _of("current_ma", state.current_ma, _milli(limits.overcurrent.rated_a)),
+        _of("temperature_mc", state.temperature_mc, _milli(limits.outlet_hot.trip_c)),
+        _voltage(state.voltage_mv, low_mv, middle_mv, high_mv),
+    ]
+    if place is not None:
+        found.append(_of("power_mw", state.power_mw, _milli(place.max_power_w)))
+    return sorted(found, key=lambda each: -1 if each.percent is None else each.percent, reverse=True)
+
+
+def _of(name: str, reading: Reading, limit: int) -> Nearness:
+    value = reading.value
+    return Nearness(name, value, limit, None if value is None else max(0, value) * PERCENT // limit)
+
+
+def _voltage(reading: Reading, low_mv: int, middle_mv: int, high_mv: int) -> Nearness:
+    """Of the way from the middle of the band to the bound it is nearer to."""
+    value = reading.value
+    limit = low_mv if value is not None and value < middle_mv else high_mv
+    way = None if value is None else abs(value - middle_mv) * PERCENT // abs(limit - middle_mv)
+    return Nearness("voltage_mv", value, limit, way)
+
+
+def _milli(value: float) -> int:
+    return round(value * 1000)

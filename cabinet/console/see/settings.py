@@ -1,0 +1,117 @@
+"""What the cabinet is told: `limits` of the protections, and `config`, every value with the line it comes from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from cabinet.config.check import UNITS
+from cabinet.config.origins import origins
+from cabinet.console.arguments import Argument
+from cabinet.console.declare import Desk, Outcome, Shown, command
+from cabinet.console.layout import table
+from cabinet.console.staff import Level
+from cabinet.errors import Refused
+
+SHORT_UNITS = {
+    "_a": "A", "_v": "V", "_w": "W", "_s": "s", "_c": "°C", "_k": "K", "_hz": "Hz", "_k_per_min": "K/min",
+    "_minutes": "min",
+}  # fmt: skip
+HEXADECIMAL = frozenset({"mux", "address", "inside_thermometer", "expanders", "muxes"})
+
+KEY_PATH = Argument(
+    "key",
+    lambda typed, config: typed,
+    lambda config: tuple(field.name for field in msgspec.structs.fields(config)),
+    optional=True,
+)
+
+
+@command("limits", Level.LOOK, reads=True)
+def limits(desk: Desk) -> Outcome:
+    """Every limit in force, by the protection it belongs to."""
+    rows, data = [], {}
+    sections = [("protections", desk.config.protections), ("feed", desk.config.feed)]
+    for path, value in _leaves([(name, section) for name, section in sections]):
+        name, _, key = path.removeprefix("protections.").rpartition(".")
+        title = f"section.{name}" if f"section.{name}" in desk.words else f"fault.{name}.name"
+        rows.append([desk.words(title), key, _shown(key, value)])
+        data[path] = value
+    for outlet in desk.config.outlet:
+        key = f"outlet {outlet.number}"
+        rows.append(
+            [desk.words("fault.overpower.name"), f"{key} max_power_w", _shown("max_power_w", outlet.max_power_w)]
+        )
+        data[f"outlet[{outlet.number}].max_power_w"] = outlet.max_power_w
+    for index in range(len(rows) - 1, 0, -1):
+        if rows[index][0] == rows[index - 1][0]:
+            rows[index][0] = ""
+    titles = [desk.words(f"limits.{key}") for key in ("protection", "key", "value")]
+    return Shown("\n".join(table(titles, rows)), data)
+
+
+@command("config", Level.LOOK, KEY_PATH, example="config console", reads=True)
+def config(desk: Desk, key: str | None) -> Outcome:
+    """Everything in force, or what begins with `key`: with its file and line, or that it is the default."""
+    lines_of, name = _lines(desk)
+    rows, data = [], []
+    for path, value in _leaves([("", desk.config)]):
+        if key is not None and not path.lower().startswith(key.lower()):
+            continue
+        line = _line_of(path, lines_of)
+        origin = desk.words("config.default") if line is None else f"{name}:{line}"
+        rows.append([path, _shown(path.rpartition(".")[2], value), origin])
+        data.append({"key": path, "value": value, "file": None if line is None else name, "line": line})
+    if not rows:
+        raise Refused("unknown_key")
+    titles = [desk.words(f"config.{key}") for key in ("key", "value", "origin")]
+    return Shown("\n".join(table(titles, rows)), data)
+
+
+def _lines(desk: Desk) -> tuple[dict[str, int], str]:
+    """Key path → line, and the file's name. What is shown is in force; the file may have been changed since."""
+    source = desk.around.source
+    if source is None:
+        return {}, ""
+    try:
+        return origins(source.read_text(encoding="utf-8")), str(source)
+    except (OSError, UnicodeDecodeError):
+        return {}, str(source)
+
+
+def _line_of(path: str, lines: dict[str, int]) -> int | None:
+    """Of the value itself, or of the list it is in."""
+    while path:
+        if path in lines:
+            return lines[path]
+        if not path.endswith("]"):
+            return None
+        path = path.rpartition("[")[0]
+    return None
+
+
+def _leaves(sections: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Path and value of everything that is no table."""
+    for path, value in sections:
+        if isinstance(value, msgspec.Struct):
+            fields = msgspec.structs.fields(value)
+            yield from _leaves([(f"{path}.{f.name}" if path else f.name, getattr(value, f.name)) for f in fields])
+        elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+            yield from _leaves([(f"{path}[{index}]", each) for index, each in enumerate(value, 1)])
+        else:
+            yield path, value
+
+
+def _shown(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_shown(key, each) for each in value) + "]"
+    if isinstance(value, int) and key in HEXADECIMAL:
+        return f"0x{value:02x}"
+    if isinstance(value, int | float):
+        suffix = max((suffix for suffix in UNITS if key.endswith(suffix)), key=len, default="")
+        return f"{value:g} {SHORT_UNITS[suffix]}" if suffix in SHORT_UNITS else f"{value:g}"
+    return f'"{value}"' if isinstance(value, str) else str(value)

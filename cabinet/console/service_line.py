@@ -1,0 +1,49 @@
+"""The console's way to the service: one question and one answer a connection, and never a long wait."""
+
+import socket
+from pathlib import Path
+from typing import TypeVar
+
+from cabinet.errors import LinkError, Refused
+from cabinet.link import records
+from cabinet.link.records import Answer, Asked, Unable
+
+T = TypeVar("T")
+
+CHUNK = 65_536
+
+
+class ServiceLine:
+    """Asks the service behind `path`."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def ask(self, asked: Asked, kind: type[T]) -> T:
+        """The answer, of that kind.
+
+        Raises Refused: `service_gone` where no service answers in time, otherwise with the service's own code.
+        """
+        try:
+            answer = self._exchange(asked)
+        except (OSError, LinkError) as error:
+            raise Refused("service_gone") from error
+        if isinstance(answer, Unable):
+            raise Refused(answer.code)
+        if not isinstance(answer, kind):
+            raise Refused("service_gone")
+        return answer
+
+    def _exchange(self, asked: Asked) -> Answer:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(self._timeout_s)
+            sock.connect(str(self._path))
+            sock.sendall(records.encode(asked))
+            line = bytearray()
+            while not line.endswith(b"\n"):
+                chunk = sock.recv(CHUNK)
+                if not chunk or len(line) > records.LONGEST_LINE:
+                    raise LinkError(f"{self._path}: no whole answer")
+                line += chunk
+        return records.decode_answer(bytes(line))

@@ -1,0 +1,106 @@
+"""What the guard keeps about its hardware over restarts: locks, relay wear, calibration, a contactor held open.
+
+One file, replaced as a whole by the scribe. Where it cannot be read nobody knows which outlet was out of service, so
+all of them are, with the file kept beside for whoever looks into it; the guard goes on protecting.
+"""
+
+import contextlib
+import logging
+
+import msgspec
+
+from cabinet.clock import NS
+from cabinet.guard.scribe import Scribe
+from cabinet.model import CABINET
+from cabinet.upkeep import Calibration, Gains, OutletUpkeep, RelayWear, Signed
+
+log = logging.getLogger(__name__)
+
+NAME = "upkeep.json"
+SAVE_NS = 60 * NS  # operations are written so often at most: an SD card wears too. What a power cut loses is a few.
+UNREADABLE_NOTE = "检修中 Under repair"
+
+
+class Page(msgspec.Struct, omit_defaults=True):
+    """One outlet."""
+
+    note: str | None = None
+    locked: Signed | None = None
+    operations: int = 0
+    used_ppb: int = 0
+    replaced: Signed | None = None
+    calibration: Calibration | None = None
+
+
+class Content(msgspec.Struct, omit_defaults=True):
+    """The file."""
+
+    outlets: dict[int, Page] = {}
+    contactor_held: Signed | None = None
+    contactor_operations: int = 0
+
+
+class Book:
+    """The guard's own copy, and the moment it is written down."""
+
+    def __init__(self, scribe: Scribe, numbers: list[int], now: Signed) -> None:
+        """`now` signs the locks that an unreadable file leads to."""
+        self._scribe = scribe
+        self._numbers = numbers
+        self.damaged = ""
+        self.content = self._read(now)
+        self._dirty_since_ns: int | None = None
+        if self.damaged:
+            self.save()  # the next guard must not find nothing, and hold that for no locks
+
+    def page(self, outlet: int) -> Page:
+        return self.content.outlets.setdefault(outlet, Page())
+
+    def save(self) -> None:
+        """Soon, and as a whole."""
+        self._dirty_since_ns = None
+        self._scribe.write(NAME, msgspec.json.encode(self.content), "locks and relay wear would be lost with power")
+
+    def save_when_due(self, now_ns: int) -> None:
+        if self._dirty_since_ns is not None and now_ns - self._dirty_since_ns >= SAVE_NS:
+            self.save()
+
+    def close(self) -> None:
+        """What was counted since the last time."""
+        if self._dirty_since_ns is not None:
+            self.save()
+
+    def count_operation(self, outlet: int, used_ppb: int, now_ns: int) -> RelayWear:
+        """One more; CABINET is the contactor, of which only operations are counted."""
+        self._dirty_since_ns = now_ns if self._dirty_since_ns is None else self._dirty_since_ns
+        if outlet == CABINET:
+            self.content.contactor_operations += 1
+            return RelayWear(self.content.contactor_operations)
+        page = self.page(outlet)
+        page.operations += 1
+        page.used_ppb += used_ppb
+        return RelayWear(page.operations, page.used_ppb, page.replaced)
+
+    def gains(self, outlet: int) -> Gains | None:
+        """Calibrated on the cabinet; None: as in the configuration."""
+        calibration = self.page(outlet).calibration
+        return None if calibration is None else calibration.gains
+
+    def shown(self, outlet: int, gains: Gains) -> OutletUpkeep:
+        page = self.page(outlet)
+        wear = RelayWear(page.operations, page.used_ppb, page.replaced)
+        return OutletUpkeep(outlet, page.note, page.locked, wear, gains, page.calibration)
+
+    def _read(self, now: Signed) -> Content:
+        path = self._scribe.folder / NAME
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Content)
+        except FileNotFoundError:
+            return Content()
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            kept = path.with_suffix(".damaged")
+            with contextlib.suppress(OSError):
+                path.replace(kept)
+            self.damaged = f"{path} ({error}); kept as {kept.name}, every outlet is out of service, wear counts anew"
+            log.error("%s", self.damaged)
+            return Content({number: Page(UNREADABLE_NOTE, now) for number in self._numbers})

@@ -1,0 +1,50 @@
+"""The bus as the loop knows it, for people: what answers, what failed and how often, and the registers as last read.
+
+No transfer is made for it, and nothing waits: all of it is in memory.
+"""
+
+from cabinet.chips.ade7953 import NAME as METER
+from cabinet.chips.ade7953 import Ade7953
+from cabinet.chips.tmp102 import NAME as THERMOMETER
+from cabinet.chips.tmp102 import Tmp102
+from cabinet.guard.scan import Scanner, Segment
+from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
+
+
+def bus_view(scanner: Scanner, numbers: list[int], expanders_down: list[int], now_ns: int) -> BusView:
+    """`numbers` are the outlets' in the guard's order."""
+    inside = scanner.inside_thermometer
+    return BusView(
+        at_ns=now_ns,
+        segments=[_segment(segment, numbers) for segment in scanner.segments],
+        upstream=[] if inside is None else [_thermometer(inside)],
+        expanders_down=expanders_down,
+        errors=scanner.bus_errors,
+        scan=ScanView() if scanner.prober is None else scanner.prober.view(),
+    )
+
+
+def _segment(segment: Segment, numbers: list[int]) -> SegmentView:
+    port = segment.chip.port
+    assert port.mux is not None  # a meter is always behind one
+    assert port.channel is not None
+    return SegmentView(
+        name=segment.name,
+        mux=port.mux,
+        channel=port.channel,
+        up=segment.up,
+        errors=dict(segment.errors),
+        last_error=segment.last_error,
+        last_error_ns=segment.last_error_ns,
+        chips=[_meter(segment.chip), *(_thermometer(thermometer) for thermometer, _ in segment.thermometers)],
+        inputs={input_.name: numbers[input_.index] for input_ in segment.inputs},
+        feed_input=segment.feed_input,
+    )
+
+
+def _meter(chip: Ade7953) -> ChipView:
+    return ChipView(METER, chip.port.address, chip.port.mux, chip.port.channel, chip.raw())
+
+
+def _thermometer(chip: Tmp102) -> ChipView:
+    return ChipView(THERMOMETER, chip.port.address, chip.port.mux, chip.port.channel, chip.raw())

@@ -1,0 +1,177 @@
+"""What the console asks of the service over `service.sock`: sessions, usage, energy, and to keep its audit log. Pure.
+
+One question and one answer a connection, each one line of JSON. The console never depends on the answer: with the
+service dead it says so, and keeps its audit log in a file until there is a service again.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from cabinet.errors import LinkError
+from cabinet.model import EndReason, Fault
+
+SOCKET = "service.sock"
+LONGEST_LINE = 1024 * 1024
+MOST_LINES = 100  # of sessions, usage or audit in one answer
+MOST_ENTRIES = 500  # of the console's audit log in one question
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_LINES)]
+Word = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class At(msgspec.Struct, frozen=True):
+    """A moment, and whether the clock was right then."""
+
+    unix_ms: int
+    trusted: bool
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One row of the console's audit log. `journal` and `seq` (from 1 in it) name it for ever: it is kept once."""
+
+    journal: Word
+    seq: int
+    at: At
+    account: Word
+    level: Word
+    line: Annotated[str, msgspec.Meta(max_length=200)]  # as typed; never a PIN
+    outcome: Annotated[str, msgspec.Meta(max_length=200)]  # ok, or the code it was refused with
+
+
+class AskSessions(msgspec.Struct, frozen=True, tag="sessions"):
+    most: Count = 20
+
+
+class AskUsage(msgspec.Struct, frozen=True, tag="usage"):
+    most: Count = 20
+
+
+class AskEnergy(msgspec.Struct, frozen=True, tag="energy"):
+    pass
+
+
+class AskAudit(msgspec.Struct, frozen=True, tag="audit"):
+    most: Count = 20
+
+
+class Keep(msgspec.Struct, frozen=True, tag="keep"):
+    """Take these into the store's audit log; those that are there already stay as they are."""
+
+    entries: Annotated[list[Entry], msgspec.Meta(max_length=MOST_ENTRIES)]
+
+
+class SessionLine(msgspec.Struct, frozen=True):
+    """A charge; money in fen, no word about who it belongs to."""
+
+    order_number: str
+    outlet: int
+    state: str
+    started: At
+    ended: At | None
+    charging_s: int
+    energy_mwh: int
+    cost_fen: int
+    end_reason: EndReason | None
+    fault: Fault | None
+
+
+class Sessions(msgspec.Struct, frozen=True, tag="sessions"):
+    """Those that go on, oldest first; then the newest that are over."""
+
+    running: list[SessionLine]
+    over: list[SessionLine]
+
+
+class UsageLine(msgspec.Struct, frozen=True):
+    number: int
+    order_number: str
+    outlet: int
+    card: str  # masked
+    ended: At
+    charging_s: int
+    energy_mwh: int
+    total_fen: int
+    end_reason: EndReason
+    fault: Fault | None
+    record_hash: str
+
+
+class Usage(msgspec.Struct, frozen=True, tag="usage"):
+    """Newest last."""
+
+    lines: list[UsageLine]
+
+
+class DayEnergy(msgspec.Struct, frozen=True):
+    day: str  # such as 2026-11-25, by the site's clock
+    energy_mwh: dict[int, int]  # by outlet
+
+
+class Energy(msgspec.Struct, frozen=True, tag="energy"):
+    """The last days, newest first; days without any energy are left out."""
+
+    days: list[DayEnergy]
+
+
+class AuditLine(msgspec.Struct, frozen=True):
+    number: int
+    at: At
+    who: str
+    role: str
+    address: str  # "console", or where a page's visitor came from
+    action: str
+    subject: str
+    detail: str
+
+
+class Audit(msgspec.Struct, frozen=True, tag="audit"):
+    """Newest last."""
+
+    lines: list[AuditLine]
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """All of them are in the store, now or before."""
+
+
+class Unable(msgspec.Struct, frozen=True, tag="unable"):
+    """`code` is one of `cabinet.model.REFUSALS`."""
+
+    code: str
+
+
+Asked = AskSessions | AskUsage | AskEnergy | AskAudit | Keep
+Answer = Sessions | Usage | Energy | Audit | Kept | Unable
+
+_NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+_encoder = msgspec.json.Encoder()
+_asked_decoder: msgspec.json.Decoder[Asked] = msgspec.json.Decoder(Asked)
+_answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+
+
+def path_in(run: Path) -> Path:
+    return run / SOCKET
+
+
+def encode(message: Asked | Answer) -> bytes:
+    """One line, its end included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_asked(line: bytes) -> Asked:
+    """Raises LinkError for anything else."""
+    try:
+        return _asked_decoder.decode(line)
+    except _NOT_A_MESSAGE as error:
+        raise LinkError(f"not a question to the service: {error}") from error
+
+
+def decode_answer(line: bytes) -> Answer:
+    """Raises LinkError for anything else."""
+    try:
+        return _answer_decoder.decode(line)
+    except _NOT_A_MESSAGE as error:
+        raise LinkError(f"not an answer of the service: {error}") from error

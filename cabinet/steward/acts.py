@@ -1,0 +1,217 @@
+"""What the steward does for each request. The machine is handed in, so that a test's clock and drives are its own."""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cabinet.clock import set_wall_time
+from cabinet.errors import CabinetError, LinkError
+from cabinet.steward.protocol import (
+    Answer,
+    BackUp,
+    CallOff,
+    Copied,
+    Done,
+    Failed,
+    Interface,
+    Network,
+    Reboot,
+    Request,
+    Restart,
+    SetClock,
+)
+
+log = logging.getLogger(__name__)
+
+UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
+COMMAND_S = 10
+ROOM = 1.1  # of the backup's size must be free
+FOLDER = "cabinet-backups"  # on the drive
+_DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
+
+Run = Callable[[Sequence[str]], bytes]
+
+
+class StewardError(CabinetError):
+    """It could not be done; the message is for the technician."""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where things are on this computer, and how its clock and programs are reached."""
+
+    backups: Path
+    run: Run
+    set_clock: Callable[[int], None]  # milliseconds since 1970; raises OSError
+    mounts: Path = Path("/proc/self/mounts")
+    blocks: Path = Path("/sys/class/block")
+    resolver: Path = Path("/etc/resolv.conf")
+
+
+def this_machine(backups: Path) -> Machine:
+    """The real one."""
+    return Machine(backups, run_program, set_wall_time)
+
+
+def run_program(words: Sequence[str]) -> bytes:
+    """Its output. Raises StewardError where it is not there, fails, or takes longer than `COMMAND_S`."""
+    try:
+        done = subprocess.run(words, capture_output=True, timeout=COMMAND_S, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise StewardError(f"{words[0]}: {error}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise StewardError(f"{' '.join(words)}: {said[-1] if said else f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+class Steward:
+    """Answers requests; `turn` is called every few seconds, and reboots where that was to wait and nobody charges."""
+
+    def __init__(self, machine: Machine, charging: Callable[[], bool]) -> None:
+        """`charging` says whether a resident's charge is under way; raises LinkError where nobody can say."""
+        self._machine = machine
+        self._charging = charging
+        self._reboot_waits = False
+
+    def answer(self, request: Request) -> Answer:
+        """Does it; whatever goes wrong is an answer too."""
+        try:
+            return self._do(request)
+        except CabinetError as error:
+            return Failed(str(error))
+        except OSError as error:
+            return Failed(f"{error.filename or type(request).__name__}: {error.strerror}")
+
+    def turn(self) -> None:
+        """A guard that cannot be asked protects nobody's charge: then there is nothing to wait for."""
+        if not self._reboot_waits:
+            return
+        try:
+            busy = self._charging()
+        except LinkError:
+            busy = False
+        if not busy:
+            self._reboot_waits = False
+            log.warning("nobody charges any more: rebooting")
+            failed = self.answer(Reboot())
+            if isinstance(failed, Failed):
+                log.error("%s", failed.text)
+
+    def _do(self, request: Request) -> Answer:
+        machine = self._machine
+        if isinstance(request, CallOff):
+            waited, self._reboot_waits = self._reboot_waits, False
+            return Done(waited)
+        if isinstance(request, Reboot) and request.wait:
+            self._reboot_waits = True
+            return Done(True)
+        if isinstance(request, SetClock):
+            machine.set_clock(request.unix_ms)
+        elif isinstance(request, Restart):
+            machine.run(["systemctl", "--no-block", "restart", *UNITS])
+        elif isinstance(request, Reboot):
+            machine.run(["systemctl", "--no-block", "reboot"])
+        elif isinstance(request, BackUp):
+            return back_up(machine)
+        else:
+            return network(machine)
+        return Done()
+
+
+# --- network ---------------------------------------------------------------------------------------------------------
+
+
+def network(machine: Machine) -> Network:
+    """As the kernel has it. Raises StewardError."""
+    links = _decoded(machine.run(["ip", "-j", "address"]))
+    routes = _decoded(machine.run(["ip", "-j", "route", "show", "default"]))
+    try:
+        resolver = machine.resolver.read_text(errors="replace")
+    except OSError:
+        resolver = ""
+    return Network(
+        [interface(link) for link in links if link.get("ifname") != "lo"],
+        [f"{route['gateway']} ({route.get('dev', '?')})" for route in routes if "gateway" in route],
+        re.findall(r"^nameserver\s+(\S+)", resolver, re.MULTILINE),
+    )
+
+
+def interface(link: dict[str, Any]) -> Interface:
+    """From what `ip -j address` says of one."""
+    addresses = [f"{each['local']}/{each['prefixlen']}" for each in link.get("addr_info", []) if "local" in each]
+    up = "LOWER_UP" in link.get("flags", [])  # the cable is in, too
+    return Interface(str(link.get("ifname", "?")), up, str(link.get("address", "")), addresses)
+
+
+def _decoded(output: bytes) -> list[dict[str, Any]]:
+    try:
+        return msgspec.json.decode(output or b"[]", type=list[dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise StewardError(f"ip: says what nobody understands ({error})") from error
+
+
+# --- backup ----------------------------------------------------------------------------------------------------------
+
+
+def back_up(machine: Machine) -> Copied:
+    """The newest backup, copied, synced and read back. Raises StewardError, OSError; no half file stays behind."""
+    made = sorted(machine.backups.glob("cabinet-*.db"))
+    if not made:
+        raise StewardError(f"{machine.backups}: no backup there yet; the service makes one a day: cabinet store backup")
+    source = max(made, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    drive = removable(machine)
+    if shutil.disk_usage(drive).free < ROOM * source.stat().st_size:
+        raise StewardError(f"{drive}: no room for {source.stat().st_size // 1024} KiB")
+    folder = drive / FOLDER
+    folder.mkdir(exist_ok=True)
+    target, part = folder / source.name, folder / (source.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        wanted = _digest(source)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the drive, not from memory
+        if _digest(part) != wanted:
+            raise StewardError(f"{drive}: what was written does not read back as it was; use another drive")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    os.sync()
+    return Copied(str(target), target.stat().st_size, wanted)
+
+
+def removable(machine: Machine) -> Path:
+    """Where the one removable drive is mounted to be written. Raises StewardError that says what is missing."""
+    found = []
+    for line in machine.mounts.read_text(errors="replace").splitlines():
+        device, place, _, options, *_ = [*line.split(), "", "", "", ""]
+        disk = _DISK.fullmatch(device)
+        if disk is not None and "rw" in options.split(",") and _is_removable(machine.blocks / disk[1]):
+            found.append(Path(place.replace("\\040", " ")))
+    if not found:
+        raise StewardError("no removable drive is mounted to be written: plug one in, and mount it under /media")
+    if len(found) > 1:
+        raise StewardError(f"several removable drives are mounted ({', '.join(map(str, found))}): leave one")
+    return found[0]
+
+
+def _is_removable(block: Path) -> bool:
+    """A stick says so; a disk in a USB case does not, but hangs on USB."""
+    try:
+        said = (block / "removable").read_text().strip()
+    except OSError:
+        return False
+    return said == "1" or "/usb" in str(block.resolve())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,32 @@
+"""The console's end: one request, one answer, a connection each."""
+
+import socket
+from pathlib import Path
+
+from cabinet.errors import CabinetError, LinkError, Refused
+from cabinet.steward import protocol
+from cabinet.steward.protocol import Answer, Failed, Request
+
+TIMEOUT_S = 30.0  # a backup goes to a slow stick
+
+
+class StewardLine:
+    """Asks the steward at `path`."""
+
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def ask(self, request: Request) -> Answer:
+        """Raises Refused `steward_gone` where there is none, CabinetError with what it says it could not do."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as line:
+                line.settimeout(self._timeout_s)
+                line.connect(str(self._path))
+                line.send(protocol.encode(request))
+                answer = protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
+        except (OSError, LinkError) as error:
+            raise Refused("steward_gone") from error
+        if isinstance(answer, Failed):
+            raise CabinetError(answer.text)
+        return answer

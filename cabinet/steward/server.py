@@ -1,0 +1,69 @@
+"""Serves one request after the other; who asks is told by the kernel, not by the request."""
+
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from cabinet.errors import CabinetError, LinkError
+from cabinet.steward import protocol
+from cabinet.steward.protocol import Answer, Failed, Request
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 2.0  # a client that says nothing keeps nobody else waiting longer
+_CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
+
+
+class Server:
+    """On `path`, for accounts of `uids` only."""
+
+    def __init__(self, path: Path, uids: frozenset[int], answer: Callable[[Request], Answer]) -> None:
+        self._path = path
+        self._uids = uids
+        self._answer = answer
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            path.unlink(missing_ok=True)
+            self._socket.bind(str(path))
+            os.chmod(path, 0o666)  # the folder lets only the cabinet's group in, and `uids` decides
+            self._socket.listen(4)
+        except OSError as error:
+            raise CabinetError(f"{path}: cannot be served ({error.strerror})") from error
+
+    def serve_one(self, timeout_s: float | None = None) -> bool:
+        """The next client, from coming to going; False where none came in time."""
+        self._socket.settimeout(timeout_s)
+        try:
+            client, _ = self._socket.accept()
+        except TimeoutError:
+            return False
+        with client:
+            client.settimeout(PATIENCE_S)
+            try:
+                client.send(protocol.encode(self._reply(client)))
+            except OSError as error:
+                log.warning("a client went away: %s", error)
+        return True
+
+    def close(self) -> None:
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _reply(self, client: socket.socket) -> Answer:
+        _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        frame = client.recv(protocol.LONGEST_FRAME)  # read in any case: with it unread the answer would be lost
+        if uid not in self._uids:
+            log.warning("refused: user %d is not the console's", uid)
+            return Failed("the steward serves the console only")
+        try:
+            request = protocol.decode_request(frame)
+        except LinkError as error:
+            return Failed(str(error))
+        log.info("%s", request)
+        answer = self._answer(request)
+        if isinstance(answer, Failed):
+            log.warning("%s", answer.text)
+        return answer

@@ -1,0 +1,104 @@
+"""Words about what staff look after: locks, relay wear, calibration, and the work they have the guard do. Values only.
+
+Kept apart from `model.Snapshot`, which is published five times a second: this is asked for by the console.
+"""
+
+import enum
+
+import msgspec
+
+from cabinet.model import Fault
+
+PPB = 1_000_000_000  # a whole relay life, in billionths
+UNITY_PPM = 1_000_000  # a gain of 1
+LONGEST_NOTE = 80  # characters
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """Who did it, and when by the guard's wall clock, which may not have been set (`trusted`)."""
+
+    who: str
+    unix_ms: int
+    trusted: bool
+
+
+class RelayWear(msgspec.Struct, frozen=True):
+    """What a relay has behind it since it was put in. `used_ppb` of its life: 1,000,000,000 is all of it."""
+
+    operations: int = 0  # closed and opened again
+    used_ppb: int = 0
+    replaced: Signed | None = None  # None: still the first one
+
+
+class Gains(msgspec.Struct, frozen=True):
+    """True over raw, in millionths: of current, and of power and energy."""
+
+    current_ppm: int = UNITY_PPM
+    power_ppm: int = UNITY_PPM
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """Gains set on the cabinet itself, in place of those of `cabinet.toml`; `before` is what an undo goes back to."""
+
+    gains: Gains
+    before: Gains
+    signed: Signed
+
+
+class OutletUpkeep(msgspec.Struct, frozen=True):
+    """One outlet's part. `note` None: in service; else out of service, and that is what residents read about it."""
+
+    outlet: int
+    note: str | None = None
+    locked: Signed | None = None
+    wear: RelayWear = RelayWear()
+    gains: Gains = Gains()  # in use now
+    calibration: Calibration | None = None
+
+
+class JobKind(enum.Enum):
+    SELF_TEST = "self_test"
+    RELAY_CYCLE = "relay_cycle"
+    ALERT_LINE = "alert_line"
+    RESIDUAL = "residual"
+    SIREN = "siren"
+
+
+class JobState(enum.Enum):
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    BROKEN_OFF = "broken_off"  # something came between; `why` says what
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A test that the guard runs, or ran last. `values` are counts, milliamperes and milliseconds by their names.
+
+    `why` is a code of `model.REFUSALS`, or empty; `fault` is what tripped meanwhile.
+    """
+
+    number: int  # counts from 1 within this guard
+    kind: JobKind
+    outlet: int  # CABINET: of the whole
+    who: str
+    state: JobState
+    values: dict[str, int] = {}
+    outlets: list[int] = []  # those it found failing; of an alert line: those whose line moved
+    why: str = ""
+    fault: Fault | None = None
+
+
+class Upkeep(msgspec.Struct, frozen=True, tag="upkeep"):
+    """All of it at one moment."""
+
+    at_ns: int
+    outlets: list[OutletUpkeep]
+    warn_ppb: int  # a relay that has used so much of its life is to be replaced
+    contactor_held: Signed | None = None  # held open by staff
+    contactor_operations: int = 0
+    siren_fitted: bool = False
+    residual_test_fitted: bool = False
+    residual_passed_at_ns: int | None = None  # last test that passed, of this guard
+    residual_failed: bool = False
+    job: Job | None = None
+    damaged: str = ""  # a file of the guard that could not be read, and what was done about it

@@ -1,0 +1,230 @@
+"""Noise on the console's line: no crash, no hang, no command run, memory flat, the guard undisturbed.
+
+A scenario is a cabinet of real processes with a charge going on, and a technician who has logged in at a terminal that
+can, or one that cannot. Then comes noise of one kind over the line: random bytes, control sequences, broken UTF-8, a
+line of a million characters without an end, or a line that is cut fifty times in the middle of a command. Whatever
+could be a yes to something is in it by chance only: the audit log must show no command, the simulator's journal no
+coil that moved, and afterwards the console must answer. Ten scenarios of a kind make the whole: a million random bytes
+and 500 cuts.
+
+    python -m campaigns.console_fuzz [--count 5] [--seed N --verbose]
+"""
+
+import os
+import random
+import select
+import sys
+import tempfile
+import time
+import tty
+from pathlib import Path
+
+import msgspec
+
+from cabinet.console.service_line import ServiceLine
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import Role
+from cabinet.link.records import MOST_LINES, AskAudit, Audit, path_in
+from cabinet.model import Event, EventKind, Fault
+from campaigns.runner import Campaign, Outcome, main
+from tests.e2e.processes import Cabinet, running, wait_for
+
+KINDS = ("random", "control", "utf8", "endless", "cuts")
+RANDOM_BYTES = 100_000
+ENDLESS_BYTES = 1_000_000
+CUTS = 50
+CHUNK = 2048
+WITHIN_S = 120.0
+MOST_GROWN_KB = 4096  # after the first tenth, which fills the caches
+IT_IS_A_TERMINAL = b"\x1b[?62;22c"
+OF_24_BY_80 = b"\x1b[24;80R"
+HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".encode()[:2], b"pin\r123")
+
+
+class Technician:
+    """At the raw end of the line. What the console shows is read all the time, and only its end is kept."""
+
+    def __init__(self, cabinet: Cabinet, can: bool) -> None:
+        self._cabinet = cabinet
+        self._can = can
+        self._pin = cabinet.command("console", "--new-pin", "fuzz").strip().split()[-1]
+        self._seen = b""
+        self._end = -1
+        self.open()
+
+    def open(self) -> None:
+        self._end = os.open((self._cabinet.run / "console.pty").resolve(), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(self._end)
+        self._seen = b""
+
+    def close(self) -> None:
+        os.close(self._end)
+
+    def log_in(self) -> None:
+        self.expect(b"login: ", b"\x03\r")
+        self.send(b"fuzz\r")
+        self.expect(b"PIN: ")
+        self.send(self._pin.encode() + b"\r")
+        self.expect(b"> ")
+        if self._can:
+            self.send(IT_IS_A_TERMINAL)
+            self.expect(b"\x1b[6n")
+            self.send(OF_24_BY_80)
+
+    def send(self, data: bytes) -> None:
+        """All of it, however long the console takes for it."""
+        deadline = time.monotonic() + WITHIN_S
+        while data:
+            readable, writable, _ = select.select([self._end], [self._end], [], 1)
+            if readable:
+                self.read()
+            if writable:
+                data = data[os.write(self._end, data[:CHUNK]) :]
+            if time.monotonic() > deadline:
+                raise AssertionError("the console takes nothing any more")
+
+    def read(self) -> None:
+        self._seen = (self._seen + os.read(self._end, 65_536))[-65_536:]
+
+    def expect(self, what: bytes, asking: bytes = b"") -> None:
+        """Until the console shows it; with `asking`, asked for it now and then."""
+        deadline = time.monotonic() + WITHIN_S
+        while what not in self._seen:
+            if asking:
+                os.write(self._end, asking)
+            if select.select([self._end], [], [], 1.0)[0]:
+                self.read()
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the console does not show {what!r}, but {self._seen[-200:]!r}")
+        self._seen = b""
+
+
+def noise(kind: str, chance: random.Random) -> bytes:
+    if kind == "random":
+        return chance.randbytes(RANDOM_BYTES)
+    if kind == "control":
+        letters = b"0123456789;?<ABCDHJKMRcmnr~"
+        return b"".join(
+            b"\x1b[" + bytes(chance.choices(letters, k=chance.randrange(1, 9))) for _ in range(RANDOM_BYTES // 7)
+        )
+    if kind == "utf8":
+        text = "充电 off 3 é \u202e是".encode()
+        cut = (text[chance.randrange(len(text)) :][: chance.randrange(1, 9)] for _ in range(RANDOM_BYTES // 6))
+        return b"\xff".join(cut)
+    return b"x" * ENDLESS_BYTES
+
+
+def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
+    """`share` of the noise of a whole scenario."""
+    chance = random.Random(seed)
+    kind = KINDS[seed % len(KINDS)]
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
+        technician = Technician(cabinet, can=chance.random() < 0.5)
+        cabinet.plug(3, "resistor:200")
+        journal = len(cabinet.journal())
+        figures: dict[str, list[float]] = {}
+        problems = _disturb(cabinet, technician, kind, chance, share, figures)
+        moved = [r["kind"] for r in cabinet.journal(journal) if r["kind"].startswith(("coil", "contactor"))]
+        problems += [f"the simulator's journal: {moved}"] if moved else []
+        problems += _commands(cabinet)
+        late = [e for e in _events(cabinet) if e.fault is Fault.GUARD_LATE and e.kind is EventKind.TRIPPED]
+        problems += ["the guard was late"] if late else []
+        technician.close()
+    return Outcome(seed, tuple(problems), figures=figures, cells={kind: {"as promised": int(not problems)}})
+
+
+def _disturb(
+    cabinet: Cabinet,
+    technician: Technician,
+    kind: str,
+    chance: random.Random,
+    share: float,
+    figures: dict[str, list[float]],
+) -> list[str]:
+    """The noise; what went wrong with the console. It must answer afterwards."""
+    console = cabinet.processes["console"].popen.pid
+    cabinet.snapshot()  # begins a new span of the guard's lateness
+    grown: list[int] = []
+    if kind == "cuts":
+        times = max(2, int(CUTS * share))
+        for number in range(times):
+            technician.log_in()
+            technician.send(chance.choice(HALVES))
+            technician.close()
+            wait_for("the cut to be noticed", lambda: _reopened(technician))
+            if number >= times // 10:
+                grown.append(_resident_kb(console))
+    else:
+        technician.log_in()
+        data = noise(kind, chance)
+        data = data[: max(CHUNK, int(len(data) * share))]
+        for start in range(0, len(data), CHUNK):
+            technician.send(data[start : start + CHUNK])
+            if start >= len(data) // 10:
+                grown.append(_resident_kb(console))
+    figures["late_ms"] = [cabinet.snapshot().health.late_worst_us / 1000]
+    figures["grown_kb"] = [float(max(grown) - grown[0])]
+    problems = [f"memory grew by {max(grown) - grown[0]} kB"] if max(grown) - grown[0] > MOST_GROWN_KB else []
+    technician.close()
+    wait_for("the line to be free", lambda: _reopened(technician))
+    technician.log_in()
+    technician.send(b"\x15terminal plain\r")
+    technician.expect(b"> ")
+    technician.send(b"limits --json\r")
+    technician.expect(b"hard_peak_a")
+    if cabinet.processes["console"].popen.poll() is not None:
+        problems.append("the console has ended")
+    return problems
+
+
+def _reopened(technician: Technician) -> bool:
+    """The line opened anew, by a console that has noticed that it was cut: it greets."""
+    technician.open()
+    if select.select([technician._end], [], [], 2.0)[0]:
+        technician.read()
+        if b"login: " in technician._seen:
+            return True
+    technician.close()
+    return False
+
+
+def _commands(cabinet: Cabinet) -> list[str]:
+    """Commands in the audit log that nobody meant."""
+    meant = {"login", "terminal plain", "limits"}
+    halves = {"watch", "clear 3", "pin"}  # whole lines of the cut ones; none of them does anything by itself
+    path = cabinet.state / "console-audit.jsonl"
+    rows = [msgspec.json.decode(row) for row in path.read_bytes().splitlines()] if path.exists() else []
+    rows += _kept(cabinet)
+    return [f"ran {row['line']!r}: {row['outcome']}" for row in rows if row["line"] not in meant | halves]
+
+
+def _kept(cabinet: Cabinet) -> list[dict[str, str]]:
+    audit = ServiceLine(path_in(cabinet.run), 10).ask(AskAudit(MOST_LINES), Audit)
+    return [{"line": line.subject, "outcome": line.detail} for line in audit.lines if line.action == "console"]
+
+
+def _events(cabinet: Cabinet) -> list[Event]:
+    with BlockingGuard(cabinet.run / "guard.sock", Role.CONSOLE) as link:
+        return list(link.recent().events)
+
+
+def _resident_kb(pid: int) -> int:
+    """From proc(5): pages of memory in use."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+CAMPAIGN = Campaign(
+    name="console-fuzz",
+    module="campaigns.console_fuzz",
+    counted="noises on the console's line",
+    scenario=scenario,
+    whole=50,
+    quick=1,
+    promise="no crash, no hang, no command run, memory flat, the guard not late",
+    processes=1,
+    kinds=len(KINDS),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(CAMPAIGN))

@@ -1,0 +1,102 @@
+"""A technician at the console of a cabinet on the desk: the real shell and guard over the simulator, no process."""
+
+from collections.abc import Callable
+
+import argon2
+
+from cabinet.clock import MS, NS
+from cabinet.console.declare import Around
+from cabinet.console.reply import Audit, Reply
+from cabinet.console.shell import Shell
+from cabinet.console.staff import Level, Staff
+from cabinet.errors import LinkError, Refused
+from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
+from cabinet.model import Snapshot
+from cabinet.upkeep import Upkeep
+from tests.desk import Desk
+
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
+
+
+class DeskGuard:
+    """The guard of a desk as the console's link shows it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.gone = False
+        self.asked: list[Command] = []
+
+    def snapshot(self) -> Snapshot:
+        self._there()
+        return self.desk.guard.snapshot()
+
+    def upkeep(self) -> Upkeep:
+        self._there()
+        return self.desk.guard.upkeep()
+
+    def bus(self, scan: bool = False) -> BusView:
+        self._there()
+        return self.desk.guard.bus_view(scan)
+
+    def recent(self) -> Recent:
+        self._there()
+        return Recent(self.desk.clock.monotonic_ns(), list(self.desk.guard.events.recent))
+
+    def request(self, make: Callable[[int], Command]) -> None:
+        self._there()
+        command = make(7)
+        self.asked.append(command)
+        assert Role.CONSOLE in ALLOWED[type(command)]
+        answer = self.desk.guard.handle(command)
+        if isinstance(answer, Refusal):
+            raise Refused(answer.code, **answer.params)
+
+    def _there(self) -> None:
+        if self.gone:
+            raise LinkError("guard.sock: no guard answers")
+
+
+class Technician:
+    """Types lines and reads answers; what goes on by itself is let go on in the desk's time."""
+
+    def __init__(self, desk: Desk, folder, name: str = "tech", audit: Audit | None = None, **around: object) -> None:
+        self.desk = desk
+        self.guard = DeskGuard(desk)
+        path = folder / "staff.json"
+        staff = Staff(path, desk.clock, CHEAP)
+        for account, level in ACCOUNTS.items():
+            staff.set_pin(account, level, f"pin-{account}")
+            staff.remember(account, language="en")
+        self.shell = Shell(desk.config, staff, self.guard, desk.clock, Around(**around), audit)
+        self.read: list[str] = []
+        self.shell.greet()
+        self.log_in(name)
+
+    def log_in(self, name: str) -> None:
+        self.shell.end()
+        self.say(name)
+        self.say(f"pin-{name}")
+
+    def say(self, line: str) -> str:
+        """The answer, with everything that follows by itself."""
+        return self.follow(self.shell.line(line))
+
+    def begin(self, line: str) -> Reply:
+        """The answer alone: what goes on by itself is not waited for."""
+        return self.shell.line(line)
+
+    def follow(self, reply: Reply) -> str:
+        texts = [reply.text]
+        while reply.live_s is not None:
+            self.desk.run(round(reply.live_s * 1000) * MS)
+            again = self.shell.tick()
+            if again is not None:
+                reply = again
+                texts.append(reply.text)
+        said = "\n".join(text for text in texts if text)
+        self.read.append(said)
+        return said
+
+    def wait(self, seconds: float) -> None:
+        self.desk.run(round(seconds * NS))

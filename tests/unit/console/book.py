@@ -1,0 +1,198 @@
+"""The examples of docs/console.md: every command, run on a console over the simulated cabinet, with its real output.
+
+`python -m tests.unit.console.book` writes the page anew; a test compares it with what the commands show today.
+"""
+
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import argon2
+import msgspec
+
+from cabinet.clock import NS
+from cabinet.console.commands import TABLE
+from cabinet.console.declare import Around, CommandPlan
+from cabinet.console.reply import Reply
+from cabinet.console.shell import Shell
+from cabinet.console.staff import Level, Staff
+from cabinet.console.wording import wording
+from cabinet.errors import Refused
+from cabinet.link.protocol import BusView, Command, Recent, Refusal
+from cabinet.link.records import (
+    At,
+    Audit,
+    AuditLine,
+    DayEnergy,
+    Energy,
+    SessionLine,
+    Sessions,
+    Usage,
+    UsageLine,
+)
+from cabinet.model import EndReason, Snapshot
+from cabinet.steward.protocol import Answer, BackUp, Copied, Done, Interface, Network, Request, ShowNetwork
+from cabinet.trips import folder as trips_folder
+from cabinet.upkeep import Upkeep
+from tests.desk import Desk
+from tests.unit.console.scenes import PlayedRecords
+
+PAGE = Path(__file__).parents[3] / "docs" / "console.md"
+MARK = "<!-- from here on: python -m tests.unit.console.book -->\n"
+QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+CHANGING = {  # what depends on the machine and the moment
+    r"disk [0-9.]+ GB free": "disk 27.4 GB free",
+    r"Linux \S+": "Linux 6.12.47+rpt-rpi-v8",
+    r"up [0-9.]+ days": "up 12.3 days",
+    r"late [0-9.]+ ms \(worst [0-9.]+\), scan [0-9.]+ ms": "late 0.1 ms (worst 0.4), scan 2.4 ms",
+    r"NOT real-time": "real-time",
+    r"\S*/cabinet\.toml": "/etc/cabinet/cabinet.toml",
+    r'paths\.state: "\S+"': 'paths.state: "/srv/cabinet"',
+}
+LONGEST_TEST = 100  # looks at it
+WITHIN_S = 60  # only keeps a broken build from hanging
+
+
+class DeskGuard:
+    """The guard on the desk, as the console's line to it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def snapshot(self) -> Snapshot:
+        return self._desk.guard.snapshot()
+
+    def bus(self, scan: bool = False) -> BusView:
+        self._desk.guard.bus_view(scan)
+        if scan:
+            self._desk.run(NS)
+        return self._desk.guard.bus_view()
+
+    def upkeep(self) -> Upkeep:
+        return self._desk.guard.upkeep()
+
+    def recent(self) -> Recent:
+        return Recent(self._desk.clock.monotonic_ns(), list(self._desk.guard.events.recent))
+
+    def request(self, make: Callable[[int], Command]) -> None:
+        answer = self._desk.guard.handle(make(1))
+        if isinstance(answer, Refusal):
+            raise Refused(answer.code, **answer.params)
+
+
+def records(now_ms: int) -> PlayedRecords:
+    """A service as it might answer."""
+    began, ended = At(now_ms - 3_600_000, True), At(now_ms - 600_000, True)
+    running = SessionLine("SG-1-000124", 3, "charging", At(now_ms - 420_000, True), None, 405, 21_300, 6, None, None)
+    over = SessionLine("SG-1-000123", 7, "settled", began, ended, 2980, 412_600, 52, EndReason.FULL, None)
+    line = UsageLine(123, "SG-1-000123", 7, "****0042", ended, 2980, 412_600, 52, EndReason.FULL, None, "9f" * 32)
+    days = [
+        DayEnergy("2026-05-29", dict.fromkeys(range(1, 11), 310_000)),
+        DayEnergy("2026-05-28", dict.fromkeys(range(1, 11), 1_905_000)),
+    ]
+    audit = AuditLine(77, began, "tech", "service", "console", "console", "clear 5", "ok")
+    return PlayedRecords(Sessions([running], [over]), Usage([line]), Energy(days), Audit([audit]))
+
+
+class PlayedSteward:
+    """A steward as it might answer."""
+
+    def ask(self, request: Request, /) -> Answer:
+        if isinstance(request, ShowNetwork):
+            return Network(
+                [Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], ["192.0.2.53"]
+            )
+        if isinstance(request, BackUp):
+            return Copied("/media/stick/cabinet-backups/cabinet-000017-2026-05-28T00-00-00.db", 1_843_200, "3f" * 32)
+        return Done()
+
+
+class Stage:
+    """A cabinet with a charge at outlet 3, a lamp in outlet 4 and a short that tripped outlet 5, and a technician who
+    has logged in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.desk = Desk(folder, noise=False)
+        self.desk.plug(3, "lead-acid-48v20ah", 30)
+        self.desk.start(3, "0192f3a4c5d6")
+        self.desk.plug(4, "resistor:60")
+        self.desk.plug(5, "resistor:200")
+        self.desk.start(5, "0192f3a4c5d7")
+        self.desk.run(10 * NS)
+        self.desk.world.fault(5, "short", amps=50, at_phase=5)
+        self.desk.run(5 * NS)
+        deadline = time.monotonic() + WITHIN_S
+        while not trips_folder.numbers(self.desk.trips) and time.monotonic() < deadline:
+            self.desk.run(NS // 10)
+        source = folder / "cabinet.toml"
+        source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
+        paths = msgspec.structs.replace(self.desk.config.paths, state=str(folder))
+        config = msgspec.structs.replace(self.desk.config, paths=paths)
+        staff = Staff(folder / "staff.json", self.desk.clock, QUICK)
+        staff.set_pin("tech", Level.SERVICE, "123456")
+        staff.remember("tech", language="en")
+        played = records(self.desk.clock.wall().unix_ms)
+        around = Around(records=played, steward=PlayedSteward(), source=source)
+        self.shell = Shell(config, staff, DeskGuard(self.desk), self.desk.clock, around)
+        self.shell.line("tech")
+        self.shell.line("123456")
+
+    def show(self, plan: CommandPlan) -> str:
+        """What typing the example shows, an answer to its question included."""
+        reply = self.shell.line(plan.example)
+        shown = f"DEMO-1> {plan.example}\n{reply.text}"
+        if reply.prompt.startswith("Type yes"):
+            shown += f"\n{reply.prompt}yes\n"
+            text, reply = self._to_its_end(self.shell.line("yes"))
+            shown += text
+        if not reply.prompt.startswith("DEMO-1") and self.shell.logged_in:
+            shown += f"\n{reply.prompt}"
+            self.shell.interrupt()
+        return shown.rstrip()
+
+    def _to_its_end(self, reply: Reply) -> tuple[str, Reply]:
+        """What goes on by itself is let go on."""
+        texts = [reply.text]
+        for _ in range(LONGEST_TEST):
+            if reply.live_s is None:
+                break
+            self.desk.run(round(reply.live_s * NS))
+            again = self.shell.tick()
+            if again is not None:
+                reply = again
+                texts.append(reply.text)
+        return "\n".join(text for text in texts if text), reply
+
+    def close(self) -> None:
+        self.desk.close()
+
+
+def steady(text: str) -> str:
+    """Without what differs from machine to machine."""
+    for pattern, instead in CHANGING.items():
+        text = re.sub(pattern, instead, text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def examples() -> str:
+    """A section a command, in the order of `help`."""
+    words = wording("en")
+    sections = []
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder))
+        try:
+            for plan in TABLE.values():
+                level = words(f"level.{plan.level.name.lower()}")
+                about = f"`{plan.usage(words)}`, level {level}: {words(f'help.{plan.key}')}."
+                sections.append(f"### {plan.name}\n\n{about}\n\n```\n{steady(stage.show(plan))}\n```\n")
+        finally:
+            stage.close()
+    return "\n".join(sections)
+
+
+if __name__ == "__main__":
+    head = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
+    PAGE.write_text(head + MARK + "\n" + examples(), encoding="utf-8")

@@ -1,0 +1,423 @@
+"""The console at a terminal: plain lines, edited lines, pages, live pictures, requests of a program, fuzz."""
+
+import gc
+import random
+import re
+import tracemalloc
+
+import argon2
+import msgspec
+import pytest
+
+from cabinet.clock import NS, ManualClock
+from cabinet.console import machine
+from cabinet.console.conversation import ASK_SIZE, ASK_WHAT_IT_IS, Conversation
+from cabinet.console.declare import Around
+from cabinet.console.shell import Shell
+from cabinet.console.staff import Level, Staff
+from cabinet.link.protocol import ClearLatch, Open
+from cabinet.model import EndReason, Fault
+from tests.unit.console.scenes import CHARGING, CONFIG, SHORTED, PlayedGuard, outlet, snapshot
+
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+LOGIN = b"tech\r123456\r"
+IT_IS_A_TERMINAL = b"\x1b[?62;22c"
+OF_24_BY_80 = b"\x1b[24;80R"
+QUICK = 20_000  # random bytes in a quick test; the campaign sends a million
+
+
+class Line:
+    """A console and what a person sees of it."""
+
+    def __init__(self, folder, language: str = "en", terminal: str = "plain") -> None:
+        self.clock = ManualClock()
+        self.guard = PlayedGuard(snapshot(CHARGING, SHORTED))
+        self.staff = Staff(folder / "staff.json", self.clock, CHEAP)
+        self.staff.set_pin("tech", Level.SERVICE, "123456")
+        self.staff.remember("tech", language=language, terminal=terminal)
+        self.rows: list[tuple[str, str]] = []
+        self.hindrance: str | None = None
+        shell = Shell(CONFIG, self.staff, self.guard, self.clock, Around(lambda: self.hindrance), self)
+        self.talk = Conversation(shell, self.clock, baud=9600)
+        self.talk.greet()
+
+    def note(self, account: str, level: str, line: str, outcome: str) -> bool:
+        self.rows.append((line, outcome))
+        return True
+
+    def type(self, data: bytes) -> str:
+        return self.talk.take(data).decode()
+
+    def tick(self, seconds: float = 0.5) -> str:
+        self.clock.advance_ns(int(seconds * NS))
+        return self.talk.tick().decode()
+
+
+def seen(shown: str) -> str:
+    """Without what moves a cursor or colours."""
+    return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])", "", shown)
+
+
+@pytest.fixture
+def line(tmp_path):
+    return Line(tmp_path)
+
+
+@pytest.fixture
+def full(tmp_path):
+    line = Line(tmp_path, terminal="auto")
+    line.type(LOGIN)
+    line.type(IT_IS_A_TERMINAL)
+    line.type(OF_24_BY_80)
+    return line
+
+
+# --- what the terminal is --------------------------------------------------------------------------------------------
+
+
+def test_terminal_is_asked_after_the_login_only_and_answers_are_followed(tmp_path):
+    line = Line(tmp_path, terminal="auto")
+    assert b"\x1b" not in line.talk.greet()
+    assert line.type(LOGIN).encode().endswith(b"SG-1> " + ASK_WHAT_IT_IS)
+    assert line.type(IT_IS_A_TERMINAL).encode() == ASK_SIZE
+    assert seen(line.type(OF_24_BY_80)).strip() == "SG-1>"
+    assert "\x1b[1;31mShort circuit" in line.type(b"faults\r"), "colours"
+
+
+def test_terminal_that_does_not_answer_stays_plain(tmp_path):
+    line = Line(tmp_path, terminal="auto")
+    line.type(LOGIN)
+    line.tick(10)
+    assert line.type(IT_IS_A_TERMINAL + OF_24_BY_80) == "", "an answer nobody waits for"
+    assert "\x1b" not in line.type(b"faults\r")
+
+
+def test_dumb_terminal_of_a_choice_is_never_asked(line):
+    assert "\x1b" not in line.type(LOGIN + b"status\rfaults\rhelp\r")
+
+
+def test_what_was_typed_before_the_answer_stays(tmp_path):
+    line = Line(tmp_path, terminal="auto")
+    line.type(LOGIN)
+    line.type(b"fau" + IT_IS_A_TERMINAL + b"l")
+    assert "Short circuit" in line.type(OF_24_BY_80 + b"ts\r")
+
+
+def test_choice_is_kept_for_the_account(line):
+    line.type(LOGIN)
+    assert "Line editing" in seen(line.type(b"terminal full\r"))
+    line.type(b"logout\r")
+    assert "\x1b[" in line.type(LOGIN)
+    line.type(b"terminal plain\r")
+    line.type(b"logout\r")
+    assert "\x1b" not in line.type(LOGIN)
+
+
+# --- edited lines ----------------------------------------------------------------------------------------------------
+
+
+def test_cursor_keys_edit_the_line(full):
+    full.type(b"ouxtlet 3\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x7f\x1b[F")
+    assert "session        S-1" in seen(full.type(b"\r"))
+
+
+def test_history_brings_back_what_was_typed_also_after_another_login(full):
+    full.type(b"outlet 3\r")
+    full.type(b"logout\r")
+    full.type(LOGIN)
+    full.type(IT_IS_A_TERMINAL)
+    full.type(OF_24_BY_80)
+    full.type(b"\x1b[A\x1b[A")  # past `logout`
+    assert "session        S-1" in seen(full.type(b"\r"))
+
+
+def test_completion_offers_commands_and_outlets(full):
+    assert "sensors" in seen(full.type(b"sen\t"))
+    full.type(b"\x15")
+    offered = seen(full.type(b"outlet \t\t"))
+    assert "10" in offered
+
+
+def test_pin_is_never_in_the_history_nor_echoed(full):
+    full.type(b"logout\r")
+    shown = full.type(LOGIN)
+    full.type(IT_IS_A_TERMINAL)
+    full.type(OF_24_BY_80)
+    for _ in range(5):
+        shown += full.type(b"\x1b[A")
+    assert "123456" not in shown
+
+
+def test_question_in_edited_lines_does_nothing_without_a_yes(full):
+    full.type(b"clear 5\r")
+    full.type(b"no\r")
+    assert full.guard.asked == []
+    full.type(b"clear 5\r")
+    full.type(b"yes\r")
+    assert full.guard.asked == [ClearLatch(7, 5, "console:tech")]
+
+
+def test_paste_of_many_lines_runs_each_as_if_typed(full):
+    full.type(b"off 1\roff 4\r")
+    assert full.guard.asked == [Open(7, n, EndReason.STOPPED_BY_STAFF, who="console:tech") for n in (1, 4)]
+
+
+def test_bracketed_paste_is_not_swallowed_until_its_end(full):
+    full.type(b"\x1b[200~off ")
+    full.type(b"\x15")
+    assert "Short circuit" in seen(full.type(b"faults\r"))
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_long_text_comes_in_pages_and_ends_when_told(full):
+    first = seen(full.type(b"limits\r"))
+    assert "-- more" in first
+    assert first.count("\r\n") <= 25
+    second = seen(full.type(b" "))
+    assert "-- more" in second
+    assert "SG-1>" in seen(full.type(b"q"))
+    assert "Short circuit" in seen(full.type(b"faults\r"))
+
+
+def test_keys_typed_at_a_page_are_no_command(full):
+    full.type(b"limits\r")
+    full.type(b"off 3")
+    full.type(b"q")
+    full.type(b"\r")
+    assert full.guard.asked == []
+
+
+def test_every_line_of_a_text_is_on_some_page_once(full):
+    shown = seen(full.type(b"limits\r"))
+    while "-- more" in shown[-60:]:
+        shown = shown[: shown.rindex("-- more")] + seen(full.type(b" "))
+    assert [shown.count(f"outlet {n} max_power_w") for n in range(1, 11)] == [1] * 10
+
+
+def test_plain_lines_have_no_pages_unless_asked_for(line):
+    line.type(LOGIN)
+    assert "-- more" not in line.type(b"limits\r")
+    line.type(b"terminal plain 10\r")
+    assert line.type(b"limits\r").count("\r\n") == 10
+
+
+# --- live ------------------------------------------------------------------------------------------------------------
+
+
+def test_watch_sends_only_what_changed_and_any_key_ends_it(full):
+    first = full.type(b"watch\r")
+    assert "Charging" in first
+    assert len(full.tick(0.9)) < 120, "the clock at most"
+    warmer = msgspec.structs.replace(CHARGING, power_mw=msgspec.structs.replace(CHARGING.power_mw, value=200_000))
+    full.guard.shown = snapshot(warmer, SHORTED)
+    changed = full.tick(0.9)
+    assert "200" in changed
+    assert "Short circuit" not in changed
+    assert len(changed) < 250
+    assert "Not watching any more." in seen(full.type(b"x"))
+    assert full.tick(0.9) == ""
+
+
+def test_watch_waits_for_a_slow_line(full):
+    picture = full.type(b"watch\r")
+    assert len(picture) * 10 / 9600 > 0.5, "longer than the half second between two pictures"
+    full.guard.shown = snapshot()
+    assert full.tick(0.5) == "", "the line is still busy"
+    assert full.tick(2) != ""
+
+
+def test_watch_on_plain_lines_shows_changed_lines(line):
+    line.type(LOGIN)
+    line.type(b"watch\r")
+    line.guard.shown = snapshot(CHARGING, SHORTED, outlet(7, fault=Fault.OUTLET_HOT, latched=True))
+    changed = line.tick(3)
+    assert "  7  open" in changed
+    assert "  3  closed" not in changed
+    assert "\x1b" not in changed
+
+
+def test_watch_goes_on_while_the_guard_is_away(line):
+    line.type(LOGIN)
+    line.type(b"watch\r")
+    line.guard.gone = True
+    assert "The guard does not answer" in line.tick(3)
+    line.guard.gone = False
+    assert "Charging" in line.tick(5)
+
+
+def test_watch_left_alone_ends_with_the_login(line):
+    line.type(LOGIN)
+    line.type(b"watch\r")
+    assert "nobody typed anything" in line.tick(CONFIG.console.idle_logout_s + 1)
+    line.type(b"off 3\r")
+    assert line.guard.asked == []
+
+
+# --- notices ---------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_told_unasked(line):
+    line.type(LOGIN)
+    line.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
+    assert line.tick(5) == ""
+
+
+@pytest.mark.parametrize("name", ["line", "full"])
+def test_notice_comes_above_the_line_that_is_being_typed(name, request):
+    line = request.getfixturevalue(name)
+    line.type(LOGIN if name == "line" else b"")
+    line.type(b"notices on\r")
+    line.type(b"outlet ")
+    line.guard.shown = snapshot(CHARGING, SHORTED, outlet(7, fault=Fault.OUTLET_HOT, latched=True))
+    told = seen(line.tick(2))
+    assert "* Outlet 7: Outlet too hot, latched" in told
+    assert told.rstrip().endswith("SG-1> outlet")
+    assert "session        S-1" in seen(line.type(b"3\r"))
+
+
+def test_guard_and_service_going_and_coming_are_told(line):
+    line.type(LOGIN + b"notices on\r")
+    line.guard.gone = True
+    assert "The guard does not answer any more." in line.tick(2)
+    line.guard.gone = False
+    line.hindrance = "gone"
+    told = line.tick(2)
+    assert "The guard answers again." in told
+    assert "The service does not run any more." in told
+
+
+# --- a program -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(line):
+    line.type(LOGIN)
+    assert line.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
+    return line
+
+
+def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
+    shown = program.type(b"outlet 3\r")
+    assert shown.endswith("\r\n")
+    assert shown.count("\r\n") == 1
+    answer = msgspec.json.decode(shown)
+    assert (answer["ok"], answer["data"]["outlet"]["session_id"]) == (True, "S-1")
+
+
+def test_sequence_and_checksum_come_back(program):
+    asked = "#17 faults"
+    shown = program.type(f"{asked} *{machine.crc(asked)}\r".encode()).strip()
+    match = re.fullmatch(r"(#17 (\{.*\})) \*([0-9A-F]{4})", shown)
+    assert match is not None
+    assert machine.crc(match[1]) == match[3]
+    assert msgspec.json.decode(match[2])["data"]["outlets"][0]["fault"] == "short_circuit"
+
+
+def test_wrong_checksum_does_nothing(program):
+    shown = program.type(f"#1 off 3 *{machine.crc('#1 off 4')}\r".encode())
+    assert msgspec.json.decode(shown.removeprefix("#1 ").rpartition(" *")[0])["code"] == "bad_checksum"
+    assert program.guard.asked == []
+
+
+def test_what_needs_a_yes_needs_it_in_the_request(program):
+    assert msgspec.json.decode(program.type(b"clear 5\r"))["code"] == "confirm"
+    assert program.guard.asked == []
+    assert msgspec.json.decode(program.type(b"clear 5 --yes\r"))["ok"] is True
+    assert program.guard.asked == [ClearLatch(7, 5, "console:tech")]
+
+
+def test_dialogues_and_live_pictures_are_for_people(program):
+    for asked in (b"watch\r", b"pin\r"):
+        assert msgspec.json.decode(program.type(asked))["code"] == "for_people"
+
+
+@pytest.mark.parametrize("asked", [b"xyzzy\r", b"outlet 99\r", b"off\r", b"x" * 300 + b"\r"])
+def test_what_cannot_be_done_is_a_line_with_a_code(program, asked):
+    shown = program.type(asked)
+    assert msgspec.json.decode(shown.splitlines()[-1])["ok"] is False
+
+
+def test_guard_gone_is_a_code(program):
+    program.guard.gone = True
+    assert msgspec.json.decode(program.type(b"status\r"))["code"] == "guard_gone"
+
+
+def test_notices_to_a_program_are_lines_of_their_own(program):
+    program.type(b"notices on\r")
+    program.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
+    told = [msgspec.json.decode(told[1:]) for told in program.tick(2).splitlines()]
+    assert {"code": "fault", "outlet": 7, "fault": "outlet_hot", "latched": True} in [each["notice"] for each in told]
+
+
+def test_terminal_plain_ends_the_machine_mode(program):
+    assert "SG-1> " in program.type(b"terminal plain\r")
+
+
+def test_json_on_every_reading_command_is_one_line(line):
+    from cabinet.console.commands import TABLE
+
+    line.type(LOGIN)
+    for plan in TABLE.values():
+        if plan.reads and plan.name != "watch":
+            shown = line.type(f"{plan.example} --json\r".encode()).split("\r\n")
+            answer = msgspec.json.decode(shown[1])
+            assert answer["ok"] or answer["code"] in ("service_gone", "steward_gone", "unknown_trip", "guard_gone"), (
+                plan.name
+            )
+
+
+# --- fuzz ------------------------------------------------------------------------------------------------------------
+
+
+def noise(seed: int, kind: str) -> bytes:
+    rng = random.Random(seed)
+    if kind == "random":
+        return rng.randbytes(QUICK)
+    if kind == "control":
+        return b"".join(
+            b"\x1b[" + bytes(rng.choices(b"0123456789;?ABCDHJKRcmnr~", k=rng.randrange(1, 9)))
+            for _ in range(QUICK // 8)
+        )
+    if kind == "utf8":
+        text = "充电 off 3 é \u202e".encode()
+        return b"".join(text[rng.randrange(len(text)) :][: rng.randrange(1, 9)] + b"\xff" for _ in range(QUICK // 8))
+    return b"x" * QUICK
+
+
+@pytest.mark.parametrize("kind", ["random", "control", "utf8", "endless"])
+@pytest.mark.parametrize("name", ["line", "full", "program"])
+def test_noise_runs_no_command_and_leaves_a_line_that_works(name, kind, request):
+    line = request.getfixturevalue(name)
+    if name == "line":
+        line.type(LOGIN)
+    before = len(line.rows)
+    data = noise(7, kind)
+    for start in range(0, len(data), 1000):
+        line.type(data[start : start + 1000])
+        line.tick(0.01)
+    assert line.guard.asked == []
+    assert [row for row in line.rows[before:] if row[0] != "login"] == [], "no command of any kind"
+    line.type(b"\x03\r")
+    line.talk.hang_up()
+    line.type(LOGIN + b"terminal plain\r")
+    assert "Short circuit" in line.type(b"faults\r")
+
+
+def test_disconnect_in_mid_command_leaves_nothing_and_memory_stays_flat(line):
+    def cut(times: int) -> None:
+        for number in range(times):
+            line.type(LOGIN)
+            line.type((b"off 3", b"clear 5\rye", b"watch\r", b"terminal full\rou", b"pin\r12", b"\x1b[")[number % 6])
+            line.talk.hang_up()
+
+    cut(60)
+    gc.collect()
+    tracemalloc.start()
+    cut(60)
+    gc.collect()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert line.guard.asked == []
+    assert kept < 200_000, "bytes that 60 disconnects left behind"

@@ -1,0 +1,197 @@
+"""Each dangerous command in each state by who may not: refused with a reason, nothing switched, one audit row.
+
+The cabinet is the real guard over the simulator; the log is the console's own, which also serves with the service dead.
+"""
+
+import msgspec
+import pytest
+
+from cabinet.clock import NS
+from cabinet.console import commands, own
+from cabinet.console.journal import Journal
+from cabinet.console.staff import Level
+from cabinet.link.records import Entry
+from cabinet.model import Fault, Phase
+from tests.desk import Desk
+from tests.unit.console.bench import ACCOUNTS, Technician
+
+HARMLESS = {name for name, plan in commands.TABLE.items() if plan.reads or plan.handler.__module__ == own.__name__}
+DANGEROUS = sorted(set(commands.TABLE) - HARMLESS)
+STATES = ("free", "charging", "latched", "locked", "cabinet_latched", "service_dead", "guard_dead")
+TOO_LOW = [
+    (name, account) for name in DANGEROUS for account, level in ACCOUNTS.items() if level < commands.TABLE[name].level
+]
+OUTLET = 3
+
+
+class Bench:
+    """One cabinet in one state, with what the console wrote down."""
+
+    def __init__(self, folder, state: str) -> None:
+        self.desk = Desk(folder)
+        self.path = folder / "audit.jsonl"
+        self.journal = Journal(self.path, self.desk.clock)
+        self.tech = Technician(self.desk, folder, audit=self.journal)
+        getattr(self, state)()
+
+    def free(self) -> None:
+        """Outlet 3 could be started."""
+
+    def service_dead(self) -> None:
+        """The same: nothing here asks the service, and nobody carries the log to it."""
+
+    def charging(self) -> None:
+        self.desk.plug(OUTLET, "resistor:500")
+        self.desk.start(OUTLET)
+        assert self.desk.run(5 * NS, until=lambda: self.desk.outlet(OUTLET).phase is Phase.CHARGING)
+
+    def latched(self) -> None:
+        self.charging()
+        self.desk.world.fault(OUTLET, "short", amps=60)
+        assert self.desk.run(NS, until=lambda: self.desk.outlet(OUTLET).latched)
+        self.desk.run(NS)
+
+    def locked(self) -> None:
+        self.tech.say(f"lock {OUTLET} broken")
+        self.tech.say("yes")
+        self.tech.guard.asked.clear()
+
+    def cabinet_latched(self) -> None:
+        self.desk.world.fault(None, "smoke")
+        assert self.desk.run(NS, until=lambda: self.desk.guard.snapshot().fault is Fault.SMOKE)
+
+    def guard_dead(self) -> None:
+        self.tech.guard.gone = True
+
+    def rows(self) -> list[Entry]:
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        return [msgspec.json.decode(line, type=Entry) for line in lines]
+
+    def switched(self) -> int:
+        return self.desk.world.journal.last_seq
+
+    def standing(self) -> object:
+        """What staff could have changed."""
+        pages = self.desk.guard.upkeep().outlets
+        states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.desk.guard.snapshot().outlets]
+        return states, pages, self.desk.guard.snapshot().contactor_closed, self.desk.guard.upkeep().job
+
+
+@pytest.fixture(scope="module", params=STATES)
+def bench(request, tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def test_the_dangerous_commands_are_those_that_do_something():
+    assert set(DANGEROUS) >= {
+        "on", "off", "clear", "lock", "unlock", "selftest", "relay", "alert test", "rcd test", "siren test",
+        "contactor", "replace", "calibrate", "clock", "reload", "backup", "reboot", "commission",
+    }  # fmt: skip
+    assert {commands.TABLE[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
+
+
+@pytest.mark.parametrize(("name", "account"), TOO_LOW)
+def test_who_may_not_is_refused_with_a_reason_and_a_row_and_nothing_is_switched(bench, name, account):
+    bench.tech.log_in(account)
+    plan = commands.TABLE[name]
+    rows, switched, standing = bench.rows(), bench.switched(), bench.standing()
+    said = bench.tech.say(plan.example)
+    assert said == f"{name} needs an account of level {plan.level.name.lower()}."
+    bench.tech.say("yes")  # no question is open that this could answer
+    assert bench.tech.guard.asked == []
+    assert (bench.switched(), bench.standing()) == (switched, standing)
+    new = [row for row in bench.rows() if row not in rows]
+    assert [(row.account, row.line, row.outcome) for row in new if row.line != "yes"] == [
+        (account, plan.example, "not_for_you")
+    ]
+
+
+FORCED = ("on 3 60 force", "lock 3 force broken")
+
+
+@pytest.mark.parametrize("line", FORCED)
+def test_force_is_for_service_alone(tmp_path, line):
+    bench = Bench(tmp_path, "charging")
+    bench.tech.log_in("night")
+    rows, standing = bench.rows(), bench.standing()
+    assert bench.tech.say(line) == "A resident is charging (outlet 3); force is for level service."
+    assert bench.standing() == standing
+    assert bench.tech.guard.asked == []
+    new = [row for row in bench.rows() if row not in rows]
+    assert [(row.line, row.outcome) for row in new] == [(line, "force_not_for_you")]
+
+
+RESIDENTS_FIRST = (
+    "on 3 60", "off 3", "lock 3 broken", "selftest 3", "selftest", "relay 3 cycle 5", "alert test 3", "alert test 4",
+    "rcd test", "contactor open", "replace 3", "calibrate 3", "commission",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("busy"), "charging")
+
+
+@pytest.mark.parametrize("line", RESIDENTS_FIRST)
+def test_residents_come_first_for_those_who_may_too(busy, line):
+    rows, standing = busy.rows(), busy.standing()
+    assert busy.tech.say(line) == "A resident is charging (outlet 3); only force ends that."
+    assert busy.standing() == standing
+    new = [row for row in busy.rows() if row not in rows]
+    assert [(row.line, row.outcome) for row in new] == [(line, "charging_there")]
+
+
+def outcomes(bench: Bench, before: int) -> list[tuple[str, str]]:
+    return [(row.line, row.outcome) for row in bench.rows()[before:]]
+
+
+def test_what_is_done_or_left_is_in_the_log_with_how_it_ended(tmp_path):
+    bench = Bench(tmp_path, "free")
+    start = len(bench.rows())
+    for line in ("on 3 1", "no", "on 3 1", "yes", "off 3", "selftest 3", "yes"):
+        bench.tech.say(line)
+    assert outcomes(bench, start) == [
+        ("on 3 1", "not_confirmed"), ("on 3 1", "ok"), ("off 3", "ok"), ("selftest 3", "ok"),
+    ]  # fmt: skip
+
+
+def test_dialogue_is_in_the_log_when_it_begins_and_when_it_ends(tmp_path):
+    bench = Bench(tmp_path, "free")
+    start = len(bench.rows())
+    bench.desk.plug(3, "resistor:220")
+    bench.tech.say("calibrate 3")
+    bench.tech.say("yes")
+    bench.tech.say("220 1.0")
+    bench.tech.shell.interrupt()
+    assert outcomes(bench, start) == [("calibrate 3", "begun"), ("calibrate 3", "not_confirmed")]
+    bench.tech.say("calibrate 3")
+    bench.tech.begin("yes")
+    bench.tech.shell.interrupt()
+    assert outcomes(bench, start)[2:] == [("calibrate 3", "begun"), ("calibrate 3", "left")]
+    bench.tech.say("calibrate 3")
+    bench.tech.say("yes")
+    bench.desk.world.fault(3, "short", amps=60)
+    bench.tech.wait(0.5)
+    bench.tech.say("220 1.0")
+    assert outcomes(bench, start)[4:] == [("calibrate 3", "begun"), ("calibrate 3", "fault_latched")]
+
+
+ON_RELAYS = ("on 3 60", "off 3", "clear 3", "lock 3 broken", "unlock 3", "selftest", "relay 3 cycle 2", "alert test 3",
+             "rcd test", "siren test", "contactor open", "replace 3", "calibrate 3", "commission", "wear",
+             "maintenance", "job")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def without_guard(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("gone"), "guard_dead")
+
+
+@pytest.mark.parametrize("line", ON_RELAYS)
+def test_without_a_guard_it_is_said_at_once_and_nothing_is_done(without_guard, line):
+    bench = without_guard
+    before = len(bench.rows())
+    said = bench.tech.say(line)
+    if "guard" not in said:  # it asks first, and finds out then
+        said = bench.tech.say("yes")
+    assert said.startswith("The guard does not answer")
+    assert [row.outcome for row in bench.rows()[before:]] == ["guard_gone"]

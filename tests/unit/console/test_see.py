@@ -1,0 +1,158 @@
+"""What the commands of `see` show where something is missing, and what a program gets."""
+
+import argon2
+import msgspec
+import pytest
+
+from cabinet.clock import NS, ManualClock
+from cabinet.config.reference import example
+from cabinet.console.declare import Around
+from cabinet.console.layout import cut, fold, table, width
+from cabinet.console.see.chart import chart
+from cabinet.console.see.nearness import nearness
+from cabinet.console.shell import Shell
+from cabinet.console.staff import Level, Staff
+from cabinet.link.records import DayEnergy, Energy
+from cabinet.model import Event, EventKind, Fault, Quality, Reading
+from tests.unit.console.scenes import (
+    BUS,
+    CHARGING,
+    CONFIG,
+    SHORTED,
+    PlayedGuard,
+    PlayedRecords,
+    ok,
+    outlet,
+    snapshot,
+)
+
+QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+class Terminal:
+    def __init__(self, folder, language: str, records: PlayedRecords) -> None:
+        self.guard = PlayedGuard(snapshot(CHARGING, SHORTED))
+        self.clock = ManualClock(start_ns=2 * NS)
+        source = folder / "cabinet.toml"
+        source.write_text(example().replace("# baud = 115200", "baud = 9600"), encoding="utf-8")
+        staff = Staff(folder / "staff.json", self.clock, QUICK)
+        staff.set_pin("tech", Level.SERVICE, "123456")
+        staff.remember("tech", language=language)
+        self.shell = Shell(CONFIG, staff, self.guard, self.clock, Around(records=records, source=source))
+        self.shell.line("tech")
+        self.shell.line("123456")
+
+    def say(self, line: str) -> str:
+        return self.shell.line(line).text
+
+    def json(self, line: str):
+        return msgspec.json.decode(self.say(f"{line} --json"))
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    return Terminal(tmp_path, "en", PlayedRecords())
+
+
+def test_nearest_limit_comes_first_and_unknown_last():
+    state = outlet(3, current_ma=ok(5_000), temperature_mc=ok(70_000), peak_ma=Reading(None, NS, Quality.FAULT))
+    near = nearness(state, CONFIG)
+    assert [(each.name, each.percent) for each in near][:2] == [("temperature_mc", 93), ("current_ma", 90)]
+    assert near[-1].percent is None
+
+
+def test_voltage_is_near_the_bound_it_is_nearer_to():
+    low = next(n for n in nearness(outlet(3, voltage_mv=ok(180_000)), CONFIG) if n.name == "voltage_mv")
+    high = next(n for n in nearness(outlet(3, voltage_mv=ok(260_000)), CONFIG) if n.name == "voltage_mv")
+    assert (low.limit, low.percent) == (176_000, 90)
+    assert (high.limit, high.percent) == (264_000, 90)
+
+
+def test_config_says_file_and_line_or_default(terminal):
+    rows = {row["key"]: row for row in terminal.json("config")["data"]}
+    assert rows["site.site_id"]["file"].endswith("cabinet.toml")
+    line = rows["outlet[3].relay"]["line"]
+    assert 'relay = "expander:0x20/2"' in example().splitlines()[line - 1]
+    assert rows["guard.scan_period_s"]["line"] is None
+    assert "default" in terminal.say("config guard")
+    assert terminal.say("config nonsense") == "No key of the configuration begins like that; config lists them all."
+
+
+def test_bus_shows_what_failed_and_a_stranger(terminal):
+    sick = msgspec.structs.replace(
+        BUS.segments[1], up=False, errors={"ETIMEDOUT": 3}, last_error="ADE7953 at 0x38: ETIMEDOUT", last_error_ns=NS
+    )
+    terminal.guard.shown_bus = msgspec.structs.replace(BUS, segments=[BUS.segments[0], sick], errors=3)
+    shown = terminal.say("bus")
+    assert "DOWN" in shown
+    assert "ETIMEDOUT:3" in shown
+    assert "segment 0x70/1, 1 s ago: ADE7953 at 0x38: ETIMEDOUT" in shown
+    assert terminal.guard.scans == 0
+    terminal.say("bus scan")
+    assert terminal.guard.scans == 1
+
+
+def test_sensors_give_the_raw_registers_by_name(terminal):
+    data = terminal.json("sensors 1")["data"]["outlets"]
+    assert [row["outlet"] for row in data] == [1]
+    assert data[0]["raw"] == {"IRMSA": 1200, "AWATT": 140, "VRMS": 5_621_000, "T@0x48": 0x1970}
+
+
+def test_log_tells_events_with_their_moment(terminal):
+    happened = Event("run", 1, NS, EventKind.TRIPPED, outlet=5, fault=Fault.SHORT_CIRCUIT, latched=True)
+    terminal.guard.happened = [happened]
+    assert terminal.say("log").endswith("Outlet 5  tripped  Short circuit, latched")
+
+
+def test_sessions_are_the_guards_where_the_service_is_dead(terminal):
+    shown = terminal.say("sessions")
+    assert shown.splitlines()[0] == "The service does not answer; these are the guard's charges:"
+    assert " 3  S-1 " in shown
+    assert terminal.json("sessions")["data"]["guard"][0]["session_id"] == "S-1"
+
+
+def test_energy_shows_what_either_knows(tmp_path):
+    days = Energy([DayEnergy("2026-11-25", {3: 1_500_000})])
+    terminal = Terminal(tmp_path, "en", PlayedRecords(days))
+    assert "1.123" in terminal.say("energy")
+    terminal.guard.gone = True
+    shown = terminal.say("energy")
+    assert "1.500" in shown
+    assert "The guard does not answer: no counters." in shown
+
+
+@pytest.mark.parametrize("line", ["usage tail", "audit"])
+def test_what_only_the_service_knows_is_said_to_be_away(terminal, line):
+    assert terminal.say(line).startswith("The service does not answer; only it knows that.")
+
+
+def test_trip_that_does_not_exist(terminal):
+    assert terminal.say("trip 7") == "There is no such recording; trips lists them."
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    "line",
+    ["outlet 3", "outlet 5", "sensors 3", "sensors", "bus", "bus scan", "log", "sessions", "energy", "limits", "faults",
+     "config site", "config protections", "help", "help outlet", "trips", "usage tail", "audit"],
+)  # fmt: skip
+def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
+    terminal = Terminal(tmp_path, language, PlayedRecords())
+    too_wide = [shown for shown in terminal.say(line).splitlines() if width(shown) > 80]
+    assert too_wide == []
+
+
+def test_layout():
+    assert cut("充电柜", 5) == "充电…"
+    assert fold("a " * 60, "  ") == [("  " + "a " * 39).rstrip(), ("  " + "a " * 21).rstrip()]
+    assert table(["n", "name"], [["1", "充电"], ["10", "x"]], right=[0]) == [" n  name", " 1  充电", "10  x"]
+
+
+def test_chart_shows_the_highest_of_each_column_and_the_limit():
+    lines = chart([(-90.0, 1.0), (0.0, 60.0), (0.5, 20.0), (90.0, 2.0)], -100, 100, "A", "ms", 30.0)
+    assert max(map(len, lines)) <= 80
+    top = lines[0]
+    assert top.count("#") == 1
+    assert top.startswith("  60.0 |")
+    assert sum("-" * 20 in line for line in lines) == 1
+    assert "^" in lines[-2]

@@ -1,0 +1,448 @@
+"""What staff ask of the guard: tests, locks, wear, calibration, over the simulated cabinet under a manual clock."""
+
+import pytest
+
+from cabinet.clock import MS, NS
+from cabinet.guard.book import NAME, UNREADABLE_NOTE
+from cabinet.guard.wear import RelayLife
+from cabinet.link import protocol
+from cabinet.link.protocol import (
+    CycleRelay,
+    Done,
+    HoldContactor,
+    Lock,
+    Refusal,
+    ReplaceRelay,
+    SelfTest,
+    SetGains,
+    SoundSiren,
+    TestAlertLine,
+    TestResidual,
+    Try,
+)
+from cabinet.model import CABINET, EndReason, EventKind, Fault, Phase
+from cabinet.upkeep import PPB, Calibration, Gains, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
+from tests.desk import Desk, demo_config
+
+WHO = "console:tech"
+LAMP = "resistor:60"
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def ask(desk: Desk, command: type, *parts: object, **named: object) -> str | None:
+    """The code of the refusal, or None."""
+    answer = desk.guard.handle(command(1, *parts, who=WHO, **named))
+    return answer.code if isinstance(answer, Refusal) else None
+
+
+def job_done(desk: Desk, within_s: int = 30):
+    """The job, once it does not run any more."""
+
+    def over() -> bool:
+        job = desk.guard.upkeep().job
+        return job is not None and job.state is not JobState.RUNNING
+
+    assert desk.run(within_s * NS, until=over)
+    return desk.guard.upkeep().job
+
+
+def charging(desk: Desk, outlet: int) -> None:
+    desk.plug(outlet, "resistor:500")
+    assert isinstance(desk.start(outlet), Done)
+    assert desk.run(5 * NS, until=lambda: desk.outlet(outlet).phase is Phase.CHARGING)
+
+
+def switched(desk: Desk, outlet: int) -> int:
+    """How often its coil was told to close."""
+    return sum(r.kind == "coil_on" and r.outlet == outlet for r in desk.world.journal.after(0))
+
+
+def page_of(desk: Desk, outlet: int):
+    return next(page for page in desk.guard.upkeep().outlets if page.outlet == outlet)
+
+
+# --- closing for a test ----------------------------------------------------------------------------------------------
+
+
+def test_test_closing_ends_by_itself_with_nobody_there(desk):
+    desk.plug(3, LAMP)
+    assert ask(desk, Try, 3, 4) is None
+    assert desk.run(NS, until=lambda: desk.outlet(3).closed)
+    assert desk.outlet(3).trial
+    assert desk.outlet(3).session_id == "test:console:tech"
+    begun_ns = desk.clock.monotonic_ns()
+    assert desk.run(6 * NS, until=lambda: not desk.outlet(3).closed)
+    assert 3 * NS < desk.clock.monotonic_ns() - begun_ns <= 4 * NS
+    assert desk.events(3)[-1].reason is EndReason.LIMIT_TIME
+    assert desk.world.truth(3).coil_told is False
+
+
+def test_test_closing_ends_in_time_although_the_mains_are_away(desk):
+    assert ask(desk, Try, 3, 2) is None
+    desk.run(NS)
+    desk.world.set_mains(cut=True)
+    desk.run(NS)
+    assert not desk.outlet(3).closed
+
+
+def test_test_closing_does_not_end_for_want_of_a_load(tmp_path):
+    desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
+    assert ask(desk, Try, 3, 600) is None
+    desk.stride(590 * NS)
+    assert desk.outlet(3).closed
+    desk.stride(20 * NS)
+    assert not desk.outlet(3).closed
+
+
+def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_when_forced(desk):
+    charging(desk, 3)
+    before = switched(desk, 3)
+    assert ask(desk, Try, 3, 10) == "resident_charging"
+    assert not desk.outlet(3).trial
+    assert switched(desk, 3) == before
+    assert ask(desk, Try, 3, 10, forced=True) is None
+    desk.run(NS, until=lambda: desk.outlet(3).closed)
+    ended = desk.events(3, EventKind.ENDED)
+    assert [(event.reason, event.session_id) for event in ended] == [(EndReason.STOPPED_BY_STAFF, "s1")]
+    assert desk.outlet(3).trial
+
+
+def test_forced_test_that_the_check_refuses_does_not_end_the_charge(desk):
+    charging(desk, 3)
+    desk.unit(3).safety.refusal = lambda now: "voltage_out_of_band"
+    assert ask(desk, Try, 3, 10, forced=True) == "voltage_out_of_band"
+    assert desk.unit(3).has_resident
+
+
+def test_test_closing_passes_the_pre_close_check(desk):
+    desk.world.fault(None, "contactor_welded")
+    desk.unit(3).fault, desk.unit(3).latched = Fault.SHORT_CIRCUIT, True
+    assert ask(desk, Try, 3, 10) == "fault_latched"
+    assert ask(desk, Try, 11, 10) == "unknown_outlet"
+    assert switched(desk, 3) == 1, "the self-test's click"
+
+
+def test_protections_guard_a_test_as_a_charge(desk):
+    desk.plug(3, LAMP)
+    assert ask(desk, Try, 3, 60) is None
+    desk.run(NS)
+    desk.world.fault(3, "short", amps=60)
+    assert desk.run(NS, until=lambda: desk.outlet(3).latched)
+    assert desk.outlet(3).fault is Fault.SHORT_CIRCUIT
+    assert not desk.outlet(3).closed
+
+
+def test_resident_is_refused_where_staff_test(desk):
+    assert ask(desk, Try, 3, 60) is None
+    assert desk.start(3) == Refusal(1, "outlet_busy", {"outlet": 3})
+
+
+# --- locks -----------------------------------------------------------------------------------------------------------
+
+
+def test_locked_outlet_refuses_residents_and_lets_staff_test_also_after_a_restart(desk):
+    assert ask(desk, Lock, 3, "插座松动") is None
+    desk.boot()
+    assert desk.outlet(3).note == "插座松动"
+    assert desk.outlet(3).refusal == "out_of_service"
+    assert desk.start(3) == Refusal(1, "out_of_service", {"outlet": 3})
+    assert ask(desk, Try, 3, 2) is None
+    assert page_of(desk, 3).locked.who == WHO
+    assert ask(desk, Lock, 3, None) is None
+    desk.boot()
+    assert desk.outlet(3).refusal is None
+
+
+def test_lock_of_a_charging_outlet_needs_force(desk):
+    charging(desk, 3)
+    assert ask(desk, Lock, 3, "x") == "resident_charging"
+    assert desk.outlet(3).note is None
+    assert desk.outlet(3).closed
+    assert ask(desk, Lock, 3, "x", forced=True) is None
+    assert not desk.outlet(3).closed
+
+
+def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(desk, tmp_path):
+    desk.close()
+    (tmp_path / NAME).write_bytes(b"{")
+    desk.boot()
+    assert {state.refusal for state in desk.guard.snapshot().outlets} == {"out_of_service"}
+    assert desk.outlet(1).note == UNREADABLE_NOTE
+    assert (tmp_path / "upkeep.damaged").read_bytes() == b"{"
+    assert "upkeep.json" in desk.guard.upkeep().damaged
+    desk.boot()
+    assert desk.outlet(1).refusal == "out_of_service"
+
+
+# --- the contactor ---------------------------------------------------------------------------------------------------
+
+
+def test_contactor_held_open_stays_open_over_a_restart_until_released(desk):
+    charging(desk, 3)
+    assert ask(desk, HoldContactor, True) == "resident_charging"
+    assert desk.guard.snapshot().contactor_closed
+    assert ask(desk, HoldContactor, True, forced=True) is None
+    assert not desk.guard.snapshot().contactor_closed
+    desk.boot()
+    desk.run(3 * NS)
+    assert not desk.guard.snapshot().contactor_closed
+    assert desk.outlet(4).refusal == "contactor_open"
+    assert desk.guard.upkeep().contactor_held.who == WHO
+    assert ask(desk, HoldContactor, False) is None
+    assert desk.run(5 * NS, until=lambda: desk.outlet(4).refusal is None)
+
+
+@pytest.mark.parametrize("command", [CycleRelay, TestAlertLine, SelfTest])
+def test_contactor_opens_at_once_whatever_test_runs(desk, command):
+    desk.plug(3, LAMP)
+    more = {"times": 5} if command is CycleRelay else {}
+    assert ask(desk, command, 3, **more) is None
+    desk.run(300 * MS)
+    assert ask(desk, HoldContactor, True) is None
+    assert not desk.guard.snapshot().contactor_closed
+    job = job_done(desk)
+    assert job.state in (JobState.BROKEN_OFF, JobState.PASSED)
+    desk.run(3 * NS)
+    assert not desk.guard.snapshot().contactor_closed
+    assert not any(desk.world.truth(n).coil_told for n in range(1, 11))
+
+
+# --- tests that take a while -----------------------------------------------------------------------------------------
+
+
+def test_self_test_clicks_without_power_and_passes(desk):
+    desk.plug(3, LAMP)
+    before_uj = desk.world.truth(3).energy_uj
+    assert ask(desk, SelfTest, CABINET) is None
+    assert ask(desk, SelfTest, CABINET) is None, "the same again is the one that runs"
+    assert ask(desk, CycleRelay, 3, 1) == "work_under_way"
+    job = job_done(desk)
+    assert (job.state, job.outlets, job.why) == (JobState.PASSED, [], "")
+    assert desk.world.truth(3).energy_uj == before_uj, "the lamp never lit"
+    assert [switched(desk, n) for n in (1, 3, 10)] == [2, 2, 2]
+    assert desk.outlet(3).refusal is None
+
+
+def test_self_test_finds_the_relay_that_does_not_follow(desk):
+    desk.world.fault(7, "stuck_open")
+    assert ask(desk, SelfTest, 7) is None
+    job = job_done(desk)
+    assert (job.state, job.outlets) == (JobState.FAILED, [7])
+    assert desk.outlet(7).fault is Fault.RELAY_STUCK_OPEN
+    assert switched(desk, 3) == 1, "only the one asked for"
+
+
+def test_self_test_finds_a_contactor_that_does_not_open(desk):
+    desk.plug(3, "resistor:200")
+    desk.world.fault(None, "contactor_welded")
+    assert ask(desk, SelfTest, 3) is None
+    job = job_done(desk)
+    assert (job.state, job.fault) == (JobState.FAILED, Fault.CONTACTOR_WELDED)
+
+
+def test_self_test_waits_for_residents_unless_forced(desk):
+    charging(desk, 3)
+    assert ask(desk, SelfTest, 5) == "resident_charging"
+    assert desk.outlet(3).closed
+    assert ask(desk, SelfTest, 5, forced=True) is None
+    assert job_done(desk).state is JobState.PASSED
+    assert desk.events(3)[-1].reason is EndReason.STOPPED_BY_STAFF
+
+
+def test_cycled_relay_with_a_lamp_shows_its_current_each_time(desk):
+    desk.plug(3, LAMP)
+    assert ask(desk, CycleRelay, 3, 4) is None
+    assert desk.start(3).code == "outlet_busy" or desk.start(3).code == "not_ready"
+    job = job_done(desk)
+    assert job.state is JobState.PASSED
+    assert (job.values["done"], job.values["with_current"], job.values["output_differs"]) == (4, 4, 0)
+    assert job.values["least_peak_ma"] == pytest.approx(386, rel=0.1)
+    assert job.values["open_peak_ma"] < 100
+    assert switched(desk, 3) == 5
+
+
+def test_cycled_relay_without_a_load_says_that_no_current_was_seen(desk):
+    assert ask(desk, CycleRelay, 3, 2) is None
+    job = job_done(desk)
+    assert (job.state, job.values["with_current"]) == (JobState.PASSED, 0)
+
+
+def test_cycled_relay_whose_contacts_miss_fails(desk):
+    """The lamp is pulled out after the first closing, as a contact that misses would show."""
+    desk.plug(3, LAMP)
+    assert ask(desk, CycleRelay, 3, 3) is None
+    assert desk.run(10 * NS, until=lambda: desk.guard.upkeep().job.values.get("done") == 1)
+    desk.world.unplug(3)
+    job = job_done(desk)
+    assert (job.state, job.values["with_current"]) == (JobState.FAILED, 1)
+
+
+def test_welded_relay_ends_the_cycling(desk):
+    desk.plug(3, "resistor:200")
+    assert ask(desk, CycleRelay, 3, 5) is None
+    assert desk.run(10 * NS, until=lambda: desk.guard.upkeep().job.values.get("done") == 1)
+    desk.world.fault(3, "welded")
+    job = job_done(desk)
+    assert (job.state, job.fault) == (JobState.FAILED, Fault.RELAY_WELDED)
+    assert not desk.guard.snapshot().contactor_closed
+
+
+def test_alert_line_is_seen_to_move_and_the_level_is_a_shorts_again(desk):
+    desk.plug(3, LAMP)
+    assert ask(desk, TestAlertLine, 3) is None
+    job = job_done(desk)
+    assert (job.state, job.outlets) == (JobState.PASSED, [3])
+    assert not desk.outlet(3).closed
+    before = desk.guard.upkeeper.alert_edges[3]
+    assert ask(desk, Try, 3, 10) is None
+    desk.run(2 * NS)
+    assert desk.outlet(3).closed
+    assert desk.guard.upkeeper.alert_edges[3] == before
+    desk.world.fault(3, "short", amps=60)
+    desk.run(100 * MS)
+    assert desk.guard.upkeeper.alert_edges[3] > before
+
+
+def test_alert_line_without_a_lamp_fails(desk):
+    assert ask(desk, TestAlertLine, 3) is None
+    job = job_done(desk)
+    assert (job.state, job.outlets) == (JobState.FAILED, [])
+
+
+def test_residual_test_passes_and_a_dead_monitor_fails(desk):
+    assert ask(desk, TestResidual) is None
+    job = job_done(desk)
+    assert job.state is JobState.PASSED
+    assert 0 < job.values["ms"] <= 300
+    desk.world.fault(None, "rcm_dead")
+    assert ask(desk, TestResidual) is None
+    assert job_done(desk).state is JobState.FAILED
+    assert desk.guard.snapshot().fault is Fault.RESIDUAL_CURRENT
+
+
+def test_siren_sounds_for_its_seconds(desk):
+    assert ask(desk, SoundSiren, 2) is None
+    desk.run(NS)
+    assert desk.world.siren.sounding
+    assert job_done(desk).state is JobState.PASSED
+    desk.run(10 * MS)
+    assert not desk.world.siren.sounding
+
+
+def test_parts_that_are_not_there_are_refused_by_name(tmp_path):
+    config = demo_config({"siren_pin = 7\n": "", "residual_test_pin = 26\n": "", "contactor_pin = 17\n": "",
+                          'alert = "gpio:6"\n': ""})  # fmt: skip
+    desk = Desk(tmp_path, config)
+    assert ask(desk, SoundSiren, 2) == "not_fitted"
+    assert ask(desk, TestResidual) == "not_fitted"
+    assert ask(desk, SelfTest, 3) == "no_contactor"
+    assert ask(desk, HoldContactor, True) == "no_contactor"
+    assert ask(desk, TestAlertLine, 3) == "no_alert_line"
+
+
+# --- wear ------------------------------------------------------------------------------------------------------------
+
+LIFE = RelayLife(rated_ma=16_000, electrical_operations=100_000, mechanical_operations=10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("broken_ma", "operations"),
+    [(0, 10_000_000), (2_000, 740_000), (16_000, 99_000), (32_000, 24_900), (None, 99_000)],
+)
+def test_life_lasts_as_many_operations_as_the_current_allows(broken_ma, operations):
+    assert PPB // LIFE.used_ppb(broken_ma) == pytest.approx(operations, rel=0.02)
+
+
+def test_life_left_follows_what_was_seen():
+    assert LIFE.left(0, 0) is None
+    assert LIFE.left(PPB // 4, 1000) == 3000
+    assert LIFE.left(2 * PPB, 1000) == 0
+
+
+def test_each_operation_is_counted_by_what_it_broke_and_kept(desk):
+    clicked = page_of(desk, 3).wear
+    assert (clicked.operations, clicked.used_ppb) == (1, 100), "the self-test breaks nothing"
+    charging(desk, 3)
+    desk.run(2 * NS)
+    desk.stop(3)
+    desk.run(NS)
+    used = page_of(desk, 3).wear
+    assert used.operations == 2
+    assert used.used_ppb - clicked.used_ppb == pytest.approx(LIFE.used_ppb(2273), rel=0.02)
+    desk.stop_guard()
+    desk.boot()
+    assert page_of(desk, 3).wear.operations == 3, "and the new guard's click"
+    assert page_of(desk, 3).wear.used_ppb == used.used_ppb + 100
+
+
+def test_short_costs_more_than_a_charge(desk):
+    charging(desk, 3)
+    before = page_of(desk, 3).wear.used_ppb
+    desk.world.fault(3, "short", amps=60)
+    assert desk.run(NS, until=lambda: desk.outlet(3).latched)
+    desk.run(NS)
+    assert page_of(desk, 3).wear.used_ppb - before > LIFE.used_ppb(50_000)
+
+
+def test_relay_near_its_end_is_warned_of_once_and_a_new_one_starts_at_zero(desk, caplog):
+    desk.guard.upkeeper.book.page(3).used_ppb = 8 * PPB // 10 - 50
+    for _ in range(2):
+        assert ask(desk, Try, 3, 1) is None
+        desk.run(2 * NS)
+    assert caplog.text.count("outlet 3: its relay has used 80 % of its life") == 1
+    assert page_of(desk, 3).wear.used_ppb >= desk.guard.upkeep().warn_ppb
+    assert ask(desk, ReplaceRelay, 3) is None
+    wear = page_of(desk, 3).wear
+    assert (wear.operations, wear.used_ppb, wear.replaced.who) == (0, 0, WHO)
+
+
+def test_relay_is_not_replaced_under_a_charge(desk):
+    charging(desk, 3)
+    assert ask(desk, ReplaceRelay, 3) == "outlet_busy"
+
+
+# --- calibration -----------------------------------------------------------------------------------------------------
+
+
+def test_calibration_counts_at_once_keeps_the_old_and_outlives_the_guard(desk):
+    desk.plug(3, "resistor:500")
+    assert ask(desk, Try, 3, 60) is None
+    desk.run(3 * NS)
+    before_mw = desk.outlet(3).power_mw.value
+    assert ask(desk, SetGains, 3, Gains(1_020_000, 1_050_000)) is None
+    assert ask(desk, SetGains, 3, Gains(1_020_000, 1_050_000)) is None, "again: nothing new"
+    desk.run(3 * NS)
+    assert desk.outlet(3).closed
+    assert desk.outlet(3).power_mw.value == pytest.approx(1.05 * before_mw, rel=0.01)
+    kept = page_of(desk, 3).calibration
+    assert (kept.gains, kept.before, kept.signed.who) == (Gains(1_020_000, 1_050_000), Gains(), WHO)
+    desk.boot()
+    assert page_of(desk, 3).gains == Gains(1_020_000, 1_050_000)
+    assert ask(desk, Try, 3, 60) is None
+    desk.run(3 * NS)
+    assert desk.outlet(3).power_mw.value == pytest.approx(1.05 * before_mw, rel=0.01)
+
+
+@pytest.mark.parametrize("gains", [Gains(499_999, 1_000_000), Gains(1_000_000, 1_500_001), Gains(-1, 1)])
+def test_gain_that_no_sensor_needs_is_refused(desk, gains):
+    assert ask(desk, SetGains, 3, gains) == "bad_gain"
+    assert page_of(desk, 3).gains == Gains()
+
+
+def test_calibration_waits_for_the_resident_on_the_same_chip(desk):
+    charging(desk, 4)
+    assert ask(desk, SetGains, 3, Gains(1_010_000, 1_010_000)) == "resident_charging"
+    assert ask(desk, SetGains, 5, Gains(1_010_000, 1_010_000)) is None
+
+
+def test_upkeep_of_forty_outlets_fits_a_frame():
+    signed = Signed("console:" + "x" * 32, 2**53, True)
+    calibration = Calibration(Gains(), Gains(), signed)
+    page = OutletUpkeep(40, "汉" * 80, signed, RelayWear(2**40, 2**40, signed), Gains(), calibration)
+    upkeep = Upkeep(2**60, [page] * 40, PPB)
+    assert len(protocol.encode(upkeep)) < protocol.LONGEST_FRAME / 2
+    assert protocol.decode_from_guard(protocol.encode(upkeep)) == upkeep

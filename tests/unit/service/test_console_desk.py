@@ -1,0 +1,120 @@
+"""What the console gets from the service over its socket, and the console's audit log in the store, each row once."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cabinet.console.service_line import ServiceLine
+from cabinet.errors import Refused
+from cabinet.link import records
+from cabinet.link.records import (
+    AskAudit,
+    AskEnergy,
+    AskSessions,
+    AskUsage,
+    At,
+    Audit,
+    Energy,
+    Entry,
+    Keep,
+    Kept,
+    Sessions,
+    Usage,
+)
+from cabinet.model import EndReason
+from cabinet.service.app import Service
+from cabinet.service.console_desk import ConsoleDesk
+from tests.unit.service.rig import FULL, NOON_MS, Rig
+
+TYPED = Entry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")
+REFUSED = Entry("journal-1", 2, At(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
+
+
+@contextlib.asynccontextmanager
+async def desk(rig: Rig, service: Service) -> AsyncIterator[ServiceLine]:
+    path = records.path_in(Path(rig.config.paths.run))
+    serving = asyncio.create_task(ConsoleDesk(service.context).serve())
+    while not path.exists():
+        await asyncio.sleep(0)
+    try:
+        yield ServiceLine(path, timeout_s=20)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def ask(line: ServiceLine, asked, kind):
+    return asyncio.to_thread(line.ask, asked, kind)
+
+
+def test_sessions_usage_and_energy_of_one_charge(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service, desk(rig, service) as line:
+            view = await service.start(1, "C5T4", FULL, "key-1")
+            await rig.charge(service, 3, 3600)
+            seen = await ask(line, AskSessions(), Sessions)
+            assert [(s.order_number, s.outlet, s.state) for s in seen.running] == [(view.order_number, 3, "charging")]
+            assert seen.over == []
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            seen = await ask(line, AskSessions(), Sessions)
+            assert seen.running == []
+            assert [(s.outlet, s.end_reason, s.cost_fen) for s in seen.over] == [(3, EndReason.FULL, 32)]
+            usage = await ask(line, AskUsage(most=5), Usage)
+            assert [(u.number, u.card, u.total_fen, u.energy_mwh) for u in usage.lines] == [
+                (1, "****0001", 32, 149_997)
+            ]
+            energy = await ask(line, AskEnergy(), Energy)
+            assert [(day.day, day.energy_mwh[3]) for day in energy.days] == [("2026-05-29", 149_997)]
+
+    asyncio.run(story())
+
+
+def test_row_sent_twice_and_by_another_service_is_in_the_audit_log_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        for entries in ([TYPED], [TYPED, REFUSED]):
+            async with rig.running() as service, desk(rig, service) as line:
+                assert await ask(line, Keep(entries), Kept) == Kept()
+                assert await ask(line, Keep(entries), Kept) == Kept()
+                audit = await ask(line, AskAudit(), Audit)
+        assert [(a.number, a.who, a.role, a.subject, a.detail, a.address) for a in audit.lines] == [
+            (1, "tech", "service", "off 3", "ok", "console"),
+            (2, "guest", "look", "clear 3", "not_for_you", "console"),
+        ]
+        assert [a.at for a in audit.lines] == [TYPED.at, REFUSED.at], "as it was when it was typed"
+
+    asyncio.run(story())
+
+
+def test_no_service_is_said_as_such(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="service_gone"):
+        ServiceLine(tmp_path / "service.sock", timeout_s=1).ask(AskSessions(), Sessions)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\n", b"{}\n", b"\xff\xfe\n", b'{"type":"sessions","most":0}\n', b"[[[[\n", b"no end"]
+)
+def test_line_that_is_no_question_harms_nobody(tmp_path: Path, sent: bytes) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service, desk(rig, service) as line:
+
+            def talk() -> bytes:
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.settimeout(20)
+                    sock.connect(str(records.path_in(Path(rig.config.paths.run))))
+                    sock.sendall(sent)
+                    sock.shutdown(socket.SHUT_WR)
+                    return sock.recv(4096)
+
+            answer = await asyncio.to_thread(talk)
+            assert answer == b'{"type":"unable","code":"bad_request"}\n'
+            assert (await ask(line, AskSessions(), Sessions)).running == []
+
+    asyncio.run(story())

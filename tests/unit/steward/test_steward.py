@@ -1,0 +1,221 @@
+"""The steward: five things for the console's account, nothing for anybody else, over a real socket."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from cabinet.errors import CabinetError, LinkError, Refused
+from cabinet.steward import acts, protocol
+from cabinet.steward.acts import FOLDER, Machine, Steward, interface, removable
+from cabinet.steward.client import StewardLine
+from cabinet.steward.protocol import (
+    BackUp,
+    CallOff,
+    Copied,
+    Done,
+    Failed,
+    Network,
+    Reboot,
+    Restart,
+    SetClock,
+    ShowNetwork,
+)
+from cabinet.steward.server import Server
+
+MS_2026 = 1_795_000_000_000
+
+ADDRESSES = b"""[{"ifname":"lo","flags":["UP","LOWER_UP"],"address":"00:00:00:00:00:00","addr_info":[]},
+{"ifname":"eth0","flags":["BROADCAST","UP","LOWER_UP"],"address":"02:00:00:00:00:01",
+ "addr_info":[{"local":"192.0.2.7","prefixlen":24},{"local":"2001:db8::7","prefixlen":64}]},
+{"ifname":"wlan0","flags":["BROADCAST","UP"],"address":"02:00:00:00:00:02","addr_info":[]}]"""
+ROUTES = b'[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]'
+
+
+class Computer:
+    """A machine whose clock is a number and whose programs are written down."""
+
+    def __init__(self, tmp_path) -> None:
+        self.clock_ms = 0
+        self.ran: list[list[str]] = []
+        self.charging = False
+        self.gone = False
+        for name in ("backups", "stick", "blocks/sda", "blocks/mmcblk0"):
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "blocks/sda/removable").write_text("1\n")
+        (tmp_path / "blocks/mmcblk0/removable").write_text("0\n")
+        (tmp_path / "resolv.conf").write_text("# made\nnameserver 192.0.2.53\n")
+        self.backups, self.stick, self.mounts = tmp_path / "backups", tmp_path / "stick", tmp_path / "mounts"
+        self.mounts.write_text(f"/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n/dev/sda1 {self.stick} vfat rw,sync 0 0\n")
+        self.machine = Machine(
+            self.backups, self.run, self.set_clock, self.mounts, tmp_path / "blocks", tmp_path / "resolv.conf"
+        )
+        self.steward = Steward(self.machine, self.anybody)
+
+    def run(self, words):
+        self.ran.append(list(words))
+        if words[:3] == ["ip", "-j", "address"]:
+            return ADDRESSES
+        return ROUTES if words[0] == "ip" else b""
+
+    def set_clock(self, ms):
+        self.clock_ms = ms
+
+    def anybody(self):
+        if self.gone:
+            raise LinkError("no guard answers")
+        return self.charging
+
+
+@pytest.fixture
+def computer(tmp_path):
+    return Computer(tmp_path)
+
+
+def test_clock_is_set_and_nonsense_is_no_request(computer):
+    assert computer.steward.answer(SetClock(MS_2026)) == Done()
+    assert computer.clock_ms == MS_2026
+    with pytest.raises(LinkError):
+        protocol.decode_request(b'{"type":"set_clock","unix_ms":0}')
+
+
+def test_clock_that_may_not_be_set_says_so(computer):
+    def forbidden(ms):
+        raise PermissionError(1, "Operation not permitted")
+
+    machine = Machine(computer.backups, computer.run, forbidden)
+    assert Steward(machine, computer.anybody).answer(SetClock(MS_2026)) == Failed("SetClock: Operation not permitted")
+
+
+def test_network_is_shown_as_the_kernel_has_it(computer):
+    shown = computer.steward.answer(ShowNetwork())
+    assert isinstance(shown, Network)
+    assert [(each.name, each.up, each.addresses) for each in shown.interfaces] == [
+        ("eth0", True, ["192.0.2.7/24", "2001:db8::7/64"]),
+        ("wlan0", False, []),
+    ]
+    assert (shown.gateways, shown.name_servers) == (["192.0.2.1 (eth0)"], ["192.0.2.53"])
+    assert interface({}).name == "?"
+
+
+def test_newest_backup_goes_to_the_stick_and_reads_back(computer):
+    for number, content in ((1, b"old"), (2, b"new")):
+        path = computer.backups / f"cabinet-00000{number}-2026-11-25T00-00-00.db"
+        path.write_bytes(content)
+        os.utime(path, (number, number))
+    copied = computer.steward.answer(BackUp())
+    assert isinstance(copied, Copied)
+    assert copied.size == 3
+    assert [path.name for path in (computer.stick / FOLDER).iterdir()] == ["cabinet-000002-2026-11-25T00-00-00.db"]
+    assert (computer.stick / FOLDER / "cabinet-000002-2026-11-25T00-00-00.db").read_bytes() == b"new"
+
+
+def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypatch):
+    assert "no backup there yet" in computer.steward.answer(BackUp()).text
+    (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 1000)
+    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    assert "does not read back" in computer.steward.answer(BackUp()).text
+    assert list((computer.stick / FOLDER).iterdir()) == []
+    computer.mounts.write_text("/dev/mmcblk0p2 / ext4 rw 0 0\n")
+    assert "no removable drive" in computer.steward.answer(BackUp()).text
+
+
+@pytest.mark.parametrize(
+    "line", ["/dev/sda1 {stick} vfat ro 0 0", "/dev/mmcblk0p1 {stick} vfat rw 0 0", "tmpfs /tmp tmpfs rw 0 0", ""]
+)
+def test_only_a_writable_removable_drive_is_one(computer, line):
+    computer.mounts.write_text(line.format(stick=computer.stick) + "\n")
+    with pytest.raises(CabinetError, match="no removable drive"):
+        removable(computer.machine)
+
+
+def test_of_two_drives_none_is_guessed(computer):
+    computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
+    with pytest.raises(CabinetError, match="leave one"):
+        removable(computer.machine)
+
+
+def test_restart_and_reboot_are_systemds(computer):
+    computer.steward.answer(Restart())
+    computer.steward.answer(Reboot())
+    assert computer.ran == [
+        ["systemctl", "--no-block", "restart", "cabinet-guard", "cabinet-service", "cabinet-console"],
+        ["systemctl", "--no-block", "reboot"],
+    ]
+
+
+def test_reboot_waits_for_residents_and_is_called_off(computer):
+    computer.charging = True
+    assert computer.steward.answer(Reboot(wait=True)) == Done(waiting=True)
+    computer.steward.turn()
+    assert computer.ran == []
+    assert computer.steward.answer(CallOff()) == Done(waiting=True)
+    computer.charging = False
+    computer.steward.turn()
+    assert computer.ran == []
+    computer.steward.answer(Reboot(wait=True))
+    computer.steward.turn()
+    computer.steward.turn()
+    assert computer.ran == [["systemctl", "--no-block", "reboot"]]
+
+
+def test_reboot_does_not_wait_for_a_guard_that_is_gone(computer):
+    computer.steward.answer(Reboot(wait=True))
+    computer.gone = True
+    computer.steward.turn()
+    assert len(computer.ran) == 1
+
+
+def test_program_that_fails_is_said_in_one_line():
+    with pytest.raises(CabinetError, match="no-such-program"):
+        acts.run_program(["no-such-program-here"])
+    with pytest.raises(CabinetError, match="exit status 3"):
+        acts.run_program(["sh", "-c", "exit 3"])
+
+
+# --- over the socket -------------------------------------------------------------------------------------------------
+
+
+def served(tmp_path, computer, uids, ask):
+    """What `ask` returns while one client is served."""
+    path = tmp_path / "steward.sock"
+    server = Server(path, frozenset(uids), computer.steward.answer)
+    thread = threading.Thread(target=server.serve_one, args=(10.0,))
+    thread.start()
+    try:
+        return ask(path)
+    finally:
+        thread.join()
+        server.close()
+
+
+def test_console_asks_over_the_socket(tmp_path, computer):
+    answer = served(tmp_path, computer, {os.geteuid()}, lambda path: StewardLine(path, 10).ask(CallOff()))
+    assert answer == Done()
+
+
+def test_other_accounts_are_refused_and_nothing_is_done(tmp_path, computer):
+    def ask(path):
+        with pytest.raises(CabinetError, match="serves the console only"):
+            StewardLine(path, 10).ask(Reboot())
+
+    served(tmp_path, computer, {os.geteuid() + 1}, ask)
+    assert computer.ran == []
+
+
+@pytest.mark.parametrize("frame", [b"{}", b"\xff\xfe", b'{"type":"run","words":["sh"]}', b"[" * 5000])
+def test_frame_that_is_no_request_does_nothing(tmp_path, computer, frame):
+    def ask(path):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+            line.connect(str(path))
+            line.send(frame)
+            return protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
+
+    assert isinstance(served(tmp_path, computer, {os.geteuid()}, ask), Failed)
+    assert computer.ran == []
+
+
+def test_steward_that_is_not_there_is_a_refusal(tmp_path):
+    with pytest.raises(Refused, match="steward_gone"):
+        StewardLine(tmp_path / "none.sock", 1).ask(CallOff())
