@@ -1,6 +1,7 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
+# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; about an hour): docs/reports/vm.md
 # make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard fro
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel deb bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel deb test-vm bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/test_architecture.py
@@ -41,6 +42,9 @@ wheel: $(READY_TO_RUN)
 deb: $(READY_TO_TEST) wheel
 	$(BIN)/python tools/build_deb.py --arch amd64
 	$(BIN)/python tools/build_deb.py --arch arm64
+
+test-vm: $(READY_TO_TEST)
+	$(BIN)/python -m vm
 
 bench: $(READY_TO_TEST)
 	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python -m bench.$$(basename $$script .py) || exit 1; done
