@@ -9,7 +9,8 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError, StoreError
 from cabinet.service import admin
-from cabinet.store import backup
+from cabinet.store import backup, sessions
+from cabinet.store.database import Database
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,13 +19,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  cabinet store check\n"
         "  cabinet store backup --to /media/usb/cabinet.db\n"
+        "  cabinet store backup --into /media/cabinet-backup\n"
         "  cabinet store list\n"
         "  systemctl stop cabinet-service && cabinet store restore newest && systemctl start cabinet-service"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _action(actions, "check", "pages, references, ledger and usage log: whether all is whole")
     copy = _action(actions, "backup", "a whole copy, made while the service runs")
-    copy.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
+    where = copy.add_mutually_exclusive_group()
+    where.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
+    where.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="of another medium: with keys and configuration, seven are kept"
+    )
+    _action(actions, "running", "how many charges are not over yet, as a number")
     _action(actions, "list", "the backups there are, and how far each goes")
     restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
     restore.add_argument("backup", metavar="FILE", help="a backup, or: newest")
@@ -50,7 +57,12 @@ def main(args: argparse.Namespace) -> int:
         raise CabinetError(f"{database}: there is no database yet; has `cabinet serve` run with this configuration?")
     if args.action == "check":
         return _check(database)
-    if args.to is None:
+    if args.action == "running":
+        print(_running(database))
+        return 0
+    if args.into is not None:
+        _take_along(configuration.load(args.config), args.config, args.into)
+    elif args.to is None:
         print(backup.make(database, SystemClock().wall()))
     elif args.to.exists():
         raise CabinetError(f"{args.to} is there already: it would be overwritten")
@@ -60,6 +72,15 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _take_along(config: configuration.Config, file: Path, folder: Path) -> None:
+    """All that another computer needs to go on with this cabinet's money and log."""
+    if not folder.is_dir():
+        raise CabinetError(f"{folder}: there is no such folder; is the medium mounted?")
+    keys = admin.key_path(config)
+    backup.copy_beside([file, *sorted(path for path in keys.parent.glob("*") if path.is_file())], folder)
+    print(backup.make(admin.database_path(config), SystemClock().wall(), folder))
+
+
 def _check(database: Path) -> int:
     found = backup.problems(database)
     for problem in found:
@@ -67,6 +88,15 @@ def _check(database: Path) -> int:
     if not found:
         print(f"OK: {database}: pages, references, ledger and usage log are whole")
     return 1 if found else 0
+
+
+def _running(database: Path) -> int:
+    opened = Database(database, read_only=True)
+    try:
+        with opened.reading() as connection:
+            return len(sessions.unfinished(connection))
+    finally:
+        opened.close()
 
 
 def _list(database: Path) -> None:

@@ -1,0 +1,193 @@
+"""`python -m vm`: builds the machine, runs the scenarios, each in a machine of its own, and writes the report.
+
+python -m vm                    all of them
+python -m vm short killed       these
+python -m vm power_cut --cuts 100 --seed 7
+python -m vm --list
+"""
+
+import argparse
+import importlib
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from campaigns.runner import commit, machine
+from vm import image, report, stick
+from vm.bench import Bench, Failed, wall, work_folder
+from vm.container import Container
+from vm.image import CACHE, ROOT, CannotBuild
+from vm.machine import Gone, Machine, overlay
+
+M = TypeVar("M", Machine, Container)
+
+ORDER = (
+    "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
+    "disk_full", "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
+)  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Try the package in a virtual machine.")
+    parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
+    parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
+    parser.add_argument("--list", action="store_true")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us
+    if args.list:
+        for name in ORDER:
+            print(f"{name:12} {module_of(name).PROMISE}")
+        return 0
+    try:
+        base, tools = image.base(), stick.make(package())
+    except CannotBuild as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    found = report.load()
+    found.machine = machine()
+    good = True
+    names = args.scenario or [name for name in ORDER if not args.container or in_container(name)]
+    rows = found.container if args.container else found.rows
+    for name in names:
+        row = tried(name, base, tools, args)
+        rows[name] = row
+        report.save(found, list(ORDER), [name for name in ORDER if in_container(name)])
+        print(
+            f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
+            flush=True,
+        )
+        for figure in row.figures:
+            print(f"    {figure.what}: {figure.value:.4g} {figure.unit}", flush=True)
+        good = good and not row.problem
+    return 0 if good else 1
+
+
+def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> report.Row:
+    module = module_of(name)
+    begun = time.monotonic()
+    shown: list[str] = []
+    figures = []
+    problem = ""
+    try:
+        bench = run_one(name, module, base, tools, args)
+        shown, figures, problem = bench.shown, bench.figures, bench.problem
+    except (Failed, Gone, CannotBuild, AssertionError) as error:
+        problem = str(error) or repr(error)
+    except Exception:
+        problem = traceback.format_exc()
+    return report.Row(
+        name, module.PROMISE, wall(), commit(), time.monotonic() - begun, shown, figures, problem, args.seed
+    )
+
+
+def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
+    place = InContainer(name, module) if args.container else InMachine(name, module, base, tools)
+    bench = Bench(place.boot(**place.settings))
+    bench.boot, bench.random, bench.cuts = place.boot, random.Random(args.seed), args.cuts
+    try:
+        module.run(bench)
+        if hasattr(module, "LEAVES"):
+            place.leave(bench, module.LEAVES)
+    except (Failed, Gone, AssertionError) as error:
+        bench.problem = str(error) or repr(error)
+    finally:
+        bench.machine.kill()
+        place.clear()
+    return bench
+
+
+class InMachine:
+    """Where a scenario begins in a virtual machine: at a boot, or where another one has left its memory and disk."""
+
+    def __init__(self, name: str, module: ModuleType, base: Path, tools: Path) -> None:
+        self._folder, self._tools = work_folder(CACHE), tools
+        self._disk = self._folder / f"{name}.qcow2"
+        if module.BEFORE in ("base", "installed"):
+            overlay(base if module.BEFORE == "base" else image.installed(package()), self._disk)
+        else:
+            left = CACHE / f"{module.BEFORE}.qcow2"
+            if not left.exists():
+                raise CannotBuild(f"{left.name}: first_boot and commission come first")
+            shutil.copy(left, self._disk)
+        kept = {"snapshot": module.BEFORE} if module.BEFORE in ("booted", "charging") else {}
+        self.settings: dict[str, str] = getattr(module, "MACHINE", kept)
+
+    def boot(self, **settings: str) -> Machine:
+        started = Machine(self._disk, self._folder, stick=self._tools, **settings)
+        return up(started)
+
+    def leave(self, bench: Bench, name: str) -> None:
+        bench.run("sync")
+        assert isinstance(bench.machine, Machine)
+        bench.machine.keep(name)
+        bench.machine.kill()
+        shutil.copy(self._disk, CACHE / f"{name}.qcow2")
+
+    def clear(self) -> None:
+        self._disk.unlink(missing_ok=True)
+
+
+class InContainer:
+    """The same in a container: always at a boot, of the files that another scenario has left."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        self.settings: dict[str, str] = {}
+        self._folder = work_folder(CACHE) / "container"
+        self._changes = self._folder / name
+        left = CACHE / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        if module.BEFORE != "base":
+            if not left.exists():
+                raise CannotBuild(f"{left}: the scenarios install and commission come first")
+            image.run("cp", "-a", left, self._changes)
+
+    def boot(self, **_: str) -> Container:
+        return up(Container(CACHE / "rootfs", self._changes, self._folder, CACHE / "stick"))
+
+    def leave(self, bench: Bench, name: str) -> None:
+        bench.machine.power_off()
+        target = CACHE / "left" / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
+        image.run("cp", "-a", self._changes, target)
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def up(started: M) -> M:
+    """Raises Gone, and then it is off again."""
+    try:
+        started.wait_up()
+    except BaseException:
+        started.kill()
+        raise
+    return started
+
+
+def package() -> Path:
+    found = sorted((ROOT / "dist").glob("cabinet_*_amd64.deb"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise CannotBuild("dist/cabinet_*_amd64.deb: is not there: make deb")
+    return found[-1]
+
+
+def in_container(name: str) -> bool:
+    return getattr(module_of(name), "IN_CONTAINER", False)
+
+
+def module_of(name: str) -> ModuleType:
+    return importlib.import_module(f"vm.scenarios.{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What came of the scenarios, the last run of each: docs/reports/vm.json, shown as docs/reports/vm.md."""
+
+from pathlib import Path
+
+import msgspec
+
+from vm.bench import Figure
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reports"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One scenario's last run; `problem` is empty where all was as promised."""
+
+    name: str
+    promise: str
+    day: str
+    commit: str
+    wall_s: float
+    shown: list[str]
+    figures: list[Figure]
+    problem: str = ""
+    seed: int = 0
+
+
+class Report(msgspec.Struct):
+    machine: str = ""
+    rows: dict[str, Row] = {}
+    container: dict[str, Row] = {}
+
+
+def load() -> Report:
+    path = FOLDER / "vm.json"
+    return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else Report()
+
+
+def save(report: Report, order: list[str], in_container: list[str]) -> None:
+    (FOLDER / "vm.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    (FOLDER / "vm.md").write_text(page(report, order, in_container))
+
+
+def page(report: Report, order: list[str], in_container: list[str]) -> str:
+    """Pure."""
+    lines = [
+        "# The product in a virtual machine",
+        "",
+        "`make test-vm`: Debian 12's kernel and systemd under QEMU's emulation, the package installed by dpkg, the",
+        "guard on `/dev/i2c-1` through smbus2 and on `/dev/gpiochip0` (`gpio-sim`) through lgpio, softdog as the",
+        "watchdog, the console on a serial port. Behind the lines and an I2C adapter of the test bed is the simulated",
+        "cabinet.",
+        "Time in the machine is counted in its own instructions (1 ns each), one processor for everything, the",
+        "simulated hardware included: figures do not depend on how busy the host is, and are not those of a Pi.",
+        "",
+        f"{report.machine}.",
+        "",
+        *_part(report.rows, order, "##"),
+        "",
+        "# systemd in a container",
+        "",
+        "`python -m vm --container`: the same scenarios, package and units under the real systemd of Debian 12, at the",
+        "processor's own speed and with the simulator for hardware: a relay's line is what its coil was told.",
+        "What needs the kernel's devices, a panic or a power cut is not among them, and the guard is not real-time",
+        "here: times say that something happens, not how soon it does on a Pi.",
+        "",
+        *_part(report.container, in_container, "##"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _part(found: dict[str, Row], order: list[str], level: str) -> list[str]:
+    rows = [found[name] for name in order if name in found]
+    lines = ["| scenario | promise | as promised | run | commit |", "|---|---|---|---|---|"]
+    for row in rows:
+        result = "yes" if not row.problem else "**no**"
+        lines.append(f"| {row.name} | {row.promise} | {result} | {row.day}, {row.wall_s:.0f} s | {row.commit} |")
+    if missing := [name for name in order if name not in found]:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    for row in rows:
+        lines += ["", f"{level} {row.name}", ""]
+        if row.problem:
+            lines += ["```", row.problem.strip()[-1500:], "```", ""]
+        lines += [f"- {what}" for what in row.shown]
+        if row.figures:
+            lines += ["", "| measured | value | at most |", "|---|---|---|"]
+            lines += [_row_of(figure) for figure in row.figures]
+    return lines
+
+
+def _row_of(figure: Figure) -> str:
+    most = "" if figure.bar is None else f"{figure.bar:.4g}"
+    return f"| {figure.what} | {figure.value:.4g} {figure.unit} | {most} |"
