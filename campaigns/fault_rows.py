@@ -23,8 +23,10 @@ def short_circuit(stage: Stage) -> None:
     shape = stage.chance.choice(list(SHORT_S))
     stage.wait(stage.chance.uniform(0, 0.02))
     short = stage.fault(victim, "short", amps=amps, shape=shape)
-    # an arc that strikes but now and then may have heated the wire before its second half-cycle
-    sooner = {Fault.OVERCURRENT} if shape == "intermittent" else set()
+    # an arc that strikes but now and then may heat the wire before its second half-cycle; so may the first half-cycle of
+    # a great current, where the wire is warm from the short before
+    warm = victim in {event.outlet for event in stage.opened_since(0)}
+    sooner = {Fault.OVERCURRENT} if shape == "intermittent" or warm else set()
     stage.provoke(Fault.SHORT_CIRCUIT, SHORT_S[shape], short, {victim}, True, or_sooner=sooner)
 
 

@@ -21,6 +21,7 @@ class Breaking:
     def __init__(self, config: Config, relays: RelayBank) -> None:
         self._relays = relays
         self._limit_ma = milli(math.sqrt(2) * config.hardware.relay_breaking_a)
+        self._short_ma = milli(config.protections.short_circuit.peak_a)
         self._contactor_ns = nanoseconds(config.hardware.contactor_release_s)
         self._relay_ns = nanoseconds(config.hardware.relay_release_s)
         self._outlet: int | None = None
@@ -32,12 +33,16 @@ class Breaking:
     def active(self) -> bool:
         return self._outlet is not None
 
-    def needed(self, trip: Trip) -> bool:
-        """Whether the outlet's own relay should not break this, or nobody can say that it may."""
-        if trip.fault is not Fault.SHORT_CIRCUIT or not self._relays.has_contactor:
+    def needed(self, trip: Trip, recent_peak_ma: int) -> bool:
+        """Whether the outlet's own relay should not break this, or nobody can say that it may.
+
+        A short may be found first by the heat that it makes in a wire that was warm: whatever the name, a peak above a
+        short's limit in the last tenth of a second has a crest that nobody may have seen.
+        """
+        if not self._relays.has_contactor or not self._relays.contactor_closed:
             return False
-        if not self._relays.contactor_closed:
-            return False
+        if trip.fault is not Fault.SHORT_CIRCUIT:
+            return recent_peak_ma > self._short_ma
         highest_ma = max(trip.why["peak_ma"], trip.why.get("crest_ma", self._limit_ma + 1))
         return highest_ma > self._limit_ma
 

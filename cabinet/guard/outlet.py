@@ -86,6 +86,12 @@ class OutletUnit:
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
+    def recent_peak_ma(self, now_ns: int) -> int:
+        """The highest peak of the last tenth of a second; 0 where there is none."""
+        shown, window = self._shown_peak, self.now.window
+        recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
+        return recent_ma if window is None else max(recent_ma, window.peak_ma)
+
     def crosstalk_ma(self, now_ns: int) -> int:
         """The peak that this outlet's current may show at the other input of its chip.
 

@@ -216,7 +216,7 @@ class Switching:
         known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
-        if trip.outlet is not None and not known and self._breaking.needed(trip):
+        if trip.outlet is not None and not known and self._breaking.needed(trip, unit.recent_peak_ma(trip.at_ns)):
             self._begin_breaking(unit, trip)
         elif trip.outlet is not None:
             self._release(unit, trip.fault.value)

@@ -1,0 +1,34 @@
+"""Which currents a relay may break by itself."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from cabinet.guard.breaking import Breaking
+from cabinet.model import Fault, Trip
+from tests.desk import demo_config
+
+
+def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:
+    relays = SimpleNamespace(has_contactor=True, contactor_closed=contactor_closed)
+    return Breaking(demo_config(), relays).needed(Trip(fault, 3, 0, True, why), recent_peak_ma)
+
+
+def test_short_whose_crest_the_relay_can_break_is_left_to_it():
+    assert not needed(Fault.SHORT_CIRCUIT, {"peak_ma": 40_000, "crest_ma": 60_000}, 60_000)
+
+
+@pytest.mark.parametrize("why", [{"peak_ma": 40_000}, {"peak_ma": 40_000, "crest_ma": 140_000}])
+def test_short_whose_crest_is_unknown_or_too_great_is_the_contactors(why):
+    assert needed(Fault.SHORT_CIRCUIT, why, 40_000)
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERCURRENT, Fault.OVERPOWER, Fault.OUTLET_HOT, Fault.SENSOR_LOST])
+def test_whatever_trips_just_after_a_peak_of_a_short_is_the_contactors(fault):
+    """A warm wire's heat may trip before the short's second half-cycle; its relay would weld all the same."""
+    assert needed(fault, {"current_ma": 45_000}, 200_000)
+    assert not needed(fault, {"current_ma": 12_000}, 19_000)
+
+
+def test_contactor_that_is_open_breaks_nothing():
+    assert not needed(Fault.OVERCURRENT, {"current_ma": 45_000}, 200_000, contactor_closed=False)
