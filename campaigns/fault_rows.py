@@ -23,7 +23,7 @@ def short_circuit(stage: Stage) -> None:
     shape = stage.chance.choice(list(SHORT_S))
     stage.wait(stage.chance.uniform(0, 0.02))
     short = stage.fault(victim, "short", amps=amps, shape=shape)
-    # an arc that strikes but now and then may heat the wire before its second half-cycle; so may the first half-cycle of
+    # an arc that strikes but now and then may heat the wire before its second half-cycle; so may the first of
     # a great current, where the wire is warm from the short before
     warm = victim in {event.outlet for event in stage.opened_since(0)}
     sooner = {Fault.OVERCURRENT} if shape == "intermittent" or warm else set()
