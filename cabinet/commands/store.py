@@ -18,13 +18,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  cabinet store check\n"
         "  cabinet store backup --to /media/usb/cabinet.db\n"
+        "  cabinet store backup --into /media/cabinet-backup\n"
         "  cabinet store list\n"
         "  systemctl stop cabinet-service && cabinet store restore newest && systemctl start cabinet-service"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _action(actions, "check", "pages, references, ledger and usage log: whether all is whole")
     copy = _action(actions, "backup", "a whole copy, made while the service runs")
-    copy.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
+    where = copy.add_mutually_exclusive_group()
+    where.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
+    where.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="of another medium: with keys and configuration, seven are kept"
+    )
     _action(actions, "list", "the backups there are, and how far each goes")
     restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
     restore.add_argument("backup", metavar="FILE", help="a backup, or: newest")
@@ -50,7 +55,9 @@ def main(args: argparse.Namespace) -> int:
         raise CabinetError(f"{database}: there is no database yet; has `cabinet serve` run with this configuration?")
     if args.action == "check":
         return _check(database)
-    if args.to is None:
+    if args.into is not None:
+        _take_along(configuration.load(args.config), args.config, args.into)
+    elif args.to is None:
         print(backup.make(database, SystemClock().wall()))
     elif args.to.exists():
         raise CabinetError(f"{args.to} is there already: it would be overwritten")
@@ -58,6 +65,15 @@ def main(args: argparse.Namespace) -> int:
         backup.copy_into(database, args.to)
         print(args.to)
     return 0
+
+
+def _take_along(config: configuration.Config, file: Path, folder: Path) -> None:
+    """All that another computer needs to go on with this cabinet's money and log."""
+    if not folder.is_dir():
+        raise CabinetError(f"{folder}: there is no such folder; is the medium mounted?")
+    keys = admin.key_path(config)
+    backup.copy_beside([file, *sorted(path for path in keys.parent.glob("*") if path.is_file())], folder)
+    print(backup.make(admin.database_path(config), SystemClock().wall(), folder))
 
 
 def _check(database: Path) -> int:

@@ -43,9 +43,9 @@ def folder_of(database: Path) -> Path:
     return database.parent / "backups"
 
 
-def make(database: Path, wall: WallTime) -> Path:
-    """A new backup in the folder beside, and only `KEPT` in all. Raises StoreError."""
-    folder = folder_of(database)
+def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
+    """A new backup in the folder beside, or in `folder`, and only `KEPT` in all. Raises StoreError."""
+    folder = folder_of(database) if folder is None else folder
     with translated(database):
         folder.mkdir(exist_ok=True)
         with _alone_in(folder):
@@ -54,10 +54,10 @@ def make(database: Path, wall: WallTime) -> Path:
             if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
                 raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
             moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
-            number = max((_number(path) for path in backups(database)), default=0) + 1
+            number = max((_number(path) for path in backups_in(folder)), default=0) + 1
             target = folder / f"cabinet-{number:06}-{moment:%Y-%m-%dT%H-%M-%S}.db"
             copy_into(database, target)
-            for old in surplus(backups(database)):
+            for old in surplus(backups_in(folder)):
                 old.unlink()
     return target
 
@@ -115,9 +115,28 @@ def copy_into(database: Path, target: Path) -> None:
         sync(target.parent)
 
 
+def copy_beside(files: list[Path], folder: Path) -> None:
+    """What a database is of little use without, each file private, as a whole or not at all. Raises StoreError."""
+    for file in files:
+        part = folder / f"{file.name}.part"
+        with translated(part):
+            part.unlink(missing_ok=True)
+            part.touch(0o600)
+            part.write_bytes(file.read_bytes())
+            sync(part)
+            part.replace(folder / file.name)
+    with translated(folder):
+        sync(folder)
+
+
 def backups(database: Path) -> list[Path]:
     """In the order of their making."""
-    found = [path for path in folder_of(database).glob("cabinet-*.db") if _NAME.fullmatch(path.name)]
+    return backups_in(folder_of(database))
+
+
+def backups_in(folder: Path) -> list[Path]:
+    """In the order of their making."""
+    found = [path for path in folder.glob("cabinet-*.db") if _NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: (_number(path), path.name))
 
 

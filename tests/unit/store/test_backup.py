@@ -218,3 +218,26 @@ def test_only_one_process_has_it(path: Path) -> None:
         pass
     with backup.only_one(path):
         pass
+
+
+def test_another_medium_keeps_seven_of_its_own(path: Path, tmp_path: Path) -> None:
+    medium = tmp_path / "medium"
+    medium.mkdir()
+    backup.make(path, wall(0))
+    for day in range(9):
+        backup.make(path, wall(day), medium)
+    assert len(backup.backups_in(medium)) == backup.KEPT
+    assert len(backup.backups(path)) == 1
+    assert cards(backup.backups_in(medium)[-1]) == ["1001"]
+
+
+def test_what_goes_along_is_private_and_replaces_what_was_there(tmp_path: Path) -> None:
+    medium, key = tmp_path / "medium", tmp_path / "usage.key"
+    medium.mkdir()
+    (medium / key.name).write_text("old")
+    key.write_text("new")
+    key.chmod(0o640)
+    backup.copy_beside([key], medium)
+    assert [(file.name, file.read_text(), stat.S_IMODE(file.stat().st_mode)) for file in medium.iterdir()] == [
+        ("usage.key", "new", 0o600)
+    ]
