@@ -1,6 +1,7 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
+# make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ BENCHES := failsafe footprint jitter phones scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel deb bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/test_architecture.py
@@ -37,6 +38,10 @@ format: $(READY_TO_TEST)
 
 wheel: $(READY_TO_RUN)
 	$(BIN)/python -m pip wheel -qq --no-deps --wheel-dir dist .
+
+deb: $(READY_TO_TEST) wheel
+	$(BIN)/python tools/build_deb.py --arch amd64
+	$(BIN)/python tools/build_deb.py --arch arm64
 
 bench: $(READY_TO_TEST)
 	for name in $(BENCHES); do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done

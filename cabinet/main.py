@@ -23,6 +23,7 @@ COMMANDS = {
     "usage": "export and verify the usage log",
     "stickers": "printable stickers with the outlets' codes, PDF and SVG",
     "store": "check, back up and restore the database",
+    "boot": "what a Raspberry Pi's config.txt needs, and writing it there",
 }
 
 EPILOG = """examples:

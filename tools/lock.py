@@ -1,0 +1,72 @@
+"""Writes packaging/locked.txt: the exact versions, with the hashes of their files, that the Debian packages carry.
+
+`python tools/lock.py` resolves the ranges of setup.cfg anew, for every platform at once; with --upgrade it also takes
+newer versions than are locked now. Building (tools/build_deb.py) takes nothing else.
+"""
+
+import argparse
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKED = ROOT / "packaging" / "locked.txt"
+PYTHON = "3.11"  # of Debian 12
+
+LEFT_OUT = {
+    # No wheel for any platform: it would have to be compiled on the cabinet. lgpio does all that is needed, on a Pi 5
+    # too, where RPi.GPIO does not work; Debian's python3-rpi.gpio serves those who choose it (see build_deb.py).
+    "RPi.GPIO",
+}
+EVERYWHERE = {
+    # setup.cfg wants it on a Pi only; the package for amd64 drives the lines of a virtual machine with it.
+    "lgpio",
+}
+HEADER = """\
+# Exact versions and hashes of what the Debian packages carry; made by `python tools/lock.py`, not by hand.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Lock the versions that the Debian packages carry.")
+    parser.add_argument("--upgrade", action="store_true", help="take newer versions where setup.cfg allows them")
+    args = parser.parse_args()
+    command = ["uv", "pip", "compile", "-", "--universal", "--python-version", PYTHON, "--generate-hashes"]
+    command += ["--quiet", "--no-header", "--output-file", str(LOCKED)] + (["--upgrade"] if args.upgrade else [])
+    command[0] = str(Path(sys.executable).with_name("uv"))
+    done = subprocess.run(command, input="\n".join(wanted(setup_cfg())), text=True, cwd=ROOT, check=False)
+    if done.returncode == 0:
+        # Where each comes from would change with the machine; what it is, not.
+        lines = [line for line in LOCKED.read_text().splitlines() if not re.match(r"\s*#", line)]
+        LOCKED.write_text(HEADER + "\n".join(lines) + "\n")
+        print(f"{LOCKED.relative_to(ROOT)}: {len(locked(LOCKED.read_text()))} packages")
+    return done.returncode
+
+
+def setup_cfg() -> list[str]:
+    """The product's dependencies, as setup.cfg has them."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    return [line for line in setup["options"]["install_requires"].splitlines() if line]
+
+
+def wanted(requirements: list[str]) -> list[str]:
+    """What of them is locked; pure."""
+    kept = [each for each in requirements if name_of(each) not in LEFT_OUT]
+    return [each.split(";")[0].strip() if name_of(each) in EVERYWHERE else each for each in kept]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
+
+
+def locked(text: str) -> dict[str, str]:
+    """Version by normalised name, without what other systems need."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; ([^\\\n]*))?", text, re.MULTILINE)
+    return {name.lower(): version for name, version, marker in found if "win32" not in marker}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
