@@ -23,6 +23,7 @@ COMMANDS = {
     "usage": "export and verify the usage log",
     "stickers": "printable stickers with the outlets' codes, PDF and SVG",
     "store": "check, back up and restore the database",
+    "update": "install a signed bundle on trial; the old version comes back by itself where the new one fails",
     "boot": "what a Raspberry Pi's config.txt needs, and writing it there",
 }
 

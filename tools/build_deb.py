@@ -116,7 +116,7 @@ def make_environment(root: Path, arch: str, wheel: Path) -> None:
         *packages.glob("*.dist-info/uv_*"),
     ):
         leftover.unlink(missing_ok=True)
-    # Debian's own, where it is installed: RPi.GPIO is in no index for this Python, and pin_factory = "rpigpio" needs it.
+    # Debian's own, where it is installed: RPi.GPIO has no wheel, and pin_factory = "rpigpio" needs it.
     (packages / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
     run(
         sys.executable,

@@ -46,8 +46,8 @@ def page(versions: dict[str, str], found: dict[str, dict[str, Wheel]]) -> tuple[
     lines = [
         "# Wheels for a Pi",
         "",
-        f"`python tools/wheel_report.py`: for every package in `packaging/locked.txt` what the index has for Python {PYTHON}",
-        "on 64-bit ARM and x86. `pure` is one wheel for all.",
+        "`python tools/wheel_report.py`: for every package in `packaging/locked.txt` what the index has for Python",
+        f"{PYTHON} on 64-bit ARM and x86. `pure` is one wheel for all.",
         "",
         "| package | version | arm64 | amd64 |",
         "|---|---|---|---|",
@@ -65,11 +65,12 @@ def page(versions: dict[str, str], found: dict[str, dict[str, Wheel]]) -> tuple[
         lines.append(f"| {name} | {version} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Not among them: RPi.GPIO, which no index has as a wheel. The package does not carry it; `hardware.pin_factory =",
-        '"lgpio"` needs nothing else, on a Pi 5 too. For `"rpigpio"` install Debian\'s python3-rpi.gpio, which the package\'s',
-        "environment finds by itself.",
+        "Not among them: RPi.GPIO, which no index has as a wheel. The package does not carry it:",
+        '`hardware.pin_factory = "lgpio"` needs nothing else, on a Pi 5 too. For `"rpigpio"` install Debian\'s',
+        "python3-rpi.gpio, which the package's environment finds by itself.",
         "",
-        "32-bit Raspberry Pi OS: argon2-cffi-bindings, cffi, msgspec and others have no armv7l wheel, so there is no package.",
+        "32-bit Raspberry Pi OS: argon2-cffi-bindings, cffi, msgspec and others have no armv7l wheel, so there is no",
+        "package for it.",
     ]
     return "\n".join(lines) + "\n", missing
 

@@ -9,7 +9,8 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError, StoreError
 from cabinet.service import admin
-from cabinet.store import backup
+from cabinet.store import backup, sessions
+from cabinet.store.database import Database
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--into", type=Path, metavar="FOLDER", help="of another medium: with keys and configuration, seven are kept"
     )
+    _action(actions, "running", "how many charges are not over yet, as a number")
     _action(actions, "list", "the backups there are, and how far each goes")
     restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
     restore.add_argument("backup", metavar="FILE", help="a backup, or: newest")
@@ -55,6 +57,9 @@ def main(args: argparse.Namespace) -> int:
         raise CabinetError(f"{database}: there is no database yet; has `cabinet serve` run with this configuration?")
     if args.action == "check":
         return _check(database)
+    if args.action == "running":
+        print(_running(database))
+        return 0
     if args.into is not None:
         _take_along(configuration.load(args.config), args.config, args.into)
     elif args.to is None:
@@ -83,6 +88,15 @@ def _check(database: Path) -> int:
     if not found:
         print(f"OK: {database}: pages, references, ledger and usage log are whole")
     return 1 if found else 0
+
+
+def _running(database: Path) -> int:
+    opened = Database(database, read_only=True)
+    try:
+        with opened.reading() as connection:
+            return len(sessions.unfinished(connection))
+    finally:
+        opened.close()
 
 
 def _list(database: Path) -> None:

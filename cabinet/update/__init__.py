@@ -1,0 +1,1 @@
+"""Signed bundles, whether one may be installed now, and whether the new version stays: `cabinet update`."""

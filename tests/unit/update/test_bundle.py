@@ -1,0 +1,115 @@
+"""Bundles: what was signed comes out, and nothing else ever does."""
+
+import base64
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from nacl.signing import SigningKey
+
+from cabinet.errors import CabinetError
+from cabinet.update import bundle
+from cabinet.update.bundle import Manifest, NotABundle
+
+OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
+KEYS = {"maker": OURS.verify_key}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    package = tmp_path / "cabinet.deb"
+    package.write_bytes(b"the package" * 1000)
+    return package
+
+
+def manifest_of(package: Path) -> Manifest:
+    return Manifest(
+        format=1, version="0.2.0", architecture="arm64", python="3.11",
+        size=package.stat().st_size, sha256=bundle.sha256_of(package),
+    )  # fmt: skip
+
+
+def made(package: Path, key: SigningKey = OURS) -> Path:
+    target = package.with_suffix(".bundle")
+    bundle.write(target, package, manifest_of(package), key)
+    return target
+
+
+def repacked(source: Path, change) -> Path:
+    """The bundle with its members as `change` leaves them: a list of name and bytes."""
+    with tarfile.open(source) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+    target = source.with_suffix(".changed")
+    with tarfile.open(target, "w") as tar:
+        for name, data in change(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return target
+
+
+def test_signed_package_comes_out_as_it_went_in(package, tmp_path):
+    out = tmp_path / "out.deb"
+    manifest, signer = bundle.read(made(package), KEYS, out)
+    assert (manifest, signer) == (manifest_of(package), "maker")
+    assert out.read_bytes() == package.read_bytes()
+
+
+CHANGES = {
+    "a byte of the package": lambda m: [*m[:2], (m[2][0], b"T" + m[2][1][1:])],
+    "a longer package": lambda m: [*m[:2], (m[2][0], m[2][1] + b"!")],
+    "a shorter package": lambda m: [*m[:2], (m[2][0], m[2][1][:-1])],
+    "another version": lambda m: [(m[0][0], m[0][1].replace(b"0.2.0", b"0.9.0")), *m[1:]],
+    "no signature": lambda m: [m[0], m[2]],
+    "an empty signature": lambda m: [m[0], (m[1][0], b""), m[2]],
+    "another order": lambda m: [m[1], m[0], m[2]],
+    "no package": lambda m: m[:2],
+    "nothing": lambda m: [],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_bundle_is_none_and_leaves_nothing(change, package, tmp_path):
+    out = tmp_path / "out.deb"
+    with pytest.raises(NotABundle):
+        bundle.read(repacked(made(package), change), KEYS, out)
+    assert not out.exists()
+
+
+def test_bundle_of_somebody_else_is_none(package, tmp_path):
+    with pytest.raises(NotABundle, match="none of the keys"):
+        bundle.read(made(package, THEIRS), KEYS, tmp_path / "out.deb")
+
+
+def test_cabinet_without_keys_installs_nothing(package, tmp_path):
+    with pytest.raises(NotABundle, match="has no key"):
+        bundle.read(made(package), {}, tmp_path / "out.deb")
+
+
+def test_signature_of_the_bare_manifest_is_none(package, tmp_path):
+    """A key that signs other things too cannot be made to sign a bundle unawares."""
+
+    def sign_bare(members):
+        return [members[0], (members[1][0], OURS.sign(members[0][1]).signature), members[2]]
+
+    with pytest.raises(NotABundle, match="none of the keys"):
+        bundle.read(repacked(made(package), sign_bare), KEYS, tmp_path / "out.deb")
+
+
+def test_rubbish_is_no_bundle(tmp_path):
+    rubbish = tmp_path / "rubbish"
+    rubbish.write_bytes(b"\xa5" * 2048)
+    with pytest.raises(NotABundle):
+        bundle.read(rubbish, KEYS, tmp_path / "out.deb")
+
+
+def test_keys_are_read_with_their_names():
+    public = base64.b64encode(bytes(OURS.verify_key)).decode()
+    assert bundle.keys_in(f"# who\n\n{public} the maker\n", "update-keys") == {"the maker": OURS.verify_key}
+
+
+@pytest.mark.parametrize("line", ["nonsense", "AAAA", "é"])
+def test_key_that_is_none_is_named_by_its_line(line):
+    with pytest.raises(CabinetError, match="update-keys: line 2"):
+        bundle.keys_in(f"# who\n{line}\n", "update-keys")

@@ -1,0 +1,124 @@
+"""When a bundle is installed, and when a new version goes again: every rule, one case each."""
+
+import msgspec
+import pytest
+
+from cabinet.update.bundle import Manifest
+from cabinet.update.trial import (
+    READY_WITHIN_S,
+    ROOM,
+    TRIAL_S,
+    Asked,
+    Computer,
+    Observation,
+    Phase,
+    Trial,
+    Verdict,
+    at_boot,
+    judge,
+    objections,
+    restores_database,
+)
+
+MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
+COMPUTER = Computer(
+    architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0, free=ROOM * 1000,
+    read_only=False, changed_files=(), on_trial=None,
+)  # fmt: skip
+TRIAL = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12, backup="b.db")
+
+
+def test_newer_bundle_on_an_idle_cabinet_is_installed():
+    assert objections(MANIFEST, COMPUTER, Asked()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "says"),
+    [
+        ({"architecture": "amd64"}, Asked(), "the bundle is for arm64"),
+        ({"python": "3.13"}, Asked(), "needs Python 3.11"),
+        ({"newer": False}, Asked(), "is not newer than 0.1.0"),
+        ({"sessions": 1}, Asked(), "1 charge runs"),
+        ({"sessions": 3}, Asked(), "3 charges run"),
+        ({"sessions": None}, Asked(), "whether charges run cannot be said"),
+        ({"free": ROOM * 1000 - 1}, Asked(), "are free in /var/lib/cabinet"),
+        ({"read_only": True}, Asked(), "the system is read-only"),
+        ({"changed_files": ("/usr/lib/cabinet/x.py",)}, Asked(), "/usr/lib/cabinet/x.py"),
+        ({"on_trial": "0.1.9"}, Asked(), "version 0.1.9 is on trial"),
+        # What one was told does not stand for anything else.
+        ({"newer": False}, Asked(during_sessions=True), "is not newer"),
+        ({"sessions": 1}, Asked(older=True), "1 charge runs"),
+    ],
+)
+def test_bundle_is_refused(change, asked, says):
+    (found,) = objections(MANIFEST, msgspec.structs.replace(COMPUTER, **change), asked)
+    assert says in found
+
+
+def test_every_reason_is_named_at_once():
+    computer = msgspec.structs.replace(COMPUTER, architecture="amd64", sessions=2, read_only=True)
+    assert len(objections(MANIFEST, computer, Asked())) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        ({"sessions": 3}, Asked(during_sessions=True)),
+        ({"sessions": None}, Asked(during_sessions=True)),
+        ({"newer": False}, Asked(older=True)),
+    ],
+)
+def test_told_so_it_is_installed(change, asked):
+    assert objections(MANIFEST, msgspec.structs.replace(COMPUTER, **change), asked) == []
+
+
+def seen(since_s: float, **change) -> Observation:
+    return Observation(**{"since_s": since_s, "boot_id": "this", **change})
+
+
+@pytest.mark.parametrize(
+    ("observation", "verdict"),
+    [
+        (seen(0, down=("cabinet-guard",)), Verdict.WAIT),
+        (seen(READY_WITHIN_S - 1, down=("cabinet-guard",)), Verdict.WAIT),
+        (seen(READY_WITHIN_S, down=("cabinet-guard",)), Verdict.GO_BACK),
+        (seen(TRIAL_S - 1), Verdict.WAIT),
+        (seen(TRIAL_S), Verdict.KEEP),
+        (seen(TRIAL_S, down=("cabinet-service",)), Verdict.GO_BACK),
+        (seen(10, restarted=("cabinet-service",)), Verdict.GO_BACK),
+        (seen(TRIAL_S, restarted=("cabinet-console",)), Verdict.GO_BACK),
+        (seen(10, failed_tests=("the database is not whole",)), Verdict.GO_BACK),
+        (seen(10, boot_id="another"), Verdict.GO_BACK),
+    ],
+)
+def test_new_version_is_judged(observation, verdict):
+    found, why = judge(TRIAL, observation)
+    assert found is verdict
+    assert bool(why) == (verdict is Verdict.GO_BACK)
+
+
+@pytest.mark.parametrize(
+    ("phase", "boot_id", "verdict"),
+    [
+        (Phase.PREPARED, "another", Verdict.KEEP),  # nothing has happened yet
+        (Phase.INSTALLING, "another", Verdict.GO_BACK),
+        (Phase.INSTALLING, "this", Verdict.GO_BACK),  # the installation itself was killed
+        (Phase.TRIAL, "another", Verdict.GO_BACK),
+        (Phase.TRIAL, "this", Verdict.WAIT),
+        (Phase.GOING_BACK, "another", Verdict.GO_BACK),
+        (Phase.GOING_BACK, "this", Verdict.GO_BACK),
+        (Phase.KEPT, "another", Verdict.WAIT),
+        (Phase.GONE_BACK, "another", Verdict.WAIT),
+    ],
+)
+def test_interrupted_update_is_taken_up(phase, boot_id, verdict):
+    assert at_boot(msgspec.structs.replace(TRIAL, phase=phase), boot_id)[0] is verdict
+
+
+@pytest.mark.parametrize(("schema", "restores"), [(12, False), (13, True), (None, True)])
+def test_database_is_restored_only_where_the_old_version_could_not_read_it(schema, restores):
+    assert restores_database(TRIAL, schema) is restores
+
+
+def test_without_a_database_before_there_is_none_to_restore():
+    assert not restores_database(msgspec.structs.replace(TRIAL, schema=None, backup=""), None)

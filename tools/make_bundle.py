@@ -1,0 +1,78 @@
+"""Makes what `cabinet update` installs: a signed bundle of a Debian package, and the key that signs.
+
+    python tools/make_bundle.py --new-key maker.key                              once; keep it away from the cabinets
+    python tools/make_bundle.py --key maker.key dist/cabinet_0.2.0_arm64.deb     a bundle beside the package
+
+The public half, which each cabinet has in /etc/cabinet/update-keys, is printed by both.
+"""
+
+import argparse
+import base64
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from nacl.signing import SigningKey
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from cabinet.errors import CabinetError
+from cabinet.private import check_private
+from cabinet.update import bundle
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make a signed bundle for `cabinet update`.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--new-key", type=Path, metavar="FILE", help="make a key")
+    what.add_argument("--key", type=Path, metavar="FILE", help="sign with this key")
+    parser.add_argument("package", type=Path, nargs="?", metavar="DEB")
+    args = parser.parse_args()
+    try:
+        key = new_key(args.new_key) if args.new_key else read_key(args.key)
+        print(f"public key: {base64.b64encode(bytes(key.verify_key)).decode()}")
+        if args.package is not None:
+            print(make(args.package, key))
+    except (CabinetError, OSError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+def new_key(path: Path) -> SigningKey:
+    key = SigningKey.generate()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(base64.b64encode(bytes(key)) + b"\n")
+    return key
+
+
+def read_key(path: Path) -> SigningKey:
+    check_private(path)
+    return SigningKey(base64.b64decode(path.read_bytes()))
+
+
+def make(package: Path, key: SigningKey) -> Path:
+    fields = {}
+    for name in ("Version", "Architecture", "Depends"):
+        done = subprocess.run(["dpkg-deb", "--field", str(package), name], capture_output=True, text=True, check=True)
+        fields[name] = done.stdout.strip()
+    python = re.search(r"python3 \(>= (\d+\.\d+)~\)", fields["Depends"])
+    if python is None:
+        raise CabinetError(f"{package}: does not say which Python it is for; was it made by tools/build_deb.py?")
+    manifest = bundle.Manifest(
+        format=bundle.FORMAT,
+        version=fields["Version"],
+        architecture=fields["Architecture"],
+        python=python[1],
+        size=package.stat().st_size,
+        sha256=bundle.sha256_of(package),
+    )
+    target = package.with_name(f"cabinet-{manifest.version}-{manifest.architecture}.bundle")
+    bundle.write(target, package, manifest, key)
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(main())

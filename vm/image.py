@@ -1,0 +1,185 @@
+"""What the virtual machine is made of, each made once and kept in build/vm: kernel, modules, initial RAM disk, disk.
+
+Needs root and Debian 12 (debootstrap, mke2fs, dpkg, a compiler, and the kernel's headers and source of one and the
+same version). What is missing is said with the apt command that brings it; nothing is skipped.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "vm"
+CACHE = ROOT / "build" / "vm"
+
+RELEASE = "6.1.0-56-amd64"  # image, headers and source must be of one version
+HEADERS = Path(f"/usr/src/linux-headers-{RELEASE}")
+SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
+NEEDED = f"linux-headers-{RELEASE} linux-source-6.1 debootstrap qemu-system-x86 qemu-utils e2fsprogs cpio kmod"
+
+# gpio-sim is in none of Debian's kernel packages; these three files of its source make it.
+SOURCES = {
+    "drivers/gpio/gpio-sim.c": "gpio-sim-main.c",
+    "drivers/gpio/gpiolib.h": "gpiolib.h",
+    "kernel/irq/irq_sim.c": "irq_sim.c",
+}
+PACKAGES = "systemd,systemd-sysv,udev,dbus,kmod,procps,e2fsprogs,python3,tzdata"
+EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+DISK_MIB = 1536
+
+
+class CannotBuild(Exception):
+    """One line that says why, and what to do."""
+
+
+def base() -> Path:
+    """The disk with Debian and the bench on it, and without the product. Raises CannotBuild."""
+    check_machine()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    kernel()
+    modules()
+    system()
+    initial_disk()
+    disk = CACHE / "base.raw"
+    newest = max(path.stat().st_mtime for path in (HERE / "guest").iterdir())
+    if not disk.exists() or disk.stat().st_mtime < newest:
+        put_bench_on(CACHE / "rootfs")
+        make_disk(CACHE / "rootfs", disk, DISK_MIB)
+    return disk
+
+
+def check_machine() -> None:
+    missing = [
+        tool
+        for tool in ("debootstrap", "qemu-system-x86_64", "mke2fs", "cpio", "make", "gcc", "depmod")
+        if not shutil.which(tool)
+    ]
+    missing += [str(path) for path in (HEADERS, SOURCE) if not path.exists()]
+    if missing:
+        raise CannotBuild(f"{', '.join(missing)}: not here: apt install {NEEDED}")
+    if os.geteuid() != 0:
+        raise CannotBuild("making the machine's disk needs root")
+
+
+def kernel() -> Path:
+    """Debian's kernel package, unpacked."""
+    folder = CACHE / "kernel"
+    if not (folder / "boot" / f"vmlinuz-{RELEASE}").exists():
+        run("apt-get", "download", f"linux-image-{RELEASE}", cwd=CACHE)
+        (package,) = CACHE.glob(f"linux-image-{RELEASE}_*.deb")
+        run("dpkg", "-x", package, folder)
+        run("depmod", "-b", folder, RELEASE)
+    return folder
+
+
+def modules() -> Path:
+    """gpio-sim and the bench's I2C adapter, built for that kernel."""
+    folder = CACHE / "modules"
+    sources = [HERE / "modules" / "i2c-bench.c", HERE / "modules" / "Makefile"]
+    built = [folder / "gpio-sim.ko", folder / "i2c-bench.ko"]
+    if all(path.exists() for path in built) and built[1].stat().st_mtime > max(p.stat().st_mtime for p in sources):
+        return folder
+    folder.mkdir(exist_ok=True)
+    for source in sources:
+        shutil.copy(source, folder)
+    if not all((folder / name).exists() for name in SOURCES.values()):
+        prefix = SOURCE.name.removesuffix(".tar.xz")
+        run("tar", "-xf", SOURCE, "-C", CACHE, *(f"{prefix}/{name}" for name in SOURCES))
+        for name, target in SOURCES.items():
+            text = (CACHE / prefix / name).read_text()
+            # The one symbol that a module may not use, by the one that does the same from outside.
+            text = re.sub(r"handle_simple_irq\(irq_to_desc\((\w+)\)\)", r"generic_handle_irq(\1)", text)
+            (folder / target).write_text(text)
+    run("make", "-s", "-C", HEADERS, f"M={folder}", "modules")
+    for path in built:
+        run("strip", "--strip-debug", path)
+    return folder
+
+
+def system() -> Path:
+    """A small Debian."""
+    folder = CACHE / "rootfs"
+    if not (folder / "sbin/init").exists():
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", folder)
+    return folder
+
+
+def put_bench_on(rootfs: Path) -> None:
+    """Kernel modules and the bench's own units; what a virtual machine need not do at boot is left out."""
+    target = rootfs / "lib/modules" / RELEASE
+    if not target.exists():
+        shutil.copytree(CACHE / "kernel/lib/modules" / RELEASE, target, symlinks=True)
+    (target / "extra").mkdir(exist_ok=True)
+    for module in (CACHE / "modules").glob("*.ko"):
+        shutil.copy(module, target / "extra")
+    run("depmod", "-b", rootfs, RELEASE)
+    bench = rootfs / "opt/bench"
+    bench.mkdir(parents=True, exist_ok=True)
+    (rootfs / "var/lib/bench").mkdir(parents=True, exist_ok=True)
+    for path in (HERE / "guest").iterdir():
+        if path.suffix == ".service":
+            shutil.copy(path, rootfs / "etc/systemd/system")
+            run("systemctl", f"--root={rootfs}", "enable", "-q", path.name)
+        elif path.name != "init":
+            shutil.copy(path, bench)
+    text = (HERE / "guest/cabinet.toml").read_text()
+    for name, bus, pins, folder in (
+        ("sim.toml", "sim", "sim", "/run/bench"),
+        ("cabinet.toml", "/dev/i2c-1", "lgpio", "/run/cabinet"),
+    ):
+        (bench / name).write_text(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", folder))
+    (rootfs / "etc/fstab").write_text("/dev/vda / ext4 defaults,errors=remount-ro 0 1\n")
+    (rootfs / "etc/hostname").write_text("cabinet-vm\n")
+    for unit in ("getty@tty1.service", "serial-getty@ttyS0.service", "apt-daily.timer", "apt-daily-upgrade.timer",
+                 "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "e2scrub_reap.service"):  # fmt: skip
+        run("systemctl", f"--root={rootfs}", "mask", "-q", unit)
+
+
+def initial_disk() -> Path:
+    """busybox and the modules of the disk."""
+    target = CACHE / "initrd.cpio"
+    if target.exists() and target.stat().st_mtime > (HERE / "guest/init").stat().st_mtime:
+        return target
+    folder = CACHE / "initrd"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "bin").mkdir(parents=True)
+    if not list(CACHE.glob("busybox-static_*.deb")):
+        run("apt-get", "download", "busybox-static", cwd=CACHE)
+    (package,) = CACHE.glob("busybox-static_*.deb")
+    run("dpkg", "-x", package, folder / "unpacked")
+    shutil.move(folder / "unpacked/bin/busybox", folder / "bin/busybox")
+    shutil.rmtree(folder / "unpacked")
+    shutil.copy(HERE / "guest/init", folder / "init")
+    modules_root = CACHE / "kernel"
+    for name in EARLY_MODULES:
+        shown = run("modprobe", "-d", modules_root, "-S", RELEASE, "--show-depends", name)
+        for path in re.findall(r"^insmod (\S+)", shown, re.MULTILINE):
+            place = folder / Path(path).relative_to(modules_root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
+    # ext4 asks for its check sums by name when it mounts.
+    for path in (modules_root / "lib/modules" / RELEASE).rglob("crc32c_generic.ko"):
+        place = folder / path.relative_to(modules_root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place)
+    for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
+        shutil.copy(modules_root / "lib/modules" / RELEASE / name, folder / "lib/modules" / RELEASE / name)
+    run("depmod", "-b", folder, RELEASE)
+    run("sh", "-c", f"find . | cpio -o -H newc --quiet > {target}", cwd=folder)
+    return target
+
+
+def make_disk(folder: Path, disk: Path, mib: int) -> None:
+    disk.unlink(missing_ok=True)
+    run("mke2fs", "-q", "-t", "ext4", "-d", folder, disk, f"{mib}M")
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotBuild(
+            f"{' '.join(map(str, command[:3]))}: exit status {done.returncode}: {done.stderr.strip()[-500:]}"
+        )
+    return done.stdout

@@ -1,0 +1,158 @@
+"""One virtual machine: started, asked to do things, and switched off the hard way."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vm.image import CACHE, RELEASE, CannotBuild
+
+BOOT_WITHIN_S = 240.0
+MEMORY_MIB = 1024
+
+
+class Said(NamedTuple):
+    """What came of a command in the machine."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Gone(Exception):
+    """The machine does not answer, or is off."""
+
+
+class Machine:
+    """Debian under QEMU's emulation. Time in it is counted in its own instructions, so that a busy host makes it slow
+    and never late. Its disk is honest: what was flushed is on it when the machine is killed, the rest need not be.
+    """
+
+    def __init__(self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", watchdog: bool = False):
+        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._number = 0
+        self._kept = b""
+        agent, console = folder / "agent.sock", folder / "console.sock"
+        for path in (agent, console):
+            path.unlink(missing_ok=True)
+        self.log = folder / "kernel.log"
+        drives = ["-drive", f"file={disk},if=virtio,format={_format(disk)},cache=none,aio=threads"]
+        if stick is not None:
+            drives += ["-drive", f"file={stick},if=virtio,format=raw,readonly=on"]
+        command = [
+            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=1,sleep=off", "-cpu", "max", "-smp", "1",
+            "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
+            "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
+            "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw systemd.show_status=no",
+            "-serial", f"file:{self.log}",
+            "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console",
+            "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
+            "-device", "virtserialport,chardev=agent,name=agent",
+            *drives,
+        ]  # fmt: skip
+        if wall:
+            command += ["-rtc", f"base={wall},clock=vm"]
+        self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(folder / "qemu.log").open("a"))
+        self._agent = self._connect(agent)
+        self.console_path = console
+
+    def _connect(self, path: Path) -> socket.socket:
+        deadline = time.monotonic() + 10
+        while True:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(str(path))
+                return connection
+            except OSError:
+                connection.close()
+                if self._qemu.poll() is not None or time.monotonic() > deadline:
+                    raise CannotBuild(f"qemu did not start: {(self.folder / 'qemu.log').read_text()[-500:]}") from None
+                time.sleep(0.05)
+
+    def wait_up(self, within_s: float = BOOT_WITHIN_S) -> None:
+        """Until the agent in it answers. Raises Gone."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                self._agent.sendall(b'{"hello": true}\n')
+            if self._line(5.0) is not None:
+                return
+            if self._qemu.poll() is not None:
+                break
+        raise Gone(f"not up within {within_s:.0f} s; kernel: {self.log.read_text(errors='replace')[-800:]}")
+
+    def run(self, command: str, within_s: float = 120.0, check: bool = True) -> Said:
+        """A shell command as root in it. Raises Gone; AssertionError where it fails and `check` is set."""
+        self._number += 1
+        asked = {"number": self._number, "run": command, "within_s": within_s}
+        self._agent.sendall(json.dumps(asked).encode() + b"\n")
+        deadline = time.monotonic() + 8 * within_s  # of this side's clock; the machine's is slower
+        while time.monotonic() < deadline:
+            line = self._line(deadline - time.monotonic())
+            if line is not None and line.get("number") == self._number:
+                said = Said(line["status"], line["out"], line["err"])
+                assert not check or said.status == 0, f"{command}: {said}"
+                return said
+        raise Gone(f"no answer to: {command}")
+
+    def _line(self, within_s: float) -> dict[str, Any] | None:
+        deadline = time.monotonic() + within_s
+        while b"\n" not in self._kept:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            self._agent.settimeout(left_s)
+            try:
+                data = self._agent.recv(65536)
+            except TimeoutError:
+                return None
+            except OSError:
+                data = b""
+            if not data:
+                raise Gone("the machine is off")
+            self._kept += data
+        line, self._kept = self._kept.split(b"\n", 1)
+        try:
+            found: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return None
+        return found
+
+    def kill(self) -> None:
+        """As a power cut."""
+        self._qemu.kill()
+        self._qemu.wait()
+        self._agent.close()
+
+    def power_off(self) -> None:
+        with contextlib.suppress(Gone, OSError, AssertionError):
+            self.run("systemctl poweroff --no-block", 10)
+            self._qemu.wait(timeout=180)
+        self.kill()
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+
+
+def _format(disk: Path) -> str:
+    return "qcow2" if disk.suffix == ".qcow2" else "raw"
+
+
+def overlay(disk: Path, target: Path) -> Path:
+    """A disk that begins as `disk` and leaves it as it is."""
+    target.unlink(missing_ok=True)
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", _format(disk), str(target)]
+    subprocess.run(command, check=True)
+    return target
+
+
+os.environ.setdefault("QEMU_AUDIO_DRV", "none")
