@@ -12,6 +12,7 @@ from cabinet import pulse
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
+from cabinet.config.commissioning import load_or_commission
 from cabinet.console.cable import Cable
 from cabinet.console.guard_line import GuardLine
 from cabinet.console.line import READ_TIMEOUT_S, Conversation, Line, Port, open_port
@@ -31,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--new-pin", metavar="NAME", help="make an account, or a new PIN for it, print the PIN once, and end"
     )
     parser.add_argument(
+        "--commissioning", action="store_true", help="also where there is no configuration yet: on /dev/serial0"
+    )
+    parser.add_argument(
         "--level",
         choices=[level.name.lower() for level in Level],
         default="service",
@@ -40,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    config = configuration.load(args.config)
+    config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     staff = open_staff(config)
     if args.new_pin is not None:
         print(f"{args.new_pin}: PIN {staff.new_pin(args.new_pin, Level[args.level.upper()])}")

@@ -1,0 +1,180 @@
+"""The Debian package: what goes into it, and what its scripts do, without building it (`make test-vm` installs it)."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import build_deb
+import lock
+import pytest
+import wheel_report
+
+ROOT = Path(__file__).parents[1]
+PACKAGING = ROOT / "packaging"
+
+
+# --- locked versions --------------------------------------------------------------------------------------------------
+
+
+def locked() -> dict[str, str]:
+    return lock.locked(lock.LOCKED.read_text())
+
+
+def test_every_dependency_is_locked_within_its_range():
+    from packaging.requirements import Requirement
+
+    versions = locked()
+    for line in lock.wanted(lock.setup_cfg()):
+        requirement = Requirement(line)
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        assert requirement.specifier.contains(versions[name]), f"{line}, locked is {versions[name]}: tools/lock.py"
+
+
+def test_every_locked_version_has_hashes():
+    entries = re.split(r"^(?=\S)", lock.LOCKED.read_text(), flags=re.MULTILINE)
+    without = [entry.split()[0] for entry in entries if "==" in entry and "--hash=sha256:" not in entry]
+    assert without == []
+
+
+def test_only_what_cannot_be_had_is_left_out():
+    assert lock.wanted(["a>=1,<2", 'lgpio>=0.2; platform_machine in "aarch64"', 'RPi.GPIO>=0.7; platform == "x"']) == [
+        "a>=1,<2",
+        "lgpio>=0.2",
+    ]
+
+
+# --- wheels -----------------------------------------------------------------------------------------------------------
+
+
+def wheel(name: str) -> wheel_report.Wheel:
+    return wheel_report.Wheel.parse(name)
+
+
+def test_wheel_report_tells_pure_from_compiled_and_names_what_is_missing():
+    pure, compiled = wheel("a-1.0-py3-none-any.whl"), wheel("Be_e-2.0-cp311-cp311-manylinux_2_28_aarch64.whl")
+    found = {"arm64": {"a": pure, "be-e": compiled}, "amd64": {"a": pure}}
+    text, missing = wheel_report.page({"a": "1.0", "be-e": "2.0"}, found)
+    assert "| a | 1.0 | pure | pure |" in text
+    assert "| be-e | 2.0 | manylinux_2_28_aarch64 | **none** |" in text
+    assert missing == ["be-e (amd64)"]
+
+
+def test_report_of_the_wheels_is_of_the_locked_versions_and_none_is_missing():
+    report = wheel_report.REPORT.read_text()
+    rows = dict(re.findall(r"^\| ([a-z0-9-]+) \| ([0-9]\S*) \|", report, re.MULTILINE))
+    assert rows == locked(), "python tools/wheel_report.py"
+    assert "**none**" not in report
+
+
+# --- what is in the package -------------------------------------------------------------------------------------------
+
+
+def test_every_unit_and_setting_is_in_the_package():
+    placed = {path for pattern in build_deb.FILES for path in ROOT.glob(pattern)}
+    assert set((ROOT / "systemd").iterdir()) <= placed
+
+
+def test_conffiles_are_files_of_the_package():
+    assert {f"/{target}" for target in build_deb.FILES.values() if target.startswith("etc/")} == set(
+        build_deb.CONFFILES
+    )
+
+
+def test_configuration_is_no_part_of_the_package():
+    """A cabinet that was never configured must not start as somebody else's."""
+    assert not [target for target in build_deb.FILES.values() if target.startswith("etc/") and "cabinet.toml" in target]
+
+
+def test_manual_page_names_every_command():
+    from cabinet.main import COMMANDS
+
+    page = build_deb.manual_page("1.2.3")
+    assert [name for name in COMMANDS if f".B {name}\n" not in page] == []
+
+
+def test_control_file_says_which_python_and_system():
+    fields = {"version": "1", "architecture": "arm64", "installed_kib": 1, "python": "3.11", "next_python": "3.12"}
+    control = (PACKAGING / "control.in").read_text().format(**fields)
+    assert "Depends: python3 (>= 3.11~), python3 (<< 3.12~)" in control
+    assert set(build_deb.PLATFORMS) == {"amd64", "arm64"}
+
+
+# --- what its scripts do ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", build_deb.SCRIPTS)
+def test_script_is_good_shell(name):
+    assert subprocess.run(["sh", "-n", PACKAGING / name], check=False).returncode == 0
+
+
+@pytest.fixture
+def purged(tmp_path):
+    """Runs `postrm purge` on a state folder below tmp_path, its paths moved there; returns what is left."""
+
+    def purge(**environment: str) -> set[str]:
+        state = tmp_path / "var/lib/cabinet"
+        for name in ("cabinet.db", "cabinet.db-wal", "console-staff.json", "latches.json", "keys/usage.key",
+                     "backups/cabinet-000001.db", "trips/1.trip", "update/old.deb"):  # fmt: skip
+            (state / name).parent.mkdir(parents=True, exist_ok=True)
+            (state / name).touch()
+        (tmp_path / "etc/cabinet").mkdir(parents=True)
+        tools = tmp_path / "tools"
+        tools.mkdir()
+        for tool in ("deb-systemd-helper", "systemctl"):
+            (tools / tool).write_text("#!/bin/sh\n")
+            (tools / tool).chmod(0o755)
+        script = (PACKAGING / "postrm").read_text()
+        for folder in ("/var/lib/cabinet", "/etc/cabinet", "/run/cabinet", "/run/systemd/system"):
+            script = script.replace(folder, f"{tmp_path}{folder}")
+        path = f"{tools}:/usr/bin:/bin"
+        subprocess.run(["sh", "-c", script, "postrm", "purge"], env={"PATH": path, **environment}, check=True)
+        assert not (tmp_path / "etc/cabinet").exists()
+        return {str(path.relative_to(state)) for path in state.rglob("*") if path.is_file()}
+
+    return purge
+
+
+def test_purge_keeps_what_is_billed_from(purged):
+    assert purged() == {"cabinet.db", "cabinet.db-wal", "keys/usage.key", "backups/cabinet-000001.db"}
+
+
+def test_purge_of_everything_leaves_nothing(purged):
+    assert purged(CABINET_PURGE="everything") == set()
+
+
+def test_no_outlet_has_power_while_files_are_replaced():
+    """Whatever dpkg is about to do, guard and service are stopped first, and a guard that cannot be is a refusal."""
+    script = (PACKAGING / "prerm").read_text()
+    assert re.search(r"^    deb-systemd-invoke stop cabinet-guard\.service$", script, re.MULTILINE)
+    assert "cabinet failsafe" in script
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="there is no dpkg-deb here")
+def test_package_of_a_tree_is_one_that_dpkg_reads(tmp_path, monkeypatch):
+    """Everything but the dependencies, which only `make deb` downloads."""
+    root = tmp_path / "root"
+    root.mkdir()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780000000")
+    build_deb.lay_out_files(root, "1.2.3")
+    build_deb.write_control(root, "arm64", "1.2.3")
+    package = tmp_path / "cabinet.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", root, package], check=True)
+    shown = subprocess.run(["dpkg-deb", "--field", package], capture_output=True, text=True, check=True).stdout
+    assert "Version: 1.2.3" in shown
+    listing = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=True).stdout
+    (tmp_path / "files.tar").write_bytes(listing)
+    with tarfile.open(tmp_path / "files.tar") as tar:
+        names = {member.name for member in tar if member.isfile()}
+        owners = {(member.uid, member.gid) for member in tar}
+    assert "./usr/lib/systemd/system/cabinet-guard.service" in names
+    assert owners == {(0, 0)}
+
+
+def test_building_says_which_python_it_needs(monkeypatch, tmp_path):
+    monkeypatch.setattr(build_deb, "PYTHON", (sys.version_info[0], sys.version_info[1] + 1))
+    with pytest.raises(build_deb.CannotBuild, match="is needed, as Debian 12 has it"):
+        build_deb.build("arm64", "1", tmp_path / "x.whl", tmp_path)

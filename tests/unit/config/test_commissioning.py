@@ -1,0 +1,34 @@
+"""A cabinet without a configuration: the console runs and says so; a wrong one is no new cabinet."""
+
+import pytest
+
+from cabinet.clock import ManualClock
+from cabinet.config.commissioning import load_or_commission, uncommissioned
+from cabinet.config.reference import example
+from cabinet.console.shell import Shell
+from cabinet.console.staff import Staff
+from cabinet.errors import ConfigErrors
+
+
+def test_new_cabinet_says_so_before_anybody_logs_in(tmp_path):
+    clock = ManualClock()
+    config = load_or_commission(tmp_path / "cabinet.toml")
+    shell = Shell(config, Staff(tmp_path / "staff.json", clock), None, clock)
+    assert "尚未配置 (NEW)" in shell.greet().text
+
+
+def test_console_of_a_new_cabinet_is_on_the_pis_serial_port():
+    assert (uncommissioned().console.port, uncommissioned().console.baud) == ("/dev/serial0", 115_200)
+
+
+def test_configuration_counts_as_soon_as_it_is_there(tmp_path):
+    path = tmp_path / "cabinet.toml"
+    path.write_text(example())
+    assert load_or_commission(path).site.site_id == "SG-1"
+
+
+def test_wrong_configuration_is_not_a_new_cabinet(tmp_path):
+    path = tmp_path / "cabinet.toml"
+    path.write_text("")
+    with pytest.raises(ConfigErrors):
+        load_or_commission(path)
