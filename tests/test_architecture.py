@@ -139,7 +139,7 @@ def test_every_dependency_has_an_upper_bound():
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
-_BEFORE = r"(?:\$ )?(?:sudo (?:-u \S+ )?)?(?:CABINET_CONFIG=\S+ )?(?:\.venv/bin/|/opt/cabinet/bin/)?"
+_BEFORE = r"(?:\$ )?(?:sudo (?:-u \S+ )?)?(?:CABINET_CONFIG=\S+ )?(?:\.venv/bin/)?"
 _EXAMPLE = re.compile(rf"^\s*{_BEFORE}cabinet (.+)$")
 
 

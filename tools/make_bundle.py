@@ -16,8 +16,6 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from cabinet.errors import CabinetError
 from cabinet.private import check_private
 from cabinet.update import bundle

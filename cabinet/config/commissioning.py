@@ -10,8 +10,9 @@ from cabinet.config.reference import example
 
 
 def load_or_commission(path: Path) -> Config:
-    """The configuration in `path`, or `uncommissioned` where there is no such file. Raises ConfigErrors for a wrong one:
-    a mistake in it is not a cabinet that is new.
+    """The configuration in `path`, or `uncommissioned` where there is no such file.
+
+    Raises ConfigErrors for a wrong one: a mistake in it does not make the cabinet new.
     """
     return load(path) if path.exists() else uncommissioned()
 
