@@ -1,6 +1,7 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
+# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; about an hour): docs/reports/vm.md
 # make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BENCHES := failsafe footprint jitter phones scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 
-.PHONY: fuzz-api quick run test lint format wheel deb bench campaign screenshots clean
+.PHONY: fuzz-api quick run test lint format wheel deb test-vm bench campaign screenshots clean
 
 quick: lint
 	$(BIN)/pytest tests/unit tests/test_architecture.py
@@ -42,6 +43,9 @@ wheel: $(READY_TO_RUN)
 deb: $(READY_TO_TEST) wheel
 	$(BIN)/python tools/build_deb.py --arch amd64
 	$(BIN)/python tools/build_deb.py --arch arm64
+
+test-vm: $(READY_TO_TEST)
+	$(BIN)/python -m vm
 
 bench: $(READY_TO_TEST)
 	for name in $(BENCHES); do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done

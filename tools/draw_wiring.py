@@ -7,10 +7,11 @@ import sys
 from html import escape
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
 from cabinet import config as configuration
 from cabinet.config import Config
 from cabinet.wiring import Place
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PICTURE = ROOT / "docs" / "images" / "wiring.svg"
 EXAMPLE = ROOT / "cabinet" / "examples" / "cabinet.toml"

@@ -1,0 +1,177 @@
+"""What the scenarios have at hand: the machine with a cabinet in it, and a place for what they find."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vm.machine import Machine
+
+CARD, PIN = "10023344", "4711"
+CODES = {1: "A7K2", 2: "B3M9"}
+RELAYS, CONTACTOR = {1: 10, 2: 11}, 17
+AS_SERVICE = "setpriv --reuid=cabinet-service --regid=cabinet --clear-groups -- cabinet"
+UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
+
+
+class Figure(NamedTuple):
+    """Something measured, with the most that it may be; "" where there is no bar."""
+
+    what: str
+    value: float
+    unit: str
+    bar: float | None
+
+
+class Failed(Exception):
+    """What was promised is not so."""
+
+
+class Bench:
+    """One machine, and the checks and figures of one scenario."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.figures: list[Figure] = []
+        self.shown: list[str] = []
+        self.problem = ""
+        self.boot: Callable[..., Machine] = _no_boot  # another start of the same disk
+        self.random = random.Random()
+        self.cuts = 0
+        self.cuts_done = 0
+
+    # --- what is found ----------------------------------------------------------------------------------------------
+
+    def shows(self, what: str, ok: object) -> None:
+        """Raises Failed unless it is so."""
+        if not ok:
+            raise Failed(f"not so: {what}")
+        self.shown.append(what)
+
+    def shows_once(self, what: str, ok: object) -> None:
+        """As `shows`, of something looked at again and again."""
+        if not ok or what not in self.shown:
+            self.shows(what, ok)
+
+    def measured(self, what: str, value: float, unit: str, bar: float | None = None) -> None:
+        self.figures.append(Figure(what, value, unit, bar))
+        if bar is not None and value > bar:
+            raise Failed(f"{what}: {value:.3g} {unit}, at most {bar:.3g}")
+
+    # --- the machine ------------------------------------------------------------------------------------------------
+
+    def run(self, command: str, within_s: float = 120.0) -> str:
+        """Output of a command that must succeed."""
+        return self.machine.run(command, within_s).out
+
+    def ok(self, command: str, within_s: float = 120.0) -> bool:
+        return self.machine.run(command, within_s, check=False).status == 0
+
+    def wait(self, what: str, command: str, within_s: float = 60.0) -> None:
+        """Until a shell condition holds, of the machine's own seconds. Raises Failed."""
+        loop = f"end=$(( $(cut -d. -f1 /proc/uptime) + {within_s:.0f} )); until {command}; do sleep 0.2; "
+        loop += "[ $(cut -d. -f1 /proc/uptime) -lt $end ] || exit 1; done"
+        if not self.ok(loop, within_s + 60):
+            states = self.machine.run("systemctl --no-pager --lines=8 status 'cabinet-*' 'bench-*'", check=False).out
+            raise Failed(f"waited {within_s:.0f} s for {what}\n{states[-3000:]}")
+
+    def uptime_s(self) -> float:
+        return float(self.run("cut -d' ' -f1 /proc/uptime"))
+
+    # --- the cabinet ------------------------------------------------------------------------------------------------
+
+    def wait_protecting(self) -> None:
+        self.wait("the guard", "systemctl is-active -q cabinet-guard", 90)
+        self.wait("the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service.url ]", 120)
+
+    def plug(self, outlet: int, load: str = "lithium-48v", charge: float = 30.0) -> None:
+        self.run(f"echo '{outlet} {load} {charge}' >> /var/lib/bench/plugged; sync")
+        self.run(f"cabinet sim plug {outlet} {load} --charge {charge} --config /opt/bench/sim.toml")
+
+    def start(self, outlet: int) -> None:
+        """A resident starts a charge; returns when the relay's line is high."""
+        phone = "/usr/lib/cabinet/bin/python3 /opt/bench/phone.py"
+        self.wait("a start that is taken", f"{phone} start {CARD} {PIN} {CODES[outlet]}", 90)
+        self.wait("the relay", self.closed(outlet), 30)
+
+    def charge(self, outlet: int = 1) -> None:
+        self.plug(outlet)
+        self.start(outlet)
+
+    def closed(self, outlet: int) -> str:
+        return f"grep -q 1 /run/bench/lines/sim_gpio{RELAYS[outlet]}/value"
+
+    def all_open(self) -> str:
+        return "! grep -q 1 " + " ".join(f"/run/bench/lines/sim_gpio{line}/value" for line in RELAYS.values())
+
+    def pid(self, name: str) -> int:
+        return int(self.run(f"pgrep -x {name} | head -1"))
+
+    def lines(self) -> list[tuple[int, int, bool]]:
+        """Every change of a GPIO output since boot: monotonic ns, line, level."""
+        rows = [line.split() for line in self.run("cat /run/bench/lines.log").splitlines()]
+        return [(int(at), int(line), level == "1") for at, line, level in rows]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """What happened in the simulated hardware."""
+        found: dict[str, Any] = json.loads(self.run("cabinet sim state --json --config /opt/bench/sim.toml"))
+        return list(found["journal"])
+
+    def monotonic_ns(self) -> int:
+        return int(self.run("python3 -c 'import time; print(time.monotonic_ns())'"))
+
+    def opened_ms(self, since_ns: int) -> float:
+        """From then to the moment when every relay's line was low again; Failed where one never was."""
+        levels: dict[int, bool] = {}
+        last = 0
+        for at_ns, line, high in self.lines():
+            if line in RELAYS.values():
+                levels[line] = high
+                if at_ns > since_ns and not high:
+                    last = at_ns
+                    if not any(levels.values()):
+                        break
+        if not last:
+            raise Failed("no relay's line went low")
+        return (last - since_ns) / 1e6
+
+    def usage(self) -> list[str]:
+        """The usage log, a session a line."""
+        return self.run(f"{AS_SERVICE} usage export --format jsonl").splitlines()
+
+    def check_money(self) -> None:
+        """The database, the ledger and the usage log are whole and agree."""
+        said = self.run(f"{AS_SERVICE} store check")
+        self.shows("database, ledger and usage log are whole (store check)", said.startswith("OK"))
+        self.shows("the usage log's chain verifies (usage verify)", self.ok(f"{AS_SERVICE} usage verify"))
+
+    def check_money_quietly(self) -> None:
+        """As `check_money`, again and again."""
+        self.shows_once(
+            "after every cut database, ledger and usage log were whole", self.ok(f"{AS_SERVICE} store check")
+        )
+
+    def restarts(self, unit: str) -> int:
+        return int(self.run(f"systemctl show --value -p NRestarts {unit}") or 0)
+
+
+def _no_boot(**settings: str) -> Machine:
+    raise NotImplementedError("set by the runner")
+
+
+def found_mib(text: str, name: str) -> float:
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) / 1024 if match else 0.0
+
+
+def wall() -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def work_folder(root: Path) -> Path:
+    folder = root / "work"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

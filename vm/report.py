@@ -1,0 +1,77 @@
+"""What came of the scenarios, the last run of each: docs/reports/vm.json, shown as docs/reports/vm.md."""
+
+from pathlib import Path
+
+import msgspec
+
+from vm.bench import Figure
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reports"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One scenario's last run; `problem` is empty where all was as promised."""
+
+    name: str
+    promise: str
+    day: str
+    commit: str
+    wall_s: float
+    shown: list[str]
+    figures: list[Figure]
+    problem: str = ""
+    seed: int = 0
+
+
+class Report(msgspec.Struct):
+    machine: str = ""
+    rows: dict[str, Row] = {}
+
+
+def load() -> Report:
+    path = FOLDER / "vm.json"
+    return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else Report()
+
+
+def save(report: Report, order: list[str]) -> None:
+    (FOLDER / "vm.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    (FOLDER / "vm.md").write_text(page(report, order))
+
+
+def page(report: Report, order: list[str]) -> str:
+    """Pure."""
+    lines = [
+        "# The product in a virtual machine",
+        "",
+        "`make test-vm`: Debian 12's kernel and systemd under QEMU's emulation, the package installed by dpkg, the guard",
+        "on `/dev/i2c-1` through smbus2 and on `/dev/gpiochip0` (`gpio-sim`) through lgpio, softdog as the watchdog, the",
+        "console on a serial port. Behind the lines and an I2C adapter of the test bed is the simulated cabinet.",
+        "Time in the machine is counted in its own instructions (2 ns each), one processor for everything, the",
+        "simulated hardware included: figures do not depend on how busy the host is, and are not those of a Pi.",
+        "",
+        f"{report.machine}.",
+        "",
+        "| scenario | promise | as promised | run | commit |",
+        "|---|---|---|---|---|",
+    ]
+    rows = [report.rows[name] for name in order if name in report.rows]
+    for row in rows:
+        result = "yes" if not row.problem else "**no**"
+        lines.append(f"| {row.name} | {row.promise} | {result} | {row.day}, {row.wall_s:.0f} s | {row.commit} |")
+    missing = [name for name in order if name not in report.rows]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
+    for row in rows:
+        lines += ["", f"## {row.name}", ""]
+        if row.problem:
+            lines += ["```", row.problem.strip()[-1500:], "```", ""]
+        lines += [f"- {what}" for what in row.shown]
+        if row.figures:
+            lines += ["", "| measured | value | at most |", "|---|---|---|"]
+            lines += [_row_of(figure) for figure in row.figures]
+    return "\n".join(lines) + "\n"
+
+
+def _row_of(figure: Figure) -> str:
+    most = "" if figure.bar is None else f"{figure.bar:.4g}"
+    return f"| {figure.what} | {figure.value:.4g} {figure.unit} | {most} |"

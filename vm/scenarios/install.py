@@ -1,0 +1,27 @@
+"""The package on a Debian that has never seen it."""
+
+from vm.bench import UNITS, Bench
+
+PROMISE = "installs by dpkg; without a configuration everything is off and only the console runs"
+BEFORE = "base"
+LEAVES = True
+
+
+def run(bench: Bench) -> None:
+    for device in ("/dev/gpiochip0", "/dev/i2c-1", "/dev/watchdog", "/dev/ttyS1"):
+        bench.shows(f"the machine has {device}", bench.ok(f"test -e {device}"))
+    bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
+    before_s = bench.uptime_s()
+    said = bench.run("dpkg -i /mnt/stick/present.deb 2>&1", 600)
+    bench.measured("dpkg -i", bench.uptime_s() - before_s, "s of the machine")
+    bench.shows("it says that it is not commissioned", "not commissioned" in said)
+    bench.shows("cabinet --version answers", "cabinet" in bench.run("cabinet --version"))
+    states = {unit: bench.machine.run(f"systemctl is-active {unit}", check=False).out.strip() for unit in UNITS}
+    bench.shows("guard and service do not run", states["cabinet-guard"] == states["cabinet-service"] == "inactive")
+    bench.shows("the console runs", states["cabinet-console"] == "active")
+    bench.shows("no unit has failed", bench.run("systemctl --failed --no-legend | wc -l").strip() == "0")
+    bench.shows("no GPIO line is used", "cabinet" not in bench.run("cat /sys/kernel/debug/gpio 2>/dev/null; true"))
+    bench.shows("users are there", bench.ok("id cabinet-guard && id cabinet-service && id cabinet-console"))
+    rights = bench.run("stat -c '%U:%G %a' /dev/gpiochip0 /dev/i2c-1").split("\n")
+    bench.shows("udev rules: devices belong to gpio and i2c", rights[:2] == ["root:gpio 660", "root:i2c 660"])
+    bench.run("systemctl disable -q bench-sim bench-hardware; systemctl enable -q bench-sim bench-hardware")

@@ -1,0 +1,28 @@
+"""`cabinet update` with a bundle that fails on trial."""
+
+from vm.bench import Bench
+
+PROMISE = "cabinet update: refused in a charge; a version whose guard does not start goes again by itself"
+BEFORE = "installed"
+
+
+def run(bench: Bench) -> None:
+    bench.wait_protecting()
+    bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
+    refused = bench.machine.run("cabinet update install /mnt/stick/worse.bundle", check=False)
+    bench.shows("without a key nothing is installed", refused.status != 0 and "has no key" in refused.err)
+    bench.run("cp /mnt/stick/update-keys /etc/cabinet/update-keys")
+    old = bench.run("dpkg-query -W -f '${Version}' cabinet")
+    bench.charge(1)
+    refused = bench.machine.run("cabinet update install /mnt/stick/worse.bundle", 300, check=False)
+    bench.shows("refused in a charge", refused.status != 0 and "1 charge runs" in refused.err)
+    bench.run("cabinet update install --no-wait --during-sessions /mnt/stick/worse.bundle", 900)
+    bench.wait("the end of the trial", "! test -e /var/lib/cabinet/update/trial.json", 900)
+    said = bench.run("cabinet update status")
+    bench.shows(
+        f"the old version came back by itself: {said.strip()[:200]}", f"version {old} is installed again" in said
+    )
+    bench.shows("dpkg says so too", bench.run("dpkg-query -W -f '${Version}' cabinet") == old)
+    bench.wait_protecting()
+    bench.wait("the charge again", bench.closed(1), 180)
+    bench.check_money()
