@@ -26,7 +26,6 @@ ORDER = (
     "install", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint", "disk_full",
     "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
 )  # fmt: skip
-INSTALLED = CACHE / "installed.qcow2"
 
 
 def main() -> int:
@@ -81,11 +80,17 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
 
 
 def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
+    """Begins where `module.BEFORE` says: at a boot of the bare disk, or where another scenario has left the machine."""
     folder = work_folder(CACHE)
-    under = base if module.BEFORE == "base" else INSTALLED
-    if not under.exists():
-        raise CannotBuild(f"{under.name}: the scenarios install and commission come first")
-    disk = overlay(under, folder / f"{name}.qcow2")
+    disk = folder / f"{name}.qcow2"
+    if module.BEFORE == "base":
+        overlay(base, disk)
+    else:
+        left = CACHE / f"{module.BEFORE}.qcow2"
+        if not left.exists():
+            raise CannotBuild(f"{left.name}: the scenarios install and commission come first")
+        shutil.copy(left, disk)
+    settings = getattr(module, "MACHINE", {} if module.BEFORE == "base" else {"snapshot": module.BEFORE})
 
     def boot(**settings: str) -> Machine:
         started = Machine(disk, folder, stick=tools, **settings)
@@ -96,17 +101,20 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
             raise
         return started
 
-    bench = Bench(boot(**getattr(module, "MACHINE", {})))
+    bench = Bench(boot(**settings))
     bench.boot, bench.random, bench.cuts = boot, random.Random(args.seed), args.cuts
     try:
         module.run(bench)
-        if getattr(module, "LEAVES", False):
-            bench.machine.power_off()
-            shutil.copy(disk, INSTALLED)
+        if hasattr(module, "LEAVES"):
+            bench.run("sync")
+            bench.machine.keep(module.LEAVES)
+            bench.machine.kill()
+            shutil.copy(disk, CACHE / f"{module.LEAVES}.qcow2")
     except (Failed, Gone, AssertionError) as error:
         bench.problem = str(error) or repr(error)
     finally:
         bench.machine.kill()
+        disk.unlink(missing_ok=True)
     return bench
 
 

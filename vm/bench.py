@@ -87,6 +87,11 @@ class Bench:
         self.wait("the guard", "systemctl is-active -q cabinet-guard", 90)
         self.wait("the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service.url ]", 120)
 
+    def charging(self) -> None:
+        """Where `commission` has left it, or come back after a boot: outlet 1 charges."""
+        self.wait_protecting()
+        self.wait("the charge at outlet 1", self.closed(1), 180)
+
     def plug(self, outlet: int, load: str = "lithium-48v", charge: float = 30.0) -> None:
         self.run(f"echo '{outlet} {load} {charge}' >> /var/lib/bench/plugged; sync")
         self.run(f"cabinet sim plug {outlet} {load} --charge {charge} --config /opt/bench/sim.toml")

@@ -32,21 +32,26 @@ class Machine:
     and never late. Its disk is honest: what was flushed is on it when the machine is killed, the rest need not be.
     """
 
-    def __init__(self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", watchdog: bool = False):
-        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10."""
+    def __init__(
+        self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", snapshot: str = ""
+    ) -> None:
+        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10. `snapshot`: where
+        to go on instead of booting, made by `keep` on this disk.
+        """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._number = 0
         self._kept = b""
         agent, console = folder / "agent.sock", folder / "console.sock"
-        for path in (agent, console):
+        monitor = folder / "monitor.sock"
+        for path in (agent, console, monitor):
             path.unlink(missing_ok=True)
         self.log = folder / "kernel.log"
         drives = ["-drive", f"file={disk},if=virtio,format={_format(disk)},cache=none,aio=threads"]
         if stick is not None:
             drives += ["-drive", f"file={stick},if=virtio,format=raw,readonly=on"]
         command = [
-            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=1,sleep=off", "-cpu", "max", "-smp", "1",
+            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1",
             "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
             "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
             "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw systemd.show_status=no",
@@ -54,12 +59,16 @@ class Machine:
             "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console",
             "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=agent",
+            "-chardev", f"socket,id=monitor,path={monitor},server=on,wait=off", "-mon", "chardev=monitor,mode=readline",
             *drives,
         ]  # fmt: skip
+        if snapshot:
+            command += ["-loadvm", snapshot]
         if wall:
             command += ["-rtc", f"base={wall},clock=vm"]
         self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(folder / "qemu.log").open("a"))
         self._agent = self._connect(agent)
+        self._monitor = self._connect(monitor)
         self.console_path = console
 
     def _connect(self, path: Path) -> socket.socket:
@@ -124,11 +133,24 @@ class Machine:
             return None
         return found
 
+    def keep(self, name: str, within_s: float = 200.0) -> None:
+        """Remember the machine as it is, memory and disk, on its disk (which is qcow2)."""
+        self._monitor.settimeout(within_s)
+        self._monitor.sendall(f"savevm {name}\ninfo snapshots\n".encode())
+        said = b""
+        while b"ICOUNT" not in said and b"VM CLOCK" not in said and b"no snapshot" not in said:
+            data = self._monitor.recv(65536)
+            if not data:
+                raise Gone("the machine is off")
+            said += data
+        time.sleep(0.2)
+
     def kill(self) -> None:
-        """As a power cut."""
+        """As a power cut; a second time does nothing."""
         self._qemu.kill()
         self._qemu.wait()
         self._agent.close()
+        self._monitor.close()
 
     def power_off(self) -> None:
         with contextlib.suppress(Gone, OSError, AssertionError):

@@ -7,7 +7,7 @@ import time
 from vm.bench import Bench
 
 PROMISE = "the console on the serial port takes a login and shows the outlets"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:

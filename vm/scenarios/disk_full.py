@@ -3,12 +3,11 @@
 from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "a full and a read-only disk: the charge is protected and metered on, nothing is lost, all is well after it"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     bench.run(
         "fallocate -l $(( $(df --output=avail -B1 / | tail -1) - 4096 )) /filler; "
         "dd if=/dev/zero of=/filler2 bs=4k 2>/dev/null; true"

@@ -3,12 +3,11 @@
 from vm.bench import Bench
 
 PROMISE = "a guard stopped by SIGSTOP is ended by the keeper, a keeper by systemd's watchdog; everything opens"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     pid, since_ns = bench.pid("cabinet-guard"), bench.monotonic_ns()
     bench.run(f"kill -STOP {pid}")
     bench.wait("the keeper's end of it", f"! kill -0 {pid} 2>/dev/null", 20)

@@ -4,7 +4,7 @@ from vm.bench import UNITS, Bench
 
 PROMISE = "installs by dpkg; without a configuration everything is off and only the console runs"
 BEFORE = "base"
-LEAVES = True
+LEAVES = "installed"
 
 
 def run(bench: Bench) -> None:

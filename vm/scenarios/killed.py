@@ -1,14 +1,13 @@
 """kill -9 of guard, keeper and service in a charge, under the real systemd."""
 
-from vm.bench import Bench
+from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "kill -9 of guard, keeper, service: everything opens or the charge goes on, all come back, no session lost"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     for name in ("cabinet-guard", "cabinet-keeper"):
         bench.wait("closed before the kill", bench.closed(1), 120)
         pid, since_ns = bench.pid(name), bench.monotonic_ns()
@@ -24,8 +23,4 @@ def run(bench: Bench) -> None:
     opened = [at for at, _, high in bench.lines() if at > since_ns and not high]
     bench.shows("with the service killed the charge went on without a break", not opened and bench.ok(bench.closed(1)))
     bench.check_money()
-    bench.shows(
-        "no session is lost: one runs",
-        bench.run("setpriv --reuid=cabinet-service --regid=cabinet --clear-groups cabinet store running").strip()
-        == "1",
-    )
+    bench.shows("no session is lost: one runs", bench.run(f"{AS_SERVICE} store running").strip() == "1")

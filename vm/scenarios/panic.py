@@ -6,12 +6,11 @@ from vm.bench import Bench
 from vm.machine import Gone
 
 PROMISE = "after a kernel panic the machine starts again, everything off first, and the charge goes on"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     bench.run("sleep 5; sync")
     boot_id = bench.run("cat /proc/sys/kernel/random/boot_id")
     with contextlib.suppress(Gone):

@@ -5,13 +5,12 @@ import json
 from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
-BEFORE = "installed"
+BEFORE = "charging"
 LONGEST_S = 12.0
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.plug(1)
+    bench.charging()
     bench.run("sync")
     for number in range(1, bench.cuts + 1):
         bench.start(1) if not bench.ok(bench.closed(1)) else None

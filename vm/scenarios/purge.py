@@ -1,15 +1,14 @@
 """Taken away, and installed again."""
 
-from vm.bench import AS_SERVICE, Bench
+from vm.bench import Bench
 
 PROMISE = "purge keeps the usage log; installed again and commissioned it goes on from there"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
+    bench.charging()
     log = bench.usage()
-    bench.charge(1)
     bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
     said = bench.run("dpkg --purge cabinet 2>&1", 600)
     bench.shows("purge opens everything", bench.ok(bench.all_open()))
@@ -30,4 +29,3 @@ def run(bench: Bench) -> None:
     bench.check_money()
     bench.run("cabinet --version; CABINET_PURGE=everything dpkg --purge cabinet", 600)
     bench.shows("asked for, purge takes everything", not bench.ok("test -e /var/lib/cabinet"))
-    _ = AS_SERVICE

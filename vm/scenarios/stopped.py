@@ -3,12 +3,11 @@
 from vm.bench import Bench
 
 PROMISE = "systemctl stop cabinet-guard and start cabinet-failsafe open everything; a start goes on"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     since_ns = bench.monotonic_ns()
     bench.run("systemctl stop cabinet-guard", 60)
     bench.measured("systemctl stop to the line low", bench.opened_ms(since_ns), "ms", 3000)

@@ -3,7 +3,7 @@
 from vm.bench import Bench
 
 PROMISE = "cabinet update: refused in a charge; a version whose guard does not start goes again by itself"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
@@ -13,7 +13,7 @@ def run(bench: Bench) -> None:
     bench.shows("without a key nothing is installed", refused.status != 0 and "has no key" in refused.err)
     bench.run("cp /mnt/stick/update-keys /etc/cabinet/update-keys")
     old = bench.run("dpkg-query -W -f '${Version}' cabinet")
-    bench.charge(1)
+    bench.charging()
     refused = bench.machine.run("cabinet update install /mnt/stick/worse.bundle", 300, check=False)
     bench.shows("refused in a charge", refused.status != 0 and "1 charge runs" in refused.err)
     bench.run("cabinet update install --no-wait --during-sessions /mnt/stick/worse.bundle", 900)

@@ -3,12 +3,11 @@
 from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "upgrade by dpkg in the middle of a charge: the outlet is off meanwhile, the same session goes on after it"
-BEFORE = "installed"
+BEFORE = "charging"
 
 
 def run(bench: Bench) -> None:
-    bench.wait_protecting()
-    bench.charge(1)
+    bench.charging()
     bench.run("sleep 5")
     bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
     config = bench.run("sha256sum /etc/cabinet/cabinet.toml")
