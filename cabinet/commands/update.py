@@ -63,12 +63,12 @@ def _prepare(args: argparse.Namespace, records: Records) -> Trial:
     computer = Computer(args.config)
     records.check_private()
     under_way = records.load()
-    records.new.unlink(missing_ok=True)
+    records.incoming.unlink(missing_ok=True)
     try:
         keys = bundle.keys_in(KEYS.read_text(encoding="utf-8"), str(KEYS))
     except OSError as error:
         raise CabinetError(f"{KEYS}: {error.strerror}: it says who may update this cabinet") from error
-    manifest, signer = bundle.read(args.bundle, keys, records.new)
+    manifest, signer = bundle.read(args.bundle, keys, records.incoming)
     version = computer.version()
     found = Found(
         architecture=computer.architecture(),
@@ -77,13 +77,15 @@ def _prepare(args: argparse.Namespace, records: Records) -> Trial:
         newer=computer.is_newer(manifest.version, version),
         sessions=computer.sessions(),
         free=shutil.disk_usage(records.folder).free,
+        installed=computer.installed_bytes(),
         read_only=computer.read_only(),
         changed_files=computer.changed_files(),
         on_trial=under_way.new if under_way is not None else None,
     )
     if refused := objections(manifest, found, Asked(args.during_sessions, args.older)):
-        records.new.unlink(missing_ok=True)
+        records.incoming.unlink(missing_ok=True)
         raise CabinetError("\n".join(refused))
+    records.incoming.replace(records.new)
     print(f"version {manifest.version}, signed by {signer}; {version} is packed to go back to")
     computer.pack_installed(records.old_files, records.old)
     trial = Trial(

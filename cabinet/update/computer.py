@@ -84,6 +84,10 @@ class Computer:
     def version(self) -> str:
         return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE], _COMMAND_WITHIN_S).strip()
 
+    def installed_bytes(self) -> int:
+        shown = _run(["dpkg-query", "--show", "--showformat=${Installed-Size}", PACKAGE], _COMMAND_WITHIN_S)
+        return 1024 * int(shown)
+
     def architecture(self) -> str:
         return _run(["dpkg", "--print-architecture"], _COMMAND_WITHIN_S).strip()
 

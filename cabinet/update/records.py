@@ -16,6 +16,7 @@ class Records:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
+        self.incoming = folder / "incoming.deb"  # of a bundle that may still be refused
         self.new = folder / "new.deb"
         self.old = folder / "old.deb"
         self.old_files = folder / "old"

@@ -14,11 +14,13 @@ from cabinet.update.bundle import Manifest
 TRIAL_S = 300
 READY_WITHIN_S = 120  # after the installation: the units are up, or the trial is over
 LOOK_EVERY_S = 5
-ROOM = 16  # times the package's size must be free: itself, the old one, its files, and a copy of the database
+SPARE = 64 << 20  # bytes that stay free for charges meanwhile, and for the copy of the database
 
 
 class Computer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the update meets. `sessions`: running now, None where nobody can say; `free` in bytes."""
+    """What the update meets. `sessions`: running now, None where nobody can say; `free` and `installed` (the present
+    version's files) in bytes.
+    """
 
     architecture: str
     python: str
@@ -26,6 +28,7 @@ class Computer(msgspec.Struct, frozen=True, kw_only=True):
     newer: bool  # whether the bundle's version is newer than `version`, as dpkg orders them
     sessions: int | None
     free: int
+    installed: int
     read_only: bool
     changed_files: Sequence[str]  # of the installed version, that are not as it came
     on_trial: str | None  # a version that is being tried already
@@ -56,8 +59,8 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[str
     elif computer.sessions and not asked.during_sessions:
         charges = "1 charge runs" if computer.sessions == 1 else f"{computer.sessions} charges run"
         found.append(f"{charges}: wait, or --during-sessions pauses them for the update and goes on with them")
-    if computer.free < ROOM * manifest.size:
-        found.append(f"{computer.free >> 20} MiB are free in /var/lib/cabinet, {ROOM * manifest.size >> 20} are needed")
+    if computer.free < (needed := room(manifest, computer)):
+        found.append(f"{computer.free >> 20} MiB are free in /var/lib/cabinet, {needed >> 20} are needed")
     if computer.read_only:
         found.append("the system is read-only: mount -o remount,rw / first")
     if computer.changed_files:
@@ -66,6 +69,11 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[str
             "apt install --reinstall cabinet first"
         )
     return found
+
+
+def room(manifest: Manifest, computer: Computer) -> int:
+    """Bytes that must be free: the new package, and the present version as files and as a package."""
+    return manifest.size + 2 * computer.installed + SPARE
 
 
 class Phase(enum.Enum):

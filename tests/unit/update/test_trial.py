@@ -6,7 +6,7 @@ import pytest
 from cabinet.update.bundle import Manifest
 from cabinet.update.trial import (
     READY_WITHIN_S,
-    ROOM,
+    SPARE,
     TRIAL_S,
     Asked,
     Computer,
@@ -22,7 +22,7 @@ from cabinet.update.trial import (
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
 COMPUTER = Computer(
-    architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0, free=ROOM * 1000,
+    architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0, free=1000 + 2 * 3000 + SPARE, installed=3000,
     read_only=False, changed_files=(), on_trial=None,
 )  # fmt: skip
 TRIAL = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12, backup="b.db")
@@ -41,7 +41,7 @@ def test_newer_bundle_on_an_idle_cabinet_is_installed():
         ({"sessions": 1}, Asked(), "1 charge runs"),
         ({"sessions": 3}, Asked(), "3 charges run"),
         ({"sessions": None}, Asked(), "whether charges run cannot be said"),
-        ({"free": ROOM * 1000 - 1}, Asked(), "are free in /var/lib/cabinet"),
+        ({"free": 1000 + 2 * 3000 + SPARE - 1}, Asked(), "are free in /var/lib/cabinet"),
         ({"read_only": True}, Asked(), "the system is read-only"),
         ({"changed_files": ("/usr/lib/cabinet/x.py",)}, Asked(), "/usr/lib/cabinet/x.py"),
         ({"on_trial": "0.1.9"}, Asked(), "version 0.1.9 is on trial"),
