@@ -10,6 +10,7 @@ import argparse
 import importlib
 import random
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -23,7 +24,7 @@ from vm.image import CACHE, ROOT, CannotBuild
 from vm.machine import Gone, Machine, overlay
 
 ORDER = (
-    "install", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint", "disk_full",
+    "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint", "disk_full",
     "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
 )  # fmt: skip
 
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us
     if args.list:
         for name in ORDER:
             print(f"{name:12} {module_of(name).PROMISE}")
@@ -83,14 +85,16 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
     """Begins where `module.BEFORE` says: at a boot of the bare disk, or where another scenario has left the machine."""
     folder = work_folder(CACHE)
     disk = folder / f"{name}.qcow2"
-    if module.BEFORE == "base":
-        overlay(base, disk)
+    if module.BEFORE in ("base", "installed"):
+        overlay(base if module.BEFORE == "base" else image.installed(package()), disk)
     else:
         left = CACHE / f"{module.BEFORE}.qcow2"
         if not left.exists():
-            raise CannotBuild(f"{left.name}: the scenarios install and commission come first")
+            raise CannotBuild(f"{left.name}: first_boot and commission come first")
         shutil.copy(left, disk)
-    settings = getattr(module, "MACHINE", {} if module.BEFORE == "base" else {"snapshot": module.BEFORE})
+    settings = getattr(
+        module, "MACHINE", {"snapshot": module.BEFORE} if module.BEFORE in ("booted", "charging") else {}
+    )
 
     def boot(**settings: str) -> Machine:
         started = Machine(disk, folder, stick=tools, **settings)

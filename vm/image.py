@@ -27,6 +27,11 @@ SOURCES = {
 }
 PACKAGES = "systemd,systemd-sysv,udev,dbus,kmod,procps,e2fsprogs,python3,tzdata"
 EARLY_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+MODULES = (
+    "drivers/i2c", "drivers/watchdog", "drivers/virtio", "drivers/char", "drivers/block", "drivers/tty",
+    "fs/ext4", "fs/jbd2", "fs/configfs", "lib", "crypto", "arch/x86/crypto",
+)  # fmt: skip
+"""What the machine can need of the kernel's modules; the rest, sound and network cards, is not worth copying."""
 DISK_MIB = 1536
 
 
@@ -47,6 +52,32 @@ def base() -> Path:
     if not disk.exists() or disk.stat().st_mtime < newest:
         put_bench_on(CACHE / "rootfs")
         make_disk(CACHE / "rootfs", disk, DISK_MIB)
+    return disk
+
+
+def installed(package: Path) -> Path:
+    """The disk with the package on it, put there from outside: the scenario `install` does so in the machine.
+
+    As on a new cabinet there is no configuration; the units are enabled and start with the machine.
+    """
+    base()
+    disk, mark = CACHE / "installed.raw", CACHE / "installed.of"
+    made_of = f"{package} {package.stat().st_mtime_ns} {(CACHE / 'base.raw').stat().st_mtime_ns}"
+    if disk.exists() and mark.exists() and mark.read_text() == made_of:
+        return disk
+    folder = CACHE / "rootfs-installed"
+    shutil.rmtree(folder, ignore_errors=True)
+    run("cp", "-a", CACHE / "rootfs", folder)
+    shutil.copy(package, folder / "cabinet.deb")
+    run("mount", "-t", "proc", "proc", folder / "proc")  # systemd's tools in the package's scripts want it
+    try:
+        run("chroot", folder, "dpkg", "--force-unsafe-io", "-i", "/cabinet.deb")
+    finally:
+        run("umount", folder / "proc")
+    (folder / "cabinet.deb").unlink()
+    make_disk(folder, disk, DISK_MIB)
+    shutil.rmtree(folder)
+    mark.write_text(made_of)
     return disk
 
 
@@ -110,7 +141,12 @@ def put_bench_on(rootfs: Path) -> None:
     """Kernel modules and the bench's own units; what a virtual machine need not do at boot is left out."""
     target = rootfs / "lib/modules" / RELEASE
     if not target.exists():
-        shutil.copytree(CACHE / "kernel/lib/modules" / RELEASE, target, symlinks=True)
+        for subsystem in MODULES:
+            shutil.copytree(
+                CACHE / "kernel/lib/modules" / RELEASE / "kernel" / subsystem, target / "kernel" / subsystem
+            )
+        for listing in (CACHE / "kernel/lib/modules" / RELEASE).glob("modules.*"):
+            shutil.copy(listing, target)
     (target / "extra").mkdir(exist_ok=True)
     for module in (CACHE / "modules").glob("*.ko"):
         shutil.copy(module, target / "extra")

@@ -22,8 +22,8 @@ from cabinet.update.trial import (
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
 COMPUTER = Computer(
-    architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0, free=1000 + 2 * 3000 + SPARE, installed=3000,
-    read_only=False, changed_files=(), on_trial=None,
+    architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0,
+    free=1000 + 2 * 3000 + SPARE, installed=3000, read_only=False, changed_files=(), on_trial=None,
 )  # fmt: skip
 TRIAL = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12, backup="b.db")
 

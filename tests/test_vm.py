@@ -1,0 +1,73 @@
+"""The virtual machine's test bed, as far as it goes without starting one: scenarios, report, what is on the disk."""
+
+import configparser
+from pathlib import Path
+
+import pytest
+
+from cabinet.config import parse
+from vm import report
+from vm.__main__ import ORDER, module_of
+from vm.bench import Bench, Failed, Figure
+
+ROOT = Path(__file__).parents[1]
+GUEST = ROOT / "vm" / "guest"
+
+
+def test_every_scenario_is_in_the_order_and_says_what_it_shows():
+    modules = {path.stem for path in (ROOT / "vm/scenarios").glob("*.py")} - {"__init__"}
+    assert modules == set(ORDER)
+    for name in ORDER:
+        module = module_of(name)
+        assert module.PROMISE
+        assert module.BEFORE in ("base", "installed", "booted", "charging")
+
+
+@pytest.mark.parametrize(("bus", "pins"), [("/dev/i2c-1", "lgpio"), ("sim", "sim")])
+def test_configuration_of_the_bench_is_one_that_the_product_takes(bus, pins):
+    text = (GUEST / "cabinet.toml").read_text(encoding="utf-8")
+    config = parse(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", "/run/cabinet"))
+    assert (config.hardware.bus, len(config.outlet)) == (bus, 2)
+
+
+def test_guard_of_the_bench_waits_for_its_hardware_by_the_benchs_units_only():
+    """The product's own units are installed as they are: what makes them wait is outside of them."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    unit.read(GUEST / "bench-hardware.service")
+    assert "cabinet-guard.service" in unit["Unit"]["Before"]
+
+
+class Off:
+    """No machine."""
+
+
+def test_what_is_not_as_promised_is_a_failure():
+    bench = Bench(Off())
+    bench.shows("the sky is blue", True)
+    with pytest.raises(Failed, match="not so: pigs fly"):
+        bench.shows("pigs fly", False)
+    assert bench.shown == ["the sky is blue"]
+
+
+def test_figure_above_its_bar_is_a_failure_and_is_reported():
+    bench = Bench(Off())
+    bench.measured("a", 1.0, "s", 2.0)
+    with pytest.raises(Failed, match="at most 2"):
+        bench.measured("b", 3.0, "s", 2.0)
+    assert bench.figures == [Figure("a", 1.0, "s", 2.0), Figure("b", 3.0, "s", 2.0)]
+
+
+def row(name: str, problem: str = "") -> report.Row:
+    return report.Row(
+        name, f"promise of {name}", "2026-11-25", "abc123", 12.0, ["it is so"], [Figure("x", 1.5, "ms", 2.0)], problem
+    )
+
+
+def test_report_says_what_failed_and_what_was_never_run():
+    found = report.Report("2 cores", {"a": row("a"), "b": row("b", "not so: pigs fly")})
+    page = report.page(found, ["a", "b", "c"])
+    assert "| a | promise of a | yes | 2026-11-25, 12 s | abc123 |" in page
+    assert "| b | promise of b | **no** |" in page
+    assert "not so: pigs fly" in page
+    assert "Not run yet: c." in page
+    assert "| x | 1.5 ms | 2 |" in page
