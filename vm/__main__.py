@@ -16,16 +16,20 @@ import time
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from campaigns.runner import commit, machine
 from vm import image, report, stick
 from vm.bench import Bench, Failed, wall, work_folder
+from vm.container import Container
 from vm.image import CACHE, ROOT, CannotBuild
 from vm.machine import Gone, Machine, overlay
 
+M = TypeVar("M", Machine, Container)
+
 ORDER = (
-    "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint", "disk_full",
-    "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
+    "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
+    "disk_full", "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
 )  # fmt: skip
 
 
@@ -34,6 +38,7 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
     parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us
@@ -49,10 +54,12 @@ def main() -> int:
     found = report.load()
     found.machine = machine()
     good = True
-    for name in args.scenario or ORDER:
+    names = args.scenario or [name for name in ORDER if not args.container or in_container(name)]
+    rows = found.container if args.container else found.rows
+    for name in names:
         row = tried(name, base, tools, args)
-        found.rows[name] = row
-        report.save(found, list(ORDER))
+        rows[name] = row
+        report.save(found, list(ORDER), [name for name in ORDER if in_container(name)])
         print(
             f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
             flush=True,
@@ -82,44 +89,89 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
 
 
 def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
-    """Begins where `module.BEFORE` says: at a boot of the bare disk, or where another scenario has left the machine."""
-    folder = work_folder(CACHE)
-    disk = folder / f"{name}.qcow2"
-    if module.BEFORE in ("base", "installed"):
-        overlay(base if module.BEFORE == "base" else image.installed(package()), disk)
-    else:
-        left = CACHE / f"{module.BEFORE}.qcow2"
-        if not left.exists():
-            raise CannotBuild(f"{left.name}: first_boot and commission come first")
-        shutil.copy(left, disk)
-    settings = getattr(
-        module, "MACHINE", {"snapshot": module.BEFORE} if module.BEFORE in ("booted", "charging") else {}
-    )
-
-    def boot(**settings: str) -> Machine:
-        started = Machine(disk, folder, stick=tools, **settings)
-        try:
-            started.wait_up()
-        except BaseException:
-            started.kill()
-            raise
-        return started
-
-    bench = Bench(boot(**settings))
-    bench.boot, bench.random, bench.cuts = boot, random.Random(args.seed), args.cuts
+    place = InContainer(name, module) if args.container else InMachine(name, module, base, tools)
+    bench = Bench(place.boot(**place.settings))
+    bench.boot, bench.random, bench.cuts = place.boot, random.Random(args.seed), args.cuts
     try:
         module.run(bench)
         if hasattr(module, "LEAVES"):
-            bench.run("sync")
-            bench.machine.keep(module.LEAVES)
-            bench.machine.kill()
-            shutil.copy(disk, CACHE / f"{module.LEAVES}.qcow2")
+            place.leave(bench, module.LEAVES)
     except (Failed, Gone, AssertionError) as error:
         bench.problem = str(error) or repr(error)
     finally:
         bench.machine.kill()
-        disk.unlink(missing_ok=True)
+        place.clear()
     return bench
+
+
+class InMachine:
+    """Where a scenario begins in a virtual machine: at a boot, or where another one has left its memory and disk."""
+
+    def __init__(self, name: str, module: ModuleType, base: Path, tools: Path) -> None:
+        self._folder, self._tools = work_folder(CACHE), tools
+        self._disk = self._folder / f"{name}.qcow2"
+        if module.BEFORE in ("base", "installed"):
+            overlay(base if module.BEFORE == "base" else image.installed(package()), self._disk)
+        else:
+            left = CACHE / f"{module.BEFORE}.qcow2"
+            if not left.exists():
+                raise CannotBuild(f"{left.name}: first_boot and commission come first")
+            shutil.copy(left, self._disk)
+        kept = {"snapshot": module.BEFORE} if module.BEFORE in ("booted", "charging") else {}
+        self.settings: dict[str, str] = getattr(module, "MACHINE", kept)
+
+    def boot(self, **settings: str) -> Machine:
+        started = Machine(self._disk, self._folder, stick=self._tools, **settings)
+        return up(started)
+
+    def leave(self, bench: Bench, name: str) -> None:
+        bench.run("sync")
+        assert isinstance(bench.machine, Machine)
+        bench.machine.keep(name)
+        bench.machine.kill()
+        shutil.copy(self._disk, CACHE / f"{name}.qcow2")
+
+    def clear(self) -> None:
+        self._disk.unlink(missing_ok=True)
+
+
+class InContainer:
+    """The same in a container: always at a boot, of the files that another scenario has left."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        self.settings: dict[str, str] = {}
+        self._folder = work_folder(CACHE) / "container"
+        self._changes = self._folder / name
+        left = CACHE / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        if module.BEFORE != "base":
+            if not left.exists():
+                raise CannotBuild(f"{left}: the scenarios install and commission come first")
+            image.run("cp", "-a", left, self._changes)
+
+    def boot(self, **_: str) -> Container:
+        return up(Container(CACHE / "rootfs", self._changes, self._folder, CACHE / "stick"))
+
+    def leave(self, bench: Bench, name: str) -> None:
+        bench.machine.power_off()
+        target = CACHE / "left" / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
+        image.run("cp", "-a", self._changes, target)
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def up(started: M) -> M:
+    """Raises Gone, and then it is off again."""
+    try:
+        started.wait_up()
+    except BaseException:
+        started.kill()
+        raise
+    return started
 
 
 def package() -> Path:
@@ -127,6 +179,10 @@ def package() -> Path:
     if not found:
         raise CannotBuild("dist/cabinet_*_amd64.deb: is not there: make deb")
     return found[-1]
+
+
+def in_container(name: str) -> bool:
+    return getattr(module_of(name), "IN_CONTAINER", False)
 
 
 def module_of(name: str) -> ModuleType:

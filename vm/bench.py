@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vm.container import Container
 from vm.machine import Machine
 
 CARD, PIN = "10023344", "4711"
@@ -33,12 +34,13 @@ class Failed(Exception):
 class Bench:
     """One machine, and the checks and figures of one scenario."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine | Container) -> None:
         self.machine = machine
+        self.kernel = isinstance(machine, Machine)  # whether bus and lines are the kernel's
         self.figures: list[Figure] = []
         self.shown: list[str] = []
         self.problem = ""
-        self.boot: Callable[..., Machine] = _no_boot  # another start of the same disk
+        self.boot: Callable[..., Machine | Container] = _no_boot  # another start of the same disk
         self.random = random.Random()
         self.cuts = 0
         self.cuts_done = 0
@@ -80,6 +82,11 @@ class Bench:
 
     def uptime_s(self) -> float:
         return float(self.run("cut -d' ' -f1 /proc/uptime"))
+
+    def stick(self) -> None:
+        """The second disk at /mnt/stick."""
+        if self.kernel:
+            self.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
 
     # --- the cabinet ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from vm.bench import Bench
 
 PROMISE = "a guard stopped by SIGSTOP is ended by the keeper, a keeper by systemd's watchdog; everything opens"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:

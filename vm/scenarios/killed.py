@@ -4,6 +4,7 @@ from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "kill -9 of guard, keeper, service: everything opens or the charge goes on, all come back, no session lost"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:

@@ -4,12 +4,13 @@ from vm.bench import Bench
 
 PROMISE = "purge keeps the usage log; installed again and commissioned it goes on from there"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:
     bench.charging()
     log = bench.usage()
-    bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
+    bench.stick()
     said = bench.run("dpkg --purge cabinet 2>&1", 600)
     bench.shows("purge opens everything", bench.ok(bench.all_open()))
     bench.shows("it says what it keeps", "usage log, its keys and backups are kept" in said)

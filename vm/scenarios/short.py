@@ -4,6 +4,7 @@ from vm.bench import RELAYS, Bench
 
 PROMISE = "a short in a charge takes the relay's line on the GPIO chip low; latched; the other outlet goes on"
 BEFORE = "charging"
+IN_CONTAINER = True
 SHORTS = 5
 
 

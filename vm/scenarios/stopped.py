@@ -4,6 +4,7 @@ from vm.bench import Bench
 
 PROMISE = "systemctl stop cabinet-guard and start cabinet-failsafe open everything; a start goes on"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:

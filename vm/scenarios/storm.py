@@ -4,6 +4,7 @@ from vm.bench import UNITS, Bench
 
 PROMISE = "a unit that ends at once is started some times, then pauses for two minutes, then is started again"
 BEFORE = "charging"
+IN_CONTAINER = True
 ENDS = "[Service]\\nExecStart=\\nExecStart=/bin/false\\nExecStopPost=\\n"
 LIMITS = {"cabinet-guard": 20, "cabinet-service": 10, "cabinet-console": 10}
 

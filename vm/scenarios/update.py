@@ -4,11 +4,12 @@ from vm.bench import Bench
 
 PROMISE = "cabinet update: refused in a charge; a version whose guard does not start goes again by itself"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:
     bench.wait_protecting()
-    bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
+    bench.stick()
     refused = bench.machine.run("cabinet update install /mnt/stick/worse.bundle", check=False)
     bench.shows("without a key nothing is installed", refused.status != 0 and "has no key" in refused.err)
     bench.run("cp /mnt/stick/update-keys /etc/cabinet/update-keys")

@@ -4,12 +4,13 @@ from vm.bench import AS_SERVICE, Bench
 
 PROMISE = "upgrade by dpkg in the middle of a charge: the outlet is off meanwhile, the same session goes on after it"
 BEFORE = "charging"
+IN_CONTAINER = True
 
 
 def run(bench: Bench) -> None:
     bench.charging()
     bench.run("sleep 5")
-    bench.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
+    bench.stick()
     config = bench.run("sha256sum /etc/cabinet/cabinet.toml")
     bench.run("echo '# ours' >> /etc/cabinet/update-keys")
     since_ns, before_s = bench.monotonic_ns(), bench.uptime_s()

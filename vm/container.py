@@ -1,0 +1,94 @@
+"""systemd in a container instead of a whole machine: the same scenarios at the processor's own speed.
+
+Everything of systemd is real, units, limits, watchdogs and dpkg with the package's scripts; kernel, bus and lines are
+not: the simulator stands in for the hardware, and what its coils are told takes the place of the GPIO chip's lines.
+"""
+
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+
+from vm.image import HERE, run
+from vm.machine import Gone, Said
+
+BOOT_WITHIN_S = 90.0
+
+
+class Container:
+    """As `Machine`, over a folder that is laid over `system`: what is written stays in `changes`."""
+
+    def __init__(self, system: Path, changes: Path, folder: Path, stick: Path) -> None:
+        self._merged = folder / "merged"
+        work = folder / "overlay"
+        for path in (self._merged, work, changes):
+            path.mkdir(parents=True, exist_ok=True)
+        layers = f"lowerdir={system},upperdir={changes},workdir={work}"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, self._merged)
+        self._furnish()
+        self.log = folder / "container.log"
+        command = ["systemd-nspawn", "-D", str(self._merged), "--boot", "--register=no", "--keep-unit", "-q"]
+        command += ["-M", "cabinet-bench", "--private-network", f"--bind-ro={stick}:/mnt/stick", "--console=pipe"]
+        self._nspawn = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+        )
+        self._leader = 0
+
+    def _furnish(self) -> None:
+        """The bench's units for a container in place of those for a machine."""
+        bench, units = self._merged / "opt/bench", self._merged / "etc/systemd/system"
+        text = (HERE / "guest/cabinet.toml").read_text()
+        text = text.replace("@BUS@", "sim").replace("@PINS@", "sim").replace("@RUN@", "/run/cabinet")
+        for name in ("sim.toml", "cabinet.toml"):
+            (bench / name).write_text(text.replace('port = "/dev/ttyS1"', 'port = "pty"'))
+        (bench / "mirror.py").write_text((HERE / "guest/mirror.py").read_text())
+        (bench / "phone.py").write_text((HERE / "guest/phone.py").read_text())
+        sim = (HERE / "guest/bench-sim.service").read_text()
+        (units / "bench-sim.service").write_text(sim.replace("LimitRTPRIO=90", "LimitRTPRIO=90\nUMask=0007"))
+        hardware = (HERE / "guest/bench-hardware.service").read_text()
+        (units / "bench-hardware.service").write_text(hardware.replace("hardware.py", "mirror.py"))
+        for name in ("bench-setup.service", "bench-agent.service", "console-getty.service"):
+            mask = units / name
+            mask.unlink(missing_ok=True)
+            mask.symlink_to("/dev/null")
+
+    def wait_up(self, within_s: float = BOOT_WITHIN_S) -> None:
+        """Until systemd has started what it starts. Raises Gone."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline and self._nspawn.poll() is None:
+            if not self._leader:
+                found = subprocess.run(
+                    ["pgrep", "-P", str(self._nspawn.pid)], capture_output=True, text=True, check=False
+                )
+                self._leader = int(found.stdout.split()[0]) if found.stdout else 0
+            elif self.run("systemctl is-system-running", check=False).out.strip() in ("running", "degraded"):
+                return
+            time.sleep(0.3)
+        raise Gone(f"not up within {within_s:.0f} s: {self.log.read_text(errors='replace')[-800:]}")
+
+    def run(self, command: str, within_s: float = 120.0, check: bool = True) -> Said:
+        """A shell command as root in it. AssertionError where it fails and `check` is set."""
+        enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "sh", "-c", command]
+        try:
+            done = subprocess.run(enter, capture_output=True, timeout=within_s, check=False)
+        except subprocess.TimeoutExpired:
+            done = subprocess.CompletedProcess(enter, 124, b"", f"longer than {within_s} s".encode())
+        said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        assert not check or said.status == 0, f"{command}: {said}"
+        return said
+
+    def power_off(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.run("systemctl poweroff", 20, check=False)
+            self._nspawn.wait(timeout=60)
+        self.kill()
+
+    def kill(self) -> None:
+        """Everything in it at once; a second time does nothing."""
+        if self._nspawn.poll() is None:
+            subprocess.run(["kill", "-9", str(self._leader or self._nspawn.pid)], check=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._nspawn.wait(timeout=20)
+            self._nspawn.kill()
+            self._nspawn.wait()
+        subprocess.run(["umount", "-q", str(self._merged)], check=False)
