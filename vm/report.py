@@ -59,7 +59,8 @@ def page(report: Report, order: list[str], in_container: list[str]) -> str:
         "",
         "`python -m vm --container`: the same scenarios, package and units under the real systemd of Debian 12, at the",
         "processor's own speed and with the simulator for hardware: a relay's line is what its coil was told.",
-        "What needs the kernel's devices, a panic or a power cut is not among them.",
+        "What needs the kernel's devices, a panic or a power cut is not among them, and the guard is not real-time",
+        "here: times say that something happens, not how soon it does on a Pi.",
         "",
         *_part(report.container, in_container, "##"),
     ]

@@ -2,24 +2,27 @@
 
 import re
 import sys
+from pathlib import Path
 
 import httpx
+
+CHARGE = Path("/var/lib/bench/charge")  # the page of the one that was started last
 
 
 def main() -> int:
     what, card, pin, code = sys.argv[1:]
     with httpx.Client(base_url="http://127.0.0.1:8080", follow_redirects=True, timeout=60) as client:
         send(client, client.get("/sign-in"), "/sign-in", card=card, pin=pin)
-        page = client.get(f"/s/{code}")
         if what == "start":
-            page = send(client, page, f"/s/{code}/start", kind="full")
+            page = send(client, client.get(f"/s/{code}"), f"/s/{code}/start", kind="full")
+            if not page.url.path.startswith("/charge/"):
+                raise SystemExit(f"not started: {page.url}")
+            CHARGE.write_text(page.url.path)
         else:
-            action = re.search(r'action="(/charge/[^"]+/stop)"', page.text)
-            if action is None:
-                raise SystemExit(f"no charge to stop at {code}: {page.url}")
-            page = send(client, page, action[1])
+            path = CHARGE.read_text()
+            page = send(client, client.get(path), f"{path}/stop")
         print(page.url.path)
-        return 0 if page.url.path.startswith("/charge/") else 1
+        return 0
 
 
 def send(client: httpx.Client, page: httpx.Response, action: str, **fields: str) -> httpx.Response:

@@ -23,7 +23,7 @@ def run(bench: Bench) -> None:
         bench.shows(
             "the guard uses /dev/i2c-1 and /dev/gpiochip0", "/dev/i2c-1" in open_files and "gpiochip0" in open_files
         )
-    bench.shows("the guard is real-time", "FF" in bench.run("ps -eo cls,comm | grep cabinet-guard"))
+        bench.shows("the guard is real-time", "FF" in bench.run("ps -eo cls,comm | grep cabinet-guard"))
     bench.run(f"{AS_SERVICE} resident add {CARD} --pin {PIN} --balance 50")
     bench.charge(1)
     bench.shows("a charge started on the page closes the relay's line on the GPIO chip", bench.ok(bench.closed(1)))
