@@ -17,7 +17,10 @@ CACHE = ROOT / "build" / "vm"
 RELEASE = "6.1.0-56-amd64"  # image, headers and source must be of one version
 HEADERS = Path(f"/usr/src/linux-headers-{RELEASE}")
 SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
-NEEDED = f"linux-headers-{RELEASE} linux-source-6.1 debootstrap qemu-system-x86 qemu-utils e2fsprogs cpio kmod"
+NEEDED = (
+    f"linux-headers-{RELEASE} linux-source-6.1 debootstrap qemu-system-x86 qemu-utils e2fsprogs cpio kmod "
+    "systemd-container"
+)
 
 # gpio-sim is in none of Debian's kernel packages; these three files of its source make it.
 SOURCES = {
