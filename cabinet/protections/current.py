@@ -11,6 +11,9 @@ from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
 # is never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: the meter's own 0.3 s of lag still leaves 3 In under 2 s.
 THERMAL_TAU_S = 9.0
 THERMAL_TRIP_SHARE = 1.2
+# A reading counts until the next, 0.2 to 0.5 s. Above this share of In it may be an inrush, whose heat is that of
+# a few milliseconds: 1000 uF make a reading of 23 A. From 3.9 In on what lasts is a short.
+LASTING_SHARE = 3.2
 LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
 # half-cycle is like the one before. No rule that looks at two half-cycles only can do without such a share.
@@ -159,6 +162,8 @@ class Overcurrent:
         self._trip_heat = (THERMAL_TRIP_SHARE * limits.rated_ma) ** 2
         self._heat = 0.0
         self._at_ns: int | None = None
+        self._lasting_ma = LASTING_SHARE * limits.rated_ma
+        self._last_ma = 0
         self._hot = False  # at the trip's heat, by whatever current, and not cooled down since
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
@@ -167,7 +172,9 @@ class Overcurrent:
             return None
         past_s = 0.0 if self._at_ns is None else (current.at_ns - self._at_ns) / NS
         self._at_ns = current.at_ns
-        self._heat += (current.value**2 - self._heat) * -math.expm1(-past_s / THERMAL_TAU_S)
+        last_ma, self._last_ma = self._last_ma, current.value
+        counted_ma = current.value if current.value <= self._lasting_ma else min(current.value, last_ma)
+        self._heat += (counted_ma**2 - self._heat) * -math.expm1(-past_s / THERMAL_TAU_S)
         self._hot = self._heat > (self._trip_heat / 2 if self._hot else self._trip_heat)
         if self._heat <= self._trip_heat or not now.closed:
             return None

@@ -238,6 +238,7 @@ class Outlet:
         if inrush.capacitor_uf:
             filling = Filling(mains, inrush.capacitor_uf * 1e-6, inrush.limiter_ohm, inrush.charged, at_ns)
             self._pulses, self._pulses_end_ns = [filling], filling.end_ns
+            self._timeline.at(at_ns + (filling.end_ns - at_ns) // 2, self._filled)  # meters follow cycle by cycle
             self._timeline.at(self._pulses_end_ns, self._filled)
             return
         peak_a = inrush.peak_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
@@ -252,7 +253,7 @@ class Outlet:
     def _filled(self, at_ns: int) -> None:
         if self._pulses and at_ns >= self._pulses_end_ns:
             self._pulses = []
-            self._rewave(at_ns)
+        self._rewave(at_ns)
 
     # ---- current
 

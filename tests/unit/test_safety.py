@@ -188,6 +188,18 @@ def test_overcurrent_follows_the_thermal_image(times_rated, seconds, within):
         assert took_s <= within
 
 
+def test_reading_of_an_inrush_heats_no_wire_and_the_next_one_like_it_does():
+    bench = Bench()
+    bench.values["current_ma"] = 5_200
+    bench.run(60)
+    for current_ma in (45_000, 5_200, 5_200, 30_000, 5_200):
+        bench.values["current_ma"] = current_ma
+        assert bench.step(500 * MS) is None
+    bench.values["current_ma"] = 20_000
+    bench.step(500 * MS)
+    assert bench.step(500 * MS).fault is Fault.OVERCURRENT
+
+
 def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
     bench = Bench()
     bench.values["current_ma"] = 16_500
