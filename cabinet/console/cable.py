@@ -4,6 +4,7 @@ The console opens `device` by pyserial, as it opens a UART; a person opens `term
 no program has it open the cable is out; when it is closed, `device` vanishes, as a USB adapter does.
 """
 
+import contextlib
 import os
 import select
 import threading
@@ -53,8 +54,15 @@ class Cable:
                 self._pump(inner)
             finally:
                 self._announce(None)
+                self._drop_rest()
                 os.close(slave)
                 os.close(inner)
+
+    def _drop_rest(self) -> None:
+        """What was typed just before the terminal was closed is nothing that the next one has typed."""
+        with contextlib.suppress(OSError):
+            while os.read(self._outer, CHUNK):
+                pass
 
     def _announce(self, device: str | None) -> None:
         with self._plugged:
