@@ -35,6 +35,7 @@ ENDLESS_BYTES = 1_000_000
 CUTS = 50
 CHUNK = 2048
 WITHIN_S = 120.0
+ATTEMPTS = 5
 MOST_GROWN_KB = 4096  # after the first tenth, which fills the caches
 IT_IS_A_TERMINAL = b"\x1b[?62;22c"
 OF_24_BY_80 = b"\x1b[24;80R"
@@ -61,9 +62,12 @@ class Technician:
         os.close(self._end)
 
     def log_in(self) -> None:
-        self.expect(b"login: ", b"\x03\r")
-        self.send(b"fuzz\r")
-        self.expect(b"PIN: ")
+        """As a person does: Ctrl-C and Enter until there is a prompt, and again where noise was still on its way."""
+        for _ in range(ATTEMPTS):
+            self.expect(b"login: ", b"\x03\r")
+            self.send(b"fuzz\r")
+            if self.expect(b"PIN: ", or_=b"login: ") == b"PIN: ":
+                break
         self.send(self._pin.encode() + b"\r")
         self.expect(b"> ")
         if self._can:
@@ -86,17 +90,19 @@ class Technician:
     def read(self) -> None:
         self._seen = (self._seen + os.read(self._end, 65_536))[-65_536:]
 
-    def expect(self, what: bytes, asking: bytes = b"") -> None:
-        """Until the console shows it; with `asking`, asked for it now and then."""
+    def expect(self, what: bytes, asking: bytes = b"", or_: bytes | None = None) -> bytes:
+        """Until the console shows it, or `or_`: which of them. With `asking`, asked for it now and then."""
         deadline = time.monotonic() + WITHIN_S
-        while what not in self._seen:
+        while what not in self._seen and (or_ is None or or_ not in self._seen):
             if asking:
                 os.write(self._end, asking)
             if select.select([self._end], [], [], 1.0)[0]:
                 self.read()
             if time.monotonic() > deadline:
                 raise AssertionError(f"the console does not show {what!r}, but {self._seen[-200:]!r}")
+        shown = what if or_ is None or what in self._seen else or_
         self._seen = b""
+        return shown
 
 
 def noise(kind: str, chance: random.Random) -> bytes:
