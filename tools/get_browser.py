@@ -6,24 +6,14 @@ need a browser are skipped and say so. Standard library only.
 
 import shutil
 import subprocess
-import sys
 
 import packages
 
 PACKAGES = ("chromium", "fonts-noto-cjk", "fontconfig")
 
 
-def main() -> int:
-    missing = why_missing()
-    if missing is None:
-        return 0
-    if not packages.may_install():
-        print(f"{missing}: the tests in a browser are skipped; apt install {' '.join(PACKAGES)}", file=sys.stderr)
-        return 0
-    print(f"installing {', '.join(PACKAGES)} for the tests in a browser (once)")
-    if problem := packages.install(PACKAGES):
-        print(f"{missing}, and apt-get cannot install it: {problem}", file=sys.stderr)
-    return 0
+def main() -> None:
+    packages.provide(why_missing(), PACKAGES, "browser")
 
 
 def chromium() -> str | None:
@@ -42,4 +32,4 @@ def why_missing() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,8 +3,21 @@
 import os
 import shutil
 import subprocess
+import sys
 
 LONGEST_STEP_S = 600
+
+
+def provide(missing: str | None, packages: tuple[str, ...], where: str) -> None:
+    """Install them where `missing` says what is lacking; whoever may not, or cannot, is told in a line."""
+    if missing is None:
+        return
+    if not may_install():
+        print(f"{missing}: the tests in a {where} are skipped; apt install {' '.join(packages)}", file=sys.stderr)
+        return
+    print(f"installing {', '.join(packages)} for the tests in a {where} (once)")
+    if problem := install(packages):
+        print(f"{missing}, and apt-get cannot install it: {problem}", file=sys.stderr)
 
 
 def may_install() -> bool:
