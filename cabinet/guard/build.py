@@ -17,8 +17,10 @@ from cabinet.guard.limits import milli
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, unexpected_places
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.scan import Input, Scanner, Segment
+from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.segment import Input, Segment
+from cabinet.guard.slow import SlowReads
 from cabinet.relays import RelayBank
 
 
@@ -50,16 +52,17 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     def active_low(pin: int | None) -> OutputDevice | None:
         return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)
 
+    segments, outlets = _segments(config, bus, muxes, clock), [unit.now for unit in guard.units]
+    thermometer = None if inside is None else Tmp102(Port(bus, "TMP102", inside))
     return Scanner(
-        segments=_segments(config, bus, muxes, clock),
-        outlets=[unit.now for unit in guard.units],
-        inside=None if inside is None else Tmp102(Port(bus, "TMP102", inside)),
+        segments=segments,
+        outlets=outlets,
+        slow=SlowReads(segments, outlets, thermometer, guard.add_energy, clock),
         muxes=muxes,
         mux_reset=active_low(hardware.mux_reset_pin),
         clock_out_line=active_low(hardware.clock_out_pin),
         phase=MainsPhase(NS // (2 * hardware.frequency_hz)),
         alert_peak_ma=milli(config.protections.short_circuit.peak_a),
-        add_energy=guard.add_energy,
         clock=clock,
     )
 

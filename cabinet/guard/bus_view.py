@@ -7,13 +7,14 @@ from cabinet.chips.ade7953 import NAME as METER
 from cabinet.chips.ade7953 import Ade7953
 from cabinet.chips.tmp102 import NAME as THERMOMETER
 from cabinet.chips.tmp102 import Tmp102
-from cabinet.guard.scan import Scanner, Segment
+from cabinet.guard.scan import Scanner
+from cabinet.guard.segment import Segment
 from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
 
 
 def bus_view(scanner: Scanner, numbers: list[int], expanders_down: list[int], now_ns: int) -> BusView:
     """`numbers` are the outlets' in the guard's order."""
-    inside = scanner.inside_thermometer
+    inside = scanner.slow.inside_thermometer
     return BusView(
         at_ns=now_ns,
         segments=[_segment(segment, numbers) for segment in scanner.segments],

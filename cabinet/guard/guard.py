@@ -105,7 +105,7 @@ class Guard:
         scanner.between = self._between_segments
         scanner.judge = self._judge
         self.switching.open_all()
-        self.upkeeper.start(scanner)
+        self.upkeeper.start(scanner.segments)
         scanner.start()
         self.switching.start(scanner.phase)
 
@@ -140,7 +140,7 @@ class Guard:
         self.switching.step(now_ns)
         self._close_next(now_ns)
         self.upkeeper.step(now_ns)
-        self._recorder.note(now_ns, self.units, self._scanner.inside_mc)
+        self._recorder.note(now_ns, self.units, self._scanner.slow.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
     def _unwatched_ns(self, now_ns: int) -> int:
@@ -211,8 +211,8 @@ class Guard:
         """The turn of what there is one of."""
         assert self._scanner is not None  # start came before
         cabinet, now = self.cabinet, self.cabinet.now
-        now.inside_mc = aged(self._scanner.inside_mc, now_ns, INSIDE_LOST_NS)
-        now.feed_mw = aged(self._scanner.feed_mw, now_ns, self.units[0].limits.slow_lost_ns)
+        now.inside_mc = aged(self._scanner.slow.inside_mc, now_ns, INSIDE_LOST_NS)
+        now.feed_mw = aged(self._scanner.slow.feed_mw, now_ns, self.units[0].limits.slow_lost_ns)
         trip = cabinet.step(now_ns, self.units)
         if trip is not None:
             self.switching.trip_cabinet(trip)
@@ -377,7 +377,7 @@ class Guard:
             outlets=outlets,
             contactor_closed=self._relays.contactor_closed,
             mains_mv=mains or outlets[0].voltage_mv,
-            frequency_mhz=scanner.frequency_mhz,
+            frequency_mhz=scanner.slow.frequency_mhz,
             inside_mc=self.cabinet.now.inside_mc,
             feed_mw=sum(state.power_mw.value or 0 for state in outlets),
             last_seq=self.events.last_seq,

@@ -182,9 +182,7 @@ class AlertLineJob(_Base):
         self._edges = dict(keeper.alert_edges)
         self._closed_since_ns: int | None = None
         self._peak_ma = 0
-        assert keeper.scanner is not None  # start came before
-        self._scanner = keeper.scanner
-        self._scanner.set_alert_level(self._index, ALERT_MA)
+        self._alert_above(ALERT_MA)
         self._refusal = keeper.hands.begin_trial(unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS)
 
     def step(self, now_ns: int) -> Job:
@@ -208,10 +206,14 @@ class AlertLineJob(_Base):
 
     def _end(self, state: JobState, **changes: Any) -> Job:
         """The chip alerts again at what a short needs, however this ended."""
-        self._scanner.set_alert_level(self._index, None)
+        self._alert_above(None)
         if self._unit.trial:
             self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
         return self._with(state=state, values={"peak_ma": self._peak_ma}, **changes)
+
+    def _alert_above(self, peak_ma: int | None) -> None:
+        for segment in self._keeper.segments:
+            segment.alert_above(self._index, peak_ma)
 
 
 class ResidualJob(_Base):

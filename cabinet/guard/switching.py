@@ -17,12 +17,13 @@ from cabinet.guard.closing import Closings
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
+from cabinet.guard.readback import read_back
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Latch, Scribe
 from cabinet.guard.selftest import SelfTest
 from cabinet.link.server import EventLog
 from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, Trip
-from cabinet.relays import EXPANDER_RESET, RelayBank
+from cabinet.relays import RelayBank
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +150,20 @@ class Switching:
             self._take_power_away()
         if now_ns >= self._next_check_ns:
             self._next_check_ns = now_ns + CHECK_OUTPUTS_NS
-            self._check_outputs(now_ns)
+            if self._self_test is None:
+                self._check_outputs(now_ns)
             self._restore_power(now_ns)
+
+    def _check_outputs(self, now_ns: int) -> None:
+        """An expander that lost its set-up is given it again, and its charges are over."""
+        found = read_back(self._relays, self._units, now_ns)
+        for number in found.lost:
+            self.end(self._by_number[number], EndReason.POWER_LOST)
+        for address in found.reset:
+            try:
+                self._relays.initialise_expander(address)
+            except CabinetError as error:
+                log.error("expander 0x%02x cannot be set up: %s", address, error)
 
     def _step_self_test(self, test: SelfTest, now_ns: int) -> None:
         if self._cabinet.latched:  # everything was opened; with a welded contactor a click gives power
@@ -397,32 +410,3 @@ class Switching:
         if self._cabinet.latched and self._cabinet.fault is not None:
             latches[CABINET] = Latch(self._cabinet.fault, self._cabinet.why)
         self._scribe.save(latches)
-
-    # --- read-back --------------------------------------------------------------------------------------------------
-
-    def _check_outputs(self, now_ns: int) -> None:
-        """What relays were told, and what the expanders hold and show, must agree.
-
-        An outlet found open is for `relay_stuck_open` to judge; an expander that lost its set-up is given it again, and
-        its charges are over. One told to open and found closed is opened again by the bank.
-        """
-        if self._self_test is not None:
-            return
-        reset: set[int] = set()
-        found_open: set[int] = set()
-        for mismatch in self._relays.check_outputs():
-            log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
-            if mismatch.problem == EXPANDER_RESET:
-                reset.update(self._relays.expander_of(mismatch.outlet))
-                if mismatch.told_closed:
-                    self.end(self._by_number[mismatch.outlet], EndReason.POWER_LOST)
-            elif mismatch.told_closed and mismatch.found_closed is False:
-                found_open.add(mismatch.outlet)
-        for unit in self._units:
-            since_ns = unit.now.found_open_at_ns
-            unit.now.found_open_at_ns = (since_ns or now_ns) if unit.number in found_open else None
-        for address in reset:
-            try:
-                self._relays.initialise_expander(address)
-            except CabinetError as error:
-                log.error("expander 0x%02x cannot be set up: %s", address, error)

@@ -16,8 +16,8 @@ from cabinet.guard.contacts import Contacts
 from cabinet.guard.jobs import AlertLineJob, CycleJob, ResidualJob, SelfTestJob, SirenJob, Work
 from cabinet.guard.limits import milli
 from cabinet.guard.outlet import OutletUnit
-from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.segment import Segment
 from cabinet.guard.switching import Switching
 from cabinet.guard.wear import RelayLife
 from cabinet.link.protocol import (
@@ -74,7 +74,7 @@ class Upkeeper:
         self.switching = switching
         self.hands = hands
         self.alert_edges: dict[int, int] = dict.fromkeys((unit.number for unit in units), 0)
-        self.scanner: Scanner | None = None
+        self.segments: list[Segment] = []
         self._clock = clock
         hardware = config.hardware
         self._life = RelayLife(
@@ -89,12 +89,12 @@ class Upkeeper:
             unit.note = self.book.page(unit.number).note
         switching.held_open = self.book.content.contactor_held is not None
 
-    def start(self, scanner: Scanner) -> None:
+    def start(self, segments: list[Segment]) -> None:
         """Calibration of this cabinet goes before that of the configuration."""
-        self.scanner = scanner
+        self.segments = segments
         for index, unit in enumerate(self.units):
             if (gains := self.book.gains(unit.number)) is not None:
-                scanner.set_gain(index, _gain(gains))
+                self._calibrate(index, _gain(gains))
 
     def stop(self) -> None:
         """The guard ends: what was counted goes to the scribe."""
@@ -216,11 +216,14 @@ class Upkeeper:
             return "resident_charging"  # the chip is set up anew, and does not look meanwhile
         if wanted == present:
             return None
-        assert self.scanner is not None  # start came before
-        self.scanner.set_gain(self.units.index(unit), _gain(wanted))
+        self._calibrate(self.units.index(unit), _gain(wanted))
         self.book.page(unit.number).calibration = Calibration(wanted, present, self._signed(command.who))
         self.book.save()
         return None
+
+    def _calibrate(self, index: int, gain: Gain) -> None:
+        for segment in self.segments:
+            segment.calibrate(index, gain)
 
     def gains(self, unit: OutletUnit) -> Gains:
         """In use now."""

@@ -215,7 +215,7 @@ class TestOutlet:
 
     def test_chip_that_is_away_for_its_reset_too_long_opens_its_outlets_as_sensor_reset(self, desk, monkeypatch):
         charging(desk, 3)
-        segment = desk.guard._scanner._segments[1]
+        segment = desk.guard._scanner.segments[1]
 
         def keeps_resetting(alert_peak_ma: int) -> None:
             raise ChipReset("ADE7953", segment.name, "was reset: its set-up is lost")

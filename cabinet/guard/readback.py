@@ -1,0 +1,37 @@
+"""What the relays were told, and what the expanders hold and show, must agree."""
+
+import logging
+from typing import NamedTuple
+
+from cabinet.guard.outlet import OutletUnit
+from cabinet.relays import EXPANDER_RESET, RelayBank
+
+log = logging.getLogger(__name__)
+
+
+class ReadBack(NamedTuple):
+    """What a check found that somebody must act on."""
+
+    lost: list[int]  # outlets that were closed when their expander lost its set-up
+    reset: set[int]  # the addresses of such expanders
+
+
+def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBack:
+    """Compare every output, and note in its unit since when an outlet that was closed is found open.
+
+    That is for `relay_stuck_open` to judge. An outlet told to open and found closed is opened again by the bank.
+    """
+    found = ReadBack([], set())
+    found_open: set[int] = set()
+    for mismatch in relays.check_outputs():
+        log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
+        if mismatch.problem == EXPANDER_RESET:
+            found.reset.update(relays.expander_of(mismatch.outlet))
+            if mismatch.told_closed:
+                found.lost.append(mismatch.outlet)
+        elif mismatch.told_closed and mismatch.found_closed is False:
+            found_open.add(mismatch.outlet)
+    for unit in units:
+        since_ns = unit.now.found_open_at_ns
+        unit.now.found_open_at_ns = (since_ns or now_ns) if unit.number in found_open else None
+    return found
