@@ -31,7 +31,8 @@ class Shot(msgspec.Struct, frozen=True):
     amps: float
     loaded: bool
     took_ms: float
-    bare_ms: float | None = None  # None: not known, in real time
+    phase_deg: float  # of the mains at the onset; the voltage's crests are at 90 and 270
+    bare_ms: float | None = None  # None: not known, as nobody can say when an arc strikes in real time
     ceiling_ms: float | None = None  # when the waveform went over the hard ceiling, where it ever does
 
     @property
@@ -85,7 +86,8 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
         raise RuntimeError(f"missed: {shape} short of {amps} A on outlet {outlet}")
     journal = world.journal.after(before)
-    onset_ns = next(r.at_ns for r in journal if (r.kind, r.outlet) == ("fault_onset", outlet))
+    onset = next(r for r in journal if (r.kind, r.outlet) == ("fault_onset", outlet))
+    onset_ns = onset.at_ns
     off = {("coil_off", outlet), ("contactor_off", None)}
     off_ns = next(r.at_ns for r in journal if (r.kind, r.outlet) in off and r.at_ns > onset_ns)
     world.clear(outlet)
@@ -95,8 +97,8 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     desk.clear(outlet)
     bare_ns, ceiling_ns = bare_limit_ns(mains, wave, onset_ns), wave.first_above_ns(HARD_A, onset_ns)
     return Shot(
-        path, shape, amps, load is None, (off_ns - onset_ns) / MS, (bare_ns - onset_ns) / MS,
-        None if ceiling_ns is None else (ceiling_ns - onset_ns) / MS,
+        path, shape, amps, load is None, (off_ns - onset_ns) / MS, onset.detail["phase_deg"],
+        (bare_ns - onset_ns) / MS, None if ceiling_ns is None else (ceiling_ns - onset_ns) / MS,
     )  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def _real_shot(
     wait_for("the page", lambda: "/start" in resident.client.get(f"/s/{code}").text)
     phase_deg = next(r["detail"]["phase_deg"] for r in journal if r["kind"] == "fault_onset")
     bare_ms, ceiling_ms = limits_ms(amps, shape, phase_deg)
-    return Shot(path, shape, amps, True, took_ms, bare_ms, ceiling_ms)
+    return Shot(path, shape, amps, True, took_ms, phase_deg, bare_ms, ceiling_ms)
 
 
 def limits_ms(amps: float, shape: str, phase_deg: float) -> tuple[float | None, float | None]:

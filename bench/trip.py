@@ -22,6 +22,7 @@ from campaigns.runner import commit, machine, percentile
 BAR_MS = {"full": 20.0, "half": 35.0, "intermittent": 100.0}
 CEILING_BAR_MS = 3.0
 RATIO_BAR = 1.2
+SHOWN = 5  # of the shorts over a bar
 HEAD = "| shorts | count | p50 ms | p99.9 ms | worst ms | bar ms | over the bar |\n|---|---|---|---|---|---|---|"
 
 
@@ -57,6 +58,7 @@ def table(title: str, shots: list[Shot]) -> None:
         over = [shot.took_ms - shot.ceiling_ms for shot in mine if shot.ceiling_ms is not None]
         if over:
             print(row(f"{title}, {words}: from the hard ceiling's crossing", over, CEILING_BAR_MS))
+    over_their_bar(shots)
     known = [shot for shot in shots if shot.bare_ms is not None and not shot.over_ceiling]
     if known:
         ratios = sorted(shot.took_ms / max(shot.bare_ms or 0.0, 0.02) for shot in known)
@@ -64,6 +66,18 @@ def table(title: str, shots: list[Shot]) -> None:
         print(
             f"\n{title}: {percentile(ratios, 0.5):.2f} times the bare limit in the median (bar {RATIO_BAR}), "
             f"{percentile(behind, 0.5):.2f} ms behind it, p99.9 {percentile(behind, 0.999):.2f} ms"
+        )
+
+
+def over_their_bar(shots: list[Shot]) -> None:
+    """The slowest, with what it takes to look at one again."""
+    late = [shot for shot in shots if shot.took_ms > BAR_MS[shot.shape]]
+    for shot in sorted(late, key=lambda shot: BAR_MS[shot.shape] - shot.took_ms)[:SHOWN]:
+        load = ", beside a load" if shot.loaded else ""
+        bare = "" if shot.bare_ms is None else f", bare limit {shot.bare_ms:.2f}"
+        print(
+            f"over the bar: {PATHS[shot.path]}, {shot.shape}, {shot.amps} A from {shot.phase_deg:.1f} degrees on{load}: "
+            f"{shot.took_ms:.2f} ms{bare}"
         )
 
 
