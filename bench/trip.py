@@ -73,12 +73,9 @@ def over_their_bar(shots: list[Shot]) -> None:
     """The slowest, with what it takes to look at one again."""
     late = [shot for shot in shots if shot.took_ms > BAR_MS[shot.shape]]
     for shot in sorted(late, key=lambda shot: BAR_MS[shot.shape] - shot.took_ms)[:SHOWN]:
-        load = ", beside a load" if shot.loaded else ""
+        what = f"{PATHS[shot.path]}, {shot.shape}, {shot.amps} A{', beside a load' if shot.loaded else ''}"
         bare = "" if shot.bare_ms is None else f", bare limit {shot.bare_ms:.2f}"
-        print(
-            f"over the bar: {PATHS[shot.path]}, {shot.shape}, {shot.amps} A from {shot.phase_deg:.1f} degrees on{load}: "
-            f"{shot.took_ms:.2f} ms{bare}"
-        )
+        print(f"over the bar: {what}, from {shot.phase_deg:.1f} degrees on: {shot.took_ms:.2f} ms{bare}")
 
 
 def main() -> None:

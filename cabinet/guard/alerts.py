@@ -20,6 +20,7 @@ from cabinet.wiring import Place
 log = logging.getLogger(__name__)
 
 CHECK_NS = NS
+OLDEST_NS = 20 * MS  # an edge may be when it is told: one mains cycle
 RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 20 ms each time
 
 
@@ -89,7 +90,9 @@ class AlertExpander:
 class AlertLines:
     """Active-low lines, one an outlet (the chip's outputs are push-pull and never share a line).
 
-    Edges arrive in the pin factory's own thread; all it does is to note who it was and wake the loop.
+    Edges arrive in the pin factory's own thread; all it does is to note who it was and when, and wake the loop. When is
+    what the factory says, where it knows: the kernel stamps an edge of a GPIO line as it comes (lgpio hands that on,
+    RPi.GPIO does not), and a thread that waits for the interpreter comes later.
     """
 
     def __init__(
@@ -129,9 +132,14 @@ class AlertLines:
         def note() -> None:
             now_ns = self._clock.monotonic_ns()
             os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads the one for the other
-            self._noted.append((who, now_ns))
+            self._noted.append((who, now_ns - self._age_ns(who)))
 
         return note
+
+    def _age_ns(self, who: int | AlertExpander) -> int:
+        """How long ago the edge was that is being told; 0 where that cannot be: some kernels stamp by another clock."""
+        age_ns = round((self._lines[who].active_time or 0.0) * NS)
+        return age_ns if 0 < age_ns <= OLDEST_NS else 0
 
     def take(self) -> dict[int, int]:
         """Outlets whose line went low since the last call and when it did, first one first."""

@@ -15,10 +15,14 @@ from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober
 from cabinet.guard.segment import Input, Segment
 from cabinet.guard.slow import SlowReads
+from cabinet.protections.current import AFTER_SECOND_CREST_NS
 from cabinet.protections.words import OutletNow, PeakWindow
 
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
 REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
+LINGER_FROM_NS, LINGER_TO_NS = 500_000, 2_000_000  # after the crest; at most five looks, a millisecond of the bus
+# The phase follows samples less than 5 ms apart. A scan takes longer than that where outlets are watched, or many.
+SAMPLE_NS = 3_000_000
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
 
 
@@ -47,6 +51,7 @@ class Scanner:
         self.phase = phase
         self._alert_peak_ma = alert_peak_ma
         self._clock = clock
+        self._sampled_at_ns = clock.monotonic_ns()  # the voltage
         self.bus_errors = 0
         self._hung = False
         self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
@@ -81,9 +86,10 @@ class Scanner:
                 if self._hung:
                     return  # one transfer that runs into the adapter's timeout is enough for one scan
                 continue
-            if not sampled:
+            if not sampled or self._clock.monotonic_ns() - self._sampled_at_ns >= SAMPLE_NS:
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if segment in due:
+                self.watch()
                 self._attempt(segment, partial(self.slow.next, segment))
             if not everything:
                 self.between()
@@ -125,8 +131,25 @@ class Scanner:
 
     def _look_again(self, segment: Segment, input_: Input) -> None:
         self._read_peak(segment, input_)
+        self._linger(segment, input_)
         if input_.alert_held and not input_.was_over:
             self._release(segment, input_)
+
+    def _linger(self, segment: Segment, input_: Input) -> None:
+        """A current that is high until well behind the voltage's crest is no inrush; a look of its own there tells.
+
+        One of 25 A RMS is high for 0.8 ms there, about as long as it takes to come by again.
+        """
+        past_ns = 0
+        while input_.was_over and self._outlets[input_.index].closed and past_ns < AFTER_SECOND_CREST_NS:
+            from_ns = input_.read_from_ns
+            crest_ns = None if from_ns is None else self.phase.crest_ns(from_ns)
+            if from_ns is None or crest_ns is None:
+                return
+            past_ns = from_ns - crest_ns
+            if not LINGER_FROM_NS <= past_ns < LINGER_TO_NS:
+                return
+            self._read_peak(segment, input_)
 
     def _release(self, segment: Segment, input_: Input) -> None:
         """Take the chip's alert, now that the current is low again: the next one over the level makes an edge."""
@@ -228,6 +251,6 @@ class Scanner:
         input_.watched_until_ns = now_ns + WATCHED_NS
 
     def _sample_voltage(self, segment: Segment) -> None:
-        start_ns = self._clock.monotonic_ns()
+        start_ns = self._sampled_at_ns = self._clock.monotonic_ns()
         voltage_mv = segment.chip.voltage_sample_mv()
         self.phase.sample((start_ns + self._clock.monotonic_ns()) // 2, voltage_mv)

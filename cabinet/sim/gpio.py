@@ -45,3 +45,8 @@ class SimPinFactory(LineFactory):
 
     def __init__(self, world: World) -> None:
         super().__init__(_WorldDoor(world))
+        self._clock = world.clock
+
+    def ticks(self) -> float:
+        """Seconds of the world's clock."""
+        return self._clock.monotonic_ns() * 1e-9

@@ -127,10 +127,8 @@ class LineFactory(PiFactory):  # type: ignore[misc]
         super().close()
         self.door.close_door()
 
-    @staticmethod
-    def ticks() -> float:
+    def ticks(self) -> float:
         return time.monotonic()
 
-    @staticmethod
-    def ticks_diff(later: float, earlier: float) -> float:
+    def ticks_diff(self, later: float, earlier: float) -> float:
         return later - earlier

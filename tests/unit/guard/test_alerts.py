@@ -7,9 +7,11 @@ import pytest
 from bench.scan import cabinet_of
 from cabinet.chips.bus import Port
 from cabinet.chips.mcp23017 import Mcp23017
-from cabinet.clock import NS
-from cabinet.guard.alerts import AlertExpander
+from cabinet.clock import MS, NS, ManualClock
+from cabinet.guard.alerts import AlertExpander, AlertLines
 from cabinet.model import Fault
+from cabinet.sim.gpio import SimPinFactory
+from cabinet.sim.world import World
 from tests.desk import Desk, demo_config
 from tests.unit.chips.wire import FakeBus, Registers
 from tests.unit.guard.test_guard import charging, reaction_ms
@@ -113,3 +115,22 @@ def test_alert_of_an_inrush_that_nobody_looked_at_in_time_does_not_silence_the_l
     desk.stride(2 * NS, NS)
     desk.run(NS // 20)
     assert lines.level(pin)
+
+
+@pytest.mark.parametrize(
+    ("stamped_before_ns", "taken_before_ns"),
+    [(0, 0), (3 * MS, 3 * MS), (NS, 0), (-5 * MS, 0)],
+    ids=["at once", "late", "by a clock that is behind", "by a clock that is ahead"],
+)
+def test_edge_is_from_when_the_line_fell_and_not_from_when_it_was_told(stamped_before_ns, taken_before_ns):
+    clock = ManualClock(100 * NS)
+    world = World(clock, 400_000, 230.0, 50.0, 20.0, seed=1)
+    told = {}
+    world.lines.watch = lambda number, on_edge: told.update({number: on_edge})
+    world.lines.wire(5, level=True)
+    lines = AlertLines({3: 5}, [], SimPinFactory(world), clock)
+    try:
+        told[5](False, clock.monotonic_ns() - stamped_before_ns)
+        assert lines.take() == {3: clock.monotonic_ns() - taken_before_ns}
+    finally:
+        lines.close()
