@@ -8,7 +8,6 @@ python -m vm --list
 
 import argparse
 import importlib
-import random
 import shutil
 import signal
 import sys
@@ -90,8 +89,8 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
 
 def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
     place = InContainer(name, module) if args.container else InMachine(name, module, base, tools)
-    bench = Bench(place.boot(**place.settings))
-    bench.boot, bench.random, bench.cuts = place.boot, random.Random(args.seed), args.cuts
+    bench = Bench(place.boot(**place.settings), place.boot, args.seed)
+    bench.cuts = args.cuts
     try:
         module.run(bench)
         if hasattr(module, "LEAVES"):

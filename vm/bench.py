@@ -34,14 +34,15 @@ class Failed(Exception):
 class Bench:
     """One machine, and the checks and figures of one scenario."""
 
-    def __init__(self, machine: Machine | Container) -> None:
+    def __init__(self, machine: Machine | Container, boot: Callable[..., Machine | Container], seed: int) -> None:
+        """`boot` starts the same disk another time."""
         self.machine = machine
+        self.boot = boot
         self.kernel = isinstance(machine, Machine)  # whether bus and lines are the kernel's
         self.figures: list[Figure] = []
         self.shown: list[str] = []
         self.problem = ""
-        self.boot: Callable[..., Machine | Container] = _no_boot  # another start of the same disk
-        self.random = random.Random()
+        self.random = random.Random(seed)
         self.cuts = 0
         self.cuts_done = 0
 
@@ -168,10 +169,6 @@ class Bench:
 
     def restarts(self, unit: str) -> int:
         return int(self.run(f"systemctl show --value -p NRestarts {unit}") or 0)
-
-
-def _no_boot(**settings: str) -> Machine:
-    raise NotImplementedError("set by the runner")
 
 
 def found_mib(text: str, name: str) -> float:
