@@ -20,7 +20,7 @@ def run(bench: Bench) -> None:
     )
     bench.shows("the database is there", bench.ok("test -s /var/lib/cabinet/cabinet.db"))
     bench.run("dpkg -i /mnt/stick/present.deb", 900)
-    # The bench's hardware runs from the package as well, and where its sockets were (in a container: /run/cabinet) is gone.
+    # The bench's hardware runs from the package too, and in a container its sockets were in /run/cabinet, now gone.
     bench.run(
         "systemctl restart bench-sim bench-hardware; "
         "install -m 640 -g cabinet /opt/bench/cabinet.toml /etc/cabinet/cabinet.toml",
