@@ -13,6 +13,7 @@ from vm.image import HERE, run
 from vm.machine import Gone, Said
 
 BOOT_WITHIN_S = 90.0
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # nothing of the host's
 
 
 class Container:
@@ -70,7 +71,7 @@ class Container:
         """A shell command as root in it. AssertionError where it fails and `check` is set."""
         enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "sh", "-c", command]
         try:
-            done = subprocess.run(enter, capture_output=True, timeout=within_s, check=False)
+            done = subprocess.run(enter, capture_output=True, timeout=within_s, check=False, env=ENVIRONMENT)
         except subprocess.TimeoutExpired:
             done = subprocess.CompletedProcess(enter, 124, b"", f"longer than {within_s} s".encode())
         said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
