@@ -89,7 +89,8 @@ class Scanner:
             if not sampled or self._clock.monotonic_ns() - self._sampled_at_ns >= SAMPLE_NS:
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if segment in due:
-                self.watch()
+                if not everything:
+                    self.watch()
                 self._attempt(segment, partial(self.slow.next, segment))
             if not everything:
                 self.between()
