@@ -39,12 +39,19 @@ class Breaking:
         A short may be found first by the heat that it makes in a wire that was warm: whatever the name, a peak above a
         short's limit in the last tenth of a second has a crest that nobody may have seen.
         """
-        if not self._relays.has_contactor or not self._relays.contactor_closed:
-            return False
         if trip.fault is not Fault.SHORT_CIRCUIT:
-            return recent_peak_ma > self._short_ma
+            return self.after(recent_peak_ma)
+        if not self._can():
+            return False
         highest_ma = max(trip.why["peak_ma"], trip.why.get("crest_ma", self._limit_ma + 1))
         return highest_ma > self._limit_ma
+
+    def after(self, recent_peak_ma: int) -> bool:
+        """The same where nothing has tripped yet: a charge that its resident stops may just have become a short."""
+        return self._can() and recent_peak_ma > self._short_ma
+
+    def _can(self) -> bool:
+        return self._relays.has_contactor and self._relays.contactor_closed
 
     def begin(self, outlet: int, reason: str, now_ns: int) -> None:
         """The contactor opens now; the relay of `outlet` when no current flows any more."""

@@ -230,7 +230,7 @@ class Switching:
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
         if trip.outlet is not None and not known and self._breaking.needed(trip, unit.recent_peak_ma(trip.at_ns)):
-            self._begin_breaking(unit, trip)
+            self._begin_breaking(unit, trip.fault.value, trip.at_ns)
         elif trip.outlet is not None:
             self._release(unit, trip.fault.value)
         elif trip.fault is Fault.RELAY_WELDED:
@@ -283,9 +283,9 @@ class Switching:
         if errors and not quiet:
             log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
 
-    def _begin_breaking(self, unit: OutletUnit, trip: Trip) -> None:
-        self._note_contactor(trip.at_ns)
-        self._breaking.begin(unit.number, trip.fault.value, trip.at_ns)
+    def _begin_breaking(self, unit: OutletUnit, reason: str, now_ns: int) -> None:
+        self._note_contactor(now_ns)
+        self._breaking.begin(unit.number, reason, now_ns)
 
     def _note_contactor(self, now_ns: int) -> None:
         """It is about to open, if it is not open already."""
@@ -329,9 +329,13 @@ class Switching:
 
     def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
         """A charge's normal end."""
-        self._release(unit, reason.value)
+        now_ns = self._clock.monotonic_ns()
+        if self._breaking.after(unit.recent_peak_ma(now_ns)):
+            self._begin_breaking(unit, reason.value, now_ns)
+        else:
+            self._release(unit, reason.value)
         unit.now.closed = False
-        unit.now.switched_at_ns = self._clock.monotonic_ns()
+        unit.now.switched_at_ns = now_ns
         self._finish(unit, EventKind.ENDED, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:

@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from cabinet.clock import NS
 from cabinet.guard.breaking import Breaking
-from cabinet.model import Fault, Trip
-from tests.desk import demo_config
+from cabinet.link.protocol import Done
+from cabinet.model import EndReason, EventKind, Fault, Trip
+from tests.desk import Desk, demo_config
+from tests.unit.guard.test_guard import charging
 
 
 def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:
@@ -32,3 +35,20 @@ def test_whatever_trips_just_after_a_peak_of_a_short_is_the_contactors(fault):
 
 def test_contactor_that_is_open_breaks_nothing():
     assert not needed(Fault.OVERCURRENT, {"current_ma": 45_000}, 200_000, contactor_closed=False)
+
+
+def test_charge_stopped_in_the_first_half_cycle_of_a_short_is_broken_by_the_contactor(tmp_path):
+    """Its resident, or the money's end, may come before the second half-cycle that makes it a short."""
+    desk = Desk(tmp_path)
+    charging(desk, 3, 4)
+    before = desk.world.journal.last_seq
+    desk.world.fault(3, "short", amps=70, at_phase=30)
+    assert desk.run(NS, until=lambda: desk.guard.watching)
+    assert isinstance(desk.stop(3), Done)
+    desk.run(NS // 2)
+    happened = [(r.kind, r.outlet) for r in desk.world.journal.after(before)]
+    assert happened.index(("contactor_off", None)) < happened.index(("coil_off", 3))
+    assert ("welded", 3) not in happened
+    ended = desk.events(3, EventKind.ENDED)[-1]
+    assert ended.reason is EndReason.STOPPED_BY_RESIDENT
+    assert desk.outlet(4).closed
