@@ -35,7 +35,7 @@ def _pss_mb(bench: Bench, pids: str) -> float:
 
 
 def _written_mb(bench: Bench) -> float:
-    """Bytes to the disk in a minute, as of an hour. A container's disk is the host's: there, what its processes wrote."""
+    """Bytes to the disk in a minute, as of an hour. A container's disk is the host's: what its processes wrote."""
     read = "sync; awk '{print $7 * 512}' /sys/block/vda/stat"
     if not bench.kernel:
         read = "sync; cat /proc/[0-9]*/io | awk '/^write_bytes/ {sum += $2} END {print sum}'"
