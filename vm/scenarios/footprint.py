@@ -6,12 +6,14 @@ PROMISE = "boot to protecting within 10 s of init's start; memory within 160 MB;
 BEFORE = "charging"
 IN_CONTAINER = True
 MACHINE: dict[str, str] = {}  # a boot of its own
+SETTLING_S = 15  # what a start writes
 LOOK_S = 60
 PIDS = {
     "keeper": "$(pgrep -x cabinet-keeper)",
     "guard": "$(pgrep -x cabinet-guard)",
     "service": "$(systemctl show --value -p MainPID cabinet-service)",
     "console": "$(systemctl show --value -p MainPID cabinet-console)",
+    "steward": "$(systemctl show --value -p MainPID cabinet-steward)",
 }
 
 
@@ -19,6 +21,7 @@ def run(bench: Bench) -> None:
     bench.charging()
     for line in bench.run("systemd-analyze blame --no-pager | head -8").splitlines():
         bench.shown.append(f"unit: {line.strip()}")
+    _checkpoint_as_delivered(bench)
     bench.measured("written an hour, one outlet charges", _written_mb(bench), "MB", 20)
     memory = {name: _pss_mb(bench, pids) for name, pids in PIDS.items()}
     for name, mb in memory.items():
@@ -27,6 +30,13 @@ def run(bench: Bench) -> None:
     ready_us = int(bench.run("systemctl show --value -p ActiveEnterTimestampMonotonic cabinet-guard"))
     init_us = int(bench.run("systemctl show --value -p UserspaceTimestampMonotonic"))
     bench.measured("init's start to protecting", (ready_us - init_us) / 1e6, "s of the machine", 10)
+
+
+def _checkpoint_as_delivered(bench: Bench) -> None:
+    """The bench's configuration writes five times as often, so that a power cut has something to meet."""
+    bench.run("sed -i '/^checkpoint_s/d' /etc/cabinet/cabinet.toml && systemctl restart cabinet-service")
+    bench.charging()
+    bench.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
 
 
 def _pss_mb(bench: Bench, pids: str) -> float:
