@@ -8,14 +8,20 @@ import signal
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet.clock import SystemClock, boot_id
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.notify import Notifier
+from cabinet.steward import sticks
 from cabinet.steward.acts import Steward, this_machine
 from cabinet.steward.protocol import SOCKET
 from cabinet.steward.server import Server
+from cabinet.steward.updates import Bench, Updates
+from cabinet.update.computer import Computer
+from cabinet.update.records import Records
+from cabinet.update.survey import KEYS
 
 CONSOLE_USER = "cabinet-console"
 TURN_S = 5.0  # systemd's watchdog waits 60
@@ -36,7 +42,11 @@ def main(args: argparse.Namespace) -> int:
             f"there is no account {args.user}: systemd-sysusers makes it, or name another: --user"
         ) from None
     run = Path(config.paths.run)
-    steward = Steward(this_machine(Path(config.paths.state) / "backups"), lambda: charging(run / "guard.sock"))
+    machine = this_machine(Path(config.paths.state) / "backups")
+    sticks.tidy(machine)
+    bench = Bench(machine, Computer(args.config), Records(), KEYS, boot_id(), SystemClock())
+    updates = Updates(bench)
+    steward = Steward(machine, lambda: charging(run / "guard.sock"), updates)
     server = Server(run / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
@@ -46,6 +56,7 @@ def main(args: argparse.Namespace) -> int:
         server.serve_one(TURN_S)
         steward.turn()
         notifier.alive()
+    updates.close()
     server.close()
     return 0
 

@@ -2,22 +2,25 @@
 
 import argparse
 import logging
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
+import msgspec
+
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
+from cabinet.texts import Texts
 from cabinet.update import bundle
 from cabinet.update.computer import Computer
 from cabinet.update.records import Records
+from cabinet.update.survey import KEYS, at_once, survey, trusted
 from cabinet.update.trial import TRIAL_S, Asked, Phase, Trial, objections
-from cabinet.update.trial import Computer as Found
 from cabinet.update.watch import see_through
+from cabinet.update.wording import objected, told
 
-KEYS = Path("/etc/cabinet/update-keys")
+WORDS = Texts("update", "en")  # as all of the command line
 UNIT = "cabinet-update.service"
 LOOK_S = 1.0
 
@@ -50,7 +53,7 @@ def main(args: argparse.Namespace) -> int:
         records.check_private()
         ended = see_through(Computer(args.config), records, SystemClock(), time.sleep)
         if ended is not None:
-            print(in_words(ended))
+            print(told(ended, WORDS))
         return 0
     trial = _prepare(args, records)
     subprocess.run(["systemctl", "start", "--no-block", UNIT], check=True)
@@ -62,34 +65,24 @@ def _prepare(args: argparse.Namespace, records: Records) -> Trial:
     """All that is needed to go back, on disk, before anything is changed. Raises CabinetError."""
     computer = Computer(args.config)
     records.check_private()
-    under_way = records.load()
     records.incoming.unlink(missing_ok=True)
-    try:
-        keys = bundle.keys_in(KEYS.read_text(encoding="utf-8"), str(KEYS))
-    except OSError as error:
-        raise CabinetError(f"{KEYS}: {error.strerror}: it says who may update this cabinet") from error
-    manifest, signer = bundle.read(args.bundle, keys, records.incoming)
-    version = computer.version()
-    found = Found(
-        architecture=computer.architecture(),
-        python=computer.python(),
-        version=version,
-        newer=computer.is_newer(manifest.version, version),
+    opened = bundle.read(args.bundle, trusted(), records.incoming)
+    manifest = opened.manifest
+    surveyed = at_once(survey(computer, records))
+    found = msgspec.structs.replace(
+        surveyed,
+        newer=computer.is_newer(manifest.version, surveyed.version),
         sessions=computer.sessions(),
-        free=shutil.disk_usage(records.folder).free,
-        installed=computer.installed_bytes(),
-        read_only=computer.read_only(),
-        changed_files=computer.changed_files(),
-        on_trial=under_way.new if under_way is not None else None,
+        free=surveyed.free + manifest.size,  # the package lies there already, and counts among what needs room
     )
     if refused := objections(manifest, found, Asked(args.during_sessions, args.older)):
         records.incoming.unlink(missing_ok=True)
-        raise CabinetError("\n".join(refused))
+        raise CabinetError("\n".join(objected(each, WORDS) for each in refused))
     records.incoming.replace(records.new)
-    print(f"version {manifest.version}, signed by {signer}; {version} is packed to go back to")
+    print(f"version {manifest.version}, signed by {opened.signer}; {found.version} is packed to go back to")
     computer.pack_installed(records.old_files, records.old)
     trial = Trial(
-        old=version,
+        old=found.version,
         new=manifest.version,
         phase=Phase.PREPARED,
         boot_id=computer.boot_id(),
@@ -106,28 +99,16 @@ def _follow(records: Records, trial: Trial) -> int:
     while (now := records.load()) is not None:
         if now.phase is not said:
             said = now.phase
-            print(in_words(now), flush=True)
+            print(told(now, WORDS), flush=True)
         time.sleep(LOOK_S)
     last = records.last()
     if last is None or last.new != trial.new:
         raise CabinetError("what came of the update is not recorded: journalctl -u cabinet-update")
-    print(in_words(last))
+    print(told(last, WORDS))
     return 0 if last.phase is Phase.KEPT else 1
 
 
 def _status(records: Records) -> int:
     trial = records.load() or records.last()
-    print("there has been no update" if trial is None else in_words(trial))
+    print("there has been no update" if trial is None else told(trial, WORDS))
     return 0
-
-
-def in_words(trial: Trial) -> str:
-    words = {
-        Phase.PREPARED: f"version {trial.new} is about to be installed",
-        Phase.INSTALLING: f"version {trial.new} is being installed",
-        Phase.TRIAL: f"version {trial.new} is on trial",
-        Phase.GOING_BACK: f"version {trial.old} is being put back",
-        Phase.KEPT: f"version {trial.new} is installed and stays",
-        Phase.GONE_BACK: f"version {trial.old} is installed again, {trial.new} is not",
-    }[trial.phase]
-    return f"{words}: {trial.why}" if trial.why else words

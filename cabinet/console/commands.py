@@ -9,8 +9,8 @@ import msgspec
 
 from cabinet.console import arguments, own
 from cabinet.console.commission import dialogue as commissioning
-from cabinet.console.declare import DECLARED, CommandPlan, Desk, Outcome
-from cabinet.console.do import calibrating, machinery, service, switching, testing, wearing
+from cabinet.console.declare import DECLARED, CommandPlan, Desk, Live, Outcome
+from cabinet.console.do import calibrating, machinery, service, switching, testing, updates, wearing
 from cabinet.console.see import cabinet as seen_now
 from cabinet.console.see import charges, history, settings, wiring
 from cabinet.errors import CabinetError, LinkError, Refused
@@ -18,7 +18,7 @@ from cabinet.texts import Texts
 
 TOPICS = (  # in the order of `help`
     seen_now, wiring, history, charges, settings, wearing, switching, testing, calibrating, service, commissioning,
-    machinery, own,
+    updates, machinery, own,
 )  # fmt: skip
 
 TABLE: dict[str, CommandPlan] = {
@@ -43,8 +43,8 @@ def find(line: str) -> Typed | None:
     return None
 
 
-def run(line: str, desk: Desk) -> Outcome:
-    """What the line asks for.
+def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
+    """What the line asks for; `as_json`: to be read by a program, which is answered at once, without a view.
 
     Raises LinkError where the guard is gone; Refused where it says no, and for a line that is no command, is not for
     this account (`not_for_you`) or misses what it takes (`usage`): nothing is run then.
@@ -60,7 +60,8 @@ def run(line: str, desk: Desk) -> Outcome:
     found = arguments.values(plan.takes, typed.rest, desk.config)
     if found is None:
         raise Refused("usage", usage=plan.usage(desk.words))
-    return plan.handler(desk, *found)
+    outcome = plan.handler(desk, *found)
+    return outcome.answer() if as_json and isinstance(outcome, Live) and outcome.answer is not None else outcome
 
 
 def excuse(words: Texts, error: CabinetError) -> str:

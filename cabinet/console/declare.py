@@ -160,7 +160,7 @@ class Live(msgspec.Struct, frozen=True):
     on_end: Callable[[], str] = lambda: ""
     redraws: bool = False
     then: "Callable[[], Outcome] | None" = None  # what follows, unless somebody ended it before
-    begun: Any = None  # what a program is answered, where something was begun that goes on without a viewer
+    answer: "Callable[[], Shown] | None" = None  # for a program, which views nothing; None: it cannot have this
 
 
 class Language(msgspec.Struct, frozen=True):

@@ -123,8 +123,8 @@ class Shell:
             outcome = self._ask(asked) if request.command else Shown("", None)
             if isinstance(outcome, Question):
                 outcome = self._confirmed(asked, outcome)
-            if isinstance(outcome, Live) and outcome.begun is not None:
-                outcome = Shown("", outcome.begun)
+            if isinstance(outcome, Live) and outcome.answer is not None:
+                outcome = outcome.answer()
             if isinstance(outcome, Ask | Live):
                 (outcome.on_leave if isinstance(outcome, Ask) else outcome.on_end)()
                 raise Refused("for_people")
@@ -250,7 +250,7 @@ class Shell:
         return self._show(asked, outcome)
 
     def _ask(self, asked: Asked) -> Outcome:
-        return commands.run(asked.line, self._desk())
+        return commands.run(asked.line, self._desk(), asked.json)
 
     def _show(self, asked: Asked, outcome: Outcome) -> Reply:
         """What a command, or a step of one, leads to; its row in the audit log once that is known."""

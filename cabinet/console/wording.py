@@ -8,6 +8,7 @@ PARTS = (
     "console_see",
     "console_do",
     "console_commission",
+    "update",
 )  # beside `console` itself and the common ones; one a group of commands
 
 

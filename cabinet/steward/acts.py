@@ -14,10 +14,12 @@ import msgspec
 
 from cabinet.clock import set_wall_time
 from cabinet.errors import CabinetError, LinkError
+from cabinet.steward.machine import Machine, StewardError
 from cabinet.steward.protocol import (
     Answer,
     BackUp,
     CallOff,
+    CheckUpdates,
     Copied,
     Done,
     Failed,
@@ -28,6 +30,8 @@ from cabinet.steward.protocol import (
     Restart,
     SetClock,
 )
+from cabinet.steward.sticks import removable
+from cabinet.steward.updates import Updates
 
 log = logging.getLogger(__name__)
 
@@ -35,24 +39,6 @@ UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
 COMMAND_S = 10
 ROOM = 1.1  # of the backup's size must be free
 FOLDER = "cabinet-backups"  # on the drive
-_DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
-
-Run = Callable[[Sequence[str]], bytes]
-
-
-class StewardError(CabinetError):
-    """It could not be done; the message is for the technician."""
-
-
-class Machine(msgspec.Struct, frozen=True):
-    """Where things are on this computer, and how its clock and programs are reached."""
-
-    backups: Path
-    run: Run
-    set_clock: Callable[[int], None]  # milliseconds since 1970; raises OSError
-    mounts: Path = Path("/proc/self/mounts")
-    blocks: Path = Path("/sys/class/block")
-    resolver: Path = Path("/etc/resolv.conf")
 
 
 def this_machine(backups: Path) -> Machine:
@@ -75,10 +61,11 @@ def run_program(words: Sequence[str]) -> bytes:
 class Steward:
     """Answers requests; `turn` is called every few seconds, and reboots where that was to wait and nobody charges."""
 
-    def __init__(self, machine: Machine, charging: Callable[[], bool]) -> None:
+    def __init__(self, machine: Machine, charging: Callable[[], bool], updates: Updates) -> None:
         """`charging` says whether a resident's charge is under way; raises LinkError where nobody can say."""
         self._machine = machine
         self._charging = charging
+        self._updates = updates
         self._reboot_waits = False
 
     def answer(self, request: Request) -> Answer:
@@ -92,6 +79,7 @@ class Steward:
 
     def turn(self) -> None:
         """A guard that cannot be asked protects nobody's charge: then there is nothing to wait for."""
+        self._updates.turn()
         if not self._reboot_waits:
             return
         try:
@@ -121,6 +109,8 @@ class Steward:
             machine.run(["systemctl", "--no-block", "reboot"])
         elif isinstance(request, BackUp):
             return back_up(machine)
+        elif isinstance(request, CheckUpdates):
+            return self._updates.answer(request)
         else:
             return network(machine)
         return Done()
@@ -186,30 +176,6 @@ def back_up(machine: Machine) -> Copied:
         part.unlink(missing_ok=True)
     os.sync()
     return Copied(str(target), target.stat().st_size, wanted)
-
-
-def removable(machine: Machine) -> Path:
-    """Where the one removable drive is mounted to be written. Raises StewardError that says what is missing."""
-    found = []
-    for line in machine.mounts.read_text(errors="replace").splitlines():
-        device, place, _, options, *_ = [*line.split(), "", "", "", ""]
-        disk = _DISK.fullmatch(device)
-        if disk is not None and "rw" in options.split(",") and _is_removable(machine.blocks / disk[1]):
-            found.append(Path(place.replace("\\040", " ")))
-    if not found:
-        raise StewardError("no removable drive is mounted to be written: plug one in, and mount it under /media")
-    if len(found) > 1:
-        raise StewardError(f"several removable drives are mounted ({', '.join(map(str, found))}): leave one")
-    return found[0]
-
-
-def _is_removable(block: Path) -> bool:
-    """A stick says so; a disk in a USB case does not, but hangs on USB."""
-    try:
-        said = (block / "removable").read_text().strip()
-    except OSError:
-        return False
-    return said == "1" or "/usb" in str(block.resolve())
 
 
 def _digest(path: Path) -> str:

@@ -1,10 +1,13 @@
 """Requests to the steward and its answers: one SEQPACKET frame each. Pure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from cabinet.errors import LinkError
+from cabinet.update.bundle import Manifest
+from cabinet.update.survey import Age
+from cabinet.update.trial import Computer, Trial
 
 SOCKET = "steward.sock"
 LONGEST_FRAME = 64 * 1024
@@ -35,6 +38,61 @@ class Reboot(msgspec.Struct, frozen=True, tag="reboot"):
 
 class CallOff(msgspec.Struct, frozen=True, tag="call_off"):
     """A reboot that still waits does not come."""
+
+
+class CheckUpdates(msgspec.Struct, frozen=True, tag="check_updates"):
+    """Look what runs here, and at the bundles on the sticks: a little of it with each request, one at a time.
+
+    `begin` ends a look under way; `next` goes on; `leave` ends it. Each is answered with what was found, or with
+    Looking; with Done when there is nothing more.
+    """
+
+    step: Literal["begin", "next", "leave"]
+
+
+class Looking(msgspec.Struct, frozen=True, tag="looking"):
+    """How far it is. `name`: of the bundle that is read, empty while the installed files are compared; bytes."""
+
+    name: str = ""
+    done: int = 0
+    size: int = 0
+
+
+class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
+    """What runs here. `problem` says why `computer`, or who is trusted, is not known. `last` is the update that ended
+    last, `trial` the one under way, with what is left of its trial.
+    """
+
+    computer: Computer | None
+    trial: Trial | None
+    left_s: int | None
+    last: Trial | None
+    problems: list[str]
+
+
+class StickSeen(msgspec.Struct, frozen=True, tag="stick_seen"):
+    """A stick, before its bundles. `place` is empty where it is mounted for this look only. `more`: bundles that are
+    not looked at, because there are too many; `problem`: why it cannot be read, or not to the end.
+    """
+
+    device: str
+    place: str
+    bundles: int = 0
+    more: int = 0
+    problem: str = ""
+
+
+class BundleSeen(msgspec.Struct, frozen=True, tag="bundle_seen"):
+    """A file on the stick that was named last. Without a `manifest` nothing in it is believed; `wrong` is a code of the
+    texts `update.wrong`, `why` what the system said. With both, the signature is good and the package is not.
+    """
+
+    name: str
+    manifest: Manifest | None = None
+    signer: str = ""
+    age: Age | None = None
+    wrong: str = ""
+    why: str = ""
 
 
 class Interface(msgspec.Struct, frozen=True):
@@ -72,8 +130,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     text: str
 
 
-Request = SetClock | ShowNetwork | BackUp | Restart | Reboot | CallOff
-Answer = Network | Copied | Done | Failed
+Request = SetClock | ShowNetwork | BackUp | Restart | Reboot | CallOff | CheckUpdates
+Found = Looking | Surveyed | StickSeen | BundleSeen
+Answer = Network | Copied | Done | Failed | Found
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cabinet.errors import CabinetError, LinkError
 from cabinet.steward import protocol
-from cabinet.steward.protocol import Answer, Failed, Request
+from cabinet.steward.protocol import Answer, CheckUpdates, Failed, Request
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ class Server:
             request = protocol.decode_request(frame)
         except LinkError as error:
             return Failed(str(error))
-        log.info("%s", request)
+        goes_on = isinstance(request, CheckUpdates) and request.step == "next"
+        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # twice a second is no news
         answer = self._answer(request)
         if isinstance(answer, Failed):
             log.warning("%s", answer.text)

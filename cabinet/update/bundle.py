@@ -7,13 +7,15 @@ before the signature is good; nothing of the package is used before its size and
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import io
 import os
+import stat
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 from nacl.exceptions import BadSignatureError
@@ -26,6 +28,8 @@ _SIGNED = b"cabinet update bundle 1\n"  # so that a signature made for something
 _MANIFEST, _SIGNATURE, _PACKAGE = "manifest.json", "manifest.sig", "package.deb"
 _LONGEST_MANIFEST = 4096
 _CHUNK = 1 << 20
+_BLOCK = tarfile.BLOCKSIZE
+_NOT_THE_ONE = "the package in it is not the one that was signed"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,8 +43,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sha256: str
 
 
+Wrong = Literal["not_a_file", "unreadable", "no_bundle", "unsigned", "no_keys", "format", "cut_short", "changed"]
+
+
 class NotABundle(CabinetError):
-    """A file that is no bundle, or that nobody trusted has signed."""
+    """A file that is no bundle, or that nobody trusted has signed; `wrong` says what of these, to be translated."""
+
+    def __init__(self, bundle: str, wrong: Wrong, problem: str) -> None:
+        super().__init__(f"{bundle}: {problem}")
+        self.wrong: Wrong = wrong
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """The manifest of a bundle whose signature is good, and whose key that is; nothing is known of the package yet."""
+
+    manifest: Manifest
+    signer: str
 
 
 def keys_in(text: str, source: str) -> dict[str, VerifyKey]:
@@ -74,27 +92,74 @@ def write(target: Path, package: Path, manifest: Manifest, key: SigningKey) -> N
             tar.addfile(member, file)
 
 
-def read(bundle: Path, keys: Mapping[str, VerifyKey], package: Path) -> tuple[Manifest, str]:
-    """Writes the bundle's package to `package` and returns its manifest, and the name of the key that signed it.
+def read(bundle: Path, keys: Mapping[str, VerifyKey], package: Path) -> Sealed:
+    """Writes the bundle's package to `package`. Raises NotABundle, and then there is no file at `package`."""
+    with opened(bundle) as file:
+        found = sealed(file, keys)
+        try:
+            with package.open("xb") as target:
+                for _ in through(file, found.manifest, target.write):
+                    pass
+                target.flush()
+                os.fsync(target.fileno())
+        except BaseException:
+            package.unlink(missing_ok=True)
+            raise
+    return found
 
-    Raises NotABundle, and then there is no file at `package`.
+
+@contextlib.contextmanager
+def opened(bundle: Path, flags: int = 0) -> Iterator[IO[bytes]]:
+    """The file, to be read; `flags` such as os.O_NOFOLLOW. Raises NotABundle, also for what cannot be read later on.
+
+    Only a file is one: a named pipe would be waited for without end.
     """
     try:
-        with tarfile.open(bundle, "r:") as tar:
-            encoded = _member(tar, _MANIFEST, _LONGEST_MANIFEST).read()
-            signature = _member(tar, _SIGNATURE, 64).read()
-            signer = _signer(keys, encoded, signature, bundle)
-            manifest = msgspec.json.decode(encoded, type=Manifest)
-            if manifest.format != FORMAT:
-                raise NotABundle(f"{bundle}: is of format {manifest.format}, this version knows {FORMAT}")
-            _copy(_member(tar, _PACKAGE, manifest.size), manifest, package)
-    except (tarfile.TarError, EOFError, KeyError) as error:
-        raise NotABundle(f"{bundle}: is no bundle: {error}") from error
-    except msgspec.MsgspecError as error:
-        raise NotABundle(f"{bundle}: its manifest is not one: {error}") from error
+        with open(bundle, "rb", opener=lambda path, mode: os.open(path, mode | os.O_NONBLOCK | flags)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise NotABundle(file.name, "not_a_file", "is no file")
+            yield file
     except OSError as error:
-        raise NotABundle(f"{bundle}: {error.strerror or error}") from error
-    return manifest, signer
+        raise NotABundle(str(bundle), "unreadable", error.strerror or str(error)) from error
+
+
+def sealed(file: IO[bytes], keys: Mapping[str, VerifyKey]) -> Sealed:
+    """The first step with an opened bundle: reads its manifest, and believes it where a key has signed it.
+
+    Raises NotABundle.
+    """
+    encoded = _whole_member(file, _MANIFEST, _LONGEST_MANIFEST)
+    signer = _signer(keys, encoded, _whole_member(file, _SIGNATURE, 64), file.name)
+    try:
+        manifest = msgspec.json.decode(encoded, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise NotABundle(file.name, "no_bundle", f"its manifest is not one: {error}") from error
+    if manifest.format != FORMAT:
+        raise NotABundle(file.name, "format", f"is of format {manifest.format}, this version knows {FORMAT}")
+    return Sealed(manifest, signer)
+
+
+def through(file: IO[bytes], manifest: Manifest, keep: Callable[[bytes], object] = lambda chunk: None) -> Iterator[int]:
+    """The second step: reads the package and hands it to `keep`, yielding how many bytes of it were read so far.
+
+    Raises NotABundle, where it is not the package of the manifest; that may be as late as at its end.
+    """
+    size = _header(file, _PACKAGE)
+    if size != manifest.size:
+        raise NotABundle(file.name, "changed", _NOT_THE_ONE)
+    there = os.fstat(file.fileno()).st_size - file.tell()
+    if there < size:
+        raise _cut_short(file)
+    digest, done = hashlib.sha256(), 0
+    while chunk := file.read(min(_CHUNK, size - done)):
+        digest.update(chunk)
+        keep(chunk)
+        done += len(chunk)
+        yield done
+    if done != size:
+        raise _cut_short(file)
+    if digest.hexdigest() != manifest.sha256:
+        raise NotABundle(file.name, "changed", _NOT_THE_ONE)
 
 
 def sha256_of(path: Path) -> str:
@@ -102,41 +167,45 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _signer(keys: Mapping[str, VerifyKey], encoded: bytes, signature: bytes, bundle: Path) -> str:
+def _signer(keys: Mapping[str, VerifyKey], encoded: bytes, signature: bytes, bundle: str) -> str:
     for name, key in keys.items():
         try:
             key.verify(_SIGNED + encoded, signature)
         except (BadSignatureError, ValueError):
             continue
         return name
-    known = "none of the keys in /etc/cabinet/update-keys" if keys else "/etc/cabinet/update-keys has no key, so nobody"
-    raise NotABundle(f"{bundle}: {known} has signed it")
+    if not keys:
+        raise NotABundle(bundle, "no_keys", "/etc/cabinet/update-keys has no key, so nobody has signed it")
+    raise NotABundle(bundle, "unsigned", "none of the keys in /etc/cabinet/update-keys has signed it")
 
 
-def _member(tar: tarfile.TarFile, name: str, longest: int) -> IO[bytes]:
-    """The next member of the file, which must be that one: there is one way to read a bundle."""
-    member = tar.next()
-    if member is None or member.name != name or not member.isreg():
-        raise NotABundle(f"{tar.name!s}: is no bundle: {name} is not where it belongs")
-    if member.size > longest:
-        raise NotABundle(f"{tar.name!s}: {name} is longer than it may be")
-    file = tar.extractfile(member)
-    assert file is not None  # of a regular file
-    return file
+def _whole_member(file: IO[bytes], name: str, longest: int) -> bytes:
+    """What the next member holds, and the file at the one after it."""
+    size = _header(file, name)
+    if size > longest:
+        raise NotABundle(file.name, "no_bundle", f"{name} is longer than it may be")
+    data = file.read(size + -size % _BLOCK)
+    if len(data) < size:
+        raise _cut_short(file)
+    return data[:size]
 
 
-def _copy(source: IO[bytes], manifest: Manifest, target: Path) -> None:
-    digest, size = hashlib.sha256(), 0
+def _header(file: IO[bytes], name: str) -> int:
+    """The size of the next member, which must be `name`: there is one way to read a bundle.
+
+    Block by block, because a whole tar may hold headers of any length, and nobody trusted has signed those.
+    """
+    block = file.read(_BLOCK)
+    if len(block) < _BLOCK and (block or name != _MANIFEST):
+        raise _cut_short(file)
     try:
-        with target.open("xb") as file:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if size != manifest.size or digest.hexdigest() != manifest.sha256:
-            raise NotABundle("the package in it is not the one that was signed")
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+    except tarfile.TarError as error:
+        raise NotABundle(file.name, "no_bundle", f"is no bundle: {error}") from error
+    if member.name != name or member.type != tarfile.REGTYPE or member.size < 0:
+        raise NotABundle(file.name, "no_bundle", f"is no bundle: {name} is not where it belongs")
+    return member.size
+
+
+def _cut_short(file: IO[bytes]) -> NotABundle:
+    return NotABundle(file.name, "cut_short", "ends too early: copy it once more")

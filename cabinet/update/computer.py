@@ -5,7 +5,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from cabinet.errors import CabinetError
@@ -16,6 +17,7 @@ UNITS = ("cabinet-guard.service", "cabinet-service.service", "cabinet-console.se
 ALWAYS = UNITS[2:]  # runs without a configuration too
 _INSTALL_WITHIN_S = 900  # an SD card at its end takes minutes
 _COMMAND_WITHIN_S = 120
+_POLL_S = 0.2
 _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
@@ -98,13 +100,30 @@ class Computer:
         done = subprocess.run(["dpkg", "--compare-versions", version, "gt", than], check=False)
         return done.returncode == 0
 
-    def changed_files(self) -> Sequence[str]:
-        """Of the installed package, other than its configuration."""
-        lines = _run(["dpkg", "--verify", PACKAGE], _INSTALL_WITHIN_S, check=False).splitlines()
-        return [line.split()[-1] for line in lines if " c " not in line]
+    def comparing(self) -> Generator[None, None, Sequence[str]]:
+        """Files of the installed package, other than its configuration, that are not as they came.
+
+        Every file is read, which takes seconds: yields five times a second until that is over. Whoever does not go on
+        with it leaves nothing running.
+        """
+        with tempfile.TemporaryFile("w+") as said:
+            with subprocess.Popen(["dpkg", "--verify", PACKAGE], stdout=said, stderr=subprocess.DEVNULL) as dpkg:
+                try:
+                    while not _ended(dpkg):
+                        yield
+                finally:
+                    dpkg.kill()
+            said.seek(0)
+            return [line.split()[-1] for line in said if line.strip() and " c " not in line]
 
     def read_only(self) -> bool:
-        return bool(os.statvfs("/usr").f_flag & os.ST_RDONLY)
+        """Where the package's files are. As the computer's first process sees it: to a unit with ProtectSystem
+        everything looks read-only.
+        """
+        try:
+            return _is_read_only(Path("/proc/1/mounts").read_text(errors="replace"), "/usr")
+        except OSError:
+            return bool(os.statvfs("/usr").f_flag & os.ST_RDONLY)
 
     def sessions(self) -> int | None:
         if not (self._config.exists() and self.has_database()):
@@ -155,6 +174,25 @@ class Computer:
             return Path(config.load(self._config).paths.state) / "cabinet.db"
         except CabinetError:
             return Path("/var/lib/cabinet/cabinet.db")
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> bool:
+    try:
+        process.wait(_POLL_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _is_read_only(mounts: str, path: str) -> bool:
+    """By the last mount that `path` is in."""
+    found = "rw"
+    longest = 0
+    for line in mounts.splitlines():
+        _, place, _, options, *_ = [*line.split(), "", "", "", ""]
+        if (path + "/").startswith(place.rstrip("/") + "/") and len(place) >= longest:
+            found, longest = options, len(place)
+    return "ro" in found.split(",")
 
 
 def _without(fields: list[str], *names: str) -> list[str]:

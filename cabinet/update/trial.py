@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from cabinet.clock import NS
 from cabinet.update.bundle import Manifest
 
 TRIAL_S = 300
@@ -19,19 +20,19 @@ SPARE = 64 << 20  # bytes that stay free for charges meanwhile, and for the copy
 
 class Computer(msgspec.Struct, frozen=True, kw_only=True):
     """What the update meets. `sessions`: running now, None where nobody can say; `free` and `installed` (the present
-    version's files) in bytes.
+    version's files) in bytes. What a survey leaves open (`newer`, `sessions`) stands against it until it is known.
     """
 
     architecture: str
     python: str
     version: str
-    newer: bool  # whether the bundle's version is newer than `version`, as dpkg orders them
-    sessions: int | None
     free: int
     installed: int
     read_only: bool
     changed_files: Sequence[str]  # of the installed version, that are not as it came
     on_trial: str | None  # a version that is being tried already
+    newer: bool = False  # whether the bundle's version is newer than `version`, as dpkg orders them
+    sessions: int | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -41,34 +42,47 @@ class Asked(msgspec.Struct, frozen=True):
     older: bool = False
 
 
-def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[str]:
-    """Why it is not installed now, a sentence each; nothing, if it may be."""
+class Objection(msgspec.Struct, frozen=True):
+    """One reason against installing; `wording.objected` has its words."""
+
+    code: str
+    params: dict[str, str | int] = {}
+
+
+def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Objection]:
+    """Why it is not installed now; nothing, if it may be."""
     found = []
+
+    def against(code: str, **params: str | int) -> None:
+        found.append(Objection(code, params))
+
     if computer.on_trial is not None:
-        found.append(f"version {computer.on_trial} is on trial: wait until it is over (cabinet update status)")
+        against("on_trial", version=computer.on_trial)
     if manifest.architecture != computer.architecture:
-        found.append(f"the bundle is for {manifest.architecture}, this computer is {computer.architecture}")
+        against("architecture", needed=manifest.architecture, here=computer.architecture)
     if manifest.python != computer.python:
-        found.append(f"the bundle needs Python {manifest.python}, this computer has {computer.python}")
+        against("python", needed=manifest.python, here=computer.python)
     if not computer.newer and not asked.older:
-        found.append(
-            f"version {manifest.version} is not newer than {computer.version}: --older installs it all the same"
-        )
+        against("not_newer", version=manifest.version, here=computer.version)
     if computer.sessions is None and not asked.during_sessions:
-        found.append("whether charges run cannot be said: --during-sessions installs all the same")
+        against("sessions_unknown")
     elif computer.sessions and not asked.during_sessions:
-        charges = "1 charge runs" if computer.sessions == 1 else f"{computer.sessions} charges run"
-        found.append(f"{charges}: wait, or --during-sessions pauses them for the update and goes on with them")
+        if computer.sessions == 1:
+            against("session_runs")
+        else:
+            against("sessions_run", count=computer.sessions)
     if computer.free < (needed := room(manifest, computer)):
-        found.append(f"{computer.free >> 20} MiB are free in /var/lib/cabinet, {needed >> 20} are needed")
+        against("no_room", free=computer.free >> 20, needed=needed >> 20)
     if computer.read_only:
-        found.append("the system is read-only: mount -o remount,rw / first")
+        against("read_only")
     if computer.changed_files:
-        found.append(
-            f"files of the present version were changed ({computer.changed_files[0]}), so it could not be put back: "
-            "apt install --reinstall cabinet first"
-        )
+        against("changed_files", file=computer.changed_files[0])
     return found
+
+
+def fits(manifest: Manifest, computer: Computer) -> bool:
+    """Whether it is for such a computer at all, now or later."""
+    return (manifest.architecture, manifest.python) == (computer.architecture, computer.python)
 
 
 def room(manifest: Manifest, computer: Computer) -> int:
@@ -97,6 +111,13 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     schema: int | None  # of the database before; None: there was none
     backup: str = ""  # the database as it was before
     why: str = ""
+    until_ns: int | None = None  # on the clock of that boot: when the trial ends, if all goes well
+
+    def left_s(self, boot_id: str, now_ns: int) -> int | None:
+        """How long the trial still takes; None where there is none now, or it is not known."""
+        if self.phase is not Phase.TRIAL or self.until_ns is None or self.boot_id != boot_id:
+            return None
+        return max(0, (self.until_ns - now_ns) // NS)
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,17 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
 from cabinet.update.records import Records
-from cabinet.update.trial import LOOK_EVERY_S, Observation, Phase, Trial, Verdict, at_boot, judge, restores_database
+from cabinet.update.trial import (
+    LOOK_EVERY_S,
+    TRIAL_S,
+    Observation,
+    Phase,
+    Trial,
+    Verdict,
+    at_boot,
+    judge,
+    restores_database,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +78,13 @@ def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait:
         system.install(records.new)
     except CabinetError as error:
         return _go_back(system, records, trial, str(error))
-    return _watch(system, records, _enter(records, trial, Phase.TRIAL), clock, wait)
+    return _watch(system, records, trial, clock, wait)
 
 
 def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
     """A watcher that was itself started again counts the five minutes anew."""
     begun_ns = clock.monotonic_ns()
+    trial = _enter(records, msgspec.structs.replace(trial, until_ns=begun_ns + TRIAL_S * NS), Phase.TRIAL)
     tested = False
     while True:
         down = system.down()

@@ -29,7 +29,8 @@ def begin(desk: Desk, make: Callable[[int], Command]) -> Outcome:
     def on_end() -> str:
         return told(desk.guard.upkeep().job, desk.words)
 
-    return Live(PERIOD_S, step, on_end, begun=desk.guard.upkeep().job)
+    begun = desk.guard.upkeep().job
+    return Live(PERIOD_S, step, on_end, answer=lambda: Shown("", begun))
 
 
 def shown(desk: Desk) -> Shown:

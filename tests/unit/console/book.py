@@ -34,8 +34,24 @@ from cabinet.link.records import (
     UsageLine,
 )
 from cabinet.model import EndReason, Snapshot
-from cabinet.steward.protocol import Answer, BackUp, Copied, Done, Interface, Network, Request, ShowNetwork
+from cabinet.steward.protocol import (
+    Answer,
+    BackUp,
+    BundleSeen,
+    CheckUpdates,
+    Copied,
+    Done,
+    Interface,
+    Looking,
+    Network,
+    Request,
+    ShowNetwork,
+    StickSeen,
+    Surveyed,
+)
 from cabinet.trips import folder as trips_folder
+from cabinet.update import trial as update
+from cabinet.update.bundle import Manifest
 from cabinet.upkeep import Upkeep
 from tests.desk import Desk
 from tests.unit.console.scenes import PlayedRecords
@@ -97,10 +113,36 @@ def records(now_ms: int) -> PlayedRecords:
     return PlayedRecords(Sessions([running], [over]), Usage([line]), Energy(days), Audit([audit]))
 
 
+HERE = update.Computer(
+    architecture="arm64", python="3.11", version="0.1.0", free=9 << 30, installed=90 << 20, read_only=False,
+    changed_files=(), on_trial=None,
+)  # fmt: skip
+LAST = update.Trial(
+    old="0.1.0", new="0.1.9", phase=update.Phase.GONE_BACK, boot_id="b", schema=12,
+    why="had to be started again: cabinet-service.service",
+)  # fmt: skip
+NEWER = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=31_457_280, sha256="5e" * 32)
+FOUND: list[Answer] = [
+    Looking(),
+    Surveyed(HERE, None, None, LAST, []),
+    StickSeen("/dev/sda1", "/media/stick", 2),
+    Looking("cabinet-0.2.0-arm64.bundle", 13_107_200, 31_457_280),
+    BundleSeen("cabinet-0.2.0-arm64.bundle", NEWER, "maker", "newer"),
+    BundleSeen("found-somewhere.bundle", wrong="unsigned"),
+]
+
+
 class PlayedSteward:
-    """A steward as it might answer."""
+    """A steward as it might answer, with two bundles on its stick."""
+
+    def __init__(self) -> None:
+        self._found: list[Answer] = []
 
     def ask(self, request: Request, /) -> Answer:
+        if isinstance(request, CheckUpdates):
+            if request.step == "begin":
+                self._found = list(FOUND)
+            return self._found.pop(0) if self._found else Done()
         if isinstance(request, ShowNetwork):
             return Network(
                 [Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], ["192.0.2.53"]
@@ -143,7 +185,11 @@ class Stage:
     def show(self, plan: CommandPlan) -> str:
         """What typing the example shows, an answer to its question included."""
         reply = self.shell.line(plan.example)
-        shown = f"DEMO-1> {plan.example}\n{reply.text}"
+        if plan.name == "update check":
+            text, reply = self._to_its_end(reply)
+            shown = f"DEMO-1> {plan.example}\n{text}"
+        else:
+            shown = f"DEMO-1> {plan.example}\n{reply.text}"
         if reply.prompt.startswith("Type yes"):
             shown += f"\n{reply.prompt}yes\n"
             text, reply = self._to_its_end(self.shell.line("yes"))

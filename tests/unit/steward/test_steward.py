@@ -4,11 +4,12 @@ import os
 import socket
 import threading
 
+import msgspec
 import pytest
 
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.steward import acts, protocol
-from cabinet.steward.acts import FOLDER, Machine, Steward, interface, removable
+from cabinet.steward.acts import FOLDER, Steward, interface
 from cabinet.steward.client import StewardLine
 from cabinet.steward.protocol import (
     BackUp,
@@ -23,49 +24,10 @@ from cabinet.steward.protocol import (
     ShowNetwork,
 )
 from cabinet.steward.server import Server
+from cabinet.steward.sticks import removable
+from tests.unit.steward.bench import Computer
 
 MS_2026 = 1_795_000_000_000
-
-ADDRESSES = b"""[{"ifname":"lo","flags":["UP","LOWER_UP"],"address":"00:00:00:00:00:00","addr_info":[]},
-{"ifname":"eth0","flags":["BROADCAST","UP","LOWER_UP"],"address":"02:00:00:00:00:01",
- "addr_info":[{"local":"192.0.2.7","prefixlen":24},{"local":"2001:db8::7","prefixlen":64}]},
-{"ifname":"wlan0","flags":["BROADCAST","UP"],"address":"02:00:00:00:00:02","addr_info":[]}]"""
-ROUTES = b'[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]'
-
-
-class Computer:
-    """A machine whose clock is a number and whose programs are written down."""
-
-    def __init__(self, tmp_path) -> None:
-        self.clock_ms = 0
-        self.ran: list[list[str]] = []
-        self.charging = False
-        self.gone = False
-        for name in ("backups", "stick", "blocks/sda", "blocks/mmcblk0"):
-            (tmp_path / name).mkdir(parents=True)
-        (tmp_path / "blocks/sda/removable").write_text("1\n")
-        (tmp_path / "blocks/mmcblk0/removable").write_text("0\n")
-        (tmp_path / "resolv.conf").write_text("# made\nnameserver 192.0.2.53\n")
-        self.backups, self.stick, self.mounts = tmp_path / "backups", tmp_path / "stick", tmp_path / "mounts"
-        self.mounts.write_text(f"/dev/mmcblk0p2 / ext4 rw,noatime 0 0\n/dev/sda1 {self.stick} vfat rw,sync 0 0\n")
-        self.machine = Machine(
-            self.backups, self.run, self.set_clock, self.mounts, tmp_path / "blocks", tmp_path / "resolv.conf"
-        )
-        self.steward = Steward(self.machine, self.anybody)
-
-    def run(self, words):
-        self.ran.append(list(words))
-        if words[:3] == ["ip", "-j", "address"]:
-            return ADDRESSES
-        return ROUTES if words[0] == "ip" else b""
-
-    def set_clock(self, ms):
-        self.clock_ms = ms
-
-    def anybody(self):
-        if self.gone:
-            raise LinkError("no guard answers")
-        return self.charging
 
 
 @pytest.fixture
@@ -84,8 +46,10 @@ def test_clock_that_may_not_be_set_says_so(computer):
     def forbidden(ms):
         raise PermissionError(1, "Operation not permitted")
 
-    machine = Machine(computer.backups, computer.run, forbidden)
-    assert Steward(machine, computer.anybody).answer(SetClock(MS_2026)) == Failed("SetClock: Operation not permitted")
+    machine = msgspec.structs.replace(computer.machine, set_clock=forbidden)
+    assert Steward(machine, computer.anybody, computer.updates).answer(SetClock(MS_2026)) == Failed(
+        "SetClock: Operation not permitted"
+    )
 
 
 def test_network_is_shown_as_the_kernel_has_it(computer):

@@ -51,8 +51,7 @@ def repacked(source: Path, change) -> Path:
 
 def test_signed_package_comes_out_as_it_went_in(package, tmp_path):
     out = tmp_path / "out.deb"
-    manifest, signer = bundle.read(made(package), KEYS, out)
-    assert (manifest, signer) == (manifest_of(package), "maker")
+    assert bundle.read(made(package), KEYS, out) == bundle.Sealed(manifest_of(package), "maker")
     assert out.read_bytes() == package.read_bytes()
 
 

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from cabinet.texts import Texts
 from cabinet.update.bundle import Manifest
 from cabinet.update.trial import (
     READY_WITHIN_S,
@@ -19,6 +20,7 @@ from cabinet.update.trial import (
     objections,
     restores_database,
 )
+from cabinet.update.wording import objected
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
 COMPUTER = Computer(
@@ -52,7 +54,8 @@ def test_newer_bundle_on_an_idle_cabinet_is_installed():
 )
 def test_bundle_is_refused(change, asked, says):
     (found,) = objections(MANIFEST, msgspec.structs.replace(COMPUTER, **change), asked)
-    assert says in found
+    assert says in objected(found, Texts("update", "en"))
+    assert objected(found, Texts("update", "zh"))
 
 
 def test_every_reason_is_named_at_once():

@@ -1,0 +1,127 @@
+"""Removable drives: the one to write to, and all there are to read from, mounted or not."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from cabinet.steward.machine import Machine, StewardError
+
+log = logging.getLogger(__name__)
+
+_DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
+# File systems that a stick may have, and how each is read without a byte written to it: ext4 would tidy up its journal.
+_READ_ONLY = {
+    "vfat": "ro", "exfat": "ro", "ext4": "ro,noload", "ext3": "ro,noload", "ext2": "ro",
+}  # fmt: skip
+_SYSTEM = ("/", "/boot", "/boot/firmware")
+_HARMLESS = "nosuid,nodev,noexec"
+
+
+class Stick(msgspec.Struct, frozen=True):
+    """One drive. `place`: where it is mounted; None: nowhere, and `kind` is its file system."""
+
+    device: str
+    place: Path | None
+    options: tuple[str, ...] = ()
+    kind: str = ""
+
+
+def removable(machine: Machine) -> Path:
+    """Where the one removable drive is mounted to be written. Raises StewardError that says what is missing."""
+    found = [stick.place for stick in _mounted(machine) if "rw" in stick.options and stick.place is not None]
+    if not found:
+        raise StewardError("no removable drive is mounted to be written: plug one in, and mount it under /media")
+    if len(found) > 1:
+        raise StewardError(f"several removable drives are mounted ({', '.join(map(str, found))}): leave one")
+    return found[0]
+
+
+def sticks(machine: Machine) -> list[Stick]:
+    """Every removable drive with a file system, those that somebody has mounted first."""
+    found = {stick.device: stick for stick in _mounted(machine)}
+    in_use = {line.split()[0] for line in machine.mounts.read_text(errors="replace").splitlines() if line.strip()}
+    for block in sorted(machine.blocks.glob("*")):
+        device = f"/dev/{block.name}"
+        disk = _DISK.fullmatch(device)
+        if disk is None or device in in_use or not _is_removable(machine.blocks / disk[1]):
+            continue
+        if kind := _file_system(machine, block):
+            found[device] = Stick(device, None, kind=kind)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def readable(machine: Machine, stick: Stick) -> Iterator[Path]:
+    """Where it can be read. One that nobody has mounted is mounted read-only meanwhile, by systemd: the steward itself
+    may mount nothing. Raises StewardError.
+    """
+    if stick.place is not None:
+        yield stick.place
+        return
+    if stick.kind not in _READ_ONLY:
+        raise StewardError(f"{stick.device}: has {stick.kind}; make it FAT, exFAT or ext4")
+    options = f"{_READ_ONLY[stick.kind]},{_HARMLESS}"
+    try:
+        machine.run([
+            "systemd-mount", "--quiet", "--no-ask-password", "--collect", "--automount=no", "--fsck=no",
+            f"--type={stick.kind}", f"--options={options}", stick.device, str(machine.reading),
+        ])  # fmt: skip
+        yield machine.reading
+    finally:
+        leave(machine)
+
+
+def tidy(machine: Machine) -> None:
+    """Unmount what an earlier steward, killed while it read, has left mounted."""
+    if any(
+        line.split()[1:2] == [str(machine.reading)] for line in machine.mounts.read_text(errors="replace").splitlines()
+    ):
+        leave(machine)
+
+
+def leave(machine: Machine) -> None:
+    """Unmount what was mounted to be read, or what is still about to be."""
+    try:
+        machine.run(["systemctl", "--quiet", "stop", f"{str(machine.reading).strip('/').replace('/', '-')}.mount"])
+    except StewardError as error:
+        log.warning("%s", error)  # one that was pulled out is gone already
+
+
+def _mounted(machine: Machine) -> list[Stick]:
+    """A disk that the system itself runs from is none, however it is attached."""
+    found: dict[tuple[str, str], tuple[str, Stick]] = {}  # one mount may be listed twice: a unit's /media is a copy
+    system = set()
+    for line in machine.mounts.read_text(errors="replace").splitlines():
+        device, place, kind, options, *_ = [*line.split(), "", "", "", ""]
+        disk = _DISK.fullmatch(device)
+        if disk is None or place == str(machine.reading):
+            continue
+        if place in _SYSTEM:
+            system.add(disk[1])
+        elif _is_removable(machine.blocks / disk[1]):
+            stick = Stick(device, Path(place.replace("\\040", " ")), tuple(options.split(",")), kind)
+            found[device, place] = disk[1], stick
+    return [stick for disk, stick in found.values() if disk not in system]
+
+
+def _is_removable(block: Path) -> bool:
+    """A stick says so; a disk in a USB case does not, but hangs on USB."""
+    try:
+        said = (block / "removable").read_text().strip()
+    except OSError:
+        return False
+    return said == "1" or "/usb" in str(block.resolve())
+
+
+def _file_system(machine: Machine, block: Path) -> str:
+    """As udev has found it; empty where there is none (a whole disk with partitions, say)."""
+    try:
+        known = (machine.udev / f"b{(block / 'dev').read_text().strip()}").read_text(errors="replace")
+    except OSError:
+        return ""
+    facts = dict(line[2:].split("=", 1) for line in known.splitlines() if line.startswith("E:") and "=" in line)
+    return facts.get("ID_FS_TYPE", "") if facts.get("ID_FS_USAGE") == "filesystem" else ""

@@ -1,0 +1,202 @@
+"""A look at what runs here and at the bundles on the sticks, a little at a time: reads, and changes nothing.
+
+What is on a stick may be of anybody. A file's name is a name; of what is in it nothing is believed, and hardly anything
+read, before a trusted key is found to have signed it.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import msgspec
+from nacl.signing import VerifyKey
+
+from cabinet.clock import NS, Clock
+from cabinet.errors import CabinetError
+from cabinet.steward import sticks
+from cabinet.steward.machine import Machine, StewardError
+from cabinet.steward.protocol import Answer, BundleSeen, CheckUpdates, Done, Found, Looking, StickSeen, Surveyed
+from cabinet.steward.sticks import Stick
+from cabinet.update import bundle, survey, trial
+from cabinet.update.bundle import NotABundle
+from cabinet.update.records import Records
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".bundle"
+MOST_STICKS = 4
+MOST_BUNDLES = 50  # of a stick; the newest files
+MOST_ENTRIES = 5000  # of its folder
+LONGEST_NAME = 120  # characters
+SLICE_NS = 400_000_000  # of one answer: others wait meanwhile, and the console too
+WITHIN_NS = 240 * NS  # the whole look: less than a login lasts that nobody uses
+PATIENCE_NS = 20 * NS  # nobody goes on with it: it is over, and the stick is let go
+
+
+class Bench(msgspec.Struct, frozen=True):
+    """What a look needs of this computer."""
+
+    machine: Machine
+    system: survey.System
+    records: Records
+    keys: Path
+    boot_id: str
+    clock: Clock
+
+
+class Updates:
+    """One look at a time; a new one ends the one before."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._look: Generator[Found, None, None] | None = None
+        self._asked_ns = 0
+
+    def answer(self, request: CheckUpdates) -> Answer:
+        """Raises CabinetError; the look is over then."""
+        if request.step != "next":
+            self.close()
+        if request.step == "begin":
+            self._look = look(self._bench)
+        return self._go_on()
+
+    def turn(self) -> None:
+        """To be called every few seconds: who began it may have gone without a word."""
+        if self._look is not None and self._bench.clock.monotonic_ns() - self._asked_ns >= PATIENCE_NS:
+            log.warning("nobody goes on with the look at the sticks: it is over")
+            self.close()
+
+    def close(self) -> None:
+        """Whatever is open or mounted for the look is not any more."""
+        under_way, self._look = self._look, None
+        if under_way is not None:
+            under_way.close()
+
+    def _go_on(self) -> Answer:
+        """Until something is found, or the slice is over."""
+        clock = self._bench.clock
+        begun_ns = self._asked_ns = clock.monotonic_ns()
+        if self._look is None:
+            return Done()
+        try:
+            for found in self._look:
+                if not isinstance(found, Looking) or clock.monotonic_ns() - begun_ns >= SLICE_NS:
+                    self._asked_ns = clock.monotonic_ns()
+                    return found
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        return Done()
+
+
+def look(bench: Bench) -> Generator[Found, None, None]:
+    """First what runs here, then each stick and its bundles. Closed early, it unmounts what it has mounted."""
+    until_ns = bench.clock.monotonic_ns() + WITHIN_NS
+    surveyed, keys = yield from _surveyed(bench, until_ns)
+    yield surveyed
+    here = None if surveyed.computer is None else surveyed.computer.version
+    for stick in sticks.sticks(bench.machine)[:MOST_STICKS]:
+        yield from _stick(bench, stick, keys, here, until_ns)
+
+
+# --- what runs here --------------------------------------------------------------------------------------------------
+
+
+def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surveyed, dict[str, VerifyKey]]]:
+    problems: list[str] = []
+    computer: trial.Computer | None = None
+    keys: dict[str, VerifyKey] = {}
+    under_way = last = None
+    try:
+        under_way, last = bench.records.load(), bench.records.last()
+        computer = yield from _in_time(bench, until_ns)
+    except CabinetError as error:
+        problems.append(str(error))
+    try:
+        keys = survey.trusted(bench.keys)
+    except CabinetError as error:
+        problems.append(str(error))
+    left_s = None if under_way is None else under_way.left_s(bench.boot_id, bench.clock.monotonic_ns())
+    return Surveyed(computer, under_way, left_s, last, problems), keys
+
+
+def _in_time(bench: Bench, until_ns: int) -> Generator[Found, None, trial.Computer]:
+    """A card that is dying may take forever over the installed files."""
+    steps = survey.survey(bench.system, bench.records)
+    with contextlib.closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: trial.Computer = end.value
+                return found
+            if bench.clock.monotonic_ns() >= until_ns:
+                raise StewardError("comparing the installed files takes too long: is the card dying?")
+            yield Looking()
+
+
+# --- a stick ---------------------------------------------------------------------------------------------------------
+
+
+def _stick(bench: Bench, stick: Stick, keys: dict[str, VerifyKey], here: str | None, until_ns: int) -> Iterator[Found]:
+    place = "" if stick.place is None else str(stick.place)
+    try:
+        with sticks.readable(bench.machine, stick) as folder:
+            names, more = yield from _names(folder)
+            yield StickSeen(stick.device, place, len(names), more)
+            for name in names:
+                yield from _bundle(bench, folder / name, keys, here, until_ns)
+    except (StewardError, OSError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        yield StickSeen(stick.device, place, problem=why)
+
+
+def _names(folder: Path) -> Generator[Found, None, tuple[list[str], int]]:
+    """Of the files called bundles, the newest first; how many more there are. Links count: they are told of."""
+    found: list[tuple[float, str]] = []
+    with os.scandir(folder) as entries:
+        for seen, entry in enumerate(entries, 1):
+            if entry.name.lower().endswith(SUFFIX):
+                found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+            if seen >= MOST_ENTRIES:
+                break
+            yield Looking()
+    found.sort(key=lambda each: (-each[0], each[1]))
+    return [name for _, name in found[:MOST_BUNDLES]], max(0, len(found) - MOST_BUNDLES)
+
+
+def _bundle(bench: Bench, path: Path, keys: dict[str, VerifyKey], here: str | None, until_ns: int) -> Iterator[Found]:
+    name, good = _shown(path.name)
+    seen = BundleSeen(name)
+    try:
+        if not good:
+            yield msgspec.structs.replace(seen, wrong="name")
+            return
+        if not path.is_symlink() and path.exists() and not path.is_file():  # opening a device may do things
+            yield msgspec.structs.replace(seen, wrong="not_a_file")
+            return
+        with bundle.opened(path, os.O_NOFOLLOW) as file:
+            signed = bundle.sealed(file, keys)
+            manifest = signed.manifest
+            seen = BundleSeen(name, manifest, signed.signer)
+            if here is not None:
+                seen = msgspec.structs.replace(seen, age=survey.age(bench.system, manifest.version, here))
+            for done in bundle.through(file, manifest):
+                if bench.clock.monotonic_ns() >= until_ns:
+                    yield msgspec.structs.replace(seen, wrong="late")
+                    return
+                yield Looking(name, done, manifest.size)
+        yield seen
+    except NotABundle as error:
+        wrong = "not_a_file" if path.is_symlink() else error.wrong
+        yield msgspec.structs.replace(seen, wrong=wrong, why=str(error).removeprefix(f"{path}: "))
+
+
+def _shown(name: str) -> tuple[str, bool]:
+    """A file's name that a terminal may be sent, and whether it is the name itself."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    shown = "".join(each if each.isprintable() else "?" for each in text)[:LONGEST_NAME]
+    return shown, shown == name
