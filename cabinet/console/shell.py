@@ -333,7 +333,7 @@ class Shell:
     def _begin_live(self, live: Live) -> Reply:
         self._live, self._live_due_ns = live, self._clock.monotonic_ns()
         self._state = _State.LIVE
-        return self._live_step() or self._reply("")
+        return self._guarded_live() or self._reply("")
 
     def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
         """What comes after something that went on, below its last words."""
