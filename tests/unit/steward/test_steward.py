@@ -1,4 +1,4 @@
-"""The steward: five things for the console's account, nothing for anybody else, over a real socket."""
+"""The steward: a few things for the console's account, nothing for anybody else, over a real socket."""
 
 import os
 import socket
@@ -83,6 +83,18 @@ def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypat
     assert list((computer.stick / FOLDER).iterdir()) == []
     computer.mounts.write_text("/dev/mmcblk0p2 / ext4 rw 0 0\n")
     assert "no removable drive" in computer.steward.answer(BackUp()).text
+
+
+def test_stick_that_is_mounted_while_we_run_is_listed_twice_and_is_one_drive(computer):
+    """A unit's /media is a copy of the computer's, and the kernel mounts it in both."""
+    computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n" * 2)
+    assert removable(computer.machine) == computer.stick
+
+
+def test_disk_that_the_system_runs_from_is_no_drive_to_write_a_backup_to(computer):
+    computer.mounts.write_text(f"/dev/sda2 / ext4 rw 0 0\n/dev/sda1 {computer.stick} vfat rw 0 0\n")
+    with pytest.raises(CabinetError, match="no removable drive"):
+        removable(computer.machine)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -94,6 +95,33 @@ def test_signature_of_the_bare_manifest_is_none(package, tmp_path):
 
     with pytest.raises(NotABundle, match="none of the keys"):
         bundle.read(repacked(made(package), sign_bare), KEYS, tmp_path / "out.deb")
+
+
+def test_reason_is_a_code_for_who_translates_it(package, tmp_path):
+    for change, wrong in ((CHANGES["a byte of the package"], "changed"), (CHANGES["nothing"], "no_bundle")):
+        with pytest.raises(NotABundle) as raised:
+            bundle.read(repacked(made(package), change), KEYS, tmp_path / "out.deb")
+        assert raised.value.wrong == wrong
+
+
+def test_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.bundle")
+    with pytest.raises(NotABundle, match="is no file"):
+        bundle.read(tmp_path / "x.bundle", KEYS, tmp_path / "out.deb")
+
+
+def test_link_to_a_bundle_is_one_to_who_names_it(package, tmp_path):
+    (tmp_path / "newest.bundle").symlink_to(made(package))
+    assert bundle.read(tmp_path / "newest.bundle", KEYS, tmp_path / "out.deb").signer == "maker"
+
+
+def test_package_is_read_a_piece_at_a_time(package, monkeypatch):
+    monkeypatch.setattr(bundle, "_CHUNK", 4000)
+    kept = []
+    with bundle.opened(made(package)) as file:
+        steps = list(bundle.through(file, bundle.sealed(file, KEYS).manifest, kept.append))
+    assert steps == [4000, 8000, 11000]
+    assert b"".join(kept) == package.read_bytes()
 
 
 def test_rubbish_is_no_bundle(tmp_path):

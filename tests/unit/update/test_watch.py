@@ -89,6 +89,15 @@ def test_good_version_is_kept_after_five_minutes(bench):
     assert (bench.records.load(), bench.records.last()) == (None, ended)
 
 
+def test_end_of_the_trial_is_on_disk_while_it_lasts(bench):
+    seen = []
+    begun_ns = bench.clock.monotonic_ns()
+    bench.while_waiting = lambda waited_s: seen.append(bench.records.load())
+    bench.run()
+    assert {(trial.phase, trial.until_ns) for trial in seen} == {(Phase.TRIAL, begun_ns + round(TRIAL_S * 1e9))}
+    assert seen[0].left_s("this", begun_ns + 10**10) == TRIAL_S - 10
+
+
 def test_package_that_cannot_be_installed_goes_back(bench):
     bench.computer.refuses = {"new.deb"}
     ended = bench.run()

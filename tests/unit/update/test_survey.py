@@ -1,0 +1,112 @@
+"""What the computer is asked before an update: with programs that only pretend to be Debian's."""
+
+import base64
+import signal
+import subprocess
+
+import pytest
+
+from cabinet.errors import CabinetError
+from cabinet.update import survey
+from cabinet.update.computer import Computer, _is_read_only
+from cabinet.update.records import Records
+from cabinet.update.survey import age, at_once, trusted
+from cabinet.update.trial import Phase, Trial
+
+VERIFY = """#!/bin/sh
+[ -e "$(dirname "$0")/slow" ] && exec sleep 600
+echo "??5?????? c /etc/cabinet/update-keys"
+echo "??5??????   /usr/lib/cabinet/x.py"
+echo "missing     /usr/bin/cabinet"
+exit 1
+"""
+DPKG = """#!/bin/sh
+case "$1" in
+--print-architecture) echo arm64 ;;
+--compare-versions) [ "$2" != "$4" ] && [ "$(printf '%s\\n' "$2" "$4" | sort -V | tail -1)" = "$2" ] ;;
+--verify) exec "$(dirname "$0")/verify" ;;
+esac
+"""
+QUERY = """#!/bin/sh
+case "$2" in *Version*) echo 0.1.0 ;; *) echo 90 ;; esac
+"""
+
+
+@pytest.fixture
+def computer(tmp_path, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("dpkg", DPKG), ("verify", VERIFY), ("dpkg-query", QUERY)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    return Computer(tmp_path / "cabinet.toml")
+
+
+def test_computer_is_surveyed_without_a_change(computer, tmp_path):
+    records = Records(tmp_path / "state" / "update")
+    records.folder.parent.mkdir()
+    found = at_once(survey.survey(computer, records))
+    assert (found.version, found.architecture, found.installed) == ("0.1.0", "arm64", 90 * 1024)
+    assert found.free > 0
+    assert (found.newer, found.sessions, found.on_trial) == (False, None, None)
+    assert not records.folder.exists()
+
+
+def test_changed_files_are_told_but_not_changed_settings(computer):
+    assert at_once(computer.comparing()) == ["/usr/lib/cabinet/x.py", "/usr/bin/cabinet"]
+
+
+def test_comparison_that_is_left_leaves_no_program_running(computer, tmp_path, monkeypatch):
+    (tmp_path / "bin/slow").touch()
+    begun = []
+
+    class Kept(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
+    steps = computer.comparing()
+    next(steps)
+    steps.close()
+    assert [process.poll() for process in begun] == [-signal.SIGKILL]
+
+
+def test_update_under_way_is_found(computer, tmp_path):
+    records = Records(tmp_path)
+    records.save(Trial(old="0.0.9", new="0.1.0", phase=Phase.TRIAL, boot_id="this", schema=None))
+    assert at_once(survey.survey(computer, records)).on_trial == "0.1.0"
+
+
+@pytest.mark.parametrize(("version", "found"), [("0.10.0", "newer"), ("0.1.0", "same"), ("0.0.9", "older")])
+def test_versions_are_ordered_as_dpkg_orders_them(computer, version, found):
+    assert age(computer, version, "0.1.0") == found
+
+
+MOUNTS = "proc /proc proc rw 0 0\n/dev/a / ext4 {root},noatime 0 0\n/dev/b /usr2 ext4 ro 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        (MOUNTS.format(root="rw"), False),
+        (MOUNTS.format(root="ro"), True),
+        (MOUNTS.format(root="rw") + "/dev/c /usr ext4 ro 0 0\n", True),
+        (MOUNTS.format(root="ro") + "/dev/c /usr ext4 rw 0 0\n", False),
+        (MOUNTS.format(root="ro") + "/dev/c / ext4 rw 0 0\n", False),  # mounted over
+        ("", False),
+    ],
+)
+def test_system_is_read_only_where_the_package_lies(mounts, expected):
+    assert _is_read_only(mounts, "/usr") is expected
+
+
+def test_keys_that_are_missing_or_no_text_are_an_error_that_names_them(tmp_path):
+    with pytest.raises(CabinetError, match="update-keys: No such file"):
+        trusted(tmp_path / "update-keys")
+    (tmp_path / "update-keys").write_bytes(b"\xff\xfe")
+    with pytest.raises(CabinetError, match="update-keys: is no text"):
+        trusted(tmp_path / "update-keys")
+    (tmp_path / "update-keys").write_text(f"{base64.b64encode(bytes(range(32))).decode()} maker\n")
+    assert list(trusted(tmp_path / "update-keys")) == ["maker"]
