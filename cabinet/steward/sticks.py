@@ -43,11 +43,12 @@ def removable(machine: Machine) -> Path:
 def sticks(machine: Machine) -> list[Stick]:
     """Every removable drive with a file system, those that somebody has mounted first."""
     found = {stick.device: stick for stick in _mounted(machine)}
-    in_use = {line.split()[0] for line in machine.mounts.read_text(errors="replace").splitlines() if line.strip()}
+    lines = _lines(machine)
+    in_use, system = {device for device, *_ in lines}, _system(lines)
     for block in sorted(machine.blocks.glob("*")):
         device = f"/dev/{block.name}"
         disk = _DISK.fullmatch(device)
-        if disk is None or device in in_use or not _is_removable(machine.blocks / disk[1]):
+        if disk is None or device in in_use or disk[1] in system or not _is_removable(machine.blocks / disk[1]):
             continue
         if kind := _file_system(machine, block):
             found[device] = Stick(device, None, kind=kind)
@@ -77,9 +78,7 @@ def readable(machine: Machine, stick: Stick) -> Iterator[Path]:
 
 def tidy(machine: Machine) -> None:
     """Unmount what an earlier steward, killed while it read, has left mounted."""
-    if any(
-        line.split()[1:2] == [str(machine.reading)] for line in machine.mounts.read_text(errors="replace").splitlines()
-    ):
+    if any(place == str(machine.reading) for _, place, *_ in _lines(machine)):
         leave(machine)
 
 
@@ -92,20 +91,30 @@ def leave(machine: Machine) -> None:
 
 
 def _mounted(machine: Machine) -> list[Stick]:
-    """A disk that the system itself runs from is none, however it is attached."""
-    found: dict[tuple[str, str], tuple[str, Stick]] = {}  # one mount may be listed twice: a unit's /media is a copy
-    system = set()
-    for line in machine.mounts.read_text(errors="replace").splitlines():
-        device, place, kind, options, *_ = [*line.split(), "", "", "", ""]
+    """But for a disk that the system itself runs from, however it is attached."""
+    found: dict[tuple[str, str], Stick] = {}  # one mount may be listed twice: the /media of a unit is a copy
+    lines = _lines(machine)
+    system = _system(lines)
+    for device, place, kind, options in lines:
         disk = _DISK.fullmatch(device)
-        if disk is None or place == str(machine.reading):
+        if disk is None or disk[1] in system or place == str(machine.reading):
             continue
-        if place in _SYSTEM:
-            system.add(disk[1])
-        elif _is_removable(machine.blocks / disk[1]):
-            stick = Stick(device, Path(place.replace("\\040", " ")), tuple(options.split(",")), kind)
-            found[device, place] = disk[1], stick
-    return [stick for disk, stick in found.values() if disk not in system]
+        if _is_removable(machine.blocks / disk[1]):
+            where = Path(place.replace("\\040", " "))
+            found[device, place] = Stick(device, where, tuple(options.split(",")), kind)
+    return list(found.values())
+
+
+def _lines(machine: Machine) -> list[tuple[str, str, str, str]]:
+    """Device, place, file system and options of everything that is mounted."""
+    lines = (line.split() for line in machine.mounts.read_text(errors="replace").splitlines())
+    return [(words[0], words[1], words[2], words[3]) for words in lines if len(words) > 3]
+
+
+def _system(lines: list[tuple[str, str, str, str]]) -> set[str]:
+    """The disks that the system runs from."""
+    disks = (_DISK.fullmatch(device) for device, place, *_ in lines if place in _SYSTEM)
+    return {disk[1] for disk in disks if disk is not None}
 
 
 def _is_removable(block: Path) -> bool:

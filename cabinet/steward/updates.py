@@ -30,6 +30,7 @@ MOST_STICKS = 4
 MOST_BUNDLES = 50  # of a stick; the newest files
 MOST_ENTRIES = 5000  # of its folder
 LONGEST_NAME = 120  # characters
+MOST_CHANGED = 10  # files told of; one of them is enough to stand against an update
 SLICE_NS = 400_000_000  # of one answer: others wait meanwhile, and the console too
 WITHIN_NS = 240 * NS  # the whole look: less than a login lasts that nobody uses
 PATIENCE_NS = 20 * NS  # nobody goes on with it: it is over, and the stick is let go
@@ -113,6 +114,7 @@ def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surve
     try:
         under_way, last = bench.records.load(), bench.records.last()
         computer = yield from _in_time(bench, until_ns)
+        computer = msgspec.structs.replace(computer, changed_files=computer.changed_files[:MOST_CHANGED])
     except CabinetError as error:
         problems.append(str(error))
     try:

@@ -8,7 +8,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError
-from cabinet.steward import protocol, updates
+from cabinet.steward import protocol, sticks, updates
 from cabinet.steward.protocol import BundleSeen, CheckUpdates, Done, Failed, Looking, StickSeen, Surveyed
 from cabinet.steward.updates import MOST_BUNDLES, PATIENCE_NS, WITHIN_NS
 from cabinet.update import bundle
@@ -115,6 +115,11 @@ def test_trial_of_another_boot_or_of_an_older_watcher_has_no_end_that_is_known(c
 def test_changed_files_of_what_is_installed_are_told(computer):
     computer.system.changed = ["/usr/lib/cabinet/x.py"]
     assert look(computer)[0].computer.changed_files == ["/usr/lib/cabinet/x.py"]
+
+
+def test_ten_thousand_changed_files_fit_the_answer(computer):
+    computer.system.changed = [f"/usr/lib/cabinet/{number}.py" for number in range(10_000)]
+    assert look(computer)[0].computer.changed_files[0] == "/usr/lib/cabinet/0.py"
 
 
 def test_tool_that_fails_costs_the_comparison_and_not_the_bundles(computer):
@@ -330,6 +335,21 @@ def test_stick_that_somebody_has_mounted_stays_mounted(computer):
 def test_disk_that_the_system_runs_from_is_no_stick(computer):
     computer.mounts.write_text(f"/dev/sda2 / ext4 rw 0 0\n/dev/sda1 {computer.stick} vfat rw 0 0\n")
     assert [type(each) for each in look(computer)] == [Surveyed]
+
+
+def test_partition_of_the_systems_disk_that_nobody_has_mounted_is_none_either(computer):
+    computer.nobody_has_mounted_it()
+    computer.mounts.write_text("/dev/root / ext4 rw 0 0\n/dev/sda2 /boot/firmware vfat rw 0 0\n")
+    assert [type(each) for each in look(computer)] == [Surveyed]
+
+
+def test_stick_that_a_killed_steward_has_left_mounted_is_let_go(computer):
+    sticks.tidy(computer.machine)
+    assert computer.ran == []
+    computer.reading.symlink_to(computer.stick)
+    computer.mounts.write_text(f"/dev/sda1 {computer.reading} vfat ro 0 0\n")
+    sticks.tidy(computer.machine)
+    assert not computer.reading.is_symlink()
 
 
 def test_mount_that_is_listed_twice_is_one_stick(computer):
