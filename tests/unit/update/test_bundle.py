@@ -124,6 +124,17 @@ def test_package_is_read_a_piece_at_a_time(package, monkeypatch):
     assert b"".join(kept) == package.read_bytes()
 
 
+def test_manifest_is_not_read_beyond_its_longest(package, tmp_path):
+    """Before its signature is looked at: this one is even signed."""
+
+    def lengthen(members):
+        longer = members[0][1] + b" " * 5000
+        return [(members[0][0], longer), (members[1][0], OURS.sign(bundle._SIGNED + longer).signature), members[2]]
+
+    with pytest.raises(NotABundle, match=r"manifest\.json is longer than it may be"):
+        bundle.read(repacked(made(package), lengthen), KEYS, tmp_path / "out.deb")
+
+
 def test_rubbish_is_no_bundle(tmp_path):
     rubbish = tmp_path / "rubbish"
     rubbish.write_bytes(b"\xa5" * 2048)
