@@ -22,20 +22,28 @@ class MainsPhase:
         self._nominal_ns = half_cycle_ns
         self._half_ns = float(half_cycle_ns)
         self._last: tuple[int, int] | None = None  # (at_ns, mV)
+        self._near_zero: tuple[int, int] | None = None  # the same, of one since then
         self._crossing_ns: int | None = None
         self._count = 0
 
     def sample(self, at_ns: int, voltage_mv: int) -> None:
         """One instantaneous voltage. Samples more than half a half-cycle apart only start over.
 
-        One near zero is left out: mains that goes away or comes back would make a crossing of it.
+        One near zero alone is no crossing: mains that goes away or comes back would make one of it. Between two of
+        different sign it says where the crossing is, and they may be a little further apart.
         """
         if abs(voltage_mv) < WORTH_MV:
+            self._near_zero = (at_ns, voltage_mv)
             return
         before, self._last = self._last, (at_ns, voltage_mv)
-        if before is None or at_ns - before[0] > self._nominal_ns // 2 or (before[1] < 0) == (voltage_mv < 0):
+        near, self._near_zero = self._near_zero, None
+        if before is None or (before[1] < 0) == (voltage_mv < 0):
             return
-        self._crossed(before[0] + (at_ns - before[0]) * abs(before[1]) // (abs(before[1]) + abs(voltage_mv)))
+        apart_ns, rise_mv = at_ns - before[0], voltage_mv - before[1]
+        if near is not None and apart_ns <= 3 * self._nominal_ns // 4:
+            self._crossed(near[0] - near[1] * apart_ns // rise_mv)
+        elif apart_ns <= self._nominal_ns // 2:
+            self._crossed(before[0] - before[1] * apart_ns // rise_mv)
 
     def _crossed(self, crossing_ns: int) -> None:
         previous = self._crossing_ns

@@ -14,7 +14,7 @@ from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.world import World
 from tests.desk import Desk, demo_config
 from tests.unit.chips.wire import FakeBus, Registers
-from tests.unit.guard.test_guard import charging, reaction_ms
+from tests.unit.guard.charges import charging, reaction_ms
 
 OVER_CEILING = {"amps": 300, "at_phase": 60}
 

@@ -9,7 +9,7 @@ from cabinet.guard.breaking import Breaking
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind, Fault, Trip
 from tests.desk import Desk, demo_config
-from tests.unit.guard.test_guard import charging
+from tests.unit.guard.charges import charging
 
 
 def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:

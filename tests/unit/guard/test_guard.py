@@ -8,9 +8,9 @@ from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, EventKind, Fault, Phase, Quality
 from tests.desk import Desk, demo_config
+from tests.unit.guard.charges import charging, reaction_ms
 
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
-OTHERS = [1, 2, 4, 5, 6, 7, 8, 9, 10]
 
 
 @pytest.fixture
@@ -22,21 +22,6 @@ def desk(tmp_path):
 def striding(tmp_path):
     """Without the heartbeat hardware, which ticks seconds apart would let go."""
     return Desk(tmp_path, demo_config(NO_HEARTBEAT))
-
-
-def charging(desk: Desk, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
-    for outlet in outlets:
-        desk.plug(outlet, load, None if load.startswith("resistor") else 30)
-        assert isinstance(desk.start(outlet), Done)
-    assert desk.run(5 * NS, until=lambda: all(desk.outlet(n).phase is Phase.CHARGING for n in outlets))
-
-
-def reaction_ms(desk: Desk, outlet: int) -> float:
-    """From the fault's current to the first command that takes it away, by the simulator's journal."""
-    journal = desk.world.journal.after(0)
-    onset = max(r.at_ns for r in journal if r.kind == "fault_onset" and r.outlet == outlet)
-    off = [r.at_ns for r in journal if (r.kind, r.outlet) in {("coil_off", outlet), ("contactor_off", None)}]
-    return (min(at_ns for at_ns in off if at_ns > onset) - onset) / MS
 
 
 def test_guard_comes_up_with_everything_open_and_every_outlet_ready(desk):
@@ -114,89 +99,6 @@ def test_unknown_outlet_is_refused(desk):
     assert desk.start(11) == Refusal(1, "unknown_outlet", {"outlet": 11})
 
 
-@pytest.mark.parametrize("amps", [25, 60, 250])
-def test_short_circuit_opens_only_its_outlet(desk, amps):
-    charging(desk, 2, 3, 4)
-    desk.world.fault(3, "short", amps=amps)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    trip = desk.events(3)[-1]
-    assert (trip.kind, trip.fault, trip.latched) == (EventKind.TRIPPED, Fault.SHORT_CIRCUIT, True)
-    assert reaction_ms(desk, 3) < 20
-    desk.run(NS)
-    states = {o.outlet: (o.closed, o.fault) for o in desk.guard.snapshot().outlets}
-    expected = {n: (n in (2, 4), None) for n in OTHERS}
-    assert states == {**expected, 3: (False, Fault.SHORT_CIRCUIT)}
-
-
-def test_peak_over_the_hard_ceiling_trips_by_the_alert_line_within_three_milliseconds(desk):
-    charging(desk, 3)
-    desk.world.fault(3, "short", amps=300, at_phase=60)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    assert reaction_ms(desk, 3) < 3
-
-
-@pytest.mark.parametrize(("amps", "at_phase"), [(120, 120), (200, 150), (85, 0), (300, 60)])
-def test_short_too_great_for_its_relay_is_broken_by_the_contactor_and_the_others_go_on(tmp_path, amps, at_phase):
-    """With these seeds the first two weld the relay where it has to break them; the others are the breaker's too."""
-    desk = Desk(tmp_path, seed=amps + at_phase)
-    charging(desk, 3, 2, 4)
-    desk.world.fault(3, "short", amps=amps, at_phase=at_phase)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    without_ms = 0
-    for _ in range(500):
-        desk.run(2 * MS)
-        without_ms += 0 if desk.guard.snapshot().contactor_closed else 3
-    kinds = {(r.kind, r.outlet) for r in desk.world.journal.after(0)}
-    assert ("welded", 3) not in kinds
-    assert 0 < without_ms < 500
-    desk.run(3 * NS)
-    states = {o.outlet: (o.closed, o.fault, o.phase) for o in desk.guard.snapshot().outlets}
-    assert states[3] == (False, Fault.SHORT_CIRCUIT, Phase.IDLE)
-    assert [states[n] for n in (2, 4)] == [(True, None, Phase.CHARGING)] * 2
-    assert desk.start(5) == Done(5) or desk.guard.snapshot().contactor_closed
-
-
-def test_short_that_its_relay_can_break_leaves_the_contactor_alone(desk):
-    charging(desk, 2, 3)
-    desk.world.fault(3, "short", amps=50, at_phase=5)
-    before = desk.world.journal.last_seq
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    desk.run(NS)
-    assert "contactor_off" not in {r.kind for r in desk.world.journal.after(before)}
-
-
-def test_relay_that_does_not_open_in_time_leaves_all_without_power(desk, monkeypatch):
-    charging(desk, 2, 3)
-    desk.world.fault(3, "nack", chip="expander")
-    desk.world.fault(3, "short", amps=300, at_phase=60)
-    assert desk.run(2 * NS, until=lambda: desk.ended(2) and desk.ended(3))
-    assert desk.events(2)[-1].reason is EndReason.POWER_LOST
-    desk.run(NS)
-    assert not desk.guard.snapshot().contactor_closed
-    assert desk.world.truth(3).current_ma == 0
-
-
-def test_half_wave_short_is_found(desk):
-    charging(desk, 3)
-    desk.world.fault(3, "short", amps=60, shape="half")
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    assert desk.events(3)[-1].fault is Fault.SHORT_CIRCUIT
-    assert reaction_ms(desk, 3) < 35
-
-
-@pytest.mark.parametrize("load", ["lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v", "demo"])
-def test_plugging_in_and_switching_on_never_looks_like_a_short(desk, load):
-    for outlet in range(1, 11):
-        desk.plug(outlet, load, 30)
-        assert isinstance(desk.start(outlet), Done)
-        desk.run(37 * MS)
-    for outlet in range(1, 11):
-        desk.world.fault(outlet, "hot_plug")
-        desk.run(41 * MS)
-    desk.run(2 * NS)
-    assert [e for e in desk.seen if e.kind is EventKind.TRIPPED] == []
-
-
 def test_latched_outlet_refuses_until_staff_clear_it_and_a_new_guard_remembers(desk):
     charging(desk, 3)
     desk.world.fault(3, "short", amps=60)
@@ -223,13 +125,6 @@ def test_counters_and_epoch_survive_a_killed_guard(desk):
     after = desk.outlet(3).count
     assert before.energy_mwh > 100
     assert before.energy_mwh <= after.energy_mwh <= before.energy_mwh + 60
-
-
-def test_overload_trips_overcurrent_and_not_short_circuit(desk):
-    charging(desk, 3)
-    desk.world.fault(3, "overload", amps=12)
-    assert desk.run(10 * NS, until=lambda: desk.ended(3))
-    assert desk.events(3)[-1].fault is Fault.OVERCURRENT
 
 
 def test_hot_contacts_open_their_outlet_and_warn_before(desk):
@@ -371,19 +266,6 @@ def test_relay_found_open_ends_its_charge_and_is_not_closed_again(desk):
     desk.run(NS)
     assert desk.world.truth(3).coil_told is False
     assert desk.world.truth(3).current_ma == 0
-
-
-@pytest.mark.parametrize("amps", [60, 400])
-@pytest.mark.parametrize("at_phase", [0, 40, 90])
-@pytest.mark.parametrize(("faulty", "idle"), [(3, 4), (4, 3)])
-def test_short_circuit_does_not_make_its_idle_neighbour_a_weld(desk, amps, at_phase, faulty, idle):
-    charging(desk, faulty)
-    desk.world.fault(faulty, "short", amps=amps, at_phase=at_phase)
-    refusals = set()
-    desk.run(400 * MS, until=lambda: refusals.add(desk.outlet(idle).refusal))
-    assert desk.ended(faulty)
-    assert refusals <= {None, "contactor_open", "not_ready"}
-    assert desk.outlet(idle).fault is None
 
 
 def test_charge_pauses_without_mains_and_may_go_on_a_minute_after_it_is_back(striding):

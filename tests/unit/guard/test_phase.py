@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cabinet.guard.phase import EDGE_NS, MainsPhase
@@ -37,6 +37,8 @@ def test_half_cycles_are_told_apart_at_any_phase_and_grid_frequency(start_ns, fr
 
 
 @given(st.integers(0, 20 * MS), st.floats(49, 51), st.integers(0, 10 * MS))
+@example(0, 50.0, 10 * MS)  # every third crossing falls on a sample
+@example(27 * MS // 10, 49.75, 10 * MS)
 def test_crest_is_the_nearest_one_and_within_a_fifth_of_a_millisecond(start_ns, frequency_hz, later_ns):
     half_ns = 1e9 / (2 * frequency_hz)
     phase = MainsPhase(HALF)

@@ -7,7 +7,7 @@ from bench.shorts import ALERT_PINS
 from cabinet.clock import MS, NS
 from cabinet.model import Fault
 from tests.desk import Desk, demo_config
-from tests.unit.guard.test_guard import charging, reaction_ms
+from tests.unit.guard.charges import charging, reaction_ms
 
 WITHOUT_ALERTS = {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
 

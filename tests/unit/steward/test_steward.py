@@ -25,7 +25,7 @@ from cabinet.steward.protocol import (
 )
 from cabinet.steward.server import Server
 from cabinet.steward.sticks import removable
-from tests.unit.steward.bench import Computer
+from tests.unit.steward.stage import Computer
 
 MS_2026 = 1_795_000_000_000
 

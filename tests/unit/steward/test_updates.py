@@ -14,7 +14,7 @@ from cabinet.steward.updates import MOST_BUNDLES, PATIENCE_NS, WITHIN_NS
 from cabinet.update import bundle
 from cabinet.update.bundle import Manifest
 from cabinet.update.trial import TRIAL_S, Phase, Trial
-from tests.unit.steward.bench import OURS, THEIRS, Computer
+from tests.unit.steward.stage import OURS, THEIRS, Computer
 
 PACKAGE = b"the package" * 1000
 LAST = Trial(old="0.1.0", new="0.1.5", phase=Phase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken")
