@@ -40,17 +40,15 @@ class Breaking:
         short's limit in the last tenth of a second has a crest that nobody may have seen.
         """
         if trip.fault is not Fault.SHORT_CIRCUIT:
-            return self.after(recent_peak_ma)
-        if not self._can():
+            return self.possible and recent_peak_ma > self._short_ma
+        if not self.possible:
             return False
         highest_ma = max(trip.why["peak_ma"], trip.why.get("crest_ma", self._limit_ma + 1))
         return highest_ma > self._limit_ma
 
-    def after(self, recent_peak_ma: int) -> bool:
-        """The same where nothing has tripped yet: a charge that its resident stops may just have become a short."""
-        return self._can() and recent_peak_ma > self._short_ma
-
-    def _can(self) -> bool:
+    @property
+    def possible(self) -> bool:
+        """There is a contactor to break it, and it is closed."""
         return self._relays.has_contactor and self._relays.contactor_closed
 
     def begin(self, outlet: int, reason: str, now_ns: int) -> None:

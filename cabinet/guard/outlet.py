@@ -20,6 +20,7 @@ from cabinet.protections.words import Limits, OutletNow
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
+UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -41,6 +42,7 @@ class OutletUnit:
         self.note: str | None = None  # out of service by staff
         self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
         self._shown_peak = ABSENT
+        self._over_at_ns: int | None = None  # the last peak over a short's limit
         self._stepped_at_ns: int | None = None
 
     @property
@@ -81,6 +83,8 @@ class OutletUnit:
         window, shown = self.now.window, self._shown_peak
         if window is None:
             return
+        if window.peak_ma > self.limits.short_peak_ma:
+            self._over_at_ns = window.to_ns
         if self.unrecorded_peak_ma is None or window.peak_ma > self.unrecorded_peak_ma:
             self.unrecorded_peak_ma = window.peak_ma
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
@@ -91,6 +95,10 @@ class OutletUnit:
         shown, window = self._shown_peak, self.now.window
         recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
+
+    def may_be_short(self, now_ns: int) -> bool:
+        """A peak of a short within about a cycle: whether a second half-cycle follows, nobody knows yet."""
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= UNDECIDED_NS
 
     def crosstalk_ma(self, now_ns: int) -> int:
         """The peak that this outlet's current may show at the other input of its chip.

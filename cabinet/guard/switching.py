@@ -330,7 +330,7 @@ class Switching:
     def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
         """A charge's normal end."""
         now_ns = self._clock.monotonic_ns()
-        if self._breaking.after(unit.recent_peak_ma(now_ns)):
+        if self._breaking.possible and unit.may_be_short(now_ns):
             self._begin_breaking(unit, reason.value, now_ns)
         else:
             self._release(unit, reason.value)
