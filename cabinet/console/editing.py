@@ -7,6 +7,7 @@ half a command is another command.
 
 import codecs
 import enum
+import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -16,6 +17,14 @@ from cabinet.console.layout import width
 
 LONGEST_LINE = 200  # characters
 LONGEST_SEQUENCE = 32  # characters of an escape sequence; longer is noise
+
+
+_NOT_PUNCTUATION = re.compile("[^，！？；：（）]+")
+
+
+def narrow(text: str) -> str:
+    """Full-width letters and digits, which an input method may leave, as plain ones; Chinese punctuation stays."""
+    return _NOT_PUNCTUATION.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
 
 
 class Key(enum.Enum):

@@ -59,7 +59,7 @@ def moment(typed: str, zone: str) -> int | None:
     """Milliseconds since 1970 of a local time as people write it; None where it is none, or nobody can mean it."""
     for form in TIME_FORMATS:
         try:
-            local = datetime.datetime.strptime(typed.strip(), form)
+            local = datetime.datetime.strptime(typed.replace("：", ":").strip(), form)
         except ValueError:
             continue
         unix_ms = round(local.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp() * 1000)

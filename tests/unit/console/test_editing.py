@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabinet.console.editing import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor
+from cabinet.console.editing import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor, narrow
 from cabinet.console.layout import pad, width
 
 
@@ -16,6 +16,10 @@ def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
     echo = "".join(each.text for each in happened if isinstance(each, Echo))
     kept = [each for each in happened if not isinstance(each, Echo | Answer)]
     return echo, [each.text if isinstance(each, Line) else each for each in kept]
+
+
+def test_full_width_letters_are_narrowed_and_chinese_punctuation_stays():
+    assert narrow("ＬＯＣＫ　３　坏了，请勿使用！（１号）") == "LOCK 3 坏了，请勿使用！（1号）"
 
 
 ENTERED = {
