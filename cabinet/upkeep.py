@@ -102,3 +102,4 @@ class Upkeep(msgspec.Struct, frozen=True, tag="upkeep"):
     residual_failed: bool = False
     job: Job | None = None
     damaged: str = ""  # a file of the guard that could not be read, and what was done about it
+    unwritten: list[str] = []  # files of the guard that the disk does not take: lost with a restart

@@ -61,6 +61,11 @@ class Book:
         self._dirty_since_ns = None
         self._scribe.write(NAME, msgspec.json.encode(self.content), "locks and relay wear would be lost with power")
 
+    @property
+    def unwritten(self) -> list[str]:
+        """Names of the guard's files, this and others, that the disk does not take now."""
+        return self._scribe.unwritten
+
     def save_when_due(self, now_ns: int) -> None:
         if self._dirty_since_ns is not None and now_ns - self._dirty_since_ns >= SAVE_NS:
             self.save()

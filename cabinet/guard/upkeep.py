@@ -325,6 +325,7 @@ class Upkeeper:
             residual_failed=test.failed,
             job=self._job,
             damaged=self.book.damaged,
+            unwritten=self.book.unwritten,
         )
 
     def _signed(self, who: str) -> Signed:

@@ -1,7 +1,10 @@
 """What must outlive a guard: latches on disk, counters in the keeper's memory."""
 
 import os
+import select
 import signal
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -9,6 +12,17 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.scribe import Latch, LatchFileError, Scribe
 from cabinet.metering import OutletMeter
 from cabinet.model import Fault
+
+WITHIN_S = 30  # only keeps a broken build from hanging
+
+
+def wait_for(holds: Callable[[], bool]) -> bool:
+    """For a thread that has no event to wait on."""
+    until_s = time.monotonic() + WITHIN_S
+    while not (held := holds()) and time.monotonic() < until_s:
+        select.select([], [], [], 0.005)
+    return held
+
 
 LATCHES = {3: Latch(Fault.SHORT_CIRCUIT, {"peak_ma": 61_000}), 7: Latch(Fault.OUTLET_HOT, {"temperature_mc": 76_000})}
 
@@ -53,6 +67,18 @@ def test_disk_that_takes_nothing_does_not_stop_the_scribe(tmp_path, caplog):
     scribe.save(LATCHES)
     scribe.close()
     assert "latched faults would be lost" in caplog.text
+
+
+def test_what_a_full_disk_did_not_take_is_named_and_written_once_it_does(tmp_path):
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the folder should be")
+    scribe = Scribe(blocked, retry_s=0.01)
+    scribe.save(LATCHES)
+    assert wait_for(lambda: scribe.unwritten == ["latches.json"])
+    blocked.unlink()
+    assert wait_for(lambda: scribe.unwritten == [])
+    scribe.close()
+    assert Scribe(blocked).latches() == LATCHES
 
 
 def test_killed_guard_leaves_its_counters_to_the_next():
