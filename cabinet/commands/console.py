@@ -2,6 +2,8 @@
 
 import argparse
 import logging
+import os
+import pwd
 import signal
 import sys
 import threading
@@ -33,6 +35,7 @@ from cabinet.steward.protocol import SOCKET
 
 log = logging.getLogger(__name__)
 
+USER = "cabinet-console"  # the console's own account on an installed cabinet (systemd/cabinet.sysusers)
 GUARD_TIMEOUT_S = 1.0  # a technician is told soon that the guard hangs
 SERVICE_TIMEOUT_S = 3.0  # of a service with a slow disk
 CARRY_RETRY_S = 5.0  # rows of the audit log wait so long for a service that is away
@@ -43,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--new-pin", metavar="NAME", help="make an account, or a new PIN for it, print the PIN once, and end"
     )
+    parser.add_argument("--remove", metavar="NAME", help="take an account away, and end")
     parser.add_argument(
         "--commissioning", action="store_true", help="also where there is no configuration yet: on /dev/serial0"
     )
@@ -61,6 +65,10 @@ def main(args: argparse.Namespace) -> int:
     if args.new_pin is not None:
         print(f"{args.new_pin}: PIN {staff.new_pin(args.new_pin, Level[args.level.upper()])}")
         return 0
+    if args.remove is not None:
+        staff.remove(args.remove)
+        print(f"{args.remove}: removed")
+        return 0
     if not config.console.port:
         raise CabinetError(f"{args.config}: console.port: is empty, so there is no console to serve")
     _first_account(staff)
@@ -78,7 +86,17 @@ def _first_account(staff: Staff) -> None:
 
 
 def open_staff(config: Config) -> Staff:
-    return Staff(Path(config.paths.state) / "console-staff.json", SystemClock())
+    return Staff(Path(config.paths.state) / "console-staff.json", SystemClock(), owner=_owner())
+
+
+def _owner() -> int | None:
+    """Whose the file is to be where root writes it: what root kept for itself would lock the console out."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(USER).pw_uid
+    except KeyError:
+        return None
 
 
 def serve(config: Config, staff: Staff, source: Path) -> None:

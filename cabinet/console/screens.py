@@ -181,10 +181,11 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
 
 def last_login(login: Login, words: Texts, zone: zoneinfo.ZoneInfo) -> str:
     """When the same account logged in before, and whether somebody has tried since."""
+    wrong = words("login.failed_since", count=login.wrong) if login.wrong else ""
     if login.last is None:
-        return words("login.first")
+        return words("login.first") + wrong
     at = figures.local(login.last, zone).isoformat(" ", "minutes")[:16] + ("" if login.last.trusted else " ?")
-    return words("login.last", at=at) + (words("login.failed_since", count=login.wrong) if login.wrong else "")
+    return words("login.last", at=at) + wrong
 
 
 def help_lines(rows: list[tuple[str, str]], words: Texts) -> str:

@@ -6,7 +6,6 @@ make it raise; whatever the guard or the disk answers becomes a sentence.
 
 import enum
 import logging
-import unicodedata
 from collections.abc import Callable
 
 import msgspec
@@ -29,6 +28,7 @@ from cabinet.console.declare import (
     Question,
     Shown,
 )
+from cabinet.console.editing import narrow
 from cabinet.console.notices import Notice, Teller, told
 from cabinet.console.reply import Audit, Reply
 from cabinet.console.rows import Rows
@@ -108,13 +108,16 @@ class Shell:
     def line(self, typed: str) -> Reply:
         """One entered line."""
         self._touched_ns = self._clock.monotonic_ns()
-        text = unicodedata.normalize("NFKC", typed).strip()  # an input method may leave full-width letters and digits
+        text = narrow(typed).strip()
+        if not self._staff.stands(self._account):
+            return self._log_out("login.withdrawn")
         return self._guarded(lambda: self._take(text))
 
     def machine_line(self, typed: str) -> str | Reply:
         """One request of a program: its reply, one line. A Reply where the dialogue goes on as with a person."""
         self._touched_ns = self._clock.monotonic_ns()
-        assert self._account is not None
+        if not self._staff.stands(self._account):
+            return self._log_out("login.withdrawn")
         request = machine.read(typed)
         if not request.sound:
             return machine.reply(request, answered(Refused("bad_checksum"), self._words))

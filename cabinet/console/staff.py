@@ -67,12 +67,17 @@ class _File(msgspec.Struct):
 class Staff:
     """The accounts in `path`."""
 
-    def __init__(self, path: Path, clock: Clock, hasher: argon2.PasswordHasher = _HASHER) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, hasher: argon2.PasswordHasher = _HASHER, owner: int | None = None
+    ) -> None:
+        """`owner`: user id that the file is given to, where root writes it for somebody else; None: whoever runs."""
         self._path = path
+        self._owner = owner
         self._clock = clock
         self._hasher = hasher
         self._locked_until_ns: dict[str, int] = {}
         self._failures: dict[str, int] = {}  # as in the file, and right also where the file cannot be written
+        self._tried: dict[str, str] = {}  # hash of the PIN that these were wrong for
         self._nobody = hasher.hash(secrets.token_hex(8))
 
     def create_first(self) -> tuple[str, str] | None:
@@ -95,9 +100,16 @@ class Staff:
             account = Account(name=name, level=level, pin_hash="")
             accounts.append(account)
         account.level, account.pin_hash, account.failures = level, self._hasher.hash(pin), 0
-        self._failures.pop(name, None)
-        self._locked_until_ns.pop(name, None)
+        self._forgive(name)
         self._write(accounts)
+
+    def remove(self, name: str) -> None:
+        """Whoever is logged in by it is logged out at the next line. Raises CabinetError where there is none."""
+        accounts = self._read()
+        left = [account for account in accounts if account.name != name]
+        if len(left) == len(accounts):
+            raise CabinetError(f"{name!r}: there is no such account; there are: {', '.join(self.names()) or '-'}")
+        self._write(left)
 
     def names(self) -> list[str]:
         return [account.name for account in self._read()]
@@ -117,6 +129,7 @@ class Staff:
                 account.failures = max(account.failures, self._failures.get(name, 0)) + 1
                 account.wrong_since += 1
                 self._failures[name] = account.failures
+                self._tried[name] = account.pin_hash
                 self._lock(account)
                 self._remember(accounts)
             raise Refused("wrong_card_or_pin")
@@ -139,6 +152,15 @@ class Staff:
         self._remember(accounts)
         return login
 
+    def stands(self, account: Account | None) -> bool:
+        """Whether it is still there, with the level it had; nobody can lose nothing. A file that cannot be read takes
+        it from nobody."""
+        try:
+            accounts = self._read() if account is not None else []
+        except CabinetError:
+            return True
+        return account is None or any((each.name, each.level) == (account.name, account.level) for each in accounts)
+
     def knows(self, name: str) -> bool:
         """Whether there is such an account. Only for the audit log: whoever types must not learn it."""
         return name in self.names()
@@ -160,7 +182,13 @@ class Staff:
                     account.terminal, account.rows = terminal, rows
         self._remember(accounts)
 
+    def _forgive(self, name: str) -> None:
+        for kept in (self._failures, self._locked_until_ns, self._tried):
+            kept.pop(name, None)
+
     def _refuse_locked(self, name: str, account: Account | None) -> None:
+        if account is not None and self._tried.get(name, account.pin_hash) != account.pin_hash:
+            self._forgive(name)  # a new PIN, made by another process
         if account is not None and account.failures >= FREE_ATTEMPTS and name not in self._locked_until_ns:
             self._lock(account)  # counted by an earlier process: the wait starts over
         left_ns = self._locked_until_ns.get(name, 0) - self._clock.monotonic_ns()
@@ -206,6 +234,8 @@ class Staff:
             beside.unlink(missing_ok=True)
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
+                if self._owner is not None:
+                    os.fchown(descriptor, self._owner, -1)
                 file.write(msgspec.json.format(msgspec.json.encode(_File(accounts))) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

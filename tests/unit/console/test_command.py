@@ -1,6 +1,7 @@
 """`cabinet console` as a command: PINs, its port, and the process from start to SIGTERM."""
 
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -32,6 +33,25 @@ def test_new_pin_makes_an_account_and_prints_the_pin_once(config, capsys):
     assert main(["console", "--config", str(config), "--new-pin", "night", "--level", "look"]) == 0
     name, pin = capsys.readouterr().out.removesuffix("\n").split(": PIN ")
     assert staff(config).check(name, pin).level is Level.LOOK
+
+
+def test_removed_account_is_gone(config, capsys):
+    staff(config).set_pin("night", Level.LOOK, "123456")
+    assert main(["console", "--config", str(config), "--remove", "night"]) == 0
+    assert capsys.readouterr().out == "night: removed\n"
+    assert "night" not in staff(config).names()
+    assert main(["console", "--config", str(config), "--remove", "night"]) == 1
+    assert "there is no such account" in capsys.readouterr().err
+
+
+def test_pin_made_by_root_is_of_the_consoles_account(config, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    consoles = pwd.struct_passwd(("cabinet-console", "x", 992, 990, "", "/", "/bin/false"))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: {"cabinet-console": consoles}[name])
+    given = []
+    monkeypatch.setattr(os, "fchown", lambda descriptor, user, group: given.append(user))
+    assert main(["console", "--config", str(config), "--new-pin", "night"]) == 0
+    assert given == [992]
 
 
 def test_name_that_is_none_is_one_line(config, capsys):

@@ -39,7 +39,7 @@ class Terminal:
         self.clock = ManualClock(start_ns=2 * NS)
         self.guard = guard
         self.hindrance: str | None = None
-        staff = Staff(path, self.clock, CHEAP)
+        self.staff = staff = Staff(path, self.clock, CHEAP)
         self.rows: list[tuple[str, str, str, str]] = []
         self.shell = Shell(CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance), self)
         self.prompt = self.shell.greet().prompt
@@ -443,9 +443,45 @@ def test_last_login_is_told_with_wrong_pins_since(terminal):
         terminal.say("nonsense")
     told = terminal.log_in().splitlines()[1]
     assert told.startswith("Last login 2026-")
-    assert told.endswith("2 wrong PINs since then.")
+    assert told.endswith("Wrong PINs before this login: 2.")
     terminal.say("logout")
-    assert "wrong" not in terminal.log_in()
+    assert "Wrong" not in terminal.log_in()
+
+
+def test_wrong_pins_before_the_first_login_are_told_too(terminal):
+    terminal.say("tech")
+    terminal.say("nonsense")
+    told = terminal.log_in().splitlines()[1]
+    assert told == "This is the first login of this account. Wrong PINs before this login: 1."
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted"])
+@pytest.mark.parametrize("line", ["clear 5", "yes"])
+def test_account_that_is_taken_away_ends_its_login_and_does_nothing_more(terminal, guard, how, line):
+    terminal.log_in()
+    if line == "yes":
+        terminal.say("clear 5")
+    if how == "removed":
+        terminal.staff.remove("tech")
+    else:
+        terminal.staff.set_pin("tech", Level.LOOK, "123456")
+    assert terminal.say(line) == "Logged out: this account, or its level, was taken away."
+    assert not terminal.shell.logged_in
+    assert guard.asked == []
+
+
+def test_account_that_is_taken_away_ends_a_programs_login(terminal, guard):
+    terminal.log_in()
+    terminal.staff.remove("tech")
+    assert isinstance(terminal.shell.machine_line("off 5"), Reply)
+    assert not terminal.shell.logged_in
+    assert guard.asked == []
+
+
+def test_staff_file_that_cannot_be_read_ends_no_login(terminal, tmp_path):
+    terminal.log_in()
+    (tmp_path / "console-staff.json").write_text("damaged")
+    assert terminal.say("off 5") == "Outlet 5 is open."
 
 
 def test_audit_log_that_cannot_be_written_is_said_and_nobody_is_kept_from_working(terminal, guard):

@@ -1,5 +1,6 @@
 """Accounts of the console: PINs, locks, and a file that is whole or not there."""
 
+import os
 import stat
 
 import argon2
@@ -52,6 +53,34 @@ def test_file_holds_no_pin_and_is_its_owners_alone(staff, path):
     assert pin not in path.read_text()
     assert "$argon2id$" in path.read_text()
     assert [each.name for each in path.parent.iterdir()] == ["console-staff.json"]
+
+
+def test_file_that_root_writes_is_given_to_the_console(path, clock, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "fchown", lambda descriptor, user, group: given.append((user, group)))
+    Staff(path, clock, CHEAP, owner=992).new_pin("tech", Level.SERVICE)
+    assert given == [(992, -1)]
+    Staff(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
+    assert len(given) == 1
+
+
+def test_new_pin_of_another_process_ends_the_wait_at_once(staff, path, clock):
+    staff.set_pin("tech", Level.SERVICE, "123456")
+    wrong(staff, FREE_ATTEMPTS)
+    assert refusal(staff, "tech", "123456")[0] == "locked_out"
+    pin = Staff(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
+    assert refusal(staff, "tech", "123456") == ("wrong_card_or_pin", {})
+    assert staff.check("tech", pin).failures == 0
+
+
+def test_removed_account_is_gone_and_the_others_stay(staff):
+    staff.set_pin("tech", Level.SERVICE, "123456")
+    staff.set_pin("night", Level.LOOK, "123456")
+    staff.remove("tech")
+    assert refusal(staff, "tech", "123456") == ("wrong_card_or_pin", {})
+    assert staff.check("night", "123456").name == "night"
+    with pytest.raises(CabinetError, match="no such account; there are: night"):
+        staff.remove("tech")
 
 
 def test_wrong_pin_and_unknown_name_are_refused_alike(staff):
