@@ -61,6 +61,7 @@ class Conversation:
         self._live: LiveScreen | None = None
         self._busy_until_ns = 0
         self._after_return = False
+        self.asks_anew = False  # what was taken last has led to a question: an answer from before it is none
         self._editing = ""  # whose line editing it is
         self._history: dict[str, list[str]] = {}  # by account, for as long as the process lives
 
@@ -70,16 +71,25 @@ class Conversation:
     def take(self, data: bytes) -> bytes:
         """What typing `data` puts on the terminal."""
         out = b""
-        for piece in _PIECES.findall(data):
+        deaf_until = 0
+        for found in _PIECES.finditer(data):
+            if found.end() <= deaf_until:
+                continue
+            piece = found[0]
             after_return, self._after_return = self._after_return, piece.endswith(b"\r")
             if piece == b"\n" and after_return:
                 continue  # one Enter
+            self.asks_anew = False
             out += self._take_piece(piece)
+            if self.asks_anew:  # the rest was typed before anybody could read the question; only a Ctrl-C counts
+                interrupt = data.find(b"\x03", found.end())
+                deaf_until = len(data) if interrupt < 0 else interrupt
         return self._sent(out)
 
     def tick(self) -> bytes:
         """What has become due; to be called several times a second."""
         now_ns = self._clock.monotonic_ns()
+        self.asks_anew = False
         if self._asked_until_ns is not None and now_ns >= self._asked_until_ns:
             self._asked_until_ns = None
         if self._live is not None and now_ns < self._busy_until_ns:
@@ -215,6 +225,7 @@ class Conversation:
     def _out(self, reply: Reply) -> bytes:
         """The reply's text, as a page or a picture where it is one; then the prompt."""
         self._plain.secret = reply.secret
+        self.asks_anew = reply.asks
         asked = b""
         if not self._shell.logged_in:
             self._leave_full()

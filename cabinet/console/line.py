@@ -138,13 +138,22 @@ class Line:
             port.close()
 
     def _send(self, port: Port, answer: bytes) -> None:
-        """Piece by piece; a Ctrl-C meanwhile ends it. What else is typed meanwhile waits."""
+        """Piece by piece; a Ctrl-C meanwhile ends it. What else is typed meanwhile waits; it is no answer to a question
+        that was not there yet."""
         for start in range(0, len(answer), PIECE):
+            last = start + PIECE >= len(answer)
+            if last and self._conversation.asks_anew:
+                self._unhear(port)
             port.write(answer[start : start + PIECE])
-            if start + PIECE < len(answer) and port.in_waiting:
+            if not last and port.in_waiting:
                 self._early += port.read(min(port.in_waiting, CHUNK))
                 self._beat()
                 if b"\x03" in self._early:
                     return
                 if len(self._early) > CHUNK:
                     self._early = self._early[-CHUNK:]
+
+    def _unhear(self, port: Port) -> None:
+        """What was typed so far is forgotten, but for a Ctrl-C."""
+        typed = self._early + (port.read(min(port.in_waiting, CHUNK)) if port.in_waiting else b"")
+        self._early = b"\x03" if b"\x03" in typed else b""

@@ -18,7 +18,8 @@ class Reply(msgspec.Struct, frozen=True):
     """What the person sees next: `text` (lines, or nothing), then `prompt`. With `secret` do not echo the answer.
 
     With `live_s` the shell wants `tick` called that often, and any key ends what it shows; with `redraws` each text
-    takes the place of the one before. `mode` says that the line is to be used otherwise from now on.
+    takes the place of the one before. With `asks` the next line answers a question. `mode` says that the line is to be
+    used otherwise from now on.
     """
 
     text: str
@@ -26,4 +27,5 @@ class Reply(msgspec.Struct, frozen=True):
     secret: bool = False
     live_s: float | None = None
     redraws: bool = False
+    asks: bool = False
     mode: Mode | None = None

@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 ANSWER_WITHIN_S = 60  # a question left open is answered no: the next person must not find it
 
 
-class _State(enum.Enum):
-    NAME = "asks for the name"
-    PIN = "asks for the PIN"
-    COMMAND = "logged in"
-    ANSWER = "asks whether to go on, or for a step of a dialogue"
-    LIVE = "shows something that goes on"
+class _State(enum.Enum):  # with the text of its prompt
+    NAME = "prompt.name"
+    PIN = "prompt.pin"
+    COMMAND = "prompt.command"
+    ANSWER = "prompt.answer"  # whether to go on, or a step of a dialogue, which has a prompt of its own
+    LIVE = ""  # something that goes on is shown
 
 
 class Shell:
@@ -437,6 +437,7 @@ class Shell:
             secret=self._state is _State.PIN or (isinstance(self._question, Ask) and self._question.secret),
             live_s=None if self._live is None else self._live.period_s,
             redraws=self._live is not None and self._live.redraws,
+            asks=self._question is not None,
         )
 
     def _prompt(self) -> str:
@@ -444,10 +445,4 @@ class Shell:
             return ""
         if isinstance(self._question, Ask):
             return self._question.prompt
-        prompts = {
-            _State.NAME: "prompt.name",
-            _State.PIN: "prompt.pin",
-            _State.ANSWER: "prompt.answer",
-            _State.COMMAND: "prompt.command",
-        }
-        return self._words(prompts[self._state], site=self._config.site.site_id)
+        return self._words(self._state.value, site=self._config.site.site_id)

@@ -157,6 +157,20 @@ def test_question_in_edited_lines_does_nothing_without_a_yes(full):
     assert full.guard.asked == [ClearLatch(7, 5, "console:tech")]
 
 
+@pytest.mark.parametrize("question", [b"clear 5\r", b"status\rclear 5\r"])
+def test_yes_from_before_the_question_is_no_answer(line, question):
+    line.type(LOGIN)
+    assert line.type(question + b"yes\r").endswith("Type yes to go on: ")
+    assert line.guard.asked == []
+    line.type(b"yes\r")
+    assert line.guard.asked == [ClearLatch(7, 5, "console:tech")]
+
+
+def test_yes_from_before_the_question_is_no_answer_in_edited_lines(full):
+    full.type(b"clear 5\ryes\r")
+    assert full.guard.asked == []
+
+
 def test_paste_of_many_lines_runs_each_as_if_typed(full):
     full.type(b"off 1\roff 4\r")
     assert full.guard.asked == [Open(7, n, EndReason.STOPPED_BY_STAFF, who="console:tech") for n in (1, 4)]

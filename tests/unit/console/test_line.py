@@ -196,6 +196,20 @@ def test_what_is_typed_during_a_long_text_comes_after_it(conversation):
     assert port.written.index(b"outlet 10 max_power_w") < port.written.index(b"Short circuit, latched")
 
 
+def test_yes_typed_before_the_question_is_shown_does_nothing(conversation, guard):
+    asked = PlayedPort(LOGIN, b"clear 5\r", b"yes\r")
+    serve(conversation, asked, PlayedPort())
+    assert asked.written.endswith(b"Type yes to go on: ")
+    assert guard.asked == []
+
+
+def test_control_c_typed_before_the_question_is_shown_answers_no(conversation, guard):
+    port = PlayedPort(LOGIN, b"clear 5\r", b"ye\x03s\r")
+    serve(conversation, port, PlayedPort())
+    assert b"^C\r\nSG-1> " in port.written
+    assert guard.asked == []
+
+
 class ModemLine:
     """As much of `serial.Serial` as `Wire` uses; `cd` is the carrier."""
 
