@@ -11,6 +11,7 @@ from cabinet.console import arguments, own
 from cabinet.console.commission import dialogue as commissioning
 from cabinet.console.declare import DECLARED, CommandPlan, Desk, Live, Outcome
 from cabinet.console.do import calibrating, machinery, service, switching, testing, updates, wearing
+from cabinet.console.layout import fold
 from cabinet.console.see import cabinet as seen_now
 from cabinet.console.see import charges, history, settings, wiring
 from cabinet.errors import CabinetError, LinkError, Refused
@@ -70,7 +71,8 @@ def excuse(words: Texts, error: CabinetError) -> str:
         return words("guard.gone")
     if isinstance(error, Refused):
         return refusal(words, error)
-    return words("failed", error=str(error))
+    said = words("failed", error=str(error))
+    return "\n".join(line for part in said.split("\n") for line in fold(part))
 
 
 def refusal(words: Texts, refused: Refused) -> str:

@@ -265,10 +265,11 @@ class Conversation:
         if self._live is not None and reply.live_s is not None:
             return self._live.frame(self._coloured(reply.text))
         self._plain.reset()
+        begun = b"" if self._live is not None else b"\r\n"  # a line that was being typed; below a picture there is none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
             self._way = _Way.PLAIN
-        return b"\r\n" + self._out(reply)
+        return begun + self._out(reply)
 
     def _announced(self, text: str) -> bytes:
         """A line of its own, and what is being typed again below it."""

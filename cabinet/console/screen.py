@@ -47,6 +47,8 @@ class LiveScreen:
         self._shown: list[str] | None = None
 
     def frame(self, text: str) -> bytes:
+        if not self._moves and not text:
+            return b""  # nothing to say yet
         lines = text.split("\n")
         before, self._shown = self._shown, lines
         if not self._moves:

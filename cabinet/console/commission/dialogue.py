@@ -113,7 +113,7 @@ class Run:
         self._records.save(self._record)
         words = self._desk.words
         self._said += [
-            f"{words(f'verdict.{finding.verdict.value}'):<8} {protocol.said(finding, words, step)}"
+            f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {protocol.said(finding, words, step)}"
             for finding in findings
         ]
         return self._next_step()

@@ -19,6 +19,7 @@ from cabinet.config import Config
 from cabinet.console.commission.findings import Finding, Step, Verdict
 from cabinet.console.commission.record import Record
 from cabinet.console.commission.steps import summary
+from cabinet.console.layout import pad
 from cabinet.errors import CabinetError
 from cabinet.private import check_private
 from cabinet.stickers.drawing import A4_MM, Drawing, pdf
@@ -79,7 +80,7 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
     ]
     for step in steps:
         for finding in record.found.get(step.key, []):
-            lines.append(f"{words(f'verdict.{finding.verdict.value}'):<8} {said(finding, words, step)}")
+            lines.append(f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {said(finding, words, step)}")
         if (signed := record.signed.get(step.key)) is not None and signed.who != now.who:
             lines.append(f"         {words('protocol.by', who=signed.who)}")
     return "\n".join([*lines, "", words("protocol.signed_by", name=name, account=now.who, moment=moment(now)), ""])

@@ -14,7 +14,7 @@ from cabinet.config import Config
 from cabinet.console.arguments import choice, optional, text, word
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
 from cabinet.console.do.forcing import FORCE, forced
-from cabinet.console.layout import pad
+from cabinet.console.layout import fold, pad
 from cabinet.console.staff import Level
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.steward.protocol import (
@@ -72,11 +72,10 @@ def network(desk: Desk) -> Outcome:
     shown = desk.around.steward.ask(ShowNetwork())
     assert isinstance(shown, Network)
     words = desk.words
-    lines = [
-        f"{pad(each.name, 10)} {words('network.up' if each.up else 'network.down')}  {each.mac}  "
-        f"{', '.join(each.addresses) or '-'}"
-        for each in shown.interfaces
-    ]
+    lines = []
+    for each in shown.interfaces:
+        state = words("network.up" if each.up else "network.down")
+        lines += fold(f"{pad(each.name, 10)} {state}  {each.mac}  {', '.join(each.addresses) or '-'}")
     lines.append(words("network.gateway", gateways=", ".join(shown.gateways) or "-"))
     lines.append(words("network.names", servers=", ".join(shown.name_servers) or "-"))
     return Shown("\n".join(lines), shown)

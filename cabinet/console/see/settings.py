@@ -9,7 +9,7 @@ from cabinet.config.check import UNITS
 from cabinet.config.origins import origins
 from cabinet.console.arguments import Argument
 from cabinet.console.declare import Desk, Outcome, Shown, command
-from cabinet.console.layout import table
+from cabinet.console.layout import COLUMNS, GAP, fold, table, width
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
 
@@ -59,13 +59,27 @@ def config(desk: Desk, key: str | None) -> Outcome:
         if key is not None and not path.lower().startswith(key.lower()):
             continue
         line = _line_of(path, lines_of)
-        origin = desk.words("config.default") if line is None else f"{name}:{line}"
-        rows.append([path, _shown(path.rpartition(".")[2], value), origin])
+        origin = desk.words("config.default") if line is None else desk.words("config.line", line=line)
+        rows.append([path, origin, _shown(path.rpartition(".")[2], value)])
         data.append({"key": path, "value": value, "file": None if line is None else name, "line": line})
     if not rows:
         raise Refused("unknown_key")
-    titles = [desk.words(f"config.{key}") for key in ("key", "value", "origin")]
-    return Shown("\n".join(table(titles, rows)), data)
+    titles = [desk.words(f"config.{key}") for key in ("key", "origin", "value")]
+    lines = _whole(titles, rows)
+    if any(row["line"] is not None for row in data):
+        lines += fold(desk.words("config.file", file=name))
+    return Shown("\n".join(lines), data)
+
+
+def _whole(titles: list[str], rows: list[list[str]]) -> list[str]:
+    """A table of which nothing is cut: a value that does not fit beside its key stands below it."""
+    room = COLUMNS - sum(max(width(row[n]) for row in [titles, *rows]) + len(GAP) for n in (0, 1))
+    long = [width(row[2]) > room for row in rows]
+    title, *lines = table(titles, [[*row[:2], "" if below else row[2]] for row, below in zip(rows, long, strict=True)])
+    shown = [title]
+    for line, row, below in zip(lines, rows, long, strict=True):
+        shown += [line, *(fold(row[2], 2 * GAP) if below else [])]
+    return shown
 
 
 def _lines(desk: Desk) -> tuple[dict[str, int], str]:
@@ -113,5 +127,6 @@ def _shown(key: str, value: Any) -> str:
         return f"0x{value:02x}"
     if isinstance(value, int | float):
         suffix = max((suffix for suffix in UNITS if key.endswith(suffix)), key=len, default="")
-        return f"{value:g} {SHORT_UNITS[suffix]}" if suffix in SHORT_UNITS else f"{value:g}"
+        number = str(value) if isinstance(value, int) else f"{value:.10g}"
+        return f"{number} {SHORT_UNITS[suffix]}" if suffix in SHORT_UNITS else number
     return f'"{value}"' if isinstance(value, str) else str(value)

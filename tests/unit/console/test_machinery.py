@@ -8,6 +8,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.config import parse
 from cabinet.console.do.machinery import differences, moment
+from cabinet.console.layout import width
 from cabinet.errors import CabinetError
 from cabinet.model import Phase
 from cabinet.steward.protocol import (
@@ -90,6 +91,23 @@ def test_clock_is_set_by_the_sites_time_where_nobody_else_does(desk, tech, stewa
 )
 def test_time_is_read_as_people_write_it(typed, unix_ms):
     assert moment(typed, "Asia/Shanghai") == unix_ms
+
+
+def test_many_addresses_of_a_network_keep_to_80_columns(tech, steward, monkeypatch):
+    addresses = ["192.0.2.7/24", "2001:db8::7/64", "fe80::fc:ff:fe00:1/64"]
+    shown = Network([Interface("eth0", True, "02:00:00:00:00:01", addresses)], [], [])
+    monkeypatch.setattr(steward, "ask", lambda request: shown)
+    said = tech.say("network")
+    assert all(width(line) <= 80 for line in said.splitlines())
+    assert all(address in said for address in addresses)
+
+
+def test_reason_of_a_failure_keeps_to_80_columns(tech, steward):
+    steward.fails = "no removable drive is mounted to be written: plug one in, and mount it under /media"
+    tech.say("backup to usb")
+    said = tech.say("yes")
+    assert all(width(line) <= 80 for line in said.splitlines())
+    assert " ".join(said.split()) == f"That failed: {steward.fails}"
 
 
 def test_network_is_shown(tech):

@@ -1,5 +1,7 @@
 """What the commands of `see` show where something is missing, and what a program gets."""
 
+import re
+
 import argon2
 import msgspec
 import pytest
@@ -75,6 +77,12 @@ def test_config_says_file_and_line_or_default(terminal):
     assert 'relay = "expander:0x20/2"' in example().splitlines()[line - 1]
     assert rows["guard.scan_period_s"]["line"] is None
     assert "default" in terminal.say("config guard")
+    shown = terminal.say("config")
+    assert any(
+        re.fullmatch(rf"outlet\[3\]\.relay +line {line} +\"expander:0x20/2\"", each) for each in shown.splitlines()
+    )
+    assert "…" not in shown, "nothing is cut"
+    assert "10000000" in terminal.say("config hardware.relay_mechanical_operations")
     assert terminal.say("config nonsense") == "No key of the configuration begins like that; config lists them all."
 
 
@@ -134,7 +142,7 @@ def test_trip_that_does_not_exist(terminal):
 @pytest.mark.parametrize(
     "line",
     ["outlet 3", "outlet 5", "sensors 3", "sensors", "bus", "bus scan", "log", "sessions", "energy", "limits", "faults",
-     "config site", "config protections", "help", "help outlet", "trips", "usage tail", "audit"],
+     "config", "config site", "config protections", "help", "help outlet", "trips", "usage tail", "audit"],
 )  # fmt: skip
 def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
     terminal = Terminal(tmp_path, language, PlayedRecords())
