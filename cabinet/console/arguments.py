@@ -20,6 +20,7 @@ class Argument(msgspec.Struct, frozen=True):
     key: str  # usage shows the text `argument.<key>`; a literal word is shown as it is
     read: Callable[[str, Config], Value | None]
     choices: Callable[[Config], tuple[str, ...]] = lambda config: ()
+    bounds: Callable[[Config], str] = lambda config: ""  # of a number, such as `1-600`
     optional: bool = False
     rest: bool = False
     literal: bool = False
@@ -33,6 +34,13 @@ def _outlets(config: Config) -> tuple[str, ...]:
     return tuple(str(outlet.number) for outlet in config.outlet)
 
 
+def _outlet_bounds(config: Config) -> str:
+    numbers = sorted(outlet.number for outlet in config.outlet)
+    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))
+
+
 def _read_outlet(word: str, config: Config) -> int | None:
     return int(word) if word in _outlets(config) else None
 
@@ -41,8 +49,10 @@ def _read_place(word: str, config: Config) -> int | None:
     return CABINET if word in (str(CABINET), "cabinet") else _read_outlet(word, config)
 
 
-OUTLET = Argument("outlet", _read_outlet, _outlets)
-PLACE = Argument("place", _read_place, lambda config: (*_outlets(config), "cabinet"))  # an outlet or the whole cabinet
+OUTLET = Argument("outlet", _read_outlet, _outlets, _outlet_bounds)
+PLACE = Argument(  # an outlet or the whole cabinet
+    "place", _read_place, lambda config: (*_outlets(config), "cabinet"), _outlet_bounds
+)
 LANGUAGE = Argument("language", lambda word, config: word if word in LANGUAGES else None, lambda config: LANGUAGES)
 
 
@@ -68,7 +78,7 @@ def whole(key: str, least: int, most: int) -> Argument:
             return None
         return int(typed) if least <= int(typed) <= most else None
 
-    return Argument(key, read)
+    return Argument(key, read, bounds=lambda config: f"{least}-{most}")
 
 
 def text(key: str) -> Argument:
@@ -77,7 +87,10 @@ def text(key: str) -> Argument:
 
 
 def values(takes: tuple[Argument, ...], typed: list[str], config: Config) -> list[Value | None] | None:
-    """A value for each argument but literal words; None where `typed` is not exactly what is taken."""
+    """A value for each argument but literal words; None where `typed` is not exactly what is taken.
+
+    An optional one that cannot be read is taken as left out: the word may be for what follows (`selftest force`).
+    """
     found: list[Value | None] = []
     left = list(typed)
     for argument in takes:
@@ -90,7 +103,11 @@ def values(takes: tuple[Argument, ...], typed: list[str], config: Config) -> lis
         taken = " ".join(left) if argument.rest else left[0]
         value = argument.read(taken if argument.rest else taken.lower(), config)
         if value is None:
-            return None
+            if not argument.optional:
+                return None
+            if not argument.literal:
+                found.append(None)
+            continue
         left = [] if argument.rest else left[1:]
         if not argument.literal:
             found.append(value)

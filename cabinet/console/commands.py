@@ -60,7 +60,8 @@ def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
         raise Refused("not_for_you", name=plan.name, level=plan.level.name.lower())
     found = arguments.values(plan.takes, typed.rest, desk.config)
     if found is None:
-        raise Refused("usage", usage=plan.usage(desk.words))
+        bounds = plan.bounds(desk.words, desk.config)
+        raise Refused("usage", usage=plan.usage(desk.words) + (f"   ({bounds})" if bounds else ""))
     outcome = plan.handler(desk, *found)
     return outcome.answer() if as_json and isinstance(outcome, Live) and outcome.answer is not None else outcome
 

@@ -213,6 +213,13 @@ class CommandPlan(msgspec.Struct, frozen=True):
         """Such as `outlet N`."""
         return " ".join([self.name, *(argument.shown(words) for argument in self.takes)])
 
+    def bounds(self, words: Texts, config: Config) -> str:
+        """What its numbers may be, such as `N: 1-10, SECONDS: 1-600`; empty where it takes none."""
+        bounds = {
+            argument.shown(words).strip("[]").partition("|")[0]: argument.bounds(config) for argument in self.takes
+        }
+        return ", ".join(f"{name}: {text}" for name, text in bounds.items() if text)
+
 
 DECLARED: dict[str, CommandPlan] = {}
 

@@ -39,6 +39,7 @@ def _about(desk: Desk, asked: str) -> Outcome:
         level = words(f"level.{plan.level.name.lower()}")
         lines += fold(words("about.usage", usage=plan.usage(words), level=level))
         lines += fold(words(f"help.{plan.key}"), "  ")
+        lines += fold(plan.bounds(words, desk.config), "  ")
         lines += fold(words("about.example", example=plan.example), "  ")
         data.append({"usage": plan.usage(words), "level": plan.level.name.lower(), "example": plan.example})
     return Shown("\n".join(lines), data)

@@ -10,7 +10,8 @@ from cabinet.console.commission.record import Record, Records, fingerprint
 from cabinet.console.commission.steps import Conversation, summary
 from cabinet.console.declare import Ask, Desk, Outcome, Shown, command
 from cabinet.console.do import waiting
-from cabinet.console.do.forcing import forced
+from cabinet.console.do.forcing import unforced
+from cabinet.console.layout import pad
 from cabinet.console.staff import Level
 from cabinet.errors import CabinetError
 from cabinet.stickers import font as fonts
@@ -27,7 +28,7 @@ def commission(desk: Desk, what: str | None) -> Outcome:
     record = None if what == "again" else records.load(wiring)
     if what == "status":
         return _status(desk, record)
-    forced(desk, None)
+    unforced(desk)
     if record is None or (record.finished is not None and not record.left(_plan(desk))):
         record = Record(wiring, _signed(desk))
     return Run(desk, records, record).go_on()

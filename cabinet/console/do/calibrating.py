@@ -5,7 +5,8 @@ from cabinet.console.arguments import OUTLET, choice, optional
 from cabinet.console.declare import Ask, Desk, Outcome, Question, Shown, command
 from cabinet.console.do import waiting
 from cabinet.console.do.calibration import MOST_STRAY, CalibrationError, Point, check_point, fitted, parse, stray
-from cabinet.console.do.forcing import forced
+from cabinet.console.do.forcing import unforced
+from cabinet.console.do.wearing import kept
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
 from cabinet.link.protocol import LONGEST_TRIAL_S, SetGains, Try
@@ -17,7 +18,7 @@ READ_BACK_NS = NS
 
 @command("calibrate", Level.SERVICE, OUTLET, optional(choice("undo", "undo")), example="calibrate 4")
 def calibrate(desk: Desk, number: int, what: str | None) -> Outcome:
-    forced(desk, None, number)
+    unforced(desk, number)
     if what == "undo":
         return _undo(desk, number)
     return Calibrating(desk, number).begin()
@@ -97,8 +98,7 @@ class Calibrating:
             return self._again(error)
         self._renew()
         return waiting.follow(
-            waiting.mean_load(self._desk, self._number), lambda read: self._note(true_ma, true_mw, *read),
-            self._leave_said,
+            self._measured(), lambda read: self._note(true_ma, true_mw, *read), self._leave_said,
         )  # fmt: skip
 
     def _note(self, true_ma: int, true_mw: int, read_ma: int, read_mw: int) -> Outcome:
@@ -134,6 +134,11 @@ class Calibrating:
 
     def _read_back(self) -> waiting.Steps[tuple[int, int]]:
         yield from waiting.rest(self._desk, READ_BACK_NS)  # the chip is set up anew
+        return (yield from self._measured())
+
+    def _measured(self) -> waiting.Steps[tuple[int, int]]:
+        """Takes some seconds, and whoever presses Enter in impatience is to know what that does."""
+        yield self._desk.words("calibrate.measuring")
         return (yield from waiting.mean_load(self._desk, self._number))
 
     def _judge(self, gains: Gains, read_ma: int, read_mw: int) -> Outcome:
@@ -147,7 +152,7 @@ class Calibrating:
         params = {"watts": f"{read_mw / 1000:.1f}", "amps": f"{read_ma / 1000:.3f}",
                   "off_power": f"{100 * off_power:+.2f}", "off_current": f"{100 * off_current:+.2f}"}  # fmt: skip
         key = "calibrate.kept" if good else "calibrate.put_back"
-        return Shown(self._desk.words(key, outlet=self._number, **params),
+        return Shown(kept(self._desk, self._desk.words(key, outlet=self._number, **params)),
                      {"outlet": self._number, "kept": good, "gains": gains, "before": self._before})  # fmt: skip
 
     def _leave(self) -> None:

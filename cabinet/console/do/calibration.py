@@ -37,6 +37,9 @@ class Point(msgspec.Struct, frozen=True):
 
 def parse(typed: str) -> tuple[int, int]:
     """Milliwatt and milliampere of `500 2.27`: watts, then amperes. Raises CalibrationError."""
+    typed = typed.replace("，", ",")
+    if not typed.isascii() or "_" in typed:  # Python reads more than people write
+        raise CalibrationError("numbers")
     words = typed.replace(",", ".").lower().replace("w", " ").replace("a", " ").split()
     try:
         watts, amperes = (float(word) for word in words)

@@ -31,6 +31,12 @@ def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SE
     return True
 
 
+def unforced(desk: Desk, *outlets: int) -> None:
+    """For what cannot be forced. Raises Refused `charging_first` where somebody charges."""
+    if busy := charging(desk, *outlets):
+        raise Refused("charging_first", outlets=", ".join(str(state.outlet) for state in busy))
+
+
 def warning(desk: Desk, ends: bool, *outlets: int) -> list[str]:
     """The line that says whose charge ends, where one does."""
     if not ends:

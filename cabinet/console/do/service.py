@@ -2,29 +2,30 @@
 
 from cabinet.console.arguments import OUTLET, choice, optional, text
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
-from cabinet.console.do.forcing import FORCE, forced, warning
+from cabinet.console.do.forcing import FORCE, forced, unforced, warning
+from cabinet.console.do.wearing import kept
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
 from cabinet.link.protocol import HoldContactor, Lock, ReplaceRelay
 from cabinet.upkeep import LONGEST_NOTE
 
-FORCE_WORD = "force"
+BROKEN = "\ufffd"  # in place of a character that did not arrive whole
 
 
-@command("lock", Level.OPERATE, OUTLET, optional(text("note")), example="lock 4 socket cover broken")
-def lock(desk: Desk, number: int, typed: str | None) -> Outcome:
-    """Residents read the note on the outlet's page. `lock N force NOTE` ends a charge there."""
-    first, _, rest = (typed or "").partition(" ")
-    force = FORCE_WORD if first.lower() == FORCE_WORD else None
-    note = rest.strip() if force else typed or ""
+@command("lock", Level.OPERATE, OUTLET, FORCE, optional(text("note")), example="lock 4 socket cover broken")
+def lock(desk: Desk, number: int, force: str | None, typed: str | None) -> Outcome:
+    """Residents read the note on the outlet's page."""
+    note = typed or ""
     if len(note) > LONGEST_NOTE:
         raise Refused("long_note", most=LONGEST_NOTE)
+    if BROKEN in note:
+        raise Refused("broken_note")
     ends = forced(desk, force, number)
     desk.state(number)  # there is such an outlet
 
     def on_yes() -> Outcome:
         desk.guard.request(lambda id: Lock(id, number, note, desk.who, ends))
-        return Shown(desk.words("lock.done", outlet=number), {"outlet": number, "note": note})
+        return Shown(kept(desk, desk.words("lock.done", outlet=number)), {"outlet": number, "note": note})
 
     key = "lock.question" if note else "lock.question_plain"
     return Question("\n".join([*warning(desk, ends, number), desk.words(key, outlet=number, note=note)]), on_yes)
@@ -38,7 +39,7 @@ def unlock(desk: Desk, number: int) -> Outcome:
 
     def on_yes() -> Outcome:
         desk.guard.request(lambda id: Lock(id, number, None, desk.who))
-        return Shown(desk.words("unlock.done", outlet=number), {"outlet": number, "unlocked": True})
+        return Shown(kept(desk, desk.words("unlock.done", outlet=number)), {"outlet": number, "unlocked": True})
 
     return Question(desk.words("unlock.question", outlet=number, note=state.note or "-"), on_yes)
 
@@ -46,14 +47,14 @@ def unlock(desk: Desk, number: int) -> Outcome:
 @command("replace", Level.SERVICE, OUTLET, example="replace 4")
 def replace(desk: Desk, number: int) -> Outcome:
     """A new relay is in: its wear counts from zero."""
-    forced(desk, None, number)
+    unforced(desk, number)
     if desk.state(number).closed:
         raise Refused("outlet_closed", outlet=number)
     before = next((page.wear for page in desk.guard.upkeep().outlets if page.outlet == number), None)
 
     def on_yes() -> Outcome:
         desk.guard.request(lambda id: ReplaceRelay(id, number, desk.who))
-        return Shown(desk.words("replace.done", outlet=number), {"outlet": number})
+        return Shown(kept(desk, desk.words("replace.done", outlet=number)), {"outlet": number})
 
     operations = 0 if before is None else before.operations
     return Question(desk.words("replace.question", outlet=number, operations=operations), on_yes)
@@ -67,6 +68,6 @@ def contactor(desk: Desk, what: str, force: str | None) -> Outcome:
 
     def on_yes() -> Outcome:
         desk.guard.request(lambda id: HoldContactor(id, opens, desk.who, ends))
-        return Shown(desk.words(f"contactor_do.{what}_done"), {"held_open": opens})
+        return Shown(kept(desk, desk.words(f"contactor_do.{what}_done")), {"held_open": opens})
 
     return Question("\n".join([*warning(desk, ends), desk.words(f"contactor_do.{what}_question")]), on_yes)

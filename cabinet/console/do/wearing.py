@@ -49,6 +49,8 @@ def _row(outlet: int, wear: RelayWear, warn_ppb: int) -> WearRow:
 def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
     """What is to be done, the urgent first. A guard that was later than `late_us` once had everything open for it."""
     found = [Due("damaged", params={"file": upkeep.damaged})] if upkeep.damaged else []
+    if upkeep.unwritten:
+        found.append(Due("unwritten", params={"files": ", ".join(upkeep.unwritten)}))
     if snapshot.fault is not None:
         found.append(Due("cabinet_fault"))
     found += [Due("latched", state.outlet) for state in snapshot.outlets if state.latched]
@@ -67,6 +69,12 @@ def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
     if snapshot.health.bus_errors > MANY_BUS_ERRORS:
         found.append(Due("bus", params={"errors": snapshot.health.bus_errors}))
     return found
+
+
+def kept(desk: Desk, text: str) -> str:
+    """`text`, with a warning where what was just done would be lost with a restart."""
+    files = desk.guard.upkeep().unwritten
+    return "\n".join([text, desk.words("due.unwritten", files=", ".join(files))]) if files else text
 
 
 def _locked(page: OutletUpkeep) -> bool:

@@ -180,7 +180,7 @@ def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
 def test_residents_come_first(desk, tech):
     desk.plug(3, "resistor:500")
     desk.start(3)
-    assert "only force" in tech.say("commission")
+    assert "end that first" in tech.say("commission")
 
 
 def test_other_wiring_begins_anew(desk, tech, tmp_path):

@@ -12,6 +12,7 @@ from cabinet.console.do.calibration import CalibrationError, Point, fitted, pars
 from cabinet.console.do.wearing import due
 from cabinet.console.do.work import progress, told
 from cabinet.console.wording import wording
+from cabinet.guard.scribe import Scribe
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, Fault, Phase
 from cabinet.upkeep import PPB, UNITY_PPM, Gains, Job, JobKind, JobState
@@ -96,10 +97,37 @@ def test_lock_with_a_note_and_unlock(desk, tech):
     assert "closes" in tech.say("yes"), "staff may test it"
     tech.wait(1)
     assert "test by staff" in tech.say("status")
+    assert "did not arrive whole" in tech.say("lock 4 \ufffd\u574f")
     assert "longer than 80" in tech.say("lock 4 " + "x" * 81)
     tech.say("unlock 3")
     assert tech.say("yes") == "Outlet 3 is in service again."
     assert desk.outlet(3).note is None
+
+
+def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk, tech, monkeypatch):
+    monkeypatch.setattr(Scribe, "unwritten", ["upkeep.json"])
+    tech.say("lock 3 broken")
+    assert tech.say("yes").splitlines() == [
+        "Outlet 3 is out of service.",
+        "The disk takes no writes: lost with a restart: upkeep.json. Make room on it.",
+    ]
+    assert "lost with a restart: upkeep.json" in tech.say("maintenance")
+
+
+def test_force_may_follow_a_left_out_outlet_and_a_wrong_one_is_never_all(tech):
+    assert "every relay clicks" in tech.say("selftest force")
+    tech.say("no")
+    assert tech.say("selftest 11 force").startswith("Usage: selftest [N|0] [force]")
+    assert tech.say("selftest forced").startswith("Usage: selftest [N|0] [force]")
+
+
+@pytest.mark.parametrize("line", ["replace 3", "calibrate 3", "commission"])
+def test_what_cannot_be_forced_says_how_to_end_the_charge(desk, tech, line):
+    charge(desk, 3)
+    said = tech.say(line)
+    assert said == "A resident is charging (outlet 3). Wait, or end that first: off N force"
+    tech.say("off 3 force")
+    assert tech.say(line) != said
 
 
 def test_lock_of_a_charging_outlet_takes_force_by_service(desk, tech):
@@ -284,7 +312,9 @@ def test_trip_in_the_middle_ends_the_calibration(desk, tech):
     assert tech.say("status").startswith("mains")
 
 
-@pytest.mark.parametrize("typed", ["", "500", "500 2 3", "nan 1", "1 inf", "-5 2", "500 x", "20000 2"])
+@pytest.mark.parametrize(
+    "typed", ["", "500", "500 2 3", "nan 1", "1 inf", "-5 2", "500 x", "20000 2", "٥٠٠ 2", "5_0 2"]
+)
 def test_reference_that_is_none_is_refused(typed):
     with pytest.raises(CalibrationError):
         parse(typed)
@@ -321,8 +351,8 @@ def test_points_that_make_no_calibration_are_told_apart(points, key):
 
 VALUES = {"times": 3, "done": 2, "with_current": 1, "output_differs": 0, "least_peak_ma": 0, "peak_ma": 390,
           "open_peak_ma": 5, "ms": 120}  # fmt: skip
-DUE = ("damaged", "cabinet_fault", "latched", "relay", "contactor_held", "locked", "residual_failed", "residual",
-       "backwards", "no_thermometer", "calibrate", "late", "bus")  # fmt: skip
+DUE = ("damaged", "unwritten", "cabinet_fault", "latched", "relay", "contactor_held", "locked", "residual_failed",
+       "residual", "backwards", "no_thermometer", "calibrate", "late", "bus")  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

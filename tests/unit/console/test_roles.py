@@ -132,13 +132,23 @@ def busy(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("busy"), "charging")
 
 
+CHARGING = {  # whether the command can be forced: what it is refused with
+    True: ("charging_there", "A resident is charging (outlet 3); only force ends that."),
+    False: ("charging_first", "A resident is charging (outlet 3). Wait, or end that first: off N force"),
+}
+
+
 @pytest.mark.parametrize("line", RESIDENTS_FIRST)
 def test_residents_come_first_for_those_who_may_too(busy, line):
     rows, standing = busy.rows(), busy.standing()
-    assert busy.tech.say(line) == "A resident is charging (outlet 3); only force ends that."
+    typed = commands.find(line)
+    assert typed is not None
+    takes_force = any("force" in argument.choices(busy.desk.config) for argument in typed.plan.takes)
+    code, said = CHARGING[takes_force]
+    assert busy.tech.say(line) == said
     assert busy.standing() == standing
     new = [row for row in busy.rows() if row not in rows]
-    assert [(row.line, row.outcome) for row in new] == [(line, "charging_there")]
+    assert [(row.line, row.outcome) for row in new] == [(line, code)]
 
 
 def outcomes(bench: Bench, before: int) -> list[tuple[str, str]]:

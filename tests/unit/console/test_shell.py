@@ -267,10 +267,17 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
 )
 def test_dangerous_command_with_anything_but_one_known_outlet_does_nothing(terminal, guard, line):
     terminal.log_in()
-    usage = {"off": "Usage: off N [force]", "clear": "Usage: clear N|0"}
+    usage = {"off": "Usage: off N [force]   (N: 1-10)", "clear": "Usage: clear N|0   (N: 1-10)"}
     assert terminal.say(line) == usage[line.split()[0]]
     terminal.say("yes")
     assert guard.asked == []
+
+
+def test_number_out_of_bounds_is_told_the_bounds(terminal):
+    terminal.log_in()
+    assert terminal.say("on 4 900") == "Usage: on N SECONDS [force]   (N: 1-10, SECONDS: 1-600)"
+    assert terminal.say("siren test 60").endswith("(SECONDS: 1-10)")
+    assert "N: 1-10, SECONDS: 1-600" in terminal.say("help on")
 
 
 def test_unknown_command_names_the_nearest(terminal):
