@@ -14,6 +14,7 @@ import msgspec
 
 from cabinet.clock import set_wall_time
 from cabinet.errors import CabinetError, LinkError
+from cabinet.steward import sticks
 from cabinet.steward.machine import Machine, StewardError
 from cabinet.steward.protocol import (
     Answer,
@@ -30,7 +31,6 @@ from cabinet.steward.protocol import (
     Restart,
     SetClock,
 )
-from cabinet.steward.sticks import removable
 from cabinet.steward.updates import Updates
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,15 @@ def back_up(machine: Machine) -> Copied:
     if not made:
         raise StewardError(f"{machine.backups}: no backup there yet; the service makes one a day: cabinet store backup")
     source = max(made, key=lambda path: (path.stat().st_mtime_ns, path.name))
-    drive = removable(machine)
+    stick = sticks.to_write(machine)
+    with sticks.writable(machine, stick) as drive:
+        copied = _copy(source, drive)
+    if stick.place is None:  # where it was mounted is nowhere now
+        return msgspec.structs.replace(copied, to=f"{stick.device}: {FOLDER}/{source.name}", let_go=True)
+    return copied
+
+
+def _copy(source: Path, drive: Path) -> Copied:
     if shutil.disk_usage(drive).free < ROOM * source.stat().st_size:
         raise StewardError(f"{drive}: no room for {source.stat().st_size // 1024} KiB")
     folder = drive / FOLDER

@@ -24,4 +24,4 @@ class Machine(msgspec.Struct, frozen=True):
     blocks: Path = Path("/sys/class/block")
     resolver: Path = Path("/etc/resolv.conf")
     udev: Path = Path("/run/udev/data")  # what udev knows of each device
-    reading: Path = Path("/run/cabinet.stick")  # where a stick that nobody has mounted is mounted to be read
+    reading: Path = Path("/run/cabinet.stick")  # where a stick that nobody has mounted is mounted meanwhile

@@ -111,11 +111,12 @@ class Network(msgspec.Struct, frozen=True, tag="network"):
 
 
 class Copied(msgspec.Struct, frozen=True, tag="copied"):
-    """`to` on the drive; read back and equal."""
+    """`to` on the drive; read back and equal. `let_go`: the drive is not mounted any more."""
 
     to: str
     size: int
     sha256: str
+    let_go: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ _DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
 _READ_ONLY = {
     "vfat": "ro", "exfat": "ro", "ext4": "ro,noload", "ext3": "ro,noload", "ext2": "ro",
 }  # fmt: skip
+_WRITTEN = dict.fromkeys(_READ_ONLY, "rw")
 _SYSTEM = ("/", "/boot", "/boot/firmware")
 _HARMLESS = "nosuid,nodev,noexec"
 
@@ -30,14 +31,26 @@ class Stick(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
-def removable(machine: Machine) -> Path:
-    """Where the one removable drive is mounted to be written. Raises StewardError that says what is missing."""
-    found = [stick.place for stick in _mounted(machine) if "rw" in stick.options and stick.place is not None]
+def to_write(machine: Machine) -> Stick:
+    """The removable drive to write to. Raises StewardError that says what is missing.
+
+    One that nobody has mounted was plugged in for this; the other may be the one of the nightly backups.
+    """
+    found = [stick for stick in sticks(machine) if stick.place is None or "rw" in stick.options]
+    found = [stick for stick in found if stick.place is None] or found
     if not found:
-        raise StewardError("no removable drive is mounted to be written: plug one in, and mount it under /media")
+        raise StewardError("no removable drive that can be written: plug one in")
     if len(found) > 1:
-        raise StewardError(f"several removable drives are mounted ({', '.join(map(str, found))}): leave one")
+        there = ", ".join(str(stick.place or stick.device) for stick in found)
+        raise StewardError(f"several removable drives are there ({there}): leave one")
     return found[0]
+
+
+@contextlib.contextmanager
+def writable(machine: Machine, stick: Stick) -> Iterator[Path]:
+    """Where it can be written; where nobody has mounted it, mounted meanwhile, and then it may be pulled out."""
+    with _at_hand(machine, stick, _WRITTEN) as place:
+        yield place
 
 
 def sticks(machine: Machine) -> list[Stick]:
@@ -57,15 +70,20 @@ def sticks(machine: Machine) -> list[Stick]:
 
 @contextlib.contextmanager
 def readable(machine: Machine, stick: Stick) -> Iterator[Path]:
-    """Where it can be read. One that nobody has mounted is mounted read-only meanwhile, by systemd: the steward itself
-    may mount nothing. Raises StewardError.
-    """
+    """Where it can be read. One that nobody has mounted is mounted read-only meanwhile. Raises StewardError."""
+    with _at_hand(machine, stick, _READ_ONLY) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterator[Path]:
+    """Mounted with the options of its kind, by systemd: the steward itself may mount nothing."""
     if stick.place is not None:
         yield stick.place
         return
-    if stick.kind not in _READ_ONLY:
+    if stick.kind not in kinds:
         raise StewardError(f"{stick.device}: has {stick.kind}; make it FAT, exFAT or ext4")
-    options = f"{_READ_ONLY[stick.kind]},{_HARMLESS}"
+    options = f"{kinds[stick.kind]},{_HARMLESS}"
     try:
         machine.run([
             "systemd-mount", "--quiet", "--no-ask-password", "--collect", "--automount=no", "--fsck=no",
@@ -83,7 +101,7 @@ def tidy(machine: Machine) -> None:
 
 
 def leave(machine: Machine) -> None:
-    """Unmount what was mounted to be read, or what is still about to be."""
+    """Unmount what was mounted here, or what is still about to be."""
     try:
         machine.run(["systemctl", "--quiet", "stop", f"{str(machine.reading).strip('/').replace('/', '-')}.mount"])
     except StewardError as error:

@@ -87,7 +87,8 @@ def backup(desk: Desk) -> Outcome:
         copied = desk.around.steward.ask(BackUp())
         assert isinstance(copied, Copied)
         params = {"path": copied.to, "kib": copied.size // 1024, "sum": copied.sha256[:16]}
-        return Shown(desk.words("backup.done", **params), copied)
+        said = desk.words("backup.done", **params)
+        return Shown(f"{said}\n{desk.words('backup.let_go')}" if copied.let_go else said, copied)
 
     return Question(desk.words("backup.question"), on_yes)
 

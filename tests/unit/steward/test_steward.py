@@ -24,7 +24,7 @@ from cabinet.steward.protocol import (
     ShowNetwork,
 )
 from cabinet.steward.server import Server
-from cabinet.steward.sticks import removable
+from cabinet.steward.sticks import to_write
 from tests.unit.steward.stage import Computer
 
 MS_2026 = 1_795_000_000_000
@@ -75,6 +75,32 @@ def test_newest_backup_goes_to_the_stick_and_reads_back(computer):
     assert (computer.stick / FOLDER / "cabinet-000002-2026-11-25T00-00-00.db").read_bytes() == b"new"
 
 
+def test_stick_that_nobody_has_mounted_is_mounted_for_the_backup_and_let_go(computer):
+    """Nobody can mount one from the console, and beside it may hang the one of the nightly backups."""
+    (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"new")
+    computer.nobody_has_mounted_it()
+    (computer.machine.blocks / "sdb").mkdir()
+    (computer.machine.blocks / "sdb/removable").write_text("1\n")
+    with computer.mounts.open("a") as mounts:
+        mounts.write("/dev/sdb1 /media/cabinet-backup ext4 rw 0 0\n")
+    copied = computer.steward.answer(BackUp())
+    assert copied.to == f"/dev/sda1: {FOLDER}/cabinet-000001-2026-11-25T00-00-00.db"
+    assert copied.let_go
+    assert (computer.stick / FOLDER / "cabinet-000001-2026-11-25T00-00-00.db").read_bytes() == b"new"
+    mounted, unmounted = computer.ran
+    assert "--options=rw,nosuid,nodev,noexec" in mounted
+    assert unmounted[:3] == ["systemctl", "--quiet", "stop"]
+    assert not computer.reading.exists()
+
+
+def test_stick_is_let_go_where_the_backup_fails(computer, monkeypatch):
+    (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"new")
+    computer.nobody_has_mounted_it()
+    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    assert "does not read back" in computer.steward.answer(BackUp()).text
+    assert not computer.reading.exists()
+
+
 def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypatch):
     assert "no backup there yet" in computer.steward.answer(BackUp()).text
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 1000)
@@ -88,13 +114,13 @@ def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypat
 def test_stick_that_is_mounted_while_we_run_is_listed_twice_and_is_one_drive(computer):
     """A unit's /media is a copy of the computer's, and the kernel mounts it in both."""
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n" * 2)
-    assert removable(computer.machine) == computer.stick
+    assert to_write(computer.machine).place == computer.stick
 
 
 def test_disk_that_the_system_runs_from_is_no_drive_to_write_a_backup_to(computer):
     computer.mounts.write_text(f"/dev/sda2 / ext4 rw 0 0\n/dev/sda1 {computer.stick} vfat rw 0 0\n")
     with pytest.raises(CabinetError, match="no removable drive"):
-        removable(computer.machine)
+        to_write(computer.machine)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +129,13 @@ def test_disk_that_the_system_runs_from_is_no_drive_to_write_a_backup_to(compute
 def test_only_a_writable_removable_drive_is_one(computer, line):
     computer.mounts.write_text(line.format(stick=computer.stick) + "\n")
     with pytest.raises(CabinetError, match="no removable drive"):
-        removable(computer.machine)
+        to_write(computer.machine)
 
 
 def test_of_two_drives_none_is_guessed(computer):
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
     with pytest.raises(CabinetError, match="leave one"):
-        removable(computer.machine)
+        to_write(computer.machine)
 
 
 def test_restart_and_reboot_are_systemds(computer):
