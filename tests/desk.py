@@ -76,7 +76,7 @@ class Desk:
         self._pins = self.open_pins()
         self._scribe = Scribe(self.state)
         self._trip_writer = TripWriter(self.trips, self.clock)
-        self._recorder = Recorder(self.config, self._trip_writer.put)
+        self._recorder = Recorder(self.config, lambda recorded: self._trip_writer.put(recorded))
         self.guard: Guard
         self.guard, self._lines = build_guard(
             self.config,
@@ -113,6 +113,11 @@ class Desk:
             self._scribe.close()
             self._trip_writer.close()
             self._lines = None
+
+    def wait_recorded(self) -> None:
+        """Returns when every recording that was handed over is on disk. The cabinet's time stands still meanwhile."""
+        self._trip_writer.close()
+        self._trip_writer = TripWriter(self.trips, self.clock)
 
     def stop_guard(self) -> None:
         """The guard ends in order, as on SIGTERM."""

@@ -50,15 +50,28 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
 
 
 def fold(text: str, indent: str = "") -> list[str]:
-    """`text` on lines of at most 80 columns, broken at blanks, or anywhere between Chinese characters."""
+    """`text` on lines of at most 80 columns, broken at blanks, or anywhere between Chinese characters.
+
+    A word wider than a line, such as a long path, goes on in the next.
+    """
     lines, line = [], indent
-    for word in _pieces(text):
+    for word in (part for piece in _pieces(text) for part in _chopped(piece, COLUMNS - width(indent))):
         if width(line + word.rstrip()) > COLUMNS and line.strip():
             lines.append(line.rstrip())
             line = indent + word.lstrip()
         else:
             line += word
     return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def _chopped(word: str, room: int) -> list[str]:
+    """Parts of at most `room` columns, but for blanks at the end."""
+    parts = [""]
+    for character in word:
+        if width(parts[-1] + character) > room and not character.isspace():
+            parts.append("")
+        parts[-1] += character
+    return parts
 
 
 def _pieces(text: str) -> list[str]:

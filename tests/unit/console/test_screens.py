@@ -150,3 +150,11 @@ def test_console_has_words_for_everything_it_may_have_to_say(language):
     keys |= {f"fault.{fault.value}.{part}" for fault in Fault for part in ("name", "staff")}
     keys |= {f"refusal.{code}" for code in REFUSALS}
     assert sorted(key for key in keys if key not in words) == []
+
+
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_word_wider_than_the_screen_goes_on_in_the_next_line(indent):
+    path = "/" + "a-long-folder/" * 12
+    lines = fold(f"Lines of {path}", indent)
+    assert all(width(line) <= 80 for line in lines)
+    assert "".join(line.removeprefix(indent) for line in lines).replace(" ", "") == f"Lines of {path}".replace(" ", "")
