@@ -199,7 +199,7 @@ def test_record_that_cannot_be_read_is_said_and_kept(desk, tech):
     folder = Records(path_of(desk)).folder
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"{")
-    assert "move it away to begin anew" in tech.say("commission")
+    assert "moveitawaytobeginanew" in "".join(tech.say("commission").split())  # wherever it is folded
     assert (folder / NAME).read_bytes() == b"{"
 
 
