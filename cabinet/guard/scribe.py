@@ -84,7 +84,7 @@ class Scribe:
         return sorted(self._failed)
 
     def close(self) -> None:
-        """Everything handed over is on disk when this returns."""
+        """Everything handed over is on disk when this returns, as far as the disk takes it."""
         self._queue.put(None)
         self._thread.join()
 
@@ -93,14 +93,18 @@ class Scribe:
             try:
                 name = self._queue.get(timeout=self._retry_s if self._failed else None)
             except queue.Empty:
-                for failed in list(self._failed.values()):
-                    self._write(failed)
+                self._try_again()
                 continue
             if name is None:
+                self._try_again()  # for the last time
                 return
             page = self._pending.pop(name, None)
             if page is not None:  # otherwise a newer one was written in its place
                 self._write(page)
+
+    def _try_again(self) -> None:
+        for failed in list(self._failed.values()):
+            self._write(failed)
 
     def _write(self, page: _Page) -> None:
         path = self.folder / page.name

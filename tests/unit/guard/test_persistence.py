@@ -81,6 +81,17 @@ def test_what_a_full_disk_did_not_take_is_named_and_written_once_it_does(tmp_pat
     assert Scribe(blocked).latches() == LATCHES
 
 
+def test_guard_that_ends_tries_once_more_what_the_disk_did_not_take(tmp_path):
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the folder should be")
+    scribe = Scribe(blocked, retry_s=3600)
+    scribe.save(LATCHES)
+    assert wait_for(lambda: scribe.unwritten == ["latches.json"])
+    blocked.unlink()
+    scribe.close()
+    assert Scribe(blocked).latches() == LATCHES
+
+
 def test_killed_guard_leaves_its_counters_to_the_next():
     counters = Counters(3)
     reader, writer = os.pipe()
