@@ -12,38 +12,21 @@ from cabinet.update import bundle
 from cabinet.update.bundle import Manifest
 from cabinet.update.records import Records
 from cabinet.update.trial import Phase, Trial, room
+from tests.unit.steward.stage import PlayedSystem
 from tests.unit.update.test_bundle import KEYS, OURS
 
 
-class PlayedComputer:
+class PlayedComputer(PlayedSystem):
     """An arm64 cabinet with 0.1.0 on it, where nothing stands against an update."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.charges = 0
         self.machine = "arm64"
         self.packed = []
 
-    def version(self):
-        return "0.1.0"
-
     def architecture(self):
         return self.machine
-
-    def python(self):
-        return "3.11"
-
-    def installed_bytes(self):
-        return 3000
-
-    def read_only(self):
-        return False
-
-    def is_newer(self, version, than):
-        return version > than
-
-    def comparing(self):
-        yield
-        return []
 
     def sessions(self):
         return self.charges
