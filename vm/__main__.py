@@ -50,14 +50,12 @@ def main() -> int:
     except CannotBuild as problem:
         print(problem, file=sys.stderr)
         return 1
-    found = report.load()
-    found.machine = machine()
     good = True
-    names = args.scenario or [name for name in ORDER if not args.container or in_container(name)]
-    rows = found.container if args.container else found.rows
-    for name in names:
+    for name in args.scenario or [name for name in ORDER if not args.container or in_container(name)]:
         row = tried(name, base, tools, args)
-        rows[name] = row
+        found = report.load()  # each time: another run may have its own scenarios under way
+        found.machine = machine()
+        (found.container if args.container else found.rows)[name] = row
         report.save(found, list(ORDER), [name for name in ORDER if in_container(name)])
         print(
             f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
@@ -97,6 +95,7 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
             place.leave(bench, module.LEAVES)
     except (Failed, Gone, AssertionError) as error:
         bench.problem = str(error) or repr(error)
+        keep_journal(bench, work_folder(CACHE) / f"{name}.journal")
     finally:
         bench.machine.kill()
         place.clear()
@@ -107,7 +106,8 @@ class InMachine:
     """Where a scenario begins in a virtual machine: at a boot, or where another one has left its memory and disk."""
 
     def __init__(self, name: str, module: ModuleType, base: Path, tools: Path) -> None:
-        self._folder, self._tools = work_folder(CACHE), tools
+        self._folder, self._tools = work_folder(CACHE) / name, tools
+        self._folder.mkdir(exist_ok=True)
         self._disk = self._folder / f"{name}.qcow2"
         if module.BEFORE in ("base", "installed"):
             overlay(base if module.BEFORE == "base" else image.installed(package()), self._disk)
@@ -161,6 +161,14 @@ class InContainer:
 
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def keep_journal(bench: Bench, target: Path) -> None:
+    """What the machine's journal says of a failure, for whoever looks for its cause."""
+    try:
+        target.write_text(bench.machine.run("journalctl -b -o short-monotonic --no-pager | tail -500", 60).out)
+    except (Gone, AssertionError, OSError) as error:
+        target.write_text(f"could not be read: {error}\n")
 
 
 def up(started: M) -> M:

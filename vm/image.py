@@ -161,6 +161,11 @@ def put_bench_on(rootfs: Path) -> None:
         if path.suffix == ".service":
             shutil.copy(path, rootfs / "etc/systemd/system")
             run("systemctl", f"--root={rootfs}", "enable", "-q", path.name)
+        elif path.suffix == ".conf":  # of units that see a /proc of their own
+            for unit in ("cabinet-guard", "cabinet-failsafe"):
+                folder = rootfs / f"etc/systemd/system/{unit}.service.d"
+                folder.mkdir(exist_ok=True)
+                shutil.copy(path, folder)
         elif path.name != "init":
             shutil.copy(path, bench)
     text = (HERE / "guest/cabinet.toml").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 from cabinet import config as configuration
 from cabinet.clock import SystemClock, boot_id
 from cabinet.commands.options import add_config
+from cabinet.config.commissioning import load_or_commission
 from cabinet.errors import CabinetError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
@@ -29,12 +30,15 @@ TURN_S = 5.0  # systemd's watchdog waits 60
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
+    parser.add_argument(
+        "--commissioning", action="store_true", help="also where there is no configuration yet, as the console does"
+    )
     parser.add_argument("--user", default=CONSOLE_USER, help=f"account that may ask (default: {CONSOLE_USER})")
 
 
 def main(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    config = configuration.load(args.config)
+    config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     try:
         uid = pwd.getpwnam(args.user).pw_uid
     except KeyError:

@@ -8,11 +8,15 @@ LEAVES = "booted"
 
 
 def run(bench: Bench) -> None:
+    bench.machine.run("systemctl is-system-running --wait", check=False)  # until the boot has ended
     for device in ("/dev/gpiochip0", "/dev/i2c-1", "/dev/watchdog", "/dev/ttyS1"):
         bench.shows(f"the machine has {device}", bench.ok(f"test -e {device}"))
-    states = {unit: bench.machine.run(f"systemctl is-active {unit}", check=False).out.strip() for unit in UNITS}
+    states = {
+        unit: bench.machine.run(f"systemctl is-active {unit}", check=False).out.strip()
+        for unit in (*UNITS, "cabinet-steward")
+    }
     bench.shows("guard and service do not run", states["cabinet-guard"] == states["cabinet-service"] == "inactive")
-    bench.shows("the console runs", states["cabinet-console"] == "active")
+    bench.shows("the console and its steward run", states["cabinet-console"] == states["cabinet-steward"] == "active")
     bench.shows("no unit has failed", bench.run("systemctl --failed --no-legend | wc -l").strip() == "0")
     bench.shows("no relay's line is high", bench.ok(bench.all_open()))
     rights = bench.run("stat -c '%U:%G %a' /dev/gpiochip0 /dev/i2c-1").split("\n")
