@@ -19,12 +19,13 @@ from typing import TypeVar
 
 from campaigns.runner import commit, machine
 from vm import image, report, stick
-from vm.bench import Bench, Failed, wall, work_folder
+from vm.bench import Bench, Failed, iso, wall, work_folder
 from vm.container import Container
 from vm.image import CACHE, ROOT, CannotBuild
-from vm.machine import Gone, Machine, overlay
+from vm.machine import Gone, Machine, flush, overlay
 
 M = TypeVar("M", Machine, Container)
+OFF_S = 5  # a machine that is started again was off for so long
 
 ORDER = (
     "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
@@ -103,35 +104,46 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
 
 
 class InMachine:
-    """Where a scenario begins in a virtual machine: at a boot, or where another one has left its memory and disk."""
+    """Where a scenario begins in a virtual machine: always at a boot, of the disk that another one has left.
+
+    It runs on an overlay: qemu keeps a qcow2's tables in its memory until the machine flushes its disk, and there every
+    cluster is new, so that a kill loses what was not flushed.
+    """
 
     def __init__(self, name: str, module: ModuleType, base: Path, tools: Path) -> None:
         self._folder, self._tools = work_folder(CACHE) / name, tools
         self._folder.mkdir(exist_ok=True)
-        self._disk = self._folder / f"{name}.qcow2"
+        self._when: int | None = None
+        self._disk, self._overlay = self._folder / "disk.qcow2", self._folder / "overlay.qcow2"
+        self.clear()
         if module.BEFORE in ("base", "installed"):
             overlay(base if module.BEFORE == "base" else image.installed(package()), self._disk)
         else:
-            left = CACHE / f"{module.BEFORE}.qcow2"
-            if not left.exists():
+            left, when = CACHE / f"{module.BEFORE}.qcow2", CACHE / f"{module.BEFORE}.when"
+            if not left.exists() or not when.exists():
                 raise CannotBuild(f"{left.name}: first_boot and commission come first")
             shutil.copy(left, self._disk)
-        kept = {"snapshot": module.BEFORE} if module.BEFORE in ("booted", "charging") else {}
-        self.settings: dict[str, str] = getattr(module, "MACHINE", kept)
+            self._when = int(when.read_text())
+        self.settings: dict[str, str] = getattr(module, "MACHINE", {})
 
     def boot(self, **settings: str) -> Machine:
-        started = Machine(self._disk, self._folder, stick=self._tools, **settings)
-        return up(started)
+        """Another time: `wall` says when, else it is soon after the disk was left."""
+        if self._when is not None:
+            settings.setdefault("wall", iso(self._when + OFF_S))
+        if self._overlay.exists():
+            flush(self._overlay)
+        overlay(self._disk, self._overlay)
+        return up(Machine(self._overlay, self._folder, stick=self._tools, **settings))
 
     def leave(self, bench: Bench, name: str) -> None:
-        bench.run("sync")
-        assert isinstance(bench.machine, Machine)
-        bench.machine.keep(name)
+        (CACHE / f"{name}.when").write_text(bench.run("sync; date +%s"))
         bench.machine.kill()
+        flush(self._overlay)
         shutil.copy(self._disk, CACHE / f"{name}.qcow2")
 
     def clear(self) -> None:
-        self._disk.unlink(missing_ok=True)
+        for path in (self._overlay, self._disk):
+            path.unlink(missing_ok=True)
 
 
 class InContainer:

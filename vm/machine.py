@@ -28,30 +28,27 @@ class Gone(Exception):
 
 
 class Machine:
-    """Debian under QEMU's emulation. Time in it is counted in its own instructions, so that a busy host makes it slow
-    and never late. Its disk is honest: what was flushed is on it when the machine is killed, the rest need not be.
+    """Debian under QEMU's emulation. Time in it is counted in its own instructions, 1 ns each, and passes as the
+    host's while it idles, so that waits for the disk are as long as they are. Its disk is honest: what was flushed is
+    on it when the machine is killed, the rest need not be.
     """
 
-    def __init__(
-        self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", snapshot: str = ""
-    ) -> None:
-        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10. `snapshot`: where
-        to go on instead of booting, made by `keep` on this disk.
-        """
+    def __init__(self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "") -> None:
+        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._number = 0
+        self._begun = time.monotonic()
         self._kept = b""
         agent, console = folder / "agent.sock", folder / "console.sock"
-        monitor = folder / "monitor.sock"
-        for path in (agent, console, monitor):
+        for path in (agent, console):
             path.unlink(missing_ok=True)
         self.log = folder / "kernel.log"
         drives = ["-drive", f"file={disk},if=virtio,format={_format(disk)},cache=none,aio=threads"]
         if stick is not None:
             drives += ["-drive", f"file={stick},if=virtio,format=raw,readonly=on"]
         command = [
-            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=off", "-cpu", "max", "-smp", "1",
+            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max", "-smp", "1",
             "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
             "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
             "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw systemd.show_status=no",
@@ -59,16 +56,12 @@ class Machine:
             "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console",
             "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
             "-device", "virtserialport,chardev=agent,name=agent",
-            "-chardev", f"socket,id=monitor,path={monitor},server=on,wait=off", "-mon", "chardev=monitor,mode=readline",
             *drives,
         ]  # fmt: skip
-        if snapshot:
-            command += ["-loadvm", snapshot]
         if wall:
             command += ["-rtc", f"base={wall},clock=vm"]
         self._qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=(folder / "qemu.log").open("a"))
         self._agent = self._connect(agent)
-        self._monitor = self._connect(monitor)
         self.console_path = console
 
     def _connect(self, path: Path) -> socket.socket:
@@ -91,6 +84,7 @@ class Machine:
             with contextlib.suppress(OSError):
                 self._agent.sendall(b'{"hello": true}\n')
             if self._line(5.0) is not None:
+                self._note("up")
                 return
             if self._qemu.poll() is not None:
                 break
@@ -106,9 +100,15 @@ class Machine:
             line = self._line(deadline - time.monotonic())
             if line is not None and line.get("number") == self._number:
                 said = Said(line["status"], line["out"], line["err"])
+                self._note(f"exit status {said.status}: {command[:200]}")
                 assert not check or said.status == 0, f"{command}: {said}"
                 return said
         raise Gone(f"no answer to: {command}")
+
+    def _note(self, text: str) -> None:
+        """For whoever looks where the time goes, or watches."""
+        with (self.folder / "commands.log").open("a") as log:
+            log.write(f"{time.monotonic() - self._begun:.1f} s: {text}\n")
 
     def _line(self, within_s: float) -> dict[str, Any] | None:
         deadline = time.monotonic() + within_s
@@ -133,24 +133,11 @@ class Machine:
             return None
         return found
 
-    def keep(self, name: str, within_s: float = 200.0) -> None:
-        """Remember the machine as it is, memory and disk, on its disk (which is qcow2)."""
-        self._monitor.settimeout(within_s)
-        self._monitor.sendall(f"savevm {name}\ninfo snapshots\n".encode())
-        said = b""
-        while b"ICOUNT" not in said and b"VM CLOCK" not in said and b"no snapshot" not in said:
-            data = self._monitor.recv(65536)
-            if not data:
-                raise Gone("the machine is off")
-            said += data
-        time.sleep(0.2)
-
     def kill(self) -> None:
         """As a power cut; a second time does nothing."""
         self._qemu.kill()
         self._qemu.wait()
         self._agent.close()
-        self._monitor.close()
 
     def power_off(self) -> None:
         with contextlib.suppress(Gone, OSError, AssertionError):
@@ -175,6 +162,11 @@ def overlay(disk: Path, target: Path) -> Path:
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", _format(disk), str(target)]
     subprocess.run(command, check=True)
     return target
+
+
+def flush(disk: Path) -> None:
+    """What an overlay has, into the disk that it began as."""
+    subprocess.run(["qemu-img", "commit", "-q", str(disk)], check=True)
 
 
 os.environ.setdefault("QEMU_AUDIO_DRV", "none")

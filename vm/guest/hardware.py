@@ -21,7 +21,7 @@ from cabinet.sim.wire import WirePinFactory
 RUN = Path("/run/bench")
 LINES = RUN / "lines"
 OUTPUTS, ALERTS = (10, 11, 17), (4, 5)
-LOOK_S = 0.002
+LOOK_S = float(os.environ.get("LOOK_S", "0.002"))
 PLUGGED = Path("/var/lib/bench/plugged")  # a bike stays where it is when the cabinet loses its power
 
 

@@ -5,7 +5,6 @@ from vm.bench import Bench
 PROMISE = "boot to protecting within 10 s of init's start; memory within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
 IN_CONTAINER = True
-MACHINE: dict[str, str] = {}  # a boot of its own
 SETTLING_S = 15  # what a start writes
 LOOK_S = 60
 PIDS = {
