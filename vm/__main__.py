@@ -8,6 +8,7 @@ python -m vm --list
 
 import argparse
 import importlib
+import math
 import shutil
 import signal
 import sys
@@ -37,7 +38,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Try the package in a virtual machine.")
     parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
     parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of power_cut; each but 1 has a row of its own")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="power_cut ends after so long")
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
@@ -56,7 +58,7 @@ def main() -> int:
         row = tried(name, base, tools, args)
         found = report.load()  # each time: another run may have its own scenarios under way
         found.machine = machine()
-        (found.container if args.container else found.rows)[name] = row
+        (found.container if args.container else found.rows)[row.name] = row
         report.save(found, list(ORDER), [name for name in ORDER if in_container(name)])
         print(
             f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
@@ -82,14 +84,22 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
     except Exception:
         problem = traceback.format_exc()
     return report.Row(
-        name, module.PROMISE, wall(), commit(), time.monotonic() - begun, shown, figures, problem, args.seed
+        name if args.seed == 1 else f"{name}, seed {args.seed}",
+        module.PROMISE,
+        wall(),
+        commit(),
+        time.monotonic() - begun,
+        shown,
+        figures,
+        problem,
+        args.seed,
     )
 
 
 def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
     place = InContainer(name, module) if args.container else InMachine(name, module, base, tools)
     bench = Bench(place.boot(**place.settings), place.boot, args.seed)
-    bench.cuts = args.cuts
+    bench.cuts, bench.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
         module.run(bench)
         if hasattr(module, "LEAVES"):

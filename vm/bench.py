@@ -1,6 +1,7 @@
 """What the scenarios have at hand: the machine with a cabinet in it, and a place for what they find."""
 
 import json
+import math
 import random
 import re
 import time
@@ -44,7 +45,7 @@ class Bench:
         self.problem = ""
         self.random = random.Random(seed)
         self.cuts = 0
-        self.cuts_done = 0
+        self.until_s = math.inf  # of the host's monotonic clock
 
     # --- what is found ----------------------------------------------------------------------------------------------
 
@@ -87,6 +88,9 @@ class Bench:
         self.machine.kill()
         self.machine = self.boot(wall=iso(at_s + off_s))
 
+    def time_is_up(self) -> bool:
+        return time.monotonic() > self.until_s
+
     def uptime_s(self) -> float:
         return float(self.run("cut -d' ' -f1 /proc/uptime"))
 
@@ -112,7 +116,7 @@ class Bench:
 
     def start(self, outlet: int) -> None:
         """A resident starts a charge; returns when the relay's line is high."""
-        phone = "/usr/lib/cabinet/bin/python3 /opt/bench/phone.py"
+        phone = "/usr/bin/python3 /opt/bench/phone.py"
         self.wait("a start that is taken", f"{phone} start {CARD} {PIN} {CODES[outlet]}", 90)
         self.wait("the relay", self.closed(outlet), 30)
 
@@ -156,6 +160,12 @@ class Bench:
         if not last:
             raise Failed("no relay's line went low")
         return (last - since_ns) / 1e6
+
+    def several(self, *commands: str) -> list[dict[str, Any]]:
+        """What `cabinet` commands of the service's account said and came to, in one process."""
+        as_service = AS_SERVICE.removesuffix("cabinet") + "/usr/lib/cabinet/bin/python3 /opt/bench/several.py"
+        found: list[dict[str, Any]] = json.loads(self.run(f"{as_service} " + " ".join(f"'{c}'" for c in commands)))
+        return found
 
     def usage(self) -> list[str]:
         """The usage log, a session a line."""

@@ -51,7 +51,7 @@ class Machine:
             "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max", "-smp", "1",
             "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
             "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
-            "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw systemd.show_status=no",
+            "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw mitigations=off systemd.show_status=no",
             "-serial", f"file:{self.log}",
             "-chardev", f"socket,id=console,path={console},server=on,wait=off", "-serial", "chardev:console",
             "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",

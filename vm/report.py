@@ -69,6 +69,7 @@ def page(report: Report, order: list[str], in_container: list[str]) -> str:
 
 def _part(found: dict[str, Row], order: list[str], level: str) -> list[str]:
     rows = [found[name] for name in order if name in found]
+    rows += [row for name, row in sorted(found.items()) if name not in order]
     lines = ["| scenario | promise | as promised | run | commit |", "|---|---|---|---|---|"]
     for row in rows:
         result = "yes" if not row.problem else "**no**"

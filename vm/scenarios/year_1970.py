@@ -20,7 +20,7 @@ def run(bench: Bench) -> None:
     old = json.loads(bench.usage()[1])
     bench.shows("nobody knows how long the power was gone: settled as power lost", old["end_reason"] == "power_lost")
     bench.start(1)
-    bench.run(f"sleep {CHARGE_S}; /usr/lib/cabinet/bin/python3 /opt/bench/phone.py stop {CARD} {PIN} {CODES[1]}")
+    bench.run(f"sleep {CHARGE_S}; /usr/bin/python3 /opt/bench/phone.py stop {CARD} {PIN} {CODES[1]}")
     bench.wait("the receipt", _settled(3), 60)
     record = json.loads(bench.usage()[2])
     bench.shows(
