@@ -9,13 +9,13 @@ from cabinet.main import main
 
 
 def ran(command: str) -> dict[str, object]:
-    out = io.StringIO()
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)  # exports write bytes
     try:
         with contextlib.redirect_stdout(out):
             status = main(command.split())
     except SystemExit as ended:
         status = ended.code
-    return {"status": status, "out": out.getvalue()}
+    return {"status": status, "out": out.buffer.getvalue().decode()}
 
 
 if __name__ == "__main__":
