@@ -212,3 +212,12 @@ def test_hardware_watchdog_resets_the_board_within_what_the_pi_can_count():
     manager = configparser.ConfigParser()
     manager.read(UNITS / "cabinet-watchdog.conf")
     assert 0 < int(manager["Manager"]["RuntimeWatchdogSec"]) <= 14
+
+
+@pytest.mark.parametrize("name", RESIDENT)
+def test_on_a_new_cabinet_a_unit_waits_or_runs_without_a_configuration(name):
+    """A unit that starts and ends for want of the file would be started again for ever."""
+    unit = section(UNITS / f"{name}.service")
+    waits = unit["Unit"].get("ConditionPathExists") == "/etc/cabinet/cabinet.toml"
+    runs_without = "--commissioning" in unit["Service"]["ExecStart"]
+    assert waits != runs_without

@@ -30,14 +30,14 @@ OFF_S = 5  # a machine that is started again was off for so long
 
 ORDER = (
     "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
-    "disk_full", "panic", "year_1970", "upgrade", "update", "purge", "power_cut",
+    "ten_charges", "disk_full", "panic", "year_1970", "upgrade", "update", "purge", "disk_images", "power_cut",
 )  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the package in a virtual machine.")
     parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
-    parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut")
+    parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut, and disks in disk_images")
     parser.add_argument("--seed", type=int, default=1, help="of power_cut; each but 1 has a row of its own")
     parser.add_argument("--minutes", type=float, default=math.inf, help="power_cut ends after so long")
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
@@ -54,12 +54,13 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 1
     good = True
-    for name in args.scenario or [name for name in ORDER if not args.container or in_container(name)]:
+    outside, inside = [name for name in ORDER if in_machine(name)], [name for name in ORDER if in_container(name)]
+    for name in args.scenario or (inside if args.container else outside):
         row = tried(name, base, tools, args)
         found = report.load()  # each time: another run may have its own scenarios under way
         found.machine = machine()
         (found.container if args.container else found.rows)[row.name] = row
-        report.save(found, list(ORDER), [name for name in ORDER if in_container(name)])
+        report.save(found, outside, inside)
         print(
             f"{name}: {'as promised' if not row.problem else 'NOT: ' + row.problem[-3000:]} ({row.wall_s:.0f} s)",
             flush=True,
@@ -212,6 +213,10 @@ def package() -> Path:
 
 def in_container(name: str) -> bool:
     return getattr(module_of(name), "IN_CONTAINER", False)
+
+
+def in_machine(name: str) -> bool:
+    return getattr(module_of(name), "IN_MACHINE", True)
 
 
 def module_of(name: str) -> ModuleType:

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -35,7 +37,7 @@ class Machine:
 
     def __init__(self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "") -> None:
         """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10."""
-        self.folder = folder
+        self.folder, self._disk = folder, disk
         folder.mkdir(parents=True, exist_ok=True)
         self._number = 0
         self._begun = time.monotonic()
@@ -132,6 +134,15 @@ class Machine:
         except ValueError:
             return None
         return found
+
+    def disk_now(self, target: Path) -> None:
+        """A copy of the disk's file as a kill at this moment would leave it; the machine goes on after it."""
+        self._qemu.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self._qemu.pid, os.WSTOPPED | os.WNOWAIT)
+            shutil.copy(self._disk, target)
+        finally:
+            self._qemu.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """As a power cut; a second time does nothing."""

@@ -1,9 +1,6 @@
 """The machine killed at random moments of charges, its disk with only what was flushed."""
 
-import json
-import re
-
-from cabinet.service.money import fen_of_yuan
+from vm import money
 from vm.bench import CARD, CODES, PIN, Bench
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
@@ -12,7 +9,6 @@ MOMENTS = ("in the middle", "while it stops", "while it starts")
 LONGEST_S = 6.0
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
 PHONE = "/usr/bin/python3 /opt/bench/phone.py {} " + f"{CARD} {PIN} {CODES[1]}"
-PUT_IN_FEN = 5000  # by the scenario commission
 
 
 def run(bench: Bench) -> None:
@@ -23,7 +19,7 @@ def run(bench: Bench) -> None:
     try:
         while sum(cuts.values()) < bench.cuts and not bench.time_is_up():
             cuts[_one_cut(bench, known)] += 1
-            _check(bench, known)
+            money.check(bench, bench.several(*money.ASKED), known)
     finally:
         for moment, count in cuts.items():
             bench.measured(f"power cuts in a charge, {moment}", count, "")
@@ -63,33 +59,3 @@ def _act(bench: Bench, moment: str) -> None:
 def _shown_to_resident(bench: Bench) -> str:
     """The session whose page the resident saw last: that one may not be lost."""
     return bench.run("cat /var/lib/bench/charge").strip().removeprefix("/charge/")
-
-
-def _check(bench: Bench, known: set[str]) -> None:
-    checked, exported, counted, listed = bench.several(
-        "store check", "usage export --format jsonl", "store running", "resident list"
-    )
-    bench.shows_once(
-        "after every cut database, ledger, usage log and its chain were whole (store check)",
-        checked["status"] == 0 and checked["out"].startswith("OK"),
-    )
-    records = [json.loads(line) for line in exported["out"].splitlines()]
-    settled = [record["session_id"] for record in records]
-    bench.shows_once("no session was in the usage log twice", len(set(settled)) == len(settled))
-    running = int(counted["out"])
-    bench.shows_once(
-        "every session that a resident had seen ran on or was settled", len(known - set(settled)) <= running
-    )
-    left_fen, held_fen = _wallet_fen(listed["out"])
-    billed_fen = sum(record["total_fen"] for record in records)
-    bench.shows_once(
-        "the wallet had what was put in, less what the usage log bills, and held something only for a charge that ran",
-        left_fen + held_fen == PUT_IN_FEN - billed_fen and (held_fen > 0) == (running > 0),
-    )
-
-
-def _wallet_fen(said: str) -> tuple[int, int]:
-    """What is free in it, and what is held."""
-    found = re.search(rf"{CARD} +([\d.]+) +([\d.]+)", said)
-    assert found is not None, said
-    return fen_of_yuan(found[1]), fen_of_yuan(found[2])

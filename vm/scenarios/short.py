@@ -1,32 +1,46 @@
-"""A short circuit in a charge, on the real device paths."""
+"""Short circuits in a charge, on the real device paths."""
 
 from vm.bench import RELAYS, Bench
 
-PROMISE = "a short in a charge takes the relay's line on the GPIO chip low; latched; the other outlet goes on"
+PROMISE = "a short in a charge takes the relay's line on the GPIO chip low; latched; after staff clear it charges go on"
 BEFORE = "charging"
 IN_CONTAINER = True
-SHORTS = 5
+SHORTS = 6
+FULL_WAVE_MS = 20.0  # within one mains cycle
+SEEN_LATE_MS = 2.0  # the bench's hardware looks at the line every 2 ms
+UNLATCH = (
+    "setpriv --reuid=cabinet-console --regid=cabinet --clear-groups -- "
+    "/usr/lib/cabinet/bin/python3 /opt/bench/unlatch.py 1"
+)
 
 
 def run(bench: Bench) -> None:
     bench.charging()
-    bench.plug(2)
-    worst_ms = 0.0
-    for _ in range(SHORTS):
-        if not bench.ok(bench.closed(1)):
-            bench.start(1)
-        bench.run("sleep 3")
-        since = bench.monotonic_ns()
-        bench.run("cabinet sim fault 1 short --amps 60 --config /opt/bench/sim.toml")
-        bench.wait("the line low", f"! {bench.closed(1)}", 10)
-        onset_ns = max(e["at_ns"] for e in bench.journal() if e["kind"] == "fault_onset" and e["at_ns"] > since)
-        low_ns = min(at for at, line, high in bench.lines() if line == RELAYS[1] and not high and at > onset_ns)
-        worst_ms = max(worst_ms, (low_ns - onset_ns) / 1e6)
-        bench.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
-        break  # latched: more need the console
-    bench.measured("first fault current to the line low, looked at every 2 ms", worst_ms, "ms", 40)
-    bench.run("sleep 5")
+    times_ms = sorted(_short(bench, number) for number in range(SHORTS))
+    bench.measured("shorts of 60 A", SHORTS, "")
+    for name, value in (("soonest", times_ms[0]), ("median", times_ms[SHORTS // 2])):
+        bench.measured(f"first fault current to the line low, {name}", value, "ms")
+    bench.measured("first fault current to the line low, latest", times_ms[-1], "ms", FULL_WAVE_MS + SEEN_LATE_MS)
     bench.shows("it stays latched", not bench.ok(bench.closed(1)))
-    bench.wait("the trip's file", "ls /var/lib/cabinet/trips/* >/dev/null 2>&1", 30)
-    bench.shows("the flight recorder wrote the trip", True)
+    bench.wait("the trips' files", f"[ $(ls /var/lib/cabinet/trips | wc -l) -ge {SHORTS} ]", 30)
+    bench.shows("the flight recorder wrote every trip", True)
+    bench.run(UNLATCH)
+    bench.start(1)
+    bench.shows("after staff have cleared it a charge starts again", bench.ok(bench.closed(1)))
     bench.check_money()
+
+
+def _short(bench: Bench, number: int) -> float:
+    """From its first current to the relay's line low; ms."""
+    if number:
+        bench.run(UNLATCH)
+        bench.start(1)
+    bench.run(f"sleep {2 + bench.random.uniform(0, 0.02):.4f}")  # at any phase
+    since = bench.monotonic_ns()
+    bench.run("cabinet sim fault 1 short --amps 60 --config /opt/bench/sim.toml")
+    bench.wait("the line low", f"! {bench.closed(1)}", 10)
+    onset_ns = max(e["at_ns"] for e in bench.journal() if e["kind"] == "fault_onset" and e["at_ns"] > since)
+    low_ns = min(at for at, line, high in bench.lines() if line == RELAYS[1] and not high and at > onset_ns)
+    bench.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
+    bench.shows_once("latched: it stays open", bench.ok(f"sleep 1; ! {bench.closed(1)}"))
+    return (low_ns - onset_ns) / 1e6

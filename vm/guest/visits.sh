@@ -1,0 +1,8 @@
+#!/bin/sh
+# A resident who comes again and again. What the phone has shown goes to /run/bench/seen: that may not be lost.
+phone() { /usr/bin/python3 /opt/bench/phone.py "$@" > /dev/null 2>&1; }
+while :; do
+    phone start "$@" && { sed 's,/charge/,,' /var/lib/bench/charge; echo; } >> /run/bench/seen
+    sleep "$(awk 'BEGIN { srand(); print 4 * rand() }')"
+    phone stop "$@"
+done

@@ -1,0 +1,65 @@
+"""The disk as a power cut would leave it, at random moments of one machine's charges; looked at without a boot."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from vm import money
+from vm.bench import CARD, CODES, PIN, Bench
+from vm.image import HERE
+from vm.image import run as shell
+from vm.machine import Machine
+
+PROMISE = "the disk of a machine killed at starts, charges and stops: mounts, no session lost, none billed twice"
+BEFORE = "charging"
+VISITS = f"/opt/bench/visits.sh {CARD} {PIN} {CODES[1]}"
+LONGEST_S = 3.0  # of the host's clock, between two images
+
+
+def run(bench: Bench) -> None:
+    machine = bench.machine
+    assert isinstance(machine, Machine)
+    bench.charging()
+    bench.run(f"(setsid {VISITS} > /dev/null 2>&1 &)")
+    folder = machine.folder / "image"
+    folder.mkdir(exist_ok=True)
+    done, seen = 0, set[str]()
+    try:
+        while done < bench.cuts and not bench.time_is_up():
+            time.sleep(bench.random.uniform(0, LONGEST_S))
+            seen |= set(bench.run("cat /run/bench/seen 2>/dev/null || true").split())
+            machine.disk_now(folder / "now.qcow2")
+            _look(bench, folder, seen)
+            done += 1
+    finally:
+        bench.measured("disks looked at", done, "")
+        bench.measured("sessions that residents had seen", len(seen), "")
+
+
+def _look(bench: Bench, folder: Path, seen: set[str]) -> None:
+    """Mount it, which replays the file system's journal, and ask the product's commands."""
+    raw, mounted, config = folder / "now.raw", folder / "mounted", folder / "cabinet.toml"
+    mounted.mkdir(exist_ok=True)
+    shell("qemu-img", "convert", "-O", "raw", folder / "now.qcow2", raw)
+    shell("mount", "-o", "loop", raw, mounted)
+    try:
+        text = (mounted / "etc/cabinet/cabinet.toml").read_text()
+        run_folder = 'run = "/run/cabinet"'
+        assert run_folder in text
+        state = mounted / "var/lib/cabinet"
+        config.write_text(text.replace(run_folder, f'run = "{folder}"\nstate = "{state}"'))
+        commands = [f"{command} --config {config}" for command in money.ASKED]
+        said = subprocess.run(
+            [sys.executable, HERE / "guest/several.py", *commands], capture_output=True, text=True, check=True
+        )
+        bench.shows_once("every disk mounts", True)
+        money.check(bench, json.loads(said.stdout), seen)
+    finally:
+        shell("umount", mounted)
+    bench.shows_once("every file system is whole after its journal (e2fsck)", _whole(raw))
+
+
+def _whole(raw: Path) -> bool:
+    return subprocess.run(["e2fsck", "-fn", raw], capture_output=True, check=False).returncode == 0

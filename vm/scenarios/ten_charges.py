@@ -1,0 +1,54 @@
+"""Memory and what is written with ten charges at once."""
+
+from vm.bench import AS_SERVICE, PIN, Bench
+from vm.scenarios.footprint import measure_memory, written_mb
+
+PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
+BEFORE = "charging"
+IN_CONTAINER = True
+IN_MACHINE = False  # an emulated processor does not keep up with ten outlets and their hardware
+RELAYS = dict(zip(range(3, 11), (12, 13, 16, 18, 19, 20, 21, 22), strict=True))  # outlets beside the first two
+SETTLING_S = 15
+FIRST_CARD = 10023400
+# Two outlets to a channel of the multiplexer, as the first two have it.
+BLOCK = """
+[[outlet]]
+number = {number}
+code = "{code}"
+relay = "gpio:{relay}"
+meter = {{ mux = 0x70, channel = {channel}, input = "{side}" }}
+thermometer = {{ mux = 0x70, channel = {channel}, address = 0x48 }}
+"""
+
+
+def run(bench: Bench) -> None:
+    bench.charging()
+    bench.run("systemctl stop cabinet-service cabinet-guard", 60)
+    blocks = "".join(_block(number) for number in RELAYS)
+    for path in ("/opt/bench/sim.toml", "/etc/cabinet/cabinet.toml"):
+        # A bench's cabinet checkpoints five times as often as one that is delivered.
+        bench.run(f"sed -i '/^checkpoint_s/d' {path} && printf '%s' '{blocks}' >> {path}")
+    bench.shows("cabinet check takes ten outlets", bench.ok("cabinet check /etc/cabinet/cabinet.toml"))
+    bench.run("systemctl restart bench-sim bench-hardware && systemctl start cabinet-guard cabinet-service", 120)
+    bench.charging()
+    for number in (2, *RELAYS):
+        card = FIRST_CARD + number
+        bench.run(f"cabinet sim plug {number} lithium-48v --charge 10 --config /opt/bench/sim.toml")
+        bench.run(f"{AS_SERVICE} resident add {card} --pin {PIN} --balance 50")
+        bench.wait("a start that is taken", f"python3 /opt/bench/phone.py start {card} {PIN} {_code(number)}", 60)
+    bench.run(f"sleep {SETTLING_S}")
+    bench.shows("ten charges run", bench.run(f"{AS_SERVICE} store running").strip() == "10")
+    bench.measured("written an hour, ten outlets charge", written_mb(bench), "MB", 20)
+    measure_memory(bench)
+    bench.check_money()
+
+
+def _code(number: int) -> str:
+    return "B3M9" if number == 2 else f"C{number:02}X"
+
+
+def _block(number: int) -> str:
+    index = number - 1
+    return BLOCK.format(
+        number=number, code=_code(number), relay=RELAYS[number], channel=index // 2, side="AB"[index % 2]
+    )
