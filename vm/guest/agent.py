@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import BinaryIO
 
 PORT = "/dev/virtio-ports/agent"
 
@@ -18,7 +19,13 @@ def main() -> None:
                 sys.exit("nobody at the other end")
             *lines, kept = (kept + data).split(b"\n")
             for line in filter(None, lines):
-                port.write(json.dumps(done(json.loads(line))).encode() + b"\n")
+                send(port, json.dumps(done(json.loads(line))).encode() + b"\n")
+
+
+def send(port: BinaryIO, data: bytes) -> None:
+    """All of it: the port takes a page or so at a time."""
+    while data:
+        data = data[port.write(data) :]
 
 
 def done(asked: dict) -> dict:
