@@ -151,7 +151,10 @@ def _write(
         if row is None or row.state is State.SETTLED:
             log.error("session %s is settled already or gone; left as it is", each.session.session_id)
             continue
-        table.update(connection, row.session_id, **each.columns)
+        # What has not changed is not set again: SQLite would write the indexes it stands in anew, every ten seconds.
+        changed = {name: value for name, value in each.columns.items() if getattr(row, name) != value}
+        if changed:
+            table.update(connection, row.session_id, **changed)
         for transition in each.transitions:
             table.add_transition(connection, transition)
         for day, energy_mwh in each.days.items():
