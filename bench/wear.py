@@ -27,6 +27,7 @@ from tests.unit.service.rig import FULL, Rig
 
 CHECKPOINT_S = 10
 SETTLING_S = 20  # what starts write
+GROWN_S = 420  # the write-ahead log is as long as it gets, and is written in place from now on
 CARD_TB = 10  # that a cheap card of 16 GB takes: some 600 times its size, without what it rearranges itself
 
 
@@ -85,17 +86,17 @@ def real(folder: Path, minutes: float) -> tuple[int, int]:
         cabinet.run = Path(run)
         cabinet.start()
         try:
-            idle = written_while(folder, minutes)
+            idle = written_while(folder, minutes, SETTLING_S)
             for outlet in configuration.load(cabinet.config).outlet:
                 cabinet.plug(outlet.number, "lithium-48v", 10)
                 cabinet.resident(str(10023400 + outlet.number)).start(outlet.code)
-            return idle, written_while(folder, minutes)
+            return idle, written_while(folder, minutes, GROWN_S)
         finally:
             cabinet.stop()
 
 
-def written_while(folder: Path, minutes: float) -> int:
-    time.sleep(SETTLING_S)
+def written_while(folder: Path, minutes: float, after_s: float) -> int:
+    time.sleep(after_s)
     os.sync()
     before = device_bytes(folder)
     time.sleep(60 * minutes)

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from cabinet.errors import StorageFull, StoreDamaged, StoreError
 
+# How long the write-ahead log grows before it begins anew. While it grows, every write costs the file system's journal
+# several blocks; afterwards it is written in place. Few pages change again and again, so taking them over is cheap.
+LOG_PAGES = 200
 BUSY_TIMEOUT_MS = 5000
 
 # Primary result codes that mean "no room, or nothing can be written now": sqlite.org/rescode.html
@@ -56,6 +59,7 @@ class Database:
             if not read_only:
                 self.connection.execute("PRAGMA journal_mode = WAL")
                 self.connection.execute("PRAGMA synchronous = FULL")
+                self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         if read_only:
             check_version(self)
         else:

@@ -1,6 +1,7 @@
 """A slow disk holds up nobody who only looks; what was asked for comes in order."""
 
 import asyncio
+import itertools
 import threading
 from pathlib import Path
 
@@ -48,3 +49,25 @@ def test_a_flush_asked_for_during_another_writes_what_came_meanwhile(tmp_path: P
         assert day["energy_mwh"] == row["energy_mwh"]
 
     asyncio.run(story())
+
+
+def test_a_checkpoint_of_ten_charges_writes_few_pages(tmp_path: Path) -> None:
+    """The SD card pays for each: sessions, today's energy and every third time their curves; no index, no settings."""
+    page_bytes, frame_head, log_head = 4096, 24, 32
+
+    async def story() -> list[int]:
+        rig = Rig(tmp_path, residents=10)
+        async with rig.running() as service:
+            for number, outlet in enumerate(rig.config.outlet, 1):
+                await service.start(number, outlet.code, FULL, f"k{number}")
+            (log,) = tmp_path.rglob("cabinet.db-wal")
+            sizes = []
+            for _ in range(7):
+                rig.guard.charge_all(10, 150_000)
+                rig.clock.advance_ns(10_000_000_000)
+                rig.guard.show()
+                await service.checkpoint()
+                sizes.append((log.stat().st_size - log_head) // (page_bytes + frame_head))
+        return [after - before for before, after in itertools.pairwise(sizes)]
+
+    assert max(asyncio.run(story())) <= 6
