@@ -31,7 +31,7 @@ def run(bench: Bench) -> None:
 
 
 def _checkpoint_as_delivered(bench: Bench) -> None:
-    """The bench's configuration writes five times as often as it is delivered, so that a power cut has something to meet.
+    """The bench's configuration writes five times as often, so that a power cut has something to meet.
 
     While the database's log grows the file system's journal has more to do. It is made to grow quickly, and a service
     that is killed leaves it as long as it is.
