@@ -39,7 +39,9 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
     parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut, and disks in disk_images")
     parser.add_argument("--seed", type=int, default=1, help="of power_cut; each but 1 has a row of its own")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="power_cut ends after so long")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="not as promised where power_cut or disk_images take longer"
+    )
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()

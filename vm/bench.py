@@ -15,6 +15,7 @@ from vm.machine import Machine
 CARD, PIN = "10023344", "4711"
 CODES = {1: "A7K2", 2: "B3M9"}
 RELAYS, CONTACTOR = {1: 10, 2: 11}, 17
+PHONE = "/usr/bin/python3 /opt/bench/phone.py"  # what a resident does; see there
 AS_SERVICE = "setpriv --reuid=cabinet-service --regid=cabinet --clear-groups -- cabinet"
 UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
 
@@ -88,6 +89,12 @@ class Bench:
         self.machine.kill()
         self.machine = self.boot(wall=iso(at_s + off_s))
 
+    def enough(self, done: int) -> bool:
+        """Whether all were done that were asked for. Raises Failed where the time was up before."""
+        if done < self.cuts and self.time_is_up():
+            raise Failed(f"{done} of {self.cuts} when the time was up")
+        return done >= self.cuts
+
     def time_is_up(self) -> bool:
         return time.monotonic() > self.until_s
 
@@ -116,8 +123,7 @@ class Bench:
 
     def start(self, outlet: int) -> None:
         """A resident starts a charge; returns when the relay's line is high."""
-        phone = "/usr/bin/python3 /opt/bench/phone.py"
-        self.wait("a start that is taken", f"{phone} start {CARD} {PIN} {CODES[outlet]}", 90)
+        self.wait("a start that is taken", f"{PHONE} start {CARD} {PIN} {CODES[outlet]}", 90)
         self.wait("the relay", self.closed(outlet), 30)
 
     def charge(self, outlet: int = 1) -> None:

@@ -1,6 +1,6 @@
 """From the new cabinet to one that charges: configuration, check, a resident, start."""
 
-from vm.bench import AS_SERVICE, CARD, CODES, PIN, Bench
+from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
 
 PROMISE = "commissioned as docs/operations.md says: configuration, check, resident, a charge from button to receipt"
 BEFORE = "booted"
@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
     bench.charge(1)
     bench.shows("a charge started on the page closes the relay's line on the GPIO chip", bench.ok(bench.closed(1)))
     bench.run("sleep 8")
-    stop = f"/usr/bin/python3 /opt/bench/phone.py stop {CARD} {PIN} {CODES[1]}"
+    stop = f"{PHONE} stop {CARD} {PIN} {CODES[1]}"
     bench.run(stop, 120)
     bench.wait("open after the stop", bench.all_open(), 30)
     bench.wait("the receipt", f"[ $({AS_SERVICE} usage export --format jsonl | wc -l) = 1 ]", 60)

@@ -27,7 +27,7 @@ def run(bench: Bench) -> None:
     folder.mkdir(exist_ok=True)
     done, seen = 0, set[str]()
     try:
-        while done < bench.cuts and not bench.time_is_up():
+        while not bench.enough(done):
             time.sleep(bench.random.uniform(0, LONGEST_S))
             seen |= set(bench.run("cat /run/bench/seen 2>/dev/null || true").split())
             machine.disk_now(folder / "now.qcow2")
@@ -36,6 +36,7 @@ def run(bench: Bench) -> None:
     finally:
         bench.measured("disks looked at", done, "")
         bench.measured("sessions that residents had seen", len(seen), "")
+    bench.shows("residents came and went meanwhile", len(seen) > 1)
 
 
 def _look(bench: Bench, folder: Path, seen: set[str]) -> None:

@@ -1,14 +1,14 @@
 """The machine killed at random moments of charges, its disk with only what was flushed."""
 
 from vm import money
-from vm.bench import CARD, CODES, PIN, Bench
+from vm.bench import CARD, CODES, PHONE, PIN, Bench
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
 MOMENTS = ("in the middle", "while it stops", "while it starts")
 LONGEST_S = 6.0
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
-PHONE = "/usr/bin/python3 /opt/bench/phone.py {} " + f"{CARD} {PIN} {CODES[1]}"
+PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
 
 
 def run(bench: Bench) -> None:
@@ -17,7 +17,7 @@ def run(bench: Bench) -> None:
     known = {_shown_to_resident(bench)}
     cuts = dict.fromkeys(MOMENTS, 0)
     try:
-        while sum(cuts.values()) < bench.cuts and not bench.time_is_up():
+        while not bench.enough(sum(cuts.values())):
             cuts[_one_cut(bench, known)] += 1
             money.check(bench, bench.several(*money.ASKED), known)
     finally:
@@ -30,7 +30,7 @@ def run(bench: Bench) -> None:
 def _one_cut(bench: Bench, known: set[str]) -> str:
     """Returns what was under way."""
     if not bench.ok(bench.closed(1)):
-        bench.wait("a start, or the charge again", f"{{ {PHONE.format('start')} || {bench.closed(1)}; }}", 120)
+        bench.wait("a start, or the charge again", f"{{ {PRESSES.format('start')} || {bench.closed(1)}; }}", 120)
         known.add(_shown_to_resident(bench))
     moment = bench.random.choice(MOMENTS)
     _act(bench, moment)
@@ -49,7 +49,7 @@ def _with_less_to_do(bench: Bench) -> None:
 
 def _act(bench: Bench, moment: str) -> None:
     """What is under way when the power goes."""
-    stop, start = PHONE.format("stop"), PHONE.format("start")
+    stop, start = PRESSES.format("stop"), PRESSES.format("start")
     if moment == "while it stops":
         bench.run(f"({stop} > /dev/null 2>&1 &)")
     elif moment == "while it starts":

@@ -1,6 +1,6 @@
 """Memory and what is written with ten charges at once."""
 
-from vm.bench import AS_SERVICE, PIN, Bench
+from vm.bench import AS_SERVICE, PHONE, PIN, Bench
 from vm.scenarios.footprint import checkpoint_as_delivered, measure_memory, written_mb
 
 PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
@@ -33,7 +33,7 @@ def run(bench: Bench) -> None:
         card = FIRST_CARD + number
         bench.run(f"cabinet sim plug {number} lithium-48v --charge 10 --config /opt/bench/sim.toml")
         bench.run(f"{AS_SERVICE} resident add {card} --pin {PIN} --balance 50")
-        bench.wait("a start that is taken", f"python3 /opt/bench/phone.py start {card} {PIN} {_code(number)}", 60)
+        bench.wait("a start that is taken", f"{PHONE} start {card} {PIN} {_code(number)}", 60)
     bench.shows("ten charges run", bench.run(f"{AS_SERVICE} store running").strip() == "10")
     measure_memory(bench)
     checkpoint_as_delivered(bench)

@@ -2,7 +2,7 @@
 
 import json
 
-from vm.bench import AS_SERVICE, CARD, CODES, PIN, Bench
+from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
 
 PROMISE = "with the clock at 1970 the charge before it is settled, new ones work, and the log says what was not known"
 BEFORE = "charging"
@@ -21,7 +21,7 @@ def run(bench: Bench) -> None:
     old = json.loads(bench.usage()[1])
     bench.shows("nobody knows how long the power was gone: settled as power lost", old["end_reason"] == "power_lost")
     bench.start(1)
-    bench.run(f"sleep {CHARGE_S}; /usr/bin/python3 /opt/bench/phone.py stop {CARD} {PIN} {CODES[1]}")
+    bench.run(f"sleep {CHARGE_S}; {PHONE} stop {CARD} {PIN} {CODES[1]}")
     bench.wait("the receipt", _settled(3), 60)
     record = json.loads(bench.usage()[2])
     bench.shows(
