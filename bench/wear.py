@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.disk import device_bytes
 from cabinet import config as configuration
 from campaigns.runner import commit, machine
 from tests.e2e.processes import Cabinet
@@ -67,13 +68,6 @@ def played(minutes: int) -> tuple[int, int]:
         Path(rig.config.paths.run).mkdir(parents=True, exist_ok=True)  # memory on a Pi; the service's pulse goes there
         rig.connection_class = sqlite3.Connection
         return asyncio.run(hour(rig, minutes))
-
-
-def device_bytes(folder: Path) -> int:
-    """Written to the block device under `folder` since boot (`stat` of sysfs, field 7, sectors of 512 bytes)."""
-    device = os.stat(folder).st_dev
-    fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text(encoding="ascii").split()
-    return int(fields[6]) * 512
 
 
 def real(folder: Path, minutes: float) -> tuple[int, int]:

@@ -160,15 +160,18 @@ class InMachine:
 
 
 class InContainer:
-    """The same in a container: always at a boot, of the files that another scenario has left."""
+    """The same in a container: always at a boot, of the files that another scenario has left, on a disk of its own."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         self.settings: dict[str, str] = {}
         self._folder = work_folder(CACHE) / "container"
         self._changes = self._folder / name
         left = CACHE / "left" / {"booted": "installed"}.get(module.BEFORE, module.BEFORE)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._disk = self._folder.with_suffix(".raw")
+        self.clear()
         self._folder.mkdir(parents=True)
+        image.make_disk(None, self._disk, image.DISK_MIB)
+        image.run("mount", "-o", "loop,noatime", self._disk, self._folder)
         if module.BEFORE != "base":
             if not left.exists():
                 raise CannotBuild(f"{left}: the scenarios install and commission come first")
@@ -185,7 +188,10 @@ class InContainer:
         image.run("cp", "-a", self._changes, target)
 
     def clear(self) -> None:
+        if self._folder.is_mount():
+            image.run("umount", self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._disk.unlink(missing_ok=True)
 
 
 def keep_journal(bench: Bench, target: Path) -> None:

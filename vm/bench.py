@@ -13,6 +13,7 @@ from vm.container import Container
 from vm.machine import Machine
 
 CARD, PIN = "10023344", "4711"
+NEIGHBOUR = "10023345"  # a second resident's card, with the same PIN
 CODES = {1: "A7K2", 2: "B3M9"}
 RELAYS, CONTACTOR = {1: 10, 2: 11}, 17
 PHONE = "/usr/bin/python3 /opt/bench/phone.py"  # what a resident does; see there
@@ -101,6 +102,16 @@ class Bench:
     def uptime_s(self) -> float:
         return float(self.run("cut -d' ' -f1 /proc/uptime"))
 
+    def shows_not_commissioned(self) -> None:
+        """What runs without a configuration, and what does not."""
+        units = (*UNITS, "cabinet-steward")
+        states = {unit: self.machine.run(f"systemctl is-active {unit}", check=False).out.strip() for unit in units}
+        self.shows("guard and service do not run", states["cabinet-guard"] == states["cabinet-service"] == "inactive")
+        self.shows(
+            "the console and its steward run", states["cabinet-console"] == states["cabinet-steward"] == "active"
+        )
+        self.shows("no unit has failed", self.run("systemctl --failed --no-legend | wc -l").strip() == "0")
+
     def stick(self) -> None:
         """The second disk at /mnt/stick."""
         if self.kernel:
@@ -121,14 +132,20 @@ class Bench:
         self.run(f"echo '{outlet} {load} {charge}' >> /var/lib/bench/plugged; sync")
         self.run(f"cabinet sim plug {outlet} {load} --charge {charge} --config /opt/bench/sim.toml")
 
-    def start(self, outlet: int) -> None:
+    def start(self, outlet: int, card: str = CARD) -> None:
         """A resident starts a charge; returns when the relay's line is high."""
-        self.wait("a start that is taken", f"{PHONE} start {CARD} {PIN} {CODES[outlet]}", 90)
+        self.wait("a start that is taken", f"{PHONE} start {card} {PIN} {CODES[outlet]}", 90)
         self.wait("the relay", self.closed(outlet), 30)
 
     def charge(self, outlet: int = 1) -> None:
         self.plug(outlet)
         self.start(outlet)
+
+    def charge_beside(self, outlet: int = 2) -> None:
+        """Another resident charges too."""
+        self.run(f"{AS_SERVICE} resident add {NEIGHBOUR} --pin {PIN} --balance 50")
+        self.plug(outlet)
+        self.start(outlet, NEIGHBOUR)
 
     def closed(self, outlet: int) -> str:
         return f"grep -q 1 /run/bench/lines/sim_gpio{RELAYS[outlet]}/value"

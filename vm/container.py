@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from bench.disk import device_bytes
 from vm.image import HERE, run
 from vm.machine import Gone, Said
 
@@ -17,9 +18,13 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # no
 
 
 class Container:
-    """As `Machine`, over a folder that is laid over `system`: what is written stays in `changes`."""
+    """As `Machine`, over a folder that is laid over `system`: what is written stays in `changes`.
+
+    `folder` and `changes` are on a disk of their own.
+    """
 
     def __init__(self, system: Path, changes: Path, folder: Path, stick: Path) -> None:
+        self._changes = changes
         self._merged = folder / "merged"
         work = folder / "overlay"
         for path in (self._merged, work, changes):
@@ -77,6 +82,11 @@ class Container:
         said = Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         assert not check or said.status == 0, f"{command}: {said}"
         return said
+
+    def written_bytes(self) -> int:
+        """To the block device that `changes` is on."""
+        self.run("sync")
+        return device_bytes(self._changes)
 
     def power_off(self) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):

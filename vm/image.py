@@ -174,7 +174,7 @@ def put_bench_on(rootfs: Path) -> None:
         ("cabinet.toml", "/dev/i2c-1", "lgpio", "/run/cabinet"),
     ):
         (bench / name).write_text(text.replace("@BUS@", bus).replace("@PINS@", pins).replace("@RUN@", folder))
-    (rootfs / "etc/fstab").write_text("/dev/vda / ext4 defaults,errors=remount-ro 0 1\n")
+    (rootfs / "etc/fstab").write_text("/dev/vda / ext4 defaults,noatime,errors=remount-ro 0 1\n")  # as Raspberry Pi OS
     (rootfs / "etc/hostname").write_text("cabinet-vm\n")
     for unit in ("getty@tty1.service", "serial-getty@ttyS0.service", "apt-daily.timer", "apt-daily-upgrade.timer",
                  "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "e2scrub_reap.service"):  # fmt: skip
@@ -215,9 +215,11 @@ def initial_disk() -> Path:
     return target
 
 
-def make_disk(folder: Path, disk: Path, mib: int) -> None:
+def make_disk(folder: Path | None, disk: Path, mib: int) -> None:
+    """With what is in `folder`. As on a card in use, no empty inode tables are left for the kernel to write."""
     disk.unlink(missing_ok=True)
-    run("mke2fs", "-q", "-t", "ext4", "-d", folder, disk, f"{mib}M")
+    content = [] if folder is None else ["-d", folder]
+    run("mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", *content, disk, f"{mib}M")
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:

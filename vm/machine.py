@@ -135,6 +135,10 @@ class Machine:
             return None
         return found
 
+    def written_bytes(self) -> int:
+        """To its disk since it was started."""
+        return int(float(self.run("sync; awk '{print $7 * 512}' /sys/block/vda/stat").out))
+
     def disk_now(self, target: Path) -> None:
         """A copy of the disk's file as a kill at this moment would leave it; the machine goes on after it."""
         self._qemu.send_signal(signal.SIGSTOP)

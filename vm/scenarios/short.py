@@ -2,12 +2,13 @@
 
 from vm.bench import RELAYS, Bench
 
-PROMISE = "a short in a charge takes the relay's line on the GPIO chip low; latched; after staff clear it charges go on"
+PROMISE = "a short in a charge takes the relay's line on the GPIO chip low, latched, cleared by staff; others go on"
 BEFORE = "charging"
 IN_CONTAINER = True
 SHORTS = 6
 FULL_WAVE_MS = 20.0  # within one mains cycle
 SEEN_LATE_MS = 2.0  # the bench's hardware looks at the line every 2 ms
+NOT_REAL_TIME_MS = 200.0  # in a container, where the guard waits its turn: that it opens, not how soon
 UNLATCH = (
     "setpriv --reuid=cabinet-console --regid=cabinet --clear-groups -- "
     "/usr/lib/cabinet/bin/python3 /opt/bench/unlatch.py 1"
@@ -16,14 +17,19 @@ UNLATCH = (
 
 def run(bench: Bench) -> None:
     bench.charging()
+    bench.charge_beside(2)
+    beside_ns = bench.monotonic_ns()
     times_ms = sorted(_short(bench, number) for number in range(SHORTS))
     bench.measured("shorts of 60 A", SHORTS, "")
     for name, value in (("soonest", times_ms[0]), ("median", times_ms[SHORTS // 2])):
         bench.measured(f"first fault current to the line low, {name}", value, "ms")
-    bench.measured("first fault current to the line low, latest", times_ms[-1], "ms", FULL_WAVE_MS + SEEN_LATE_MS)
+    bar_ms = FULL_WAVE_MS + SEEN_LATE_MS if bench.kernel else NOT_REAL_TIME_MS
+    bench.measured("first fault current to the line low, latest", times_ms[-1], "ms", bar_ms)
     bench.shows("it stays latched", not bench.ok(bench.closed(1)))
     bench.wait("the trips' files", f"[ $(ls /var/lib/cabinet/trips | wc -l) -ge {SHORTS} ]", 30)
     bench.shows("the flight recorder wrote every trip", True)
+    went_low = [at for at, line, high in bench.lines() if line == RELAYS[2] and not high and at > beside_ns]
+    bench.shows("the other outlet charged on through all of them", not went_low and bench.ok(bench.closed(2)))
     bench.run(UNLATCH)
     bench.start(1)
     bench.shows("after staff have cleared it a charge starts again", bench.ok(bench.closed(1)))
