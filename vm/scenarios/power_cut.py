@@ -6,8 +6,11 @@ from vm.bench import CARD, CODES, PHONE, PIN, Bench
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
 MOMENTS = ("in the middle", "while it stops", "while it starts")
+COMING_BACK = "while the cabinet comes back from the one before"
+FLICKERS = 0.3  # of the cuts are followed by another one before the service is ready again
 LONGEST_S = 6.0
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
+WRITABLE = "touch /var/lib/mounted && rm /var/lib/mounted"
 PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
 
 
@@ -15,10 +18,15 @@ def run(bench: Bench) -> None:
     _with_less_to_do(bench)
     bench.wait_protecting()
     known = {_shown_to_resident(bench)}
-    cuts = dict.fromkeys(MOMENTS, 0)
+    cuts = dict.fromkeys((*MOMENTS, COMING_BACK), 0)
     try:
         while not bench.enough(sum(cuts.values())):
             cuts[_one_cut(bench, known)] += 1
+            while bench.random.random() < FLICKERS:
+                _cut_after(bench)
+                cuts[COMING_BACK] += 1
+            bench.shows_once("the file system mounts, writable", bench.ok(WRITABLE))
+            bench.wait_protecting()
             money.check(bench, bench.several(*money.ASKED), known)
     finally:
         for moment, count in cuts.items():
@@ -34,11 +42,14 @@ def _one_cut(bench: Bench, known: set[str]) -> str:
         known.add(_shown_to_resident(bench))
     moment = bench.random.choice(MOMENTS)
     _act(bench, moment)
+    _cut_after(bench)
+    return moment
+
+
+def _cut_after(bench: Bench) -> None:
+    """At once or some seconds later, for a short or a long outage."""
     bench.run(f"sleep {bench.random.uniform(0, LONGEST_S):.2f}")
     bench.cut_power(bench.random.choice(OUTAGES_S))
-    bench.shows_once("the file system mounts, writable", bench.ok("touch /var/lib/mounted && rm /var/lib/mounted"))
-    bench.wait_protecting()
-    return moment
 
 
 def _with_less_to_do(bench: Bench) -> None:
