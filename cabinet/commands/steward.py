@@ -53,7 +53,12 @@ def main(args: argparse.Namespace) -> int:
     steward = Steward(machine, lambda: charging(run / "guard.sock"), updates)
     server = Server(run / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
     stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
+
+    def stop(number: int, _: object) -> None:
+        stopping.append(number)
+        server.wake()
+
+    signal.signal(signal.SIGTERM, stop)
     notifier = Notifier()
     notifier.ready("the console's steward")
     while not stopping:

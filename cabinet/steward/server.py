@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Server:
         self._uids = uids
         self._answer = answer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._woken, self._wake = socket.socketpair()
         try:
             path.unlink(missing_ok=True)
             self._socket.bind(str(path))
@@ -34,12 +36,11 @@ class Server:
             raise CabinetError(f"{path}: cannot be served ({error.strerror})") from error
 
     def serve_one(self, timeout_s: float | None = None) -> bool:
-        """The next client, from coming to going; False where none came in time."""
-        self._socket.settimeout(timeout_s)
-        try:
-            client, _ = self._socket.accept()
-        except TimeoutError:
+        """The next client, from coming to going; False where none came in time, or `wake` was called."""
+        ready, _, _ = select.select([self._socket, self._woken], [], [], timeout_s)
+        if self._socket not in ready:
             return False
+        client, _ = self._socket.accept()
         with client:
             client.settimeout(PATIENCE_S)
             try:
@@ -48,8 +49,14 @@ class Server:
                 log.warning("a client went away: %s", error)
         return True
 
+    def wake(self) -> None:
+        """Nobody is waited for any more. May be called by a signal's handler, which alone does not end a wait."""
+        self._wake.send(b"\0")
+
     def close(self) -> None:
         self._socket.close()
+        self._woken.close()
+        self._wake.close()
         self._path.unlink(missing_ok=True)
 
     def _reply(self, client: socket.socket) -> Answer:

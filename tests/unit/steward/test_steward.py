@@ -218,6 +218,16 @@ def test_frame_that_is_no_request_does_nothing(tmp_path, computer, frame):
     assert computer.ran == []
 
 
+def test_steward_that_is_told_to_end_waits_for_no_client(tmp_path, computer):
+    server = Server(tmp_path / "steward.sock", frozenset(), computer.steward.answer)
+    waiting = threading.Thread(target=server.serve_one, daemon=True)
+    waiting.start()
+    server.wake()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    server.close()
+
+
 def test_steward_that_is_not_there_is_a_refusal(tmp_path):
     with pytest.raises(Refused, match="steward_gone"):
         StewardLine(tmp_path / "none.sock", 1).ask(CallOff())

@@ -1,0 +1,33 @@
+"""Before there is a configuration: what the console needs is there all the same."""
+
+import os
+import pwd
+import subprocess
+import sys
+
+from cabinet.steward.client import StewardLine
+from cabinet.steward.protocol import SOCKET as STEWARD
+from cabinet.steward.protocol import CallOff, Done
+from tests.e2e.processes import Process
+
+WHOEVER_TESTS = pwd.getpwuid(os.geteuid()).pw_name
+
+
+def test_steward_serves_a_cabinet_that_is_not_commissioned(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("NEW_CABINET", str(tmp_path))
+    words = ["steward", "--commissioning", "--user", WHOEVER_TESTS]
+    steward = Process("steward", words, tmp_path, tmp_path / "cabinet.toml", module="tests.e2e.new_cabinet")
+    try:
+        assert isinstance(StewardLine(tmp_path / "run" / STEWARD).ask(CallOff()), Done)
+    finally:
+        status = steward.stop()
+    assert status == 0
+
+
+def test_steward_that_wants_a_configuration_says_which_file_is_missing(tmp_path):
+    config = tmp_path / "cabinet.toml"
+    words = [sys.executable, "-m", "cabinet.main", "steward", "--config", str(config)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert str(config) in done.stderr
