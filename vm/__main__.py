@@ -9,6 +9,7 @@ python -m vm --list
 import argparse
 import importlib
 import math
+import os
 import shutil
 import signal
 import sys
@@ -43,6 +44,7 @@ def main() -> int:
         "--minutes", type=float, default=math.inf, help="not as promised where power_cut or disk_images take longer"
     )
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
+    parser.add_argument("--kvm", action="store_true", help="the host's processor: much faster, rows of their own")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us
@@ -50,6 +52,9 @@ def main() -> int:
         for name in ORDER:
             print(f"{name:12} {module_of(name).PROMISE}")
         return 0
+    if args.kvm and not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("/dev/kvm: cannot be opened: leave --kvm out, and the processor is emulated", file=sys.stderr)
+        return 1
     try:
         base, tools = image.base(), stick.make(package())
     except CannotBuild as problem:
@@ -87,7 +92,7 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
     except Exception:
         problem = traceback.format_exc()
     return report.Row(
-        name if args.seed == 1 else f"{name}, seed {args.seed}",
+        name + (", KVM" if args.kvm else "") + (f", seed {args.seed}" if args.seed != 1 else ""),
         module.PROMISE,
         wall(),
         commit(),
@@ -100,7 +105,7 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
 
 
 def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
-    place = InContainer(name, module) if args.container else InMachine(name, module, base, tools)
+    place = InContainer(name, module) if args.container else InMachine(name, module, base, tools, args.kvm)
     bench = Bench(place.boot(**place.settings), place.boot, args.seed)
     bench.cuts, bench.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
@@ -123,7 +128,8 @@ class InMachine:
     cluster is new, so that a kill loses what was not flushed.
     """
 
-    def __init__(self, name: str, module: ModuleType, base: Path, tools: Path) -> None:
+    def __init__(self, name: str, module: ModuleType, base: Path, tools: Path, kvm: bool) -> None:
+        self._kvm = kvm
         self._folder, self._tools = work_folder(CACHE) / name, tools
         self._folder.mkdir(exist_ok=True)
         self._when: int | None = None
@@ -146,7 +152,7 @@ class InMachine:
         if self._overlay.exists():
             flush(self._overlay)
         overlay(self._disk, self._overlay)
-        return up(Machine(self._overlay, self._folder, stick=self._tools, **settings))
+        return up(Machine(self._overlay, self._folder, stick=self._tools, kvm=self._kvm, **settings))
 
     def leave(self, bench: Bench, name: str) -> None:
         (CACHE / f"{name}.when").write_text(bench.run("sync; date +%s"))

@@ -15,6 +15,8 @@ from vm.image import CACHE, RELEASE, CannotBuild
 
 BOOT_WITHIN_S = 240.0
 MEMORY_MIB = 1024
+EMULATED = ("-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max")
+BY_KVM = ("-accel", "kvm", "-cpu", "host")
 
 
 class Said(NamedTuple):
@@ -35,8 +37,12 @@ class Machine:
     on it when the machine is killed, the rest need not be.
     """
 
-    def __init__(self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "") -> None:
-        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10."""
+    def __init__(
+        self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", kvm: bool = False
+    ) -> None:
+        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10. With `kvm` the
+        host's processor does it, and its time is the host's.
+        """
         self.folder, self._disk = folder, disk
         folder.mkdir(parents=True, exist_ok=True)
         self._number = 0
@@ -50,7 +56,7 @@ class Machine:
         if stick is not None:
             drives += ["-drive", f"file={stick},if=virtio,format=raw,readonly=on"]
         command = [
-            "qemu-system-x86_64", "-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max", "-smp", "1",
+            "qemu-system-x86_64", *(BY_KVM if kvm else EMULATED), "-smp", "1",
             "-m", str(MEMORY_MIB), "-nodefaults", "-display", "none",
             "-kernel", str(CACHE / "kernel/boot" / f"vmlinuz-{RELEASE}"), "-initrd", str(CACHE / "initrd.cpio"),
             "-append", "console=ttyS0 quiet panic=1 root=/dev/vda rw mitigations=off systemd.show_status=no",

@@ -1,7 +1,7 @@
-"""Memory and what is written with ten charges at once."""
+"""Memory with ten charges at once, and what is written with them and without."""
 
-from vm.bench import AS_SERVICE, PHONE, PIN, Bench
-from vm.scenarios.footprint import checkpoint_as_delivered, measure_memory, written_mb
+from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
+from vm.scenarios.footprint import SETTLING_S, checkpoint_as_delivered, measure_memory, written_mb
 
 PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
@@ -29,6 +29,11 @@ def run(bench: Bench) -> None:
     bench.shows("cabinet check takes ten outlets", bench.ok("cabinet check /etc/cabinet/cabinet.toml"))
     bench.run("systemctl restart bench-sim bench-hardware && systemctl start cabinet-guard cabinet-service", 120)
     bench.charging()
+    bench.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}")
+    bench.wait("open after the stop", bench.all_open(), 30)
+    bench.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
+    bench.measured("written an hour, nobody charges", written_mb(bench), "MB", 20)
+    bench.start(1)
     for number in (2, *RELAYS):
         card = FIRST_CARD + number
         bench.run(f"cabinet sim plug {number} lithium-48v --charge 10 --config /opt/bench/sim.toml")
