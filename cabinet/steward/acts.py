@@ -72,6 +72,8 @@ class Steward:
         """Does it; whatever goes wrong is an answer too."""
         try:
             return self._do(request)
+        except StewardError as error:
+            return Failed(str(error), error.code, error.params)
         except CabinetError as error:
             return Failed(str(error))
         except OSError as error:
@@ -155,7 +157,7 @@ def back_up(machine: Machine) -> Copied:
     """The newest backup, copied, synced and read back. Raises StewardError, OSError; no half file stays behind."""
     made = sorted(machine.backups.glob("cabinet-*.db"))
     if not made:
-        raise StewardError(f"{machine.backups}: no backup there yet; the service makes one a day: cabinet store backup")
+        raise StewardError(f"{machine.backups}: no backup there yet; the service makes one a day", "no_backup_yet")
     source = max(made, key=lambda path: (path.stat().st_mtime_ns, path.name))
     stick = sticks.to_write(machine)
     with sticks.writable(machine, stick) as drive:
@@ -167,7 +169,8 @@ def back_up(machine: Machine) -> Copied:
 
 def _copy(source: Path, drive: Path) -> Copied:
     if shutil.disk_usage(drive).free < ROOM * source.stat().st_size:
-        raise StewardError(f"{drive}: no room for {source.stat().st_size // 1024} KiB")
+        wanted_kib = str(source.stat().st_size // 1024)
+        raise StewardError(f"{drive}: no room for {wanted_kib} KiB", "drive_full", kib=wanted_kib)
     folder = drive / FOLDER
     folder.mkdir(exist_ok=True)
     target, part = folder / source.name, folder / (source.name + ".part")
@@ -178,7 +181,7 @@ def _copy(source: Path, drive: Path) -> Copied:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the drive, not from memory
         if _digest(part) != wanted:
-            raise StewardError(f"{drive}: what was written does not read back as it was; use another drive")
+            raise StewardError(f"{drive}: what was written does not read back; use another", "drive_bad")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

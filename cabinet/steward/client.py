@@ -18,7 +18,7 @@ class StewardLine:
         self._timeout_s = timeout_s
 
     def ask(self, request: Request) -> Answer:
-        """Raises Refused `steward_gone` where there is none, CabinetError with what it says it could not do."""
+        """Raises Refused `steward_gone` where there is none, Refused or CabinetError with what could not be done."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as line:
                 line.settimeout(self._timeout_s)
@@ -28,5 +28,7 @@ class StewardLine:
         except (OSError, LinkError) as error:
             raise Refused("steward_gone") from error
         if isinstance(answer, Failed):
+            if answer.code:
+                raise Refused(answer.code, **answer.params)
             raise CabinetError(answer.text)
         return answer

@@ -11,7 +11,15 @@ Run = Callable[[Sequence[str]], bytes]
 
 
 class StewardError(CabinetError):
-    """It could not be done; the message is for the technician."""
+    """It could not be done; the message is for the technician.
+
+    With a `code` the console says it in the technician's language, `params` in its place; the log has `text`.
+    """
+
+    def __init__(self, text: str, code: str = "", **params: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.params = params
 
 
 class Machine(msgspec.Struct, frozen=True):

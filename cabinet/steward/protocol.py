@@ -126,9 +126,11 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """One line: what, where, what to do."""
+    """`text`: what, where, what to do, in one line. `code`: of the console's refusals, where it has words for it."""
 
     text: str
+    code: str = ""
+    params: dict[str, str] = {}
 
 
 Request = SetClock | ShowNetwork | BackUp | Restart | Reboot | CallOff | CheckUpdates

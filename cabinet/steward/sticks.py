@@ -39,10 +39,10 @@ def to_write(machine: Machine) -> Stick:
     found = [stick for stick in sticks(machine) if stick.place is None or "rw" in stick.options]
     found = [stick for stick in found if stick.place is None] or found
     if not found:
-        raise StewardError("no removable drive that can be written: plug one in")
+        raise StewardError("no removable drive that can be written: plug one in", "no_drive")
     if len(found) > 1:
         there = ", ".join(str(stick.place or stick.device) for stick in found)
-        raise StewardError(f"several removable drives are there ({there}): leave one")
+        raise StewardError(f"several removable drives are there ({there}): leave one", "drives", there=there)
     return found[0]
 
 
@@ -82,7 +82,8 @@ def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterat
         yield stick.place
         return
     if stick.kind not in kinds:
-        raise StewardError(f"{stick.device}: has {stick.kind}; make it FAT, exFAT or ext4")
+        text = f"{stick.device}: has {stick.kind}; make it FAT, exFAT or ext4"
+        raise StewardError(text, "drive_kind", device=stick.device, kind=stick.kind)
     options = f"{kinds[stick.kind]},{_HARMLESS}"
     try:
         machine.run([

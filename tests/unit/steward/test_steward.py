@@ -7,6 +7,8 @@ import threading
 import msgspec
 import pytest
 
+from cabinet.console.commands import excuse
+from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.steward import acts, protocol
 from cabinet.steward.acts import FOLDER, Steward, interface
@@ -25,6 +27,7 @@ from cabinet.steward.protocol import (
 )
 from cabinet.steward.server import Server
 from cabinet.steward.sticks import to_write
+from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
 
 MS_2026 = 1_795_000_000_000
@@ -111,6 +114,30 @@ def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypat
     assert "no removable drive" in computer.steward.answer(BackUp()).text
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_technician_reads_in_their_language_why_there_is_no_backup_on_the_drive(computer, language, monkeypatch):
+    def why_not() -> str:
+        failed = computer.steward.answer(BackUp())
+        return excuse(wording(language), Refused(failed.code, **failed.params))
+
+    said = [why_not()]
+    (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 4096)
+    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    said.append(why_not())
+    monkeypatch.setattr(acts, "ROOM", 10**12)
+    said.append(why_not())
+    computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
+    said.append(why_not())
+    computer.mounts.write_text("/dev/mmcblk0p2 / ext4 rw 0 0\n")
+    said.append(why_not())
+    computer.nobody_has_mounted_it(kind="ntfs")
+    said.append(why_not())
+    codes = ("no_backup_yet", "drive_bad", "drive_full", "drives", "no_drive", "drive_kind")
+    blanks = {"kib": "4", "there": f"{computer.stick}, /media/b", "device": "/dev/sda1", "kind": "ntfs"}
+    words = wording(language)
+    assert said == [words(f"refusal.{code}", **blanks) for code in codes]
+
+
 def test_stick_that_is_mounted_while_we_run_is_listed_twice_and_is_one_drive(computer):
     """A unit's /media is a copy of the computer's, and the kernel mounts it in both."""
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n" * 2)
@@ -195,6 +222,14 @@ def served(tmp_path, computer, uids, ask):
 def test_console_asks_over_the_socket(tmp_path, computer):
     answer = served(tmp_path, computer, {os.geteuid()}, lambda path: StewardLine(path, 10).ask(CallOff()))
     assert answer == Done()
+
+
+def test_console_is_told_by_code_what_it_has_words_for(tmp_path, computer):
+    def ask(path):
+        with pytest.raises(Refused, match="no_backup_yet"):
+            StewardLine(path, 10).ask(BackUp())
+
+    served(tmp_path, computer, {os.geteuid()}, ask)
 
 
 def test_other_accounts_are_refused_and_nothing_is_done(tmp_path, computer):
