@@ -49,10 +49,12 @@ def _status(desk: Desk, record: Record | None) -> Outcome:
         return Shown(words("commission.never"), None)
     planned = _plan(desk)
     done = sum(step.key in record.found for step in planned)
-    lines = [words("commission.status", done=done, steps=len(planned), moment=protocol.moment(record.begun))]
+    lines = [words("commission.status", done=done, steps=len(planned), moment=protocol.moment(record.begun, desk.zone))]
     lines += [f"  ! {protocol.said(finding, words)}" for finding in summary(record.found)]
     if record.finished is not None:
-        lines.append(words("commission.signed", moment=protocol.moment(record.finished), who=record.finished.who))
+        lines.append(
+            words("commission.signed", moment=protocol.moment(record.finished, desk.zone), who=record.finished.who)
+        )
     return Shown("\n".join(lines), record)
 
 

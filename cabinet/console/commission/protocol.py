@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import os
 import secrets
+import zoneinfo
 from pathlib import Path
 
 from nacl.exceptions import BadSignatureError
@@ -60,6 +61,7 @@ def load_key(folder: Path) -> SigningKey:
 def written(record: Record, steps: list[Step], config: Config, words: Texts, name: str, now: Signed) -> str:
     """The protocol's text without its signature: what was tried, what was seen, what is wrong, who signs."""
     site = config.site
+    zone = zoneinfo.ZoneInfo(site.timezone)
     wrong = summary(record.found)
     undone = [step for step in steps if step.key not in record.found]
     skipped = [step for step in steps if any(f.verdict is Verdict.SKIPPED for f in record.found.get(step.key, []))]
@@ -67,8 +69,8 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
         words("protocol.title", site=site.name if words.language == "zh" else site.name_en or site.name),
         words("protocol.cabinet", site_id=site.site_id, outlets=len(config.outlet), version=__version__),
         words("protocol.wiring", wiring=record.wiring),
-        words("protocol.begun", moment=moment(record.begun), who=record.begun.who),
-        words("protocol.ended", moment=moment(now), who=now.who),
+        words("protocol.begun", moment=moment(record.begun, zone), who=record.begun.who),
+        words("protocol.ended", moment=moment(now, zone), who=now.who),
         "",
         words(
             "protocol.result", result=words("protocol.passed" if not wrong and not undone else "protocol.not_passed")
@@ -83,7 +85,9 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
             lines.append(f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {said(finding, words, step)}")
         if (signed := record.signed.get(step.key)) is not None and signed.who != now.who:
             lines.append(f"         {words('protocol.by', who=signed.who)}")
-    return "\n".join([*lines, "", words("protocol.signed_by", name=name, account=now.who, moment=moment(now)), ""])
+    return "\n".join(
+        [*lines, "", words("protocol.signed_by", name=name, account=now.who, moment=moment(now, zone)), ""]
+    )
 
 
 def said(finding: Finding, words: Texts, step: Step | None = None) -> str:
@@ -141,7 +145,7 @@ def _wrapped(line: str) -> list[str]:
     return [line[start : start + WIDEST] for start in range(0, max(1, len(line)), WIDEST)]
 
 
-def moment(signed: Signed) -> str:
-    """UTC; with a mark where the clock was not synchronised."""
-    when = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, datetime.UTC)
-    return f"{when:%Y-%m-%d %H:%M} UTC{'' if signed.trusted else ' (?)'}"
+def moment(signed: Signed, zone: datetime.tzinfo) -> str:
+    """By the site's clock, with how far it is from UTC; with a mark where the clock was not synchronised."""
+    when = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, zone)
+    return f"{when:%Y-%m-%d %H:%M} UTC{when:%z}{'' if signed.trusted else ' (?)'}"

@@ -107,24 +107,24 @@ def wear(desk: Desk) -> Outcome:
     words = desk.words
     title = "  ".join([pad(words("wear.outlet"), -3), pad(words("wear.operations"), -10), pad(words("wear.used"), -8),
                        pad(words("wear.left"), -11), words("wear.replaced")])  # fmt: skip
-    lines = [title, *(_wear_line(row, words) for row in found)]
+    lines = [title, *(_wear_line(row, words, desk.zone) for row in found)]
     lines.append(words("wear.contactor", operations=upkeep.contactor_operations))
     lines.append(words("wear.basis", percent=f"{100 * upkeep.warn_ppb / PPB:.0f}"))
     return Shown("\n".join(lines), {"relays": found, "contactor_operations": upkeep.contactor_operations})
 
 
-def _wear_line(row: WearRow, words: Texts) -> str:
+def _wear_line(row: WearRow, words: Texts, zone: datetime.tzinfo) -> str:
     cells = [pad(str(row.outlet), -3), pad(str(row.operations), -10), pad(f"{row.used_percent:.2f} %", -8),
              pad("-" if row.left is None else str(row.left), -11)]  # fmt: skip
-    note = words("wear.due") if row.replace else signed_text(row.replaced, words)
+    note = words("wear.due") if row.replace else signed_text(row.replaced, zone)
     return "  ".join([*cells, note]).rstrip()
 
 
-def signed_text(signed: Signed | None, words: Texts) -> str:
+def signed_text(signed: Signed | None, zone: datetime.tzinfo) -> str:
     """Such as `2026-11-25 console:tech`, with a mark where the clock was not to be trusted; empty for nobody."""
     if signed is None:
         return ""
-    day = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, datetime.UTC).strftime("%Y-%m-%d")
+    day = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, zone).strftime("%Y-%m-%d")
     return f"{day}{'' if signed.trusted else '?'} {signed.who}"
 
 

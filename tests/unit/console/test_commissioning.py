@@ -1,6 +1,7 @@
 """A cabinet put into service at the console: real guard and simulator, planted mistakes found, protocol signed."""
 
 import re
+import zoneinfo
 
 import msgspec
 import pypdfium2
@@ -9,6 +10,7 @@ import pytest
 from cabinet.console.commission import protocol
 from cabinet.console.commission.record import NAME, Records
 from cabinet.errors import CabinetError
+from cabinet.upkeep import Signed
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -175,6 +177,11 @@ def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
     assert "commission goes on from here" in tech.shell.interrupt().text
     assert not desk.outlet(1).closed
     assert "outlet 1" in tech.say("commission")
+
+
+def test_moments_of_the_protocol_are_the_sites():
+    evening_utc = Signed("console:tech", 1_795_638_600_000, True)  # 2026-11-25 20:30 UTC
+    assert protocol.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
 
 
 def test_residents_come_first(desk, tech):

@@ -1,7 +1,9 @@
 """What a technician does at the console, against the real guard over the simulated cabinet."""
 
+import datetime
 import inspect
 import re
+import zoneinfo
 
 import msgspec
 import pytest
@@ -9,13 +11,13 @@ import pytest
 from cabinet.clock import NS
 from cabinet.console.do import wearing
 from cabinet.console.do.calibration import CalibrationError, Point, fitted, parse
-from cabinet.console.do.wearing import due
+from cabinet.console.do.wearing import due, signed_text
 from cabinet.console.do.work import progress, told
 from cabinet.console.wording import wording
 from cabinet.guard.scribe import Scribe
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, Fault, Phase
-from cabinet.upkeep import PPB, UNITY_PPM, Gains, Job, JobKind, JobState
+from cabinet.upkeep import PPB, UNITY_PPM, Gains, Job, JobKind, JobState, Signed
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -196,6 +198,13 @@ def test_contactor_is_held_open_and_let_close(desk, tech):
     tech.say("yes")
     tech.wait(4)
     assert desk.guard.snapshot().contactor_closed
+
+
+def test_day_of_a_replaced_relay_is_the_sites():
+    evening_utc_ms = 1_795_638_600_000  # 2026-11-25 20:30 UTC
+    signed = Signed("console:tech", evening_utc_ms, True)
+    assert signed_text(signed, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 console:tech"
+    assert signed_text(msgspec.structs.replace(signed, trusted=False), datetime.UTC) == "2026-11-25? console:tech"
 
 
 def test_worn_relay_is_due_until_it_is_replaced(desk, tech):
