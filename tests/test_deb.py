@@ -114,24 +114,30 @@ def test_script_is_good_shell(name):
 def purged(tmp_path):
     """Runs `postrm purge` on a state folder below tmp_path, its paths moved there; returns what is left."""
 
-    def purge(**environment: str) -> set[str]:
+    def purge(mounts: bool = False, **environment: str) -> set[str]:
         state = tmp_path / "var/lib/cabinet"
         for name in ("cabinet.db", "cabinet.db-wal", "console-staff.json", "latches.json", "keys/usage.key",
-                     "backups/cabinet-000001.db", "trips/1.trip", "update/old.deb"):  # fmt: skip
+                     "backups/cabinet-000001.db", "trips/1.trip", "update/old.deb", "everything-off",
+                     *(["lost+found/#12"] if mounts else [])):  # fmt: skip
             (state / name).parent.mkdir(parents=True, exist_ok=True)
             (state / name).touch()
         (tmp_path / "etc/cabinet").mkdir(parents=True)
+        (tmp_path / "etc/cabinet/cabinet.toml").touch()
         tools = tmp_path / "tools"
         tools.mkdir()
         for tool in ("deb-systemd-helper", "systemctl"):
             (tools / tool).write_text("#!/bin/sh\n")
             (tools / tool).chmod(0o755)
+        if mounts:
+            (tools / "rmdir").write_text("#!/bin/sh\necho Device or resource busy >&2\nexit 1\n")
+            (tools / "rmdir").chmod(0o755)
         script = (PACKAGING / "postrm").read_text()
         for folder in ("/var/lib/cabinet", "/etc/cabinet", "/run/cabinet", "/run/systemd/system"):
             script = script.replace(folder, f"{tmp_path}{folder}")
         path = f"{tools}:/usr/bin:/bin"
         subprocess.run(["sh", "-c", script, "postrm", "purge"], env={"PATH": path, **environment}, check=True)
-        assert not (tmp_path / "etc/cabinet").exists()
+        assert (tmp_path / "etc/cabinet").exists() == mounts
+        assert list((tmp_path / "etc").rglob("*.toml")) == []
         return {str(path.relative_to(state)) for path in state.rglob("*") if path.is_file()}
 
     return purge
@@ -143,6 +149,13 @@ def test_purge_keeps_what_is_billed_from(purged):
 
 def test_purge_of_everything_leaves_nothing(purged):
     assert purged(CABINET_PURGE="everything") == set()
+
+
+@pytest.mark.parametrize(("everything", "left"), [("", 4), ("everything", 0)])
+def test_purge_empties_folders_that_are_mounts_of_their_own(purged, everything, left):
+    """The read-only root of docs/operations.md: such a folder cannot be removed, and its lost+found is not ours."""
+    kept = purged(mounts=True, CABINET_PURGE=everything) - {"lost+found/#12"}
+    assert len(kept) == left
 
 
 def test_no_outlet_has_power_while_files_are_replaced():

@@ -37,7 +37,7 @@ def installed(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("units")
     here = Path(sys.executable).with_name("cabinet")
     assert here.exists(), "the cabinet command is not beside this Python"
-    for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.timer")]:
+    for unit in [*UNITS.glob("*.service"), *UNITS.glob("*.timer"), *UNITS.glob("*.path")]:
         text = unit.read_text().replace(COPY_OF_THE_OLD, sys.executable)
         (folder / unit.name).write_text(text.replace(INSTALLED, str(here)))
     return folder
@@ -152,13 +152,34 @@ def test_restarts_are_no_storm_and_never_given_up(name):
 
 @pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-failsafe", "cabinet-backup"])
 def test_without_a_configuration_nothing_runs_but_the_console(name):
-    assert section(UNITS / f"{name}.service")["Unit"]["ConditionPathExists"] == "/etc/cabinet/cabinet.toml"
+    assert "/etc/cabinet/cabinet.toml" in conditions(name)
     assert "ConditionPathExists" not in section(UNITS / "cabinet-console.service")["Unit"]
 
 
-def test_failsafe_takes_the_hardware_from_the_guard():
-    unit = section(UNITS / "cabinet-failsafe.service")["Unit"]
-    assert (unit["Conflicts"], unit["After"]) == ("cabinet-guard.service", "cabinet-guard.service")
+def conditions(name: str) -> list[str]:
+    return re.findall(r"^ConditionPathExists=(.*)$", (UNITS / f"{name}.service").read_text(), re.MULTILINE)
+
+
+def test_what_staff_have_switched_off_no_start_of_the_guard_undoes():
+    """Its timer, an upgrade and the boot start the guard; a Conflicts= would end the failsafe unit for each of them."""
+    text = (UNITS / "cabinet-failsafe.service").read_text()
+    files = ["/run/cabinet/everything-off", "/var/lib/cabinet/everything-off"]
+    begins = re.findall(r"^ExecStartPre=(.*)$", text, re.MULTILINE)
+    assert begins == [f"-+touch {' '.join(files)}", "-+systemctl stop cabinet-guard.service"]
+    assert [f"!{file}" for file in files] == conditions("cabinet-guard")[1:]
+    assert "Conflicts" not in section(UNITS / "cabinet-failsafe.service")["Unit"]
+    assert section(UNITS / "cabinet-failsafe.path")["Path"] == {"PathExists": files[1]}
+
+
+def test_guard_stopped_by_hand_is_not_started_by_the_timer_of_an_earlier_failure():
+    assert section(UNITS / "cabinet-guard.service")["Unit"]["PropagatesStopTo"] == "cabinet-again@guard.timer"
+    script = (ROOT / "packaging/prerm").read_text()
+    assert script.index("stop 'cabinet-again@*.timer'") < script.index("stop cabinet-guard.service")
+
+
+def test_accounts_that_staff_run_commands_as_may_read_the_configuration():
+    members = [line.split() for line in lines("cabinet.sysusers") if line.startswith("m ")]
+    assert members == [["m", f"cabinet-{name}", "cabinet"] for name in ("guard", "service", "console")]
 
 
 @needs_systemd
@@ -218,6 +239,6 @@ def test_hardware_watchdog_resets_the_board_within_what_the_pi_can_count():
 def test_on_a_new_cabinet_a_unit_waits_or_runs_without_a_configuration(name):
     """A unit that starts and ends for want of the file would be started again for ever."""
     unit = section(UNITS / f"{name}.service")
-    waits = unit["Unit"].get("ConditionPathExists") == "/etc/cabinet/cabinet.toml"
+    waits = "/etc/cabinet/cabinet.toml" in conditions(name)
     runs_without = "--commissioning" in unit["Service"]["ExecStart"]
     assert waits != runs_without

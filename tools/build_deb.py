@@ -25,6 +25,7 @@ HOME = Path("usr/lib/cabinet")
 FILES = {
     "systemd/*.service": "usr/lib/systemd/system/",
     "systemd/*.timer": "usr/lib/systemd/system/",
+    "systemd/*.path": "usr/lib/systemd/system/",
     "systemd/cabinet.sysusers": "usr/lib/sysusers.d/cabinet.conf",
     "systemd/cabinet.tmpfiles": "usr/lib/tmpfiles.d/cabinet.conf",
     "systemd/cabinet.modules": "usr/lib/modules-load.d/cabinet.conf",

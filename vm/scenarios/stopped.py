@@ -2,7 +2,7 @@
 
 from vm.bench import Bench
 
-PROMISE = "systemctl stop cabinet-guard and start cabinet-failsafe open everything; a start goes on"
+PROMISE = "systemctl stop cabinet-guard and start cabinet-failsafe open everything; what is off stays off"
 BEFORE = "charging"
 IN_CONTAINER = True
 
@@ -21,7 +21,19 @@ def run(bench: Bench) -> None:
     bench.run("systemctl start cabinet-failsafe", 60)
     bench.measured("systemctl start cabinet-failsafe to the line low", bench.opened_ms(since_ns), "ms", 5000)
     bench.shows("the guard is stopped by it", not bench.ok("systemctl is-active -q cabinet-guard"))
-    bench.run("systemctl start cabinet-guard", 60)
-    bench.shows("starting the guard ends it", not bench.ok("systemctl is-active -q cabinet-failsafe"))
+    for unit in ("cabinet-guard.service", "cabinet-again@guard.service"):
+        bench.run(f"systemctl start {unit}", 60)
+    bench.shows("a start of the guard does not undo it", _off(bench))
+    bench.cut_power(5.0)
+    bench.wait("everything off again", "systemctl is-active -q cabinet-failsafe", 120)
+    bench.shows("after a power cut everything is still off", _off(bench))
+    bench.run("systemctl stop cabinet-failsafe", 60)
     bench.wait("the charge again", bench.closed(1), 120)
     bench.check_money()
+
+
+def _off(bench: Bench) -> bool:
+    """Some seconds later, too."""
+    return bench.ok(
+        f"sleep 3; systemctl is-active -q cabinet-failsafe && ! pgrep -x cabinet-guard && {bench.all_open()}"
+    )
