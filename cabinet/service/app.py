@@ -163,7 +163,7 @@ class Service:
         """Write down what is new, end all watches. Sessions go on in the guard."""
         self.context.changes.close()
         await self._background.finished()
-        await self.checkpoint()
+        await self.checkpoint(last=True)
         self._upkeep.end()
         self._signing_in.close()
         await self.context.storage.close()
@@ -208,7 +208,7 @@ class Service:
         if not self._blind:
             await self._waiting.serve()
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, last: bool = False) -> None:
         """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
         await self.context.storage.measure()
         if self._blind and not self.context.storage.is_open:
@@ -216,7 +216,7 @@ class Service:
         if self.context.shelf.refresh():
             self.context.changes.touch(CABINET)
         try:
-            await self._saver.flush(meters=True)
+            await self._saver.flush(meters=True, last=last)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
         self._upkeep.tell()

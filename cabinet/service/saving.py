@@ -53,20 +53,21 @@ class Saver:
         self._turn = asyncio.Lock()
         self._probe = 0
 
-    async def flush(self, meters: bool = False) -> None:
-        """Write all steps and ends, and with `meters` the meters of all running sessions (a checkpoint).
+    async def flush(self, meters: bool = False, last: bool = False) -> None:
+        """Write all steps and ends, and with `meters` the meters of all running sessions (a checkpoint); at the `last`
+        one before the process ends also what there is of their curves.
 
         Raises StorageFull, StoreError: then nothing was written and nothing is forgotten. A caller that is cancelled
         leaves a flush that goes on: half-way it could not know whether the commit came through.
         """
-        await asyncio.shield(self._background.start(self._flush(meters)))
+        await asyncio.shield(self._background.start(self._flush(meters, last)))
 
-    async def _flush(self, meters: bool) -> None:
+    async def _flush(self, meters: bool, last: bool) -> None:
         async with self._turn:
             context = self._context
             watch = context.watch
             handled = {run: seq for run, seq in watch.handled.items() if watch.written.get(run) != seq}
-            taken = [_take(s) for s in context.running if meters or s.untold or s.stop_reason or s.finished]
+            taken = [_take(s, last) for s in context.running if meters or s.untold or s.stop_reason or s.finished]
             samples = context.load.take(at_once=bool(taken or handled)) if meters else []
             if not taken and not handled and not samples:
                 await self._probe_disk()
@@ -105,12 +106,12 @@ class Saver:
         log.info("outlet %d: %s settled (%s)", session.outlet, session.order_number, reason)
 
 
-def _take(session: Session) -> _Taken:
+def _take(session: Session, last: bool) -> _Taken:
     """Close the meter's slice and take what is new."""
     session.meter.close_slice()
     transitions, session.untold = session.untold, []
     days, session.unsaved_days = session.unsaved_days, {}
-    points, replace = session.curve.take(last=session.finished or session.stop_reason is not None)
+    points, replace = session.curve.take(last or session.finished or session.stop_reason is not None)
     count = session.meter.seen
     columns = {
         "state": State.FINISHED if session.finished else session.state,

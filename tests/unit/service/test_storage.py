@@ -53,7 +53,7 @@ def test_a_flush_asked_for_during_another_writes_what_came_meanwhile(tmp_path: P
 
 
 def test_a_checkpoint_of_ten_charges_writes_few_pages(tmp_path: Path) -> None:
-    """The SD card pays for each: sessions, today's energy and every third time their curves; no index, no settings."""
+    """The SD card pays for each: sessions, today's energy, every twelfth time their curves; no index, no settings."""
 
     async def story() -> list[int]:
         rig = Rig(tmp_path, residents=10)
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_ten_charges_writes_few_pages(tmp_path: Path) -> None:
                 await service.start(number, outlet.code, FULL, f"k{number}")
             (path,) = tmp_path.rglob("cabinet.db")
             with contextlib.closing(sqlite3.connect(path)) as onlooker:
-                for _ in range(7):
+                for _ in range(14):
                     rig.guard.charge_all(10, 150_000)
                     rig.clock.advance_ns(10_000_000_000)
                     rig.guard.show()

@@ -191,6 +191,20 @@ def test_the_curve_has_a_point_for_every_ten_powered_seconds(tmp_path: Path) -> 
     asyncio.run(story())
 
 
+def test_a_service_that_ends_in_order_leaves_the_curve_whole(tmp_path: Path) -> None:
+    """While it runs a few points wait for others to be written with."""
+
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            view = await service.start(1, "A7K2", FULL, "key-1")
+            await rig.charge(service, 1, 20, power_mw=180_000)
+        async with rig.running() as service:
+            assert await service.curve(1, view.session_id) == [CurvePoint(10, 180), CurvePoint(20, 180)]
+
+    asyncio.run(story())
+
+
 def test_the_service_itself_ends_a_session_whose_money_is_used_up(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
