@@ -19,7 +19,7 @@ def run(bench: Bench) -> None:
     bench.shows("it started again by itself", bench.run("cat /proc/sys/kernel/random/boot_id") != boot_id)
     bench.wait_protecting()
     bench.shows("since the boot every relay was open until the guard had tried it", _off_first(bench))
-    bench.wait("the charge again", bench.closed(1), 180)
+    bench.wait_charging()
     bench.check_money()
 
 

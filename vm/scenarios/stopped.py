@@ -16,7 +16,7 @@ def run(bench: Bench) -> None:
         "stopped without being killed", bench.run("systemctl show --value -p Result cabinet-guard").strip() == "success"
     )
     bench.run("systemctl start cabinet-guard", 60)
-    bench.wait("the charge again", bench.closed(1), 120)
+    bench.wait_charging()
     since_ns = bench.monotonic_ns()
     bench.run("systemctl start cabinet-failsafe", 60)
     bench.measured("systemctl start cabinet-failsafe to the line low", bench.opened_ms(since_ns), "ms", 5000)
@@ -24,11 +24,12 @@ def run(bench: Bench) -> None:
     for unit in ("cabinet-guard.service", "cabinet-again@guard.service"):
         bench.run(f"systemctl start {unit}", 60)
     bench.shows("a start of the guard does not undo it", _off(bench))
-    bench.cut_power(5.0)
-    bench.wait("everything off again", "systemctl is-active -q cabinet-failsafe", 120)
-    bench.shows("after a power cut everything is still off", _off(bench))
+    for name, restart in (("a power cut", bench.cut_power), ("a shutdown", bench.shut_down)):
+        restart(5.0)
+        bench.wait("everything off again", "systemctl is-active -q cabinet-failsafe", 120)
+        bench.shows(f"after {name} everything is still off", _off(bench))
     bench.run("systemctl stop cabinet-failsafe", 60)
-    bench.wait("the charge again", bench.closed(1), 120)
+    bench.wait_charging()
     bench.check_money()
 
 

@@ -25,5 +25,5 @@ def run(bench: Bench) -> None:
     )
     bench.shows("dpkg says so too", bench.run("dpkg-query -W -f '${Version}' cabinet") == old)
     bench.wait_protecting()
-    bench.wait("the charge again", bench.closed(1), 180)
+    bench.wait_charging()
     bench.check_money()

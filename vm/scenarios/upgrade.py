@@ -18,7 +18,7 @@ def run(bench: Bench) -> None:
     bench.measured("dpkg -i of the newer version", bench.uptime_s() - before_s, "s of the machine")
     bench.shows("the newer version is installed", "+newer" in bench.run("dpkg-query -W cabinet"))
     bench.wait_protecting()
-    bench.wait("the charge again", bench.closed(1), 180)
+    bench.wait_charging()
     changes = [high for at, line, high in bench.lines() if at > since_ns and line == 10]
     # The guard's own test of each relay, at its start and with the contactor open, is among the changes.
     bench.shows("the outlet was off meanwhile and is on again", changes[:1] == [False] and changes[-1:] == [True])
