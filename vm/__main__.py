@@ -31,7 +31,8 @@ OFF_S = 5  # a machine that is started again was off for so long
 
 ORDER = (
     "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
-    "ten_charges", "disk_full", "panic", "year_1970", "upgrade", "update", "purge", "disk_images", "power_cut",
+    "ten_charges", "disk_full", "read_only", "panic", "year_1970", "upgrade", "update", "purge", "disk_images",
+    "power_cut",
 )  # fmt: skip
 
 
