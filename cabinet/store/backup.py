@@ -17,7 +17,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, agreement, names, usage
+from cabinet.store import accounts, agreement, names, owner, usage
 from cabinet.store.database import Database, translated
 
 KEPT = 7
@@ -40,7 +40,9 @@ def folder_of(database: Path) -> Path:
 
 def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
     """A new backup in the folder beside, or in `folder`, and only `KEPT` in all. Raises StoreError."""
-    folder = folder_of(database) if folder is None else folder
+    if folder is None:
+        owner.check_account(database)
+        folder = folder_of(database)
     with translated(database):
         folder.mkdir(exist_ok=True)
         with _alone_in(folder):
@@ -171,12 +173,14 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
 
     The caller holds `only_one`. Raises StoreError; then everything is as it was.
     """
+    owner.check_account(database)
     if wrong := problems(backup):
         raise StoreError(f"{backup}: is not whole: {wrong[0]}")
     fresh = database.with_suffix(".restored")
     with translated(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
+        fresh.touch(0o600, exist_ok=False)  # whatever the backup's is: on a stick it may be anybody's to read
         shutil.copyfile(backup, fresh)
         copy = Database(fresh)
         try:
@@ -216,7 +220,11 @@ def check_not_half_restored(database: Path) -> None:
 
 @contextlib.contextmanager
 def only_one(database: Path) -> Iterator[None]:
-    """Held by the service for its life, and while a backup is put in its place. Raises StoreError where it is held."""
+    """Held by the service for its life, and while a backup is put in its place.
+
+    Raises StoreError where it is held, and where the account is the wrong one (`owner`).
+    """
+    owner.check_account(database)
     path = database.with_suffix(".lock")
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
