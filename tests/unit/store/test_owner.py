@@ -1,5 +1,6 @@
 """One account writes the database: root makes no files that lock it out, and whom a file locks out is told why."""
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 from cabinet.clock import WallTime
 from cabinet.errors import StorageFull, StoreError
 from cabinet.main import main
+from cabinet.service.storage import Storage
 from cabinet.store import backup, owner, people
 from cabinet.store.database import Database
 
@@ -221,3 +223,16 @@ def test_folder_that_may_not_be_written_is_named(path, state):
     state.chmod(0o550)
     with account(), pytest.raises(StoreError, match=f"^{state}: .* may not write there: "):
         Database(path)
+
+
+@as_root
+def test_service_that_is_locked_out_does_not_start_and_blames_no_disk(path, monkeypatch):
+    """It would take no money and say that the disk is full; its unit is started again until this is put right."""
+    os.chown(path, 0, 0)
+    path.chmod(0o644)
+    monkeypatch.setattr(owner, "SERVICE", f"#{ACCOUNT}")
+    storage = Storage(path)
+    with account(), pytest.raises(StoreError, match="belongs to root"):
+        asyncio.run(storage.open())
+    assert not storage.full
+    asyncio.run(storage.close())
