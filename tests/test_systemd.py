@@ -106,9 +106,19 @@ def test_folders_are_the_ones_the_configuration_names():
     folders = {line.split()[1] for line in lines("cabinet.tmpfiles") if line.split()[3:5] == ["root", "cabinet"]}
     assert folders == {Paths().run, Paths().state}
     for name in RESIDENT:
+        steward = name == "cabinet-steward"
         paths = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / f"{name}.service").read_text(), re.MULTILINE)
-        assert set(paths[0].split()) == folders
-        assert paths[1:] == (["-/media -/mnt"] if name == "cabinet-steward" else [])
+        assert set(paths[0].split()) == ({Paths().run} if steward else folders)
+        assert paths[1:] == (["-/media -/mnt"] if steward else [])
+
+
+def test_steward_writes_nothing_of_the_state_and_does_not_see_the_keys():
+    """It is root: what others put there must not lead it into what root runs, such as an update on trial."""
+    from cabinet.config.keys import Paths
+
+    steward = section(UNITS / "cabinet-steward.service")["Service"]
+    assert steward["ReadOnlyPaths"] == Paths().state
+    assert steward["InaccessiblePaths"] == f"-{Paths().state}/keys"
 
 
 def test_only_the_steward_is_root_and_it_may_do_little_of_what_root_may():

@@ -11,7 +11,7 @@ from cabinet import config as configuration
 from cabinet import figures, ledger_table
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
-from cabinet.commands.options import add_config
+from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.config import Config
 from cabinet.figures import yuan
 from cabinet.service import admin, money
@@ -24,7 +24,8 @@ from cabinet.texts import LANGUAGES
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Works while the service runs. Amounts are in yuan with at most two decimals.\n"
-        "The same --key a second time moves nothing.\n\n"
+        "The same --key a second time moves nothing.\n"
+        f"{AS_SERVICE}\n\n"
         "examples:\n"
         "  cabinet ledger balance\n"
         "  cabinet ledger statement 10023344 --from 2026-11-01\n"

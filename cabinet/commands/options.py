@@ -6,6 +6,8 @@ from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/cabinet/cabinet.toml"
 FALLBACK_CONFIG = "var/cabinet.toml"  # of the simulated cabinet that `cabinet run` made in this folder
+# For the help of commands that write the database, or make files beside it.
+AS_SERVICE = "On an installed cabinet the records are the service's: put before each: sudo -u cabinet-service"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
-from cabinet.commands.options import add_config
+from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
 from cabinet.figures import yuan
 from cabinet.service import admin, guests, imports, money
@@ -19,7 +19,8 @@ from cabinet.usage_table import harmless
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Works while the service runs. Amounts are in yuan with at most two decimals.\n\n"
+        "Works while the service runs. Amounts are in yuan with at most two decimals.\n"
+        f"{AS_SERVICE}\n\n"
         "examples:\n"
         "  cabinet resident add 10023344 --name 王芳 --balance 20\n"
         "  cabinet resident top-up 10023344 50 --key receipt-2026-0815\n"

@@ -4,7 +4,7 @@ import argparse
 
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
-from cabinet.commands.options import add_config
+from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
 from cabinet.service import admin
 from cabinet.service.office_views import ROLES
@@ -14,7 +14,8 @@ from cabinet.store.database import Database
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Passwords and tokens are printed once and stored as hashes only. Works while the service runs.\n\n"
+        "Passwords and tokens are printed once and stored as hashes only. Works while the service runs.\n"
+        f"{AS_SERVICE}\n\n"
         "examples:\n"
         "  cabinet staff add office\n"
         "  cabinet staff add accounts --role accountant\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
-from cabinet.commands.options import add_config
+from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError, StoreError
 from cabinet.service import admin
 from cabinet.store import backup, sessions
@@ -15,13 +15,14 @@ from cabinet.store.database import Database
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The service makes a backup at its start and every day; seven are kept in backups/ beside the database.\n\n"
+        "The service makes a backup at its start and every day; seven are kept in backups/ beside the database.\n"
+        f"{AS_SERVICE}\n\n"
         "examples:\n"
         "  cabinet store check\n"
         "  cabinet store backup --to /media/usb/cabinet.db\n"
         "  cabinet store backup --into /media/cabinet-backup\n"
         "  cabinet store list\n"
-        "  systemctl stop cabinet-service && cabinet store restore newest && systemctl start cabinet-service"
+        "  cabinet store restore newest    (systemctl stop cabinet-service before, and start afterwards)"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _action(actions, "check", "pages, references, ledger and usage log: whether all is whole")

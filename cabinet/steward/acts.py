@@ -1,10 +1,7 @@
 """What the steward does for each request. The machine is handed in, so that a test's clock and drives are its own."""
 
-import hashlib
 import logging
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,14 +11,13 @@ import msgspec
 
 from cabinet.clock import set_wall_time
 from cabinet.errors import CabinetError, LinkError
-from cabinet.steward import sticks
+from cabinet.steward.copying import back_up
 from cabinet.steward.machine import Machine, StewardError
 from cabinet.steward.protocol import (
     Answer,
     BackUp,
     CallOff,
     CheckUpdates,
-    Copied,
     Done,
     Failed,
     Interface,
@@ -37,8 +33,6 @@ log = logging.getLogger(__name__)
 
 UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
 COMMAND_S = 10
-ROOM = 1.1  # of the backup's size must be free
-FOLDER = "cabinet-backups"  # on the drive
 
 
 def this_machine(backups: Path) -> Machine:
@@ -148,47 +142,3 @@ def _decoded(output: bytes) -> list[dict[str, Any]]:
         return msgspec.json.decode(output or b"[]", type=list[dict[str, Any]])
     except msgspec.MsgspecError as error:
         raise StewardError(f"ip: says what nobody understands ({error})") from error
-
-
-# --- backup ----------------------------------------------------------------------------------------------------------
-
-
-def back_up(machine: Machine) -> Copied:
-    """The newest backup, copied, synced and read back. Raises StewardError, OSError; no half file stays behind."""
-    made = sorted(machine.backups.glob("cabinet-*.db"))
-    if not made:
-        raise StewardError(f"{machine.backups}: no backup there yet; the service makes one a day", "no_backup_yet")
-    source = max(made, key=lambda path: (path.stat().st_mtime_ns, path.name))
-    stick = sticks.to_write(machine)
-    with sticks.writable(machine, stick) as drive:
-        copied = _copy(source, drive)
-    if stick.place is None:  # where it was mounted is nowhere now
-        return msgspec.structs.replace(copied, to=f"{stick.device}: {FOLDER}/{source.name}", let_go=True)
-    return copied
-
-
-def _copy(source: Path, drive: Path) -> Copied:
-    if shutil.disk_usage(drive).free < ROOM * source.stat().st_size:
-        wanted_kib = str(source.stat().st_size // 1024)
-        raise StewardError(f"{drive}: no room for {wanted_kib} KiB", "drive_full", kib=wanted_kib)
-    folder = drive / FOLDER
-    folder.mkdir(exist_ok=True)
-    target, part = folder / source.name, folder / (source.name + ".part")
-    try:
-        shutil.copyfile(source, part)
-        wanted = _digest(source)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the drive, not from memory
-        if _digest(part) != wanted:
-            raise StewardError(f"{drive}: what was written does not read back; use another", "drive_bad")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    os.sync()
-    return Copied(str(target), target.stat().st_size, wanted)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,8 @@ _READ_ONLY = {
 }  # fmt: skip
 _WRITTEN = dict.fromkeys(_READ_ONLY, "rw")
 _SYSTEM = ("/", "/boot", "/boot/firmware")
-_HARMLESS = "nosuid,nodev,noexec"
+# A link on a stick may point into this computer. Not even then is one followed: somebody else may have mounted it.
+_HARMLESS = "nosuid,nodev,noexec,nosymfollow"
 
 
 class Stick(msgspec.Struct, frozen=True):

@@ -8,7 +8,6 @@ import contextlib
 import datetime
 import fcntl
 import os
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -18,16 +17,12 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, agreement, usage
+from cabinet.store import accounts, agreement, names, owner, usage
 from cabinet.store.database import Database, translated
 
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups
 ROOM = 1.1  # of the file's size must be free for another of it
-
-# Numbered, so that their order is that of their making whatever the clock said: a computer without a battery has made
-# backups in 1970 before. The first ones had no number.
-_NAME = re.compile(r"cabinet-(?:(\d{6})-)?(\d{4}-\d{2}-\d{2})T\d{2}-\d{2}-\d{2}\.db")
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -45,7 +40,9 @@ def folder_of(database: Path) -> Path:
 
 def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
     """A new backup in the folder beside, or in `folder`, and only `KEPT` in all. Raises StoreError."""
-    folder = folder_of(database) if folder is None else folder
+    if folder is None:
+        owner.check_account(database)
+        folder = folder_of(database)
     with translated(database):
         folder.mkdir(exist_ok=True)
         with _alone_in(folder):
@@ -54,7 +51,7 @@ def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
             if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
                 raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
             moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
-            number = max((_number(path) for path in backups_in(folder)), default=0) + 1
+            number = max((names.number(path.name) for path in backups_in(folder)), default=0) + 1
             target = folder / f"cabinet-{number:06}-{moment:%Y-%m-%dT%H-%M-%S}.db"
             copy_into(database, target)
             for old in surplus(backups_in(folder)):
@@ -80,20 +77,10 @@ def surplus(paths: list[Path]) -> list[Path]:
     """
     kept, gone = list(paths), []
     while len(kept) > KEPT:
-        days = [_day(path) for path in kept]
+        days = [names.day(path.name) for path in kept]
         first = next((index for index, day in enumerate(days) if day in days[index + 1 :]), 0)
         gone.append(kept.pop(first))
     return gone
-
-
-def _number(path: Path) -> int:
-    found = _NAME.fullmatch(path.name)
-    return int(found[1]) if found is not None and found[1] else 0
-
-
-def _day(path: Path) -> str:
-    found = _NAME.fullmatch(path.name)
-    return "" if found is None else found[2]
 
 
 def copy_into(database: Path, target: Path) -> None:
@@ -136,8 +123,8 @@ def backups(database: Path) -> list[Path]:
 
 def backups_in(folder: Path) -> list[Path]:
     """In the order of their making."""
-    found = [path for path in folder.glob("cabinet-*.db") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (_number(path), path.name))
+    found = [path for path in folder.glob("cabinet-*.db") if names.is_backup(path.name)]
+    return sorted(found, key=lambda path: names.order(path.name))
 
 
 def newest(database: Path) -> Path | None:
@@ -186,12 +173,14 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
 
     The caller holds `only_one`. Raises StoreError; then everything is as it was.
     """
+    owner.check_account(database)
     if wrong := problems(backup):
         raise StoreError(f"{backup}: is not whole: {wrong[0]}")
     fresh = database.with_suffix(".restored")
     with translated(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
+        fresh.touch(0o600, exist_ok=False)  # whatever the backup's is: on a stick it may be anybody's to read
         shutil.copyfile(backup, fresh)
         copy = Database(fresh)
         try:
@@ -231,7 +220,11 @@ def check_not_half_restored(database: Path) -> None:
 
 @contextlib.contextmanager
 def only_one(database: Path) -> Iterator[None]:
-    """Held by the service for its life, and while a backup is put in its place. Raises StoreError where it is held."""
+    """Held by the service for its life, and while a backup is put in its place.
+
+    Raises StoreError where it is held, and where the account is the wrong one (`owner`).
+    """
+    owner.check_account(database)
     path = database.with_suffix(".lock")
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)

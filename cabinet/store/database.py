@@ -6,12 +6,14 @@ writes at a time and the others wait. All SQL of the program runs inside `transa
 
 import contextlib
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 from cabinet.errors import StorageFull, StoreDamaged, StoreError
+from cabinet.store import owner
 
 # How long the write-ahead log grows before it begins anew. While it grows, every write costs the file system's journal
 # several blocks; afterwards it is written in place. Few pages change again and again, so taking them over is cheap.
@@ -20,6 +22,9 @@ BUSY_TIMEOUT_MS = 5000
 
 # Primary result codes that mean "no room, or nothing can be written now": sqlite.org/rescode.html
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
+# What an account gets that may not write the file, or not even read it.
+_MAY_BE_OF_OTHERS = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -31,10 +36,14 @@ class Database:
     ) -> None:
         """Opens `path`, creating and migrating it unless `read_only`.
 
-        Raises StoreError where it cannot be opened, is no database or is of a newer program; StorageFull where there
-        is no room to bring it up to date.
+        Raises StoreError where it cannot be opened, is no database, is of a newer program, or where another account is
+        to write it; StorageFull where there is no room to bring it up to date.
         """
         self.path = path
+        if not read_only:
+            owner.check_account(path)
+            if hindrance := owner.hindrance(path):  # SQLite would open it all the same, and fail at the first write
+                raise StoreError(hindrance)
         with translated(path):
             if not read_only and path.parent.is_dir() and not path.exists():
                 path.touch(0o600)  # it holds hashes of short PINs; SQLite's files beside it get the same mode
@@ -173,6 +182,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _MAY_BE_OF_OTHERS and (hindrance := owner.hindrance(path)):
+            raise StoreError(hindrance) from error
         if code is not None and code & 0xFF in _NO_ROOM:
             raise StorageFull(f"{path}: {error}: free some space on its disk") from error
         if code is not None and code & 0xFF in _DAMAGED:
@@ -181,7 +192,10 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageFull(f"{path}: {error.strerror}: free some space on its disk") from error
-        raise StoreError(f"{path}: {error.strerror}") from error
+        if error.errno in _FORBIDDEN and os.path.exists(path) and (hindrance := owner.hindrance(path)):
+            raise StoreError(hindrance) from error
+        where = error.filename if isinstance(error.filename, str) else path
+        raise StoreError(f"{where}: {error.strerror}") from error
 
 
 def _quoted(path: Path) -> str:

@@ -10,9 +10,10 @@ import pytest
 from cabinet.console.commands import excuse
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
-from cabinet.steward import acts, protocol
-from cabinet.steward.acts import FOLDER, Steward, interface
+from cabinet.steward import acts, copying, protocol
+from cabinet.steward.acts import Steward, interface
 from cabinet.steward.client import StewardLine
+from cabinet.steward.copying import FOLDER
 from cabinet.steward.protocol import (
     BackUp,
     CallOff,
@@ -91,7 +92,7 @@ def test_stick_that_nobody_has_mounted_is_mounted_for_the_backup_and_let_go(comp
     assert copied.let_go
     assert (computer.stick / FOLDER / "cabinet-000001-2026-11-25T00-00-00.db").read_bytes() == b"new"
     mounted, unmounted = computer.ran
-    assert "--options=rw,nosuid,nodev,noexec" in mounted
+    assert "--options=rw,nosuid,nodev,noexec,nosymfollow" in mounted
     assert unmounted[:3] == ["systemctl", "--quiet", "stop"]
     assert not computer.reading.exists()
 
@@ -99,7 +100,7 @@ def test_stick_that_nobody_has_mounted_is_mounted_for_the_backup_and_let_go(comp
 def test_stick_is_let_go_where_the_backup_fails(computer, monkeypatch):
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"new")
     computer.nobody_has_mounted_it()
-    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
     assert "does not read back" in computer.steward.answer(BackUp()).text
     assert not computer.reading.exists()
 
@@ -107,7 +108,7 @@ def test_stick_is_let_go_where_the_backup_fails(computer, monkeypatch):
 def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypatch):
     assert "no backup there yet" in computer.steward.answer(BackUp()).text
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 1000)
-    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
     assert "does not read back" in computer.steward.answer(BackUp()).text
     assert list((computer.stick / FOLDER).iterdir()) == []
     computer.mounts.write_text("/dev/mmcblk0p2 / ext4 rw 0 0\n")
@@ -122,9 +123,9 @@ def test_technician_reads_in_their_language_why_there_is_no_backup_on_the_drive(
 
     said = [why_not()]
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 4096)
-    monkeypatch.setattr(acts, "_digest", lambda path: str(path))
+    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
     said.append(why_not())
-    monkeypatch.setattr(acts, "ROOM", 10**12)
+    monkeypatch.setattr(copying, "ROOM", 10**12)
     said.append(why_not())
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
     said.append(why_not())

@@ -292,7 +292,7 @@ def test_stick_that_nobody_has_mounted_is_mounted_read_only_and_unmounted_again(
     assert seen.manifest == manifest
     mounted, unmounted = computer.ran
     assert mounted[0] == "systemd-mount"
-    assert "--options=ro,nosuid,nodev,noexec" in mounted
+    assert "--options=ro,nosuid,nodev,noexec,nosymfollow" in mounted
     assert unmounted == ["systemctl", "--quiet", "stop", f"{str(computer.reading)[1:].replace('/', '-')}.mount"]
     assert not computer.reading.is_symlink()
 
@@ -301,7 +301,7 @@ def test_journal_of_a_stick_is_not_played_back(computer):
     put(computer)
     computer.nobody_has_mounted_it("ext4")
     look(computer)
-    assert "--options=ro,noload,nosuid,nodev,noexec" in computer.ran[0]
+    assert "--options=ro,noload,nosuid,nodev,noexec,nosymfollow" in computer.ran[0]
 
 
 @pytest.mark.parametrize(("kind", "usage"), [("crypto_LUKS", "crypto"), ("", "")])

@@ -1,5 +1,6 @@
 """Copies of the database: whole, few, and good enough to go on with; and what damage does to a file."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -63,6 +64,18 @@ def test_backup_is_whole_and_has_what_was_committed(path: Path) -> None:
 def test_a_backup_is_as_secret_as_the_database(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(backup.make(path, wall(1)).stat().st_mode) == 0o600
+
+
+def test_a_restored_database_is_secret_whatever_the_backup_was(path: Path) -> None:
+    """On a stick a copy may be anybody's to read."""
+    made = backup.make(path, wall(1))
+    made.chmod(0o644)
+    before = os.umask(0)
+    try:
+        backup.restore(path, made, wall(2))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_transaction_that_is_not_committed_is_not_in_it(path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The newest backup to a stick, by root: of two folders neither of which is trusted.
+
+In the one the service's account may have put anything, on the other whoever prepared the stick. So no link is followed
+on either side, and nothing is reached by a path: each folder is opened once, and what lies in it by its name there.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cabinet.steward import sticks
+from cabinet.steward.machine import Machine, StewardError
+from cabinet.steward.protocol import Copied
+from cabinet.store import names
+
+ROOM = 1.1  # of the backup's size must be free
+FOLDER = "cabinet-backups"  # on the drive
+STEP_BYTES = 1 << 20
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe's other end is not waited for
+_PART = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_PART_MODE = 0o640  # as the configuration: root's, and the cabinet's group may restore it
+
+
+def back_up(machine: Machine) -> Copied:
+    """The newest backup, copied, synced and read back. Raises StewardError, OSError; no half file stays behind."""
+    with _newest(machine.backups) as (name, source):
+        stick = sticks.to_write(machine)
+        with sticks.writable(machine, stick) as place, opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive:
+            size, digest = _copy(source, name, drive, place)
+    if stick.place is None:  # where it was mounted is nowhere now
+        return Copied(f"{stick.device}: {FOLDER}/{name}", size, digest, let_go=True)
+    return Copied(str(place / FOLDER / name), size, digest)
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
+    """The descriptor of `path`, in `folder` where that is given. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, _PART_MODE, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+# --- from ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _newest(backups: Path) -> Iterator[tuple[str, int]]:
+    """Name and descriptor of the newest of the product's own backups."""
+    with contextlib.ExitStack() as held:
+        try:
+            folder = held.enter_context(opened(backups, _FOLDER))
+        except FileNotFoundError:
+            raise _none_yet(backups) from None
+        except OSError as error:
+            raise _foreign(backups, error) from error
+        made = [name for name in os.listdir(folder) if names.is_backup(name)]
+        if not made:
+            raise _none_yet(backups)
+        name = max(made, key=names.order)
+        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):  # opening a device may do things
+            raise _foreign(backups / name)
+        try:
+            source = held.enter_context(opened(name, _SOURCE, folder))
+        except OSError as error:
+            raise _foreign(backups / name, error) from error
+        if not stat.S_ISREG(os.fstat(source).st_mode):  # another one than a moment ago
+            raise _foreign(backups / name)
+        yield name, source
+
+
+def _none_yet(backups: Path) -> StewardError:
+    return StewardError(f"{backups}: no backup there yet; the service makes one a day", "no_backup_yet")
+
+
+def _foreign(path: Path, error: OSError | None = None) -> Exception:
+    """What stands in the way of a backup where the product has put nothing; any other error as it is."""
+    if error is not None and error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
+        return error
+    text = f"{path}: a link, or another thing that the cabinet does not put there: look who did, and remove it"
+    return StewardError(text, "not_ours", path=str(path))
+
+
+# --- to --------------------------------------------------------------------------------------------------------------
+
+
+def _copy(source: int, name: str, drive: int, place: Path) -> tuple[int, str]:
+    """How many bytes there are on the drive now, and their digest."""
+    wanted = os.fstat(source).st_size
+    if shutil.disk_usage(drive).free < ROOM * wanted:
+        kib = str(wanted // 1024)
+        raise StewardError(f"{place}: no room for {kib} KiB", "drive_full", kib=kib)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(FOLDER, dir_fd=drive)
+    part = f"{name}.part"
+    with contextlib.ExitStack() as held:
+        try:
+            folder = held.enter_context(opened(FOLDER, _FOLDER, drive))
+        except OSError as error:
+            raise _foreign(place / FOLDER, error) from error
+        _remove(folder, part, place)  # of one that was pulled out meanwhile
+        copy = held.enter_context(opened(part, _PART, folder))
+        try:
+            size, digest = _write(source, copy)
+            os.posix_fadvise(copy, 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the drive, not from memory
+            if _digest(copy) != digest:
+                raise StewardError(f"{place}: what was written does not read back; use another", "drive_bad")
+            _give_name(folder, part, name, place)
+        except BaseException:
+            _remove(folder, part, place)
+            raise
+        os.fsync(folder)
+    os.sync()
+    return size, digest
+
+
+def _remove(folder: int, name: str, place: Path) -> None:
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)  # a link itself, not what it points to
+    except OSError as error:
+        raise _foreign(place / FOLDER / name, error) from error
+
+
+def _give_name(folder: int, part: str, name: str, place: Path) -> None:
+    """In place of a file, or a link, that has it."""
+    try:
+        os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        raise _foreign(place / FOLDER / name, error) from error
+
+
+def _write(source: int, copy: int) -> tuple[int, str]:
+    """All there is, on the drive when this returns."""
+    size, digest = 0, hashlib.sha256()
+    with os.fdopen(os.dup(copy), "wb") as file:
+        while block := os.read(source, STEP_BYTES):
+            file.write(block)
+            digest.update(block)
+            size += len(block)
+    os.fsync(copy)
+    return size, digest.hexdigest()
+
+
+def _digest(file: int) -> str:
+    os.lseek(file, 0, os.SEEK_SET)
+    digest = hashlib.sha256()
+    while block := os.read(file, STEP_BYTES):
+        digest.update(block)
+    return digest.hexdigest()
