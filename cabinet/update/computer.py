@@ -73,7 +73,7 @@ class Computer:
     def restore(self, backup: Path) -> None:
         _run(["systemctl", "stop", UNITS[1]], _COMMAND_WITHIN_S)
         _run(
-            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _COMMAND_WITHIN_S
+            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _INSTALL_WITHIN_S
         )
 
     def start(self) -> None:
@@ -138,11 +138,12 @@ class Computer:
         return self._database().exists()
 
     def back_up(self) -> str:
-        """The database as it is now; "" where there is none."""
+        """The database as it is now, apart from the seven that are kept; "" where there is none."""
         if not (self._config.exists() and self.has_database()):
             return ""
         return _run(
-            [*_as_service(), COMMAND, "store", "backup", "--config", str(self._config)], _COMMAND_WITHIN_S
+            [*_as_service(), COMMAND, "store", "backup", "--before-update", "--config", str(self._config)],
+            _INSTALL_WITHIN_S,
         ).strip()
 
     def pack_installed(self, files: Path, package: Path) -> None:
