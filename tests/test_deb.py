@@ -12,6 +12,8 @@ import lock
 import pytest
 import wheel_report
 
+from cabinet.update import computer
+
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
 
@@ -81,6 +83,16 @@ def test_conffiles_are_files_of_the_package():
     assert {f"/{target}" for target in build_deb.FILES.values() if target.startswith("etc/")} == set(
         build_deb.CONFFILES
     )
+
+
+def test_conffiles_are_there_as_shipped_once_more(tmp_path, monkeypatch):
+    """Going back from an update packs these: the administrator's, packed as shipped, would count as unedited."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780000000")
+    build_deb.lay_out_files(tmp_path, "1.2.3")
+    assert build_deb.AS_SHIPPED == str(computer._AS_SHIPPED).lstrip("/")
+    for name in build_deb.CONFFILES:
+        copy = tmp_path / build_deb.AS_SHIPPED / name.lstrip("/")
+        assert copy.read_bytes() == (tmp_path / name.lstrip("/")).read_bytes()
 
 
 def test_configuration_is_no_part_of_the_package():

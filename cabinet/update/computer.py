@@ -18,6 +18,8 @@ ALWAYS = UNITS[2:]  # runs without a configuration too
 _INSTALL_WITHIN_S = 900  # an SD card at its end takes minutes
 _COMMAND_WITHIN_S = 120
 _POLL_S = 0.2
+_INFO = Path("/var/lib/dpkg/info")
+_AS_SHIPPED = Path("/usr/share/cabinet/as-shipped")
 _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
@@ -161,9 +163,10 @@ class Computer:
         fields = _run(["dpkg-query", "--status", PACKAGE], _COMMAND_WITHIN_S).splitlines()
         (control / "control").write_text("\n".join(_without(fields, "Status", "Conffiles")) + "\n")
         for name in _SCRIPTS:
-            source = Path(f"/var/lib/dpkg/info/{PACKAGE}.{name}")
+            source = _INFO / f"{PACKAGE}.{name}"
             if source.exists():
                 shutil.copy2(source, control / name)
+        _pack_conffiles(files)
         _run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(files), str(package)], _INSTALL_WITHIN_S
         )
@@ -175,6 +178,21 @@ class Computer:
             return Path(config.load(self._config).paths.state) / "cabinet.db"
         except CabinetError:
             return Path("/var/lib/cabinet/cabinet.db")
+
+
+def _pack_conffiles(files: Path) -> None:
+    """Each as it was shipped, not as it is: what a package brings counts for dpkg as what nobody has edited, and the
+    next package's would replace it unasked. Raises CabinetError.
+    """
+    conffiles = files / "DEBIAN/conffiles"
+    for name in conffiles.read_text().splitlines() if conffiles.exists() else []:
+        if not name.startswith("/"):
+            continue
+        shipped, packed = _AS_SHIPPED / name.lstrip("/"), files / name.lstrip("/")
+        if not shipped.exists():
+            raise CabinetError(f"{shipped}: is not there, and going back would need it: reinstall {PACKAGE} first")
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(shipped, packed)
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> bool:
