@@ -5,8 +5,6 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from nacl.signing import VerifyKey
-
 from cabinet.errors import CabinetError
 from cabinet.update import bundle, trial
 from cabinet.update.records import Records
@@ -74,7 +72,7 @@ def at_once(steps: Generator[object, None, T]) -> T:
             return result
 
 
-def trusted(keys: Path = KEYS) -> dict[str, VerifyKey]:
+def trusted(keys: Path = KEYS) -> bundle.Keys:
     """Who may sign bundles for this cabinet. Raises CabinetError."""
     try:
         return bundle.keys_in(keys.read_text(encoding="utf-8"), str(keys))

@@ -109,4 +109,4 @@ def test_keys_that_are_missing_or_no_text_are_an_error_that_names_them(tmp_path)
     with pytest.raises(CabinetError, match="update-keys: is no text"):
         trusted(tmp_path / "update-keys")
     (tmp_path / "update-keys").write_text(f"{base64.b64encode(bytes(range(32))).decode()} maker\n")
-    assert list(trusted(tmp_path / "update-keys")) == ["maker"]
+    assert list(trusted(tmp_path / "update-keys").values()) == ["maker"]
