@@ -26,8 +26,6 @@ class System(Protocol):
 
     def installed_bytes(self) -> int: ...
 
-    def read_only(self) -> bool: ...
-
     def is_newer(self, version: str, than: str) -> bool: ...
 
     def comparing(self) -> Generator[None, None, Sequence[str]]:
@@ -56,7 +54,6 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
         version=version,
         free=free,
         installed=installed,
-        read_only=system.read_only(),
         changed_files=changed,
         on_trial=under_way.new if under_way is not None else None,
     )

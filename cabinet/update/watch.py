@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
+from cabinet.update.bundle import sha256_of
 from cabinet.update.records import Records
 from cabinet.update.trial import (
     LOOK_EVERY_S,
@@ -19,6 +21,7 @@ from cabinet.update.trial import (
     Verdict,
     at_boot,
     judge,
+    last_doubt,
     restores_database,
 )
 
@@ -30,8 +33,26 @@ class System(Protocol):
 
     def boot_id(self) -> str: ...
 
+    def sessions(self) -> int | None:
+        """Charges that run; None where nobody can say."""
+
+    def package_tools(self) -> AbstractContextManager[None]:
+        """While it is held nobody else installs; waits for who does. Raises CabinetError where that takes too long."""
+
     def install(self, package: Path) -> None:
-        """Put it in place of what is installed, and start the units. Raises CabinetError."""
+        """With the package tools held: put it in place of what is installed, and start the units.
+
+        Raises CabinetError.
+        """
+
+    def is_whole(self, version: str) -> bool:
+        """Whether that version is installed, to its end and with every file as it came. Raises CabinetError."""
+
+    def read_only_places(self) -> Sequence[str]:
+        """The file systems that an installation writes to and cannot. Raises CabinetError."""
+
+    def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
+        """Raises CabinetError."""
 
     def down(self) -> Sequence[str]:
         """The units that should run and do not."""
@@ -48,8 +69,8 @@ class System(Protocol):
     def restore(self, backup: Path) -> None:
         """Put it in place of the database, which is kept beside; the units are stopped for it. Raises CabinetError."""
 
-    def start(self) -> None:
-        """Start the units."""
+    def start(self) -> Sequence[str]:
+        """Start the units, each whatever became of the others; what stands against any."""
 
 
 def see_through(system: System, records: Records, clock: Clock, wait: Callable[[float], None]) -> Trial | None:
@@ -66,17 +87,24 @@ def see_through(system: System, records: Records, clock: Clock, wait: Callable[[
     if verdict is Verdict.GO_BACK:
         return _go_back(system, records, trial, why)
     if verdict is Verdict.KEEP:
-        return _end(records, trial, Phase.GONE_BACK, why)
+        return _end(system, records, trial, Phase.GONE_BACK, why)
     if trial.phase is Phase.TRIAL:
         return _watch(system, records, trial, clock, wait)
-    return _end(records, trial, trial.phase, trial.why)
+    return _end(system, records, trial, trial.phase, trial.why)
 
 
 def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
-    trial = _enter(records, trial, Phase.INSTALLING)
     try:
-        system.install(records.new)
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            found = sha256_of(records.new) if records.new.exists() else ""
+            if doubt := last_doubt(trial, found, system.sessions()):
+                return _end(system, records, trial, Phase.GONE_BACK, doubt)
+            trial = _enter(records, trial, Phase.INSTALLING)
+            system.install(records.new)
     except CabinetError as error:
+        if trial.phase is Phase.PREPARED or _old_is_there(system, trial):
+            return _end(system, records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
         return _go_back(system, records, trial, str(error))
     return _watch(system, records, trial, clock, wait)
 
@@ -102,7 +130,7 @@ def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: C
         if verdict is Verdict.GO_BACK:
             return _go_back(system, records, trial, why)
         if verdict is Verdict.KEEP:
-            return _end(records, trial, Phase.KEPT, "")
+            return _end(system, records, trial, Phase.KEPT, "")
         wait(LOOK_EVERY_S)
 
 
@@ -110,15 +138,39 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
     log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
     trial = _enter(records, trial, Phase.GOING_BACK, why)
     restore = restores_database(trial, system.schema())
-    system.install(records.old)
+    if not _old_is_there(system, trial):
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            system.install(records.old)
     if restore:
-        system.restore(Path(trial.backup))
-    system.start()
-    if problems := system.self_test():
-        why += f"; the old version is back, and says: {'; '.join(problems)}"
+        try:
+            system.restore(Path(trial.backup))
+        except CabinetError:
+            system.start()  # what can: it is a while until this is tried again
+            raise
+    why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
         why += f"; the database is that of before the update ({trial.backup}), the other is kept beside it"
-    return _end(records, trial, Phase.GONE_BACK, why)
+    return _end(system, records, trial, Phase.GONE_BACK, why)
+
+
+def _old_is_there(system: System, trial: Trial) -> bool:
+    """Whether nothing has to be installed to go back: so no second attempt stops the guard, and every charge, again."""
+    return trial.new != trial.old and system.is_whole(trial.old)
+
+
+def _with_problems(why: str, problems: Sequence[str]) -> str:
+    """The old version may have had them all the time: they are told, and going back is over all the same."""
+    return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
+
+
+def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
+    """A root that is read-only is so again after every start of the computer: going back has to see to it too."""
+    for place in system.read_only_places():
+        trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
+        records.save(trial)
+        system.remount(place, "rw")
+    return trial
 
 
 def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial:
@@ -127,7 +179,13 @@ def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial
     return trial
 
 
-def _end(records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
+def _end(system: System, records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
+    for place in dict.fromkeys(trial.made_writable):
+        try:
+            if place not in system.read_only_places():
+                system.remount(place, "ro")
+        except CabinetError as error:
+            why = "; ".join(part for part in (why, f"{place} is writable still: {error}") if part)
     trial = msgspec.structs.replace(trial, phase=phase, why=why)
     records.end(trial)
     return trial
