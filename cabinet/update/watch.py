@@ -25,6 +25,8 @@ from cabinet.update.trial import (
     restores_database,
 )
 
+READ_ONLY_TRIES = 12
+
 log = logging.getLogger(__name__)
 
 
@@ -81,16 +83,20 @@ def see_through(system: System, records: Records, clock: Clock, wait: Callable[[
     trial = records.load()
     if trial is None:
         return None
+    return _read_only_again(system, records, _to_its_end(system, records, trial, clock, wait), wait)
+
+
+def _to_its_end(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
     if trial.phase is Phase.PREPARED and trial.boot_id == system.boot_id():
         return _try_out(system, records, trial, clock, wait)
     verdict, why = at_boot(trial, system.boot_id())
     if verdict is Verdict.GO_BACK:
         return _go_back(system, records, trial, why)
     if verdict is Verdict.KEEP:
-        return _end(system, records, trial, Phase.GONE_BACK, why)
+        return _end(records, trial, Phase.GONE_BACK, why)
     if trial.phase is Phase.TRIAL:
         return _watch(system, records, trial, clock, wait)
-    return _end(system, records, trial, trial.phase, trial.why)
+    return _end(records, trial, trial.phase, trial.why)
 
 
 def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
@@ -98,14 +104,16 @@ def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait:
         trial = _made_writable(system, records, trial)
         with system.package_tools():
             found = sha256_of(records.new) if records.new.exists() else ""
-            if doubt := last_doubt(trial, found, system.sessions()):
-                return _end(system, records, trial, Phase.GONE_BACK, doubt)
-            trial = _enter(records, trial, Phase.INSTALLING)
-            system.install(records.new)
+            doubt = last_doubt(trial, found, system.sessions())
+            if not doubt:
+                trial = _enter(records, trial, Phase.INSTALLING)
+                system.install(records.new)
     except CabinetError as error:
         if trial.phase is Phase.PREPARED or _old_is_there(system, trial):
-            return _end(system, records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
+            return _end(records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
         return _go_back(system, records, trial, str(error))
+    if doubt:
+        return _end(records, trial, Phase.GONE_BACK, doubt)
     return _watch(system, records, trial, clock, wait)
 
 
@@ -130,7 +138,7 @@ def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: C
         if verdict is Verdict.GO_BACK:
             return _go_back(system, records, trial, why)
         if verdict is Verdict.KEEP:
-            return _end(system, records, trial, Phase.KEPT, "")
+            return _end(records, trial, Phase.KEPT, "")
         wait(LOOK_EVERY_S)
 
 
@@ -151,7 +159,7 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
     why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
         why += f"; the database is that of before the update ({trial.backup}), the other is kept beside it"
-    return _end(system, records, trial, Phase.GONE_BACK, why)
+    return _end(records, trial, Phase.GONE_BACK, why)
 
 
 def _old_is_there(system: System, trial: Trial) -> bool:
@@ -173,19 +181,38 @@ def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
     return trial
 
 
+def _read_only_again(system: System, records: Records, ended: Trial, wait: Callable[[float], None]) -> Trial:
+    """After the end is recorded: who follows it is a program whose files were replaced, and while such a one runs, the
+    file system is busy.
+    """
+    why = ended.why
+    for place in dict.fromkeys(ended.made_writable):
+        if problem := _made_read_only(system, place, wait):
+            why = "; ".join(part for part in (why, f"{place} is writable still: {problem}") if part)
+    return ended if why == ended.why else _end(records, ended, ended.phase, why)
+
+
+def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -> str:
+    """What stands against it, for a minute."""
+    problem = ""
+    for _ in range(READ_ONLY_TRIES):
+        try:
+            if place not in system.read_only_places():
+                system.remount(place, "ro")
+            return ""
+        except CabinetError as error:
+            problem = str(error)
+        wait(LOOK_EVERY_S)
+    return problem
+
+
 def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial:
     trial = msgspec.structs.replace(trial, phase=phase, why=why)
     records.save(trial)
     return trial
 
 
-def _end(system: System, records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
-    for place in dict.fromkeys(trial.made_writable):
-        try:
-            if place not in system.read_only_places():
-                system.remount(place, "ro")
-        except CabinetError as error:
-            why = "; ".join(part for part in (why, f"{place} is writable still: {error}") if part)
+def _end(records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
     trial = msgspec.structs.replace(trial, phase=phase, why=why)
     records.end(trial)
     return trial

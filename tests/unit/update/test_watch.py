@@ -59,6 +59,7 @@ class Computer:
         return list(self.read_only)
 
     def remount(self, place: str, how: str) -> None:
+        assert not self.held, "a file that is open to be written keeps its file system busy"
         self.done.append(f"remount {place} {how}")
         if how in self.wont_remount:
             raise CabinetError(f"mount: {place} is busy")
@@ -331,6 +332,19 @@ def test_root_that_stays_writable_is_told_and_costs_no_update(bench):
     bench.computer.read_only, bench.computer.wont_remount = ["/"], {"ro"}
     ended = bench.run()
     assert (ended.phase, ended.why) == (Phase.KEPT, "/ is writable still: mount: / is busy")
+    assert (bench.records.load(), bench.records.last()) == (None, ended)
+
+
+def test_root_is_busy_until_who_follows_the_update_has_seen_its_end(bench):
+    """The program that follows it is the old one, whose files are gone and open still."""
+    bench.computer.read_only, bench.computer.wont_remount = ["/"], {"ro"}
+
+    def follow(waited_s: float) -> None:
+        if bench.records.load() is None:
+            bench.computer.wont_remount.clear()
+
+    bench.while_waiting = follow
+    assert (bench.run().why, bench.computer.read_only) == ("", ["/"])
 
 
 # --- nobody else meanwhile -------------------------------------------------------------------------------------------
