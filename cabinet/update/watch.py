@@ -109,7 +109,9 @@ def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait:
                 trial = _enter(records, trial, Phase.INSTALLING)
                 system.install(records.new)
     except CabinetError as error:
-        if trial.phase is Phase.PREPARED or _old_is_there(system, trial):
+        if trial.phase is Phase.PREPARED:
+            return _end(records, trial, Phase.GONE_BACK, str(error))
+        if _old_is_there(system, trial):
             return _end(records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
         return _go_back(system, records, trial, str(error))
     if doubt:

@@ -208,3 +208,13 @@ def test_mount_is_told_what_to_do(computer, programs):
     programs.add("mount")
     computer.remount("/", "rw")
     assert programs.calls() == ["mount -o remount,rw /"]
+
+
+def test_database_of_before_is_copied_by_the_service_and_apart_from_its_backups(tmp_path, programs, monkeypatch):
+    (tmp_path / "cabinet.toml").touch()
+    monkeypatch.setattr(Computer, "has_database", lambda self: True)
+    programs.add("setpriv", "echo /b/before-update.db")
+    assert Computer(tmp_path / "cabinet.toml").back_up() == "/b/before-update.db"
+    (call,) = programs.calls()
+    assert call.startswith("setpriv --reuid=cabinet-service ")
+    assert " store backup --before-update " in call
