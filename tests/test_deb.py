@@ -12,6 +12,8 @@ import lock
 import pytest
 import wheel_report
 
+from cabinet.update import computer
+
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"
 
@@ -81,6 +83,16 @@ def test_conffiles_are_files_of_the_package():
     assert {f"/{target}" for target in build_deb.FILES.values() if target.startswith("etc/")} == set(
         build_deb.CONFFILES
     )
+
+
+def test_conffiles_are_there_as_shipped_once_more(tmp_path, monkeypatch):
+    """Going back from an update packs these: the administrator's, packed as shipped, would count as unedited."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780000000")
+    build_deb.lay_out_files(tmp_path, "1.2.3")
+    assert str(computer._AS_SHIPPED).lstrip("/") == build_deb.AS_SHIPPED
+    for name in build_deb.CONFFILES:
+        copy = tmp_path / build_deb.AS_SHIPPED / name.lstrip("/")
+        assert copy.read_bytes() == (tmp_path / name.lstrip("/")).read_bytes()
 
 
 def test_configuration_is_no_part_of_the_package():
@@ -163,6 +175,26 @@ def test_no_outlet_has_power_while_files_are_replaced():
     script = (PACKAGING / "prerm").read_text()
     assert re.search(r"^    deb-systemd-invoke stop cabinet-guard\.service$", script, re.MULTILINE)
     assert "cabinet failsafe" in script
+
+
+@pytest.mark.parametrize(("reason", "ends"), [("remove", True), ("upgrade", False)])
+def test_removing_ends_a_trial_and_upgrading_does_not(tmp_path, reason, ends):
+    """Its watcher would take the stopped units for failed ones and install again what was removed; but it is this
+    watcher that upgrades.
+    """
+    trial, tools, called = tmp_path / "var/lib/cabinet/update/trial.json", tmp_path / "tools", tmp_path / "called"
+    for folder in (trial.parent, tools, tmp_path / "run/systemd/system"):
+        folder.mkdir(parents=True)
+    trial.touch()
+    (tools / "deb-systemd-invoke").write_text(f'#!/bin/sh\necho "$*" >> {called}\n')
+    (tools / "deb-systemd-invoke").chmod(0o755)
+    script = (PACKAGING / "prerm").read_text()
+    for folder in ("/var/lib/cabinet", "/etc/cabinet", "/run/systemd/system"):
+        script = script.replace(folder, f"{tmp_path}{folder}")
+    subprocess.run(["sh", "-c", script, "prerm", reason], env={"PATH": f"{tools}:/usr/bin:/bin"}, check=True)
+    first, *others = called.read_text().splitlines()
+    assert (first == "stop cabinet-update.service", trial.exists()) == (ends, not ends)
+    assert not [call for call in others if "cabinet-update" in call]
 
 
 @pytest.mark.slow

@@ -160,6 +160,13 @@ def test_restarts_are_no_storm_and_never_given_up(name):
     }
 
 
+def test_an_update_is_seen_through_however_often_that_fails():
+    """With a limit used up, nothing would bring the old version back until a restart of the computer."""
+    unit = section(UNITS / "cabinet-update.service")
+    assert (unit["Unit"]["StartLimitIntervalSec"], unit["Service"]["Restart"]) == ("0", "on-failure")
+    assert int(unit["Service"]["RestartSec"]) >= 60
+
+
 @pytest.mark.parametrize("name", ["cabinet-guard", "cabinet-service", "cabinet-failsafe", "cabinet-backup"])
 def test_without_a_configuration_nothing_runs_but_the_console(name):
     assert "/etc/cabinet/cabinet.toml" in conditions(name)

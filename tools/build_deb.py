@@ -39,6 +39,7 @@ FILES = {
     "docs/*.md": "usr/share/doc/cabinet/",
 }
 CONFFILES = ["/etc/cabinet/update-keys"]
+AS_SHIPPED = "usr/share/cabinet/as-shipped"  # each of them once more, which `cabinet update` packs to go back to
 SCRIPTS = ("postinst", "prerm", "postrm")
 LAUNCHER = """\
 #!/{home}/bin/python3 -I
@@ -143,6 +144,10 @@ def lay_out_files(root: Path, version: str) -> None:
             place = root / target / source.name if target.endswith("/") else root / target
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
+    for name in CONFFILES:
+        copy = root / AS_SHIPPED / name.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name.lstrip("/"), copy)
     manual = root / "usr/share/man/man1/cabinet.1.gz"
     manual.parent.mkdir(parents=True)
     manual.write_bytes(gzip.compress(manual_page(version).encode(), mtime=0))

@@ -16,6 +16,7 @@ from cabinet.store.database import Database
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The service makes a backup at its start and every day; seven are kept in backups/ beside the database.\n"
+        f"{backup.BEFORE_UPDATE} there is of `cabinet update`, and stays until the next update.\n"
         f"{AS_SERVICE}\n\n"
         "examples:\n"
         "  cabinet store check\n"
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--into", type=Path, metavar="FOLDER", help="of another medium: with keys and configuration, seven are kept"
     )
+    where.add_argument("--before-update", action="store_true", help="the one that going back from an update needs")
     _action(actions, "running", "how many charges are not over yet, as a number")
     _action(actions, "list", "the backups there are, and how far each goes")
     restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
@@ -63,6 +65,8 @@ def main(args: argparse.Namespace) -> int:
         return 0
     if args.into is not None:
         _take_along(configuration.load(args.config), args.config, args.into)
+    elif args.before_update:
+        print(backup.make_before_update(database))
     elif args.to is None:
         print(backup.make(database, SystemClock().wall()))
     elif args.to.exists():
@@ -101,7 +105,8 @@ def _running(database: Path) -> int:
 
 
 def _list(database: Path) -> None:
-    paths = backup.backups(database)
+    before_update = backup.folder_of(database) / backup.BEFORE_UPDATE
+    paths = [*backup.backups(database), *([before_update] if before_update.exists() else [])]
     if not paths:
         print(f"no backups in {backup.folder_of(database)}")
     for path in paths:

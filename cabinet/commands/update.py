@@ -2,8 +2,8 @@
 
 import argparse
 import logging
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.texts import Texts
 from cabinet.update import bundle
-from cabinet.update.computer import Computer
+from cabinet.update.computer import WATCHER, Computer
 from cabinet.update.records import Records
 from cabinet.update.survey import KEYS, at_once, survey, trusted
 from cabinet.update.trial import TRIAL_S, Asked, Phase, Trial, objections
@@ -21,7 +21,6 @@ from cabinet.update.watch import see_through
 from cabinet.update.wording import objected, told
 
 WORDS = Texts("update", "en")  # as all of the command line
-UNIT = "cabinet-update.service"
 LOOK_S = 1.0
 
 
@@ -51,20 +50,26 @@ def main(args: argparse.Namespace) -> int:
         return _status(records)
     if args.action == "watch":
         records.check_private()
-        ended = see_through(Computer(args.config), records, SystemClock(), time.sleep)
-        if ended is not None:
-            print(told(ended, WORDS))
+        with records.alone(wait=True):
+            ended = see_through(Computer(args.config), records, SystemClock(), time.sleep)
+            if ended is not None:
+                print(told(ended, WORDS))
         return 0
     trial = _prepare(args, records)
-    subprocess.run(["systemctl", "start", "--no-block", UNIT], check=True)
+    computer = Computer(args.config)
+    computer.start_watcher()
     print(f"version {trial.new} is being installed; then it is on trial for {TRIAL_S // 60} minutes")
-    return 0 if args.no_wait else _follow(records, trial)
+    return 0 if args.no_wait else _follow(computer, records, trial, time.sleep)
 
 
 def _prepare(args: argparse.Namespace, records: Records) -> Trial:
     """All that is needed to go back, on disk, before anything is changed. Raises CabinetError."""
-    computer = Computer(args.config)
     records.check_private()
+    with records.alone():
+        return _prepare_alone(args, Computer(args.config), records)
+
+
+def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Records) -> Trial:
     records.incoming.unlink(missing_ok=True)
     opened = bundle.read(args.bundle, trusted(), records.incoming)
     manifest = opened.manifest
@@ -81,26 +86,38 @@ def _prepare(args: argparse.Namespace, records: Records) -> Trial:
     records.incoming.replace(records.new)
     print(f"version {manifest.version}, signed by {opened.signer}; {found.version} is packed to go back to")
     computer.pack_installed(records.old_files, records.old)
+    computer.sync()  # what judges after a power cut are these files
     trial = Trial(
         old=found.version,
         new=manifest.version,
         phase=Phase.PREPARED,
         boot_id=computer.boot_id(),
         schema=computer.schema(),
-        backup=computer.back_up(),
+        backup=computer.back_up(),  # last: what is charged and paid after it would be lost with the new version
+        sha256=manifest.sha256,
+        during_sessions=args.during_sessions,
     )
     records.save(trial)
     return trial
 
 
-def _follow(records: Records, trial: Trial) -> int:
-    """What happens, as it happens. Exit status 0 where the new version stays."""
+def _follow(computer: Computer, records: Records, trial: Trial, wait: Callable[[float], None]) -> int:
+    """What happens, as it happens. Exit status 0 where the new version stays.
+
+    Raises CabinetError where nobody sees the update through any more.
+    """
     said: Phase | None = None
-    while (now := records.load()) is not None:
+    while True:
+        gave_up = computer.watcher_gave_up()  # asked first: it ends the record, and then itself
+        if (now := records.load()) is None:
+            break
         if now.phase is not said:
             said = now.phase
             print(told(now, WORDS), flush=True)
-        time.sleep(LOOK_S)
+        if gave_up:
+            again = "is tried again in a minute" if gave_up.startswith("auto") else "is taken up at the next start"
+            raise CabinetError(f"{WATCHER} has failed ({gave_up}), what is left {again}: journalctl -u {WATCHER}")
+        wait(LOOK_S)
     last = records.last()
     if last is None or last.new != trial.new:
         raise CabinetError("what came of the update is not recorded: journalctl -u cabinet-update")

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import msgspec
-from nacl.signing import VerifyKey
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
@@ -106,10 +105,10 @@ def look(bench: Bench) -> Generator[Found, None, None]:
 # --- what runs here --------------------------------------------------------------------------------------------------
 
 
-def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surveyed, dict[str, VerifyKey]]]:
+def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surveyed, bundle.Keys]]:
     problems: list[str] = []
     computer: trial.Computer | None = None
-    keys: dict[str, VerifyKey] = {}
+    keys: bundle.Keys = {}
     under_way = last = None
     try:
         under_way, last = bench.records.load(), bench.records.last()
@@ -143,7 +142,7 @@ def _in_time(bench: Bench, until_ns: int) -> Generator[Found, None, trial.Comput
 # --- a stick ---------------------------------------------------------------------------------------------------------
 
 
-def _stick(bench: Bench, stick: Stick, keys: dict[str, VerifyKey], here: str | None, until_ns: int) -> Iterator[Found]:
+def _stick(bench: Bench, stick: Stick, keys: bundle.Keys, here: str | None, until_ns: int) -> Iterator[Found]:
     place = "" if stick.place is None else str(stick.place)
     try:
         with sticks.readable(bench.machine, stick) as folder:
@@ -170,7 +169,7 @@ def _names(folder: Path) -> Generator[Found, None, tuple[list[str], int]]:
     return [name for _, name in found[:MOST_BUNDLES]], max(0, len(found) - MOST_BUNDLES)
 
 
-def _bundle(bench: Bench, path: Path, keys: dict[str, VerifyKey], here: str | None, until_ns: int) -> Iterator[Found]:
+def _bundle(bench: Bench, path: Path, keys: bundle.Keys, here: str | None, until_ns: int) -> Iterator[Found]:
     name, good = _shown(path.name)
     seen = BundleSeen(name)
     try:

@@ -23,6 +23,7 @@ from cabinet.store.database import Database, translated
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups
 ROOM = 1.1  # of the file's size must be free for another of it
+BEFORE_UPDATE = "before-update.db"  # none of the `KEPT`: the new version's first start could push it out
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -46,10 +47,7 @@ def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
     with translated(database):
         folder.mkdir(exist_ok=True)
         with _alone_in(folder):
-            for part in folder.glob("*.part"):
-                part.unlink()  # of one that was killed
-            if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
-                raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
+            _make_room(database, folder)
             moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
             number = max((names.number(path.name) for path in backups_in(folder)), default=0) + 1
             target = folder / f"cabinet-{number:06}-{moment:%Y-%m-%dT%H-%M-%S}.db"
@@ -57,6 +55,24 @@ def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
             for old in surplus(backups_in(folder)):
                 old.unlink()
     return target
+
+
+def make_before_update(database: Path) -> Path:
+    """What an update goes back to; it replaces that of the update before. Raises StoreError."""
+    folder = folder_of(database)
+    with translated(database):
+        folder.mkdir(exist_ok=True)
+        with _alone_in(folder):
+            _make_room(database, folder)
+            copy_into(database, folder / BEFORE_UPDATE)
+    return folder / BEFORE_UPDATE
+
+
+def _make_room(database: Path, folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        part.unlink()  # of one that was killed
+    if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
+        raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
 
 
 @contextlib.contextmanager

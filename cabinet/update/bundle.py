@@ -61,19 +61,21 @@ class Sealed(msgspec.Struct, frozen=True):
     signer: str
 
 
-def keys_in(text: str, source: str) -> dict[str, VerifyKey]:
+Keys = Mapping[VerifyKey, str]  # and whose each is; one may have two, while a new one takes the place of an old one
+
+
+def keys_in(text: str, source: str) -> dict[VerifyKey, str]:
     """The public keys in a file of one a line: base64, then whose it is. Raises CabinetError naming the line."""
-    found = {}
+    found: dict[VerifyKey, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split(None, 1)
         if not words:
             continue
         try:
-            found[words[1].strip() if len(words) > 1 else words[0]] = VerifyKey(
-                base64.b64decode(words[0], validate=True)
-            )
+            key = VerifyKey(base64.b64decode(words[0], validate=True))
         except (binascii.Error, ValueError, TypeError) as error:
             raise CabinetError(f"{source}: line {number} is no Ed25519 public key in base64") from error
+        found[key] = words[1].strip() if len(words) > 1 else words[0]
     return found
 
 
@@ -92,7 +94,7 @@ def write(target: Path, package: Path, manifest: Manifest, key: SigningKey) -> N
             tar.addfile(member, file)
 
 
-def read(bundle: Path, keys: Mapping[str, VerifyKey], package: Path) -> Sealed:
+def read(bundle: Path, keys: Keys, package: Path) -> Sealed:
     """Writes the bundle's package to `package`. Raises NotABundle, and then there is no file at `package`."""
     with opened(bundle) as file:
         found = sealed(file, keys)
@@ -123,7 +125,7 @@ def opened(bundle: Path, flags: int = 0) -> Iterator[IO[bytes]]:
         raise NotABundle(str(bundle), "unreadable", error.strerror or str(error)) from error
 
 
-def sealed(file: IO[bytes], keys: Mapping[str, VerifyKey]) -> Sealed:
+def sealed(file: IO[bytes], keys: Keys) -> Sealed:
     """The first step with an opened bundle: reads its manifest, and believes it where a key has signed it.
 
     Raises NotABundle.
@@ -167,8 +169,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _signer(keys: Mapping[str, VerifyKey], encoded: bytes, signature: bytes, bundle: str) -> str:
-    for name, key in keys.items():
+def _signer(keys: Keys, encoded: bytes, signature: bytes, bundle: str) -> str:
+    for key, name in keys.items():
         try:
             key.verify(_SIGNED + encoded, signature)
         except (BadSignatureError, ValueError):

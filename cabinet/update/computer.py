@@ -1,31 +1,45 @@
 """The computer that is updated: Debian's package tools, systemd and the product's own commands, each as a process."""
 
+import contextlib
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cabinet.errors import CabinetError
+from cabinet.update.survey import at_once
 
 PACKAGE = "cabinet"
 COMMAND = "/usr/bin/cabinet"  # the installed version's, whichever that is; not this program's own
-UNITS = ("cabinet-guard.service", "cabinet-service.service", "cabinet-console.service")
-ALWAYS = UNITS[2:]  # runs without a configuration too
+SERVICE = "cabinet-service.service"
+ALWAYS = ("cabinet-steward.service", "cabinet-console.service")  # run without a configuration too
+UNITS = ("cabinet-guard.service", SERVICE, *ALWAYS)
+WATCHER = "cabinet-update.service"
 _INSTALL_WITHIN_S = 900  # an SD card at its end takes minutes
 _COMMAND_WITHIN_S = 120
 _POLL_S = 0.2
+_LOCK = Path("/var/lib/dpkg/lock-frontend")
+_LOCK_TRIES = 600
+_LOCK_EVERY_S = 1.0
+_WRITTEN = ("/usr", "/etc", "/var/lib/dpkg")  # by an installation
+_INFO = Path("/var/lib/dpkg/info")
+_AS_SHIPPED = Path("/usr/share/cabinet/as-shipped")
 _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
 class Computer:
     """The one we run on; everything here needs root. `config` is the cabinet's configuration, which may be absent."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, wait: Callable[[float], None] = time.sleep) -> None:
         self._config = config
+        self._wait = wait
         self._units = UNITS if config.exists() else ALWAYS
 
     # --- what `watch` needs -----------------------------------------------------------------------------------------
@@ -33,13 +47,51 @@ class Computer:
     def boot_id(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
+    @contextlib.contextmanager
+    def package_tools(self) -> Iterator[None]:
+        """dpkg does not wait for another program that installs, so who calls it does, as apt would: ten minutes."""
+        try:
+            lock = _LOCK.open("w")
+        except OSError as error:
+            raise CabinetError(f"{_LOCK}: {error.strerror}") from error
+        with lock:
+            for _ in range(_LOCK_TRIES):
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except (BlockingIOError, PermissionError):
+                    self._wait(_LOCK_EVERY_S)
+            else:
+                raise CabinetError(f"another program installs packages, and holds {_LOCK}")
+            yield
+
     def install(self, package: Path) -> None:
         """Raises CabinetError. Configuration files that were changed stay as they are."""
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "DPKG_FRONTEND_LOCKED": "1"}
         _run(
             ["dpkg", "--install", "--force-downgrade", "--force-confold", "--force-confdef", str(package)],
             _INSTALL_WITHIN_S, environment,
         )  # fmt: skip
+
+    def is_whole(self, version: str) -> bool:
+        """Whether that version is installed, to its end and with every file as it came."""
+        asked = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", PACKAGE]
+        shown = _run(asked, _COMMAND_WITHIN_S, check=False).strip()
+        return shown == f"install ok installed {version}" and not at_once(self.comparing())
+
+    def read_only_places(self) -> Sequence[str]:
+        """The file systems among those an installation writes to. As the computer's first process sees them: to a unit
+        with ProtectSystem everything looks read-only.
+        """
+        try:
+            mounts = Path("/proc/1/mounts").read_text(errors="replace")
+        except OSError as error:
+            raise CabinetError(f"/proc/1/mounts: {error.strerror}: run this as root") from error
+        found = (_mount(mounts, path) for path in _WRITTEN)
+        return list(dict.fromkeys(place for place, options in found if "ro" in options.split(",")))
+
+    def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
+        _run(["mount", "-o", f"remount,{how}", place], _COMMAND_WITHIN_S)
 
     def down(self) -> Sequence[str]:
         return [unit for unit in self._units if _shown(unit, "ActiveState") != "active"]
@@ -71,17 +123,32 @@ class Computer:
             return None
 
     def restore(self, backup: Path) -> None:
-        _run(["systemctl", "stop", UNITS[1]], _COMMAND_WITHIN_S)
+        _run(["systemctl", "stop", SERVICE], _COMMAND_WITHIN_S)
         _run(
-            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _COMMAND_WITHIN_S
+            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _INSTALL_WITHIN_S
         )
 
-    def start(self) -> None:
-        # After what may have used up their restarts.
-        for verb in ("reset-failed", "start"):
-            _run(["systemctl", verb, *self._units], _COMMAND_WITHIN_S, check=verb == "start")
+    def start(self) -> Sequence[str]:
+        found: list[str] = []
+        for unit in self._units:
+            found += _started(unit)
+        return found
 
     # --- what comes before it ---------------------------------------------------------------------------------------
+
+    def start_watcher(self) -> None:
+        """Raises CabinetError."""
+        if problems := _started(WATCHER):
+            raise CabinetError(problems[0])
+
+    def watcher_gave_up(self) -> str:
+        """What became of who sees the update through, in systemd's word; "" while it is at it."""
+        state, step = _shown(WATCHER, "ActiveState"), _shown(WATCHER, "SubState")
+        return step if state in ("inactive", "failed") or step.startswith("auto-restart") else ""
+
+    def sync(self) -> None:
+        """Everything that was written is on disk."""
+        os.sync()
 
     def version(self) -> str:
         return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE], _COMMAND_WITHIN_S).strip()
@@ -116,15 +183,6 @@ class Computer:
             said.seek(0)
             return [line.split()[-1] for line in said if line.strip() and " c " not in line]
 
-    def read_only(self) -> bool:
-        """Where the package's files are. As the computer's first process sees it: to a unit with ProtectSystem
-        everything looks read-only.
-        """
-        try:
-            return _is_read_only(Path("/proc/1/mounts").read_text(errors="replace"), "/usr")
-        except OSError:
-            return bool(os.statvfs("/usr").f_flag & os.ST_RDONLY)
-
     def sessions(self) -> int | None:
         if not (self._config.exists() and self.has_database()):
             return 0
@@ -138,11 +196,12 @@ class Computer:
         return self._database().exists()
 
     def back_up(self) -> str:
-        """The database as it is now; "" where there is none."""
+        """The database as it is now, apart from the seven that are kept; "" where there is none."""
         if not (self._config.exists() and self.has_database()):
             return ""
         return _run(
-            [*_as_service(), COMMAND, "store", "backup", "--config", str(self._config)], _COMMAND_WITHIN_S
+            [*_as_service(), COMMAND, "store", "backup", "--before-update", "--config", str(self._config)],
+            _INSTALL_WITHIN_S,
         ).strip()
 
     def pack_installed(self, files: Path, package: Path) -> None:
@@ -160,9 +219,10 @@ class Computer:
         fields = _run(["dpkg-query", "--status", PACKAGE], _COMMAND_WITHIN_S).splitlines()
         (control / "control").write_text("\n".join(_without(fields, "Status", "Conffiles")) + "\n")
         for name in _SCRIPTS:
-            source = Path(f"/var/lib/dpkg/info/{PACKAGE}.{name}")
+            source = _INFO / f"{PACKAGE}.{name}"
             if source.exists():
                 shutil.copy2(source, control / name)
+        _pack_conffiles(files)
         _run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(files), str(package)], _INSTALL_WITHIN_S
         )
@@ -176,6 +236,21 @@ class Computer:
             return Path("/var/lib/cabinet/cabinet.db")
 
 
+def _pack_conffiles(files: Path) -> None:
+    """Each as it was shipped, not as it is: what a package brings counts for dpkg as what nobody has edited, and the
+    next package's would replace it unasked. Raises CabinetError.
+    """
+    conffiles = files / "DEBIAN/conffiles"
+    for name in conffiles.read_text().splitlines() if conffiles.exists() else []:
+        if not name.startswith("/"):
+            continue
+        shipped, packed = _AS_SHIPPED / name.lstrip("/"), files / name.lstrip("/")
+        if not shipped.exists():
+            raise CabinetError(f"{shipped}: is not there, and going back would need it: reinstall {PACKAGE} first")
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(shipped, packed)
+
+
 def _ended(process: "subprocess.Popen[bytes]") -> bool:
     try:
         process.wait(_POLL_S)
@@ -184,15 +259,14 @@ def _ended(process: "subprocess.Popen[bytes]") -> bool:
     return True
 
 
-def _is_read_only(mounts: str, path: str) -> bool:
-    """By the last mount that `path` is in."""
-    found = "rw"
-    longest = 0
+def _mount(mounts: str, path: str) -> tuple[str, str]:
+    """Where the last mount that `path` is in is mounted, and its options."""
+    found, longest = ("/", "rw"), 0
     for line in mounts.splitlines():
         _, place, _, options, *_ = [*line.split(), "", "", "", ""]
         if (path + "/").startswith(place.rstrip("/") + "/") and len(place) >= longest:
-            found, longest = options, len(place)
-    return "ro" in found.split(",")
+            found, longest = (place, options), len(place)
+    return found
 
 
 def _without(fields: list[str], *names: str) -> list[str]:
@@ -209,6 +283,12 @@ def _without(fields: list[str], *names: str) -> list[str]:
 def _as_service() -> list[str]:
     """The database is the service's: a file that root made beside it would lock the service out."""
     return ["setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--"]
+
+
+def _started(unit: str) -> list[str]:
+    """What stands against it, also where it had used up its restarts."""
+    _run(["systemctl", "reset-failed", unit], _COMMAND_WITHIN_S, check=False)
+    return _problem(["systemctl", "start", unit])
 
 
 def _shown(unit: str, name: str) -> str:

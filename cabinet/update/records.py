@@ -1,6 +1,9 @@
 """What an update leaves in its folder: the package that is tried, the one to go back to, and how far it has come."""
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -32,6 +35,22 @@ class Records:
             raise CabinetError(f"{self.folder}: {error.strerror}: run this as root") from error
         if found.st_uid != os.geteuid() or found.st_mode & 0o077 or self.folder.is_symlink():
             raise CabinetError(f"{self.folder}: is not of root alone: look who made it, then remove it")
+
+    @contextlib.contextmanager
+    def alone(self, wait: bool = False) -> Iterator[None]:
+        """Held while an update is prepared, and while it is seen through: what one has verified, no other replaces.
+
+        Raises CabinetError where another holds it, unless told to wait for that one.
+        """
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise CabinetError("another update is under way (cabinet update status): wait for its end") from None
+            yield
+        finally:
+            os.close(descriptor)
 
     def load(self) -> Trial | None:
         """The update under way. Raises CabinetError for a file that is none of ours."""

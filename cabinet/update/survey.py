@@ -5,8 +5,6 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from nacl.signing import VerifyKey
-
 from cabinet.errors import CabinetError
 from cabinet.update import bundle, trial
 from cabinet.update.records import Records
@@ -27,8 +25,6 @@ class System(Protocol):
     def python(self) -> str: ...
 
     def installed_bytes(self) -> int: ...
-
-    def read_only(self) -> bool: ...
 
     def is_newer(self, version: str, than: str) -> bool: ...
 
@@ -58,7 +54,6 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
         version=version,
         free=free,
         installed=installed,
-        read_only=system.read_only(),
         changed_files=changed,
         on_trial=under_way.new if under_way is not None else None,
     )
@@ -74,7 +69,7 @@ def at_once(steps: Generator[object, None, T]) -> T:
             return result
 
 
-def trusted(keys: Path = KEYS) -> dict[str, VerifyKey]:
+def trusted(keys: Path = KEYS) -> bundle.Keys:
     """Who may sign bundles for this cabinet. Raises CabinetError."""
     try:
         return bundle.keys_in(keys.read_text(encoding="utf-8"), str(keys))

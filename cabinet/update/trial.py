@@ -28,7 +28,6 @@ class Computer(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     free: int
     installed: int
-    read_only: bool
     changed_files: Sequence[str]  # of the installed version, that are not as it came
     on_trial: str | None  # a version that is being tried already
     newer: bool = False  # whether the bundle's version is newer than `version`, as dpkg orders them
@@ -73,8 +72,6 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Obj
             against("sessions_run", count=computer.sessions)
     if computer.free < (needed := room(manifest, computer)):
         against("no_room", free=computer.free >> 20, needed=needed >> 20)
-    if computer.read_only:
-        against("read_only")
     if computer.changed_files:
         against("changed_files", file=computer.changed_files[0])
     return found
@@ -112,12 +109,29 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     backup: str = ""  # the database as it was before
     why: str = ""
     until_ns: int | None = None  # on the clock of that boot: when the trial ends, if all goes well
+    sha256: str = ""  # of the new package, as it was signed; "" in a record of a version that kept none
+    during_sessions: bool = False  # what was asked for: charges that begin before the installation stand against it
+    made_writable: tuple[str, ...] = ()  # file systems that are made read-only again at the end
 
     def left_s(self, boot_id: str, now_ns: int) -> int | None:
         """How long the trial still takes; None where there is none now, or it is not known."""
         if self.phase is not Phase.TRIAL or self.until_ns is None or self.boot_id != boot_id:
             return None
         return max(0, (self.until_ns - now_ns) // NS)
+
+
+def last_doubt(trial: Trial, sha256: str, sessions: int | None) -> str:
+    """Why it is not installed after all, looked at when nothing more comes before that; "" if it may be.
+
+    Minutes lie between the signature's check and here. `sha256` of the package that lies there, `sessions` running now.
+    """
+    if trial.sha256 and sha256 != trial.sha256:
+        return "the package is not the one that was signed any more: nothing was changed"
+    if trial.during_sessions or sessions == 0:
+        return ""
+    if sessions is None:
+        return "whether charges run could not be said: nothing was changed"
+    return f"charges have begun meanwhile ({sessions}): nothing was changed"
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
+from cabinet.update.bundle import sha256_of
 from cabinet.update.records import Records
 from cabinet.update.trial import (
     LOOK_EVERY_S,
@@ -19,8 +21,11 @@ from cabinet.update.trial import (
     Verdict,
     at_boot,
     judge,
+    last_doubt,
     restores_database,
 )
+
+READ_ONLY_TRIES = 12
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +35,26 @@ class System(Protocol):
 
     def boot_id(self) -> str: ...
 
+    def sessions(self) -> int | None:
+        """Charges that run; None where nobody can say."""
+
+    def package_tools(self) -> AbstractContextManager[None]:
+        """While it is held nobody else installs; waits for who does. Raises CabinetError where that takes too long."""
+
     def install(self, package: Path) -> None:
-        """Put it in place of what is installed, and start the units. Raises CabinetError."""
+        """With the package tools held: put it in place of what is installed, and start the units.
+
+        Raises CabinetError.
+        """
+
+    def is_whole(self, version: str) -> bool:
+        """Whether that version is installed, to its end and with every file as it came. Raises CabinetError."""
+
+    def read_only_places(self) -> Sequence[str]:
+        """The file systems that an installation writes to and cannot. Raises CabinetError."""
+
+    def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
+        """Raises CabinetError."""
 
     def down(self) -> Sequence[str]:
         """The units that should run and do not."""
@@ -48,8 +71,8 @@ class System(Protocol):
     def restore(self, backup: Path) -> None:
         """Put it in place of the database, which is kept beside; the units are stopped for it. Raises CabinetError."""
 
-    def start(self) -> None:
-        """Start the units."""
+    def start(self) -> Sequence[str]:
+        """Start the units, each whatever became of the others; what stands against any."""
 
 
 def see_through(system: System, records: Records, clock: Clock, wait: Callable[[float], None]) -> Trial | None:
@@ -60,6 +83,10 @@ def see_through(system: System, records: Records, clock: Clock, wait: Callable[[
     trial = records.load()
     if trial is None:
         return None
+    return _read_only_again(system, records, _to_its_end(system, records, trial, clock, wait), wait)
+
+
+def _to_its_end(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
     if trial.phase is Phase.PREPARED and trial.boot_id == system.boot_id():
         return _try_out(system, records, trial, clock, wait)
     verdict, why = at_boot(trial, system.boot_id())
@@ -73,11 +100,22 @@ def see_through(system: System, records: Records, clock: Clock, wait: Callable[[
 
 
 def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
-    trial = _enter(records, trial, Phase.INSTALLING)
     try:
-        system.install(records.new)
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            found = sha256_of(records.new) if records.new.exists() else ""
+            doubt = last_doubt(trial, found, system.sessions())
+            if not doubt:
+                trial = _enter(records, trial, Phase.INSTALLING)
+                system.install(records.new)
     except CabinetError as error:
+        if trial.phase is Phase.PREPARED:
+            return _end(records, trial, Phase.GONE_BACK, str(error))
+        if _old_is_there(system, trial):
+            return _end(records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
         return _go_back(system, records, trial, str(error))
+    if doubt:
+        return _end(records, trial, Phase.GONE_BACK, doubt)
     return _watch(system, records, trial, clock, wait)
 
 
@@ -110,15 +148,64 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
     log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
     trial = _enter(records, trial, Phase.GOING_BACK, why)
     restore = restores_database(trial, system.schema())
-    system.install(records.old)
+    if not _old_is_there(system, trial):
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            system.install(records.old)
     if restore:
-        system.restore(Path(trial.backup))
-    system.start()
-    if problems := system.self_test():
-        why += f"; the old version is back, and says: {'; '.join(problems)}"
+        try:
+            system.restore(Path(trial.backup))
+        except CabinetError:
+            system.start()  # what can: it is a while until this is tried again
+            raise
+    why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
         why += f"; the database is that of before the update ({trial.backup}), the other is kept beside it"
     return _end(records, trial, Phase.GONE_BACK, why)
+
+
+def _old_is_there(system: System, trial: Trial) -> bool:
+    """Whether nothing has to be installed to go back: so no second attempt stops the guard, and every charge, again."""
+    return trial.new != trial.old and system.is_whole(trial.old)
+
+
+def _with_problems(why: str, problems: Sequence[str]) -> str:
+    """The old version may have had them all the time: they are told, and going back is over all the same."""
+    return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
+
+
+def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
+    """A root that is read-only is so again after every start of the computer: going back has to see to it too."""
+    for place in system.read_only_places():
+        trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
+        records.save(trial)
+        system.remount(place, "rw")
+    return trial
+
+
+def _read_only_again(system: System, records: Records, ended: Trial, wait: Callable[[float], None]) -> Trial:
+    """After the end is recorded: who follows it is a program whose files were replaced, and while such a one runs, the
+    file system is busy.
+    """
+    why = ended.why
+    for place in dict.fromkeys(ended.made_writable):
+        if problem := _made_read_only(system, place, wait):
+            why = "; ".join(part for part in (why, f"{place} is writable still: {problem}") if part)
+    return ended if why == ended.why else _end(records, ended, ended.phase, why)
+
+
+def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -> str:
+    """What stands against it, for a minute."""
+    problem = ""
+    for _ in range(READ_ONLY_TRIES):
+        try:
+            if place not in system.read_only_places():
+                system.remount(place, "ro")
+            return ""
+        except CabinetError as error:
+            problem = str(error)
+        wait(LOOK_EVERY_S)
+    return problem
 
 
 def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial:

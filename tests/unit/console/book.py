@@ -112,7 +112,7 @@ def records(now_ms: int) -> PlayedRecords:
 
 
 HERE = update.Computer(
-    architecture="arm64", python="3.11", version="0.1.0", free=9 << 30, installed=90 << 20, read_only=False,
+    architecture="arm64", python="3.11", version="0.1.0", free=9 << 30, installed=90 << 20,
     changed_files=(), on_trial=None,
 )  # fmt: skip
 LAST = update.Trial(

@@ -153,3 +153,11 @@ def test_backup_goes_where_it_is_told_and_over_nothing(cabinet, tmp_path: Path) 
     assert cabinet("backup", "--to", str(target)) == f"{target}\n"
     assert backup.problems(target) == []
     assert cabinet("backup", "--to", str(target), status=1) == f"{target} is there already: it would be overwritten\n"
+
+
+def test_copy_of_before_an_update_is_listed_and_is_never_the_newest(cabinet, tmp_path: Path) -> None:
+    before = f"{tmp_path}/state/backups/before-update.db"
+    assert cabinet("backup", "--before-update") == f"{before}\n"
+    assert cabinet("list").startswith(f"{before}  ")
+    assert cabinet("restore", "newest", status=1) == "there is no backup newest; see cabinet store list\n"
+    assert cabinet("restore", before).startswith(f"{tmp_path}/state/cabinet.db is before-update.db again")

@@ -43,9 +43,6 @@ class PlayedSystem:
     def installed_bytes(self):
         return 3000
 
-    def read_only(self):
-        return False
-
     def is_newer(self, version, than):
         return version > than
 

@@ -115,6 +115,30 @@ def test_starting_over_and_over_leaves_the_backups_of_the_days_before(path: Path
     assert backup.backups(path) == [*days, today[-1]]
 
 
+def test_copy_of_before_an_update_outlives_every_start_after_it(path: Path) -> None:
+    """The new version backs up at its start: where seven are there, an eighth of the day would push it out."""
+    for day in range(7):
+        backup.make(path, wall(day))
+    before = backup.make_before_update(path)
+    add(Database(path), "1002")
+    for minute in range(9):
+        backup.make(path, WallTime(wall(6).unix_ms + minute * 60_000, True))
+    assert cards(before) == ["1001"]
+    assert before not in backup.backups(path)
+    assert len(backup.backups(path)) == backup.KEPT
+    backup.restore(path, before, wall(6))
+    assert cards(path) == ["1001"]
+
+
+def test_next_update_replaces_the_copy_of_the_one_before(path: Path) -> None:
+    backup.make_before_update(path)
+    add(Database(path), "1002")
+    before = backup.make_before_update(path)
+    assert cards(before) == ["1001", "1002"]
+    assert list(backup.folder_of(path).iterdir()) == [before]
+    assert stat.S_IMODE(before.stat().st_mode) == 0o600
+
+
 def test_what_a_killed_backup_left_is_taken_away(path: Path) -> None:
     made = backup.make(path, wall(1))
     part = made.with_name("cabinet-000009-2026-01-01T00-00-00.part")

@@ -14,7 +14,7 @@ from cabinet.update import bundle
 from cabinet.update.bundle import Manifest, NotABundle
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
-KEYS = {"maker": OURS.verify_key}
+KEYS = {OURS.verify_key: "maker"}
 
 
 @pytest.fixture
@@ -144,7 +144,15 @@ def test_rubbish_is_no_bundle(tmp_path):
 
 def test_keys_are_read_with_their_names():
     public = base64.b64encode(bytes(OURS.verify_key)).decode()
-    assert bundle.keys_in(f"# who\n\n{public} the maker\n", "update-keys") == {"the maker": OURS.verify_key}
+    assert bundle.keys_in(f"# who\n\n{public} the maker\n", "update-keys") == {OURS.verify_key: "the maker"}
+
+
+@pytest.mark.parametrize("key", [OURS, THEIRS])
+def test_both_keys_of_one_maker_are_trusted(package, tmp_path, key):
+    """A maker whose key changes has two for a while, under one name."""
+    lines = [f"{base64.b64encode(bytes(each.verify_key)).decode()} maker\n" for each in (OURS, THEIRS)]
+    keys = bundle.keys_in("".join(lines), "update-keys")
+    assert bundle.read(made(package, key), keys, tmp_path / "out.deb").signer == "maker"
 
 
 @pytest.mark.parametrize("line", ["nonsense", "AAAA", "é"])

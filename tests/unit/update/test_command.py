@@ -4,6 +4,7 @@ import argparse
 import shutil
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from cabinet.commands import update
@@ -24,6 +25,9 @@ class PlayedComputer(PlayedSystem):
         self.charges = 0
         self.machine = "arm64"
         self.packed = []
+        self.done = []
+        self.while_packing = lambda: None
+        self.gave_up = []
 
     def architecture(self):
         return self.machine
@@ -33,6 +37,14 @@ class PlayedComputer(PlayedSystem):
 
     def pack_installed(self, files, package):
         self.packed.append(package)
+        self.done.append("pack")
+        self.while_packing()
+
+    def sync(self):
+        self.done.append("sync")
+
+    def watcher_gave_up(self):
+        return self.gave_up.pop(0) if self.gave_up else ""
 
     def boot_id(self):
         return "this"
@@ -41,6 +53,7 @@ class PlayedComputer(PlayedSystem):
         return 12
 
     def back_up(self):
+        self.done.append("back up")
         return "/b/before.db"
 
 
@@ -79,11 +92,39 @@ def test_bundle_is_put_in_place_with_all_that_going_back_needs(prepare, records,
     trial = prepare()
     assert trial == records.load()
     assert trial == Trial(
-        old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db"
-    )
+        old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
+        sha256=bundle.sha256_of(records.new),
+    )  # fmt: skip
     assert records.new.read_bytes() == b"the package" * 1000
     assert computer.packed == [records.old]
     assert "version 0.2.0, signed by maker; 0.1.0 is packed to go back to" in capsys.readouterr().out
+
+
+def test_what_going_back_needs_is_on_disk_before_the_record_and_the_database_is_the_latest(prepare, records, computer):
+    """What judges after a power cut are the packed files; what is paid after the backup would be lost."""
+    computer.sync = lambda: computer.done.append(("sync", records.load()))
+    prepare()
+    assert computer.done == ["pack", ("sync", None), "back up"]
+
+
+def test_what_was_asked_for_is_remembered(prepare, computer):
+    computer.charges = 1
+    assert prepare(during_sessions=True).during_sessions
+
+
+def test_two_at_once_do_not_touch_each_others_packages(prepare, records, computer):
+    """The second one's is not verified yet when the first one's is put in place."""
+    met = []
+
+    def second() -> None:
+        with pytest.raises(CabinetError, match="another update is under way"):
+            prepare()
+        met.append(records.incoming.exists())
+
+    computer.while_packing = second
+    prepare()
+    assert met == [False]
+    assert records.new.read_bytes() == b"the package" * 1000
 
 
 def test_refused_bundle_names_every_reason_and_leaves_nothing(prepare, records, computer):
@@ -118,3 +159,39 @@ def test_package_that_lies_there_already_needs_no_room_a_second_time(prepare, mo
             prepare()
     else:
         prepare()
+
+
+# --- following what happens -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trial(records):
+    records.check_private()
+    trial = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12)
+    records.save(trial)
+    return trial
+
+
+def test_update_is_followed_to_its_end(records, computer, trial, capsys):
+    ended = msgspec.structs.replace(trial, phase=Phase.KEPT)
+    assert update._follow(computer, records, trial, lambda seconds: records.end(ended)) == 0
+    assert capsys.readouterr().out == "version 0.2.0 is on trial\nversion 0.2.0 is installed and stays\n"
+
+
+@pytest.mark.parametrize("state", ["failed", "dead", "auto-restart"])
+def test_update_that_nobody_sees_through_any_more_is_not_waited_for(records, computer, trial, state):
+    computer.gave_up = ["", state]
+    with pytest.raises(CabinetError, match=rf"cabinet-update\.service.*\({state}\).*journalctl"):
+        update._follow(computer, records, trial, lambda seconds: None)
+    assert records.load() == trial
+
+
+def test_watcher_that_ends_its_record_and_then_itself_has_not_failed(records, computer, trial):
+    """Asked in this order, whatever comes between."""
+
+    def gave_up():
+        records.end(msgspec.structs.replace(trial, phase=Phase.GONE_BACK))
+        return "dead"
+
+    computer.watcher_gave_up = gave_up
+    assert update._follow(computer, records, trial, lambda seconds: None) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from cabinet.errors import CabinetError
 from cabinet.update import survey
-from cabinet.update.computer import Computer, _is_read_only
+from cabinet.update.computer import Computer, _mount
 from cabinet.update.records import Records
 from cabinet.update.survey import age, at_once, trusted
 from cabinet.update.trial import Phase, Trial
@@ -90,16 +90,16 @@ MOUNTS = "proc /proc proc rw 0 0\n/dev/a / ext4 {root},noatime 0 0\n/dev/b /usr2
 @pytest.mark.parametrize(
     ("mounts", "expected"),
     [
-        (MOUNTS.format(root="rw"), False),
-        (MOUNTS.format(root="ro"), True),
-        (MOUNTS.format(root="rw") + "/dev/c /usr ext4 ro 0 0\n", True),
-        (MOUNTS.format(root="ro") + "/dev/c /usr ext4 rw 0 0\n", False),
-        (MOUNTS.format(root="ro") + "/dev/c / ext4 rw 0 0\n", False),  # mounted over
-        ("", False),
+        (MOUNTS.format(root="rw"), ("/", "rw,noatime")),
+        (MOUNTS.format(root="ro"), ("/", "ro,noatime")),
+        (MOUNTS.format(root="rw") + "/dev/c /usr ext4 ro 0 0\n", ("/usr", "ro")),
+        (MOUNTS.format(root="ro") + "/dev/c /usr ext4 rw 0 0\n", ("/usr", "rw")),
+        (MOUNTS.format(root="ro") + "/dev/c / ext4 rw 0 0\n", ("/", "rw")),  # mounted over
+        ("", ("/", "rw")),
     ],
 )
-def test_system_is_read_only_where_the_package_lies(mounts, expected):
-    assert _is_read_only(mounts, "/usr") is expected
+def test_mount_is_the_one_where_the_package_lies(mounts, expected):
+    assert _mount(mounts, "/usr") == expected
 
 
 def test_keys_that_are_missing_or_no_text_are_an_error_that_names_them(tmp_path):
@@ -109,4 +109,4 @@ def test_keys_that_are_missing_or_no_text_are_an_error_that_names_them(tmp_path)
     with pytest.raises(CabinetError, match="update-keys: is no text"):
         trusted(tmp_path / "update-keys")
     (tmp_path / "update-keys").write_text(f"{base64.b64encode(bytes(range(32))).decode()} maker\n")
-    assert list(trusted(tmp_path / "update-keys")) == ["maker"]
+    assert list(trusted(tmp_path / "update-keys").values()) == ["maker"]

@@ -25,7 +25,7 @@ from cabinet.update.wording import objected
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
 COMPUTER = Computer(
     architecture="arm64", python="3.11", version="0.1.0", newer=True, sessions=0,
-    free=1000 + 2 * 3000 + SPARE, installed=3000, read_only=False, changed_files=(), on_trial=None,
+    free=1000 + 2 * 3000 + SPARE, installed=3000, changed_files=(), on_trial=None,
 )  # fmt: skip
 TRIAL = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12, backup="b.db")
 
@@ -44,7 +44,6 @@ def test_newer_bundle_on_an_idle_cabinet_is_installed():
         ({"sessions": 3}, Asked(), "3 charges run"),
         ({"sessions": None}, Asked(), "whether charges run cannot be said"),
         ({"free": 1000 + 2 * 3000 + SPARE - 1}, Asked(), "are free in /var/lib/cabinet"),
-        ({"read_only": True}, Asked(), "the system is read-only"),
         ({"changed_files": ("/usr/lib/cabinet/x.py",)}, Asked(), "/usr/lib/cabinet/x.py"),
         ({"on_trial": "0.1.9"}, Asked(), "version 0.1.9 is on trial"),
         # What one was told does not stand for anything else.
@@ -59,7 +58,7 @@ def test_bundle_is_refused(change, asked, says):
 
 
 def test_every_reason_is_named_at_once():
-    computer = msgspec.structs.replace(COMPUTER, architecture="amd64", sessions=2, read_only=True)
+    computer = msgspec.structs.replace(COMPUTER, architecture="amd64", sessions=2, free=0)
     assert len(objections(MANIFEST, computer, Asked())) == 3
 
 

@@ -1,8 +1,11 @@
 """A whole update over a computer that only pretends: what is installed in the end, and what is remembered."""
 
+import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cabinet.clock import ManualClock
@@ -18,7 +21,15 @@ class Computer:
     def __init__(self) -> None:
         self.boot = "this"
         self.done: list[str] = []
+        self.held: list[str] = []
         self.refuses: set[str] = set()
+        self.refused_early = False  # by dpkg, before it has changed anything
+        self.busy: CabinetError | None = None  # another program installs
+        self.charges: int | None = 0
+        self.read_only: list[str] = []
+        self.wont_remount: set[str] = set()
+        self.wont_start: list[str] = []
+        self.wont_restore = False
         self.problems: dict[str, list[str]] = {}  # of the self-test, by what is installed
         self.not_running: list[str] = []
         self.started_again: list[str] = []
@@ -28,9 +39,42 @@ class Computer:
     def boot_id(self) -> str:
         return self.boot
 
+    def sessions(self) -> int | None:
+        return self.charges
+
+    @contextlib.contextmanager
+    def package_tools(self):
+        if self.busy:
+            raise self.busy
+        self.held.append("tools")
+        try:
+            yield
+        finally:
+            self.held.clear()
+
+    def is_whole(self, version: str) -> bool:
+        return self.installed == {"0.1.0": "old.deb", "0.2.0": "new.deb"}[version]
+
+    def read_only_places(self) -> Sequence[str]:
+        return list(self.read_only)
+
+    def remount(self, place: str, how: str) -> None:
+        assert not self.held, "a file that is open to be written keeps its file system busy"
+        self.done.append(f"remount {place} {how}")
+        if how in self.wont_remount:
+            raise CabinetError(f"mount: {place} is busy")
+        if how == "rw":
+            self.read_only.remove(place)
+        else:
+            self.read_only.append(place)
+
     def install(self, package: Path) -> None:
+        assert "tools" in self.held
         self.done.append(f"install {package.name}")
+        if self.read_only:
+            raise CabinetError("Read-only file system")
         if package.name in self.refuses:
+            self.installed = self.installed if self.refused_early else "half"
             raise CabinetError(f"{package.name} cannot be installed")
         self.installed = package.name
         if package.name == "old.deb":
@@ -50,19 +94,25 @@ class Computer:
 
     def restore(self, backup: Path) -> None:
         self.done.append(f"restore {backup.name}")
+        if self.wont_restore:
+            raise CabinetError(f"there is no backup {backup}")
+        self.schema_now = 12
 
-    def start(self) -> None:
+    def start(self) -> Sequence[str]:
         self.done.append("start")
+        return self.wont_start
 
 
 class Bench:
     def __init__(self, folder: Path) -> None:
         self.computer = Computer()
         self.records = Records(folder)
+        self.records.new.write_bytes(b"the new one")
         self.clock = ManualClock()
         self.trial = Trial(
-            old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db"
-        )
+            old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
+            sha256=hashlib.sha256(b"the new one").hexdigest(),
+        )  # fmt: skip
         self.records.save(self.trial)
         self.while_waiting = lambda waited_s: None
         self.waited_s = 0.0
@@ -150,6 +200,7 @@ def test_database_of_the_same_form_keeps_its_money(bench):
 
 @pytest.mark.parametrize("phase", [Phase.INSTALLING, Phase.TRIAL, Phase.GOING_BACK])
 def test_power_cut_meanwhile_goes_back(bench, phase):
+    bench.computer.installed = "new.deb"
     bench.records.save(Trial(old="0.1.0", new="0.2.0", phase=phase, boot_id="before", schema=12, backup="/b/before.db"))
     assert bench.run().phase is Phase.GONE_BACK
     assert bench.computer.done == ["install old.deb", "start"]
@@ -168,6 +219,143 @@ def test_going_back_that_fails_is_taken_up_again(bench):
     bench.computer.refuses = set()
     assert bench.records.load().phase is Phase.GOING_BACK
     assert bench.run().phase is Phase.GONE_BACK
+    assert bench.computer.done == ["install new.deb", "install old.deb", "install old.deb", "start"]
+
+
+def test_second_attempt_to_go_back_does_not_install_what_is_there(bench):
+    """It would stop the guard and every charge for nothing."""
+    bench.computer.problems["new.deb"] = ["wrong"]
+    bench.computer.schema_now, bench.computer.wont_restore = 13, True
+    with pytest.raises(CabinetError, match="there is no backup"):
+        bench.run()
+    assert bench.computer.done[-2:] == ["restore before.db", "start"], "what can run meanwhile runs"
+    bench.computer.done.clear()
+    bench.computer.wont_restore = False
+    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.computer.done == ["restore before.db", "start"]
+
+
+def test_same_version_once_more_is_not_taken_for_the_old_one(bench):
+    bench.records.save(msgspec.structs.replace(bench.trial, new="0.1.0"))
+    bench.computer.is_whole = lambda version: True  # dpkg says so of either
+    bench.computer.problems["new.deb"] = ["wrong"]
+    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.computer.done == ["install new.deb", "install old.deb", "start"]
+
+
+def test_package_that_changed_nothing_needs_no_going_back(bench):
+    bench.computer.refuses, bench.computer.refused_early = {"new.deb"}, True
+    bench.computer.schema_now = None  # a reason to restore, if anything had been changed
+    ended = bench.run()
+    assert (ended.phase, ended.why) == (Phase.GONE_BACK, "new.deb cannot be installed")
+    assert bench.computer.done == ["install new.deb", "start"]
+
+
+def test_while_another_program_installs_nothing_begins(bench):
+    bench.computer.busy = CabinetError("another program installs packages")
+    ended = bench.run()
+    assert (ended.phase, ended.why) == (Phase.GONE_BACK, "another program installs packages")
+    assert bench.computer.done == []
+
+
+def test_old_version_whose_sensor_is_dead_is_back_all_the_same(bench):
+    """That may have been why the update was made: each unit gets its start, and the end is recorded."""
+    bench.computer.problems["new.deb"] = ["wrong"]
+    bench.computer.wont_start = ["cabinet-guard.service failed"]
+    ended = bench.run()
+    assert ended.phase is Phase.GONE_BACK
+    assert ended.why == "self-test: wrong; the old version runs, and says: cabinet-guard.service failed"
+    assert (bench.records.load(), bench.records.last()) == (None, ended)
+
+
+# --- looked at once more before it is installed ----------------------------------------------------------------------
+
+
+def test_package_that_is_not_the_signed_one_any_more_is_not_installed(bench):
+    bench.records.new.write_bytes(b"somebody's")
+    ended = bench.run()
+    assert ended.phase is Phase.GONE_BACK
+    assert "is not the one that was signed" in ended.why
+    assert bench.computer.done == []
+
+
+def test_record_of_a_version_that_kept_no_sum_is_seen_through(bench):
+    bench.records.save(msgspec.structs.replace(bench.trial, sha256=""))
+    assert bench.run().phase is Phase.KEPT
+
+
+@pytest.mark.parametrize("charges", [1, None])
+def test_charge_that_began_meanwhile_is_not_cut(bench, charges):
+    bench.computer.charges = charges
+    ended = bench.run()
+    assert (ended.phase, bench.computer.done) == (Phase.GONE_BACK, [])
+    assert "nothing was changed" in ended.why
+
+
+def test_charge_that_began_meanwhile_is_paused_where_that_was_asked_for(bench):
+    bench.records.save(msgspec.structs.replace(bench.trial, during_sessions=True))
+    bench.computer.charges = 1
+    assert bench.run().phase is Phase.KEPT
+
+
+# --- a root that is read-only ----------------------------------------------------------------------------------------
+
+
+def test_read_only_root_is_writable_for_the_update_alone(bench):
+    bench.computer.read_only = ["/"]
+    assert bench.run().phase is Phase.KEPT
+    assert bench.computer.done == ["remount / rw", "install new.deb", "remount / ro"]
+
+
+def test_restart_in_the_trial_goes_back_on_a_read_only_root(bench):
+    """By fstab it is read-only again; what somebody had remounted by hand is forgotten."""
+    bench.records.save(msgspec.structs.replace(bench.trial, phase=Phase.TRIAL, boot_id="before"))
+    bench.computer.installed, bench.computer.read_only = "new.deb", ["/"]
+    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.computer.done == ["remount / rw", "install old.deb", "start", "remount / ro"]
+
+
+def test_root_that_was_made_writable_is_read_only_again_after_a_refusal(bench):
+    bench.computer.read_only, bench.computer.charges = ["/"], 1
+    bench.run()
+    assert bench.computer.done == ["remount / rw", "remount / ro"]
+
+
+def test_root_that_cannot_be_made_writable_is_a_refusal(bench):
+    bench.computer.read_only, bench.computer.wont_remount = ["/"], {"rw", "ro"}
+    ended = bench.run()
+    assert ended.phase is Phase.GONE_BACK
+    assert ended.why == "mount: / is busy"
+    assert "install new.deb" not in bench.computer.done
+
+
+def test_root_that_stays_writable_is_told_and_costs_no_update(bench):
+    bench.computer.read_only, bench.computer.wont_remount = ["/"], {"ro"}
+    ended = bench.run()
+    assert (ended.phase, ended.why) == (Phase.KEPT, "/ is writable still: mount: / is busy")
+    assert (bench.records.load(), bench.records.last()) == (None, ended)
+
+
+def test_root_is_busy_until_who_follows_the_update_has_seen_its_end(bench):
+    """The program that follows it is the old one, whose files are gone and open still."""
+    bench.computer.read_only, bench.computer.wont_remount = ["/"], {"ro"}
+
+    def follow(waited_s: float) -> None:
+        if bench.records.load() is None:
+            bench.computer.wont_remount.clear()
+
+    bench.while_waiting = follow
+    assert (bench.run().why, bench.computer.read_only) == ("", ["/"])
+
+
+# --- nobody else meanwhile -------------------------------------------------------------------------------------------
+
+
+def test_second_one_that_would_prepare_is_sent_away(bench):
+    with bench.records.alone(), pytest.raises(CabinetError, match="another update is under way"), bench.records.alone():
+        pass
+    with bench.records.alone():
+        pass
 
 
 def test_without_an_update_there_is_nothing_to_do(bench):
