@@ -24,6 +24,8 @@ class System(Protocol):
 
     def python(self) -> str: ...
 
+    def switched_off(self) -> bool: ...
+
     def installed_bytes(self) -> int: ...
 
     def is_newer(self, version: str, than: str) -> bool: ...
@@ -56,6 +58,7 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
         installed=installed,
         changed_files=changed,
         on_trial=under_way.new if under_way is not None else None,
+        switched_off=system.switched_off(),
     )
 
 

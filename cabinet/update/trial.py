@@ -30,6 +30,7 @@ class Computer(msgspec.Struct, frozen=True, kw_only=True):
     installed: int
     changed_files: Sequence[str]  # of the installed version, that are not as it came
     on_trial: str | None  # a version that is being tried already
+    switched_off: bool = False  # everything, by hand: no guard runs, and none could be tried
     newer: bool = False  # whether the bundle's version is newer than `version`, as dpkg orders them
     sessions: int | None = None
 
@@ -72,6 +73,8 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Obj
             against("sessions_run", count=computer.sessions)
     if computer.free < (needed := room(manifest, computer)):
         against("no_room", free=computer.free >> 20, needed=needed >> 20)
+    if computer.switched_off:
+        against("switched_off")
     if computer.changed_files:
         against("changed_files", file=computer.changed_files[0])
     return found

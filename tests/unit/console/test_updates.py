@@ -150,6 +150,7 @@ def test_bundle_that_may_be_installed_ends_with_the_command_for_it(desk, tmp_pat
         {"free": room(MANIFEST, HERE) - 1},
         {"changed_files": ("/usr/lib/cabinet/x.py",)},
         {"on_trial": "0.1.9"},
+        {"switched_off": True},
         {"architecture": "amd64"},
         {"python": "3.13"},
     ],

@@ -46,6 +46,9 @@ class PlayedSystem:
     def is_newer(self, version, than):
         return version > than
 
+    def switched_off(self):
+        return False
+
     def comparing(self):
         for _ in range(self.steps):
             yield

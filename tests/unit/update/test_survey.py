@@ -53,6 +53,16 @@ def test_computer_is_surveyed_without_a_change(computer, tmp_path):
     assert not records.folder.exists()
 
 
+def test_who_keeps_everything_off_is_told_and_no_guard_is_missed(computer, tmp_path, monkeypatch):
+    monkeypatch.setattr("cabinet.update.computer._SWITCHED_OFF", (tmp_path / "never", tmp_path / "everything-off"))
+    monkeypatch.setattr("cabinet.update.computer._shown", lambda unit, name: "inactive")
+    (tmp_path / "cabinet.toml").touch()
+    computer = Computer(tmp_path / "cabinet.toml")
+    assert (computer.switched_off(), "cabinet-guard.service" in computer.down()) == (False, True)
+    (tmp_path / "everything-off").touch()
+    assert (computer.switched_off(), "cabinet-guard.service" in computer.down()) == (True, False)
+
+
 def test_changed_files_are_told_but_not_changed_settings(computer):
     assert at_once(computer.comparing()) == ["/usr/lib/cabinet/x.py", "/usr/bin/cabinet"]
 

@@ -45,6 +45,7 @@ def test_newer_bundle_on_an_idle_cabinet_is_installed():
         ({"sessions": None}, Asked(), "whether charges run cannot be said"),
         ({"free": 1000 + 2 * 3000 + SPARE - 1}, Asked(), "are free in /var/lib/cabinet"),
         ({"changed_files": ("/usr/lib/cabinet/x.py",)}, Asked(), "/usr/lib/cabinet/x.py"),
+        ({"switched_off": True}, Asked(during_sessions=True), "systemctl stop cabinet-failsafe first"),
         ({"on_trial": "0.1.9"}, Asked(), "version 0.1.9 is on trial"),
         # What one was told does not stand for anything else.
         ({"newer": False}, Asked(during_sessions=True), "is not newer"),
