@@ -5,7 +5,7 @@ version that cannot even start could not take itself away.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -183,6 +183,14 @@ def judge(trial: Trial, seen: Observation) -> tuple[Verdict, str]:
     return Verdict.WAIT, ""
 
 
-def restores_database(trial: Trial, schema_now: int | None) -> bool:
-    """Whether going back needs the database of before: the old version reads none of a newer form, or a broken one."""
-    return bool(trial.backup) and (schema_now is None or trial.schema is None or schema_now > trial.schema)
+def restores_database(trial: Trial, schema_now: int | None, old_reads_it: Callable[[], bool]) -> bool:
+    """Whether going back needs the database of before: the old version reads none of a newer form, or a broken one.
+
+    Where a form is not known, which may pass, the old version is asked: what was paid since the backup is not put aside
+    for nothing.
+    """
+    if not trial.backup:
+        return False
+    if schema_now is None or trial.schema is None:
+        return not old_reads_it()
+    return schema_now > trial.schema

@@ -147,11 +147,12 @@ def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: C
 def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
     log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
     trial = _enter(records, trial, Phase.GOING_BACK, why)
-    restore = restores_database(trial, system.schema())
+    schema = system.schema()
     if not _old_is_there(system, trial):
         trial = _made_writable(system, records, trial)
         with system.package_tools():
             system.install(records.old)
+    restore = restores_database(trial, schema, lambda: not system.self_test())
     if restore:
         try:
             system.restore(Path(trial.backup))

@@ -118,10 +118,12 @@ def test_interrupted_update_is_taken_up(phase, boot_id, verdict):
     assert at_boot(msgspec.structs.replace(TRIAL, phase=phase), boot_id)[0] is verdict
 
 
-@pytest.mark.parametrize(("schema", "restores"), [(12, False), (13, True), (None, True)])
-def test_database_is_restored_only_where_the_old_version_could_not_read_it(schema, restores):
-    assert restores_database(TRIAL, schema) is restores
+@pytest.mark.parametrize(("schema", "reads", "restores"), [
+    (12, False, False), (13, False, True), (None, False, True), (None, True, False),
+])  # fmt: skip
+def test_database_is_restored_only_where_the_old_version_could_not_read_it(schema, reads, restores):
+    assert restores_database(TRIAL, schema, lambda: reads) is restores
 
 
 def test_without_a_database_before_there_is_none_to_restore():
-    assert not restores_database(msgspec.structs.replace(TRIAL, schema=None, backup=""), None)
+    assert not restores_database(msgspec.structs.replace(TRIAL, schema=None, backup=""), None, lambda: False)

@@ -192,6 +192,13 @@ def test_newer_database_goes_back_with_the_version(bench):
     assert "kept beside" in ended.why
 
 
+def test_database_whose_form_nobody_could_tell_stays_where_the_old_version_reads_it(bench):
+    bench.computer.problems["new.deb"] = ["wrong"]
+    bench.computer.schema_now = None
+    bench.run()
+    assert bench.computer.done == ["install new.deb", "install old.deb", "start"]
+
+
 def test_database_of_the_same_form_keeps_its_money(bench):
     bench.computer.problems["new.deb"] = ["wrong"]
     bench.run()
