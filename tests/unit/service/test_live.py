@@ -158,11 +158,11 @@ def test_thinning_replaces_what_was_written() -> None:
     assert len(points) == MOST_POINTS // 2 + 1
 
 
-def test_points_are_written_three_at_a_time_and_all_of_them_at_the_end() -> None:
+def test_points_are_written_twelve_at_a_time_and_all_of_them_at_the_end() -> None:
     curve = Curve([], 10, MeterCount())
     taken = []
-    for second in range(10, 51, 10):
+    for second in range(10, 141, 10):
         curve.add(count(second, 100 * second))
         taken.append(len(curve.take(last=False)[0]))
-    assert taken == [0, 0, 3, 0, 0]
-    assert [point.at_s for point in curve.take(last=True)[0]] == [40, 50]
+    assert taken == [*[0] * 11, 12, 0, 0]
+    assert [point.at_s for point in curve.take(last=True)[0]] == [130, 140]
