@@ -16,7 +16,7 @@ from vm.image import CACHE, RELEASE, CannotBuild
 BOOT_WITHIN_S = 240.0
 MEMORY_MIB = 1024
 EMULATED = ("-accel", "tcg", "-icount", "shift=0,sleep=on", "-cpu", "max")
-BY_KVM = ("-accel", "kvm", "-cpu", "host")
+BY_KVM = ("-accel", "kvm", "-cpu", "host,arch-capabilities=off")
 
 
 class Said(NamedTuple):
