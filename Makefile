@@ -1,7 +1,7 @@
 # make run    the whole cabinet, simulated, until Ctrl-C       make test   everything that must be green
 # make        lint and quick tests                             make wheel  what is installed on a Pi
 # make screenshots   a picture of every page, in build/screenshots/
-# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; about three hours): docs/reports/vm.md
+# make test-vm       the package in a virtual machine (root, Debian 12, QEMU; four to five hours): docs/reports/vm.md
 # make deb    Debian packages for a Pi (arm64) and for a PC (amd64), in dist/
 
 PYTHON ?= python3

@@ -185,7 +185,9 @@ def test_what_staff_have_switched_off_no_start_of_the_guard_undoes():
     assert begins == [f"-+touch {' '.join(files)}", "-+systemctl stop cabinet-guard.service"]
     assert [f"!{file}" for file in files] == conditions("cabinet-guard")[1:]
     assert "Conflicts" not in section(UNITS / "cabinet-failsafe.service")["Unit"]
-    assert section(UNITS / "cabinet-failsafe.path")["Path"] == {"PathExists": files[1]}
+    path = section(UNITS / "cabinet-failsafe.path")
+    assert path["Path"] == {"PathExists": files[1]}
+    assert [path["Unit"]["ConditionPathExists"]] == conditions("cabinet-failsafe"), "or it would be triggered for ever"
 
 
 def test_guard_stopped_by_hand_is_not_started_by_the_timer_of_an_earlier_failure():

@@ -5,6 +5,7 @@ from vm.bench import Bench
 PROMISE = "systemctl stop cabinet-guard and start cabinet-failsafe open everything; what is off stays off"
 BEFORE = "charging"
 IN_CONTAINER = True
+DROP_IN = "/run/systemd/system/cabinet-failsafe.service.d"
 
 
 def run(bench: Bench) -> None:
@@ -30,7 +31,21 @@ def run(bench: Bench) -> None:
         bench.shows(f"after {name} everything is still off", _off(bench))
     bench.run("systemctl stop cabinet-failsafe", 60)
     bench.wait_charging()
+    _where_opening_fails(bench)
     bench.check_money()
+
+
+def _where_opening_fails(bench: Bench) -> None:
+    """Released as docs/operations.md says it for this."""
+    bench.run(f"mkdir -p {DROP_IN} && printf '[Service]\\nExecStart=\\nExecStart=false\\n' > {DROP_IN}/fails.conf")
+    bench.run("systemctl daemon-reload")
+    bench.shows("everything off that fails says so", not bench.ok("systemctl start cabinet-failsafe", 60))
+    bench.run("systemctl start cabinet-guard")
+    off = f"sleep 3; ! systemctl is-active -q cabinet-guard && {bench.all_open()}"
+    bench.shows("no guard starts then either", bench.ok(off))
+    bench.run(f"rm -r {DROP_IN}; systemctl daemon-reload")
+    bench.run("rm -f /run/cabinet/everything-off /var/lib/cabinet/everything-off; systemctl start cabinet-guard", 60)
+    bench.wait_charging()
 
 
 def _off(bench: Bench) -> bool:
