@@ -45,7 +45,7 @@ def main() -> int:
         "--minutes", type=float, default=math.inf, help="not as promised where power_cut or disk_images take longer"
     )
     parser.add_argument("--container", action="store_true", help="systemd in a container, without kernel and devices")
-    parser.add_argument("--kvm", action="store_true", help="the host's processor: much faster, rows of their own")
+    parser.add_argument("--kvm", action="store_true", help="the host's processor; rows of their own")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us

@@ -5,7 +5,7 @@ from vm.bench import CARD, CODES, PHONE, PIN, Bench
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
-MOMENTS = ("in the middle", "while it stops", "while it starts")
+MOMENTS = ("in the middle of a charge", "while one stops", "while one starts")
 COMING_BACK = "while the cabinet comes back from the one before"
 FLICKERS = 0.3  # of the cuts are followed by another one before the service is ready again
 LONGEST_S = 6.0
@@ -30,7 +30,7 @@ def run(bench: Bench) -> None:
             money.check(bench, bench.several(*money.ASKED), known)
     finally:
         for moment, count in cuts.items():
-            bench.measured(f"power cuts in a charge, {moment}", count, "")
+            bench.measured(f"power cuts {moment}", count, "")
         bench.measured("sessions that residents saw", len(known), "")
     bench.check_money()
 
@@ -61,9 +61,9 @@ def _with_less_to_do(bench: Bench) -> None:
 def _act(bench: Bench, moment: str) -> None:
     """What is under way when the power goes."""
     stop, start = PRESSES.format("stop"), PRESSES.format("start")
-    if moment == "while it stops":
+    if moment == "while one stops":
         bench.run(f"({stop} > /dev/null 2>&1 &)")
-    elif moment == "while it starts":
+    elif moment == "while one starts":
         bench.run(f"{stop}; sleep 1; ({start} > /dev/null 2>&1 &)", 120)
 
 
