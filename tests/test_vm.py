@@ -9,6 +9,7 @@ from cabinet.config import parse
 from vm import report
 from vm.__main__ import ORDER, module_of
 from vm.bench import Bench, Failed, Figure
+from vm.scenarios.power_cut import COMING_BACK, IN_CHARGE, Cut, in_charge
 
 ROOT = Path(__file__).parents[1]
 GUEST = ROOT / "vm" / "guest"
@@ -72,3 +73,18 @@ def test_report_says_what_failed_and_what_was_never_run():
     assert "Not run yet: c." in page
     assert "Not run yet: d." in page
     assert "| x | 1.5 ms | 2 |" in page
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ("b 1\nc 1\nd 1\n", [0, 1, 2]),
+        ("b 0\nc 1\nd 0\n", [1]),
+        ("b 1\nb 0\nc 0\nd 0\n", [0]),  # its service was started twice
+        ("c 1\nd 0\n", [0, 1]),  # the second machine was killed before its service started
+        ("", []),
+    ],
+)
+def test_power_cut_counts_as_one_in_a_charge_by_what_it_left_on_the_disk(said, counted):
+    cuts = [Cut(IN_CHARGE, "a"), Cut(COMING_BACK, "b"), Cut(IN_CHARGE, "c")]
+    assert in_charge(cuts, "d", said) == [cuts[at] for at in counted]

@@ -39,7 +39,9 @@ ORDER = (
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the package in a virtual machine.")
     parser.add_argument("scenario", nargs="*", choices=[*ORDER, []], default=[])
-    parser.add_argument("--cuts", type=int, default=100, help="hard kills in power_cut, and disks in disk_images")
+    parser.add_argument(
+        "--cuts", type=int, default=100, help="hard kills in charges in power_cut, and disks in disk_images"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of power_cut; each but 1 has a row of its own")
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="not as promised where power_cut or disk_images take longer"

@@ -1,61 +1,92 @@
 """The machine killed at random moments of charges, its disk with only what was flushed."""
 
+from collections import Counter
+from typing import NamedTuple
+
 from vm import money
 from vm.bench import CARD, CODES, PHONE, PIN, Bench
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
-MOMENTS = ("in the middle of a charge", "while one stops", "while one starts")
+IN_CHARGE = "in the middle of a charge"
+MOMENTS = (IN_CHARGE, "while one stops", "while one starts")
+WEIGHTS = (2, 1, 1)
 COMING_BACK = "while the cabinet comes back from the one before"
 FLICKERS = 0.3  # of the cuts are followed by another one before the service is ready again
 LONGEST_S = 6.0
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
 WRITABLE = "touch /var/lib/mounted && rm /var/lib/mounted"
 PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
+ANSWERS = "/var/lib/bench/unsettled"  # of vm/guest/unsettled.py
+BEFORE_SERVICE = "/etc/systemd/system/cabinet-service.service.d/unsettled.conf"
+
+
+class Cut(NamedTuple):
+    moment: str
+    boot_id: str  # of the machine that was killed
 
 
 def run(bench: Bench) -> None:
     _with_less_to_do(bench)
     bench.wait_protecting()
     known = {_shown_to_resident(bench)}
-    cuts = dict.fromkeys((*MOMENTS, COMING_BACK), 0)
+    cuts: list[Cut] = []
+    hit: list[Cut] = []
     try:
-        while not bench.enough(sum(cuts.values())):
-            cuts[_one_cut(bench, known)] += 1
+        while not bench.enough(len(hit)):
+            cuts.append(_one_cut(bench, known))
             while bench.random.random() < FLICKERS:
-                _cut_after(bench)
-                cuts[COMING_BACK] += 1
+                cuts.append(_cut_after(bench, COMING_BACK))
             bench.shows_once("the file system mounts, writable", bench.ok(WRITABLE))
             bench.wait_protecting()
             money.check(bench, bench.several(*money.ASKED), known)
+            hit = in_charge(cuts, _boot_id(bench), bench.run(f"cat {ANSWERS}"))
     finally:
-        for moment, count in cuts.items():
+        counted = Counter(cut.moment for cut in hit)
+        for moment, count in Counter(cut.moment for cut in cuts).items():
             bench.measured(f"power cuts {moment}", count, "")
+            bench.measured(f"of them with a charge on disk that was not settled, {moment}", counted[moment], "")
+        bench.measured("power cuts with a charge on disk that was not settled", len(hit), "")
         bench.measured("sessions that residents saw", len(known), "")
     bench.check_money()
 
 
-def _one_cut(bench: Bench, known: set[str]) -> str:
-    """Returns what was under way."""
+def in_charge(cuts: list[Cut], boot_id: str, said: str) -> list[Cut]:
+    """Those that met a charge, by what each next start of the service found on the disk; `boot_id` is the last boot's.
+
+    A machine killed before its service started has changed nothing: the boot after it tells of both.
+    """
+    found: dict[str, int] = {}
+    for boot, count in map(str.split, said.splitlines()):
+        found.setdefault(boot, int(count))  # the service may start more than once in a boot
+    boots = [cut.boot_id for cut in cuts] + [boot_id]
+    return [cut for at, cut in enumerate(cuts, 1) if next((found[boot] for boot in boots[at:] if boot in found), 0)]
+
+
+def _one_cut(bench: Bench, known: set[str]) -> Cut:
     if not bench.ok(bench.closed(1)):
         bench.wait("a start, or the charge again", f"{{ {PRESSES.format('start')} || {bench.closed(1)}; }}", 120)
         known.add(_shown_to_resident(bench))
-    moment = bench.random.choice(MOMENTS)
+    moment = bench.random.choices(MOMENTS, WEIGHTS)[0]
     _act(bench, moment)
-    _cut_after(bench)
-    return moment
+    return _cut_after(bench, moment)
 
 
-def _cut_after(bench: Bench) -> None:
+def _cut_after(bench: Bench, moment: str) -> Cut:
     """At once or some seconds later, for a short or a long outage."""
+    cut = Cut(moment, _boot_id(bench))
     bench.run(f"sleep {bench.random.uniform(0, LONGEST_S):.2f}")
     bench.cut_power(bench.random.choice(OUTAGES_S))
+    return cut
 
 
 def _with_less_to_do(bench: Bench) -> None:
     """An emulated processor has enough to do with boots: the hardware looks every 10 ms, nobody is at the console."""
     bench.run("echo LOOK_S=0.01 > /var/lib/bench/environment")
-    bench.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind; sync", 60)
+    bench.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind", 60)
+    bench.run(f"mkdir -p $(dirname {BEFORE_SERVICE}) && rm -f {ANSWERS}")
+    drop_in = "[Service]\\nExecStartPre=+/usr/bin/python3 -I /opt/bench/unsettled.py\\n"
+    bench.run(f"printf '{drop_in}' > {BEFORE_SERVICE} && systemctl daemon-reload && sync", 60)
 
 
 def _act(bench: Bench, moment: str) -> None:
@@ -65,6 +96,10 @@ def _act(bench: Bench, moment: str) -> None:
         bench.run(f"({stop} > /dev/null 2>&1 &)")
     elif moment == "while one starts":
         bench.run(f"{stop}; sleep 1; ({start} > /dev/null 2>&1 &)", 120)
+
+
+def _boot_id(bench: Bench) -> str:
+    return bench.run("cat /proc/sys/kernel/random/boot_id").strip()
 
 
 def _shown_to_resident(bench: Bench) -> str:
