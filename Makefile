@@ -21,12 +21,12 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
-# End to end comes alone, and so do the pages in a browser: the processes are real, and time is what they are about.
+# A whole cabinet comes alone: its processes are real, and time is what they are about.
 test: lint
-	$(BIN)/pytest -n auto --dist loadfile --ignore tests/e2e --ignore tests/browser
 	@$(BIN)/python tools/get_browser.py
+	$(BIN)/pytest -n auto --dist loadfile -m "not whole_cabinet"
 	@$(BIN)/python tools/get_terminals.py
-	$(BIN)/pytest tests/e2e tests/browser
+	$(BIN)/pytest tests/e2e tests/browser -m whole_cabinet
 
 lint: $(READY_TO_TEST)
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""One browser for all of these tests, and one cabinet of real processes for each module of them."""
+"""One browser for all of these tests, and one cabinet of real processes for each module that asks for it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(os.path.dirname(__file__)):
             item.add_marker(pytest.mark.slow)
+            if "cabinet" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.whole_cabinet)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,17 @@
-"""One cabinet of real processes for all tests that leave it as they found it."""
+"""One cabinet of real processes for all tests of a module that leave it as they found it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.processes import Cabinet, running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.whole_cabinet)
 
 
 @pytest.fixture(scope="module")
