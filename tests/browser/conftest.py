@@ -1,4 +1,4 @@
-"""One browser for all of these tests, and one cabinet of real processes for each module that asks for it."""
+"""One browser for each module of these tests, and one cabinet of real processes where it asks for one."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.whole_cabinet)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """No longer than the module: while it is open an event loop runs, beside which other tests cannot run theirs."""
     if missing := get_browser.why_missing():
         if os.environ.get("CI"):
             pytest.fail(f"{missing}, and on a build machine nothing is skipped")
