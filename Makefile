@@ -21,10 +21,11 @@ quick: lint
 run: $(READY_TO_RUN)
 	@$(BIN)/cabinet run
 
-# A whole cabinet comes alone: its processes are real, and time is what they are about.
+# A whole cabinet comes alone: its processes are real, and time is what they are about. The pages in a browser are few
+# tests and long ones: they come first, as their folder does, not last as their number would have it.
 test: lint
 	@$(BIN)/python tools/get_browser.py
-	$(BIN)/pytest -n auto --dist loadfile -m "not whole_cabinet"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not whole_cabinet"
 	@$(BIN)/python tools/get_terminals.py
 	$(BIN)/pytest tests/e2e tests/browser -m whole_cabinet
 
