@@ -126,11 +126,8 @@ class Stage:
         self._record(OUTLETS[TRIPPED], self.sessions["tripped"])
         await self._rig.settle(service)
         self.sessions["stopped"] = await self._charge(me, "G4N8", LONG_TIME_S)
-        stopping = asyncio.create_task(service.stop(me, self.sessions["stopped"]))
-        while self._rig.guard.outlets[OUTLETS["G4N8"]].session_id is not None:
-            await asyncio.sleep(0)
+        await self._rig.stop(service, me, self.sessions["stopped"])
         await self._rig.settle(service)
-        await stopping
         self.sessions["running"] = await self._begin(me, MINE)
         await self._begin(third, OTHERS)
         for number in range(LOOKS):

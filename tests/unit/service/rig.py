@@ -17,6 +17,7 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
+from cabinet.link.protocol import Energise
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice, UsageRecord
@@ -113,6 +114,14 @@ class Rig:
         await service.reconcile()
         await self.guard.tell()
         await service.reconcile()
+
+    async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
+        """The resident's stop; the guard's event arrives while it is waited for."""
+        stopping = asyncio.create_task(service.stop(resident_id, session_id))
+        while not self.guard.commands or isinstance(self.guard.commands[-1], Energise):
+            await asyncio.sleep(0)
+        await self.guard.tell()
+        return await stopping
 
     async def charge(self, service: Service, outlet: int, seconds: int, power_mw: int = 150_000) -> None:
         """As the real thing: a snapshot now and then, a checkpoint every ten seconds."""

@@ -37,7 +37,7 @@ def test_a_guest_charges_with_the_money_of_the_code_like_anybody(tmp_path: Path)
             assert (guest.guest, guest.balance_fen, guest.card) == (True, 1000, issued.card)
             view = await service.start(guest.resident_id, "C5T4", FULL, "a-request-key")
             await rig.charge(service, 3, 600)
-            await service.stop(guest.resident_id, view.session_id)
+            await rig.stop(service, guest.resident_id, view.session_id)
             await rig.settle(service)
             over = await service.session(guest.resident_id, view.session_id)
             assert over.cost_fen > 0

@@ -17,7 +17,7 @@ def test_pages_of_charges_hold_every_charge_once_and_nobody_elses(tmp_path: Path
                 for resident_id, code, outlet in ((1, "C5T4", 3), (2, "D8R6", 4)):
                     view = await service.start(resident_id, code, FULL, f"a-request-key-{turn}")
                     await rig.charge(service, outlet, 20)
-                    await service.stop(resident_id, view.session_id)
+                    await rig.stop(service, resident_id, view.session_id)
                     await rig.settle(service)
                     mine += [view.session_id] if resident_id == 1 else []
             seen, before, pages = [], None, 0
@@ -39,7 +39,7 @@ def test_the_statement_lists_every_movement_with_the_balance_after_it(tmp_path: 
         async with rig.running() as service:
             view = await service.start(1, "C5T4", FULL, "a-request-key")
             await rig.charge(service, 3, 3600)
-            await service.stop(1, view.session_id)
+            await rig.stop(service, 1, view.session_id)
             await rig.settle(service)
             over = await service.session(1, view.session_id)
             database = Database(admin.database_path(rig.config))

@@ -7,7 +7,6 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.link.protocol import Energise
 from cabinet.service import pace, starting
 from cabinet.service.app import Service
 from cabinet.service.pace import Pace
@@ -20,17 +19,8 @@ async def start_and_stop(rig: Rig, service: Service, resident_id: int, code: str
         view = await service.start(resident_id, code, FULL, key)
     except Refused as refusal:
         return refusal.code
-    await stop(rig, service, resident_id, view.session_id)
+    await rig.stop(service, resident_id, view.session_id)
     return ""
-
-
-async def stop(rig: Rig, service: Service, resident_id: int, session_id: str) -> None:
-    """The guard's event arrives while the resident waits for it."""
-    stopping = asyncio.create_task(service.stop(resident_id, session_id))
-    while not rig.guard.commands or isinstance(rig.guard.commands[-1], Energise):
-        await asyncio.sleep(0)
-    await rig.guard.tell()
-    await stopping
 
 
 def test_a_card_starts_ten_times_in_ten_minutes(tmp_path: Path) -> None:
@@ -71,7 +61,7 @@ def test_what_was_refused_for_another_reason_or_asked_for_twice_does_not_count(t
             view = await service.start(1, "C5T4", FULL, "the-same")
             for _ in range(2 * starting.STARTS_A_CARD):
                 assert (await service.start(1, "C5T4", FULL, "the-same")).session_id == view.session_id
-            await stop(rig, service, 1, view.session_id)
+            await rig.stop(service, 1, view.session_id)
             assert await start_and_stop(rig, service, 1, "C5T4", "another") == ""
 
     asyncio.run(story())

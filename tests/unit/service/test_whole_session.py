@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-from cabinet.link.protocol import Energise
 from cabinet.model import ChargeLimits, EndReason, Fault
 from cabinet.service.ports import CostLine, CurvePoint, StartChoice
 from tests.unit.service.rig import FULL, NOON_MS, Rig
@@ -50,19 +49,10 @@ def test_the_bill_on_the_page_is_the_bill_of_the_receipt(tmp_path: Path) -> None
             view = await service.start(1, "A7K2", FULL, "key-1")
             await rig.charge(service, 1, 1234)
             live = await service.session(1, view.session_id)
-            stopped = await stop(rig, service, view.session_id)
+            stopped = await rig.stop(service, 1, view.session_id)
         assert (live.lines, live.cost_fen) == (stopped.lines, stopped.cost_fen)
 
     asyncio.run(story())
-
-
-async def stop(rig, service, session_id):  # type: ignore[no-untyped-def]
-    """The resident's stop; the guard's event arrives while it is waited for."""
-    stopping = asyncio.create_task(service.stop(1, session_id))
-    while not rig.guard.commands or isinstance(rig.guard.commands[-1], Energise):
-        await asyncio.sleep(0)
-    await rig.guard.tell()
-    return await stopping
 
 
 def test_a_stop_returns_the_receipt_and_may_be_asked_for_twice(tmp_path: Path) -> None:
@@ -71,7 +61,7 @@ def test_a_stop_returns_the_receipt_and_may_be_asked_for_twice(tmp_path: Path) -
         async with rig.running() as service:
             view = await service.start(1, "A7K2", FULL, "key-1")
             await rig.charge(service, 1, 60)
-            receipt = await stop(rig, service, view.session_id)
+            receipt = await rig.stop(service, 1, view.session_id)
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.STOPPED_BY_RESIDENT)
             again = await service.stop(1, view.session_id)
             assert again == receipt
