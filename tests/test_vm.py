@@ -65,8 +65,8 @@ def row(name: str, problem: str = "") -> report.Row:
 
 
 def test_report_says_what_failed_and_what_was_never_run():
-    found = report.Report("2 cores", {"a": row("a"), "b": row("b", "not so: pigs fly")})
-    page = report.page(found, ["a", "b", "c"], ["d"])
+    found = report.Report("2 cores", {"a": row("a"), "b": row("b", "not so: pigs fly"), "e, seed 7": row("e, seed 7")})
+    page = report.page(found, ["a", "b", "c", "e"], ["d"])
     assert "| a | promise of a | yes | 2026-11-25, 12 s | abc123 |" in page
     assert "| b | promise of b | **no** |" in page
     assert "not so: pigs fly" in page

@@ -75,7 +75,8 @@ def _part(found: dict[str, Row], order: list[str], level: str) -> list[str]:
     for row in rows:
         result = "yes" if not row.problem else "**no**"
         lines.append(f"| {row.name} | {row.promise} | {result} | {row.day}, {row.wall_s:.0f} s | {row.commit} |")
-    if missing := [name for name in order if name not in found]:
+    ran = {name.partition(", seed ")[0] for name in found}
+    if missing := [name for name in order if name not in ran]:
         lines += ["", f"Not run yet: {', '.join(missing)}."]
     for row in rows:
         lines += ["", f"{level} {row.name}", ""]

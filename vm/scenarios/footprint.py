@@ -9,7 +9,7 @@ IN_CONTAINER = True
 LOG_PAGE_BYTES = 4096 + 24  # and the head of its frame
 SETTLING_S = 75  # what a start writes, and what the system's journal writes of it up to a minute later
 LOOK_S = 120
-TAKEOVER_LOOK_S = 600  # the log is taken over into the main file every 400 s; in the emulated machine that is an hour
+TAKEOVER_LOOK_S = 600  # holds a takeover of the log, every 400 s; forty minutes of an emulated machine
 PIDS = {
     "keeper": "$(pgrep -x cabinet-keeper)",
     "guard": "$(pgrep -x cabinet-guard)",

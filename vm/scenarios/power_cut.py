@@ -9,11 +9,12 @@ from vm.bench import CARD, CODES, PHONE, PIN, Bench
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
 IN_CHARGE = "in the middle of a charge"
-MOMENTS = (IN_CHARGE, "while one stops", "while one starts")
+STOP_PRESSED, START_PRESSED = "after a stop was pressed", "after a start was pressed"
+MOMENTS = (IN_CHARGE, STOP_PRESSED, START_PRESSED)
 WEIGHTS = (2, 1, 1)
 COMING_BACK = "while the cabinet comes back from the one before"
 FLICKERS = 0.3  # of the cuts are followed by another one before the service is ready again
-LONGEST_S = 6.0
+LONGEST_S = 6.0  # after that moment; a start or a stop takes about one
 OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
 WRITABLE = "touch /var/lib/mounted && rm /var/lib/mounted"
 PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
@@ -45,8 +46,8 @@ def run(bench: Bench) -> None:
         counted = Counter(cut.moment for cut in hit)
         for moment, count in Counter(cut.moment for cut in cuts).items():
             bench.measured(f"power cuts {moment}", count, "")
-            bench.measured(f"of them with a charge on disk that was not settled, {moment}", counted[moment], "")
-        bench.measured("power cuts with a charge on disk that was not settled", len(hit), "")
+            bench.measured("of these with an unsettled charge on disk", counted[moment], "")
+        bench.measured("power cuts with an unsettled charge on disk", len(hit), "")
         bench.measured("sessions that residents saw", len(known), "")
     bench.check_money()
 
@@ -90,12 +91,12 @@ def _with_less_to_do(bench: Bench) -> None:
 
 
 def _act(bench: Bench, moment: str) -> None:
-    """What is under way when the power goes."""
+    """What was asked for last when the power goes."""
     stop, start = PRESSES.format("stop"), PRESSES.format("start")
-    if moment == "while one stops":
+    if moment == STOP_PRESSED:
         bench.run(f"({stop} > /dev/null 2>&1 &)")
-    elif moment == "while one starts":
-        bench.run(f"{stop}; sleep 1; ({start} > /dev/null 2>&1 &)", 120)
+    elif moment == START_PRESSED:
+        bench.run(f"{stop} && sleep 1 && ({start} > /dev/null 2>&1 &)", 120)
 
 
 def _boot_id(bench: Bench) -> str:

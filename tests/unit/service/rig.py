@@ -17,7 +17,6 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
-from cabinet.link.protocol import Energise
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice, UsageRecord
@@ -117,8 +116,9 @@ class Rig:
 
     async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
         """The resident's stop; the guard's event arrives while it is waited for."""
+        asked = len(self.guard.commands)
         stopping = asyncio.create_task(service.stop(resident_id, session_id))
-        while not self.guard.commands or isinstance(self.guard.commands[-1], Energise):
+        while len(self.guard.commands) == asked and not stopping.done():
             await asyncio.sleep(0)
         await self.guard.tell()
         return await stopping
