@@ -24,9 +24,9 @@ run: $(READY_TO_RUN)
 # A whole cabinet comes alone: its processes are real, and time is what they are about. The pages in a browser are few
 # tests and long ones: they come first, as their folder does, not last as their number would have it.
 test: lint
-	@$(BIN)/python tools/get_browser.py
+	@$(BIN)/python -m tools.get_browser
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not whole_cabinet"
-	@$(BIN)/python tools/get_terminals.py
+	@$(BIN)/python -m tools.get_terminals
 	$(BIN)/pytest tests/e2e tests/browser -m whole_cabinet
 
 lint: $(READY_TO_TEST)
@@ -56,7 +56,7 @@ campaign: $(READY_TO_TEST)
 	$(BIN)/python -m campaigns
 
 screenshots: $(READY_TO_TEST)
-	@$(BIN)/python tools/get_browser.py
+	@$(BIN)/python -m tools.get_browser
 	$(BIN)/python -m tests.browser.screenshots
 
 # The API against its own description, longer than in the tests.

@@ -7,7 +7,7 @@ need a browser are skipped and say so. Standard library only.
 import shutil
 import subprocess
 
-import packages
+from tools import packages
 
 PACKAGES = ("chromium", "fonts-noto-cjk", "fontconfig")
 

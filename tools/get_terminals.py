@@ -6,7 +6,7 @@ need them are skipped and say so. Standard library only.
 
 import shutil
 
-import packages
+from tools import packages
 
 PACKAGES = ("tmux", "picocom")
 
