@@ -229,7 +229,7 @@ REFUSALS = frozenset(
         # the guard's pre-close check
         "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
         "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
-        "cabinet_fault", "cabinet_hot", "out_of_service",
+        "cabinet_fault", "cabinet_hot", "out_of_service", "state_unwritable",
         # the guard, of what staff ask
         "resident_charging", "work_under_way", "not_fitted", "bad_gain", "no_contactor", "no_alert_line",
         # the link

@@ -65,6 +65,7 @@ class Guard:
         self._clock = clock
         self._relays = relays
         self._counters = counters
+        self._scribe = scribe
         self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
@@ -104,7 +105,9 @@ class Guard:
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
-        self.switching.open_all()
+        if self.switching.open_all():
+            self.upkeeper.lock_everything()
+        self.switching.keep_latches()  # after the locks: until those are written, what is lost must show
         self.upkeeper.start(scanner.segments)
         scanner.start()
         self.switching.start(scanner.phase)
@@ -348,6 +351,8 @@ class Guard:
             return "fault_latched"
         if self.cabinet.latched:
             return "cabinet_fault"
+        if not self._scribe.able:
+            return "state_unwritable"  # a latch that comes now would be forgotten with the next loss of power
         if self.switching.held_open:
             return "contactor_open"
         ready_at_ns = self.switching.ready_at_ns
