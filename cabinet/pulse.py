@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from cabinet import run_folder
 from cabinet.clock import NS
 from cabinet.model import REFUSALS
 
@@ -28,13 +29,14 @@ class Pulse(msgspec.Struct, frozen=True):
 
 
 def path_in(run: Path) -> Path:
-    return run / "service.pulse"
+    return run_folder.service_folder(run) / "service.pulse"
 
 
 def write(path: Path, pulse: Pulse) -> None:
     """There as a whole or not at all. Never raises: nothing depends on it."""
     part = path.with_suffix(".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(msgspec.json.encode(pulse))
         part.replace(path)
     except OSError as error:

@@ -22,21 +22,13 @@ def service_folder(run: Path) -> Path:
     return run / "service"
 
 
-def service_socket(run: Path) -> Path:
-    return service_folder(run) / "service.sock"
-
-
 def service_address(run: Path) -> Path:
     """Return the file that holds the address of the pages while they are served."""
     return service_folder(run) / "service.url"
 
 
-def service_pulse(run: Path) -> Path:
-    return service_folder(run) / "service.pulse"
-
-
-def steward_socket(run: Path) -> Path:
-    return run / "steward" / "steward.sock"
+def steward_folder(run: Path) -> Path:
+    return run / "steward"
 
 
 def console_terminal(run: Path) -> Path:

@@ -128,7 +128,9 @@ class Bench:
 
     def wait_protecting(self) -> None:
         self.wait("the guard", "systemctl is-active -q cabinet-guard", 90)
-        self.wait("the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service.url ]", 120)
+        self.wait(
+            "the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service/service.url ]", 120
+        )
 
     def charging(self) -> None:
         """Where `commission` has left it, or come back after a boot: outlet 1 charges."""

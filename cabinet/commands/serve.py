@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cabinet import config as configuration
+from cabinet import run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -37,7 +38,8 @@ GRACE_S = 3  # for requests under way when the service is told to stop
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Listens on service.host and service.port; with port 0 on any free one. The address is in RUN/service.url.\n\n"
+        "Listens on service.host and service.port; with port 0 on any free one. The address is in\n"
+        "RUN/service/service.url.\n\n"
         "examples:\n  cabinet serve --config /etc/cabinet/cabinet.toml"
     )
     add_config(parser)
@@ -190,12 +192,12 @@ def _listen(config: Config) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
-    """The address as people on this machine reach it, in RUN/service.url while we listen."""
+    """The address as people on this machine reach it, in RUN/service/service.url while we listen."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     scheme = "https" if config.service.tls_certificate else "http"
     address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
-    path = Path(config.paths.run) / "service.url"
+    path = run_folder.service_address(Path(config.paths.run))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(address + "\n", encoding="utf-8")

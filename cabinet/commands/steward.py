@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import run_folder
 from cabinet.clock import SystemClock, boot_id
 from cabinet.commands.options import add_config
 from cabinet.config.commissioning import load_or_commission
@@ -50,8 +51,8 @@ def main(args: argparse.Namespace) -> int:
     sticks.tidy(machine)
     bench = Bench(machine, Computer(args.config), Records(), KEYS, boot_id(), SystemClock())
     updates = Updates(bench)
-    steward = Steward(machine, lambda: charging(run / "guard.sock"), updates)
-    server = Server(run / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
+    steward = Steward(machine, lambda: charging(run_folder.guard_socket(run)), updates)
+    server = Server(run_folder.steward_folder(run) / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
     stopping: list[int] = []
 
     def stop(number: int, _: object) -> None:

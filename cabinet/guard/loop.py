@@ -21,6 +21,7 @@ from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link import protocol
+from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.notify import Notifier, watchdog_interval_s
@@ -63,7 +64,9 @@ def run_guard(
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, recorder, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
-    server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep)
+    accounts = Accounts.of_this_machine()
+    calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep
+    server = LinkServer(path, welcome, guard.events, *calls, accounts)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

@@ -100,8 +100,9 @@ class Scribe:
         """
         copies: list[T] = []
         lost, missing = "", False
-        files = [of[name] for of in (self._run, self._disk) if name in of]
-        for source in (self._memory[name], *files):
+        sources: list[KeptBytes | ReservedFile] = [self._memory[name]]
+        sources += [of[name] for of in (self._run, self._disk) if name in of]
+        for source in sources:
             try:
                 content = source.read()
                 if content is not None:

@@ -6,10 +6,11 @@ import socket
 from importlib import resources
 from pathlib import Path
 
+from cabinet import run_folder
 from cabinet.errors import CabinetError, ConfigError
 
 LONGEST_SOCKET_PATH = 107  # unix(7): 108 bytes with the closing zero
-LONGEST_SOCKET_NAME = "sim-control.sock"
+LONGEST_SOCKET_NAME = run_folder.LONGEST
 
 HEADING = """\
 # Written by `cabinet run` when it was first started here; yours to change, it is not written again

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from cabinet import run_folder
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -69,7 +70,7 @@ MakeGuard = Callable[
 
 def guard_link(config: Config) -> MakeGuard:
     """The real one, over `guard.sock`."""
-    return functools.partial(GuardLink, Path(config.paths.run) / "guard.sock", Role.SERVICE)
+    return functools.partial(GuardLink, run_folder.guard_socket(Path(config.paths.run)), Role.SERVICE)
 
 
 class Service:
