@@ -22,7 +22,7 @@ class ReservedFile:
     def __init__(self, path: Path, room: int, synced: bool = True) -> None:
         """`room` bytes are kept free, a multiple of `BLOCK`; without `synced`, for memory, nothing waits for a disk."""
         self.path = path
-        self._spare = path.with_suffix(".spare")
+        self.spare = path.with_suffix(".spare")
         self._room = room
         self._synced = synced
 
@@ -59,13 +59,13 @@ class ReservedFile:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _exchange(self._spare, self.path)
+        _exchange(self.spare, self.path)
         if self._synced:
             _sync(self.path.parent)
         self.reserve()  # at once, so that whatever writes next does not take the room
 
     def _open_spare(self) -> int:
-        return os.open(self._spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        return os.open(self.spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
 
     def _allocate(self, descriptor: int, size: int) -> None:
         if os.fstat(descriptor).st_size < size:

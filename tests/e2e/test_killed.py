@@ -148,7 +148,7 @@ def test_guard_that_cannot_come_back_is_tried_again_until_it_can(tmp_path):
     with running(tmp_path, None, "sim", "guard") as cabinet:
         away = take_the_bus_away(cabinet)
         os.kill(cabinet.guard_pid(), signal.SIGKILL)
-        wait_for("the reason", lambda: "the simulator does not answer" in cabinet.processes["guard"].log)
+        wait_for("the reason", lambda: "no simulator at" in cabinet.processes["guard"].log)
         assert cabinet.processes["guard"].popen.poll() is None
         away.rename(cabinet.run / "sim.sock")
         wait_for("a guard that answers", lambda: cabinet.phase(1) == "idle")

@@ -86,6 +86,7 @@ def test_process_from_first_start_to_sigterm(config):
     """First PIN on the installer's screen and good, terminal found through its link, guard absent said, tidy at the
     end, and every command in the audit log that waits for a service."""
     link = console_terminal(config.parent / "run")
+    link.parent.mkdir()
     link.symlink_to("/nowhere")  # as a killed process leaves it
     screen, inner = os.openpty()
     console = start(config, inner)
