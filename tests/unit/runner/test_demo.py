@@ -49,6 +49,18 @@ def test_configuration_of_the_owner_is_not_written_again(tmp_path):
     assert path.read_text() == changed
 
 
+def test_port_changes_nothing_else_of_the_owners_file(tmp_path):
+    path = demo.prepare(tmp_path, None)
+    before = path.read_bytes().replace(b"\n", b"\r\n") + b"# the end, with blanks  "
+    path.write_bytes(before)
+    path.chmod(0o640)
+    demo.prepare(tmp_path, 9090)
+    assert path.read_bytes() == before.replace(b"port = 8080", b"port = 9090").replace(
+        b"127.0.0.1:8080", b"127.0.0.1:9090"
+    )
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_port_replaces_only_the_port_and_the_address_on_this_machine(tmp_path):
     path = demo.prepare(tmp_path, None)
     before = load(path)
