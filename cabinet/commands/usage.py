@@ -1,20 +1,17 @@
 """`cabinet usage`: the usage log as a file, and the proof that nobody has changed it."""
 
 import argparse
-import contextlib
 import datetime
-import shutil
 import sys
-import tempfile
 import zoneinfo
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import usage_sums, usage_table, usage_xlsx
+from cabinet import normal_form, usage_sums, usage_table, usage_xlsx
+from cabinet.commands import files
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
@@ -68,10 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _day(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04") from None
+    found = normal_form.day(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
+    return found
 
 
 def main(args: argparse.Namespace) -> int:
@@ -93,9 +90,8 @@ def main(args: argparse.Namespace) -> int:
             return 0
         if args.group is not None and args.format == "xlsx":
             raise CabinetError("sums come as csv or jsonl")
-        if args.format == "xlsx" and args.output is None and sys.stdout.isatty():
-            raise CabinetError("a spreadsheet is nothing for a terminal: give --output FILE")
-        with _output(args.output) as output:
+        files.check_not_terminal(args.format, args.output)
+        with files.output(args.output) as output:
             _export(args, config, database, output)
     finally:
         database.close()
@@ -146,37 +142,10 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
             return
         records = usage.found(connection, wanted)
         if args.format == "xlsx":
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "usage.xlsx"
-                usage_xlsx.write(path, records, args.lang, zone)
-                with path.open("rb") as sheet:
-                    shutil.copyfileobj(sheet, output)
+            files.copy_sheet(output, lambda path: usage_xlsx.write(path, records, args.lang, zone))
         elif args.format == "jsonl":
             for record in records:
                 output.write(usage_table.json_line(record))
         else:
             for line in usage_table.csv_lines(records, args.lang, zone):
                 output.write(line.encode())
-
-
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that is there as a whole or not at all."""
-    if path is None:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            sys.stderr.close()  # whoever read has seen enough, such as `head`
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CabinetError(f"{path}: {error.strerror}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
