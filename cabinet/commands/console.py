@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import pulse, run_folder
+from cabinet import plain_text, pulse, run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     staff = open_staff(config)
     if args.new_pin is not None:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from cabinet import config as configuration
-from cabinet import run_folder
+from cabinet import plain_text, run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -47,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     return asyncio.run(serve(config))
 

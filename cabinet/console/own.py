@@ -3,6 +3,7 @@
 import re
 from typing import Literal
 
+from cabinet import normal_form
 from cabinet.console import screens
 from cabinet.console.arguments import LANGUAGE, choice, optional, text, whole
 from cabinet.console.declare import LOGOUT, Ask, Desk, Language, Mode, Notify, Outcome, Shown, command
@@ -68,12 +69,13 @@ def pin(desk: Desk) -> Outcome:
     words = desk.words
 
     def first(typed: str) -> Outcome:
+        typed = normal_form.digits(typed)
         if not PIN.fullmatch(typed):
             raise Refused("bad_pin")
         return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
 
     def second(typed: str, again: str) -> Outcome:
-        if again != typed:
+        if normal_form.digits(again) != typed:
             raise Refused("pins_differ")
         desk.set_own_pin(typed)
         return Shown(words("pin.done"))

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
+from cabinet.service import admin
 from cabinet.service.signing_in import GUEST_NUMBER_DIGITS, hash_secret
 from cabinet.store import guests, people
 from cabinet.store.accounts import SqliteBooks
@@ -36,6 +38,8 @@ def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS
 
     Raises CabinetError: then nobody was added.
     """
+    name = normal_form.text(name)
+    admin.check_name(name)
     if balance_fen <= 0:
         raise CabinetError("a guest charges with money: the balance is above 0 yuan")
     if not 1 <= hours <= MOST_HOURS:

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, TypeVar
 import argon2
 import argon2.exceptions
 
+from cabinet import normal_form
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
 from cabinet.service.office_views import Actor, SecondStep, StaffView
@@ -119,17 +120,17 @@ class SigningIn:
     async def resident(self, card: str, pin: str, address: str) -> str:
         """A token. Refuses wrong_card_or_pin, locked_out, card_blocked (only to who knows the PIN), storage_full."""
         row = await self._checked(
-            f"card {card}", pin, address, lambda: self._storage.read(lambda c: people.resident_by_card(c, card)),
-            lambda found: found.pin_hash,
+            _card_key(card), normal_form.digits(pin), address,
+            lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
         )  # fmt: skip
-        self._names.forget(f"card {card}")
+        self._names.forget(_card_key(card))
         if row.blocked:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
 
     async def guest(self, code: str, address: str) -> str:
         """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
-        now_ms = self._clock.wall().unix_ms
+        now_ms, code = self._clock.wall().unix_ms, normal_form.digits(code)
         number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
         try:
             row = await self._checked(
@@ -282,5 +283,9 @@ class SigningIn:
 
 
 def _staff_key(name: str) -> str:
-    """What failures of that member of staff are counted by."""
-    return f"staff {name}"
+    """What failures of that member of staff are counted by, however the name is spelt."""
+    return f"staff {normal_form.login_name(name)}"
+
+
+def _card_key(card: str) -> str:
+    return f"card {normal_form.card(card)}"

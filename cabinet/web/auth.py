@@ -9,13 +9,14 @@ import hmac
 import ipaddress
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import parse_qsl
 
 from litestar.datastructures import Cookie
 from litestar.exceptions import PermissionDeniedException
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
 from cabinet.web.context import Connection, Site, Visit
@@ -30,6 +31,9 @@ PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
 LONGEST_ADDRESS = 64
+AS_TYPED = frozenset({"password", "proof", "text"})
+"""Fields that are no line of text: secrets that people choose, and a tariff file, which is checked as such."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
@@ -115,8 +119,13 @@ async def check_form(request: Visit) -> None:
         )
     except ValueError as error:
         raise Refused("bad_request") from error
-    request.state["form"] = dict(fields)
+    request.state["form"] = cleaned(fields)
     check_key(request)
+
+
+def cleaned(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Every field as one line of text with nothing unseen in it; of a field given twice the last."""
+    return {name: value if name in AS_TYPED else normal_form.text(value) for name, value in fields}
 
 
 def check_key(request: Visit) -> None:
@@ -130,7 +139,7 @@ def check_key(request: Visit) -> None:
 
 
 def form(request: Visit) -> Mapping[str, str]:
-    """Fields of the form that `check_form` let pass; of a field given twice the last."""
+    """Fields of the form that `check_form` let pass, cleaned."""
     return cast(Mapping[str, str], request.state["form"])
 
 

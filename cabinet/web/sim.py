@@ -10,6 +10,7 @@ from litestar import Router, get, post
 from litestar.params import FromQuery
 from litestar.response import Redirect, Response, Stream
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import OutletView
 from cabinet.texts import Texts
@@ -124,9 +125,10 @@ def _simulator(site: Site) -> SimulatorPort:
 
 def _whole(text: str, least: int, most: int) -> int:
     """Refuses bad_request."""
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not least <= int(text) <= most:
+    found = normal_form.whole(text)
+    if found is None or not least <= found <= most:
         raise Refused("bad_request")
-    return int(text)
+    return found
 
 
 def _bus_live(cabinet: SimulatedCabinet) -> bool:

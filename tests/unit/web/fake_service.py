@@ -39,6 +39,7 @@ from cabinet.service.ports import (
     StartChoice,
     StatementPage,
     UsageFilter,
+    UsageHead,
     UsageRecord,
     WaitingView,
     WalletLine,
@@ -219,6 +220,7 @@ class FakeService:
         self.records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
         self.closings: list[Signed] = []
+        self.heads: list[UsageHead] = []
         self.wanted = UsageFilter()
         self.guard_answers = True
         self.whole = CabinetView(None, False, False, 1_250_000, 7_000_000, 0)
@@ -367,6 +369,10 @@ class FakeService:
 
     async def usage_closings(self) -> list[Signed]:
         return self.closings
+
+    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        self.wanted = UsageFilter(0, from_unix_ms, to_unix_ms)
+        return self.heads
 
     async def usage_key(self) -> str:
         return "key"
