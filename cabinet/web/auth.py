@@ -6,7 +6,6 @@ no open page.
 """
 
 import hmac
-import ipaddress
 import re
 import secrets
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from litestar.exceptions import PermissionDeniedException
 
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
+from cabinet.web.address import source_of
 from cabinet.web.context import Connection, Site, Visit
 
 RESIDENT_COOKIE = "resident"
@@ -29,7 +29,6 @@ REMEMBER_S = 180 * 86_400  # a resident signs in once on a phone; the service ma
 PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
-LONGEST_ADDRESS = 64
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
@@ -141,14 +140,7 @@ def way_back(path: str) -> str:
 
 def address_of(connection: Connection) -> str:
     """Network address of the asker, for rate limits; of IPv6 the network, as one line gets a whole one."""
-    host = connection.client.host if connection.client else "unknown"
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host[:LONGEST_ADDRESS]
-    if address.version == 4:
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return source_of(connection.client.host if connection.client else None)
 
 
 def _from_our_site(request: Visit) -> bool:
