@@ -1,6 +1,5 @@
 """What concerns the console itself: its language, its help, the way out."""
 
-import re
 from typing import Literal
 
 from cabinet.console import screens
@@ -9,9 +8,9 @@ from cabinet.console.declare import LOGOUT, Ask, Desk, Language, Mode, Notify, O
 from cabinet.console.layout import fold
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
+from cabinet.pins import may_be_set
 
 TERMINAL = choice("terminal", "auto", "plain", "full")
-PIN = re.compile(r"[0-9]{6,12}")
 ROWS = whole("rows", 0, 200)  # of a page; 0: no pages
 
 
@@ -68,7 +67,7 @@ def pin(desk: Desk) -> Outcome:
     words = desk.words
 
     def first(typed: str) -> Outcome:
-        if not PIN.fullmatch(typed):
+        if not may_be_set(typed):
             raise Refused("bad_pin")
         return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
 

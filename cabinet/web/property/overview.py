@@ -56,6 +56,7 @@ async def _overview(request: Visit) -> dict[str, Any]:
         "accepting": site.property_.accepting(),
         "guard_reachable": site.property_.guard_reachable(),
         "cabinet": site.property_.cabinet(),
+        "attack": site.property_.attack(),
         "tariff_mistakes": site.property_.tariff_mistakes(),
     }
 
