@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from vm.container import Container
 from vm.machine import Machine
 
-CARD, PIN = "10023344", "4711"
+CARD, PIN = "10023344", "471108"
 NEIGHBOUR = "10023345"  # a second resident's card, with the same PIN
 CODES = {1: "A7K2", 2: "B3M9"}
 RELAYS, CONTACTOR = {1: 10, 2: 11}, 17

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from litestar.types import ASGIApp
 
 from cabinet import config as configuration
 from cabinet import plain_text, run_folder
@@ -25,12 +26,16 @@ from cabinet.private import check_private
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
+from cabinet.web.address import Networks
+from cabinet.web.connections import Acceptor, Limits, Seat, SeatedProtocol, Seats
+from cabinet.web.gate import Gate, GateLimits
+from cabinet.web.source_log import SourceLog
 
 if TYPE_CHECKING:
     from cabinet.commands.playground import Playground
 
-BACKLOG = 256
-MOST_CONNECTIONS = 500  # 200 of them live pages at most
+BACKLOG = 1024  # the kernel's, for a burst; who does not get into it waits a second for the next try
+SEND_BUFFER_BYTES = 128 * 1024  # the kernel's for one connection, which doubles it: a reader that stalls holds no more
 AGAIN = 75  # sysexits.h: a failure that passes
 GRACE_S = 3  # for requests under way when the service is told to stop
 
@@ -73,7 +78,7 @@ async def serve(config: Config) -> int:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(server_config(create_app(service, service, config, _simulator(config)), config), serving)
+            server = make_server(create_app(service, service, config, _simulator(config)), config, serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
@@ -127,10 +132,15 @@ def _no_passphrase() -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end."""
+    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end.
 
-    def __init__(self, config: uvicorn.Config, serving: Callable[[], None]) -> None:
+    Connections come in by `cabinet.web.connections`, which gives each a seat and a deadline.
+    """
+
+    def __init__(self, config: uvicorn.Config, seats: Seats, log: SourceLog, serving: Callable[[], None]) -> None:
         super().__init__(config)
+        self._seats = seats
+        self._log = log
         self._serving = serving
 
     @contextlib.contextmanager
@@ -138,9 +148,29 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._serving()
+        await super().startup([])
+        for listener in sockets or []:
+            self.servers.append(Acceptor(listener, self._protocol, self._seats, self._log, self.config.ssl))  # type: ignore[arg-type]
+        self._serving()
+
+    def _protocol(self, seat: Seat) -> SeatedProtocol:
+        return SeatedProtocol(
+            seat, self._log, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def make_server(
+    app: ASGIApp,
+    config: Config,
+    serving: Callable[[], None] = lambda: None,
+    limits: Limits | None = None,
+) -> uvicorn.Server:
+    """The web server over `app`, to be run with `serve(sockets=[…])`."""
+    service = config.service
+    limits = limits or Limits(max_of_source=service.connections_per_address)
+    gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
+    seats = Seats(limits, Networks(service.trusted_proxies))
+    return _Server(server_config(gated, config), seats, SourceLog(SystemClock()), serving)
 
 
 def server_config(app: object, config: Config) -> uvicorn.Config:
@@ -148,17 +178,17 @@ def server_config(app: object, config: Config) -> uvicorn.Config:
     service = config.service
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
+        http=SeatedProtocol,
+        loop="asyncio",  # whose sockets are accepted one by one
         proxy_headers=bool(service.trusted_proxies),
         forwarded_allow_ips=list(service.trusted_proxies),
         ssl_certfile=service.tls_certificate or None,
         ssl_keyfile=service.tls_key or None,
-        limit_concurrency=MOST_CONNECTIONS,
         access_log=False,
         server_header=False,
         log_config=None,
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
-        backlog=BACKLOG,
     )
 
 
@@ -186,6 +216,7 @@ def _listen(config: Config) -> Iterator[socket.socket]:
         # Accepted connections inherit it. The event loop would set it only for sockets that were made as TCP by number,
         # and without it every answer of two parts waits 40 ms for the asker's delayed acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         yield listener
 
 

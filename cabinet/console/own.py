@@ -1,6 +1,5 @@
 """What concerns the console itself: its language, its help, the way out."""
 
-import re
 from typing import Literal
 
 from cabinet import normal_form
@@ -10,9 +9,9 @@ from cabinet.console.declare import LOGOUT, Ask, Desk, Language, Mode, Notify, O
 from cabinet.console.layout import fold
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
+from cabinet.pins import may_be_set
 
 TERMINAL = choice("terminal", "auto", "plain", "full")
-PIN = re.compile(r"[0-9]{6,12}")
 ROWS = whole("rows", 0, 200)  # of a page; 0: no pages
 
 
@@ -70,7 +69,7 @@ def pin(desk: Desk) -> Outcome:
 
     def first(typed: str) -> Outcome:
         typed = normal_form.digits(typed)
-        if not PIN.fullmatch(typed):
+        if not may_be_set(typed):
             raise Refused("bad_pin")
         return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
 

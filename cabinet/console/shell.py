@@ -77,7 +77,7 @@ class Shell:
         self._asked = Asked("")  # the command that the question or the dialogue belongs to
         self._live: Live | None = None
         self._live_due_ns = 0
-        self._teller = Teller(guard, self._around.hindrance)
+        self._teller = Teller(guard, self._around.hindrance, self._around.attacker)
         self._touched_ns = clock.monotonic_ns()
 
     @property

@@ -15,6 +15,7 @@ from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
+from cabinet.pins import may_be_set, random_pin
 from cabinet.service.office_views import Actor, Role, StaffView
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
@@ -25,7 +26,6 @@ from cabinet.store.database import Database
 TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
-_PIN = re.compile(r"[0-9]{4,12}")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
 _LONGEST_NAME = 40
 
@@ -57,10 +57,6 @@ def open_database(config: Config) -> Database:
         raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
     backup.check_not_half_restored(path)
     return Database(path)
-
-
-def random_pin() -> str:
-    return f"{secrets.randbelow(1_000_000):06}"
 
 
 def add_resident(
@@ -136,8 +132,8 @@ def check_card(card: str) -> None:
 
 
 def check_pin(pin: str) -> None:
-    if not _PIN.fullmatch(pin):
-        raise CabinetError("a PIN has 4 to 12 digits")
+    if not may_be_set(pin):
+        raise CabinetError("a PIN has 6 to 12 digits, not all the same and not in a row such as 123456")
 
 
 def check_name(name: str) -> None:

@@ -27,6 +27,7 @@ from cabinet.service.live import CABINET, Changes, Curve
 from cabinet.service.office import Office
 from cabinet.service.office_views import SecondStep
 from cabinet.service.ports import (
+    AttackView,
     CabinetView,
     ChargesPage,
     CurvePoint,
@@ -107,9 +108,9 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
-        self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
+        self._upkeep = Upkeep(self.context, self._signing_in.attacks)
         self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -430,6 +431,9 @@ class Service:
         start_ms, end_ms = self.context.site_time.day_bounds_ms(self.context.clock.wall())
         rows = await self.context.storage.read(lambda c: table.started_in(c, start_ms, end_ms))
         return [self._view(row) for row in rows]
+
+    def attack(self) -> AttackView | None:
+        return self._signing_in.attacks.view()
 
     def tariff_mistakes(self) -> list[str]:
         return self.context.shelf.wrong

@@ -18,6 +18,7 @@ from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError
+from cabinet.pins import random_pin
 from cabinet.service import admin, money
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import people
@@ -184,7 +185,7 @@ def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> li
 
 def _resident(line: int, row: Row) -> NewResident:
     card, group = normal_form.card(row["card"]), normal_form.group(row.get("group", ""))
-    pin = normal_form.digits(row.get("pin", "")) or admin.random_pin()
+    pin = normal_form.digits(row.get("pin", "")) or random_pin()
     name = row.get("name", "")
     if _SHORTENED.fullmatch(card):
         problem = f"card {card}: a spreadsheet has shortened the number: make its column text, and type it again"

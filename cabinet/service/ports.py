@@ -347,6 +347,13 @@ class ResidentPort(Protocol):
         """Yields at once, then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
 
 
+class AttackView(msgspec.Struct, frozen=True):
+    """Somebody guesses at PINs or passwords: `locks` within the last while, the last one's by `address`."""
+
+    locks: int
+    address: str
+
+
 class PropertyPort(Protocol):
     @property
     def office(self) -> "OfficePort":
@@ -365,6 +372,9 @@ class PropertyPort(Protocol):
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
     async def todays_sessions(self) -> list[SessionView]: ...
+    def attack(self) -> AttackView | None:
+        """None: no card, login or address was locked out lately."""
+
     def tariff_mistakes(self) -> list[str]:
         """Of tariff files that are not used because of them, a line a mistake."""
 

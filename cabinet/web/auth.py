@@ -6,7 +6,6 @@ no open page.
 """
 
 import hmac
-import ipaddress
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from litestar.exceptions import PermissionDeniedException
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
+from cabinet.web.address import source_of
 from cabinet.web.context import Connection, Site, Visit
 
 RESIDENT_COOKIE = "resident"
@@ -30,7 +30,6 @@ REMEMBER_S = 180 * 86_400  # a resident signs in once on a phone; the service ma
 PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
-LONGEST_ADDRESS = 64
 AS_TYPED = frozenset({"password", "proof", "text"})
 """Fields that are no line of text: secrets that people choose, and a tariff file, which is checked as such."""
 
@@ -150,14 +149,7 @@ def way_back(path: str) -> str:
 
 def address_of(connection: Connection) -> str:
     """Network address of the asker, for rate limits; of IPv6 the network, as one line gets a whole one."""
-    host = connection.client.host if connection.client else "unknown"
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host[:LONGEST_ADDRESS]
-    if address.version == 4:
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return source_of(connection.client.host if connection.client else None)
 
 
 def _from_our_site(request: Visit) -> bool:

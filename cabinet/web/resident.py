@@ -75,7 +75,7 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
         situation = values["situation"]
         return {"body": site.pages.part(language, "outlet_body.html", **values)}, values["startable"]
 
-    return site.streams.respond(site.resident.changes(outlet.number), render)
+    return site.streams.respond(request, site.resident.changes(outlet.number), render)
 
 
 @post("/s/{code:str}/start", status_code=303)

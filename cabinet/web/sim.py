@@ -79,7 +79,7 @@ async def live(request: Visit) -> Stream:
             parts[f"outlet-{shown.real.number}"] = site.pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return site.streams.respond(site.property_.cabinet_changes(), render, LOOK_S)
+    return site.streams.respond(request, site.property_.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)

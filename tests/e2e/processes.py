@@ -224,10 +224,10 @@ class Cabinet:
         """A resident with a wallet, signed in on a phone."""
         database = admin.open_database(load(self.config))
         try:
-            admin.add_resident(database, SystemClock(), card, pin="4711", first_fen=money.fen_of_yuan(balance_yuan))
+            admin.add_resident(database, SystemClock(), card, pin="471108", first_fen=money.fen_of_yuan(balance_yuan))
         finally:
             database.close()
-        return Resident(self, card, "4711", language)
+        return Resident(self, card, "471108", language)
 
     def api_token(self) -> str:
         """A new token of the property company."""

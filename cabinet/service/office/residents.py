@@ -8,7 +8,7 @@ from cabinet import figures, normal_form
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.service import admin
+from cabinet.pins import random_pin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
 from cabinet.service.office_views import Actor, ResidentPage, ResidentRow, WalletLine
@@ -109,7 +109,7 @@ class Residents:
 
     async def new_pin(self, actor: Actor, resident_id: int) -> str:
         actor.require("money")
-        pin = admin.random_pin()
+        pin = random_pin()
         pin_hash = await asyncio.to_thread(hash_secret, pin)
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:

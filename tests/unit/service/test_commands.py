@@ -19,6 +19,8 @@ from cabinet.store import closings, people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
 
+TOO_WEAK = "a PIN has 6 to 12 digits, not all the same and not in a row such as 123456"
+
 
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
@@ -103,7 +105,9 @@ def test_the_same_receipt_tops_up_once(cabinet: Cabinet) -> None:
     [
         (["add", "123"], "card '123': 4 to 32 letters, digits or hyphens"),
         (["add", "10023344"], "card 10023344 is there already"),
-        (["add", "10023345", "--pin", "12"], "a PIN has 4 to 12 digits"),
+        (["add", "10023345", "--pin", "12"], TOO_WEAK),
+        (["add", "10023345", "--pin", "111111"], TOO_WEAK),
+        (["pin", "10023344", "--pin", "987654"], TOO_WEAK),
         (["add", "10023345", "--balance", "1.234"], "'1.234' is no amount in yuan, such as 20 or 12.50"),
         (["add", "10023345", "--balance", "-5"], "'-5' is no amount in yuan, such as 20 or 12.50"),
         (["top-up", "99999999", "5"], "there is no card 99999999"),
@@ -120,8 +124,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(cabinet: Cabinet, words: list
 
 
 def test_a_new_pin_replaces_the_old_one(cabinet: Cabinet) -> None:
-    cabinet("resident", "add", "10023344", "--pin", "1111")
-    assert cabinet("resident", "pin", "10023344", "--pin", "2222") == "card 10023344, PIN 2222\n"
+    cabinet("resident", "add", "10023344", "--pin", "471108")
+    assert cabinet("resident", "pin", "10023344", "--pin", "081547") == "card 10023344, PIN 081547\n"
     assert re.fullmatch(r"card 10023344, PIN \d{6}\n", cabinet("resident", "pin", "10023344"))
 
 

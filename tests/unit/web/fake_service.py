@@ -24,6 +24,7 @@ from cabinet.model import (
 from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
+    AttackView,
     BandPrice,
     CabinetView,
     ChargesPage,
@@ -219,6 +220,7 @@ class FakeService:
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
+        self.attack_view: AttackView | None = None
         self.closings: list[Signed] = []
         self.heads: list[UsageHead] = []
         self.wanted = UsageFilter()
@@ -397,6 +399,9 @@ class FakeService:
 
     def cabinet(self) -> CabinetView:
         return self.whole
+
+    def attack(self) -> AttackView | None:
+        return self.attack_view
 
     def tariff_mistakes(self) -> list[str]:
         return self.wrong_tariffs
