@@ -1,5 +1,6 @@
 """Chips and the bus: silent, hung, back at their defaults, or answering what is not so."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,35 @@ def _jump_back(world: "World", number: int, params: Params, at_ns: int) -> None:
         chip.offset_c = 0.0
 
 
+def _couple(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_crosstalk(world, number, (float(params["share"]), params["shows"] == "everywhere"), at_ns)
+
+
+def _uncouple(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_crosstalk(world, number, world.fitted_crosstalk.get(number, (0.0, False)), at_ns)
+
+
+def _set_crosstalk(world: "World", number: int, crosstalk: tuple[float, bool], at_ns: int) -> None:
+    meter = world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    share, everywhere = crosstalk
+    meter[0].set_crosstalk(share, at_ns, everywhere)
+
+
+def _saturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_saturation(world, number, float(params["amps"]), at_ns)
+
+
+def _desaturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_saturation(world, number, world.fitted_saturation_a.get(number, math.inf), at_ns)
+
+
+def _set_saturation(world: "World", number: int, level_a: float, at_ns: int) -> None:
+    meter = world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    meter[0].saturate(meter[1], level_a, at_ns)
+
+
 def _lose_reads(world: "World", number: int, params: Params, at_ns: int) -> None:
     world.bus.lost_share = float(params["share"])
 
@@ -157,6 +187,20 @@ BUS: dict[str, Kind] = {
             "chip": Choice(("thermometer", "inside_thermometer"), "which chip"),
         },
         shared=True, check=_fitted,
+    ),
+    "crosstalk": Kind(
+        "the meter chip's two inputs show a share of each other's current", "2 crosstalk --share 0.01",
+        _couple, _uncouple,
+        {
+            "share": Number(0.01, 0, 0.2, "of the other input's current"),
+            "shows": Choice(("everywhere", "peaks"), "in peaks only, or in RMS, power and energy too"),
+        },
+        shared=True,
+    ),
+    "saturates": Kind(
+        "the outlet's current transformer saturates: peaks, RMS and alert show less than what flows",
+        "2 saturates --amps 35", _saturate, _desaturate,
+        {"amps": Number(35, 1, 2000, "instantaneous, from which it follows but weakly")},
     ),
     "chip_reset": Kind(
         "a chip is back at its power-on values", "2 chip_reset --chip meter --down 1", _chip_reset, nothing,

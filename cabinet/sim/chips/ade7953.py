@@ -69,13 +69,28 @@ class Ade7953(Stickable):
         """From `at_ns` on the current input `channel` carries `wave`."""
         for each in self.channels.values():
             each.settle(at_ns)  # also the other one, which had its share of the old wave
-        self.channels[channel].follow(wave, at_ns)
+        here = self.channels[channel]
+        here.follow(wave, at_ns)
+        if here.leak_share and here.other is not None:
+            here.other.follow(here.other.wave, at_ns)
         self._interrupts.arm(channel, at_ns)
 
-    def set_crosstalk(self, share: float) -> None:
-        """Each input's peaks show this share of the other's current."""
+    def set_crosstalk(self, share: float, at_ns: int, everywhere: bool = False) -> None:
+        """Each input's peaks show this share of the other's current; `everywhere`: its RMS and power too."""
+        for channel in self.channels.values():
+            channel.settle(at_ns)
         for channel in self.channels.values():
             channel.crosstalk_share = share
+            channel.sense(leak_share=share if everywhere else 0.0)
+            channel.follow(channel.wave, at_ns)
+
+    def saturate(self, name: str, level_a: float, at_ns: int) -> None:
+        """The sensor of input `name` saturates at that instantaneous current; infinite: never."""
+        channel = self.channels[name]
+        channel.settle(at_ns)
+        channel.sense(saturates_a=level_a)
+        channel.follow(channel.wave, at_ns)
+        self._interrupts.arm(name, at_ns)
 
     def mains(self, mains: Mains | None, at_ns: int) -> None:
         """From `at_ns` on this is the voltage; None: none at all."""

@@ -3,6 +3,7 @@
 World door: `temperature_c`, a function of time. A conversion holds its value until the next one.
 """
 
+import random
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -11,6 +12,9 @@ from cabinet.sim.chips.device import unmodelled
 from cabinet.sim.chips.stuck import Stickable
 
 CONVERSION_NS = 26_000_000  # typical
+# A resolution of 0.0625 degrees with noise of the same size: a steady temperature flickers between two codes. The data
+# sheet gives the resolution and no noise; that the last bit of such converters flickers is taken from experience.
+FLICKER_C = 0.0625
 PERIODS_NS = (4_000_000_000, 1_000_000_000, 250_000_000, 125_000_000)  # CR = 0.25, 1, 4, 8 Hz
 
 TEMPERATURE, CONFIG, T_LOW, T_HIGH = range(4)
@@ -26,9 +30,11 @@ class Tmp102(Stickable):
         "temperature": (TEMPERATURE,), "config": (CONFIG,), "t_low": (T_LOW,), "t_high": (T_HIGH,),
     }  # fmt: skip
 
-    def __init__(self, temperature_c: Callable[[int], float], at_ns: int) -> None:
+    def __init__(self, temperature_c: Callable[[int], float], at_ns: int, noise: random.Random | None = None) -> None:
+        """Supplied since `at_ns`. `noise` None: a conversion gives the temperature exactly."""
         super().__init__()
         self.temperature_c = temperature_c
+        self._noise = noise
         self.present = True
         self.frozen = False
         self.offset_c = 0.0  # what it shows too much: a lie of the sensor, not heat
@@ -136,6 +142,8 @@ class Tmp102(Stickable):
         if done <= self._converted:
             return
         self._reading_c = self.temperature_c(at_ns) + self.offset_c
+        if self._noise is not None:
+            self._reading_c += FLICKER_C * (self._noise.random() - 0.5)
         self._compare(min(done - self._converted, 6))
         self._converted = done
 
