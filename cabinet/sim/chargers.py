@@ -158,8 +158,10 @@ class Charger:
         return max(self._amps() * self._volts() / kind.efficiency, kind.standby_w) + (kind.fan_w if fan_on else 0.0)
 
 
-def random_charger(rng: random.Random, charge_percent: float | None = None, speed: float = 1.0) -> Charger:
+def random_charger(
+    rng: random.Random, charge_percent: float | None = None, speed: float = 1.0, iron_share: float = 0.0
+) -> Charger:
     """A made-up healthy charger and battery; `charge_percent` None: anything from 5 to 90."""
-    kind = random_kind(rng)
+    kind = random_kind(rng, iron_share)
     charge = rng.uniform(5.0, 90.0) if charge_percent is None else charge_percent
     return Charger(kind.title, charge, speed, kind)

@@ -1,10 +1,13 @@
 """The mains, the air inside, and what alarm contacts are there for."""
 
+import math
 from typing import TYPE_CHECKING
 
 from cabinet.errors import SimError
 from cabinet.sim.contacts import INPUTS
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, ends_after
+from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, ends_after, nothing
+from cabinet.sim.parts import BREAKERS
+from cabinet.sim.waveform import Harmonic
 
 if TYPE_CHECKING:
     from cabinet.sim.world import World
@@ -26,6 +29,49 @@ def _mains_sag(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 def _sag_over(world: "World", number: int, params: Params, at_ns: int) -> None:
     world.sag(None, at_ns)
+
+
+def _distort(world: "World", number: int, params: Params, at_ns: int) -> None:
+    """Flat: third, fifth and seventh take off the crest; pointed: they add to it."""
+    pointed = params["crest"] == "pointed"
+    shares = ((3, "third", pointed), (5, "fifth", False), (7, "seventh", pointed))
+    world.distort(
+        tuple(
+            Harmonic(order, float(params[name]) / 100, math.pi if negative else 0.0) for order, name, negative in shares
+        ),
+        at_ns,
+    )
+
+
+def _straighten(world: "World", number: int, params: Params, at_ns: int) -> None:
+    world.distort(world.fitted_harmonics, at_ns)
+
+
+def _wander(world: "World", number: int, params: Params, at_ns: int) -> None:
+    """The frequency takes a random step every now and then, and is never further off than `hz`."""
+    standing = world.faults[None]["mains_wander"]
+    most_hz, period_ns, nominal_hz = float(params["hz"]), round(float(params["seconds"]) * 1e9), world.frequency_hz
+
+    def step(t: int) -> None:
+        if world.faults.get(None, {}).get("mains_wander") is not standing:
+            return
+        moved_hz = world.frequency_hz + world.rng.gauss(0.0, most_hz / 4)
+        world.change_mains(t, frequency_hz=min(max(moved_hz, nominal_hz - most_hz), nominal_hz + most_hz))
+        world.timeline.at(t + period_ns, step)
+
+    step(at_ns)
+
+
+def _fit_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+    part = BREAKERS[str(params["acts"])]
+    ratio = float(params["amps"]) / part.rated_a
+    world.fit_upstream_breaker(
+        part._replace(rated_a=part.rated_a * ratio, magnetic_peak_a=part.magnetic_peak_a * ratio), at_ns
+    )
+
+
+def _remove_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+    world.fit_upstream_breaker(None, at_ns)
 
 
 def _burn(world: "World", number: int, params: Params, at_ns: int) -> None:
@@ -74,6 +120,35 @@ SURROUNDINGS: dict[str, Kind] = {
         {
             "volts": Number(150, 0, 400, "RMS volt"),
             "seconds": Number(None, 0.001, 86_400, "until it is as before by itself"),
+        },
+        cabinet=True,
+    ),
+    "mains_harmonics": Kind(
+        "the mains is no sine, through every cut and sag; the most that EN 50160 lets pass", "all mains_harmonics",
+        _distort, _straighten,
+        {
+            "third": Number(5, 0, 20, "percent of the fundamental"),
+            "fifth": Number(6, 0, 20, "percent of the fundamental"),
+            "seventh": Number(5, 0, 20, "percent of the fundamental"),
+            "crest": Choice(("flat", "pointed"), "what they make of the crest"),
+        },
+        cabinet=True,
+    ),
+    "mains_wander": Kind(
+        "the frequency wanders; GB/T 15945 allows 0.2 Hz, 0.5 in a small grid", "all mains_wander --hz 0.2",
+        _wander, nothing,
+        {
+            "hz": Number(0.2, 0, 5, "at most away from where it is"),
+            "seconds": Number(1, 0.01, 600, "between two steps"),
+        },
+        cabinet=True,
+    ),
+    "upstream_breaker": Kind(
+        "a breaker in front of the cabinet: tripped, it takes the mains from all outlets",
+        "all upstream_breaker --acts quick --amps 40", _fit_upstream, _remove_upstream,
+        {
+            "acts": Choice(("nominal", "quick", "slow"), "type C, a B at its lowest, a D at its highest"),
+            "amps": Number(40, 1, 200, "rated current"),
         },
         cabinet=True,
     ),

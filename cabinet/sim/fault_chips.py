@@ -1,11 +1,13 @@
 """Chips and the bus: silent, hung, back at their defaults, or answering what is not so."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cabinet.errors import SimError
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, nothing
 
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
     from cabinet.sim.world import World
 
 CHIPS = ("meter", "thermometer", "expander", "feed_meter", "inside_thermometer")
+CHIPS_AND_MUX = (*CHIPS, "mux")
 MEASURING = tuple(name for name in CHIPS if name != "expander")
 
 
-def _chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017]:
+def chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017 | Tca9548a]:
     """The chips that are meant: an outlet's own, or one of the cabinet's. SimError where none is fitted."""
     match params["chip"]:
         case "meter":
@@ -33,17 +36,19 @@ def _chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tm
             return [world.inside_thermometer]
         case "expander":
             return world.expanders.values()
+        case "mux":
+            return [world.mux_of[number]]
         case other:
             raise SimError(f"this cabinet has no {other}: hardware.{other} is not set")
 
 
 def _fitted(world: "World", number: int, params: Params) -> None:
-    _chips(world, number, params)
+    chips(world, number, params)
 
 
 def _presence(present: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             chip.present = present
 
     return change
@@ -70,7 +75,7 @@ def _free_upstream(world: "World", number: int, params: Params, at_ns: int) -> N
 
 def _freeze(frozen: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             if isinstance(chip, Tmp102):
                 chip.frozen = frozen
             elif isinstance(chip, Ade7953) and frozen:
@@ -82,16 +87,16 @@ def _freeze(frozen: bool) -> Change:
 
 
 def _chip_reset(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         if isinstance(chip, Ade7953) and not params["down"]:
             chip.reset(at_ns)
-        else:
+        elif not isinstance(chip, Tca9548a):
             chip.power_up(at_ns)
 
 
 def _garble(implausible: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             assert isinstance(chip, Ade7953)
             chip.implausible = implausible
 
@@ -99,15 +104,44 @@ def _garble(implausible: bool) -> Change:
 
 
 def _jump(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = float(params["kelvin"])
 
 
 def _jump_back(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = 0.0
+
+
+def _couple(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_crosstalk(world, number, (float(params["share"]), params["shows"] == "everywhere"), at_ns)
+
+
+def _uncouple(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_crosstalk(world, number, world.fitted_crosstalk.get(number, (0.0, False)), at_ns)
+
+
+def _set_crosstalk(world: "World", number: int, crosstalk: tuple[float, bool], at_ns: int) -> None:
+    meter = world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    share, everywhere = crosstalk
+    meter[0].set_crosstalk(share, at_ns, everywhere)
+
+
+def _saturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_saturation(world, number, float(params["amps"]), at_ns)
+
+
+def _desaturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+    _set_saturation(world, number, world.fitted_saturation_a.get(number, math.inf), at_ns)
+
+
+def _set_saturation(world: "World", number: int, level_a: float, at_ns: int) -> None:
+    meter = world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    meter[0].saturate(meter[1], level_a, at_ns)
 
 
 def _lose_reads(world: "World", number: int, params: Params, at_ns: int) -> None:
@@ -119,11 +153,12 @@ def _lose_none(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 _CHIP = Choice(CHIPS, "which chip; the last two are the cabinet's own")
+_CHIP_OR_MUX = Choice(CHIPS_AND_MUX, "which chip; feed_meter and inside_thermometer are the cabinet's own")
 
 BUS: dict[str, Kind] = {
     "nack": Kind(
-        "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True), {"chip": _CHIP},
-        shared=True, check=_fitted,
+        "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True),
+        {"chip": _CHIP_OR_MUX}, shared=True, check=_fitted,
     ),
     "stuck_bus": Kind(
         "SDA held low behind the outlet's mux channel", "2 stuck_bus", _stuck(True), _stuck(False), shared=True
@@ -152,6 +187,20 @@ BUS: dict[str, Kind] = {
             "chip": Choice(("thermometer", "inside_thermometer"), "which chip"),
         },
         shared=True, check=_fitted,
+    ),
+    "crosstalk": Kind(
+        "the meter chip's two inputs show a share of each other's current", "2 crosstalk --share 0.01",
+        _couple, _uncouple,
+        {
+            "share": Number(0.01, 0, 0.2, "of the other input's current"),
+            "shows": Choice(("everywhere", "peaks"), "in peaks only, or in RMS, power and energy too"),
+        },
+        shared=True,
+    ),
+    "saturates": Kind(
+        "the outlet's current transformer saturates: peaks, RMS and alert show less than what flows",
+        "2 saturates --amps 35", _saturate, _desaturate,
+        {"amps": Number(35, 1, 2000, "instantaneous, from which it follows but weakly")},
     ),
     "chip_reset": Kind(
         "a chip is back at its power-on values", "2 chip_reset --chip meter --down 1", _chip_reset, nothing,

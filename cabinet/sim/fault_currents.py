@@ -10,7 +10,8 @@ from cabinet.sim.outlet import ExtraCurrent
 if TYPE_CHECKING:
     from cabinet.sim.world import World
 
-SHAPES = ("full", "half", "intermittent")
+SHAPES = ("full", "half", "intermittent", "sparse")
+SPARSE_OF, SPARSE_STRUCK = 50, 8  # UL 1699: eight half-cycles of arcing within half a second are to be broken
 
 
 def _short(world: "World", number: int, params: Params, at_ns: int) -> None:
@@ -38,11 +39,18 @@ def _start(world: "World", number: int, extra: ExtraCurrent, params: Params, at_
 
 
 def _pattern(shape: str, rng: random.Random) -> tuple[bool, ...]:
-    """Half-cycles in which the fault conducts. An arc strikes in some, never more than three apart."""
+    """Half-cycles in which the fault conducts.
+
+    An intermittent arc skips three at most. A sparse one strikes in eight of fifty, anywhere, as rarely as an arc-fault
+    breaker must still find.
+    """
     if shape == "full":
         return (True,)
     if shape == "half":
         return (True, False)
+    if shape == "sparse":
+        struck = set(rng.sample(range(SPARSE_OF), SPARSE_STRUCK))
+        return tuple(half in struck for half in range(SPARSE_OF))
     pattern: list[bool] = []
     while len(pattern) < 16:
         pattern += [True] + [False] * rng.choice((0, 0, 1, 1, 2, 3))

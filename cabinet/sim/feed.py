@@ -1,11 +1,7 @@
 """The cabinet's own meter, in front of all outlets: it sees what they draw together."""
 
-from collections.abc import Iterable
-
 from cabinet.sim.chips.ade7953 import Ade7953
-from cabinet.sim.outlet import Outlet
-from cabinet.sim.together import together
-from cabinet.sim.waveform import SILENCE, Mains
+from cabinet.sim.waveform import Wave
 
 
 class FeedMeter:
@@ -15,7 +11,6 @@ class FeedMeter:
         self.chip = chip
         self.channel = channel
 
-    def follow(self, mains: Mains | None, outlets: Iterable[Outlet], at_ns: int) -> None:
-        """Some outlet's current is another from `at_ns` on."""
-        wave = SILENCE if mains is None else together(mains, (outlet.wave for outlet in outlets))
+    def follow(self, wave: Wave, at_ns: int) -> None:
+        """From `at_ns` on all outlets together draw `wave`."""
         self.chip.follow(self.channel, wave, at_ns)

@@ -3,17 +3,12 @@
 import math
 from collections.abc import Callable
 
+from cabinet.sim.parts import BREAKER, BreakerPart
 from cabinet.sim.timeline import Event, Timeline
 
 CONTACT_OHM = 0.003  # relay, plug and socket of a healthy outlet
 CONTACT_K_PER_W = 25.0
 CONTACT_SETTLE_NS = 120e9
-
-BREAKER_A = 16.0
-BREAKER_NEVER = 1.28**2  # of the squared ratio: between 1.13 In (never) and 1.45 In (within the hour)
-BREAKER_SETTLE_NS = 60e9  # gives 17 s at 2.55 In, inside the standard's 1 to 60 s
-BREAKER_MAGNETIC_PEAK_A = 7.5 * BREAKER_A * math.sqrt(2)  # class C: 5 to 10 In
-BREAKER_OPENS_NS = 4_000_000
 
 
 class Body:
@@ -54,26 +49,28 @@ class Body:
 
 
 class Breaker:
-    """A C16 in front of one outlet: a bimetal, and a magnet for what exceeds about 120 A RMS."""
+    """A breaker: a bimetal, and a magnet for what exceeds its level. `part` may be exchanged between two loads."""
 
-    def __init__(self, timeline: Timeline, trip: Callable[[str, int], None]) -> None:
+    def __init__(self, timeline: Timeline, trip: Callable[[str, int], None], part: BreakerPart = BREAKER) -> None:
+        self.part = part
         self._timeline = timeline
         self._trip = trip
-        self._bimetal = Body(BREAKER_SETTLE_NS, timeline.now_ns)
+        self._bimetal = Body(part.settle_ns, timeline.now_ns)
         self._planned: list[Event] = []
         self.closed = True
 
     def carry(self, mean_square: float, magnetic_ns: int | None, at_ns: int) -> None:
         """From `at_ns` on it carries that much; `magnetic_ns` is when the magnet will pull, if it will."""
-        self._bimetal.aim(mean_square / BREAKER_A**2, at_ns)
+        part = self.part
+        self._bimetal.aim(mean_square / part.rated_a**2, at_ns, part.settle_ns)
         for event in self._planned:
             event.cancel()
         self._planned = []
         if not self.closed:
             return
-        thermal_ns = self._bimetal.reaches_ns(BREAKER_NEVER, at_ns)
+        thermal_ns = self._bimetal.reaches_ns(part.never_ratio**2, at_ns)
         if magnetic_ns is not None:
-            self._planned.append(self._timeline.at(magnetic_ns + BREAKER_OPENS_NS, lambda t: self._open("magnetic", t)))
+            self._planned.append(self._timeline.at(magnetic_ns + part.opens_ns, lambda t: self._open("magnetic", t)))
         if thermal_ns is not None:
             self._planned.append(self._timeline.at(thermal_ns, lambda t: self._open("thermal", t)))
 

@@ -29,6 +29,9 @@ class Inrush(NamedTuple):
     With a `capacitor_uf` it is worked out instead: a rectifier that fills that capacitor through `limiter_ohm`, from
     `charged`, a share of the voltage's crest. Such a pulse begins wherever the mains is above what is left, lasts until
     a little after the crest, and goes on with less in the half-cycles after it.
+
+    With a `decay_ns` it is an iron core's: `peak_a` at the worst moment, a zero crossing, and falling from cycle to
+    cycle with that time constant.
     """
 
     peak_a: float
@@ -36,6 +39,7 @@ class Inrush(NamedTuple):
     capacitor_uf: float = 0.0
     limiter_ohm: float = 0.0
     charged: float = 0.0
+    decay_ns: int = 0
 
 
 class Load(Protocol):

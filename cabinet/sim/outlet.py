@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.heat import (
-    BREAKER_MAGNETIC_PEAK_A,
     CONTACT_K_PER_W,
     CONTACT_OHM,
     CONTACT_SETTLE_NS,
@@ -16,16 +15,15 @@ from cabinet.sim.heat import (
 )
 from cabinet.sim.journal import Journal
 from cabinet.sim.loads import Inrush, Load
+from cabinet.sim.parts import RELAY, SETTLING_NS, BreakerPart
 from cabinet.sim.supply import Relay
 from cabinet.sim.timeline import Event, Timeline
 from cabinet.sim.together import together
-from cabinet.sim.transient import Filling, Pulse, Sum
+from cabinet.sim.transient import Filling, Magnetising, Pulse, Sampled, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 
-OPERATE_NS = 7_000_000  # a 16 A relay: operate 7 ms, release 3 to 5 ms without a plain diode on its coil
-RELEASE_NS = (3_000_000, 5_000_000)
-BREAKING_PEAK_A = 78 * math.sqrt(2)  # contacts that part on more than this stick together
 WARMED_SETTLE_NS = 5e9
+MAX_REMANENCE = 0.7  # of the flux's nominal crest, in a core of laminations
 _LEAST_INRUSH_A = 0.5
 _RECHARGE_SHARE = 0.05  # a voltage that rises by less at once makes no inrush worth a pulse
 
@@ -52,7 +50,13 @@ class Outlet:
         self.contact_ohm = CONTACT_OHM
         self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # of the contacts, kelvin above ambient
         self.warmed = Body(WARMED_SETTLE_NS, timeline.now_ns)  # by somebody's hand or hot air, beside it
-        self.relay = Relay(timeline, OPERATE_NS, lambda: rng.randint(*RELEASE_NS), self._relay_moved)
+        self.part = RELAY
+        self.relay = Relay(
+            timeline,
+            lambda: rng.randint(*self.part.operate_ns),
+            lambda: rng.randint(*self.part.release_ns),
+            self._relay_moved,
+        )
         self.breaker = Breaker(timeline, self._breaker_tripped)
         self.wave: Wave = SILENCE  # all that flows through its contacts
         self.conducting = False
@@ -64,8 +68,9 @@ class Outlet:
         self._joule = 0.0
         self._since_ns = timeline.now_ns
         self._arc: Event | None = None
+        self._bounced = False  # the relay's closing contacts have parted again for a moment
         self._step: Event | None = None
-        self._pulses: list[Pulse | Filling] = []
+        self._pulses: list[Pulse | Sampled] = []
         self._pulses_end_ns = 0
         self._last_load: Load | None = None
         self._inrush: Inrush | None = None  # the worst the load has shown
@@ -125,6 +130,11 @@ class Outlet:
         self.contact_ohm = ohm
         self._rewave(at_ns)
 
+    def change_breaker(self, part: BreakerPart, at_ns: int) -> None:
+        """Another breaker is in front of it."""
+        self.breaker.part = part
+        self._rewave(at_ns)
+
     def tell(self, on: bool, at_ns: int) -> None:
         """The relay's coil is told to close or open."""
         if on != self.relay.told:
@@ -162,13 +172,49 @@ class Outlet:
     # ---- switching
 
     def _relay_moved(self, closed: bool, at_ns: int) -> None:
-        amps = abs(self.wave.value_a(at_ns))
-        if not closed and amps > BREAKING_PEAK_A and self._arc is None:
-            self.relay.closed = True
-            self.relay.weld(at_ns)
-            self._journal.add(at_ns, "welded", self.number, amps=round(amps, 1))
+        part = self.part
+        if not closed:
+            amps = abs(self.wave.value_a(at_ns))
+            if self._arc is None and (amps > part.breaking_peak_a or self._sticks(at_ns)):
+                self.relay.closed = True
+                self._weld("breaking", amps, at_ns)
+                return
+            self._bounced = False
+            self._journal.add(at_ns, "contacts_opened", self.number)
+            self._switch(at_ns)
             return
-        self._journal.add(at_ns, "contacts_closed" if closed else "contacts_opened", self.number)
+        self._journal.add(at_ns, "contacts_closed", self.number)
+        self._switch(at_ns)
+        if part.bounce_ns:
+            self._plan_bounces(part.bounce_ns, at_ns)
+        if part.making_peak_a < math.inf or part.sticking_share:
+            amps = self.wave.peak_a(at_ns, at_ns + SETTLING_NS)
+            if amps > part.making_peak_a or self._sticks(at_ns):
+                self._weld("closing", amps, at_ns)
+
+    def _sticks(self, at_ns: int) -> bool:
+        """Contacts stick by chance, if current flows that may have melted something."""
+        share = self.part.sticking_share
+        return bool(share) and self.wave.peak_a(at_ns, at_ns + SETTLING_NS) > 0 and self._rng.random() < share
+
+    def _weld(self, when: str, amps: float, at_ns: int) -> None:
+        self._journal.add(at_ns, "welded", self.number, when=when, amps=round(amps, 1))
+        self.relay.weld(at_ns)
+
+    def _plan_bounces(self, longest_ns: int, at_ns: int) -> None:
+        """Contacts that have closed part a few times more, each time for less."""
+        end_ns, apart_ns = at_ns + longest_ns, self._rng.uniform(0.1, 0.4) * longest_ns
+        next_ns = at_ns + round(self._rng.uniform(0.05, 0.2) * longest_ns)
+        while next_ns + apart_ns < end_ns:
+            self._timeline.at(next_ns, lambda t: self._bounce(True, t))
+            self._timeline.at(next_ns + round(apart_ns), lambda t: self._bounce(False, t))
+            next_ns += round(apart_ns * self._rng.uniform(1.5, 3.0))
+            apart_ns *= self._rng.uniform(0.3, 0.7)
+            if apart_ns < 0.02 * longest_ns:
+                break
+
+    def _bounce(self, apart: bool, at_ns: int) -> None:
+        self._bounced = apart and self.relay.closed and not self.relay.welded
         self._switch(at_ns)
 
     def _breaker_tripped(self, why: str, at_ns: int) -> None:
@@ -177,7 +223,7 @@ class Outlet:
 
     def _switch(self, at_ns: int) -> None:
         """Follow the three contacts in series: conducting begins at once, and ends at the next current zero."""
-        wanted = self.relay.closed and self.breaker.closed and self._feed
+        wanted = self.relay.closed and not self._bounced and self.breaker.closed and self._feed
         if wanted and self._arc is not None:
             self._arc.cancel()
             self._arc = None
@@ -241,6 +287,14 @@ class Outlet:
             self._timeline.at(at_ns + (filling.end_ns - at_ns) // 2, self._filled)  # meters follow cycle by cycle
             self._timeline.at(self._pulses_end_ns, self._filled)
             return
+        if inrush.decay_ns:
+            remanence = self._rng.uniform(-MAX_REMANENCE, MAX_REMANENCE)
+            self._pulses = [iron := Magnetising(mains, inrush.peak_a, inrush.decay_ns, remanence, at_ns)]
+            self._pulses_end_ns = iron.end_ns
+            for cycle_ns in range(at_ns, iron.end_ns, round(2 * mains.half_ns)):
+                self._timeline.at(cycle_ns, self._filled)
+            self._timeline.at(iron.end_ns, self._filled)
+            return
         peak_a = inrush.peak_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
         if peak_a < _LEAST_INRUSH_A:
             return
@@ -267,7 +321,7 @@ class Outlet:
         if self.wave is not SILENCE:
             until_ns = self._pulses_end_ns if self._pulses else at_ns + 1
             square = self.wave.mean_square(at_ns, max(until_ns, at_ns + 1))
-            magnetic_ns = self.wave.first_above_ns(BREAKER_MAGNETIC_PEAK_A, at_ns)
+            magnetic_ns = self.wave.first_above_ns(self.breaker.part.magnetic_peak_a, at_ns)
         if self.energised and self._onsets:
             for detail in self._onsets.values():
                 phase_deg = round(math.degrees(self._mains.angle(at_ns)), 2) if self._mains is not None else 0.0

@@ -14,7 +14,11 @@ class Relay:
     """
 
     def __init__(
-        self, timeline: Timeline, operate_ns: int, release_ns: Callable[[], int], moved: Callable[[bool, int], None]
+        self,
+        timeline: Timeline,
+        operate_ns: Callable[[], int],
+        release_ns: Callable[[], int],
+        moved: Callable[[bool, int], None],
     ) -> None:
         self._timeline = timeline
         self._operate_ns = operate_ns
@@ -57,7 +61,7 @@ class Relay:
                 return
             self._stop_moving()
         if wanted != self.closed and not (self.welded and self.closed):
-            delay_ns = self._operate_ns if wanted else self._release_ns()
+            delay_ns = self._operate_ns() if wanted else self._release_ns()
             self._moving_to = wanted
             self._moving = self._timeline.at(at_ns + delay_ns, lambda t: self._arrive(wanted, t))
 

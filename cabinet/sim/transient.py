@@ -1,5 +1,6 @@
 """Currents that last no longer than a few milliseconds: the inrush of a charger, and what flows beside it."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -85,38 +86,24 @@ FILLING_HALVES = 4  # after which a rectifier's capacitor draws what the load dr
 _FILL_STEP_NS = 20_000
 
 
-class Filling:
-    """A rectifier's capacitor that fills up behind an inrush limiter, for `FILLING_HALVES` half-cycles.
+class Sampled:
+    """A current in steps of equal length, worked out once: constant within a step, nothing before and after."""
 
-    Current flows while the mains is above the capacitor's voltage, which follows with the time constant of both. Worked
-    out once in steps of 20 us, between which the mains is taken as constant and the exponential is exact.
-    """
+    __slots__ = ("_amps", "_joule", "_most_a", "_square", "_start_ns", "_step_ns", "end_ns")
 
-    __slots__ = ("_amps", "_joule", "_mains", "_most_a", "_square", "_start_ns", "end_ns")
-
-    def __init__(self, mains: Mains, capacitor_f: float, limiter_ohm: float, charged: float, start_ns: int) -> None:
-        self._mains = mains
+    def __init__(self, start_ns: int, step_ns: int, amps: Sequence[float], volts: Sequence[float]) -> None:
+        """`amps` with the voltage that drives them, step by step."""
         self._start_ns = start_ns
-        count = round(FILLING_HALVES * mains.half_ns / _FILL_STEP_NS)
-        self.end_ns = start_ns + count * _FILL_STEP_NS
-        step_s = _FILL_STEP_NS * _NS
-        decay = math.exp(-step_s / (limiter_ohm * capacitor_f))
-        filled_v = charged * mains.peak_v
-        self._amps, self._joule, self._square = [0.0], [0.0], [0.0]
-        for number in range(count):
-            mains_v = mains.value_v(start_ns + number * _FILL_STEP_NS + _FILL_STEP_NS // 2)
-            over_v = abs(mains_v) - filled_v
-            mean_a = 0.0
-            if over_v > 0:
-                mean_a = over_v * (1 - decay) * capacitor_f / step_s
-                filled_v += over_v * (1 - decay)
-            self._amps.append(math.copysign(mean_a, mains_v))
-            self._joule.append(self._joule[-1] + mean_a * abs(mains_v) * step_s)
-            self._square.append(self._square[-1] + mean_a**2 * step_s)
+        self._step_ns = step_ns
+        self.end_ns = start_ns + len(amps) * step_ns
+        step_s = step_ns * _NS
+        self._amps = [0.0, *amps]
+        self._joule = [0.0, *itertools.accumulate(a * v * step_s for a, v in zip(amps, volts, strict=True))]
+        self._square = [0.0, *itertools.accumulate(a * a * step_s for a in amps)]
         self._most_a = max(map(abs, self._amps))
 
     def _place(self, at_ns: int) -> float:
-        return min(max((at_ns - self._start_ns) / _FILL_STEP_NS, 0.0), len(self._amps) - 1.0)
+        return min(max((at_ns - self._start_ns) / self._step_ns, 0.0), len(self._amps) - 1.0)
 
     def _between(self, sums: list[float], from_ns: int, to_ns: int) -> float:
         def up_to(at_ns: int) -> float:
@@ -158,7 +145,7 @@ class Filling:
         first = int(self._place(from_ns)) + 1
         for number in range(first, len(self._amps)):
             if abs(self._amps[number]) > level_a:
-                return max(from_ns, self._start_ns + (number - 1) * _FILL_STEP_NS)
+                return max(from_ns, self._start_ns + (number - 1) * self._step_ns)
         return None
 
     def zero_after_ns(self, at_ns: int) -> int:
@@ -166,7 +153,61 @@ class Filling:
             return at_ns
         first = int(self._place(at_ns)) + 1
         flowing = next((n for n in range(first, len(self._amps)) if not self._amps[n]), len(self._amps))
-        return max(at_ns, self._start_ns + (flowing - 1) * _FILL_STEP_NS)
+        return max(at_ns, self._start_ns + (flowing - 1) * self._step_ns)
+
+
+class Filling(Sampled):
+    """A rectifier's capacitor that fills up behind an inrush limiter, for `FILLING_HALVES` half-cycles.
+
+    Current flows while the mains is above the capacitor's voltage, which follows with the time constant of both. Worked
+    out in steps of 20 us, between which the mains is taken as constant and the exponential is exact.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, mains: Mains, capacitor_f: float, limiter_ohm: float, charged: float, start_ns: int) -> None:
+        decay = math.exp(-_FILL_STEP_NS * _NS / (limiter_ohm * capacitor_f))
+        filled_v = charged * mains.peak_v
+        amps, volts = [], []
+        for number in range(round(FILLING_HALVES * mains.half_ns / _FILL_STEP_NS)):
+            mains_v = mains.value_v(start_ns + number * _FILL_STEP_NS + _FILL_STEP_NS // 2)
+            over_v = max(0.0, abs(mains_v) - filled_v) * (1 - decay)
+            filled_v += over_v
+            amps.append(math.copysign(over_v * capacitor_f / (_FILL_STEP_NS * _NS), mains_v))
+            volts.append(mains_v)
+        super().__init__(start_ns, _FILL_STEP_NS, amps, volts)
+
+
+_IRON_STEP_NS = 100_000
+IRON_KNEE = 1.2  # of the nominal crest of the flux: cores are built to saturate a little above it
+IRON_WORST = 2.7  # the same, of a core of full remanence (0.7) that is switched on at a zero crossing of the voltage
+MAX_IRON_CYCLES = 25
+
+
+class Magnetising(Sampled):
+    """The inrush of a transformer with an iron core: crests of one sign, one in every cycle, each lower than the last.
+
+    The flux is the integral of the voltage. Switched on where it should be at its crest, at a zero crossing of the
+    voltage, it begins at the core's `remanence` instead and so swings around an offset, which the winding's resistance
+    takes down with the time constant `decay_ns`. Beyond the knee the core carries no more, and the current grows as in
+    air: to `peak_a` in the worst case, at full remanence.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, mains: Mains, peak_a: float, decay_ns: float, remanence: float, start_ns: int) -> None:
+        begin = mains.angle(start_ns)
+        offset = math.cos(begin) + remanence
+        lasts_ns = decay_ns * math.log(max(1.0, abs(offset) / (IRON_KNEE - 1)))
+        lasts_ns = min(lasts_ns, MAX_IRON_CYCLES * 2 * mains.half_ns)
+        per_flux = peak_a / (IRON_WORST - IRON_KNEE)
+        amps, volts = [0.0], [0.0]
+        for number in range(math.ceil(lasts_ns / _IRON_STEP_NS)):
+            past_ns = (number + 0.5) * _IRON_STEP_NS
+            flux = offset * math.exp(-past_ns / decay_ns) - math.cos(begin + math.pi * past_ns / mains.half_ns)
+            amps.append(math.copysign(per_flux * max(0.0, abs(flux) - IRON_KNEE), flux))
+            volts.append(mains.value_v(start_ns + round(past_ns)))
+        super().__init__(start_ns, _IRON_STEP_NS, amps, volts)
 
 
 class Sum:

@@ -179,15 +179,53 @@ class Silence:
 SILENCE = Silence()
 
 
+class Harmonic(NamedTuple):
+    """A part of the voltage: `order` times the mains frequency, a share of the fundamental's crest, its angle at 0."""
+
+    order: int
+    share: float
+    angle: float
+
+
+@functools.lru_cache(maxsize=64)
+def _distortion(harmonics: tuple[Harmonic, ...]) -> tuple[float, float]:
+    """Crest and RMS of a voltage with those harmonics, over those of its fundamental."""
+    steps = range(2 * STEPS)
+    crest = max(
+        abs(math.sin(x) + sum(h.share * math.sin(h.order * x + h.angle) for h in harmonics))
+        for x in (math.pi * step / STEPS for step in steps)
+    )
+    return crest, math.sqrt(1 + sum(h.share**2 for h in harmonics))
+
+
 class Mains(NamedTuple):
-    """A stretch of mains that does not change: crest of the voltage, a rising zero crossing, length of a half-cycle."""
+    """A stretch of mains that does not change: crest of the voltage, a rising zero crossing, length of a half-cycle.
+
+    Crest and crossing are those of the fundamental. Harmonics show in what a meter sees of the voltage, and in how a
+    capacitor fills; the currents of loads are taken as those at a pure sine.
+    """
 
     peak_v: float
     origin_ns: int
     half_ns: float
+    harmonics: tuple[Harmonic, ...] = ()
 
     def value_v(self, at_ns: int) -> float:
-        return self.peak_v * math.sin(math.pi * (at_ns - self.origin_ns) / self.half_ns)
+        angle = math.pi * (at_ns - self.origin_ns) / self.half_ns
+        if not self.harmonics:
+            return self.peak_v * math.sin(angle)
+        return self.peak_v * (
+            math.sin(angle) + sum(h.share * math.sin(h.order * angle + h.angle) for h in self.harmonics)
+        )
+
+    @property
+    def crest_v(self) -> float:
+        return self.peak_v * _distortion(self.harmonics)[0] if self.harmonics else self.peak_v
+
+    @property
+    def rms_v(self) -> float:
+        rms_v = self.peak_v / math.sqrt(2)
+        return rms_v * _distortion(self.harmonics)[1] if self.harmonics else rms_v
 
     def angle(self, at_ns: int) -> float:
         """Angle since the last rising zero crossing, 0 to 2 pi."""

@@ -3,6 +3,7 @@
 Lazy: nothing runs between two looks. Every public call first brings the world to the present of its clock.
 """
 
+import collections
 import math
 import random
 
@@ -14,20 +15,22 @@ from cabinet.sim import faults
 from cabinet.sim.bus import I2cBus, Segment
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.contacts import Contact, ResidualMonitor, Siren
 from cabinet.sim.feed import FeedMeter
-from cabinet.sim.heat import Body
+from cabinet.sim.heat import Body, Breaker
 from cabinet.sim.journal import Journal
 from cabinet.sim.lines import Lines
 from cabinet.sim.loads import Load
 from cabinet.sim.outlet import Outlet
+from cabinet.sim.parts import CONTACTOR, BreakerPart, RelayPart
 from cabinet.sim.supply import CoilSupply, Relay
 from cabinet.sim.timeline import Timeline
-from cabinet.sim.waveform import Mains
+from cabinet.sim.together import together
+from cabinet.sim.waveform import SILENCE, Harmonic, Mains, Wave
 
-CONTACTOR_OPERATE_NS = 20_000_000
-CONTACTOR_RELEASE_NS = 15_000_000
+CYCLE_NS = 20_000_000  # a current that does not last is worth its mean over a cycle
 INSIDE_SETTLE_NS = 600e9
 FIRE_SETTLE_NS = 60e9
 INSIDE_K_PER_W = 0.004  # the cabinet's air, for each watt that passes its outlets
@@ -80,8 +83,11 @@ class World:
         self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
         self.inside_thermometer: Tmp102 | None = None
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
+        self.mux_of: dict[int, Tca9548a] = {}  # the mux an outlet's meter is behind
+        self.alert_place: dict[int, tuple[int | None, int]] = {}  # by outlet, as `coil_place`; none without a line
         self.coil_place: dict[int, tuple[int | None, int]] = {}  # by outlet: expander and its pin, or None and a line
         self.coil_swaps: dict[int, int] = {}  # wires of two coils crossed: whose output drives whose coil
+        self.loose_plugs: dict[int, Load] = {}  # that make and lose contact
         self.contacts: dict[str, Contact] = {}  # by `contacts.INPUTS`, those fitted
         self.residual_monitor: ResidualMonitor | None = None
         self.siren: Siren | None = None
@@ -90,7 +96,20 @@ class World:
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
         self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that no load explains
         self.has_contactor = True
-        self.contactor = Relay(self.timeline, CONTACTOR_OPERATE_NS, lambda: CONTACTOR_RELEASE_NS, self._contactor_moved)
+        # What is fitted: a fault that changes a part gives it back by these.
+        self.fitted_relays: dict[int, RelayPart] = collections.defaultdict(RelayPart)
+        self.fitted_breakers: dict[int, BreakerPart] = collections.defaultdict(BreakerPart)
+        self.fitted_contactor = self.contactor_part = CONTACTOR
+        self.fitted_crosstalk: dict[int, tuple[float, bool]] = {}  # of the chip of an outlet
+        self.fitted_saturation_a: dict[int, float] = {}
+        self.fitted_harmonics: tuple[Harmonic, ...] = ()
+        self.contactor = Relay(
+            self.timeline,
+            lambda: self.rng.randint(*self.contactor_part.operate_ns),
+            lambda: self.rng.randint(*self.contactor_part.release_ns),
+            self._contactor_moved,
+        )
+        self.upstream_breaker: Breaker | None = None  # in front of the cabinet; None: one that never acts
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
         self._cut = False
         self._sag_v: float | None = None  # RMS, in place of the grid's own voltage
@@ -126,9 +145,19 @@ class World:
         peak_v = old.peak_v if volts is None else volts * math.sqrt(2)
         half_ns = old.half_ns if frequency_hz is None else 0.5e9 / frequency_hz
         origin_ns = now_ns - round(old.angle(now_ns) / math.pi * half_ns) if half_ns != old.half_ns else old.origin_ns
-        self._grid = Mains(peak_v, origin_ns, half_ns)
+        self._grid = Mains(peak_v, origin_ns, half_ns, old.harmonics)
         if was_cut != self._cut:
             self.journal.add(now_ns, "mains_cut" if self._cut else "mains_back")
+        self._supply(now_ns)
+
+    @property
+    def frequency_hz(self) -> float:
+        """Of the grid, whether it is there or not."""
+        return 0.5e9 / self._grid.half_ns
+
+    def distort(self, harmonics: tuple[Harmonic, ...], now_ns: int) -> None:
+        """The grid's voltage has those harmonics from now on, through every cut and sag; none: it is a sine."""
+        self._grid = self._grid._replace(harmonics=harmonics)
         self._supply(now_ns)
 
     def sag(self, volts: float | None, now_ns: int) -> None:
@@ -159,8 +188,32 @@ class World:
             return
         if self.residual_monitor is not None:
             self.residual_monitor.carry(self.residual_ma(), at_ns)
+        if self.feed_meter is None and self.upstream_breaker is None:
+            return
+        mains = self.mains
+        wave = SILENCE if mains is None else together(mains, (outlet.wave for outlet in self.outlets.values()))
         if self.feed_meter is not None:
-            self.feed_meter.follow(self.mains, self.outlets.values(), at_ns)
+            self.feed_meter.follow(wave, at_ns)
+        if self.upstream_breaker is not None:
+            self._load_upstream(self.upstream_breaker, wave, at_ns)
+
+    def _load_upstream(self, breaker: Breaker, wave: Wave, at_ns: int) -> None:
+        square, magnetic_ns = 0.0, None
+        if wave is not SILENCE:
+            square = wave.mean_square(at_ns, at_ns + CYCLE_NS)
+            magnetic_ns = wave.first_above_ns(breaker.part.magnetic_peak_a, at_ns)
+        breaker.carry(square, magnetic_ns, at_ns)
+
+    def fit_upstream_breaker(self, part: BreakerPart | None, at_ns: int) -> None:
+        """A breaker in front of the contactor, or none. Tripped, it takes the mains from all outlets."""
+        if self.upstream_breaker is not None and not self.upstream_breaker.closed:
+            self.change_mains(at_ns, cut=False)
+        self.upstream_breaker = None if part is None else Breaker(self.timeline, self._upstream_tripped, part)
+        self.current_changed(at_ns)
+
+    def _upstream_tripped(self, why: str, at_ns: int) -> None:
+        self.journal.add(at_ns, "upstream_breaker_tripped", why=why)
+        self.change_mains(at_ns, cut=True)
 
     def tell_coil(self, number: int, on: bool, at_ns: int) -> None:
         """The output of outlet `number`, wherever its wires lead."""
@@ -263,7 +316,7 @@ class World:
         mains = self.mains
         state: dict[str, object] = {
             "at_ns": now_ns,
-            "mains_v": round(mains.peak_v / math.sqrt(2), 1) if mains else 0.0,
+            "mains_v": round(mains.rms_v, 1) if mains else 0.0,
             "frequency_hz": round(0.5e9 / mains.half_ns, 2) if mains else 0.0,
             "contactor_closed": self.contactor.closed,
             "contactor_welded": self.contactor.welded,

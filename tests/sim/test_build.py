@@ -49,7 +49,7 @@ thermometer = { mux = 0x71, channel = 7, address = 0x4A }
 """
     text = DEMO_TEXT.replace("muxes = [0x70]", "muxes = [0x70, 0x71]\nbus_speed_hz = 100_000") + eleventh
     clock = ManualClock()
-    world = build_world(parse(text), clock)
+    world = build_world(parse(text), clock, noise=False)
     bus = SimBus(world.bus, world.timeline, clock)
     before_ns = clock.monotonic_ns()
     bus.write_byte(0x71, 0x80)

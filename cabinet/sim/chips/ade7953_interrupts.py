@@ -84,7 +84,7 @@ class Interrupts:
         level, channel = self._cells[r.OILVL], self._channels[name]
         if level >= channel.clip:
             return
-        first_ns = channel.wave.first_above_ns(level / channel.code_per_a, at_ns)
+        first_ns = channel.first_above_ns(level, at_ns)
         if first_ns is not None:
             sampled_ns = math.ceil(math.ceil(first_ns / SAMPLE_NS) * SAMPLE_NS)
             self._armed[name] = self._schedule(sampled_ns, lambda t: self.raise_status(name, r.OVERCURRENT, t))

@@ -26,6 +26,7 @@ _VOLTS_RIPPLE = 0.001
 NOISE_CODE = 650  # peak of the noise of one sample: 1/10,000 of full scale
 _UNSTEADY = 1e-4  # of the value, from one reading to the next
 _NOISE_RMS = 9_032_007 / 30_000
+SATURATED_SHARE = 0.05  # of a further current that a saturated transformer passes on: an assumption of this model
 
 
 class Settling:
@@ -87,6 +88,9 @@ class CurrentChannel:
         self.wave: Wave = SILENCE
         self.other: CurrentChannel | None = None
         self.crosstalk_share = 0.0  # of the other input's current that shows in the peaks of this one
+        self.leak_share = 0.0  # of the other input's current that shows in everything: RMS, power and energy too
+        self.saturates_a = math.inf  # instantaneous current from which the sensor follows but weakly
+        self._is_exact = True  # neither of the two
         self.energy_counts = 0.0  # since the last read with reset; wraps when read
         self._full_a = full_a
         self._full_w = full_a * full_v / 2
@@ -122,13 +126,11 @@ class CurrentChannel:
         """From `at_ns` on the input carries `wave`."""
         self.settle(at_ns)
         self.wave = wave
-        if wave is SILENCE:
+        if self._is_silent:
             targets = (0.0, 0.0, 0.0)
         else:
             later_ns = at_ns + CYCLE_NS  # of a current that does not last; a steady one is the same over any time
-            targets = (
-                wave.mean_square(at_ns, later_ns), wave.mean_w(at_ns, later_ns), wave.mean_var(at_ns, later_ns)
-            )  # fmt: skip
+            targets = self._means(at_ns, later_ns)
         self._square.aim(targets[0], at_ns)
         self._power.aim(targets[1], at_ns)
         self._reactive.aim(targets[2], at_ns)
@@ -138,28 +140,88 @@ class CurrentChannel:
         start_ns = self._since_ns
         if at_ns <= start_ns:
             return
-        wave = self.wave
         self._peak_code = max(self._peak_code, self._input_peak(at_ns))
-        if wave is not SILENCE:
-            mean_w = wave.mean_w(start_ns, at_ns)
+        if not self._is_silent:
+            square, mean_w, _ = self._means(start_ns, at_ns)
             if not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
-                joule = wave.energy_j(start_ns, at_ns)
+                joule = self._energy_j(start_ns, at_ns)
                 self.energy_counts += joule * self.power_factor / self._full_w * FULL_ENERGY_PER_S
-            self._square.target = wave.mean_square(start_ns, at_ns)
+            self._square.target = square
             self._power.target = mean_w
         for filtered in (self._square, self._power, self._reactive):
             filtered.settle(at_ns)
         self._since_ns = at_ns
         self._peak_since_ns = at_ns
 
+    def sense(self, saturates_a: float | None = None, leak_share: float | None = None) -> None:
+        """Another sensor or another crosstalk from now on; call `settle` before."""
+        self.saturates_a = self.saturates_a if saturates_a is None else saturates_a
+        self.leak_share = self.leak_share if leak_share is None else leak_share
+        self._is_exact = self.saturates_a == math.inf and not self.leak_share
+
+    @property
+    def _is_silent(self) -> bool:
+        return self.wave is SILENCE and not (self.leak_share and self.other and self.other.wave is not SILENCE)
+
+    def _means(self, from_ns: int, to_ns: int) -> tuple[float, float, float]:
+        """Mean square, power and reactive power at the input, after the sensor and with the other input's share."""
+        wave = self.wave
+        square, watts = wave.mean_square(from_ns, to_ns), wave.mean_w(from_ns, to_ns)
+        var = wave.mean_var(from_ns, to_ns)
+        if self._is_exact:
+            return square, watts, var
+        if wave.most_a() > self.saturates_a:
+            seen = self._seen_share()
+            square, watts, var = square * seen * seen, watts * seen, var * seen
+        if self.leak_share and self.other is not None:
+            share, other = self.leak_share, self.other.wave
+            leaked = share * share * other.mean_square(from_ns, to_ns)
+            square += leaked + 2 * math.sqrt(square * leaked)  # two currents of one mains, nearly in step
+            watts += share * other.mean_w(from_ns, to_ns)
+            var += share * other.mean_var(from_ns, to_ns)
+        return square, watts, var
+
+    def _energy_j(self, from_ns: int, to_ns: int) -> float:
+        joule = self.wave.energy_j(from_ns, to_ns)
+        if self._is_exact:
+            return joule
+        if self.wave.most_a() > self.saturates_a:
+            joule *= self._seen_share()
+        if self.leak_share and self.other is not None:
+            joule += self.leak_share * self.other.wave.energy_j(from_ns, to_ns)
+        return joule
+
+    def _seen_share(self) -> float:
+        """RMS behind a saturated sensor over the true one, as for a sine that is cut at the sensor's level."""
+        crest = self.wave.most_a()
+        angle = math.asin(self.saturates_a / crest)
+        below = (angle - math.sin(2 * angle) / 2) / 2  # of the squared sine up to the cut, over a quarter cycle
+        above = (math.pi / 2 - angle) * (self._through(crest) / crest) * (self.saturates_a / crest)
+        return math.sqrt(min(1.0, (below + above) * 4 / math.pi))
+
+    def _through(self, amps: float) -> float:
+        """The magnitude behind the sensor: above its level the core's permeability is that of air."""
+        if amps <= self.saturates_a:
+            return amps
+        return self.saturates_a + SATURATED_SHARE * (amps - self.saturates_a)
+
+    def first_above_ns(self, level: int, from_ns: int) -> int | None:
+        """When the input's code first exceeds `level`."""
+        amps = level / self.code_per_a
+        if amps > self.saturates_a:
+            amps = self.saturates_a + (amps - self.saturates_a) / SATURATED_SHARE
+        return self.wave.first_above_ns(amps, from_ns)
+
     def _input_peak(self, at_ns: int) -> float:
         """Since it was last asked; 0 where it cannot exceed the peak that is held, which is found without work."""
         if at_ns <= self._peak_since_ns:
             return 0.0
-        most_a = self.wave.most_a() + (self.crosstalk_share * self.other.wave.most_a() if self.other else 0.0)
+        most_a = self.wave.most_a() if self._is_exact else self._through(self.wave.most_a())
+        if self.other is not None:
+            most_a += self.crosstalk_share * self.other.wave.most_a()
         if most_a * self.code_per_a <= self._peak_code:
             return 0.0
-        peak_a = 0.0 if self.wave is SILENCE else self.wave.peak_a(self._peak_since_ns, at_ns)
+        peak_a = 0.0 if self.wave is SILENCE else self._through(self.wave.peak_a(self._peak_since_ns, at_ns))
         if self.other is not None and self.crosstalk_share and self.other.wave is not SILENCE:
             peak_a += self.crosstalk_share * self.other.wave.peak_a(self._peak_since_ns, at_ns)
         return min(peak_a * self.code_per_a, self.clip)
@@ -177,7 +239,9 @@ class CurrentChannel:
         return int(code + (NOISE_CODE * self._noise.random() if self._noise else 0))
 
     def sample_code(self, at_ns: int) -> int:
-        value_a = math.copysign(1, self.gains.sensor_power) * self.wave.value_a(at_ns)  # of a sensor put on backwards
+        true_a = self.wave.value_a(at_ns)
+        value_a = math.copysign(self._through(abs(true_a)), true_a)
+        value_a *= math.copysign(1, self.gains.sensor_power)  # of a sensor put on backwards
         code = max(-self.clip, min(self.clip, value_a * self.code_per_a))
         return round(code + self._jitter(NOISE_CODE))
 
@@ -217,7 +281,7 @@ class VoltageChannel:
 
     def follow(self, mains: Mains | None, at_ns: int) -> None:
         self.mains = mains
-        self._square.aim(self.peak_v**2 / 2, at_ns)
+        self._square.aim(mains.rms_v**2 if mains else 0.0, at_ns)
         self._greatest_v = max(self._greatest_v, self.peak_v)
 
     def reset(self, at_ns: int) -> None:
@@ -226,7 +290,7 @@ class VoltageChannel:
 
     @property
     def peak_v(self) -> float:
-        return self.mains.peak_v if self.mains else 0.0
+        return self.mains.crest_v if self.mains else 0.0
 
     @property
     def code_now(self) -> float:
