@@ -98,4 +98,4 @@ def _load(unit: OutletUnit, now_ns: int) -> Load:
     closed_at_ns = unit.now.switched_at_ns if unit.charge is not None else None
     charging = unit.charge is not None and unit.charge.phase is Phase.CHARGING
     known = closed_at_ns is not None and charging and now_ns - closed_at_ns >= KNOWN_NS
-    return Load(unit.number, unit.now.power_mw.value or 0, closed_at_ns, known)
+    return Load(unit.number, unit.power_mw(now_ns), closed_at_ns, known)

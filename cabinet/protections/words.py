@@ -107,7 +107,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     """What one outlet takes from the feed."""
 
     outlet: int
-    power_mw: int
+    power_mw: int | None  # None: closed, and not measured at present; no sum that it belongs to is known
     closed_at_ns: int | None  # None: open
     known: bool  # long enough closed for its power to be what it will be
 

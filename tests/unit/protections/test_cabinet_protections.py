@@ -88,6 +88,17 @@ class TestFeed:
         bench.step()
         assert bench.safety.refusal(bench.now) == "feed_full"
 
+    def test_outlet_that_is_not_measured_ends_no_overload_and_counts_with_its_reserve(self):
+        bench = CabinetBench({1: 1_500_000, 2: 700_000})
+        bench.run(3)
+        bench.powers_mw[2] = None
+        bench.run(0.5)
+        bench.powers_mw[2] = 700_000
+        assert bench.run(3)[0].fault is Fault.FEED_OVERLOAD, "five seconds since it began"
+        bench = CabinetBench({1: 1_700_000, 2: None})
+        bench.step()
+        assert bench.safety.refusal(bench.now) == "feed_full"
+
 
 class TestSensorDisagrees:
     def test_missing_current_warns_after_two_seconds_and_opens_after_ten(self):
@@ -112,6 +123,18 @@ class TestSensorDisagrees:
         bench = CabinetBench(dict.fromkeys(range(1, 11), 150000))
         bench.feed_mw = 1_640_000
         assert bench.run(60)[0] is None
+
+    def test_it_waits_while_an_outlet_is_not_measured_and_begins_again(self):
+        bench = CabinetBench({1: 500_000, 2: 300_000})
+        bench.feed_mw = 1_000_000
+        bench.run(9)
+        bench.powers_mw[2] = None
+        assert bench.run(30) == (None, 30)
+        assert bench.safety.newly_warning(bench.now) == []
+        bench.powers_mw[2] = 300_000
+        trip, after_s = bench.run(12)
+        assert trip.fault is Fault.SENSOR_DISAGREES
+        assert after_s > 9.9
 
 
 class TestContactorWelded:
