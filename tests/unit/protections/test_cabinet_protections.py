@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.model import Fault
+from cabinet.model import Fault, Quality, Reading
 from tests.unit.protections.bench import MS, CabinetBench, S
 
 
@@ -144,6 +144,15 @@ class TestContactorWelded:
         trip, seconds = bench.run(1, 3 * MS, peaks_ma=(800, 810))
         assert (trip.fault, trip.outlet, trip.latched) == (Fault.CONTACTOR_WELDED, None, True)
         assert 0.045 < seconds < 0.06
+
+    def test_current_by_the_rms_is_found_although_all_peaks_show_none(self):
+        bench = CabinetBench()
+        bench.now.contactor_open_at_ns = bench.now.at_ns
+        for _ in range(15):
+            bench.now.highest_current_ma = Reading(1_500, bench.now.at_ns, Quality.OK)
+            if (trip := bench.step(100 * MS, peak_ma=4)) is not None:
+                break
+        assert (trip.fault, trip.why["current_ma"]) == (Fault.CONTACTOR_WELDED, 1_500)
 
     def test_meter_that_stands_still_is_none(self):
         bench = CabinetBench()
