@@ -15,7 +15,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import SimError
 from cabinet.sim.catalogue import catalogue, make_load
 from cabinet.sim.control import SimControl
-from cabinet.sim.faults import FAULTS, Choice, Number
+from cabinet.sim.faults import FAULTS, Choice, Number, Word
 
 EXAMPLES = """examples:
   cabinet sim serve                                  the simulated cabinet, until Ctrl-C
@@ -145,7 +145,7 @@ def _parameters() -> dict[str, str]:
     names: dict[str, str] = {}
     for kind in FAULTS.values():
         for name, parameter in kind.params.items():
-            names[name] = "NUMBER" if isinstance(parameter, Number) else "|".join(parameter.options)
+            names[name] = "|".join(parameter.options) if isinstance(parameter, Choice) else "VALUE"
     return names
 
 
@@ -158,7 +158,7 @@ def _given(args: argparse.Namespace) -> dict[str, float | str]:
         parameter = name.removeprefix("param_")
         if any(isinstance(kind.params.get(parameter), Number) for kind in FAULTS.values()):
             try:
-                given[parameter] = float(value)
+                given[parameter] = int(value, 16) if value.lower().startswith("0x") else float(value)
             except ValueError:
                 raise SimError(f"--{parameter.replace('_', '-')} is a number, not {value!r}") from None
         else:
@@ -178,6 +178,8 @@ def _fault_listing() -> str:
             option = f"--{parameter.replace('_', '-')}"
             if isinstance(limits, Choice):
                 takes.append(f"{option} {'|'.join(limits.options)}: {limits.what}")
+            elif isinstance(limits, Word):
+                takes.append(f"{option} NAME: {limits.what} (default {limits.default})")
             else:
                 default = "" if limits.default is None else f" (default {limits.default:g})"
                 takes.append(f"{option} {limits.least:g}..{limits.most:g} {limits.what}{default}")

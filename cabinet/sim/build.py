@@ -54,11 +54,13 @@ class _Builder:
         for address in hardware.muxes:
             for channel, segment in world.bus.add_mux(address).items():
                 self._segments[address, channel] = segment
+        muxes = dict(zip(hardware.muxes, world.bus.muxes, strict=True))
         for place in self._config.outlet:
             outlet = Outlet(place.number, world.timeline, world.journal, world.rng)
             outlet.on_current = world.current_changed
             world.outlets[place.number] = outlet
             world.segment_of[place.number] = self._segments[place.meter.mux, place.meter.channel]
+            world.mux_of[place.number] = muxes[place.meter.mux]
             self._wire_relay(place)
         interrupts = {fitted.address: fitted.interrupt_pin for fitted in hardware.alert_expanders}
         for address in sorted({*hardware.expanders, *interrupts}):
@@ -89,6 +91,7 @@ class _Builder:
         at = Place.parse(place.alert)
         pin = ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX
         self._pins[place.meter.mux, place.meter.channel, pin] = at
+        self._world.alert_place[place.number] = (at.expander, at.pin)
         if at.expander is None:
             self._world.lines.wire(at.pin, True)
         else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from cabinet.errors import SimError
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, nothing
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from cabinet.sim.world import World
 
 CHIPS = ("meter", "thermometer", "expander", "feed_meter", "inside_thermometer")
+CHIPS_AND_MUX = (*CHIPS, "mux")
 MEASURING = tuple(name for name in CHIPS if name != "expander")
 
 
-def _chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017]:
+def chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017 | Tca9548a]:
     """The chips that are meant: an outlet's own, or one of the cabinet's. SimError where none is fitted."""
     match params["chip"]:
         case "meter":
@@ -33,17 +35,19 @@ def _chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tm
             return [world.inside_thermometer]
         case "expander":
             return world.expanders.values()
+        case "mux":
+            return [world.mux_of[number]]
         case other:
             raise SimError(f"this cabinet has no {other}: hardware.{other} is not set")
 
 
 def _fitted(world: "World", number: int, params: Params) -> None:
-    _chips(world, number, params)
+    chips(world, number, params)
 
 
 def _presence(present: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             chip.present = present
 
     return change
@@ -70,7 +74,7 @@ def _free_upstream(world: "World", number: int, params: Params, at_ns: int) -> N
 
 def _freeze(frozen: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             if isinstance(chip, Tmp102):
                 chip.frozen = frozen
             elif isinstance(chip, Ade7953) and frozen:
@@ -82,16 +86,16 @@ def _freeze(frozen: bool) -> Change:
 
 
 def _chip_reset(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         if isinstance(chip, Ade7953) and not params["down"]:
             chip.reset(at_ns)
-        else:
+        elif not isinstance(chip, Tca9548a):
             chip.power_up(at_ns)
 
 
 def _garble(implausible: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        for chip in _chips(world, number, params):
+        for chip in chips(world, number, params):
             assert isinstance(chip, Ade7953)
             chip.implausible = implausible
 
@@ -99,13 +103,13 @@ def _garble(implausible: bool) -> Change:
 
 
 def _jump(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = float(params["kelvin"])
 
 
 def _jump_back(world: "World", number: int, params: Params, at_ns: int) -> None:
-    for chip in _chips(world, number, params):
+    for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = 0.0
 
@@ -119,11 +123,12 @@ def _lose_none(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 _CHIP = Choice(CHIPS, "which chip; the last two are the cabinet's own")
+_CHIP_OR_MUX = Choice(CHIPS_AND_MUX, "which chip; feed_meter and inside_thermometer are the cabinet's own")
 
 BUS: dict[str, Kind] = {
     "nack": Kind(
-        "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True), {"chip": _CHIP},
-        shared=True, check=_fitted,
+        "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True),
+        {"chip": _CHIP_OR_MUX}, shared=True, check=_fitted,
     ),
     "stuck_bus": Kind(
         "SDA held low behind the outlet's mux channel", "2 stuck_bus", _stuck(True), _stuck(False), shared=True

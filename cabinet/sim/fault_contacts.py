@@ -54,9 +54,9 @@ def _hold_coil(held: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
         expander, pin = world.coil_place[number]
         if expander is None:
-            world.lines.hold_low(pin, held, at_ns)
+            world.lines.hold(pin, False if held else None, at_ns)
         else:
-            world.expanders[expander].hold_low(pin, held, at_ns)
+            world.expanders[expander].hold(pin, False if held else None, at_ns)
 
     return change
 

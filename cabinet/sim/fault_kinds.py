@@ -26,6 +26,16 @@ class Choice(NamedTuple):
     what: str
 
 
+class Word(NamedTuple):
+    """A parameter that is any word; the fault's `check` knows which ones there are."""
+
+    default: str
+    what: str
+
+
+Parameter = Number | Choice | Word
+
+
 def nothing(world: "World", number: int, params: Params, at_ns: int) -> None:
     """What has happened cannot be undone."""
 
@@ -37,7 +47,7 @@ class Kind(NamedTuple):
     example: str
     apply: Change
     remove: Change
-    params: Mapping[str, Number | Choice] = {}
+    params: Mapping[str, Parameter] = {}
     cabinet: bool = False  # of the whole cabinet, not of an outlet
     lasts: bool = True  # False: it happens and is over
     shared: bool = False  # of something that two outlets share: it goes when it is cleared at both

@@ -1,7 +1,7 @@
 """What can go wrong in the simulated cabinet: every fault, and how one is set and cleared.
 
-The faults are declared where what breaks is known: `fault_currents`, `fault_contacts`, `fault_chips`, `fault_around`,
-`fault_wiring`.
+The faults are declared where what breaks is known: `fault_currents`, `fault_contacts`, `fault_chips`,
+`fault_registers`, `fault_around`, `fault_wiring`.
 """
 
 import difflib
@@ -13,15 +13,16 @@ from cabinet.sim.fault_around import SURROUNDINGS
 from cabinet.sim.fault_chips import BUS
 from cabinet.sim.fault_contacts import CONTACTS
 from cabinet.sim.fault_currents import CURRENTS
-from cabinet.sim.fault_kinds import Choice, Kind, Number, Standing
+from cabinet.sim.fault_kinds import Choice, Kind, Number, Standing, Word
+from cabinet.sim.fault_registers import REGISTERS
 from cabinet.sim.fault_wiring import WIRING
 
 if TYPE_CHECKING:
     from cabinet.sim.world import World
 
-__all__ = ["FAULTS", "Choice", "Kind", "Number", "Standing", "clear", "set_fault"]
+__all__ = ["FAULTS", "Choice", "Kind", "Number", "Standing", "Word", "clear", "set_fault"]
 
-FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **SURROUNDINGS, **WIRING}
+FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **REGISTERS, **SURROUNDINGS, **WIRING}
 
 
 def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str, float | str], at_ns: int) -> None:
@@ -81,6 +82,9 @@ def _checked(kind: str, found: Kind, given: Mapping[str, float | str]) -> dict[s
             if value not in parameter.options:
                 raise SimError(f"{kind}: {name} is one of {', '.join(parameter.options)}, not {value!r}")
             params[name] = value
+            continue
+        if isinstance(parameter, Word):
+            params[name] = parameter.default if value is None else str(value)
             continue
         if value is None:
             value = parameter.default

@@ -17,7 +17,7 @@ class Lines:
         self._pulls: dict[int, bool] = {}
         self._wired: dict[int, OnLevel] = {}
         self._watchers: dict[int, list[OnLevel]] = {}
-        self._held_low: set[int] = set()
+        self._held: dict[int, bool] = {}
 
     def wire(self, number: int, level: bool, on_level: OnLevel | None = None) -> None:
         """Something is wired to the line: `level` is what it shows undriven, `on_level` feels the line change."""
@@ -26,8 +26,8 @@ class Lines:
             self._wired[number] = on_level
 
     def level(self, number: int) -> bool:
-        if number in self._held_low:
-            return False
+        if self._held and number in self._held:
+            return self._held[number]
         if number in self._driven:
             return self._driven[number]
         return self._outside.get(number, self._pulls.get(number, False))
@@ -65,13 +65,13 @@ class Lines:
             self._outside[number] = high
         self._changed(number, before, at_ns)
 
-    def hold_low(self, number: int, held: bool, at_ns: int) -> None:
-        """Something broken pulls the line to ground, harder than an output of the computer can drive it."""
+    def hold(self, number: int, level: bool | None, at_ns: int) -> None:
+        """Something broken holds the line at a level, harder than anything drives it; None: no longer."""
         before = self.level(number)
-        if held:
-            self._held_low.add(number)
+        if level is None:
+            self._held.pop(number, None)
         else:
-            self._held_low.discard(number)
+            self._held[number] = level
         self._changed(number, before, at_ns)
 
     def watch(self, number: int, watcher: OnLevel) -> None:

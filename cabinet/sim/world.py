@@ -14,6 +14,7 @@ from cabinet.sim import faults
 from cabinet.sim.bus import I2cBus, Segment
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.contacts import Contact, ResidualMonitor, Siren
 from cabinet.sim.feed import FeedMeter
@@ -80,6 +81,8 @@ class World:
         self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
         self.inside_thermometer: Tmp102 | None = None
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
+        self.mux_of: dict[int, Tca9548a] = {}  # the mux an outlet's meter is behind
+        self.alert_place: dict[int, tuple[int | None, int]] = {}  # by outlet, as `coil_place`; none without a line
         self.coil_place: dict[int, tuple[int | None, int]] = {}  # by outlet: expander and its pin, or None and a line
         self.coil_swaps: dict[int, int] = {}  # wires of two coils crossed: whose output drives whose coil
         self.contacts: dict[str, Contact] = {}  # by `contacts.INPUTS`, those fitted

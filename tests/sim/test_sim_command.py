@@ -53,6 +53,8 @@ def test_a_session_of_commands(typed: Typed) -> None:
     third, fifth = lines[4], lines[6]
     assert third.split()[:5] == ["3", "lead-acid-48v20ah", "40.0", "%", "off"]
     assert fifth.endswith("short (amps 60.0, shape half, at_phase 90.0)")
+    assert typed("fault 6 stuck --register peak_b --value 0xC350") == (0, "outlet 6: stuck\n", "")
+    assert "stuck (chip meter, register peak_b, value 50000.0, after_s 0.0)" in typed("state")[1]
     assert typed("clear") == (0, "no faults\n", "")
     assert typed("unplug 3") == (0, "outlet 3: lead-acid-48v20ah unplugged\n", "")
     state = json.loads(typed("state --json")[1])
@@ -87,6 +89,11 @@ def test_a_recording_is_found_from_where_the_person_is(
     ("fault 1 short --amps -3", "short: amps is 1 to 2000, not -3.0"),
     ("fault 1 short --chip meter", "short does not take chip; it takes amps, shape, at_phase"),
     ("fault 1 implausible --chip toaster", "implausible: chip is one of meter, feed_meter, not 'toaster'"),
+    ("fault 1 stuck --register peak_c --value 1", "ADE7953 has no register 'peak_c'; did you mean peak_b?"),
+    ("fault 1 stuck --chip mux --register channels --value 0x100", "TCA9548A: channels has 8 bits, 256 does not fit"),
+    ("fault 1 stuck --register rms_a --value 0xyz", "--value is a number, not '0xyz'"),
+    ("fault 1 upset --register rms_a --value 1",
+     "ADE7953: rms_a is measured, a single disturbance is gone at once; use stuck"),
     ("fault all short", "short needs an outlet"),
     ("fault 1 hot_plug", "nothing is plugged into outlet 1"),
     ("clear 12", "no outlet 12; this cabinet has 1 to 10"),

@@ -16,6 +16,7 @@ from cabinet.sim.chips.ade7953_interrupts import PIN_IRQ as PIN_IRQ
 from cabinet.sim.chips.ade7953_interrupts import PIN_ZX as PIN_ZX
 from cabinet.sim.chips.device import Schedule, unmodelled
 from cabinet.sim.chips.metering import FULL_POWER, FULL_RMS, UNITY, CurrentChannel, VoltageChannel
+from cabinet.sim.chips.stuck import Stickable
 from cabinet.sim.waveform import Mains, Wave
 
 ADDRESS = 0x38  # fixed, p. 53
@@ -24,15 +25,17 @@ _PGA = {0: 1, 1: 2, 2: 4, 3: 8, 4: 16, 5: 22}
 _PHASE_PER_LSB = math.radians(0.02)  # p. 34, at 50 Hz
 
 
-class Ade7953:
+class Ade7953(Stickable):
     """One chip. `on_pin(pin, high, at_ns)` is called when IRQ or ZX changes; both idle high."""
 
     name = "ADE7953"
+    register_names = r.NAMES
 
     def __init__(
         self, full_a: float, full_v: float, schedule: Schedule, on_pin: OnPin, at_ns: int, seed: int | None = None
     ) -> None:
         """Supply comes up at `at_ns`. Full scale (500 mV) is `full_a` and `full_v` peak; `seed` None: no noise."""
+        super().__init__()
         noise = [None if seed is None else random.Random(seed + i) for i in range(3)]
         self.channels = {name: CurrentChannel(full_a, full_v, noise[i]) for i, name in enumerate("AB")}
         self.channels["A"].other, self.channels["B"].other = self.channels["B"], self.channels["A"]
@@ -113,6 +116,24 @@ class Ade7953:
         """What a stored register holds, for the state display and tests."""
         return self._cells[r.cell(address)]
 
+    # ---- registers that stand still
+
+    def _bits(self, address: int) -> int:
+        return 8 * r.width(address)
+
+    def _is_stored(self, address: int) -> bool:
+        return address in self._cells and address not in self._live and address != r.PERIOD
+
+    def _present(self, address: int, at_ns: int) -> int:
+        counts = {}
+        for name, channel in self.channels.items():
+            channel.settle(at_ns)
+            counts[name] = channel.energy_counts
+        value = self._read(address, at_ns)
+        for name, channel in self.channels.items():
+            channel.energy_counts = counts[name]
+        return value
+
     # ---- bus door
 
     def answers(self, at_ns: int) -> bool:
@@ -153,6 +174,7 @@ class Ade7953:
 
     def _defaults(self, at_ns: int) -> None:
         self._cells.update(_reset_values())
+        self._cells.update({address: value for address, value in self._stuck.items() if address in self._cells})
         self._pointer = 0
         self._unlocked = False
         self._last = (0, 0, 0, 1)  # operation, address, data, width
@@ -171,13 +193,14 @@ class Ade7953:
 
     def _read(self, address: int, at_ns: int) -> int:
         if self._frozen is not None and address in self._frozen:
-            return self._frozen[address]
-        live = self._live.get(address)
-        if live is not None:
-            return live(at_ns)
-        if address not in self._cells:
+            value = self._frozen[address]
+        elif (live := self._live.get(address)) is not None:
+            value = live(at_ns)
+        elif address in self._cells:
+            value = self._cells[address]
+        else:
             raise unmodelled(self.name, f"reading 0x{address:03x}")
-        return self._cells[address]
+        return self._stuck.get(address, value) if self._stuck else value
 
     def _write(self, pointer: int, value: int, at_ns: int) -> None:
         address = r.cell(pointer)
@@ -189,6 +212,8 @@ class Ade7953:
         unlocked, self._unlocked = self._unlocked, False
         if address == r.UNLOCK:
             self._unlocked = value == r.UNLOCK_KEY
+        elif address in self._stuck:
+            pass  # acknowledged, and the cell stays as it is
         elif self._protected(pointer) or (address == r.REQUIRED and not unlocked):
             return  # acknowledged on the bus and ignored, p. 57
         else:
@@ -217,13 +242,17 @@ class Ade7953:
             raise unmodelled(self.name, f"ALT_OUTPUT 0x{value:03x}")
 
     def _store(self, address: int, value: int, at_ns: int) -> None:
+        if address == r.CONFIG and value & 0x80:
+            self.reset(at_ns)
+            return
+        self._set_cell(address, value, at_ns)
+
+    def _set_cell(self, address: int, value: int, at_ns: int) -> None:
+        """A cell takes a value, however it came by it, and what depends on it follows."""
         if address in _SCALING:
             for channel in self.channels.values():
                 channel.settle(at_ns)
         self._cells[address] = value
-        if address == r.CONFIG and value & 0x80:
-            self.reset(at_ns)
-            return
         if address in _SCALING:
             self._rescale()
         if address in _SCALING or address == r.OILVL:
@@ -237,12 +266,12 @@ class Ade7953:
     def _rescale(self) -> None:
         """Take gains and offsets over from their registers."""
         cells = self._cells
-        self._volts.pga = _PGA[cells[r.PGA_V]]
+        self._volts.pga = _PGA.get(cells[r.PGA_V], 1)  # a code that the data sheet reserves counts as none
         self._volts.rms_offset = _signed(cells[0x288])
         for name, pga, base in (("A", r.PGA_IA, 0x280), ("B", r.PGA_IB, 0x28C)):
             channel = self.channels[name]
             channel.gains.current = cells[base] / UNITY
-            channel.gains.pga = _PGA[cells[pga]]
+            channel.gains.pga = _PGA.get(cells[pga], 1)
             channel.gains.voltage = cells[base + 1] / UNITY * self._volts.pga
             channel.gains.power = cells[base + 2] / UNITY
             channel.gains.rms_offset = _signed(cells[0x286 if name == "A" else 0x292])

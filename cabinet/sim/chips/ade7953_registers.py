@@ -126,6 +126,27 @@ REGISTERS: dict[int, Register] = {
     0x297: Register("BVAOS", 0, 0, signed=True),
 }  # fmt: skip
 
+# The names of `stuck` and `upset`: those a person looks for first, then every other register by its data sheet's name.
+_READ_ONLY_NAMES: dict[str, tuple[int, ...]] = {
+    "peak_a": (IAPEAK, RSTIAPEAK), "peak_b": (IBPEAK, RSTIBPEAK), "rms_a": (IRMSA,), "rms_b": (IRMSB,),
+    "power_a": (AWATT,), "power_b": (BWATT,), "voltage": (VRMS,), "voltage_sample": (V,),
+    "voltage_peak": (VPEAK, RSTVPEAK), "energy_a": (AENERGYA,), "energy_b": (AENERGYB,), "period": (PERIOD,),
+    "status_a": (IRQSTATA, RSTIRQSTATA), "status_b": (IRQSTATB, RSTIRQSTATB), "sample_a": (IA,), "sample_b": (IB,),
+    "reactive_a": (AVAR,), "reactive_b": (BVAR,), "apparent_a": (AVA,), "apparent_b": (BVA,),
+    "power_factor_a": (PFA,), "power_factor_b": (PFB,), "angle_a": (ANGLE_A,), "angle_b": (ANGLE_B,),
+    "config": (CONFIG,), "required": (REQUIRED,),
+}  # fmt: skip
+_NAMED = frozenset(address for addresses in _READ_ONLY_NAMES.values() for address in addresses)
+_LAST_ACCESS = frozenset({LAST_OP, LAST_ADD, LAST_RWDATA_8, LAST_RWDATA_16, LAST_RWDATA_24, UNLOCK})
+NAMES: dict[str, tuple[int, ...]] = {
+    **_READ_ONLY_NAMES,
+    **{
+        register.name.lower(): (address,)
+        for address, register in REGISTERS.items()
+        if address not in _NAMED and address not in _LAST_ACCESS
+    },
+}
+
 GAIN_LEAST, GAIN_MOST = 0x200000, 0x600000  # p. 34
 GAINS = frozenset({0x280, 0x281, 0x282, 0x283, 0x284, 0x28C, 0x28D, 0x28E, 0x28F, 0x290})
 

@@ -6,9 +6,11 @@ that INTA and INTB share: mirrored, active low.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from cabinet.errors import SimError
 from cabinet.sim.chips.device import unmodelled
+from cabinet.sim.chips.stuck import Stickable
 
 IODIR, IPOL, GPINTEN, DEFVAL, INTCON, IOCON, GPPU, INTF, INTCAP, GPIO, OLAT = range(0x00, 0x16, 2)
 _NAMES = ("IODIR", "IPOL", "GPINTEN", "DEFVAL", "INTCON", "IOCON", "GPPU", "INTF", "INTCAP", "GPIO", "OLAT")
@@ -18,21 +20,26 @@ _REFUSED = frozenset({DEFVAL, INTCON})  # interrupt on difference from a default
 _READ_ONLY = frozenset({INTF, INTCAP})
 
 
-class Mcp23017:
-    """One expander. `set_level` is what the world puts on its pins, `hold_low` what it pulls to ground by force."""
+class Mcp23017(Stickable):
+    """One expander. `set_level` is what the world puts on its pins, `hold` what it does to them by force.
+
+    `stick` takes both ports of a register as one word, port B in the upper half.
+    """
 
     name = "MCP23017"
+    register_names: ClassVar = {name.lower(): (2 * number,) for number, name in enumerate(_NAMES)}
 
     def __init__(
         self,
         on_outputs: Callable[[int, int], None] = lambda word, at_ns: None,
         on_interrupt: Callable[[bool, int], None] = lambda high, at_ns: None,
     ) -> None:
+        super().__init__()
         self._on_outputs = on_outputs
         self._on_interrupt = on_interrupt
         self._interrupt_high = True
         self._driven = 0
-        self._held_low = 0
+        self._held_low = self._held_high = 0
         self._levels = 0
         self._before = 0  # levels when the interrupt was last taken back
         self.present = True
@@ -41,6 +48,9 @@ class Mcp23017:
     def _defaults(self) -> None:
         self._registers = bytearray(_LAST + 1)
         self._registers[IODIR] = self._registers[IODIR + 1] = 0xFF
+        for register, word in self._stuck.items():
+            if self._is_stored(register):
+                self._registers[register : register + 2] = word.to_bytes(2, "little")
         self._pointer = 0
 
     def power_up(self, at_ns: int) -> None:
@@ -49,10 +59,12 @@ class Mcp23017:
         self.stop(at_ns)
         self._tell_interrupt(at_ns)
 
-    def hold_low(self, pin: int, held: bool, at_ns: int) -> None:
-        """Something broken pulls a pin to ground, harder than its output can drive it."""
-        self._held_low = self._held_low | 1 << pin if held else self._held_low & ~(1 << pin)
+    def hold(self, pin: int, level: bool | None, at_ns: int) -> None:
+        """Something broken holds a pin at a level, harder than anything drives it; None: no longer."""
+        self._held_low = self._held_low & ~(1 << pin) | (level is False) << pin
+        self._held_high = self._held_high & ~(1 << pin) | (level is True) << pin
         self.stop(at_ns)
+        self._feel(at_ns)
 
     def set_level(self, pin: int, high: bool, at_ns: int) -> None:
         """What is wired to a pin drives it; felt where the pin is an input."""
@@ -80,7 +92,7 @@ class Mcp23017:
         return bytes(values)
 
     def stop(self, at_ns: int) -> None:
-        driven = self._word(OLAT) & ~self._word(IODIR) & ~self._held_low
+        driven = (self._word(OLAT) & ~self._word(IODIR) | self._held_high) & ~self._held_low
         if driven != self._driven:
             self._driven = driven
             self._on_outputs(driven, at_ns)
@@ -93,6 +105,24 @@ class Mcp23017:
 
     def _word(self, register: int) -> int:
         return self._registers[register] | self._registers[register + 1] << 8
+
+    def _bits(self, address: int) -> int:
+        return 16
+
+    def _is_stored(self, address: int) -> bool:
+        return address not in (INTF, INTCAP, GPIO)
+
+    def _present(self, address: int, at_ns: int) -> int:
+        if address == GPIO:
+            return self._stuck.get(GPIO, self._level(0) | self._level(1) << 8)
+        return self._stuck.get(address, self._word(address))
+
+    def _set_cell(self, address: int, value: int, at_ns: int) -> None:
+        if address == IOCON and value & ~0x0101 * (_BYTE_MODE | _MIRROR) & 0xFFFF:
+            raise unmodelled(self.name, f"0x{value:04x} in IOCON")
+        self._registers[address : address + 2] = value.to_bytes(2, "little")
+        self.stop(at_ns)
+        self._feel(at_ns)
 
     def _advance(self) -> None:
         if self._registers[IOCON] & _BYTE_MODE:
@@ -124,6 +154,8 @@ class Mcp23017:
     def _write(self, address: int, value: int, at_ns: int) -> None:
         register = address & ~1
         name = _NAMES[register // 2]
+        if self._stuck and (OLAT if register == GPIO else register) in self._stuck:
+            return  # acknowledged, and the cell stays as it is
         if register in _READ_ONLY:
             raise SimError(f"{self.name}: {name} cannot be written")
         if register in _REFUSED and value:
@@ -140,16 +172,18 @@ class Mcp23017:
             self._take_back(address & 1, at_ns)
 
     def _read(self, address: int, at_ns: int) -> int:
-        port = address & 1
-        if address & ~1 not in (GPIO, INTCAP):
-            return self._registers[address]
-        value = self._level(port) if address & ~1 == GPIO else self._registers[address]
-        self._take_back(port, at_ns)
+        port, register = address & 1, address & ~1
+        value = self._level(port) if register == GPIO else self._registers[address]
+        if register in (GPIO, INTCAP):
+            self._take_back(port, at_ns)
+        if self._stuck and register in self._stuck:
+            return self._stuck[register] >> 8 * port & 0xFF
         return value
 
     def _level(self, port: int) -> int:
         """As GPIO reads."""
         inputs = self._registers[IODIR + port]
         outside = self._levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
-        level = (self._registers[OLAT + port] & ~inputs | outside & inputs) & ~(self._held_low >> (8 * port))
+        level = self._registers[OLAT + port] & ~inputs | outside & inputs
+        level = (level | self._held_high >> 8 * port & 0xFF) & ~(self._held_low >> 8 * port)
         return level ^ (self._registers[IPOL + port] & inputs)

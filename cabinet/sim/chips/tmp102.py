@@ -4,9 +4,11 @@ World door: `temperature_c`, a function of time. A conversion holds its value un
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from cabinet.errors import SimError
 from cabinet.sim.chips.device import unmodelled
+from cabinet.sim.chips.stuck import Stickable
 
 CONVERSION_NS = 26_000_000  # typical
 PERIODS_NS = (4_000_000_000, 1_000_000_000, 250_000_000, 125_000_000)  # CR = 0.25, 1, 4, 8 Hz
@@ -16,12 +18,16 @@ _DEFAULTS = {CONFIG: 0x60A0, T_LOW: 0x4B00, T_HIGH: 0x5000}  # 12 bit, 4 Hz; 75 
 _ONE_SHOT, _RESOLUTION, _INTERRUPT, _SHUTDOWN, _ALERT, _EXTENDED = 0x8000, 0x6000, 0x0200, 0x0100, 0x0020, 0x0010
 
 
-class Tmp102:
+class Tmp102(Stickable):
     """One thermometer, supplied since `at_ns`."""
 
     name = "TMP102"
+    register_names: ClassVar = {
+        "temperature": (TEMPERATURE,), "config": (CONFIG,), "t_low": (T_LOW,), "t_high": (T_HIGH,),
+    }  # fmt: skip
 
     def __init__(self, temperature_c: Callable[[int], float], at_ns: int) -> None:
+        super().__init__()
         self.temperature_c = temperature_c
         self.present = True
         self.frozen = False
@@ -30,6 +36,7 @@ class Tmp102:
 
     def power_up(self, at_ns: int) -> None:
         self._registers = dict(_DEFAULTS)
+        self._registers.update({at: value for at, value in self._stuck.items() if at != TEMPERATURE})
         self._pointer = TEMPERATURE
         self._started_ns = at_ns
         self._converted = 0  # conversions done since `_started_ns`
@@ -60,10 +67,31 @@ class Tmp102:
             raise SimError(f"{self.name}: {count} bytes read from a 16-bit register")
         self._convert(at_ns)
         value = self._temperature_code() if self._pointer == TEMPERATURE else self._read(at_ns)
+        if self._pointer == TEMPERATURE and self._stuck:
+            value = self._stuck.get(TEMPERATURE, value)
         return (value & 0xFFFF).to_bytes(2, "big")[:count]
 
     def stop(self, at_ns: int) -> None:
         """Nothing waits for STOP."""
+
+    def _bits(self, address: int) -> int:
+        return 16
+
+    def _is_stored(self, address: int) -> bool:
+        return address != TEMPERATURE
+
+    def _present(self, address: int, at_ns: int) -> int:
+        self._convert(at_ns)
+        if address == TEMPERATURE:
+            return self._stuck.get(TEMPERATURE, self._temperature_code() & 0xFFFF)
+        return self._registers[address]
+
+    def _set_cell(self, address: int, value: int, at_ns: int) -> None:
+        self._convert(at_ns)
+        if address == CONFIG:
+            self._configure(value, at_ns)
+        else:
+            self._registers[address] = value & 0xFFF0
 
     def _read(self, at_ns: int) -> int:
         value = self._registers[self._pointer]
@@ -76,6 +104,8 @@ class Tmp102:
         return value
 
     def _write(self, value: int, at_ns: int) -> None:
+        if self._pointer in self._stuck:
+            return  # acknowledged, and the cell stays as it is
         if self._pointer != CONFIG:
             self._registers[self._pointer] = value & 0xFFF0
             return
@@ -83,6 +113,10 @@ class Tmp102:
             raise unmodelled(self.name, f"bits 0x{value & 0xF:x} of the configuration")
         if value & _INTERRUPT:
             raise unmodelled(self.name, "interrupt mode")
+        self._configure(value, at_ns)
+
+    def _configure(self, value: int, at_ns: int) -> None:
+        """The configuration's cell takes a value: conversions stop, start or change their pace."""
         old = self._registers[CONFIG]
         self._registers[CONFIG] = value & ~(_ONE_SHOT | _ALERT) | _RESOLUTION
         restart = (old ^ value) & 0x00C0 or (old & _SHUTDOWN and not value & _SHUTDOWN)
