@@ -222,6 +222,10 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     latched: bool = False
     why: dict[str, int] = {}
     siren: bool = False
+    unmeasured: list[int] = []  # closed outlets without a fresh power: `feed_mw` is more than is shown
+    feed_compared: bool | None = (
+        None  # `feed_mw` with the cabinet's own meter: False waits for readings, None: no meter
+    )
 
 
 # Codes a start (or another request) can be refused with. Texts: cabinet/web/locale and the console's own table.

@@ -213,6 +213,10 @@ def _cabinet(snapshot: Snapshot, words: Texts, now_ns: int) -> list[str]:
             contactor=words("contactor.closed" if snapshot.contactor_closed else "contactor.open"),
         )
     ]
+    if snapshot.unmeasured:
+        lines.append(words("status.unmeasured", outlets=", ".join(map(str, snapshot.unmeasured))))
+    if snapshot.feed_compared is False:
+        lines.append(words("status.not_compared"))
     if snapshot.fault is not None or snapshot.siren:
         lines.append(_cabinet_fault("status.cabinet", snapshot, words))
     age_ns = now_ns - snapshot.at_ns
