@@ -21,11 +21,16 @@ GONE = "gone"  # the service does not run, or hangs
 
 
 class Pulse(msgspec.Struct, frozen=True):
-    """`hindrance`: what keeps new charges from beginning that lies with the service (one of REFUSALS), or None."""
+    """`hindrance`: what keeps new charges from beginning that lies with the service (one of REFUSALS), or None.
+
+    `unclosed`: a month of the usage log that is over and is not closed, and why, or empty.
+    """
 
     at_ns: int
     every_s: float
     hindrance: str | None
+    unclosed: str = ""
+    unclosed_why: str = ""
 
 
 def path_in(run: Path) -> Path:
@@ -50,10 +55,21 @@ def remove(path: Path) -> None:
 
 def hindrance(path: Path, now_ns: int) -> str | None:
     """What hinders new charges as the service says; GONE where it says nothing any more."""
+    pulse = _read(path, now_ns)
+    if pulse is None:
+        return GONE
+    return pulse.hindrance if pulse.hindrance in REFUSALS else None
+
+
+def unclosed(path: Path, now_ns: int) -> tuple[str, str] | None:
+    """Return the month that could not be closed and why; None if there is none, or no service to say so."""
+    pulse = _read(path, now_ns)
+    return None if pulse is None or not pulse.unclosed else (pulse.unclosed, pulse.unclosed_why)
+
+
+def _read(path: Path, now_ns: int) -> Pulse | None:
     try:
         pulse = msgspec.json.decode(path.read_bytes(), type=Pulse)
     except (OSError, msgspec.MsgspecError):
-        return GONE
-    if not 0 <= now_ns - pulse.at_ns <= BEATS_MISSED * pulse.every_s * NS:
-        return GONE
-    return pulse.hindrance if pulse.hindrance in REFUSALS else None
+        return None
+    return pulse if 0 <= now_ns - pulse.at_ns <= BEATS_MISSED * pulse.every_s * NS else None

@@ -108,7 +108,12 @@ def serve(config: Config, staff: Staff, source: Path) -> None:
     journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
     steward = StewardLine(run_folder.steward_folder(run) / SOCKET)
     around = Around(
-        lambda: pulse.hindrance(beat, clock.monotonic_ns()), records, steward, source, lambda: journal.waiting
+        lambda: pulse.hindrance(beat, clock.monotonic_ns()),
+        records,
+        steward,
+        source,
+        unclosed=lambda: pulse.unclosed(beat, clock.monotonic_ns()),
+        unkept=lambda: journal.waiting,
     )
     shell = Shell(config, staff, guard, clock, around, journal)
     conversation = Conversation(shell, clock, config.console.baud)
