@@ -24,13 +24,15 @@ from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Done, Role, Welcome
 from cabinet.link.server import LinkServer
+from cabinet.wiring import OUTPUT_ONLY
 from campaigns.runner import commit, machine
 
 RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25
 VOLTAGES = 20  # of each chip
 RECORDED_NS = 12 * NS  # every slow value of forty outlets many times
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
-INTERRUPT_PINS = (14, 15)
+INTERRUPT_PINS = (14, 15, 8)
+EXPANDER_INPUTS = [pin for pin in range(16) if pin not in OUTPUT_ONLY]
 CODE_SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
@@ -45,7 +47,7 @@ def cabinet_of(outlets: int) -> Config:
     head = head.replace("expanders = [0x20]", f"expanders = {expanders}").replace("muxes = [0x70]", f"muxes = {muxes}")
     interrupts = [
         f"{{ address = {0x24 + number:#04x}, interrupt_pin = {INTERRUPT_PINS[number]} }}"
-        for number in range((outlets - len(ALERT_PINS) + 15) // 16)
+        for number in range(-(-(outlets - len(ALERT_PINS)) // len(EXPANDER_INPUTS)))
     ]
     head = head.replace("muxes =", f"alert_expanders = [{', '.join(interrupts)}]\nmuxes =")
     head += f"[feed]\nlimit_w = {700 * outlets}\n\n"
@@ -60,8 +62,8 @@ def demo_toml() -> str:
 def _outlet(index: int) -> str:
     first, second = CODE_SIGNS[index % 32], CODE_SIGNS[(index // 32 + index) % 32]
     behind = f"mux = {0x70 + index // 16}, channel = {index // 2 % 8}"
-    beyond, pin = divmod(index - len(ALERT_PINS), 16)
-    alert = f"gpio:{ALERT_PINS[index]}" if beyond < 0 else f"expander:{0x24 + beyond:#04x}/{pin}"
+    beyond, place = divmod(index - len(ALERT_PINS), len(EXPANDER_INPUTS))
+    alert = f"gpio:{ALERT_PINS[index]}" if beyond < 0 else f"expander:{0x24 + beyond:#04x}/{EXPANDER_INPUTS[place]}"
     return (
         f'[[outlet]]\nnumber = {index + 1}\ncode = "{first}{first}{second}{second}"\n'
         f'relay = "expander:{0x20 + index // 16:#04x}/{index % 16}"\nalert = "{alert}"\n'

@@ -16,8 +16,11 @@ import msgspec
 NS = 1_000_000_000
 MS = 1_000_000
 
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 208  # sizeof(struct timex) on 64-bit Linux
+_MAXERROR_AT = 24  # offset of its `maxerror`, a long of microseconds
+# The kernel adds 500 us a second to it up to this limit (kernel/time/ntp.c, NTP_PHASE_LIMIT); a correction sets it
+# back. A clock that was never set, or not for nine hours, is at the limit.
+UNKNOWN_ERROR_US = 16_000_000
 
 
 class WallTime(msgspec.Struct, frozen=True, gc=False):
@@ -90,11 +93,16 @@ def set_wall_time(unix_ms: int) -> None:
 
 
 def wall_time_is_synchronised() -> bool:
-    """Whether the kernel holds its wall clock for synchronised (adjtimex(2) does not return TIME_ERROR)."""
+    """Whether the error of the wall clock is known, as systemd-timedated judges (`NTPSynchronized`).
+
+    By adjtimex(2)'s `maxerror` alone. That it returns TIME_ERROR says no more than that STA_UNSYNC is set, and chrony
+    without `rtcsync` leaves that set so that the kernel does not write to a real-time clock.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
-    state = libc.adjtimex(buffer)
-    return bool(state >= 0 and state != _TIME_ERROR)
+    if libc.adjtimex(buffer) < 0:
+        return False
+    return ctypes.c_long.from_buffer(buffer, _MAXERROR_AT).value < UNKNOWN_ERROR_US
 
 
 @functools.cache

@@ -24,12 +24,15 @@ class Pulse(msgspec.Struct, frozen=True):
     """`hindrance`: what keeps new charges from beginning that lies with the service (one of REFUSALS), or None.
 
     `attacker`: the address that guesses at PINs or passwords lately, or None.
+    `unclosed`: a month of the usage log that is over and is not closed, and why, or empty.
     """
 
     at_ns: int
     every_s: float
     hindrance: str | None
     attacker: str | None = None
+    unclosed: str = ""
+    unclosed_why: str = ""
 
 
 def path_in(run: Path) -> Path:
@@ -53,7 +56,7 @@ def remove(path: Path) -> None:
 
 
 def hindrance(path: Path, now_ns: int) -> str | None:
-    """What hinders new charges as the service says; GONE if it says nothing any more."""
+    """The code of what keeps new charges from beginning, as the service reports it; GONE if it reports nothing."""
     pulse = _fresh(path, now_ns)
     if pulse is None:
         return GONE
@@ -61,11 +64,17 @@ def hindrance(path: Path, now_ns: int) -> str | None:
 
 
 def attacker(path: Path, now_ns: int) -> str | None:
-    """The address that guesses at PINs or passwords lately, as the service says."""
+    """The address that guesses at PINs or passwords lately, as the service reports it."""
     pulse = _fresh(path, now_ns)
     if pulse is None or pulse.attacker is None:
         return None
     return "".join(sign for sign in pulse.attacker[:64] if sign.isprintable())
+
+
+def unclosed(path: Path, now_ns: int) -> tuple[str, str] | None:
+    """Return the month that could not be closed and why; None if there is none, or no service that reports it."""
+    pulse = _fresh(path, now_ns)
+    return None if pulse is None or not pulse.unclosed else (pulse.unclosed, pulse.unclosed_why)
 
 
 def _fresh(path: Path, now_ns: int) -> Pulse | None:

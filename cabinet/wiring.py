@@ -4,6 +4,9 @@ import re
 
 import msgspec
 
+# Pins of an MCP23017 that its maker allows as outputs only, since revision D (2022) of data sheet DS20001952: a level
+# that changes at such an input may spoil what the chip is sending on SDA.
+OUTPUT_ONLY = {7: "GPA7", 15: "GPB7"}
 _PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio:(?P<gpio>\d+)")
 
 

@@ -77,8 +77,8 @@ def _content(path: Path) -> bytes:
 
 def _difference(path: Path, before: bytes, after: bytes) -> list[str]:
     """For people: what is no UTF-8 is shown as replaced."""
-    shown = [content.decode(errors="replace").splitlines() for content in (before, after)]
-    return [f"{line}\n" for line in difflib.unified_diff(*shown, str(path), str(path), n=1, lineterm="")]
+    old, new = (content.decode(errors="replace").splitlines() for content in (before, after))
+    return [f"{line}\n" for line in difflib.unified_diff(old, new, str(path), str(path), n=1, lineterm="")]
 
 
 def _replace(path: Path, after: bytes) -> None:

@@ -113,6 +113,7 @@ def serve(config: Config, staff: Staff, source: Path) -> None:
         records=records,
         steward=steward,
         source=source,
+        unclosed=lambda: pulse.unclosed(beat, clock.monotonic_ns()),
         unkept=lambda: journal.waiting,
     )
     shell = Shell(config, staff, guard, clock, around, journal)

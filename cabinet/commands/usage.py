@@ -12,6 +12,7 @@ import msgspec
 
 from cabinet import config as configuration
 from cabinet import normal_form, plain_text, usage_sums, usage_table, usage_xlsx
+from cabinet.clock import SystemClock
 from cabinet.commands import files
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -101,6 +102,8 @@ def main(args: argparse.Namespace) -> int:
         raise CabinetError(f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?")
     database = Database(path, read_only=True)
     try:
+        if args.action in ("verify", "closings"):
+            _say_unclosed(database, config)
         if args.action == "verify":
             return _verify(database, config, args)
         if args.action == "closings":
@@ -124,6 +127,21 @@ def main(args: argparse.Namespace) -> int:
     finally:
         database.close()
     return 0
+
+
+def _say_unclosed(database: Database, config: Config) -> None:
+    """On standard error, as the list itself goes to a file."""
+    wall, site_time = SystemClock().wall(), SiteTime(config.site.timezone)
+    month = site_time.month_before(wall)
+    with database.reading() as connection:
+        if month in closings.months_closed(connection):
+            return
+        if not closings.to_be_closed(connection, site_time.month_start_ms(wall)):
+            return
+    why = "the service does so within an hour, or its log says why not"
+    if not wall.trusted:
+        why = "the clock is not synchronised (timedatectl), so which month it is may be wrong"
+    print(f"{month} is not closed yet: {why}", file=sys.stderr)
 
 
 def _verify(database: Database, config: Config, args: argparse.Namespace) -> int:

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from cabinet.config.keys import Config, Outlet
 from cabinet.config.tariff_mistakes import tariff_mistakes
 from cabinet.errors import ConfigError
-from cabinet.wiring import Place
+from cabinet.wiring import OUTPUT_ONLY, Place
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
 CABINET_PINS = (
     "mux_reset_pin", "clock_out_pin", "contactor_pin", "heartbeat_pin", "smoke_pin", "water_pin", "residual_pin",
     "residual_test_pin", "siren_pin",
 )  # fmt: skip
+_NO_INPUT = (
+    "no input: its maker's data sheet (DS20001952D, 2022) allows it as an output only, as its level may spoil transfers"
+    " on the bus; take another pin"
+)
 RESERVED_PINS = {2: "I2C SDA", 3: "I2C SCL"}
 
 
@@ -115,6 +119,8 @@ def _wrong_expander_pins(config: Config) -> Iterator[ConfigError]:
                 continue
             if place.expander not in fitted[key]:
                 yield ConfigError(path, f"0x{place.expander:02x} is not in {listed[key]}")
+            elif key == "alert" and place.pin in OUTPUT_ONLY:
+                yield ConfigError(path, f"pin {place.pin} ({OUTPUT_ONLY[place.pin]}) of an MCP23017 is {_NO_INPUT}")
             elif place in taken and not (key == "relay" and taken[place].endswith("relay")):  # those: see `_twice`
                 yield ConfigError(path, f"pin {place.pin} of 0x{place.expander:02x} is taken by {taken[place]}")
             taken.setdefault(place, path)

@@ -147,7 +147,10 @@ class Outlet(Section, frozen=True, kw_only=True):
     thermometer: Thermometer | None = None
     alert: Annotated[
         Annotated[str, Meta(pattern=PLACE)] | None,
-        Meta(description="where this outlet's over-current line ends, as `relay`; active low; none: by polling only"),
+        Meta(
+            description="where this outlet's over-current line ends, as `relay`, but not at pin 7 or 15 of an expander,"
+            " which are outputs only; active low; none: by polling only"
+        ),
     ] = None
     max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
 

@@ -78,6 +78,7 @@ class Around(msgspec.Struct, frozen=True):
     records: Records = NoRecords()
     steward: Steward = NoSteward()
     source: Path | None = None  # the file that the configuration was read from
+    unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # a month of the usage log, and why
     unkept: Callable[[], int] = lambda: 0  # rows of the audit log that the service does not have yet
 
 

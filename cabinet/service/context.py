@@ -12,6 +12,7 @@ from cabinet.service.bill import SiteTime
 from cabinet.service.line import Line
 from cabinet.service.live import Changes
 from cabinet.service.load import LoadMeans
+from cabinet.service.ports import Unclosed
 from cabinet.service.session import Session
 from cabinet.service.shelf import Shelf
 from cabinet.service.storage import Storage
@@ -113,6 +114,7 @@ class Context:
     days: Days = field(default_factory=Days)
     line: Line = field(default_factory=Line)
     load: LoadMeans = field(default_factory=LoadMeans)
+    unclosed: Unclosed | None = None
 
     def now(self) -> Moment:
         wall = self.clock.wall()

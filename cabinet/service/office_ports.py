@@ -33,7 +33,7 @@ from cabinet.service.office_views import (
     Utilisation,
     Verification,
 )
-from cabinet.service.ports import UsageFilter, UsageRecord
+from cabinet.service.ports import Unclosed, UsageFilter, UsageRecord
 from cabinet.trips.format import Recording
 
 
@@ -99,6 +99,9 @@ class LogPort(Protocol):
 
     def verification(self) -> Verification | None:
         """How far it is or how it went; None since the service started."""
+
+    def unclosed(self) -> Unclosed | None:
+        """A month that is over and could not be closed."""
 
 
 class FiguresPort(Protocol):

@@ -228,6 +228,13 @@ class DayFigures(msgspec.Struct, frozen=True):
     feed_mw: int | None
 
 
+class Unclosed(msgspec.Struct, frozen=True):
+    """A month of the usage log that is over and could not be closed. `why`: text `unclosed.<why>`."""
+
+    month: str  # such as 2026-10
+    why: str  # clock, storage or key
+
+
 class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One settled session in the usage log. `record_hash` = SHA-256 of its canonical JSON, `previous_hash` included."""
 

@@ -12,11 +12,17 @@ from cabinet.pulse import Pulse
 from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.lockout import AttackWatch
+from cabinet.service.ports import Unclosed
 from cabinet.store import closings
 
 log = logging.getLogger(__name__)
 
 HOUR_S, HOURS_A_DAY = 3600, 24
+_WHY = {
+    "clock": "the clock is not synchronised, so which month it is may be wrong",
+    "storage": "the database takes no writes or is damaged",
+    "key": "the key that signs it cannot be read",
+}
 
 
 class Upkeep:
@@ -47,18 +53,40 @@ class Upkeep:
         return await asyncio.to_thread(closings.load_key, admin.key_path(self._context.config), make=True)
 
     async def close_month(self) -> None:
-        """Sign the usage log up to the month's end, once and with a clock that is right. Raises StoreError."""
+        """Sign the usage log up to the month's end, once and with a clock that is right; keep why not in `unclosed`.
+
+        Raises StoreError.
+        """
         context, wall = self._context, self._context.clock.wall()
-        if not wall.trusted or context.storage.damaged:
-            return
         month, month_ms = context.site_time.month_before(wall), context.site_time.month_start_ms(wall)
-        if month in await context.storage.read(closings.months_closed):
+        if context.storage.damaged:
+            self._note(Unclosed(month, "storage"))
             return
-        key = await self.key()
-        site_id = context.config.site.site_id
-        signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall, month_ms))
+        closed = month in await context.storage.read(closings.months_closed)
+        if closed or not await context.storage.read(lambda c: closings.to_be_closed(c, month_ms)):
+            self._note(None)
+            return
+        if not wall.trusted:
+            self._note(Unclosed(month, "clock"))
+            return
+        why = "key"
+        try:
+            key = await self.key()
+            why = "storage"
+            site_id = context.config.site.site_id
+            signed = await context.storage.write(lambda c: closings.close(c, key, site_id, month, wall, month_ms))
+        except StoreError:
+            self._note(Unclosed(month, why))
+            raise
+        self._note(None)
         if signed is not None:
             log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+
+    def _note(self, unclosed: Unclosed | None) -> None:
+        """For the pages and the console; in the log once, and not every hour."""
+        if unclosed is not None and unclosed != self._context.unclosed:
+            log.warning("usage log: %s is not closed: %s", unclosed.month, _WHY[unclosed.why])
+        self._context.unclosed = unclosed
 
     def tell(self) -> None:
         """The console, that the service is there, what it has against new charges, and who guesses at PINs."""
@@ -66,7 +94,9 @@ class Upkeep:
         every_s = context.config.service.checkpoint_s
         attack = self._attacks.view()
         address = None if attack is None else attack.address
-        pulse.write(self._pulse, Pulse(context.clock.monotonic_ns(), every_s, context.storage.hindrance, address))
+        month, why = ("", "") if context.unclosed is None else (context.unclosed.month, context.unclosed.why)
+        now_ns = context.clock.monotonic_ns()
+        pulse.write(self._pulse, Pulse(now_ns, every_s, context.storage.hindrance, address, month, why))
 
     def end(self) -> None:
         """The console need not wait until the last word is old."""

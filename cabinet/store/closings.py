@@ -95,6 +95,17 @@ def close(
     return Signed(closing, signature)
 
 
+def to_be_closed(connection: sqlite3.Connection, before_unix_ms: int) -> bool:
+    """Whether a record that ended before then, by whatever clock, is in no closing yet."""
+    newest = "SELECT body ->> '$.last_number' FROM usage_closing ORDER BY number DESC LIMIT 1"
+    last = connection.execute(newest).fetchone()
+    found = connection.execute(
+        "SELECT 1 FROM usage_record WHERE number > ? AND ended_unix_ms < ? LIMIT 1",
+        (0 if last is None else last[0], before_unix_ms),
+    ).fetchone()
+    return found is not None
+
+
 def _last_before(connection: sqlite3.Connection, first_number: int, before_unix_ms: int | None) -> int | None:
     """The last number to be closed; None for all."""
     later = connection.execute(

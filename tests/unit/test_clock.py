@@ -1,5 +1,7 @@
 """The clocks that everything else is handed."""
 
+import struct
+
 import pytest
 
 from cabinet.clock import MS, NS, ManualClock, SystemClock, boot_id, wall_time_is_synchronised
@@ -48,6 +50,30 @@ def test_system_clock_never_goes_back_and_reaches_its_deadlines():
 
 def test_system_clock_says_whether_it_is_to_be_trusted():
     assert SystemClock().wall().trusted is wall_time_is_synchronised()
+
+
+ADJ_OK, TIME_ERROR, STA_UNSYNC = 0, 5, 0x40
+
+
+@pytest.mark.parametrize(
+    ("returned", "maxerror_us", "status", "trusted"),
+    [
+        (TIME_ERROR, 9_800, STA_UNSYNC, True),  # chrony without rtcsync
+        (TIME_ERROR, 16_000_000, STA_UNSYNC, False),  # never set since the start
+        (ADJ_OK, 500, 0, True),
+        (ADJ_OK, 15_999_999, 0, True),
+        (ADJ_OK, 16_000_000, 0, False),
+        (-1, 0, 0, False),  # not permitted
+    ],
+)
+def test_wall_clock_is_trusted_by_its_error_as_systemd_judges_it(monkeypatch, returned, maxerror_us, status, trusted):
+    class Libc:
+        def adjtimex(self, buffer):
+            struct.pack_into("=i4xqqqqi", buffer, 0, 0, 0, 0, maxerror_us, 16_000_000, status)
+            return returned
+
+    monkeypatch.setattr("cabinet.clock.ctypes.CDLL", lambda *_, **__: Libc())
+    assert wall_time_is_synchronised() is trusted
 
 
 def test_boot_has_an_id_that_stays():

@@ -132,6 +132,8 @@ def signed_text(signed: Signed | None, zone: datetime.tzinfo) -> str:
 def maintenance(desk: Desk) -> Outcome:
     late_us = round(1e6 * desk.config.protections.guard_late.after_s)
     found = due(desk.guard.upkeep(), desk.guard.snapshot(), late_us)
+    if (unclosed := desk.around.unclosed()) is not None:
+        found.append(Due(f"unclosed_{unclosed[1]}", params={"month": unclosed[0]}))
     words = desk.words
     lines = [words(f"due.{each.code}", outlet=each.outlet, **each.params) for each in found]
     return Shown("\n".join(lines) if lines else words("due.nothing"), found)

@@ -13,7 +13,7 @@ from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
 from cabinet.service.office_views import Actor, RecordView, UsageSums, Verification
-from cabinet.service.ports import CurvePoint, UsageFilter, UsageRecord
+from cabinet.service.ports import CurvePoint, Unclosed, UsageFilter, UsageRecord
 from cabinet.service.tasks import Background
 from cabinet.store import people, usage
 from cabinet.store import sessions as table
@@ -82,6 +82,9 @@ class Log:
 
     def verification(self) -> Verification | None:
         return self._verification
+
+    def unclosed(self) -> Unclosed | None:
+        return self._context.unclosed
 
     async def _verify(self) -> None:
         begun = self._verification

@@ -70,6 +70,7 @@ async def usage_page(request: Visit) -> Response[Any]:
         presets=presets(site_today(request)),
         numbers=[outlet.number for outlet in site.config.outlet],
         verification=log.verification(),
+        unclosed=log.unclosed(),
     )
 
 

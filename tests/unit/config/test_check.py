@@ -9,10 +9,16 @@ import pytest
 
 from cabinet.config import load, parse
 from cabinet.errors import ConfigErrors
+from cabinet.wiring import OUTPUT_ONLY
 
 DEMO = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
 
 WITH_ALERTS = "alert_expanders = [{ address = 0x20, interrupt_pin = 14 }]\n"
+OTHER_ALERTS = WITH_ALERTS.replace("0x20", "0x21")
+NO_INPUT = (
+    "no input: its maker's data sheet (DS20001952D, 2022) allows it as an output only, as its level may spoil transfers"
+    " on the bus; take another pin"
+)
 
 
 def changed(old: str, new: str) -> str:
@@ -118,6 +124,14 @@ ONE_MISTAKE = {
         .replace("muxes =", WITH_ALERTS + "muxes ="),
         "outlet[3].alert: pin 12 of 0x20 is taken by outlet[2].alert",
     ),
+    "alert line at a pin that is no input, GPA7": (
+        changed('alert = "gpio:5"\n', 'alert = "expander:0x21/7"\n').replace("muxes =", OTHER_ALERTS + "muxes ="),
+        f"outlet[2].alert: pin 7 (GPA7) of an MCP23017 is {NO_INPUT}",
+    ),
+    "alert line at a pin that is no input, GPB7, of the relays' expander": (
+        changed('alert = "gpio:5"\n', 'alert = "expander:0x20/15"\n').replace("muxes =", WITH_ALERTS + "muxes ="),
+        f"outlet[2].alert: pin 15 (GPB7) of an MCP23017 is {NO_INPUT}",
+    ),
     "interrupt of an expander on an alert line's pin": (
         changed("muxes =", "alert_expanders = [{ address = 0x21, interrupt_pin = 5 }]\nmuxes ="),
         "hardware.alert_expanders[1].interrupt_pin: GPIO 5 is taken by outlet[2].alert",
@@ -215,6 +229,14 @@ ONE_MISTAKE = {
 @pytest.mark.parametrize(("text", "line"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
 def test_one_mistake_is_one_line(text, line):
     assert mistakes(text) == [line]
+
+
+def test_every_other_pin_of_an_expander_takes_an_alert_line_and_every_pin_a_relay():
+    for pin in set(range(16)) - set(OUTPUT_ONLY):
+        text = changed('alert = "gpio:5"\n', f'alert = "expander:0x21/{pin}"\n')
+        assert mistakes(text.replace("muxes =", OTHER_ALERTS + "muxes =")) == []
+    for pin in (7, 10, 15):
+        assert mistakes(changed("expander:0x20/7", f"expander:0x20/{pin}")) == []
 
 
 def test_all_mistakes_of_a_file_are_found_at_once():

@@ -116,6 +116,12 @@ def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk
     assert "a power cut would lose: upkeep.json" in tech.say("maintenance")
 
 
+@pytest.mark.parametrize("why", ["clock", "storage", "key"])
+def test_month_of_the_usage_log_that_is_not_closed_is_due(desk, tmp_path, why):
+    tech = Technician(desk, tmp_path, unclosed=lambda: ("2026-10", why))
+    assert "The usage log of 2026-10 is not closed: " in tech.say("maintenance")
+
+
 def test_force_may_follow_a_left_out_outlet_and_a_wrong_one_is_never_all(tech):
     assert "every relay clicks" in tech.say("selftest force")
     tech.say("no")

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from cabinet import config as configuration
+from cabinet.clock import ManualClock
 from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service import admin, money
+from cabinet.service.ports import Unclosed
 from cabinet.store import closings, people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
@@ -51,7 +53,9 @@ class Cabinet:
 
 
 @pytest.fixture
-def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str]) -> Cabinet:
+def cabinet(config_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cabinet:
+    """In the month of the charges, whatever month it is where this runs."""
+    monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: ManualClock(unix_ms=NOON_MS))
     return Cabinet(config_file, capsys)
 
 
@@ -234,8 +238,11 @@ def test_help_shows_examples(command: str, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_closing_of_a_month_is_listed_and_proves_the_log(
-    cabinet: Cabinet, with_two_charges: None, tmp_path: Path
+    cabinet: Cabinet, with_two_charges: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cabinet.commands.usage.SystemClock", lambda: now)
+    now = ManualClock(unix_ms=NOON_MS + 10 * 86_400_000, trusted=False)
+
     async def next_month() -> None:
         rig = Rig(tmp_path)
         path = admin.database_path(rig.config)
@@ -243,10 +250,17 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
         rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=False)
         async with rig.running() as service:
             await service.close_month()
-            assert cabinet("usage", "closings") == "", "not while the clock may be wrong"
+            assert service.context.unclosed == Unclosed("2026-05", "clock"), "not while the clock may be wrong"
+            assert cabinet("usage", "closings") == (
+                "2026-05 is not closed yet: the clock is not synchronised (timedatectl), so which month it is"
+                " may be wrong\n"
+            )
+            now.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
+            assert cabinet("usage", "closings").startswith("2026-05 is not closed yet: the service does so within")
             rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
             await service.close_month()
             await service.close_month()
+            assert service.context.unclosed is None
 
     kept = (tmp_path / "state" / "cabinet.db").read_bytes()
     asyncio.run(next_month())

@@ -10,6 +10,7 @@ import pytest
 
 from cabinet.model import EndReason
 from cabinet.service import admin
+from cabinet.service.ports import Unclosed
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import Desk, charge, tell
@@ -169,5 +170,19 @@ def test_a_walk_that_goes_on_says_how_far_it_is(tmp_path: Path) -> None:
             assert "正在验证：0 / 1" in shown.text
             assert shown.all("meta", **{"http-equiv": "refresh"})
             assert shown.all("form", action="/property/usage/verify") == []
+
+    tell(tmp_path, story)
+
+
+def test_month_that_is_not_closed_says_so_with_its_reason(tmp_path: Path) -> None:
+    async def story(at: Desk) -> None:
+        browser = await at.browser("viewer")
+        assert "没有封账" not in (await browser.page("/property/usage")).text
+        for why, words in (("clock", "时钟未同步"), ("storage", "不能写入或已损坏"), ("key", "签名密钥")):
+            at.service.context.unclosed = Unclosed("2026-05", why)
+            page = await browser.page("/property/usage")
+            assert page.mistakes == []
+            assert "2026-05 没有封账" in page.text
+            assert words in page.text
 
     tell(tmp_path, story)
