@@ -46,7 +46,7 @@ def one_line(text: str) -> str:
 
 def lines(text: str) -> str:
     """The same for text of several lines, whose line breaks and tabs stay."""
-    return _LINES.sub(_kept, text)
+    return text if text.isascii() and text.isprintable() else _LINES.sub(_kept, text)
 
 
 def _kept(found: re.Match[str]) -> str:

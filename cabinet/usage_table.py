@@ -78,7 +78,8 @@ NUMBERS = frozenset(
     name for name in COLUMNS if name in ("number", "outlet") or name.endswith(("_min", "_kwh", "_w", "_yuan"))
 )
 
-_CELLS = tuple((cell, name not in NUMBERS) for name, cell in COLUMNS.items())  # with whether it is text
+_FREE_TEXT = frozenset({"order_number", "site_id", "card", "tariff_version", "record_hash"})  # others: our own words
+_CELLS = tuple((cell, name in _FREE_TEXT) for name, cell in COLUMNS.items())
 
 
 def header(language: str) -> list[str]:
@@ -106,7 +107,7 @@ def csv_lines(
     buffer = io.StringIO()
     write = csv.writer(buffer, lineterminator="\r\n").writerow
     for number, record in enumerate(records, 1):
-        write([plain_text.cell(cell(record, reader)) if text else cell(record, reader) for cell, text in _CELLS])
+        write([plain_text.cell(cell(record, reader)) if free else cell(record, reader) for cell, free in _CELLS])
         if number % LINES_AT_A_TIME == 0:
             yield buffer.getvalue()
             buffer.seek(0)

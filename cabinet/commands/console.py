@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import plain_text, pulse, run_folder
+from cabinet import normal_form, plain_text, pulse, run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -63,11 +63,13 @@ def main(args: argparse.Namespace) -> int:
     config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     staff = open_staff(config)
     if args.new_pin is not None:
-        print(f"{args.new_pin}: PIN {staff.new_pin(args.new_pin, Level[args.level.upper()])}")
+        name = normal_form.label(args.new_pin)
+        print(f"{name}: PIN {staff.new_pin(name, Level[args.level.upper()])}")
         return 0
     if args.remove is not None:
-        staff.remove(args.remove)
-        print(f"{args.remove}: removed")
+        name = normal_form.label(args.remove)
+        staff.remove(name)
+        print(f"{name}: removed")
         return 0
     if not config.console.port:
         raise CabinetError(f"{args.config}: console.port: is empty, so there is no console to serve")

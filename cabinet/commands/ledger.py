@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import figures, ledger_table, normal_form
+from cabinet import figures, file_output, ledger_table, normal_form
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
-from cabinet.commands import files
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.config import Config
 from cabinet.figures import yuan
@@ -150,7 +149,7 @@ def _check(database: Database) -> int:
 
 
 def _export(args: argparse.Namespace, config: Config, database: Database) -> None:
-    files.check_not_terminal(args.format, args.output)
+    file_output.check_not_terminal(args.format, args.output)
     month: datetime.date = args.month
     site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
     following = (month + datetime.timedelta(days=31)).replace(day=1)
@@ -165,9 +164,9 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
 
         entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
         rows = map(row, entries)
-        with files.output(args.output) as output:
+        with file_output.output(args.output) as output:
             if args.format == "xlsx":
-                files.copy_sheet(output, lambda path: ledger_table.write_sheet(path, rows, args.lang, zone))
+                file_output.copy_sheet(output, lambda path: ledger_table.write_sheet(path, rows, args.lang, zone))
             else:
                 output.writelines(line.encode() for line in ledger_table.csv_lines(rows, args.lang, zone))
 

@@ -1,6 +1,7 @@
 """`cabinet resident`: residents and their wallets."""
 
 import argparse
+import collections
 import io
 import os
 from collections.abc import Sequence
@@ -199,3 +200,6 @@ def _print_list(residents: list[admin.ResidentSummary]) -> None:
             f"{one_line(resident.card):<20} {yuan(resident.balance_fen):>10} {yuan(resident.held_fen):>8}"
             f"  {one_line(resident.name)}{notes}"
         )
+    forms = collections.Counter(normal_form.card(resident.card) for resident in residents)
+    if alike := sorted(each.card for each in residents if forms[normal_form.card(each.card)] > 1):
+        print(f"differ only in capital letters: {one_line(', '.join(alike))}: each is found by its own spelling only")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands import options
 from cabinet.config import load
@@ -107,7 +108,7 @@ def _act(control: SimControl, args: argparse.Namespace) -> int:
             state = control.state()
             if args.json:
                 state["journal"] = control.journal()
-                print(msgspec.json.format(msgspec.json.encode(state)).decode())
+                print(plain_text.json_text(msgspec.json.format(msgspec.json.encode(state))))
             else:
                 print(_state_table(state))
     return 0

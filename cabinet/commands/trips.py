@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import texts
+from cabinet import plain_text, texts
 from cabinet.commands.options import add_config
 from cabinet.console.layout import pad
 from cabinet.errors import CabinetError
@@ -153,4 +153,4 @@ def _plot(args: argparse.Namespace, svg: str) -> None:
 
 
 def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return plain_text.json_text(msgspec.json.encode(value))

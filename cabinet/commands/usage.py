@@ -11,9 +11,8 @@ from typing import BinaryIO
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import normal_form, plain_text, usage_sums, usage_table, usage_xlsx
+from cabinet import file_output, normal_form, plain_text, usage_sums, usage_table, usage_xlsx
 from cabinet.clock import SystemClock
-from cabinet.commands import files
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
@@ -121,8 +120,8 @@ def main(args: argparse.Namespace) -> int:
             return 0
         if args.group is not None and args.format == "xlsx":
             raise CabinetError("sums come as csv or jsonl")
-        files.check_not_terminal(args.format, args.output)
-        with files.output(args.output) as output:
+        file_output.check_not_terminal(args.format, args.output)
+        with file_output.output(args.output) as output:
             _export(args, config, database, output)
     finally:
         database.close()
@@ -215,7 +214,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
             return
         records = usage.found(connection, wanted)
         if args.format == "xlsx":
-            files.copy_sheet(output, lambda path: usage_xlsx.write(path, records, args.lang, zone))
+            file_output.copy_sheet(output, lambda path: usage_xlsx.write(path, records, args.lang, zone))
         elif args.format == "jsonl":
             for record in records:
                 output.write(usage_table.json_line(record))

@@ -91,10 +91,11 @@ def _normalised(tree: Any, steps: list[str]) -> Iterator[ConfigError]:
         if isinstance(value, dict | list):
             yield from _normalised(value, here)
         elif isinstance(value, str):
-            tree[key] = value = NORMAL_FORMS.get(str(key), str)(value)
-            if plain_text.one_line(value) != value:
-                signs = ", ".join(sorted({f"U+{ord(each):04X}" for each in value if plain_text.one_line(each) != each}))
-                yield ConfigError(_path(here), f"holds what cannot be seen or is no text ({signs}): write it again")
+            form = tree[key] = NORMAL_FORMS.get(str(key), str)(value)
+            if plain_text.REPLACED in (shown := plain_text.one_line(form)):
+                signs = sorted({f"U+{ord(each):04X}" for each in value if plain_text.one_line(each) != each})
+                what = ", ".join(signs) or shown
+                yield ConfigError(_path(here), f"holds what cannot be seen or is no text ({what}): write it again")
 
 
 def _decode(form: Form[T], raw: dict[str, Any]) -> tuple[list[ConfigError], T | None]:

@@ -211,7 +211,7 @@ class Shell:
     def _take_name(self, text: str) -> Reply:
         if not text:
             return self._reply("")
-        name = text.lower()
+        name = normal_form.login_name(text)
         if not NAME.fullmatch(name):  # noise on the line is not worth a hash
             return self._reply(self._words("login.no_name"))
         self._name = name

@@ -134,6 +134,8 @@ class Verification(msgspec.Struct, frozen=True):
     bad_kind: str = ""
     problem: str = ""
     failed: bool = False  # the file could not be read
+    closings: int = 0  # that hold, once it is over
+    bad_closings: list[str] = []  # what is wrong with others, in English
 
 
 class LoadSample(msgspec.Struct, frozen=True, gc=False):

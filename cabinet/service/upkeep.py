@@ -13,7 +13,7 @@ from cabinet.service import admin
 from cabinet.service.context import Context
 from cabinet.service.lockout import AttackWatch
 from cabinet.service.ports import Unclosed
-from cabinet.store import closings
+from cabinet.store import closings, people
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """At the start and every day a backup; every hour a look whether a month is over, to close it."""
+        await self._tell_of_cards_alike()
         while True:
             try:
                 await self.key()
@@ -47,6 +48,14 @@ class Upkeep:
                 except StoreError as error:
                     log.error("the month is not closed: %s", error)
                 await asyncio.sleep(HOUR_S)
+
+    async def _tell_of_cards_alike(self) -> None:
+        """Cards of before there was one spelling: each is found by its own only, and the office should change one."""
+        try:
+            for cards in await self._context.storage.read(people.cards_alike):
+                log.warning("cards %s differ only in capital letters: give one of them another", ", ".join(cards))
+        except StoreError as error:
+            log.error("the cards could not be compared: %s", error)
 
     async def key(self) -> SigningKey:
         """That closings are signed with, made at the first start. Raises StoreError."""

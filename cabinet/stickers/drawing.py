@@ -2,7 +2,9 @@
 
 import zlib
 from typing import NamedTuple
+from xml.sax.saxutils import escape
 
+from cabinet import plain_text
 from cabinet.stickers.font import Font, Step
 
 POINTS_PER_MM = 72 / 25.4
@@ -62,7 +64,7 @@ def svg(drawing: Drawing, title: str) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width:g}mm" height="{drawing.height:g}mm" '
-        f'viewBox="0 0 {drawing.width:g} {drawing.height:g}">\n<title>{title}</title>\n'
+        f'viewBox="0 0 {drawing.width:g} {drawing.height:g}">\n<title>{escape(plain_text.one_line(title))}</title>\n'
         f'<rect width="100%" height="100%" fill="#fff"/>\n{paths}</svg>\n'
     )
 
@@ -82,7 +84,7 @@ def pdf(pages: list[list[tuple[float, float, Drawing]]], title: str) -> bytes:
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Count %d /Kids [%s] >>"
         % (len(pages), b" ".join(b"%d 0 R" % (4 + 2 * number) for number in range(len(pages)))),
-        b"<< /Title <%s> >>" % ("\ufeff" + title).encode("utf-16-be").hex().encode(),
+        b"<< /Title <%s> >>" % ("\ufeff" + plain_text.one_line(title)).encode("utf-16-be").hex().encode(),
     ]
     width, height = (side * POINTS_PER_MM for side in A4_MM)
     for number, placed in enumerate(pages):

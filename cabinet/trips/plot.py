@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
+from cabinet import plain_text
 from cabinet.clock import NS
 from cabinet.texts import Texts
 from cabinet.trips.format import CLOSED, Mark, Recording
@@ -47,7 +48,7 @@ def plot(recording: Recording, outlet: int, words: Texts, zone: datetime.tzinfo 
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'xml:lang="{words.language}" font-family={quoteattr(_FONTS)}>\n'
-        f"<title>{escape(title)}</title>\n"
+        f"<title>{escape(plain_text.one_line(title))}</title>\n"
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>\n' + "\n".join(drawn) + "\n</svg>\n"
     )
 

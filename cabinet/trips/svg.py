@@ -10,6 +10,8 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
+from cabinet import plain_text
+
 WIDTH = 640
 BOTTOM = 34  # left free under the last panel, for a legend
 _LEFT, _RIGHT = 66, 622
@@ -81,6 +83,10 @@ class _Scale(NamedTuple):
         return self.top + _HEIGHT * (self.high - value) / (self.high - self.low)
 
 
+def _escaped(content: str) -> str:
+    return escape(plain_text.one_line(content))
+
+
 def text(
     x: float,
     y: float,
@@ -96,7 +102,7 @@ def text(
     outline = ' stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}" '
-        f'font-weight="{weight}"{outline}>{escape(content)}</text>'
+        f'font-weight="{weight}"{outline}>{_escaped(content)}</text>'
     )
 
 
@@ -120,11 +126,10 @@ def draw_panel(panel: Panel, top: int) -> tuple[str, int]:
 
 def _title(panel: Panel, y: float) -> str:
     names = "".join(
-        f'<tspan dx="10" fill="{line.colour}">{escape(line.name)}</tspan>' for line in panel.lines if line.name
+        f'<tspan dx="10" fill="{line.colour}">{_escaped(line.name)}</tspan>' for line in panel.lines if line.name
     )
-    return (
-        f'<text x="{_LEFT}" y="{y}" fill="{_INK}" font-size="16" font-weight="600">{escape(panel.title)}{names}</text>'
-    )
+    title = _escaped(panel.title)
+    return f'<text x="{_LEFT}" y="{y}" fill="{_INK}" font-size="16" font-weight="600">{title}{names}</text>'
 
 
 def highest(lines: Iterable[Line], axis: Axis) -> int:

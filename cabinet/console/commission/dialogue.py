@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cabinet import normal_form
 from cabinet.console.arguments import choice, optional
 from cabinet.console.commission import probing, protocol, steps
 from cabinet.console.commission.findings import SKIP, Finding, Need, Prompt, Seen, Step
@@ -136,12 +137,13 @@ class Run:
 
     def _write(self, name: str) -> Outcome:
         """Text first: it is the protocol. The PDF is for paper, and needs a font that may not be here."""
-        if not name.strip():
+        name = normal_form.text(name)
+        if not name:
             return Shown(self._desk.words("commission.unsigned"))
         desk, record, words = self._desk, self._record, self._desk.words
         now = _signed(desk)
         key = protocol.load_key(Path(desk.config.paths.state))
-        body = protocol.written(record, self._plan, desk.config, words, name.strip(), now)
+        body = protocol.written(record, self._plan, desk.config, words, name, now)
         text = protocol.sign(body, key)
         stem = f"{desk.config.site.site_id}-{now.unix_ms // 1000}"
         path = self._records.write(f"{stem}.txt", text.encode())

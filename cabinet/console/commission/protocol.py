@@ -15,7 +15,7 @@ from pathlib import Path
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from cabinet import __version__
+from cabinet import __version__, plain_text
 from cabinet.config import Config
 from cabinet.console.commission.findings import Finding, Step, Verdict
 from cabinet.console.commission.record import Record
@@ -85,9 +85,8 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
             lines.append(f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {said(finding, words, step)}")
         if (signed := record.signed.get(step.key)) is not None and signed.who != now.who:
             lines.append(f"         {words('protocol.by', who=signed.who)}")
-    return "\n".join(
-        [*lines, "", words("protocol.signed_by", name=name, account=now.who, moment=moment(now, zone)), ""]
-    )
+    signed_by = words("protocol.signed_by", name=name, account=now.who, moment=moment(now, zone))
+    return "\n".join([*map(plain_text.one_line, [*lines, "", signed_by]), ""])
 
 
 def said(finding: Finding, words: Texts, step: Step | None = None) -> str:

@@ -15,7 +15,7 @@ from cabinet.service.office.acting import Acting, Note
 from cabinet.service.office_views import Actor, RecordView, UsageSums, Verification
 from cabinet.service.ports import CurvePoint, Unclosed, UsageFilter, UsageRecord
 from cabinet.service.tasks import Background
-from cabinet.store import people, usage
+from cabinet.store import closings, people, proof, usage
 from cabinet.store import sessions as table
 from cabinet.store.database import Database
 
@@ -95,12 +95,17 @@ class Log:
             loop.call_soon_threadsafe(self._now, msgspec.structs.replace(begun, done=done))
 
         try:
-            found = await asyncio.to_thread(functools.partial(self._walk, progress))
+            found, held, broken = await asyncio.to_thread(functools.partial(self._walk, progress))
         except CabinetError as error:
             log.error("the usage log could not be verified: %s", error)
             self._now(msgspec.structs.replace(begun, running=False, failed=True))
             return
-        over = msgspec.structs.replace(begun, running=False, done=found.records, total=max(begun.total, found.records))
+        over = msgspec.structs.replace(
+            begun, running=False, done=found.records, total=max(begun.total, found.records), closings=held,
+            bad_closings=broken,
+        )  # fmt: skip
+        for problem in broken:
+            log.critical("usage log: %s", problem)
         if found.bad is not None:
             log.critical("usage log: record %d is not as it was written: %s", found.bad.number, found.bad.problem)
             kind = found.bad.problem.partition(":")[0]
@@ -110,11 +115,16 @@ class Log:
     def _now(self, verification: Verification) -> None:
         self._verification = verification
 
-    def _walk(self, progress: Callable[[int], None]) -> usage.Verified:
-        """On a connection of its own: nobody who reads has to wait."""
+    def _walk(self, progress: Callable[[int], None]) -> tuple[usage.Verified, int, list[str]]:
+        """The chain, how many closings there are, and what is wrong with them. On a connection of its own: nobody who
+        reads has to wait."""
         database = Database(admin.database_path(self._context.config), read_only=True)
         try:
             with database.reading() as connection:
-                return usage.verify(connection, progress)
+                found, own = usage.verify(connection, progress), list(closings.all_signed(connection))
+                if not own:
+                    return found, 0, []
+                key = closings.public(closings.load_key(admin.key_path(self._context.config)))
+                return found, len(own), proof.of_closings(connection, own, [], key)
         finally:
             database.close()

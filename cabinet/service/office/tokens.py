@@ -59,6 +59,8 @@ class Tokens:
 
     async def revoke(self, actor: Actor, name: str) -> None:
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
-            return None, Note("token_revoke", subject=name) if people.remove_token(connection, name) else None
+            found = people.token_by_name(connection, name)
+            removed = found is not None and people.remove_token(connection, found.name)
+            return None, Note("token_revoke", subject=name) if removed else None
 
         await self._acting.do(actor, "tokens", work)

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import get
 from litestar.response import Response
 
+from cabinet import normal_form
 from cabinet.service.office_views import ACTIONS, AuditFilter
 from cabinet.web.context import Site, Visit
 from cabinet.web.property.access import actor, field, office, show
@@ -17,15 +18,17 @@ ENTRIES_A_PAGE = 50
 @get("/property/audit")
 async def audit_page(request: Visit) -> Response[Any]:
     who, asked = await actor(request, "audit"), request.query_params
+    log = office(request).audit
+    names = await log.staff_names(who)
     shown = {name: field(asked, name, 64) for name in ("from", "to", "staff", "action", "resident")}
+    staff = next((name for name in names if normal_form.text(name) == shown["staff"]), shown["staff"])
     wanted = AuditFilter(
         number(field(asked, "before", 16)),
         *Period(day(shown["from"]), day(shown["to"])).bounds_ms(zone_of(Site.of(request))),
-        shown["staff"],
+        staff,
         shown["action"] if shown["action"] in ACTIONS else "",
         number(shown["resident"]),
     )
-    log = office(request).audit
     entries = await log.entries(who, wanted, ENTRIES_A_PAGE + 1)
     more = len(entries) > ENTRIES_A_PAGE
     entries = entries[:ENTRIES_A_PAGE]
@@ -42,7 +45,7 @@ async def audit_page(request: Visit) -> Response[Any]:
         filtered=any(shown.values()),
         asked=shown,
         actions=ACTIONS,
-        names=await log.staff_names(who),
+        names=names,
     )
 
 

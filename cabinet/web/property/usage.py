@@ -4,10 +4,12 @@ import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+import msgspec
 from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response, Stream
 
+from cabinet import plain_text
 from cabinet.errors import Refused
 from cabinet.service.office_views import Actor
 from cabinet.service.ports import UsageFilter
@@ -84,6 +86,20 @@ async def usage_file(request: Visit) -> Stream:
     return await export.respond(Site.of(request), asked.wanted, form, language_of(request))
 
 
+@get("/property/usage/heads.jsonl")
+async def heads_file(request: Visit) -> Response[bytes]:
+    """The last record of every day, to be kept elsewhere."""
+    who, site = await actor(request, "look"), Site.of(request)
+    await office(request).log.note_export(who, "heads", "")
+    lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.usage_heads(None, None)]
+    name = f"heads-{site.config.site.site_id}-{site_today(request)}.jsonl"
+    return Response(
+        "".join(f"{line}\n" for line in lines).encode(),
+        media_type=export.MEDIA_TYPES["jsonl"],
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"},
+    )
+
+
 @get("/property/usage/{record_number:int}")
 async def record_page(request: Visit, record_number: FromPath[int]) -> Response[Any]:
     who = await actor(request, "look")
@@ -127,4 +143,4 @@ async def _asked(request: Visit, who: Actor) -> Asked:
     return Asked(fields, UsageFilter(0, from_ms, to_ms, number(fields["outlet"]), holder))
 
 
-HANDLERS = [usage_page, usage_file, record_page, verify_page, verify]
+HANDLERS = [usage_page, usage_file, heads_file, record_page, verify_page, verify]

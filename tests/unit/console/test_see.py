@@ -14,7 +14,7 @@ from cabinet.console.see.chart import chart
 from cabinet.console.see.nearness import nearness
 from cabinet.console.shell import Shell
 from cabinet.console.staff import Level, Staff
-from cabinet.link.records import DayEnergy, Energy
+from cabinet.link.records import At, Audit, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from tests.unit.console.scenes import (
     BUS,
@@ -148,6 +148,24 @@ def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
     terminal = Terminal(tmp_path, language, PlayedRecords())
     too_wide = [shown for shown in terminal.say(line).splitlines() if width(shown) > 80]
     assert too_wide == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_audit_shows_what_others_typed_as_text(tmp_path, language):
+    """As an older version, or somebody with the file, may have left it in the store."""
+    hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
+    at = At(1_780_000_000_000, True)
+    line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
+    terminal = Terminal(tmp_path, language, PlayedRecords(Audit([line])))
+    shown = terminal.say("audit")
+    assert len(shown.splitlines()) == 2
+    assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd\ufffdforged\ufffd" in shown
+    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown + terminal.say("audit --json")) == []
+    assert terminal.json("audit")["data"][0]["detail"] == hostile, "a program gets every character"
+
+
+def test_full_width_letters_of_a_program_are_understood(terminal):
+    assert msgspec.json.decode(terminal.shell.machine_line("ＯＵＴＬＥＴ　３"))["ok"] is True
 
 
 def test_layout():

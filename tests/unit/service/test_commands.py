@@ -292,6 +292,22 @@ def cut_off(state: Path, number: int) -> None:
         )
 
 
+def test_a_receipts_hash_is_its_records(tmp_path: Path, cabinet: Cabinet) -> None:
+    async def story() -> tuple[str | None, str | None]:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            begun = await service.start(1, "C5T4", FULL, "key-1")
+            before = (await service.session(1, begun.session_id)).record_hash
+            await rig.charge(service, 3, 300)
+            rig.guard.end(3, EndReason.FULL)
+            await rig.settle(service)
+            return before, (await service.session(1, begun.session_id)).record_hash
+
+    before, after = asyncio.run(story())
+    record = json.loads(cabinet("usage", "export", "--format", "jsonl"))
+    assert (before, after) == (None, record["record_hash"])
+
+
 @pytest.mark.usefixtures("with_two_charges")
 def test_an_end_that_was_cut_off_is_found_by_head_receipt_and_export(cabinet: Cabinet, tmp_path: Path) -> None:
     heads = cabinet("usage", "heads")

@@ -43,6 +43,20 @@ def test_charging_shows_power_time_energy_cost_its_lines_and_what_is_left(
     assert "其中电费 0.11 元，服务费 0.33 元" in text
 
 
+@pytest.mark.parametrize(("language", "title"), [("zh", "记录校验值（SHA-256）"), ("en", "Record's hash (SHA-256)")])
+def test_a_receipt_carries_the_hash_of_its_record(
+    resident: Client, service: FakeService, language: str, title: str
+) -> None:
+    """In groups that can be read out and typed; a charge that is not settled has none."""
+    record_hash = "0123456789abcdef" * 4
+    put(service, state="settled", usage_number=17, end_reason=EndReason.FULL, record_hash=record_hash)
+    resident.cookies.set("language", language)
+    shown = page(resident.get("/charge/s1"))
+    assert f"{title} {' '.join(['0123456789abcdef'] * 4)}" in shown.text
+    put(service)
+    assert title not in page(resident.get("/charge/s1")).text
+
+
 def test_a_choice_of_hours_shows_what_is_left_of_it(resident: Client, service: FakeService) -> None:
     put(service, choice="hours", choice_amount=7200)
     assert "按时间 2 小时 · 还剩 37 分钟" in page(resident.get("/charge/s1")).text

@@ -9,8 +9,9 @@ import openpyxl
 import pytest
 
 from cabinet.clock import NS
-from cabinet.service import signing_in
+from cabinet.service import admin, signing_in
 from cabinet.service.office_views import Role
+from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, PIN, QUICK
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import Browser, Desk, charge, tell
@@ -215,6 +216,30 @@ def test_nobody_is_erased_while_charging(tmp_path: Path) -> None:
 
 
 GOOD = "卡号,姓名,余额\r\n20010001,王芳,20\r\n20010002,=1+1,5.50\r\n"
+
+
+HOSTILE = "\x1b]0;x\x07\x1b[2J\u202e =1+1"
+
+
+def test_a_note_acts_on_nobody_else(tmp_path: Path) -> None:
+    """Typed here it is cleaned; in a database of before it is shown as replaced signs."""
+
+    async def story(at: Desk) -> None:
+        browser = await at.browser("accountant")
+        await topped_up(browser, "１２．５", HOSTILE)
+        shown = await browser.page(ONE)
+        assert "\ufffd]0;x\ufffd\ufffd[2J =1+1" in shown.text
+        assert "12.50" in shown.text
+        assert at.audit()[-1][3] == "\ufffd]0;x\ufffd\ufffd[2J =1+1"
+        database = Database(admin.database_path(at.rig.config))
+        with database.transaction() as connection:
+            connection.execute("UPDATE ledger_transaction SET note = ? WHERE note != ''", (HOSTILE,))
+        database.close()
+        answer = await browser.get(ONE)
+        assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd =1+1" in answer.text
+        assert re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", answer.text) == []
+
+    tell(tmp_path, story)
 
 
 def as_text(content: bytes) -> list[list[str | None]]:
