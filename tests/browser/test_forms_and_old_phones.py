@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.stage import Stage, staged
 from tests.browser.visitors import DESKTOP, PHONE, Visitors
 
-# What the oldest browsers of the bundle lack, and a library or a page of ours might use; see tests/unit/test_old_phones.py
+# What the oldest browsers of the bundle lack and a library or a page of ours might use; see unit/test_old_phones.py
 AGE = """
 for (const [owner, names] of [
   [Array.prototype, ["flat", "flatMap", "at", "findLast"]],
