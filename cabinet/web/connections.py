@@ -193,6 +193,16 @@ class SeatedProtocol(H11Protocol):
         super().data_received(data)
         self._tell()
 
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP. The application may be at work on what came before it: it then answers nobody."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:  # in the middle of an answer, or after the last one
+            self.transport.abort()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._tell()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.sim_port import SimulatorPort
+from cabinet.web.source_log import SourceLog
 
 if TYPE_CHECKING:
     from cabinet.web.live import Streams
@@ -22,6 +24,9 @@ Visit = Request[Any, Any, State]
 """A request of somebody: who it is stands in cookies, see `auth`."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+RowNumber = Annotated[int, PathParameter(ge=0, le=2**53)]
+"""A number in an address that names a row; a larger one does not go into the database, and names none."""
 
 AT_END = "cabinet.at_end"
 """In a request's scope: an ExitStack that is closed when the request is over, answered or not."""
@@ -36,6 +41,7 @@ class Site(NamedTuple):
     config: Config
     pages: Pages
     streams: Streams
+    log: SourceLog
     simulator: SimulatorPort | None = None  # only where the hardware is simulated
 
     @classmethod

@@ -1,6 +1,5 @@
 """Whatever went wrong, as a page in the reader's language or as problem+json (RFC 9457) for the API."""
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +11,6 @@ from litestar.types import ExceptionHandlersMap
 from cabinet.errors import Refused, StoreDamaged
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
-
-logger = logging.getLogger("cabinet.web")
 
 STATUS_OF_REFUSAL = {
     "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
@@ -103,6 +100,8 @@ def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
     t = Site.of(request).pages.speech[language_of(request)].texts
     shown = status if status in PAGE_TEXTS else 500 if status >= 500 else 400
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
+    if "GET" in headers.get("allow", ""):
+        headers["allow"] += ", HEAD"
     if _is_api(request):
         return _problem(request, status, _parameters_at_fault(error) or t(f"error.{shown}.text"), "", headers)
     if isinstance(error, auth.FormExpired):
@@ -111,8 +110,9 @@ def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
 
 
 def on_bug(request: Visit, error: Exception) -> Response[Any]:
-    """Anything that nobody raised on purpose: the log gets the whole of it, the reader an apology."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    """Anything that was not raised on purpose: the log gets it, the reader an apology."""
+    log = Site.of(request).log.logger("cabinet.web", auth.address_of(request))
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     t = Site.of(request).pages.speech[language_of(request)].texts
     if _is_api(request):
         return _problem(request, 500, t("error.500.text"))

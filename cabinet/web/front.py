@@ -59,6 +59,8 @@ def _well_formed(scope: Any) -> Any:
     if len(scope["path"]) > MAX_PATH or len(scope["query_string"]) > MAX_QUERY:
         short: dict[str, Any] = {"path": "/", "raw_path": b"/", "query_string": b"", _MALFORMED: 414}
         return {**_well_formed({**scope, **short}), **short}
+    if not (scope["query_string"].isascii() and scope.get("raw_path", b"").isascii()):
+        return {**_well_formed({**scope, "query_string": b"", "raw_path": b"/"}), _MALFORMED: 400}
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if all(_is_host(host) for host in hosts) and len(hosts) <= 1:
         return scope

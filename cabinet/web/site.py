@@ -13,6 +13,7 @@ from litestar.response import Response
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from cabinet import __version__
+from cabinet.clock import SystemClock
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
@@ -21,6 +22,7 @@ from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
 from cabinet.web.sim_port import SimulatorPort
+from cabinet.web.source_log import SourceLog
 
 LARGEST_BODY = 64 * 1024
 """Bytes; the largest form of ours has a few hundred."""
@@ -74,7 +76,9 @@ def create_app(
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
     streams = Streams(most_of_address=config.service.connections_per_address // 2)
-    site = Site(resident_port, property_port, config, Pages(config, Assets()), streams, simulator)
+    site = Site(
+        resident_port, property_port, config, Pages(config, Assets()), streams, SourceLog(SystemClock()), simulator
+    )
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 

@@ -1,5 +1,6 @@
 // Live pages: htmx with server-sent events swaps parts that the server rendered. Without this file every page
 // still works, by reloading; what only makes sense without it is hidden here.
+import "./old.js";
 import htmx from "htmx.org";
 import "htmx-ext-sse";
 
@@ -20,10 +21,20 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-print]")) window.print();
 });
 
-// A second tap while the first is on its way would only show a refusal.
+// A second tap while the first is on its way would only show a refusal. This goes for forms that do something; one
+// that only asks (a filter) may be sent again and again: where its address is the page's own, with a place in it
+// (#sums), no page is loaded that would set it free. And an answer that never comes frees a form after a while.
+const ON_ITS_WAY_MS = 10_000;
+
 document.addEventListener("submit", (event) => {
-  if (event.target.dataset.sent) event.preventDefault();
-  event.target.dataset.sent = "yes";
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+  setTimeout(() => delete form.dataset.sent, ON_ITS_WAY_MS);
 });
 window.addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;

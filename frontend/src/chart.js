@@ -50,7 +50,7 @@ function draw(figure) {
       plot.setData(data);
     } else {
       figure.hidden = false; // before its width is measured
-      holder.replaceChildren();
+      while (holder.firstChild) holder.removeChild(holder.firstChild);
       plot = new uPlot(options(width()), data, holder);
     }
   };

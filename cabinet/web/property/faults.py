@@ -5,14 +5,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import get
-from litestar.params import FromPath
 from litestar.response import Response
 
 from cabinet.errors import Refused
 from cabinet.texts import Texts
 from cabinet.trips import table
 from cabinet.trips.plot import plot
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import RowNumber, Site, Visit, language_of
 from cabinet.web.property.access import actor, field, office, show
 from cabinet.web.property.period import number, zone_of
 
@@ -45,7 +44,7 @@ async def faults_page(request: Visit) -> Response[Any]:
 
 
 @get("/property/faults/{trip_number:int}")
-async def trip_page(request: Visit, trip_number: FromPath[int]) -> Response[Any]:
+async def trip_page(request: Visit, trip_number: RowNumber) -> Response[Any]:
     who, trips = await actor(request, "look"), office(request).trips
     recording = await trips.recording(who, trip_number)
     wanted = number(field(request.query_params, "outlet", 8))
@@ -76,7 +75,7 @@ async def trip_page(request: Visit, trip_number: FromPath[int]) -> Response[Any]
 
 
 @get("/property/faults/{trip_number:int}/plot/{outlet:int}")
-async def trip_plot(request: Visit, trip_number: FromPath[int], outlet: FromPath[int]) -> Response[bytes]:
+async def trip_plot(request: Visit, trip_number: RowNumber, outlet: RowNumber) -> Response[bytes]:
     who = await actor(request, "look")
     recording = await office(request).trips.recording(who, trip_number)
     if outlet not in recording.tracks:

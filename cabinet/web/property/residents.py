@@ -5,13 +5,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import get, post
-from litestar.params import FromPath
 from litestar.response import Response
 
 from cabinet.errors import Refused
 from cabinet.service.office_views import Actor
 from cabinet.web import auth
-from cabinet.web.context import Visit
+from cabinet.web.context import RowNumber, Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show
 from cabinet.web.property.amounts import fen_of_yuan
 from cabinet.web.property.period import number
@@ -39,18 +38,18 @@ async def residents_page(request: Visit) -> Response[Any]:
 
 
 @get("/property/residents/{resident_id:int}")
-async def resident_page(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def resident_page(request: Visit, resident_id: RowNumber) -> Response[Any]:
     return await _page(request, await actor(request, "money"), resident_id)
 
 
 @post("/property/residents/{resident_id:int}/reveal")
-async def reveal(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def reveal(request: Visit, resident_id: RowNumber) -> Response[Any]:
     """Unmasked on this answer only; loading the page again masks it."""
     return await _page(request, await actor(request, "money"), resident_id, unmasked=True)
 
 
 @post("/property/residents/{resident_id:int}/top-up")
-async def top_up(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def top_up(request: Visit, resident_id: RowNumber) -> Response[Any]:
     """First shows what would be done; with `confirmed` does it."""
     who, form = await actor(request, "money"), auth.form(request)
     note = field(form, "note", 80)
@@ -78,7 +77,7 @@ async def top_up(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
 
 
 @post("/property/residents/{resident_id:int}/undo/{transaction:int}", status_code=303)
-async def undo(request: Visit, resident_id: FromPath[int], transaction: FromPath[int]) -> Response[Any]:
+async def undo(request: Visit, resident_id: RowNumber, transaction: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
     try:
         await office(request).residents.undo_top_up(who, resident_id, transaction)
@@ -90,14 +89,14 @@ async def undo(request: Visit, resident_id: FromPath[int], transaction: FromPath
 
 
 @post("/property/residents/{resident_id:int}/block", status_code=303)
-async def block(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def block(request: Visit, resident_id: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
     await office(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
     return done(f"/property/residents/{resident_id}")
 
 
 @post("/property/residents/{resident_id:int}/pin")
-async def new_pin(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def new_pin(request: Visit, resident_id: RowNumber) -> Response[Any]:
     """The PIN is on the answer and nowhere else."""
     who = await actor(request, "money")
     pin = await office(request).residents.new_pin(who, resident_id)
@@ -105,7 +104,7 @@ async def new_pin(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
 
 
 @post("/property/residents/{resident_id:int}/erase")
-async def erase(request: Visit, resident_id: FromPath[int]) -> Response[Any]:
+async def erase(request: Visit, resident_id: RowNumber) -> Response[Any]:
     """First says what it means; with `confirmed` does it."""
     who = await actor(request, "residents")
     if auth.form(request).get("confirmed") != "true":

@@ -3,13 +3,12 @@
 from typing import Any
 
 from litestar import get, post
-from litestar.params import FromPath
 from litestar.response import Response
 
 from cabinet.errors import Refused
 from cabinet.service.office_views import ROLES, Actor, Role
 from cabinet.web import auth
-from cabinet.web.context import Visit
+from cabinet.web.context import RowNumber, Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show
 
 
@@ -31,7 +30,7 @@ async def add(request: Visit) -> Response[Any]:
 
 
 @post("/property/staff/{staff_id:int}/role", status_code=303)
-async def set_role(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+async def set_role(request: Visit, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
         await office(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
@@ -41,7 +40,7 @@ async def set_role(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
 
 
 @post("/property/staff/{staff_id:int}/password")
-async def new_password(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+async def new_password(request: Visit, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     name = next((each.name for each in await office(request).staff.everybody() if each.staff_id == staff_id), "")
     password = await office(request).staff.new_password(who, staff_id)
@@ -49,14 +48,14 @@ async def new_password(request: Visit, staff_id: FromPath[int]) -> Response[Any]
 
 
 @post("/property/staff/{staff_id:int}/second-factor", status_code=303)
-async def switch_off_second_factor(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+async def switch_off_second_factor(request: Visit, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     await office(request).second_factor.switch_off_for(who, staff_id)
     return done("/property/staff")
 
 
 @post("/property/staff/{staff_id:int}/remove", status_code=303)
-async def remove(request: Visit, staff_id: FromPath[int]) -> Response[Any]:
+async def remove(request: Visit, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
         await office(request).staff.remove(who, staff_id)

@@ -8,6 +8,7 @@ from litestar.exceptions import ClientException, HTTPException
 from cabinet.errors import Refused
 from cabinet.web import auth
 from cabinet.web.context import Visit
+from cabinet.web.property.access import actor
 
 LARGEST_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
 """Bytes of a whole form with its file."""
@@ -24,6 +25,9 @@ async def check_form(request: Visit) -> None:
             raise HTTPException(status_code=413)
         await auth.check_form(request)
         return
+    if not request.content_type[1].get("boundary"):
+        raise Refused("bad_request")
+    await actor(request, "look")  # megabytes are read only from staff
     try:
         parts = list((await request.form()).multi_items())
     except ClientException:

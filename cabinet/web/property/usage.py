@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath
 from litestar.response import Response, Stream
 
 from cabinet import plain_text
@@ -14,7 +13,7 @@ from cabinet.errors import Refused
 from cabinet.service.office_views import Actor
 from cabinet.service.ports import UsageFilter
 from cabinet.web import export
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import RowNumber, Site, Visit, language_of
 from cabinet.web.curve import polyline
 from cabinet.web.property.access import actor, done, field, office, show
 from cabinet.web.property.period import Period, day, number, presets, site_today, zone_of
@@ -101,7 +100,7 @@ async def heads_file(request: Visit) -> Response[bytes]:
 
 
 @get("/property/usage/{record_number:int}")
-async def record_page(request: Visit, record_number: FromPath[int]) -> Response[Any]:
+async def record_page(request: Visit, record_number: RowNumber) -> Response[Any]:
     who = await actor(request, "look")
     view = await office(request).log.record(who, record_number)
     return show(request, who, "usage", "record", view=view, record=view.record, curve=polyline(view.curve))

@@ -186,3 +186,29 @@ def test_wrong_sign_ins_say_the_same_whoever_is_meant(client: Client) -> None:
         first, second = (_text(answer).replace(who, "") for answer, who in zip(answers, (known, unknown), strict=True))
         assert answers[0].status_code == answers[1].status_code == 401
         assert first == second
+
+
+@pytest.mark.parametrize("path", [path for path in routes("GET") if not path.endswith(ENDLESS)])
+def test_head_is_answered_wherever_get_is_with_the_same_headers_and_no_body(client: Client, path: str) -> None:
+    client.cookies.set("resident", "resident-1")
+    client.cookies.set("staff", "staff-1")
+    client.get("/")
+    get, head = client.get(filled(path)), client.head(filled(path))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    same = {name: value for name, value in get.headers.items() if name not in ("etag", "content-length")}
+    assert {name: head.headers.get(name) for name in same} == same
+
+
+@pytest.mark.parametrize("path", ["/s/C5T4/live", "/property/live", "/sim/live"])
+def test_head_of_a_live_page_comes_to_an_end_and_holds_no_place(client: Client, path: str) -> None:
+    client.cookies.set("staff", "staff-1")
+    for _ in range(60):  # more than one address may have
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+def test_a_method_that_is_not_there_is_told_of_those_that_are(client: Client) -> None:
+    answer = client.delete("/")
+    assert answer.status_code == 405
+    assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
