@@ -231,7 +231,11 @@ class Guard:
         """Count, and end the charge where it ends."""
         unit.count_time(now_ns)
         charge = unit.charge
+        neighbour = self._neighbours.get(unit.number)
+        beside = None if neighbour is None else neighbour.now
         if charge is None:
+            if beside is not None:
+                unit.learn_crosstalk(beside)
             return
         if charge.over(now_ns):  # before the lease is renewed
             self.switching.end(unit, EndReason.LIMIT_TIME)
@@ -242,9 +246,7 @@ class Guard:
             charge.without_mains()
             return
         before = charge.phase
-        neighbour = self._neighbours.get(unit.number)
-        neighbour_mw = 0 if neighbour is None else neighbour.now.power_mw.value or 0
-        reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
+        reason = charge.step(now_ns, unit.now.power_mw, unit.neighbour_mw(beside), unit.meter.count())
         unit.count_load()
         if charge.phase is not before:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
