@@ -32,7 +32,7 @@ AGAIN_NS = 5 * NS
 AGAIN_READINGS = 3
 # A taper: the last readings before power was low had been falling, for so long and through so many of them. The
 # shortest one measured lasts a minute; a pack that is too hot and one that rests drop within a second.
-TAPER_READINGS = 3
+TAPER_READINGS = 2
 TAPER_NS = 5 * NS
 TAPER_SHARE = 0.95  # the last third of them below this share of the first
 # A charger that stops without a taper and idles may go on: a hot pack pauses for 40 minutes and more. So many times

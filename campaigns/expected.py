@@ -16,6 +16,7 @@ SOFT_START_S = 10.0  # low for less than this is a charger that starts
 TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
 # What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
 UNSURE_W = 0.3
+CAME_DOWN_SHARE = 0.5  # of the plateau: what a small charger draws is full below this
 UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
 UNSEEN_W = 2.0  # went on after an interruption with less: whether full or taken away, nobody could say
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
@@ -66,7 +67,8 @@ class Way:
         if not self.had_load:
             self.had_load = now.watts >= self.keys.no_load_w
             return
-        self.charged_s += past_s
+        if now.watts >= self.keys.no_load_w:
+            self.charged_s += past_s
         self.mean_w += (now.watts - self.mean_w) * past_s / (MEAN_S + past_s)
         self.plateau_w = max(self.plateau_w, self.mean_w)
         level_w = self.keys.unplugged_w + self.keys.crosstalk_share * now.neighbour_w
@@ -76,6 +78,8 @@ class Way:
 
     def _look_for_full(self, now: Sample) -> None:
         limit_w = max(self.keys.full_floor_w, self.keys.full_share * self.plateau_w)
+        if self.plateau_w > UNSEEN_W:  # of a resumed charge it may have been higher
+            limit_w = min(limit_w, CAME_DOWN_SHARE * self.plateau_w)
         self.low_ns = self._low_since(self.low_ns, now, limit_w, 1 - UNSURE_SHARE)
         self.maybe_low_ns = self._low_since(self.maybe_low_ns, now, limit_w, 1 + UNSURE_SHARE)
 

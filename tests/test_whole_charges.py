@@ -7,6 +7,7 @@ import pytest
 from cabinet.clock import NS
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind
+from cabinet.sim.habits import HABITS, LOAD_W, HabitLoad
 from tests.desk import Desk, demo_config
 
 RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
@@ -57,3 +58,34 @@ def test_charge_ends_for_the_right_reason_and_is_billed_what_was_delivered(desk,
 
 def test_no_protection_found_anything_wrong_with_ordinary_charges(desk):
     assert [event for event in desk.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
+
+
+@pytest.fixture(scope="module")
+def habits_desk(tmp_path_factory):
+    """Every habit of a charger on an outlet of its own, at once, until all have ended."""
+    desk = Desk(tmp_path_factory.mktemp("habits"), demo_config({"heartbeat_pin = 27\n": ""}))
+    for outlet, habit in enumerate(HABITS, 1):
+        desk.world.plug(outlet, HabitLoad(habit.name, habit.watts, step_s=5.0))
+        assert isinstance(desk.start(outlet), Done)
+    desk.run(2 * NS)
+    desk.stride(LONGEST_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(HABITS) + 1)))
+    yield desk
+    desk.close()
+
+
+@pytest.mark.parametrize(("outlet", "habit"), list(enumerate(HABITS, 1)), ids=[habit.name for habit in HABITS])
+def test_charger_with_a_habit_ends_rightly_and_is_charged_for_its_load(habits_desk, outlet, habit):
+    end = habits_desk.events(outlet)[-1]
+    took_s = end.charge_count.powered_ms / 1000
+    load_s = sum(habit.watts(second) >= LOAD_W for second in range(int(took_s)))
+    print(
+        f"{habit.name}: {end.reason} after {took_s / 3600:.2f} h, {end.charge_count.charging_ms / 3.6e6:.2f} h charged"
+    )
+    assert end.kind is EventKind.ENDED
+    assert end.reason in habit.allowed
+    assert took_s >= habit.not_before_s
+    assert end.charge_count.charging_ms / 1000 == pytest.approx(load_s, rel=0.02)
+
+
+def test_no_protection_found_anything_wrong_with_a_habit(habits_desk):
+    assert [event for event in habits_desk.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []

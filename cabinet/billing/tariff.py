@@ -178,14 +178,19 @@ def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[in
     ]
 
 
-def price(tariff: Tariff, use: Use) -> list[Line]:
-    """The bill for `use`. Its sum is never negative; without any load there is no start fee."""
-    lines = [*_start_fee(tariff, use), *time_lines(tariff, use), *energy_lines(tariff, use)]
+def price(tariff: Tariff, use: Use, energy_only: bool = False) -> list[Line]:
+    """The bill for `use`. Its sum is never negative; without any load there is no start fee.
+
+    `energy_only`: no start fee, no time and no minimum. Free minutes and the cap hold all the same.
+    """
+    lines = energy_lines(tariff, use)
+    if not energy_only:
+        lines = [*_start_fee(tariff, use), *time_lines(tariff, use), *lines]
     total = total_fen(lines)
     charging_s = use.charging_ms // 1000
     if total > 0 and charging_s < tariff.free_minutes * 60:
         return [*lines, Line("free", charging_s, "s", 0, -total)]
-    if 0 < total < tariff.minimum_fen:
+    if 0 < total < tariff.minimum_fen and not energy_only:
         lines.append(Line("minimum", 1, "once", tariff.minimum_fen, tariff.minimum_fen - total))
     return lines if tariff.cap_fen is None else at_most(lines, tariff.cap_fen)
 

@@ -1,17 +1,20 @@
 """`cabinet check`: every mistake in a configuration file, the reference of its keys, and a complete example."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from cabinet.commands.options import DEFAULT_CONFIG
 from cabinet.config import Config, load
+from cabinet.config.equivalents import equivalents
 from cabinet.config.reference import example, reference
 from cabinet.figures import yuan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Exit status 0: the file is good. 1: it is not, and every mistake is one line with the path of its key.\n\n"
+        "Exit status 0: the file is good. 1: it is not, and every mistake is one line with the path of its key.\n"
+        "Of a good file it says on standard error what each limit means in the unit of the others.\n\n"
         "examples:\n  cabinet check /etc/cabinet/cabinet.toml\n  cabinet check --example"
     )
     what = parser.add_mutually_exclusive_group(required=True)
@@ -26,7 +29,10 @@ def main(args: argparse.Namespace) -> int:
     elif args.example:
         print(example(), end="")
     else:
-        print(f"OK: {args.file}: {summary(load(args.file))}")
+        config = load(args.file)
+        print(f"OK: {args.file}: {summary(config)}")
+        for sentence in equivalents(config):
+            print(sentence, file=sys.stderr)
     return 0
 
 

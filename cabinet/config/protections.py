@@ -23,11 +23,15 @@ class ShortCircuit(Section, frozen=True):
 
 
 class Overcurrent(Section, frozen=True):
-    """A thermal image (I²t) of wiring and contacts: the outlet opens and is latched."""
+    """A thermal image (I²t) of wiring and contacts: the outlet opens and is latched.
+
+    8 A are what a socket-outlet of 10 A (GB/T 2099.1) bears for hours; fuse, wire and relay bear more. 1000 W stay
+    below that down to a power factor of 0.5: what is too many watts is `overpower`, which latches nothing.
+    """
 
     rated_a: Annotated[
         float, number("In of the thermal image: never at 1.13 In, 60 s at 1.45 In, 2 s at 3 In", least=0.5, most=16)
-    ] = 5.5
+    ] = 8.0
 
 
 class Overpower(Section, frozen=True):
@@ -101,15 +105,19 @@ class RelayStuckOpen(Section, frozen=True):
 
 
 class ThermalRunaway(Section, frozen=True):
-    """A battery that takes more again while it should take less is heating up: the outlet opens and is latched."""
+    """A battery that gradually takes more again while it should take less is heating up: the outlet opens, latched."""
 
     rise_share: Annotated[
-        float, number("in the constant-voltage phase: so much above the lowest power", least=0.05, most=1)
+        float,
+        number("in the constant-voltage phase: so much above the lowest power, steps left out", least=0.05, most=1),
     ] = 0.15
     rise_w: Annotated[float, number("and at least so much: balancing and fans are no runaway", least=1, most=100)] = 6.0
     rise_for_s: Annotated[float, number("for so long", least=60, most=3600)] = 600.0
     taper_within_s: Annotated[
-        float, number("at constant current: no battery a charger is sold with takes longer", least=3600, most=86_400)
+        float,
+        number(
+            "not used any more: a charge that never tapers ends at `charge.max_duration_s`", least=3600, most=86_400
+        ),
     ] = 28_800.0
 
 

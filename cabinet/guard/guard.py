@@ -248,7 +248,10 @@ class Guard:
         """Count, and end the charge where it ends."""
         unit.count_time(now_ns)
         charge = unit.charge
+        neighbour = self._neighbours.get(unit.number)
         if charge is None:
+            if neighbour is not None:
+                unit.learn_crosstalk(neighbour.now)
             return
         if charge.over(now_ns):  # before the lease is renewed
             self.switching.end(unit, EndReason.LIMIT_TIME)
@@ -259,9 +262,8 @@ class Guard:
             charge.without_mains()
             return
         before = charge.phase
-        neighbour = self._neighbours.get(unit.number)
-        neighbour_mw = 0 if neighbour is None else neighbour.power_mw(now_ns) or 0
-        reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
+        shown_mw = 0 if neighbour is None else unit.shown_of(neighbour.power_mw(now_ns) or 0)
+        reason = charge.step(now_ns, unit.now.power_mw, shown_mw, unit.meter.count())
         unit.count_load()
         if charge.phase is not before:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))

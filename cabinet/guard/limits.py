@@ -46,7 +46,6 @@ def protection_limits(config: Config, outlet: Outlet) -> Limits:
         runaway_share=of.thermal_runaway.rise_share,
         runaway_mw=milli(of.thermal_runaway.rise_w),
         runaway_ns=nanoseconds(of.thermal_runaway.rise_for_s),
-        taper_within_ns=nanoseconds(of.thermal_runaway.taper_within_s),
         storm_trips=of.reclose_storm.trips,
         storm_ns=nanoseconds(of.reclose_storm.within_s),
         half_cycle_ns=NS // (2 * config.hardware.frequency_hz),

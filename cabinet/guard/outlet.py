@@ -21,6 +21,11 @@ from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
 UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20
+# While an outlet is open, its power is what its neighbour's shows here, and noise. Less than the configuration allows
+# for is learned from that: a charger that idles at 2 W beside one of 800 W can then be told from an empty outlet.
+LEARN_FROM_MW = 100_000
+LEARN_AFTER_NS = 2000 * MS  # both readings are of the neighbour's load
+NOISE_MW = 200
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -41,6 +46,7 @@ class OutletUnit:
         self.why: dict[str, int] = {}
         self.note: str | None = None  # out of service by staff
         self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
+        self._crosstalk_share = ends.crosstalk_share  # of the neighbour's power that may show here
         self._shown_peak = ABSENT
         self._over_at_ns: int | None = None  # the last peak over a short's limit
         self._stepped_at_ns: int | None = None
@@ -90,6 +96,22 @@ class OutletUnit:
         if not now.closed and self.fault is not Fault.RELAY_WELDED:
             return 0
         return reading.value if now.closed else reading.value or 0
+
+    def learn_crosstalk(self, beside: OutletNow) -> None:
+        """Compare the power of this open outlet with that of the one beside it."""
+        here, there = self.now.power_mw, beside.power_mw
+        if self.now.closed or not beside.closed or there.value is None or there.value < LEARN_FROM_MW:
+            return
+        since_ns = max(beside.switched_at_ns, self.now.switched_at_ns) + LEARN_AFTER_NS
+        if here.value is None or min(here.at_ns, there.at_ns) < since_ns:
+            return
+        self._crosstalk_share = min(self._crosstalk_share, (here.value + NOISE_MW) / there.value)
+
+    def shown_of(self, neighbour_mw: int) -> int:
+        """The neighbour's power as `Charge.step` takes it: in proportion to what of it shows here."""
+        if not self.ends.crosstalk_share:
+            return 0
+        return int(neighbour_mw * self._crosstalk_share / self.ends.crosstalk_share)
 
     def mains_present(self) -> bool:
         """Half the lowest voltage that may charge: below, nothing charges, whatever the relay does."""

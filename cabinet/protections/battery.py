@@ -2,31 +2,38 @@
 
 A charger holds the current until the battery's voltage is full (power rises slowly, a lithium one's by 8 %), then holds
 the voltage while the current falls. A battery that runs away in that phase lowers its own voltage by its heat and takes
-more current, and gets hotter by it. One with a shorted cell never reaches the voltage at all.
+more current, and gets hotter by it: over minutes to hours. Whatever changes within seconds is the charger's or the
+resident's doing: a second pack or charger, a rest, a fan, an end of derating.
 """
-
-from collections import deque
 
 from cabinet.model import Fault, Quality
 from cabinet.protections.words import NS, Limits, OutletNow
 
-MEAN_TAU_S = 30.0  # balancing, fans and a dip of the mains last less
-LEVEL_NS = 300 * NS  # what the mean has not been above for so long: a pause of the charger is no lower level
+MEAN_TAU_S = 30.0
+# A step: two readings in a row that differ from the mean by more than this. With the mean's lag, a power that grows by
+# less than 16 % a minute is a gradual rise: a runaway grows by some percent a minute, a soft start within seconds.
+STEP_SHARE, STEP_MW = 0.08, 3_000
+# After a step up a charger may take a while to settle, which belongs to the step. Not more often than every so often:
+# a battery that runs away is found however often it is interrupted.
+SETTLE_NS, SETTLE_EVERY_NS = 45 * NS, 90 * NS
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
 LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
-# A charger without mains for long enough to start anew (0.1 s) shows in the next read of its power: 20 % less.
-INTERRUPTED_SHARE = 0.9  # of the power read before; a fan that stops may look so too
-RESTART_NS = 300 * NS  # what a charger may take to settle after it
-# It begins again where its taper ended, at a fifth of the plateau or less. Above this a rise is one, however often the
-# charger is interrupted.
-RESTART_SHARE, RESTART_MW = 0.3, 40_000
-# A resumed charge's plateau may never have been seen: a fifth of what the largest charger takes, 5 A at 89 V and 84 %.
-RESUMED_RESTART_MW = 110_000
-GONE_MW = 1_500  # the plug was pulled: whatever is plugged in next is another battery
+IDLE_MW = 5_000  # below, nothing is charged; what idles grows no hotter
+# Power that grew in steps by more than this share is that of another battery, or of one more. Its constant current may
+# have begun, in which a healthy one's power rises: by 8 % (measured) to 40 % (a lead-acid one's voltage, 10.5 to
+# 14.8 V, from quite empty). So does one that begins anew with as much as it took at constant current.
+JOINED_SHARE = 0.25
+BEGUN_SHARE = 0.6
+CONSTANT_CURRENT_SHARE = 0.5
+GONE_MW, GONE_NS = 500, 3 * NS  # the plug was pulled: whatever is plugged in next is another battery
 
 
 class ThermalRunaway:
-    """Power rises again in the constant-voltage phase, or never begins to fall."""
+    """Power that grows gradually in the constant-voltage phase. Steps are left out: they set a new reference.
+
+    `_lowest_mw` and `_plateau_mw` are moved with each step in proportion, so that the share by which power has risen
+    since its lowest is the same before and after it.
+    """
 
     fault = Fault.THERMAL_RUNAWAY
     latched = True
@@ -40,74 +47,115 @@ class ThermalRunaway:
     def _forget(self) -> None:
         self._at_ns: int | None = None
         self._mean_mw = 0.0
-        self._plateau_mw = 0.0
-        self._plateau_ns = 0  # spent on it
-        self._lowest_mw: float | None = None  # in the constant-voltage phase; None: not there yet
-        self._rising_since_ns: int | None = None
-        self._highest: deque[tuple[int, float]] = deque()  # means of the last LEVEL_NS that none after them exceeds
-        self._last_mw = 0
-        self._restarted_ns: int | None = None
+        self._highest_mw = 0.0  # mean of the whole charge
+        self._plateau_mw = 0.0  # highest mean, moved with the steps
+        self._lowest_mw: float | None = None  # the same of the lowest, since it tapers; None: it does not yet
+        self._begun_anew = False  # it may be at constant current again
+        self._joined = False  # a second charger may be plugged in, and at constant current while the first one tapers
+        self._stepped = 1.0  # by this factor power has grown in steps since the last of those
+        self._idled = False  # and it was idle meanwhile
+        self._rising_ns: int | None = None
+        self._strayed = 0  # the last reading was far above (1) or below (-1) the mean
+        self._settling_from_ns = 0
+        self._gone_at_ns: int | None = None
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        power = now.power_mw
-        if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns or not now.closed:
-            return None
-        if power.value < GONE_MW:
+        if not now.closed:
             self._forget()
             return None
-        past_ns = 0 if self._at_ns is None else power.at_ns - self._at_ns
+        power = now.power_mw
+        if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns:
+            return None
+        if self._is_gone(power.value, power.at_ns):
+            return None
+        if self._at_ns is None:
+            self._begin(power.value, power.at_ns, now.resumed)
+            return None
+        past_ns = power.at_ns - self._at_ns
         self._at_ns = power.at_ns
-        past_s = past_ns / NS
-        self._look_for_interruption(power.value, power.at_ns)
-        self._mean_mw += (power.value - self._mean_mw) * past_s / (MEAN_TAU_S + past_s)
-        self._plateau_mw = max(self._plateau_mw, self._mean_mw)
-        if self._plateau_mw < LOWEST_PLATEAU_MW:
+        if not self._follow(power.value, power.at_ns, past_ns):
             return None
-        level_mw = self._level_mw(power.at_ns)
-        if level_mw >= TAPERED_SHARE * self._plateau_mw and self._lowest_mw is None:
-            self._plateau_ns += past_ns
-            return self._never_tapers()
-        if self._lowest_mw is None or self._restarting(power.at_ns, level_mw, now.resumed):
-            self._lowest_mw = level_mw
-        self._lowest_mw = min(self._lowest_mw, level_mw)
-        return self._rises_again(power.at_ns, self._lowest_mw)
+        return self._judge(past_ns)
 
-    def _look_for_interruption(self, power_mw: int, at_ns: int) -> None:
-        """Plug or mains was away for a moment: the charger begins anew, and may take more than where it had come to."""
-        if power_mw < INTERRUPTED_SHARE * self._last_mw:
-            self._restarted_ns = at_ns
-        self._last_mw = power_mw
-
-    def _restarting(self, at_ns: int, level_mw: float, resumed: bool) -> bool:
-        if self._restarted_ns is None or at_ns - self._restarted_ns >= RESTART_NS:
+    def _is_gone(self, power_mw: int, at_ns: int) -> bool:
+        """Whether nothing is plugged in; what was is forgotten once that has lasted."""
+        if self._gone_at_ns is not None and at_ns - self._gone_at_ns >= GONE_NS:
+            self._forget()
+        if power_mw >= GONE_MW:
+            self._gone_at_ns = None
             return False
-        return level_mw <= max(RESTART_SHARE * self._plateau_mw, RESUMED_RESTART_MW if resumed else RESTART_MW)
+        self._gone_at_ns = at_ns if self._gone_at_ns is None else self._gone_at_ns
+        return True
 
-    def _level_mw(self, at_ns: int) -> float:
-        """The highest mean of the last LEVEL_NS."""
-        highest = self._highest
-        while highest and highest[-1][1] <= self._mean_mw:
-            highest.pop()
-        highest.append((at_ns, self._mean_mw))
-        while at_ns - highest[0][0] > LEVEL_NS:
-            highest.popleft()
-        return highest[0][1]
+    def _begin(self, power_mw: int, at_ns: int, resumed: bool) -> None:
+        """Of a resumed charge it is not known whether it tapers: its rise is limited from the start, if by more."""
+        self._at_ns = self._settling_from_ns = at_ns
+        self._mean_mw = self._plateau_mw = power_mw
+        if resumed:
+            self._lowest_mw, self._begun_anew = power_mw, True
 
-    def _never_tapers(self) -> dict[str, int] | None:
-        if self._plateau_ns < self._limits.taper_within_ns:
+    # --- the mean, and steps -----------------------------------------------------------------------------------------
+
+    def _follow(self, power_mw: int, at_ns: int, past_ns: int) -> bool:
+        """Take a reading into the mean, or as a step; False for a first one that strays, which may be nothing."""
+        off_mw = power_mw - self._mean_mw
+        if abs(off_mw) > max(STEP_MW, STEP_SHARE * self._mean_mw):
+            strayed, self._strayed = self._strayed, 1 if off_mw > 0 else -1
+            if strayed != self._strayed:
+                return False
+            if off_mw > 0 and at_ns - self._settling_from_ns >= SETTLE_EVERY_NS:
+                self._settling_from_ns = at_ns
+            self._move(power_mw)
+        else:
+            self._strayed = 0
+            past_s = past_ns / NS
+            mean_mw = self._mean_mw + off_mw * past_s / (MEAN_TAU_S + past_s)
+            if at_ns - self._settling_from_ns < SETTLE_NS or mean_mw < IDLE_MW:
+                self._move(mean_mw)
+            else:
+                self._mean_mw = mean_mw
+        self._idled = self._idled or self._mean_mw < IDLE_MW
+        self._highest_mw = max(self._highest_mw, self._mean_mw)
+        self._plateau_mw = max(self._plateau_mw, self._mean_mw)
+        return True
+
+    def _move(self, mean_mw: float) -> None:
+        """A step of the mean, which the references follow."""
+        factor = mean_mw / self._mean_mw
+        self._mean_mw = mean_mw
+        self._plateau_mw *= factor
+        self._stepped *= factor
+        if self._lowest_mw is None:
+            return
+        self._lowest_mw *= factor
+        joined = self._stepped > 1 + JOINED_SHARE
+        begun_anew = self._idled and mean_mw >= BEGUN_SHARE * self._highest_mw
+        if factor > 1 and (joined or begun_anew):
+            self._joined = self._joined or (joined and not self._idled)
+            self._lowest_mw = self._plateau_mw = mean_mw
+            self._begun_anew, self._stepped, self._idled, self._rising_ns = True, 1.0, False, None
+
+    # --- the rise ----------------------------------------------------------------------------------------------------
+
+    def _judge(self, past_ns: int) -> dict[str, int] | None:
+        mean_mw = self._mean_mw
+        if self._highest_mw < LOWEST_PLATEAU_MW or mean_mw < IDLE_MW:
             return None
-        return {"plateau_mw": round(self._plateau_mw), "plateau_min": self._plateau_ns // (60 * NS)}
-
-    def _rises_again(self, at_ns: int, lowest_mw: float) -> dict[str, int] | None:
+        if mean_mw < TAPERED_SHARE * self._plateau_mw and (self._lowest_mw is None or self._begun_anew):
+            self._lowest_mw, self._begun_anew, self._stepped, self._idled = mean_mw, False, 1.0, False
+        if self._lowest_mw is None:
+            return None
+        self._lowest_mw = min(self._lowest_mw, mean_mw)
         limits = self._limits
-        limit_mw = lowest_mw + max(limits.runaway_share * lowest_mw, limits.runaway_mw)
-        if self._mean_mw <= limit_mw:
-            self._rising_since_ns = None
+        share = CONSTANT_CURRENT_SHARE if self._begun_anew or self._joined else limits.runaway_share
+        limit_mw = self._lowest_mw + max(share * self._lowest_mw, limits.runaway_mw)
+        if mean_mw <= limit_mw:
+            self._rising_ns = None
             return None
-        self._rising_since_ns = at_ns if self._rising_since_ns is None else self._rising_since_ns
-        if at_ns - self._rising_since_ns < limits.runaway_ns:
+        self._rising_ns = 0 if self._rising_ns is None else self._rising_ns + past_ns
+        if self._rising_ns < limits.runaway_ns:
             return None
-        return {"power_mw": round(self._mean_mw), "lowest_mw": round(lowest_mw), "limit_mw": round(limit_mw)}
+        return {"power_mw": round(mean_mw), "lowest_mw": round(self._lowest_mw), "limit_mw": round(limit_mw)}
 
     def present(self, now: OutletNow) -> bool:
         return False

@@ -12,7 +12,7 @@ from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
 THERMAL_TAU_S = 9.0
 THERMAL_TRIP_SHARE = 1.2
 # A reading counts until the next, 0.2 to 0.5 s. Above this share of In it may be an inrush, whose heat is that of
-# a few milliseconds: 1000 uF make a reading of 23 A. From 3.9 In on what lasts is a short.
+# a few milliseconds; 1000 uF make a reading of 23 A, at 8 A a third of the heat that trips.
 LASTING_SHARE = 3.2
 LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next

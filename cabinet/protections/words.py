@@ -40,7 +40,6 @@ class Limits(msgspec.Struct, frozen=True):
     runaway_share: float
     runaway_mw: int
     runaway_ns: int
-    taper_within_ns: int
     storm_trips: int
     storm_ns: int
     half_cycle_ns: int

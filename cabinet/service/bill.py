@@ -126,12 +126,11 @@ def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, w
     """
     if waived or reason is EndReason.NO_LOAD:
         return []
-    if reason is not EndReason.TRIPPED or tariff.tripped_charge == "all":
-        return billing.at_most(billing.price(tariff, use), held_fen)
-    if tariff.tripped_charge == "nothing":
+    tripped = reason is EndReason.TRIPPED
+    if tripped and tariff.tripped_charge == "nothing":
         return []
-    lines = billing.energy_lines(tariff, use)
-    return billing.at_most(lines, held_fen if tariff.cap_fen is None else min(held_fen, tariff.cap_fen))
+    lines = billing.price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
+    return billing.at_most(lines, held_fen)
 
 
 def cost_lines(lines: list[Line]) -> list[CostLine]:

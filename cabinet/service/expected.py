@@ -17,6 +17,7 @@ from cabinet.store.sessions import CurveRow
 
 FALLEN_SHARE = 0.9  # of the plateau: above it, nothing is said to taper
 PLATEAU_SHARE = 0.95
+CAME_DOWN_SHARE = 0.5  # full is below this share of the plateau, where that is less than the floor (see `charge`)
 LEAST_POINTS = 4
 LEAST_FIT = 0.9  # how well a straight line through the logarithms must explain them
 LONGEST_TAPER_S = 4 * 3600  # a slope that takes longer is none
@@ -66,7 +67,7 @@ def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
     if len(powers_w) < LEAST_POINTS or powers_w[-1] <= 0:
         return None
     plateau_w = _plateau(powers_w)
-    full_w = max(ends.full_floor_w, ends.full_share * plateau_w)
+    full_w = min(max(ends.full_floor_w, ends.full_share * plateau_w), CAME_DOWN_SHARE * plateau_w)
     if powers_w[-1] < full_w:
         return _hold_left_s(points, full_w, ends.full_hold_s)
     if powers_w[-1] > FALLEN_SHARE * plateau_w:

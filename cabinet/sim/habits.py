@@ -169,7 +169,7 @@ def random_habit(rng: random.Random) -> Habit:
             at_s = cc_s + rng.uniform(0.05, 0.6) * tau_h * HOUR
             second = charge(watts, rng.uniform(1, 3), tau_h, rise)
             return Habit(
-                "second pack", two_packs(curve, second, at_s, rng.uniform(0.5, 30)), longest + 4, not_before_s=at_s
+                "second pack", two_packs(curve, second, at_s, rng.uniform(2, 30)), longest + 4, not_before_s=at_s
             )
         case 1:
             at_s = cc_s + rng.uniform(0.0, 1.5) * tau_h * HOUR

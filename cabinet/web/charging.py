@@ -95,12 +95,12 @@ class _Viewer(NamedTuple):
             "session": session,
             "curve": polyline(curve),
             "points": msgspec.json.encode(curve).decode(),
-            "energy_only": _energy_only(session),
+            "charged": charged_key(session),
             "shape": _shape(session),
             "form_key": self.form_key,
             "guard_reachable": self.site.property_.guard_reachable(),
             "cabinet": self.site.property_.cabinet(),
-            "electricity_fen": sum(line.amount_fen for line in session.lines if line.kind == "electricity"),
+            "electricity_fen": electricity_fen(session),
         }
 
 
@@ -113,9 +113,19 @@ def _shape(session: SessionView) -> str:
     return "waiting" if session.state in ("authorised", "waiting_for_load") else "charging"
 
 
-def _energy_only(session: SessionView) -> bool:
-    """Whether what it costs is the energy that was delivered, and nothing for time or start."""
-    return all(line.kind in ("electricity", "service", "cap") for line in session.lines)
+def electricity_fen(session: SessionView) -> int:
+    """The part that is for electricity: what a cap or free minutes take off comes off the rest first."""
+    return min(session.cost_fen, sum(line.amount_fen for line in session.lines if line.kind == "electricity"))
+
+
+def charged_key(session: SessionView) -> str:
+    """The sentence that says what a settled charge cost: whatever it says of the bill's lines is so."""
+    if session.cost_fen == 0:
+        return "receipt.free_of_charge"
+    kinds = {line.kind for line in session.lines} - {"cap"}
+    if session.fault is None or not kinds <= {"electricity", "service"}:
+        return "receipt.charged"
+    return "tripped.energy_and_service" if "service" in kinds else "tripped.energy"
 
 
 router = Router(

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cabinet.config import parse
+from cabinet.config.reference import example
+from cabinet.guard.limits import protection_limits
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.heat import believable
 from cabinet.protections.words import CabinetLimits, Limits
@@ -407,3 +410,24 @@ def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
     table = [kind(LIMITS).fault for kind in PROTECTIONS]
     assert len(set(table)) == len(table)
     assert set(table[: len(EACH_TICK)]) == EACH_TICK
+
+
+@pytest.mark.parametrize("volts", [198, 220, 242])
+@pytest.mark.parametrize("factor", [0.6, 0.65, 0.8, 0.99])
+def test_load_within_the_outlets_watts_trips_nothing_at_any_ordinary_power_factor(factor, volts):
+    limits = protection_limits(parse(example()), parse(example()).outlet[0])
+    bench = Bench()
+    bench.safety = OutletSafety(limits)
+    bench.values["power_mw"] = 971_000
+    bench.values["voltage_mv"] = 1000 * volts
+    bench.values["current_ma"] = round(971_000 / factor / volts)
+    assert bench.run(1200, 500 * MS)[0] is None
+
+
+def test_more_than_the_outlets_watts_is_named_so_and_latches_nothing():
+    limits = protection_limits(parse(example()), parse(example()).outlet[0])
+    bench = Bench()
+    bench.safety = OutletSafety(limits)
+    bench.values.update(power_mw=1_100_000, current_ma=round(1_100_000 / 0.65 / 220))
+    trip, _ = bench.run(60, 500 * MS)
+    assert (trip.fault, trip.latched) == (Fault.OVERPOWER, False)

@@ -39,7 +39,6 @@ LIMITS = Limits(
     runaway_share=0.15,
     runaway_mw=6_000,
     runaway_ns=600 * S,
-    taper_within_ns=8 * 3600 * S,
     storm_trips=3,
     storm_ns=3600 * S,
     half_cycle_ns=HALF,

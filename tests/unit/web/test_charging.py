@@ -264,9 +264,14 @@ def test_the_curve_is_said_in_words_too(resident: Client, service: FakeService) 
 
 def test_a_trip_that_cost_the_energy_only_says_so_and_no_other_does(resident: Client, service: FakeService) -> None:
     tripped: dict[str, Any] = {"reason": EndReason.TRIPPED, "fault": Fault.OVERCURRENT}
-    energy = fake_service.settled("s1", **tripped, cost_fen=17, lines=fake_service.LINES[1:])
+    energy = fake_service.settled("s1", **tripped, cost_fen=11, lines=fake_service.LINES[1:2])
     service.session_views["s1"] = (1, energy)
-    assert "只收已经充进去的电费 0.17 元，不收其他费用。" in page(resident.get("/charge/s1")).text
+    assert "只收已经充进去的电费 0.11 元，不收其他费用。" in page(resident.get("/charge/s1")).text
+    both = fake_service.settled("s1", **tripped, cost_fen=17, lines=fake_service.LINES[1:])
+    service.session_views["s1"] = (1, both)
+    text = page(resident.get("/charge/s1")).text
+    assert "只收已充电量的电费和服务费，共 0.17 元；不收充电时间费和启动费。" in text
+    assert "不收其他费用" not in text
     service.session_views["s1"] = (1, fake_service.settled("s1", **tripped))
     text = page(resident.get("/charge/s1")).text
     assert "本次收费 0.44 元。" in text
