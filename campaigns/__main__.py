@@ -21,6 +21,7 @@ from campaigns import (
     nuisance,
     power_cut,
     prices,
+    stuck,
 )
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
@@ -35,6 +36,7 @@ CAMPAIGNS = (
     inrush.CAMPAIGN,
     nuisance.CAMPAIGN,
     faults.CAMPAIGN,
+    stuck.CAMPAIGN,
     crash.CAMPAIGN,
     crash_service.CAMPAIGN,
     console_fuzz.CAMPAIGN,
