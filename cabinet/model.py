@@ -107,7 +107,8 @@ class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
 class MeterCount(msgspec.Struct, frozen=True, gc=False):
     """An outlet's monotone counters within one `epoch` (see `Snapshot`): they never go back, whoever restarts.
 
-    `energy_mwh` while closed; `powered_ms` while closed; `charging_ms` while closed with a load above no-load power.
+    `energy_mwh` while closed; `powered_ms` while closed; `charging_ms` while there surely was a load (see
+    `metering.LoadTime`): it may grow by some seconds at once.
     """
 
     energy_mwh: int = 0

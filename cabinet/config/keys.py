@@ -171,18 +171,28 @@ class Charge(Section, frozen=True):
     """When a charge has come to its normal end."""
 
     full_floor_w: Annotated[
-        float, number("full: power below this, or below the share of the plateau", above=0, most=100)
+        float,
+        number("full: power below this, or the share of the plateau; at most half of the plateau", above=0, most=100),
     ] = 15.0
     full_share: Annotated[float, number("full: power below this share of the session's plateau", above=0, most=0.5)] = (
         0.12
     )
-    full_hold_s: Annotated[float, number("full: for so long", least=1, most=14_400)] = 1800.0
+    full_hold_s: Annotated[
+        float,
+        number("full: for so long; 4 times for a charger that idles but did not taper", least=1, most=14_400),
+    ] = 1800.0
     full_hysteresis_w: Annotated[
         float, number("full: a rise above the limit by less than this does not start it over", least=0, most=50)
     ] = 6.0
-    unplugged_w: Annotated[float, number("unplugged: power below this after there was load", above=0, most=20)] = 1.5
+    unplugged_w: Annotated[
+        float,
+        number("unplugged: power below this after a load; a resting charger takes 0.8", above=0, most=20),
+    ] = 0.5
     unplugged_hold_s: Annotated[float, number("unplugged: for so long", least=1, most=600)] = 60.0
-    no_load_w: Annotated[float, number("no load: power below this from the start", above=0, most=50)] = 5.0
+    no_load_w: Annotated[
+        float,
+        number("a load, which charging time counts: from here on; chargers idle at 1 to 3", above=0, most=50),
+    ] = 5.0
     no_load_s: Annotated[float, number("no load: for so long after the start", least=5, most=600)] = 120.0
     crosstalk_share: Annotated[float, number("of the neighbour's power that may show here", least=0, most=0.05)] = 0.005
     max_duration_s: Annotated[float, number("no charge is longer, powered time", least=60, most=86_400)] = 36_000.0

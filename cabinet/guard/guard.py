@@ -236,12 +236,16 @@ class Guard:
         if charge.over(now_ns):  # before the lease is renewed
             self.switching.end(unit, EndReason.LIMIT_TIME)
             return
-        if not self.switching.carry_on(unit, now_ns) or not unit.mains_present():
+        if not self.switching.carry_on(unit, now_ns):
+            return
+        if not unit.mains_present():
+            charge.without_mains()
             return
         before = charge.phase
         neighbour = self._neighbours.get(unit.number)
         neighbour_mw = 0 if neighbour is None else neighbour.now.power_mw.value or 0
         reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
+        unit.count_load()
         if charge.phase is not before:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
         if reason is not None:

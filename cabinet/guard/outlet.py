@@ -72,7 +72,12 @@ class OutletUnit:
         before_ns, self._stepped_at_ns = self._stepped_at_ns, now_ns
         if before_ns is None or not self.now.closed or self.charge is None or not self.mains_present():
             return
-        self.meter.add_time(now_ns - max(before_ns, self.now.switched_at_ns), self.charge.phase is Phase.CHARGING)
+        self.meter.add_time(now_ns - max(before_ns, self.now.switched_at_ns))
+
+    def count_load(self) -> None:
+        """Time in which the charge surely had a load, and which is charged for."""
+        if self.charge is not None:
+            self.meter.add_time(0, self.charge.take_load_ns())
 
     def mains_present(self) -> bool:
         """Half the lowest voltage that may charge: below, nothing charges, whatever the relay does."""

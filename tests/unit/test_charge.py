@@ -1,10 +1,14 @@
 """Promises about how a charge ends, told by its power alone."""
 
+import math
+import random
+
 import pytest
 
 from cabinet.charge import Charge, EndLimits
 from cabinet.metering import OutletMeter
 from cabinet.model import ABSENT, ChargeLimits, EndReason, MeterCount, Phase, Quality, Reading
+from cabinet.sim import habits
 
 S = 1_000_000_000
 
@@ -13,7 +17,7 @@ ENDS = EndLimits(
     full_share=0.12,
     full_hold_ns=1800 * S,
     full_hysteresis_mw=6_000,
-    unplugged_mw=1_500,
+    unplugged_mw=500,
     unplugged_hold_ns=60 * S,
     no_load_mw=5_000,
     no_load_ns=120 * S,
@@ -35,12 +39,30 @@ class Outlet:
         for _ in range(seconds):
             self.now_ns += S
             self.meter.add_energy(int(watts * 1_000_000))
-            self.meter.add_time(S, self.charge.phase is Phase.CHARGING)
+            self.meter.add_time(S)
             power = Reading(int(1000 * watts), self.now_ns, Quality.OK)
             reason = self.charge.step(self.now_ns, power, 1000 * neighbour_w, self.meter.count())
+            self.meter.add_time(0, self.charge.take_load_ns())
             if reason is not None:
                 return reason
         return None
+
+    def follow(self, curve, hours: float, step_s: float = 0.5) -> EndReason | None:
+        """A power curve (W by s), a reading each `step_s`; stops early where the charge ends."""
+        start_ns = self.now_ns
+        for _ in range(int(hours * 3600 / step_s)):
+            self.now_ns += int(step_s * S)
+            watts = curve((self.now_ns - start_ns) / S)
+            self.meter.add_time(int(step_s * S))
+            reason = self.charge.step(self.now_ns, Reading(int(1000 * watts), self.now_ns, Quality.OK), 0, self.count)
+            self.meter.add_time(0, self.charge.take_load_ns())
+            if reason is not None:
+                return reason
+        return None
+
+    @property
+    def count(self) -> MeterCount:
+        return self.meter.count()
 
 
 def test_outlet_without_a_load_ends_after_its_waiting_time():
@@ -142,13 +164,27 @@ def test_charger_that_was_on_its_way_down_before_it_went_ended_by_itself():
     assert outlet.draw(0, 61) is EndReason.ENDED_BY_LOAD
 
 
-def test_charger_that_idles_beside_a_strong_neighbour_was_not_pulled_out():
+@pytest.mark.parametrize("neighbour_w", [0, 290])
+def test_charger_that_draws_two_watts_is_plugged_in(neighbour_w):
     outlet = Outlet()
     outlet.draw(34, 900)
-    assert outlet.draw(2.5, 61, neighbour_w=290) is EndReason.ENDED_BY_LOAD, "1.45 W of it may be the neighbour's"
+    assert outlet.draw(2.5, 3600, neighbour_w) is None, "1.45 W of it may be the neighbour's"
+    assert outlet.draw(34, 900) is None
+
+
+def test_plug_pulled_beside_a_strong_neighbour_is_known_within_the_minute():
     outlet = Outlet()
     outlet.draw(34, 900)
     assert outlet.draw(1.6, 61, neighbour_w=290) is EndReason.UNPLUGGED
+
+
+def test_charger_that_rests_beside_a_strong_neighbour_is_waited_for():
+    outlet = Outlet()
+    for _ in range(10):
+        assert outlet.draw(160, 1500, neighbour_w=460) is None
+        assert outlet.draw(0.8, 300, neighbour_w=460) is None, "2.3 W may be the neighbour's, and it shows less"
+    outlet.draw(160, 1500, neighbour_w=460)
+    assert outlet.draw(0.8, 601, neighbour_w=460) is EndReason.UNPLUGGED
 
 
 def test_plug_put_back_within_the_hold_goes_on():
@@ -167,9 +203,9 @@ def test_neighbours_load_showing_here_does_not_hide_an_unplug():
 @pytest.mark.parametrize(
     ("limits", "reason", "after_s"),
     [
-        (ChargeLimits(charging_s=600), EndReason.LIMIT_TIME, 601),
+        (ChargeLimits(charging_s=600), EndReason.LIMIT_TIME, 602),
         (ChargeLimits(energy_mwh=10_000), EndReason.LIMIT_ENERGY, 360),
-        (ChargeLimits(money_charging_s=300), EndReason.LIMIT_MONEY, 301),
+        (ChargeLimits(money_charging_s=300), EndReason.LIMIT_MONEY, 302),
         (ChargeLimits(money_energy_mwh=5_000), EndReason.LIMIT_MONEY, 180),
         (ChargeLimits(charging_s=600, money_energy_mwh=5_000), EndReason.LIMIT_MONEY, 180),
     ],
@@ -184,7 +220,7 @@ def test_charge_ends_at_what_was_bought(limits, reason, after_s):
 
 def test_no_charge_is_longer_than_the_longest():
     outlet = Outlet()
-    outlet.meter.add_time(35_999 * S, with_load=True)
+    outlet.meter.add_time(35_999 * S, 35_999 * S)
     assert outlet.draw(100, 1) is EndReason.MAX_DURATION
 
 
@@ -195,7 +231,7 @@ def test_resumed_charge_counts_what_was_used_before_and_does_not_wait_for_a_load
     assert outlet.draw(0.1, 50) is None
     start_ns = outlet.now_ns
     assert outlet.draw(100, 1000) is EndReason.LIMIT_TIME
-    assert (outlet.now_ns - start_ns) // S == 250
+    assert (outlet.now_ns - start_ns) // S == 302, "300 s with a load; those before it do not count"
     assert outlet.charge.count(outlet.meter.count()).charging_ms == 600_000
 
 
@@ -213,3 +249,185 @@ def test_same_reading_seen_twice_counts_once():
     reading = Reading(0, outlet.now_ns, Quality.OK)
     for _ in range(100):
         assert outlet.charge.step(outlet.now_ns + 100 * S, reading, 0, outlet.meter.count()) is None
+
+
+# --- one reading is no state -----------------------------------------------------------------------------------------
+
+
+def test_inrush_is_no_load_and_a_charger_that_wakes_after_ninety_seconds_is_waited_for():
+    outlet = Outlet()
+    assert outlet.draw(60, 1) is None
+    assert outlet.draw(2, 89) is None
+    assert outlet.charge.phase is Phase.WAITING_FOR_LOAD
+    assert outlet.draw(160, 600) is None
+    assert outlet.charge.phase is Phase.CHARGING
+    assert outlet.count.charging_ms == 599_000
+
+
+@pytest.mark.parametrize("idle_w", [0.0, 2.0])
+def test_inrush_does_not_shorten_or_lengthen_the_wait_for_a_load(idle_w):
+    outlet = Outlet()
+    outlet.draw(60, 1)
+    assert outlet.draw(idle_w, 118) is None
+    assert outlet.draw(idle_w, 1) is EndReason.NO_LOAD
+
+
+def test_load_that_begins_at_the_end_of_the_wait_is_given_its_readings():
+    outlet = Outlet()
+    outlet.draw(2, 118)
+    assert outlet.draw(160, 100) is None
+
+
+def test_neighbours_load_is_no_load_here():
+    outlet = Outlet()
+    assert outlet.draw(5.2, 119, neighbour_w=1000) is None
+    assert outlet.draw(5.2, 1, neighbour_w=1000) is EndReason.NO_LOAD
+
+
+@pytest.mark.parametrize("pulse_w", [25, 60])
+def test_pulses_of_an_idle_charger_do_not_keep_it_from_being_full(pulse_w):
+    curve = habits.pulsing(habits.charge(160, 1, 0.2), pulse_w, 230)
+    outlet = Outlet()
+    assert outlet.follow(curve, 4, step_s=0.1) is EndReason.FULL
+    low_s = 3600 + 0.2 * 3600 * math.log(1 / 0.12)
+    assert (outlet.now_ns - 50 * S) / S == pytest.approx(low_s + 1800, abs=15)
+
+
+@pytest.mark.parametrize("watts", [8, 12.4, 20, 24])
+def test_small_charger_is_not_full_while_it_charges_and_is_when_it_came_down(watts):
+    outlet = Outlet()
+    assert outlet.draw(watts, 6 * 3600) is None
+    for share in (0.8, 0.6, 0.5, 0.4, 0.3):
+        outlet.draw(watts * share, 60)
+    assert outlet.draw(1, 1801) is EndReason.FULL
+
+
+def test_small_charger_that_goes_on_after_an_outage_is_not_full_while_it_charges():
+    used = MeterCount(energy_mwh=12_400, powered_ms=3_600_000, charging_ms=3_600_000)
+    outlet = Outlet(used=used, had_load=True)
+    assert outlet.draw(12.4, 2 * 3600) is None
+
+
+def test_hot_pack_that_pauses_is_not_called_full_and_goes_on():
+    outlet = Outlet()
+    outlet.draw(160, 3600)
+    assert outlet.draw(3, 40 * 60) is None
+    assert outlet.draw(160, 3600) is None
+
+
+def test_charger_that_idles_without_having_tapered_stopped_by_itself():
+    outlet = Outlet()
+    outlet.draw(160, 3600)
+    assert outlet.draw(3, 4 * 1800 - 1) is None
+    assert outlet.draw(3, 2) is EndReason.ENDED_BY_LOAD
+
+
+def test_charger_that_tapered_and_idles_is_full_after_half_an_hour():
+    outlet = Outlet()
+    outlet.draw(160, 3600)
+    for watts in (140, 120, 90, 60, 40):
+        outlet.draw(watts, 20)
+    assert outlet.draw(3, 1800) is None
+    assert outlet.draw(3, 1) is EndReason.FULL
+
+
+def test_derated_charger_that_pauses_did_not_taper():
+    outlet = Outlet()
+    outlet.draw(300, 3600)
+    outlet.draw(180, 300)
+    assert outlet.draw(3, 40 * 60) is None
+
+
+def test_meter_that_reads_nothing_once_pulls_no_plug():
+    outlet = Outlet()
+    outlet.draw(160, 600)
+    for _ in range(10):
+        assert outlet.draw(0, 1) is None
+        assert outlet.draw(160, 120) is None
+    assert outlet.draw(0, 61) is EndReason.UNPLUGGED
+
+
+def test_noise_at_an_empty_outlet_does_not_keep_it_plugged_in():
+    outlet = Outlet()
+    outlet.draw(160, 600)
+    outlet.draw(0, 30)
+    outlet.draw(0.9, 1)
+    assert outlet.draw(0, 31) is EndReason.UNPLUGGED
+
+
+# --- charging time is time with a load -------------------------------------------------------------------------------
+
+
+def test_minute_after_the_plug_was_pulled_is_no_charging_time():
+    outlet = Outlet()
+    outlet.draw(160, 3600)
+    assert outlet.draw(0, 100) is EndReason.UNPLUGGED
+    assert 3598_000 <= outlet.count.charging_ms <= 3600_000
+
+
+@pytest.mark.parametrize("idle_w", [0.8, 3.0])
+def test_time_until_full_is_no_charging_time_without_a_load(idle_w):
+    outlet = Outlet()
+    outlet.draw(160, 3600)
+    assert outlet.draw(idle_w, 3 * 3600) in (EndReason.FULL, EndReason.ENDED_BY_LOAD)
+    assert 3598_000 <= outlet.count.charging_ms <= 3600_000
+
+
+def test_rests_are_no_charging_time():
+    outlet = Outlet()
+    for _ in range(6):
+        assert outlet.draw(160, 1500) is None
+        assert outlet.draw(0.8, 300) is None
+    assert 6 * 1498_000 <= outlet.count.charging_ms <= 6 * 1500_000
+
+
+def test_bought_time_lasts_through_pauses():
+    outlet = Outlet(ChargeLimits(charging_s=3600))
+    outlet.draw(160, 1800)
+    assert outlet.draw(3, 1200) is None
+    assert outlet.draw(160, 1799) is None
+    assert outlet.draw(160, 5) is EndReason.LIMIT_TIME
+
+
+def test_time_in_which_the_mains_were_away_is_no_charging_time():
+    outlet = Outlet()
+    outlet.draw(160, 60)
+    before_ms = outlet.count.charging_ms
+    outlet.charge.without_mains()
+    outlet.now_ns += 25 * S
+    outlet.draw(160, 60)
+    assert outlet.count.charging_ms - before_ms == 59_000
+
+
+def test_pulse_of_an_idle_charger_is_no_charging_time():
+    outlet = Outlet()
+    outlet.draw(160, 600)
+    before_ms = outlet.count.charging_ms
+    for _ in range(10):
+        outlet.draw(2, 118)
+        outlet.draw(40, 2)
+    assert outlet.count.charging_ms == before_ms
+
+
+def true_load_s(curve, until_s: float) -> float:
+    return sum(0.5 for half in range(int(2 * until_s)) if curve(half / 2) >= habits.LOAD_W)
+
+
+@pytest.mark.parametrize("habit", habits.HABITS, ids=lambda habit: habit.name)
+def test_habit_of_a_charger_ends_rightly_and_is_counted_for_what_it_charged(habit):
+    outlet = Outlet()
+    reason = outlet.follow(habit.watts, habit.hours)
+    took_s = (outlet.now_ns - 50 * S) / S
+    assert reason in habit.allowed
+    assert took_s >= habit.not_before_s
+    assert outlet.count.charging_ms / 1000 == pytest.approx(true_load_s(habit.watts, took_s), abs=30)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_made_up_habit_of_a_charger_ends_rightly(seed):
+    habit = habits.random_habit(random.Random(seed))
+    outlet = Outlet()
+    reason = outlet.follow(habit.watts, habit.hours, step_s=1.0)
+    took_s = (outlet.now_ns - 50 * S) / S
+    assert reason in habit.allowed | {EndReason.MAX_DURATION}, f"{habit.name} after {took_s / 3600:.2f} h"
+    assert took_s >= min(habit.not_before_s, 10 * 3600), f"{habit.name}: {reason} after {took_s / 3600:.2f} h"

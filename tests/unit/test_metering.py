@@ -20,8 +20,8 @@ def test_counters_never_run_backwards_and_lose_nothing(readings):
 
 def test_time_without_load_counts_as_powered_only():
     meter = OutletMeter()
-    meter.add_time(1_500_000_000, with_load=False)
-    meter.add_time(500_000_000, with_load=True)
+    meter.add_time(1_500_000_000)
+    meter.add_time(500_000_000, 500_000_000)
     assert meter.count() == MeterCount(energy_mwh=0, powered_ms=2_000, charging_ms=500)
 
 
