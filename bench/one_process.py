@@ -25,6 +25,7 @@ from cabinet.guard import loop
 from cabinet.guard.counters import Counters
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
+from cabinet.run_folder import guard_socket
 from tests.e2e.processes import wait_for
 
 
@@ -37,7 +38,7 @@ def guard_thread(config: Config) -> None:
 
 def answers(config: Config) -> bool:
     """Whether the guard is there."""
-    with contextlib.suppress(LinkError), BlockingGuard(Path(config.paths.run) / "guard.sock", Role.VIEWER) as guard:
+    with contextlib.suppress(LinkError), BlockingGuard(guard_socket(Path(config.paths.run)), Role.VIEWER) as guard:
         return bool(guard.snapshot().outlets)
     return False
 

@@ -23,6 +23,7 @@ from bench.web import OUTLETS
 from cabinet.link import protocol
 from cabinet.link.protocol import Hello, Role
 from cabinet.model import GuardHealth, Snapshot
+from cabinet.run_folder import guard_socket
 from campaigns.report import FOLDER
 from campaigns.runner import commit, machine, percentile
 from tests.e2e.processes import Cabinet, running
@@ -105,7 +106,7 @@ def measure(cabinet: Cabinet, phones: int, with_s: float) -> str:
     charges = charge_everywhere(cabinet, OUTLETS)
     pid = cabinet.processes["service"].popen.pid
     without_s = WITHOUT_SHARE * with_s
-    with GuardWatch(cabinet.run / "guard.sock") as watch:
+    with GuardWatch(guard_socket(cabinet.run)) as watch:
         spans = [span("no phones, before", watch, pid, before := Clocked(without_s, pid))]
         with Viewers(cabinet.url, charges, phones) as viewers:
             span("settling", watch, pid, Clocked(SETTLING_S, pid))

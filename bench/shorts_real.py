@@ -17,6 +17,7 @@ from bench.shorts import HARD_A, LEAST_A, MOST_A, SHAPES, SHORT_A, Shot, sine_a
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
+from cabinet.run_folder import guard_socket, service_address
 from cabinet.sim.control import SimControl
 from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running, wait_for
 
@@ -37,7 +38,7 @@ def real(count: int, seed: int) -> list[Shot]:
     """`count` shorts on the real processes. Raises RuntimeError where the work beside the guard failed."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim", "guard") as cabinet:
         cabinet.processes["service"] = Process("service", [], cabinet.folder, cabinet.config, "bench.serve_unpaced")
-        wait_for("the pages", (cabinet.run / "service.url").exists)
+        wait_for("the pages", (service_address(cabinet.run)).exists)
         stopping = multiprocessing.Event()
         work = [
             multiprocessing.Process(target=export, args=(stopping.is_set,), daemon=True),
@@ -51,7 +52,7 @@ def threaded(count: int, seed: int) -> list[Shot]:
     """The same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim") as cabinet:
         cabinet.processes["one"] = Process("one", [], cabinet.folder, cabinet.config, "bench.one_process")
-        wait_for("the pages", (cabinet.run / "service.url").exists)  # the guard in it has said that it is ready
+        wait_for("the pages", (service_address(cabinet.run)).exists)  # the guard in it has said that it is ready
         stopping = multiprocessing.Event()
         pages = multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True)
         return _with_work([pages], stopping, lambda: _shots(cabinet, "thread", count, seed))
@@ -78,7 +79,7 @@ def _shots(cabinet: Cabinet, path: str, count: int, seed: int) -> list[Shot]:
     outlets = load(cabinet.config).outlet
     with (
         SimControl(cabinet.run / "sim-control.sock") as sim,
-        BlockingGuard(cabinet.run / "guard.sock", Role.CONSOLE) as guard,
+        BlockingGuard(guard_socket(cabinet.run), Role.CONSOLE) as guard,
     ):
         for outlet in outlets:
             sim.plug(outlet.number, "resistor:300")

@@ -6,12 +6,14 @@ it has: the ledger keeps it below 0, and money taken in is its debit. So both co
 
 import zoneinfo
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import msgspec
 
-from cabinet import figures, texts
+from cabinet import figures, spreadsheet, texts
 from cabinet.clock import WallTime
-from cabinet.usage_table import BOM, csv_line, harmless
+from cabinet.spreadsheet import Cell, Number
+from cabinet.usage_table import BOM, csv_line
 
 COLUMNS = (
     "number",
@@ -45,15 +47,41 @@ class Row(msgspec.Struct, frozen=True):
 
 def csv_lines(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[str]:
     """The lines of a CSV file with its mark, its titles and, at the end, the sums; encode them as UTF-8."""
+    yield BOM + csv_line(texts.table("common", language)[f"ledger.{name}"] for name in COLUMNS)
+    for _, cells in _table(rows, language, zone):
+        yield csv_line(cells)
+
+
+def write_sheet(path: Path, rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> None:
+    """The same as a spreadsheet: cards and keys as text with every digit, amounts as numbers, dates as dates."""
+
+    def sheet_rows() -> Iterator[list[Cell]]:
+        for row, cells in _table(rows, language, zone):
+            typed: list[Cell] = []
+            for name, cell in zip(COLUMNS, cells, strict=True):
+                if name in ("debit", "credit") or (name == "number" and row is not None):
+                    typed.append(Number(cell) if cell else "")
+                elif name == "time" and row is not None:
+                    typed.append(figures.local(WallTime(row.unix_ms, row.trusted), zone))
+                else:
+                    typed.append(cell)
+            yield typed
+
     words = texts.table("common", language)
-    yield BOM + csv_line([words[f"ledger.{name}"] for name in COLUMNS])
+    titles = [words[f"ledger.{name}"] + (f" ({zone.key})" if name == "time" else "") for name in COLUMNS]
+    spreadsheet.write(path, titles, sheet_rows())
+
+
+def _table(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Row | None, list[str]]]:
+    """Each posting with its cells, and at the end the sums, which are of no posting."""
+    words = texts.table("common", language)
     debit_fen = credit_fen = 0
     for row in rows:
         debit_fen += max(0, -row.amount_fen)
         credit_fen += max(0, row.amount_fen)
-        yield csv_line([harmless(cell) for cell in _cells(row, words.__getitem__, zone)])
+        yield row, _cells(row, words.__getitem__, zone)
     sums = {"number": words["bill.total"], "debit": figures.yuan(debit_fen), "credit": figures.yuan(credit_fen)}
-    yield csv_line([sums.get(name, "") for name in COLUMNS])
+    yield None, [sums.get(name, "") for name in COLUMNS]
 
 
 def _cells(row: Row, word: Callable[[str], str], zone: zoneinfo.ZoneInfo) -> list[str]:

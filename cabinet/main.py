@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from cabinet import __version__
+from cabinet import __version__, terminal
 from cabinet.errors import CabinetError
 
 COMMANDS = {
@@ -37,6 +37,11 @@ EPILOG = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
+    with terminal.safe():
+        return _run(argv)
+
+
+def _run(argv: list[str] | None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="cabinet",

@@ -222,6 +222,10 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     latched: bool = False
     why: dict[str, int] = {}
     siren: bool = False
+    unmeasured: list[int] = []  # closed outlets without a fresh power: `feed_mw` is more than is shown
+    feed_compared: bool | None = (
+        None  # `feed_mw` with the cabinet's own meter: False waits for readings, None: no meter
+    )
 
 
 # Codes a start (or another request) can be refused with. Texts: cabinet/web/locale and the console's own table.
@@ -230,7 +234,7 @@ REFUSALS = frozenset(
         # the guard's pre-close check
         "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
         "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
-        "cabinet_fault", "cabinet_hot", "out_of_service",
+        "cabinet_fault", "cabinet_hot", "out_of_service", "state_unwritable",
         # the guard, of what staff ask
         "resident_charging", "work_under_way", "not_fitted", "bad_gain", "no_contactor", "no_alert_line",
         # the link

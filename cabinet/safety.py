@@ -109,6 +109,17 @@ class OutletSafety:
         if trip.outlet is not None and not trip.suspends and trip.fault is not Fault.RECLOSE_STORM:
             self._storm.note(trip.at_ns)
 
+    @property
+    def recent_trips_ns(self) -> list[int]:
+        """Moments of the trips that count towards a reclose storm, to be kept for the next guard."""
+        return self._storm.trips_ns
+
+    @recent_trips_ns.setter
+    def recent_trips_ns(self, moments_ns: list[int]) -> None:
+        self._storm.reset()
+        for at_ns in moments_ns:
+            self._storm.note(at_ns)
+
     def newly_warm(self, now: OutletNow) -> bool:
         """True once when the contacts reach the warning threshold, until they have cooled."""
         if self._hot.warm(now):

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from cabinet import figures, texts
-from cabinet.usage_table import BOM, csv_line, harmless
+from cabinet import figures, plain_text, texts
+from cabinet.usage_table import BOM, csv_line
 
 GROUPS = ("month", "outlet", "card")
 
@@ -78,7 +78,7 @@ def lines(sums: Iterable[Sum], by: str, form: str, language: str) -> Iterator[by
     """`form` is csv or jsonl."""
     if form == "jsonl":
         for each in sums:
-            yield _encoder.encode(each) + b"\n"
+            yield plain_text.json_text(_encoder.encode(each)).encode() + b"\n"
         return
     words = texts.table("common", language)
     titles = [words[f"usage.{by}"], words["usage.sessions"]]
@@ -89,7 +89,7 @@ def lines(sums: Iterable[Sum], by: str, form: str, language: str) -> Iterator[by
     yield (BOM + csv_line(titles)).encode()
     for each in sums:
         cells = [
-            harmless(each.group),
+            each.group,
             str(each.sessions),
             figures.minutes(each.charging_s),
             figures.kwh(each.energy_mwh),

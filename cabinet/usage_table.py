@@ -12,15 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from cabinet import figures, texts
+from cabinet import figures, plain_text, texts
 from cabinet.clock import WallTime
 from cabinet.service.ports import UsageRecord
 
 BOM = "\ufeff"  # spreadsheets take a CSV without it for the local 8-bit encoding, and Chinese becomes rubbish
 
 LINES_AT_A_TIME = 100
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -32,7 +30,15 @@ class _Reader(NamedTuple):
     zone: zoneinfo.ZoneInfo
 
 
-def _time(moment_of: Callable[[UsageRecord], WallTime]) -> Callable[[UsageRecord, _Reader], str]:
+MOMENTS: dict[str, Callable[[UsageRecord], WallTime]] = {
+    "started": lambda record: record.started,
+    "ended": lambda record: record.ended,
+}
+
+
+def _time(name: str) -> Callable[[UsageRecord, _Reader], str]:
+    moment_of = MOMENTS[name]
+
     def cell(record: UsageRecord, reader: _Reader) -> str:
         return figures.local(moment_of(record), reader.zone).isoformat(" ", "seconds")
 
@@ -41,12 +47,12 @@ def _time(moment_of: Callable[[UsageRecord], WallTime]) -> Callable[[UsageRecord
 
 COLUMNS: dict[str, Callable[[UsageRecord, _Reader], str]] = {
     "number": lambda record, _: str(record.number),
-    "order_number": lambda record, _: harmless(record.order_number),
-    "site_id": lambda record, _: harmless(record.site_id),
+    "order_number": lambda record, _: record.order_number,
+    "site_id": lambda record, _: record.site_id,
     "outlet": lambda record, _: str(record.outlet),
-    "card": lambda record, _: harmless(record.card),
-    "started": _time(lambda record: record.started),
-    "ended": _time(lambda record: record.ended),
+    "card": lambda record, _: record.card,
+    "started": _time("started"),
+    "ended": _time("ended"),
     "clock_trusted": lambda record, reader: reader.words[
         "yes_no.yes" if record.started.trusted and record.ended.trusted else "yes_no.no"
     ],
@@ -62,13 +68,17 @@ COLUMNS: dict[str, Callable[[UsageRecord, _Reader], str]] = {
     "refund_yuan": lambda record, _: figures.yuan(record.refund_fen),
     "end_reason": lambda record, reader: reader.words[f"end_reason.{record.end_reason.value}"],
     "fault": lambda record, reader: reader.words[f"fault.{record.fault.value}.name"] if record.fault else "",
-    "tariff_version": lambda record, _: harmless(record.tariff_version),
-    "record_hash": lambda record, _: harmless(record.record_hash),
+    "tariff_version": lambda record, _: record.tariff_version,
+    "record_hash": lambda record, _: record.record_hash,
 }
 """Column name → its cell for one record, in the order of the table."""
 
 
-_CELLS = tuple(COLUMNS.values())
+NUMBERS = frozenset(
+    name for name in COLUMNS if name in ("number", "outlet") or name.endswith(("_min", "_kwh", "_w", "_yuan"))
+)
+
+_CELLS = tuple((cell, name not in NUMBERS) for name, cell in COLUMNS.items())  # with whether it is text
 
 
 def header(language: str) -> list[str]:
@@ -80,7 +90,7 @@ def header(language: str) -> list[str]:
 def row(record: UsageRecord, language: str, zone: zoneinfo.ZoneInfo) -> list[str]:
     """One record's cells in the order of `COLUMNS`; times in `zone` with their offset."""
     reader = _Reader(texts.table("common", language), zone)
-    return [cell(record, reader) for cell in _CELLS]
+    return [cell(record, reader) for cell in COLUMNS.values()]
 
 
 def csv_lines(
@@ -96,7 +106,7 @@ def csv_lines(
     buffer = io.StringIO()
     write = csv.writer(buffer, lineterminator="\r\n").writerow
     for number, record in enumerate(records, 1):
-        write([cell(record, reader) for cell in _CELLS])
+        write([plain_text.cell(cell(record, reader)) if text else cell(record, reader) for cell, text in _CELLS])
         if number % LINES_AT_A_TIME == 0:
             yield buffer.getvalue()
             buffer.seek(0)
@@ -107,15 +117,14 @@ def csv_lines(
 
 def json_line(record: UsageRecord) -> bytes:
     """The record as one line of JSON with its keys sorted, newline included."""
-    return _encoder.encode(record) + b"\n"
+    return plain_text.json_text(_encoder.encode(record)).encode() + b"\n"
 
 
-def harmless(cell: str) -> str:
-    """`cell`, with an apostrophe before anything that a spreadsheet would run as a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+harmless = plain_text.cell
 
 
-def csv_line(cells: list[str]) -> str:
+def csv_line(cells: Iterable[str]) -> str:
+    """A line of a CSV file; none of its cells acts in a terminal or a spreadsheet."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    csv.writer(buffer, lineterminator="\r\n").writerow([plain_text.cell(cell) for cell in cells])
     return buffer.getvalue()

@@ -1,23 +1,15 @@
-"""The usage log as a spreadsheet: numbers as numbers, one sheet, rows written as they come."""
+"""The usage log as a spreadsheet: numbers as numbers, dates as dates, one sheet, rows written as they come."""
 
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import xlsxwriter
-
-from cabinet import usage_table
+from cabinet import figures, spreadsheet, usage_table
 from cabinet.errors import CabinetError
 from cabinet.service.ports import UsageRecord
+from cabinet.spreadsheet import Cell, Number
 
 MOST_ROWS = 1_048_575  # that a sheet holds below its titles
-
-_NUMBERS = frozenset(
-    name
-    for name in usage_table.COLUMNS
-    if name in ("number", "outlet") or name.endswith(("_min", "_kwh", "_w", "_yuan"))
-)
-_WIDTH = 14
 
 
 class TooManyRows(CabinetError):
@@ -28,22 +20,24 @@ class TooManyRows(CabinetError):
 
 
 def write(path: Path, records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> int:
-    """The number of records written to `path`. Raises TooManyRows."""
-    with xlsxwriter.Workbook(str(path), {"constant_memory": True, "strings_to_formulas": False}) as book:
-        sheet = book.add_worksheet()
-        bold = book.add_format({"bold": True})
-        sheet.freeze_panes(1, 0)
-        sheet.set_column(0, len(usage_table.COLUMNS) - 1, _WIDTH)
-        for column, title in enumerate(usage_table.header(language)):
-            sheet.write_string(0, column, title, bold)
-        row = 0
-        for row, record in enumerate(records, 1):
-            if row > MOST_ROWS:
-                raise TooManyRows
-            cells = zip(usage_table.COLUMNS, usage_table.row(record, language, zone), strict=True)
-            for column, (name, cell) in enumerate(cells):
-                if name in _NUMBERS:
-                    sheet.write_number(row, column, float(cell))
-                else:
-                    sheet.write_string(row, column, cell.removeprefix("'"))  # a string cell runs nothing
-    return row
+    """The number of records written to `path`. Raises TooManyRows. A date has no zone: its title says which it is."""
+    titles = [
+        f"{title} ({zone.key})" if name in usage_table.MOMENTS else title
+        for name, title in zip(usage_table.COLUMNS, usage_table.header(language), strict=True)
+    ]
+    return spreadsheet.write(path, titles, _rows(records, language, zone))
+
+
+def _rows(records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[list[Cell]]:
+    for number, record in enumerate(records, 1):
+        if number > MOST_ROWS:
+            raise TooManyRows
+        cells: list[Cell] = []
+        for name, text in zip(usage_table.COLUMNS, usage_table.row(record, language, zone), strict=True):
+            if name in usage_table.NUMBERS:
+                cells.append(Number(text))
+            elif name in usage_table.MOMENTS:
+                cells.append(figures.local(usage_table.MOMENTS[name](record), zone))
+            else:
+                cells.append(text)
+        yield cells

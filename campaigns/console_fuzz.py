@@ -26,6 +26,7 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.link.records import MOST_LINES, AskAudit, Audit, path_in
 from cabinet.model import Event, EventKind, Fault
+from cabinet.run_folder import console_terminal, guard_socket
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for
 
@@ -54,7 +55,7 @@ class Technician:
         self.open()
 
     def open(self) -> None:
-        self._end = os.open((self._cabinet.run / "console.pty").resolve(), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self._end = os.open((console_terminal(self._cabinet.run)).resolve(), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         tty.setraw(self._end)
         self._seen = b""
 
@@ -210,7 +211,7 @@ def _kept(cabinet: Cabinet) -> list[dict[str, str]]:
 
 
 def _events(cabinet: Cabinet) -> list[Event]:
-    with BlockingGuard(cabinet.run / "guard.sock", Role.CONSOLE) as link:
+    with BlockingGuard(guard_socket(cabinet.run), Role.CONSOLE) as link:
         return list(link.recent().events)
 
 

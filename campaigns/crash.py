@@ -18,6 +18,7 @@ from cabinet.clock import MS
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.model import Fault
+from cabinet.run_folder import guard_socket
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for
@@ -159,7 +160,7 @@ class Crashes(Live):
         if closed:
             self.problems.append(f"outlets {closed} closed beside the weld of {welded}")
         self.sim(lambda sim: sim.clear(welded))
-        with BlockingGuard(self.cabinet.run / "guard.sock", Role.CONSOLE) as guard:
+        with BlockingGuard(guard_socket(self.cabinet.run), Role.CONSOLE) as guard:
             guard.request(lambda n: ClearLatch(n, welded, "campaign"))
         self.charge(welded)
 

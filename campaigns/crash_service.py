@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
+from cabinet.run_folder import guard_socket
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import reaction_ms, running, wait_for
@@ -74,7 +75,7 @@ class Deaths(Live):
         if short is not None:
             wait_for("its receipt", lambda: "/stop" not in self.page(short))
             self.sim(lambda sim: sim.clear(short))
-            with BlockingGuard(self.cabinet.run / "guard.sock", Role.CONSOLE) as guard:
+            with BlockingGuard(guard_socket(self.cabinet.run), Role.CONSOLE) as guard:
                 guard.request(lambda n: ClearLatch(n, short, "campaign"))
             self.charge(short)
         self.all_charge()

@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx
 
 from cabinet.model import EndReason
+from cabinet.run_folder import guard_socket
 from campaigns.live import CODES, Say
 from campaigns.runner import Campaign, Outcome, main
 from campaigns.warm import StandIn, WarmCabinet
@@ -198,7 +199,7 @@ def fields(action: str) -> dict[str, str]:
 def scenario(seed: int, verbose: bool, kills: int = KILLS) -> Outcome:
     chance = random.Random(seed)
     say: Say = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
-    with tempfile.TemporaryDirectory(prefix="kill-") as folder, StandIn(Path(folder) / "run" / "guard.sock") as guard:
+    with tempfile.TemporaryDirectory(prefix="kill-") as folder, StandIn(guard_socket(Path(folder) / "run")) as guard:
         cabinet = WarmCabinet(Path(folder))
         cabinet.start("service")
         try:

@@ -74,7 +74,7 @@ class Desk:
         """A new guard, as after the old one was killed; runs until outlets may be closed."""
         self.close()
         self._pins = self.open_pins()
-        self._scribe = Scribe(self.state)
+        self._scribe = Scribe(self.state, self.state / "run", self.counters)
         self._trip_writer = TripWriter(self.trips, self.clock)
         self._recorder = Recorder(self.config, lambda recorded: self._trip_writer.put(recorded))
         self.guard: Guard

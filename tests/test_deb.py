@@ -1,5 +1,6 @@
 """The Debian package: what goes into it, and what its scripts do, without building it (`make test-vm` installs it)."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -195,6 +196,69 @@ def test_removing_ends_a_trial_and_upgrading_does_not(tmp_path, reason, ends):
     first, *others = called.read_text().splitlines()
     assert (first == "stop cabinet-update.service", trial.exists()) == (ends, not ends)
     assert not [call for call in others if "cabinet-update" in call]
+
+
+@pytest.fixture
+def moved(tmp_path):
+    """Runs postinst or prerm with its folders below tmp_path and no tool that does anything; returns the folder."""
+    tools = tmp_path / "tools"
+    for folder in (tools, tmp_path / "run/cabinet", tmp_path / "var/lib/cabinet/failsafe", tmp_path / "etc/cabinet"):
+        folder.mkdir(parents=True)
+    for tool in (
+        "systemd-sysusers",
+        "systemd-tmpfiles",
+        "deb-systemd-helper",
+        "deb-systemd-invoke",
+        "chown",
+        "systemctl",
+    ):
+        (tools / tool).write_text("#!/bin/sh\n")
+        (tools / tool).chmod(0o755)
+
+    def run(name: str, *words: str) -> Path:
+        script = (PACKAGING / name).read_text()
+        for folder in ("/var/lib/cabinet", "/etc/cabinet", "/run/cabinet", "/run/systemd/system"):
+            script = script.replace(folder, f"{tmp_path}{folder}")
+        script = script.replace('= "regular empty file0"', f'= "regular empty file{os.geteuid()}"')
+        path = f"{tools}:/usr/bin:/bin"
+        subprocess.run(["sh", "-c", script, name, *words], env={"PATH": path}, check=True, capture_output=True)
+        return tmp_path
+
+    return run
+
+
+def off(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("everything-off*")}
+
+
+@pytest.mark.parametrize("before", [["run/cabinet"], ["var/lib/cabinet"], ["run/cabinet", "var/lib/cabinet"]])
+def test_what_was_switched_off_before_an_upgrade_is_off_after_it(moved, tmp_path, before):
+    for folder in before:
+        (tmp_path / folder / "everything-off").touch()
+    root = moved("postinst", "configure", "0.1.0")
+    assert off(root) == {"run/cabinet/everything-off", "var/lib/cabinet/failsafe/everything-off"}
+    moved("postinst", "configure", "0.2.0")
+    assert off(root) == {"run/cabinet/everything-off", "var/lib/cabinet/failsafe/everything-off"}
+
+
+@pytest.mark.parametrize("squat", ["folder", "link", "content"])
+def test_marker_that_root_has_not_made_switches_nothing_off_and_is_taken_away(moved, tmp_path, squat):
+    marker, target = tmp_path / "var/lib/cabinet/everything-off", tmp_path / "etc/passwd"
+    target.touch()
+    if squat == "folder":
+        marker.mkdir()
+    elif squat == "link":
+        marker.symlink_to(target)
+    else:
+        marker.write_text("made by another")
+    assert off(moved("postinst", "configure", "0.1.0")) == set()
+    assert target.exists()
+
+
+def test_update_that_goes_back_leaves_off_what_was_switched_off(moved, tmp_path):
+    """The version before looks in another place."""
+    (tmp_path / "var/lib/cabinet/failsafe/everything-off").touch()
+    assert "var/lib/cabinet/everything-off" in off(moved("prerm", "upgrade", "0.1.0"))
 
 
 @pytest.mark.slow

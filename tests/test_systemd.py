@@ -103,13 +103,62 @@ def test_users_can_be_made(tmp_path):
 def test_folders_are_the_ones_the_configuration_names():
     from cabinet.config.keys import Paths
 
-    folders = {line.split()[1] for line in lines("cabinet.tmpfiles") if line.split()[3:5] == ["root", "cabinet"]}
-    assert folders == {Paths().run, Paths().state}
+    made = {line.split()[1] for line in lines("cabinet.tmpfiles")}
+    assert {Paths().run, Paths().state} <= made
     for name in RESIDENT:
         steward = name == "cabinet-steward"
+        own = f"{Paths().run}/{name.removeprefix('cabinet-')}"
+        assert own in made
         paths = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / f"{name}.service").read_text(), re.MULTILINE)
-        assert set(paths[0].split()) == ({Paths().run} if steward else folders)
+        assert set(paths[0].split()) == ({own} if steward else {own, Paths().state})
         assert paths[1:] == (["-/media -/mnt"] if steward else [])
+
+
+def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
+    """Path → kind, mode and owner."""
+    return {path: (kind, mode, user) for kind, path, mode, user, *_ in map(str.split, lines("cabinet.tmpfiles"))}
+
+
+def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
+    """In a shared folder another process could be there first and answer in its place."""
+    from cabinet import pulse, run_folder
+    from cabinet.config.keys import Paths
+    from cabinet.link import records
+    from cabinet.steward.protocol import SOCKET
+
+    run, made = Path(Paths().run), of_tmpfiles()
+    of = {
+        run_folder.guard_socket(run): "cabinet-guard",
+        records.path_in(run): "cabinet-service",
+        run_folder.service_address(run): "cabinet-service",
+        pulse.path_in(run): "cabinet-service",
+        run_folder.console_terminal(run): "cabinet-console",
+        run_folder.steward_folder(run) / SOCKET: "root",
+    }
+    for path, user in of.items():
+        assert made[str(path.parent)] == ("d", "2750", user), "the group enters, and only its owner writes"
+    assert made[str(run)] == ("d", "2750", "root")
+
+
+def test_only_root_can_keep_everything_off_or_end_it():
+    made = of_tmpfiles()
+    markers = [path[1:] for path in conditions("cabinet-guard") if path.startswith("!")]
+    assert len(markers) == 2
+    for marker in markers:
+        kind, mode, user = made[str(Path(marker).parent)]
+        assert (kind, user, int(mode, 8) & 0o022) == ("d", "root", 0), marker
+
+
+def test_names_of_the_guards_state_are_the_guards_before_anything_runs():
+    """The state folder is shared: a name that another process made first could not be written by the guard."""
+    from cabinet.config.keys import Paths
+    from cabinet.guard.durable import ReservedFile
+    from cabinet.guard.scribe import LATCHES, ROOM_BYTES, UPKEEP
+
+    made = of_tmpfiles()
+    for name in (LATCHES, UPKEEP):
+        file = ReservedFile(Path(Paths().state) / name, ROOM_BYTES)
+        assert made[str(file.path)] == made[str(file.spare)] == ("f", "0640", "cabinet-guard")
 
 
 def test_steward_writes_nothing_of_the_state_and_does_not_see_the_keys():
@@ -135,7 +184,8 @@ def test_system_is_read_only_to_every_unit(name):
     service = section(UNITS / f"{name}.service")["Service"]
     assert service["ProtectSystem"] == "strict"
     assert all(
-        path.removeprefix("-") in ("/run/cabinet", "/var/lib/cabinet", "/media/cabinet-backup", "/media", "/mnt")
+        path.removeprefix("-") in ("/var/lib/cabinet", "/media/cabinet-backup", "/media", "/mnt")
+        or path.startswith("/run/cabinet/")
         for path in service["ReadWritePaths"].split()  # sticks are mounted under the last three
     )
 
@@ -180,7 +230,7 @@ def conditions(name: str) -> list[str]:
 def test_what_staff_have_switched_off_no_start_of_the_guard_undoes():
     """Its timer, an upgrade and the boot start the guard; a Conflicts= would end the failsafe unit for each of them."""
     text = (UNITS / "cabinet-failsafe.service").read_text()
-    files = ["/run/cabinet/everything-off", "/var/lib/cabinet/everything-off"]
+    files = ["/run/cabinet/everything-off", "/var/lib/cabinet/failsafe/everything-off"]
     begins = re.findall(r"^ExecStartPre=(.*)$", text, re.MULTILINE)
     assert begins == [f"-+touch {' '.join(files)}", "-+systemctl stop cabinet-guard.service"]
     assert [f"!{file}" for file in files] == conditions("cabinet-guard")[1:]

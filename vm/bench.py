@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from vm.container import Container
 from vm.machine import Machine
 
-CARD, PIN = "10023344", "4711"
+CARD, PIN = "10023344", "471108"
 NEIGHBOUR = "10023345"  # a second resident's card, with the same PIN
 CODES = {1: "A7K2", 2: "B3M9"}
 RELAYS, CONTACTOR = {1: 10, 2: 11}, 17
@@ -128,7 +128,9 @@ class Bench:
 
     def wait_protecting(self) -> None:
         self.wait("the guard", "systemctl is-active -q cabinet-guard", 90)
-        self.wait("the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service.url ]", 120)
+        self.wait(
+            "the service", "systemctl is-active -q cabinet-service && [ -s /run/cabinet/service/service.url ]", 120
+        )
 
     def charging(self) -> None:
         """Where `commission` has left it, or come back after a boot: outlet 1 charges."""

@@ -136,6 +136,8 @@ class Ade7953:
         self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
         self._energy_left = {"A": 0, "B": 0}
         self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
+        self._last_raw: dict[int, int] = {}
+        self._unmoved: dict[int, int] = {}
 
     def set_gain(self, input: str, gain: Gain) -> None:
         """Calibrate `input`. Its alert level is in the chip: `initialise` must follow, and until then it is the old."""
@@ -190,23 +192,31 @@ class Ade7953:
         """The mains voltage at this moment, with its sign."""
         return round(self._read_signed(VOLTAGE_SAMPLE) * self._voltage_step)
 
+    def unmoved(self, register: int) -> int:
+        """How many readings in a row brought the very same raw value of VRMS, or of one of IRMS or WATT.
+
+        Their last bits are noise: a register that repeats itself under load stands still.
+        """
+        return self._unmoved.get(register, 0)
+
     def current_ma(self, input: str) -> int:
         """RMS current; lags by about 200 ms."""
-        raw = self._read(IRMS[input])
+        raw = self._moving(IRMS[input], self._read(IRMS[input]))
         if raw > HIGHEST_RMS:
             raise self._impossible("RMS current", raw)
         return int(raw * self._irms_step[input] + 0.5)
 
     def voltage_mv(self) -> int:
         """RMS mains voltage; lags by about 200 ms."""
-        raw = self._read(VRMS)
+        raw = self._moving(VRMS, self._read(VRMS))
         if raw > HIGHEST_RMS:
             raise self._impossible("RMS voltage", raw)
         return int(raw * self._vrms_step + 0.5)
 
     def power_mw(self, input: str) -> int:
         """Active power; negative where the current transformer is wired the other way round."""
-        return round(self._read_signed(WATT[input]) * self._power_step[input])
+        raw = self._moving(WATT[input], self._read_signed(WATT[input]))
+        return round(raw * self._power_step[input])
 
     def energy_uj(self, input: str) -> int:
         """Microjoules since the last call that returned, with the sign of power; at first, since the chip's last clear.
@@ -299,6 +309,13 @@ class Ade7953:
         if (found ^ setting.value) & setting.mask:
             problem = f"{setting.name} reads 0x{found:x} instead of 0x{setting.value:x}"
             raise ChipReset(NAME, str(self.port), problem)
+
+    def _moving(self, register: int, raw: int) -> int:
+        """`raw`, noted as the same as before or not."""
+        same = self._last_raw.get(register) == raw
+        self._last_raw[register] = raw
+        self._unmoved[register] = self._unmoved.get(register, 0) + 1 if same else 0
+        return raw
 
     def _read(self, register: int) -> int:
         prefix, width = _FRAMES[register]

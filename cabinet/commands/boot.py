@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import os
 from pathlib import Path
 
 from cabinet import board
@@ -10,6 +9,7 @@ from cabinet import config as configuration
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
+from cabinet.foreign_file import keep_copy, replace_content
 
 FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and before
 
@@ -38,8 +38,8 @@ def main(args: argparse.Namespace) -> int:
     if not (args.apply or args.remove):
         print("nothing is written yet: cabinet boot --apply")
         return 1
-    for path, (before, after) in changes.items():
-        _replace(path, before, after)
+    for path, (_, after) in changes.items():
+        _replace(path, after)
     print("written; it counts from the next boot on")
     return 0
 
@@ -51,50 +51,40 @@ def _folder() -> Path:
     return found
 
 
-def _changes(folder: Path, config: Config) -> dict[Path, tuple[str, str]]:
+def _changes(folder: Path, config: Config) -> dict[Path, tuple[bytes, bytes]]:
     """Before and after of each file that is to change."""
-    found = {folder / "config.txt": _text(folder / "config.txt")}
+    found = {folder / "config.txt": _content(folder / "config.txt")}
     after = {folder / "config.txt": board.with_lines(found[folder / "config.txt"], board.lines(config))}
     if board.on_the_boards_uart(config) and (path := folder / "cmdline.txt").exists():
-        found[path] = _text(path)
+        found[path] = _content(path)
         after[path] = board.without_serial_login(found[path])
     return {path: (text, after[path]) for path, text in found.items() if text != after[path]}
 
 
-def _removed(folder: Path) -> dict[Path, tuple[str, str]]:
+def _removed(folder: Path) -> dict[Path, tuple[bytes, bytes]]:
     path = folder / "config.txt"
-    before = _text(path)
+    before = _content(path)
     after = board.without_lines(before)
     return {} if before == after else {path: (before, after)}
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise CabinetError(f"{path}: {error.strerror}") from error
 
 
-def _difference(path: Path, before: str, after: str) -> list[str]:
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=1, lineterm="")
-    return [f"{line}\n" for line in lines]
+def _difference(path: Path, before: bytes, after: bytes) -> list[str]:
+    """For people: what is no UTF-8 is shown as replaced."""
+    shown = [content.decode(errors="replace").splitlines() for content in (before, after)]
+    return [f"{line}\n" for line in difflib.unified_diff(*shown, str(path), str(path), n=1, lineterm="")]
 
 
-def _replace(path: Path, before: str, after: str) -> None:
+def _replace(path: Path, after: bytes) -> None:
     """The new file as a whole or not at all: a Pi without config.txt does not come up as it should."""
-    kept = path.with_name(f"{path.name}.before-cabinet")
-    part = path.with_name(f"{path.name}.part")
     try:
-        if not kept.exists():
-            _write(kept, before)
-        _write(part, after)
-        part.replace(path)
+        keep_copy(path, path.with_name(f"{path.name}.before-cabinet"))
+        replace_content(path, after)
     except OSError as error:
         raise CabinetError(f"{path}: {error.strerror}: nothing is changed; run it as root") from error
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import pulse
+from cabinet import plain_text, pulse, run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     staff = open_staff(config)
     if args.new_pin is not None:
@@ -102,13 +102,18 @@ def _owner() -> int | None:
 def serve(config: Config, staff: Staff, source: Path) -> None:
     """Until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
-    guard = GuardLine(lambda: BlockingGuard(run / "guard.sock", Role.CONSOLE, GUARD_TIMEOUT_S))
+    guard = GuardLine(lambda: BlockingGuard(run_folder.guard_socket(run), Role.CONSOLE, GUARD_TIMEOUT_S))
     clock, beat = SystemClock(), pulse.path_in(run)
     records = ServiceLine(path_in(run), SERVICE_TIMEOUT_S)
     journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
-    steward = StewardLine(run / SOCKET)
+    steward = StewardLine(run_folder.steward_folder(run) / SOCKET)
     around = Around(
-        lambda: pulse.hindrance(beat, clock.monotonic_ns()), records, steward, source, lambda: journal.waiting
+        hindrance=lambda: pulse.hindrance(beat, clock.monotonic_ns()),
+        attacker=lambda: pulse.attacker(beat, clock.monotonic_ns()),
+        records=records,
+        steward=steward,
+        source=source,
+        unkept=lambda: journal.waiting,
     )
     shell = Shell(config, staff, guard, clock, around, journal)
     conversation = Conversation(shell, clock, config.console.baud)
@@ -126,7 +131,7 @@ def _serve_port(
 ) -> None:
     if config.console.port == "pty":
         cable = Cable()
-        link = run / "console.pty"
+        link = run_folder.console_terminal(run)
         _point(link, cable.terminal)
         try:
             line = Line(_from_cable(cable, config.console.baud), conversation, _waiter(stop), notifier.alive)

@@ -1,8 +1,8 @@
 """`cabinet guard`: the keeper and its guard."""
 
 import argparse
-import logging
 
+from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.hardware import openers
 from cabinet.commands.options import add_config
@@ -16,6 +16,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     config = load(args.config)
     return Keeper(config, *openers(config), SystemClock()).run()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gpiozero.pins import Factory
 
+from cabinet import run_folder
 from cabinet.chips.bus import Bus, open_kernel_bus
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
@@ -50,11 +51,11 @@ def openers(config: Config) -> tuple[OpenBus, OpenPins]:
 
         return open_sim_bus, open_sim_pins
     return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(
-        config.hardware.pin_factory, config.paths.run
+        config.hardware.pin_factory, run_folder.guard_folder(Path(config.paths.run))
     )
 
 
-def _named_factory(name: str, run: str) -> Factory:
+def _named_factory(name: str, run: Path) -> Factory:
     module, _, kind = FACTORIES[name].partition(":")
     try:
         if name == "lgpio":
@@ -65,7 +66,7 @@ def _named_factory(name: str, run: str) -> Factory:
     return factory
 
 
-def _import_lgpio(run: str) -> None:
+def _import_lgpio(run: Path) -> None:
     """Import the library with a working directory that is writable and nobody else's.
 
     On import it changes there (to $LG_WD) and opens a pipe for edges, under a name that every other process would use
@@ -83,7 +84,7 @@ def _import_lgpio(run: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _new_folder(run: str) -> str | None:
+def _new_folder(run: Path) -> str | None:
     """In `run`, which is memory and not a card that may be full or read-only; else where others keep such things."""
     with contextlib.suppress(OSError):
         return tempfile.mkdtemp(prefix="lgpio-", dir=run)

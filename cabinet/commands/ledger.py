@@ -4,16 +4,19 @@ import argparse
 import datetime
 import sys
 import zoneinfo
+from pathlib import Path
 
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import figures, ledger_table
+from cabinet import figures, ledger_table, normal_form
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
+from cabinet.commands import files
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.config import Config
 from cabinet.figures import yuan
+from cabinet.plain_text import one_line
 from cabinet.service import admin, money
 from cabinet.service.bill import SiteTime
 from cabinet.store import accounts, people, sessions
@@ -30,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet ledger balance\n"
         "  cabinet ledger statement 10023344 --from 2026-11-01\n"
         "  cabinet ledger export --month 2026-11 > november.csv\n"
+        "  cabinet ledger export --month 2026-11 --format xlsx --output november.xlsx\n"
         "  cabinet ledger give-back SG-1-00000042 1.50 --note 'charger was broken' --key complaint-17\n"
         "  cabinet ledger pay-out 10023344 18.50 --key moved-out-2026-12"
     )
@@ -40,7 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     statement.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
     statement.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
     _action(actions, "check", "whether every transaction balances and every balance is the sum of its postings")
-    export = _action(actions, "export", "a month's postings for the accountant, as CSV")
+    export = _action(actions, "export", "a month's postings for the accountant, as CSV or spreadsheet")
+    export.add_argument("--format", choices=("csv", "xlsx"), default="csv", help="(default: csv)")
+    export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
     export.add_argument("--month", type=_month, required=True, metavar="YYYY-MM")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the words in it")
     give_back = _action(actions, "give-back", "return part of what a charge has cost into the wallet")
@@ -66,17 +72,17 @@ def _action(
 
 
 def _day(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04") from None
+    found = normal_form.day(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
+    return found
 
 
 def _month(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(f"{text}-01")
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no month, such as 2026-11") from None
+    found = normal_form.day(f"{text}-01")
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no month, such as 2026-11")
+    return found
 
 
 def main(args: argparse.Namespace) -> int:
@@ -90,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
         elif args.action == "check":
             return _check(database)
         elif args.action == "export":
-            _export(args.month, args.lang, config, database)
+            _export(args, config, database)
         else:
             _move(args, database)
     finally:
@@ -123,7 +129,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
             amount = f"{'+' * (entry.amount_fen > 0)}{yuan(entry.amount_fen)}"
             print(
                 f"{_when(entry, zone)}  {amount:>10}  {yuan(line.balance_fen):>10}  "
-                f"{entry.kind:<10} {entry.key}{f'  ({entry.note})' if entry.note else ''}"
+                f"{entry.kind:<10} {one_line(entry.key)}{f'  ({one_line(entry.note)})' if entry.note else ''}"
             )
 
 
@@ -143,7 +149,9 @@ def _check(database: Database) -> int:
     return 1 if problems else 0
 
 
-def _export(month: datetime.date, language: str, config: Config, database: Database) -> None:
+def _export(args: argparse.Namespace, config: Config, database: Database) -> None:
+    files.check_not_terminal(args.format, args.output)
+    month: datetime.date = args.month
     site_time, zone = SiteTime(config.site.timezone), zoneinfo.ZoneInfo(config.site.timezone)
     following = (month + datetime.timedelta(days=31)).replace(day=1)
     with database.reading() as connection:
@@ -156,15 +164,21 @@ def _export(month: datetime.date, language: str, config: Config, database: Datab
             )
 
         entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
-        sys.stdout.writelines(ledger_table.csv_lines(map(row, entries), language, zone))
+        rows = map(row, entries)
+        with files.output(args.output) as output:
+            if args.format == "xlsx":
+                files.copy_sheet(output, lambda path: ledger_table.write_sheet(path, rows, args.lang, zone))
+            else:
+                output.writelines(line.encode() for line in ledger_table.csv_lines(rows, args.lang, zone))
 
 
 def _move(args: argparse.Namespace, database: Database) -> None:
     clock, amount_fen = SystemClock(), money.fen_of_yuan(args.amount)
     if args.action == "give-back":
         balance_fen = money.give_back(database, clock, args.order, amount_fen, args.key, args.note)
-        print(f"{args.order}: {yuan(amount_fen)} yuan given back, balance {yuan(balance_fen)} yuan")
+        order = normal_form.order_number(args.order)
+        print(f"{order}: {yuan(amount_fen)} yuan given back, balance {yuan(balance_fen)} yuan")
         return
     move = money.pay_out if args.action == "pay-out" else money.write_off
     balance_fen = move(database, clock, args.card, amount_fen, args.key, args.note)
-    print(f"card {args.card}: balance {yuan(balance_fen)} yuan")
+    print(f"card {normal_form.spelling(args.card)}: balance {yuan(balance_fen)} yuan")

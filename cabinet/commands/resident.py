@@ -1,20 +1,21 @@
 """`cabinet resident`: residents and their wallets."""
 
 import argparse
-import csv
+import io
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import normal_form, spreadsheet, terminal
 from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
 from cabinet.figures import yuan
+from cabinet.plain_text import one_line
 from cabinet.service import admin, guests, imports, money
 from cabinet.store.database import Database
-from cabinet.usage_table import harmless
+from cabinet.usage_table import BOM, csv_line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet resident block 10023344\n"
         "  cabinet resident group 10023344 staff\n"
         "  cabinet resident guest --balance 10\n"
-        "  cabinet resident import residents.csv --pins pins.csv --dry-run\n"
+        "  cabinet resident import residents.csv --pins pins.xlsx --dry-run\n"
         "  cabinet resident import-top-ups november.csv\n"
         "  cabinet resident list"
     )
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = _action(actions, "add", "a new resident; the PIN is printed once")
     add.add_argument("card", metavar="CARD", help="4 to 32 letters, digits or hyphens")
     add.add_argument("--name", default="", help="for the property company's eyes only")
-    add.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    add.add_argument("--pin", help="6 to 12 digits, not easily guessed (default: six random ones)")
     add.add_argument("--balance", metavar="YUAN", default="0", help="first money in the wallet")
     add.add_argument("--group", default="", help="that tariff files may be for")
     group = _action(actions, "group", "the group that tariff files may be for; without one: none")
@@ -53,14 +54,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         _action(actions, name, summary).add_argument("card", metavar="CARD")
     pin = _action(actions, "pin", "a new PIN, printed once; signs out")
     pin.add_argument("card", metavar="CARD")
-    pin.add_argument("--pin", help="4 to 12 digits (default: six random ones)")
+    pin.add_argument("--pin", help="6 to 12 digits, not easily guessed (default: six random ones)")
     guest = _action(actions, "guest", "a code for somebody without a card; signs in once, printed once")
     guest.add_argument("--balance", metavar="YUAN", required=True, help="what the guest has paid to charge with")
     guest.add_argument("--hours", type=int, default=guests.HOURS, help=f"good for (default {guests.HOURS})")
     guest.add_argument("--name", default="", help="for the property company's eyes only")
     bring_in = _action(actions, "import", "residents from a CSV: card, and name, group, pin, balance as there are")
     bring_in.add_argument("file", type=Path, metavar="FILE")
-    bring_in.add_argument("--pins", type=Path, metavar="FILE", help="where cards and PINs are written, for you only")
+    bring_in.add_argument(
+        "--pins",
+        type=Path,
+        metavar="FILE",
+        help="where cards and PINs are written, for you only: a spreadsheet (.xlsx), or CSV for programs",
+    )
     top_ups = _action(actions, "import-top-ups", "top-ups from a CSV: card, amount, key (such as the receipt's number)")
     top_ups.add_argument("file", type=Path, metavar="FILE")
     for action in (bring_in, top_ups):
@@ -86,31 +92,33 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _do(args: argparse.Namespace, database: Database) -> None:
-    clock = SystemClock()
+    clock, card = SystemClock(), normal_form.spelling(getattr(args, "card", ""))
     if args.action == "add":
         first_fen = money.fen_of_yuan(args.balance)
         pin = admin.add_resident(
             database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen, group=args.group
         )
-        print(f"card {args.card}, PIN {pin}, balance {yuan(first_fen)} yuan")
+        print(f"card {normal_form.card(args.card)}, PIN {pin}, balance {yuan(first_fen)} yuan")
     elif args.action == "top-up":
         balance_fen = money.top_up(database, clock, args.card, money.fen_of_yuan(args.amount), args.key)
-        print(f"card {args.card}: balance {yuan(balance_fen)} yuan")
+        print(f"card {card}: balance {yuan(balance_fen)} yuan")
     elif args.action in ("block", "unblock"):
         admin.block_resident(database, args.card, args.action == "block")
-        print(f"card {args.card}: {args.action}ed")
+        print(f"card {card}: {args.action}ed")
     elif args.action == "group":
         admin.set_group(database, args.card, args.group)
-        print(f"card {args.card}: group {args.group or 'none'}")
+        print(f"card {card}: group {normal_form.group(args.group) or 'none'}")
     elif args.action == "pin":
-        print(f"card {args.card}, PIN {admin.set_pin(database, args.card, args.pin)}")
+        print(f"card {card}, PIN {admin.set_pin(database, args.card, args.pin)}")
     elif args.action == "erase":
         admin.erase_resident(database, args.card)
-        print(f"card {args.card}: erased")
+        print(f"card {card}: erased")
     elif args.action == "guest":
-        issued = guests.issue(database, clock, money.fen_of_yuan(args.balance), args.hours, args.name)
+        balance_fen = money.fen_of_yuan(args.balance)
+        issued = guests.issue(database, clock, balance_fen, args.hours, args.name)
+        code, balance = guests.spoken(issued.code), yuan(balance_fen)
         print(
-            f"guest code {guests.spoken(issued.code)}, good once within {args.hours} h, balance {args.balance} yuan;"
+            f"guest code {code}, good once within {args.hours} h, balance {balance} yuan;"
             f" in the list as card {issued.card}"
         )
     elif args.action == "import":
@@ -139,16 +147,22 @@ def _import(args: argparse.Namespace, database: Database) -> None:
         args.pins.unlink(missing_ok=True)
         raise
     print(f"{len(planned)} residents added, with {total} yuan together; their PINs are in {args.pins}")
+    if args.pins.suffix.lower() != ".xlsx":
+        print("a spreadsheet drops the zeros at the beginning of a CSV's numbers: for people give --pins FILE.xlsx")
 
 
 def _write_pins(path: Path, planned: Sequence[imports.NewResident]) -> None:
     """On disk before anybody needs one of them, and readable by its owner only."""
+    titles, rows = ["card", "name", "pin"], [[new.card, new.name, new.pin] for new in planned]
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8-sig", newline="") as file:
-            rows = csv.writer(file, lineterminator="\r\n")
-            rows.writerow(["card", "name", "pin"])
-            rows.writerows([new.card, harmless(new.name), new.pin] for new in planned)
+        with open(descriptor, "wb") as file:
+            if path.suffix.lower() == ".xlsx":
+                sheet = io.BytesIO()
+                spreadsheet.write(sheet, titles, rows)
+                file.write(sheet.getvalue())
+            else:
+                file.write((BOM + "".join(map(csv_line, [titles, *rows]))).encode())
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:
@@ -158,8 +172,7 @@ def _write_pins(path: Path, planned: Sequence[imports.NewResident]) -> None:
 
 
 def _progress(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{done}/{of} PINs", end="\n" if done == of else "", file=sys.stderr)
+    terminal.progress(f"{done}/{of} PINs", over=done == of)
 
 
 def _import_top_ups(args: argparse.Namespace, database: Database) -> None:
@@ -179,7 +192,10 @@ def _print_list(residents: list[admin.ResidentSummary]) -> None:
         return
     print(f"{'card':<20} {'balance':>10} {'held':>8}  name")
     for resident in residents:
-        notes = (f" [{resident.group}]" if resident.group else "") + (" (blocked)" if resident.blocked else "")
+        notes = (f" [{one_line(resident.group)}]" if resident.group else "") + (
+            " (blocked)" if resident.blocked else ""
+        )
         print(
-            f"{resident.card:<20} {yuan(resident.balance_fen):>10} {yuan(resident.held_fen):>8}  {resident.name}{notes}"
+            f"{one_line(resident.card):<20} {yuan(resident.balance_fen):>10} {yuan(resident.held_fen):>8}"
+            f"  {one_line(resident.name)}{notes}"
         )

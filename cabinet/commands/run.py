@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import run_folder
 from cabinet.clock import NS, SystemClock
 from cabinet.commands.options import DEFAULT_CONFIG, FALLBACK_CONFIG
 from cabinet.config import Config
@@ -125,15 +126,15 @@ class Run:
         for line in self._greeting():
             self._print(line)
         Notifier().ready("every process is up")
-        link = GuardLink(self._run / "guard.sock", Role.VIEWER, self._on_snapshot, _no_event, self._on_link)
+        link = GuardLink(run_folder.guard_socket(self._run), Role.VIEWER, self._on_snapshot, _no_event, self._on_link)
         await asyncio.gather(crew.failed(), link.run(), self._show_receipts())
 
     def _greeting(self) -> list[str]:
-        url = (self._run / "service.url").read_text(encoding="utf-8").strip()
+        url = run_folder.service_address(self._run).read_text(encoding="utf-8").strip()
         terminal = None
         if self._config.console.port:
             port = self._config.console.port
-            device = os.readlink(self._run / "console.pty") if port == "pty" else port
+            device = os.readlink(run_folder.console_terminal(self._run)) if port == "pty" else port
             python = _as_typed(Path(sys.executable))
             terminal = f"{python} -m serial.tools.miniterm --raw {device} {self._config.console.baud}"
         return greeting(self._config, self._cabinet(), url, self._logins, terminal)

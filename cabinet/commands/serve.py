@@ -8,14 +8,15 @@ import os
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from litestar.types import ASGIApp
 
 from cabinet import config as configuration
+from cabinet import plain_text, run_folder
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -25,19 +26,24 @@ from cabinet.private import check_private
 from cabinet.service import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
+from cabinet.web.address import Networks
+from cabinet.web.connections import Acceptor, Limits, Seat, SeatedProtocol, Seats
+from cabinet.web.gate import Gate, GateLimits
+from cabinet.web.source_log import SourceLog
 
 if TYPE_CHECKING:
     from cabinet.commands.playground import Playground
 
-BACKLOG = 256
-MOST_CONNECTIONS = 500  # 200 of them live pages at most
+BACKLOG = 1024  # the kernel's, for a burst; who does not get into it waits a second for the next try
+SEND_BUFFER_BYTES = 128 * 1024  # the kernel's for one connection, which doubles it: a reader that stalls holds no more
 AGAIN = 75  # sysexits.h: a failure that passes
 GRACE_S = 3  # for requests under way when the service is told to stop
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "Listens on service.host and service.port; with port 0 on any free one. The address is in RUN/service.url.\n\n"
+        "Listens on service.host and service.port; with port 0 on any free one. The address is in\n"
+        "RUN/service/service.url.\n\n"
         "examples:\n  cabinet serve --config /etc/cabinet/cabinet.toml"
     )
     add_config(parser)
@@ -45,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     return asyncio.run(serve(config))
 
@@ -72,7 +78,7 @@ async def serve(config: Config) -> int:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = _Server(server_config(create_app(service, service, config, _simulator(config)), config), serving)
+            server = make_server(create_app(service, service, config, _simulator(config)), config, serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
@@ -126,10 +132,15 @@ def _no_passphrase() -> str:
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end."""
+    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end.
 
-    def __init__(self, config: uvicorn.Config, serving: Callable[[], None]) -> None:
+    Connections come in by `cabinet.web.connections`, which gives each a seat and a deadline.
+    """
+
+    def __init__(self, config: uvicorn.Config, seats: Seats, log: SourceLog, serving: Callable[[], None]) -> None:
         super().__init__(config)
+        self._seats = seats
+        self._log = log
         self._serving = serving
 
     @contextlib.contextmanager
@@ -137,9 +148,29 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._serving()
+        await super().startup([])
+        for listener in sockets or []:
+            self.servers.append(Acceptor(listener, self._protocol, self._seats, self._log, self.config.ssl))  # type: ignore[arg-type]
+        self._serving()
+
+    def _protocol(self, seat: Seat) -> SeatedProtocol:
+        return SeatedProtocol(
+            seat, self._log, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def make_server(
+    app: ASGIApp,
+    config: Config,
+    serving: Callable[[], None] = lambda: None,
+    limits: Limits | None = None,
+) -> uvicorn.Server:
+    """The web server over `app`, to be run with `serve(sockets=[…])`."""
+    service = config.service
+    limits = limits or Limits(max_of_source=service.connections_per_address)
+    gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
+    seats = Seats(limits, Networks(service.trusted_proxies))
+    return _Server(server_config(gated, config), seats, SourceLog(SystemClock()), serving)
 
 
 def server_config(app: object, config: Config) -> uvicorn.Config:
@@ -147,17 +178,17 @@ def server_config(app: object, config: Config) -> uvicorn.Config:
     service = config.service
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
+        http=SeatedProtocol,
+        loop="asyncio",  # whose sockets are accepted one by one
         proxy_headers=bool(service.trusted_proxies),
         forwarded_allow_ips=list(service.trusted_proxies),
         ssl_certfile=service.tls_certificate or None,
         ssl_keyfile=service.tls_key or None,
-        limit_concurrency=MOST_CONNECTIONS,
         access_log=False,
         server_header=False,
         log_config=None,
         ws="none",
         timeout_graceful_shutdown=GRACE_S,
-        backlog=BACKLOG,
     )
 
 
@@ -185,17 +216,18 @@ def _listen(config: Config) -> Iterator[socket.socket]:
         # Accepted connections inherit it. The event loop would set it only for sockets that were made as TCP by number,
         # and without it every answer of two parts waits 40 ms for the asker's delayed acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         yield listener
 
 
 @contextlib.contextmanager
 def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
-    """The address as people on this machine reach it, in RUN/service.url while we listen."""
+    """The address as people on this machine reach it, in RUN/service/service.url while we listen."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     scheme = "https" if config.service.tls_certificate else "http"
     address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
-    path = Path(config.paths.run) / "service.url"
+    path = run_folder.service_address(Path(config.paths.run))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(address + "\n", encoding="utf-8")

@@ -3,9 +3,11 @@
 import argparse
 
 from cabinet import config as configuration
+from cabinet import normal_form
 from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
+from cabinet.plain_text import one_line
 from cabinet.service import admin
 from cabinet.service.office_views import ROLES
 from cabinet.service.ports import SCOPES
@@ -64,27 +66,27 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _do(args: argparse.Namespace, database: Database) -> None:
-    clock = SystemClock()
+    clock, name = SystemClock(), normal_form.text(getattr(args, "name", ""))
     if args.action == "add":
-        print(f"login {args.name}, password {admin.add_staff(database, clock, args.name, args.password, args.role)}")
+        print(f"login {name}, password {admin.add_staff(database, clock, args.name, args.password, args.role)}")
     elif args.action == "token":
         scopes = tuple(dict.fromkeys(args.scope))
         print(
-            f"token for {args.name} ({', '.join(scopes)}): "
-            f"{admin.add_token(database, clock, args.name, scopes, args.days)}"
+            f"token for {name} ({', '.join(scopes)}): {admin.add_token(database, clock, args.name, scopes, args.days)}"
         )
     elif args.action == "revoke":
-        print(f"{args.name}: {' and '.join(admin.revoke(database, args.name))} removed")
+        print(f"{name}: {' and '.join(admin.revoke(database, args.name))} removed")
     elif args.action == "one-step":
         admin.switch_off_second_factor(database, clock, args.name)
-        print(f"{args.name}: signs in with the password alone now")
+        print(f"{name}: signs in with the password alone now")
     elif args.action == "list":
         staff, tokens = admin.list_staff(database)
         for each in staff:
-            print(f"login  {each.name}, {each.role}")
+            print(f"login  {one_line(each.name)}, {each.role}")
         for token in tokens:
             left = -((clock.wall().unix_ms - token.expires_unix_ms) // 86_400_000)
-            print(f"token  {token.name} ({', '.join(token.scopes)}), {f'{left} days left' if left > 0 else 'expired'}")
+            until = f"{left} days left" if left > 0 else "expired"
+            print(f"token  {one_line(token.name)} ({', '.join(token.scopes)}), {until}")
         if not staff and not tokens:
             print("no logins and no tokens yet: cabinet staff add NAME")
     else:

@@ -1,13 +1,13 @@
 """`cabinet steward`: does for the console what only root may do. Needs no configuration but where its folders are."""
 
 import argparse
-import logging
 import os
 import pwd
 import signal
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import plain_text, run_folder
 from cabinet.clock import SystemClock, boot_id
 from cabinet.commands.options import add_config
 from cabinet.config.commissioning import load_or_commission
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     config = load_or_commission(args.config) if args.commissioning else configuration.load(args.config)
     try:
         uid = pwd.getpwnam(args.user).pw_uid
@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> int:
     sticks.tidy(machine)
     bench = Bench(machine, Computer(args.config), Records(), KEYS, boot_id(), SystemClock())
     updates = Updates(bench)
-    steward = Steward(machine, lambda: charging(run / "guard.sock"), updates)
-    server = Server(run / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
+    steward = Steward(machine, lambda: charging(run_folder.guard_socket(run)), updates)
+    server = Server(run_folder.steward_folder(run) / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
     stopping: list[int] = []
 
     def stop(number: int, _: object) -> None:

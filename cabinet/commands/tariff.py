@@ -6,7 +6,7 @@ import zoneinfo
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import figures, tariffs, texts
+from cabinet import figures, normal_form, tariffs, texts
 from cabinet.billing import tariff as billing
 from cabinet.billing.posted import ALWAYS, Posted
 from cabinet.billing.tariff import Line, Tariff
@@ -65,7 +65,7 @@ def _action(
 def _local(text: str) -> datetime.datetime:
     wrong = argparse.ArgumentTypeError(f"{text!r} is no local time, such as 2027-03-01T21:00")
     try:
-        moment = datetime.datetime.fromisoformat(text)
+        moment = datetime.datetime.fromisoformat(normal_form.spelling(text))
     except ValueError:
         raise wrong from None
     if moment.tzinfo is not None:

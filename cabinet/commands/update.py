@@ -1,13 +1,13 @@
 """`cabinet update`: install a signed bundle on trial, and see how the last one went."""
 
 import argparse
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    plain_text.set_up_logging()
     records = Records()
     if args.action == "status":
         return _status(records)

@@ -1,27 +1,25 @@
 """`cabinet usage`: the usage log as a file, and the proof that nobody has changed it."""
 
 import argparse
-import contextlib
 import datetime
-import shutil
+import sqlite3
 import sys
-import tempfile
 import zoneinfo
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import usage_sums, usage_table, usage_xlsx
+from cabinet import normal_form, plain_text, usage_sums, usage_table, usage_xlsx
+from cabinet.commands import files
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, StoreError
 from cabinet.service import admin
 from cabinet.service.bill import SiteTime
 from cabinet.service.ports import Signed, UsageFilter
-from cabinet.store import closings, usage
+from cabinet.store import closings, kept, proof, usage
 from cabinet.store.database import Database
 from cabinet.texts import LANGUAGES
 
@@ -35,27 +33,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet usage export --group month\n"
         "  cabinet usage verify\n"
         "  cabinet usage closings > closings.jsonl; cabinet usage key > cabinet.key\n"
-        "  cabinet usage verify --key $(cat cabinet.key) --closings closings.jsonl"
+        "  cabinet usage verify --key $(cat cabinet.key) --closings closings.jsonl\n"
+        "  cabinet usage heads >> heads.jsonl; cabinet usage verify --heads heads.jsonl\n"
+        "  cabinet usage verify --export november.xlsx\n"
+        "  cabinet usage verify --receipt SG-1-00000042 '3f1c…'"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     export = actions.add_parser("export", help="one row a charge", description="One row a charge, in order.")
     add_config(export)
     export.add_argument("--format", choices=("csv", "xlsx", "jsonl"), default="csv", help="(default: csv)")
-    export.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day by end of charge")
-    export.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+    _add_days(export)
     export.add_argument("--outlet", type=int, metavar="N", help="of this outlet only")
     export.add_argument("--group", choices=usage_sums.GROUPS, help="sums, one row a month, an outlet or a card")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the CSV's words")
     export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
     verify = actions.add_parser(
         "verify",
-        help="find the first record that was changed",
-        description="Exit status 0: the log is as it was written. 1: it is not; the first bad record is named.",
+        help="find what was changed, cut off or made again",
+        description=(
+            "Exit status 0: the log is as it was written, and as everything that you give was kept. 1: it is not, or a"
+            " file cannot be read; a line for each thing says what and where."
+        ),
     )
     add_config(verify)
     verify.add_argument("--key", help="public key of this cabinet that you have kept (default: its own)")
     verify.add_argument(
         "--closings", type=Path, metavar="FILE", help="closings that you have kept, as they were listed"
+    )
+    verify.add_argument("--heads", type=Path, metavar="FILE", help="heads that you have kept, as they were listed")
+    verify.add_argument("--export", type=Path, metavar="FILE", help="an export that you have kept: csv, xlsx or jsonl")
+    verify.add_argument(
+        "--receipt", nargs=2, metavar=("ORDER", "HASH"), help="a resident's receipt: order or record number, and hash"
     )
     listing = actions.add_parser(
         "closings",
@@ -63,15 +71,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="One JSON object a line. Keep them elsewhere, with the key: they show a log rewritten as a whole.",
     )
     add_config(listing)
+    heads = actions.add_parser(
+        "heads",
+        help="the last record of every day with its hash",
+        description="One JSON object a line. Keep them elsewhere every day: they show an end that was cut off.",
+    )
+    add_config(heads)
+    _add_days(heads)
     key = actions.add_parser("key", help="the public key that closings are signed with", description="Base64, Ed25519.")
     add_config(key)
 
 
+def _add_days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day by end of charge")
+    parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
+
+
 def _day(text: str) -> datetime.date:
-    try:
-        return datetime.date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04") from None
+    found = normal_form.day(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
+    return found
 
 
 def main(args: argparse.Namespace) -> int:
@@ -82,62 +102,93 @@ def main(args: argparse.Namespace) -> int:
     database = Database(path, read_only=True)
     try:
         if args.action == "verify":
-            return _verify(database, config, args.key, args.closings)
+            return _verify(database, config, args)
         if args.action == "closings":
             with database.reading() as connection:
                 for signed in closings.all_signed(connection):
-                    print(msgspec.json.encode(signed).decode())
+                    print(plain_text.json_text(msgspec.json.encode(signed)))
+            return 0
+        if args.action == "heads":
+            with database.reading() as connection:
+                for head in proof.heads(connection, config.site, *_bounds_ms(args, config)):
+                    print(plain_text.json_text(msgspec.json.encode(head)))
             return 0
         if args.action == "key":
             print(closings.public(closings.load_key(admin.key_path(config))))
             return 0
         if args.group is not None and args.format == "xlsx":
             raise CabinetError("sums come as csv or jsonl")
-        if args.format == "xlsx" and args.output is None and sys.stdout.isatty():
-            raise CabinetError("a spreadsheet is nothing for a terminal: give --output FILE")
-        with _output(args.output) as output:
+        files.check_not_terminal(args.format, args.output)
+        with files.output(args.output) as output:
             _export(args, config, database, output)
     finally:
         database.close()
     return 0
 
 
-def _verify(database: Database, config: Config, key: str | None, kept: Path | None) -> int:
+def _verify(database: Database, config: Config, args: argparse.Namespace) -> int:
+    """Whether the log is as it was written, and as it was kept elsewhere."""
+    kept_closings = kept.closings(args.closings) if args.closings is not None else kept.Closings([])
+    marks = kept.heads(args.heads) if args.heads is not None else []
+    marks += kept.export(args.export) if args.export is not None else []
     with database.reading() as connection:
         found = usage.verify(connection)
         own = list(closings.all_signed(connection))
-        signed = own + (_kept(kept) if kept is not None else [])
-        if key is None and signed:
-            key = closings.public(closings.load_key(admin.key_path(config)))
-        broken = [(each, closings.problem_of(connection, each, key or "")) for each in signed]
-    numbers = [each.closing.number for each in own]
-    problems = [
-        f"closing {number} is missing" for number in range(1, max(numbers, default=0) + 1) if number not in numbers
-    ]
-    problems += [f"closing of {each.closing.month}: {problem}" for each, problem in broken if problem is not None]
+        key, problems = _trusted_key(config, args.key, own, kept_closings)
+        problems += proof.of_closings(connection, own, kept_closings.closings, key)
+        if args.receipt is not None:
+            marks.append(_receipt(connection, *args.receipt))
+        compared, changed = proof.of_marks(connection, marks)
+    problems += changed
     if found.bad is not None:
         problems.insert(0, f"record {found.bad.number} is not as it was written: {found.bad.problem}")
     for problem in problems:
         print(problem, file=sys.stderr)
     if not problems:
-        closed = f", {len(signed)} closings hold" if signed else ""
-        print(f"OK: {found.records} records, unbroken{closed}")
+        holding = len(own) + len(kept_closings.closings)
+        closed = f", {holding} closings hold" if holding else ""
+        as_kept = f", {compared} kept records are as they were" if compared else ""
+        print(f"OK: {found.records} records, unbroken{closed}{as_kept}")
     return 1 if problems else 0
 
 
-def _kept(path: Path) -> list[Signed]:
+def _trusted_key(
+    config: Config, given: str | None, own: list[Signed], kept_closings: kept.Closings
+) -> tuple[str, list[str]]:
+    """The public key that closings have to be signed with: the one given, else the one that was kept with them, else
+    the cabinet's own; and what is wrong with the cabinet's own, where another one was kept."""
+    newest = max(kept_closings.closings, key=lambda signed: signed.closing.number, default=None)
+    trusted = (given or "").strip() or kept_closings.key or ("" if newest is None else newest.closing.key)
+    path = admin.key_path(config)
+    if not trusted:
+        return (closings.public(closings.load_key(path)) if own else ""), []
     try:
-        return [msgspec.json.decode(line, type=Signed) for line in path.read_bytes().splitlines() if line]
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
-        raise CabinetError(f"{path}: is no list of closings: {error}") from error
+        path.stat()
+        signs_with = closings.public(closings.load_key(path))
+    except FileNotFoundError:
+        return trusted, []  # a copy of the database, on another computer
+    except (OSError, StoreError) as error:
+        return trusted, [f"what this cabinet signs with cannot be compared: {error}"]
+    if signs_with == trusted:
+        return trusted, []
+    return trusted, [
+        f"this cabinet signs with another key than the one kept: {signs_with} in {path}, kept {trusted}: put the file"
+        " back from a backup, or, if you replaced it yourselves, keep the new key beside the old one"
+    ]
+
+
+def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> proof.Mark:
+    """By the number of the order, or of the record, as both are on the receipt."""
+    order, number = normal_form.order_number(which), normal_form.whole(which)
+    if number is None:
+        number = proof.number_of_order(connection, order)
+    if number is None:
+        raise CabinetError(f"the log here has no order {order}: is the receipt of this cabinet? if so, it was cut off")
+    return proof.Mark(number, normal_form.spelling(record_hash).lower(), f"receipt of {order}")
 
 
 def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:
-    site_time = SiteTime(config.site.timezone)
-    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
-    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    from_ms, to_ms = _bounds_ms(args, config)
     wanted, zone = UsageFilter(0, from_ms, to_ms, args.outlet), zoneinfo.ZoneInfo(config.site.timezone)
     with database.reading() as connection:
         if args.group is not None:
@@ -146,11 +197,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
             return
         records = usage.found(connection, wanted)
         if args.format == "xlsx":
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "usage.xlsx"
-                usage_xlsx.write(path, records, args.lang, zone)
-                with path.open("rb") as sheet:
-                    shutil.copyfileobj(sheet, output)
+            files.copy_sheet(output, lambda path: usage_xlsx.write(path, records, args.lang, zone))
         elif args.format == "jsonl":
             for record in records:
                 output.write(usage_table.json_line(record))
@@ -159,24 +206,9 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
                 output.write(line.encode())
 
 
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that is there as a whole or not at all."""
-    if path is None:
-        try:
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            sys.stderr.close()  # whoever read has seen enough, such as `head`
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CabinetError(f"{path}: {error.strerror}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _bounds_ms(args: argparse.Namespace, config: Config) -> tuple[int | None, int | None]:
+    """[from, to) in Unix milliseconds, of the days asked for."""
+    site_time = SiteTime(config.site.timezone)
+    from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
+    to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
+    return from_ms, to_ms

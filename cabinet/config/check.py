@@ -8,13 +8,14 @@ import difflib
 import functools
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from cabinet import normal_form, plain_text
 from cabinet.config.conflicts import conflicts
 from cabinet.config.declare import Section
 from cabinet.config.keys import Config
@@ -25,6 +26,12 @@ UNITS = {
     "_hz": "hertz", "_fen": "fen (0.01 yuan)", "_k_per_min": "kelvin a minute", "_fen_per_kwh": "fen a kWh",
     "_fen_per_hour": "fen an hour", "_minutes": "minute", "_share": "share of 1",
 }  # fmt: skip
+
+NORMAL_FORMS: dict[str, Callable[[str], str]] = {
+    "name": normal_form.text, "name_en": normal_form.text, "complaint_phone": normal_form.text,
+    "version": normal_form.text, "code": normal_form.outlet_code, "site_id": normal_form.outlet_code,
+}  # fmt: skip
+"""Of keys that people read or type; all others are taken as they are written."""
 
 T = TypeVar("T", bound=Section)
 
@@ -67,12 +74,27 @@ def parse_as(form: Form[T], conflicts_of: Callable[[T], Iterable[ConfigError]], 
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigErrors(source, [ConfigError("file", f"not valid TOML: {error}")]) from error
+    unseen = list(_normalised(raw, []))
     errors, values = _decode(form, raw)
+    errors = unseen + errors
     if values is not None:
         errors += [found for found in conflicts_of(values) if not _follows_from(found, errors)]
     if values is None or errors:
         raise ConfigErrors(source, errors)
     return values
+
+
+def _normalised(tree: Any, steps: list[str]) -> Iterator[ConfigError]:
+    """Bring the texts in `tree` into their normal form; yield a mistake for each that holds what cannot be seen."""
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        here = [*steps, str(key)]
+        if isinstance(value, dict | list):
+            yield from _normalised(value, here)
+        elif isinstance(value, str):
+            tree[key] = value = NORMAL_FORMS.get(str(key), str)(value)
+            if plain_text.one_line(value) != value:
+                signs = ", ".join(sorted({f"U+{ord(each):04X}" for each in value if plain_text.one_line(each) != each}))
+                yield ConfigError(_path(here), f"holds what cannot be seen or is no text ({signs}): write it again")
 
 
 def _decode(form: Form[T], raw: dict[str, Any]) -> tuple[list[ConfigError], T | None]:

@@ -228,6 +228,10 @@ class Service(Section, frozen=True):
         tuple[Address, ...],
         Meta(max_length=16, description="addresses or networks whose X-Forwarded-For and -Proto are believed"),
     ] = ()
+    connections_per_address: Annotated[
+        int,
+        number("connections one address may hold, half of them live pages; of 500 and 200 in all", least=20, most=400),
+    ] = 100
     staff_idle_s: Annotated[
         float, number("a property login left alone ends; after 12 hours it ends anyway", least=60, most=43_200)
     ] = 3600.0

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from cabinet import plain_text
 from cabinet.console import commands
 from cabinet.console.declare import Outcome, Shown
 from cabinet.errors import CabinetError, LinkError, Refused
@@ -38,7 +39,7 @@ def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]
 
 def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
     """The same as a line of text."""
-    return msgspec.json.encode(answered(outcome, words)).decode()
+    return plain_text.json_text(msgspec.json.encode(answered(outcome, words)))
 
 
 def code_of(error: CabinetError) -> str:

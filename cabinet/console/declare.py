@@ -74,6 +74,7 @@ class Around(msgspec.Struct, frozen=True):
     """What there is besides the guard."""
 
     hindrance: Callable[[], str | None] = lambda: None  # what the service has against new charges
+    attacker: Callable[[], str | None] = lambda: None  # the address that guesses at PINs or passwords lately
     records: Records = NoRecords()
     steward: Steward = NoSteward()
     source: Path | None = None  # the file that the configuration was read from

@@ -7,24 +7,20 @@ half a command is another command.
 
 import codecs
 import enum
-import re
 import unicodedata
 from collections.abc import Iterator
 
 import msgspec
 
+from cabinet import normal_form, plain_text
 from cabinet.console.layout import width
 
 LONGEST_LINE = 200  # characters
 LONGEST_SEQUENCE = 32  # characters of an escape sequence; longer is noise
 
 
-_NOT_PUNCTUATION = re.compile("[^，！？；：（）]+")
-
-
-def narrow(text: str) -> str:
-    """Full-width letters and digits, which an input method may leave, as plain ones; Chinese punctuation stays."""
-    return _NOT_PUNCTUATION.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+narrow = normal_form.command_line
+"""A line as it is meant: full-width letters and digits as plain ones; Chinese punctuation stays."""
 
 
 class Key(enum.Enum):
@@ -135,10 +131,9 @@ class LineEditor:
             self._sequence = _Sequence.NONE
 
     def _type(self, character: str) -> Iterator[Echo]:
-        category = unicodedata.category(character)
-        if character == "\t" or category.startswith("Z"):
+        if character == "\t" or unicodedata.category(character) == "Zs":
             character = " "  # Chinese keyboards type a blank of their own
-        elif category.startswith("C"):  # control, invisible or unassigned
+        elif plain_text.one_line(character) != character:
             return
         if len(self._characters) >= LONGEST_LINE:
             self._too_long = True

@@ -9,7 +9,6 @@ import asyncio
 import codecs
 import contextlib
 import io
-import unicodedata
 from collections.abc import Callable, Iterator
 
 from prompt_toolkit import PromptSession
@@ -27,6 +26,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from cabinet import normal_form
 from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line
 
 MOST_REMEMBERED = 100  # lines of history
@@ -154,7 +154,7 @@ class FullEditor:
             return Key.END
         if error is not None:
             raise error
-        return Key.TOO_LONG if self._too_long else Line(_printable(task.result()))
+        return Key.TOO_LONG if self._too_long else Line(normal_form.command_line(task.result()))
 
     def _abandon(self) -> None:
         task, self._task = self._task, None
@@ -295,9 +295,3 @@ class _Screen(io.StringIO):
         for needless, needed in NEEDLESS:
             drawn = drawn.replace(needless, needed)
         return drawn.encode(errors="replace")
-
-
-def _printable(text: str) -> str:
-    """As the plain editor lets through: blanks of every kind as blanks, nothing invisible."""
-    kinds = [(character, unicodedata.category(character)) for character in text]
-    return "".join(" " if kind[0] == "Z" or c in "\t\n" else c for c, kind in kinds if kind[0] != "C" or c in "\t\n")

@@ -3,6 +3,8 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from cabinet import plain_text
+
 COLUMNS = 80
 GAP = "  "
 
@@ -38,7 +40,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
 
     The last column is cut where a line would be wider than a terminal.
     """
-    cells = [list(titles), *(list(row) for row in rows)]
+    cells = [[plain_text.one_line(cell) for cell in row] for row in (titles, *rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(titles))]
     lines = []
     for row in cells:
@@ -55,7 +57,9 @@ def fold(text: str, indent: str = "") -> list[str]:
     A word wider than a line, such as a long path, goes on in the next.
     """
     lines, line = [], indent
-    for word in (part for piece in _pieces(text) for part in _chopped(piece, COLUMNS - width(indent))):
+    for word in (
+        part for piece in _pieces(plain_text.one_line(text)) for part in _chopped(piece, COLUMNS - width(indent))
+    ):
         if width(line + word.rstrip()) > COLUMNS and line.strip():
             lines.append(line.rstrip())
             line = indent + word.lstrip()

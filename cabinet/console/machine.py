@@ -15,6 +15,8 @@ import re
 
 import msgspec
 
+from cabinet import plain_text
+
 LONGEST_SEQUENCE = 9  # digits
 _CRC_START = 0xFFFF
 
@@ -48,11 +50,11 @@ def read(line: str) -> Request:
 
 def reply(request: Request, answer: object) -> str:
     """The one line, without its end."""
-    line = msgspec.json.encode(answer).decode()
+    line = plain_text.json_text(msgspec.json.encode(answer))
     if request.seq is not None:
         line = f"#{request.seq} {line}"
     return f"{line} *{crc(line)}" if request.has_crc else line
 
 
 def notice(what: object) -> str:
-    return "!" + msgspec.json.encode({"notice": what}).decode()
+    return "!" + plain_text.json_text(msgspec.json.encode({"notice": what}))

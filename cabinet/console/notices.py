@@ -20,13 +20,18 @@ class Notice(msgspec.Struct, frozen=True):
     outlet: int = CABINET
     fault: Fault | None = None
     latched: bool = False
+    address: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One look. `snapshot` None: no guard answers; `hindrance`: what the service has against new charges."""
+    """One look. `snapshot` None: no guard answers; `hindrance`: what the service has against new charges.
+
+    `attacker`: the address that guesses at PINs or passwords lately.
+    """
 
     snapshot: Snapshot | None
     hindrance: str | None
+    attacker: str | None = None
 
 
 def changes(before: Seen, now: Seen) -> list[Notice]:
@@ -36,6 +41,8 @@ def changes(before: Seen, now: Seen) -> list[Notice]:
         found.append(Notice("guard_gone" if now.snapshot is None else "guard_back"))
     if before.hindrance != now.hindrance:
         found.append(Notice("service_back" if now.hindrance is None else f"service_{now.hindrance}"))
+    if now.attacker is not None and before.attacker != now.attacker:
+        found.append(Notice("attack", address=now.attacker))
     if before.snapshot is None or now.snapshot is None:
         return found
     was, is_ = before.snapshot, now.snapshot
@@ -59,9 +66,12 @@ def _fault(outlet: int, fault: Fault | None, latched: bool) -> Notice:
 class Teller:
     """Looks at the cabinet once a second while somebody wants to be told."""
 
-    def __init__(self, guard: Guard, hindrance: Callable[[], str | None]) -> None:
+    def __init__(
+        self, guard: Guard, hindrance: Callable[[], str | None], attacker: Callable[[], str | None] = lambda: None
+    ) -> None:
         self._guard = guard
         self._hindrance = hindrance
+        self._attacker = attacker
         self._seen: Seen | None = None  # None: nobody wants to be told
         self._due_ns = 0
 
@@ -84,7 +94,7 @@ class Teller:
             snapshot = self._guard.snapshot()
         except LinkError:
             snapshot = None
-        return Seen(snapshot, self._hindrance())
+        return Seen(snapshot, self._hindrance(), self._attacker())
 
 
 def told(notice: Notice, words: Texts) -> str:
@@ -92,4 +102,9 @@ def told(notice: Notice, words: Texts) -> str:
     place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
     fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")
     latched = words("latched_mark") if notice.latched else ""
-    return words(f"notice.{notice.code}", place=place, fault=fault + latched)
+    return words(
+        f"notice.{notice.code}",
+        place=place,
+        fault=fault + latched,
+        address="" if notice.address is msgspec.UNSET else notice.address,
+    )

@@ -1,17 +1,17 @@
 """What concerns the console itself: its language, its help, the way out."""
 
-import re
 from typing import Literal
 
+from cabinet import normal_form
 from cabinet.console import screens
 from cabinet.console.arguments import LANGUAGE, choice, optional, text, whole
 from cabinet.console.declare import LOGOUT, Ask, Desk, Language, Mode, Notify, Outcome, Shown, command
 from cabinet.console.layout import fold
 from cabinet.console.staff import Level
 from cabinet.errors import Refused
+from cabinet.pins import may_be_set
 
 TERMINAL = choice("terminal", "auto", "plain", "full")
-PIN = re.compile(r"[0-9]{6,12}")
 ROWS = whole("rows", 0, 200)  # of a page; 0: no pages
 
 
@@ -68,12 +68,13 @@ def pin(desk: Desk) -> Outcome:
     words = desk.words
 
     def first(typed: str) -> Outcome:
-        if not PIN.fullmatch(typed):
+        typed = normal_form.digits(typed)
+        if not may_be_set(typed):
             raise Refused("bad_pin")
         return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
 
     def second(typed: str, again: str) -> Outcome:
-        if again != typed:
+        if normal_form.digits(again) != typed:
             raise Refused("pins_differ")
         desk.set_own_pin(typed)
         return Shown(words("pin.done"))

@@ -32,6 +32,7 @@ class Machine(msgspec.Struct, frozen=True):
     system: str
     service: str | None
     unkept: int  # rows of the console's audit log that the service does not have yet
+    attacker: str | None = None  # the address that guesses at PINs or passwords lately
 
 
 def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> str:
@@ -61,6 +62,8 @@ def machine_lines(machine: Machine, words: Texts) -> list[str]:
         lines.append(words(f"status.service_{machine.service}"))
     if machine.unkept:
         lines.append(words("status.unkept", count=machine.unkept))
+    if machine.attacker is not None:
+        lines.append(words("status.attack", address=machine.attacker))
     return lines
 
 
@@ -210,6 +213,10 @@ def _cabinet(snapshot: Snapshot, words: Texts, now_ns: int) -> list[str]:
             contactor=words("contactor.closed" if snapshot.contactor_closed else "contactor.open"),
         )
     ]
+    if snapshot.unmeasured:
+        lines.append(words("status.unmeasured", outlets=", ".join(map(str, snapshot.unmeasured))))
+    if snapshot.feed_compared is False:
+        lines.append(words("status.not_compared"))
     if snapshot.fault is not None or snapshot.siren:
         lines.append(_cabinet_fault("status.cabinet", snapshot, words))
     age_ns = now_ns - snapshot.at_ns

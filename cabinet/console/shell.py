@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from cabinet import normal_form, plain_text
 from cabinet.clock import NS, Clock
 from cabinet.config import Config
 from cabinet.console import commands, machine, screens
@@ -76,7 +77,7 @@ class Shell:
         self._asked = Asked("")  # the command that the question or the dialogue belongs to
         self._live: Live | None = None
         self._live_due_ns = 0
-        self._teller = Teller(guard, self._around.hindrance)
+        self._teller = Teller(guard, self._around.hindrance, self._around.attacker)
         self._touched_ns = clock.monotonic_ns()
 
     @property
@@ -108,7 +109,7 @@ class Shell:
     def line(self, typed: str) -> Reply:
         """One entered line."""
         self._touched_ns = self._clock.monotonic_ns()
-        text = narrow(typed).strip()
+        text = narrow(typed)
         if not self._staff.stands(self._account):
             return self._log_out("login.withdrawn")
         return self._guarded(lambda: self._take(text))
@@ -121,7 +122,7 @@ class Shell:
         request = machine.read(typed)
         if not request.sound:
             return machine.reply(request, answered(Refused("bad_checksum"), self._words))
-        asked = Asked.read(request.command)
+        asked = Asked.read(narrow(request.command))
         try:
             outcome = self._ask(asked) if request.command else Shown("", None)
             if isinstance(outcome, Question):
@@ -185,7 +186,7 @@ class Shell:
 
     def told(self, notice: Notice) -> str:
         """A notice in the reader's words."""
-        return told(notice, self._words)
+        return plain_text.lines(told(notice, self._words))
 
     # --- lines of a person -------------------------------------------------------------------------------------------
 
@@ -220,7 +221,7 @@ class Shell:
     def _take_pin(self, text: str) -> Reply:
         self._state = _State.NAME
         try:
-            login = self._staff.log_in(self._name, text)
+            login = self._staff.log_in(self._name, normal_form.spelling(text))
         except Refused as refused:
             if self._staff.knows(self._name):
                 self._rows.write(self._name, "", "login", refused.code)
@@ -432,8 +433,8 @@ class Shell:
         if self._rows.take_unwritten():
             text = "\n".join(part for part in (text, self._words("audit.not_written")) if part)
         return Reply(
-            text,
-            self._prompt(),
+            plain_text.lines(text),
+            plain_text.one_line(self._prompt()),
             secret=self._state is _State.PIN or (isinstance(self._question, Ask) and self._question.secret),
             live_s=None if self._live is None else self._live.period_s,
             redraws=self._live is not None and self._live.redraws,

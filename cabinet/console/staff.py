@@ -17,6 +17,7 @@ import msgspec
 
 from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import CabinetError, Refused
+from cabinet.pins import random_pin
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Staff:
 
     def new_pin(self, name: str, level: Level) -> str:
         """Make the account, or give it another PIN and level; the PIN is returned once and kept nowhere."""
-        pin = f"{secrets.randbelow(1_000_000):06}"
+        pin = random_pin()
         self.set_pin(name, level, pin)
         return pin
 

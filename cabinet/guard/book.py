@@ -1,22 +1,18 @@
 """What the guard keeps about its hardware over restarts: locks, relay wear, calibration, a contactor held open.
 
-One file, replaced as a whole by the scribe. Where it cannot be read nobody knows which outlet was out of service, so
-all of them are, with the file kept beside for whoever looks into it; the guard goes on protecting.
+One file, replaced as a whole by the scribe, in three copies. What any of them locks is locked. If the newest cannot be
+read, nothing says which outlet was out of service, so all of them are, with the file kept beside for inspection; the
+guard goes on protecting.
 """
-
-import contextlib
-import logging
 
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.guard.scribe import Scribe
+from cabinet.guard.scribe import UPKEEP, Scribe
 from cabinet.model import CABINET
 from cabinet.upkeep import Calibration, Gains, OutletUpkeep, RelayWear, Signed
 
-log = logging.getLogger(__name__)
-
-NAME = "upkeep.json"
+NAME = UPKEEP
 SAVE_NS = 60 * NS  # operations are written so often at most: an SD card wears too. What a power cut loses is a few.
 UNREADABLE_NOTE = "检修中 Under repair"
 
@@ -47,14 +43,18 @@ class Book:
         """`now` signs the locks that an unreadable file leads to."""
         self._scribe = scribe
         self._numbers = numbers
-        self.damaged = ""
-        self.content = self._read(now)
         self._dirty_since_ns: int | None = None
-        if self.damaged:
-            self.save()  # the next guard must not find nothing, and hold that for no locks
+        self.content = self._read(now)
 
     def page(self, outlet: int) -> Page:
         return self.content.outlets.setdefault(outlet, Page())
+
+    def lock_all(self, now: Signed) -> None:
+        """Every outlet out of service, signed by `now`: which of them had to be is lost."""
+        for number in self._numbers:
+            page = self.page(number)
+            if page.note is None:
+                page.note, page.locked = UNREADABLE_NOTE, now
 
     def save(self) -> None:
         """Soon, and as a whole."""
@@ -97,15 +97,19 @@ class Book:
         return OutletUpkeep(outlet, page.note, page.locked, wear, gains, page.calibration)
 
     def _read(self, now: Signed) -> Content:
-        path = self._scribe.folder / NAME
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Content)
-        except FileNotFoundError:
-            return Content()
-        except (OSError, msgspec.MsgspecError, ValueError) as error:
-            kept = path.with_suffix(".damaged")
-            with contextlib.suppress(OSError):
-                path.replace(kept)
-            self.damaged = f"{path} ({error}); kept as {kept.name}, every outlet is out of service, wear counts anew"
-            log.error("%s", self.damaged)
-            return Content({number: Page(UNREADABLE_NOTE, now) for number in self._numbers})
+        recalled = self._scribe.recall(NAME, Content)
+        self.content = recalled.copies[0] if recalled.copies else Content()
+        for older in recalled.copies[1:]:
+            self._lock_as(older)
+        if recalled.lost:
+            self.lock_all(now)
+        if not recalled.complete:
+            self.save()  # the next guard must not find nothing, and hold that for no locks
+        return self.content
+
+    def _lock_as(self, older: Content) -> None:
+        """A copy that a release has not reached yet still locks: the more careful one counts."""
+        for number, page in older.outlets.items():
+            if page.note is not None and self.page(number).note is None:
+                self.page(number).note, self.page(number).locked = page.note, page.locked
+        self.content.contactor_held = self.content.contactor_held or older.contactor_held

@@ -4,9 +4,9 @@ from cabinet.clock import NS
 from cabinet.config.keys import Config
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.limits import cabinet_limits, nanoseconds
-from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.outlet import OutletUnit, aged
 from cabinet.guard.residual import ResidualTest
-from cabinet.model import CABINET, Fault, Phase, Trip
+from cabinet.model import ABSENT, CABINET, Fault, Phase, Trip
 from cabinet.protections.words import CabinetNow, Load, PeakWindow
 from cabinet.safety import SOUNDS_SIREN, CabinetSafety
 
@@ -57,6 +57,8 @@ class CabinetUnit:
         """What each outlet takes from the feed: now and then, and before each start."""
         self._next_look_ns = now_ns + LOOK_NS
         self.now.loads = [_load(unit, now_ns) for unit in units]
+        currents = [aged(unit.now.current_ma, now_ns, unit.limits.slow_lost_ns) for unit in units if _moves(unit)]
+        self.now.highest_current_ma = max(currents, key=lambda each: each.value or 0, default=ABSENT)
 
     def _test_residual(self, now_ns: int, units: list[OutletUnit]) -> None:
         test, now = self.residual_test, self.now
@@ -94,8 +96,13 @@ class CabinetUnit:
         self._contacts.sound(on)
 
 
+def _moves(unit: OutletUnit) -> bool:
+    """Whether its RMS is a measured one: what stands still flowed before it stood still."""
+    return unit.fault is not Fault.SENSOR_FROZEN and unit.now.current_unmoved == 0
+
+
 def _load(unit: OutletUnit, now_ns: int) -> Load:
     closed_at_ns = unit.now.switched_at_ns if unit.charge is not None else None
     charging = unit.charge is not None and unit.charge.phase is Phase.CHARGING
     known = closed_at_ns is not None and charging and now_ns - closed_at_ns >= KNOWN_NS
-    return Load(unit.number, unit.now.power_mw.value or 0, closed_at_ns, known)
+    return Load(unit.number, unit.power_mw(now_ns), closed_at_ns, known)

@@ -1,4 +1,4 @@
-"""Meter counters in memory that the keeper owns and the guard writes, so that they outlive a killed guard.
+"""Memory that the keeper owns and the guard writes, so that it outlives a killed guard: counters and safety state.
 
 Each counter is one aligned 64-bit word and is copied as one: a guard killed in the middle leaves the old value or the
 new. With a new keeper the counters begin at zero under a new `epoch`.
@@ -7,11 +7,14 @@ new. With a new keeper the counters begin at zero under a new `epoch`.
 import mmap
 import struct
 import uuid
+import zlib
 
 from cabinet.metering import OutletMeter
 
 _WORDS = 3  # energy_uj, powered_ns, charging_ns
 _ONE = struct.Struct("=Q")
+_HEAD = struct.Struct("=II")  # length and CRC-32 of what follows
+KEPT_BYTES = 256 * 1024  # of one file: forty outlets with the longest notes and signatures are under 100 kB
 
 
 class Counters:
@@ -20,6 +23,9 @@ class Counters:
     def __init__(self, outlets: int) -> None:
         self.epoch = uuid.uuid4().hex
         self._memory = mmap.mmap(-1, max(1, outlets * _WORDS * _ONE.size))
+        self.latches = KeptBytes()
+        self.upkeep = KeptBytes()
+        self.recent_trips = KeptBytes()
 
     def meter(self, index: int) -> OutletMeter:
         """A meter that goes on from where the last guard was killed."""
@@ -31,3 +37,44 @@ class Counters:
         for value in (meter.energy_uj, meter.powered_ns, meter.charging_ns):
             _ONE.pack_into(self._memory, offset, value)
             offset += _ONE.size
+
+
+class KeptBytes:
+    """The second copy of a file of the guard's state, replaced as a whole.
+
+    Two slots: the one that is not current is filled, then one aligned word says that it is current. A guard killed at
+    any instruction leaves the old content or the new. Pages that are never touched take no memory.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _ONE.size + 2 * KEPT_BYTES)  # word 0: nothing yet, else 1 + the current slot
+
+    def read(self) -> bytes | None:
+        """The content, or None if nothing was ever written. Raises ValueError if it was overwritten by a fault."""
+        (current,) = _ONE.unpack_from(self._memory, 0)
+        if current == 0:
+            return None
+        if current not in (1, 2):
+            raise ValueError(f"slot {current}")
+        offset = self._offset(current - 1)
+        length, crc = _HEAD.unpack_from(self._memory, offset)
+        offset += _HEAD.size
+        content = self._memory[offset : offset + length]
+        if len(content) != length or zlib.crc32(content) != crc:
+            raise ValueError("its checksum is wrong")
+        return content
+
+    def write(self, content: bytes) -> None:
+        """Raises ValueError if it is too long; then the old content stays."""
+        if len(content) > KEPT_BYTES - _HEAD.size:
+            raise ValueError(f"{len(content)} bytes are more than the {KEPT_BYTES} that are kept")
+        (current,) = _ONE.unpack_from(self._memory, 0)
+        slot = 1 if current == 1 else 0
+        offset = self._offset(slot)
+        start = offset + _HEAD.size
+        self._memory[start : start + len(content)] = content
+        _HEAD.pack_into(self._memory, offset, len(content), zlib.crc32(content))
+        _ONE.pack_into(self._memory, 0, slot + 1)
+
+    def _offset(self, slot: int) -> int:
+        return _ONE.size + slot * KEPT_BYTES

@@ -38,6 +38,7 @@ from cabinet.link.protocol import (
 )
 from cabinet.link.server import EventLog
 from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
+from cabinet.protections.cabinet import comparable
 from cabinet.relays import RelayBank
 from cabinet.upkeep import Upkeep
 
@@ -65,6 +66,7 @@ class Guard:
         self._clock = clock
         self._relays = relays
         self._counters = counters
+        self._scribe = scribe
         self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
@@ -91,6 +93,7 @@ class Guard:
         self._next_beat_ns = 0
         self._started_at_ns = clock.monotonic_ns()
         self._inside_lost = False
+        self._feed_compared: bool | None = None if config.hardware.feed_meter is None else False
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
         self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
 
@@ -104,7 +107,9 @@ class Guard:
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
-        self.switching.open_all()
+        if self.switching.open_all():
+            self.upkeeper.lock_everything()
+        self.switching.keep_latches()  # after the locks: until those are written, what is lost must show
         self.upkeeper.start(scanner.segments)
         scanner.start()
         self.switching.start(scanner.phase)
@@ -214,6 +219,7 @@ class Guard:
         now.inside_mc = aged(self._scanner.slow.inside_mc, now_ns, INSIDE_LOST_NS)
         now.feed_mw = aged(self._scanner.slow.feed_mw, now_ns, self.units[0].limits.slow_lost_ns)
         trip = cabinet.step(now_ns, self.units)
+        self._note_comparison(comparable(now))
         if trip is not None:
             self.switching.trip_cabinet(trip)
         warnings = cabinet.safety.newly_warning(now)
@@ -226,6 +232,17 @@ class Guard:
         for fault in warnings:
             log.warning("the cabinet: %s soon", fault.value)
             self.events.add(Event("", 0, now_ns, EventKind.WARNED, fault=fault))
+
+    def _note_comparison(self, compared: bool) -> None:
+        """Say when the outlets' sum can no longer be held against the cabinet's own meter, and when it can again."""
+        if self._feed_compared is None or compared is self._feed_compared:
+            return
+        self._feed_compared = compared
+        if compared:
+            log.info("the sum of the outlets is compared with the cabinet's meter")
+        else:
+            unmeasured = [load.outlet for load in self.cabinet.now.loads if load.power_mw is None]
+            log.warning("the sum of the outlets waits for readings: cabinet's meter or outlets %s", unmeasured)
 
     def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
         """Count, and end the charge where it ends."""
@@ -243,7 +260,7 @@ class Guard:
             return
         before = charge.phase
         neighbour = self._neighbours.get(unit.number)
-        neighbour_mw = 0 if neighbour is None else neighbour.now.power_mw.value or 0
+        neighbour_mw = 0 if neighbour is None else neighbour.power_mw(now_ns) or 0
         reason = charge.step(now_ns, unit.now.power_mw, neighbour_mw, unit.meter.count())
         unit.count_load()
         if charge.phase is not before:
@@ -352,6 +369,8 @@ class Guard:
             return "fault_latched"
         if self.cabinet.latched:
             return "cabinet_fault"
+        if not self._scribe.able:
+            return "state_unwritable"  # a latch that comes now would be forgotten with the next loss of power
         if self.switching.held_open:
             return "contactor_open"
         ready_at_ns = self.switching.ready_at_ns
@@ -383,7 +402,9 @@ class Guard:
             mains_mv=mains or outlets[0].voltage_mv,
             frequency_mhz=scanner.slow.frequency_mhz,
             inside_mc=self.cabinet.now.inside_mc,
-            feed_mw=sum(state.power_mw.value or 0 for state in outlets),
+            feed_mw=sum(unit.power_mw(now_ns) or 0 for unit in self.units),
+            unmeasured=[unit.number for unit in self.units if unit.power_mw(now_ns) is None],
+            feed_compared=self._feed_compared,
             last_seq=self.events.last_seq,
             health=self._health.take(scanner.bus_errors),
             feed_limit_mw=milli(self._config.feed.limit_w),

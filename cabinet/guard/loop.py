@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+from cabinet import run_folder
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
@@ -20,6 +21,7 @@ from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link import protocol
+from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
 from cabinet.notify import Notifier, watchdog_interval_s
@@ -54,14 +56,17 @@ def run_guard(
             config.guard.realtime_priority
         )  # below the keeper, which must come to its turn if this one spins
     state = Path(config.paths.state)
-    scribe = Scribe(state)
+    run = Path(config.paths.run)
+    scribe = Scribe(state, run_folder.guard_folder(run), counters)
     trip_writer = TripWriter(state / FOLDER, clock)
     recorder = Recorder(config, trip_writer.put)
     pins = open_pins()
     guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, recorder, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    path = Path(config.paths.run) / "guard.sock"
-    server = LinkServer(path, welcome, guard.events, guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep)
+    path = run_folder.guard_socket(run)
+    accounts = Accounts.of_this_machine()
+    calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep
+    server = LinkServer(path, welcome, guard.events, *calls, accounts)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:

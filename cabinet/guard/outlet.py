@@ -79,6 +79,18 @@ class OutletUnit:
         if self.charge is not None:
             self.meter.add_time(0, self.charge.take_load_ns())
 
+    def power_mw(self, now_ns: int) -> int | None:
+        """What it takes, for sums: nothing while it is open, None while it is closed and not measured.
+
+        Only a relay that welded is open and takes something. What a meter that lost its outlet last showed, or one that
+        stood still, is no power.
+        """
+        now = self.now
+        reading = aged(now.power_mw, now_ns, self.limits.slow_lost_ns)
+        if not now.closed and self.fault is not Fault.RELAY_WELDED:
+            return 0
+        return reading.value if now.closed else reading.value or 0
+
     def mains_present(self) -> bool:
         """Half the lowest voltage that may charge: below, nothing charges, whatever the relay does."""
         return self.now.voltage_mv.value is not None and self.now.voltage_mv.value > self.limits.lowest_mv // 2
@@ -146,6 +158,13 @@ class OutletUnit:
             who=who,
         )
 
+    def _shown(self, reading: Reading) -> Reading:
+        """Current or power, for the snapshot: of an outlet that is open, nothing from the time when it was closed."""
+        now = self.now
+        if not now.closed and reading.quality is Quality.OK and reading.at_ns < now.switched_at_ns:
+            return Reading(None, reading.at_ns, Quality.STALE, NOT_SINCE_OPENED)
+        return aged(reading, now.at_ns, self.limits.slow_lost_ns)
+
     def state(self, refusal: str | None) -> OutletState:
         """For the snapshot; readings too old to act on say so."""
         now, limits = self.now, self.limits
@@ -155,9 +174,9 @@ class OutletUnit:
             phase=Phase.IDLE if self.charge is None else self.charge.phase,
             session_id=self.session_id,
             peak_ma=aged(self._shown_peak, now.at_ns, limits.peak_lost_ns + SHOWN_PEAK_NS),
-            current_ma=aged(now.current_ma, now.at_ns, limits.slow_lost_ns),
+            current_ma=self._shown(now.current_ma),
             voltage_mv=aged(now.voltage_mv, now.at_ns, limits.slow_lost_ns),
-            power_mw=aged(now.power_mw, now.at_ns, limits.slow_lost_ns),
+            power_mw=self._shown(now.power_mw),
             temperature_mc=aged(now.temperature_mc, now.at_ns, limits.temperature_lost_ns),
             count=self.meter.count(),
             charge_count=self.charge_count(),
@@ -169,6 +188,9 @@ class OutletUnit:
             trial=self.trial,
             backwards=now.backwards,
         )
+
+
+NOT_SINCE_OPENED = "not measured since it opened"
 
 
 def aged(reading: Reading, now_ns: int, lost_after_ns: int) -> Reading:

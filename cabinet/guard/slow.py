@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from cabinet.chips.ade7953 import IRMS, VRMS, WATT
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS, Clock
 from cabinet.guard.segment import Input, Segment
@@ -88,6 +89,7 @@ class SlowReads:
     def _read_current(self, segment: Segment, input_: Input) -> None:
         now = self._outlets[input_.index]
         now.current_ma = self._ok(segment.chip.current_ma(input_.name))
+        now.current_unmoved = segment.chip.unmoved(IRMS[input_.name])
         now.slow_reads += 1
 
     def _read_power(self, segment: Segment, input_: Input) -> None:
@@ -95,6 +97,7 @@ class SlowReads:
         now = self._outlets[input_.index]
         power_mw = segment.chip.power_mw(input_.name)
         now.power_mw = self._ok(abs(power_mw))
+        now.power_unmoved = segment.chip.unmoved(WATT[input_.name])
         now.backwards = power_mw < -BACKWARDS_MW
         now.slow_reads += 1
 
@@ -102,13 +105,18 @@ class SlowReads:
         self.feed_mw = self._ok(abs(segment.chip.power_mw(input_name)))
 
     def _read_energy(self, segment: Segment, input_: Input) -> None:
-        self._add_energy(input_.index, abs(segment.chip.energy_uj(input_.name)))
+        energy_uj = abs(segment.chip.energy_uj(input_.name))
+        self._add_energy(input_.index, energy_uj)
+        now = self._outlets[input_.index]
+        now.energy_uj += energy_uj
+        now.energy_at_ns = self._clock.monotonic_ns()
 
     def _read_voltage(self, segment: Segment) -> None:
         reading = self._ok(segment.chip.voltage_mv())
         for input_ in segment.inputs:
             now = self._outlets[input_.index]
             now.voltage_mv = reading
+            now.voltage_unmoved = segment.chip.unmoved(VRMS)
             now.slow_reads += 1
 
     def _read_temperature(self, thermometer: Tmp102, indexes: list[int]) -> None:

@@ -66,18 +66,30 @@ class Switching:
         self.held_open = False  # the contactor, by staff
         self.self_test_failed: list[int] = []  # of the last one
         self.ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
+        self._latches_kept = True
 
-    def open_all(self) -> None:
-        """Everything open, and latches remembered, before anything else."""
+    def open_all(self) -> str:
+        """Everything open, and latches remembered, before anything else. Return what is lost of them, if anything."""
         try:
             self._relays.initialise()
         except CabinetError as error:
             log.error("relays: %s; outlets on it stay open until it answers", error)
-        for number, latch in self._scribe.latches().items():
+        recalled = self._scribe.latches()
+        self._latches_kept = recalled.complete
+        for number, latch in recalled.copies[0].items():
             if number == CABINET:
                 self._cabinet.remember(latch.fault, latch.why)
             elif (unit := self._by_number.get(number)) is not None:
                 unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+        for number, moments_ns in self._scribe.recent_trips().items():
+            if (unit := self._by_number.get(number)) is not None:
+                unit.safety.recent_trips_ns = moments_ns
+        return recalled.lost
+
+    def keep_latches(self) -> None:
+        """Bring every copy of the latches up to what was remembered."""
+        if not self._latches_kept:
+            self._save_latches()
 
     def start(self, phase: MainsPhase) -> None:
         """Begin the self-test, where a contactor keeps the power away meanwhile; it closes when that is done."""
@@ -245,6 +257,7 @@ class Switching:
         unit.latched = unit.latched or trip.latched
         for other in {id(each): each for each in [unit, *hit]}.values():
             self._opened(other, trip, latched=trip.latched and other is unit)
+        self._scribe.keep_trips({each.number: each.safety.recent_trips_ns for each in self._units})
         if trip.latched:
             self._save_latches()
         log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
@@ -393,6 +406,7 @@ class Switching:
         unit.fault, unit.latched, unit.why = None, False, {}
         unit.safety.reset(cleared)
         self._save_latches()
+        self._scribe.keep_trips({each.number: each.safety.recent_trips_ns for each in self._units})
         self._restore_power(now_ns)
         self._events.add(unit.event(EventKind.LATCH_CLEARED, now_ns, fault=cleared, who=who))
 

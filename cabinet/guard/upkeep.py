@@ -76,6 +76,7 @@ class Upkeeper:
         self.alert_edges: dict[int, int] = dict.fromkeys((unit.number for unit in units), 0)
         self.segments: list[Segment] = []
         self._clock = clock
+        self._scribe = scribe
         hardware = config.hardware
         self._life = RelayLife(
             milli(hardware.relay_rated_a), hardware.relay_electrical_operations, hardware.relay_mechanical_operations
@@ -95,6 +96,20 @@ class Upkeeper:
         for index, unit in enumerate(self.units):
             if (gains := self.book.gains(unit.number)) is not None:
                 self._calibrate(index, _gain(gains))
+
+    def lock_everything(self) -> None:
+        """Which faults were latched is lost: every outlet is out of service, and the contactor stays open.
+
+        Staff look at each outlet, put it back into service, and let the contactor close.
+        """
+        now = self._signed("guard")
+        self.book.lock_all(now)
+        for unit in self.units:
+            unit.note = self.book.page(unit.number).note
+        if self.relays.has_contactor:
+            self.book.content.contactor_held = self.book.content.contactor_held or now
+            self.switching.held_open = True
+        self.book.save()
 
     def stop(self) -> None:
         """The guard ends: what was counted goes to the scribe."""
@@ -324,7 +339,7 @@ class Upkeeper:
             residual_passed_at_ns=test.passed_at_ns,
             residual_failed=test.failed,
             job=self._job,
-            damaged=self.book.damaged,
+            damaged="; ".join(self._scribe.damaged),
             unwritten=self.book.unwritten,
         )
 

@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +40,7 @@ T = TypeVar("T")
 
 SHORTEST_RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
+CONNECT_WITHIN_S = 2.0
 
 
 class GuardLink:
@@ -113,11 +116,11 @@ class GuardLink:
         self._socket.send(protocol.encode(message))
 
     async def _connected_life(self) -> None:
-        loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(CONNECT_WITHIN_S))
+            await asyncio.to_thread(sock.connect, str(self._path))  # as BlockingGuard: has its turn in a flood too
             sock.setblocking(False)
-            await loop.sock_connect(sock, str(self._path))
             self._socket = sock
             handler = asyncio.create_task(self._hand_over(events))
             try:
@@ -155,6 +158,8 @@ class GuardLink:
             self._on_link(True)
         elif isinstance(message, BusView | Recent | Upkeep):
             raise LinkError(f"{self._path}: a {type(message).__name__} that nobody asked for")
+        elif not self.connected and isinstance(message, Refusal):
+            raise LinkError(f"{self._path}: the guard does not take user {os.geteuid()} as {self._role.value}")
         elif (answer := self._waiting.get(message.id)) is not None and not answer.done():
             answer.set_result(message)
 
@@ -178,14 +183,18 @@ class BlockingGuard:
         self._path = path
         self._ids = itertools.count(1)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(timeout_s)
         try:
-            self._socket.connect(str(path))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
+            self._socket.connect(str(path))  # blocking: in a flood of connections the kernel then keeps a turn for us
+            self._socket.settimeout(timeout_s)
             self._socket.send(protocol.encode(Hello(role, snapshots=False)))
-            self.welcome = self._receive(Welcome)
+            self.welcome = self._welcomed(role)
         except OSError as error:
             self._socket.close()
             raise LinkError(f"{path}: no guard answers ({error.strerror or error})") from error
+        except LinkError:
+            self._socket.close()
+            raise
 
     def snapshot(self) -> Snapshot:
         """The cabinet now."""
@@ -241,6 +250,12 @@ class BlockingGuard:
         except OSError as error:
             raise LinkError(f"{self._path}: the guard went away ({error.strerror or error})") from error
 
+    def _welcomed(self, role: Role) -> Welcome:
+        message = self._next()
+        if isinstance(message, Welcome):
+            return message
+        raise LinkError(f"{self._path}: the guard does not take user {os.geteuid()} as {role.value}")
+
     def _receive(self, kind: type[T]) -> T:
         """The next message of `kind`; others in between are passed over."""
         while True:
@@ -256,3 +271,7 @@ class BlockingGuard:
         if not frame:
             raise LinkError(f"{self._path}: the guard went away")
         return protocol.decode_from_guard(frame)
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))

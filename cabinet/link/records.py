@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 
+from cabinet import run_folder
 from cabinet.errors import LinkError
 from cabinet.model import EndReason, Fault
 
@@ -153,7 +154,7 @@ _answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
 def path_in(run: Path) -> Path:
-    return run / SOCKET
+    return run_folder.service_folder(run) / SOCKET
 
 
 def encode(message: Asked | Answer) -> bytes:

@@ -1,7 +1,8 @@
 """The guard's end of `guard.sock`: takes commands, publishes snapshots and events, and never waits for a client.
 
-A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit. One that
-does not say who it is within `HELLO_NS` is dropped, so that no dozen of silent ones can keep the service out.
+A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit. Which
+roles a client may take follows from its user, as the kernel reports it (`Accounts`), not from what it claims. Each role
+has places of its own, so that no number of viewers or of silent connections keeps service or console out.
 """
 
 import logging
@@ -16,6 +17,7 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
 from cabinet.link import protocol
+from cabinet.link.accounts import Accounts, peer_uid
 from cabinet.link.protocol import (
     ALLOWED,
     Acknowledge,
@@ -37,7 +39,13 @@ from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-MOST_CLIENTS = 16
+# Connections at once. Those of a user that has one role count there from the beginning; others are silent until they
+# have said theirs, and the longest silent one gives way.
+MAX_OF_ROLE = {Role.SERVICE: 4, Role.CONSOLE: 6, Role.VIEWER: 6}
+MAX_SILENT = 8
+MAX_WAITING = 64  # not accepted yet; a flood fills this, and who connects in blocking mode has its turn all the same
+ACCEPTS_A_TURN = 4
+WARN_NS = NS  # a client that makes us complain does so once a second at most
 FRAMES_A_TURN = 16  # of all clients together: those who talk without end do not keep the loop
 HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
@@ -77,9 +85,12 @@ class EventLog:
 
 
 class _Client:
-    def __init__(self, sock: socket.socket, came_at_ns: int) -> None:
+    def __init__(self, sock: socket.socket, came_at_ns: int, uid: int, roles: frozenset[Role]) -> None:
         self.socket = sock
         self.came_at_ns = came_at_ns
+        self.uid = uid
+        self.roles = roles
+        self.place = _own_role(roles)  # what its connection counts as
         self.role: Role | None = None
         self.snapshots = False
         self.sent_seq = 0
@@ -98,8 +109,12 @@ class LinkServer:
         bus: Callable[[bool], BusView],
         clock: Clock,
         upkeep: Callable[[], Upkeep] = lambda: Upkeep(0, [], 0),
+        accounts: Accounts | None = None,
     ) -> None:
-        """`bus` is asked with whether a search for unexpected chips is to begin."""
+        """`bus` is called with whether a search for unexpected chips is to begin.
+
+        Without `accounts` only root and the user that runs this may be more than a viewer.
+        """
         self._welcome = protocol.encode(welcome)
         self._events = events
         self._handle = handle
@@ -107,6 +122,8 @@ class LinkServer:
         self._bus = bus
         self._upkeep = upkeep
         self._clock = clock
+        self._accounts = accounts or Accounts(os.geteuid(), {})
+        self._warn_from_ns = 0
         self._first = 0
         self._clients: dict[int, _Client] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +133,7 @@ class LinkServer:
         )
         self._listener.bind(str(path))
         os.chmod(path, 0o660)
-        self._listener.listen(MOST_CLIENTS)
+        self._listener.listen(MAX_WAITING)
         self.descriptors: list[int] = [self._listener.fileno()]
 
     def serve(self, ready: list[int]) -> None:
@@ -158,17 +175,38 @@ class LinkServer:
         self._listener.close()
 
     def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return  # gone again before we came
-        if len(self._clients) >= MOST_CLIENTS:
-            log.warning("guard.sock: more than %d clients; refused one", MOST_CLIENTS)
-            sock.close()
-            return
-        sock.setblocking(False)
-        self._clients[sock.fileno()] = _Client(sock, self._clock.monotonic_ns())
-        self.descriptors.append(sock.fileno())
+        """A few of those that wait: the loop has other work."""
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return  # none waits any more
+            uid = peer_uid(sock)
+            client = _Client(sock, self._clock.monotonic_ns(), uid, self._accounts.roles(uid))
+            if not self._make_room(client):
+                self._warn("refused a client of user %d: it has too many already", uid)
+                sock.close()
+                continue
+            sock.setblocking(False)
+            self._clients[sock.fileno()] = client
+            self.descriptors.append(sock.fileno())
+
+    def _make_room(self, client: _Client) -> bool:
+        """Whether there is a place for `client`; the longest silent connection that is counted with it goes for it."""
+        others = [each for each in self._clients.values() if each.place is client.place and each is not client]
+        if len(others) < (MAX_SILENT if client.place is None else MAX_OF_ROLE[client.place]):
+            return True
+        silent = [each for each in others if each.role is None]
+        if silent:
+            self._drop(min(silent, key=lambda each: each.came_at_ns))
+        return bool(silent)
+
+    def _warn(self, message: str, *arguments: object) -> None:
+        """Once a second at most: a client may go on without end."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._warn_from_ns:
+            self._warn_from_ns = now_ns + WARN_NS
+            log.warning(f"guard.sock: {message}", *arguments)
 
     def _drop_silent(self) -> None:
         """Those who have not said who they are in time."""
@@ -192,7 +230,7 @@ class LinkServer:
                 raise LinkError(f"a frame of more than {protocol.LONGEST_COMMAND} bytes")
             self._take(client, protocol.decode_from_client(frame))
         except LinkError as error:
-            log.warning("guard.sock: dropped a client: %s", error)
+            self._warn("dropped a client of user %d: %s", client.uid, error)
             self._drop(client)
             return False
         return client.socket.fileno() >= 0
@@ -201,7 +239,7 @@ class LinkServer:
         if isinstance(message, Hello):
             if message.version != protocol.VERSION:
                 raise LinkError(f"client speaks version {message.version}, this guard {protocol.VERSION}")
-            client.role = message.role
+            self._take_role(client, message.role)
             client.snapshots = message.snapshots
             self._send(client, self._welcome)
             return
@@ -219,6 +257,17 @@ class LinkServer:
         else:
             self._send(client, protocol.encode(self._handle(message)))
 
+    def _take_role(self, client: _Client, role: Role) -> None:
+        """Give it that role, if its user may have it and there is a place. Raises LinkError."""
+        if role not in client.roles:
+            self._send(client, protocol.encode(Refusal(0, "not_allowed")))
+            raise LinkError(f"it may not be {role.value} here")
+        if _own_role(client.roles) is None:  # a user with one role has its places, whatever it calls itself
+            client.place = role
+            if not self._make_room(client):
+                raise LinkError(f"there are {MAX_OF_ROLE[role]} of role {role.value} already")
+        client.role = role
+
     def _answer(self, question: Question) -> Snapshot | BusView | Recent | Upkeep:
         if isinstance(question, AskBus):
             return self._bus(question.scan)
@@ -234,7 +283,7 @@ class LinkServer:
             client.socket.send(frame)
         except BlockingIOError:
             if must:
-                log.warning("guard.sock: dropped a client that does not read its replies")
+                self._warn("dropped a client of user %d that does not read its replies", client.uid)
                 self._drop(client)
             return False
         except OSError:
@@ -248,3 +297,10 @@ class LinkServer:
             del self._clients[descriptor]
             self.descriptors.remove(descriptor)
             client.socket.close()
+
+
+def _own_role(roles: frozenset[Role]) -> Role | None:
+    """The role whose places a connection takes before it has said one; None if its user may have several."""
+    if roles == frozenset(Role):
+        return None
+    return next(iter(roles - {Role.VIEWER}), Role.VIEWER)

@@ -1,13 +1,25 @@
 """What endangers the cabinet as a whole. Pure."""
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.words import NS, CabinetLimits, CabinetNow
+from cabinet.protections.words import NS, CabinetLimits, CabinetNow, Load
 
 SMOKE_NS = NS // 10  # a contact that bounces in the wind of a door
 WATER_NS = NS
 RESIDUAL_NS = 2_000_000  # seen twice: the monitor has taken its own time already, 40 ms at 150 mA
 SETTLE_NS = NS  # after an opening, until the sum can be believed
 WARN_NS = NS  # ten inrushes at once show in the meters' means for half a second
+
+
+def measured_sum(loads: list[Load]) -> tuple[int, bool]:
+    """The power of all outlets that are measured, and whether that is all of it."""
+    powers_mw = [load.power_mw for load in loads]
+    known_mw = [power_mw for power_mw in powers_mw if power_mw is not None]
+    return sum(known_mw), len(known_mw) == len(powers_mw)
+
+
+def comparable(now: CabinetNow) -> bool:
+    """Whether the outlets' sum and the cabinet's own meter are both known."""
+    return now.feed_mw.quality is Quality.OK and measured_sum(now.loads)[1]
 
 
 class _Contact:
@@ -101,9 +113,11 @@ class FeedOverload:
         self._opened_at_ns: int | None = None
 
     def step(self, now: CabinetNow) -> dict[str, int] | None:
-        sum_mw = sum(load.power_mw for load in now.loads)
+        """Judge what is measured; an outlet that is not, for a second at most, ends no overload and begins none."""
+        sum_mw, complete = measured_sum(now.loads)
         if sum_mw <= self._limits.feed_mw:
-            self._since_ns = self._opened_at_ns = None
+            if complete:
+                self._since_ns = self._opened_at_ns = None
             return None
         self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
         waited = self._opened_at_ns is None or now.at_ns - self._opened_at_ns >= SETTLE_NS
@@ -118,7 +132,9 @@ class FeedOverload:
     def full(self, now: CabinetNow) -> bool:
         """Whether no charge may begin: what has just begun counts with the power it may come to."""
         reserved_mw = sum(
-            load.power_mw if load.known else max(load.power_mw, self._limits.feed_reserve_mw)
+            load.power_mw
+            if load.known and load.power_mw is not None
+            else max(load.power_mw or 0, self._limits.feed_reserve_mw)
             for load in now.loads
             if load.closed_at_ns is not None
         )
@@ -132,7 +148,10 @@ class FeedOverload:
 
 
 class SensorDisagrees:
-    """The sum of the outlets against the cabinet's own meter: current that bypasses a meter protects nobody."""
+    """The sum of the outlets against the cabinet's own meter: current that bypasses a meter protects nobody.
+
+    While one side is not known there is nothing to compare (`comparable`), and the time of a difference begins again.
+    """
 
     fault = Fault.SENSOR_DISAGREES
     latched = True
@@ -143,10 +162,10 @@ class SensorDisagrees:
 
     def step(self, now: CabinetNow) -> dict[str, int] | None:
         feed = now.feed_mw
-        if feed.quality is not Quality.OK or feed.value is None:
+        if not comparable(now) or feed.value is None:
             self._since_ns = None
             return None
-        sum_mw = sum(load.power_mw for load in now.loads)
+        sum_mw, _ = measured_sum(now.loads)
         allowed_mw = max(self._limits.disagree_mw, int(self._limits.disagree_share * feed.value))
         if abs(feed.value - sum_mw) <= allowed_mw:
             self._since_ns = None

@@ -1,11 +1,10 @@
 """Sensors that say nothing, or nothing true: an outlet nobody watches is open. Pure."""
 
 from cabinet.model import Fault
+from cabinet.protections.evidence import PlausibleReadings
 from cabinet.protections.words import NS, Limits, OutletNow
 
 SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for so long before an outlet may close
-FROZEN_LOAD_MW = 5_000  # below, an idle charger's readings may well stand still
-FROZEN_READS = 200  # windows that were all alike: in 0.6 s of a rectifier's current no two tens of them are
 
 
 class SensorLost:
@@ -76,7 +75,7 @@ class SensorReset:
 
 
 class SensorFrozen:
-    """Peak, current, power and voltage all stand still under load: a live load's never do, each has its noise."""
+    """A reading that stands still, or that another one contradicts: what shows it no longer measures."""
 
     fault = Fault.SENSOR_FROZEN
     latched = True
@@ -84,29 +83,19 @@ class SensorFrozen:
     suspends = False
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._seen: tuple[int | None, ...] = ()
-        self._changed_at_ns = 0
-        self._reads = 0
+        self._readings = PlausibleReadings(limits.frozen_ns, limits.slow_lost_ns)
+        self._slow_read = -1
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        if now.window is None:
-            return None
-        seen = (now.window.peak_ma, now.current_ma.value, now.power_mw.value, now.voltage_mv.value)
-        if seen != self._seen:
-            self._seen, self._changed_at_ns, self._reads = seen, now.at_ns, 0
-            return None
-        self._reads += 1
-        still_ns = now.at_ns - self._changed_at_ns
-        power_mw = now.power_mw.value
-        if still_ns < self._limits.frozen_ns or self._reads < FROZEN_READS:
-            return None
-        if power_mw is None or power_mw < FROZEN_LOAD_MW or not now.closed:
-            return None
-        return {"still_ms": still_ns // 1_000_000, "peak_ma": now.window.peak_ma, "power_mw": power_mw}
+        why = None if now.window is None else self._readings.window(now)
+        if now.slow_reads == self._slow_read:
+            return why
+        self._slow_read = now.slow_reads
+        found = self._readings.slow(now)
+        return found if why is None else why
 
     def present(self, now: OutletNow) -> bool:
         return False
 
     def reset(self) -> None:
-        self._seen = ()
+        self._readings.clear()

@@ -41,6 +41,10 @@ class RecloseStorm:
         self._limits = limits
         self._trips_ns: deque[int] = deque(maxlen=limits.storm_trips)
 
+    @property
+    def trips_ns(self) -> list[int]:
+        return list(self._trips_ns)
+
     def note(self, at_ns: int) -> None:
         """The outlet tripped for a reason of its own."""
         self._trips_ns.append(at_ns)

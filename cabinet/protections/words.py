@@ -97,6 +97,11 @@ class OutletNow(msgspec.Struct):
     backwards: bool = False  # the sensor sees that power flow the wrong way: worth a word to staff, no protection
     temperature_mc: Reading = ABSENT
     slow_reads: int = 0  # counts readings of current, voltage, power and temperature
+    current_unmoved: int = 0  # readings in a row that brought the register's very same raw value
+    power_unmoved: int = 0
+    voltage_unmoved: int = 0
+    energy_uj: int = 0  # all that was read from the energy register since the guard's start
+    energy_at_ns: int = 0
     late_ns: int = 0  # for how long, beyond a period, nobody looked
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
@@ -107,7 +112,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     """What one outlet takes from the feed."""
 
     outlet: int
-    power_mw: int
+    power_mw: int | None  # None: closed, and not measured at present; no sum that it belongs to is known
     closed_at_ns: int | None  # None: open
     known: bool  # long enough closed for its power to be what it will be
 
@@ -126,6 +131,7 @@ class CabinetNow(msgspec.Struct):
     loads: list[Load] = []
     contactor_open_at_ns: int | None = None  # since when it has been told to open; None: it is closed, or none fitted
     highest_window: PeakWindow | None = None  # highest peak of any outlet read in this tick
+    highest_current_ma: Reading = ABSENT  # highest RMS of any outlet whose register moves
 
 
 class Protection(Protocol):

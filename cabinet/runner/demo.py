@@ -6,10 +6,12 @@ import socket
 from importlib import resources
 from pathlib import Path
 
+from cabinet import run_folder
 from cabinet.errors import CabinetError, ConfigError
+from cabinet.foreign_file import replace_content
 
 LONGEST_SOCKET_PATH = 107  # unix(7): 108 bytes with the closing zero
-LONGEST_SOCKET_NAME = "sim-control.sock"
+LONGEST_SOCKET_NAME = run_folder.LONGEST
 
 HEADING = """\
 # Written by `cabinet run` when it was first started here; yours to change, it is not written again
@@ -26,11 +28,16 @@ def prepare(folder: Path, port: int | None) -> Path:
     path = folder / "cabinet.toml"
     try:
         run.mkdir(parents=True, exist_ok=True)
-        text = path.read_text(encoding="utf-8") if path.exists() else _first_configuration(folder)
+        before = path.read_bytes() if path.exists() else None
+        text = _first_configuration(folder) if before is None else before.decode()
         if port is not None:
             text = with_port(text, port)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        if before is None:
+            path.write_bytes(text.encode())
+        elif text.encode() != before:
+            replace_content(path, text.encode())
+    except UnicodeDecodeError as error:
+        raise CabinetError(f"{path}: is no UTF-8 text") from error
     except OSError as error:
         raise CabinetError(f"{folder}: cannot be used for the demonstration ({error.strerror})") from error
     return path
@@ -49,12 +56,14 @@ def _quoted(path: Path) -> str:
 def with_port(text: str, port: int) -> str:
     """`text` with another `service.port`, and with `site.public_url` following it where it points at this machine."""
     text = re.sub(r'^(public_url = "http://(?:127\.0\.0\.1|localhost)):\d+"', rf'\g<1>:{port}"', text, flags=re.M)
-    section = re.compile(r"^(\[service\]\n(?:(?!\[).*\n)*?)port = \d+", flags=re.M)
+    section = re.compile(r"^(\[service\]\r?\n(?:(?!\[).*\n)*?)port = \d+", flags=re.M)
     if section.search(text):
         return section.sub(rf"\g<1>port = {port}", text, count=1)
-    if re.search(r"^\[service\]$", text, flags=re.M):
-        return re.sub(r"^\[service\]$", f"[service]\nport = {port}", text, count=1, flags=re.M)
-    return f"{text.rstrip()}\n\n[service]\nport = {port}\n"
+    end = "\r\n" if "\r\n" in text else "\n"
+    if re.search(r"^\[service\]\r?$", text, flags=re.M):
+        return re.sub(r"^\[service\](\r?)$", rf"[service]{end}port = {port}\1", text, count=1, flags=re.M)
+    separator = "" if text.endswith("\n") or not text else end
+    return f"{text}{separator}{end}[service]{end}port = {port}{end}"
 
 
 def check_port_is_free(host: str, port: int) -> None:

@@ -10,6 +10,7 @@ from cabinet.clock import Clock
 from cabinet.config import Config
 from cabinet.console.staff import Level, Staff
 from cabinet.errors import CabinetError
+from cabinet.pins import may_be_set, random_pin
 from cabinet.service import admin, money
 from cabinet.service.ports import SCOPES
 
@@ -37,12 +38,14 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
     where the database cannot be had.
     """
     kept = _load(path)
+    if kept is not None and not (may_be_set(kept.pin) and may_be_set(kept.console_pin)):
+        kept = None  # of a version that took shorter ones
     logins = kept or Logins(
         card="".join(secrets.choice("0123456789") for _ in range(8)),
-        pin=admin.random_pin(),
+        pin=random_pin(),
         staff_password=secrets.token_urlsafe(9),
         api_token="",
-        console_pin=admin.random_pin(),
+        console_pin=random_pin(),
     )
     database = admin.open_database(config)
     try:

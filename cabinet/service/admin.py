@@ -10,10 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from cabinet import normal_form, plain_text
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
+from cabinet.pins import may_be_set, random_pin
 from cabinet.service.office_views import Actor, Role, StaffView
 from cabinet.service.ports import SCOPES
 from cabinet.service.signing_in import hash_secret
@@ -24,8 +26,6 @@ from cabinet.store.database import Database
 TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
-_PIN = re.compile(r"[0-9]{4,12}")
-_NAME = re.compile(r"[^\s\x00-\x1f](?:[^\x00-\x1f]{0,38}[^\s\x00-\x1f])?")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
 _LONGEST_NAME = 40
 
@@ -59,10 +59,6 @@ def open_database(config: Config) -> Database:
     return Database(path)
 
 
-def random_pin() -> str:
-    return f"{secrets.randbelow(1_000_000):06}"
-
-
 def add_resident(
     database: Database,
     clock: Clock,
@@ -74,11 +70,12 @@ def add_resident(
     group: str = "",
 ) -> str:
     """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
-    pin = random_pin() if pin is None else pin
+    card, name, group = normal_form.card(card), normal_form.text(name), normal_form.group(group)
+    pin = random_pin() if pin is None else normal_form.digits(pin)
     check_resident(card, group, pin, name)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        if people.resident_by_card(connection, card) is not None:
+        if people.residents_by_card(connection, card):
             raise CabinetError(f"card {card} is there already")
         wall = clock.wall()
         resident_id = people.add_resident(connection, card, name, pin_hash, wall.unix_ms, group)
@@ -91,7 +88,7 @@ def block_resident(database: Database, card: str, blocked: bool) -> None:
     """A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
         resident = resident_of(connection, card)
-        people.set_blocked(connection, card, blocked)
+        people.set_blocked(connection, resident.card, blocked)
         if blocked:
             people.remove_logins_of_resident(connection, resident.id)
 
@@ -115,10 +112,10 @@ def erase_resident(database: Database, card: str) -> None:
 
 def set_group(database: Database, card: str, group: str) -> None:
     """The group that tariffs go by; empty for none. Charges that run keep their terms."""
+    group = normal_form.group(group)
     check_group(group)
     with database.transaction() as connection:
-        resident_of(connection, card)
-        people.set_group(connection, card, group)
+        people.set_group(connection, resident_of(connection, card).card, group)
 
 
 def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
@@ -135,12 +132,12 @@ def check_card(card: str) -> None:
 
 
 def check_pin(pin: str) -> None:
-    if not _PIN.fullmatch(pin):
-        raise CabinetError("a PIN has 4 to 12 digits")
+    if not may_be_set(pin):
+        raise CabinetError("a PIN has 6 to 12 digits, not all the same and not in a row such as 123456")
 
 
 def check_name(name: str) -> None:
-    if len(name) > _LONGEST_NAME or not name.isprintable():
+    if len(name) > _LONGEST_NAME or plain_text.REPLACED in name:
         raise CabinetError(f"a name has at most {_LONGEST_NAME} characters, and all of them can be printed")
 
 
@@ -151,13 +148,12 @@ def check_group(group: str) -> None:
 
 def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     """A new PIN, random if none is given; returned. Whoever was signed in with the card is signed out."""
-    if pin is not None and not _PIN.fullmatch(pin):
-        raise CabinetError("a PIN has 4 to 12 digits")
-    pin = random_pin() if pin is None else pin
+    pin = random_pin() if pin is None else normal_form.digits(pin)
+    check_pin(pin)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
         resident = resident_of(connection, card)
-        people.set_pin(connection, card, pin_hash)
+        people.set_pin(connection, resident.card, pin_hash)
         people.remove_logins_of_resident(connection, resident.id)
     return pin
 
@@ -174,14 +170,19 @@ def list_residents(database: Database) -> list[ResidentSummary]:
 
 
 def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
+    """Raises CabinetError where there is no such card, and where two of before differ only in capital letters."""
     resident = people.resident_by_card(connection, card)
     if resident is None:
-        raise CabinetError(f"there is no card {card}")
+        alike = [row.card for row in people.residents_by_card(connection, card)]
+        if alike:
+            raise CabinetError(f"card {normal_form.spelling(card)}: there are {' and '.join(alike)}: spell it as one")
+        raise CabinetError(f"there is no card {normal_form.spelling(card)}")
     return resident
 
 
 def add_staff(database: Database, clock: Clock, name: str, password: str | None = None, role: Role = "operator") -> str:
     """Add a login of the property company's pages; returns the password, random if none is given."""
+    name = normal_form.text(name)
     _check_name(name)
     if password is not None and len(password) < 10:
         raise CabinetError("a password has at least 10 characters")
@@ -196,6 +197,7 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
 
 def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ...], days: int = TOKEN_DAYS) -> str:
     """A token for a program called `name`, for so many days; returned once, only its hash is stored."""
+    name = normal_form.text(name)
     _check_name(name)
     if not 1 <= days <= MOST_TOKEN_DAYS:
         raise CabinetError(f"a token is good for 1 to {MOST_TOKEN_DAYS} days")
@@ -214,7 +216,9 @@ def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ..
 def revoke(database: Database, name: str) -> list[str]:
     """Remove the login and the token called `name`; returns what there was ("login", "token")."""
     with database.transaction() as connection:
-        removed = ["login"] * people.remove_staff(connection, name) + ["token"] * people.remove_token(connection, name)
+        login, token = people.staff_by_name(connection, name), people.token_by_name(connection, name)
+        removed = ["login"] * (login is not None and people.remove_staff(connection, login.name))
+        removed += ["token"] * (token is not None and people.remove_token(connection, token.name))
         if not removed:
             raise CabinetError(f"there is no login and no token called {name}")
     return removed
@@ -230,7 +234,7 @@ def switch_off_second_factor(database: Database, clock: Clock, name: str) -> Non
             raise CabinetError(f"login {name} signs in without a second factor already")
         second_factors.remove(connection, row.id)
         here = Actor(StaffView(0, "cabinet staff", "operator"), "")
-        audit.add(connection, clock.wall(), here, "second_factor_off", subject=name)
+        audit.add(connection, clock.wall(), here, "second_factor_off", subject=row.name)
 
 
 def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:
@@ -240,10 +244,10 @@ def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.T
 
 
 def is_name(name: str) -> bool:
-    """Whether a login or a token may be called so: 1 to 40 characters, no space at the ends."""
-    return _NAME.fullmatch(name) is not None
+    """Whether a login or a token may be called so: 1 to 40 characters that can be printed."""
+    return 0 < len(name) <= _LONGEST_NAME and plain_text.REPLACED not in name
 
 
 def _check_name(name: str) -> None:
     if not is_name(name):
-        raise CabinetError(f"{name!r} is no name: 1 to 40 characters, no space at the ends")
+        raise CabinetError(f"{name!r} is no name: 1 to 40 characters, and all of them can be printed")

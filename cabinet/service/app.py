@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+from cabinet import run_folder
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -26,6 +27,7 @@ from cabinet.service.live import CABINET, Changes, Curve
 from cabinet.service.office import Office
 from cabinet.service.office_views import SecondStep
 from cabinet.service.ports import (
+    AttackView,
     CabinetView,
     ChargesPage,
     CurvePoint,
@@ -38,6 +40,7 @@ from cabinet.service.ports import (
     StartChoice,
     StatementPage,
     UsageFilter,
+    UsageHead,
     UsageRecord,
     WaitingView,
 )
@@ -51,7 +54,7 @@ from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
 from cabinet.service.upkeep import Upkeep
 from cabinet.service.waiting import Waiting
-from cabinet.store import closings, people, usage
+from cabinet.store import closings, people, proof, usage
 from cabinet.store import sessions as table
 from cabinet.store import waiting as waiting_table
 from cabinet.store.accounts import balance_fen
@@ -69,7 +72,7 @@ MakeGuard = Callable[
 
 def guard_link(config: Config) -> MakeGuard:
     """The real one, over `guard.sock`."""
-    return functools.partial(GuardLink, Path(config.paths.run) / "guard.sock", Role.SERVICE)
+    return functools.partial(GuardLink, run_folder.guard_socket(Path(config.paths.run)), Role.SERVICE)
 
 
 class Service:
@@ -105,9 +108,9 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
-        self._upkeep = Upkeep(self.context)
         self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
+        self._upkeep = Upkeep(self.context, self._signing_in.attacks)
         self.office = Office(self.context, self._signing_in, self._background)
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ class Service:
         today = context.site_time.day(context.clock.wall())
         rows, positions, energies, line, newest = await context.storage.read(
             lambda c: (
-                _with_curves(c),
+                table.unfinished_with_curves(c),
                 table.positions(c),
                 table.day_energies(c, today),
                 waiting_table.everybody(c),
@@ -356,12 +359,12 @@ class Service:
             if session.resident_id != resident_id:
                 raise Refused("not_yours")
             return views.running_view(self.context, session)
-        row = await self.context.storage.read(lambda c: table.by_id(c, session_id))
+        row, record_hash = await self.context.storage.read(lambda c: history.receipt(c, session_id))
         if row is None:
             raise Refused("unknown_session")
         if row.resident_id != resident_id:
             raise Refused("not_yours")
-        return self._view(row)
+        return self._view(row, record_hash)
 
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         rows = await self.context.storage.read(lambda c: table.of_resident(c, resident_id, limit))
@@ -383,10 +386,10 @@ class Service:
             points = await self.context.storage.read(lambda c: table.curve(c, session_id))
         return [CurvePoint(point.at_s, point.power_w) for point in points]
 
-    def _view(self, row: SessionRow) -> SessionView:
+    def _view(self, row: SessionRow, record_hash: str | None = None) -> SessionView:
         """A running session is newer in memory than on disk."""
         session = self.context.running.get(row.session_id)
-        return views.stored_view(row) if session is None else views.running_view(self.context, session)
+        return views.stored_view(row, record_hash) if session is None else views.running_view(self.context, session)
 
     # --- for the property company ------------------------------------------------------------------------------------
 
@@ -429,6 +432,9 @@ class Service:
         rows = await self.context.storage.read(lambda c: table.started_in(c, start_ms, end_ms))
         return [self._view(row) for row in rows]
 
+    def attack(self) -> AttackView | None:
+        return self._signing_in.attacks.view()
+
     def tariff_mistakes(self) -> list[str]:
         return self.context.shelf.wrong
 
@@ -439,9 +445,9 @@ class Service:
     async def usage_closings(self) -> list[Signed]:
         return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
 
+    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        site = self.context.config.site
+        return await self.context.storage.read(lambda c: proof.heads(c, site, from_unix_ms, to_unix_ms))
+
     async def usage_key(self) -> str:
         return closings.public(await self._upkeep.key())
-
-
-def _with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[table.CurveRow]]]:
-    return [(row, table.curve(connection, row.session_id)) for row in table.unfinished(connection)]

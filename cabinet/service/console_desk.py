@@ -1,6 +1,7 @@
 """The service's end of `service.sock`: answers the console's questions and keeps its audit log.
 
-The socket is the group's, like the guard's; who is at the other end is the console's business and in its entries.
+Answered is the console's user, by the kernel's word for who connected; which of the staff is at the console is the
+console's business and in its entries.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from pathlib import Path
 from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, LinkError, Refused, StoreError
 from cabinet.link import records
+from cabinet.link.accounts import Accounts, peer_uid
+from cabinet.link.protocol import Role
 from cabinet.link.records import (
     Answer,
     AskAudit,
@@ -41,6 +44,7 @@ from cabinet.store import sessions as table
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 5.0
+MAX_CLIENTS = 16  # at once, and as many of other users; a console asks one thing after the other
 ENERGY_DAYS = 7
 DAY_MS = 86_400_000
 
@@ -48,8 +52,10 @@ DAY_MS = 86_400_000
 class ConsoleDesk:
     """`serve` until cancelled."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, accounts: Accounts | None = None) -> None:
         self._context = context
+        self._accounts = accounts or Accounts.of_this_machine()
+        self._open = {True: 0, False: 0}  # connections of the console's user, and of others
 
     async def serve(self) -> None:
         """A socket that cannot be had costs the console its view of the sessions, and nobody a charge."""
@@ -69,13 +75,22 @@ class ConsoleDesk:
             path.unlink(missing_ok=True)
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        known = Role.CONSOLE in self._accounts.roles(peer_uid(writer.get_extra_info("socket")))
+        try:
+            self._open[known] += 1
+            if self._open[known] <= MAX_CLIENTS:
+                await self._serve_one(reader, writer, known)
+        finally:
+            self._open[known] -= 1
+            writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, known: bool) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                line = await reader.readline()
+                line = await reader.readline()  # of any other user too: with it unread the answer would be lost
                 if line:
-                    writer.write(records.encode(await self._answer(line)))
+                    writer.write(records.encode(await self._answer(line) if known else Unable("not_allowed")))
                     await writer.drain()
-        writer.close()
 
     async def _answer(self, line: bytes) -> Answer:
         try:

@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
+from cabinet.pins import random_pin
+from cabinet.service import admin
 from cabinet.service.signing_in import GUEST_NUMBER_DIGITS, hash_secret
 from cabinet.store import guests, people
 from cabinet.store.accounts import SqliteBooks
@@ -36,11 +39,13 @@ def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS
 
     Raises CabinetError: then nobody was added.
     """
+    name = normal_form.text(name)
+    admin.check_name(name)
     if balance_fen <= 0:
         raise CabinetError("a guest charges with money: the balance is above 0 yuan")
     if not 1 <= hours <= MOST_HOURS:
         raise CabinetError(f"a guest code is good for 1 to {MOST_HOURS} hours")
-    secret = f"{secrets.randbelow(10**SECRET_DIGITS):0{SECRET_DIGITS}}"
+    secret = random_pin()
     secret_hash = hash_secret(secret)
     card = f"guest-{secrets.token_hex(4)}"
     wall = clock.wall()

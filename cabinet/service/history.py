@@ -5,11 +5,16 @@ import sqlite3
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.service.ports import WALLET_MOVES, StatementPage, WalletLine
-from cabinet.store import accounts
+from cabinet.store import accounts, usage
 from cabinet.store import sessions as table
 from cabinet.store.sessions import SessionRow
 
 MOST_A_PAGE = 100
+
+
+def receipt(connection: sqlite3.Connection, session_id: str) -> tuple[SessionRow | None, str | None]:
+    """A charge, and the hash of its usage record once it is settled."""
+    return table.by_id(connection, session_id), usage.hash_of_session(connection, session_id)
 
 
 def charges(

@@ -6,6 +6,7 @@ tab between.
 
 import csv
 import io
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import TypeVar
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
 from cabinet.errors import CabinetError
+from cabinet.pins import random_pin
 from cabinet.service import admin, money
 from cabinet.service.signing_in import hash_secret
 from cabinet.store import people
@@ -30,7 +33,10 @@ COLUMNS = {
     "balance": ("balance", "余额"),
     "amount": ("amount", "金额"),
     "key": ("key", "凭证号"),
+    "phone": ("phone", "电话", "手机", "手机号", "联系电话"),  # in most lists; nothing here needs it, so none is kept
 }
+_SHORTENED = re.compile(r"[0-9.]+E\+?[0-9]+")  # what a spreadsheet makes of a long number: 6.22202E+18
+TOP_UP = "top-up:"  # how the ledger's keys of top-ups begin
 LARGEST_BYTES = 4 * 1024 * 1024
 MOST_MISTAKES = 20
 
@@ -98,11 +104,12 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
         names = _names(source, next(lines, []), needed, allowed)
         rows = []
         for cells in lines:
-            if any(cell.strip() for cell in cells):
-                if any(cell.strip() for cell in cells[len(names) :]):
+            cells = [normal_form.text(cell) for cell in cells]
+            if any(cells):
+                if any(cells[len(names) :]):
                     problem = "has more cells than there are columns"
                     raise ImportFailed(source, [Mistake(lines.line_num, problem, "too_many_cells")])
-                filled = [cell.strip() for cell in cells] + [""] * len(names)  # spreadsheets leave out the last ones
+                filled = cells + [""] * len(names)  # spreadsheets leave out the last ones
                 rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
     except csv.Error as error:
         raise ImportFailed(source, [Mistake(lines.line_num, f"is no CSV: {error}", "no_csv")]) from error
@@ -113,7 +120,7 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
 
 def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
     """Of the columns, from the row of titles. Raises ImportFailed."""
-    titles = [cell.strip() for cell in cells]
+    titles = [normal_form.label(cell) for cell in cells]
     while titles and not titles[-1]:
         titles.pop()
     names = [next((name for name, words in COLUMNS.items() if title.lower() in words), "") for title in titles]
@@ -161,10 +168,10 @@ def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> li
     """What a file of residents would add; nothing is written. Raises ImportFailed with every mistake."""
     mistakes: list[Mistake] = []
     planned: dict[str, NewResident] = {}
-    for line, row in read_rows(source, text, ["card"], ["name", "group", "pin", "balance"]):
+    for line, row in read_rows(source, text, ["card"], ["name", "group", "pin", "balance", "phone"]):
         try:
             new = _resident(line, row)
-            if people.resident_by_card(connection, new.card) is not None:
+            if people.residents_by_card(connection, new.card):
                 raise BadRow("there", new.card, f"card {new.card} is there already")
             if new.card in planned:
                 raise BadRow("twice", new.card, f"card {new.card} is in line {planned[new.card].line} already")
@@ -177,21 +184,26 @@ def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> li
 
 
 def _resident(line: int, row: Row) -> NewResident:
-    pin = row.get("pin") or admin.random_pin()
-    _coded("card", row["card"], admin.check_card)
-    _coded("pin", pin, admin.check_pin)
-    _coded("name", row.get("name", ""), admin.check_name)
-    _coded("group", row.get("group", ""), admin.check_group)
+    card, group = normal_form.card(row["card"]), normal_form.group(row.get("group", ""))
+    pin = normal_form.digits(row.get("pin", "")) or random_pin()
+    name = row.get("name", "")
+    if _SHORTENED.fullmatch(card):
+        problem = f"card {card}: a spreadsheet has shortened the number: make its column text, and type it again"
+        raise BadRow("shortened", card, problem)
+    _coded("card", row["card"], admin.check_card, card)
+    _coded("pin", "", admin.check_pin, pin)
+    _coded("name", name, admin.check_name)
+    _coded("group", row.get("group", ""), admin.check_group, group)
     first_fen = _coded("amount", row.get("balance") or "0", money.fen_of_yuan)
-    return NewResident(line, row["card"], row.get("name", ""), row.get("group", ""), pin, first_fen)
+    return NewResident(line, card, name, group, pin, first_fen)
 
 
-def _coded(code: str, word: str, check: Callable[[str], T]) -> T:
-    """What `check` makes of `word`; its complaint with a code. Of a PIN nothing is repeated."""
+def _coded(code: str, word: str, check: Callable[[str], T], form: str | None = None) -> T:
+    """What `check` makes of `form`, or of `word` itself; its complaint with a code, about the word as it was typed."""
     try:
-        return check(word)
+        return check(word if form is None else form)
     except CabinetError as error:
-        raise BadRow(code, "" if code == "pin" else word, str(error)) from error
+        raise BadRow(code, word, str(error)) from error
 
 
 def add_residents(database: Database, clock: Clock, planned: Sequence[NewResident], progress: Progress) -> None:
@@ -215,7 +227,7 @@ def insert_residents(
 ) -> None:
     """Inside the caller's transaction. Raises CabinetError where a card has come between."""
     for new, pin_hash in zip(planned, hashes, strict=True):
-        if people.resident_by_card(connection, new.card) is not None:
+        if people.residents_by_card(connection, new.card):
             raise CabinetError(f"card {new.card} is there already")
         who = people.add_resident(connection, new.card, new.name, pin_hash, wall.unix_ms, new.group)
         if new.first_fen:
@@ -230,13 +242,13 @@ def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopU
     lines_of: dict[str, int] = {}
     with database.reading() as connection:
         books = SqliteBooks(connection, None)
-        for line, row in read_rows(str(path), text_of(path), ["card", "amount", "key"], ["name"]):
+        for line, row in read_rows(str(path), text_of(path), ["card", "amount", "key"], ["name", "phone"]):
             try:
-                each = _top_up(connection, line, row)
+                each = _top_up(connection, books, line, row)
                 if each.key in lines_of:
                     raise BadRow("twice", each.key, f"key {each.key} is in line {lines_of[each.key]} already")
                 lines_of[each.key] = line
-                done = books.postings(f"top-up:{each.key}")
+                done = books.postings(f"{TOP_UP}{each.key}")
                 if done is not None and not _is_same(connection, each, done):
                     problem = f"key {each.key} was used for another top-up: another card or amount"
                     raise BadRow("key_used", each.key, problem)
@@ -248,15 +260,16 @@ def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopU
     return new, before
 
 
-def _top_up(connection: sqlite3.Connection, line: int, row: Row) -> TopUp:
+def _top_up(connection: sqlite3.Connection, books: SqliteBooks, line: int, row: Row) -> TopUp:
     amount_fen = _coded("amount", row.get("amount", ""), money.fen_of_yuan)
     if amount_fen == 0:
         raise BadRow("amount", "0", "a top-up is above 0 yuan")
     if not row.get("key"):
         problem = "without a key (such as the receipt's number) it could not be told from a second one"
         raise BadRow("no_key", "", problem)
-    _coded("no_card", row["card"], lambda card: admin.resident_of(connection, card))
-    return TopUp(line, row["card"], amount_fen, row["key"])
+    resident = _coded("no_card", row["card"], lambda card: admin.resident_of(connection, card))
+    key = money.posted_key(books, TOP_UP, row["key"]).removeprefix(TOP_UP)
+    return TopUp(line, resident.card, amount_fen, key)
 
 
 def _is_same(connection: sqlite3.Connection, each: TopUp, done: Sequence[ledger.Posting]) -> bool:
@@ -270,4 +283,4 @@ def make_top_ups(database: Database, clock: Clock, planned: Sequence[TopUp]) -> 
     with database.transaction() as connection:
         for each in planned:
             who = admin.resident_of(connection, each.card).id
-            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"top-up:{each.key}", who, each.amount_fen))
+            ledger.post(SqliteBooks(connection, wall), ledger.top_up(f"{TOP_UP}{each.key}", who, each.amount_fen))

@@ -3,13 +3,13 @@
 The same key a second time moves nothing, so that a command whose answer was lost can be given again.
 """
 
-import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.billing.ledger import Transaction
 from cabinet.billing.session import State
@@ -20,8 +20,6 @@ from cabinet.store import accounts
 from cabinet.store import sessions as table
 from cabinet.store.accounts import Entry, SqliteBooks, balance_fen
 from cabinet.store.database import Database
-
-_YUAN = re.compile(r"(\d{1,7})(?:\.(\d{1,2}))?")
 
 
 class Balances(msgspec.Struct, frozen=True):
@@ -44,16 +42,19 @@ class StatementLine(msgspec.Struct, frozen=True):
 
 def fen_of_yuan(text: str) -> int:
     """Exactly; raises CabinetError for anything but yuan with at most two decimals."""
-    match = _YUAN.fullmatch(text)
-    if match is None:
+    fen = normal_form.fen(text)
+    if fen is None:
         raise CabinetError(f"{text!r} is no amount in yuan, such as 20 or 12.50")
-    return int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0"))
+    return fen
 
 
 def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
     """Put money into a wallet; returns the new balance."""
     return _with_wallet(
-        database, clock, card, lambda who: ledger.top_up(f"top-up:{_key(key)}", who, _some(amount_fen, "a top-up"))
+        database,
+        clock,
+        card,
+        lambda books, who: ledger.top_up(posted_key(books, "top-up:", key), who, _some(amount_fen, "a top-up")),
     )
 
 
@@ -63,19 +64,24 @@ def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: s
         database,
         clock,
         card,
-        lambda who: ledger.pay_out(f"pay-out:{_key(key)}", who, _some(amount_fen, "a pay-out"), note),
+        lambda books, who: ledger.pay_out(
+            posted_key(books, "pay-out:", key), who, _some(amount_fen, "a pay-out"), normal_form.text(note)
+        ),
     )
 
 
 def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str) -> int:
     """Take what is left in a wallet that nobody will claim; returns the new balance. Raises Overdrawn."""
-    if not note.strip():
+    note = normal_form.text(note)
+    if not note:
         raise CabinetError("a write-off needs its reason: --note")
     return _with_wallet(
         database,
         clock,
         card,
-        lambda who: ledger.write_off(f"write-off:{_key(key)}", who, _some(amount_fen, "a write-off"), note),
+        lambda books, who: ledger.write_off(
+            posted_key(books, "write-off:", key), who, _some(amount_fen, "a write-off"), note
+        ),
     )
 
 
@@ -84,16 +90,17 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
 
     Never more than it cost, however often.
     """
-    if not note.strip():
+    note = normal_form.text(note)
+    if not note:
         raise CabinetError("money that is given back needs its reason: --note")
     with database.transaction() as connection:
-        row = table.by_order_number(connection, order_number)
+        row = table.by_order_number(connection, normal_form.order_number(order_number))
         if row is None or row.state is not State.SETTLED or row.cost_fen is None or row.electricity_fen is None:
             raise CabinetError(f"there is no settled charge with order number {order_number}")
         prefix = f"give-back:{row.session_id}:"
         wallet = ledger.wallet(row.resident_id)
-        full_key = prefix + _key(key)
         books = SqliteBooks(connection, clock.wall())
+        full_key = posted_key(books, prefix, key)
         if books.postings(full_key) is None:
             before_fen = accounts.moved_fen(connection, prefix, wallet)
             left_fen = row.cost_fen - before_fen
@@ -137,15 +144,23 @@ def statement(
             yield StatementLine(entry, balance)
 
 
-def _with_wallet(database: Database, clock: Clock, card: str, make: Callable[[int], Transaction]) -> int:
+def _with_wallet(database: Database, clock: Clock, card: str, make: Callable[[SqliteBooks, int], Transaction]) -> int:
     with database.transaction() as connection:
         resident = resident_of(connection, card)
-        ledger.post(SqliteBooks(connection, clock.wall()), make(resident.id))
+        books = SqliteBooks(connection, clock.wall())
+        ledger.post(books, make(books, resident.id))
         return balance_fen(connection, ledger.wallet(resident.id))
 
 
-def _key(key: str | None) -> str:
-    return key or secrets.token_hex(16)
+def posted_key(books: SqliteBooks, prefix: str, key: str | None) -> str:
+    """A key as the ledger has it: in its normal form, or as written if it was posted so before keys had one form.
+
+    A random one where there is none.
+    """
+    as_written = f"{prefix}{key or ''}"
+    if key and books.postings(as_written) is not None:
+        return as_written
+    return prefix + (normal_form.label(key or "") or secrets.token_hex(16))
 
 
 def _some(amount_fen: int, what: str) -> int:

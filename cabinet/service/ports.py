@@ -146,6 +146,7 @@ class SessionView(msgspec.Struct, frozen=True):
     fault: Fault | None
     wait_left_s: int | None  # while waiting for load
     usage_number: int | None  # of the usage record, once settled
+    record_hash: str | None = None  # the record's own, on the receipt
     suspended_for: Fault | None = None  # what it is suspended for, where it is a fault that passes
     hour_fen: int | None = None  # what an hour costs at the present power, while it charges
     expected_end: ExpectedEnd | None = None  # None: not known yet
@@ -288,6 +289,15 @@ class Signed(msgspec.Struct, frozen=True):
     signature: str  # of the closing's canonical JSON, base64
 
 
+class UsageHead(msgspec.Struct, frozen=True):
+    """The last record of a day, by number: kept elsewhere it shows whether that record, or one before it, changed."""
+
+    day: str  # of the site, such as 2026-11-30
+    site_id: str
+    number: int
+    record_hash: str
+
+
 class ResidentPort(Protocol):
     """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
 
@@ -337,6 +347,13 @@ class ResidentPort(Protocol):
         """Yields at once, then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
 
 
+class AttackView(msgspec.Struct, frozen=True):
+    """Somebody guesses at PINs or passwords: `locks` within the last while, the last one's by `address`."""
+
+    locks: int
+    address: str
+
+
 class PropertyPort(Protocol):
     @property
     def office(self) -> "OfficePort":
@@ -355,6 +372,9 @@ class PropertyPort(Protocol):
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
     async def todays_sessions(self) -> list[SessionView]: ...
+    def attack(self) -> AttackView | None:
+        """None: no card, login or address was locked out lately."""
+
     def tariff_mistakes(self) -> list[str]:
         """Of tariff files that are not used because of them, a line a mistake."""
 
@@ -363,6 +383,9 @@ class PropertyPort(Protocol):
 
     async def usage_closings(self) -> list[Signed]:
         """Every month's, the oldest first."""
+
+    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        """Of every day with a charge that ended in [from, to), the oldest first."""
 
     async def usage_key(self) -> str:
         """The public key that closings are signed with, base64."""

@@ -45,7 +45,7 @@ PASSING_FAULTS = frozenset(
 )
 PASSING_REFUSALS = frozenset(
     {"not_ready", "sensor_lost", "contactor_open", "voltage_out_of_band", "feed_full", "fault_present",
-     "guard_unreachable", "outlet_busy", "cabinet_hot"}
+     "guard_unreachable", "outlet_busy", "cabinet_hot", "state_unwritable"}
 )  # fmt: skip
 
 

@@ -1,8 +1,7 @@
 """Who is who: sign-in of residents by card and PIN, of staff by name and password, and tokens of programs.
 
 A PIN has six digits, so what protects it is how often it may be tried. Failures are counted by name and by network
-address, known or not, and an attempt counts before it is checked: trying many at once gains nothing. An unknown name
-costs the same work as a known one.
+address, known or not (`lockout`). An unknown name costs the same work as a known one.
 """
 
 import asyncio
@@ -18,8 +17,10 @@ from typing import Literal, NamedTuple, TypeVar
 import argon2
 import argon2.exceptions
 
+from cabinet import normal_form
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
+from cabinet.service.lockout import AttackWatch, Lockout
 from cabinet.service.office_views import Actor, SecondStep, StaffView
 from cabinet.service.storage import Storage
 from cabinet.store import audit, guests, people, second_factors
@@ -28,8 +29,8 @@ Row = TypeVar("Row")
 
 FAILURES_A_NAME = 5
 FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
-LOCKED_NS = 300 * NS
-MOST_REMEMBERED = 10_000
+MAX_KNOWN = 10_000
+WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
 SECOND_STEP_NS = 300 * NS  # from the right password to the code
 MOST_SECOND_STEPS = 1000
 
@@ -65,40 +66,6 @@ def matches(secret_hash: str | None, secret: str) -> bool:
     return secret_hash is not None
 
 
-class Lockout:
-    """Counts failures by key; the counts of `LOCKED_NS` ago are forgotten."""
-
-    def __init__(self, clock: Clock, most: int) -> None:
-        self._clock = clock
-        self._most = most
-        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()  # key → how many, since when
-
-    def attempt(self, key: str) -> None:
-        """Count one; refuses locked_out, and then it does not count."""
-        now_ns = self._clock.monotonic_ns()
-        count, since_ns = self._failures.get(key, (0, now_ns))
-        if now_ns - since_ns >= LOCKED_NS:
-            count, since_ns = 0, now_ns
-        if count >= self._most:
-            raise Refused("locked_out", retry_after_s=-(-(since_ns + LOCKED_NS - now_ns) // NS))
-        # the lock lasts from the last failure on
-        self._failures[key] = (count + 1, now_ns)
-        self._failures.move_to_end(key)
-        while len(self._failures) > MOST_REMEMBERED:
-            self._failures.popitem(last=False)
-
-    def take_back(self, key: str) -> None:
-        """The attempt was no failure."""
-        count, since_ns = self._failures.get(key, (0, 0))
-        if count > 1:
-            self._failures[key] = (count - 1, since_ns)
-        else:
-            self.forget(key)
-
-    def forget(self, key: str) -> None:
-        self._failures.pop(key, None)
-
-
 class HalfWay(NamedTuple):
     """A member of staff whose password was right and whose code is still to come."""
 
@@ -111,25 +78,28 @@ class SigningIn:
         self._storage = storage
         self._clock = clock
         self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
-        self._names = Lockout(clock, FAILURES_A_NAME)
+        self._names = Lockout(clock, FAILURES_A_NAME)  # of those there are
+        self._unknown = Lockout(clock, FAILURES_A_NAME)
         self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # who has signed in from where
+        self.attacks = AttackWatch(clock)
         self._half_way: OrderedDict[str, HalfWay] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one at a time: the memory of one
 
     async def resident(self, card: str, pin: str, address: str) -> str:
         """A token. Refuses wrong_card_or_pin, locked_out, card_blocked (only to who knows the PIN), storage_full."""
         row = await self._checked(
-            f"card {card}", pin, address, lambda: self._storage.read(lambda c: people.resident_by_card(c, card)),
-            lambda found: found.pin_hash,
+            _card_key(card), normal_form.digits(pin), address,
+            lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
         )  # fmt: skip
-        self._names.forget(f"card {card}")
+        self._welcome(_card_key(card), address)
         if row.blocked:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
 
     async def guest(self, code: str, address: str) -> str:
         """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
-        now_ms = self._clock.wall().unix_ms
+        now_ms, code = self._clock.wall().unix_ms, normal_form.digits(code)
         number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
         try:
             row = await self._checked(
@@ -141,7 +111,7 @@ class SigningIn:
             if refusal.code == "wrong_card_or_pin":
                 raise Refused("wrong_code") from refusal
             raise
-        self._names.forget(f"guest {number}")
+        self._welcome(f"guest {number}", address)
 
         def use_up(connection: sqlite3.Connection) -> None:
             resident = people.resident_by_id(connection, row.resident_id)
@@ -163,7 +133,7 @@ class SigningIn:
         )  # fmt: skip
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
             return self._go_half_way(row)  # the failures stay: a right password is no licence to guess at codes
-        self._names.forget(_staff_key(name))
+        self._welcome(_staff_key(name), address)
         return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
 
     async def staff_code(self, key: str, code: str, address: str) -> str:
@@ -189,6 +159,7 @@ class SigningIn:
         with self.attempt(row.name, address):
             token = await self._sign_in("staff", row.id, STAFF_LONGEST_MS, use_up)
         self._half_way.pop(key, None)
+        self._welcome(_staff_key(row.name), address)
         return token
 
     def _go_half_way(self, row: people.StaffRow) -> SecondStep:
@@ -200,11 +171,19 @@ class SigningIn:
 
     @contextlib.contextmanager
     def attempt(self, name: str, address: str) -> Iterator[None]:
-        """Whatever is refused within counts as a wrong password of that member of staff. Refuses locked_out."""
-        self._names.attempt(_staff_key(name))
-        self._addresses.attempt(address)
-        yield
-        self._names.forget(_staff_key(name))
+        """A code or password that is refused within counts as a wrong password of that member of staff.
+
+        Refuses locked_out.
+        """
+        key = self._key(_staff_key(name), address)
+        self._count(self._names, key, address)
+        try:
+            yield
+        except Refused as refusal:
+            if refusal.code not in WRONG:
+                self._take_back(self._names, key, address)
+            raise
+        self._names.forget(key)
         self._addresses.take_back(address)
 
     async def is_password(self, row: people.StaffRow, password: str) -> bool:
@@ -218,17 +197,51 @@ class SigningIn:
         find: Callable[[], Awaitable[Row | None]],
         hash_of: Callable[[Row], str],
     ) -> Row:
-        """Whose secret it is. This attempt is taken back then; to forget the failures before it is the caller's."""
-        self._names.attempt(name)
-        self._addresses.attempt(address)
+        """Whose secret it is. This attempt is taken back then; to forget the failures before it is the caller's.
+
+        Looked at first is what costs nobody anything: an address that is locked out. A name is counted only against
+        an attempt that is really checked, and a made-up one apart from those there are.
+        """
+        self._addresses.check(address)
         row = await find()
+        names = self._unknown if row is None else self._names
+        key = self._key(name, address)
+        self._count(names, key, address)  # before it is checked: trying many at once gains nothing
         secret_hash = None if row is None else hash_of(row)
         right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
         if row is None or not right:
             raise Refused("wrong_card_or_pin")
-        self._names.take_back(name)
-        self._addresses.take_back(address)  # its other failures stay: an own card is no licence to guess at others
+        self._take_back(names, key, address)  # other failures of the address stay: an own card is no licence to guess
         return row
+
+    def _count(self, names: Lockout, key: str, address: str) -> None:
+        """One attempt of both, if neither is locked; refuses locked_out."""
+        self._addresses.check(address)
+        names.check(key)
+        if self._addresses.count(address):
+            self.attacks.locked("the address", address)
+        if names.count(key) and names is self._names:
+            self.attacks.locked("a card, code or login", address)
+
+    def _take_back(self, names: Lockout, key: str, address: str) -> None:
+        names.take_back(key)
+        self._addresses.take_back(address)
+
+    def _key(self, name: str, address: str) -> str:
+        """What failures at that name are counted by.
+
+        An address that has signed in by the name before is counted by itself: strangers who lock a card or the office
+        lock out other strangers.
+        """
+        return f"{name} from {address}" if (name, address) in self._known else name
+
+    def _welcome(self, name: str, address: str) -> None:
+        """Signed in: its failures are forgotten, and the address is known from now on."""
+        self._names.forget(self._key(name, address))
+        self._known[name, address] = None
+        self._known.move_to_end((name, address))
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
 
     async def _sign_in(
         self,
@@ -282,5 +295,9 @@ class SigningIn:
 
 
 def _staff_key(name: str) -> str:
-    """What failures of that member of staff are counted by."""
-    return f"staff {name}"
+    """What failures of that member of staff are counted by, however the name is spelt."""
+    return f"staff {normal_form.login_name(name)}"
+
+
+def _card_key(card: str) -> str:
+    return f"card {normal_form.card(card)}"

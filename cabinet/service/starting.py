@@ -85,26 +85,23 @@ class Starting:
         if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
             raise Refused("feed_full")  # what power there is belongs to those who came before
         if paced:
-            self._keep_pace(resident_id, outlet.number)
+            self._cards.check(resident_id)
+            self._outlets.check(outlet.number)
         try:
             row = await context.storage.write(
                 lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
             )
         except StorageFull as full:
             raise Refused("storage_full") from full
+        if paced:  # only now: who has no money, or charges elsewhere, wears no relay and keeps nobody from an outlet
+            self._cards.count(resident_id)
+            self._outlets.count(outlet.number)
         session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
         async with session.busy:
             context.running.add(session)
             self._hearing.show(session.outlet)
             await self._energise(session)
         return session.session_id
-
-    def _keep_pace(self, resident_id: int, outlet: int) -> None:
-        """Refuses too_many_requests; a start that is refused for another reason before does not count."""
-        self._cards.check(resident_id)
-        self._outlets.check(outlet)
-        self._cards.count(resident_id)
-        self._outlets.count(outlet)
 
     def _authorise(
         self,

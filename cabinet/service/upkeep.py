@@ -11,6 +11,7 @@ from cabinet.errors import CabinetError, StoreError
 from cabinet.pulse import Pulse
 from cabinet.service import admin
 from cabinet.service.context import Context
+from cabinet.service.lockout import AttackWatch
 from cabinet.store import closings
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,9 @@ HOUR_S, HOURS_A_DAY = 3600, 24
 class Upkeep:
     """`to_begin_anew` is set where only another process can go on."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, attacks: AttackWatch) -> None:
         self._context = context
+        self._attacks = attacks
         self.to_begin_anew = asyncio.Event()
 
     async def run(self) -> None:
@@ -59,10 +61,12 @@ class Upkeep:
             log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
 
     def tell(self) -> None:
-        """The console, that the service is there and what it has against new charges."""
+        """The console, that the service is there, what it has against new charges, and who guesses at PINs."""
         context = self._context
         every_s = context.config.service.checkpoint_s
-        pulse.write(self._pulse, Pulse(context.clock.monotonic_ns(), every_s, context.storage.hindrance))
+        attack = self._attacks.view()
+        address = None if attack is None else attack.address
+        pulse.write(self._pulse, Pulse(context.clock.monotonic_ns(), every_s, context.storage.hindrance, address))
 
     def end(self) -> None:
         """The console need not wait until the last word is old."""

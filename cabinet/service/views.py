@@ -163,8 +163,8 @@ def _wait_left_s(context: Context, session: Session) -> int | None:
     return max(0, int(context.config.charge.no_load_s) - session.meter.seen.powered_ms // 1000)
 
 
-def stored_view(row: SessionRow) -> SessionView:
-    """A session as the database has it: the receipt, once settled."""
+def stored_view(row: SessionRow, record_hash: str | None = None) -> SessionView:
+    """A session as the database has it: the receipt, once settled, with the hash of its usage record."""
     ended = None if row.ended_unix_ms is None else WallTime(row.ended_unix_ms, bool(row.ended_trusted))
     lines = bill.charged(row.tariff, row.used, row.held_fen, None) if row.lines is None else row.lines
     return SessionView(
@@ -190,4 +190,5 @@ def stored_view(row: SessionRow) -> SessionView:
         fault=row.fault,
         wait_left_s=None,
         usage_number=row.usage_number,
+        record_hash=record_hash,
     )

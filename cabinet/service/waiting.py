@@ -39,7 +39,7 @@ OWN_TROUBLE_NS = 10 * NS  # an outlet that cannot close for reasons of its own h
 # What stands in everybody's way, or is the waiting itself: the line waits. Anything else ends an entry.
 FOR_EVERYBODY = frozenset(
     {"feed_full", "voltage_out_of_band", "cabinet_hot", "cabinet_fault", "contactor_open", "not_ready",
-     "guard_unreachable", "storage_full"}
+     "guard_unreachable", "storage_full", "state_unwritable"}
 )  # fmt: skip
 EXPIRED = "expired"
 

@@ -1,5 +1,6 @@
 """The console's end: one request, one answer, a connection each."""
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class StewardLine:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as line:
                 line.settimeout(self._timeout_s)
                 line.connect(str(self._path))
-                line.send(protocol.encode(request))
+                with contextlib.suppress(BrokenPipeError):  # refused unread: the answer says why
+                    line.send(protocol.encode(request))
                 answer = protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
         except (OSError, LinkError) as error:
             raise Refused("steward_gone") from error

@@ -4,18 +4,18 @@ import logging
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.errors import CabinetError, LinkError
+from cabinet.link.accounts import peer_uid
 from cabinet.steward import protocol
 from cabinet.steward.protocol import Answer, CheckUpdates, Failed, Request
 
 log = logging.getLogger(__name__)
 
+MAX_WAITING = 64
 PATIENCE_S = 2.0  # a client that says nothing keeps nobody else waiting longer
-_CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
 
 
 class Server:
@@ -28,10 +28,11 @@ class Server:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._woken, self._wake = socket.socketpair()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             self._socket.bind(str(path))
             os.chmod(path, 0o666)  # the folder lets only the cabinet's group in, and `uids` decides
-            self._socket.listen(4)
+            self._socket.listen(MAX_WAITING)
         except OSError as error:
             raise CabinetError(f"{path}: cannot be served ({error.strerror})") from error
 
@@ -42,7 +43,6 @@ class Server:
             return False
         client, _ = self._socket.accept()
         with client:
-            client.settimeout(PATIENCE_S)
             try:
                 client.send(protocol.encode(self._reply(client)))
             except OSError as error:
@@ -60,9 +60,13 @@ class Server:
         self._path.unlink(missing_ok=True)
 
     def _reply(self, client: socket.socket) -> Answer:
-        _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        uid = peer_uid(client)
+        known = uid in self._uids
+        client.settimeout(PATIENCE_S)
+        if not known:
+            client.shutdown(socket.SHUT_RD)  # what it has not sent yet is not waited for: the console comes next
         frame = client.recv(protocol.LONGEST_FRAME)  # read in any case: with it unread the answer would be lost
-        if uid not in self._uids:
+        if not known:
             log.warning("refused: user %d is not the console's", uid)
             return Failed("the steward serves the console only")
         try:

@@ -129,14 +129,21 @@ def months_closed(connection: sqlite3.Connection) -> set[str]:
     return {row["month"] for row in connection.execute("SELECT month FROM usage_closing")}
 
 
+def is_signed(signed: Signed, key: str) -> bool:
+    """Whether the signature is of the public `key`."""
+    try:
+        VerifyKey(base64.b64decode(key, validate=True)).verify(
+            canonical(signed.closing), base64.b64decode(signed.signature, validate=True)
+        )
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
 def problem_of(connection: sqlite3.Connection, signed: Signed, key: str) -> str | None:
     """Why the log is not the one that was closed; None where it is. `key` is the public one that its reader trusts."""
     closing = signed.closing
-    try:
-        VerifyKey(base64.b64decode(key, validate=True)).verify(
-            canonical(closing), base64.b64decode(signed.signature, validate=True)
-        )
-    except (BadSignatureError, ValueError):
+    if not is_signed(signed, key):
         return "its signature is not of this key"
     sums = _sums(connection, closing.first_number, closing.last_number)
     stated = (

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.service.office_views import Role
 
 
@@ -84,7 +85,32 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
 
 
 def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
-    return _resident(connection.execute("SELECT * FROM resident WHERE card = ?", (card,)).fetchone())
+    """The resident whose card is meant, however it is spelt.
+
+    Cards of before there was one spelling may differ in capital letters only. Each of those is found by its own
+    spelling, and by no other: nobody gets at another's money.
+    """
+    found = residents_by_card(connection, card)
+    if len(found) > 1:
+        found = [row for row in found if row.card == normal_form.spelling(card)]
+    return found[0] if found else None
+
+
+def residents_by_card(connection: sqlite3.Connection, card: str) -> list[ResidentRow]:
+    """Everybody whose card has this normal form; one, but for cards of before there was one spelling."""
+    rows = connection.execute(
+        "SELECT * FROM resident WHERE card = ? COLLATE NOCASE ORDER BY id", (normal_form.card(card),)
+    )
+    return [row for row in map(_resident, rows) if row is not None]
+
+
+def cards_alike(connection: sqlite3.Connection) -> list[list[str]]:
+    """Cards that differ in capital letters only, those of one form together."""
+    groups = connection.execute(
+        "SELECT json_group_array(card) AS cards FROM (SELECT card FROM resident ORDER BY card)"
+        " GROUP BY card COLLATE NOCASE HAVING count(*) > 1"
+    )
+    return [msgspec.json.decode(row["cards"], type=list[str]) for row in groups]
 
 
 def resident_by_id(connection: sqlite3.Connection, resident_id: int) -> ResidentRow | None:
@@ -151,7 +177,11 @@ def add_staff(
 
 
 def staff_by_name(connection: sqlite3.Connection, name: str) -> StaffRow | None:
-    return _staff(connection.execute("SELECT * FROM staff WHERE name = ?", (name,)).fetchone())
+    """The login that is meant, however it is spelt; of several that are alike, the one that is spelt so."""
+    alike = [row for row in staff(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
+    if len(alike) > 1:
+        alike = [row for row in alike if row.name in (name, normal_form.text(name))]
+    return alike[0] if alike else None
 
 
 def staff_by_id(connection: sqlite3.Connection, staff_id: int) -> StaffRow | None:
@@ -246,7 +276,11 @@ def add_token(
 
 
 def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
-    return next((row for row in tokens(connection) if row.name == name), None)
+    """The token that is meant, found as a login is."""
+    alike = [row for row in tokens(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
+    if len(alike) > 1:
+        alike = [row for row in alike if row.name in (name, normal_form.text(name))]
+    return alike[0] if alike else None
 
 
 def scopes_of(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> tuple[str, ...]:

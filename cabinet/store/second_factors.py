@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from cabinet import normal_form
 from cabinet.service import totp
 
 RECOVERY_CODES = 10
@@ -57,12 +58,12 @@ def confirm(connection: sqlite3.Connection, staff_id: int) -> list[str]:
 
 def use(connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int) -> Literal["code", "recovery"] | None:
     """Use up a code of the phone or a recovery code; None: it is neither, or was used before."""
-    given = "".join(given.split())
+    given = normal_form.card(given)  # both kinds of code: digits, or capital letters and digits
     row = of_staff(connection, staff_id)
     if row is None:
         return None
-    if totp.is_code(given):
-        step = totp.step_of(row.secret, given, unix_s, row.last_step)
+    if totp.is_code(normal_form.digits(given)):
+        step = totp.step_of(row.secret, normal_form.digits(given), unix_s, row.last_step)
         if step is None:
             return None
         connection.execute("UPDATE second_factor SET last_step = ? WHERE staff_id = ?", (step, staff_id))

@@ -300,6 +300,10 @@ def curve(connection: sqlite3.Connection, session_id: str) -> list[CurveRow]:
     return [CurveRow(int(row["at_s"]), int(row["power_w"])) for row in rows]
 
 
+def unfinished_with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[CurveRow]]]:
+    return [(row, curve(connection, row.session_id)) for row in unfinished(connection)]
+
+
 def add_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy_mwh: int) -> None:
     connection.execute(
         "INSERT INTO outlet_day (outlet, day, energy_mwh) VALUES (?, ?, ?)"

@@ -127,6 +127,17 @@ def stored(connection: sqlite3.Connection, number: int) -> tuple[UsageRecord, st
     return None if row is None else (_record(row), row["body"], _hash(row["body"].encode()) == row["record_hash"])
 
 
+def hash_of(record: UsageRecord) -> str:
+    """The hash that the record's contents give."""
+    return _hash(canonical(record))
+
+
+def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | None:
+    """The hash of a charge's record, once it is settled."""
+    row = connection.execute("SELECT record_hash FROM usage_record WHERE session_id = ?", (session_id,)).fetchone()
+    return None if row is None else str(row["record_hash"])
+
+
 def last_number(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()
     return int(row[0])

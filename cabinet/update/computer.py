@@ -30,7 +30,10 @@ _LOCK_TRIES = 600
 _LOCK_EVERY_S = 1.0
 _WRITTEN = ("/usr", "/etc", "/var/lib/dpkg")  # by an installation
 _INFO = Path("/var/lib/dpkg/info")
-_SWITCHED_OFF = (Path("/run/cabinet/everything-off"), Path("/var/lib/cabinet/everything-off"))  # by cabinet-failsafe
+_SWITCHED_OFF = (
+    Path("/run/cabinet/everything-off"),
+    Path("/var/lib/cabinet/failsafe/everything-off"),
+)  # by cabinet-failsafe
 _AS_SHIPPED = Path("/usr/share/cabinet/as-shipped")
 _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 

@@ -36,6 +36,7 @@ from cabinet.service.ports import (
     SessionView,
     Signed,
     UsageFilter,
+    UsageHead,
     UsageRecord,
 )
 from cabinet.web import export
@@ -229,6 +230,24 @@ async def usage_closings(request: Visit) -> Response[Closings]:
     return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
 
 
+class Heads(msgspec.Struct):
+    heads: list[UsageHead]
+
+
+@get(
+    "/usage/heads",
+    guards=[needs(USAGE_READ)],
+    summary="The last record of every day, with its hash",
+    responses=PROBLEMS,
+)
+async def usage_heads(request: Visit, from_day: FromDay = None, to_day: ToDay = None) -> Response[Heads]:
+    """Fetch them every day and keep them elsewhere: with `cabinet usage verify --heads` they show what was changed or
+    cut off since."""
+    site = Site.of(request)
+    wanted = _wanted(site, 0, from_day, to_day, None)
+    return Response(Heads(await site.property_.usage_heads(wanted.from_unix_ms, wanted.to_unix_ms)))
+
+
 @get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: Visit) -> Response[list[OutletView]]:
     """What anybody may see who stands before the cabinet, and why an outlet would not start now."""
@@ -288,7 +307,7 @@ COMPRESSED = DefineMiddleware(CompressionMiddleware, config=CompressionConfig("g
 
 router = Router(
     "/api/v1",
-    route_handlers=[usage, usage_export, usage_closings, outlets, cabinet, readings, sessions, today],
+    route_handlers=[usage, usage_export, usage_closings, usage_heads, outlets, cabinet, readings, sessions, today],
     middleware=[COMPRESSED],
     tags=["property"],
     security=[{"token": []}],

@@ -6,18 +6,19 @@ no open page.
 """
 
 import hmac
-import ipaddress
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 from urllib.parse import parse_qsl
 
 from litestar.datastructures import Cookie
 from litestar.exceptions import PermissionDeniedException
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
+from cabinet.web.address import source_of
 from cabinet.web.context import Connection, Site, Visit
 
 RESIDENT_COOKIE = "resident"
@@ -29,7 +30,9 @@ REMEMBER_S = 180 * 86_400  # a resident signs in once on a phone; the service ma
 PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
-LONGEST_ADDRESS = 64
+AS_TYPED = frozenset({"password", "proof", "text"})
+"""Fields that are no line of text: secrets that people choose, and a tariff file, which is checked as such."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _FORM_KEY = re.compile(r"[A-Za-z0-9_-]{22,64}")
@@ -115,8 +118,13 @@ async def check_form(request: Visit) -> None:
         )
     except ValueError as error:
         raise Refused("bad_request") from error
-    request.state["form"] = dict(fields)
+    request.state["form"] = cleaned(fields)
     check_key(request)
+
+
+def cleaned(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Every field as one line of text with nothing unseen in it; of a field given twice the last."""
+    return {name: value if name in AS_TYPED else normal_form.text(value) for name, value in fields}
 
 
 def check_key(request: Visit) -> None:
@@ -130,7 +138,7 @@ def check_key(request: Visit) -> None:
 
 
 def form(request: Visit) -> Mapping[str, str]:
-    """Fields of the form that `check_form` let pass; of a field given twice the last."""
+    """Fields of the form that `check_form` let pass, cleaned."""
     return cast(Mapping[str, str], request.state["form"])
 
 
@@ -141,14 +149,7 @@ def way_back(path: str) -> str:
 
 def address_of(connection: Connection) -> str:
     """Network address of the asker, for rate limits; of IPv6 the network, as one line gets a whole one."""
-    host = connection.client.host if connection.client else "unknown"
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host[:LONGEST_ADDRESS]
-    if address.version == 4:
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return source_of(connection.client.host if connection.client else None)
 
 
 def _from_our_site(request: Visit) -> bool:

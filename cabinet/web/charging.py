@@ -61,7 +61,7 @@ async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] 
         parts |= {name: viewer.part(name, **values) for name in LIVE_PARTS}
         return parts, now.state == "settled"
 
-    return viewer.site.streams.respond(viewer.site.resident.changes(session.outlet), render)
+    return viewer.site.streams.respond(request, viewer.site.resident.changes(session.outlet), render)
 
 
 class _Viewer(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar import Request
@@ -21,6 +22,9 @@ Visit = Request[Any, Any, State]
 """A request of somebody: who it is stands in cookies, see `auth`."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
+
+AT_END = "cabinet.at_end"
+"""In a request's scope: an ExitStack that is closed when the request is over, answered or not."""
 
 LANGUAGE_COOKIE = "language"
 SIZE_COOKIE = "size"
@@ -42,6 +46,12 @@ class Site(NamedTuple):
     def secure(self) -> bool:
         """Whether residents reach the site by https, so that cookies must never travel without it."""
         return self.config.site.public_url.startswith("https://")
+
+
+def at_end(connection: Connection, callback: Callable[[], None]) -> None:
+    """Have `callback` called when the request is over, also if its answer is never begun."""
+    stack = connection.scope[AT_END]  # type: ignore[literal-required]
+    stack.callback(callback)
 
 
 def language_of(connection: Connection) -> str:

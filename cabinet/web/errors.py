@@ -29,7 +29,7 @@ STATUS_OF_REFUSAL = {
     "name_taken": 409, "last_operator": 409, "charge_running": 409, "money_left": 409, "cannot_undo": 409,
     "expired": 409, "wrong_second_factor": 401,
     "locked_out": 429, "too_many_requests": 429,
-    "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503,
+    "voltage_out_of_band": 503, "feed_full": 503, "not_ready": 503, "contactor_open": 503, "state_unwritable": 503,
     "cabinet_fault": 503, "cabinet_hot": 503, "out_of_service": 409, "work_under_way": 409, "resident_charging": 409,
     "not_fitted": 409, "bad_gain": 409, "no_contactor": 409, "no_alert_line": 409,
     "guard_unreachable": 503, "simulator_gone": 503, "storage_full": 503, "storage_damaged": 503,

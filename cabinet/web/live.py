@@ -1,6 +1,7 @@
 """Live pages: server-sent events that carry freshly rendered parts of a page, each only when it has changed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -8,6 +9,8 @@ from litestar.response import Stream
 from litestar.response.sse import ServerSentEventMessage
 
 from cabinet.errors import Refused
+from cabinet.web import auth
+from cabinet.web.context import Connection, at_end
 
 Parts = dict[str, str]
 """Name of an event → the HTML it swaps in."""
@@ -18,40 +21,42 @@ RETRY_MS = 3000
 
 
 class Streams:
-    """How many live pages there are; each holds a connection, so there is a limit."""
+    """How many live pages there are, and whose; each holds a connection, so there is a limit of all and of an address.
 
-    def __init__(self, most: int = 200) -> None:
+    One counts from the moment it is granted to the end of its request: a hundred asked for at once are a hundred.
+    """
+
+    def __init__(self, most: int = 200, most_of_address: int = 50) -> None:
         self._most = most
-        self._open = 0
+        self._most_of_address = most_of_address
+        self._open: Counter[str] = Counter()
 
     def respond(
         self,
+        connection: Connection,
         changes: AsyncIterator[None],
         render: Callable[[], Awaitable[tuple[Parts, bool]]],
         refresh_s: float = REFRESH_S,
     ) -> Stream:
         """A stream of what `render` makes at every change; it says with its parts whether they are the last.
 
-        Refuses too_many_requests where the limit is reached.
+        Refuses too_many_requests if the limit is reached: the page then is as it is without a script.
         """
-        if self._open >= self._most:
+        address = auth.address_of(connection)
+        if self._open.total() >= self._most or self._open[address] >= self._most_of_address:
             raise Refused("too_many_requests")
+        self._open[address] += 1
+        at_end(connection, lambda: self._close(address))
         return Stream(
-            self._counted(changes, render, refresh_s),
+            events(changes, render, refresh_s),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def _counted(
-        self, changes: AsyncIterator[None], render: Callable[[], Awaitable[tuple[Parts, bool]]], refresh_s: float
-    ) -> AsyncGenerator[bytes, None]:
-        self._open += 1
-        try:
-            async with aclosing(events(changes, render, refresh_s)) as stream:
-                async for event in stream:
-                    yield event
-        finally:
-            self._open -= 1
+    def _close(self, address: str) -> None:
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
 
 
 async def events(

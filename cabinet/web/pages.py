@@ -9,6 +9,7 @@ from litestar.datastructures import Cookie
 from litestar.enums import MediaType
 from litestar.response import Response
 
+from cabinet import plain_text
 from cabinet.config.keys import Config
 from cabinet.texts import LANGUAGES, Texts
 from cabinet.web import auth
@@ -37,6 +38,7 @@ class Pages:
             loader=PackageLoader("cabinet.web"),
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=_shown,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
@@ -83,3 +85,8 @@ class Pages:
             headers=headers,
             cookies=[*cookies, *([own] if own else [])],
         )
+
+
+def _shown(value: object) -> object:
+    """What a template writes: text without anything that acts or is unseen; it is escaped after that."""
+    return plain_text.lines(value) if type(value) is str else value

@@ -2,13 +2,13 @@
 
 import re
 import secrets
-import unicodedata
 from typing import Any
 
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import OutletView, ResidentView, SessionView, StartChoice, WaitingView
 from cabinet.texts import LANGUAGES
@@ -36,7 +36,7 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 @get("/")
 async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
     """Every outlet with its state, and where the code on one can be typed; `?code=` is what was typed."""
-    if typed := _typed(code).upper():
+    if typed := normal_form.outlet_code(code):
         if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
             raise Refused("unknown_code")
         return Redirect(f"/s/{typed}", status_code=303)
@@ -64,7 +64,7 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
     Only those who wait for an outlet look at it live: a form that somebody fills in is never taken away.
     """
     site, language = Site.of(request), language_of(request)
-    outlet = site.resident.outlet(code.upper())
+    outlet = site.resident.outlet(normal_form.outlet_code(code))
     situation = shown
 
     async def render() -> tuple[Parts, bool]:
@@ -75,7 +75,7 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
         situation = values["situation"]
         return {"body": site.pages.part(language, "outlet_body.html", **values)}, values["startable"]
 
-    return site.streams.respond(site.resident.changes(outlet.number), render)
+    return site.streams.respond(request, site.resident.changes(outlet.number), render)
 
 
 @post("/s/{code:str}/start", status_code=303)
@@ -93,11 +93,11 @@ async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
             raise Refused("bad_request")
         choice = _choice(form)
         try:
-            session = await port.start(resident.resident_id, code.upper(), choice, key)
+            session = await port.start(resident.resident_id, normal_form.outlet_code(code), choice, key)
         except Refused as refusal:
             if refusal.code != "feed_full" or form.get("queue") != "true":
                 raise
-            entry = await port.wait(resident.resident_id, code.upper(), choice)
+            entry = await port.wait(resident.resident_id, normal_form.outlet_code(code), choice)
             return Redirect(f"/s/{entry.code}", status_code=303)
     except Refused as refusal:
         if refusal.code in ("unknown_code", "signed_out"):
@@ -111,7 +111,7 @@ async def leave(request: Visit, code: FromPath[str]) -> Response[Any]:
     """Out of the line for power; also puts away the news that waiting came to nothing."""
     resident = await auth.resident(request)
     port = Site.of(request).resident
-    outlet = port.outlet(code.upper())
+    outlet = port.outlet(normal_form.outlet_code(code))
     await port.leave(resident.resident_id)
     return Redirect(f"/s/{outlet.code}", status_code=303)
 
@@ -125,7 +125,8 @@ async def sign_in_page(request: Visit, to: FromQuery[str] = "/account") -> Respo
 async def sign_in(request: Visit) -> Response[Any]:
     """Signs in on this phone and goes on to where the form says; a wrong card or PIN comes back with the form."""
     site, form = Site.of(request), auth.form(request)
-    to, card, pin = auth.way_back(form.get("to", "")), _typed(form.get("card", "")), _typed(form.get("pin", ""))
+    to, card = auth.way_back(form.get("to", "")), normal_form.spelling(form.get("card", ""))
+    pin = normal_form.digits(form.get("pin", ""))
     try:
         if not card or not pin or max(len(card), len(pin)) > LONGEST_SECRET:
             raise Refused("wrong_card_or_pin")
@@ -140,7 +141,7 @@ async def sign_in(request: Visit) -> Response[Any]:
 async def sign_in_guest(request: Visit) -> Response[Any]:
     """As `sign_in`, with the code that the property office has given to a guest; however it is grouped."""
     site, form = Site.of(request), auth.form(request)
-    to, code = auth.way_back(form.get("to", "")), re.sub(r"[\s-]", "", _typed(form.get("code", "")))
+    to, code = auth.way_back(form.get("to", "")), normal_form.digits(form.get("code", ""))
     try:
         if not code.isascii() or not code.isdigit() or len(code) > LONGEST_SECRET:
             raise Refused("wrong_code")
@@ -190,7 +191,7 @@ async def _outlet_page(
 async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None, refused: str = "") -> dict[str, Any]:
     """What the outlet's page is made of, the first time and live."""
     site = Site.of(request)
-    outlet = site.resident.outlet(code.upper())
+    outlet = site.resident.outlet(normal_form.outlet_code(code))
     recent = await _recent(request, visitor)
     running = _running(recent)
     waiting = _waiting(request, visitor)
@@ -268,11 +269,6 @@ def _sign_in_page(
         card=card,
         guest=guest,
     )
-
-
-def _typed(text: str) -> str:
-    """What was meant: Chinese keyboards write digits and letters in full width."""
-    return unicodedata.normalize("NFKC", text).strip()
 
 
 def _choice(form: Any) -> StartChoice:

@@ -10,6 +10,7 @@ from litestar import Router, get, post
 from litestar.params import FromQuery
 from litestar.response import Redirect, Response, Stream
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import OutletView
 from cabinet.texts import Texts
@@ -78,7 +79,7 @@ async def live(request: Visit) -> Stream:
             parts[f"outlet-{shown.real.number}"] = site.pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return site.streams.respond(site.property_.cabinet_changes(), render, LOOK_S)
+    return site.streams.respond(request, site.property_.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)
@@ -124,9 +125,10 @@ def _simulator(site: Site) -> SimulatorPort:
 
 def _whole(text: str, least: int, most: int) -> int:
     """Refuses bad_request."""
-    if not text.isascii() or not text.isdigit() or len(text) > 6 or not least <= int(text) <= most:
+    found = normal_form.whole(text)
+    if found is None or not least <= found <= most:
         raise Refused("bad_request")
-    return int(text)
+    return found
 
 
 def _bus_live(cabinet: SimulatedCabinet) -> bool:

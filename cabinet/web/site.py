@@ -3,19 +3,19 @@
 from typing import Any
 
 from litestar import Litestar, get
-from litestar.enums import MediaType
+from litestar.enums import MediaType, ScopeType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath
 from litestar.response import Response
-from litestar.types import Message, Scope
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from cabinet import __version__
 from cabinet.config.keys import Config
 from cabinet.service.ports import PropertyPort, ResidentPort
-from cabinet.web import account, api, charging, errors, property, reader, resident, sim
+from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit
 from cabinet.web.live import Streams
@@ -52,16 +52,29 @@ HEADERS = {
 ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
+class Application(Litestar):
+    """Litestar behind `front`."""
+
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await front.handle(scope, receive, send, super().__call__)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def create_app(
     resident_port: ResidentPort,
     property_port: PropertyPort,
     config: Config,
     simulator: SimulatorPort | None = None,
-) -> Litestar:
+) -> Application:
     """The ASGI application over the two ports of the service, and over the simulator where there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
-    site = Site(resident_port, property_port, config, Pages(config, Assets()), Streams(), simulator)
+    streams = Streams(most_of_address=config.service.connections_per_address // 2)
+    site = Site(resident_port, property_port, config, Pages(config, Assets()), streams, simulator)
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -71,7 +84,7 @@ def create_app(
             extra = [*encoded, (b"cache-control", b"no-store")]  # a page may hold somebody's money and name
             message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
 
-    app = Litestar(
+    app = Application(
         [
             *(resident.router, charging.router, account.router, property.router),
             *(api.router, api.healthz, reader.router, static_file, robots),
@@ -79,6 +92,7 @@ def create_app(
         ],
         exception_handlers=errors.HANDLERS,
         before_send=[add_headers],
+        guards=[front.refuse_malformed],
         request_max_body_size=LARGEST_BODY,
         openapi_config=_openapi(config),
         logging_config=None,

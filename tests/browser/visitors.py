@@ -153,7 +153,7 @@ class Visitor:
             self.page.reload()
         expect(place).to_contain_text(words, timeout=LOOK_AGAIN_MS)
 
-    def sign_in(self, card: str, pin: str = "4711") -> None:
+    def sign_in(self, card: str, pin: str = "471108") -> None:
         """With the form on this page."""
         self.fill("sign_in.card", card)
         self.fill("sign_in.pin", pin)

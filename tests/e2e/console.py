@@ -5,6 +5,7 @@ import time
 
 import serial
 
+from cabinet.run_folder import console_terminal
 from tests.e2e.processes import Cabinet
 
 ANSWER_WITHIN_S = 20.0
@@ -16,7 +17,7 @@ class Terminal:
 
     def __init__(self, cabinet: Cabinet) -> None:
         self._cabinet = cabinet
-        self._line = serial.Serial(str((cabinet.run / "console.pty").resolve()), 115_200, timeout=0.05)
+        self._line = serial.Serial(str((console_terminal(cabinet.run)).resolve()), 115_200, timeout=0.05)
 
     def __enter__(self) -> "Terminal":
         return self

@@ -28,6 +28,7 @@ from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
+from cabinet.run_folder import guard_socket, service_address
 from cabinet.service import admin, money
 from cabinet.sim.control import SimControl
 
@@ -170,7 +171,7 @@ class Cabinet:
     # --- the guard, as a viewer sees it ------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        with BlockingGuard(self.run / "guard.sock", Role.VIEWER) as link:
+        with BlockingGuard(guard_socket(self.run), Role.VIEWER) as link:
             return link.snapshot()
 
     def outlet(self, number: int) -> OutletState:
@@ -217,16 +218,16 @@ class Cabinet:
 
     @property
     def url(self) -> str:
-        return (self.run / "service.url").read_text().strip()
+        return (service_address(self.run)).read_text().strip()
 
     def resident(self, card: str, balance_yuan: str = "20.00", language: str = "zh") -> "Resident":
         """A resident with a wallet, signed in on a phone."""
         database = admin.open_database(load(self.config))
         try:
-            admin.add_resident(database, SystemClock(), card, pin="4711", first_fen=money.fen_of_yuan(balance_yuan))
+            admin.add_resident(database, SystemClock(), card, pin="471108", first_fen=money.fen_of_yuan(balance_yuan))
         finally:
             database.close()
-        return Resident(self, card, "4711", language)
+        return Resident(self, card, "471108", language)
 
     def api_token(self) -> str:
         """A new token of the property company."""

@@ -138,27 +138,25 @@ def test_stopping_in_order_opens_everything_and_ends_with_status_zero(tmp_path):
         wait_for("every relay open", cabinet.all_contacts_open)
 
 
-def damage_latches(cabinet: Cabinet) -> Path:
-    cabinet.state.mkdir(exist_ok=True)
-    latches = cabinet.state / "latches.json"
-    latches.write_text("{ damaged")
-    return latches
+def take_the_bus_away(cabinet: Cabinet) -> Path:
+    """A guard that starts now finds no bus; return the name to give back. The simulator itself goes on."""
+    return (cabinet.run / "sim.sock").rename(cabinet.run / "away.sock")
 
 
 def test_guard_that_cannot_come_back_is_tried_again_until_it_can(tmp_path):
     """A guard that refuses to start ends the keeper only where none ever ran: nobody stands beside this one."""
     with running(tmp_path, None, "sim", "guard") as cabinet:
-        latches = damage_latches(cabinet)
+        away = take_the_bus_away(cabinet)
         os.kill(cabinet.guard_pid(), signal.SIGKILL)
-        wait_for("the reason", lambda: "latches.json" in cabinet.processes["guard"].log)
+        wait_for("the reason", lambda: "no simulator at" in cabinet.processes["guard"].log)
         assert cabinet.processes["guard"].popen.poll() is None
-        latches.unlink()
+        away.rename(cabinet.run / "sim.sock")
         wait_for("a guard that answers", lambda: cabinet.phase(1) == "idle")
 
 
 def test_keeper_is_stopped_at_once_while_it_waits_to_try_again(tmp_path):
     with running(tmp_path, None, "sim", "guard") as cabinet:
-        damage_latches(cabinet)
+        take_the_bus_away(cabinet)
         os.kill(cabinet.guard_pid(), signal.SIGKILL)
         wait_for("the longest wait", lambda: "a new guard starts in 1.0 s" in cabinet.processes["guard"].log)
         assert cabinet.processes["guard"].stop() == 0

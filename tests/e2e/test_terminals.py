@@ -13,6 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from cabinet.run_folder import console_terminal
 from tests.e2e.console import Terminal
 from tests.e2e.processes import Cabinet, running, wait_for
 from tests.e2e.wire import Wire
@@ -35,7 +36,7 @@ def slow_cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
 
 @pytest.fixture
 def wire(slow_cabinet: Cabinet) -> Iterator[Wire]:
-    made = Wire((slow_cabinet.run / "console.pty").resolve(), BAUD)
+    made = Wire((console_terminal(slow_cabinet.run)).resolve(), BAUD)
     yield made
     made.close()
 
@@ -99,7 +100,7 @@ def test_no_character_is_lost_at_9600_baud(slow_cabinet: Cabinet, language: str)
     pin = pin_of(slow_cabinet, "whole")
     shown: dict[int, list[str]] = {}
     for baud in (BAUD, 10_000_000):
-        wire = Wire((slow_cabinet.run / "console.pty").resolve(), baud)
+        wire = Wire((console_terminal(slow_cabinet.run)).resolve(), baud)
         try:
             with picocom(wire) as child:
                 log_in(child, "whole", pin, language)

@@ -99,6 +99,100 @@ def test_serial_login_stays_where_the_console_is_elsewhere(folder):
     assert "enable_uart" not in files(folder)["config.txt"]
 
 
+NOTES = (  # a note above, an old line below, a quoted value with two blanks
+    b"# serial0 is put in by the firmware\n"
+    b'console=serial0,115200 console=tty1 root=PARTUUID=aa-02 rootfstype=ext4 rootwait quiet dyndbg="file a  +p"\n'
+    b"#console=tty1 root=/dev/sda2 rootwait init=/bin/sh\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NOTES, NOTES.replace(b"console=serial0,115200 ", b"")),
+        (b"console=serial0,115200 console=tty1 rootwait", b"console=tty1 rootwait"),
+        (b"console=tty1 console=ttyAMA0,115200 rootwait \n\n", b"console=tty1 rootwait \n\n"),
+        (b"console=tty1  console=ttyS0,115200  rootwait\n", b"console=tty1   rootwait\n"),
+        (b"rootwait console=serial0,115200\n", b"rootwait\n"),
+        (b"rootwait console=serial0,115200\r\n# note\r\n", b"rootwait\r\n# note\r\n"),
+        (b"console=serial0,115200\n", b"\n"),
+        (b"console=serial0,115200\tconsole=ttyS0 rootwait\n", b"rootwait\n"),
+        (b'"console=serial0,115200" console="ttyS0,9600" rootwait\n', b"rootwait\n"),
+        (b'note="a console=serial0 b" rootwait\n', b'note="a console=serial0 b" rootwait\n'),
+        (b"rootwait -- console=serial0\n", b"rootwait -- console=serial0\n"),
+        (b"\n  # \xb4\xae\xbf\xda console=serial0\n\xe9=1 console=serial0 quiet\n",
+         b"\n  # \xb4\xae\xbf\xda console=serial0\n\xe9=1 quiet\n"),
+        (b"\xef\xbb\xbf# note\nconsole=serial0 quiet\n", b"\xef\xbb\xbf# note\nquiet\n"),
+        (b"quiet\nconsole=serial0 of an old line\n", b"quiet\nconsole=serial0 of an old line\n"),
+        (b"console=tty1 myconsole=serial0 netconsole=ttyS\n", b"console=tty1 myconsole=serial0 netconsole=ttyS\n"),
+        (b"", b""),
+        (b"# only a note console=serial0\n", b"# only a note console=serial0\n"),
+    ],
+)  # fmt: skip
+def test_of_the_command_line_only_the_serial_consoles_of_the_live_line_go(before, after):
+    assert board.without_serial_login(before) == after
+    assert board.without_serial_login(after) == after
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        b"", b"a=1", b"a=1\n", b"a=1\n\n\n", b"\n\na=1\n", b"a=1\r\nb=2\r\n", b"# \xd6\xd0 \xff\xfe\na=1 \n",
+        b"a=1\r\nb=2",
+    ],
+)  # fmt: skip
+def test_config_without_our_lines_is_byte_for_byte_what_it_was(found):
+    once = board.with_lines(found, ["x=1"])
+    assert once.startswith(found)
+    assert board.with_lines(once, ["x=1"]) == once
+    assert board.with_lines(board.with_lines(once, ["x=2"]), ["x=1"]) == once
+    assert board.without_lines(once) == found
+
+
+def test_lines_that_others_add_behind_ours_stay_lines_of_their_own():
+    assert board.without_lines(board.with_lines(b"a=1", ["x=1"]) + b"b=2\n") == b"a=1\nb=2\n"
+    assert board.without_lines(board.with_lines(b"a=1\n", ["x=1"]) + b"b=2") == b"a=1\nb=2"
+
+
+def test_lines_are_found_again_after_an_editor_changed_the_line_ends():
+    once = board.with_lines(b"a=1\n", ["x=1"]).replace(b"\n", b"\r\n")
+    assert board.without_lines(once) == b"a=1\r\n"
+
+
+def test_files_keep_their_mode_and_links_lead_where_they_did(folder):
+    real = folder / "real.txt"
+    (folder / "cmdline.txt").rename(real)
+    (folder / "cmdline.txt").symlink_to("real.txt")
+    real.write_bytes(NOTES)
+    real.chmod(0o604)
+    assert cabinet(folder, "--apply") == 0
+    assert (folder / "cmdline.txt").is_symlink()
+    assert real.read_bytes() == NOTES.replace(b"console=serial0,115200 ", b"")
+    assert real.stat().st_mode & 0o777 == 0o604
+    assert (folder / "cmdline.txt.before-cabinet").read_bytes() == NOTES
+    assert list(folder.glob("*.part")) == []
+
+
+def test_files_in_any_encoding_are_shown_and_written(folder, capsys):
+    (folder / "config.txt").write_bytes(b"# \xb3\xe4\xb5\xe7\r\ndtparam=audio=on\r\n")
+    assert cabinet(folder, "--apply") == 0
+    assert (folder / "config.txt").read_bytes().startswith(b"# \xb3\xe4\xb5\xe7\r\ndtparam=audio=on\r\n")
+    assert cabinet(folder, "--remove") == 0
+    assert (folder / "config.txt").read_bytes() == b"# \xb3\xe4\xb5\xe7\r\ndtparam=audio=on\r\n"
+    assert "+dtparam=strict_gpiod" in capsys.readouterr().out
+
+
+def test_disk_that_takes_nothing_changes_nothing(folder, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cabinet.foreign_file.os.fsync", full)
+    assert cabinet(folder, "--apply") == 1
+    assert (folder / "cmdline.txt").read_text() == CMDLINE
+    assert (folder / "config.txt").read_text() == FOUND
+    assert "nothing is changed" in capsys.readouterr().err
+
+
 def test_computer_that_is_no_pi_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("cabinet.commands.boot.FOLDERS", (str(tmp_path / "none"),))
     (tmp_path / "cabinet.toml").write_text(example())

@@ -41,7 +41,7 @@ def test_lgpio_opens_its_pipe_in_memory_though_the_disk_is_full(tmp_path, monkey
     monkeypatch.setattr(tempfile, "gettempdir", no_room)
     run = tmp_path / "run"
     run.mkdir()
-    hardware._import_lgpio(str(run))
+    hardware._import_lgpio(run)
     os.write(sys.modules["lgpio"].pipe, b"edge")
     assert os.read(sys.modules["lgpio"].pipe, 4) == b"edge"
     assert Path.cwd() == tmp_path
@@ -50,7 +50,7 @@ def test_lgpio_opens_its_pipe_in_memory_though_the_disk_is_full(tmp_path, monkey
 
 @pytest.mark.usefixtures("library")
 def test_lgpio_is_imported_without_a_run_folder_too(tmp_path):
-    hardware._import_lgpio(str(tmp_path / "missing"))
+    hardware._import_lgpio(tmp_path / "missing")
     assert "lgpio" in sys.modules
     assert Path.cwd() == tmp_path
 
@@ -61,6 +61,6 @@ def test_lgpio_that_cannot_be_imported_leaves_the_process_where_it_was(tmp_path)
     run = tmp_path / "run"
     run.mkdir()
     with pytest.raises(OSError, match="no chip"):
-        hardware._import_lgpio(str(run))
+        hardware._import_lgpio(run)
     assert Path.cwd() == tmp_path
     assert list(run.iterdir()) == []

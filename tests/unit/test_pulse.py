@@ -29,6 +29,7 @@ def test_old_word_is_none(tmp_path: Path, age_s: float, hindrance: str | None, f
 def test_without_a_word_the_service_is_gone(tmp_path: Path, rubbish: bytes | None) -> None:
     path = pulse.path_in(tmp_path)
     if rubbish is not None:
+        path.parent.mkdir()
         path.write_bytes(rubbish)
     assert pulse.hindrance(path, NS) == GONE
 

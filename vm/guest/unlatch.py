@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
+from cabinet.run_folder import guard_socket
 
 if __name__ == "__main__":
-    with BlockingGuard(Path("/run/cabinet/guard.sock"), Role.CONSOLE) as guard:
+    with BlockingGuard(guard_socket(Path("/run/cabinet")), Role.CONSOLE) as guard:
         guard.request(lambda number: ClearLatch(number, int(sys.argv[1]), "bench"))

@@ -44,7 +44,8 @@ def _where_opening_fails(bench: Bench) -> None:
     off = f"sleep 3; ! systemctl is-active -q cabinet-guard && {bench.all_open()}"
     bench.shows("no guard starts then either", bench.ok(off))
     bench.run(f"rm -r {DROP_IN}; systemctl daemon-reload")
-    bench.run("rm -f /run/cabinet/everything-off /var/lib/cabinet/everything-off; systemctl start cabinet-guard", 60)
+    bench.run("rm -f /run/cabinet/everything-off /var/lib/cabinet/failsafe/everything-off")
+    bench.run("systemctl start cabinet-guard", 60)
     bench.wait_charging()
 
 

@@ -64,6 +64,7 @@ def machine_of(desk: Desk) -> screens.Machine:
         system=f"{platform.system()} {platform.release()}",
         service=desk.around.hindrance(),
         unkept=desk.around.unkept(),
+        attacker=desk.around.attacker(),
     )
 
 

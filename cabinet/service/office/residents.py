@@ -4,11 +4,11 @@ import asyncio
 import re
 import sqlite3
 
-from cabinet import figures
+from cabinet import figures, normal_form
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.service import admin
+from cabinet.pins import random_pin
 from cabinet.service.context import Context
 from cabinet.service.office.acting import Acting, Note
 from cabinet.service.office_views import Actor, ResidentPage, ResidentRow, WalletLine
@@ -36,7 +36,7 @@ class Residents:
 
     async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
         actor.require("money")
-        most = max(0, min(limit, MOST_ROWS))
+        most, words = max(0, min(limit, MOST_ROWS)), normal_form.label(words)
 
         def look(connection: sqlite3.Connection) -> list[ListRow]:
             after = "" if after_id is None else residents.card_before(connection, after_id)
@@ -64,7 +64,7 @@ class Residents:
             raise Refused("bad_amount")
         if not _KEY.fullmatch(request_key):
             raise Refused("bad_request")
-        wall = self._context.clock.wall()
+        wall, note = self._context.clock.wall(), normal_form.text(note)
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
             _known(connection, resident_id)
@@ -109,7 +109,7 @@ class Residents:
 
     async def new_pin(self, actor: Actor, resident_id: int) -> str:
         actor.require("money")
-        pin = admin.random_pin()
+        pin = random_pin()
         pin_hash = await asyncio.to_thread(hash_secret, pin)
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:

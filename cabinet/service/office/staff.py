@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import sqlite3
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service import admin
 from cabinet.service.context import Context
@@ -39,6 +40,7 @@ class Staff:
         return await self._context.storage.read(work)
 
     async def add(self, actor: Actor, name: str, role: Role) -> str:
+        name = normal_form.text(name)
         if not admin.is_name(name):
             raise Refused("bad_name")
         password = secrets.token_urlsafe(12)

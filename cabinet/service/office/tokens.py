@@ -3,6 +3,7 @@
 import secrets
 import sqlite3
 
+from cabinet import normal_form
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.service import admin
@@ -37,6 +38,7 @@ class Tokens:
         ]
 
     async def add(self, actor: Actor, name: str, scopes: tuple[str, ...], days: int) -> str:
+        name = normal_form.text(name)
         if not admin.is_name(name):
             raise Refused("bad_name")
         if not scopes or not set(scopes) <= set(SCOPES):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from litestar.response import Redirect, Response
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.office_ports import OfficePort
 from cabinet.service.office_views import Actor, Task
@@ -101,8 +102,8 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
 
 
 def field(form: Mapping[str, str], name: str, most: int = 128) -> str:
-    """A field without the spaces around it; refuses bad_request where it is longer than any form of ours lets it be."""
-    value = form.get(name, "").strip()
+    """A field, cleaned; refuses bad_request where it is longer than any form of ours lets it be."""
+    value = form.get(name, "").strip() if name in auth.AS_TYPED else normal_form.text(form.get(name, ""))
     if len(value) > most:
         raise Refused("bad_request")
     return value

@@ -1,6 +1,6 @@
 """Residents out of a spreadsheet: upload, look, add, and hand out the PINs."""
 
-import csv
+import asyncio
 import io
 from typing import Any
 
@@ -8,9 +8,9 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response
 
+from cabinet import spreadsheet
 from cabinet.errors import Refused
-from cabinet.usage_table import BOM, harmless
-from cabinet.web import auth
+from cabinet.web import auth, export
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
 from cabinet.web.property.uploads import LARGEST_UPLOAD, content
@@ -51,18 +51,17 @@ async def import_state_page(request: Visit, key: FromPath[str]) -> Response[Any]
 
 @get("/property/residents/import/{key:str}/pins")
 async def pins_file(request: Visit, key: FromPath[str]) -> Response[bytes]:
-    """Cards and PINs as a CSV, for as long as the import is remembered."""
+    """Cards and PINs as a spreadsheet, for as long as the import is remembered: as text, no digit of them is lost."""
     who = await actor(request, "residents")
     state = office(request).imports.state(who, key)
     t = texts(request)
-    buffer = io.StringIO()
-    rows = csv.writer(buffer, lineterminator="\r\n")
-    rows.writerow([t("import.column_card"), t("import.column_name"), t("import.column_pin")])
-    rows.writerows([harmless(row.card), harmless(row.name), row.pin] for row in state.rows)
+    titles = [t("import.column_card"), t("import.column_name"), t("import.column_pin")]
+    made = io.BytesIO()
+    await asyncio.to_thread(spreadsheet.write, made, titles, [[row.card, row.name, row.pin] for row in state.rows])
     return Response(
-        (BOM + buffer.getvalue()).encode(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="pins.csv"'},
+        made.getvalue(),
+        media_type=export.MEDIA_TYPES["xlsx"],
+        headers={"Content-Disposition": 'attachment; filename="pins.xlsx"', "Cache-Control": "private, no-store"},
     )
 
 

@@ -36,7 +36,7 @@ async def live(request: Visit) -> Stream:
             parts[name] = site.pages.part(language, f"property/{name}.html", **values)
         return parts, False
 
-    return site.streams.respond(site.property_.cabinet_changes(), render)
+    return site.streams.respond(request, site.property_.cabinet_changes(), render)
 
 
 async def _overview(request: Visit) -> dict[str, Any]:
@@ -56,6 +56,7 @@ async def _overview(request: Visit) -> dict[str, Any]:
         "accepting": site.property_.accepting(),
         "guard_reachable": site.property_.guard_reachable(),
         "cabinet": site.property_.cabinet(),
+        "attack": site.property_.attack(),
         "tariff_mistakes": site.property_.tariff_mistakes(),
     }
 

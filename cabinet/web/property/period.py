@@ -4,6 +4,7 @@ import datetime
 import zoneinfo
 from typing import NamedTuple
 
+from cabinet import normal_form
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.web.context import Site, Visit
@@ -54,9 +55,10 @@ def number(text: str) -> int | None:
     """None for nothing; refuses bad_request for anything but digits."""
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 15:
+    found = normal_form.whole(text)
+    if found is None:
         raise Refused("bad_request")
-    return int(text)
+    return found
 
 
 def zone_of(site: Site) -> zoneinfo.ZoneInfo:
@@ -71,11 +73,8 @@ def day(text: str) -> datetime.date | None:
     """None for nothing; refuses bad_request for anything but a day such as 2026-11-04."""
     if not text:
         return None
-    try:
-        found = datetime.date.fromisoformat(text)
-    except ValueError as error:
-        raise Refused("bad_request") from error
-    if not 2000 <= found.year < 2100:
+    found = normal_form.day(text)
+    if found is None or not 2000 <= found.year < 2100:
         raise Refused("bad_request")
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import get, post
 from litestar.response import Response
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.office_views import Actor, Receipt, SampleCharge, TariffLook
 from cabinet.web import auth
@@ -18,7 +19,7 @@ from cabinet.web.property.uploads import content
 
 DEFAULTS = {"minutes": "120", "watts": "150", "time": "20:00", "day": ""}
 
-_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
 @get("/property/tariffs")
@@ -70,7 +71,7 @@ async def schedule(request: Visit) -> Response[Any]:
 
 def _charge(request: Visit, given: Mapping[str, str]) -> SampleCharge:
     """Refuses bad_request, bad_choice."""
-    time = _TIME.fullmatch(given["time"])
+    time = _TIME.fullmatch(normal_form.spelling(given["time"]))
     minutes, watts = number(given["minutes"]), number(given["watts"])
     on = day(given["day"]) or site_today(request) + datetime.timedelta(days=1)
     if time is None or minutes is None or watts is None:

@@ -5,6 +5,7 @@ from typing import Any
 from litestar import get, post
 from litestar.response import Response
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.office_views import Actor
 from cabinet.service.ports import SCOPES
@@ -27,9 +28,10 @@ async def add(request: Visit) -> Response[Any]:
     name, days = field(form, "name"), field(form, "days", 8)
     scopes = tuple(scope for scope in SCOPES if form.get(f"scope-{scope}") == "true")
     try:
-        if not days.isascii() or not days.isdigit():
+        whole_days = normal_form.whole(days)
+        if whole_days is None:
             raise Refused("bad_days")
-        token = await office(request).tokens.add(who, name, scopes, int(days))
+        token = await office(request).tokens.add(who, name, scopes, whole_days)
     except Refused as refusal:
         return await _page(request, who, name=name, **refused_here(request, refusal))
     return await _page(request, who, new_name=name, token=token)

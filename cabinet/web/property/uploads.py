@@ -30,14 +30,14 @@ async def check_form(request: Visit) -> None:
         raise
     except ValueError as error:
         raise Refused("bad_request") from error
-    fields: dict[str, str] = {}
+    fields: list[tuple[str, str]] = []
     content = b""
     for name, part in parts[: auth.MAX_FIELDS]:
         if isinstance(part, UploadFile):
             content = content or await part.read()
         else:
-            fields[name] = str(part)
-    request.state["form"] = fields
+            fields.append((name, str(part)))
+    request.state["form"] = auth.cleaned(fields)
     request.state["content"] = content
     auth.check_key(request)
 

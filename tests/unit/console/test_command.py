@@ -15,6 +15,7 @@ import serial
 from cabinet.clock import SystemClock
 from cabinet.console.staff import Level, Staff
 from cabinet.main import main
+from cabinet.run_folder import console_terminal
 from cabinet.runner import demo
 
 WITHIN_S = 60  # only keeps a broken build from hanging
@@ -84,7 +85,8 @@ def read_line(descriptor: int) -> str:
 def test_process_from_first_start_to_sigterm(config):
     """First PIN on the installer's screen and good, terminal found through its link, guard absent said, tidy at the
     end, and every command in the audit log that waits for a service."""
-    link = config.parent / "run" / "console.pty"
+    link = console_terminal(config.parent / "run")
+    link.parent.mkdir()
     link.symlink_to("/nowhere")  # as a killed process leaves it
     screen, inner = os.openpty()
     console = start(config, inner)
@@ -116,7 +118,7 @@ def test_process_from_first_start_to_sigterm(config):
 
 def test_first_pin_is_never_in_a_service_managers_log(config):
     """Standard output that is no screen gets no PIN, and no account is made; the terminal says what to do."""
-    link = config.parent / "run" / "console.pty"
+    link = console_terminal(config.parent / "run")
     console = start(config, subprocess.PIPE)
     try:
         assert console.stdout is not None

@@ -111,9 +111,9 @@ def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk
     tech.say("lock 3 broken")
     assert tech.say("yes").splitlines() == [
         "Outlet 3 is out of service.",
-        "The disk takes no writes: lost with a restart: upkeep.json. Make room on it.",
+        "The disk takes no writes: nothing is switched on, and a power cut would lose: upkeep.json. Make room on it.",
     ]
-    assert "lost with a restart: upkeep.json" in tech.say("maintenance")
+    assert "a power cut would lose: upkeep.json" in tech.say("maintenance")
 
 
 def test_force_may_follow_a_left_out_outlet_and_a_wrong_one_is_never_all(tech):

@@ -1,5 +1,6 @@
 """Every protection that is not about one short, through the real guard over the simulated cabinet."""
 
+import msgspec
 import pytest
 
 from cabinet.clock import MS, NS
@@ -109,6 +110,52 @@ class TestCabinet:
         assert desk.run(5 * NS, until=lambda: any(e.kind is EventKind.WARNED for e in desk.seen))
         assert tripped(desk, 3, 12) == (Fault.SENSOR_DISAGREES, False)
         assert desk.guard.snapshot().latched
+
+    def test_lost_meter_chip_costs_its_two_outlets_and_no_other(self, desk):
+        charging(desk, *TEN)
+        desk.run(2 * NS)
+        desk.world.fault(3, "nack", chip="meter")
+        desk.run(14 * NS)
+        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [3, 4], "they share the chip"
+        assert [(e.outlet, e.fault) for e in desk.seen if e.kind is EventKind.TRIPPED] == [
+            (3, Fault.SENSOR_LOST),
+            (4, Fault.SENSOR_LOST),
+        ]
+        assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == []
+        assert desk.guard.snapshot().fault is None
+
+    def test_what_flows_through_an_outlet_that_is_open_and_not_measured_is_found_by_the_cabinets_meter(self, desk):
+        charging(desk, 3)
+        desk.run(2 * NS)
+        desk.world.fault(3, "welded")
+        desk.world.fault(3, "nack", chip="meter")
+        assert desk.run(14 * NS, until=lambda: desk.guard.snapshot().fault is Fault.SENSOR_DISAGREES)
+        desk.run(100 * MS)
+        assert all_dead(desk)
+
+    def test_opened_outlet_takes_nothing_and_its_last_power_is_not_shown(self, desk):
+        charging(desk, 3, load="resistor:500")
+        desk.run(2 * NS)
+        assert desk.guard.snapshot().feed_mw == pytest.approx(500_000, rel=0.02)
+        desk.world.fault(3, "nack", chip="meter")
+        assert desk.run(NS, until=lambda: not desk.outlet(3).closed)
+        snapshot = desk.guard.snapshot()
+        assert (snapshot.feed_mw, snapshot.unmeasured) == (0, [])
+        assert (desk.outlet(3).power_mw.value, desk.outlet(3).current_ma.value) == (None, None)
+
+    def test_while_an_outlet_cannot_be_measured_the_comparison_waits_and_says_so(self, desk, caplog):
+        charging(desk, 3, load="resistor:500")
+        desk.run(2 * NS)
+        assert desk.guard.snapshot().feed_compared is True
+        unit = desk.unit(3)
+        unit.limits = msgspec.structs.replace(unit.limits, slow_lost_ns=-1)  # sums stop believing it, nothing trips yet
+        desk.run(150 * MS)
+        snapshot = desk.guard.snapshot()
+        assert (snapshot.feed_compared, snapshot.unmeasured, snapshot.feed_mw) == (False, [3], 0)
+        assert "outlets [3]" in caplog.text
+        desk.run(12 * NS)
+        assert desk.guard.snapshot().fault is None
+        assert desk.outlet(3).closed
 
     def test_outlets_and_their_meter_agree_with_ten_charges(self, desk):
         charging(desk, *TEN)

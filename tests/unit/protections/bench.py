@@ -55,13 +55,16 @@ class Bench:
         self.now = OutletNow(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
         self.values = {"current_ma": 1_000, "voltage_mv": 220_000, "power_mw": 150_000, "temperature_mc": 25_000}
         self.silent: set[str] = set()
+        self.contradicting = False  # True: values as they are set, whether a meter could measure them together or not
         self.steps = 0
 
     def step(self, past_ns: int = 3 * MS, peak_ma: int | None = -1, phase_known: bool = True):
         """Move on by `past_ns` and judge; `peak_ma` None: the peak register was not read, -1: as the relay says."""
         self.steps += 1
         if peak_ma == -1:
-            peak_ma = 1_500 + self.steps % 7 if self.now.closed else 0  # a live load's never stand still
+            peak_ma = (
+                3 * self._measured()["current_ma"] // 2 + self.steps % 7 if self.now.closed else 0
+            )  # a live load's never stand still
         now = self.now
         from_ns, now.at_ns = now.at_ns, now.at_ns + past_ns
         now.window = None
@@ -70,10 +73,20 @@ class Bench:
             crest_ns = now.at_ns // HALF * HALF + HALF // 2 if phase_known else None
             now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves, crest_ns)
             now.peak_valid_at_ns = now.at_ns
-        for name in self.values.keys() - self.silent:
+        values = self._measured()
+        for name in values.keys() - self.silent:
             now.slow_reads += 1
-            setattr(now, name, Reading(self.values[name], now.at_ns, Quality.OK))
+            setattr(now, name, Reading(values[name], now.at_ns, Quality.OK))
         return self.safety.step(now)
+
+    def _measured(self) -> dict[str, int]:
+        """The values as a meter shows them together: current for the power, nothing while open or without mains."""
+        values = dict(self.values)
+        if self.contradicting:
+            return values
+        if not self.now.closed or values["voltage_mv"] < 1_000:
+            return values | {"power_mw": 0, "current_ma": 0}
+        return values | {"current_ma": max(values["current_ma"], values["power_mw"] * 1000 // values["voltage_mv"])}
 
     def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""

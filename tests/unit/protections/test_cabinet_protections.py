@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.model import Fault
+from cabinet.model import Fault, Quality, Reading
 from tests.unit.protections.bench import MS, CabinetBench, S
 
 
@@ -88,6 +88,17 @@ class TestFeed:
         bench.step()
         assert bench.safety.refusal(bench.now) == "feed_full"
 
+    def test_outlet_that_is_not_measured_ends_no_overload_and_counts_with_its_reserve(self):
+        bench = CabinetBench({1: 1_500_000, 2: 700_000})
+        bench.run(3)
+        bench.powers_mw[2] = None
+        bench.run(0.5)
+        bench.powers_mw[2] = 700_000
+        assert bench.run(3)[0].fault is Fault.FEED_OVERLOAD, "five seconds since it began"
+        bench = CabinetBench({1: 1_700_000, 2: None})
+        bench.step()
+        assert bench.safety.refusal(bench.now) == "feed_full"
+
 
 class TestSensorDisagrees:
     def test_missing_current_warns_after_two_seconds_and_opens_after_ten(self):
@@ -113,6 +124,18 @@ class TestSensorDisagrees:
         bench.feed_mw = 1_640_000
         assert bench.run(60)[0] is None
 
+    def test_it_waits_while_an_outlet_is_not_measured_and_begins_again(self):
+        bench = CabinetBench({1: 500_000, 2: 300_000})
+        bench.feed_mw = 1_000_000
+        bench.run(9)
+        bench.powers_mw[2] = None
+        assert bench.run(30) == (None, 30)
+        assert bench.safety.newly_warning(bench.now) == []
+        bench.powers_mw[2] = 300_000
+        trip, after_s = bench.run(12)
+        assert trip.fault is Fault.SENSOR_DISAGREES
+        assert after_s > 9.9
+
 
 class TestContactorWelded:
     def test_current_although_the_contactor_is_open(self):
@@ -121,6 +144,15 @@ class TestContactorWelded:
         trip, seconds = bench.run(1, 3 * MS, peaks_ma=(800, 810))
         assert (trip.fault, trip.outlet, trip.latched) == (Fault.CONTACTOR_WELDED, None, True)
         assert 0.045 < seconds < 0.06
+
+    def test_current_by_the_rms_is_found_although_all_peaks_show_none(self):
+        bench = CabinetBench()
+        bench.now.contactor_open_at_ns = bench.now.at_ns
+        for _ in range(15):
+            bench.now.highest_current_ma = Reading(1_500, bench.now.at_ns, Quality.OK)
+            if (trip := bench.step(100 * MS, peak_ma=4)) is not None:
+                break
+        assert (trip.fault, trip.why["current_ma"]) == (Fault.CONTACTOR_WELDED, 1_500)
 
     def test_meter_that_stands_still_is_none(self):
         bench = CabinetBench()

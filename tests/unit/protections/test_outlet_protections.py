@@ -87,18 +87,140 @@ def test_readings_that_stand_still_under_load_are_none():
     assert seconds == pytest.approx(5, abs=0.1)
 
 
-@pytest.mark.parametrize("value", ["current_ma", "voltage_mv", "power_mw"])
-def test_one_value_that_moves_is_enough_to_be_alive(value):
+@pytest.mark.parametrize("register", ["current", "power", "voltage"])
+def test_one_register_that_brings_the_same_bits_under_load_stands_still(register):
     bench = Bench()
-    for turn in range(10_000):
-        bench.values[value] += 1 if turn % 600 == 0 else 0
-        assert bench.step(3 * MS, peak_ma=1_500) is None
+    bench.run(1)
+    for _ in range(100):
+        setattr(bench.now, f"{register}_unmoved", getattr(bench.now, f"{register}_unmoved") + 1)
+        if (trip := bench.step(100 * MS)) is not None:
+            break
+    assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
+    assert 5_000 <= trip.why["still_ms"] < 5_200
 
 
-def test_an_idle_charger_may_stand_still():
+@pytest.mark.parametrize("register", ["current", "power"])
+def test_register_of_an_idle_charger_may_bring_the_same_bits(register):
     bench = Bench()
-    bench.values["power_mw"] = 900
-    assert bench.run(30, 3 * MS, peak_ma=12)[0] is None
+    bench.values |= {"power_mw": 900, "current_ma": 20}
+    for _ in range(300):
+        setattr(bench.now, f"{register}_unmoved", getattr(bench.now, f"{register}_unmoved") + 1)
+        assert bench.step(100 * MS) is None
+
+
+def test_peaks_of_an_idle_outlet_that_stand_still_are_found_before_a_charge_begins():
+    bench = Bench(closed=False)
+    trip, seconds = bench.run(10, 3 * MS, peak_ma=17)
+    assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
+    assert seconds == pytest.approx(5, abs=0.1)
+    assert Bench(closed=False).run(10, 3 * MS, peak_ma=0)[0] is None, "a meter without noise"
+
+
+class TestContradiction:
+    """One register against another: it trips although each by itself looks like a reading."""
+
+    @pytest.mark.parametrize("peaks_ma", [(100, 300), (0,), (1_000, 1_050)])
+    def test_peaks_below_the_rms_are_found_within_three_seconds(self, peaks_ma):
+        bench = Bench()
+        bench.run(2)
+        bench.contradicting = True
+        bench.values |= {"current_ma": 1_350, "power_mw": 280_000}
+        trip, seconds = bench.run(10, 3 * MS, peaks_ma)
+        assert (trip.fault, trip.latched, trip.outlet) == (Fault.SENSOR_FROZEN, True, 3)
+        assert trip.why == {"peak_ma": max(peaks_ma), "current_ma": 1_350}
+        assert 2 <= seconds < 3.3
+
+    def test_windows_without_a_crest_between_those_that_hold_one_are_no_contradiction(self):
+        assert Bench().run(20, 3 * MS, peaks_ma=[1_800, 90, 40, 60, 45, 70] * 30)[0] is None
+
+    def test_rms_that_falls_more_slowly_than_the_peaks_is_no_contradiction(self):
+        bench = Bench()
+        bench.values |= {"current_ma": 4_000, "power_mw": 800_000}
+        bench.run(3)
+        for fallen in range(200):
+            bench.values["current_ma"] = int(4_000 * 0.9**fallen)
+            bench.values["power_mw"] = int(800_000 * 0.85**fallen)
+            assert bench.step(20 * MS, peak_ma=3 + fallen % 5) is None
+
+    @pytest.mark.parametrize(("current_ma", "voltage_mv"), [(300, 220_000), (1_350, 178_000), (20, 220_000)])
+    def test_more_power_than_volts_times_amperes_is_found_within_three_seconds(self, current_ma, voltage_mv):
+        bench = Bench()
+        bench.run(2)
+        bench.contradicting = True
+        bench.values |= {"current_ma": current_ma, "voltage_mv": voltage_mv, "power_mw": 320_000}
+        trip, seconds = bench.run(10, peaks_ma=[2_900, 3_000])
+        assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
+        assert 1.9 <= seconds < 3
+
+    def test_power_seen_before_the_current_of_a_new_load_is_no_contradiction(self):
+        bench = Bench()
+        bench.contradicting = True
+        for turn in range(400):
+            bench.values["power_mw"] = 400_000 if turn % 20 < 4 else 100_000  # four readings, again and again
+            assert bench.step(100 * MS) is None
+
+    @pytest.mark.parametrize("factor", [0, 0.4, 2.5])
+    def test_energy_that_is_not_the_power_over_time_is_found_within_two_minutes(self, factor):
+        bench = Bench()
+        trip, seconds = self.charge(bench, 150_000, factor, 300)
+        assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
+        assert seconds < 125
+
+    @pytest.mark.parametrize(("power_mw", "factor"), [(150_000, 1), (150_000, 0.7), (150_000, 1.6), (3_000, 0)])
+    def test_energy_within_what_a_load_that_pulses_makes_of_it_is_none(self, power_mw, factor):
+        assert self.charge(Bench(), power_mw, factor, 300)[0] is None
+
+    def charge(self, bench: Bench, power_mw: int, factor: float, seconds: int):
+        bench.values["power_mw"] = power_mw
+        for tenth in range(10 * seconds):
+            bench.now.energy_uj += int(power_mw * 100 * factor)
+            bench.now.energy_at_ns = bench.now.at_ns
+            if (trip := bench.step(100 * MS)) is not None:
+                return trip, tenth / 10
+        return None, seconds
+
+
+class TestSecondWitnessOfAWeld:
+    """The check after opening does not rest on the register that the trip was for."""
+
+    def opened(self, current_ma: int) -> Bench:
+        bench = Bench(closed=False)
+        bench.now.switched_at_ns = bench.now.at_ns
+        bench.contradicting = True
+        bench.values |= {"current_ma": current_ma, "power_mw": 0}
+        return bench
+
+    def test_current_by_the_rms_is_a_weld_although_the_peaks_show_none(self):
+        bench = self.opened(2_000)
+        trip, seconds = bench.run(3, peaks_ma=[3, 5, 4])
+        assert (trip.fault, trip.outlet, trip.why["current_ma"]) == (Fault.RELAY_WELDED, None, 2_000)
+        assert 1.0 <= seconds < 1.4, "the RMS has fallen after 0.7 s"
+        assert bench.safety.refusal(bench.now) == "relay_welded"
+
+    def test_rms_that_falls_after_the_opening_is_no_weld(self):
+        bench = self.opened(100_000)
+        for _ in range(100):
+            bench.values["current_ma"] = int(bench.values["current_ma"] * 0.9)
+            trip = bench.step(10 * MS, peak_ma=4 + bench.steps % 3)
+            assert trip is None
+
+    def test_rms_that_stood_still_before_the_opening_is_no_weld_and_has_its_own_name(self):
+        bench = self.opened(2_000)
+        for _ in range(40):
+            bench.now.current_unmoved += 1
+            if (trip := bench.step(100 * MS, peak_ma=4 + bench.steps % 3)) is not None:
+                break
+        assert trip.fault is Fault.SENSOR_FROZEN
+
+    def test_short_of_a_neighbour_is_no_weld(self):
+        bench = self.opened(2_000)
+        bench.now.crosstalk_ma = 2_500
+        bench.values["current_ma"] = 1_500
+        for _ in range(12):
+            assert bench.step(100 * MS, peak_ma=1_000 + bench.steps % 9) is None
+        bench.now.crosstalk_ma = 0
+        bench.values["current_ma"] = 0
+        assert bench.run(5, peaks_ma=[3, 5])[0] is None
 
 
 def test_relay_found_open_without_current_is_stuck():

@@ -20,7 +20,7 @@ from cabinet.runner.greeting import greeting
 from cabinet.runner.logins import Logins, seed
 from cabinet.service import admin
 
-LOGINS = Logins(card="12345678", pin="4711", staff_password="secret", api_token="token", console_pin="0815")
+LOGINS = Logins(card="12345678", pin="471108", staff_password="secret", api_token="token", console_pin="081547")
 
 
 def test_first_configuration_is_good_and_keeps_everything_in_the_folder(tmp_path):
@@ -47,6 +47,18 @@ def test_configuration_of_the_owner_is_not_written_again(tmp_path):
     path.write_text(changed)
     assert demo.prepare(tmp_path, None) == path
     assert path.read_text() == changed
+
+
+def test_port_changes_nothing_else_of_the_owners_file(tmp_path):
+    path = demo.prepare(tmp_path, None)
+    before = path.read_bytes().replace(b"\n", b"\r\n") + b"# the end, with blanks  "
+    path.write_bytes(before)
+    path.chmod(0o640)
+    demo.prepare(tmp_path, 9090)
+    assert path.read_bytes() == before.replace(b"port = 8080", b"port = 9090").replace(
+        b"127.0.0.1:8080", b"127.0.0.1:9090"
+    )
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_port_replaces_only_the_port_and_the_address_on_this_machine(tmp_path):
@@ -198,10 +210,10 @@ def test_greeting_of_a_demonstration_shows_every_way_in(tmp_path):
     config = load(demo.prepare(tmp_path, None))
     text = "\n".join(greeting(config, ".venv/bin/cabinet", "http://127.0.0.1:8080", LOGINS, "miniterm /dev/pts/7"))
     for needed in (
-        "http://127.0.0.1:8080/s/C5T4", "card 12345678, PIN 4711",
+        "http://127.0.0.1:8080/s/C5T4", "card 12345678, PIN 471108",
         "http://127.0.0.1:8080/property", "name property, password secret",
         "curl -H 'Authorization: Bearer token' http://127.0.0.1:8080/api/v1/usage",
-        "miniterm /dev/pts/7", "login tech, PIN 0815",
+        "miniterm /dev/pts/7", "login tech, PIN 081547",
         ".venv/bin/cabinet sim plug 3 demo", ".venv/bin/cabinet sim fault 3 short --amps 60", "Ctrl-C stops",
     ):  # fmt: skip
         assert needed in text

@@ -1,6 +1,7 @@
 """What people type: resident, staff and usage, through the `cabinet` command itself."""
 
 import asyncio
+import contextlib
 import csv
 import io
 import json
@@ -14,9 +15,11 @@ from cabinet import config as configuration
 from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service import admin, money
-from cabinet.store import people, second_factors
+from cabinet.store import closings, people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
+
+TOO_WEAK = "a PIN has 6 to 12 digits, not all the same and not in a row such as 123456"
 
 
 @pytest.fixture
@@ -102,7 +105,9 @@ def test_the_same_receipt_tops_up_once(cabinet: Cabinet) -> None:
     [
         (["add", "123"], "card '123': 4 to 32 letters, digits or hyphens"),
         (["add", "10023344"], "card 10023344 is there already"),
-        (["add", "10023345", "--pin", "12"], "a PIN has 4 to 12 digits"),
+        (["add", "10023345", "--pin", "12"], TOO_WEAK),
+        (["add", "10023345", "--pin", "111111"], TOO_WEAK),
+        (["pin", "10023344", "--pin", "987654"], TOO_WEAK),
         (["add", "10023345", "--balance", "1.234"], "'1.234' is no amount in yuan, such as 20 or 12.50"),
         (["add", "10023345", "--balance", "-5"], "'-5' is no amount in yuan, such as 20 or 12.50"),
         (["top-up", "99999999", "5"], "there is no card 99999999"),
@@ -119,8 +124,8 @@ def test_a_mistake_is_one_line_and_changes_nothing(cabinet: Cabinet, words: list
 
 
 def test_a_new_pin_replaces_the_old_one(cabinet: Cabinet) -> None:
-    cabinet("resident", "add", "10023344", "--pin", "1111")
-    assert cabinet("resident", "pin", "10023344", "--pin", "2222") == "card 10023344, PIN 2222\n"
+    cabinet("resident", "add", "10023344", "--pin", "471108")
+    assert cabinet("resident", "pin", "10023344", "--pin", "081547") == "card 10023344, PIN 081547\n"
     assert re.fullmatch(r"card 10023344, PIN \d{6}\n", cabinet("resident", "pin", "10023344"))
 
 
@@ -259,6 +264,55 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
     assert said == "closing of 2026-05: its signature is not of this key\n"
     file.write_text("{}", encoding="utf-8")
     assert "is no list of closings" in cabinet("usage", "verify", "--closings", str(file), status=1)
+
+
+def cut_off(state: Path, number: int) -> None:
+    """As somebody would who writes the file: records from `number` on, with the head and their closings."""
+    with contextlib.closing(sqlite3.connect(state / "cabinet.db")) as connection, connection:
+        for trigger in ("usage_kept", "closing_kept"):
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DELETE FROM usage_record WHERE number >= ?", (number,))
+        connection.execute(
+            "UPDATE usage_head SET (number, record_hash) = (SELECT number, record_hash FROM usage_record"
+            " ORDER BY number DESC LIMIT 1)"
+        )
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_an_end_that_was_cut_off_is_found_by_head_receipt_and_export(cabinet: Cabinet, tmp_path: Path) -> None:
+    heads = cabinet("usage", "heads")
+    rows = [json.loads(line) for line in heads.splitlines()]
+    assert [(row["day"], row["site_id"], row["number"]) for row in rows] == [
+        ("2026-05-29", "DEMO-1", 1),
+        ("2026-05-30", "DEMO-1", 2),
+    ]
+    assert cabinet("usage", "heads", "--from", "２０２６-05-30").splitlines() == heads.splitlines()[1:]
+    kept, export = tmp_path / "heads.jsonl", tmp_path / "kept.xlsx"
+    kept.write_text(heads, encoding="utf-8")
+    cabinet("usage", "export", "--format", "xlsx", "--output", str(export))
+    record = json.loads(cabinet("usage", "export", "--format", "jsonl").splitlines()[1])
+    spaced = " ".join(record["record_hash"][start : start + 16] for start in range(0, 64, 16))
+    everything = ("--heads", str(kept), "--export", str(export), "--receipt", record["order_number"].lower(), spaced)
+    assert cabinet("usage", "verify", *everything) == "OK: 2 records, unbroken, 5 kept records are as they were\n"
+    assert "was kept with hash 0000000000000000…" in cabinet("usage", "verify", "--receipt", "2", "0" * 64, status=1)
+    cut_off(tmp_path / "state", 2)
+    assert cabinet("usage", "verify") == "OK: 1 records, unbroken\n", "by itself the log cannot show it"
+    for options in (("--heads", str(kept)), ("--export", str(export)), ("--receipt", "2", spaced)):
+        said = cabinet("usage", "verify", *options, status=1)
+        assert "record 2 was kept and is missing here, where the log ends with 1" in said
+    said = cabinet("usage", "verify", "--receipt", record["order_number"], spaced, status=1)
+    assert said.startswith(f"the log here has no order {record['order_number']}")
+
+
+@pytest.mark.usefixtures("with_two_charges")
+def test_another_key_than_the_one_kept_is_found_before_it_signs_anything(cabinet: Cabinet, tmp_path: Path) -> None:
+    path = tmp_path / "state" / "keys" / "usage.key"
+    key = closings.public(closings.load_key(path, make=True))
+    assert cabinet("usage", "verify", "--key", key) == "OK: 2 records, unbroken\n"
+    path.write_bytes(bytes(32))
+    other = cabinet("usage", "key").strip()
+    said = cabinet("usage", "verify", "--key", key, status=1)
+    assert said.startswith(f"this cabinet signs with another key than the one kept: {other} in {path}, kept {key}: ")
 
 
 def test_erased_resident_leaves_charges_that_lead_to_nobody(

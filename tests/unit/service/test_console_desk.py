@@ -11,6 +11,8 @@ import pytest
 from cabinet.console.service_line import ServiceLine
 from cabinet.errors import Refused
 from cabinet.link import records
+from cabinet.link.accounts import Accounts
+from cabinet.link.protocol import Role
 from cabinet.link.records import (
     AskAudit,
     AskEnergy,
@@ -95,6 +97,21 @@ def test_row_sent_twice_and_by_another_service_is_in_the_audit_log_once(tmp_path
 def test_no_service_is_said_as_such(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="service_gone"):
         ServiceLine(tmp_path / "service.sock", timeout_s=1).ask(AskSessions(), Sessions)
+
+
+@pytest.mark.parametrize("roles", [{Role.VIEWER}, {Role.VIEWER, Role.SERVICE}])
+def test_other_users_than_the_consoles_see_nothing_and_add_nothing_to_the_audit_log(tmp_path: Path, roles) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service, desk(rig, service) as line:
+            with pytest.MonkeyPatch.context() as other:
+                other.setattr(Accounts, "roles", lambda *_: frozenset(roles))
+                for asked, kind in ((AskSessions(), Sessions), (Keep([TYPED]), Kept)):
+                    with pytest.raises(Refused, match="not_allowed"):
+                        await ask(line, asked, kind)
+            assert (await ask(line, AskAudit(), Audit)).lines == []
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """Nobody starts charges so often that a relay wears out or an outlet is kept from the others."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
+from cabinet.billing import ledger
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.service import pace, starting
+from cabinet.service import admin, pace, starting
 from cabinet.service.app import Service
 from cabinet.service.pace import Pace
+from cabinet.store.accounts import SqliteBooks
 from tests.unit.service.rig import FULL, Rig
 
 
@@ -90,3 +93,16 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     often.check(0)
     with pytest.raises(Refused):
         often.check(9)
+
+
+def test_cards_without_money_block_no_outlet(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path, balance_fen=0)
+        with contextlib.closing(admin.open_database(rig.config)) as database, database.transaction() as connection:
+            ledger.post(SqliteBooks(connection, rig.clock.wall()), ledger.top_up("some", 3, 2000))
+        async with rig.running() as service:
+            for number in range(2 * starting.STARTS_AN_OUTLET):
+                assert await start_and_stop(rig, service, 1 + number % 2, "C5T4", f"poor-{number}") == "no_money"
+            assert await start_and_stop(rig, service, 3, "C5T4", "with-money") == ""
+
+    asyncio.run(story())

@@ -9,7 +9,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError, Refused
-from cabinet.service import admin, signing_in, totp
+from cabinet.service import admin, lockout, signing_in, totp
 from cabinet.service.app import Service
 from cabinet.service.office_views import Actor, SecondStep
 from cabinet.store import people, second_factors
@@ -154,10 +154,10 @@ def test_wrong_codes_lock_out_as_wrong_passwords_do_and_the_right_password_forge
     async def story(desk: Desk) -> None:
         for _ in range(signing_in.FAILURES_A_NAME):
             key = await desk.half_way()
-            assert await refusal(desk.service.sign_in_staff_code(key, "000000", "here")) == "wrong_second_factor"
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "here")) == "locked_out"
+            assert await refusal(desk.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
+        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "there")) == "locked_out"
         assert await refusal(desk.service.sign_in_staff("office", PASSWORD, "elsewhere")) == "locked_out"
-        desk.rig.clock.advance_ns(signing_in.LOCKED_NS)
+        desk.rig.clock.advance_ns(lockout.LOCKED_NS)
         assert await desk.service.sign_in_staff_code(await desk.half_way(), desk.code(), "here")
 
     tell(tmp_path, story)

@@ -14,6 +14,7 @@ import pytest
 
 from cabinet import config as configuration
 from cabinet.commands import serve as serve_command
+from cabinet.run_folder import service_address
 
 LONG_S = 120  # only keeps a broken build from hanging
 
@@ -53,7 +54,7 @@ def test_it_says_when_it_serves_feeds_the_watchdog_and_ends_with_a_live_page_ope
         seen = b""
         while b"READY=1" not in seen or b"WATCHDOG=1" not in seen:
             seen += notices.recv(4096) + b"\n"
-        url = (folder / "run" / "service.url").read_text().strip()
+        url = service_address(folder / "run").read_text().strip()
         assert f"STATUS=serving {url}".encode() in seen
         with httpx.Client(base_url=url, timeout=LONG_S) as client:
             answer = client.get("/s/A7K2")
@@ -68,7 +69,7 @@ def test_it_says_when_it_serves_feeds_the_watchdog_and_ends_with_a_live_page_ope
         process.kill()
     assert process.returncode == 0
     assert out == f"serving {url}\n"
-    assert not (folder / "run" / "service.url").exists()
+    assert not service_address(folder / "run").exists()
 
 
 @pytest.mark.slow

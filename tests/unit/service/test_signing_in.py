@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cabinet import pulse
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.service import admin, signing_in
+from cabinet.service import admin, lockout, signing_in
 from cabinet.service.app import Service
-from cabinet.service.signing_in import Lockout
+from cabinet.service.lockout import ATTACK_SHOWN_NS, Lockout
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, PIN, QUICK, Rig
 
@@ -211,23 +212,24 @@ def test_an_address_that_guesses_at_many_cards_is_locked_out(tmp_path: Path) -> 
 
 def test_a_lock_says_how_long_it_lasts() -> None:
     clock = ManualClock()
-    lockout = Lockout(clock, 1)
-    lockout.attempt("card")
+    table = Lockout(clock, 1)
+    table.count("card")
     clock.advance_ns(100 * NS + 1)
     with pytest.raises(Refused) as caught:
-        lockout.attempt("card")
+        table.check("card")
     assert caught.value.params == {"retry_after_s": 200}
 
 
 def test_a_success_forgets_the_failures_before_it() -> None:
-    lockout = Lockout(ManualClock(), 5)
+    table = Lockout(ManualClock(), 5)
     for _ in range(20):
-        lockout.attempt("card")
-        lockout.forget("card")
+        table.count("card")
+        table.forget("card")
     for _ in range(5):
-        lockout.attempt("card")
+        table.check("card")
+        table.count("card")
     with pytest.raises(Refused, match="locked_out"):
-        lockout.attempt("card")
+        table.check("card")
 
 
 def test_a_blocked_card_is_told_only_to_who_knows_its_pin_and_is_signed_out(tmp_path: Path) -> None:
@@ -304,3 +306,112 @@ def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pyte
         signing_in.argon2.extract_parameters(h) for h in (signing_in._nobodys_hash(), signing_in.hash_secret("x"))
     ]
     assert parameters[0] == parameters[1]
+
+
+# --- nothing a stranger tries costs others ---------------------------------------------------------------------------
+
+
+def test_an_address_that_is_locked_out_locks_no_card_and_not_the_office(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        database = administer(rig)
+        password = admin.add_staff(database, rig.clock, "office")
+        database.close()
+        async with rig.running() as service:
+            for number in range(20):
+                await guess(service, f"2000{number:04}", "there", 1)
+            for _ in range(10):
+                assert await guess(service, CARDS[0], "there", 1) == ["locked_out"]
+                assert await code_of(service.sign_in_staff("office", "wrong", "there")) == "locked_out"
+            assert await service.sign_in(CARDS[0], PIN, "here")
+            assert await service.sign_in_staff("office", password, "here")
+
+    asyncio.run(story())
+
+
+def test_a_card_that_is_locked_costs_the_address_of_its_owner_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await guess(service, CARDS[0], "there", 5)
+            assert await guess(service, CARDS[0], "here", 30) == ["locked_out"] * 30
+            assert await service.sign_in(CARDS[1], PIN, "here")
+
+    asyncio.run(story())
+
+
+def test_who_has_signed_in_from_an_address_is_not_locked_out_there_by_strangers_elsewhere(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await service.sign_in(CARDS[0], PIN, "home")
+            assert await guess(service, CARDS[0], "there", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
+            assert await service.sign_in(CARDS[0], PIN, "home")
+            assert await guess(service, CARDS[0], "home", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
+
+    asyncio.run(story())
+
+
+def test_ten_thousand_made_up_names_make_no_lock_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockout, "MAX_KEYS", 50)
+
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            await guess(service, CARDS[0], "there", 5)
+            for number in range(60):
+                assert await guess(service, f"3000{number:04}", f"address {number}", 1) == ["wrong_card_or_pin"]
+            assert await code_of(service.sign_in(CARDS[0], PIN, "elsewhere")) == "locked_out"
+
+    asyncio.run(story())
+
+
+def test_a_full_table_lets_go_of_what_is_not_locked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockout, "MAX_KEYS", 10)
+    table = Lockout(ManualClock(), 2)
+    for key in ("locked", "locked"):
+        table.count(key)
+    for number in range(100):
+        table.count(f"once {number}")
+    with pytest.raises(Refused, match="locked_out"):
+        table.check("locked")
+    assert len(table._counting) + len(table._locked) == 10
+
+
+def test_what_was_refused_for_another_reason_is_no_failure_of_a_second_factor(tmp_path: Path) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            for code, times in (("storage_full", 30), ("expired", 30), ("wrong_second_factor", 5)):
+                for _ in range(times):
+                    with pytest.raises(Refused, match=code), service._signing_in.attempt("office", "here"):
+                        raise Refused(code)
+            with pytest.raises(Refused, match="locked_out"), service._signing_in.attempt("office", "here"):
+                pass
+
+    asyncio.run(story())
+
+
+def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            assert service.attack() is None
+            await guess(service, CARDS[0], "there", 5)
+            attack = service.attack()
+            assert attack is not None
+            assert (attack.locks, attack.address) == (1, "there")
+            await service.checkpoint()
+            beat = pulse.path_in(Path(rig.config.paths.run))
+            assert pulse.attacker(beat, rig.clock.monotonic_ns()) == "there"
+            for card in CARDS[1:]:
+                await guess(service, card, "there", 5)
+            assert "locks lately: 1" in caplog.text
+            assert caplog.text.count("sign-ins from") == 1
+            rig.clock.advance_ns(ATTACK_SHOWN_NS)
+            assert service.attack() is None
+
+    Path(tmp_path / "run").mkdir()
+    asyncio.run(story())

@@ -26,7 +26,7 @@ from cabinet.steward.protocol import (
     SetClock,
     ShowNetwork,
 )
-from cabinet.steward.server import Server
+from cabinet.steward.server import MAX_WAITING, Server
 from cabinet.steward.sticks import to_write
 from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
@@ -240,6 +240,19 @@ def test_other_accounts_are_refused_and_nothing_is_done(tmp_path, computer):
 
     served(tmp_path, computer, {os.geteuid() + 1}, ask)
     assert computer.ran == []
+
+
+def test_other_accounts_keep_the_console_waiting_for_no_moment(tmp_path, computer):
+    """Each silent connection of another account would cost the console two seconds, and there may be dozens."""
+    path = tmp_path / "steward.sock"
+    server = Server(path, frozenset(), computer.steward.answer)
+    silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(MAX_WAITING)]
+    for line in silent:
+        line.connect(str(path))
+        assert server.serve_one(0)  # in this thread: it would wait for what never comes
+        assert isinstance(protocol.decode_answer(line.recv(protocol.LONGEST_FRAME)), Failed)
+        line.close()
+    server.close()
 
 
 @pytest.mark.parametrize("frame", [b"{}", b"\xff\xfe", b'{"type":"run","words":["sh"]}', b"[" * 5000])

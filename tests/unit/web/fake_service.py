@@ -24,6 +24,7 @@ from cabinet.model import (
 from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
+    AttackView,
     BandPrice,
     CabinetView,
     ChargesPage,
@@ -39,6 +40,7 @@ from cabinet.service.ports import (
     StartChoice,
     StatementPage,
     UsageFilter,
+    UsageHead,
     UsageRecord,
     WaitingView,
     WalletLine,
@@ -218,7 +220,9 @@ class FakeService:
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
         self.records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
+        self.attack_view: AttackView | None = None
         self.closings: list[Signed] = []
+        self.heads: list[UsageHead] = []
         self.wanted = UsageFilter()
         self.guard_answers = True
         self.whole = CabinetView(None, False, False, 1_250_000, 7_000_000, 0)
@@ -368,6 +372,10 @@ class FakeService:
     async def usage_closings(self) -> list[Signed]:
         return self.closings
 
+    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        self.wanted = UsageFilter(0, from_unix_ms, to_unix_ms)
+        return self.heads
+
     async def usage_key(self) -> str:
         return "key"
 
@@ -391,6 +399,9 @@ class FakeService:
 
     def cabinet(self) -> CabinetView:
         return self.whole
+
+    def attack(self) -> AttackView | None:
+        return self.attack_view
 
     def tariff_mistakes(self) -> list[str]:
         return self.wrong_tariffs

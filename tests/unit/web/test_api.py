@@ -15,7 +15,7 @@ from litestar.testing import TestClient
 from cabinet import usage_table, usage_xlsx
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
-from cabinet.service.ports import SCOPES
+from cabinet.service.ports import SCOPES, UsageHead
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
 
@@ -132,6 +132,15 @@ def test_closings_come_with_the_key_they_are_signed_with(client: Client, log: Fa
     assert client.get("/api/v1/usage/closings", headers=TOKEN).json() == {"key": "key", "closings": []}
 
 
+def test_heads_come_for_the_days_asked_for(client: Client, log: FakeService) -> None:
+    log.heads = [UsageHead("2026-11-24", "DEMO-1", 7, "7" * 64)]
+    answer = client.get("/api/v1/usage/heads", params={"from": "2026-11-24", "to": "2026-11-24"}, headers=TOKEN)
+    assert answer.json() == {
+        "heads": [{"day": "2026-11-24", "site_id": "DEMO-1", "number": 7, "record_hash": "7" * 64}]
+    }
+    assert (log.wanted.from_unix_ms, log.wanted.to_unix_ms) == (1_795_449_600_000, 1_795_536_000_000)
+
+
 @pytest.mark.parametrize(("lang", "first", "reason"), [("zh", "序号", "已充满"), ("en", "Number", "Fully charged")])
 def test_csv_opens_in_a_spreadsheet_in_the_language_asked_for(
     client: Client, log: FakeService, lang: str, first: str, reason: str
@@ -224,8 +233,8 @@ def test_the_description_is_served_from_here_and_names_what_there_is(client: Cli
 @pytest.mark.parametrize(
     ("path", "scope"),
     [("usage", "usage:read"), ("usage/export", "usage:read"), ("usage/closings", "usage:read"),
-     ("outlets", "cabinet:read"), ("cabinet", "cabinet:read"), ("readings", "cabinet:read"),
-     ("sessions", "sessions:read"), ("today", "sessions:read")],
+     ("usage/heads", "usage:read"), ("outlets", "cabinet:read"), ("cabinet", "cabinet:read"),
+     ("readings", "cabinet:read"), ("sessions", "sessions:read"), ("today", "sessions:read")],
 )  # fmt: skip
 def test_each_scope_opens_its_own_and_nothing_else(client: Client, path: str, scope: str) -> None:
     answers = {

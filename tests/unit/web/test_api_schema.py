@@ -24,7 +24,17 @@ from tests.unit.web.fake_service import FakeService
 Client = TestClient[Litestar]
 
 EXAMPLES = int(os.environ.get("API_EXAMPLES", "25"))  # an operation
-OPERATIONS = ["usage", "usage/export", "usage/closings", "outlets", "cabinet", "readings", "sessions", "today"]
+OPERATIONS = [
+    "usage",
+    "usage/export",
+    "usage/closings",
+    "usage/heads",
+    "outlets",
+    "cabinet",
+    "readings",
+    "sessions",
+    "today",
+]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
+from litestar.connection import ASGIConnection
 
 from cabinet.errors import Refused
+from cabinet.web.context import AT_END
 from cabinet.web.live import Parts, Streams, events
 
 
@@ -115,16 +119,38 @@ def test_a_refusal_ends_it_and_closes_what_it_watched() -> None:
     assert asyncio.run(scene()) == (1, True)
 
 
-def test_there_is_a_limit_of_live_pages_and_a_closed_one_makes_room() -> None:
+def asked_by(host: str) -> tuple[ASGIConnection[Any, Any, Any, Any], ExitStack]:
+    """A request from `host`, and what ends it."""
+    end = ExitStack()
+    scope: Any = {"type": "http", "headers": [], "client": (host, 50_000), AT_END: end}
+    return ASGIConnection(scope), end
+
+
+def test_a_live_page_counts_from_when_it_is_granted_until_its_request_is_over_answered_or_not() -> None:
     async def scene() -> None:
-        streams = Streams(most=1)
-        changes = Changes()
-        first = streams._counted(changes(), rendering({"a": "1"}), 5.0)
-        await anext(first)
+        streams = Streams(most=2)
+        ends = []
+        for host in ("192.0.2.1", "192.0.2.2"):
+            request, end = asked_by(host)
+            streams.respond(request, Changes()(), rendering({"a": "1"}))
+            ends.append(end)
+        request, _ = asked_by("192.0.2.3")
         with pytest.raises(Refused) as refused:
-            streams.respond(Changes()(), rendering({"a": "1"}))
+            streams.respond(request, Changes()(), rendering({"a": "1"}))
         assert refused.value.code == "too_many_requests"
-        await first.aclose()
-        streams.respond(Changes()(), rendering({"a": "1"}))
+        ends[0].close()
+        streams.respond(request, Changes()(), rendering({"a": "1"}))
+
+    asyncio.run(scene())
+
+
+def test_one_address_takes_no_more_than_its_share_of_the_live_pages() -> None:
+    async def scene() -> None:
+        streams = Streams(most=200, most_of_address=3)
+        for _ in range(3):
+            streams.respond(asked_by("192.0.2.1")[0], Changes()(), rendering({"a": "1"}))
+        with pytest.raises(Refused):
+            streams.respond(asked_by("192.0.2.1")[0], Changes()(), rendering({"a": "1"}))
+        streams.respond(asked_by("192.0.2.2")[0], Changes()(), rendering({"a": "1"}))
 
     asyncio.run(scene())

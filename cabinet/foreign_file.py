@@ -1,0 +1,44 @@
+"""Files that belong to others and of which a few bytes are changed: whole or not at all, with their mode and owner."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+
+def replace_content(path: Path, content: bytes) -> None:
+    """Give the file at `path`, or the one that a link there leads to, new content. Raises OSError: nothing is changed.
+
+    Mode, owner and attributes stay; a file system without owners, such as the firmware's FAT, has none to keep.
+    """
+    target = path.resolve()
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            before = target.stat()
+            with contextlib.suppress(PermissionError):
+                os.fchown(file.fileno(), before.st_uid, before.st_gid)
+            shutil.copymode(target, part)
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Copy the file to `copy`, unless that is there already: what it holds is how the file first was."""
+    if copy.exists():
+        return
+    part = copy.with_name(f"{copy.name}.part")
+    shutil.copy2(path.resolve(), part)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(copy)

@@ -1,0 +1,49 @@
+"""Who is at the other end of a local socket: its user, by the kernel's word, and what that user may be.
+
+On a cabinet each process has a user of its own (`systemd/cabinet.sysusers`): the service's may be the service, the
+console's may be the console, every other one that the socket's mode lets in may look. Root, and the user that the guard
+itself runs as, may be anything: they could do to the guard what they like anyway, and in a demonstration or a test all
+processes have one user.
+"""
+
+import contextlib
+import os
+import pwd
+import socket
+import struct
+
+from cabinet.link.protocol import Role
+
+ROOT = 0
+USERS = {Role.SERVICE: "cabinet-service", Role.CONSOLE: "cabinet-console"}
+_CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
+
+
+class Accounts:
+    """The roles of each user, by number."""
+
+    def __init__(self, own_uid: int, role_of: dict[int, Role]) -> None:
+        self._anything = frozenset({ROOT, own_uid})
+        self._role_of = role_of
+
+    @classmethod
+    def of_this_machine(cls) -> "Accounts":
+        """Those of `USERS` that exist here."""
+        role_of: dict[int, Role] = {}
+        for role, name in USERS.items():
+            with contextlib.suppress(KeyError):
+                role_of[pwd.getpwnam(name).pw_uid] = role
+        return cls(os.geteuid(), role_of)
+
+    def roles(self, uid: int) -> frozenset[Role]:
+        if uid in self._anything:
+            return frozenset(Role)
+        role = self._role_of.get(uid)
+        return frozenset({Role.VIEWER} if role is None else {Role.VIEWER, role})
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user that connected. It cannot be claimed: the kernel noted it at that moment."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
+    return int(uid)

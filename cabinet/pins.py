@@ -1,0 +1,26 @@
+"""PINs of residents and of the console: which may be set, and random ones. Pure.
+
+A PIN is protected by how often it may be tried, so what is tried first must not be one: fewer than six digits, one
+digit only, or digits in a row. What was set before this rule goes on working.
+"""
+
+import re
+import secrets
+
+MIN_DIGITS, MAX_DIGITS = 6, 12
+
+_DIGITS = re.compile(rf"[0-9]{{{MIN_DIGITS},{MAX_DIGITS}}}")
+_ROW = "01234567890123456789"
+
+
+def may_be_set(pin: str) -> bool:
+    """Six to twelve digits, not one and the same, and not up or down in a row (123456, 987654)."""
+    return _DIGITS.fullmatch(pin) is not None and len(set(pin)) > 1 and pin not in _ROW and pin not in _ROW[::-1]
+
+
+def random_pin() -> str:
+    """Six random digits that may be set."""
+    while True:
+        pin = f"{secrets.randbelow(10**MIN_DIGITS):0{MIN_DIGITS}}"
+        if may_be_set(pin):
+            return pin

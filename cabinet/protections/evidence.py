@@ -1,0 +1,274 @@
+"""Readings held against each other: what one register shows another can confirm, or not. Pure.
+
+A register that stands still shows something plausible for ever. What gives it away is the physics that it shares with
+another one (a peak is at least the RMS, a power at most voltage times current, an energy the power over time), and the
+noise that every live register has.
+"""
+
+from typing import Protocol
+
+from cabinet.model import Quality
+from cabinet.protections.words import NS, OutletNow
+
+LASTING_NS = 2 * NS  # a load that changes shows in one register before the other (RMS settles in 0.2 s) and not so long
+LASTING_READS = 5
+PEAK_SPAN_NS = (
+    600_000_000  # the highest peak of so long, and as long before: a crest of half a minute's bounce is in it
+)
+LEAST_RMS_MA = 200  # of 200 A full scale, RMS below is noise for a thousandth part (ADE7953, p. 4)
+LEAST_CREST = 0.8  # a crest factor is 1 at least; gains of peak and RMS differ by 3 % from part to part (p. 4)
+MOST_FACTOR, MOST_EXTRA_MW = 1.25, 10_000  # a power factor is 1 at most; power and current are calibrated apart
+LOAD_MW = 5_000  # below, an idle charger's readings may well stand still
+STILL_WINDOWS = 200  # peaks that were all alike: in 0.6 s of a rectifier's current no two tens of them are
+STILL_READS = 30  # the same of a raw 24-bit value of RMS or power: its last bits are noise under any load
+ENERGY_SPAN_NS = 30 * NS
+ENERGY_LEAST_MW = 10_000
+ENERGY_FACTOR = 2
+ENERGY_SPANS = 3
+
+Why = dict[str, int]
+
+
+class Lasting:
+    """A contradiction counts when it comes with every reading for so long: one alone is a load that changed."""
+
+    def __init__(self) -> None:
+        self._since_ns: int | None = None
+        self._reads = 0
+
+    def lasts(self, contradicts: bool, at_ns: int) -> bool:
+        """Note one reading; whether the contradiction has lasted."""
+        if not contradicts:
+            self.clear()
+            return False
+        self._since_ns = at_ns if self._since_ns is None else self._since_ns
+        self._reads += 1
+        return self._reads >= LASTING_READS and at_ns - self._since_ns >= LASTING_NS
+
+    def clear(self) -> None:
+        self._since_ns, self._reads = None, 0
+
+
+class StillPeaks:
+    """Peaks that are all alike for `still_ns`: each window holds another part of the wave, or other noise.
+
+    A meter without noise may show 0 of no current for ever, so 0 counts under load only.
+    """
+
+    _peak_ma: int | None
+    _since_ns: int
+    _windows: int
+
+    def __init__(self, still_ns: int) -> None:
+        self._still_ns = still_ns
+        self.clear()
+
+    def step(self, now: OutletNow) -> Why | None:
+        """To be called with each window."""
+        assert now.window is not None
+        peak_ma = now.window.peak_ma
+        if peak_ma != self._peak_ma:
+            self._peak_ma, self._since_ns, self._windows = peak_ma, now.at_ns, 0
+            return None
+        self._windows += 1
+        if self._windows < STILL_WINDOWS or now.at_ns - self._since_ns < self._still_ns:
+            return None
+        if not peak_ma and not (now.closed and loaded(now)):
+            return None
+        still_ms = (now.at_ns - self._since_ns) // 1_000_000
+        return {"still_ms": still_ms, "peak_ma": peak_ma, "power_mw": now.power_mw.value or 0}
+
+    def clear(self) -> None:
+        self._peak_ma, self._since_ns, self._windows = None, 0, 0
+
+
+class StillReads:
+    """One register of the slow values that brings the very same bits for `still_ns` under load."""
+
+    def __init__(self, register: str, still_ns: int) -> None:
+        """`register`: "current", "power" or "voltage"."""
+        self._unmoved, self._shown = f"{register}_unmoved", f"{register}_m{_UNITS[register]}"
+        self._still_ns = still_ns
+        self._is_voltage = register == "voltage"
+        self._moved_ns: int | None = None
+
+    def step(self, now: OutletNow) -> Why | None:
+        unmoved = getattr(now, self._unmoved)
+        if not unmoved or self._moved_ns is None:
+            self._moved_ns = now.at_ns
+            return None
+        still_ns = now.at_ns - self._moved_ns
+        if unmoved < STILL_READS or still_ns < self._still_ns:
+            return None
+        if not (_mains_there(now) if self._is_voltage else loaded(now)):
+            return None
+        return {"still_ms": still_ns // 1_000_000, self._shown: getattr(now, self._shown).value or 0}
+
+    def clear(self) -> None:
+        self._moved_ns = None
+
+
+class PeakBelowCurrent:
+    """The highest peak of the last second below the RMS: no wave has a crest below its mean."""
+
+    _before_ma: int | None
+    _highest_ma: int | None
+    _since_ns: int
+    _read_ns: int
+
+    def __init__(self) -> None:
+        self._lasting = Lasting()
+        self.clear()
+
+    def note(self, now: OutletNow) -> None:
+        """To be called with each window."""
+        assert now.window is not None
+        peak_ma, at_ns = now.window.peak_ma, now.window.to_ns
+        if at_ns - self._since_ns >= PEAK_SPAN_NS:
+            self._before_ma, self._highest_ma, self._since_ns = self._highest_ma, peak_ma, at_ns
+        elif self._highest_ma is None or peak_ma > self._highest_ma:
+            self._highest_ma = peak_ma
+
+    def step(self, now: OutletNow) -> Why | None:
+        current = now.current_ma
+        if current.at_ns == self._read_ns or self._before_ma is None or self._highest_ma is None:
+            return None
+        self._read_ns = current.at_ns
+        if current.quality is not Quality.OK or current.value is None:
+            return None
+        highest_ma = max(self._before_ma, self._highest_ma)
+        below = current.value >= LEAST_RMS_MA and highest_ma < LEAST_CREST * current.value
+        if not self._lasting.lasts(below, current.at_ns):
+            return None
+        return {"peak_ma": highest_ma, "current_ma": current.value}
+
+    def clear(self) -> None:
+        self._lasting.clear()
+        self._before_ma = self._highest_ma = None
+        self._since_ns = self._read_ns = 0
+
+
+class PowerAboveVoltAmperes:
+    """More power than voltage times RMS current: one of the three is not so."""
+
+    def __init__(self) -> None:
+        self._lasting = Lasting()
+        self._read_ns = 0
+
+    def step(self, now: OutletNow) -> Why | None:
+        power, current, voltage = now.power_mw, now.current_ma, now.voltage_mv
+        if power.at_ns == self._read_ns:
+            return None
+        self._read_ns = power.at_ns
+        if power.value is None or current.value is None or voltage.value is None:
+            self._lasting.clear()
+            return None
+        most_mw = MOST_FACTOR * voltage.value * current.value / 1000 + MOST_EXTRA_MW
+        if not self._lasting.lasts(power.value > most_mw, power.at_ns):
+            return None
+        return {"power_mw": power.value, "current_ma": current.value, "voltage_mv": voltage.value}
+
+    def clear(self) -> None:
+        self._lasting.clear()
+
+
+class EnergyUnlikePower:
+    """What the energy register counted against the mean of the power register: neither is billed if they differ.
+
+    Only of an outlet that is read all the time: after a gap the register holds energy of a time without readings.
+    """
+
+    _read_ns: int
+    _since_ns: int
+    _from_uj: int
+    _power_uj: int
+    _odd: int
+    _sign: int
+
+    def __init__(self, gap_ns: int) -> None:
+        self._gap_ns = gap_ns
+        self.clear()
+
+    def step(self, now: OutletNow) -> Why | None:
+        at_ns, power = now.energy_at_ns, now.power_mw
+        if at_ns == self._read_ns:
+            return None
+        before_ns, self._read_ns = self._read_ns, at_ns
+        if power.value is None or not now.closed or at_ns - before_ns > self._gap_ns:
+            self._begin(now)
+            self._odd, self._sign = 0, 0
+            return None
+        self._power_uj += power.value * (at_ns - before_ns) // 1_000_000  # mW times ms
+        if at_ns - self._since_ns < ENERGY_SPAN_NS:
+            return None
+        metered_uj, power_uj = now.energy_uj - self._from_uj, self._power_uj
+        self._begin(now)
+        least_uj = ENERGY_LEAST_MW * (ENERGY_SPAN_NS // 1_000_000)
+        sign = 0
+        if metered_uj > ENERGY_FACTOR * max(power_uj, least_uj):
+            sign = 1
+        elif power_uj > ENERGY_FACTOR * max(metered_uj, least_uj // ENERGY_FACTOR):
+            sign = -1
+        self._odd = self._odd + 1 if sign and sign == self._sign else abs(sign)
+        self._sign = sign
+        if self._odd < ENERGY_SPANS:
+            return None
+        return {"energy_j": metered_uj // 1_000_000, "power_j": power_uj // 1_000_000}
+
+    def _begin(self, now: OutletNow) -> None:
+        self._since_ns, self._from_uj, self._power_uj = now.energy_at_ns, now.energy_uj, 0
+
+    def clear(self) -> None:
+        self._read_ns = 0
+        self._since_ns = self._from_uj = self._power_uj = 0
+        self._odd = self._sign = 0
+
+
+class Evidence(Protocol):
+    """One comparison of readings; `step` gives the numbers that contradict each other."""
+
+    def step(self, now: OutletNow) -> Why | None: ...
+    def clear(self) -> None: ...
+
+
+class PlausibleReadings:
+    """All of these for one outlet: `window` with each peak, `slow` with each of the other readings."""
+
+    def __init__(self, still_ns: int, gap_ns: int) -> None:
+        self._still_peaks = StillPeaks(still_ns)
+        self._peak_below = PeakBelowCurrent()
+        self._of_reads: tuple[Evidence, ...] = (
+            self._peak_below,
+            PowerAboveVoltAmperes(),
+            EnergyUnlikePower(gap_ns),
+            *(StillReads(register, still_ns) for register in _UNITS),
+        )
+
+    def window(self, now: OutletNow) -> Why | None:
+        """What the peak just read says; each tick's part, so it is small."""
+        self._peak_below.note(now)
+        return self._still_peaks.step(now)
+
+    def slow(self, now: OutletNow) -> Why | None:
+        found: Why | None = None
+        for each in self._of_reads:
+            why = each.step(now)
+            found = why if found is None else found
+        return found
+
+    def clear(self) -> None:
+        self._still_peaks.clear()
+        for each in self._of_reads:
+            each.clear()
+
+
+def loaded(now: OutletNow) -> bool:
+    """Whether one of the meter's registers shows a load."""
+    return (now.power_mw.value or 0) >= LOAD_MW or (now.current_ma.value or 0) >= LEAST_RMS_MA
+
+
+def _mains_there(now: OutletNow) -> bool:
+    return (now.voltage_mv.value or 0) >= 100_000
+
+
+_UNITS = {"current": "a", "power": "w", "voltage": "v"}

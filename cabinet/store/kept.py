@@ -1,0 +1,121 @@
+"""What was kept of the usage log outside the cabinet, read again: closings, heads by day, exports of any form."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from cabinet import normal_form, texts, xlsx_reader
+from cabinet.errors import CabinetError
+from cabinet.service.ports import Signed, UsageHead, UsageRecord
+from cabinet.store import usage
+from cabinet.store.proof import Mark
+
+MAX_BYTES = 1024 * 1024 * 1024
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class Closings(msgspec.Struct):
+    """As the API gives them: with the key that they should be signed with."""
+
+    closings: list[Signed]
+    key: str = ""
+
+
+class Heads(msgspec.Struct):
+    heads: list[UsageHead]
+
+
+def closings(path: Path) -> Closings:
+    """As `cabinet usage closings` lists them or the API answers. Raises CabinetError."""
+    data = _read(path)
+    try:
+        if data.lstrip().startswith((b'{"key"', b'{"closings"')):
+            return msgspec.json.decode(data, type=Closings)
+        return Closings([msgspec.json.decode(line, type=Signed) for line in data.splitlines() if line.strip()])
+    except msgspec.MsgspecError as error:
+        raise CabinetError(f"{path}: is no list of closings: {error}") from error
+
+
+def heads(path: Path) -> list[Mark]:
+    """As `cabinet usage heads` lists them or the API answers; several answers may be in a file. Raises CabinetError."""
+    data = _read(path)
+    try:
+        found: list[UsageHead] = []
+        for line in data.splitlines():
+            if line.lstrip().startswith(b'{"heads"'):
+                found += msgspec.json.decode(line, type=Heads).heads
+            elif line.strip():
+                found.append(msgspec.json.decode(line, type=UsageHead))
+    except msgspec.MsgspecError as error:
+        raise CabinetError(f"{path}: is no list of heads: {error}") from error
+    return [Mark(head.number, head.record_hash, f"{path}, {head.site_id} on {head.day}") for head in found]
+
+
+def export(path: Path) -> list[Mark]:
+    """The records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
+
+    Of JSON lines the contents have to give the hash: whoever keeps them keeps whole records.
+    """
+    data = _read(path)
+    if data.startswith(b"PK"):
+        return list(_of_table(path, xlsx_reader.rows(path)))
+    if data.lstrip().startswith(b"{"):
+        return list(_of_json(path, data))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CabinetError(f"{path}: is no export: neither JSON lines nor a table in UTF-8") from error
+    first = text.partition("\n")[0]
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    return list(_of_table(path, table))
+
+
+def _of_json(path: Path, data: bytes) -> Iterator[Mark]:
+    for line, text in enumerate(data.splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            record = msgspec.json.decode(text, type=UsageRecord)
+        except msgspec.MsgspecError as error:
+            raise CabinetError(f"{path}, line {line}: is no record of the usage log: {error}") from error
+        if usage.hash_of(record) != record.record_hash:
+            raise CabinetError(
+                f"{path}, line {line}: record {record.number} was changed in this file: its contents do not give its"
+                " hash; take another copy of the export"
+            )
+        yield Mark(record.number, record.record_hash, f"{path}, line {line}")
+
+
+def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[Mark]:
+    rows = enumerate(table, 1)
+    titles = [normal_form.text(cell) for cell in next(rows, (0, []))[1]]
+    number_at, hash_at = _column(titles, "number"), _column(titles, "record_hash")
+    if number_at is None or hash_at is None:
+        raise CabinetError(f"{path}: is no export of records: it has no column of numbers, or none of hashes")
+    for row, cells in rows:
+        if not any(cells):
+            continue
+        number, record_hash = (cells[at] if at < len(cells) else "" for at in (number_at, hash_at))
+        whole = normal_form.whole(number.removesuffix(".0"))
+        if whole is None or not _HASH.fullmatch(record_hash):
+            raise CabinetError(f"{path}, row {row}: no number and hash of a record: was the file changed?")
+        yield Mark(whole, record_hash, f"{path}, row {row}")
+
+
+def _column(titles: Sequence[str], name: str) -> int | None:
+    known = {texts.table("common", language)[f"usage.{name}"] for language in texts.LANGUAGES}
+    return next((at for at, title in enumerate(titles) if title in known), None)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CabinetError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MB")
+        return path.read_bytes()
+    except OSError as error:
+        raise CabinetError(f"{path}: {error.strerror}") from error

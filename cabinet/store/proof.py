@@ -1,0 +1,129 @@
+"""The usage log against what was kept of it elsewhere: closings, heads by day, exports, receipts.
+
+The chain shows a change in the middle, and nothing of an end that was cut off together with its head, nor of a log
+rewritten as a whole. What was kept where the cabinet's hands do not reach shows both; the comparison goes both ways.
+"""
+
+import datetime
+import sqlite3
+import zoneinfo
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from cabinet.config.keys import Site
+from cabinet.service.ports import Signed, UsageHead
+from cabinet.store import closings
+
+MAX_TOLD = 20  # problems of one kind
+MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, which dates end with
+_SHOWN_DIGITS = 16
+
+
+class Mark(NamedTuple):
+    """A record as it was kept: `place` says where, such as `november.csv, row 17`."""
+
+    number: int
+    record_hash: str
+    place: str
+
+
+def heads(
+    connection: sqlite3.Connection, site: Site, from_unix_ms: int | None = None, to_unix_ms: int | None = None
+) -> list[UsageHead]:
+    """For every day of the site on which charges ended the last record of them, by number; the oldest day first."""
+    zone, found, at_ms = zoneinfo.ZoneInfo(site.timezone), [], from_unix_ms or 0
+    while (next_ms := _next_end_ms(connection, at_ms, to_unix_ms)) is not None:
+        day = datetime.datetime.fromtimestamp(next_ms / 1000, zone).date()
+        start_ms, at_ms = (_midnight_ms(each, zone) for each in (day, day + datetime.timedelta(days=1)))
+        row = connection.execute(
+            "SELECT number, record_hash FROM usage_record WHERE number ="
+            " (SELECT max(number) FROM usage_record WHERE ended_unix_ms >= ? AND ended_unix_ms < ?)",
+            (start_ms, at_ms),
+        ).fetchone()
+        found.append(UsageHead(day.isoformat(), site.site_id, row["number"], row["record_hash"]))
+    return found
+
+
+def _next_end_ms(connection: sqlite3.Connection, from_ms: int, to_ms: int | None) -> int | None:
+    """When the first charge at or after a moment ended; a jump over days without any, be they thousands."""
+    row = connection.execute(
+        "SELECT min(ended_unix_ms) AS at_ms FROM usage_record WHERE ended_unix_ms >= ? AND ended_unix_ms < ?",
+        (from_ms, MAX_UNIX_MS if to_ms is None else to_ms),
+    ).fetchone()
+    return None if row["at_ms"] is None else int(row["at_ms"])
+
+
+def _midnight_ms(day: datetime.date, zone: datetime.tzinfo) -> int:
+    return int(datetime.datetime.combine(day, datetime.time(), zone).timestamp() * 1000)
+
+
+def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Sequence[Signed], key: str) -> list[str]:
+    """A sentence for every closing that does not hold: the cabinet's `own`, and those that were kept elsewhere.
+
+    `key` is the public one that is trusted. A kept closing has to be here, word for word.
+    """
+    numbers = [signed.closing.number for signed in own]
+    problems = [
+        f"closing {number} is missing" for number in range(1, max(numbers, default=0) + 1) if number not in numbers
+    ]
+    problems += [
+        f"closing of {signed.closing.month}: {problem}"
+        for signed in [*own, *(each for each in kept if each not in own)]
+        if (problem := closings.problem_of(connection, signed, key)) is not None
+    ]
+    here = {signed.closing.number: signed for signed in own}
+    for signed in kept:
+        closing, mine = signed.closing, here.get(signed.closing.number)
+        if not closings.is_signed(signed, key):
+            continue  # said already: it proves nothing
+        if mine is None:
+            problems.append(
+                f"closing {closing.number} of {closing.month} was kept and is missing here, where the newest is"
+                f" {max(numbers, default=0) or 'none'}: the database is an older one (restored?), or was cut"
+            )
+        elif mine.closing != closing:
+            names = [
+                name for name in closing.__struct_fields__ if getattr(closing, name) != getattr(mine.closing, name)
+            ]
+            problems.append(
+                f"closing {closing.number} of {closing.month} was kept and is another one here:"
+                f" {', '.join(names)} differ: it was made again after it was kept"
+            )
+    return list(dict.fromkeys(problems))
+
+
+def of_marks(connection: sqlite3.Connection, marks: Iterable[Mark]) -> tuple[int, list[str]]:
+    """How many were compared, and a sentence for each record that was kept and is missing or another one here."""
+    last = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()[0]
+    problems: list[str] = []
+    compared = more = 0
+    for mark in marks:
+        compared += 1
+        row = connection.execute("SELECT record_hash FROM usage_record WHERE number = ?", (mark.number,)).fetchone()
+        if row is not None and row["record_hash"] == mark.record_hash:
+            continue
+        if len(problems) >= MAX_TOLD:
+            more += 1
+        elif row is None:
+            problems.append(
+                f"{mark.place}: record {mark.number} was kept and is missing here, where the log ends with {last}:"
+                " the database is an older one (restored?), or was cut"
+            )
+        else:
+            problems.append(
+                f"{mark.place}: record {mark.number} was kept with hash {_short(mark.record_hash)} and has"
+                f" {_short(row['record_hash'])} here: it, or one before it, was changed since"
+            )
+    return compared, problems + ([f"and {more} records more"] if more else [])
+
+
+def number_of_order(connection: sqlite3.Connection, order_number: str) -> int | None:
+    """The record of an order, or None."""
+    row = connection.execute(
+        "SELECT number FROM usage_record WHERE body ->> '$.order_number' = ?", (order_number,)
+    ).fetchone()
+    return None if row is None else int(row["number"])
+
+
+def _short(record_hash: str) -> str:
+    return f"{record_hash[:_SHOWN_DIGITS]}…"

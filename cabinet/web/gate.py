@@ -1,0 +1,153 @@
+"""Requests of one source take turns, so that they hold up nobody else's; and there is always room for a stop.
+
+Stands between uvicorn and the application, behind the middleware that reads a trusted proxy's headers: `client` in the
+scope is who asks. All requests are short work of one event loop. So of each source only a few are worked on at once,
+the others wait for their turn, and a source with too many is refused. A turn is over with the answer, or with its
+first part, if more will come: a stream or a long file takes none while it goes on.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from cabinet.web.address import source_of
+
+RETRY_AFTER = b"5"
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
+"""Plainer than the framework's own types, which are one for each kind of message."""
+
+_STOP = re.compile(r"/charge/[^/]{1,64}/stop")
+
+BUSY = (
+    "<!doctype html><html lang=zh-Hans><meta charset=utf-8><title>请稍候</title>"
+    "<p>请求过多，请稍候几秒再试。<p lang=en>Too many requests at once. Please try again in a few seconds.</html>"
+).encode()
+
+
+class GateLimits(NamedTuple):
+    max_requests: int = 400
+    """Under way at once, streams included, but no stops. Below the connections there may be: their difference is kept
+    for those who have yet to say what they want, and a stop among them always gets in."""
+    max_of_source: int = 100
+    turns_of_source: int = 2  # worked on at once
+    stops: int = 50
+    stops_of_source: int = 10
+
+
+class Gate:
+    """The application behind it, for uvicorn."""
+
+    def __init__(self, app: ASGIApp, limits: GateLimits) -> None:
+        self._app = app
+        self._limits = limits
+        self._requests: Counter[str] = Counter()  # under way, by source
+        self._stops: Counter[str] = Counter()
+        self._turns: dict[str, _Turns] = {}
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = scope.get("client")
+        source = source_of(client[0] if client else None)
+        stop = scope["method"] == "POST" and _STOP.fullmatch(scope["path"]) is not None
+        counts = self._stops if stop else self._requests
+        most, most_of_source = (
+            (self._limits.stops, self._limits.stops_of_source)
+            if stop
+            else (self._limits.max_requests, self._limits.max_of_source)
+        )
+        if counts.total() >= most or counts[source] >= most_of_source:
+            await _refuse(503 if counts.total() >= most else 429, send)
+            return
+        counts[source] += 1
+        try:
+            if stop:
+                await self._app(scope, receive, send)
+            else:
+                await self._in_turn(source, scope, receive, send)
+        finally:
+            counts[source] -= 1
+            if not counts[source]:
+                del counts[source]
+
+    async def _in_turn(self, source: str, scope: Any, receive: Receive, send: Send) -> None:
+        """A turn begins when all of the request is there: a body that trickles in takes none."""
+        turn = _Turn(self._turns, source, self._limits.turns_of_source)
+
+        async def receive_and_wait() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                await turn.begin()
+            return message  # type: ignore[no-any-return]
+
+        async def send_and_pass_on(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body":
+                turn.end()
+
+        try:
+            if scope["method"] in ("GET", "HEAD"):
+                await turn.begin()
+            await self._app(scope, receive_and_wait, send_and_pass_on)
+        finally:
+            turn.end()
+
+
+class _Turns:
+    """Those of one source: as many at once as `free` says at first."""
+
+    def __init__(self, free: int) -> None:
+        self.free = asyncio.Semaphore(free)
+        self.users = 0  # requests that wait for one, have one, or have had one in this pass of the event loop
+
+
+class _Turn:
+    """One request's; begins once, ends once."""
+
+    def __init__(self, all_: dict[str, _Turns], source: str, at_once: int) -> None:
+        self._all = all_
+        self._source = source
+        self._at_once = at_once
+        self._turns: _Turns | None = None
+        self._has_one = self._ended = False
+
+    async def begin(self) -> None:
+        if self._turns is not None or self._ended:
+            return
+        self._turns = self._all.setdefault(self._source, _Turns(self._at_once))
+        self._turns.users += 1
+        await self._turns.free.acquire()
+        self._has_one = True
+
+    def end(self) -> None:
+        """The next of this source begins when the event loop has looked at everybody else: most pages are made in one
+        step, and without that a hundred of them would be made one after the other."""
+        if self._turns is not None and not self._ended:
+            asyncio.get_running_loop().call_soon(self._give_back, self._turns)
+        self._ended = True
+
+    def _give_back(self, turns: _Turns) -> None:
+        if self._has_one:
+            turns.free.release()
+        turns.users -= 1
+        if not turns.users and self._all.get(self._source) is turns:
+            del self._all[self._source]
+
+
+async def _refuse(status: int, send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(BUSY)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"retry-after", RETRY_AFTER),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": BUSY, "more_body": False})

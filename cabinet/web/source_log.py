@@ -1,0 +1,96 @@
+"""Log lines that requests cause: at most one a second from each source, so that a flood does not fill the log.
+
+A line is one line: whatever of a request stands in it is written printable. The traceback of a bug follows its line at
+most once a minute from a source; in between the exception's name and words have to do.
+"""
+
+import logging
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from cabinet.clock import NS, Clock
+
+GAP_NS = NS  # between two lines of one source
+TRACEBACK_GAP_NS = 60 * NS  # between two tracebacks of one source
+MAX_LINES_A_SECOND = 10  # of all sources together
+MAX_SOURCES = 1000
+MAX_LENGTH = 500
+
+
+class SourceLog:
+    """Gives each source a logger that leaves out what comes within a second of its last line, and counts it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sources: OrderedDict[str, _Said] = OrderedDict()
+        self._second = 0
+        self._lines = 0  # in that second
+
+    def logger(self, name: str, source: str) -> "SourceLogger":
+        return SourceLogger(logging.getLogger(name), self, source)
+
+    def turn(self, source: str, with_traceback: bool) -> "Turn | None":
+        """The right to one line now, or None: the line is left out and counted."""
+        now_ns = self._clock.monotonic_ns()
+        said = self._sources.pop(source, None) or _Said(now_ns - GAP_NS, now_ns - TRACEBACK_GAP_NS)
+        self._sources[source] = said
+        while len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
+        if now_ns // NS != self._second:
+            self._second, self._lines = now_ns // NS, 0
+        if now_ns - said.at_ns < GAP_NS or self._lines >= MAX_LINES_A_SECOND:
+            said.left_out += 1
+            return None
+        self._lines += 1
+        turn = Turn(said.left_out, with_traceback and now_ns - said.traceback_at_ns >= TRACEBACK_GAP_NS)
+        said.left_out, said.at_ns = 0, now_ns
+        if turn.traceback:
+            said.traceback_at_ns = now_ns
+        return turn
+
+
+class Turn(NamedTuple):
+    """`left_out`: lines of the source since its last one; `traceback`: whether one may follow this line."""
+
+    left_out: int
+    traceback: bool
+
+
+class _Said:
+    def __init__(self, at_ns: int, traceback_at_ns: int) -> None:
+        self.at_ns = at_ns
+        self.traceback_at_ns = traceback_at_ns
+        self.left_out = 0
+
+
+class SourceLogger(logging.LoggerAdapter[logging.Logger]):
+    """The logger of one source; used as any other."""
+
+    def __init__(self, logger: logging.Logger, log: SourceLog, source: str) -> None:
+        super().__init__(logger, {})
+        self._of_all = log
+        self._source = source
+
+    @property
+    def level(self) -> int:
+        """uvicorn asks for it."""
+        return self.logger.getEffectiveLevel()
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if not self.isEnabledFor(level):
+            return
+        error = kwargs.pop("exc_info", None)
+        turn = self._of_all.turn(self._source, error is not None)
+        if turn is None:
+            return
+        words = _printable(str(msg) % args if args else str(msg))
+        if isinstance(error, BaseException) and not turn.traceback:
+            words += _printable(f": {type(error).__name__}: {error}")
+        if turn.left_out:
+            words += f" ({turn.left_out} lines like it left out)"
+        self.logger.log(level, "%s: %s", self._source, words, exc_info=error if turn.traceback else None)
+
+
+def _printable(text: str) -> str:
+    """On one line, with nothing in it that a terminal obeys."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text.strip()[:MAX_LENGTH])
