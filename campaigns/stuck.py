@@ -135,6 +135,21 @@ def _bits(cell: Cell, register: str) -> int:
     return 8 if cell.chip == "mux" else 16
 
 
+def freeze(stage: Stage, cell: Cell, number: int, after_s: float = 0.0) -> None:
+    """The register stands still at that outlet's chip, for its input if there is one for each."""
+    if cell.chip == "alert":
+        stage.fault(number, "alert_stuck", level="high" if cell.value == "1" else "low")()
+        return
+    meter = stage.desk.world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    register = _register_of(cell, meter[1].lower())
+    value = _value(cell, register, stage.chance)
+    params: dict[str, float | str] = {"chip": cell.chip, "register": register, "after_s": after_s}
+    if value is not None:
+        params["value"] = float(value)
+    stage.fault(number, "stuck", **params)()
+
+
 class Trial:
     """One register of a cabinet at work."""
 
@@ -156,19 +171,7 @@ class Trial:
         return self.desk.world.outlets[self.victim]
 
     def stick(self, after_s: float = 0.0) -> None:
-        """The register stands still, at the victim or at its chip's other outlet."""
-        world, cell = self.desk.world, self.cell
-        if cell.chip == "alert":
-            self.stage.fault(self.victim, "alert_stuck", level="high" if cell.value == "1" else "low")()
-            return
-        assert self.outlet.meter is not None
-        register = _register_of(cell, self.outlet.meter[1].lower())
-        value = _value(cell, register, self.chance)
-        params: dict[str, float | str] = {"chip": cell.chip, "register": register, "after_s": after_s}
-        if value is not None:
-            params["value"] = float(value)
-        self.stage.say(f"stuck {params} at {self.victim}")
-        world.fault(self.victim, "stuck", **params)
+        freeze(self.stage, self.cell, self.victim, after_s)
 
     def before(self) -> None:
         """Found first, or met by the short: both are right."""
