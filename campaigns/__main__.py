@@ -19,8 +19,10 @@ from campaigns import (
     kill_service,
     metering,
     nuisance,
+    pairs,
     power_cut,
     prices,
+    stuck,
 )
 from campaigns.mutations import NAMES, killed_by
 from campaigns.report import Mutations, load, row, save
@@ -35,6 +37,8 @@ CAMPAIGNS = (
     inrush.CAMPAIGN,
     nuisance.CAMPAIGN,
     faults.CAMPAIGN,
+    pairs.CAMPAIGN,
+    stuck.CAMPAIGN,
     crash.CAMPAIGN,
     crash_service.CAMPAIGN,
     console_fuzz.CAMPAIGN,

@@ -11,12 +11,14 @@ from cabinet.clock import NS
 from cabinet.config.keys import Charge as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
 
+CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # of the plateau: a small charger's limits for a full battery
+PAUSE_HOLDS = 4  # a charger that idles and did not taper may be pausing: so many holds, docs/config.md
+UNSURE_HOLDS = 10  # what an outlet shows may be its neighbour's: so many holds
 MEAN_S = 30.0  # of the plateau, as docs/architecture.md has it
 SOFT_START_S = 10.0  # low for less than this is a charger that starts
 TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
 # What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
 UNSURE_W = 0.3
-CAME_DOWN_SHARE = 0.5  # of the plateau: what a small charger draws is full below this
 UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
 UNSEEN_W = 2.0  # went on after an interruption with less: whether full or taken away, nobody could say
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
@@ -47,11 +49,13 @@ class Way:
     started_ns: int
     energy_at_start_mwh: float
     used_s: float = 0.0  # with power, before an interruption
-    charged_s: float = 0.0  # with load
+    charged_s: float = 0.0  # surely with a load
+    maybe_charged_s: float = 0.0  # the same, and what a meter may take for one
     energy_mwh: float = 0.0
     had_load: bool = False
     mean_w: float = 0.0
     plateau_w: float = 0.0
+    plateau_known: bool = True  # False: it goes on after an interruption before which no load was measured
     watts: float = 0.0
     at_ns: int | None = None
     low_ns: int | None = None  # since when its power was surely low enough for a full battery
@@ -67,8 +71,9 @@ class Way:
         if not self.had_load:
             self.had_load = now.watts >= self.keys.no_load_w
             return
-        if now.watts >= self.keys.no_load_w:
-            self.charged_s += past_s
+        unsure_w = UNSURE_W + self.keys.crosstalk_share * now.neighbour_w
+        self.charged_s += past_s * (now.watts >= self.keys.no_load_w + unsure_w)
+        self.maybe_charged_s += past_s * (now.watts >= self.keys.no_load_w - unsure_w)
         self.mean_w += (now.watts - self.mean_w) * past_s / (MEAN_S + past_s)
         self.plateau_w = max(self.plateau_w, self.mean_w)
         level_w = self.keys.unplugged_w + self.keys.crosstalk_share * now.neighbour_w
@@ -78,14 +83,17 @@ class Way:
 
     def _look_for_full(self, now: Sample) -> None:
         limit_w = max(self.keys.full_floor_w, self.keys.full_share * self.plateau_w)
-        if self.plateau_w > UNSEEN_W:  # of a resumed charge it may have been higher
+        if self.plateau_known:
             limit_w = min(limit_w, CAME_DOWN_SHARE * self.plateau_w)
         self.low_ns = self._low_since(self.low_ns, now, limit_w, 1 - UNSURE_SHARE)
         self.maybe_low_ns = self._low_since(self.maybe_low_ns, now, limit_w, 1 + UNSURE_SHARE)
 
     def _low_since(self, low_ns: int | None, now: Sample, limit_w: float, share: float) -> int | None:
         soft = low_ns is None or now.at_ns - low_ns < SOFT_START_S * NS
-        allowed_w = limit_w + (0.0 if soft else self.keys.full_hysteresis_w)
+        allowed_w = limit_w
+        if not soft:
+            share_w = CAME_DOWN_HYSTERESIS * self.plateau_w if self.plateau_known else self.keys.full_hysteresis_w
+            allowed_w += min(self.keys.full_hysteresis_w, share_w)
         return _since(low_ns, now.at_ns, now.watts < share * allowed_w)
 
     def error_s(self, at_ns: int, reason: EndReason) -> float | None:
@@ -98,20 +106,33 @@ class Way:
             case EndReason.MAX_DURATION:
                 return _after_s(at_ns, self.started_ns, self.keys.max_duration_s - self.used_s)
             case EndReason.LIMIT_TIME if self.limits.charging_s is not None:
-                return self.charged_s - self.limits.charging_s
+                bought_s = self.limits.charging_s
+                return min(0.0, self.maybe_charged_s - bought_s) or max(0.0, self.charged_s - bought_s)
             case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
                 return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
-            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons or self.plateau_w < UNSEEN_W:
-                return _between_s(at_ns, self.maybe_gone_ns, self.gone_ns, self.keys.unplugged_hold_s)
+            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD:
+                return self._gone_error_s(at_ns, reason)
         return None
+
+    def _gone_error_s(self, at_ns: int, reason: EndReason) -> float | None:
+        """Nothing is drawn any more, or for long so little that the charger must have stopped by itself."""
+        errors = []
+        if reason in self.reasons or self.plateau_w < UNSEEN_W:
+            errors.append(_between_s(at_ns, self.maybe_gone_ns, self.gone_ns, self.keys.unplugged_hold_s, UNSURE_HOLDS))
+        if reason is EndReason.ENDED_BY_LOAD:
+            errors.append(_between_s(at_ns, self.maybe_low_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s))
+        return min((error for error in errors if error is not None), key=abs, default=None)
 
     def overdue(self, at_ns: int) -> str | None:
         """The reason for which it should have ended long ago."""
-        gone_s = _after_s(at_ns, self.gone_ns, self.keys.unplugged_hold_s)
+        gone_s = _after_s(at_ns, self.gone_ns, UNSURE_HOLDS * self.keys.unplugged_hold_s)
         if gone_s is not None:  # then it is not full
             return "gone" if gone_s > TOLERANCE_S else None
+        low_s = _after_s(at_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s)
+        if low_s is not None and low_s > TOLERANCE_S:
+            return "low"
         for reason in EndReason:
-            unsure = reason in (EndReason.UNPLUGGED, EndReason.ENDED_BY_LOAD)
+            unsure = reason in (EndReason.UNPLUGGED, EndReason.ENDED_BY_LOAD, EndReason.FULL)
             if not unsure and (self.error_s(at_ns, reason) or 0.0) > TOLERANCE_S:
                 return reason.value
         return None
@@ -121,9 +142,14 @@ def _after_s(at_ns: int, since_ns: int | None, hold_s: float) -> float | None:
     return None if since_ns is None else (at_ns - since_ns) / NS - hold_s
 
 
-def _between_s(at_ns: int, maybe_ns: int | None, surely_ns: int | None, hold_s: float) -> float | None:
-    """How far outside of the two ends that are right; 0 between them, None where not even the first is."""
-    soonest_s, latest_s = _after_s(at_ns, maybe_ns, hold_s), _after_s(at_ns, surely_ns, hold_s)
+def _between_s(
+    at_ns: int, maybe_ns: int | None, surely_ns: int | None, hold_s: float, holds: float = 1
+) -> float | None:
+    """How far outside of the two ends that are right; 0 between them, None if not even the first is.
+
+    `holds`: the last of the two may be so many holds later.
+    """
+    soonest_s, latest_s = _after_s(at_ns, maybe_ns, hold_s), _after_s(at_ns, surely_ns, holds * hold_s)
     if soonest_s is None:
         return None
     return min(0.0, soonest_s) if latest_s is None or latest_s < 0 else latest_s
@@ -163,9 +189,11 @@ class Expected:
         way = self.ways[0]
         assert way.at_ns is not None
         way.used_s += (way.at_ns - way.started_ns) / NS
+        used_w = 3.6 * way.energy_mwh / way.charged_s if way.charged_s else 0.0
         self.ways = [
             dataclasses.replace(
-                way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=0.0, at_ns=at_ns,
+                way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=used_w,
+                plateau_known=bool(used_w) or not had_load, at_ns=at_ns,
                 low_ns=None, maybe_low_ns=None, gone_ns=None, maybe_gone_ns=None,
             )
         ]  # fmt: skip

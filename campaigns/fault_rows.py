@@ -10,7 +10,7 @@ from cabinet.clock import MS, NS
 from cabinet.model import EventKind, Fault
 from campaigns.stage import NO_HEARTBEAT, Stage
 
-SHORT_S = {"full": 0.020, "half": 0.045, "intermittent": 0.1}
+SHORT_S = {"full": 0.020, "half": 0.045, "intermittent": 0.1, "sparse": 0.5}
 SLOW_S = 0.5  # a mean value's lag, and its turn in the round robin
 
 Row = Callable[[Stage], None]
@@ -26,7 +26,7 @@ def short_circuit(stage: Stage) -> None:
     # an arc that strikes but now and then may heat the wire before its second half-cycle; so may the first of
     # a great current, where the wire is warm from the short before
     warm = victim in {event.outlet for event in stage.opened_since(0)}
-    sooner = {Fault.OVERCURRENT} if shape == "intermittent" or warm else set()
+    sooner = {Fault.OVERCURRENT} if shape in ("intermittent", "sparse") or warm else set()
     stage.provoke(Fault.SHORT_CIRCUIT, SHORT_S[shape], short, {victim}, True, or_sooner=sooner)
 
 

@@ -1,11 +1,15 @@
 """Every row of the protections' table, provoked again and again: none missed, each in time, right name, right latch.
 
-A scenario is one cabinet and one row, with several faults one after the other at random outlets and moments.
+A scenario is one cabinet, put together from parts that differ as much as the wiring manual allows, and one row, with
+several faults one after the other at random outlets and moments. Every stuck register is in `stuck`, every two faults
+at once in `pairs`.
 """
 
 import random
 import sys
+from collections.abc import Callable
 
+from cabinet.sim.tolerances import SUITED
 from campaigns.fault_rows import ROWS
 from campaigns.runner import Campaign, Outcome, main
 from campaigns.stage import Stage
@@ -22,7 +26,8 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     name = TURNS[seed % len(TURNS)]
     row, changes = ROWS[name]
     chance = random.Random(seed)
-    stage = Stage(chance, (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None), changes)
+    say: Callable[[str], None] = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
+    stage = Stage(chance, say, changes, SUITED)
     done = 0
     try:
         for _ in range(1 if name in SLOW_ROWS else FAULTS_A_SCENARIO):

@@ -1,7 +1,9 @@
 """Inrushes at any moment of the mains, by the thousand, at the full scan rate: none of them is a short.
 
 Each scenario is one cabinet with a charge on every outlet, and moves: plugs pulled and pushed in again cold, hot or
-with a bounce, outlets switched on, and brown-outs after which every charger draws its inrush at once.
+with a bounce, outlets switched on, plugs that sit loosely for seconds, and brown-outs after which every charger draws
+its inrush at once. The cabinet is of parts that differ as much as the wiring manual allows; some chargers have an iron
+core.
 """
 
 import random
@@ -13,12 +15,15 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
 from cabinet.model import EventKind
+from cabinet.sim import tolerances
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger
+from cabinet.sim.tolerances import SUITED
 from campaigns.runner import Campaign, Outcome, main
 from tests.desk import Desk, demo_config
 
 MOVES = 12
+IRON_SHARE = 0.15  # of the made-up chargers
 OUTLETS = range(1, 11)
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours and seconds go by in strides, which it would not outlive
 AFTER_NS = 130 * MS  # watched at the full rate after a move: longer than a short's window
@@ -66,7 +71,16 @@ def brown_out(desk: Desk, chance: random.Random, say: Say) -> int:
     return len(OUTLETS)
 
 
-MOVE = [replug, bounce, switch_on, brown_out]
+def wobble(desk: Desk, chance: random.Random, say: Say) -> int:
+    """A plug that makes and loses contact for seconds."""
+    outlet, seconds = chance.choice(OUTLETS), chance.uniform(0.05, 4)
+    say(f"outlet {outlet}: loose plug for {seconds:.1f} s")
+    desk.world.fault(outlet, "loose_plug", seconds=seconds)
+    desk.run(round((seconds + 0.6) * NS))
+    return 1  # at least
+
+
+MOVE = [replug, bounce, wobble, switch_on, brown_out]
 
 
 def wait(desk: Desk, duration_ns: int) -> None:
@@ -94,10 +108,12 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 def _moves(desk: Desk, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
     """What went wrong, and how many inrushes there were."""
+    tolerances.draw(desk.world, chance, SUITED)
     desk.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
     for outlet in OUTLETS:
         made_up = chance.random() < 0.7  # half of these have a capacitor that fills as physics has it
-        load = random_charger(chance) if made_up else Charger(chance.choice(list(KINDS)), chance.uniform(5, 40))
+        ordinary = Charger(chance.choice(list(KINDS)), chance.uniform(5, 40))
+        load = random_charger(chance, iron_share=IRON_SHARE) if made_up else ordinary
         desk.world.plug(outlet, load)
         desk.run(round(chance.uniform(0, 30) * MS))
         assert isinstance(desk.start(outlet), Done)

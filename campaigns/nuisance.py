@@ -1,9 +1,13 @@
 """Ordinary charges by the thousand, with all that an ordinary life does to them: none is cut for nothing.
 
-Each scenario is one cabinet with ten charges: every charger, and made-up ones, empty or nearly full, until full, for an
-hour or for an amount. Plugs are pulled for a moment or for good, neighbours are plugged in, the mains wanders between
-198 and 242 V and 49 and 51 Hz, goes away for milliseconds or for half a minute, it is freezing or 45 °C, meters are
-noisy, and one read in a hundred is lost. Hours go by in strides; what happens is watched at the full rate.
+Each scenario is one cabinet, of parts that differ as much as the wiring manual allows, with ten charges: every charger,
+made-up ones, those with a habit (a second pack, a rest, a hot pause, 12 W, iron cores), empty or nearly full, until
+full, for an hour or for an amount. Plugs are pulled for a moment or for good or sit loosely for seconds, neighbours are
+plugged in, the mains has harmonics, wanders between 198 and 242 V and 49 and 51 Hz, goes away for milliseconds or for
+half a minute, it is freezing or 45 °C, meters are noisy, and one read in a hundred is lost. Hours go by in strides;
+what happens is watched at the full rate.
+
+A charger with a habit is judged by what its owner may expect: which ends are right, and not before when.
 """
 
 import random
@@ -14,9 +18,12 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done, Energise, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, Fault, MeterCount
+from cabinet.sim import tolerances
 from cabinet.sim.batteries import HEALTHY
 from cabinet.sim.chargers import Charger, random_charger
+from cabinet.sim.habits import Habit, HabitLoad, random_habit
 from cabinet.sim.loads import Load
+from cabinet.sim.tolerances import SUITED
 from campaigns.expected import BY_ITSELF, PULLED_OUT, TOLERANCE_S, Expected, Sample, Way
 from campaigns.runner import Campaign, Outcome, main
 from tests.desk import Desk, demo_config
@@ -29,6 +36,9 @@ LOST_READS = 0.01
 WATCHED_NS = 150 * MS  # at the full rate before and after whatever happens
 CLOSING_NS = 250 * MS  # between two closings the guard leaves 0.2 s
 SETTLE_S = 12  # in strides of a second: a charger's soft start is over before the long ones
+IRON_SHARE = 0.15  # of the made-up chargers
+HABIT_STEP_S = 5.0  # a curve's power is looked up so often
+HABIT_SLACK_S = 3 * 3600.0  # after its end: four holds of `full`, and the round of strides
 PAUSE_S = 900.0  # between two events, on average
 
 
@@ -44,6 +54,12 @@ class Guest:
         self.had_load = False
         self.reasons = BY_ITSELF  # that are right when its load is gone
         self.end: Event | None = None
+        self.habit: Habit | None = None
+
+    @property
+    def played_s(self) -> float:
+        """How far its charger has come on its curve."""
+        return self.load.played_s if isinstance(self.load, HabitLoad) else 0.0
 
 
 class Life:
@@ -53,8 +69,10 @@ class Life:
         self.chance = chance
         self.verbose = verbose
         self.desk = Desk(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
+        tolerances.draw(self.desk.world, chance, SUITED)
         self.desk.world.ambient_c = chance.uniform(-10, 45)
         self.guests: dict[int, Guest] = {}
+        self.habits: dict[str, Habit] = {}  # by the name of the load that has it
         self.problems: list[str] = []
         self.errors_s: list[float] = []
         self.seen = 0
@@ -108,7 +126,7 @@ class Life:
             if event.kind is not EventKind.SUSPENDED:
                 self.judge(event)
         for number, guest in self.guests.items():
-            if guest.end is None and guest.expected is not None and guest.expected.overdue(now_ns):
+            if guest.end is None and guest.expected is not None and self.is_overdue(guest, now_ns):
                 self.problems.append(f"outlet {number}: has not ended: {guest.expected}")
                 desk.stop(number)
         self.resume()
@@ -134,12 +152,37 @@ class Life:
                 f"outlet {event.outlet}: {event.kind.value} {event.fault and event.fault.value} {event.why}"
             )
 
+    def is_overdue(self, guest: Guest, now_ns: int) -> bool:
+        assert guest.expected is not None  # the caller looked
+        if guest.habit is None:
+            return guest.expected.overdue(now_ns)
+        return guest.played_s > guest.habit.hours * 3600 + HABIT_SLACK_S
+
+    def judge_habit(self, event: Event, guest: Guest, habit: Habit) -> None:
+        """What was bought is used up, or the curve has come to where its end is right."""
+        assert guest.expected is not None
+        if event.reason in (EndReason.LIMIT_TIME, EndReason.LIMIT_ENERGY, EndReason.MAX_DURATION):
+            error_s = guest.expected.error_s(event.at_ns, event.reason)
+            if error_s is None or abs(error_s) > TOLERANCE_S:
+                self.problems.append(f"outlet {event.outlet}: {habit.name}: {event.reason.value} {error_s} s off")
+            return
+        pulled = guest.reasons is not BY_ITSELF
+        allowed = habit.allowed | guest.reasons
+        if event.reason not in allowed or (not pulled and guest.played_s < habit.not_before_s):
+            self.problems.append(
+                f"outlet {event.outlet}: {habit.name}: {event.reason and event.reason.value} after "
+                f"{guest.played_s:.0f} s of its curve, right from {habit.not_before_s:.0f} s on: {guest.expected}"
+            )
+
     def judge_end(self, event: Event, guest: Guest, expected: Expected) -> None:
         guest.end = event
         assert event.reason is not None
         self.say(f"outlet {event.outlet}: {event.reason.value}")
         if event.reason is EndReason.STOPPED_BY_RESIDENT:
             return  # by this campaign, which has said why
+        if guest.habit is not None:
+            self.judge_habit(event, guest, guest.habit)
+            return
         error_s = expected.error_s(event.at_ns, event.reason)
         if error_s is None:
             self.problems.append(f"outlet {event.outlet}: {event.reason.value}, but {expected}")
@@ -158,6 +201,8 @@ class Life:
         first = chance.random() < 0.5
         if nobody:
             guest.load = None
+        if isinstance(guest.load, HabitLoad):
+            guest.habit = self.habits[guest.load.name]
         if guest.load is not None and first:
             desk.world.plug(number, guest.load)
             self.watch(round(chance.uniform(0.01, 0.5) * NS))
@@ -177,9 +222,14 @@ class Life:
         self.watch(400 * MS)
 
     def charger(self) -> Load:
-        chance = self.chance
-        if chance.random() < 0.3:
-            return random_charger(chance)
+        chance, kind = self.chance, self.chance.random()
+        if kind < 0.3:
+            habit = random_habit(chance)
+            name = f"{habit.name} {len(self.habits)}"
+            self.habits[name] = habit
+            return HabitLoad(name, habit.watts, step_s=HABIT_STEP_S)
+        if kind < 0.6:
+            return random_charger(chance, iron_share=IRON_SHARE)
         return Charger(chance.choice(list(HEALTHY)), chance.uniform(5, 90))
 
     def bought(self) -> ChargeLimits:
@@ -219,6 +269,20 @@ class Life:
         number = self.chance.choice(charging)
         self.say(f"outlet {number}: a bouncing plug")
         self.desk.world.fault(number, "hot_plug")
+        self.watch(NS)
+        expected = self.guests[number].expected
+        assert expected is not None  # it is charging
+        expected.disturbed()
+
+    def wobble(self) -> None:
+        """A plug that sits loosely, for seconds."""
+        if not (charging := self.charging()):
+            return
+        number = self.chance.choice(charging)
+        seconds = self.chance.uniform(0.05, 5)
+        self.say(f"outlet {number}: a loose plug for {seconds:.1f} s")
+        self.desk.world.fault(number, "loose_plug", seconds=seconds)
+        self.desk.run(round((seconds + 0.6) * NS))
         self.watch(NS)
         expected = self.guests[number].expected
         assert expected is not None  # it is charging
@@ -295,7 +359,7 @@ class Life:
             self.go_on(SETTLE_S * NS, NS)
 
 
-EVENTS = (Life.replug, Life.bounce, Life.neighbour, Life.wander, Life.brown_out)
+EVENTS = (Life.replug, Life.bounce, Life.wobble, Life.neighbour, Life.wander, Life.brown_out)
 LEAVES = 0.1  # of all events: who pulls the plug for good
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
 from cabinet.model import CABINET, Event, EventKind, Fault
+from cabinet.sim import tolerances
+from cabinet.sim.tolerances import Spread
 from tests.desk import Desk, demo_config
 
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
-OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
 STRIDE_NS = 40 * MS  # neither late nor without a heartbeat
 BEGINNING_NS = 500 * MS
@@ -24,11 +25,23 @@ Say = Callable[[str], None]
 class Stage:
     """Some outlets charging; `problems` collects what was not as promised."""
 
-    def __init__(self, chance: random.Random, say: Say, changes: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        say: Say,
+        changes: dict[str, str] | None = None,
+        spread: Spread | None = None,
+        state: Path | None = None,
+    ) -> None:
+        """`spread`: the cabinet is put together from parts as bought (None: nominal ones). `state`: not a folder of
+        its own."""
         self.chance = chance
         self.say = say
         self._folder = tempfile.TemporaryDirectory(prefix="campaign-")
-        self.desk = Desk(Path(self._folder.name), demo_config(changes), seed=chance.getrandbits(32))
+        self.desk = Desk(state or Path(self._folder.name), demo_config(changes), seed=chance.getrandbits(32))
+        self.outlets = sorted(self.desk.world.outlets)
+        if spread is not None:
+            tolerances.draw(self.desk.world, chance, spread)
         assert self.desk.run(4 * NS, until=lambda: self.desk.outlet(1).refusal is None)
         self.problems: list[str] = []
         self.times_ms: list[float] = []
@@ -55,7 +68,7 @@ class Stage:
 
     def some(self, least: int = 1, most: int = 4) -> list[int]:
         """Outlets to charge at."""
-        return self.chance.sample(list(OUTLETS), self.chance.randint(least, most))
+        return self.chance.sample(self.outlets, self.chance.randint(least, min(most, len(self.outlets))))
 
     def wait(self, seconds: float) -> None:
         """Ordinary life: at the full rate while things begin and before what comes next; between, in strides."""
@@ -81,12 +94,12 @@ class Stage:
 
     def forget_storms(self) -> None:
         """The next fault here is a scenario of its own."""
-        for outlet in OUTLETS:
+        for outlet in self.outlets:
             self.desk.unit(outlet).safety.reset(Fault.RECLOSE_STORM)
 
     def repair(self) -> None:
         """Nothing is broken any more; latches stay."""
-        for outlet in (None, *OUTLETS):
+        for outlet in (None, *self.outlets):
             self.desk.world.clear(outlet)
 
     def mend(self) -> None:

@@ -144,11 +144,18 @@ class HabitLoad:
         self._since_ns = None
 
     def draw(self, at_ns: int, volts: float) -> Draw:
-        played_ns = self._played_ns + (0 if self._since_ns is None else at_ns - self._since_ns)
-        return Draw(self._curve(played_ns / 1e9), self.SHAPE)
+        if self._since_ns is not None:
+            self._played_ns += at_ns - self._since_ns
+            self._since_ns = at_ns
+        return Draw(self._curve(self._played_ns / 1e9), self.SHAPE)
 
     def next_step_ns(self, at_ns: int) -> int | None:
         return None if self._since_ns is None else at_ns + self._step_ns
+
+    @property
+    def played_s(self) -> float:
+        """How far it has come on its curve, when its mains last went or its power was last asked for."""
+        return self._played_ns / 1e9
 
     def charge_percent(self) -> float | None:
         return None

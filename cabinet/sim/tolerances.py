@@ -26,13 +26,18 @@ class Spread(NamedTuple):
     """How wide the dice roll: what share of cabinets or outlets has the odd part at all."""
 
     saturating: float = 0.25  # of the outlets, their current transformers
-    other_breaker: float = 0.5  # of the outlets: one that is quick, slow or missing
+    other_breaker: float = 0.5  # of the outlets: one of `breakers`
+    breakers: tuple[str, ...] = ("quick", "slow", "never")
+    breaking_a: tuple[float, float] = (30.0, 117.0)  # RMS that a relay breaks once without welding
     sticking: float = 0.0  # of operations with current after which contacts stick; nature's own is about 1e-5
     coil_diode: float = 0.1  # of the relays: released late, as the wiring manual forbids
     upstream: float = 0.5  # of the cabinets: a breaker in front that acts
 
 
 WIDE = Spread()
+# What the wiring manual lets be fitted: relays that break what the configuration says of them, sensors that do not
+# saturate, coils without a plain diode. Breakers are slow or missing, so that they are of no help.
+SUITED = Spread(saturating=0.0, breakers=("slow", "never"), breaking_a=(78.0, 117.0), coil_diode=0.0, upstream=0.0)
 
 
 def draw(world: World, rng: random.Random, spread: Spread = WIDE) -> None:
@@ -40,7 +45,7 @@ def draw(world: World, rng: random.Random, spread: Spread = WIDE) -> None:
     at_ns = world.sync()
     for number in world.outlets:
         world.fitted_relays[number] = world.outlets[number].part = draw_relay(rng, spread)
-        part = draw_breaker(rng) if rng.random() < spread.other_breaker else BREAKER
+        part = draw_breaker(rng, spread) if rng.random() < spread.other_breaker else BREAKER
         world.fitted_breakers[number] = part
         world.outlets[number].change_breaker(part, at_ns)
         level_a = rng.uniform(*SATURATION_A) if rng.random() < spread.saturating else math.inf
@@ -71,7 +76,7 @@ def draw_relay(rng: random.Random, spread: Spread = WIDE) -> RelayPart:
     return RelayPart(
         operate_ns=(round(0.9 * operate_ns), round(operate_ns)),
         release_ns=(round(0.7 * release_ns), round(release_ns)),
-        breaking_peak_a=rng.uniform(30, 117) * SQRT2,
+        breaking_peak_a=rng.uniform(*spread.breaking_a) * SQRT2,
         making_peak_a=rng.uniform(80, 165),
         bounce_ns=round(rng.uniform(0, 4) * MS),
         sticking_share=spread.sticking,
@@ -85,8 +90,8 @@ def draw_contactor(rng: random.Random) -> ContactorPart:
     return ContactorPart(operate_ns=(round(rng.uniform(12, 22) * MS), 24 * MS), release_ns=(round(first_ns), latest_ns))
 
 
-def draw_breaker(rng: random.Random) -> BreakerPart:
-    return BREAKERS[rng.choice(("quick", "slow", "never"))]
+def draw_breaker(rng: random.Random, spread: Spread = WIDE) -> BreakerPart:
+    return BREAKERS[rng.choice(spread.breakers)]
 
 
 def _draw_crosstalk(world: World, rng: random.Random, at_ns: int) -> None:

@@ -1,0 +1,331 @@
+"""Two things at once: a short while something else goes wrong, ends or begins. Judged by the current that flows.
+
+A scenario is one cabinet, put together from parts as they are bought, and one row: two shorts, a short and a bus that
+hangs, a frozen register, a charge that ends, a guard that is killed with a full disk. What must hold, whatever the
+guard says of it:
+
+- every short's current is gone in the row's time, and does not come back;
+- no contact that is told to open goes on conducting;
+- the guard has opened the outlet for a reason that it keeps, and does not close it onto the short again;
+- outlets that have nothing to do with it go on charging.
+
+    python -m campaigns.pairs [--count N] [--seed N --verbose]
+"""
+
+import contextlib
+import errno
+import random
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+from cabinet.clock import MS, NS
+from cabinet.guard.counters import Counters
+from cabinet.guard.durable import ReservedFile
+from cabinet.link.protocol import Done
+from cabinet.model import EventKind
+from cabinet.sim.tolerances import Spread
+from campaigns import stuck
+from campaigns.runner import Campaign, Outcome, main
+from campaigns.stage import Stage
+
+EACH_ROW = 400
+AFTER_NS = 900 * MS  # watched after the short: the contactor has closed again, welds have been looked for
+
+# How long a short's current may flow in all. Two half-cycles and 2 ms of acting, 24 ms for the slowest contactor sold,
+# 10 ms of arc; a segment whose bus hangs costs the adapter's timeout; while a witness is missing the next must do.
+IN_TIME_S, HANGING_S, WITNESS_MISSING_S = 0.060, 0.120, 0.5
+SPREAD = Spread(saturating=0.0, coil_diode=0.0, upstream=0.0)
+GREATEST_GAP_S = 0.060  # between the two of a pair
+
+Say = Callable[[str], None]
+
+
+class Pair:
+    """A cabinet at work, and what has been done to it."""
+
+    def __init__(self, chance: random.Random, say: Say) -> None:
+        self.chance = chance
+        self.stage = Stage(chance, say, spread=SPREAD)
+        self.desk, self.world = self.stage.desk, self.stage.desk.world
+        self.problems: list[str] = []
+        self.shorts: list[int] = []
+        self.disturbed: set[int] = set()  # outlets that may rightly open besides
+        self.flowed_ms: list[float] = []
+        self.charging = self.stage.some(3, 6)
+        self.stage.charge(self.charging, chance.choice((None, f"resistor:{chance.uniform(60, 900):.0f}")))
+        self.seen = len(self.desk.seen)
+        self.began_ns = self.desk.clock.monotonic_ns()
+
+    def short(self, number: int, after_s: float = 0.0, least_a: float = 25.0) -> None:
+        """At any angle of the mains, once so long has passed; no breaker of the outlet is of any help."""
+        amps = least_a * (400 / least_a) ** self.chance.random()
+        self.world.fault(number, "breaker", acts="never")
+        self.shorts.append(number)
+        at_ns = self.desk.clock.monotonic_ns() + round(after_s * NS)
+        self.stage.say(f"short of {amps:.0f} A at {number} after {after_s * 1000:.1f} ms")
+        self.world.timeline.at(at_ns, lambda t: self.world.fault(number, "short", amps=amps))
+
+    def gap_s(self) -> float:
+        return self.chance.uniform(0, GREATEST_GAP_S)
+
+    def other(self, number: int, same_chip: bool) -> int:
+        """Another outlet that charges, if need be from now on."""
+        mate = number + 1 if number % 2 else number - 1
+        elsewhere = [n for n in self.stage.outlets if n not in (number, mate)]
+        found = mate if same_chip else self.chance.choice(elsewhere)
+        if found not in self.charging:
+            self.charging.append(found)
+            self.stage.charge([found])
+            self.seen, self.began_ns = len(self.desk.seen), self.desk.clock.monotonic_ns()
+        return found
+
+    def victim(self) -> int:
+        return self.chance.choice(self.charging)
+
+    def with_chip(self, number: int) -> set[int]:
+        return {n for n in self.stage.outlets if (n - 1) // 2 == (number - 1) // 2}
+
+    # --- judging ----------------------------------------------------------------------------------------------------
+
+    def judge(self, within_s: float, told: bool = True) -> None:
+        self.desk.run(round(within_s * NS) + 100 * MS)
+        self.desk.run(AFTER_NS)
+        for number in dict.fromkeys(self.shorts):
+            self._judge_short(number, within_s, told)
+        welded = self._judge_welds()
+        opened = {n for n in self.charging if not self.desk.outlet(n).closed}
+        strangers = opened - set(self.shorts) - self.disturbed
+        if strangers and not welded:
+            what = [(e.outlet, e.kind.value, e.fault and e.fault.value) for e in self.desk.seen[self.seen :]]
+            self.problems.append(f"outlets {sorted(strangers)} had nothing to do with it and were opened: {what}")
+
+    def _judge_short(self, number: int, within_s: float, told: bool) -> None:
+        flowed_ns, since_ns = 0, None
+        onset = False
+        for record in self.world.journal.after(0, number):
+            if record.at_ns < self.began_ns:
+                continue
+            if record.kind == "fault_onset":
+                since_ns, onset = record.at_ns, True
+            elif record.kind == "current_zero" and since_ns is not None:
+                flowed_ns, since_ns = flowed_ns + record.at_ns - since_ns, None
+            elif record.kind == "contacts_closed" and onset:
+                self.problems.append(f"outlet {number} was closed onto its short")
+        flows = self.world.truth(number).current_ma > 20_000
+        if onset and (flows or flowed_ns > within_s * NS):
+            self.problems.append(f"short at {number}: flowed for {flowed_ns / MS:.0f} ms{', and still' * flows}")
+        self.flowed_ms.append(flowed_ns / MS)
+        tripped = [event for event in self.desk.events(number, EventKind.TRIPPED) if event.at_ns >= self.began_ns]
+        if told and flowed_ns > 20 * MS and not tripped:
+            self.problems.append(f"short at {number}: nothing is told of it")
+
+    def _judge_welds(self) -> bool:
+        """Whether any relay welded: then the contactor rightly keeps everything without power."""
+        for number in self.stage.outlets:
+            truth = self.world.truth(number)
+            if truth.power_mw > 1000 and not (self.desk.outlet(number).closed and truth.coil_told):
+                self.problems.append(f"outlet {number} conducts {truth.power_mw / 1000:.0f} W and should be open")
+        return any(self.world.truth(number).welded for number in self.stage.outlets)
+
+    def start_again(self) -> None:
+        """Somebody starts the outlets that were shorted; their shorts are still there."""
+        for number in dict.fromkeys(self.shorts):
+            answer = self.desk.start(number)
+            self.desk.run(NS)
+            if isinstance(answer, Done) or self.world.truth(number).current_ma > 20_000:
+                self.problems.append(f"outlet {number} may be closed onto its short again: {answer}")
+
+
+# ---- the rows
+
+
+def two_shorts_on_one_chip(pair: Pair) -> None:
+    first = pair.victim()
+    second = pair.other(first, same_chip=True)
+    pair.short(first)
+    pair.short(second, pair.gap_s())
+    pair.judge(IN_TIME_S)
+    pair.start_again()
+
+
+def two_shorts_on_two_chips(pair: Pair) -> None:
+    first = pair.victim()
+    second = pair.other(first, same_chip=False)
+    pair.short(first)
+    pair.short(second, pair.gap_s())
+    pair.judge(IN_TIME_S)
+    pair.start_again()
+
+
+def short_while_the_contactor_breaks_another(pair: Pair) -> None:
+    first = pair.victim()
+    second = pair.other(first, same_chip=pair.chance.random() < 0.3)
+    pair.short(first, least_a=90)
+    pair.short(second, pair.chance.uniform(0.015, 0.25))
+    pair.judge(IN_TIME_S)
+
+
+def charge_ends_while_the_contactor_breaks(pair: Pair) -> None:
+    """The shorted one's own, or another's."""
+    first = pair.victim()
+    ending = first if pair.chance.random() < 0.3 else pair.other(first, same_chip=pair.chance.random() < 0.5)
+    pair.short(first, least_a=90)
+    pair.desk.run(round(pair.chance.uniform(0, 0.08) * NS))
+    pair.desk.stop(ending)
+    pair.disturbed.add(ending)
+    pair.judge(IN_TIME_S, told=ending != first)
+
+
+def short_while_another_channel_hangs(pair: Pair) -> None:
+    first = pair.victim()
+    hanging = pair.other(first, same_chip=False)
+    pair.disturbed |= pair.with_chip(hanging)
+    pair.world.fault(hanging, "stuck_bus")
+    pair.short(first, pair.chance.uniform(0, 0.1))
+    pair.judge(HANGING_S)
+
+
+def short_while_its_own_channel_hangs(pair: Pair) -> None:
+    first = pair.victim()
+    pair.disturbed |= pair.with_chip(first)
+    gap_s = pair.gap_s()
+    if pair.chance.random() < 0.5:
+        pair.world.fault(first, "stuck_bus")
+        pair.short(first, gap_s)
+    else:
+        pair.short(first)
+        pair.world.timeline.at(
+            pair.desk.clock.monotonic_ns() + round(gap_s * NS), lambda t: pair.world.fault(first, "stuck_bus")
+        )
+    pair.judge(HANGING_S)
+
+
+def short_behind_a_meter_that_is_silent(pair: Pair) -> None:
+    first = pair.victim()
+    pair.disturbed |= pair.with_chip(first)
+    pair.world.fault(first, "nack", chip="meter")
+    pair.short(first, pair.chance.uniform(0, 0.15))
+    pair.judge(HANGING_S)
+
+
+def short_with_a_frozen_register(pair: Pair) -> None:
+    """Of those that the guard reads, frozen up to half a minute before."""
+    first = pair.victim()
+    pair.disturbed |= pair.with_chip(first)
+    cell = pair.chance.choice([cell for cell in stuck.CELLS if cell.chip in ("meter", "alert") and cell.value])
+    stuck.freeze(pair.stage, cell, first)
+    pair.stage.wait(pair.chance.choice((0.0, pair.chance.uniform(0, 1), pair.chance.uniform(0, 30))))
+    pair.short(first)
+    pair.judge(WITNESS_MISSING_S)
+
+
+def short_through_a_welded_relay(pair: Pair) -> None:
+    first = pair.victim()
+    pair.world.fault(first, "welded")
+    pair.short(first, pair.gap_s())
+    pair.judge(0.2)
+
+
+def short_beside_a_lost_meter(pair: Pair) -> None:
+    """Ten seconds after a meter was lost every other outlet still charges, and a short is found as ever."""
+    first = pair.victim()
+    lost = pair.other(first, same_chip=False)
+    pair.disturbed |= pair.with_chip(lost)
+    pair.world.fault(lost, "nack", chip="meter")
+    pair.stage.wait(pair.chance.uniform(11, 16))
+    pair.short(first)
+    pair.judge(IN_TIME_S)
+
+
+def short_as_the_mains_comes_back(pair: Pair) -> None:
+    first = pair.victim()
+    pair.world.fault(None, "mains_cut", seconds=pair.chance.uniform(0.005, 0.8))
+    pair.short(first, pair.chance.uniform(0, 1))
+    pair.judge(0.1, told=False)
+
+
+def guard_killed_with_a_full_disk(pair: Pair) -> None:
+    """A short trips, nothing more fits on the disk, the guard is killed and the disk has room again."""
+    first = pair.victim()
+    with _full(pair.desk.state, takes_reserved=(reserved := pair.chance.random() < 0.5)):
+        pair.short(first)
+        pair.judge(IN_TIME_S)
+        pair.desk.close()
+    if reserved and pair.chance.random() < 0.5:  # the power was cut too: what is in memory is gone
+        shutil.rmtree(pair.desk.state / "run", ignore_errors=True)
+        pair.desk.counters = Counters(len(pair.desk.config.outlet))
+    pair.desk.boot()
+    pair.start_again()
+
+
+@contextlib.contextmanager
+def _full(state: Path, takes_reserved: bool) -> Iterator[None]:
+    """No new block fits on the disk; `takes_reserved` False: the disk takes nothing at all, the memory does."""
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write = ReservedFile.write
+
+    def limited(file: ReservedFile, content: bytes) -> None:
+        if file.path.parent == state:
+            no_room()
+        write(file, content)
+
+    with contextlib.ExitStack() as stack:
+        if takes_reserved:
+            stack.enter_context(mock.patch("os.posix_fallocate", no_room))
+        else:
+            stack.enter_context(mock.patch.object(ReservedFile, "write", limited))
+        yield
+
+
+ROWS: dict[str, Callable[[Pair], None]] = {
+    row.__name__: row
+    for row in (
+        two_shorts_on_one_chip,
+        two_shorts_on_two_chips,
+        short_while_the_contactor_breaks_another,
+        charge_ends_while_the_contactor_breaks,
+        short_while_another_channel_hangs,
+        short_while_its_own_channel_hangs,
+        short_behind_a_meter_that_is_silent,
+        short_with_a_frozen_register,
+        short_through_a_welded_relay,
+        short_beside_a_lost_meter,
+        short_as_the_mains_comes_back,
+        guard_killed_with_a_full_disk,
+    )
+}
+NAMES = sorted(ROWS)
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    """The row is the seed's remainder."""
+    name = NAMES[seed % len(NAMES)]
+    pair = Pair(random.Random(seed), (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None))
+    try:
+        ROWS[name](pair)
+    finally:
+        pair.stage.close()
+    cells = {name: {"**failed**" if pair.problems else "as promised": 1}}
+    figures = {"a short flowed for, ms": pair.flowed_ms}
+    return Outcome(seed, tuple(f"{name}: {each}" for each in pair.problems), 1, figures, cells)
+
+
+CAMPAIGN = Campaign(
+    name="pairs",
+    module="campaigns.pairs",
+    counted="pairs of faults",
+    scenario=scenario,
+    whole=EACH_ROW * len(NAMES),
+    quick=len(NAMES),
+    kinds=len(NAMES),
+    promise="every short is broken in its time and stays broken, and whatever has nothing to do with it goes on",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN))

@@ -1,0 +1,378 @@
+"""Every register of every chip stands still, at each plausible value, before a short, during one, and without one.
+
+Each scenario is one register of one chip, frozen at 0, at its present value, at a small, a middling or the greatest
+one, on a cabinet put together from parts as they are bought. What is right is judged by what really flows, never by
+what the guard says of it:
+
+- no contact that is told to open goes on conducting, and no short goes on;
+- no outlet stays closed on a sensor that shows something else than what is so, for longer than stated here.
+
+    python -m campaigns.stuck [--scenarios 200] [--campaign-seed N]   so many of each register and value
+    python -m campaigns.stuck --seed N --verbose                      one again
+"""
+
+import math
+import random
+import sys
+from collections.abc import Callable
+from importlib import resources
+from typing import NamedTuple
+
+from cabinet.clock import MS, NS
+from cabinet.model import CABINET, Quality
+from cabinet.sim.chips import ade7953_registers
+from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
+from cabinet.sim.chips.tmp102 import Tmp102
+from cabinet.sim.outlet import Outlet
+from cabinet.sim.tolerances import Spread
+from campaigns.runner import Campaign, Outcome, main
+from campaigns.stage import Stage
+
+SCENARIOS_EACH = 200  # of a whole run, for each register and value
+VALUES = ("0", "present", "small", "middle", "greatest")
+MOMENTS = ("before", "during", "alone")
+TURNS = 3  # scenarios of one cabinet, while nothing fails
+
+# Stated times. A short is dead within two half-cycles, the contactor's and the arcs' times while sensors work; while
+# one of them is stuck a slower witness may find it, but never after so long:
+MAX_SHORT_S = 0.5
+# The safety case states 5 s for readings that stand still, and 2 s for those that contradict each other; what is looked
+# at in the round robin needs a turn more.
+MAX_BLIND_S = 7.5
+# A thermometer is slow, and so is what it watches: a contact that burns must be open before it is so hot (PVC
+# insulation is rated for 70 degrees, thermoplastic sockets begin to soften at 120 to 150), or after so long.
+MAX_CONTACT_C = 150.0
+MAX_HOT_S = 15 * 60.0
+
+UNPROTECTED = 0.7  # of the shorts: no breaker helps, as it would hide what the controller does
+SPREAD = Spread(saturating=0.0, coil_diode=0.0)  # a transformer that saturates is a sensor that shows something else
+
+# What the guard reads or relies on: each at every value. All other registers: at a value drawn for each scenario.
+READ = {
+    "meter": (
+        "peak", "rms", "power", "energy", "voltage", "voltage_sample", "period", "status", "config", "required",
+        "oilvl", "irqena", "irqenb", "alt_output", "lcycmode", "disnoload", "pga_v", "pga_i", "igain", "version",
+    ),
+    "thermometer": ("temperature", "config"),
+    "expander": ("olat", "gpio", "iodir", "ipol"),
+    "mux": ("channels",),
+}  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """One register at one value; "" for a value drawn in each scenario."""
+
+    chip: str
+    register: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.chip} {self.register}"
+
+
+def _rest() -> list[Cell]:
+    """Registers that nothing relies on, as far as anybody knows."""
+    chips = {
+        "meter": ade7953_registers.NAMES, "thermometer": Tmp102.register_names, "expander": Mcp23017.register_names,
+        "mux": Tca9548a.register_names,
+    }  # fmt: skip
+    cells = {}
+    for chip, names in chips.items():
+        for register in names:
+            plain = _plain(register)
+            if plain not in READ[chip] and register != "iocon":  # its modes are not modelled
+                cells[chip, plain] = Cell(chip, plain, "")
+    return list(cells.values())
+
+
+def _plain(register: str) -> str:
+    """A meter's register without the input it belongs to."""
+    for ending in ("_a", "_b"):
+        register = register.removesuffix(ending)
+    if register in ("pga_ia", "pga_ib"):
+        return "pga_i"
+    return register[1:] if register[0] in "ab" and register[1:] in _BY_INPUT else register
+
+
+_BY_INPUT = ("igain", "vgain", "wgain", "vargain", "vagain", "irmsos", "wattos", "varos", "vaos")
+CELLS = [
+    *(Cell(chip, register, value) for chip, registers in READ.items() for register in registers for value in VALUES),
+    Cell("alert", "line", "0"),
+    Cell("alert", "line", "1"),
+    *_rest(),
+]
+
+
+def _register_of(cell: Cell, letter: str) -> str:
+    """The chip's name of the register, for the input with that letter."""
+    if cell.chip != "meter" or cell.register in ade7953_registers.NAMES:
+        return cell.register
+    for name in (f"{cell.register}_{letter}", f"{letter}{cell.register}", f"{cell.register}{letter}"):
+        if name in ade7953_registers.NAMES:
+            return name
+    return cell.register + {"a": "_a", "b": "_b"}[letter]
+
+
+def _value(cell: Cell, register: str, chance: random.Random) -> int | None:
+    """The raw value; None: what the register holds at that moment."""
+    value = cell.value or chance.choice(VALUES)
+    if value == "present":
+        return None
+    if cell.chip == "thermometer":
+        signed = {"0": 0, "small": 0x0C80, "middle": 0x1E00, "greatest": 0x7FF0}  # 0, 12.5, 30 and 128 degrees
+        return signed[value] if register == "temperature" else {**signed, "small": 0x61A0, "middle": 0x60A0}[value]
+    full = (1 << _bits(cell, register)) - 1
+    if cell.register in ("peak", "rms", "power", "voltage"):
+        full = {"peak": 6_500_000, "rms": 9_032_007, "power": 4_862_401, "voltage": 9_032_007}[cell.register]
+    return {"0": 0, "small": max(1, full // 500), "middle": full // 2, "greatest": full}[value]
+
+
+def _bits(cell: Cell, register: str) -> int:
+    if cell.chip == "meter":
+        return 8 * ade7953_registers.width(ade7953_registers.NAMES[register][0])
+    return 8 if cell.chip == "mux" else 16
+
+
+def freeze(stage: Stage, cell: Cell, number: int, after_s: float = 0.0) -> None:
+    """The register stands still at that outlet's chip, for its input if there is one for each."""
+    if cell.chip == "alert":
+        stage.fault(number, "alert_stuck", level="high" if cell.value == "1" else "low")()
+        return
+    meter = stage.desk.world.outlets[number].meter
+    assert meter is not None  # every outlet of a configuration has one
+    register = _register_of(cell, meter[1].lower())
+    value = _value(cell, register, stage.chance)
+    params: dict[str, float | str] = {"chip": cell.chip, "register": register, "after_s": after_s}
+    if value is not None:
+        params["value"] = float(value)
+    stage.fault(number, "stuck", **params)()
+
+
+class Trial:
+    """One register of a cabinet at work."""
+
+    def __init__(self, cell: Cell, stage: Stage) -> None:
+        self.cell = cell
+        self.stage = stage
+        self.desk = stage.desk
+        self.chance = stage.chance
+        self.problems: list[str] = []
+        self.short_ms: list[float] = []
+        self.blind_s: list[float] = []
+        self.charging = stage.some(1, 3)
+        load = self.chance.choice((None, f"resistor:{self.chance.uniform(60, 900):.0f}"))
+        stage.charge(self.charging, load)
+        self.victim = self.chance.choice(self.charging)
+
+    @property
+    def outlet(self) -> Outlet:
+        return self.desk.world.outlets[self.victim]
+
+    def stick(self, after_s: float = 0.0) -> None:
+        freeze(self.stage, self.cell, self.victim, after_s)
+
+    def before(self) -> None:
+        """Found first, or met by the short: both are right."""
+        self.stick()
+        self.stage.wait(self.chance.choice((0.0, self.chance.uniform(0, 1), self.chance.uniform(0, 10))))
+        self.short()
+        self.watch()
+
+    def during(self) -> None:
+        self.short()
+        self.stick(after_s=self.chance.uniform(0, 0.03))
+        self.watch()
+
+    def short(self) -> None:
+        amps = 25 * (400 / 25) ** self.chance.random()
+        phase = self.chance.uniform(0, 360)
+        if self.chance.random() < UNPROTECTED:
+            self.desk.world.fault(self.victim, "breaker", acts="never")
+        self.stage.fault(self.victim, "short", amps=amps, at_phase=phase)()
+
+    def watch(self) -> None:
+        """Until everything about the short is over, and a while longer."""
+        desk, before = self.desk, self.desk.world.journal.last_seq
+        desk.run(1200 * MS, until=lambda: not self.outlet.conducting)
+        desk.run(700 * MS)  # the contactor closes again, welds are looked for
+        records = desk.world.journal.after(before - 1, self.victim)
+        onsets = [record.at_ns for record in records if record.kind == "fault_onset"]
+        if onsets:
+            self.judge_short(onsets[0])
+        self.judge_welds()
+
+    def judge_short(self, onset_ns: int) -> None:
+        """How long current flowed in all: a contactor that closes onto a weld makes it flow again."""
+        end_ns = self.desk.clock.monotonic_ns()
+        flowed_ns = since_ns = 0
+        for record in self.desk.world.journal.after(0, self.victim):
+            if record.at_ns < onset_ns:
+                continue
+            if record.kind == "fault_onset":
+                since_ns = record.at_ns
+            elif record.kind == "current_zero" and since_ns:
+                flowed_ns, since_ns = flowed_ns + record.at_ns - since_ns, 0
+        if since_ns and self.outlet.energised:
+            flowed_ns += end_ns - since_ns
+        self.short_ms.append(flowed_ns / MS)
+        if flowed_ns > MAX_SHORT_S * NS:
+            self.problems.append(f"the short flowed for {flowed_ns / MS:.0f} ms")
+
+    def judge_welds(self) -> None:
+        for number in self.stage.outlets:
+            truth = self.desk.world.truth(number)
+            wanted = self.desk.outlet(number).closed and truth.coil_told
+            if truth.power_mw > 1000 and not wanted:
+                what = "welded" if truth.welded else "not opened"
+                self.problems.append(f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W")
+
+    def alone(self) -> None:
+        """Without a short; the load changes a little, so that what stands still is wrong."""
+        if self.cell.chip == "thermometer":
+            return self.burn()
+        self.stick()
+        self.stage.wait(self.chance.uniform(0.1, 1))
+        changed_a = self.chance.uniform(0.5, 2.0)
+        self.stage.fault(self.victim, "overload", amps=changed_a)()
+        began_ns = self.desk.clock.monotonic_ns()
+        self.desk.run(round(MAX_BLIND_S * NS), until=lambda: not any(self.desk.outlet(n).closed for n in self.charging))
+        self.blind_s.append((self.desk.clock.monotonic_ns() - began_ns) / NS)
+        for number in self.charging:
+            self.judge_blind(number)
+        self.judge_welds()
+        return None
+
+    def judge_blind(self, number: int) -> None:
+        """Closed with current: what is shown of it must be what is so."""
+        truth = self.desk.world.truth(number)
+        if not truth.conducting or truth.power_mw < 20_000:
+            return
+        true_peak_ma = self.desk.world.outlets[number].wave.most_a() * 1000
+        shown_peak_ma = 0
+        for _ in range(20):  # two half-cycles' peaks, each read on its own
+            self.desk.run(2 * MS)
+            peak = self.desk.outlet(number).peak_ma
+            shown_peak_ma = max(shown_peak_ma, peak.value or 0 if peak.quality is Quality.OK else 0)
+        shown = self.desk.outlet(number)
+        if not shown.closed:
+            return
+        volts_mv = self.desk.world.mains.rms_v * 1000 if self.desk.world.mains else 0.0
+        for name, value, true, leeway in (
+            ("peak_ma", shown_peak_ma, true_peak_ma, 700),
+            ("current_ma", shown.current_ma.value, truth.current_ma, 200),
+            ("power_mw", shown.power_mw.value, truth.power_mw, 20_000),
+            ("voltage_mv", shown.voltage_mv.value, volts_mv, 10_000),
+        ):
+            if value is None or abs(value - true) > 0.25 * true + leeway:
+                self.problems.append(
+                    f"outlet {number} closed on a blind sensor for {MAX_BLIND_S} s: {name} {value}, truly {true:.0f}"
+                )
+
+    def burn(self) -> None:
+        """A bad contact under load, in strides: it must be opened before it is too hot."""
+        desk = self.desk
+        for number in self.charging:
+            desk.world.unplug(number)
+            desk.plug(number, f"resistor:{self.chance.uniform(500, 950):.0f}")
+        desk.stride(10 * NS, NS // 4)
+        self.stick()
+        ohms = 0.5 * (4 / 0.5) ** self.chance.random()
+        self.stage.fault(self.victim, "hot", ohms=ohms)()
+        hottest_c, began_ns = 0.0, desk.clock.monotonic_ns()
+        while desk.clock.monotonic_ns() - began_ns < MAX_HOT_S * NS and hottest_c <= MAX_CONTACT_C:
+            desk.stride(NS, NS // 4)
+            if not desk.outlet(self.victim).closed:
+                break
+            hottest_c = max(hottest_c, desk.world.truth(self.victim).temperature_mc / 1000)
+        self.blind_s.append((desk.clock.monotonic_ns() - began_ns) / NS)
+        truth = desk.world.truth(self.victim)
+        if truth.power_mw > 1000 and (hottest_c > MAX_CONTACT_C or self._is_mute(truth.temperature_mc / 1000)):
+            shown = desk.outlet(self.victim).temperature_mc.value
+            after_s = self.blind_s[-1]
+            self.problems.append(f"closed on a blind thermometer for {after_s:.0f} s: shows {shown}, {hottest_c:.0f} C")
+        self.judge_welds()
+
+    def _is_mute(self, true_c: float) -> bool:
+        """Whether the thermometer's reading is not that of its place: 0.7 of each contact's warmth reaches it."""
+        chip = self.desk.world.thermometers[self.victim]
+        so_c = chip.temperature_c(self.desk.clock.monotonic_ns())
+        shown = self.desk.outlet(self.victim).temperature_mc.value
+        return shown is None or abs(shown / 1000 - so_c) > 10.0
+
+
+def scenario(seed: int, verbose: bool) -> Outcome:
+    cell = CELLS[seed % len(CELLS)]
+    chance = random.Random(seed)
+    say: Callable[[str], None] = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
+    stage = Stage(chance, say, _small(cell), SPREAD)
+    figures: dict[str, list[float]] = {}
+    cells: dict[str, dict[str, int]] = {}
+    problems: list[str] = []
+    done = 0
+    moments = [chance.choice(MOMENTS)] if cell.chip == "thermometer" else chance.sample(MOMENTS, TURNS)
+    try:
+        for moment in moments:
+            trial = Trial(cell, stage)
+            say(f"{cell.name} at {cell.value or 'any value'}, {moment}")
+            getattr(trial, moment)()
+            done += 1
+            problems += [f"{cell.name} at {cell.value or 'any value'}, {moment}: {each}" for each in trial.problems]
+            figures.setdefault("a short flowed for, ms", []).extend(trial.short_ms)
+            figures.setdefault("until opened or to the end without a short, s", []).extend(trial.blind_s)
+            row, column = cells.setdefault(cell.name, {}), f"{moment}: " + ("**failed**" if trial.problems else "ok")
+            row[column] = row.get(column, 0) + 1
+            if trial.problems or not _mended(stage):
+                break
+    finally:
+        stage.close()
+    return Outcome(seed, tuple(problems), done, figures, cells)
+
+
+def _mended(stage: Stage) -> bool:
+    """Whether the cabinet soon serves again; if not, the next scenario has another one."""
+    desk = stage.desk
+    stage.repair()
+    stage.wait(0.2)
+    for state in stage.states():
+        if state.latched:
+            desk.clear(state.outlet)
+        if state.session_id is not None:
+            desk.stop(state.outlet)
+    if desk.guard.snapshot().latched:
+        desk.clear(CABINET)
+    stage.forget_storms()
+    return desk.run(4 * NS, until=lambda: all(o.refusal is None for o in stage.states()))
+
+
+def _small(cell: Cell) -> dict[str, str]:
+    """Changes of the example: four outlets, two to a chip; without a heartbeat where hours go by in strides."""
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    changes = {text[text.index("[[outlet]]\nnumber = 5\n") :]: ""}
+    return changes | ({"heartbeat_pin = 27\n": ""} if cell.chip == "thermometer" else {})
+
+
+CAMPAIGN = Campaign(
+    name="stuck",
+    module="campaigns.stuck",
+    counted="shorts or loads with a stuck register",
+    scenario=scenario,
+    whole=math.ceil(SCENARIOS_EACH / TURNS) * len(CELLS),
+    quick=4,
+    kinds=len(CELLS),
+    promise="no weld left conducting, no outlet closed on a blind sensor for longer than its stated time",
+)
+
+
+def words(given: list[str]) -> list[str]:
+    """`--scenarios N`, so many of each cell, as the `--count` of cabinets that makes them."""
+    if "--scenarios" not in given:
+        return given
+    place = given.index("--scenarios")
+    count = math.ceil(int(given[place + 1]) / TURNS) * len(CELLS)
+    return [*given[:place], "--count", str(count), *given[place + 2 :]]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(CAMPAIGN, words(sys.argv[1:])))
