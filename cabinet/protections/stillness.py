@@ -7,8 +7,8 @@ its temperature is another one than its register shows.
 
 import math
 
-from cabinet.clock import NS
 from cabinet.protections.evidence import Lasting, Why
+from cabinet.protections.words import NS
 
 # Contacts take minutes to follow a load, some a quarter of an hour and some half a minute. Those that are slow are
 # given a mean of the squared current that is slow as well: 700 W (3.2 A) count as 2 A after two and a half minutes,
