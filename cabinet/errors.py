@@ -58,7 +58,7 @@ class ChipError(CabinetError):
 
 
 class ChipReset(ChipError):
-    """The chip is back at its power-on values: it must be set up again before anything it says is believed."""
+    """The chip has other settings than it was given, as after a reset: set it up again before it is believed."""
 
 
 class HardwareError(CabinetError):

@@ -94,6 +94,7 @@ class RelayBank:
         self._closed_at_ns: dict[int, int] = {}
         # Told to open, and the hardware did not take it yet. What an expander was told before this bank is unknown.
         self._unsent = {place.outlet for place in outlets if place.expander is not None}
+        self._resets: list[int] = []
 
     @classmethod
     def from_config(cls, config: Config, bus: Bus, pin_factory: Factory, clock: Clock) -> "RelayBank":
@@ -207,6 +208,11 @@ class RelayBank:
         """Addresses of the expanders that are not set up: their outlets refuse to close."""
         return sorted(set(self._expanders) - self._ready)
 
+    def take_resets(self) -> list[int]:
+        """Expanders found with other settings than they were given, since the last call."""
+        found, self._resets = self._resets, []
+        return found
+
     def expander_of(self, outlet: int) -> tuple[int, ...]:
         """Address of the expander the outlet's relay hangs on; empty for a relay on a GPIO line."""
         address = self._places[outlet].expander
@@ -252,7 +258,7 @@ class RelayBank:
             self._heartbeat.pin.state = self._heartbeat_level
 
     def check_outputs(self) -> list[OutputMismatch]:
-        """Compare what was told with what the hardware remembers and what its pins show, three reads an expander.
+        """Compare what was told with what the hardware remembers and what its pins show, four reads an expander.
 
         An outlet told to open that is found closed is opened again by the next `expire`. Closing again is never done
         here: the caller releases an outlet that is found open. An expander found reset closes nothing until
@@ -265,11 +271,14 @@ class RelayBank:
             outlets = [place.outlet for place in self._places.values() if place.expander == address]
             try:
                 directions, latch, levels = expander.directions(), expander.latch(), expander.levels()
+                if expander.set_right_next():
+                    self._resets.append(address)
             except CabinetError:
                 found += [OutputMismatch(outlet, self.is_closed(outlet), None, UNREADABLE) for outlet in outlets]
                 continue
             if directions & self._masks[address]:  # an output that is an input: power-on values, or worse
                 self._ready.discard(address)
+                self._resets.append(address)
                 found += [OutputMismatch(outlet, self.is_closed(outlet), False, EXPANDER_RESET) for outlet in outlets]
                 continue
             for outlet in outlets:

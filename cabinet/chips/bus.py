@@ -14,7 +14,7 @@ from typing import Protocol
 
 from smbus2 import SMBus, i2c_msg
 
-from cabinet.errors import BusError, HardwareError
+from cabinet.errors import BusError, ChipReset, HardwareError
 
 MUX = "TCA9548A"
 MUX_CHANNELS = 8
@@ -119,6 +119,21 @@ class Muxes:
         if first is not None:
             raise first
 
+    def confirm(self, mux: int) -> None:
+        """Read back what `mux` joins. Raises BusError, and ChipReset where it is not what it was told.
+
+        A mux that keeps another channel answers every read, with the readings of another chip.
+        """
+        try:
+            found = self._bus.read_byte(mux)
+        except OSError as error:
+            self.forget()
+            raise BusError(MUX, mux, None, error.errno or errno.EIO) from error
+        wanted = self._control[mux]
+        if found != wanted:
+            self.forget()
+            raise ChipReset(MUX, f"0x{mux:02x}", f"joins channels 0x{found:02x} instead of 0x{wanted or 0:02x}")
+
     def forget(self) -> None:
         """Nothing is known of any mux: the next `select` writes again, and closes the others first."""
         self._selected = _NOTHING_SELECTED
@@ -210,6 +225,12 @@ class Port:
         except OSError as error:
             raise self._failed(error, register) from error
         return bytes(messages[1])
+
+    def confirm(self) -> None:
+        """Make sure that the mux joins this chip's channel and no other. Raises BusError, ChipReset."""
+        if self._place is not None:
+            self._select()
+            self._place[0].confirm(self._place[1])
 
     def last_read(self, prefix: bytes, count: int) -> bytes | None:
         """What the last such `write_read` brought, without a transfer; None where there was none."""

@@ -11,6 +11,7 @@ NAME = "MCP23017"
 
 # Addresses of the A half with IOCON.BANK = 0, the power-on value (p. 18); B is the next one.
 IODIR = 0x00  # 1 = input
+IPOL = 0x02  # 1 = GPIO reads the pin inverted
 GPINTEN = 0x04  # 1 = a pin that moves raises the interrupt
 INTCON = 0x08  # 0 = moved from what it was, not from DEFVAL
 IOCON = 0x0A
@@ -22,7 +23,7 @@ ALL_LOW = 0x0000
 
 MIRROR = 0x4040  # IOCON, one register at two addresses: INTA and INTB both tell of both halves; active low, driven
 
-_READ = {register: bytes([register]) for register in (IODIR, GPINTEN, INTCON, IOCON, GPIO, OLAT)}
+_READ = {register: bytes([register]) for register in (IODIR, IPOL, GPINTEN, INTCON, IOCON, GPIO, OLAT)}
 
 
 class Mcp23017:
@@ -30,13 +31,14 @@ class Mcp23017:
 
     def __init__(self, port: Port) -> None:
         self._port = port
+        self._next_check = IOCON
 
     @property
     def address(self) -> int:
         return self._port.address
 
     def initialise(self, output_mask: int) -> None:
-        """Every output low, and the pins of `output_mask` outputs; the others stay inputs.
+        """Every output low, and the pins of `output_mask` outputs; the others stay inputs, read as they are.
 
         The latch goes first, so that no pin that becomes an output is ever high. Raises ChipError when the chip reads
         back as something else.
@@ -44,10 +46,25 @@ class Mcp23017:
         directions = ALL_INPUTS & ~output_mask
         self._write_word(OLAT, ALL_LOW)
         self._write_word(IODIR, directions)
-        for name, register, wanted in (("OLAT", OLAT, ALL_LOW), ("IODIR", IODIR, directions)):
+        self._write_word(IPOL, 0)
+        if self._read_word(IOCON) & ~MIRROR:
+            self._write_word(IOCON, 0)  # the owner of interrupts here finds them gone and sets them up again
+        for name, register, wanted in (("OLAT", OLAT, ALL_LOW), ("IODIR", IODIR, directions), ("IPOL", IPOL, 0)):
             found = self._read_word(register)
             if found != wanted:
                 raise ChipError(NAME, str(self._port), f"{name} reads 0x{found:04x} after 0x{wanted:04x} was written")
+
+    def set_right_next(self) -> bool:
+        """Re-read one setting a call that the read-back of outputs does not show, in turn; whether it was wrong.
+
+        It is written again then, which moves no output.
+        """
+        self._next_check = IPOL if self._next_check == IOCON else IOCON
+        allowed = MIRROR if self._next_check == IOCON else 0
+        wrong = self._read_word(self._next_check) & ~allowed
+        if wrong:
+            self._write_word(self._next_check, 0)
+        return wrong != 0
 
     def write_outputs(self, word: int) -> None:
         """Drive all outputs at once."""
@@ -70,6 +87,7 @@ class Mcp23017:
 
         Raises ChipError when the chip reads back as something else, or where such a pin is an output.
         """
+        self._write_word(IPOL, 0)
         self._write_word(IOCON, MIRROR)
         self._write_word(INTCON, 0)
         self._write_word(GPINTEN, mask)
@@ -78,7 +96,7 @@ class Mcp23017:
 
     def interrupts_on(self, mask: int) -> bool:
         """Whether `initialise_interrupts` was done since the chip's last reset. Leaves a pending one alone."""
-        if self._read_word(IODIR) & mask != mask:
+        if self._read_word(IODIR) & mask != mask or self._read_word(IPOL) & mask:
             return False
         return (self._read_word(GPINTEN), self._read_word(INTCON), self._read_word(IOCON)) == (mask, 0, MIRROR)
 

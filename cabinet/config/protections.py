@@ -84,9 +84,22 @@ class SensorReset(Section, frozen=True):
 
 
 class SensorFrozen(Section, frozen=True):
-    """Readings of a live load never stand still: those that do are no readings, the outlet opens and is latched."""
+    """A reading that stands still, or that others contradict, is none: the outlet opens and is latched."""
 
-    after_s: Annotated[float, number("not one value changes for so long, under load", least=1, most=60)] = 5.0
+    after_s: Annotated[
+        float, number("a value of a meter that does not change for so long, under load", least=1, most=60)
+    ] = 5.0
+    load_a: Annotated[
+        float,
+        number(
+            "so much current that comes or goes for minutes must move the outlet's thermometer by one step",
+            least=1,
+            most=16,
+        ),
+    ] = 2.0
+    neighbours_k: Annotated[
+        float, number("or so much by which half of the other thermometers have moved", least=1, most=20)
+    ] = 3.0
 
 
 class SensorDisagrees(Section, frozen=True):

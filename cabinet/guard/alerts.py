@@ -40,6 +40,8 @@ class AlertExpander:
         self._moved_ns: int | None = None  # an interrupt not yet answered
         self._retry_ns = 0
         self._works: bool | None = None
+        self.resets = 0  # how often its settings were found lost after it had worked
+        self.address = chip.address
 
     def note(self, at_ns: int) -> None:
         """Its interrupt came; the first one that is not answered yet counts."""
@@ -66,6 +68,7 @@ class AlertExpander:
             return
         try:
             if not self._chip.interrupts_on(self._mask):
+                self.resets += self._works is True
                 self._chip.initialise_interrupts(self._mask)
                 self.note(now_ns)  # what moved before
         except CabinetError as error:
@@ -166,6 +169,13 @@ class AlertLines:
             self._next_check_ns = now_ns + CHECK_NS
             for expander in self._expanders:
                 expander.check(now_ns, bool(self._lines[expander].value))
+
+    def take_resets(self) -> list[int]:
+        """Expanders found with other settings than they were given, since the last call."""
+        found = [expander.address for expander in self._expanders if expander.resets]
+        for expander in self._expanders:
+            expander.resets = 0
+        return found
 
     def close(self) -> None:
         for line in self._lines.values():

@@ -6,6 +6,7 @@ from gpiozero.pins import Factory
 from cabinet.chips.ade7953 import ADDRESS as METER_ADDRESS
 from cabinet.chips.ade7953 import Ade7953, Gain, Scale
 from cabinet.chips.bus import Bus, Muxes, Port
+from cabinet.chips.tmp102 import NAME as TMP102
 from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, Outlet
@@ -13,7 +14,7 @@ from cabinet.guard.alerts import AlertLines
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
-from cabinet.guard.limits import milli
+from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, unexpected_places
 from cabinet.guard.recorder import Recorder
@@ -21,6 +22,9 @@ from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
 from cabinet.guard.segment import Input, Segment
 from cabinet.guard.slow import SlowReads
+from cabinet.guard.thermometer import Thermometer
+from cabinet.protections.stillness import StillThermometer
+from cabinet.protections.words import OutletNow
 from cabinet.relays import RelayBank
 
 
@@ -52,8 +56,9 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     def active_low(pin: int | None) -> OutputDevice | None:
         return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)
 
-    segments, outlets = _segments(config, bus, muxes, clock), [unit.now for unit in guard.units]
-    thermometer = None if inside is None else Tmp102(Port(bus, "TMP102", inside))
+    outlets = [unit.now for unit in guard.units]
+    segments = _segments(config, bus, muxes, outlets, clock)
+    thermometer = None if inside is None else _inside(config, Port(bus, TMP102, inside), clock)
     return Scanner(
         segments=segments,
         outlets=outlets,
@@ -67,7 +72,7 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     )
 
 
-def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segment]:
+def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNow], clock: Clock) -> list[Segment]:
     """One a mux channel that has a meter, in the order of the channels."""
     scale = Scale(milli(config.hardware.current_full_scale_a), milli(config.hardware.voltage_full_scale_v))
     behind: dict[tuple[int, int], list[tuple[int, Outlet]]] = {}
@@ -82,7 +87,7 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segm
         gains = {o.meter.input: Gain(o.meter.current_gain, o.meter.power_gain) for _, o in outlets}
         inputs = [Input(o.meter.input, index) for index, o in outlets]
         name = f"segment 0x{mux:02x}/{channel}"
-        thermometers = _thermometers(config, bus, muxes, mux, channel)
+        thermometers = _thermometers(config, bus, muxes, (mux, channel), outlets_now, clock)
         feed_input = feed.input if feed is not None and (feed.mux, feed.channel) == (mux, channel) else None
         if feed is not None and feed_input is not None:
             gains[feed_input] = Gain(feed.current_gain, feed.power_gain)
@@ -90,14 +95,33 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, clock: Clock) -> list[Segm
     return segments
 
 
-def _thermometers(config: Config, bus: Bus, muxes: Muxes, mux: int, channel: int) -> list[tuple[Tmp102, list[int]]]:
+def _thermometers(
+    config: Config, bus: Bus, muxes: Muxes, meter: tuple[int, int], outlets_now: list[OutletNow], clock: Clock
+) -> list[Thermometer]:
     """Thermometers read together with the meter of this channel: those of its outlets, wherever they sit."""
-    served: dict[tuple[int, int, int], list[int]] = {}
+    served: dict[tuple[int, int, int], list[OutletNow]] = {}
     for index, outlet in enumerate(config.outlet):
         at = outlet.thermometer
-        if at is not None and (outlet.meter.mux, outlet.meter.channel) == (mux, channel):
-            served.setdefault((at.mux, at.channel, at.address), []).append(index)
+        if at is not None and (outlet.meter.mux, outlet.meter.channel) == meter:
+            served.setdefault((at.mux, at.channel, at.address), []).append(outlets_now[index])
+    of = config.protections
     return [
-        (Tmp102(Port(bus, "TMP102", address, muxes, at_mux, at_channel)), indexes)
-        for (at_mux, at_channel, address), indexes in served.items()
+        Thermometer(
+            Tmp102(Port(bus, TMP102, address, muxes, at_mux, at_channel)),
+            beside,
+            milli(of.outlet_hot.trip_c),
+            StillThermometer(milli(of.sensor_frozen.load_a), milli(of.sensor_frozen.neighbours_k)),
+            nanoseconds(of.sensor_lost.slow_after_s),
+            clock,
+        )
+        for (at_mux, at_channel, address), beside in served.items()
     ]
+
+
+def _inside(config: Config, port: Port, clock: Clock) -> Thermometer:
+    """The thermometer of the air inside: no load warms it directly."""
+    of = config.protections
+    watch = StillThermometer(None, milli(of.sensor_frozen.neighbours_k))
+    return Thermometer(
+        Tmp102(port), (), milli(of.cabinet_hot.trip_c), watch, nanoseconds(of.sensor_lost.slow_after_s), clock
+    )

@@ -14,11 +14,11 @@ from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
 
 def bus_view(scanner: Scanner, numbers: list[int], expanders_down: list[int], now_ns: int) -> BusView:
     """`numbers` are the outlets' in the guard's order."""
-    inside = scanner.slow.inside_thermometer
+    inside = scanner.slow.inside
     return BusView(
         at_ns=now_ns,
         segments=[_segment(segment, numbers) for segment in scanner.segments],
-        upstream=[] if inside is None else [_thermometer(inside)],
+        upstream=[] if inside is None else [_thermometer(inside.chip)],
         expanders_down=expanders_down,
         errors=scanner.bus_errors,
         scan=ScanView() if scanner.prober is None else scanner.prober.view(),
@@ -37,7 +37,7 @@ def _segment(segment: Segment, numbers: list[int]) -> SegmentView:
         errors=dict(segment.errors),
         last_error=segment.last_error,
         last_error_ns=segment.last_error_ns,
-        chips=[_meter(segment.chip), *(_thermometer(thermometer) for thermometer, _ in segment.thermometers)],
+        chips=[_meter(segment.chip), *(_thermometer(each.chip) for each in segment.thermometers)],
         inputs={input_.name: numbers[input_.index] for input_ in segment.inputs},
         feed_input=segment.feed_input,
     )

@@ -17,11 +17,13 @@ from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
-from cabinet.guard.outlet import OutletUnit, aged, neighbours
+from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.shared import SharedSensors, reset_warning
+from cabinet.guard.slow import SlowReads
 from cabinet.guard.switching import Switching
 from cabinet.guard.upkeep import Upkeeper
 from cabinet.link.protocol import (
@@ -38,14 +40,12 @@ from cabinet.link.protocol import (
 )
 from cabinet.link.server import EventLog
 from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
-from cabinet.protections.cabinet import comparable
 from cabinet.relays import RelayBank
 from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
-INSIDE_LOST_NS = 60_000 * MS  # read every few tenths of a second; a cabinet's air takes minutes to change
 
 
 class Guard:
@@ -91,9 +91,7 @@ class Guard:
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
-        self._started_at_ns = clock.monotonic_ns()
-        self._inside_lost = False
-        self._feed_compared: bool | None = None if config.hardware.feed_meter is None else False
+        self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
         self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
 
@@ -216,33 +214,26 @@ class Guard:
         """The turn of what there is one of."""
         assert self._scanner is not None  # start came before
         cabinet, now = self.cabinet, self.cabinet.now
-        now.inside_mc = aged(self._scanner.slow.inside_mc, now_ns, INSIDE_LOST_NS)
-        now.feed_mw = aged(self._scanner.slow.feed_mw, now_ns, self.units[0].limits.slow_lost_ns)
+        slow = self._scanner.slow
+        self._shared.read(slow, now, now_ns)
         trip = cabinet.step(now_ns, self.units)
-        self._note_comparison(comparable(now))
+        self._shared.note_comparison(now)
         if trip is not None:
             self.switching.trip_cabinet(trip)
-        warnings = cabinet.safety.newly_warning(now)
-        never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
-        fitted = self._config.hardware.inside_thermometer is not None
-        lost = fitted and (now.inside_mc.quality is Quality.FAULT or never_read)
-        if lost and not self._inside_lost:
-            warnings.append(Fault.SENSOR_LOST)
-        self._inside_lost = lost
-        for fault in warnings:
+        for fault in cabinet.safety.newly_warning(now) + self._shared.newly_wrong(slow, now, now_ns):
             log.warning("the cabinet: %s soon", fault.value)
             self.events.add(Event("", 0, now_ns, EventKind.WARNED, fault=fault))
+        self._warn_of_resets(slow, now_ns)
 
-    def _note_comparison(self, compared: bool) -> None:
-        """Say when the outlets' sum can no longer be held against the cabinet's own meter, and when it can again."""
-        if self._feed_compared is None or compared is self._feed_compared:
-            return
-        self._feed_compared = compared
-        if compared:
-            log.info("the sum of the outlets is compared with the cabinet's meter")
-        else:
-            unmeasured = [load.outlet for load in self.cabinet.now.loads if load.power_mw is None]
-            log.warning("the sum of the outlets waits for readings: cabinet's meter or outlets %s", unmeasured)
+    def _warn_of_resets(self, slow: SlowReads, now_ns: int) -> None:
+        """Chips that were found with other settings, and set right: staff should see to their supply."""
+        assert self._alerts is not None  # start came before
+        expanders = {*self._relays.take_resets(), *self._alerts.take_resets()}
+        for event in self._shared.resets(slow, expanders, now_ns):
+            self.events.add(event)
+        for unit in self.units:
+            if unit.now.chip_resets != unit.resets_told and (warning := reset_warning(unit, now_ns)) is not None:
+                self.events.add(warning)
 
     def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
         """Count, and end the charge where it ends."""
@@ -406,7 +397,7 @@ class Guard:
             inside_mc=self.cabinet.now.inside_mc,
             feed_mw=sum(unit.power_mw(now_ns) or 0 for unit in self.units),
             unmeasured=[unit.number for unit in self.units if unit.power_mw(now_ns) is None],
-            feed_compared=self._feed_compared,
+            feed_compared=self._shared.feed_compared,
             last_seq=self.events.last_seq,
             health=self._health.take(scanner.bus_errors),
             feed_limit_mw=milli(self._config.feed.limit_w),

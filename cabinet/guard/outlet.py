@@ -26,6 +26,7 @@ UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20
 LEARN_FROM_MW = 100_000
 LEARN_AFTER_NS = 2000 * MS  # both readings are of the neighbour's load
 NOISE_MW = 200
+NEVER_NS = 1 << 62
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -47,6 +48,8 @@ class OutletUnit:
         self.note: str | None = None  # out of service by staff
         self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
         self._crosstalk_share = ends.crosstalk_share  # of the neighbour's power that may show here
+        self.resets_told = 0  # of `now.chip_resets`
+        self.reset_told_ns = -NEVER_NS
         self._shown_peak = ABSENT
         self._over_at_ns: int | None = None  # the last peak over a short's limit
         self._stepped_at_ns: int | None = None
@@ -183,9 +186,10 @@ class OutletUnit:
     def _shown(self, reading: Reading) -> Reading:
         """Current or power, for the snapshot: of an outlet that is open, nothing from the time when it was closed."""
         now = self.now
-        if not now.closed and reading.quality is Quality.OK and reading.at_ns < now.switched_at_ns:
-            return Reading(None, reading.at_ns, Quality.STALE, NOT_SINCE_OPENED)
-        return aged(reading, now.at_ns, self.limits.slow_lost_ns)
+        shown = aged(reading, now.at_ns, self.limits.slow_lost_ns)
+        if not now.closed and shown.quality is Quality.OK and shown.at_ns < now.switched_at_ns:
+            return Reading(None, shown.at_ns, Quality.STALE, NOT_SINCE_OPENED)
+        return shown
 
     def state(self, refusal: str | None) -> OutletState:
         """For the snapshot; readings too old to act on say so."""

@@ -4,6 +4,7 @@ A scan never fails. What could not be read keeps its old time stamp, and the pro
 hangs costs at most one adapter timeout (20 ms) a retry; the others are read on as before.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -18,11 +19,14 @@ from cabinet.guard.slow import SlowReads
 from cabinet.protections.current import AFTER_SECOND_CREST_NS
 from cabinet.protections.words import OutletNow, PeakWindow
 
+log = logging.getLogger(__name__)
+
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
 REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
 LINGER_FROM_NS, LINGER_TO_NS = 500_000, 2_000_000  # after the crest; at most five looks, a millisecond of the bus
 # The phase follows samples less than 5 ms apart. A scan takes longer than that where outlets are watched, or many.
 SAMPLE_NS = 3_000_000
+ODD_MA = 100  # peak of an outlet that is open, which none should have
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
 
 
@@ -86,7 +90,8 @@ class Scanner:
                 if self._hung:
                     return  # one transfer that runs into the adapter's timeout is enough for one scan
                 continue
-            if not sampled or self._clock.monotonic_ns() - self._sampled_at_ns >= SAMPLE_NS:
+            due_ns = self._sampled_at_ns + SAMPLE_NS
+            if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if segment in due:
                 if not everything:
@@ -193,6 +198,7 @@ class Scanner:
         """From now until the first peak after its new set-up, its outlets are not measured as they should be."""
         for input_ in segment.inputs:
             now = self._outlets[input_.index]
+            now.chip_resets += now.reset_at_ns is None
             now.reset_at_ns = self._clock.monotonic_ns() if now.reset_at_ns is None else now.reset_at_ns
 
     def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
@@ -214,10 +220,11 @@ class Scanner:
         self._muxes.was_reset()
 
     def _bring_up(self, segment: Segment) -> None:
+        segment.chip.port.confirm()
         level_ma = segment.alert_peak_ma
         segment.chip.initialise(self._alert_peak_ma if level_ma is None else min(level_ma, self._alert_peak_ma))
-        for thermometer, _ in segment.thermometers:
-            thermometer.validate()
+        for thermometer in segment.thermometers:
+            thermometer.try_bring_up()
         segment.came_up()
 
     def _read_peaks(self, segment: Segment) -> None:
@@ -229,13 +236,15 @@ class Scanner:
         start_ns = self._clock.monotonic_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
         end_ns = self._clock.monotonic_ns()
+        now = self._outlets[input_.index]
+        if not now.closed and peak_ma > ODD_MA:
+            segment.chip.port.confirm()  # a mux that keeps another channel shows another outlet's current
         from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
         input_.was_over = peak_ma > self._alert_peak_ma
         if input_.was_over:
             self._suspect(segment, input_, end_ns)
         if from_ns is None:
             return  # what the register held before belongs to nobody
-        now = self._outlets[input_.index]
         to_ns = end_ns
         if edge_ns is not None and input_.was_over and from_ns < edge_ns < end_ns:
             from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
@@ -254,4 +263,10 @@ class Scanner:
     def _sample_voltage(self, segment: Segment) -> None:
         start_ns = self._sampled_at_ns = self._clock.monotonic_ns()
         voltage_mv = segment.chip.voltage_sample_mv()
+        if segment.note_sample(voltage_mv):
+            log.warning("%s: its voltage samples stand still; those of another segment are used", segment.name)
+            if all(each.sample_still for each in self.segments if each.up):  # none moves: the mains are away
+                for each in self.segments:
+                    each.sample_still = False
+            return
         self.phase.sample((start_ns + self._clock.monotonic_ns()) // 2, voltage_mv)

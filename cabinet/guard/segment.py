@@ -7,9 +7,9 @@ from collections.abc import Callable
 import msgspec
 
 from cabinet.chips.ade7953 import Ade7953, Gain
-from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import MS
 from cabinet.errors import BusError, ChipError
+from cabinet.guard.thermometer import Thermometer
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ DOWN_AFTER_NS = 20 * MS
 FAILURES_UNTIL_DOWN = 3
 FIRST_RETRY_NS = 20 * MS
 LONGEST_RETRY_NS = 1000 * MS
+STILL_SAMPLES = 5  # 3 ms apart; the mains move by 60 V in that time even at their crest
 LONGEST_ERROR = 160  # characters kept of one for people
 
 
@@ -41,7 +42,7 @@ class Segment:
         name: str,
         chip: Ade7953,
         inputs: list[Input],
-        thermometers: list[tuple[Tmp102, list[int]]],
+        thermometers: list[Thermometer],
         feed_input: str | None = None,
     ) -> None:
         self.name = name
@@ -58,6 +59,9 @@ class Segment:
         self.retry_at_ns = 0
         self.retry_wait_ns = FIRST_RETRY_NS
         self.alert_peak_ma: int | None = None  # lower than a short's for a moment, while staff test its alert lines
+        self.sample_still = False  # its instantaneous voltage does not move: another segment's tells the phase
+        self._sample_mv: int | None = None
+        self._same_samples = 0
         self.slow: list[Callable[[], None]] = []
         self.turn = 0
 
@@ -66,9 +70,17 @@ class Segment:
         for input_ in self.inputs:
             input_.read_from_ns = None
             input_.was_over = input_.alert_held = False
+        self.sample_still = False
         self.up = True
         self.retry_wait_ns = FIRST_RETRY_NS
         log.info("%s: up", self.name)
+
+    def note_sample(self, voltage_mv: int) -> bool:
+        """Note an instantaneous voltage; whether they stand still."""
+        same = voltage_mv == self._sample_mv
+        self._sample_mv, self._same_samples = voltage_mv, self._same_samples + 1 if same else 0
+        self.sample_still = self._same_samples >= STILL_SAMPLES
+        return self.sample_still
 
     def failed(self, error: BusError | ChipError, now_ns: int, hung: bool) -> None:
         """Note a transfer that failed; too many of them in a row, or one that `hung` the bus, take it down."""

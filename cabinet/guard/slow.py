@@ -5,15 +5,16 @@ from collections.abc import Callable
 from functools import partial
 
 from cabinet.chips.ade7953 import IRMS, VRMS, WATT
-from cabinet.chips.tmp102 import Tmp102
-from cabinet.clock import MS, Clock
+from cabinet.clock import MS, NS, Clock
 from cabinet.guard.segment import Input, Segment
+from cabinet.guard.thermometer import STILL, Thermometer
 from cabinet.model import ABSENT, Quality, Reading
-from cabinet.protections.heat import believable
+from cabinet.protections.evidence import LOAD_MW, STILL_READS
 from cabinet.protections.words import OutletNow
 
 ROUND_NS = 500 * MS  # in which each value is read: half of what the shortest-lived may be old (slow_lost_s)
 BACKWARDS_MW = 3000  # less is noise around zero
+OTHERS_FRESH_NS = 60 * NS  # of thermometers that one is held against; more than a stride of tests that go through hours
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
@@ -25,23 +26,43 @@ class SlowReads:
         self,
         segments: list[Segment],
         outlets: list[OutletNow],
-        inside: Tmp102 | None,
+        inside: Thermometer | None,
         add_energy: AddEnergy,
         clock: Clock,
     ) -> None:
         self._segments = segments
         self._outlets = outlets
-        self.inside_thermometer = inside
+        self.inside = inside
         self._add_energy = add_energy
         self._clock = clock
         self._turn = 0
         self._chosen_at_ns = clock.monotonic_ns()
-        self._last_good_mc: dict[int, Reading] = {}
-        self.inside_mc = ABSENT
         self.frequency_mhz = ABSENT
         self.feed_mw = ABSENT
+        self.feed_still = False  # the cabinet's own meter shows the same bits under load
+        self._thermometers = [each for segment in segments for each in segment.thermometers]
+        self._thermometers += [] if inside is None else [inside]
+        for thermometer in self._thermometers:
+            thermometer.others = partial(self._others_mc, thermometer)
         for segment in segments:
             segment.slow = list(self._reads(segment))
+
+    @property
+    def inside_mc(self) -> Reading:
+        """The air inside; what a thermometer that stands still shows is no temperature."""
+        if self.inside is None:
+            return ABSENT
+        reading = self.inside.reading
+        return reading if self.inside.still is None else Reading(None, reading.at_ns, Quality.FAULT, STILL)
+
+    def _others_mc(self, thermometer: Thermometer) -> dict[int, int]:
+        """What the other thermometers show that are read at present."""
+        oldest_ns = self._clock.monotonic_ns() - OTHERS_FRESH_NS
+        return {
+            place: each.reading.value
+            for place, each in enumerate(self._thermometers)
+            if each is not thermometer and each.reading.value is not None and each.reading.at_ns >= oldest_ns
+        }
 
     def due(self) -> list[Segment]:
         """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
@@ -74,13 +95,15 @@ class SlowReads:
                 partial(self._read_energy, segment, input_),
             ]
         reads.append(partial(self._read_voltage, segment))
-        for thermometer, indexes in segment.thermometers:
-            reads.append(partial(self._read_temperature, thermometer, indexes))
+        for thermometer in segment.thermometers:
+            reads += [thermometer.read, thermometer.check]
         if segment.feed_input is not None:
             reads.append(partial(self._read_feed, segment, segment.feed_input))
-        reads.append(segment.chip.verify_next)
+        reads += [segment.chip.verify_next, segment.chip.port.confirm]
         if segment is self._segments[0]:
-            reads.append(partial(self._read_shared, segment))
+            reads.append(partial(self._read_frequency, segment))
+            if self.inside is not None:
+                reads += [self.inside.read, self.inside.check]
         return reads
 
     def _ok(self, value: int) -> Reading:
@@ -102,7 +125,11 @@ class SlowReads:
         now.slow_reads += 1
 
     def _read_feed(self, segment: Segment, input_name: str) -> None:
-        self.feed_mw = self._ok(abs(segment.chip.power_mw(input_name)))
+        power_mw = abs(segment.chip.power_mw(input_name))
+        loads_mw = [now.power_mw.value or 0 for now in self._outlets if now.closed]
+        still = segment.chip.unmoved(WATT[input_name]) >= STILL_READS and max(power_mw, *loads_mw, 0) >= LOAD_MW
+        self.feed_still = still
+        self.feed_mw = Reading(None, self._clock.monotonic_ns(), Quality.FAULT, STILL) if still else self._ok(power_mw)
 
     def _read_energy(self, segment: Segment, input_: Input) -> None:
         energy_uj = abs(segment.chip.energy_uj(input_.name))
@@ -119,20 +146,6 @@ class SlowReads:
             now.voltage_unmoved = segment.chip.unmoved(VRMS)
             now.slow_reads += 1
 
-    def _read_temperature(self, thermometer: Tmp102, indexes: list[int]) -> None:
-        reading = self._ok(thermometer.temperature_mc())
-        assert reading.value is not None  # just read
-        for index in indexes:
-            self._outlets[index].slow_reads += 1
-            before = self._last_good_mc.get(index, ABSENT)
-            if believable(reading.value, reading.at_ns, before):
-                self._last_good_mc[index] = self._outlets[index].temperature_mc = reading
-            else:
-                self._outlets[index].temperature_mc = Reading(None, before.at_ns, Quality.FAULT, "jump")
-
-    def _read_shared(self, segment: Segment) -> None:
-        """What there is one of in the cabinet."""
+    def _read_frequency(self, segment: Segment) -> None:
         frequency_mhz = segment.chip.frequency_mhz()
         self.frequency_mhz = ABSENT if frequency_mhz is None else self._ok(frequency_mhz)
-        if self.inside_thermometer is not None:
-            self.inside_mc = self._ok(self.inside_thermometer.temperature_mc())

@@ -50,7 +50,10 @@ class SensorLost:
 
 
 class SensorReset:
-    """A chip at its power-on values measures with other settings: set up again in time, or its outlets open."""
+    """A chip with other settings than it was given measures something else: set up again in time, or its outlets open.
+
+    A meter within `reset_ns`, a thermometer within the time that a temperature may be missing.
+    """
 
     fault = Fault.SENSOR_RESET
     latched = False
@@ -61,14 +64,24 @@ class SensorReset:
         self._limits = limits
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        if not self.present(now) or not now.closed:
+        if not now.closed:
             return None
-        unmeasured_ms = (now.at_ns - now.peak_valid_at_ns) // 1_000_000
-        return {"unmeasured_ms": unmeasured_ms, "limit_ms": self._limits.reset_ns // 1_000_000}
+        for unmeasured_ns, limit_ns in (self._meter(now), self._thermometer(now)):
+            if unmeasured_ns > limit_ns:
+                return {"unmeasured_ms": unmeasured_ns // 1_000_000, "limit_ms": limit_ns // 1_000_000}
+        return None
+
+    def _meter(self, now: OutletNow) -> tuple[int, int]:
+        """For how long it has not measured since its reset, and how long that may be."""
+        return 0 if now.reset_at_ns is None else now.at_ns - now.peak_valid_at_ns, self._limits.reset_ns
+
+    def _thermometer(self, now: OutletNow) -> tuple[int, int]:
+        lost = now.thermometer_reset_at_ns is not None and self._limits.thermometer_fitted
+        return now.at_ns - now.temperature_mc.at_ns if lost else 0, self._limits.temperature_lost_ns
 
     def present(self, now: OutletNow) -> bool:
-        """Counted from its last good reading, so that a chip that is away for its reset is not called lost."""
-        return now.reset_at_ns is not None and now.at_ns - now.peak_valid_at_ns > self._limits.reset_ns
+        """Counted from the last good reading, so that a chip that is away for its reset is not called lost."""
+        return any(unmeasured_ns > limit_ns for unmeasured_ns, limit_ns in (self._meter(now), self._thermometer(now)))
 
     def reset(self) -> None:
         """Has no state of its own."""
@@ -92,7 +105,7 @@ class SensorFrozen:
             return why
         self._slow_read = now.slow_reads
         found = self._readings.slow(now)
-        return found if why is None else why
+        return why or found or now.still_thermometer
 
     def present(self, now: OutletNow) -> bool:
         return False

@@ -103,6 +103,9 @@ class OutletNow(msgspec.Struct):
     energy_at_ns: int = 0
     late_ns: int = 0  # for how long, beyond a period, nobody looked
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
+    still_thermometer: dict[str, int] | None = None  # the numbers that show that its thermometer stands still
+    thermometer_reset_at_ns: int | None = None  # it was found with other settings then, and has not measured since
+    chip_resets: int = 0  # how often its meter or thermometer was found with other settings
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
     found_open_at_ns: int | None = None  # told to close, and found open since then
 

@@ -25,7 +25,7 @@ PLACES = [
     RelayPlace(4, None, RELAY_4),
     RelayPlace(5, None, RELAY_5),
 ]
-POWER_ON = {"00": "FF FF", "12": "00 00", "14": "00 00"}
+POWER_ON = {"00": "FF FF", "02": "00 00", "0A": "00 00", "12": "00 00", "14": "00 00"}
 ALL = [1, 2, 3, 4, 5]
 
 

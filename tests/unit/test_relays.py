@@ -85,8 +85,10 @@ def test_initialise_clears_latches_before_pins_become_outputs() -> None:
     assert [entry for entry in bench.bus.log if "Sr" not in entry] == [
         "S 40 14 00 00 P",
         "S 40 00 FE FD P",  # only pins 0 and 9 become outputs
+        "S 40 02 00 00 P",
         "S 42 14 00 00 P",
         "S 42 00 7F FF P",
+        "S 42 02 00 00 P",
     ]
     assert (bench.told(), bench.bank.contactor_closed, bench.bank.unsent) == ([], False, frozenset())
 
@@ -364,9 +366,17 @@ def test_each_beat_is_one_edge(bench: Bench) -> None:
 def test_outputs_that_agree_are_no_news(closed: Bench) -> None:
     assert closed.bank.check_outputs() == []
     assert closed.bus.log == [
-        "S 40 00 Sr 41 FE FD P", "S 40 14 Sr 41 01 02 P", "S 40 12 Sr 41 01 02 P",
-        "S 42 00 Sr 43 7F FF P", "S 42 14 Sr 43 80 00 P", "S 42 12 Sr 43 80 00 P",
+        "S 40 00 Sr 41 FE FD P", "S 40 14 Sr 41 01 02 P", "S 40 12 Sr 41 01 02 P", "S 40 02 Sr 41 00 00 P",
+        "S 42 00 Sr 43 7F FF P", "S 42 14 Sr 43 80 00 P", "S 42 12 Sr 43 80 00 P", "S 42 02 Sr 43 00 00 P",
     ]  # fmt: skip
+
+
+def test_a_setting_that_was_lost_is_set_right_and_told_once_and_moves_no_relay(closed: Bench) -> None:
+    closed.first.cells["02"] = "FF FF"
+    for _ in range(2):
+        assert closed.bank.check_outputs() == []
+    assert (closed.first.cells["02"], closed.bank.take_resets(), closed.bank.take_resets()) == ("00 00", [EXPANDER], [])
+    assert closed.hardware()[:2] == ("01 02", "80 00")
 
 
 def test_a_latch_that_differs_is_told_for_its_outlets_only(closed: Bench) -> None:
@@ -448,8 +458,10 @@ def test_a_bank_is_built_as_the_configuration_says() -> None:
     assert [entry for entry in bus.log if "Sr" not in entry] == [
         "S 40 14 00 00 P",
         "S 40 00 08 FC P",  # pins 0 to 9 without pin 3
+        "S 40 02 00 00 P",
         "S 42 14 00 00 P",
         "S 42 00 FF FF P",
+        "S 42 02 00 00 P",
     ]
     bank.close_contactor()
     for outlet in range(1, 11):

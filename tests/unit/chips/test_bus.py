@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from cabinet.chips.bus import Muxes, Port, open_kernel_bus
-from cabinet.errors import BusError, HardwareError
+from cabinet.errors import BusError, ChipReset, HardwareError
 from tests.unit.chips.wire import ControlByte, FakeBus, Registers
 
 FIRST, SECOND = 0x70, 0x71  # on the wire E0 and E2
@@ -183,3 +183,23 @@ def test_a_port_says_where_it_is(bus: FakeBus, muxes: Muxes) -> None:
 def test_a_bus_that_cannot_be_had_is_named(path: str) -> None:
     with pytest.raises(HardwareError, match=path):
         open_kernel_bus(path)
+
+
+@pytest.mark.parametrize("joined", [0x00, 0x04, 0x0C], ids=["none", "another", "one too many"])
+def test_mux_that_joins_another_channel_than_it_was_told_is_found_and_told_again(
+    bus: FakeBus, muxes: Muxes, joined: int
+) -> None:
+    port = port_at(bus, muxes, FIRST, 3)
+    port.confirm()
+    mux = bus.chips[FIRST]
+    assert isinstance(mux, ControlByte)
+    mux.value = joined
+    with pytest.raises(ChipReset, match=f"TCA9548A at 0x70: joins channels 0x{joined:02x} instead of 0x08"):
+        port.confirm()
+    port.confirm()
+    assert mux.value == 0x08
+
+
+def test_chip_before_the_muxes_has_nothing_to_confirm(bus: FakeBus) -> None:
+    Port(bus, "CHIP", METER).confirm()
+    assert bus.log == []

@@ -80,7 +80,8 @@ def test_without_its_expander_a_short_is_found_by_polling(tmp_path, caplog):
 
 
 def test_interrupt_whose_edge_nobody_saw_is_answered_at_the_next_check():
-    bus = FakeBus({0x21: Registers(1, {"00": "FF FF", "04": "00 04", "08": "00 00", "0A": "40 40", "12": "00 00"})})
+    cells = {"00": "FF FF", "02": "00 00", "04": "00 04", "08": "00 00", "0A": "40 40", "12": "00 00"}
+    bus = FakeBus({0x21: Registers(1, dict(cells))})
     expander = AlertExpander(Mcp23017(Port(bus, "MCP23017", 0x21)), 14, {10: 3})
     assert expander.fallen(100) == []
     expander.check(200, interrupt_low=True)

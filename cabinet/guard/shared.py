@@ -1,0 +1,86 @@
+"""Sensors that the cabinet has one of, and what staff should know of any chip: lost, still, or with other settings."""
+
+import logging
+from collections.abc import Iterable
+
+from cabinet.clock import MS, NS
+from cabinet.config.keys import Config
+from cabinet.guard.outlet import OutletUnit, aged
+from cabinet.guard.slow import SlowReads
+from cabinet.model import Event, EventKind, Fault, Quality
+from cabinet.protections.cabinet import comparable
+from cabinet.protections.words import CabinetNow
+
+log = logging.getLogger(__name__)
+
+INSIDE_LOST_NS = 60_000 * MS  # read every few tenths of a second; a cabinet's air takes minutes to change
+AGAIN_NS = 60 * NS  # a chip that loses its settings all the time is said once a minute
+
+
+class SharedSensors:
+    """Ages the cabinet's own readings, and says once what is wrong with them until it is right again."""
+
+    def __init__(self, config: Config, slow_lost_ns: int, started_at_ns: int) -> None:
+        self._inside_fitted = config.hardware.inside_thermometer is not None
+        self._slow_lost_ns = slow_lost_ns
+        self._started_at_ns = started_at_ns
+        self._wrong: set[Fault] = set()
+        self._inside_resets = 0
+        self._told_ns: dict[int, int] = {}  # by expander, or 0 for the thermometer inside
+        self.feed_compared: bool | None = None if config.hardware.feed_meter is None else False
+
+    def read(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> None:
+        """What the cabinet's protections are told this tick."""
+        now.inside_mc = aged(slow.inside_mc, now_ns, INSIDE_LOST_NS)
+        now.feed_mw = aged(slow.feed_mw, now_ns, self._slow_lost_ns)
+
+    def newly_wrong(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> list[Fault]:
+        """Faults of these sensors, each once until it is gone."""
+        wrong = set()
+        never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
+        if slow.inside is not None and slow.inside.still is not None:
+            wrong.add(Fault.SENSOR_FROZEN)
+        elif self._inside_fitted and (now.inside_mc.quality is Quality.FAULT or never_read):
+            wrong.add(Fault.SENSOR_LOST)
+        if slow.feed_still:
+            wrong.add(Fault.SENSOR_FROZEN)
+        new, self._wrong = wrong - self._wrong, wrong
+        return sorted(new, key=lambda fault: fault.value)
+
+    def resets(self, slow: SlowReads, expanders: Iterable[int], now_ns: int) -> list[Event]:
+        """Warnings of the cabinet's own chips that were found with other settings than they were given."""
+        found = list(expanders)
+        if slow.inside is not None and slow.inside.resets != self._inside_resets:
+            self._inside_resets = slow.inside.resets
+            found.append(0)
+        events = []
+        for chip in found:
+            told_ns = self._told_ns.get(chip)
+            if told_ns is None or now_ns - told_ns >= AGAIN_NS:
+                self._told_ns[chip] = now_ns
+                why = {"expander": chip} if chip else {"thermometer": 1}
+                log.warning("the cabinet: %s %s", Fault.SENSOR_RESET.value, why)
+                events.append(Event("", 0, now_ns, EventKind.WARNED, fault=Fault.SENSOR_RESET, why=why))
+        return events
+
+    def note_comparison(self, now: CabinetNow) -> None:
+        """Say when the outlets' sum can no longer be held against the cabinet's own meter, and when it can again."""
+        compared = comparable(now)
+        if self.feed_compared is None or compared is self.feed_compared:
+            return
+        self.feed_compared = compared
+        if compared:
+            log.info("the sum of the outlets is compared with the cabinet's meter")
+        else:
+            unmeasured = [load.outlet for load in now.loads if load.power_mw is None]
+            log.warning("the sum of the outlets waits for readings: cabinet's meter or outlets %s", unmeasured)
+
+
+def reset_warning(unit: OutletUnit, now_ns: int) -> Event | None:
+    """A warning where a chip of the outlet was newly found with other settings; at most one a minute."""
+    resets = unit.now.chip_resets
+    if resets == unit.resets_told or now_ns - unit.reset_told_ns < AGAIN_NS:
+        return None
+    why = {"resets": resets - unit.resets_told}
+    unit.resets_told, unit.reset_told_ns = resets, now_ns
+    return unit.event(EventKind.WARNED, now_ns, fault=Fault.SENSOR_RESET, why=why)

@@ -1,0 +1,141 @@
+"""One thermometer in the round robin: set up, read and checked. Its faults are not those of the meter beside it."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from cabinet.chips.tmp102 import ALERT_HYSTERESIS_MC, FIRST_CONVERSION_NS, Tmp102
+from cabinet.clock import Clock
+from cabinet.errors import BusError, ChipError, ChipReset
+from cabinet.model import ABSENT, Quality, Reading
+from cabinet.protections.evidence import Why
+from cabinet.protections.heat import believable
+from cabinet.protections.stillness import StillThermometer
+from cabinet.protections.words import OutletNow
+
+log = logging.getLogger(__name__)
+
+JUMP = "jump"
+STILL = "stands still"
+
+
+class Thermometer:
+    """A TMP102 and the outlets whose contacts it watches; none: the air inside the cabinet."""
+
+    def __init__(
+        self,
+        chip: Tmp102,
+        outlets: Sequence[OutletNow],
+        limit_mc: int,
+        watch: StillThermometer,
+        fresh_ns: int,
+        clock: Clock,
+    ) -> None:
+        """`limit_mc`: the chip's own alert, the limit of the protection; `fresh_ns`: how old a current may be."""
+        self.chip = chip
+        self.reading = ABSENT
+        self.resets = 0
+        self.others: Callable[[], dict[int, int]] = dict  # the values of the other thermometers
+        self._outlets = outlets
+        self._limit_mc = limit_mc
+        self._watch = watch
+        self._fresh_ns = fresh_ns
+        self._clock = clock
+        self._ready = False
+        self._valid_from_ns = 0
+        self._last_good = ABSENT
+        self._still: Why | None = None  # by its readings
+        self._contradicted: Why | None = None  # by the chip's own comparison
+        self._problem = ""
+
+    @property
+    def still(self) -> Why | None:
+        """The numbers that show that it stands still, or None."""
+        return self._still or self._contradicted
+
+    def bring_up(self) -> None:
+        """Write its settings. What answers wrongly stays down and is tried again; raises BusError only."""
+        try:
+            asleep = self.chip.initialise(self._limit_mc)
+        except ChipError as error:
+            self._failed(error)
+            return
+        if asleep:
+            log.warning("thermometer %s was shut down and is awake again", self.chip.port)
+        self._ready, self._problem = True, ""
+        self._valid_from_ns = self._clock.monotonic_ns() + FIRST_CONVERSION_NS
+        self._last_good = ABSENT  # it may have slept through any change
+        self._watch.restart()
+
+    def try_bring_up(self) -> None:
+        """The same at the start of its segment; the meter waits for no thermometer. BusError only if the bus hangs."""
+        try:
+            self.bring_up()
+        except BusError as error:
+            self._ready = False
+            if not error.absent:
+                raise
+
+    def read(self) -> None:
+        """Its turn for a temperature. Raises BusError."""
+        if not self._ready or self._clock.monotonic_ns() < self._valid_from_ns:
+            return
+        try:
+            value_mc = self.chip.temperature_mc()
+        except ChipError as error:
+            self._failed(error)
+            return
+        at_ns = self._clock.monotonic_ns()
+        before = self._last_good
+        if not believable(value_mc, at_ns, before):
+            self._show(Reading(None, before.at_ns, Quality.FAULT, JUMP))
+            return
+        self._last_good = Reading(value_mc, at_ns, Quality.OK)
+        self._still = self._watch.note(at_ns, value_mc, self._squares_ma2(at_ns), self.others())
+        self._show(self._last_good)
+
+    def check(self) -> None:
+        """Its turn for one of its settings; a chip that is not set up is set up now. Raises BusError."""
+        if not self._ready:
+            self.bring_up()
+            return
+        try:
+            self.chip.verify_next()
+        except ChipError as error:
+            self._failed(error)
+            return
+        if self._last_good.value is not None:
+            above_mc = self._limit_mc - ALERT_HYSTERESIS_MC if self.chip.above_limit else None
+            now_ns = self._clock.monotonic_ns()
+            self._contradicted = self._watch.compare(now_ns, self._last_good.value, above_mc)
+
+    def _squares_ma2(self, at_ns: int) -> float | None:
+        """Squared currents of its outlets, to which the heat of their contacts is proportional."""
+        total = 0.0
+        for now in self._outlets:
+            current = now.current_ma
+            if current.value is None or at_ns - current.at_ns > self._fresh_ns:
+                return None
+            total += current.value**2
+        return total
+
+    def _show(self, reading: Reading) -> None:
+        self.reading = reading
+        for now in self._outlets:
+            now.temperature_mc = reading
+            now.still_thermometer = self.still
+            now.slow_reads += 1
+            if reading.quality is Quality.OK:
+                now.thermometer_reset_at_ns = None
+
+    def _failed(self, error: ChipError) -> None:
+        """It is to be set up again, in its next turn; that it lost its settings is told to staff."""
+        self._ready = False
+        if str(error) != self._problem:
+            self._problem = str(error)
+            log.warning("thermometer: %s", error)
+        if not isinstance(error, ChipReset):
+            return
+        self.resets += 1
+        for now in self._outlets:
+            now.chip_resets += 1
+            now.thermometer_reset_at_ns = now.thermometer_reset_at_ns or self._clock.monotonic_ns()

@@ -1,0 +1,118 @@
+"""Registers that stand still, one at a time, through the real guard: found by name before they are needed."""
+
+import pytest
+
+from cabinet.clock import MS, NS
+from cabinet.model import EventKind, Fault
+from tests.desk import Desk
+from tests.unit.guard.charges import charging
+
+FULL_SCALE_A = 200
+CODE_PER_A_PEAK = 6_500_000 / FULL_SCALE_A
+CODE_PER_A_RMS = 9_032_007 / FULL_SCALE_A * 2**0.5
+LOAD = "resistor:300"  # 1.36 A
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(tmp_path)
+
+
+def faults(desk: Desk) -> dict[int | None, Fault | None]:
+    """Every outlet, or the cabinet (None), that tripped, and its first fault."""
+    found: dict[int | None, Fault | None] = {}
+    for event in desk.seen:
+        if event.kind is EventKind.TRIPPED:
+            found.setdefault(event.outlet, event.fault)
+    return found
+
+
+@pytest.mark.parametrize("amps", [0.0, 0.1, 0.3, 1.3, 3.0, 25.0])
+def test_peak_that_stands_still_under_load_opens_its_outlet_within_six_seconds(desk, amps):
+    charging(desk, 3, 6, load=LOAD)
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", register="peak_a", value=round(amps * CODE_PER_A_PEAK))
+    limit_ns = (3 if amps <= 1 else 6) * NS
+    assert desk.run(limit_ns, until=lambda: not desk.outlet(3).closed)
+    desk.run(3 * NS)
+    assert faults(desk) == {3: Fault.SENSOR_FROZEN}, "and what it still shows is no weld"
+    assert desk.outlet(3).latched
+    assert desk.outlet(6).closed
+
+
+@pytest.mark.parametrize("register", ["rms_a", "power_a", "voltage"])
+@pytest.mark.parametrize("value", [None, 0])
+def test_slow_register_that_stands_still_under_load_opens_its_outlet_within_six_seconds(desk, register, value):
+    charging(desk, 3, 6, load=LOAD)
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", register=register, **({} if value is None else {"value": value}))
+    assert desk.run(6 * NS, until=lambda: not desk.outlet(3).closed)
+    desk.run(3 * NS)
+    expected = Fault.UNDERVOLTAGE if (register, value) == ("voltage", 0) else Fault.SENSOR_FROZEN
+    if expected is Fault.SENSOR_FROZEN:
+        assert faults(desk) in ({3: expected}, {3: expected, 4: expected}), "the other outlet of its chip at most"
+    assert desk.outlet(6).closed
+
+
+def test_rms_that_stands_still_too_low_is_found_by_the_power(desk):
+    charging(desk, 3, load="resistor:900")
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", register="rms_a", value=round(0.5 * CODE_PER_A_RMS))
+    assert desk.run(4 * NS, until=lambda: not desk.outlet(3).closed)
+    assert faults(desk) == {3: Fault.SENSOR_FROZEN}
+    assert set(desk.outlet(3).why) == {"power_mw", "current_ma", "voltage_mv"}
+
+
+@pytest.mark.parametrize("value", [0, 4000])
+def test_energy_that_stands_still_is_found_within_two_minutes(desk, value):
+    charging(desk, 3, 6, load=LOAD)
+    desk.world.fault(3, "stuck", register="energy_a", value=value)
+    assert desk.run(125 * NS, until=lambda: not desk.outlet(3).closed)
+    assert faults(desk) == {3: Fault.SENSOR_FROZEN}
+    assert desk.outlet(6).closed
+
+
+def test_peak_that_stands_still_while_idle_is_found_before_a_charge(desk):
+    desk.world.fault(3, "stuck", register="peak_a", value=3000)
+    assert desk.run(6 * NS, until=lambda: desk.outlet(3).fault is Fault.SENSOR_FROZEN)
+    assert desk.outlet(3).refusal == "fault_latched"
+    assert [o.outlet for o in desk.guard.snapshot().outlets if o.fault is not None] == [3]
+
+
+def test_relay_that_welds_behind_a_peak_that_stands_still_is_found_by_the_rms(desk):
+    charging(desk, 3, 6, load=LOAD)
+    desk.run(2 * NS)
+    desk.world.fault(3, "welded")
+    desk.world.fault(3, "stuck", register="peak_a", value=0)
+    assert desk.run(6 * NS, until=lambda: desk.outlet(3).fault is Fault.RELAY_WELDED)
+    desk.run(100 * MS)
+    assert desk.world.truth(3).current_ma == 0, "the contactor has taken its power away"
+
+
+def test_weld_check_at_the_start_does_not_rest_on_the_peak_alone(desk):
+    desk.plug(3, LOAD)
+    desk.world.fault(3, "welded")
+    desk.world.fault(3, "stuck", register="peak_a", value=0)
+    desk.boot()
+    assert desk.outlet(3).fault is Fault.RELAY_WELDED
+
+
+def test_cabinets_meter_that_stands_still_opens_nothing_and_is_named(desk):
+    charging(desk, 3, 6, load=LOAD)
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", chip="feed_meter", register="power_a")
+    desk.run(6 * NS)
+    desk.stop(6)
+    desk.run(13 * NS)
+    assert faults(desk) == {}
+    assert desk.outlet(3).closed
+    assert [(e.outlet, e.fault) for e in desk.seen if e.kind is EventKind.WARNED] == [(None, Fault.SENSOR_FROZEN)]
+    assert desk.guard.snapshot().feed_compared is False
+
+
+def test_voltage_samples_that_stand_still_do_not_cost_the_mains_phase(desk):
+    segment = desk.guard._scanner.segments[0]
+    outlet = desk.guard.units[segment.inputs[0].index].number
+    desk.world.fault(outlet, "stuck", register="voltage_sample", value=0x100000)
+    desk.run(NS)
+    assert desk.guard._scanner.phase.from_zero_ns(desk.clock.monotonic_ns()) is not None
