@@ -11,6 +11,7 @@ is False and nothing closes.
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 from pathlib import Path
@@ -124,8 +125,7 @@ class Scribe:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.MsgspecError, ValueError):
             if isinstance(source, ReservedFile):
-                with contextlib.suppress(OSError):
-                    source.path.with_suffix(".damaged").write_bytes(content)
+                _keep_beside(source.path.with_suffix(".damaged"), content)
             raise
 
     def latches(self) -> Recalled[dict[int, Latch]]:
@@ -254,3 +254,11 @@ class Scribe:
             self._not_in_run.add(page.name)
             return
         self._not_in_run.discard(page.name)
+
+
+def _keep_beside(path: Path, content: bytes) -> None:
+    """For inspection; a disk that does not take it, or a link that another process has put there, is left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with open(descriptor, "wb") as file:
+            file.write(content)
