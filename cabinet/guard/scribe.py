@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -202,8 +203,10 @@ class Scribe:
                 self._write(page)
 
     def _look(self) -> None:
-        """Write again what failed; see that each file can be written before it must be."""
+        """Write again what failed; see that each file can be written before it must be, and keep its room."""
         self._try_again()
+        for name, file in self._run.items():
+            self._in_run(name, file.reserve)
         for name, file in self._disk.items():
             if name not in self._failed:
                 self._reserve(name, file)
@@ -243,17 +246,18 @@ class Scribe:
 
     def _write_run(self, page: _Page) -> None:
         """Before the disk, as it never waits; without this copy there are still two."""
-        file = self._run.get(page.name)
-        if file is None:
-            return
+        if (file := self._run.get(page.name)) is not None:
+            self._in_run(page.name, lambda: file.write(page.content))
+
+    def _in_run(self, name: str, act: Callable[[], None]) -> None:
         try:
-            file.write(page.content)
+            act()
         except OSError as error:
-            if page.name not in self._not_in_run:
-                log.error("%s: cannot be written (%s)", file.path, error)
-            self._not_in_run.add(page.name)
+            if name not in self._not_in_run:
+                log.error("%s: cannot be written (%s)", self._run[name].path, error)
+            self._not_in_run.add(name)
             return
-        self._not_in_run.discard(page.name)
+        self._not_in_run.discard(name)
 
 
 def _keep_beside(path: Path, content: bytes) -> None:
