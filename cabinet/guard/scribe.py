@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 LATCHES, UPKEEP = "latches.json", "upkeep.json"
-ROOM_BYTES = 64 * 1024  # of each file: forty latches are 12 kB, forty outlets with locks and calibration 30 kB
+# Forty latches with eight numbers each are 12 kB, forty outlets with locks and calibration 30 kB.
+ROOM_BYTES = {LATCHES: 32 * 1024, UPKEEP: 64 * 1024}
 HANGS_NS = 10 * NS  # an SD card may take seconds over one write; no answer for so long is a dead one
 
 T = TypeVar("T")
@@ -77,8 +78,10 @@ class Scribe:
         self.damaged: list[str] = []  # files found unreadable, and what was done about each
         self._retry_s = retry_s
         self._clock = clock or SystemClock()
-        self._disk = {name: ReservedFile(state / name, ROOM_BYTES) for name in (LATCHES, UPKEEP)}
-        self._run = {} if run is None else {n: ReservedFile(run / n, ROOM_BYTES, synced=False) for n in self._disk}
+        self._disk = {name: ReservedFile(state / name, room) for name, room in ROOM_BYTES.items()}
+        self._run: dict[str, ReservedFile] = {}
+        if run is not None:
+            self._run = {name: ReservedFile(run / name, room, synced=False) for name, room in ROOM_BYTES.items()}
         kept = memory or Counters(0)
         self._memory: dict[str, KeptBytes] = {LATCHES: kept.latches, UPKEEP: kept.upkeep}
         self._recent_trips = kept.recent_trips
