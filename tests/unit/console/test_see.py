@@ -164,6 +164,14 @@ def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     assert terminal.json("audit")["data"][0]["detail"] == hostile, "a program gets every character"
 
 
+@pytest.mark.parametrize("line", ["status", "outlet 3", "unlock 3", "outlet 3 --json"])
+def test_note_of_an_outlet_is_text_in_every_answer(terminal, line):
+    terminal.guard.shown = snapshot(outlet(3, note="socket \x1b[2J\u202ebroken\x9b"))
+    shown = terminal.say(line)
+    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown) == []
+    assert "broken" in shown or line == "status"
+
+
 def test_full_width_letters_of_a_program_are_understood(terminal):
     assert msgspec.json.decode(terminal.shell.machine_line("ＯＵＴＬＥＴ　３"))["ok"] is True
 
