@@ -152,7 +152,7 @@ def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_audit_shows_what_others_typed_as_text(tmp_path, language):
-    """As an older version, or somebody with the file, may have left it in the store."""
+    """Text that an older version, or an editor of the file, may have left in the store."""
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
     at = At(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)

@@ -263,7 +263,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
 
 
 def cut_off(state: Path, number: int) -> None:
-    """As somebody would who writes the file: records from `number` on, with the head and their closings."""
+    """As an intruder with write access would: records from `number` on, with the head and their closings."""
     with contextlib.closing(sqlite3.connect(state / "cabinet.db")) as connection, connection:
         for trigger in ("usage_kept", "closing_kept"):
             connection.execute(f"DROP TRIGGER {trigger}")
