@@ -51,8 +51,8 @@ def equivalents(config: Config) -> Iterator[str]:
     charge = config.charge
     if charge.unplugged_w >= charge.no_load_w:
         yield (
-            f"warning: charge.unplugged_w {charge.unplugged_w:g} W is not below charge.no_load_w {charge.no_load_w:g} W: "
-            "what draws between them is a load and unplugged at once"
+            f"warning: charge.unplugged_w {charge.unplugged_w:g} W is not below charge.no_load_w "
+            f"{charge.no_load_w:g} W: what draws between them is a load and unplugged at once"
         )
     feed_w = config.feed.limit_w
     yield (
