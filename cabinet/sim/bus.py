@@ -15,7 +15,9 @@ from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from cabinet.sim.timeline import Timeline
 
-ADAPTER_TIMEOUT_NS = 20_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
+# I2C_TIMEOUT counts in 10 ms, and the guard asks for two; the kernel rounds up to its own ticks, of 4 ms on a Pi, so
+# that a hung transfer takes up to one more (`tolerances`). Unasked, it would be 1 s.
+ADAPTER_TIMEOUT_NS = 20_000_000
 
 
 class Segment:
@@ -50,6 +52,7 @@ class I2cBus:
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
         self.transfers = 0
+        self.timeout_ns = ADAPTER_TIMEOUT_NS
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
@@ -112,7 +115,7 @@ class I2cBus:
             start_ns = self.free_ns
         self.transfers += 1
         if self.hung:
-            self.free_ns = start_ns + ADAPTER_TIMEOUT_NS
+            self.free_ns = start_ns + self.timeout_ns
             return Transfer(self.free_ns, errno.ETIMEDOUT, b"")
         for message in messages[:-1]:
             if message[1] is None:
