@@ -15,9 +15,7 @@ from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from cabinet.sim.timeline import Timeline
 
-# I2C_TIMEOUT counts in 10 ms, and the guard asks for two; the kernel rounds up to its own ticks, of 4 ms on a Pi, so
-# that a hung transfer takes up to one more (`tolerances`). Unasked, it would be 1 s.
-ADAPTER_TIMEOUT_NS = 20_000_000
+ADAPTER_TIMEOUT_NS = 20_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
 
 
 class Segment:
@@ -52,7 +50,7 @@ class I2cBus:
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
         self.transfers = 0
-        self.timeout_ns = ADAPTER_TIMEOUT_NS
+        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its own ticks, see `tolerances`
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
