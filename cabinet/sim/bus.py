@@ -50,6 +50,7 @@ class I2cBus:
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
         self.transfers = 0
+        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its own ticks, see `tolerances`
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
@@ -112,7 +113,7 @@ class I2cBus:
             start_ns = self.free_ns
         self.transfers += 1
         if self.hung:
-            self.free_ns = start_ns + ADAPTER_TIMEOUT_NS
+            self.free_ns = start_ns + self.timeout_ns
             return Transfer(self.free_ns, errno.ETIMEDOUT, b"")
         for message in messages[:-1]:
             if message[1] is None:

@@ -10,12 +10,14 @@ import random
 from typing import NamedTuple
 
 from cabinet.clock import MS
+from cabinet.sim.bus import ADAPTER_TIMEOUT_NS
 from cabinet.sim.parts import BREAKER, BREAKERS, SQRT2, BreakerPart, ContactorPart, RelayPart
 from cabinet.sim.waveform import Harmonic
 from cabinet.sim.world import World
 
 # EN 50160: the most of the common harmonics of a low-voltage grid, as a share of the fundamental.
 HARMONICS = ((3, 0.05), (5, 0.06), (7, 0.05), (11, 0.035), (13, 0.03))
+KERNEL_TICK_NS = 4 * MS  # Raspberry Pi kernels: 250 Hz
 MAX_CROSSTALK = 0.015  # half as much again as the 1 % that a pile's firmware was once changed for
 # Instrument transformers of 5 A (FS5, IEC 61869-2: beyond 10 % off at 5 times at the latest) up to protection ones
 # (10P20: within 10 % at 20 times), as instantaneous current; a shunt does not saturate at all.
@@ -54,6 +56,7 @@ def draw(world: World, rng: random.Random, spread: Spread = WIDE) -> None:
         if meter is not None:
             meter[0].saturate(meter[1], level_a, at_ns)
     _draw_crosstalk(world, rng, at_ns)
+    world.bus.timeout_ns = ADAPTER_TIMEOUT_NS + round(rng.uniform(0, KERNEL_TICK_NS))
     world.fitted_contactor = world.contactor_part = draw_contactor(rng)
     world.fitted_harmonics = tuple(
         Harmonic(order, rng.uniform(0, most), rng.uniform(0, 2 * math.pi)) for order, most in HARMONICS

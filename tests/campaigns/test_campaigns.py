@@ -5,8 +5,26 @@ from collections import Counter
 
 import pytest
 
+from cabinet import safety
+from cabinet.clock import MS
 from cabinet.model import Fault
-from campaigns import clock, console_fuzz, faults, inrush, kill_service, metering, nuisance, power_cut, prices
+from cabinet.sim.chips import ade7953_registers
+from cabinet.sim.chips.mcp23017 import Mcp23017
+from cabinet.sim.chips.tca9548a import Tca9548a
+from cabinet.sim.chips.tmp102 import Tmp102
+from campaigns import (
+    clock,
+    console_fuzz,
+    faults,
+    inrush,
+    kill_service,
+    metering,
+    nuisance,
+    pairs,
+    power_cut,
+    prices,
+    stuck,
+)
 from campaigns.disable import blind
 from campaigns.mutations import NAMES
 from campaigns.runner import attempt, fresh_seed, replay, seeds
@@ -78,6 +96,77 @@ def test_a_whole_fault_campaign_provokes_every_fault_two_hundred_times():
     rows = Counter(faults.TURNS[seed % len(faults.TURNS)] for seed in whole)
     for name, count in rows.items():
         assert count * (1 if name in faults.SLOW_ROWS else faults.FAULTS_A_SCENARIO) == 200, name
+
+
+def test_a_few_stuck_registers_leave_no_weld_and_no_blind_outlet():
+    print(f"seed {(campaign_seed := fresh_seed())}")
+    chance = random.Random(campaign_seed)
+    for _ in range(stuck.CAMPAIGN.quick):
+        as_promised(stuck.CAMPAIGN, chance.getrandbits(32))
+
+
+def test_three_pairs_of_faults_are_answered():
+    print(f"seed {(campaign_seed := fresh_seed())}")
+    chance = random.Random(campaign_seed)
+    for index in chance.sample(range(len(pairs.NAMES)), 3):
+        as_promised(pairs.CAMPAIGN, chance.getrandbits(32) * len(pairs.NAMES) + index)
+
+
+def test_the_stuck_campaign_knows_every_register_of_every_chip():
+    letters = ("a", "b")
+    known = {(cell.chip, stuck._register_of(cell, letter)) for cell in stuck.CELLS for letter in letters}
+    chips = {
+        "meter": ade7953_registers.NAMES, "thermometer": Tmp102.register_names, "expander": Mcp23017.register_names,
+        "mux": Tca9548a.register_names,
+    }  # fmt: skip
+    every = {(chip, register) for chip, names in chips.items() for register in names}
+    assert every - known == {("expander", "iocon")}, "its modes are not modelled"
+
+
+def test_a_whole_stuck_campaign_freezes_each_register_at_each_value_two_hundred_times():
+    whole = seeds(7, stuck.CAMPAIGN.whole, stuck.CAMPAIGN.kinds)
+    cells = Counter(stuck.CELLS[seed % len(stuck.CELLS)] for seed in whole)
+    assert set(cells) == set(stuck.CELLS)
+    assert all(count * stuck.TURNS >= stuck.SCENARIOS_EACH for count in cells.values())
+    read = [cell for cell in stuck.CELLS if (cell.chip, cell.register) == ("meter", "peak")]
+    assert [cell.value for cell in read] == list(stuck.VALUES)
+
+
+def test_scenarios_of_each_register_are_so_many_cabinets():
+    assert stuck.words(["--scenarios", "6", "--campaign-seed", "1"]) == [
+        "--count", str(2 * len(stuck.CELLS)), "--campaign-seed", "1"
+    ]  # fmt: skip
+    assert stuck.words(["--seed", "5"]) == ["--seed", "5"]
+
+
+class Blind:
+    """A stage whose guard has opened nothing and is content."""
+
+    def __init__(self, cell, monkeypatch) -> None:
+        monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in safety.PROTECTIONS))
+        self.stage = stuck.Stage(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
+        self.trial = stuck.Trial(cell, self.stage)
+
+
+def test_the_stuck_campaign_sees_a_guard_that_does_nothing(monkeypatch):
+    """Judged by what flows: without protections a short goes on, and an outlet stays closed on a peak of nothing."""
+    blind = Blind(stuck.Cell("meter", "peak", "0"), monkeypatch)
+    try:
+        blind.trial.alone()
+        assert any("closed on a blind sensor" in each for each in blind.trial.problems)
+        blind.trial.problems.clear()
+        blind.stage.fault(blind.trial.victim, "breaker", acts="never")()
+        blind.stage.fault(blind.trial.victim, "short", amps=40)()
+        blind.trial.watch()
+        assert any("the short flowed for" in each for each in blind.trial.problems)
+        blind.trial.problems.clear()
+        blind.stage.desk.world.fault(blind.trial.victim, "welded")
+        blind.stage.desk.stop(blind.trial.victim)
+        blind.stage.desk.run(20 * MS)
+        blind.trial.judge_welds()
+        assert any("is welded and conducts" in each for each in blind.trial.problems)
+    finally:
+        blind.stage.close()
 
 
 def test_disabled_protection_is_blind():

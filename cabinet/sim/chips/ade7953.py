@@ -45,7 +45,7 @@ class Ade7953(Stickable):
         self._schedule = schedule
         self._frozen: dict[int, int] | None = None
         self._energy_frozen: dict[str, float] = {}
-        self._cells: dict[int, int] = _reset_values()
+        self._cells: dict[int, int] = r.reset_values()
         self._interrupts = Interrupts(self._cells, self.channels, self._volts, schedule, on_pin)
         self._live = self._live_registers()
         for channel in self.channels.values():
@@ -106,8 +106,8 @@ class Ade7953(Stickable):
         for channel in self.channels.values():
             channel.settle(at_ns)
         # Peaks that stay when read come first: reading the others takes them away.
-        order = sorted(self._live, key=lambda address: address in _READ_AWAY)
-        self._frozen = {address: self._live[address](at_ns) for address in order if address not in _NOT_MEASURED}
+        order = sorted(self._live, key=lambda address: address in r.READ_AWAY)
+        self._frozen = {address: self._live[address](at_ns) for address in order if address not in r.NOT_MEASURED}
         self._frozen[r.AENERGYA] = self._frozen[r.AENERGYB] = 0  # nothing is added to what was read
         self._frozen[r.PERIOD] = self._cells[r.PERIOD]
         self._energy_frozen = {name: channel.energy_counts for name, channel in self.channels.items()}
@@ -175,10 +175,10 @@ class Ade7953(Stickable):
         value = self._read(address, at_ns)
         if count == 4 and address != r.CRC and r.REGISTERS[address].signed and value & 0x800000:
             value |= 0xFF000000
-        if address not in _LAST:
+        if address not in r.LAST:
             self._unlocked = False
             self._remember(pointer, r.OP_READ, value)
-        if self.implausible and address in _GARBLED:
+        if self.implausible and address in r.GARBLED:
             return b"\xff" * count
         return value.to_bytes(count, "big")
 
@@ -188,7 +188,7 @@ class Ade7953(Stickable):
     # ---- registers
 
     def _defaults(self, at_ns: int) -> None:
-        self._cells.update(_reset_values())
+        self._cells.update(r.reset_values())
         self._cells.update({address: value for address, value in self._stuck.items() if address in self._cells})
         self._pointer = 0
         self._unlocked = False
@@ -264,13 +264,13 @@ class Ade7953(Stickable):
 
     def _set_cell(self, address: int, value: int, at_ns: int) -> None:
         """A cell takes a value, however it came by it, and what depends on it follows."""
-        if address in _SCALING:
+        if address in r.SCALING:
             for channel in self.channels.values():
                 channel.settle(at_ns)
         self._cells[address] = value
-        if address in _SCALING:
+        if address in r.SCALING:
             self._rescale()
-        if address in _SCALING or address == r.OILVL:
+        if address in r.SCALING or address == r.OILVL:
             for name in self.channels:
                 self._interrupts.arm(name, at_ns)
         if address in (r.OVLVL, r.SAGLVL, r.SAGCYC, r.ZXTOUT):
@@ -282,15 +282,15 @@ class Ade7953(Stickable):
         """Take gains and offsets over from their registers."""
         cells = self._cells
         self._volts.pga = _PGA.get(cells[r.PGA_V], 1)  # a code that the data sheet reserves counts as none
-        self._volts.rms_offset = _signed(cells[0x288])
+        self._volts.rms_offset = r.signed24(cells[0x288])
         for name, pga, base in (("A", r.PGA_IA, 0x280), ("B", r.PGA_IB, 0x28C)):
             channel = self.channels[name]
             channel.gains.current = cells[base] / UNITY
             channel.gains.pga = _PGA.get(cells[pga], 1)
             channel.gains.voltage = cells[base + 1] / UNITY * self._volts.pga
             channel.gains.power = cells[base + 2] / UNITY
-            channel.gains.rms_offset = _signed(cells[0x286 if name == "A" else 0x292])
-            channel.gains.power_offset = _signed(cells[0x289 if name == "A" else 0x295])
+            channel.gains.rms_offset = r.signed24(cells[0x286 if name == "A" else 0x292])
+            channel.gains.power_offset = r.signed24(cells[0x289 if name == "A" else 0x295])
             phase = cells[r.PHCALA if name == "A" else r.PHCALB]
             channel.gains.shift = (phase & 0x1FF) * _PHASE_PER_LSB * (1 if phase & 0x200 else -1)
             channel.scale_changed()
@@ -362,7 +362,7 @@ class Ade7953(Stickable):
         counts = math.floor(channel.energy_counts)
         if self._cells[r.LCYCMODE] & 0x40:
             channel.energy_counts -= counts
-        return _signed(counts & 0xFFFFFF)
+        return r.signed24(counts & 0xFFFFFF)
 
     def _is_no_load(self, share: float) -> bool:
         """Data sheet p. 40: level = 65,536 - Y / 1.4, no load below 1/Y of full scale, unless disabled."""
@@ -396,20 +396,4 @@ def _hash(cells: dict[int, int]) -> int:
     return zlib.crc32(b"".join(cells.get(address, 0).to_bytes(4, "big") for address in r.CRC_CELLS))
 
 
-def _signed(value: int) -> int:
-    return value - 0x1000000 if value & 0x800000 else value
-
-
-def _reset_values() -> dict[int, int]:
-    return {address: register.reset for address, register in r.REGISTERS.items()}
-
-
-_HASH_AT_DEFAULTS = _hash(_reset_values())
-_LAST = frozenset({r.LAST_OP, r.LAST_ADD, r.LAST_RWDATA_8, r.LAST_RWDATA_16, r.LAST_RWDATA_24})
-_READ_AWAY = frozenset({r.RSTIAPEAK, r.RSTIBPEAK, r.RSTVPEAK})
-_GARBLED = _READ_AWAY | {r.IAPEAK, r.IBPEAK, r.VPEAK, r.IRMSA, r.IRMSB, r.VRMS}
-_NOT_MEASURED = _LAST | {r.IRQSTATA, r.RSTIRQSTATA, r.IRQSTATB, r.RSTIRQSTATB, r.CRC}
-_SCALING = (
-    frozenset({r.PGA_V, r.PGA_IA, r.PGA_IB, r.PHCALA, r.PHCALB, r.DISNOLOAD, r.AP_NOLOAD, 0x286, 0x289, 0x292, 0x295})
-    | r.GAINS
-)
+_HASH_AT_DEFAULTS = _hash(r.reset_values())

@@ -150,6 +150,13 @@ NAMES: dict[str, tuple[int, ...]] = {
 GAIN_LEAST, GAIN_MOST = 0x200000, 0x600000  # p. 34
 GAINS = frozenset({0x280, 0x281, 0x282, 0x283, 0x284, 0x28C, 0x28D, 0x28E, 0x28F, 0x290})
 
+# Kinds of registers: of the last access; emptied by reading; all ones if nothing drives the bus; not measured; scaling.
+LAST = frozenset({LAST_OP, LAST_ADD, LAST_RWDATA_8, LAST_RWDATA_16, LAST_RWDATA_24})
+READ_AWAY = frozenset({RSTIAPEAK, RSTIBPEAK, RSTVPEAK})
+GARBLED = READ_AWAY | {IAPEAK, IBPEAK, VPEAK, IRMSA, IRMSB, VRMS}
+NOT_MEASURED = LAST | {IRQSTATA, RSTIRQSTATA, IRQSTATB, RSTIRQSTATB, CRC}
+SCALING = frozenset({PGA_V, PGA_IA, PGA_IB, PHCALA, PHCALB, DISNOLOAD, AP_NOLOAD, 0x286, 0x289, 0x292, 0x295}) | GAINS
+
 # Cells the checksum covers (p. 59); 0x280 to 0x297 with the reserved ones between.
 CRC_CELLS = (
     LCYCMODE, PGA_V, PGA_IA, PGA_IB, WRITE_PROTECT, CONFIG, 0x103, 0x104, CFMODE, PHCALA, PHCALB, ALT_OUTPUT, ACCMODE,
@@ -168,3 +175,12 @@ def cell(address: int) -> int:
     if address >> 8 == 3 and address != CRC:
         return address - 0x100
     return address
+
+
+def reset_values() -> dict[int, int]:
+    """Every cell after a reset."""
+    return {address: register.reset for address, register in REGISTERS.items()}
+
+
+def signed24(value: int) -> int:
+    return value - 0x1000000 if value & 0x800000 else value
