@@ -90,6 +90,15 @@ class Muxes:
         self._bus = bus
         self._control: dict[int, int | None] = dict.fromkeys(addresses)  # None: unknown
         self._selected = _NOTHING_SELECTED
+        self._joined: tuple[int, int] | None = None  # as far as is known; unlike a selection not forgotten on errors
+
+    @property
+    def joined(self) -> tuple[int, int] | None:
+        """The mux and channel last joined with the bus: whatever holds the bus now is behind it, or before the muxes.
+
+        None after a reset, or when every mux was closed.
+        """
+        return self._joined
 
     def select(self, mux: int, channel: int) -> None:
         """Join `channel` of `mux` with the bus, and nothing else.
@@ -105,7 +114,7 @@ class Muxes:
             if other != mux and control != MUX_ALL_CLOSED:
                 self._close(other)
         self._write(mux, 1 << channel)
-        self._selected = wanted
+        self._selected = self._joined = wanted
 
     def deselect_all(self) -> None:
         """Close every mux. Attempts all, even if some fail; raises the first BusError."""
@@ -118,6 +127,7 @@ class Muxes:
                 first = first or error
         if first is not None:
             raise first
+        self._joined = None
 
     def forget(self) -> None:
         """Nothing is known of any mux: the next `select` writes again, and closes the others first."""
@@ -127,6 +137,7 @@ class Muxes:
     def was_reset(self) -> None:
         """The muxes' RESET line was pulsed: all are closed (SCPS207F p. 7), and no transfer is needed to say so."""
         self._selected = _NOTHING_SELECTED
+        self._joined = None
         self._control = dict.fromkeys(self._control, MUX_ALL_CLOSED)
 
     def _close(self, mux: int) -> None:

@@ -104,6 +104,8 @@ class Guard:
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
+        scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
+        self.switching.free_bus = scanner.free_bus
         self.switching.open_all()
         self.upkeeper.start(scanner.segments)
         scanner.start()
@@ -122,7 +124,8 @@ class Guard:
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
-        self._alerts.check(start_ns)
+        for outlet in self._alerts.check(start_ns):
+            self._scanner.release_alert(self._index[outlet])
         self._scanner.scan(everything)
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
@@ -193,6 +196,8 @@ class Guard:
         now.late_ns = self._late_ns
         neighbour = self._neighbours.get(unit.number)
         now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
+        if now.window is not None and now.window.peak_ma > unit.limits.short_peak_ma:
+            now.told_open_at_ns = self.switching.told_open_at_ns(unit.number)
         trip = unit.safety.step(now)
         if trip is not None:
             self.switching.trip(unit, trip)

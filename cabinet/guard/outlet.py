@@ -16,11 +16,14 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.words import Limits, OutletNow
+from cabinet.protections.words import SQRT2_PER_MILLE, Limits, OutletNow
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
 UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20
+# A peak not read for so long is unknown: longer than a scan in which the bus hung once, and the one after it.
+UNREAD_NS = 40 * MS
+JUST_NOW_NS = 5 * MS
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -95,6 +98,43 @@ class OutletUnit:
         shown, window = self._shown_peak, self.now.window
         recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
+
+    def greatest_peak_ma(self, now_ns: int) -> int | None:
+        """The greatest peak that any witness gives for the last tenth of a second; None: unknown.
+
+        An RMS reading lags by 0.2 s and says the less, the newer the current is; after an inrush it says too much.
+        """
+        if self.current_unknown(now_ns):
+            return None
+        peak_ma, rms_ma = self.recent_peak_ma(now_ns), self._rms_ma(now_ns)
+        return peak_ma if self._inrush_explains(now_ns) else max(peak_ma, rms_ma * SQRT2_PER_MILLE // 1000)
+
+    def current_unknown(self, now_ns: int) -> bool:
+        """Whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
+
+        The witnesses: an alert line whose peak could not be read; an RMS current above the rated one, and above every
+        peak of the time that it covers.
+        """
+        now = self.now
+        if now.alert_at_ns is not None or now_ns - now.peak_valid_at_ns > UNREAD_NS:
+            return now.closed
+        rms_ma = self._rms_ma(now_ns)
+        if rms_ma <= self.limits.rated_ma or not now.closed or self._inrush_explains(now_ns):
+            return False
+        return rms_ma > self.recent_peak_ma(now_ns)
+
+    def _rms_ma(self, now_ns: int) -> int:
+        current = self.now.current_ma
+        fresh = current.value is not None and now_ns - current.at_ns <= self.limits.slow_lost_ns
+        return current.value or 0 if fresh else 0
+
+    def _inrush_explains(self, now_ns: int) -> bool:
+        """A peak over a short's limit, within the time that an RMS reading may still show it."""
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= self.limits.slow_lost_ns
+
+    def carries_short(self, now_ns: int) -> bool:
+        """Whether the last look, of just now, showed a current over a short's limit."""
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= JUST_NOW_NS
 
     def may_be_short(self, now_ns: int) -> bool:
         """A peak of a short within about a cycle: whether a second half-cycle follows, nobody knows yet."""

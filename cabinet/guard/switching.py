@@ -6,11 +6,12 @@ done for any other reason.
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import BusError, CabinetError
 from cabinet.guard.breaking import Breaking
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.closing import Closings
@@ -57,6 +58,9 @@ class Switching:
         self._cabinet = cabinet
         self._by_number = {unit.number: unit for unit in units}
         self._breaking = Breaking(config, relays)
+        self._breaking.carries = lambda outlet: self._by_number[outlet].carries_short(clock.monotonic_ns())
+        self._contactor_release_ns = nanoseconds(config.hardware.contactor_release_s)
+        self.free_bus: Callable[[], None] = lambda: None  # set where the muxes are known
         self._self_test: SelfTest | None = None
         self._closings = self._closing_order(None)
         self._next_check_ns = 0
@@ -86,17 +90,19 @@ class Switching:
         for unit in self._units:
             unit.now.switched_at_ns = now_ns
         if self._relays.has_contactor:
-            self._cabinet.now.contactor_open_at_ns = now_ns
+            self._contactor_told(now_ns)  # the guard before this one may have left it closed until just now
             self._begin_self_test()
         else:
             self._restore_power(now_ns)
         self._events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
 
-    def _begin_self_test(self, outlets: list[int] | None = None, from_ns: int = 0) -> None:
+    def _begin_self_test(self, outlets: list[int] | None = None) -> None:
         """Only while the contactor is open: a click would give an outlet power. Default: all that are not latched."""
         if outlets is None:
             outlets = [unit.number for unit in self._units if not unit.latched]
         self.self_test_failed = []
+        open_at_ns = self._cabinet.now.contactor_open_at_ns
+        from_ns = 0 if open_at_ns is None else open_at_ns + 2 * self._contactor_release_ns
         self._self_test = SelfTest(self._relays, outlets, from_ns)
 
     # --- as staff ask ----------------------------------------------------------------------------------------------
@@ -110,7 +116,7 @@ class Switching:
         """Click these relays once the contactor is open; every outlet is open already."""
         now_ns = self._clock.monotonic_ns()
         self._take_contactor_away(now_ns)
-        self._begin_self_test(outlets, now_ns + 2 * nanoseconds(self._config.hardware.contactor_release_s))
+        self._begin_self_test(outlets)
 
     def hold_open(self) -> None:
         """The contactor opens and stays open; charges end before, so that it breaks nothing."""
@@ -157,6 +163,7 @@ class Switching:
     def _check_outputs(self, now_ns: int) -> None:
         """An expander that lost its set-up is given it again, and its charges are over."""
         found = read_back(self._relays, self._units, now_ns)
+        self._breaking.unchecked &= found.unknown | self._relays.unsent
         for number in found.lost:
             self.end(self._by_number[number], EndReason.POWER_LOST)
         for address in found.reset:
@@ -168,6 +175,8 @@ class Switching:
     def _step_self_test(self, test: SelfTest, now_ns: int) -> None:
         if self._cabinet.latched:  # everything was opened; with a welded contactor a click gives power
             self._self_test = None
+            return
+        if self._breaking.active:  # its relays open first
             return
         test.step(now_ns)
         for unit in self._units:
@@ -229,7 +238,7 @@ class Switching:
         known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
-        if trip.outlet is not None and not known and self._breaking.needed(trip, unit.recent_peak_ma(trip.at_ns)):
+        if trip.outlet is not None and not known and self._breaking.needed(trip, unit.greatest_peak_ma(trip.at_ns)):
             self._begin_breaking(unit, trip.fault.value, trip.at_ns)
         elif trip.outlet is not None:
             self._release(unit, trip.fault.value)
@@ -278,10 +287,28 @@ class Switching:
             self._finish(unit, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=latched)
 
     def _open_everything(self, trip: Trip, quiet: bool) -> None:
+        """Contactor and every relay; those that may carry what they cannot break follow when it has released."""
         self._note_contactor(trip.at_ns)
-        errors = self._relays.open_all(trip.fault.value)
+        waiting = self._for_the_contactor(trip) if self._breaking.conducts(trip.at_ns) else []
+        for unit in waiting:
+            self._breaking.add(unit.number, trip.fault.value, trip.at_ns)
+        errors = self._relays.open_all(trip.fault.value, but={unit.number for unit in waiting})
         if errors and not quiet:
             log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
+        if any(_hung(error) for error in errors):
+            self.free_bus()
+
+    def _for_the_contactor(self, trip: Trip) -> list[OutletUnit]:
+        """Closed outlets that carry more than a relay breaks, or may: unknown, or measured by what is in doubt."""
+        doubtful = trip.fault is Fault.SENSOR_DISAGREES
+        waiting = self._breaking.waiting
+
+        def may_be_great(unit: OutletUnit) -> bool:
+            greatest_ma = unit.greatest_peak_ma(trip.at_ns)
+            return doubtful or greatest_ma is None or greatest_ma > unit.limits.short_peak_ma
+
+        closed = [unit for unit in self._units if self._relays.is_closed(unit.number)]
+        return [unit for unit in closed if unit.number in waiting or may_be_great(unit)]
 
     def _begin_breaking(self, unit: OutletUnit, reason: str, now_ns: int) -> None:
         self._note_contactor(now_ns)
@@ -290,7 +317,11 @@ class Switching:
     def _note_contactor(self, now_ns: int) -> None:
         """It is about to open, if it is not open already."""
         if self._relays.has_contactor and self._relays.contactor_closed:
-            self._cabinet.now.contactor_open_at_ns = now_ns
+            self._contactor_told(now_ns)
+
+    def _contactor_told(self, open_at_ns: int | None) -> None:
+        self._cabinet.now.contactor_open_at_ns = open_at_ns
+        self._breaking.contactor_told(open_at_ns)
 
     def _take_power_away(self) -> None:
         """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
@@ -306,7 +337,8 @@ class Switching:
             self._restore_power(now_ns)
         elif self._breaking.overdue(now_ns):
             self._breaking.give_up()
-            log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
+            owed = sorted(self._relays.unsent | self._breaking.unchecked)
+            log.error("outlets %s cannot be opened: the contactor stays open", owed)
             self._end_all()
 
     def _end_all(self, reason: EndReason = EndReason.POWER_LOST) -> None:
@@ -317,12 +349,12 @@ class Switching:
     def _restore_power(self, now_ns: int) -> None:
         """Close the contactor again once nothing stands against it; the weld check begins anew."""
         held = self.busy or self.held_open or self._cabinet.latched
-        if held or self._relays.unsent or self.welded():
+        if held or self._relays.unsent or self._breaking.unchecked or self.welded():
             return
         if self._relays.contactor_closed and self.ready_at_ns is not None:
             return
         self._relays.close_contactor()
-        self._cabinet.now.contactor_open_at_ns = None
+        self._contactor_told(None)
         self.ready_at_ns = now_ns + SETTLE_NS
         for unit in self._units:
             unit.now.switched_at_ns = now_ns
@@ -330,7 +362,7 @@ class Switching:
     def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
         """A charge's normal end."""
         now_ns = self._clock.monotonic_ns()
-        if self._breaking.possible and unit.may_be_short(now_ns):
+        if self._breaking.possible and (unit.may_be_short(now_ns) or unit.current_unknown(now_ns)):
             self._begin_breaking(unit, reason.value, now_ns)
         else:
             self._release(unit, reason.value)
@@ -339,9 +371,27 @@ class Switching:
         self._finish(unit, EventKind.ENDED, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:
-        for error in self._relays.release(unit.number, reason):
+        """Open its relay now, or when the contactor has released: one that was told to open still conducts."""
+        now_ns, number = self._clock.monotonic_ns(), unit.number
+        if number in self._breaking.waiting:
+            return
+        closed = self._relays.is_closed(number)
+        if closed and self._breaking.conducts(now_ns):
+            self._breaking.add(number, reason, now_ns)
+            return
+        errors = self._relays.release(number, reason)
+        if any(_hung(error) for error in errors):  # a segment's chip may hold the bus that the expander is on
+            self.free_bus()
+            errors = self._relays.release(number, reason)
+        if closed and self._breaking.active:
+            self._breaking.note_opened(number, now_ns)
+        for error in errors:
             # the bank tries again each tick; the contactor and the heartbeat are the layers under it
-            log.error("outlet %d: opening failed: %s", unit.number, error)
+            log.error("outlet %d: opening failed: %s", number, error)
+
+    def told_open_at_ns(self, number: int) -> int | None:
+        """Since when the outlet's relay has been told to open; None: it is closed, or clicked by the self-test."""
+        return None if self._relays.is_closed(number) else self._relays.opened_at_ns(number)
 
     def _finish(
         self,
@@ -414,3 +464,8 @@ class Switching:
         if self._cabinet.latched and self._cabinet.fault is not None:
             latches[CABINET] = Latch(self._cabinet.fault, self._cabinet.why)
         self._scribe.save(latches)
+
+
+def _hung(error: Exception) -> bool:
+    """The bus did not move at all, as when a chip on some segment holds it."""
+    return isinstance(error, BusError) and not error.absent

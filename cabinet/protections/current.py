@@ -25,6 +25,9 @@ SECOND_PULSE_SHARE = 0.4
 BEFORE_CREST_NS = 2_000_000
 AFTER_CREST_NS = 1_800_000
 AFTER_SECOND_CREST_NS = 1_000_000
+# An alert not answered by a valid peak for so long is a short: time for five scans, and for the muxes' reset, so that the
+# current is cut within two half-cycles of its beginning.
+UNANSWERED_HALF_CYCLES = 1.5
 UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two looks may be two pulses of a bouncing plug
 
 
@@ -48,6 +51,9 @@ class ShortCircuit:
 
     A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: there is no need
     to wait for its second half-cycle (BEFORE_CREST_NS). Only looks that follow each other closely can tell.
+
+    An alert whose peak cannot be read is a short as well (UNANSWERED_HALF_CYCLES): its line stays low from the first
+    sample over the limit on, and nothing more would be learned by waiting.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -64,7 +70,11 @@ class ShortCircuit:
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
         limits = self._limits
-        if window is None or not now.closed:
+        if not now.closed:
+            return None
+        if now.alert_at_ns is not None and now.at_ns - now.alert_at_ns >= UNANSWERED_HALF_CYCLES * limits.half_cycle_ns:
+            return {"alert_ms": (now.at_ns - now.alert_at_ns) // 1_000_000, "limit_ma": limits.short_peak_ma}
+        if window is None:
             return None
         if window.peak_ma <= limits.short_peak_ma:
             self._low_at_ns = window.to_ns
@@ -76,11 +86,11 @@ class ShortCircuit:
             self._hits.popleft()
         hit = _Hit(window, self._low_at_ns)
         if self._outlasts_an_inrush(window):
-            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest()
+            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest(window)
         earlier_ma = self._repeated(hit)
         if earlier_ma is not None:
             why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": limits.short_peak_ma}
-            return why | self._crest()
+            return why | self._crest(window)
         self._hits.append(hit)
         return None
 
@@ -127,14 +137,20 @@ class ShortCircuit:
             return False
         return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
 
-    def _crest(self) -> dict[str, int]:
-        """The greatest current there has been, if its crest was seen: something before it was lower.
+    def _crest(self, last: PeakWindow) -> dict[str, int]:
+        """The greatest current there has been, if it was a crest: lower before it in its half-cycle, and lower after it.
 
-        A short that begins behind the crest shows only the falling side, and the next half-cycle, in which it trips,
-        has only begun: how high it will go is then not known, and nothing is said of it.
+        A short that begins behind the crest shows only the falling side, and one that still rises, in whichever
+        half-cycle, has not come to its crest: how high it will go is then not known, and nothing is said of it.
         """
-        peaks = [hit.window.peak_ma for hit in self._hits]
-        return {"crest_ma": max(peaks)} if max(peaks) > peaks[0] else {}
+        windows = [hit.window for hit in self._hits] + [last]
+        place = max(range(len(windows)), key=lambda each: windows[each].peak_ma)
+        greatest = windows[place]
+        if greatest.crest_ns is None or not any(each.peak_ma < greatest.peak_ma for each in windows[place + 1 :]):
+            return {}
+        began_ns = greatest.crest_ns - self._limits.half_cycle_ns // 2
+        rose = any(began_ns <= each.from_ns and each.peak_ma < greatest.peak_ma for each in windows[:place])
+        return {"crest_ma": greatest.peak_ma} if rose else {}
 
     def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:

@@ -45,6 +45,7 @@ class Limits(msgspec.Struct, frozen=True):
     storm_ns: int
     half_cycle_ns: int
     thermometer_fitted: bool
+    parted_ns: int = 30_000_000  # from a relay's coil to no current: its contacts, and their arc to the next zero
 
 
 class CabinetLimits(msgspec.Struct, frozen=True):
@@ -101,6 +102,8 @@ class OutletNow(msgspec.Struct):
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
     found_open_at_ns: int | None = None  # told to close, and found open since then
+    told_open_at_ns: int | None = None  # the relay itself, known beside a window over a short's limit
+    alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
