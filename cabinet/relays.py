@@ -222,6 +222,10 @@ class RelayBank:
         """When the hardware took the last order to open (until then: when it was given); at first, the bank's start."""
         return self._opened_at_ns[outlet]
 
+    def told_open_at_ns(self, outlet: int) -> int | None:
+        """The same while the outlet is open; None: its relay is closed, for a charge or a click of the self-test."""
+        return None if outlet in self._until_ns else self._opened_at_ns[outlet]
+
     def closed_at_ns(self, outlet: int) -> int | None:
         """When the outlet was last closed; None where it never was."""
         return self._closed_at_ns.get(outlet)

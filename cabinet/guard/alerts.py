@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 CHECK_NS = NS
 OLDEST_NS = 20 * MS  # an edge may be when it is told: one mains cycle
-RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 20 ms each time
+RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 10 ms each time
 _NONE: Set[int] = frozenset()
 
 

@@ -9,10 +9,11 @@ that was opened.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from cabinet.clock import MS
 from cabinet.config.keys import Config
+from cabinet.errors import BusError
 from cabinet.guard.limits import milli, nanoseconds
 from cabinet.model import Fault, Trip
 from cabinet.relays import RelayBank
@@ -37,16 +38,12 @@ class Breaking:
         self._released_ns = 0
         self._next_check_ns = 0
         self.carries: Callable[[int], bool] = lambda outlet: False  # a current over a short's limit at this moment
+        self.free_bus: Callable[[], None] = lambda: None  # set where the muxes are known
         self.unchecked: set[int] = set()  # of a sequence given up: relays whose read-back is still owed
 
     @property
     def active(self) -> bool:
         return bool(self._waiting or self._opened)
-
-    @property
-    def waiting(self) -> Iterable[int]:
-        """Outlets whose relays are still to be opened."""
-        return self._waiting.keys()
 
     def needed(self, trip: Trip, greatest_ma: int | None) -> bool:
         """Whether the outlet's own relay should not break this. `greatest_ma`: of all witnesses; None: unknown.
@@ -83,6 +80,37 @@ class Breaking:
         self.add(outlet, reason, now_ns)
         self._relays.open_contactor()
 
+    def release(self, outlet: int, reason: str, now_ns: int) -> list[Exception]:
+        """Open a relay now, or when a contactor that was told to open has released. Returns what went wrong."""
+        if outlet in self._waiting:
+            return []
+        closed = self._relays.is_closed(outlet)
+        if closed and self.conducts(now_ns):
+            self.add(outlet, reason, now_ns)
+            return []
+        errors = self._relays.release(outlet, reason)
+        if any(map(_hung, errors)):  # a chip on some segment may hold the bus that the expander is on
+            self.free_bus()
+            errors = self._relays.release(outlet, reason)
+        if closed and self.active:
+            self._note_opened(outlet, now_ns)
+        return errors
+
+    def open_all(self, great: Collection[int], reason: str, now_ns: int) -> list[Exception]:
+        """Open contactor and relays, but those of `great` when the contactor has released. Returns what went wrong."""
+        waiting = set(self._waiting)
+        if self.conducts(now_ns):
+            waiting |= {outlet for outlet in great if self._relays.is_closed(outlet)}
+        else:
+            self._waiting.clear()  # it had its time, and is welded: the relays are all there is
+            waiting.clear()
+        for outlet in waiting:
+            self.add(outlet, reason, now_ns)
+        errors = self._relays.open_all(reason, but=waiting)
+        if any(map(_hung, errors)):
+            self.free_bus()  # what is owed is sent again with the next tick
+        return errors
+
     def add(self, outlet: int, reason: str, now_ns: int) -> None:
         """The relay of `outlet` opens when the contactor has released; its lease lasts until then, and no longer."""
         if not self.active:
@@ -91,7 +119,7 @@ class Breaking:
         if self._relays.is_closed(outlet):
             self._relays.hold(outlet, now_ns + 3 * self._contactor_ns)
 
-    def note_opened(self, outlet: int, now_ns: int) -> None:
+    def _note_opened(self, outlet: int, now_ns: int) -> None:
         """A relay was opened while the contactor is open: that, too, is checked before it closes."""
         self._opened.add(outlet)
         self._released_ns = now_ns
@@ -103,7 +131,7 @@ class Breaking:
                 return False
             for outlet, reason in self._waiting.items():
                 self._relays.release(outlet, reason)  # what went wrong is in `unsent`, and tried again
-                self.note_opened(outlet, now_ns)
+                self._note_opened(outlet, now_ns)
             self._waiting.clear()
         if not self._opened or now_ns - self._released_ns < self._relay_ns or self._relays.unsent:
             return False
@@ -134,3 +162,8 @@ class Breaking:
         """The contactor stays open until the relays are found open."""
         self.unchecked |= self._opened
         self._opened.clear()
+
+
+def _hung(error: Exception) -> bool:
+    """The bus did not move at all, as when a chip on some segment holds it."""
+    return isinstance(error, BusError) and not error.absent

@@ -105,7 +105,7 @@ class Guard:
         scanner.between = self._between_segments
         scanner.judge = self._judge
         scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
-        self.switching.free_bus = scanner.free_bus
+        self.switching.free_bus_by(scanner.free_bus)
         self.switching.open_all()
         self.upkeeper.start(scanner.segments)
         scanner.start()
@@ -197,7 +197,7 @@ class Guard:
         neighbour = self._neighbours.get(unit.number)
         now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
         if now.window is not None and now.window.peak_ma > unit.limits.short_peak_ma:
-            now.told_open_at_ns = self.switching.told_open_at_ns(unit.number)
+            now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
         trip = unit.safety.step(now)
         if trip is not None:
             self.switching.trip(unit, trip)

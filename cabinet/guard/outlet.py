@@ -46,6 +46,7 @@ class OutletUnit:
         self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
         self._shown_peak = ABSENT
         self._over_at_ns: int | None = None  # the last peak over a short's limit
+        self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
 
     @property
@@ -88,6 +89,8 @@ class OutletUnit:
             return
         if window.peak_ma > self.limits.short_peak_ma:
             self._over_at_ns = window.to_ns
+            if window.at_least:
+                self._unmeasured_at_ns = window.to_ns
         if self.unrecorded_peak_ma is None or window.peak_ma > self.unrecorded_peak_ma:
             self.unrecorded_peak_ma = window.peak_ma
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
@@ -109,6 +112,11 @@ class OutletUnit:
         peak_ma, rms_ma = self.recent_peak_ma(now_ns), self._rms_ma(now_ns)
         return peak_ma if self._inrush_explains(now_ns) else max(peak_ma, rms_ma * SQRT2_PER_MILLE // 1000)
 
+    def may_be_great(self, now_ns: int) -> bool:
+        """Whether it carries a short's current, or nothing says that it does not."""
+        greatest_ma = self.greatest_peak_ma(now_ns)
+        return greatest_ma is None or greatest_ma > self.limits.short_peak_ma
+
     def current_unknown(self, now_ns: int) -> bool:
         """Whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
 
@@ -118,10 +126,15 @@ class OutletUnit:
         now = self.now
         if now.alert_at_ns is not None or now_ns - now.peak_valid_at_ns > UNREAD_NS:
             return now.closed
+        if self._unmeasured(now_ns, SHOWN_PEAK_NS):
+            return True
         rms_ma = self._rms_ma(now_ns)
         if rms_ma <= self.limits.rated_ma or not now.closed or self._inrush_explains(now_ns):
             return False
         return rms_ma > self.recent_peak_ma(now_ns)
+
+    def _unmeasured(self, now_ns: int, within_ns: int) -> bool:
+        return self._unmeasured_at_ns is not None and now_ns - self._unmeasured_at_ns <= within_ns
 
     def _rms_ma(self, now_ns: int) -> int:
         current = self.now.current_ma
@@ -143,9 +156,11 @@ class OutletUnit:
     def crosstalk_ma(self, now_ns: int) -> int:
         """The peak that this outlet's current may show at the other input of its chip.
 
-        Above the hard ceiling a meter may be at the end of its scale, and nobody knows how much it really was.
+        Any current above the hard ceiling, where a meter may be at the end of its scale, and while it is not measured.
         """
         shown = self._shown_peak
+        if self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS):
+            return ANY_CURRENT_MA
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
         if shown.value > self.limits.hard_peak_ma:

@@ -1,8 +1,8 @@
 """Reads the sensors: every outlet's peak at each scan, everything else in turn, and survives what a bus can do.
 
-A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment that
-hangs costs at most one adapter timeout a retry; the others are read on as before. It hangs who is joined with the bus: a
-chip that takes hold of it after it was read is found by the next one's selection, which is not to blame.
+A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment
+that hangs costs at most one adapter timeout a retry; the others are read on as before. A hang is the fault of the
+segment that is joined with the bus: a chip that takes hold of it after it was read is met by the next one's selection.
 
 An alert line and a peak register are two witnesses. A line that fell and whose peak cannot be read stays a suspicion
 (`OutletNow.alert_at_ns`) until a peak is; one whose peak was read and is low, although the chip insists, counts as a
@@ -202,10 +202,10 @@ class Scanner:
             return
         over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
         halves, crest_ns = self.phase.half_cycles(from_ns, edge_ns), self.phase.crest_ns(edge_ns)
-        self._outlets[input_.index].window = PeakWindow(over_ma, from_ns, edge_ns, *halves, crest_ns)
+        self._outlets[input_.index].window = PeakWindow(over_ma, from_ns, edge_ns, *halves, crest_ns, True)
         self.judge(input_.index)
 
-    def _attempt(self, segment: Segment, work: Callable[[], None]) -> bool:
+    def _attempt(self, segment: Segment, work: Callable[[], object]) -> bool:
         """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged.
 
         Where another segment held the bus, that one is taken off it and `work` is done after all.
@@ -225,7 +225,7 @@ class Scanner:
         self._hung_again = False
         return True
 
-    def _work_around(self, segment: Segment, work: Callable[[], None]) -> None:
+    def _work_around(self, segment: Segment, work: Callable[[], object]) -> None:
         try:
             work()
         except BusError as error:
@@ -313,7 +313,7 @@ class Scanner:
             self._insists(segment, input_, peak_ma, edge_ns)
 
     def _note_peak(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
-        """Judge a peak of `from_ns` to `to_ns`; if an alert's edge came meanwhile, that is when it was over the level."""
+        """Judge a peak of that time; if an alert's edge came meanwhile, that is when it was over the level."""
         now, edge_ns = self._outlets[input_.index], input_.edge_ns
         now.peak_valid_at_ns = to_ns
         now.reset_at_ns = now.alert_at_ns = None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
-from cabinet.errors import BusError, CabinetError
+from cabinet.errors import CabinetError
 from cabinet.guard.breaking import Breaking
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.closing import Closings
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 CHECK_OUTPUTS_NS = 1000 * MS
 # After the contactor closed: a welded relay shows by then, with a charger behind it that starts softly (0.8 s) as well.
 SETTLE_NS = 1500 * MS
+# Faults that say that some outlet carries more than its own meter shows: its current may show as its neighbour's weld.
+DOUBTFUL = frozenset({Fault.SENSOR_DISAGREES, Fault.RELAY_WELDED})
 ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
 
 
@@ -60,7 +62,6 @@ class Switching:
         self._breaking = Breaking(config, relays)
         self._breaking.carries = lambda outlet: self._by_number[outlet].carries_short(clock.monotonic_ns())
         self._contactor_release_ns = nanoseconds(config.hardware.contactor_release_s)
-        self.free_bus: Callable[[], None] = lambda: None  # set where the muxes are known
         self._self_test: SelfTest | None = None
         self._closings = self._closing_order(None)
         self._next_check_ns = 0
@@ -144,6 +145,10 @@ class Switching:
             nanoseconds(self._config.guard.scan_period_s) // 2,
             phase,
         )
+
+    def free_bus_by(self, free_bus: Callable[[], None]) -> None:
+        """How a bus is freed that does not move when a relay is told to open."""
+        self._breaking.free_bus = free_bus
 
     # --- a tick's turn ----------------------------------------------------------------------------------------------
 
@@ -289,26 +294,10 @@ class Switching:
     def _open_everything(self, trip: Trip, quiet: bool) -> None:
         """Contactor and every relay; those that may carry what they cannot break follow when it has released."""
         self._note_contactor(trip.at_ns)
-        waiting = self._for_the_contactor(trip) if self._breaking.conducts(trip.at_ns) else []
-        for unit in waiting:
-            self._breaking.add(unit.number, trip.fault.value, trip.at_ns)
-        errors = self._relays.open_all(trip.fault.value, but={unit.number for unit in waiting})
+        great = [unit.number for unit in self._units if trip.fault in DOUBTFUL or unit.may_be_great(trip.at_ns)]
+        errors = self._breaking.open_all(great, trip.fault.value, trip.at_ns)
         if errors and not quiet:
             log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
-        if any(_hung(error) for error in errors):
-            self.free_bus()
-
-    def _for_the_contactor(self, trip: Trip) -> list[OutletUnit]:
-        """Closed outlets that carry more than a relay breaks, or may: unknown, or measured by what is in doubt."""
-        doubtful = trip.fault is Fault.SENSOR_DISAGREES
-        waiting = self._breaking.waiting
-
-        def may_be_great(unit: OutletUnit) -> bool:
-            greatest_ma = unit.greatest_peak_ma(trip.at_ns)
-            return doubtful or greatest_ma is None or greatest_ma > unit.limits.short_peak_ma
-
-        closed = [unit for unit in self._units if self._relays.is_closed(unit.number)]
-        return [unit for unit in closed if unit.number in waiting or may_be_great(unit)]
 
     def _begin_breaking(self, unit: OutletUnit, reason: str, now_ns: int) -> None:
         self._note_contactor(now_ns)
@@ -371,27 +360,9 @@ class Switching:
         self._finish(unit, EventKind.ENDED, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:
-        """Open its relay now, or when the contactor has released: one that was told to open still conducts."""
-        now_ns, number = self._clock.monotonic_ns(), unit.number
-        if number in self._breaking.waiting:
-            return
-        closed = self._relays.is_closed(number)
-        if closed and self._breaking.conducts(now_ns):
-            self._breaking.add(number, reason, now_ns)
-            return
-        errors = self._relays.release(number, reason)
-        if any(_hung(error) for error in errors):  # a segment's chip may hold the bus that the expander is on
-            self.free_bus()
-            errors = self._relays.release(number, reason)
-        if closed and self._breaking.active:
-            self._breaking.note_opened(number, now_ns)
-        for error in errors:
+        for error in self._breaking.release(unit.number, reason, self._clock.monotonic_ns()):
             # the bank tries again each tick; the contactor and the heartbeat are the layers under it
-            log.error("outlet %d: opening failed: %s", number, error)
-
-    def told_open_at_ns(self, number: int) -> int | None:
-        """Since when the outlet's relay has been told to open; None: it is closed, or clicked by the self-test."""
-        return None if self._relays.is_closed(number) else self._relays.opened_at_ns(number)
+            log.error("outlet %d: opening failed: %s", unit.number, error)
 
     def _finish(
         self,
@@ -464,8 +435,3 @@ class Switching:
         if self._cabinet.latched and self._cabinet.fault is not None:
             latches[CABINET] = Latch(self._cabinet.fault, self._cabinet.why)
         self._scribe.save(latches)
-
-
-def _hung(error: Exception) -> bool:
-    """The bus did not move at all, as when a chip on some segment holds it."""
-    return isinstance(error, BusError) and not error.absent

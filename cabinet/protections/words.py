@@ -71,7 +71,8 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
 
     `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch, counted by the mains' own zero
     crossings; None where the mains phase is not known. `crest_ns` is the voltage's crest nearest to the window's end,
-    told only of windows over a short's limit.
+    given only of windows over a short's limit. `at_least`: the register contradicts an alert and says nothing of how
+    much it is.
     """
 
     peak_ma: int
@@ -80,6 +81,7 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     first_half_cycle: int | None
     last_half_cycle: int | None
     crest_ns: int | None = None
+    at_least: bool = False
 
 
 class OutletNow(msgspec.Struct):
