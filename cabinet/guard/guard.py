@@ -104,6 +104,7 @@ class Guard:
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
+        scanner.over = self._note_over
         scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
         self.switching.free_bus_by(scanner.free_bus)
         self.switching.open_all()
@@ -185,6 +186,11 @@ class Guard:
         self._unjudged.discard(index)
         self._protect(self.units[index])
 
+    def _note_over(self, index: int) -> None:
+        """A peak over a short's limit: whether its relay has been told to open matters beside it."""
+        unit = self.units[index]
+        unit.now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
+
     def _beat(self, now_ns: int) -> None:
         if now_ns >= self._next_beat_ns:
             self._relays.beat()
@@ -196,8 +202,6 @@ class Guard:
         now.late_ns = self._late_ns
         neighbour = self._neighbours.get(unit.number)
         now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
-        if now.window is not None and now.window.peak_ma > unit.limits.short_peak_ma:
-            now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
         trip = unit.safety.step(now)
         if trip is not None:
             self.switching.trip(unit, trip)

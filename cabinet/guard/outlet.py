@@ -159,11 +159,11 @@ class OutletUnit:
         Any current above the hard ceiling, where a meter may be at the end of its scale, and while it is not measured.
         """
         shown = self._shown_peak
-        if self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS):
-            return ANY_CURRENT_MA
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self.limits.hard_peak_ma:
+        if shown.value > self.limits.short_peak_ma and (
+            shown.value > self.limits.hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
+        ):
             return ANY_CURRENT_MA
         return int(self.ends.crosstalk_share * shown.value)
 

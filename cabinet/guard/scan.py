@@ -64,6 +64,7 @@ class Scanner:
         self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
+        self.over: Callable[[int], None] = lambda index: None  # called before `judge` with a peak over the alert level
         self.line_low: Callable[[int], bool] = lambda index: False  # whether an outlet's alert line is low now
         self._watched: list[tuple[Segment, Input]] = []
         self._places = {input_.index: (segment, input_) for segment in segments for input_ in segment.inputs}
@@ -202,6 +203,7 @@ class Scanner:
             return
         over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
         halves, crest_ns = self.phase.half_cycles(from_ns, edge_ns), self.phase.crest_ns(edge_ns)
+        self.over(input_.index)
         self._outlets[input_.index].window = PeakWindow(over_ma, from_ns, edge_ns, *halves, crest_ns, True)
         self.judge(input_.index)
 
@@ -211,10 +213,12 @@ class Scanner:
         Where another segment held the bus, that one is taken off it and `work` is done after all.
         """
         try:
-            self._work_around(segment, work)
+            work()
         except BusError as error:
-            self._failed(segment, error, hung=not error.absent)
-            return False
+            self.bus_errors += 1
+            holder = self._holder_of_bus(error)
+            self._failed(holder or segment, error, hung=not error.absent)
+            return holder is not None and holder is not segment and self._attempt(segment, work)
         except ChipError as error:
             if isinstance(error, ChipReset):
                 self._note_reset(segment)
@@ -225,17 +229,10 @@ class Scanner:
         self._hung_again = False
         return True
 
-    def _work_around(self, segment: Segment, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BusError as error:
-            self.bus_errors += 1
-            joined = self._muxes.joined
-            holder = None if error.absent or joined is None else self._by_channel.get(joined)
-            if holder is None or holder is segment:
-                raise
-            self._failed(holder, error, hung=True)
-            work()
+    def _holder_of_bus(self, error: BusError) -> Segment | None:
+        """Whose chip holds the bus, if one does: it was joined when nothing got through any more."""
+        joined = self._muxes.joined
+        return None if error.absent or joined is None else self._by_channel.get(joined)
 
     def _cannot_wait_for(self, segment: Segment) -> bool:
         """Whether a look at `segment` may cost an adapter's timeout just when an outlet is about to be judged."""
@@ -290,7 +287,7 @@ class Scanner:
             start_ns = input_.read_from_ns = self._clock.monotonic_ns()
             peak_ma = segment.chip.peak_ma(input_.name)
             if peak_ma > self._alert_peak_ma:
-                self._note_peak(segment, input_, peak_ma, from_ns, max(start_ns, self._clock.monotonic_ns()))
+                self._note_alert(segment, input_, peak_ma, from_ns, max(start_ns, self._clock.monotonic_ns()))
 
     def _read_peaks(self, segment: Segment) -> None:
         for input_ in segment.inputs:
@@ -308,24 +305,31 @@ class Scanner:
                 self._suspect(segment, input_, end_ns)
             return
         edge_ns = input_.edge_ns
-        self._note_peak(segment, input_, peak_ma, from_ns, end_ns)
-        if edge_ns is not None and not input_.was_over:
-            self._insists(segment, input_, peak_ma, edge_ns)
+        if edge_ns is not None or peak_ma > self._alert_peak_ma:
+            self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
+            if edge_ns is not None and not input_.was_over:
+                self._insists(segment, input_, peak_ma, edge_ns)
+            return
+        input_.was_over = False
+        now = self._outlets[input_.index]
+        now.peak_valid_at_ns = end_ns
+        now.reset_at_ns = now.alert_at_ns = None
+        now.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+        self.judge(input_.index)
 
-    def _note_peak(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
-        """Judge a peak of that time; if an alert's edge came meanwhile, that is when it was over the level."""
+    def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
+        """Judge a peak over the alert level, or after an alert's edge: then that is when it was over the level."""
         now, edge_ns = self._outlets[input_.index], input_.edge_ns
         now.peak_valid_at_ns = to_ns
-        now.reset_at_ns = now.alert_at_ns = None
+        now.reset_at_ns = now.alert_at_ns = input_.edge_ns = None
         before_over, input_.was_over = input_.was_over, peak_ma > self._alert_peak_ma
         crest_ns = None
-        if edge_ns is not None:
-            input_.edge_ns = None
         if input_.was_over:
             self._suspect(segment, input_, to_ns)
             if edge_ns is not None and not before_over and from_ns < edge_ns < to_ns:
                 from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
             crest_ns = self.phase.crest_ns(to_ns)
+            self.over(input_.index)
         now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
         self.judge(input_.index)
 

@@ -69,9 +69,9 @@ class CabinetLimits(msgspec.Struct, frozen=True):
 class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     """The largest instantaneous current between two reads of the peak register.
 
-    `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch, counted by the mains' own zero
-    crossings; None where the mains phase is not known. `crest_ns` is the voltage's crest nearest to the window's end,
-    given only of windows over a short's limit. `at_least`: the register contradicts an alert and says nothing of how
+    Of windows over a short's limit: `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch,
+    counted by the mains' own zero crossings, and `crest_ns` is the voltage's crest nearest to the window's end; None if
+    the mains phase is not known. `at_least`: the register contradicts an alert and says nothing of how
     much it is.
     """
 
