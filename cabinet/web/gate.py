@@ -88,9 +88,9 @@ class Gate:
             return message  # type: ignore[no-any-return]
 
         async def send_and_pass_on(message: Message) -> None:
-            await send(message)
             if message["type"] == "http.response.body":
-                turn.end()
+                turn.end()  # also if the asker is slow to take it
+            await send(message)
 
         try:
             if scope["method"] in ("GET", "HEAD"):

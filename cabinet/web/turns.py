@@ -2,6 +2,9 @@
 
 import asyncio
 
+MAX_TURN_S = 1.0
+"""What takes longer is not in the event loop's way: it waits for a disk, a thread (a spreadsheet) or its client."""
+
 
 class Turns:
     """Those of one source: as many at once as `free` says at first."""
@@ -20,6 +23,7 @@ class Turn:
         self._at_once = at_once
         self._turns: Turns | None = None
         self._has_one = self._ended = False
+        self._too_long: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
         if self._turns is not None or self._ended:
@@ -28,10 +32,13 @@ class Turn:
         self._turns.users += 1
         await self._turns.free.acquire()
         self._has_one = True
+        self._too_long = asyncio.get_running_loop().call_later(MAX_TURN_S, self.end)
 
     def end(self) -> None:
         """The next of this source begins when the event loop has looked at everybody else: most pages are made in one
         step, and without that a hundred of them would be made one after the other."""
+        if self._too_long is not None:
+            self._too_long.cancel()
         if self._turns is not None and not self._ended:
             asyncio.get_running_loop().call_soon(self._give_back, self._turns)
         self._ended = True
