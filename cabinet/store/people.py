@@ -226,6 +226,17 @@ def add_login(
     )
 
 
+def keep_newest_logins(
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, count: int
+) -> None:
+    """Sign out where somebody signed in longest ago, beyond so many: signing in again and again fills no disk."""
+    connection.execute(
+        f"DELETE FROM login WHERE {kind}_id = ? AND token_hash NOT IN"
+        f" (SELECT token_hash FROM login WHERE {kind}_id = ? ORDER BY used_unix_ms DESC LIMIT ?)",
+        (who, who, count),
+    )
+
+
 def login(
     connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int, idle_ms: int
 ) -> LoginRow | None:
