@@ -29,12 +29,14 @@ class Disk:
 
     def __init__(self, desk: Desk, monkeypatch) -> None:
         self.full = False
+        self.run_full = False
         for name in ("write", "reserve"):
             monkeypatch.setattr(ReservedFile, name, self._limited(desk, getattr(ReservedFile, name)))
 
     def _limited(self, desk: Desk, call):
         def limited(file, *content):
-            if self.full and file.path.parent == desk.state:
+            full = self.full if file.path.parent == desk.state else self.run_full
+            if full:
                 raise OSError(errno.ENOSPC, "No space left on device")
             call(file, *content)
 
@@ -79,6 +81,15 @@ def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(desk, di
     desk.counters = Counters(len(desk.config.outlet))
     desk.boot()
     assert desk.start(3).code == "fault_latched", "and, since there is room, not after a power cut either"
+
+
+def test_short_is_in_the_keepers_memory_whatever_the_files_take(desk, disk):
+    """As for a guard that is killed before its thread comes to any file."""
+    disk.full = disk.run_full = True
+    short(desk, 3)
+    disk.full = disk.run_full = False
+    desk.boot()
+    assert desk.start(3).code == "fault_latched"
 
 
 def test_full_disk_takes_a_latch_all_the_same(desk, monkeypatch):
