@@ -69,8 +69,8 @@ def look_at_the_disk(desk: Desk) -> None:
 def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(desk, disk, killed):
     disk.full = True
     short(desk, 3)
+    desk.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.close()
         desk.counters = Counters(len(desk.config.outlet))
     disk.full = False
     desk.boot()
@@ -87,6 +87,7 @@ def test_short_is_in_the_keepers_memory_whatever_the_files_take(desk, disk):
     """As for a guard that is killed before its thread comes to any file."""
     disk.full = disk.run_full = True
     short(desk, 3)
+    desk.close()
     disk.full = disk.run_full = False
     desk.boot()
     assert desk.start(3).code == "fault_latched"
@@ -185,8 +186,8 @@ def test_outlet_taken_out_of_service_while_the_disk_was_full_stays_out(desk, dis
     disk.full = True
     assert ask(desk, Lock, 4, "plug loose") is None
     assert ask(desk, HoldContactor, True) is None
+    desk.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.close()
         desk.counters = Counters(len(desk.config.outlet))
     disk.full = False
     desk.boot()
@@ -200,6 +201,7 @@ def test_cabinet_wide_latch_outlives_the_guard_although_the_disk_was_full(desk, 
     desk.world.fault(None, "smoke")
     assert desk.run(NS, until=lambda: desk.guard.snapshot().latched)
     desk.world.clear(None)
+    desk.close()
     disk.full = False
     desk.boot()
     assert (desk.guard.snapshot().fault, desk.guard.snapshot().latched) == (Fault.SMOKE, True)
