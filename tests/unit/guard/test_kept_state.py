@@ -29,12 +29,14 @@ class Disk:
 
     def __init__(self, desk: Desk, monkeypatch) -> None:
         self.full = False
+        self.run_full = False
         for name in ("write", "reserve"):
             monkeypatch.setattr(ReservedFile, name, self._limited(desk, getattr(ReservedFile, name)))
 
     def _limited(self, desk: Desk, call):
         def limited(file, *content):
-            if self.full and file.path.parent == desk.state:
+            full = self.full if file.path.parent == desk.state else self.run_full
+            if full:
                 raise OSError(errno.ENOSPC, "No space left on device")
             call(file, *content)
 
@@ -67,8 +69,8 @@ def look_at_the_disk(desk: Desk) -> None:
 def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(desk, disk, killed):
     disk.full = True
     short(desk, 3)
+    desk.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.close()
         desk.counters = Counters(len(desk.config.outlet))
     disk.full = False
     desk.boot()
@@ -79,6 +81,16 @@ def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(desk, di
     desk.counters = Counters(len(desk.config.outlet))
     desk.boot()
     assert desk.start(3).code == "fault_latched", "and, since there is room, not after a power cut either"
+
+
+def test_short_is_in_the_keepers_memory_whatever_the_files_take(desk, disk):
+    """As for a guard that is killed before its thread comes to any file."""
+    disk.full = disk.run_full = True
+    short(desk, 3)
+    desk.close()
+    disk.full = disk.run_full = False
+    desk.boot()
+    assert desk.start(3).code == "fault_latched"
 
 
 def test_full_disk_takes_a_latch_all_the_same(desk, monkeypatch):
@@ -174,8 +186,8 @@ def test_outlet_taken_out_of_service_while_the_disk_was_full_stays_out(desk, dis
     disk.full = True
     assert ask(desk, Lock, 4, "plug loose") is None
     assert ask(desk, HoldContactor, True) is None
+    desk.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.close()
         desk.counters = Counters(len(desk.config.outlet))
     disk.full = False
     desk.boot()
@@ -189,6 +201,7 @@ def test_cabinet_wide_latch_outlives_the_guard_although_the_disk_was_full(desk, 
     desk.world.fault(None, "smoke")
     assert desk.run(NS, until=lambda: desk.guard.snapshot().latched)
     desk.world.clear(None)
+    desk.close()
     disk.full = False
     desk.boot()
     assert (desk.guard.snapshot().fault, desk.guard.snapshot().latched) == (Fault.SMOKE, True)
