@@ -59,9 +59,9 @@ screenshots: $(READY_TO_TEST)
 	@$(BIN)/python -m tools.get_browser
 	$(BIN)/python -m tests.browser.screenshots
 
-# The API against its own description, longer than in the tests.
+# The API against its own description, and anything against every route, longer than in the tests.
 fuzz-api: $(READY_TO_TEST)
-	API_EXAMPLES=$${API_EXAMPLES:-2000} $(BIN)/pytest tests/unit/web/test_api_schema.py
+	API_EXAMPLES=$${API_EXAMPLES:-2000} $(BIN)/pytest tests/unit/web/test_api_schema.py tests/unit/web/test_fuzz.py
 
 clean:
 	rm -rf .venv build dist *.egg-info var frontend/node_modules cabinet/web/static/dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

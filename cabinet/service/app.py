@@ -64,10 +64,7 @@ log = logging.getLogger(__name__)
 
 MOST_RECORDS = 1000  # of one page of the usage log
 
-MakeGuard = Callable[
-    [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]],
-    Guard,
-]
+MakeGuard = Callable[[Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]], Guard]
 
 
 def guard_link(config: Config) -> MakeGuard:

@@ -1,6 +1,6 @@
 """Whatever is sent, to every route there is: an answer of ours, no 500, and at most a line a second in the log.
 
-`API_EXAMPLES=2000 make fuzz-api` sends more. A failure names its seed; `FUZZ_SEED=…` sends the same again.
+`make fuzz-api` sends more. A failure names its seed; `FUZZ_SEED=…` sends the same again.
 """
 
 import asyncio
