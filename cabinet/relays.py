@@ -7,7 +7,7 @@ goes on after every error, and what did not reach the hardware is tried again on
 Relays hang on MCP23017 expanders or on GPIO lines, all active high with pull-downs: a dead line is an open relay.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 import msgspec
 from gpiozero import Factory
@@ -182,17 +182,19 @@ class RelayBank:
             self._send()
         return late
 
-    def open_all(self, reason: str) -> list[Exception]:
+    def open_all(self, reason: str, but: Collection[int] = ()) -> list[Exception]:
         """Open everything: contactor, then relays on GPIO (which never wait), then each expander. Returns the errors.
 
-        Sends also to what is open already, and for each outlet keeps the first reason.
+        Sends also to what is open already, and for each outlet keeps the first reason. The outlets of `but` keep their
+        lease: the caller releases them when the contactor has broken their current.
         """
         errors: list[Exception] = []
         if self._contactor is not None:
             attempt(errors, self.open_contactor)
         for outlet in self._places:
-            self._tell_open(outlet, reason)
-        return errors + self._send(self._relay_lines, self._expanders)
+            if outlet not in but:
+                self._tell_open(outlet, reason)
+        return errors + self._send(set(self._relay_lines).difference(but), self._expanders)
 
     def is_closed(self, outlet: int) -> bool:
         """What the relay was told."""
@@ -225,6 +227,10 @@ class RelayBank:
     def opened_at_ns(self, outlet: int) -> int:
         """When the hardware took the last order to open (until then: when it was given); at first, the bank's start."""
         return self._opened_at_ns[outlet]
+
+    def told_open_at_ns(self, outlet: int) -> int | None:
+        """The same while the outlet is open; None: its relay is closed, for a charge or a click of the self-test."""
+        return None if outlet in self._until_ns else self._opened_at_ns[outlet]
 
     def closed_at_ns(self, outlet: int) -> int | None:
         """When the outlet was last closed; None where it never was."""

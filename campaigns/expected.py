@@ -12,7 +12,6 @@ from cabinet.config.keys import Charge as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
 
 CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # of the plateau: a small charger's limits for a full battery
-PAUSE_HOLDS = 4  # a charger that idles and did not taper may be pausing: so many holds, docs/config.md
 UNSURE_HOLDS = 10  # what an outlet shows may be its neighbour's: so many holds
 MEAN_S = 30.0  # of the plateau, as docs/architecture.md has it
 SOFT_START_S = 10.0  # low for less than this is a charger that starts
@@ -20,6 +19,9 @@ TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
 # What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
 UNSURE_W = 0.3
 UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
+PAUSE_HOLDS = 4  # times the hold of full, for which a charger that idles without a taper is waited for
+STEADY_SHARE = 0.95  # of the plateau
+TAPER_S = 100.0  # strides see a taper that lasts so long
 UNSEEN_W = 2.0  # went on after an interruption with less: whether full or taken away, nobody could say
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
 PULLED_OUT = frozenset({EndReason.UNPLUGGED})
@@ -60,6 +62,8 @@ class Way:
     at_ns: int | None = None
     low_ns: int | None = None  # since when its power was surely low enough for a full battery
     maybe_low_ns: int | None = None
+    steady_ns: int | None = None  # when it last drew its plateau
+    tapered: bool = False  # surely, when its power became low
     gone_ns: int | None = None  # since when there was surely no load
     maybe_gone_ns: int | None = None
     reasons: frozenset[EndReason] = BY_ITSELF
@@ -76,6 +80,8 @@ class Way:
         self.maybe_charged_s += past_s * (now.watts >= self.keys.no_load_w - unsure_w)
         self.mean_w += (now.watts - self.mean_w) * past_s / (MEAN_S + past_s)
         self.plateau_w = max(self.plateau_w, self.mean_w)
+        if now.watts >= STEADY_SHARE * self.plateau_w:
+            self.steady_ns = now.at_ns
         level_w = self.keys.unplugged_w + self.keys.crosstalk_share * now.neighbour_w
         self.gone_ns = _since(self.gone_ns, now.at_ns, now.watts < self.keys.unplugged_w - UNSURE_W)
         self.maybe_gone_ns = _since(self.maybe_gone_ns, now.at_ns, now.watts < level_w + UNSURE_W)
@@ -85,7 +91,9 @@ class Way:
         limit_w = max(self.keys.full_floor_w, self.keys.full_share * self.plateau_w)
         if self.plateau_known:
             limit_w = min(limit_w, CAME_DOWN_SHARE * self.plateau_w)
-        self.low_ns = self._low_since(self.low_ns, now, limit_w, 1 - UNSURE_SHARE)
+        low_before_ns, self.low_ns = self.low_ns, self._low_since(self.low_ns, now, limit_w, 1 - UNSURE_SHARE)
+        if low_before_ns is None and self.low_ns is not None:
+            self.tapered = (_after_s(now.at_ns, self.steady_ns, 0.0) or 0.0) > TAPER_S
         self.maybe_low_ns = self._low_since(self.maybe_low_ns, now, limit_w, 1 + UNSURE_SHARE)
 
     def _low_since(self, low_ns: int | None, now: Sample, limit_w: float, share: float) -> int | None:
@@ -110,29 +118,34 @@ class Way:
                 return min(0.0, self.maybe_charged_s - bought_s) or max(0.0, self.charged_s - bought_s)
             case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
                 return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
-            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD:
-                return self._gone_error_s(at_ns, reason)
+            case EndReason.ENDED_BY_LOAD if self.paused_s(at_ns) > -TOLERANCE_S:
+                return self.paused_s(at_ns)
+            case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons or self.plateau_w < UNSEEN_W:
+                hold_s = self.keys.unplugged_hold_s
+                return _between_s(at_ns, self.maybe_gone_ns, self.gone_ns, hold_s, UNSURE_HOLDS)
         return None
 
-    def _gone_error_s(self, at_ns: int, reason: EndReason) -> float | None:
-        """Nothing is drawn any more, or for long so little that the charger must have stopped by itself."""
-        errors = []
-        if reason in self.reasons or self.plateau_w < UNSEEN_W:
-            errors.append(_between_s(at_ns, self.maybe_gone_ns, self.gone_ns, self.keys.unplugged_hold_s, UNSURE_HOLDS))
-        if reason is EndReason.ENDED_BY_LOAD:
-            errors.append(_between_s(at_ns, self.maybe_low_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s))
-        return min((error for error in errors if error is not None), key=abs, default=None)
+    @property
+    def may_pause(self) -> bool:
+        """It idles, and may not have tapered: whether it charges on, time will tell."""
+        return not self.tapered and self.watts < self.keys.no_load_w
+
+    def paused_s(self, at_ns: int) -> float:
+        """How much longer it has idled than a pause is waited for; below 0: not so long."""
+        paused_s = _after_s(at_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s) if self.may_pause else None
+        return -self.keys.full_hold_s if paused_s is None else paused_s
 
     def overdue(self, at_ns: int) -> str | None:
         """The reason for which it should have ended long ago."""
         gone_s = _after_s(at_ns, self.gone_ns, UNSURE_HOLDS * self.keys.unplugged_hold_s)
         if gone_s is not None:  # then it is not full
             return "gone" if gone_s > TOLERANCE_S else None
-        low_s = _after_s(at_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s)
-        if low_s is not None and low_s > TOLERANCE_S:
-            return "low"
+        if self.paused_s(at_ns) > TOLERANCE_S:
+            return "paused"
         for reason in EndReason:
-            unsure = reason in (EndReason.UNPLUGGED, EndReason.ENDED_BY_LOAD, EndReason.FULL)
+            if reason is EndReason.FULL and self.may_pause:
+                continue
+            unsure = reason in (EndReason.UNPLUGGED, EndReason.ENDED_BY_LOAD)
             if not unsure and (self.error_s(at_ns, reason) or 0.0) > TOLERANCE_S:
                 return reason.value
         return None

@@ -157,7 +157,7 @@ def test_names_of_the_guards_state_are_the_guards_before_anything_runs():
 
     made = of_tmpfiles()
     for name in (LATCHES, UPKEEP):
-        file = ReservedFile(Path(Paths().state) / name, ROOM_BYTES)
+        file = ReservedFile(Path(Paths().state) / name, ROOM_BYTES[name])
         assert made[str(file.path)] == made[str(file.spare)] == ("f", "0640", "cabinet-guard")
 
 

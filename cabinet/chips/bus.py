@@ -22,7 +22,9 @@ MUX_ALL_CLOSED = 0x00  # control register: bit n joins channel n; 0 at power-on 
 
 _I2C_TIMEOUT = 0x0702  # ioctl of linux/i2c-dev.h, in units of 10 ms, for the whole adapter
 _I2C_RETRIES = 0x0701
-_TIMEOUT_10MS = 2  # the kernel's own 1 s would be fifty mains cycles
+# The least there is: of the 20 ms in which a short is to be found, a bus that hangs takes no more than half. The
+# longest transfer here takes 0.3 ms. The kernel's own 1 s would be fifty mains cycles; it rounds up to its next tick.
+_TIMEOUT_10MS = 1
 _NOTHING_SELECTED = (-1, -1)
 
 
@@ -60,7 +62,7 @@ class Bus(Protocol):
 
 
 def open_kernel_bus(path: str) -> Bus:
-    """The kernel's bus at `path` (such as /dev/i2c-1), its time-out set to 20 ms.
+    """The kernel's bus at `path` (such as /dev/i2c-1), its time-out set to 10 ms.
 
     Raises HardwareError where there is none or it may not be opened. Nothing is sent on the wire.
     """
@@ -90,6 +92,15 @@ class Muxes:
         self._bus = bus
         self._control: dict[int, int | None] = dict.fromkeys(addresses)  # None: unknown
         self._selected = _NOTHING_SELECTED
+        self._joined: tuple[int, int] | None = None  # as far as is known; unlike a selection not forgotten on errors
+
+    @property
+    def joined(self) -> tuple[int, int] | None:
+        """The mux and channel last joined with the bus: whatever holds the bus now is behind it, or before the muxes.
+
+        None after a reset, or when every mux was closed.
+        """
+        return self._joined
 
     def select(self, mux: int, channel: int) -> None:
         """Join `channel` of `mux` with the bus, and nothing else.
@@ -105,7 +116,7 @@ class Muxes:
             if other != mux and control != MUX_ALL_CLOSED:
                 self._close(other)
         self._write(mux, 1 << channel)
-        self._selected = wanted
+        self._selected = self._joined = wanted
 
     def deselect_all(self) -> None:
         """Close every mux. Attempts all, even if some fail; raises the first BusError."""
@@ -118,6 +129,7 @@ class Muxes:
                 first = first or error
         if first is not None:
             raise first
+        self._joined = None
 
     def confirm(self, mux: int) -> None:
         """Read back what `mux` joins. Raises BusError, and ChipReset where it is not what it was told.
@@ -142,6 +154,7 @@ class Muxes:
     def was_reset(self) -> None:
         """The muxes' RESET line was pulsed: all are closed (SCPS207F p. 7), and no transfer is needed to say so."""
         self._selected = _NOTHING_SELECTED
+        self._joined = None
         self._control = dict.fromkeys(self._control, MUX_ALL_CLOSED)
 
     def _close(self, mux: int) -> None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from cabinet import config as configuration
+from cabinet import normal_form
 from cabinet.commands.options import add_config
 from cabinet.config.keys import Config, Outlet
 from cabinet.errors import CabinetError
@@ -62,8 +63,8 @@ def chosen(config: Config, text: str | None) -> list[Outlet]:
     if text is None:
         return list(config.outlet)
     numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
+    for part in normal_form.spelling(text).split(","):
+        first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or len(first + last) > 4:
             raise CabinetError(f"--outlets {text}: numbers with commas, and ranges such as 5-7")
         numbers += range(int(first), int(last or first) + 1)

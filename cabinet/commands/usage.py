@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import re
 import sqlite3
 import sys
 import zoneinfo
@@ -201,7 +202,10 @@ def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> pr
         number = proof.number_of_order(connection, order)
     if number is None:
         raise CabinetError(f"the log here has no order {order}: is the receipt of this cabinet? if so, it was cut off")
-    return proof.Mark(number, normal_form.spelling(record_hash).lower(), f"receipt of {order}")
+    plain_hash = normal_form.spelling(record_hash).lower()
+    if not re.fullmatch("[0-9a-f]{64}", plain_hash):
+        raise CabinetError(f"{record_hash!r} is no hash: it has 64 digits and letters a to f, blanks as you like")
+    return proof.Mark(number, plain_hash, f"receipt of {order}")
 
 
 def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:

@@ -48,6 +48,12 @@ def equivalents(config: Config) -> Iterator[str]:
             f"warning: protections.overcurrent.rated_a lets {most_a:.1f} A through a relay of "
             f"{config.hardware.relay_rated_a:g} A (hardware.relay_rated_a)"
         )
+    charge = config.charge
+    if charge.unplugged_w >= charge.no_load_w:
+        yield (
+            f"warning: charge.unplugged_w {charge.unplugged_w:g} W is not below charge.no_load_w "
+            f"{charge.no_load_w:g} W: what draws between them is a load and unplugged at once"
+        )
     feed_w = config.feed.limit_w
     yield (
         f"feed.limit_w {feed_w:g} W: {feed_w / NOMINAL_V:.0f} A at a power factor of 1, "

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from gpiozero import DigitalInputDevice
 from gpiozero.pins import Factory
@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 CHECK_NS = NS
 OLDEST_NS = 20 * MS  # an edge may be when it is told: one mains cycle
-RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 20 ms each time
+RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 10 ms each time
+_NONE: Set[int] = frozenset()
 
 
 class AlertExpander:
@@ -36,6 +37,7 @@ class AlertExpander:
         self._chip = chip
         self._outlets = dict(outlets)
         self._mask = sum(1 << pin for pin in outlets)
+        self.outlets = frozenset(outlets.values())
         self._low = 0
         self._moved_ns: int | None = None  # an interrupt not yet answered
         self._retry_ns = 0
@@ -61,6 +63,10 @@ class AlertExpander:
         fell, self._low = low & ~self._low, low
         moved_ns, self._moved_ns = self._moved_ns, None
         return [(outlet, moved_ns) for pin, outlet in self._outlets.items() if fell >> pin & 1]
+
+    def is_low(self, outlet: int) -> bool:
+        """Whether the outlet's line was low when the levels were last read."""
+        return any(number == outlet and self._low >> pin & 1 for pin, number in self._outlets.items())
 
     def check(self, now_ns: int, interrupt_low: bool) -> None:
         """Set interrupts up where the expander has lost them; answer one whose edge nobody saw."""
@@ -114,6 +120,10 @@ class AlertLines:
         for who, line in self._lines.items():
             line.when_activated = self._noter(who)
         self._expanders = list(expanders)
+        self._outlets = sorted({*pins, *(outlet for each in expanders for outlet in each.outlets)})
+        self._low_since_check: set[int] = set()
+        self._standing: set[int] = set()  # low at two checks in a row
+        self._stuck: set[int] = set()
         self._next_check_ns = 0
 
     @classmethod
@@ -163,12 +173,34 @@ class AlertLines:
                     edges.setdefault(outlet, at_ns)
         return edges
 
-    def check(self, now_ns: int) -> None:
-        """Once a second, whether the expanders still tell; to be called on each tick."""
-        if now_ns >= self._next_check_ns:
-            self._next_check_ns = now_ns + CHECK_NS
-            for expander in self._expanders:
-                expander.check(now_ns, bool(self._lines[expander].value))
+    def is_low(self, outlet: int) -> bool:
+        """Whether the outlet's line is low now; for one at an expander, when its levels were last read."""
+        line = self._lines.get(outlet)
+        if line is not None:
+            return bool(line.value)
+        return any(expander.is_low(outlet) for expander in self._expanders)
+
+    def check(self, now_ns: int) -> Set[int]:
+        """Once a second, whether the expanders still tell; to be called on each tick.
+
+        Returns the outlets whose line was low at this check and the one before: an edge that was missed, whose alert
+        should be taken; or a line that is stuck, and then shorts there are found by polling, as the log says once.
+        """
+        if now_ns < self._next_check_ns:
+            return _NONE
+        self._next_check_ns = now_ns + CHECK_NS
+        for expander in self._expanders:
+            expander.check(now_ns, bool(self._lines[expander].value))
+        low = {outlet for outlet in self._outlets if self.is_low(outlet)}
+        standing = low & self._low_since_check
+        stuck = standing & self._standing  # although its alert was taken a second ago
+        for outlet in sorted(stuck - self._stuck):
+            log.warning("the alert line of outlet %d stays low, shorts there are found by polling", outlet)
+        for outlet in sorted(self._stuck - low):
+            log.warning("the alert line of outlet %d moves again", outlet)
+        self._stuck = (self._stuck & low) | stuck
+        self._low_since_check, self._standing = low, standing
+        return standing
 
     def take_resets(self) -> list[int]:
         """Expanders found with other settings than they were given, since the last call."""

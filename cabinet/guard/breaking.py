@@ -2,21 +2,28 @@
 
 The contacts of a relay that part on more than it can break weld together, and then nothing ever opens them. The other
 outlets' relays stay closed meanwhile: they are without power for `contactor_release` and `relay_release`.
+
+Told is not done: a contactor that was told to open conducts until its release time has passed, so every relay that is
+told to open meanwhile, for whatever reason, waits for that; and it closes again only after the read-back of each relay
+that was opened.
 """
 
 import math
+from collections.abc import Callable, Collection
 
 from cabinet.clock import MS
 from cabinet.config.keys import Config
+from cabinet.errors import BusError
 from cabinet.guard.limits import milli, nanoseconds
 from cabinet.model import Fault, Trip
 from cabinet.relays import RelayBank
 
-LONGEST_NS = 500 * MS  # the others have waited long enough: their charges end
+MAX_BREAK_NS = 500 * MS  # the others have waited long enough: their charges end
+CHECK_AGAIN_NS = 20 * MS  # a read-back that failed may have cost an adapter timeout
 
 
 class Breaking:
-    """At most one sequence at a time; an outlet that trips during it opens at once, as no current flows."""
+    """At most one sequence at a time; a relay told to open during it waits in it, or joins it."""
 
     def __init__(self, config: Config, relays: RelayBank) -> None:
         self._relays = relays
@@ -24,57 +31,139 @@ class Breaking:
         self._short_ma = milli(config.protections.short_circuit.peak_a)
         self._contactor_ns = nanoseconds(config.hardware.contactor_release_s)
         self._relay_ns = nanoseconds(config.hardware.relay_release_s)
-        self._outlet: int | None = None
-        self._reason = ""
+        self._contactor_told_ns: int | None = None  # to open; None: it is closed, or none is fitted
+        self._waiting: dict[int, str] = {}  # outlets to be opened when the contactor has released, and why
+        self._opened: set[int] = set()  # outlets of this sequence whose relays were told to open
         self._began_ns = 0
-        self._released_ns: int | None = None
+        self._released_ns = 0
+        self._next_check_ns = 0
+        self.carries: Callable[[int], bool] = lambda outlet: False  # a current over a short's limit at this moment
+        self.free_bus: Callable[[], None] = lambda: None  # set where the muxes are known
+        self.unchecked: set[int] = set()  # of a sequence given up: relays whose read-back is still owed
 
     @property
     def active(self) -> bool:
-        return self._outlet is not None
+        return bool(self._waiting or self._opened)
 
-    def needed(self, trip: Trip, recent_peak_ma: int) -> bool:
-        """Whether the outlet's own relay should not break this, or nobody can say that it may.
+    def needed(self, trip: Trip, greatest_ma: int | None) -> bool:
+        """Whether the outlet's own relay should not break this. `greatest_ma`: of all witnesses; None: unknown.
 
-        A short may be found first by the heat that it makes in a wire that was warm: whatever the name, a peak above a
-        short's limit in the last tenth of a second has a crest that nobody may have seen.
+        Unknown counts as great. A short may be found first by the heat that it makes in a wire that was warm: whatever
+        the name, a peak above a short's limit in the last tenth of a second has a crest that may not have been seen.
         """
-        if trip.fault is not Fault.SHORT_CIRCUIT:
-            return self.possible and recent_peak_ma > self._short_ma
         if not self.possible:
             return False
-        highest_ma = max(trip.why["peak_ma"], trip.why.get("crest_ma", self._limit_ma + 1))
-        return highest_ma > self._limit_ma
+        if greatest_ma is None or trip.fault is Fault.SENSOR_FROZEN:  # what stands still measures nothing
+            return True
+        if trip.fault is not Fault.SHORT_CIRCUIT:
+            return greatest_ma > self._short_ma
+        crest_ma = trip.why.get("crest_ma")
+        return crest_ma is None or max(crest_ma, trip.why["peak_ma"], greatest_ma) > self._limit_ma
 
     @property
     def possible(self) -> bool:
         """There is a contactor to break it, and it is closed."""
         return self._relays.has_contactor and self._relays.contactor_closed
 
+    def contactor_told(self, open_at_ns: int | None) -> None:
+        """The contactor is told to open at that moment, for whatever reason; None: to close."""
+        self._contactor_told_ns = open_at_ns
+
+    def conducts(self, now_ns: int) -> bool:
+        """Whether the contactor was told to open and may not have done so yet."""
+        told_ns = self._contactor_told_ns
+        return told_ns is not None and now_ns - told_ns < self._contactor_ns
+
     def begin(self, outlet: int, reason: str, now_ns: int) -> None:
         """The contactor opens now; the relay of `outlet` when no current flows any more."""
-        self._outlet, self._reason = outlet, reason
-        self._began_ns, self._released_ns = now_ns, None
+        self._contactor_told_ns = now_ns
+        self.add(outlet, reason, now_ns)
         self._relays.open_contactor()
 
+    def release(self, outlet: int, reason: str, now_ns: int) -> list[Exception]:
+        """Open a relay now, or when a contactor that was told to open has released. Returns what went wrong."""
+        if outlet in self._waiting:
+            return []
+        closed = self._relays.is_closed(outlet)
+        if closed and self.conducts(now_ns):
+            self.add(outlet, reason, now_ns)
+            return []
+        errors = self._relays.release(outlet, reason)
+        if any(map(_hung, errors)):  # a chip on some segment may hold the bus that the expander is on
+            self.free_bus()
+            errors = self._relays.release(outlet, reason)
+        if closed and self.active:
+            self._note_opened(outlet, now_ns)
+        return errors
+
+    def open_all(self, great: Collection[int], reason: str, now_ns: int) -> list[Exception]:
+        """Open contactor and relays, but those of `great` when the contactor has released. Returns what went wrong."""
+        waiting = set(self._waiting)
+        if self.conducts(now_ns):
+            waiting |= {outlet for outlet in great if self._relays.is_closed(outlet)}
+        else:
+            self._waiting.clear()  # it had its time, and is welded: the relays are all there is
+            waiting.clear()
+        for outlet in waiting:
+            self.add(outlet, reason, now_ns)
+        errors = self._relays.open_all(reason, but=waiting)
+        if any(map(_hung, errors)):
+            self.free_bus()  # what is owed is sent again with the next tick
+        return errors
+
+    def add(self, outlet: int, reason: str, now_ns: int) -> None:
+        """The relay of `outlet` opens when the contactor has released; its lease lasts until then, and no longer."""
+        if not self.active:
+            self._began_ns = now_ns
+        self._waiting.setdefault(outlet, reason)
+        if self._relays.is_closed(outlet):
+            self._relays.hold(outlet, now_ns + 3 * self._contactor_ns)
+
+    def _note_opened(self, outlet: int, now_ns: int) -> None:
+        """A relay was opened while the contactor is open: that, too, is checked before it closes."""
+        self._opened.add(outlet)
+        self._released_ns = now_ns
+
     def step(self, now_ns: int) -> bool:
-        """What is due; True once when the relay is open and the contactor may close again."""
-        if self._outlet is None:
-            return False
-        if self._released_ns is None:
-            if now_ns - self._began_ns < self._contactor_ns:
+        """What is due; True once when every relay of the sequence is open and the contactor may close again."""
+        if self._waiting:
+            if self.conducts(now_ns) or self._still_flows(now_ns):
                 return False
-            self._relays.release(self._outlet, self._reason)  # what went wrong is in `unsent`, and tried again
-            self._released_ns = now_ns
-        if now_ns - self._released_ns < self._relay_ns or self._relays.unsent:
+            for outlet, reason in self._waiting.items():
+                self._relays.release(outlet, reason)  # what went wrong is in `unsent`, and tried again
+                self._note_opened(outlet, now_ns)
+            self._waiting.clear()
+        if not self._opened or now_ns - self._released_ns < self._relay_ns or self._relays.unsent:
             return False
-        self._outlet = None
+        if now_ns < self._next_check_ns:
+            return False
+        if not self._read_back():
+            self._next_check_ns = now_ns + CHECK_AGAIN_NS
+            return False
+        self._opened.clear()
         return True
 
+    def _still_flows(self, now_ns: int) -> bool:
+        """A contactor slower than it should be is waited for once more; then the relays are all there is."""
+        told_ns = self._contactor_told_ns
+        if told_ns is None or now_ns - told_ns >= 2 * self._contactor_ns:
+            return False
+        return any(self.carries(outlet) for outlet in self._waiting)
+
+    def _read_back(self) -> bool:
+        """Whether each relay that was opened is found open; one that is found closed is opened again by the bank."""
+        return not any(m.outlet in self._opened and m.found_closed is not False for m in self._relays.check_outputs())
+
     def overdue(self, now_ns: int) -> bool:
-        """Whether the relay still cannot be opened after so long that nobody can be kept waiting for it."""
-        return self._outlet is not None and bool(self._relays.unsent) and now_ns - self._began_ns > LONGEST_NS
+        """Whether a relay is still not known to be open after the longest time that the others can wait."""
+        return self.active and now_ns - self._began_ns > MAX_BREAK_NS
 
     def give_up(self) -> None:
-        """The contactor stays open until whatever is in the way has gone."""
-        self._outlet = None
+        """The contactor stays open until the relays are found open."""
+        self.unchecked |= self._opened
+        self._opened.clear()
+
+
+def _hung(error: Exception) -> bool:
+    """The bus did not move at all, as when a chip on some segment holds it."""
+    return isinstance(error, BusError) and not error.absent

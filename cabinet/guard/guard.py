@@ -105,6 +105,9 @@ class Guard:
         self._alerts = alerts
         scanner.between = self._between_segments
         scanner.judge = self._judge
+        scanner.over = self._note_over
+        scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
+        self.switching.free_bus_by(scanner.free_bus)
         if self.switching.open_all():
             self.upkeeper.lock_everything()
         self.switching.keep_latches()  # after the locks: until those are written, what is lost must show
@@ -125,7 +128,8 @@ class Guard:
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
-        self._alerts.check(start_ns)
+        for outlet in self._alerts.check(start_ns):
+            self._scanner.release_alert(self._index[outlet])
         self._scanner.scan(everything)
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
@@ -184,6 +188,11 @@ class Guard:
         """The protections' turn for one outlet: right after its peak was read, or when that failed."""
         self._unjudged.discard(index)
         self._protect(self.units[index])
+
+    def _note_over(self, index: int) -> None:
+        """A peak over a short's limit: whether its relay has been told to open matters beside it."""
+        unit = self.units[index]
+        unit.now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
 
     def _beat(self, now_ns: int) -> None:
         if now_ns >= self._next_beat_ns:

@@ -50,6 +50,7 @@ def protection_limits(config: Config, outlet: Outlet) -> Limits:
         storm_ns=nanoseconds(of.reclose_storm.within_s),
         half_cycle_ns=NS // (2 * config.hardware.frequency_hz),
         thermometer_fitted=outlet.thermometer is not None,
+        parted_ns=nanoseconds(config.hardware.relay_release_s) + NS // (2 * config.hardware.frequency_hz),
     )
 
 

@@ -16,7 +16,7 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.words import Limits, OutletNow
+from cabinet.protections.words import SQRT2_PER_MILLE, Limits, OutletNow
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
@@ -27,6 +27,9 @@ LEARN_FROM_MW = 100_000
 LEARN_AFTER_NS = 2000 * MS  # both readings are of the neighbour's load
 NOISE_MW = 200
 NEVER_NS = 1 << 62
+# A peak not read for so long is unknown: longer than a scan in which the bus hung once, and the one after it.
+UNREAD_NS = 40 * MS
+JUST_NOW_NS = 5 * MS
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -52,6 +55,7 @@ class OutletUnit:
         self.reset_told_ns = -NEVER_NS
         self._shown_peak = ABSENT
         self._over_at_ns: int | None = None  # the last peak over a short's limit
+        self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
 
     @property
@@ -127,6 +131,8 @@ class OutletUnit:
             return
         if window.peak_ma > self.limits.short_peak_ma:
             self._over_at_ns = window.to_ns
+            if window.at_least:
+                self._unmeasured_at_ns = window.to_ns
         if self.unrecorded_peak_ma is None or window.peak_ma > self.unrecorded_peak_ma:
             self.unrecorded_peak_ma = window.peak_ma
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
@@ -138,6 +144,53 @@ class OutletUnit:
         recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
 
+    def greatest_peak_ma(self, now_ns: int) -> int | None:
+        """The greatest peak that any witness gives for the last tenth of a second; None: unknown.
+
+        An RMS reading lags by 0.2 s and says the less, the newer the current is; after an inrush it says too much.
+        """
+        if self.current_unknown(now_ns):
+            return None
+        peak_ma, rms_ma = self.recent_peak_ma(now_ns), self._rms_ma(now_ns)
+        return peak_ma if self._inrush_explains(now_ns) else max(peak_ma, rms_ma * SQRT2_PER_MILLE // 1000)
+
+    def may_be_great(self, now_ns: int) -> bool:
+        """Whether it carries a short's current, or nothing says that it does not."""
+        greatest_ma = self.greatest_peak_ma(now_ns)
+        return greatest_ma is None or greatest_ma > self.limits.short_peak_ma
+
+    def current_unknown(self, now_ns: int) -> bool:
+        """Whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
+
+        The witnesses: an alert line whose peak could not be read; an RMS current above the rated one, and above every
+        peak of the time that it covers.
+        """
+        now = self.now
+        if now.alert_at_ns is not None or now_ns - now.peak_valid_at_ns > UNREAD_NS:
+            return now.closed
+        if self._unmeasured(now_ns, SHOWN_PEAK_NS):
+            return True
+        rms_ma = self._rms_ma(now_ns)
+        if rms_ma <= self.limits.rated_ma or not now.closed or self._inrush_explains(now_ns):
+            return False
+        return rms_ma > self.recent_peak_ma(now_ns)
+
+    def _unmeasured(self, now_ns: int, within_ns: int) -> bool:
+        return self._unmeasured_at_ns is not None and now_ns - self._unmeasured_at_ns <= within_ns
+
+    def _rms_ma(self, now_ns: int) -> int:
+        current = self.now.current_ma
+        fresh = current.value is not None and now_ns - current.at_ns <= self.limits.slow_lost_ns
+        return current.value or 0 if fresh else 0
+
+    def _inrush_explains(self, now_ns: int) -> bool:
+        """A peak over a short's limit, within the time that an RMS reading may still show it."""
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= self.limits.slow_lost_ns
+
+    def carries_short(self, now_ns: int) -> bool:
+        """Whether the last look, of just now, showed a current over a short's limit."""
+        return self._over_at_ns is not None and now_ns - self._over_at_ns <= JUST_NOW_NS
+
     def may_be_short(self, now_ns: int) -> bool:
         """A peak of a short within about a cycle: whether a second half-cycle follows, nobody knows yet."""
         return self._over_at_ns is not None and now_ns - self._over_at_ns <= UNDECIDED_NS
@@ -145,12 +198,14 @@ class OutletUnit:
     def crosstalk_ma(self, now_ns: int) -> int:
         """The peak that this outlet's current may show at the other input of its chip.
 
-        Above the hard ceiling a meter may be at the end of its scale, and nobody knows how much it really was.
+        Any current above the hard ceiling, where a meter may be at the end of its scale, and while it is not measured.
         """
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
             return 0
-        if shown.value > self.limits.hard_peak_ma:
+        if shown.value > self.limits.short_peak_ma and (
+            shown.value > self.limits.hard_peak_ma or self._unmeasured(now_ns, 2 * SHOWN_PEAK_NS)
+        ):
             return ANY_CURRENT_MA
         return int(self.ends.crosstalk_share * shown.value)
 

@@ -14,6 +14,7 @@ class ReadBack(NamedTuple):
 
     lost: list[int]  # outlets that were closed when their expander lost its set-up
     reset: set[int]  # the addresses of such expanders
+    unknown: set[int]  # outlets told to open whose output could not be read
 
 
 def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBack:
@@ -21,7 +22,7 @@ def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBa
 
     That is for `relay_stuck_open` to judge. An outlet told to open and found closed is opened again by the bank.
     """
-    found = ReadBack([], set())
+    found = ReadBack([], set(), set())
     found_open: set[int] = set()
     for mismatch in relays.check_outputs():
         log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
@@ -29,6 +30,8 @@ def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBa
             found.reset.update(relays.expander_of(mismatch.outlet))
             if mismatch.told_closed:
                 found.lost.append(mismatch.outlet)
+        elif mismatch.found_closed is None and not mismatch.told_closed:
+            found.unknown.add(mismatch.outlet)
         elif mismatch.told_closed and mismatch.found_closed is False:
             found_open.add(mismatch.outlet)
     for unit in units:

@@ -1,7 +1,12 @@
 """Reads the sensors: every outlet's peak at each scan, everything else in turn, and survives what a bus can do.
 
-A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment that
-hangs costs at most one adapter timeout (20 ms) a retry; the others are read on as before.
+A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment
+that hangs costs at most one adapter timeout a retry; the others are read on as before. A hang is the fault of the
+segment that is joined with the bus: a chip that takes hold of it after it was read is met by the next one's selection.
+
+An alert line and a peak register are two witnesses. A line that fell and whose peak cannot be read stays a suspicion
+(`OutletNow.alert_at_ns`) until a peak is; one whose peak was read and is low, although the chip insists, counts as a
+look over the limit: the register stands still, or lies.
 """
 
 import logging
@@ -28,6 +33,8 @@ LINGER_FROM_NS, LINGER_TO_NS = 500_000, 2_000_000  # after the crest; at most fi
 SAMPLE_NS = 3_000_000
 ODD_MA = 100  # peak of an outlet that is open, which none should have
 EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
+# An alert's level is that of the input of a chip that needs the lower one, so a peak a little under it is no wonder.
+CONTRADICTS_SHARE = 0.5
 
 
 class Scanner:
@@ -57,11 +64,15 @@ class Scanner:
         self._clock = clock
         self._sampled_at_ns = clock.monotonic_ns()  # the voltage
         self.bus_errors = 0
-        self._hung = False
+        self._hangs = 0  # of this scan
         self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
         self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
+        self.over: Callable[[int], None] = lambda index: None  # called before `judge` with a peak over the alert level
+        self.line_low: Callable[[int], bool] = lambda index: False  # whether an outlet's alert line is low now
         self._watched: list[tuple[Segment, Input]] = []
+        self._places = {input_.index: (segment, input_) for segment in segments for input_ in segment.inputs}
+        self._by_channel = {(segment.chip.port.mux, segment.chip.port.channel): segment for segment in segments}
 
     def start(self) -> None:
         """Bring every segment up; what does not answer stays down and is tried again by `scan`."""
@@ -73,13 +84,13 @@ class Scanner:
         """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
         sampled = False
         raised = False
-        self._hung = False
+        self._hangs = 0
         due = self.slow.due()
         for segment in self.segments:
             if not everything:  # after a stride an alert would be judged beside values that are a stride old
                 self.between()
             if not segment.up:
-                if raised or self._clock.monotonic_ns() < segment.retry_at_ns:
+                if raised or self._clock.monotonic_ns() < segment.retry_at_ns or self._cannot_wait_for(segment):
                     continue
                 raised = True  # setting a chip up takes longer than a scan: one at a time
             if everything and segment.up:
@@ -87,8 +98,8 @@ class Scanner:
                     self._attempt(segment, read)
             work = self._bring_up if not segment.up else self._read_peaks
             if not self._attempt(segment, partial(work, segment)):
-                if self._hung:
-                    return  # one transfer that runs into the adapter's timeout is enough for one scan
+                if self._hangs > 1:
+                    return  # two transfers that run into the adapter's timeout are enough for one scan
                 continue
             due_ns = self._sampled_at_ns + SAMPLE_NS
             if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
@@ -106,8 +117,7 @@ class Scanner:
     def _probe(self, prober: Prober) -> None:
         """One address a scan, and none while an outlet is watched: a transfer, or the adapter's timeout, at most."""
         if prober.step():
-            self._hung = True
-            self._free_bus()
+            self.free_bus()
 
     # --- outlets that drew too much a moment ago -------------------------------------------------------------------
 
@@ -157,33 +167,63 @@ class Scanner:
                 return
             self._read_peak(segment, input_)
 
-    def _release(self, segment: Segment, input_: Input) -> None:
-        """Take the chip's alert, now that the current is low again: the next one over the level makes an edge."""
+    def _release(self, segment: Segment, input_: Input) -> bool:
+        """Take the chip's alert, now that the current is low again: the next one over the level makes an edge.
+
+        Returns whether the chip had seen a current over the level.
+        """
         input_.alert_held = False
-        if segment.chip.take_alerts(input_.name).reset:
+        alerts = segment.chip.take_alerts(input_.name)
+        if alerts.reset:
             raise ChipReset(METER_NAME, segment.name, "was reset: its set-up is lost")
+        return alerts.overcurrent
 
     def read_alert(self, index: int, edge_ns: int) -> None:
-        """The over-current line of an outlet went low at `edge_ns`: read its peak before anything else."""
-        for segment in self.segments:
-            for input_ in segment.inputs:
-                if input_.index == index and segment.up:
-                    self._attempt(segment, partial(self._answer, segment, input_, edge_ns))
+        """The over-current line of an outlet went low at `edge_ns`: read its peak before anything else.
 
-    def _answer(self, segment: Segment, input_: Input, edge_ns: int) -> None:
-        self._read_peak(segment, input_, None if input_.was_over else edge_ns)
-        input_.alert_held = True
-        if not input_.was_over:
-            self._release(segment, input_)  # a scan had read that peak already
+        Where that fails the edge is kept until a peak is read: `ShortCircuit` does not wait for that for long.
+        """
+        segment, input_ = self._places[index]
+        input_.edge_ns = edge_ns if input_.edge_ns is None else input_.edge_ns
+        if segment.up:
+            self._attempt(segment, partial(self._read_peak, segment, input_))
+        elif not segment.hung:
+            segment.retry_at_ns = 0  # it is alive
+        if input_.edge_ns is not None and segment.alert_peak_ma is None:
+            self._outlets[index].alert_at_ns = input_.edge_ns
 
-    def _attempt(self, segment: Segment, work: Callable[[], None]) -> bool:
-        """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged."""
+    def release_alert(self, index: int) -> None:
+        """The line of an outlet has been low for long: an edge that was missed, if it can be taken."""
+        segment, input_ = self._places[index]
+        if segment.up and (segment, input_) not in self._watched:
+            self._attempt(segment, partial(self._release, segment, input_))
+
+    def _insists(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> None:
+        """A valid low peak follows an alert: take that; if chip or line insist, the peak register stands still."""
+        low = self.line_low(input_.index)
+        insists = self._release(segment, input_) or low
+        explained = input_.over_to_ns >= edge_ns - EDGE_LATE_NS  # a scan had read that peak already
+        lowered = segment.alert_peak_ma is not None  # staff test the line by a lamp
+        if not insists or explained or lowered or peak_ma > CONTRADICTS_SHARE * self._alert_peak_ma:
+            return
+        over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
+        halves, crest_ns = self.phase.half_cycles(from_ns, edge_ns), self.phase.crest_ns(edge_ns)
+        self.over(input_.index)
+        self._outlets[input_.index].window = PeakWindow(over_ma, from_ns, edge_ns, *halves, crest_ns, True)
+        self.judge(input_.index)
+
+    def _attempt(self, segment: Segment, work: Callable[[], object]) -> bool:
+        """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged.
+
+        Where another segment held the bus, that one is taken off it and `work` is done after all.
+        """
         try:
             work()
         except BusError as error:
             self.bus_errors += 1
-            self._failed(segment, error, hung=not error.absent)
-            return False
+            holder = self._holder_of_bus(error)
+            self._failed(holder or segment, error, hung=not error.absent)
+            return holder is not None and holder is not segment and self._attempt(segment, work)
         except ChipError as error:
             if isinstance(error, ChipReset):
                 self._note_reset(segment)
@@ -194,6 +234,17 @@ class Scanner:
         self._hung_again = False
         return True
 
+    def _holder_of_bus(self, error: BusError) -> Segment | None:
+        """Whose chip holds the bus, if one does: it was joined when nothing got through any more."""
+        joined = self._muxes.joined
+        return None if error.absent or joined is None else self._by_channel.get(joined)
+
+    def _cannot_wait_for(self, segment: Segment) -> bool:
+        """Whether a look at `segment` may cost an adapter's timeout just when an outlet is about to be judged."""
+        if not segment.hung:
+            return False
+        return bool(self._watched) or any(now.closed and now.alert_at_ns is not None for now in self._outlets)
+
     def _note_reset(self, segment: Segment) -> None:
         """From now until the first peak after its new set-up, its outlets are not measured as they should be."""
         for input_ in segment.inputs:
@@ -203,12 +254,16 @@ class Scanner:
 
     def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
         segment.failed(error, self._clock.monotonic_ns(), hung)
+        for input_ in segment.inputs:
+            now = self._outlets[input_.index]
+            if input_.was_over and now.alert_at_ns is None:
+                now.alert_at_ns = input_.over_to_ns  # and no low peak since
         if hung:
-            self._hung = True
-            self._free_bus()
+            self.free_bus()
 
-    def _free_bus(self) -> None:
+    def free_bus(self) -> None:
         """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough); next time, SCL by hand too."""
+        self._hangs += 1
         if self._hung_again and self._clock_out_line is not None:
             clock_out(self._clock_out_line)
         self._hung_again = True
@@ -222,17 +277,31 @@ class Scanner:
     def _bring_up(self, segment: Segment) -> None:
         segment.chip.port.confirm()
         level_ma = segment.alert_peak_ma
+        self._salvage(segment)
         segment.chip.initialise(self._alert_peak_ma if level_ma is None else min(level_ma, self._alert_peak_ma))
         for thermometer in segment.thermometers:
             thermometer.try_bring_up()
         segment.came_up()
+        for input_ in segment.inputs:
+            self._outlets[input_.index].alert_at_ns = None
+
+    def _salvage(self, segment: Segment) -> None:
+        """What its peak registers gathered while they could not be read. High it counts; low it proves nothing."""
+        for input_ in segment.inputs:
+            now, from_ns = self._outlets[input_.index], input_.read_from_ns
+            if from_ns is None or now.reset_at_ns is not None:
+                continue
+            start_ns = input_.read_from_ns = self._clock.monotonic_ns()
+            peak_ma = segment.chip.peak_ma(input_.name)
+            if peak_ma > self._alert_peak_ma:
+                self._note_alert(segment, input_, peak_ma, from_ns, max(start_ns, self._clock.monotonic_ns()))
 
     def _read_peaks(self, segment: Segment) -> None:
         for input_ in segment.inputs:
             self._read_peak(segment, input_)
 
-    def _read_peak(self, segment: Segment, input_: Input, edge_ns: int | None = None) -> None:
-        """Read and judge one peak; with the moment of an alert's edge, that is when it was over the level."""
+    def _read_peak(self, segment: Segment, input_: Input) -> None:
+        """Read and judge one peak."""
         start_ns = self._clock.monotonic_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
         end_ns = self._clock.monotonic_ns()
@@ -240,22 +309,42 @@ class Scanner:
         if not now.closed and peak_ma > ODD_MA:
             segment.chip.port.confirm()  # a mux that keeps another channel shows another outlet's current
         from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
-        input_.was_over = peak_ma > self._alert_peak_ma
-        if input_.was_over:
-            self._suspect(segment, input_, end_ns)
-        if from_ns is None:
-            return  # what the register held before belongs to nobody
-        to_ns = end_ns
-        if edge_ns is not None and input_.was_over and from_ns < edge_ns < end_ns:
-            from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
-        crest_ns = self.phase.crest_ns(to_ns) if input_.was_over else None
-        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
+        if from_ns is None:  # discard: the register covers time before its first reset
+            input_.was_over = peak_ma > self._alert_peak_ma
+            if input_.was_over:
+                self._suspect(segment, input_, end_ns)
+            return
+        edge_ns = input_.edge_ns
+        if edge_ns is not None or peak_ma > self._alert_peak_ma:
+            self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
+            if edge_ns is not None and not input_.was_over:
+                self._insists(segment, input_, peak_ma, edge_ns)
+            return
+        input_.was_over = False
         now.peak_valid_at_ns = end_ns
-        now.reset_at_ns = None
+        now.reset_at_ns = now.alert_at_ns = None
+        now.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+        self.judge(input_.index)
+
+    def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
+        """Judge a peak over the alert level, or after an alert's edge: then that is when it was over the level."""
+        now, edge_ns = self._outlets[input_.index], input_.edge_ns
+        now.peak_valid_at_ns = to_ns
+        now.reset_at_ns = now.alert_at_ns = input_.edge_ns = None
+        before_over, input_.was_over = input_.was_over, peak_ma > self._alert_peak_ma
+        crest_ns = None
+        if input_.was_over:
+            self._suspect(segment, input_, to_ns)
+            if edge_ns is not None and not before_over and from_ns < edge_ns < to_ns:
+                from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
+            crest_ns = self.phase.crest_ns(to_ns)
+            self.over(input_.index)
+        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
         self.judge(input_.index)
 
     def _suspect(self, segment: Segment, input_: Input, now_ns: int) -> None:
         input_.alert_held = True  # the chip sets the flag whether its line is connected or not
+        input_.over_to_ns = now_ns
         if now_ns >= input_.watched_until_ns or (segment, input_) not in self._watched:
             self._watched.append((segment, input_))
         input_.watched_until_ns = now_ns + WATCHED_NS

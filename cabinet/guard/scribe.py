@@ -11,8 +11,10 @@ is False and nothing closes.
 
 import contextlib
 import logging
+import os
 import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
 LATCHES, UPKEEP = "latches.json", "upkeep.json"
-ROOM_BYTES = 64 * 1024  # of each file: forty latches are 12 kB, forty outlets with locks and calibration 30 kB
+# Forty latches with eight numbers each are 12 kB, forty outlets with locks and calibration 30 kB.
+ROOM_BYTES = {LATCHES: 32 * 1024, UPKEEP: 64 * 1024}
 HANGS_NS = 10 * NS  # an SD card may take seconds over one write; no answer for so long is a dead one
 
 T = TypeVar("T")
@@ -75,8 +78,10 @@ class Scribe:
         self.damaged: list[str] = []  # files found unreadable, and what was done about each
         self._retry_s = retry_s
         self._clock = clock or SystemClock()
-        self._disk = {name: ReservedFile(state / name, ROOM_BYTES) for name in (LATCHES, UPKEEP)}
-        self._run = {} if run is None else {n: ReservedFile(run / n, ROOM_BYTES, synced=False) for n in self._disk}
+        self._disk = {name: ReservedFile(state / name, room) for name, room in ROOM_BYTES.items()}
+        self._run: dict[str, ReservedFile] = {}
+        if run is not None:
+            self._run = {name: ReservedFile(run / name, room, synced=False) for name, room in ROOM_BYTES.items()}
         kept = memory or Counters(0)
         self._memory: dict[str, KeptBytes] = {LATCHES: kept.latches, UPKEEP: kept.upkeep}
         self._recent_trips = kept.recent_trips
@@ -124,8 +129,7 @@ class Scribe:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.MsgspecError, ValueError):
             if isinstance(source, ReservedFile):
-                with contextlib.suppress(OSError):
-                    source.path.with_suffix(".damaged").write_bytes(content)
+                _keep_beside(source.path.with_suffix(".damaged"), content)
             raise
 
     def latches(self) -> Recalled[dict[int, Latch]]:
@@ -202,8 +206,10 @@ class Scribe:
                 self._write(page)
 
     def _look(self) -> None:
-        """Write again what failed; see that each file can be written before it must be."""
+        """Write again what failed; see that each file can be written before it must be, and keep its room."""
         self._try_again()
+        for name, file in self._run.items():
+            self._in_run(name, file.reserve)
         for name, file in self._disk.items():
             if name not in self._failed:
                 self._reserve(name, file)
@@ -243,14 +249,23 @@ class Scribe:
 
     def _write_run(self, page: _Page) -> None:
         """Before the disk, as it never waits; without this copy there are still two."""
-        file = self._run.get(page.name)
-        if file is None:
-            return
+        if (file := self._run.get(page.name)) is not None:
+            self._in_run(page.name, lambda: file.write(page.content))
+
+    def _in_run(self, name: str, act: Callable[[], None]) -> None:
         try:
-            file.write(page.content)
+            act()
         except OSError as error:
-            if page.name not in self._not_in_run:
-                log.error("%s: cannot be written (%s)", file.path, error)
-            self._not_in_run.add(page.name)
+            if name not in self._not_in_run:
+                log.error("%s: cannot be written (%s)", self._run[name].path, error)
+            self._not_in_run.add(name)
             return
-        self._not_in_run.discard(page.name)
+        self._not_in_run.discard(name)
+
+
+def _keep_beside(path: Path, content: bytes) -> None:
+    """For inspection; a disk that does not take it, or a link that another process has put there, is left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with open(descriptor, "wb") as file:
+            file.write(content)

@@ -30,6 +30,8 @@ class Input(msgspec.Struct):
     index: int  # of the outlet in the guard's list
     read_from_ns: int | None = None  # when the peak register was last cleared; None: not yet
     was_over: bool = False  # its last peak was over the alert level
+    over_to_ns: int = 0  # when such a peak was last read
+    edge_ns: int | None = None  # when its alert line fell, if no peak was read since
     alert_held: bool = False  # its alert may be latched in the chip: no further edge before it is taken
     watched_until_ns: int = 0
 
@@ -51,6 +53,7 @@ class Segment:
         self.thermometers = thermometers
         self.feed_input = feed_input  # where the whole cabinet's current is measured
         self.up = False
+        self.hung = False  # its last failure was that it held the bus
         self.failures = 0
         self.failing_since_ns = 0  # the first of them
         self.errors: dict[str, int] = {}  # since the start, by errno or kind
@@ -70,8 +73,9 @@ class Segment:
         for input_ in self.inputs:
             input_.read_from_ns = None
             input_.was_over = input_.alert_held = False
+            input_.edge_ns = None
         self.sample_still = False
-        self.up = True
+        self.up, self.hung = True, False
         self.retry_wait_ns = FIRST_RETRY_NS
         log.info("%s: up", self.name)
 
@@ -87,6 +91,7 @@ class Segment:
         if self.failures == 0:
             self.failing_since_ns = now_ns
         self.failures += 1
+        self.hung = hung
         kind = errno.errorcode.get(error.errno, "EIO") if isinstance(error, BusError) else type(error).__name__
         self.errors[kind] = self.errors.get(kind, 0) + 1
         self.last_error, self.last_error_ns = str(error)[:LONGEST_ERROR], now_ns

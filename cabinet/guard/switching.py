@@ -6,6 +6,7 @@ done for any other reason.
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from cabinet.charge import Charge
 from cabinet.clock import MS, Clock
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 CHECK_OUTPUTS_NS = 1000 * MS
 # After the contactor closed: a welded relay shows by then, with a charger behind it that starts softly (0.8 s) as well.
 SETTLE_NS = 1500 * MS
+# Faults that say that some outlet carries more than its own meter shows: its current may show as its neighbour's weld.
+DOUBTFUL = frozenset({Fault.SENSOR_DISAGREES, Fault.RELAY_WELDED})
 ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
 
 
@@ -57,6 +60,8 @@ class Switching:
         self._cabinet = cabinet
         self._by_number = {unit.number: unit for unit in units}
         self._breaking = Breaking(config, relays)
+        self._breaking.carries = lambda outlet: self._by_number[outlet].carries_short(clock.monotonic_ns())
+        self._contactor_release_ns = nanoseconds(config.hardware.contactor_release_s)
         self._self_test: SelfTest | None = None
         self._closings = self._closing_order(None)
         self._next_check_ns = 0
@@ -98,17 +103,19 @@ class Switching:
         for unit in self._units:
             unit.now.switched_at_ns = now_ns
         if self._relays.has_contactor:
-            self._cabinet.now.contactor_open_at_ns = now_ns
+            self._contactor_told(now_ns)  # the guard before this one may have left it closed until just now
             self._begin_self_test()
         else:
             self._restore_power(now_ns)
         self._events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
 
-    def _begin_self_test(self, outlets: list[int] | None = None, from_ns: int = 0) -> None:
+    def _begin_self_test(self, outlets: list[int] | None = None) -> None:
         """Only while the contactor is open: a click would give an outlet power. Default: all that are not latched."""
         if outlets is None:
             outlets = [unit.number for unit in self._units if not unit.latched]
         self.self_test_failed = []
+        open_at_ns = self._cabinet.now.contactor_open_at_ns
+        from_ns = 0 if open_at_ns is None else open_at_ns + 2 * self._contactor_release_ns
         self._self_test = SelfTest(self._relays, outlets, from_ns)
 
     # --- as staff ask ----------------------------------------------------------------------------------------------
@@ -122,7 +129,7 @@ class Switching:
         """Click these relays once the contactor is open; every outlet is open already."""
         now_ns = self._clock.monotonic_ns()
         self._take_contactor_away(now_ns)
-        self._begin_self_test(outlets, now_ns + 2 * nanoseconds(self._config.hardware.contactor_release_s))
+        self._begin_self_test(outlets)
 
     def hold_open(self) -> None:
         """The contactor opens and stays open; charges end before, so that it breaks nothing."""
@@ -151,6 +158,10 @@ class Switching:
             phase,
         )
 
+    def free_bus_by(self, free_bus: Callable[[], None]) -> None:
+        """How a bus is freed that does not move when a relay is told to open."""
+        self._breaking.free_bus = free_bus
+
     # --- a tick's turn ----------------------------------------------------------------------------------------------
 
     def step(self, now_ns: int) -> None:
@@ -169,6 +180,7 @@ class Switching:
     def _check_outputs(self, now_ns: int) -> None:
         """An expander that lost its set-up is given it again, and its charges are over."""
         found = read_back(self._relays, self._units, now_ns)
+        self._breaking.unchecked &= found.unknown | self._relays.unsent
         for number in found.lost:
             self.end(self._by_number[number], EndReason.POWER_LOST)
         for address in found.reset:
@@ -180,6 +192,8 @@ class Switching:
     def _step_self_test(self, test: SelfTest, now_ns: int) -> None:
         if self._cabinet.latched:  # everything was opened; with a welded contactor a click gives power
             self._self_test = None
+            return
+        if self._breaking.active:  # its relays open first
             return
         test.step(now_ns)
         for unit in self._units:
@@ -241,7 +255,7 @@ class Switching:
         known = unit.fault is trip.fault and (unit.latched or not unit.now.closed)
         if trip.fault is Fault.RECLOSE_STORM and unit.latched:
             return
-        if trip.outlet is not None and not known and self._breaking.needed(trip, unit.recent_peak_ma(trip.at_ns)):
+        if trip.outlet is not None and not known and self._breaking.needed(trip, unit.greatest_peak_ma(trip.at_ns)):
             self._begin_breaking(unit, trip.fault.value, trip.at_ns)
         elif trip.outlet is not None:
             self._release(unit, trip.fault.value)
@@ -291,8 +305,10 @@ class Switching:
             self._finish(unit, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=latched)
 
     def _open_everything(self, trip: Trip, quiet: bool) -> None:
+        """Contactor and every relay; those that may carry what they cannot break follow when it has released."""
         self._note_contactor(trip.at_ns)
-        errors = self._relays.open_all(trip.fault.value)
+        great = [unit.number for unit in self._units if trip.fault in DOUBTFUL or unit.may_be_great(trip.at_ns)]
+        errors = self._breaking.open_all(great, trip.fault.value, trip.at_ns)
         if errors and not quiet:
             log.error("%s: opening all met %s", trip.fault.value, "; ".join(map(str, errors)))
 
@@ -303,7 +319,11 @@ class Switching:
     def _note_contactor(self, now_ns: int) -> None:
         """It is about to open, if it is not open already."""
         if self._relays.has_contactor and self._relays.contactor_closed:
-            self._cabinet.now.contactor_open_at_ns = now_ns
+            self._contactor_told(now_ns)
+
+    def _contactor_told(self, open_at_ns: int | None) -> None:
+        self._cabinet.now.contactor_open_at_ns = open_at_ns
+        self._breaking.contactor_told(open_at_ns)
 
     def _take_power_away(self) -> None:
         """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
@@ -319,7 +339,8 @@ class Switching:
             self._restore_power(now_ns)
         elif self._breaking.overdue(now_ns):
             self._breaking.give_up()
-            log.error("outlets %s cannot be opened: the contactor stays open", sorted(self._relays.unsent))
+            owed = sorted(self._relays.unsent | self._breaking.unchecked)
+            log.error("outlets %s cannot be opened: the contactor stays open", owed)
             self._end_all()
 
     def _end_all(self, reason: EndReason = EndReason.POWER_LOST) -> None:
@@ -330,12 +351,12 @@ class Switching:
     def _restore_power(self, now_ns: int) -> None:
         """Close the contactor again once nothing stands against it; the weld check begins anew."""
         held = self.busy or self.held_open or self._cabinet.latched
-        if held or self._relays.unsent or self.welded():
+        if held or self._relays.unsent or self._breaking.unchecked or self.welded():
             return
         if self._relays.contactor_closed and self.ready_at_ns is not None:
             return
         self._relays.close_contactor()
-        self._cabinet.now.contactor_open_at_ns = None
+        self._contactor_told(None)
         self.ready_at_ns = now_ns + SETTLE_NS
         for unit in self._units:
             unit.now.switched_at_ns = now_ns
@@ -343,7 +364,7 @@ class Switching:
     def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
         """A charge's normal end."""
         now_ns = self._clock.monotonic_ns()
-        if self._breaking.possible and unit.may_be_short(now_ns):
+        if self._breaking.possible and (unit.may_be_short(now_ns) or unit.current_unknown(now_ns)):
             self._begin_breaking(unit, reason.value, now_ns)
         else:
             self._release(unit, reason.value)
@@ -352,7 +373,7 @@ class Switching:
         self._finish(unit, EventKind.ENDED, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:
-        for error in self._relays.release(unit.number, reason):
+        for error in self._breaking.release(unit.number, reason, self._clock.monotonic_ns()):
             # the bank tries again each tick; the contactor and the heartbeat are the layers under it
             log.error("outlet %d: opening failed: %s", unit.number, error)
 

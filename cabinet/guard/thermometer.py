@@ -43,6 +43,7 @@ class Thermometer:
         self._ready = False
         self._valid_from_ns = 0
         self._last_good = ABSENT
+        self._read_mc: int | None = None  # believed or not
         self._still: Why | None = None  # by its readings
         self._contradicted: Why | None = None  # by the chip's own comparison
         self._problem = ""
@@ -63,7 +64,8 @@ class Thermometer:
             log.warning("thermometer %s was shut down and is awake again", self.chip.port)
         self._ready, self._problem = True, ""
         self._valid_from_ns = self._clock.monotonic_ns() + FIRST_CONVERSION_NS
-        self._last_good = ABSENT  # it may have slept through any change
+        self._last_good, self._read_mc = ABSENT, None  # it may have slept through any change
+        self._still = self._contradicted = None
         self._watch.restart()
 
     def try_bring_up(self) -> None:
@@ -85,7 +87,8 @@ class Thermometer:
             self._failed(error)
             return
         at_ns = self._clock.monotonic_ns()
-        before = self._last_good
+        self._read_mc = value_mc
+        before = self._last_good if self._outlets else ABSENT  # the air of a cabinet that burns may jump
         if not believable(value_mc, at_ns, before):
             self._show(Reading(None, before.at_ns, Quality.FAULT, JUMP))
             return
@@ -103,10 +106,9 @@ class Thermometer:
         except ChipError as error:
             self._failed(error)
             return
-        if self._last_good.value is not None:
+        if self._read_mc is not None:
             above_mc = self._limit_mc - ALERT_HYSTERESIS_MC if self.chip.above_limit else None
-            now_ns = self._clock.monotonic_ns()
-            self._contradicted = self._watch.compare(now_ns, self._last_good.value, above_mc)
+            self._contradicted = self._watch.compare(self._clock.monotonic_ns(), self._read_mc, above_mc)
 
     def _squares_ma2(self, at_ns: int) -> float | None:
         """Squared currents of its outlets, to which the heat of their contacts is proportional."""

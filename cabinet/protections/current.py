@@ -25,6 +25,27 @@ SECOND_PULSE_SHARE = 0.4
 BEFORE_CREST_NS = 2_000_000
 AFTER_CREST_NS = 1_800_000
 AFTER_SECOND_CREST_NS = 1_000_000
+# An alert not answered by a valid peak for so long is a short: time for five scans, and for the muxes' reset, so that
+# the current is cut within two half-cycles of its beginning.
+UNANSWERED_HALF_CYCLES = 1.5
+# Iron that is magnetised to saturation draws a pulse in every other half-cycle, behind the voltage's crest and around
+# its zero, each smaller than the one before. Worked out for an air-core reactance of 1.2 to 8 ohm, 0.4 to 7 ohm in the
+# circuit, saturation at 1.1 to 1.4 of the flux and up to 0.7 of it left over: the second and later pulses go over 30 A
+# 1.1 ms after the crest or later, end 3.9 ms after the zero or sooner, and have 0.90 of the one before or less. A
+# short's goes over 30 A before the crest, wherever the plug's resistance is what limits it. The first may begin up to
+# 1.1 ms before the crest and goes on across the zero: there any sine below the hard ceiling is under 30 A for 1.3 ms,
+# which looks half as wide cannot miss.
+IRON_BEGINS_NS = 800_000
+IRON_FIRST_BEGINS_NS = -1_500_000
+ZERO_SEEN_NS = 600_000
+IRON_ENDS_NS = 9_000_000  # after the same crest
+IRON_DECAY = 0.92
+# A capacitor behind a bouncing plug: its pulse ends with the bounce, or with the capacitor's filling (AFTER_CREST_NS),
+# before a sine through its first look would. The margin is that of the mains' phase. What begins before the crest is
+# looked at until FILLED_NS after it.
+TOO_SOON_NS = 400_000
+FILLED_NS = 1_500_000
+MAX_PULSES = 8  # that follow each other within the window; what goes on is cut, whatever it looks like
 UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two looks may be two pulses of a bouncing plug
 
 
@@ -33,6 +54,18 @@ class _Hit(NamedTuple):
 
     window: PeakWindow
     low_at_ns: int
+
+
+class _Pulse(NamedTuple):
+    """A current over the limit without a break."""
+
+    first: PeakWindow
+    last: PeakWindow
+    low_at_ns: int  # until then it was seen under the limit
+    peak_ma: int
+    number: int  # of those that followed each other within the window
+    widest_ns: int  # of its looks but the first
+    ended_ns: int = 0  # from then on it was seen under the limit
 
 
 class ShortCircuit:
@@ -48,6 +81,13 @@ class ShortCircuit:
 
     A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: there is no need
     to wait for its second half-cycle (BEFORE_CREST_NS). Only looks that follow each other closely can tell.
+
+    Two kinds of pulse repeat and are no short: those of iron, which become smaller, behind the crest of every other
+    half-cycle; and those of a capacitor behind a plug that bounces, of which the one before ended too soon to be a
+    sine's. Both are known by looks that follow each other closely; in doubt it is a short.
+
+    An alert whose peak cannot be read is a short as well (UNANSWERED_HALF_CYCLES): its line stays low from the first
+    sample over the limit on, and nothing more would be learned by waiting.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -59,16 +99,22 @@ class ShortCircuit:
         self._limits = limits
         self._hits: deque[_Hit] = deque(maxlen=64)
         self._low_at_ns = 0  # when it was last seen under the limit
-        self._run: tuple[PeakWindow, PeakWindow] | None = None  # over the limit without a break: first and last look
+        self._run: _Pulse | None = None  # that goes on
+        self._before: _Pulse | None = None  # the one that ended last
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
         limits = self._limits
-        if window is None or not now.closed:
+        if not now.closed:
+            return None
+        if now.alert_at_ns is not None and now.at_ns - now.alert_at_ns >= UNANSWERED_HALF_CYCLES * limits.half_cycle_ns:
+            return {"alert_ms": (now.at_ns - now.alert_at_ns) // 1_000_000, "limit_ma": limits.short_peak_ma}
+        if window is None:
             return None
         if window.peak_ma <= limits.short_peak_ma:
             self._low_at_ns = window.to_ns
-            self._run = None
+            if self._run is not None:
+                self._before, self._run = self._run._replace(ended_ns=window.from_ns), None
             return None
         if window.peak_ma > limits.hard_peak_ma:
             return {"peak_ma": window.peak_ma, "limit_ma": limits.hard_peak_ma}
@@ -76,25 +122,71 @@ class ShortCircuit:
             self._hits.popleft()
         hit = _Hit(window, self._low_at_ns)
         if self._outlasts_an_inrush(window):
-            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest()
+            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest(window)
         earlier_ma = self._repeated(hit)
-        if earlier_ma is not None:
+        if earlier_ma is not None and not self._harmless(window):
             why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": limits.short_peak_ma}
-            return why | self._crest()
+            return why | self._crest(window)
         self._hits.append(hit)
         return None
 
     def _outlasts_an_inrush(self, window: PeakWindow) -> bool:
         """Over the limit from well before the voltage's crest until well after it; also keeps `_run`."""
         run = self._run
-        if run is None or window.to_ns - run[1].to_ns > UNSEEN_BREAK_NS:
-            self._run = (window, window)
+        if run is None or window.to_ns - run.last.to_ns > UNSEEN_BREAK_NS:
+            before = self._before = run or self._before
+            follows = before is not None and window.from_ns - before.last.to_ns <= self._limits.short_window_ns
+            number = before.number + 1 if before is not None and follows else 1
+            self._run = _Pulse(window, window, self._low_at_ns, window.peak_ma, number, 0)
             return False
-        self._run = (run[0], window)
+        widest_ns = max(run.widest_ns, window.to_ns - run.last.to_ns)
+        self._run = run._replace(last=window, peak_ma=max(run.peak_ma, window.peak_ma), widest_ns=widest_ns)
         if window.crest_ns is None:
             return False
-        before_ns, after_ns = window.crest_ns - run[0].to_ns, window.from_ns - window.crest_ns
+        before_ns, after_ns = window.crest_ns - run.first.to_ns, window.from_ns - window.crest_ns
         return BEFORE_CREST_NS <= before_ns < self._limits.half_cycle_ns // 2 and after_ns >= AFTER_CREST_NS
+
+    def _harmless(self, window: PeakWindow) -> bool:
+        """Whether the pulse that goes on is still as one of iron, or of a capacitor behind a bouncing plug."""
+        run, before = self._run, self._before
+        if run is None or run.first.crest_ns is None or window.at_least or run.number > MAX_PULSES:
+            return False
+        if window.to_ns - window.from_ns > UNSEEN_BREAK_NS:
+            return False
+        crest_ns = run.first.crest_ns
+        if run.number == 1 or before is None:
+            return self._crosses_zero(run, crest_ns, window)
+        if self._magnetises(run, before, crest_ns, window):
+            return True
+        return self._ended_too_soon(before) and self._may_fill(run, crest_ns, window)
+
+    def _crosses_zero(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
+        """One pulse in two half-cycles, and not seen low between them by looks that would have seen a sine's zero."""
+        placed = run.low_at_ns >= crest_ns + IRON_FIRST_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
+        return placed and run.widest_ns <= ZERO_SEEN_NS
+
+    def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
+        """Behind the crest, with nothing in the half-cycle before, and smaller than the last time."""
+        placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
+        apart = run.first.to_ns - before.first.to_ns >= 3 * self._limits.half_cycle_ns // 2
+        return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
+
+    def _ended_too_soon(self, before: _Pulse) -> bool:
+        """Whether a sine through the pulse's beginning, or its greatest, would have been over the limit for longer."""
+        crest_ns, half_ns = before.first.crest_ns, self._limits.half_cycle_ns
+        if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
+            return False
+        crest_ma = float(before.peak_ma)
+        if before.low_at_ns > crest_ns:  # seen from its falling side only
+            crest_ma = before.first.peak_ma / max(0.1, math.cos(math.pi * (before.low_at_ns - crest_ns) / half_ns))
+        lasts_ns = math.acos(min(1.0, self._limits.short_peak_ma / crest_ma)) * half_ns / math.pi
+        return before.ended_ns + TOO_SOON_NS <= crest_ns + lasts_ns
+
+    def _may_fill(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
+        """Whether a capacitor may still be filling: until soon after the crest, or, begun behind it, until the zero."""
+        if run.low_at_ns >= crest_ns:
+            return window.to_ns <= crest_ns + self._limits.half_cycle_ns // 2
+        return window.from_ns < crest_ns + FILLED_NS
 
     def _repeated(self, hit: _Hit) -> int | None:
         """The peak that `hit` makes a short of: of another half-cycle, and neither of them the end of an inrush."""
@@ -127,14 +219,20 @@ class ShortCircuit:
             return False
         return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
 
-    def _crest(self) -> dict[str, int]:
-        """The greatest current there has been, if its crest was seen: something before it was lower.
+    def _crest(self, last: PeakWindow) -> dict[str, int]:
+        """The greatest current so far, if it was a crest: lower before it in its half-cycle, and lower after it.
 
-        A short that begins behind the crest shows only the falling side, and the next half-cycle, in which it trips,
-        has only begun: how high it will go is then not known, and nothing is said of it.
+        A short that begins behind the crest shows only the falling side, and one that still rises, in whichever
+        half-cycle, has not come to its crest: how high it will go is then not known, and nothing is said of it.
         """
-        peaks = [hit.window.peak_ma for hit in self._hits]
-        return {"crest_ma": max(peaks)} if max(peaks) > peaks[0] else {}
+        windows = [hit.window for hit in self._hits] + [last]
+        place = max(range(len(windows)), key=lambda each: windows[each].peak_ma)
+        greatest = windows[place]
+        if greatest.crest_ns is None or not any(each.peak_ma < greatest.peak_ma for each in windows[place + 1 :]):
+            return {}
+        began_ns = greatest.crest_ns - self._limits.half_cycle_ns // 2
+        rose = any(began_ns <= each.from_ns and each.peak_ma < greatest.peak_ma for each in windows[:place])
+        return {"crest_ma": greatest.peak_ma} if rose else {}
 
     def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:
@@ -147,7 +245,7 @@ class ShortCircuit:
     def reset(self) -> None:
         self._hits.clear()
         self._low_at_ns = 0
-        self._run = None
+        self._run = self._before = None
 
 
 class Overcurrent:

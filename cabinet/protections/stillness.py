@@ -13,8 +13,9 @@ from cabinet.protections.words import NS
 # Contacts take minutes to follow a load, some a quarter of an hour and some half a minute. Those that are slow are
 # given a mean of the squared current that is slow as well: 700 W (3.2 A) count as 2 A after two and a half minutes,
 # 900 W after less than one and a half. Those that are quick have made their last step long before that mean is steady:
-# so the load must besides be another one than at the last step, for a minute without a break.
+# so a quick mean must besides be another one than at the last step, for a minute without a break.
 HEAT_SETTLE_NS = 300 * NS
+LOAD_SETTLE_NS = 30 * NS
 LEAST_STILL_NS = 60 * NS
 LEAST_OTHERS = 2
 
@@ -27,9 +28,11 @@ class StillThermometer:
         self._least_ma2 = None if load_ma is None else load_ma**2
         self._neighbours_mc = neighbours_mc
         self._comparison = Lasting()
-        self._squares_then_ma2 = 0.0  # squared current of the outlets beside it, at the last step
-        self._other_load_since_ns: int | None = None  # since when it is another one
-        self._heat_ma2 = 0.0  # squared current of the outlets beside it, as slow as contacts warm
+        self._load_ma2 = self._load_then_ma2 = (
+            0.0  # squared current of the outlets beside it; the same at the last step
+        )
+        self._heat_ma2 = self._heat_then_ma2 = 0.0  # as slow as contacts warm
+        self._other_load_since_ns: int | None = None
         self._read_ns: int | None = None
         self.restart()
 
@@ -44,9 +47,9 @@ class StillThermometer:
         if value_mc != self._value_mc or squares_ma2 is None:
             self._value_mc, self._since_ns = value_mc, at_ns
             self._heat_then_ma2, self._others_then_mc = self._heat_ma2, dict(others_mc)
-            self._squares_then_ma2, self._other_load_since_ns = squares_ma2 or 0.0, None
+            self._load_then_ma2, self._other_load_since_ns = self._load_ma2, None
             return None
-        changed_ma2 = self._changed_ma2(at_ns, squares_ma2)
+        changed_ma2 = self._changed_ma2(at_ns)
         still_ns = at_ns - self._since_ns
         if still_ns < LEAST_STILL_NS:
             return None
@@ -63,9 +66,9 @@ class StillThermometer:
             return None
         return {"temperature_mc": value_mc, "limit_mc": above_mc}
 
-    def _changed_ma2(self, at_ns: int, squares_ma2: float) -> float:
+    def _changed_ma2(self, at_ns: int) -> float:
         """By how much the heat has changed since the last step; 0 where that is too little, or may be over for long."""
-        if self._least_ma2 is None or abs(squares_ma2 - self._squares_then_ma2) < self._least_ma2:
+        if self._least_ma2 is None or abs(self._load_ma2 - self._load_then_ma2) < self._least_ma2:
             self._other_load_since_ns = None
             return 0.0
         since_ns = self._other_load_since_ns = self._other_load_since_ns or at_ns
@@ -76,8 +79,8 @@ class StillThermometer:
         past_ns = 0 if self._read_ns is None else at_ns - self._read_ns
         self._read_ns = at_ns
         if squares_ma2 is not None:
-            share = 1 - math.exp(-past_ns / HEAT_SETTLE_NS)
-            self._heat_ma2 += share * (squares_ma2 - self._heat_ma2)
+            self._heat_ma2 += (1 - math.exp(-past_ns / HEAT_SETTLE_NS)) * (squares_ma2 - self._heat_ma2)
+            self._load_ma2 += (1 - math.exp(-past_ns / LOAD_SETTLE_NS)) * (squares_ma2 - self._load_ma2)
 
     def _others_moved_mc(self, others_mc: dict[int, int]) -> int:
         """By how much half of the others moved at least, in one direction; 0 where there are too few."""

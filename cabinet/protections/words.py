@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True):
     storm_ns: int
     half_cycle_ns: int
     thermometer_fitted: bool
+    parted_ns: int = 30_000_000  # from a relay's coil to no current: its contacts, and their arc to the next zero
 
 
 class CabinetLimits(msgspec.Struct, frozen=True):
@@ -67,9 +68,10 @@ class CabinetLimits(msgspec.Struct, frozen=True):
 class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     """The largest instantaneous current between two reads of the peak register.
 
-    `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch, counted by the mains' own zero
-    crossings; None where the mains phase is not known. `crest_ns` is the voltage's crest nearest to the window's end,
-    told only of windows over a short's limit.
+    Of windows over a short's limit: `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch,
+    counted by the mains' own zero crossings, and `crest_ns` is the voltage's crest nearest to the window's end; None if
+    the mains phase is not known. `at_least`: the register contradicts an alert and says nothing of how
+    much it is.
     """
 
     peak_ma: int
@@ -78,6 +80,7 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     first_half_cycle: int | None
     last_half_cycle: int | None
     crest_ns: int | None = None
+    at_least: bool = False
 
 
 class OutletNow(msgspec.Struct):
@@ -108,6 +111,8 @@ class OutletNow(msgspec.Struct):
     chip_resets: int = 0  # how often its meter or thermometer was found with other settings
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
     found_open_at_ns: int | None = None  # told to close, and found open since then
+    told_open_at_ns: int | None = None  # the relay itself, known beside a window over a short's limit
+    alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):

@@ -21,6 +21,8 @@ from cabinet.store import sessions as table
 from cabinet.store.accounts import Entry, SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
+MAX_KEY, MAX_NOTE = 100, 200  # characters
+
 
 class Balances(msgspec.Struct, frozen=True):
     """Where the money is; with `cash_fen`, which stands below 0, all of it together is 0."""
@@ -65,14 +67,14 @@ def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: s
         clock,
         card,
         lambda books, who: ledger.pay_out(
-            posted_key(books, "pay-out:", key), who, _some(amount_fen, "a pay-out"), normal_form.text(note)
+            posted_key(books, "pay-out:", key), who, _some(amount_fen, "a pay-out"), _note(note)
         ),
     )
 
 
 def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str) -> int:
     """Take what is left in a wallet that nobody will claim; returns the new balance. Raises Overdrawn."""
-    note = normal_form.text(note)
+    note = _note(note)
     if not note:
         raise CabinetError("a write-off needs its reason: --note")
     return _with_wallet(
@@ -90,7 +92,7 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
 
     Never more than it cost, however often.
     """
-    note = normal_form.text(note)
+    note = _note(note)
     if not note:
         raise CabinetError("money that is given back needs its reason: --note")
     with database.transaction() as connection:
@@ -160,7 +162,16 @@ def posted_key(books: SqliteBooks, prefix: str, key: str | None) -> str:
     as_written = f"{prefix}{key or ''}"
     if key and books.postings(as_written) is not None:
         return as_written
-    return prefix + (normal_form.label(key or "") or secrets.token_hex(16))
+    if len(form := normal_form.label(key or "")) > MAX_KEY:
+        raise CabinetError(f"a key has at most {MAX_KEY} characters")
+    return prefix + (form or secrets.token_hex(16))
+
+
+def _note(typed: str) -> str:
+    """Raises CabinetError."""
+    if len(note := normal_form.text(typed)) > MAX_NOTE:
+        raise CabinetError(f"a note has at most {MAX_NOTE} characters")
+    return note
 
 
 def _some(amount_fen: int, what: str) -> int:

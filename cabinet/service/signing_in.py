@@ -30,6 +30,7 @@ Row = TypeVar("Row")
 FAILURES_A_NAME = 5
 FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
 MAX_KNOWN = 10_000
+MAX_LOGINS = 50  # of one card or login at once
 WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
 SECOND_STEP_NS = 300 * NS  # from the right password to the code
 MOST_SECOND_STEPS = 1000
@@ -259,6 +260,7 @@ class SigningIn:
                 first(connection)
             people.remove_expired_logins(connection, now_ms)
             people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
+            people.keep_newest_logins(connection, kind, who, MAX_LOGINS)
 
         try:
             await self._storage.write(work)

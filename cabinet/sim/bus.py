@@ -15,7 +15,7 @@ from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from cabinet.sim.timeline import Timeline
 
-ADAPTER_TIMEOUT_NS = 20_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
+ADAPTER_TIMEOUT_NS = 10_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
 
 
 class Segment:

@@ -21,6 +21,8 @@ IDLE_W = 2.0
 END_SHARE = 0.05  # of the power at constant current, at which a charger switches to idle
 CHARGED = frozenset({EndReason.FULL, EndReason.ENDED_BY_LOAD, EndReason.UNPLUGGED})
 
+SHAPE = Shape.of(2.3, 0.68)  # crest and power factor of the current, as chargers without correction have
+
 Curve = Callable[[float], float]
 
 
@@ -124,10 +126,11 @@ HABITS = (
 class HabitLoad:
     """A charger with a habit, for the simulated outlet; time stands still while there is no mains."""
 
-    SHAPE = Shape.of(2.3, 0.68)
-
-    def __init__(self, name: str, curve: Curve, step_s: float = 0.1, inrush_a: float = 40.0) -> None:
+    def __init__(
+        self, name: str, curve: Curve, step_s: float = 0.1, inrush_a: float = 40.0, shape: Shape = SHAPE
+    ) -> None:
         self.name = name
+        self._shape = shape
         self._curve = curve
         self._step_ns = round(step_s * 1e9)
         self._inrush_a = inrush_a
@@ -147,7 +150,7 @@ class HabitLoad:
         if self._since_ns is not None:
             self._played_ns += at_ns - self._since_ns
             self._since_ns = at_ns
-        return Draw(self._curve(self._played_ns / 1e9), self.SHAPE)
+        return Draw(self._curve(self._played_ns / 1e9), self._shape)
 
     def next_step_ns(self, at_ns: int) -> int | None:
         return None if self._since_ns is None else at_ns + self._step_ns

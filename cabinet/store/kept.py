@@ -1,4 +1,4 @@
-"""What was kept of the usage log outside the cabinet, read again: closings, heads by day, exports of any form."""
+"""Reader of files that were kept outside the cabinet: closings, heads by day, exports of any form."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def heads(path: Path) -> list[Mark]:
 def export(path: Path) -> list[Mark]:
     """The records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
 
-    Of JSON lines the contents have to give the hash: whoever keeps them keeps whole records.
+    Of JSON lines the contents have to give the hash, as they hold whole records.
     """
     data = _read(path)
     if data.startswith(b"PK"):

@@ -85,10 +85,10 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
 
 
 def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
-    """The resident whose card is meant, however it is spelt.
+    """Return the resident with this card, in any spelling, or None.
 
-    Cards of before there was one spelling may differ in capital letters only. Each of those is found by its own
-    spelling, and by no other: nobody gets at another's money.
+    Cards of an older version may differ in capital letters only. Each of those is found by its exact spelling, and by
+    no other, so that no resident reaches the wallet of another.
     """
     found = residents_by_card(connection, card)
     if len(found) > 1:
@@ -97,7 +97,7 @@ def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow |
 
 
 def residents_by_card(connection: sqlite3.Connection, card: str) -> list[ResidentRow]:
-    """Everybody whose card has this normal form; one, but for cards of before there was one spelling."""
+    """Return the residents with a card of this normal form: at most one, except for cards of an older version."""
     rows = connection.execute(
         "SELECT * FROM resident WHERE card = ? COLLATE NOCASE ORDER BY id", (normal_form.card(card),)
     )
@@ -177,7 +177,7 @@ def add_staff(
 
 
 def staff_by_name(connection: sqlite3.Connection, name: str) -> StaffRow | None:
-    """The login that is meant, however it is spelt; of several that are alike, the one that is spelt so."""
+    """Return the login of this name, in any spelling; if several are alike, the one with this exact spelling."""
     alike = [row for row in staff(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
     if len(alike) > 1:
         alike = [row for row in alike if row.name in (name, normal_form.text(name))]
@@ -223,6 +223,17 @@ def add_login(
     connection.execute(
         f"INSERT INTO login (token_hash, {kind}_id, used_unix_ms, expires_unix_ms) VALUES (?, ?, ?, ?)",
         (token_hash(token), who, now_unix_ms, expires_unix_ms),
+    )
+
+
+def keep_newest_logins(
+    connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, count: int
+) -> None:
+    """Sign out where somebody signed in longest ago, beyond so many: signing in again and again fills no disk."""
+    connection.execute(
+        f"DELETE FROM login WHERE {kind}_id = ? AND token_hash NOT IN"
+        f" (SELECT token_hash FROM login WHERE {kind}_id = ? ORDER BY used_unix_ms DESC LIMIT ?)",
+        (who, who, count),
     )
 
 

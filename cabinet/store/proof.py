@@ -1,7 +1,7 @@
 """The usage log against what was kept of it elsewhere: closings, heads by day, exports, receipts.
 
 The chain shows a change in the middle, and nothing of an end that was cut off together with its head, nor of a log
-rewritten as a whole. What was kept where the cabinet's hands do not reach shows both; the comparison goes both ways.
+rewritten as a whole. Copies that were kept outside the cabinet show both. The comparison goes both ways.
 """
 
 import datetime

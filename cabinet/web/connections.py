@@ -22,10 +22,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cabinet.web.address import Networks, source_of
 from cabinet.web.source_log import SourceLog
+from cabinet.web.turns import Turn, Turns
 
 ACCEPT_TURN_S = 0.005
 """Accepting goes on for so long at most before everything else has its turn. To refuse one takes microseconds; if
 fewer were accepted than come, the kernel's queue would be full, and who is not in it waits a second or three."""
+
+HANDSHAKES_OF_SOURCE = 8
+"""At once: each is some milliseconds of arithmetic, and all of them at once would hold up everybody."""
 
 ACCEPT_AGAIN_S = 0.1  # after the system has refused: it has no descriptors or no memory
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: nothing of the connection stays behind in the kernel
@@ -252,6 +256,7 @@ class Acceptor:
         self._log = log
         self._tls = tls
         self._opening: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[str, Turns] = {}
         self._again: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         listener.setblocking(False)
@@ -300,10 +305,15 @@ class Acceptor:
         if self._tls is not None:
             limits = self._seats.limits
             timeouts = {"ssl_handshake_timeout": limits.handshake_s, "ssl_shutdown_timeout": limits.handshake_s}
+        turn = Turn(self._handshakes, seat.source, HANDSHAKES_OF_SOURCE)
         try:
+            if self._tls is not None:
+                await turn.begin()
             await self._loop.connect_accepted_socket(
                 lambda: self._make_protocol(seat), connection, ssl=self._tls, **timeouts
             )
         except (OSError, asyncio.CancelledError):  # a handshake that failed, took too long, or made room
             seat.leave()
             connection.close()
+        finally:
+            turn.end()

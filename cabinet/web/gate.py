@@ -6,13 +6,13 @@ the others wait for their turn, and a source with too many is refused. A turn is
 first part, if more will come: a stream or a long file takes none while it goes on.
 """
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from cabinet.web.address import source_of
+from cabinet.web.turns import Turn, Turns
 
 RETRY_AFTER = b"5"
 
@@ -48,7 +48,7 @@ class Gate:
         self._limits = limits
         self._requests: Counter[str] = Counter()  # under way, by source
         self._stops: Counter[str] = Counter()
-        self._turns: dict[str, _Turns] = {}
+        self._turns: dict[str, Turns] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +79,7 @@ class Gate:
 
     async def _in_turn(self, source: str, scope: Any, receive: Receive, send: Send) -> None:
         """A turn begins when all of the request is there: a body that trickles in takes none."""
-        turn = _Turn(self._turns, source, self._limits.turns_of_source)
+        turn = Turn(self._turns, source, self._limits.turns_of_source)
 
         async def receive_and_wait() -> Message:
             message = await receive()
@@ -88,9 +88,9 @@ class Gate:
             return message  # type: ignore[no-any-return]
 
         async def send_and_pass_on(message: Message) -> None:
-            await send(message)
             if message["type"] == "http.response.body":
-                turn.end()
+                turn.end()  # also if the asker is slow to take it
+            await send(message)
 
         try:
             if scope["method"] in ("GET", "HEAD"):
@@ -98,47 +98,6 @@ class Gate:
             await self._app(scope, receive_and_wait, send_and_pass_on)
         finally:
             turn.end()
-
-
-class _Turns:
-    """Those of one source: as many at once as `free` says at first."""
-
-    def __init__(self, free: int) -> None:
-        self.free = asyncio.Semaphore(free)
-        self.users = 0  # requests that wait for one, have one, or have had one in this pass of the event loop
-
-
-class _Turn:
-    """One request's; begins once, ends once."""
-
-    def __init__(self, all_: dict[str, _Turns], source: str, at_once: int) -> None:
-        self._all = all_
-        self._source = source
-        self._at_once = at_once
-        self._turns: _Turns | None = None
-        self._has_one = self._ended = False
-
-    async def begin(self) -> None:
-        if self._turns is not None or self._ended:
-            return
-        self._turns = self._all.setdefault(self._source, _Turns(self._at_once))
-        self._turns.users += 1
-        await self._turns.free.acquire()
-        self._has_one = True
-
-    def end(self) -> None:
-        """The next of this source begins when the event loop has looked at everybody else: most pages are made in one
-        step, and without that a hundred of them would be made one after the other."""
-        if self._turns is not None and not self._ended:
-            asyncio.get_running_loop().call_soon(self._give_back, self._turns)
-        self._ended = True
-
-    def _give_back(self, turns: _Turns) -> None:
-        if self._has_one:
-            turns.free.release()
-        turns.users -= 1
-        if not turns.users and self._all.get(self._source) is turns:
-            del self._all[self._source]
 
 
 async def _refuse(status: int, send: Send) -> None:

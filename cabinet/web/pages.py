@@ -88,5 +88,5 @@ class Pages:
 
 
 def _shown(value: object) -> object:
-    """What a template writes: text without anything that acts or is unseen; it is escaped after that."""
+    """Return text without anything that acts or is unseen, for a template to write; it is escaped after that."""
     return plain_text.lines(value) if type(value) is str else value

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cabinet.link.client import BlockingGuard
+from cabinet.link.protocol import Energise, Role
+from cabinet.model import ChargeLimits, Fault
+from cabinet.run_folder import guard_socket
 from tests.e2e.processes import Cabinet, Resident, running, wait_for
 
 pytestmark = pytest.mark.slow
@@ -136,6 +140,31 @@ def test_stopping_in_order_opens_everything_and_ends_with_status_zero(tmp_path):
         assert cabinet.processes["service"].stop() == 0
         assert cabinet.processes["guard"].stop() == 0
         wait_for("every relay open", cabinet.all_contacts_open)
+
+
+def test_short_that_tripped_while_the_disk_took_nothing_is_remembered_by_another_keeper(tmp_path):
+    with running(tmp_path, None, "sim", "guard") as cabinet:
+        wait_for("an outlet that may close", lambda: cabinet.outlet(3).refusal is None)
+        cabinet.plug(3, "lead-acid-48v20ah", 30)
+        with BlockingGuard(guard_socket(cabinet.run), Role.SERVICE) as link:
+            link.request(lambda n: Energise(n, 3, "session", ChargeLimits()))
+        wait_for("a charge", lambda: cabinet.phase(3) == "charging")
+        spares = [cabinet.state / name for name in ("latches.spare", "upkeep.spare")]
+        for spare in spares:
+            spare.unlink()
+            spare.mkdir()  # what is written there fails from now on
+        wait_for("no start", lambda: cabinet.outlet(4).refusal == "state_unwritable")
+        cabinet.sim("fault", "3", "short", "--amps", "60")
+        wait_for("the trip", lambda: cabinet.outlet(3).latched)
+        keeper = cabinet.processes["guard"].popen
+        os.kill(keeper.pid, signal.SIGKILL)
+        keeper.wait()
+        wait_for("every relay open", cabinet.all_contacts_open)
+        for spare in spares:
+            spare.rmdir()
+        cabinet.start("guard")
+        wait_for("the others to be ready", lambda: cabinet.outlet(4).refusal is None)
+        assert (cabinet.outlet(3).fault, cabinet.outlet(3).refusal) == (Fault.SHORT_CIRCUIT, "fault_latched")
 
 
 def take_the_bus_away(cabinet: Cabinet) -> Path:

@@ -431,3 +431,11 @@ def test_made_up_habit_of_a_charger_ends_rightly(seed):
     took_s = (outlet.now_ns - 50 * S) / S
     assert reason in habit.allowed | {EndReason.MAX_DURATION}, f"{habit.name} after {took_s / 3600:.2f} h"
     assert took_s >= min(habit.not_before_s, 10 * 3600), f"{habit.name}: {reason} after {took_s / 3600:.2f} h"
+
+
+@pytest.mark.parametrize(("high_readings", "reason"), [(2, EndReason.FULL), (3, None)])
+def test_two_readings_far_apart_do_not_start_the_hold_over_and_three_do(high_readings, reason):
+    high = range(600, 600 + 10 * high_readings, 10)
+    outlet = Outlet()
+    outlet.draw(160, 600)
+    assert outlet.follow(lambda at_s: 60 if at_s in high else 10, 1810 / 3600, step_s=10.0) is reason

@@ -1,9 +1,11 @@
 """Promises of an outlet's counters."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinet.metering import UJ_PER_MWH, OutletMeter
+from cabinet.clock import NS
+from cabinet.metering import UJ_PER_MWH, LoadTime, OutletMeter
 from cabinet.model import MeterCount
 
 
@@ -29,3 +31,54 @@ def test_meter_goes_on_from_where_an_earlier_guard_was_killed():
     meter = OutletMeter(7 * UJ_PER_MWH, 3_000_000, 2_000_000)
     meter.add_energy(UJ_PER_MWH)
     assert meter.count() == MeterCount(8, 3, 2)
+
+
+def load_after(*readings, limit_mw=5_000) -> LoadTime:
+    """Readings as (s, W)."""
+    load = LoadTime()
+    for at_s, watts in readings:
+        load.note(round(at_s * NS), round(1000 * watts), limit_mw)
+    return load
+
+
+@pytest.mark.parametrize(
+    ("readings", "counted_s"),
+    [
+        ([(0, 100), (10, 100)], 0),
+        ([(0, 100), (10, 100), (20, 100)], 20),
+        ([(0, 100), (0.5, 100), (1, 100), (1.5, 100)], 0),
+        ([(0, 100), (0.5, 100), (1, 100), (1.5, 100), (2, 100)], 2),
+        ([(0, 100), (1, 100), (2, 100), (3, 0), (4, 100), (5, 100)], 2),
+        ([(0, 100), (1, 100), (2, 0), (3, 100), (4, 100), (5, 100)], 2),
+    ],
+    ids=["two readings", "three", "short", "long enough", "held back after a gap", "dropped"],
+)
+def test_time_counts_once_the_load_is_sure(readings, counted_s):
+    assert load_after(*readings).take_ns() == counted_s * NS
+
+
+@pytest.mark.parametrize(("watts", "sure"), [(4.9, True), (4.1, True), (3.9, False)])
+def test_load_near_its_limit_does_not_come_and_go(watts, sure):
+    assert load_after((0, 5.1), (1, 5.1), (2, 5.1), (3, watts)).sure is sure
+
+
+def test_below_its_limit_no_load_begins():
+    assert not load_after((0, 4.9), (1, 4.9), (2, 4.9), (3, 4.9)).possible
+
+
+def test_time_is_taken_once():
+    load = load_after((0, 9), (1, 9), (2, 9))
+    assert (load.take_ns(), load.take_ns()) == (2 * NS, 0)
+
+
+@given(st.lists(st.tuples(st.floats(0.05, 30), st.sampled_from([0.0, 3.0, 4.5, 5.5, 160.0])), max_size=60))
+def test_no_second_counts_that_is_not_between_two_readings_with_a_load(steps):
+    load, at_ns, most_ns, before = LoadTime(), 0, 0, 0.0
+    for past_s, watts in steps:
+        past_ns = round(past_s * NS)
+        at_ns += past_ns
+        load.note(at_ns, round(1000 * watts), 5_000)
+        if min(before, watts) >= 4:
+            most_ns += past_ns
+        before = watts
+    assert 0 <= load.take_ns() <= most_ns

@@ -1,12 +1,15 @@
 """One normal form per kind of value: however a value is typed, the same comes out, and twice is as once."""
 
 import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cabinet
 from cabinet import normal_form, plain_text
+from cabinet.web import auth
 
 CHARACTERS = st.characters()  # half characters too: a command line may hold them
 TEXT = st.text(CHARACTERS, max_size=60) | st.text(
@@ -92,6 +95,19 @@ def test_the_normal_form_of_a_normal_form_is_itself(typed: str) -> None:
     for of in (normal_form.text, normal_form.card, normal_form.digits, normal_form.label, normal_form.login_name,
                normal_form.group, normal_form.command_line, normal_form.outlet_code):  # fmt: skip
         assert of(of(typed)) == of(typed)
+
+
+def test_every_field_of_a_form_is_cleaned_but_secrets_and_files() -> None:
+    typed = "ａ\u3000\x1b[2J\u202e"
+    fields = auth.cleaned([(name, typed) for name in ("note", "name", "find", "password", "proof", "text")])
+    assert {name for name, value in fields.items() if value == typed} == {"password", "proof", "text"}
+    assert {value for value in fields.values() if value != typed} == {"ａ \ufffd[2J"}
+
+
+def test_no_other_module_normalises() -> None:
+    root = Path(cabinet.__file__).parent
+    found = {path.name for path in root.rglob("*.py") if "unicodedata.normalize" in path.read_text(encoding="utf-8")}
+    assert found == {"normal_form.py"}
 
 
 @given(TEXT)

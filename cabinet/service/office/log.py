@@ -116,8 +116,10 @@ class Log:
         self._verification = verification
 
     def _walk(self, progress: Callable[[int], None]) -> tuple[usage.Verified, int, list[str]]:
-        """The chain, how many closings there are, and what is wrong with them. On a connection of its own: nobody who
-        reads has to wait."""
+        """Return the state of the chain, the number of closings, and the problems of those.
+
+        Uses a connection of its own, so that readers need not wait.
+        """
         database = Database(admin.database_path(self._context.config), read_only=True)
         try:
             with database.reading() as connection:

@@ -43,6 +43,10 @@ def test_peak_limit_below_the_peaks_of_the_watts_is_warned_of():
     assert any("takes it for a short" in sentence for sentence in equivalents(config))
 
 
+def test_unplugged_above_no_load_is_warned_of():
+    assert any("unplugged at once" in sentence for sentence in equivalents(changed(charge={"unplugged_w": 6.0})))
+
+
 @pytest.mark.parametrize("part", ["4.5 A at a power factor of 1", "21.2 A RMS of a heater", "53 A at 0.6"])
 def test_check_says_what_limits_mean_in_the_other_unit(part, tmp_path, capsys):
     path = tmp_path / "cabinet.toml"

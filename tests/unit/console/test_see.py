@@ -152,7 +152,7 @@ def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_audit_shows_what_others_typed_as_text(tmp_path, language):
-    """As an older version, or somebody with the file, may have left it in the store."""
+    """Text that an older version, or an editor of the file, may have left in the store."""
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
     at = At(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
@@ -162,6 +162,14 @@ def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd\ufffdforged\ufffd" in shown
     assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown + terminal.say("audit --json")) == []
     assert terminal.json("audit")["data"][0]["detail"] == hostile, "a program gets every character"
+
+
+@pytest.mark.parametrize("line", ["status", "outlet 3", "unlock 3", "outlet 3 --json"])
+def test_note_of_an_outlet_is_text_in_every_answer(terminal, line):
+    terminal.guard.shown = snapshot(outlet(3, note="socket \x1b[2J\u202ebroken\x9b"))
+    shown = terminal.say(line)
+    assert re.findall("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown) == []
+    assert "broken" in shown or line == "status"
 
 
 def test_full_width_letters_of_a_program_are_understood(terminal):

@@ -10,12 +10,14 @@ from cabinet.clock import NS, ManualClock
 from cabinet.console import commands
 from cabinet.console.declare import Around, Mode
 from cabinet.console.layout import width
+from cabinet.console.notices import Notice, Seen, changes, told
 from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S, Shell
 from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
+from cabinet.texts import Texts
 from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, PlayedGuard, snapshot
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -39,9 +41,12 @@ class Terminal:
         self.clock = ManualClock(start_ns=2 * NS)
         self.guard = guard
         self.hindrance: str | None = None
+        self.attacker: str | None = None
         self.staff = staff = Staff(path, self.clock, CHEAP)
         self.rows: list[tuple[str, str, str, str]] = []
-        self.shell = Shell(CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance), self)
+        self.shell = Shell(
+            CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance, lambda: self.attacker), self
+        )
         self.prompt = self.shell.greet().prompt
 
     def note(self, account: str, level: str, line: str, outcome: str) -> bool:
@@ -499,6 +504,20 @@ def test_audit_log_that_cannot_be_written_is_said_and_nobody_is_kept_from_workin
         "The audit log could not be written to the disk; it is in memory only.",
     ]
     assert len(guard.asked) == 1
+
+
+def test_status_and_notices_tell_of_somebody_who_guesses_at_pins(terminal):
+    terminal.log_in()
+    terminal.say("notices on")
+    assert "guesses" not in terminal.say("status")
+    terminal.attacker = "203.0.113.9"
+    assert "Somebody guesses at PINs or passwords, last from 203.0.113.9" in terminal.say("status")
+    before = Seen(None, None)
+    assert changes(before, Seen(None, None, "203.0.113.9")) == [Notice("attack", address="203.0.113.9")]
+    assert changes(Seen(None, None, "203.0.113.9"), before) == []
+    words = Texts("console", "en", "console_see")
+    said = told(Notice("attack", address="203.0.113.9"), words)
+    assert said == "* Somebody guesses at PINs or passwords, from 203.0.113.9: sign-ins are locked."
 
 
 def test_own_pin_is_changed_when_typed_twice(terminal):

@@ -210,6 +210,22 @@ def test_disk_that_is_full_or_read_only_is_known_before_it_is_needed_and_when_th
     scribe.close()
 
 
+def test_room_is_kept_in_memory_and_on_disk_before_anything_is_latched(tmp_path):
+    """Where both are on one disk, as in a demonstration, the second copy is taken on a full one too."""
+    scribe_of(tmp_path, Counters(1)).close()
+    reserved = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.spare") if path.stat().st_size}
+    assert reserved == {"run/latches.spare", "run/upkeep.spare", "state/latches.spare", "state/upkeep.spare"}
+
+
+def test_folder_in_memory_that_takes_nothing_hinders_no_start(tmp_path, caplog):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    scribe = scribe_of(tmp_path, Counters(1))
+    scribe.save(LATCHES)
+    scribe.close()
+    assert caplog.text.count("run/latches.json: cannot be written") == 1
+    assert kept(Scribe(tmp_path / "state")) == LATCHES
+
+
 def test_disk_that_does_not_answer_is_not_able(tmp_path, monkeypatch):
     """A dying card: the write neither fails nor returns."""
     reader, writer = os.pipe()

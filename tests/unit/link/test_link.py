@@ -288,6 +288,7 @@ def test_the_user_decides_about_the_role_and_not_what_a_client_claims(as_user, c
     else:
         with pytest.raises(LinkError, match=rf"does not take user {ME} as {claimed.value}"):
             BlockingGuard(guard.path, claimed)
+        guard.close()  # it has said why when this returns
         assert f"dropped a client of user {ME}: it may not be {claimed.value} here" in caplog.text
     assert guard.handled == []
 
@@ -376,6 +377,7 @@ def test_client_that_is_dropped_again_and_again_is_a_line_in_the_log_a_second(as
     for _ in range(5):
         with pytest.raises(LinkError):
             BlockingGuard(guard.path, Role.CONSOLE)
+    guard.close()
     assert caplog.text.count("dropped a client") == 1
 
 

@@ -54,7 +54,7 @@ class Day(Bench):
         return 20 + 4 * math.sin(2 * math.pi * self.at_s / 86_400)
 
 
-@pytest.mark.parametrize(("rms_a", "within_s"), [(3.2, 160), (4.1, 90), (2.2, 560)])
+@pytest.mark.parametrize(("rms_a", "within_s"), [(3.2, 160), (4.1, 120), (2.2, 560)])
 def test_load_that_moves_nothing_for_minutes_shows_a_still_thermometer(rms_a, within_s):
     bench = Bench()
     bench.frozen_mc = 25_000
@@ -75,8 +75,16 @@ def test_thermometer_that_froze_during_a_charge_is_found_when_the_load_goes():
     assert bench.run(3600)[1] < 180
 
 
+def test_thermometer_that_froze_just_after_a_load_began_is_found_too():
+    bench = Bench()
+    bench.rms_a = 3.2
+    bench.run(20)
+    bench.frozen_mc = 25_062
+    assert bench.run(3600)[1] < 240
+
+
 @pytest.mark.parametrize("noise_mc", [0, 5, 40], ids=["no noise", "less than a step", "flickers"])
-@pytest.mark.parametrize("settle_s", [10, 60, 300, 900])
+@pytest.mark.parametrize("settle_s", [30, 60, 300, 900])
 @pytest.mark.parametrize("rms_a", [0.9, 2.1, 3.2, 5.5])
 def test_healthy_thermometer_at_a_steady_load_for_hours_and_after_it_is_none(noise_mc, settle_s, rms_a):
     bench = Bench(noise_mc, settle_s)
@@ -85,7 +93,7 @@ def test_healthy_thermometer_at_a_steady_load_for_hours_and_after_it_is_none(noi
         assert bench.run(3600)[0] is None
 
 
-@pytest.mark.parametrize("settle_s", [10, 60, 300, 900])
+@pytest.mark.parametrize("settle_s", [30, 60, 300, 900])
 @pytest.mark.parametrize("pause_s", [1, 5, 30, 59, 120, 400])
 def test_healthy_thermometer_whose_load_pauses_again_and_again_is_none(settle_s, pause_s):
     bench = Bench(0, settle_s)

@@ -281,7 +281,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
 
 
 def cut_off(state: Path, number: int) -> None:
-    """As somebody would who writes the file: records from `number` on, with the head and their closings."""
+    """As an intruder with write access would: records from `number` on, with the head and their closings."""
     with contextlib.closing(sqlite3.connect(state / "cabinet.db")) as connection, connection:
         for trigger in ("usage_kept", "closing_kept"):
             connection.execute(f"DROP TRIGGER {trigger}")
@@ -324,6 +324,7 @@ def test_an_end_that_was_cut_off_is_found_by_head_receipt_and_export(cabinet: Ca
     spaced = " ".join(record["record_hash"][start : start + 16] for start in range(0, 64, 16))
     everything = ("--heads", str(kept), "--export", str(export), "--receipt", record["order_number"].lower(), spaced)
     assert cabinet("usage", "verify", *everything) == "OK: 2 records, unbroken, 5 kept records are as they were\n"
+    assert "is no hash: it has 64 digits" in cabinet("usage", "verify", "--receipt", "2", "3f1c", status=1)
     assert "was kept with hash 0000000000000000…" in cabinet("usage", "verify", "--receipt", "2", "0" * 64, status=1)
     cut_off(tmp_path / "state", 2)
     assert cabinet("usage", "verify") == "OK: 1 records, unbroken\n", "by itself the log cannot show it"

@@ -136,6 +136,10 @@ def test_a_note_is_cleaned_before_it_is_kept(database: Database) -> None:
     assert notes == ["\ufffd]0;x\ufffd\ufffd[2J moved out"]
     with pytest.raises(CabinetError, match="needs its reason"):
         money.write_off(database, SystemClock(), "2001", 10, None, "\u200b \u3000")
+    with pytest.raises(CabinetError, match="a note has at most 200 characters"):
+        money.pay_out(database, SystemClock(), "2001", 10, None, "x" * 201)
+    with pytest.raises(CabinetError, match="a key has at most 100 characters"):
+        money.pay_out(database, SystemClock(), "2001", 10, "x" * 101)
 
 
 # --- imports ----------------------------------------------------------------------------------------------------------

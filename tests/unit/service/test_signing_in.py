@@ -308,6 +308,26 @@ def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pyte
     assert parameters[0] == parameters[1]
 
 
+def test_signing_in_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_in, "MAX_LOGINS", 3)
+
+    async def story() -> None:
+        rig = Rig(tmp_path)
+        async with rig.running() as service:
+            other = await service.sign_in(CARDS[1], PIN, "here")
+            tokens = []
+            for _ in range(5):
+                rig.clock.advance_ns(NS)
+                tokens.append(await service.sign_in(CARDS[0], PIN, "here"))
+            for token in tokens[:2]:
+                assert await code_of(service.resident(token)) == "signed_out"
+            for token in tokens[2:]:
+                assert (await service.resident(token)).card == CARDS[0]
+            assert (await service.resident(other)).card == CARDS[1]
+
+    asyncio.run(story())
+
+
 # --- nothing a stranger tries costs others ---------------------------------------------------------------------------
 
 

@@ -258,3 +258,27 @@ def test_connections_of_a_proxy_are_not_counted_as_one_address(config: Config) -
                 writer.close()
 
     scene(story)
+
+
+async def live_page(port: int, host: str) -> tuple[bytes, asyncio.StreamWriter]:
+    """The first line of the answer; the connection stays open."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(host, 0))
+    writer.write(b"GET /charge/s1/live HTTP/1.1\r\nHost: cabinet\r\nCookie: resident=resident-1\r\n\r\n")
+    return await reader.readline(), writer
+
+
+def test_live_pages_of_one_address_leave_room_for_those_of_others_and_for_a_stop(config: Config) -> None:
+    share = config.service.connections_per_address // 2
+
+    async def story() -> None:
+        async with listening(config, PATIENT) as (port, _):
+            asked = await asyncio.gather(*(live_page(port, "127.0.0.66") for _ in range(share + 20)))
+            granted = [line for line, _ in asked if b" 200 " in line]
+            assert len(granted) == share
+            assert {line for line, _ in asked} == {granted[0], b"HTTP/1.1 429 Too Many Requests\r\n"}
+            line, writer = await live_page(port, "127.0.0.7")
+            assert b" 200 " in line
+            for each in (writer, *(each for _, each in asked)):
+                each.transport.abort()
+
+    scene(story)

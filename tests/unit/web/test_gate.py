@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
+from cabinet.web import turns as turns_module
 from cabinet.web.gate import Gate, GateLimits
 
 LONG_S = 30  # only keeps a broken build from hanging
@@ -111,6 +114,23 @@ def test_an_address_with_too_many_requests_is_told_so_and_nobody_else() -> None:
         other = asyncio.create_task(ask(gate, "192.0.2.2"))
         app.go_on.set()
         assert await asyncio.gather(*many, other) == [200] * 4
+
+    scene(story)
+
+
+def test_what_works_for_long_keeps_nobody_of_its_address_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns_module, "MAX_TURN_S", 0.01)
+
+    async def story(app: App) -> None:
+        gate = Gate(app, GateLimits(turns_of_source=1))
+        sheet = asyncio.create_task(ask(gate, "192.0.2.1", "/sheet"))
+        page = asyncio.create_task(ask(gate, "192.0.2.1", "/page"))
+        while len(app.begun) < 2:
+            await asyncio.sleep(0.001)
+        app.go_on.set()
+        assert await asyncio.gather(sheet, page) == [200, 200]
+        await turns()
+        assert gate._turns == {}
 
     scene(story)
 

@@ -6,6 +6,7 @@ from litestar.testing import TestClient
 
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
+from cabinet.service.ports import AttackView
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -37,6 +38,14 @@ def test_the_first_page_shows_every_outlet_todays_figures_and_sessions(staff: Cl
 def test_a_reason_why_nothing_starts_stands_on_top(staff: Client, service: FakeService) -> None:
     service.hindrance = "storage_full"
     assert "充电柜的存储空间已满" in page(staff.get("/property")).text
+
+
+def test_somebody_who_guesses_at_pins_stands_on_top_with_the_address(staff: Client, service: FakeService) -> None:
+    assert "有人在试密码" not in page(staff.get("/property")).text
+    service.attack_view = AttackView(3, "203.0.113.9")
+    assert "锁定 3 次，最后一次来自 203.0.113.9" in page(staff.get("/property")).text
+    english = page(staff.get("/property", headers={"accept-language": "en"})).text
+    assert "3 locks within the last hour, the last for 203.0.113.9" in english
 
 
 def test_tariff_file_with_a_mistake_stands_on_top_with_what_is_wrong(staff: Client, service: FakeService) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import sqlite3
 from pathlib import Path
 
@@ -141,6 +142,35 @@ def test_a_log_as_it_was_written_is_verified(tmp_path: Path) -> None:
         await three_charges(at)
         assert "全部 3 条记录完好" in (await verified(at)).text
         assert at.audit() == [("the viewer", "usage_verify", "", "")]
+
+    tell(tmp_path, story)
+
+
+def test_a_closing_that_does_not_hold_is_named(tmp_path: Path) -> None:
+    async def story(at: Desk) -> None:
+        await three_charges(at)
+        at.rig.clock.set_wall(NOON_MS + 40 * 86_400_000, trusted=True)
+        await at.service.close_month()
+        assert "1 份月度结账均与记录相符" in (await verified(at)).text
+        (Path(at.rig.config.paths.state) / "keys" / "usage.key").write_bytes(bytes(32))
+        shown = await verified(at)
+        assert "月度结账与用电记录不符" in shown.text
+        assert "its signature is not of this key" in shown.text
+
+    tell(tmp_path, story)
+
+
+def test_heads_of_every_day_are_a_file_to_keep(tmp_path: Path) -> None:
+    async def story(at: Desk) -> None:
+        await three_charges(at)
+        browser = await at.browser("viewer")
+        assert (await verified(at)).all("a", href="/property/usage/heads.jsonl")
+        answer = await browser.get("/property/usage/heads.jsonl")
+        assert answer.headers["content-disposition"].startswith('attachment; filename="heads-DEMO-1-')
+        heads = [json.loads(line) for line in answer.text.splitlines()]
+        assert heads[-1]["number"] == 3
+        assert set(heads[-1]) == {"day", "site_id", "number", "record_hash"}
+        assert at.audit()[-1][:2] == ("the viewer", "usage_export")
 
     tell(tmp_path, story)
 
