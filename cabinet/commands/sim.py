@@ -108,7 +108,7 @@ def _act(control: SimControl, args: argparse.Namespace) -> int:
             state = control.state()
             if args.json:
                 state["journal"] = control.journal()
-                print(plain_text.json_text(msgspec.json.format(msgspec.json.encode(state))))
+                print(msgspec.json.format(plain_text.json_text(msgspec.json.encode(state))))
             else:
                 print(_state_table(state))
     return 0

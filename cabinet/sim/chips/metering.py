@@ -126,7 +126,7 @@ class CurrentChannel:
         """From `at_ns` on the input carries `wave`."""
         self.settle(at_ns)
         self.wave = wave
-        if self._is_silent:
+        if wave is SILENCE and (self._is_exact or self._is_silent):
             targets = (0.0, 0.0, 0.0)
         else:
             later_ns = at_ns + CYCLE_NS  # of a current that does not last; a steady one is the same over any time
@@ -141,10 +141,18 @@ class CurrentChannel:
         if at_ns <= start_ns:
             return
         self._peak_code = max(self._peak_code, self._input_peak(at_ns))
-        if not self._is_silent:
+        if self._is_exact:  # asked for often, so without a call more
+            wave = self.wave
+            if wave is SILENCE:
+                seen = None
+            else:
+                seen = wave.mean_square(start_ns, at_ns), wave.mean_w(start_ns, at_ns), wave.energy_j(start_ns, at_ns)
+        else:
             square, mean_w, _ = self._means(start_ns, at_ns)
+            seen = None if self._is_silent else (square, mean_w, self._energy_j(start_ns, at_ns))
+        if seen is not None:
+            square, mean_w, joule = seen
             if not self._no_load(abs(mean_w * self.power_factor) / self._full_w):
-                joule = self._energy_j(start_ns, at_ns)
                 self.energy_counts += joule * self.power_factor / self._full_w * FULL_ENERGY_PER_S
             self._square.target = square
             self._power.target = mean_w
