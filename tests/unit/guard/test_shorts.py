@@ -58,6 +58,20 @@ def test_short_too_great_for_its_relay_is_broken_by_the_contactor_and_the_others
     assert desk.start(5) == Done(5) or desk.guard.snapshot().contactor_closed
 
 
+@pytest.mark.parametrize("amps", [35, 60, 110])
+def test_short_whose_chip_shows_three_times_the_ordinary_crosstalk_is_no_weld_of_its_neighbour(tmp_path, amps):
+    desk = Desk(tmp_path, seed=amps)
+    charging(desk, 2, 5)
+    desk.world.fault(2, "crosstalk", share=0.015, shows="everywhere")
+    desk.run(2 * NS)
+    desk.world.fault(2, "short", amps=amps, at_phase=30)
+    assert desk.run(NS, until=lambda: desk.ended(2))
+    desk.run(3 * NS)
+    states = {o.outlet: (o.closed, o.fault) for o in desk.guard.snapshot().outlets}
+    assert states[2] == (False, Fault.SHORT_CIRCUIT)
+    assert (states[1], states[5]) == ((False, None), (True, None))
+
+
 def test_short_that_its_relay_can_break_leaves_the_contactor_alone(desk):
     charging(desk, 2, 3)
     desk.world.fault(3, "short", amps=50, at_phase=5)
