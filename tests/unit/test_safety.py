@@ -56,6 +56,15 @@ def test_crest_is_known_only_when_the_current_has_fallen(peak_a, growth, begins_
         assert trip.why["crest_ma"] >= 1000 * 0.97 * peak_a, "and it was a crest, and no falling side"
 
 
+def test_current_that_still_rises_past_every_earlier_one_has_no_crest_yet():
+    bench = Bench()
+    assert bench.step(4_900_000, peak_ma=90_000) is None
+    assert bench.step(6 * MS, peak_ma=1_500) is None
+    assert bench.step(1 * MS, peak_ma=35_000) is None, "as a capacitor's second pulse"
+    trip = bench.step(1 * MS, peak_ma=97_000)
+    assert "crest_ma" not in trip.why, "this goes on to 158 A"
+
+
 def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
     bench = Bench()
     for peak_ma in (60_000, 45_000, 31_000, 20_000):
