@@ -15,7 +15,8 @@ MEAN_TAU_S = 30.0
 STEP_SHARE, STEP_MW = 0.08, 3_000
 # After a step up a charger may take a while to settle, which belongs to the step. Not more often than every so often:
 # a battery that runs away is found however often it is interrupted.
-SETTLE_NS, SETTLE_EVERY_NS = 45 * NS, 90 * NS
+SETTLE_NS, SETTLE_EVERY_NS = 60 * NS, 120 * NS
+SETTLING_TAU_S = 5.0  # of the mean meanwhile: what it still lags behind at the end would look like growth
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
 LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
 IDLE_MW = 5_000  # below, nothing is charged; what idles grows no hotter
@@ -109,8 +110,9 @@ class ThermalRunaway:
         else:
             self._strayed = 0
             past_s = past_ns / NS
-            mean_mw = self._mean_mw + off_mw * past_s / (MEAN_TAU_S + past_s)
-            if at_ns - self._settling_from_ns < SETTLE_NS or mean_mw < IDLE_MW:
+            settling = at_ns - self._settling_from_ns < SETTLE_NS
+            mean_mw = self._mean_mw + off_mw * past_s / ((SETTLING_TAU_S if settling else MEAN_TAU_S) + past_s)
+            if settling or mean_mw < IDLE_MW:
                 self._move(mean_mw)
             else:
                 self._mean_mw = mean_mw

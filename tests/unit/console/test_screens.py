@@ -50,7 +50,7 @@ def test_outlet_screen_shows_limits_and_fault():
         "  charge         Idle",
         "  session        -",
         "  power          0.0 W  of at most 1000 W",
-        "  current        0.000 A  of at most 5.5 A",
+        "  current        0.000 A  of at most 8 A",
         "  peak           0.00 A  of at most 30 A",
         "  voltage        220.1 V",
         "  contacts       25.4 °C  of at most 75 °C",
@@ -77,7 +77,7 @@ def test_unknown_is_never_a_number():
     }
     assert {reading: screens.reading(reading, 1000, 0, EN) for reading in readings} == readings
     whole = screens.outlet(BLIND, CONFIG, EN, nearness(BLIND, CONFIG))
-    assert "  current        fault (EREMOTEIO)  of at most 5.5 A" in whole
+    assert "  current        fault (EREMOTEIO)  of at most 8 A" in whole
     assert "  contacts       -  of at most 75 °C" in whole
 
 

@@ -59,7 +59,7 @@ def terminal(tmp_path):
 def test_nearest_limit_comes_first_and_unknown_last():
     state = outlet(3, current_ma=ok(5_000), temperature_mc=ok(70_000), peak_ma=Reading(None, NS, Quality.FAULT))
     near = nearness(state, CONFIG)
-    assert [(each.name, each.percent) for each in near][:2] == [("temperature_mc", 93), ("current_ma", 90)]
+    assert [(each.name, each.percent) for each in near][:2] == [("temperature_mc", 93), ("current_ma", 62)]
     assert near[-1].percent is None
 
 

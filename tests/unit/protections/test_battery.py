@@ -217,6 +217,19 @@ def test_rise_of_fifteen_percent_is_the_limit(factor):
     assert (follow(at, 6)[0] is not None) is (factor > 1.15)
 
 
+def test_charger_that_settles_slowly_after_each_rest_is_no_runaway():
+    """Up within seconds, and the last 7 % within half a minute."""
+    curve = habits.charge(160, 1, 0.7)
+
+    def at(at_s: float) -> float:
+        on_s = at_s % 900 - 120
+        if on_s < 0:
+            return 3.0
+        return max(64.0, curve(at_s)) * min(1.0, 0.93 * on_s / 5 if on_s < 5 else 0.93 + 0.07 * (on_s - 5) / 30)
+
+    assert follow(at, 6, step_s=1.0)[0] is None
+
+
 def with_fan(curve, watts: float, every_s: float):
     return lambda at_s: curve(at_s) + (watts if at_s % every_s < every_s / 2 else 0.0)
 
@@ -226,13 +239,14 @@ def with_fan(curve, watts: float, every_s: float):
     [
         lambda curve: with_fan(curve, 4, 600),
         lambda curve: with_fan(curve, 12, 120),
+        lambda curve: with_fan(curve, 12, 40),
         lambda curve: habits.resting(curve, 1200, 120, 3.0),
         lambda curve: interrupted(curve, *(number / 20 for number in range(20 * 9))),
         lambda curve: lambda at_s: curve(at_s) * (1 + 0.02 * math.sin(at_s * 0.7)),
         lambda curve: habits.pulsing(curve, 60, 230),
         lambda curve: lambda at_s: 0.0 if at_s % 900 < 1 else curve(at_s),
     ],
-    ids=["fan", "fast fan", "rests", "interrupted", "noise", "pulses", "bouncing plug"],
+    ids=["fan", "fast fan", "faster fan", "rests", "interrupted", "noise", "pulses", "bouncing plug"],
 )
 def test_runaway_of_a_battery_is_found_through_disturbances(disturb):
     curve, risen_s = runaway(200, 0.3, 3)
