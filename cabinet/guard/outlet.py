@@ -29,8 +29,8 @@ NOISE_MW = 200
 NEVER_NS = 1 << 62
 # A peak not read for so long is unknown: longer than a scan in which the bus hung once, and the one after it.
 UNREAD_NS = 40 * MS
-# A neighbour of 100 W was seen to read as 1 W, until a maker's firmware was changed for it (X10P, change log). Twice that
-# is no weld's current: at an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
+# A neighbour of 100 W was seen to read as 1 W, until a maker's firmware was changed for it (X10P, change log). Twice
+# that is no weld's current: beside an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
 MAX_CROSSTALK_SHARE = 0.02
 JUST_NOW_NS = 5 * MS
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
