@@ -1,13 +1,65 @@
-"""A pytest plug-in that makes one protection blind: the tests that are run with it must notice.
+"""A pytest plug-in that takes one protection or one witness away: the tests that are run with it must notice.
 
-The name is taken from the environment variable DISABLED_PROTECTION; the product knows nothing of it.
+The names come from the environment variables DISABLED_PROTECTION and DISABLED_WITNESS; the product knows nothing of
+them.
 """
 
+import importlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from cabinet import safety
+
+
+class Witness(NamedTuple):
+    """One function without which a single register, line, copy or claim would be believed; `tests` must notice."""
+
+    target: str  # module:attribute, or module:class.attribute
+    instead: Any  # what it returns, or the value itself if it is no function
+    tests: tuple[str, ...]
+
+
+_GUARD = "tests/unit/guard/"
+_EVIDENCE, _SHORTS = _GUARD + "test_evidence.py", _GUARD + "test_shorts.py"
+_STUCK, _KEPT = _GUARD + "test_stuck_registers.py", _GUARD + "test_kept_state.py"
+_PROTECTIONS = "tests/unit/protections"
+
+WITNESSES = {
+    "peak at least the RMS": Witness("cabinet.protections.evidence:PeakBelowCurrent.step", None, (_PROTECTIONS,)),
+    "power at most volt-amperes": Witness(
+        "cabinet.protections.evidence:PowerAboveVoltAmperes.step", None, (_PROTECTIONS, _STUCK)
+    ),
+    "energy like power": Witness("cabinet.protections.evidence:EnergyUnlikePower.step", None, (_PROTECTIONS, _STUCK)),
+    "peaks that repeat": Witness("cabinet.protections.evidence:StillPeaks.step", None, (_PROTECTIONS, _STUCK)),
+    "registers that repeat": Witness("cabinet.protections.evidence:StillReads.step", None, (_PROTECTIONS, _STUCK)),
+    "thermometer against its load": Witness(
+        "cabinet.protections.stillness:StillThermometer.note",
+        None,
+        ("tests/unit/protections/test_stillness.py",),
+    ),
+    "settings of thermometers": Witness(
+        "cabinet.chips.tmp102:Tmp102.verify_next", None, ("tests/unit/chips", _GUARD + "test_thermometers.py")
+    ),
+    "only fresh readings in sums": Witness(
+        "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
+    ),
+    "RMS of a weld": Witness("cabinet.protections.switches:Means.flow", False, (_PROTECTIONS, _STUCK)),
+    "first window of a weld": Witness(
+        "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
+    ),
+    "unknown counts as great": Witness("cabinet.guard.outlet:OutletUnit.current_unknown", False, (_EVIDENCE,)),
+    "told is not done": Witness("cabinet.guard.breaking:Breaking.conducts", False, (_EVIDENCE,)),
+    "read-back before closing": Witness("cabinet.guard.breaking:Breaking._read_back", True, (_EVIDENCE,)),
+    "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._insists", None, (_EVIDENCE,)),
+    "alert line without a peak": Witness("cabinet.protections.current:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)),
+    "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
+    "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", None, (_EVIDENCE,)),
+    "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
+    "copy in the keeper's memory": Witness("cabinet.guard.counters:KeptBytes.read", None, (_KEPT,)),
+    "room for a latch": Witness("cabinet.guard.scribe:Scribe.able", property(lambda self: True), (_KEPT,)),
+    "step of a charger": Witness("cabinet.protections.battery:STEP_SHARE", 10**6, ("tests/unit/protections",)),
+}
 
 
 def blind(kind: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +74,20 @@ def blind(kind: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pytest_configure() -> None:
-    name = os.environ["DISABLED_PROTECTION"]
-    for table in ("PROTECTIONS", "CABINET_PROTECTIONS"):
-        kinds = tuple(blind(kind) if kind.fault.value == name else kind for kind in getattr(safety, table))
-        setattr(safety, table, kinds)
+    if name := os.environ.get("DISABLED_PROTECTION"):
+        for table in ("PROTECTIONS", "CABINET_PROTECTIONS"):
+            kinds = tuple(blind(kind) if kind.fault.value == name else kind for kind in getattr(safety, table))
+            setattr(safety, table, kinds)
+    if name := os.environ.get("DISABLED_WITNESS"):
+        take_away(WITNESSES[name])
+
+
+def take_away(witness: Witness) -> None:
+    """Put what `witness` has instead in the place of its target. Raises AttributeError if there is no such target."""
+    module, _, path = witness.target.partition(":")
+    owner: Any = importlib.import_module(module)
+    *classes, last = path.split(".")
+    for name in classes:
+        owner = getattr(owner, name)
+    is_function = callable(getattr(owner, last)) and not isinstance(witness.instead, property)
+    setattr(owner, last, (lambda *_, **__: witness.instead) if is_function else witness.instead)

@@ -1,4 +1,4 @@
-"""Each protection disabled in turn: at least one test must fail for it, or nobody would notice that it is gone."""
+"""Each protection and each of its witnesses taken away in turn: a test must fail for it, or its loss would not show."""
 
 import argparse
 import os
@@ -8,23 +8,23 @@ import sys
 import time
 
 from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS
+from campaigns.disable import WITNESSES
 from campaigns.runner import commit, duration, machine
 
 TESTS = ("tests/unit/test_safety.py", "tests/unit/protections", "tests/unit/guard/test_cabinet_faults.py")
-NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]  # type: ignore[attr-defined]
+PROTECTION_NAMES = [kind.fault.value for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)]  # type: ignore[attr-defined]
+NAMES = [*PROTECTION_NAMES, *WITNESSES]
 _FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def killed_by(name: str) -> str | None:
-    """The first test that fails without that protection; None where all pass. Raises RuntimeError for any other end."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "campaigns.disable", "-p", "no:cacheprovider", *TESTS]
+    """The first test that fails without it; None if all pass. Raises RuntimeError for any other end."""
+    variable, tests = "DISABLED_PROTECTION", TESTS
+    if name in WITNESSES:
+        variable, tests = "DISABLED_WITNESS", WITNESSES[name].tests
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "campaigns.disable", "-p", "no:cacheprovider", *tests]
     ran = subprocess.run(
-        command,
-        env=os.environ | {"DISABLED_PROTECTION": name},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+        command, env=os.environ | {variable: name}, capture_output=True, text=True, timeout=900, check=False
     )
     if ran.returncode == 0:
         return None
@@ -36,16 +36,16 @@ def killed_by(name: str) -> str | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m campaigns.mutations", description=__doc__)
-    parser.add_argument("names", nargs="*", default=NAMES, help="protections to disable (default: each)")
+    parser.add_argument("names", nargs="*", default=NAMES, help="what to take away (default: each)")
     names = parser.parse_args().names
     began = time.monotonic()
     unnoticed = 0
-    print(f"{machine()}, commit {commit()}\n\n| disabled | the first test that fails |\n|---|---|")
+    print(f"{machine()}, commit {commit()}\n\n| taken away | the first test that fails |\n|---|---|")
     for name in names:
         test = killed_by(name)
         unnoticed += test is None
         print(f"| {name} | {test or '**none**'} |", flush=True)
-    print(f"\n{len(names)} protections disabled, {unnoticed} not noticed, {duration(time.monotonic() - began)}")
+    print(f"\n{len(names)} taken away, {unnoticed} not noticed, {duration(time.monotonic() - began)}")
     return 1 if unnoticed else 0
 
 

@@ -156,6 +156,6 @@ def _table(row: Row) -> str:
 def _mutations(mutations: Mutations) -> str:
     lines = "".join(f"| {name} | {test or '**none**'} |\n" for name, test in mutations.noticed.items())
     return (
-        f"## Each protection disabled in turn\n\nCommit {mutations.commit}, {mutations.date}.\n\n"
-        f"| disabled | the first test that fails |\n|---|---|\n{lines}"
+        f"## Each protection and each witness taken away in turn\n\nCommit {mutations.commit}, {mutations.date}.\n\n"
+        f"| taken away | the first test that fails |\n|---|---|\n{lines}"
     )

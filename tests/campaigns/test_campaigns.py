@@ -1,7 +1,9 @@
 """The quick part of every campaign, each time with another seed; `make campaign` runs them whole."""
 
+import importlib
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +27,12 @@ from campaigns import (
     prices,
     stuck,
 )
-from campaigns.disable import blind
-from campaigns.mutations import NAMES
+from campaigns.disable import WITNESSES, blind, take_away
+from campaigns.mutations import PROTECTION_NAMES
 from campaigns.runner import attempt, fresh_seed, replay, seeds
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 def as_promised(campaign, seed: int) -> None:
@@ -86,9 +89,23 @@ def test_three_protections_find_their_faults():
         as_promised(faults.CAMPAIGN, chance.getrandbits(32) * len(faults.TURNS) + index)
 
 
+@pytest.mark.parametrize("name", WITNESSES)
+def test_witness_that_the_mutations_take_away_is_there(name, monkeypatch):
+    module, _, path = WITNESSES[name].target.partition(":")
+    owner = importlib.import_module(module)
+    *classes, last = path.split(".")
+    for each in classes:
+        owner = getattr(owner, each)
+    monkeypatch.setattr(owner, last, getattr(owner, last))  # as it was afterwards
+    before = getattr(owner, last)
+    take_away(WITNESSES[name])
+    assert getattr(owner, last) is not before
+    assert all((ROOT / path).exists() for path in WITNESSES[name].tests)
+
+
 def test_every_fault_has_a_row_in_the_campaign_and_among_the_mutations():
     assert set(faults.NAMES) == {fault.value for fault in Fault}
-    assert set(NAMES) == {fault.value for fault in Fault}
+    assert set(PROTECTION_NAMES) == {fault.value for fault in Fault}
 
 
 def test_a_whole_fault_campaign_provokes_every_fault_two_hundred_times():
