@@ -30,7 +30,7 @@ from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed
-WELD_CHECK_NS = 1500 * MS
+WELD_CHECK_NS = 2000 * MS
 WELD_STEP_NS = 40 * MS  # neither late nor without a heartbeat
 WATCH_PAUSE_NS = 50_000  # what a turn of the loop costs that finds nothing to look at
 

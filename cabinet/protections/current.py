@@ -35,7 +35,7 @@ UNANSWERED_HALF_CYCLES = 1.5
 # short's goes over 30 A before the crest, wherever the plug's resistance is what limits it. The first may begin up to
 # 1.1 ms before the crest and goes on across the zero: there any sine below the hard ceiling is under 30 A for 1.3 ms,
 # which looks half as wide cannot miss.
-IRON_BEGINS_NS = 800_000
+IRON_BEGINS_NS = 600_000  # a look half a millisecond wide before it
 IRON_FIRST_BEGINS_NS = -1_500_000
 ZERO_SEEN_NS = 600_000
 IRON_ENDS_NS = 9_000_000  # after the same crest
@@ -45,6 +45,7 @@ IRON_DECAY = 0.92
 # looked at until FILLED_NS after it.
 TOO_SOON_NS = 400_000
 FILLED_NS = 1_500_000
+LAGS_NS = 1_700_000  # a short's current behind its voltage: 22 degrees up to 1.5 kA (IEC 60898-1), and some more
 MAX_PULSES = 8  # that follow each other within the window; what goes on is cut, whatever it looks like
 UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two looks may be two pulses of a bouncing plug
 
@@ -167,6 +168,8 @@ class ShortCircuit:
 
     def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
         """Behind the crest, with nothing in the half-cycle before, and smaller than the last time."""
+        if run.low_at_ns < crest_ns - self._limits.half_cycle_ns // 2:
+            crest_ns -= self._limits.half_cycle_ns  # its first look ended behind a zero, and it began before that
         placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
         apart = run.first.to_ns - before.first.to_ns >= 3 * self._limits.half_cycle_ns // 2
         return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
@@ -175,6 +178,8 @@ class ShortCircuit:
         """Whether a sine through the pulse's beginning, or its greatest, would have been over the limit for longer."""
         crest_ns, half_ns = before.first.crest_ns, self._limits.half_cycle_ns
         if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
+            return False
+        if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
             return False
         crest_ma = float(before.peak_ma)
         if before.low_at_ns > crest_ns:  # seen from its falling side only

@@ -86,10 +86,10 @@ class StillReads:
     """One register of the slow values that brings the very same bits for `still_ns` under load."""
 
     def __init__(self, register: str, still_ns: int) -> None:
-        """`register`: "current", "power" or "voltage"."""
-        self._unmoved, self._shown = f"{register}_unmoved", f"{register}_m{_UNITS[register]}"
+        """`register`: "current_ma", "power_mw" or "voltage_mv"."""
+        self._unmoved, self._shown = f"{register[:-3]}_unmoved", register
         self._still_ns = still_ns
-        self._is_voltage = register == "voltage"
+        self._is_voltage = register == "voltage_mv"
         self._moved_ns: int | None = None
 
     def step(self, now: OutletNow) -> Why | None:
@@ -241,7 +241,7 @@ class PlausibleReadings:
             self._peak_below,
             PowerAboveVoltAmperes(),
             EnergyUnlikePower(gap_ns),
-            *(StillReads(register, still_ns) for register in _UNITS),
+            *(StillReads(register, still_ns) for register in ("current_ma", "power_mw", "voltage_mv")),
         )
 
     def window(self, now: OutletNow) -> Why | None:
@@ -269,6 +269,3 @@ def loaded(now: OutletNow) -> bool:
 
 def _mains_there(now: OutletNow) -> bool:
     return (now.voltage_mv.value or 0) >= 100_000
-
-
-_UNITS = {"current": "a", "power": "w", "voltage": "v"}

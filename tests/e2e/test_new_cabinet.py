@@ -5,6 +5,7 @@ import pwd
 import subprocess
 import sys
 
+from cabinet import run_folder
 from cabinet.steward.client import StewardLine
 from cabinet.steward.protocol import SOCKET as STEWARD
 from cabinet.steward.protocol import CallOff, Done
@@ -19,7 +20,7 @@ def test_steward_serves_a_cabinet_that_is_not_commissioned(tmp_path, monkeypatch
     words = ["steward", "--commissioning", "--user", WHOEVER_TESTS]
     steward = Process("steward", words, tmp_path, tmp_path / "cabinet.toml", module="tests.e2e.new_cabinet")
     try:
-        assert isinstance(StewardLine(tmp_path / "run" / STEWARD).ask(CallOff()), Done)
+        assert isinstance(StewardLine(run_folder.steward_folder(tmp_path / "run") / STEWARD).ask(CallOff()), Done)
     finally:
         status = steward.stop()
     assert status == 0

@@ -12,7 +12,7 @@ from cabinet.texts import LANGUAGES, Texts
 
 SOURCES = [
     *Path(str(resources.files("cabinet.protections"))).glob("*.py"),
-    Path(str(resources.files("cabinet.guard"))) / "switching.py",
+    *(Path(str(resources.files("cabinet.guard"))) / name for name in ("switching.py", "shared.py")),
 ]
 
 

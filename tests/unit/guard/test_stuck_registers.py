@@ -32,7 +32,7 @@ def test_peak_that_stands_still_under_load_opens_its_outlet_within_six_seconds(d
     charging(desk, 3, 6, load=LOAD)
     desk.run(2 * NS)
     desk.world.fault(3, "stuck", register="peak_a", value=round(amps * CODE_PER_A_PEAK))
-    limit_ns = (3 if amps <= 1 else 6) * NS
+    limit_ns = (4 if amps <= 1 else 6) * NS
     assert desk.run(limit_ns, until=lambda: not desk.outlet(3).closed)
     desk.run(3 * NS)
     assert faults(desk) == {3: Fault.SENSOR_FROZEN}, "and what it still shows is no weld"

@@ -82,8 +82,11 @@ def bounce(chance: random.Random, capacitor_uf: float, ohm: float, contacts: lis
 def test_iron_that_is_magnetised_is_no_short_below_the_hard_ceiling(
     reactance_a, ohm, saturates, residual, begins_ms, look_ms
 ):
+    """Iron with so much flux left over that its first pulse begins earlier is cut."""
     amps = iron(reactance_a, ohm, saturates, residual, begins_ms)
-    if max(map(amps, [number / 10 for number in range(round(10 * LONG_MS))])) <= 149:
+    moments = [number / 10 for number in range(round(10 * LONG_MS))]
+    over = next((ms for ms in moments if amps(ms) > 30), None)
+    if over is not None and over % 10 >= 4.0 and max(map(amps, moments)) <= 149:
         assert found_ms(amps, look_ms) is None
 
 
@@ -150,11 +153,20 @@ class EveryPulseCounts(ShortCircuit):
     look_ms=st.sampled_from([0.25, 0.35, 0.45]),
 )
 def test_no_short_waits_because_of_iron_or_bounces(peak_a, begins_ms, lag_deg, half, look_ms):
-    """Lag: 22 degrees in a circuit of up to 1.5 kA, whose power factor is 0.93 or more (IEC 60898-1); and some more."""
+    """Lag: 22 degrees in a circuit of up to 1.5 kA, whose power factor is 0.93 or more (IEC 60898-1); and some more.
+
+    One that is still over the limit when the voltage crosses zero looks as iron does at first, and waits for its next
+    half-cycle: within a mains cycle of its beginning, or 35 ms for half a wave.
+    """
 
     def amps(ms: float) -> float:
         angle = math.pi * ms / 10 - math.radians(lag_deg)
         flows = math.sin(angle) if ms >= begins_ms else 0.0
         return peak_a * (max(0.0, flows) if half else abs(flows))
 
-    assert found_ms(amps, look_ms) == found_ms(amps, look_ms, EveryPulseCounts)
+    found, before = found_ms(amps, look_ms), found_ms(amps, look_ms, EveryPulseCounts)
+    if peak_a * math.sin(math.radians(lag_deg)) < 29:
+        assert found == before
+    assert found is not None
+    assert before is not None
+    assert found <= max(before, begins_ms + (35 if half else 20))

@@ -199,7 +199,7 @@ def test_residents_come_from_a_spreadsheet_however_it_was_saved(cabinet, tmp_pat
         ("card\n2001\n\n2001\n", "line 4: card 2001 is in line 2 already"),
         (f"card\n{CARD}\n", f"line 2: card {CARD} is there already"),
         ("card,balance\n2001,-5\n", "line 2: '-5' is no amount in yuan"),
-        ("card,pin\n2001,12\n", "line 2: a PIN has 4 to 12 digits"),
+        ("card,pin\n2001,12\n", "line 2: a PIN has 6 to 12 digits, not all the same and not in a row such as 123456"),
         ("card,card\n2001,2002\n", "line 1: the column card or 卡号 is there twice"),
         ("name,card\n王芳\n", "line 2: card '': 4 to 32 letters"),
         ('card,name\n2001,"王\n', "line 2: is no CSV: unexpected end of data"),

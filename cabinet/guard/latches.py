@@ -1,0 +1,31 @@
+"""Faults that stay until staff clear them, between the guard's units and the files that outlive it."""
+
+from collections.abc import Sequence
+
+from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.outlet import OutletUnit
+from cabinet.guard.scribe import Latch
+from cabinet.model import CABINET
+
+
+def restore(
+    kept: dict[int, Latch], recent_trips: dict[int, list[int]], units: Sequence[OutletUnit], cabinet: CabinetUnit
+) -> None:
+    """Put back what was kept before this guard's start; an outlet that is no longer configured is left out."""
+    by_number = {unit.number: unit for unit in units}
+    for number, latch in kept.items():
+        if number == CABINET:
+            cabinet.remember(latch.fault, latch.why)
+        elif (unit := by_number.get(number)) is not None:
+            unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+    for number, moments_ns in recent_trips.items():
+        if (unit := by_number.get(number)) is not None:
+            unit.safety.recent_trips_ns = moments_ns
+
+
+def of(units: Sequence[OutletUnit], cabinet: CabinetUnit) -> dict[int, Latch]:
+    """Return every latch there is, by outlet."""
+    latches = {unit.number: Latch(unit.fault, unit.why) for unit in units if unit.latched and unit.fault is not None}
+    if cabinet.latched and cabinet.fault is not None:
+        latches[CABINET] = Latch(cabinet.fault, cabinet.why)
+    return latches
