@@ -10,6 +10,7 @@ import dataclasses
 from cabinet.clock import NS
 from cabinet.config.keys import Charge as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
+from cabinet.sim.tolerances import MAX_CROSSTALK
 
 CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # of the plateau: a small charger's limits for a full battery
 UNSURE_HOLDS = 10  # what an outlet shows may be its neighbour's: so many holds
@@ -54,6 +55,7 @@ class Way:
     charged_s: float = 0.0  # surely with a load
     maybe_charged_s: float = 0.0  # the same, and what a meter may take for one
     energy_mwh: float = 0.0
+    crosstalk_mwh: float = 0.0  # what a meter may count of its neighbour's besides
     had_load: bool = False
     mean_w: float = 0.0
     plateau_w: float = 0.0
@@ -72,6 +74,7 @@ class Way:
         past_s = 0.0 if self.at_ns is None else (now.at_ns - self.at_ns) / NS
         self.at_ns, self.watts, self.reasons = now.at_ns, now.watts, now.reasons
         self.energy_mwh = now.energy_mwh - self.energy_at_start_mwh
+        self.crosstalk_mwh += MAX_CROSSTALK * now.neighbour_w * past_s / 3.6
         if not self.had_load:
             self.had_load = now.watts >= self.keys.no_load_w
             return
@@ -117,7 +120,9 @@ class Way:
                 bought_s = self.limits.charging_s
                 return min(0.0, self.maybe_charged_s - bought_s) or max(0.0, self.charged_s - bought_s)
             case EndReason.LIMIT_ENERGY if self.limits.energy_mwh is not None:
-                return 3.6 * (self.energy_mwh - self.limits.energy_mwh) / max(1.0, self.watts)
+                early_mwh = min(0.0, self.energy_mwh + self.crosstalk_mwh - self.limits.energy_mwh)
+                late_mwh = max(0.0, self.energy_mwh - self.limits.energy_mwh)
+                return 3.6 * (early_mwh or late_mwh) / max(1.0, self.watts)
             case EndReason.ENDED_BY_LOAD if self.paused_s(at_ns) > -TOLERANCE_S:
                 return self.paused_s(at_ns)
             case EndReason.UNPLUGGED | EndReason.ENDED_BY_LOAD if reason in self.reasons or self.plateau_w < UNSEEN_W:
@@ -208,6 +213,7 @@ class Expected:
                 way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=used_w,
                 plateau_known=bool(used_w) or not had_load, at_ns=at_ns,
                 low_ns=None, maybe_low_ns=None, gone_ns=None, maybe_gone_ns=None,
+                tapered=False, steady_ns=None,  # what was seen before the interruption is not known any more
             )
         ]  # fmt: skip
 

@@ -71,6 +71,7 @@ class Life:
         self.desk = Desk(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
         tolerances.draw(self.desk.world, chance, SUITED)
         self.desk.world.ambient_c = chance.uniform(-10, 45)
+        self.desk.boot()  # the guard has seen no other day: a jump of the air of all is no weather
         self.guests: dict[int, Guest] = {}
         self.habits: dict[str, Habit] = {}  # by the name of the load that has it
         self.problems: list[str] = []
@@ -267,7 +268,7 @@ class Life:
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
-        self.say(f"outlet {number}: a bouncing plug")
+        self.say(f"outlet {number}: a bouncing plug of {self.guests[number].load.name}")
         self.desk.world.fault(number, "hot_plug")
         self.watch(NS)
         expected = self.guests[number].expected

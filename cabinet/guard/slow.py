@@ -10,6 +10,7 @@ from cabinet.guard.segment import Input, Segment
 from cabinet.guard.thermometer import STILL, Thermometer
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.evidence import LOAD_MW, STILL_READS
+from cabinet.protections.stillness import Other
 from cabinet.protections.words import OutletNow
 
 ROUND_NS = 500 * MS  # in which each value is read: half of what the shortest-lived may be old (slow_lost_s)
@@ -43,7 +44,7 @@ class SlowReads:
         self._thermometers = [each for segment in segments for each in segment.thermometers]
         self._thermometers += [] if inside is None else [inside]
         for thermometer in self._thermometers:
-            thermometer.others = partial(self._others_mc, thermometer)
+            thermometer.others = partial(self._others, thermometer)
         for segment in segments:
             segment.slow = list(self._reads(segment))
 
@@ -55,13 +56,13 @@ class SlowReads:
         reading = self.inside.reading
         return reading if self.inside.still is None else Reading(None, reading.at_ns, Quality.FAULT, STILL)
 
-    def _others_mc(self, thermometer: Thermometer) -> dict[int, int]:
-        """What the other thermometers show that are read at present."""
+    def _others(self, thermometer: Thermometer) -> dict[int, Other]:
+        """The other thermometers that are read at present."""
         oldest_ns = self._clock.monotonic_ns() - OTHERS_FRESH_NS
         return {
-            place: each.reading.value
+            place: other
             for place, each in enumerate(self._thermometers)
-            if each is not thermometer and each.reading.value is not None and each.reading.at_ns >= oldest_ns
+            if each is not thermometer and each.reading.at_ns >= oldest_ns and (other := each.as_other()) is not None
         }
 
     def due(self) -> list[Segment]:

@@ -9,7 +9,7 @@ from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.evidence import Why
 from cabinet.protections.heat import believable
-from cabinet.protections.stillness import StillThermometer
+from cabinet.protections.stillness import Other, StillThermometer
 from cabinet.protections.words import OutletNow
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Thermometer:
         self.chip = chip
         self.reading = ABSENT
         self.resets = 0
-        self.others: Callable[[], dict[int, int]] = dict  # the values of the other thermometers
+        self.others: Callable[[], dict[int, Other]] = dict  # thermometers of the cabinet
         self._outlets = outlets
         self._limit_mc = limit_mc
         self._watch = watch
@@ -47,6 +47,10 @@ class Thermometer:
         self._still: Why | None = None  # by its readings
         self._contradicted: Why | None = None  # by the chip's own comparison
         self._problem = ""
+
+    def as_other(self) -> Other | None:
+        """Return what it is to the other thermometers; None if it shows nothing now."""
+        return None if self.reading.value is None else self._watch.as_other(self.reading.value)
 
     @property
     def still(self) -> Why | None:

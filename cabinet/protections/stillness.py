@@ -6,6 +6,7 @@ its temperature is another one than its register shows.
 """
 
 import math
+from typing import NamedTuple
 
 from cabinet.protections.evidence import Lasting, Why
 from cabinet.protections.words import NS
@@ -18,6 +19,22 @@ HEAT_SETTLE_NS = 300 * NS
 LOAD_SETTLE_NS = 30 * NS
 LEAST_STILL_NS = 60 * NS
 LEAST_OTHERS = 2
+# Another thermometer tells of the day, and not of its own load, while the heat of its outlets' current has stayed the
+# same to a quarter of a square ampere: 0.5 A from nothing.
+MAX_REST_MA2 = 500**2
+
+
+class Other(NamedTuple):
+    """Another thermometer of the cabinet, and the squared current of its outlets as a quick and as a slow mean."""
+
+    value_mc: int
+    load_ma2: float = 0.0
+    heat_ma2: float = 0.0
+
+    def rests_since(self, then: "Other") -> bool:
+        """Whether its own load did not warm or cool it meanwhile."""
+        changes_ma2 = abs(self.load_ma2 - then.load_ma2), abs(self.heat_ma2 - then.heat_ma2)
+        return max(changes_ma2) <= MAX_REST_MA2
 
 
 class StillThermometer:
@@ -41,12 +58,16 @@ class StillThermometer:
         self._value_mc: int | None = None
         self._comparison.clear()
 
-    def note(self, at_ns: int, value_mc: int, squares_ma2: float | None, others_mc: dict[int, int]) -> Why | None:
-        """`squares_ma2`: squared currents of its outlets, None if one is not measured; `others_mc` by thermometer."""
+    def as_other(self, value_mc: int) -> Other:
+        """Return what it is to the other thermometers of the cabinet, at a temperature of `value_mc`."""
+        return Other(value_mc, self._load_ma2, self._heat_ma2)
+
+    def note(self, at_ns: int, value_mc: int, squares_ma2: float | None, others: dict[int, Other]) -> Why | None:
+        """`squares_ma2`: squared currents of its outlets, None if one is not measured; `others` by thermometer."""
         self._follow_load(at_ns, squares_ma2)
         if value_mc != self._value_mc or squares_ma2 is None:
             self._value_mc, self._since_ns = value_mc, at_ns
-            self._heat_then_ma2, self._others_then_mc = self._heat_ma2, dict(others_mc)
+            self._heat_then_ma2, self._others_then = self._heat_ma2, dict(others)
             self._load_then_ma2, self._other_load_since_ns = self._load_ma2, None
             return None
         changed_ma2 = self._changed_ma2(at_ns)
@@ -56,7 +77,7 @@ class StillThermometer:
         why = {"still_s": still_ns // NS, "temperature_mc": value_mc}
         if changed_ma2:
             return why | {"load_ma": round(math.sqrt(changed_ma2))}
-        moved_mc = self._others_moved_mc(others_mc)
+        moved_mc = self._others_moved_mc(others)
         return None if abs(moved_mc) < self._neighbours_mc else why | {"others_mc": moved_mc}
 
     def compare(self, at_ns: int, value_mc: int, above_mc: int | None) -> Why | None:
@@ -82,10 +103,14 @@ class StillThermometer:
             self._heat_ma2 += (1 - math.exp(-past_ns / HEAT_SETTLE_NS)) * (squares_ma2 - self._heat_ma2)
             self._load_ma2 += (1 - math.exp(-past_ns / LOAD_SETTLE_NS)) * (squares_ma2 - self._load_ma2)
 
-    def _others_moved_mc(self, others_mc: dict[int, int]) -> int:
-        """By how much half of the others moved at least, in one direction; 0 where there are too few."""
-        then_mc = self._others_then_mc
-        moved_mc = sorted(value - then_mc[key] for key, value in others_mc.items() if key in then_mc)
+    def _others_moved_mc(self, others: dict[int, Other]) -> int:
+        """By how much half of the others that rest moved at least, in one direction; 0 if there are too few."""
+        then = self._others_then
+        moved_mc = sorted(
+            other.value_mc - then[key].value_mc
+            for key, other in others.items()
+            if key in then and other.rests_since(then[key])
+        )
         if len(moved_mc) < LEAST_OTHERS:
             return 0
         low, high = moved_mc[(len(moved_mc) - 1) // 2], moved_mc[len(moved_mc) // 2]

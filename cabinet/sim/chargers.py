@@ -9,11 +9,10 @@ import random
 
 from cabinet.errors import SimError
 from cabinet.sim.batteries import HOUR, KINDS, Kind, random_kind
-from cabinet.sim.loads import Draw, Inrush
+from cabinet.sim.loads import CAPACITOR_NS, Draw, Inrush, emptied_share
 
 HOT_LIMITER = 1.6  # times the current that a cold inrush limiter lets through
 HOT_NTC_NS = 60_000_000_000  # an inrush limiter needs about a minute to cool down
-CAPACITOR_NS = 100_000_000  # the input capacitor keeps a charger alive and itself charged for so long
 LEAST_V = 90.0  # below this a charger for 220 V stops; of its class
 SOFT_START_S = 0.8
 _CHARGING = ("constant current", "constant voltage", "runaway", "boost", "balancing", "float")
@@ -42,7 +41,7 @@ class Charger:
         kind = self._kind
         limiter_hot = off_ns is not None and off_ns < HOT_NTC_NS and self._was_warm
         factor = HOT_LIMITER if limiter_hot else 1.0
-        emptied = 1.0 if off_ns is None else min(1.0, off_ns / CAPACITOR_NS)
+        emptied = emptied_share(off_ns)
         self._at_ns = at_ns
         self._on_ns = at_ns
         if off_ns is None or off_ns >= CAPACITOR_NS or self._stage == "off":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cabinet.model import EndReason
-from cabinet.sim.loads import Draw, Inrush
+from cabinet.sim.loads import Draw, Inrush, emptied_share
 from cabinet.sim.waveform import Shape
 
 HOUR, MINUTE = 3600.0, 60.0
@@ -139,7 +139,7 @@ class HabitLoad:
 
     def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
         self._since_ns = at_ns
-        return Inrush(self._inrush_a, 1_200_000) if self._inrush_a else None
+        return Inrush(self._inrush_a * emptied_share(off_ns), 1_200_000) if self._inrush_a else None
 
     def deenergise(self, at_ns: int) -> None:
         if self._since_ns is not None:

@@ -23,6 +23,14 @@ class Draw(NamedTuple):
     shape: Shape
 
 
+CAPACITOR_NS = 100_000_000  # the input capacitor keeps a charger alive and itself charged for so long
+
+
+def emptied_share(off_ns: int | None) -> float:
+    """The share of an input capacitor's charge that is gone after `off_ns` without mains; None: it had never any."""
+    return 1.0 if off_ns is None else min(1.0, off_ns / CAPACITOR_NS)
+
+
 class Inrush(NamedTuple):
     """The worst pulse of current when switched on: at the crest of the voltage, capacitors empty.
 
@@ -113,7 +121,7 @@ class Replay:
 
     def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
         self._since_ns = at_ns
-        return Inrush(35.0, 1_000_000)
+        return Inrush(35.0 * emptied_share(off_ns), 1_000_000)
 
     def deenergise(self, at_ns: int) -> None:
         self._follow(at_ns)
