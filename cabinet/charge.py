@@ -252,8 +252,8 @@ class Charge:
         low_ns = power.at_ns - self._low_since_ns
         if low_ns < self._ends.full_hold_ns or self._again is not None:
             return None  # or it is just beginning to charge on
-        if self._tapered or self._plugged.sure:
-            return EndReason.FULL
+        if self._tapered or (self._plugged.sure and self._mean_mw >= self._ends.no_load_mw):
+            return EndReason.FULL  # by its mean: what idles a little below is no load, whatever it drew before
         return EndReason.ENDED_BY_LOAD if low_ns >= PAUSE_HOLDS * self._ends.full_hold_ns else None
 
     def _full_limits(self) -> tuple[int, int]:

@@ -308,10 +308,11 @@ def test_small_charger_that_goes_on_after_an_outage_is_not_full_while_it_charges
     assert outlet.draw(12.4, 2 * 3600) is None
 
 
-def test_hot_pack_that_pauses_is_not_called_full_and_goes_on():
+@pytest.mark.parametrize("idle_w", [1, 3, 4.2, 4.9])
+def test_hot_pack_that_pauses_is_not_called_full_and_goes_on(idle_w):
     outlet = Outlet()
     outlet.draw(160, 3600)
-    assert outlet.draw(3, 40 * 60) is None
+    assert outlet.draw(idle_w, 40 * 60) is None
     assert outlet.draw(160, 3600) is None
 
 
