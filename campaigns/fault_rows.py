@@ -143,17 +143,24 @@ def sensor_lost(stage: Stage) -> None:
 
 
 def sensor_reset(stage: Stage) -> None:
-    """The chip is reset again and again, as by a supply that is at its limit."""
+    """The chip is reset again and again, as by a supply that is at its limit.
+
+    Its line falls with each reset: an alert that no peak answers for 15 ms, which is cut as a short.
+    """
     charging = stage.some()
     stage.charge(charging)
     victim, desk = stage.chance.choice(charging), stage.desk
 
-    def act() -> None:
-        for _ in range(45):
-            desk.world.fault(victim, "chip_reset", chip="meter")
-            desk.run(3 * MS)
+    meter = desk.world.outlets[victim].meter
+    assert meter is not None
 
-    stage.provoke(Fault.SENSOR_RESET, 0.14, act, stage.same_chip(victim, charging), False)
+    def act() -> None:
+        for number in range(135):  # each before it has been set up again, which takes 12 ms of the bus
+            desk.world.timeline.at(desk.clock.monotonic_ns() + number * MS, meter[0].reset)
+
+    stage.provoke(
+        Fault.SENSOR_RESET, 0.14, act, stage.same_chip(victim, charging), False, or_sooner={Fault.SHORT_CIRCUIT}
+    )
     stage.forget_storms()
 
 
@@ -162,7 +169,9 @@ def sensor_frozen(stage: Stage) -> None:
     stage.charge(charging)
     victim = stage.chance.choice(charging)
     frozen = stage.fault(victim, "frozen", chip="meter")
-    stage.provoke(Fault.SENSOR_FROZEN, 5.5, frozen, stage.same_chip(victim, charging), True)
+    hit = stage.same_chip(victim, charging)
+    idle = stage.same_chip(victim, stage.outlets) - hit  # its peaks repeat as well
+    stage.provoke(Fault.SENSOR_FROZEN, 5.5, frozen, hit, True, besides={each for each in idle if each is not None})
 
 
 def sensor_disagrees(stage: Stage) -> None:

@@ -165,7 +165,7 @@ class Stage:
                 )
         for missed in outlets - {event.outlet for event in events}:
             self.problems.append(f"{fault.value}: missed at {missed or 'the cabinet'}")
-        self._check_latches(fault, events, latched)
+        self._check_latches(fault, [event for event in events if event.fault not in or_sooner], latched)
         if events:
             self._check_time(fault, (events[0].at_ns - from_ns) / MS, 1000 * within_s)
         self._check_closed(fault, before, outlets | set(besides))
