@@ -53,6 +53,7 @@ class Way:
     energy_at_start_mwh: float
     used_s: float = 0.0  # with power, before an interruption
     charged_s: float = 0.0  # surely with a load
+    breaks: int = 0  # times that its load went away for a while
     maybe_charged_s: float = 0.0  # the same, and what a meter may take for one
     energy_mwh: float = 0.0
     crosstalk_mwh: float = 0.0  # what a meter may count of its neighbour's besides
@@ -72,12 +73,14 @@ class Way:
 
     def step(self, now: Sample) -> None:
         past_s = 0.0 if self.at_ns is None else (now.at_ns - self.at_ns) / NS
+        before_w = self.watts
         self.at_ns, self.watts, self.reasons = now.at_ns, now.watts, now.reasons
         self.energy_mwh = now.energy_mwh - self.energy_at_start_mwh
         self.crosstalk_mwh += MAX_CROSSTALK * now.neighbour_w * past_s / 3.6
         if not self.had_load:
             self.had_load = now.watts >= self.keys.no_load_w
             return
+        self.breaks += before_w >= self.keys.no_load_w > now.watts
         unsure_w = UNSURE_W + self.keys.crosstalk_share * now.neighbour_w
         self.charged_s += past_s * (now.watts >= self.keys.no_load_w + unsure_w)
         self.maybe_charged_s += past_s * (now.watts >= self.keys.no_load_w - unsure_w)
@@ -201,6 +204,11 @@ class Expected:
         anew = [dataclasses.replace(way, low_ns=None, maybe_low_ns=None) for way in self.ways]
         alive = [way for way in self.ways if not way.overdue(way.at_ns or 0)] or self.ways
         self.ways = list({(way.low_ns, way.maybe_low_ns): way for way in (*alive, *anew)}.values())
+
+    @property
+    def breaks(self) -> int:
+        """Times that its load went away for a while: strides know the beginning and the end of each within one."""
+        return max(way.breaks for way in self.ways)
 
     def resumed(self, at_ns: int, had_load: bool) -> None:
         """It was suspended, and goes on from here as a charge of its own."""

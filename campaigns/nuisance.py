@@ -177,7 +177,7 @@ class Life:
         assert guest.expected is not None
         if event.reason in (EndReason.LIMIT_TIME, EndReason.LIMIT_ENERGY, EndReason.MAX_DURATION):
             error_s = guest.expected.error_s(event.at_ns, event.reason)
-            if error_s is None or abs(error_s) > TOLERANCE_S:
+            if error_s is None or abs(error_s) > TOLERANCE_S + guest.expected.breaks * STEP_NS / NS:
                 self.problems.append(f"outlet {event.outlet}: {habit.name}: {event.reason.value} {error_s} s off")
             return
         pulled = guest.reasons is not BY_ITSELF

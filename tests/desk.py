@@ -17,6 +17,7 @@ from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scribe import Scribe
+from cabinet.guard.switching import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
@@ -30,7 +31,7 @@ from cabinet.trips.folder import FOLDER
 
 NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed
-WELD_CHECK_NS = 2000 * MS
+WELD_CHECK_NS = SETTLE_NS
 WELD_STEP_NS = 40 * MS  # neither late nor without a heartbeat
 WATCH_PAUSE_NS = 50_000  # what a turn of the loop costs that finds nothing to look at
 
@@ -96,6 +97,8 @@ class Desk:
             for _ in range(WELD_CHECK_NS // WELD_STEP_NS):
                 self.clock.advance_ns(WELD_STEP_NS)
                 self.tick()
+            if len(self.config.outlet) > MANY:
+                self.run(SETTLE_OF_MANY_NS - WELD_CHECK_NS)
             self.run(60 * MS)  # what flows beside it is seen by peaks in a row
 
     def open_bus(self) -> SmbusCalls:

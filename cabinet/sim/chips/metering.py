@@ -257,7 +257,7 @@ class CurrentChannel:
         amps = math.sqrt(max(0.0, self._square.at(at_ns)))
         code = amps * self.code_per_a * math.sqrt(2) * FULL_RMS / FULL_WAVE * (1 + _RIPPLE * ripple)
         floor = _NOISE_RMS * self._noise.random() if self._noise else 0.0
-        code = min(code, self.clip)  # of a wave that the converter clips to a square one
+        code = min(code, FULL_RMS * math.sqrt(2) * self.gains.current)  # of a wave that is clipped to a square one
         square = code * code + floor * floor + self.gains.rms_offset * 4096
         return max(0, round(math.sqrt(max(0.0, square)) + self._jitter(_UNSTEADY * code)))
 
