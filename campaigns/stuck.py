@@ -334,7 +334,7 @@ def _mended(stage: Stage) -> bool:
     """Whether the cabinet soon serves again; if not, the next scenario has another one."""
     desk = stage.desk
     stage.repair()
-    stage.wait(0.2)
+    stage.wait(1.5)  # an expander that lost its settings is given them again with the check of each second
     for state in stage.states():
         if state.latched:
             desk.clear(state.outlet)
