@@ -108,7 +108,8 @@ class Way:
         if not soft:
             share_w = CAME_DOWN_HYSTERESIS * self.plateau_w if self.plateau_known else self.keys.full_hysteresis_w
             allowed_w += min(self.keys.full_hysteresis_w, share_w)
-        return _since(low_ns, now.at_ns, now.watts < share * allowed_w)
+        shown_w = now.watts if share > 1 else now.watts + self.keys.crosstalk_share * now.neighbour_w
+        return _since(low_ns, now.at_ns, shown_w < share * allowed_w)
 
     def error_s(self, at_ns: int, reason: EndReason) -> float | None:
         """How long after its time an end for `reason` is; None where nothing speaks for that reason."""
@@ -209,6 +210,11 @@ class Expected:
     def breaks(self) -> int:
         """Times that its load went away for a while: strides know the beginning and the end of each within one."""
         return max(way.breaks for way in self.ways)
+
+    @property
+    def may_be_gone(self) -> bool:
+        """Whether no more is drawn than an empty outlet may show of its neighbour."""
+        return any(way.maybe_gone_ns is not None for way in self.ways)
 
     def resumed(self, at_ns: int, had_load: bool) -> None:
         """It was suspended, and goes on from here as a charge of its own."""
