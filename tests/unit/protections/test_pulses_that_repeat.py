@@ -82,7 +82,7 @@ def bounce(chance: random.Random, capacitor_uf: float, ohm: float, contacts: lis
 def test_iron_that_is_magnetised_is_no_short_below_the_hard_ceiling(
     reactance_a, ohm, saturates, residual, begins_ms, look_ms
 ):
-    """Iron with so much flux left over that its first pulse begins earlier is cut; below 1 ohm some is, at the corners."""
+    """Iron with so much flux left over that its first pulse begins earlier is cut; so is some below 1 ohm."""
     amps = iron(reactance_a, ohm, saturates, residual, begins_ms)
     moments = [number / 10 for number in range(round(10 * LONG_MS))]
     over = next((ms for ms in moments if amps(ms) > 30), None)
