@@ -7,14 +7,29 @@ from cabinet import plain_text
 
 COLUMNS = 80
 GAP = "  "
+JOINERS = "\u200c\u200d"
 
 
 def width(text: str) -> int:
-    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks none."""
+    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks and joiners none."""
     return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
+        0 if _joins(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text
     )
+
+
+def _joins(character: str) -> bool:
+    return unicodedata.combining(character) != 0 or character in JOINERS
+
+
+def _signs(text: str) -> list[str]:
+    """What is one sign on a terminal: a character with its marks, or several that joiners make one of."""
+    signs: list[str] = []
+    for character in text:
+        if signs and (_joins(character) or signs[-1][-1] in JOINERS):
+            signs[-1] += character
+        else:
+            signs.append(character)
+    return signs
 
 
 def pad(text: str, columns: int) -> str:
@@ -28,10 +43,10 @@ def cut(text: str, columns: int) -> str:
     if width(text) <= columns:
         return text
     kept = ""
-    for character in text:
-        if width(kept + character) > columns - 1:
+    for sign in _signs(text):
+        if width(kept + sign) > columns - 1:
             break
-        kept += character
+        kept += sign
     return kept + "…"
 
 
@@ -71,18 +86,18 @@ def fold(text: str, indent: str = "") -> list[str]:
 def _chopped(word: str, room: int) -> list[str]:
     """Parts of at most `room` columns, but for blanks at the end."""
     parts = [""]
-    for character in word:
-        if width(parts[-1] + character) > room and not character.isspace():
+    for sign in _signs(word):
+        if width(parts[-1] + sign) > room and not sign.isspace():
             parts.append("")
-        parts[-1] += character
+        parts[-1] += sign
     return parts
 
 
 def _pieces(text: str) -> list[str]:
     """Where a line may be broken: after blanks, and after each wide character."""
     pieces = [""]
-    for character in text:
-        pieces[-1] += character
-        if character == " " or unicodedata.east_asian_width(character) in "WF":
+    for sign in _signs(text):
+        pieces[-1] += sign
+        if sign == " " or unicodedata.east_asian_width(sign[0]) in "WF":
             pieces.append("")
     return [piece for piece in pieces if piece]

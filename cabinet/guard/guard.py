@@ -12,7 +12,7 @@ from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.bus_view import bus_view
-from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.cabinet import LOOK_NS, CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
@@ -22,8 +22,7 @@ from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.scribe import Scribe
-from cabinet.guard.shared import SharedSensors, reset_warning
-from cabinet.guard.slow import SlowReads
+from cabinet.guard.shared import SharedSensors
 from cabinet.guard.switching import Switching
 from cabinet.guard.upkeep import Upkeeper
 from cabinet.link.protocol import (
@@ -39,13 +38,14 @@ from cabinet.link.protocol import (
     StaffCommand,
 )
 from cabinet.link.server import EventLog
-from cabinet.model import CABINET, EndReason, Event, EventKind, Fault, MeterCount, Quality, Snapshot
+from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, Quality, Snapshot
 from cabinet.relays import RelayBank
 from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
+CARRY_ON_NS = 20 * MS  # charges and what is counted change ten times slower
 
 
 class Guard:
@@ -91,13 +91,19 @@ class Guard:
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
+        # Not all in one turn: a scan's length is what a short waits for.
+        first_ns, apart_ns = clock.monotonic_ns(), CARRY_ON_NS // len(self.units)
+        self._carry_on_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
         self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
+        self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
         self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
 
     def add_energy(self, index: int, energy_uj: int) -> None:
-        """Where the scanner delivers what it read from the energy registers."""
-        self.units[index].meter.add_energy(energy_uj)
+        """Where the scanner delivers what it read from the energy registers: it is kept at once."""
+        meter = self.units[index].meter
+        meter.add_energy(energy_uj)
+        self._counters.save(index, meter)
 
     def start(self, scanner: Scanner, alerts: AlertLines) -> None:
         """Everything open, latches remembered, sensors up; no closing before self-test and weld check are over."""
@@ -142,8 +148,10 @@ class Guard:
         if not everything:
             self.switching.expire(now_ns)
         for index, unit in enumerate(self.units):
-            self._carry_on(unit, now_ns)
-            self._counters.save(index, unit.meter)
+            if now_ns >= self._carry_on_due_ns[index]:
+                self._carry_on_due_ns[index] = now_ns + CARRY_ON_NS
+                self._carry_on(unit, now_ns)
+                self._counters.save(index, unit.meter)
         self.switching.step(now_ns)
         self._close_next(now_ns)
         self.upkeeper.step(now_ns)
@@ -211,9 +219,6 @@ class Guard:
         elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, now):
             self.events.add(unit.event(EventKind.RECOVERED, now.at_ns, fault=unit.fault))
             unit.fault, unit.why = None, {}
-        if unit.safety.newly_warm(now):
-            why = {"temperature_mc": now.temperature_mc.value or 0}
-            self.events.add(unit.event(EventKind.WARNED, now.at_ns, fault=Fault.OUTLET_HOT, why=why))
         unit.note_peak()
         if unit.fault is not Fault.SENSOR_FROZEN:  # what that one shows flowed before it stood still
             self.cabinet.note_window(now.window)
@@ -222,31 +227,26 @@ class Guard:
     def _judge_cabinet(self, now_ns: int) -> None:
         """The turn of what there is one of."""
         assert self._scanner is not None  # start came before
+        assert self._alerts is not None
         cabinet, now = self.cabinet, self.cabinet.now
         slow = self._scanner.slow
         self._shared.read(slow, now, now_ns)
         trip = cabinet.step(now_ns, self.units)
-        self._shared.note_comparison(now)
         if trip is not None:
             self.switching.trip_cabinet(trip)
-        for fault in cabinet.safety.newly_warning(now) + self._shared.newly_wrong(slow, now, now_ns):
-            log.warning("the cabinet: %s soon", fault.value)
-            self.events.add(Event("", 0, now_ns, EventKind.WARNED, fault=fault))
-        self._warn_of_resets(slow, now_ns)
-
-    def _warn_of_resets(self, slow: SlowReads, now_ns: int) -> None:
-        """Chips that were found with other settings, and set right: staff should see to their supply."""
-        assert self._alerts is not None  # start came before
-        expanders = {*self._relays.take_resets(), *self._alerts.take_resets()}
-        for event in self._shared.resets(slow, expanders, now_ns):
-            self.events.add(event)
-        for unit in self.units:
-            if unit.now.chip_resets != unit.resets_told and (warning := reset_warning(unit, now_ns)) is not None:
-                self.events.add(warning)
+        if now_ns >= self._warn_due_ns:  # what staff should see to lasts for seconds at least
+            self._warn_due_ns = now_ns + LOOK_NS
+            expanders = {*self._relays.take_resets(), *self._alerts.take_resets()}
+            soon = cabinet.safety.newly_warning(now)
+            for event in self._shared.warnings(slow, now, soon, expanders, self.units, now_ns):
+                self.events.add(event)
 
     def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
-        """Count, and end the charge where it ends."""
+        """Count, warn, and end the charge where it ends."""
         unit.count_time(now_ns)
+        if unit.safety.newly_warm(unit.now):
+            why = {"temperature_mc": unit.now.temperature_mc.value or 0}
+            self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
         charge = unit.charge
         neighbour = self._neighbours.get(unit.number)
         if charge is None:

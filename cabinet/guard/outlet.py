@@ -88,7 +88,13 @@ class OutletUnit:
         before_ns, self._stepped_at_ns = self._stepped_at_ns, now_ns
         if before_ns is None or not self.now.closed or self.charge is None or not self.mains_present():
             return
-        self.meter.add_time(now_ns - max(before_ns, self.now.switched_at_ns))
+        self.meter.add_time(max(0, now_ns - max(before_ns, self.now.switched_at_ns)))
+
+    def note_opened(self, at_ns: int) -> None:
+        """Its relay was told to open: what was closed until then is counted."""
+        self.count_time(at_ns)
+        self.now.closed = False
+        self.now.switched_at_ns = at_ns
 
     def count_load(self) -> None:
         """Time in which the charge surely had a load, and which is charged for."""

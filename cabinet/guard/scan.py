@@ -133,6 +133,8 @@ class Scanner:
         windows are too wide to say which half-cycle they saw. At most one look between two segments, so that ten
         inrushes at once do not keep the scan from anybody else.
         """
+        if not self._watched:
+            return
         now_ns = self._clock.monotonic_ns()
         over = [(s, i) for s, i in self._watched if now_ns >= i.watched_until_ns]
         self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]

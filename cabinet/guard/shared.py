@@ -34,7 +34,25 @@ class SharedSensors:
         now.inside_mc = aged(slow.inside_mc, now_ns, INSIDE_LOST_NS)
         now.feed_mw = aged(slow.feed_mw, now_ns, self._slow_lost_ns)
 
-    def newly_wrong(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> list[Fault]:
+    def warnings(
+        self,
+        slow: SlowReads,
+        now: CabinetNow,
+        soon: list[Fault],
+        expanders: Iterable[int],
+        units: Iterable[OutletUnit],
+        now_ns: int,
+    ) -> list[Event]:
+        """What staff should see to, each once: faults that are near, sensors that are wrong, chips that were reset."""
+        self._note_comparison(now)
+        events = []
+        for fault in soon + self._newly_wrong(slow, now, now_ns):
+            log.warning("the cabinet: %s soon", fault.value)
+            events.append(Event("", 0, now_ns, EventKind.WARNED, fault=fault))
+        events += self._resets(slow, expanders, now_ns)
+        return events + [event for unit in units if (event := _reset_warning(unit, now_ns)) is not None]
+
+    def _newly_wrong(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> list[Fault]:
         """Faults of these sensors, each once until it is gone."""
         wrong = set()
         never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
@@ -47,7 +65,7 @@ class SharedSensors:
         new, self._wrong = wrong - self._wrong, wrong
         return sorted(new, key=lambda fault: fault.value)
 
-    def resets(self, slow: SlowReads, expanders: Iterable[int], now_ns: int) -> list[Event]:
+    def _resets(self, slow: SlowReads, expanders: Iterable[int], now_ns: int) -> list[Event]:
         """Warnings of the cabinet's own chips that were found with other settings than they were given."""
         found = list(expanders)
         if slow.inside is not None and slow.inside.resets != self._inside_resets:
@@ -63,7 +81,7 @@ class SharedSensors:
                 events.append(Event("", 0, now_ns, EventKind.WARNED, fault=Fault.SENSOR_RESET, why=why))
         return events
 
-    def note_comparison(self, now: CabinetNow) -> None:
+    def _note_comparison(self, now: CabinetNow) -> None:
         """Say when the outlets' sum can no longer be held against the cabinet's own meter, and when it can again."""
         compared = comparable(now)
         if self.feed_compared is None or compared is self.feed_compared:
@@ -76,7 +94,7 @@ class SharedSensors:
             log.warning("the sum of the outlets waits for readings: cabinet's meter or outlets %s", unmeasured)
 
 
-def reset_warning(unit: OutletUnit, now_ns: int) -> Event | None:
+def _reset_warning(unit: OutletUnit, now_ns: int) -> Event | None:
     """A warning where a chip of the outlet was newly found with other settings; at most one a minute."""
     resets = unit.now.chip_resets
     if resets == unit.resets_told or now_ns - unit.reset_told_ns < AGAIN_NS:

@@ -291,8 +291,7 @@ class Switching:
         log.error("the cabinet: %s %s", trip.fault.value, trip.why)
 
     def _opened(self, unit: OutletUnit, trip: Trip, latched: bool) -> None:
-        unit.now.closed = False
-        unit.now.switched_at_ns = trip.at_ns
+        unit.note_opened(trip.at_ns)
         unit.safety.tripped(trip)
         if trip.suspends:
             self._finish(unit, EventKind.SUSPENDED, None, trip)
@@ -363,8 +362,7 @@ class Switching:
             self._begin_breaking(unit, reason.value, now_ns)
         else:
             self._release(unit, reason.value)
-        unit.now.closed = False
-        unit.now.switched_at_ns = now_ns
+        unit.note_opened(now_ns)
         self._finish(unit, EventKind.ENDED, reason, None, who=who)
 
     def _release(self, unit: OutletUnit, reason: str) -> None:

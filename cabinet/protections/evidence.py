@@ -232,22 +232,22 @@ class Evidence(Protocol):
 
 
 class PlausibleReadings:
-    """All of these for one outlet: `window` with each peak, `slow` with each of the other readings."""
+    """All of these for one outlet: `note_peak` and `still_peaks` with each peak, `slow` with each of the others.
+
+    The first two are each turn's part: bound methods, so that a call leads to the comparison itself.
+    """
 
     def __init__(self, still_ns: int, gap_ns: int) -> None:
         self._still_peaks = StillPeaks(still_ns)
         self._peak_below = PeakBelowCurrent()
+        self.note_peak = self._peak_below.note
+        self.still_peaks = self._still_peaks.step
         self._of_reads: tuple[Evidence, ...] = (
             self._peak_below,
             PowerAboveVoltAmperes(),
             EnergyUnlikePower(gap_ns),
             *(StillReads(register, still_ns) for register in ("current_ma", "power_mw", "voltage_mv")),
         )
-
-    def window(self, now: OutletNow) -> Why | None:
-        """What the peak just read says; each tick's part, so it is small."""
-        self._peak_below.note(now)
-        return self._still_peaks.step(now)
 
     def slow(self, now: OutletNow) -> Why | None:
         found: Why | None = None

@@ -64,8 +64,8 @@ class SensorReset:
         self._limits = limits
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        if not now.closed:
-            return None
+        if not now.closed or (now.reset_at_ns is None and now.thermometer_reset_at_ns is None):
+            return None  # each tick's part, so it is small
         for unmeasured_ns, limit_ns in (self._meter(now), self._thermometer(now)):
             if unmeasured_ns > limit_ns:
                 return {"unmeasured_ms": unmeasured_ns // 1_000_000, "limit_ms": limit_ns // 1_000_000}
@@ -100,7 +100,10 @@ class SensorFrozen:
         self._slow_read = -1
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
-        why = None if now.window is None else self._readings.window(now)
+        why = None
+        if now.window is not None:
+            self._readings.note_peak(now)
+            why = self._readings.still_peaks(now)
         if now.slow_reads == self._slow_read:
             return why
         self._slow_read = now.slow_reads

@@ -94,6 +94,12 @@ def test_json_shows_what_acts_as_an_escape_and_loses_nothing(text: str) -> None:
         "\u200d", "")) == []  # fmt: skip
 
 
+def test_a_line_is_not_broken_inside_a_joined_sign() -> None:
+    family = "👨\u200d👩"
+    assert layout.fold(family * 50) == [family * 20, family * 20, family * 10]
+    assert layout.cut(family * 50, 9) == family * 2 + "…"
+
+
 @given(st.lists(TEXT, min_size=3, max_size=3))
 def test_a_table_of_the_console_is_lines_of_text(cells: list[str]) -> None:
     (line,) = layout.table(["a", "b", "c"], [cells])[1:]
