@@ -19,6 +19,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from cabinet.clock import MS, NS
+from cabinet.guard.breaking import MAX_BREAK_NS
 from cabinet.model import CABINET, Quality
 from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017
@@ -221,12 +222,20 @@ class Trial:
             self.problems.append(f"the short flowed for {flowed_ns / MS:.0f} ms")
 
     def judge_welds(self) -> None:
+        """What conducts although it should not; a current that the contactor is just breaking is given its time."""
+        if self._unwanted():
+            self.desk.run(MAX_BREAK_NS)
+        self.problems += self._unwanted()
+
+    def _unwanted(self) -> list[str]:
+        found = []
         for number in self.stage.outlets:
             truth = self.desk.world.truth(number)
             wanted = self.desk.outlet(number).closed and truth.coil_told
             if truth.power_mw > 1000 and not wanted:
                 what = "welded" if truth.welded else "not opened"
-                self.problems.append(f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W")
+                found.append(f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W")
+        return found
 
     def alone(self) -> None:
         """Without a short; the load changes a little, so that what stands still is wrong."""

@@ -8,7 +8,8 @@ The RMS registers take about 200 ms to settle (p. 23): nothing here that is to f
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -35,6 +36,7 @@ VRMS = 0x21C
 OILVL = 0x225  # one level for both current inputs
 IRQSTATA = 0x22D  # does not clear; RSTIRQSTATA does
 # one for each input:
+PGA_I = {"A": PGA_IA, "B": PGA_IB}
 WATT = {"A": 0x212, "B": 0x213}
 IRMS = {"A": 0x21A, "B": 0x21B}
 AENERGY = {"A": 0x21E, "B": 0x21F}  # cleared by reading
@@ -296,6 +298,11 @@ class Ade7953:
             if data is not None:
                 found[name] = int.from_bytes(data, "big", signed=register in _SIGNED)
         return found
+
+    def scale_checks(self, input: str) -> list[Callable[[], None]]:
+        """One call a setting that scales the current of `input`: lost, all its readings are wrong alike."""
+        registers = (CONFIG, PGA_I[input], CALIBRATION[f"{input}IGAIN"][0])
+        return [partial(self._check, each) for each in (*self._settings, *NEUTRAL) if each.register in registers]
 
     def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
         """The set-up, in the order of writing; protection against writes comes last."""

@@ -247,6 +247,9 @@ class Guard:
         if unit.safety.newly_warm(unit.now):
             why = {"temperature_mc": unit.now.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
+        assert self._scanner is not None  # start came before
+        if unit.shows_nothing(now_ns):
+            self._scanner.doubt(self._index[unit.number])
         charge = unit.charge
         neighbour = self._neighbours.get(unit.number)
         if charge is None:

@@ -33,6 +33,9 @@ UNREAD_NS = 40 * MS
 # that is no weld's current: beside an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
 MAX_CROSSTALK_SHARE = 0.02
 JUST_NOW_NS = 5 * MS
+LIVELY_MA = 50  # peak; a charger of 0.5 W that idles shows about as much, noise less
+QUIET_NS = 25 * MS  # more than a cycle: a rectifier draws current in a part of each half-cycle only
+DOUBT_AGAIN_NS = 1000 * MS
 SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
 
 
@@ -60,6 +63,7 @@ class OutletUnit:
         self._over_at_ns: int | None = None  # the last peak over a short's limit
         self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
+        self._lively_at_ns = self._doubted_at_ns = -NEVER_NS
 
     @property
     def session_id(self) -> str | None:
@@ -138,6 +142,8 @@ class OutletUnit:
         window, shown = self.now.window, self._shown_peak
         if window is None:
             return
+        if window.peak_ma >= LIVELY_MA:
+            self._lively_at_ns = window.to_ns
         if window.peak_ma > self.limits.short_peak_ma:
             self._over_at_ns = window.to_ns
             if window.at_least:
@@ -146,6 +152,19 @@ class OutletUnit:
             self.unrecorded_peak_ma = window.peak_ma
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
+
+    def shows_nothing(self, now_ns: int) -> bool:
+        """Whether it has shown no current for more than a cycle although it is closed; True once a second.
+
+        Nothing plugged in, a charger that rests, or a chip that lost the settings which scale its current.
+        """
+        quiet_since_ns = max(self._lively_at_ns, self.now.switched_at_ns)
+        if not self.now.closed or now_ns - quiet_since_ns <= QUIET_NS:
+            return False
+        if self._doubted_at_ns > quiet_since_ns and now_ns - self._doubted_at_ns < DOUBT_AGAIN_NS:
+            return False
+        self._doubted_at_ns = now_ns
+        return True
 
     def recent_peak_ma(self, now_ns: int) -> int:
         """The highest peak of the last tenth of a second; 0 where there is none."""

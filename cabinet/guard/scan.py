@@ -101,6 +101,8 @@ class Scanner:
                 if self._hangs > 1:
                     return  # two transfers that run into the adapter's timeout are enough for one scan
                 continue
+            if segment.doubts:
+                self._attempt(segment, segment.doubts.pop())
             due_ns = self._sampled_at_ns + SAMPLE_NS
             if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
@@ -193,6 +195,12 @@ class Scanner:
             segment.retry_at_ns = 0  # it is alive
         if input_.edge_ns is not None and segment.alert_peak_ma is None:
             self._outlets[index].alert_at_ns = input_.edge_ns
+
+    def doubt(self, index: int) -> None:
+        """A closed outlet shows no current: what scales its readings is looked at before its turn."""
+        segment, input_ = self._places[index]
+        if segment.up and not segment.doubts:
+            segment.doubts = segment.chip.scale_checks(input_.name)
 
     def release_alert(self, index: int) -> None:
         """The line of an outlet has been low for long: an edge that was missed, if it can be taken."""

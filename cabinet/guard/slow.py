@@ -88,7 +88,7 @@ class SlowReads:
 
     def _reads(self, segment: Segment) -> list[Callable[[], None]]:
         """One call a value; their order is the order of the round robin."""
-        reads: list[Callable[[], None]] = []
+        reads: list[Callable[[], None]] = [segment.chip.verify_next]  # twice a round: its settings are many
         for input_ in segment.inputs:
             reads += [
                 partial(self._read_current, segment, input_),
