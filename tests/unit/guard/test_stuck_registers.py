@@ -3,6 +3,7 @@
 import pytest
 
 from cabinet.clock import MS, NS
+from cabinet.link.protocol import Done
 from cabinet.model import EventKind, Fault
 from tests.desk import Desk
 from tests.unit.guard.charges import charging
@@ -52,6 +53,28 @@ def test_slow_register_that_stands_still_under_load_opens_its_outlet_within_six_
     if expected is Fault.SENSOR_FROZEN:
         assert faults(desk) in ({3: expected}, {3: expected, 4: expected}), "the other outlet of its chip at most"
     assert desk.outlet(6).closed
+
+
+@pytest.mark.parametrize("register", ["aigain", "pga_ia"])
+def test_short_behind_a_gain_that_was_lost_under_load_is_dead_within_a_third_of_a_second(desk, register):
+    """A gain of 0, or 1/500, makes peak, RMS and power alike too low: none contradicts another."""
+    charging(desk, 3, 6, load=LOAD)
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", register=register, value=0 if register == "aigain" else 7)
+    desk.world.fault(3, "breaker", acts="never")
+    desk.world.fault(3, "short", amps=60)
+    assert desk.run(330 * MS, until=lambda: not desk.world.truth(3).conducting)
+    assert not desk.outlet(3).closed
+    assert not desk.world.truth(3).welded
+
+
+def test_gain_that_is_lost_while_nothing_is_plugged_in_is_found_within_two_seconds(desk):
+    desk.run(3 * NS)
+    assert isinstance(desk.start(3), Done)
+    desk.run(2 * NS)
+    desk.world.fault(3, "stuck", register="aigain", value=0)
+    assert desk.run(2 * NS, until=lambda: not desk.outlet(3).closed)
+    assert faults(desk)[3] is Fault.SENSOR_RESET
 
 
 def test_rms_that_stands_still_too_low_is_found_by_the_power(desk):
