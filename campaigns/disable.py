@@ -44,6 +44,7 @@ WITNESSES = {
     "only fresh readings in sums": Witness(
         "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
     ),
+    "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.shows_nothing", False, (_STUCK,)),
     "RMS of a weld": Witness("cabinet.protections.switches:Means.flow", False, (_PROTECTIONS, _STUCK)),
     "first window of a weld": Witness(
         "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
