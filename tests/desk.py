@@ -194,7 +194,7 @@ class Desk:
         return next(unit for unit in self.guard.units if unit.number == outlet)
 
     def outlet(self, number: int) -> OutletState:
-        return next(state for state in self.guard.snapshot().outlets if state.outlet == number)
+        return self.guard.state(self.unit(number))
 
     def events(self, outlet: int, *kinds: EventKind) -> list[Event]:
         """Events of an outlet so far, in order; only `kinds`, where given."""

@@ -38,7 +38,7 @@ from cabinet.link.protocol import (
     StaffCommand,
 )
 from cabinet.link.server import EventLog
-from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, Quality, Snapshot
+from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
 from cabinet.upkeep import Upkeep
 
@@ -391,12 +391,16 @@ class Guard:
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
+    def state(self, unit: OutletUnit) -> OutletState:
+        """One outlet now, and whether it may be closed."""
+        return unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit))
+
     def snapshot(self) -> Snapshot:
         """The cabinet now; also starts a new span for the worst lateness."""
         now_ns = self._clock.monotonic_ns()
         scanner = self._scanner
         assert scanner is not None  # start came before
-        outlets = [unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit)) for unit in self.units]
+        outlets = [self.state(unit) for unit in self.units]
         mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
         return Snapshot(
             guard_run=self.guard_run,
