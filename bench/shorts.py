@@ -80,7 +80,8 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     desk.clock.advance_ns(chance.randrange(3 * MS))
     world.sync()
     before = world.journal.last_seq
-    world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape)
+    phase = round(chance.uniform(0, 360), 2)  # drawn, so that two versions of the guard meet the same shorts
+    world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape, at_phase=phase)
     mains, wave = world.mains, world.outlets[outlet].wave
     assert mains is not None
     if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
