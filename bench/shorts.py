@@ -76,14 +76,15 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     load = None if chance.random() < 0.75 else world.unplug(outlet)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     amps = round(LEAST_A * (MOST_A / LEAST_A) ** chance.random(), 1)
-    desk.run(chance.randrange(35 * MS, 60 * MS))
-    desk.clock.advance_ns(chance.randrange(3 * MS))
-    world.sync()
-    before = world.journal.last_seq
-    phase = round(chance.uniform(0, 360), 2)  # drawn, so that two versions of the guard meet the same shorts
-    world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape, at_phase=phase)
-    mains, wave = world.mains, world.outlets[outlet].wave
+    desk.run(40 * MS)
+    before, mains = world.journal.last_seq, world.mains
     assert mains is not None
+    # The phase is drawn, not left to the guard's own time, so that two versions of the guard meet the same shorts.
+    phase_deg = 360 * chance.random()
+    world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape, at_phase=phase_deg)
+    waves: list[Wave] = []
+    begin_ns = mains.next_angle_ns(math.radians(phase_deg), desk.clock.monotonic_ns())
+    world.timeline.at(begin_ns, lambda _: waves.append(world.outlets[outlet].wave))
     if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
         raise RuntimeError(f"missed: {shape} short of {amps} A on outlet {outlet}")
     journal = world.journal.after(before)
@@ -96,6 +97,7 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
         world.plug(outlet, load)
     desk.stride(COOLING_NS, 10 * NS)
     desk.clear(outlet)
+    (wave,) = waves
     bare_ns, ceiling_ns = bare_limit_ns(mains, wave, onset_ns), wave.first_above_ns(HARD_A, onset_ns)
     return Shot(
         path, shape, amps, load is None, (off_ns - onset_ns) / MS, onset.detail["phase_deg"],
