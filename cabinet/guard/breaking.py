@@ -38,7 +38,7 @@ class Breaking:
         self._released_ns = 0
         self._next_check_ns = 0
         self.carries: Callable[[int], bool] = lambda outlet: False  # a current over the short-circuit limit now
-        self.free_bus: Callable[[], None] = lambda: None  # set by the code that knows the muxes
+        self.free_bus: Callable[[], None] = lambda: None  # set by `Switching.free_bus_by`
         self.unchecked: set[int] = set()  # of an abandoned sequence: relays not yet read back as open
 
     @property

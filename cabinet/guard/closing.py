@@ -1,7 +1,6 @@
 """Queue of closings: one outlet after the other, as ten inrushes at once would trip the building's breaker. Pure.
 
-If the mains phase is known, closings are timed so that contacts meet near a voltage zero: there a charger's capacitor
-draws least.
+If the mains phase is known, contacts are made to meet near a voltage zero, as a charger's capacitor draws least there.
 """
 
 from collections import deque

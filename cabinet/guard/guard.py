@@ -1,6 +1,6 @@
 """The turns of the guard: read, judge, meter and report events. One `tick` is one turn of the loop.
 
-All dependencies are passed in, so that the same code runs a cabinet in real time and a test's day in seconds.
+All dependencies are passed in: the same code runs a cabinet in real time and a test's day in seconds.
 """
 
 import logging
@@ -97,7 +97,7 @@ class Guard:
         self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
-        self.make_prober: Callable[[], Prober]  # set by the code that knows bus and muxes
+        self.make_prober: Callable[[], Prober]  # set by `build_scanner`
 
     def add_energy(self, index: int, energy_uj: int) -> None:
         """Add the energy that the scanner has read from the registers of an outlet, and save it at once."""

@@ -22,8 +22,8 @@ from cabinet.safety import OutletSafety
 ANY_CURRENT_MA = 1_000_000
 UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20 ms
 # While an outlet is open, its power is crosstalk of its neighbour plus noise. From that the guard learns a share that
-# is lower than the configured one: a charger that idles at 2 W next to one of 800 W can then be told from an empty
-# outlet.
+# is lower than the configured one: a charger that idles at 2 W next to one of 800 W can then be distinguished from an
+# empty outlet.
 LEARN_FROM_MW = 100_000
 LEARN_AFTER_NS = 2000 * MS  # both readings are of the neighbour's load
 NOISE_MW = 200

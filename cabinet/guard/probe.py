@@ -14,7 +14,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import BusError
 from cabinet.link.protocol import ChipView, ScanView
 
-# Chips that may be on such a bus, by their possible addresses (data sheets; see docs/wiring.md).
+# Chips that may be on the bus, by their possible addresses (data sheets; see docs/wiring.md).
 KINDS = {
     "MCP23017": range(0x20, 0x28),
     "ADE7953": range(METER_ADDRESS, METER_ADDRESS + 1),

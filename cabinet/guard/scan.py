@@ -133,8 +133,8 @@ class Scanner:
         """Read, in turn, one outlet that had a current over the alert level within the last 100 ms.
 
         The first millisecond of the next half-cycle decides between an inrush and a short, and a scan's windows are too
-        wide to tell half-cycles apart. At most one extra read is made between two segments, so that ten inrushes at
-        once do not delay the scan for the other outlets.
+        wide to distinguish half-cycles. At most one extra read is made between two segments: ten inrushes at once do
+        not delay the scan for the other outlets.
         """
         if not self._watched:
             return

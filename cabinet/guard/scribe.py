@@ -133,7 +133,7 @@ class Scribe:
             raise
 
     def latches(self) -> Recalled[dict[int, Latch]]:
-        """Map each outlet to its latch. The first entry merges all copies; the newest copy names the fault."""
+        """Return all copies, outlet → latch. The first merges the others; there the newest copy names the fault."""
         recalled = self.recall(LATCHES, dict[int, Latch])
         merged: dict[int, Latch] = {}
         for copy in reversed(recalled.copies):
@@ -248,7 +248,7 @@ class Scribe:
         self._taken(page.name)
 
     def _write_run(self, page: _Page) -> None:
-        """Write the copy in memory, before the disk, as it never waits; without this copy there are still two."""
+        """Write the copy in `run` before the disk, as it never waits; without this copy there are still two."""
         if (file := self._run.get(page.name)) is not None:
             self._in_run(page.name, lambda: file.write(page.content))
 

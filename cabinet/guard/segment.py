@@ -31,7 +31,7 @@ class Input(msgspec.Struct):
     index: int  # of the outlet in the guard's list
     read_from_ns: int | None = None  # when the peak register was last cleared; None: not yet
     was_over: bool = False  # its last peak was over the alert level
-    over_to_ns: int = 0  # when such a peak was last read
+    over_to_ns: int = 0  # when a peak over that level was last read
     edge_ns: int | None = None  # when its alert line fell, if no peak was read since
     alert_held: bool = False  # its alert may be latched in the chip: no further edge until it is cleared
     watched_until_ns: int = 0

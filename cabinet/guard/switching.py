@@ -130,7 +130,7 @@ class Switching:
         self._begin_self_test(outlets)
 
     def hold_open(self) -> None:
-        """Open the contactor and keep it open. Charges end first, so that the contactor breaks no current."""
+        """Open the contactor and keep it open. Charges end first: the contactor then breaks no current."""
         self.held_open = True
         self._end_all(EndReason.STOPPED_BY_STAFF)
         self._take_contactor_away(self._clock.monotonic_ns())

@@ -277,7 +277,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
-    """`code` is one of `cabinet.model.REFUSALS`."""
+    """Refusal of a command; `code` is one of `cabinet.model.REFUSALS`."""
 
     id: int
     code: str
