@@ -1,4 +1,4 @@
-"""Over-current lines of the meter chips: an edge wakes the loop and says which outlet to read first."""
+"""Over-current lines of the meter chips: an edge wakes the loop and names the outlet to read first."""
 
 import contextlib
 import logging
@@ -20,38 +20,38 @@ from cabinet.wiring import Place
 log = logging.getLogger(__name__)
 
 CHECK_NS = NS
-OLDEST_NS = 20 * MS  # an edge may be when it is told: one mains cycle
+OLDEST_NS = 20 * MS  # an edge may be this old when it is reported: one mains cycle
 RETRY_NS = 50 * MS  # one that does not answer may hold the bus for 10 ms each time
 _NONE: Set[int] = frozenset()
 
 
 class AlertExpander:
-    """Alert lines that end at one expander: its interrupt says that one has moved, its levels say which.
+    """Alert lines of one expander: its interrupt signals that one has moved, its levels show which.
 
-    Compared with the levels of before, so that a line that stays low hides no other one.
+    The levels are compared with the previous ones: a line that stays low hides no other one.
     """
 
     def __init__(self, chip: Mcp23017, interrupt_pin: int, outlets: Mapping[int, int]) -> None:
-        """`outlets`: pin of the expander to outlet."""
+        """Take the expander's alert lines. `outlets`: pin of the expander to outlet."""
         self.interrupt_pin = interrupt_pin
         self._chip = chip
         self._outlets = dict(outlets)
         self._mask = sum(1 << pin for pin in outlets)
         self.outlets = frozenset(outlets.values())
         self._low = 0
-        self._moved_ns: int | None = None  # an interrupt not yet answered
+        self._moved_ns: int | None = None  # an interrupt not yet handled
         self._retry_ns = 0
         self._works: bool | None = None
         self.resets = 0  # how often its settings were found lost after it had worked
         self.address = chip.address
 
     def note(self, at_ns: int) -> None:
-        """Its interrupt came; the first one that is not answered yet counts."""
+        """Note an interrupt of the expander; the first one not yet handled counts."""
         if self._moved_ns is None:
             self._moved_ns = at_ns
 
     def fallen(self, now_ns: int) -> list[tuple[int, int]]:
-        """Outlets whose line fell, and when the interrupt said so. Where the expander fails, it is asked again."""
+        """Return outlets with a fallen line and the interrupt's time. If the read fails, it is repeated later."""
         if self._moved_ns is None or now_ns < self._retry_ns:
             return []
         try:
@@ -65,18 +65,18 @@ class AlertExpander:
         return [(outlet, moved_ns) for pin, outlet in self._outlets.items() if fell >> pin & 1]
 
     def is_low(self, outlet: int) -> bool:
-        """Whether the outlet's line was low when the levels were last read."""
+        """Return whether the outlet's line was low when the levels were last read."""
         return any(number == outlet and self._low >> pin & 1 for pin, number in self._outlets.items())
 
     def check(self, now_ns: int, interrupt_low: bool) -> None:
-        """Set interrupts up where the expander has lost them; answer one whose edge nobody saw."""
+        """Set up the interrupts if the expander has lost them; note an interrupt that has been missed."""
         if now_ns < self._retry_ns:
             return
         try:
             if not self._chip.interrupts_on(self._mask):
                 self.resets += self._works is True
                 self._chip.initialise_interrupts(self._mask)
-                self.note(now_ns)  # what moved before
+                self.note(now_ns)  # a line may have moved before
         except CabinetError as error:
             self._retry_ns = now_ns + RETRY_NS
             self._say(False, str(error))
@@ -99,15 +99,15 @@ class AlertExpander:
 class AlertLines:
     """Active-low lines, one an outlet (the chip's outputs are push-pull and never share a line).
 
-    Edges arrive in the pin factory's own thread; all it does is to note who it was and when, and wake the loop. When is
-    what the factory says, where it knows: the kernel stamps an edge of a GPIO line as it comes (lgpio hands that on,
+    Edges arrive in the pin factory's own thread; that thread only notes the source and the time and wakes the loop. The
+    time is the factory's, if it has one: the kernel stamps an edge of a GPIO line as it comes (lgpio passes that on,
     RPi.GPIO does not), and a thread that waits for the interpreter comes later.
     """
 
     def __init__(
         self, pins: Mapping[int, int], expanders: Sequence[AlertExpander], pin_factory: Factory, clock: Clock
     ) -> None:
-        """`pins`: outlet to GPIO, of lines that end there."""
+        """Take the lines and watch their edges. `pins`: outlet to GPIO, of lines that end at a GPIO."""
         self._clock = clock
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._noted: deque[tuple[int | AlertExpander, int]] = deque()
@@ -128,7 +128,7 @@ class AlertLines:
 
     @classmethod
     def from_config(cls, config: Config, bus: Bus, pin_factory: Factory, clock: Clock) -> "AlertLines":
-        """The lines that `config` describes, over `bus` and `pin_factory`."""
+        """Build the lines that `config` describes, over `bus` and `pin_factory`."""
         places = {o.number: Place.parse(o.alert) for o in config.outlet if o.alert is not None}
         expanders = [
             AlertExpander(
@@ -144,18 +144,18 @@ class AlertLines:
     def _noter(self, who: int | AlertExpander) -> Callable[[], None]:
         def note() -> None:
             now_ns = self._clock.monotonic_ns()
-            os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads the one for the other
+            os.eventfd_write(self.wake_fd, 1)  # before the note: `take` reads a wake-up only if there is a note
             self._noted.append((who, now_ns - self._age_ns(who)))
 
         return note
 
     def _age_ns(self, who: int | AlertExpander) -> int:
-        """How long ago the edge was that is being told; 0 where that cannot be: some kernels stamp by another clock."""
+        """Return the age of the edge being reported; 0 if it is unknown: some kernels stamp by another clock."""
         age_ns = round((self._lines[who].active_time or 0.0) * NS)
         return age_ns if 0 < age_ns <= OLDEST_NS else 0
 
     def take(self) -> dict[int, int]:
-        """Outlets whose line went low since the last call and when it did, first one first."""
+        """Return the outlets with a line that went low since the last call, and the time of each, earliest first."""
         edges: dict[int, int] = {}
         if self._noted:
             with contextlib.suppress(BlockingIOError):  # an earlier call read the wake-up before its note was there
@@ -174,17 +174,18 @@ class AlertLines:
         return edges
 
     def is_low(self, outlet: int) -> bool:
-        """Whether the outlet's line is low now; for one at an expander, when its levels were last read."""
+        """Return whether the outlet's line is low now; for one at an expander, when its levels were last read."""
         line = self._lines.get(outlet)
         if line is not None:
             return bool(line.value)
         return any(expander.is_low(outlet) for expander in self._expanders)
 
     def check(self, now_ns: int) -> Set[int]:
-        """Once a second, whether the expanders still tell; to be called on each tick.
+        """Check once a second that the expanders still report; call this on each tick.
 
-        Returns the outlets whose line was low at this check and the one before: an edge that was missed, whose alert
-        should be taken; or a line that is stuck, and then shorts there are found by polling, as the log says once.
+        Return the outlets with a line that was low at this check and the one before. Either an edge was missed and the
+        alert should be cleared; or the line is stuck: shorts there are then found by polling, and the log reports it
+        once.
         """
         if now_ns < self._next_check_ns:
             return _NONE
@@ -193,7 +194,7 @@ class AlertLines:
             expander.check(now_ns, bool(self._lines[expander].value))
         low = {outlet for outlet in self._outlets if self.is_low(outlet)}
         standing = low & self._low_since_check
-        stuck = standing & self._standing  # although its alert was taken a second ago
+        stuck = standing & self._standing  # although its alert was cleared a second ago
         for outlet in sorted(stuck - self._stuck):
             log.warning("the alert line of outlet %d stays low, shorts there are found by polling", outlet)
         for outlet in sorted(self._stuck - low):
@@ -203,7 +204,7 @@ class AlertLines:
         return standing
 
     def take_resets(self) -> list[int]:
-        """Expanders found with other settings than they were given, since the last call."""
+        """Return the expanders found with changed settings since the last call."""
         found = [expander.address for expander in self._expanders if expander.resets]
         for expander in self._expanders:
             expander.resets = 0

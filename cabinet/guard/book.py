@@ -1,8 +1,8 @@
-"""What the guard keeps about its hardware over restarts: locks, relay wear, calibration, a contactor held open.
+"""The guard's hardware records that survive restarts: locks, relay wear, calibration, a contactor held open.
 
-One file, replaced as a whole by the scribe, in three copies. What any of them locks is locked. If the newest cannot be
-read, nothing says which outlet was out of service, so all of them are, with the file kept beside for inspection; the
-guard goes on protecting.
+They are one file, which the scribe replaces as a whole, in three copies. An outlet that any copy locks is locked. If
+the newest copy cannot be read, nothing shows which outlets were out of service: all are then locked, and the file is
+saved for inspection. The guard continues to protect.
 """
 
 import msgspec
@@ -13,12 +13,12 @@ from cabinet.model import CABINET
 from cabinet.upkeep import Calibration, Gains, OutletUpkeep, RelayWear, Signed
 
 NAME = UPKEEP
-SAVE_NS = 60 * NS  # operations are written so often at most: an SD card wears too. What a power cut loses is a few.
+SAVE_NS = 60 * NS  # at most one write of operations in this time: an SD card wears too. A power cut loses only a few.
 UNREADABLE_NOTE = "检修中 Under repair"
 
 
 class Page(msgspec.Struct, omit_defaults=True):
-    """One outlet."""
+    """Record of one outlet."""
 
     note: str | None = None
     locked: Signed | None = None
@@ -29,7 +29,7 @@ class Page(msgspec.Struct, omit_defaults=True):
 
 
 class Content(msgspec.Struct, omit_defaults=True):
-    """The file."""
+    """Content of the file."""
 
     outlets: dict[int, Page] = {}
     contactor_held: Signed | None = None
@@ -37,10 +37,10 @@ class Content(msgspec.Struct, omit_defaults=True):
 
 
 class Book:
-    """The guard's own copy, and the moment it is written down."""
+    """The guard's own copy of the file, and the control of its writing."""
 
     def __init__(self, scribe: Scribe, numbers: list[int], now: Signed) -> None:
-        """`now` signs the locks that an unreadable file leads to."""
+        """Read the file. `now` signs the locks that an unreadable file leads to."""
         self._scribe = scribe
         self._numbers = numbers
         self._dirty_since_ns: int | None = None
@@ -50,20 +50,20 @@ class Book:
         return self.content.outlets.setdefault(outlet, Page())
 
     def lock_all(self, now: Signed) -> None:
-        """Every outlet out of service, signed by `now`: which of them had to be is lost."""
+        """Take every outlet out of service, signed by `now`: the record of locked outlets is lost."""
         for number in self._numbers:
             page = self.page(number)
             if page.note is None:
                 page.note, page.locked = UNREADABLE_NOTE, now
 
     def save(self) -> None:
-        """Soon, and as a whole."""
+        """Have the file written soon, as a whole."""
         self._dirty_since_ns = None
         self._scribe.write(NAME, msgspec.json.encode(self.content), "locks and relay wear would be lost with power")
 
     @property
     def unwritten(self) -> list[str]:
-        """Names of the guard's files, this and others, that the disk does not take now."""
+        """Names of the guard's files, this and others, that the disk rejects now."""
         return self._scribe.unwritten
 
     def save_when_due(self, now_ns: int) -> None:
@@ -71,12 +71,12 @@ class Book:
             self.save()
 
     def close(self) -> None:
-        """What was counted since the last time."""
+        """Save the counts since the last save."""
         if self._dirty_since_ns is not None:
             self.save()
 
     def count_operation(self, outlet: int, used_ppb: int, now_ns: int) -> RelayWear:
-        """One more; CABINET is the contactor, of which only operations are counted."""
+        """Count one operation; CABINET is the contactor: only its operations are counted."""
         self._dirty_since_ns = now_ns if self._dirty_since_ns is None else self._dirty_since_ns
         if outlet == CABINET:
             self.content.contactor_operations += 1
@@ -87,7 +87,7 @@ class Book:
         return RelayWear(page.operations, page.used_ppb, page.replaced)
 
     def gains(self, outlet: int) -> Gains | None:
-        """Calibrated on the cabinet; None: as in the configuration."""
+        """Return the gains calibrated on the cabinet; None: the configuration's apply."""
         calibration = self.page(outlet).calibration
         return None if calibration is None else calibration.gains
 
@@ -104,11 +104,11 @@ class Book:
         if recalled.lost:
             self.lock_all(now)
         if not recalled.complete:
-            self.save()  # the next guard must not find nothing, and hold that for no locks
+            self.save()  # otherwise the next guard finds no file and takes that for no locks
         return self.content
 
     def _lock_as(self, older: Content) -> None:
-        """A copy that a release has not reached yet still locks: the more careful one counts."""
+        """Keep the locks of a copy that a release has not reached yet: the more careful copy counts."""
         for number, page in older.outlets.items():
             if page.note is not None and self.page(number).note is None:
                 self.page(number).note, self.page(number).locked = page.note, page.locked

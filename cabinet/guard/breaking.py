@@ -1,11 +1,11 @@
-"""What a relay cannot break, the contactor breaks: contactor open, relay open without current, contactor closed again.
+"""Contactor break, for currents too high for a relay: contactor opens, relay opens without current, contactor closes.
 
-The contacts of a relay that part on more than it can break weld together, and then nothing ever opens them. The other
-outlets' relays stay closed meanwhile: they are without power for `contactor_release` and `relay_release`.
+If relay contacts part on a current above their breaking capacity, they weld together and can never be opened again. The
+relays of the other outlets stay closed meanwhile: these have no power for `contactor_release` and `relay_release`.
 
-Told is not done: a contactor that was told to open conducts until its release time has passed, so every relay that is
-told to open meanwhile, for whatever reason, waits for that; and it closes again only after the read-back of each relay
-that was opened.
+A command to open takes time: the contactor conducts until its release time has passed. Every relay commanded to open
+meanwhile, for any reason, waits for that; and the contactor closes again only after the read-back of each relay that
+was opened.
 """
 
 import math
@@ -18,12 +18,12 @@ from cabinet.guard.limits import milli, nanoseconds
 from cabinet.model import Fault, Trip
 from cabinet.relays import RelayBank
 
-MAX_BREAK_NS = 500 * MS  # the others have waited long enough: their charges end
-CHECK_AGAIN_NS = 20 * MS  # a read-back that failed may have cost an adapter timeout
+MAX_BREAK_NS = 500 * MS  # after this time the other outlets have waited long enough: their charges end
+CHECK_AGAIN_NS = 20 * MS  # a failed read-back may have cost an adapter timeout
 
 
 class Breaking:
-    """At most one sequence at a time; a relay told to open during it waits in it, or joins it."""
+    """Sequencer of contactor breaks, one at a time; a relay commanded to open meanwhile waits in it, or joins it."""
 
     def __init__(self, config: Config, relays: RelayBank) -> None:
         self._relays = relays
@@ -31,29 +31,30 @@ class Breaking:
         self._short_ma = milli(config.protections.short_circuit.peak_a)
         self._contactor_ns = nanoseconds(config.hardware.contactor_release_s)
         self._relay_ns = nanoseconds(config.hardware.relay_release_s)
-        self._contactor_told_ns: int | None = None  # to open; None: it is closed, or none is fitted
-        self._waiting: dict[int, str] = {}  # outlets to be opened when the contactor has released, and why
-        self._opened: set[int] = set()  # outlets of this sequence whose relays were told to open
+        self._contactor_told_ns: int | None = None  # command to open; None: it is closed, or none is fitted
+        self._waiting: dict[int, str] = {}  # outlets to be opened when the contactor has released, and the reason
+        self._opened: set[int] = set()  # outlets of this sequence with relays commanded to open
         self._began_ns = 0
         self._released_ns = 0
         self._next_check_ns = 0
-        self.carries: Callable[[int], bool] = lambda outlet: False  # a current over a short's limit at this moment
-        self.free_bus: Callable[[], None] = lambda: None  # set where the muxes are known
-        self.unchecked: set[int] = set()  # of a sequence given up: relays whose read-back is still owed
+        self.carries: Callable[[int], bool] = lambda outlet: False  # a current over the short-circuit limit now
+        self.free_bus: Callable[[], None] = lambda: None  # set by `Switching.free_bus_by`
+        self.unchecked: set[int] = set()  # of an abandoned sequence: relays not yet read back as open
 
     @property
     def active(self) -> bool:
         return bool(self._waiting or self._opened)
 
     def needed(self, trip: Trip, greatest_ma: int | None) -> bool:
-        """Whether the outlet's own relay should not break this. `greatest_ma`: of all witnesses; None: unknown.
+        """Return whether the outlet's own relay should not break this current.
 
-        Unknown counts as great. A short may be found first by the heat that it makes in a wire that was warm: whatever
-        the name, a peak above a short's limit in the last tenth of a second has a crest that may not have been seen.
+        `greatest_ma` is the greatest of all witnesses; None: unknown, which counts as great. Another fault may trip
+        before the short is recognised, for example through the heat of the short in a wire that was warm: whatever the
+        fault, a peak above the short-circuit limit in the last 0.1 s has a crest that may not have been measured.
         """
         if not self.possible:
             return False
-        if greatest_ma is None or trip.fault is Fault.SENSOR_FROZEN:  # what stands still measures nothing
+        if greatest_ma is None or trip.fault is Fault.SENSOR_FROZEN:  # a frozen sensor measures nothing
             return True
         if trip.fault is not Fault.SHORT_CIRCUIT:
             return greatest_ma > self._short_ma
@@ -62,26 +63,26 @@ class Breaking:
 
     @property
     def possible(self) -> bool:
-        """There is a contactor to break it, and it is closed."""
+        """Return whether a contactor is fitted that can break the current, and is closed."""
         return self._relays.has_contactor and self._relays.contactor_closed
 
     def contactor_told(self, open_at_ns: int | None) -> None:
-        """The contactor is told to open at that moment, for whatever reason; None: to close."""
+        """Note that the contactor is commanded to open at that time, for any reason; None: to close."""
         self._contactor_told_ns = open_at_ns
 
     def conducts(self, now_ns: int) -> bool:
-        """Whether the contactor was told to open and may not have done so yet."""
+        """Return whether the contactor was commanded to open and may not have done so yet."""
         told_ns = self._contactor_told_ns
         return told_ns is not None and now_ns - told_ns < self._contactor_ns
 
     def begin(self, outlet: int, reason: str, now_ns: int) -> None:
-        """The contactor opens now; the relay of `outlet` when no current flows any more."""
+        """Open the contactor now, and the relay of `outlet` when no current flows any more."""
         self._contactor_told_ns = now_ns
         self.add(outlet, reason, now_ns)
         self._relays.open_contactor()
 
     def release(self, outlet: int, reason: str, now_ns: int) -> list[Exception]:
-        """Open a relay now, or when a contactor that was told to open has released. Returns what went wrong."""
+        """Open a relay now, or when a contactor that was commanded to open has released. Return the errors."""
         if outlet in self._waiting:
             return []
         closed = self._relays.is_closed(outlet)
@@ -89,7 +90,7 @@ class Breaking:
             self.add(outlet, reason, now_ns)
             return []
         errors = self._relays.release(outlet, reason)
-        if any(map(_hung, errors)):  # a chip on some segment may hold the bus that the expander is on
+        if any(map(_hung, errors)):  # a chip on some segment may hold the bus of the expander
             self.free_bus()
             errors = self._relays.release(outlet, reason)
         if closed and self.active:
@@ -97,22 +98,22 @@ class Breaking:
         return errors
 
     def open_all(self, great: Collection[int], reason: str, now_ns: int) -> list[Exception]:
-        """Open contactor and relays, but those of `great` when the contactor has released. Returns what went wrong."""
+        """Open contactor and relays, those of `great` when the contactor has released. Return the errors."""
         waiting = set(self._waiting)
         if self.conducts(now_ns):
             waiting |= {outlet for outlet in great if self._relays.is_closed(outlet)}
         else:
-            self._waiting.clear()  # it had its time, and is welded: the relays are all there is
+            self._waiting.clear()  # its time has passed, and it is welded: only the relays are left
             waiting.clear()
         for outlet in waiting:
             self.add(outlet, reason, now_ns)
         errors = self._relays.open_all(reason, but=waiting)
         if any(map(_hung, errors)):
-            self.free_bus()  # what is owed is sent again with the next tick
+            self.free_bus()  # unsent commands are sent again in the next tick
         return errors
 
     def add(self, outlet: int, reason: str, now_ns: int) -> None:
-        """The relay of `outlet` opens when the contactor has released; its lease lasts until then, and no longer."""
+        """Open the relay of `outlet` when the contactor has released; its lease lasts until then, and no longer."""
         if not self.active:
             self._began_ns = now_ns
         self._waiting.setdefault(outlet, reason)
@@ -120,17 +121,17 @@ class Breaking:
             self._relays.hold(outlet, now_ns + 3 * self._contactor_ns)
 
     def _note_opened(self, outlet: int, now_ns: int) -> None:
-        """A relay was opened while the contactor is open: that, too, is checked before it closes."""
+        """Note a relay opened while the contactor is open: it, too, is checked before the contactor closes."""
         self._opened.add(outlet)
         self._released_ns = now_ns
 
     def step(self, now_ns: int) -> bool:
-        """What is due; True once when every relay of the sequence is open and the contactor may close again."""
+        """Do the work that is due. Return True once every relay of the sequence is open and the contactor may close."""
         if self._waiting:
             if self.conducts(now_ns) or self._still_flows(now_ns):
                 return False
             for outlet, reason in self._waiting.items():
-                self._relays.release(outlet, reason)  # what went wrong is in `unsent`, and tried again
+                self._relays.release(outlet, reason)  # failures are in `unsent`, and tried again
                 self._note_opened(outlet, now_ns)
             self._waiting.clear()
         if not self._opened or now_ns - self._released_ns < self._relay_ns or self._relays.unsent:
@@ -144,26 +145,26 @@ class Breaking:
         return True
 
     def _still_flows(self, now_ns: int) -> bool:
-        """A contactor slower than it should be is waited for once more; then the relays are all there is."""
+        """Return whether to wait once more for a contactor that is too slow; after that, only the relays are left."""
         told_ns = self._contactor_told_ns
         if told_ns is None or now_ns - told_ns >= 2 * self._contactor_ns:
             return False
         return any(self.carries(outlet) for outlet in self._waiting)
 
     def _read_back(self) -> bool:
-        """Whether each relay that was opened is found open; one that is found closed is opened again by the bank."""
+        """Return whether each opened relay is found open; the bank opens one again that is found closed."""
         return not any(m.outlet in self._opened and m.found_closed is not False for m in self._relays.check_outputs())
 
     def overdue(self, now_ns: int) -> bool:
-        """Whether a relay is still not known to be open after the longest time that the others can wait."""
+        """Return whether a relay is still not known to be open after the longest time that the others can wait."""
         return self.active and now_ns - self._began_ns > MAX_BREAK_NS
 
     def give_up(self) -> None:
-        """The contactor stays open until the relays are found open."""
+        """Abandon the sequence: the contactor stays open until the relays are found open."""
         self.unchecked |= self._opened
         self._opened.clear()
 
 
 def _hung(error: Exception) -> bool:
-    """The bus did not move at all, as when a chip on some segment holds it."""
+    """Return whether the bus did not move at all, as when a chip on some segment holds it."""
     return isinstance(error, BusError) and not error.absent

@@ -1,4 +1,4 @@
-"""Puts a guard together from the configuration, a bus and a pin factory, real or simulated: it cannot tell."""
+"""Builder of the guard from the configuration, a bus and a pin factory, which are real or simulated."""
 
 from gpiozero import OutputDevice
 from gpiozero.pins import Factory
@@ -38,7 +38,7 @@ def build_guard(
     recorder: Recorder,
     realtime: bool,
 ) -> tuple[Guard, AlertLines]:
-    """A guard that has started, and the lines that wake its loop: all open, sensors up as far as they answer."""
+    """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
     guard = Guard(config, clock, relays, contacts, counters, scribe, recorder, realtime)
     alerts = AlertLines.from_config(config, bus, pins, clock)
@@ -47,7 +47,7 @@ def build_guard(
 
 
 def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: Guard) -> Scanner:
-    """The sensor side, as the configuration wires it."""
+    """Return the scanner of the sensor side, wired as in the configuration."""
     hardware = config.hardware
     muxes = Muxes(bus, hardware.muxes)
     inside = hardware.inside_thermometer
@@ -73,7 +73,7 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
 
 
 def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNow], clock: Clock) -> list[Segment]:
-    """One a mux channel that has a meter, in the order of the channels."""
+    """Return one segment for each mux channel that has a meter, in the order of the channels."""
     scale = Scale(milli(config.hardware.current_full_scale_a), milli(config.hardware.voltage_full_scale_v))
     behind: dict[tuple[int, int], list[tuple[int, Outlet]]] = {}
     for index, outlet in enumerate(config.outlet):
@@ -98,7 +98,7 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNo
 def _thermometers(
     config: Config, bus: Bus, muxes: Muxes, meter: tuple[int, int], outlets_now: list[OutletNow], clock: Clock
 ) -> list[Thermometer]:
-    """Thermometers read together with the meter of this channel: those of its outlets, wherever they sit."""
+    """Return the thermometers read together with the meter of this channel: those of its outlets, on any channel."""
     served: dict[tuple[int, int, int], list[OutletNow]] = {}
     for index, outlet in enumerate(config.outlet):
         at = outlet.thermometer
@@ -119,7 +119,7 @@ def _thermometers(
 
 
 def _inside(config: Config, port: Port, clock: Clock) -> Thermometer:
-    """The thermometer of the air inside: no load warms it directly."""
+    """Return the thermometer of the air inside: no load warms it directly."""
     of = config.protections
     watch = StillThermometer(None, milli(of.sensor_frozen.neighbours_k))
     return Thermometer(

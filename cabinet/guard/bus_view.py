@@ -1,6 +1,6 @@
-"""The bus as the loop knows it, for people: what answers, what failed and how often, and the registers as last read.
+"""View of the bus for people: answering chips, failures and their counts, and registers as last read.
 
-No transfer is made for it, and nothing waits: all of it is in memory.
+It needs no transfer and waits for nothing: all of it is in the loop's memory.
 """
 
 from cabinet.chips.ade7953 import NAME as METER
@@ -13,7 +13,7 @@ from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
 
 
 def bus_view(scanner: Scanner, numbers: list[int], expanders_down: list[int], now_ns: int) -> BusView:
-    """`numbers` are the outlets' in the guard's order."""
+    """Build the view. `numbers` are the outlets' numbers in the guard's order."""
     inside = scanner.slow.inside
     return BusView(
         at_ns=now_ns,

@@ -1,4 +1,4 @@
-"""The cabinet as a whole, as the guard runs it: alarm contacts, the feed, the air inside, the siren."""
+"""The cabinet as a whole in the guard: alarm contacts, the feed, the air inside, the siren."""
 
 from cabinet.clock import NS
 from cabinet.config.keys import Config
@@ -10,12 +10,12 @@ from cabinet.model import ABSENT, CABINET, Fault, Phase, Trip
 from cabinet.protections.words import CabinetNow, Load, PeakWindow
 from cabinet.safety import SOUNDS_SIREN, CabinetSafety
 
-KNOWN_NS = 30 * NS  # a charger has started softly and shows what it will take
-LOOK_NS = NS // 10  # loads change slowly; contacts and windows are looked at each tick
+KNOWN_NS = 30 * NS  # by then a charger that starts softly shows its final power
+LOOK_NS = NS // 10  # loads change slowly; contacts and windows are read on each tick
 
 
 class CabinetUnit:
-    """State of what there is one of. Opening and closing is `Switching`'s."""
+    """Cabinet-wide state. Opening and closing belong to `Switching`."""
 
     number = CABINET
 
@@ -32,13 +32,13 @@ class CabinetUnit:
         self.siren = False
 
     def note_window(self, window: PeakWindow | None) -> None:
-        """A peak read in this tick: the highest counts."""
+        """Note a peak read in this tick: the highest counts."""
         highest = self.now.highest_window
         if window is not None and (highest is None or window.peak_ma > highest.peak_ma):
             self.now.highest_window = window
 
     def step(self, now_ns: int, units: list[OutletUnit]) -> Trip | None:
-        """Look at the contacts, run the residual test, judge. The windows noted so far are used up."""
+        """Read the contacts, run the residual test, run the protections. The windows noted so far are used up."""
         now, contacts = self.now, self._contacts
         contacts.look()
         now.at_ns = now_ns
@@ -54,7 +54,7 @@ class CabinetUnit:
         return trip
 
     def count_loads(self, now_ns: int, units: list[OutletUnit]) -> None:
-        """What each outlet takes from the feed: now and then, and before each start."""
+        """Update each outlet's load on the feed: ten times a second, and before each start."""
         self._next_look_ns = now_ns + LOOK_NS
         self.now.loads = [_load(unit, now_ns) for unit in units]
         currents = [aged(unit.now.current_ma, now_ns, unit.limits.slow_lost_ns) for unit in units if _moves(unit)]
@@ -67,7 +67,7 @@ class CabinetUnit:
         now.residual_testing, now.residual_test_failed = test.active, test.failed
 
     def refusal(self) -> str | None:
-        """What stands against any charge that would begin now, or None."""
+        """Return the reason why no charge may start now, or None."""
         if self.latched:
             return "cabinet_fault"
         if self.now.residual_testing:
@@ -75,16 +75,16 @@ class CabinetUnit:
         return self.safety.refusal(self.now)
 
     def trip(self, trip: Trip) -> None:
-        """Remember why everything is open; the siren sounds where people must leave."""
+        """Store the reason why everything is open; sound the siren for faults in which people must leave."""
         self.fault, self.latched, self.why = trip.fault, True, trip.why
         self.sound(trip.fault in SOUNDS_SIREN)
 
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
-        """A latch from before the guard's start; nobody is woken by it again."""
+        """Restore a latch from before the guard's start; the siren does not sound for it again."""
         self.fault, self.latched, self.why = fault, True, why
 
     def clear(self) -> Fault | None:
-        """Staff have seen to it; the fault that was cleared. A cause that is still there trips again at once."""
+        """Clear the latch for staff and return its fault. A cause that is still there trips again at once."""
         cleared, self.fault = self.fault, None
         self.latched, self.why = False, {}
         self.residual_test.reset()
@@ -97,7 +97,7 @@ class CabinetUnit:
 
 
 def _moves(unit: OutletUnit) -> bool:
-    """Whether its RMS is a measured one: what stands still flowed before it stood still."""
+    """Return whether the RMS is measured: a frozen register holds a current from before it froze."""
     return unit.fault is not Fault.SENSOR_FROZEN and unit.now.current_unmoved == 0
 
 

@@ -1,6 +1,6 @@
-"""Outlets waiting to be closed, one after the other: ten inrushes at once would open the building's breaker. Pure.
+"""Queue of closings: one outlet after the other, as ten inrushes at once would trip the building's breaker. Pure.
 
-Where the mains' phase is known, contacts are made to meet near a voltage zero, where a charger's capacitor takes least.
+If the mains phase is known, contacts are made to meet near a voltage zero, as a charger's capacitor draws least there.
 """
 
 from collections import deque
@@ -8,11 +8,11 @@ from collections import deque
 from cabinet.clock import MS
 from cabinet.guard.phase import MainsPhase
 
-PATIENCE_NS = 30 * MS  # then the closing does not wait for a zero any longer
+PATIENCE_NS = 30 * MS  # after this time the closing no longer waits for a zero
 
 
 class Closings:
-    """First come, first served, `gap_ns` apart."""
+    """Queue of outlets, first come, first served, `gap_ns` apart."""
 
     def __init__(self, gap_ns: int, operate_ns: int, near_ns: int, phase: MainsPhase | None) -> None:
         self._gap_ns = gap_ns
@@ -31,12 +31,12 @@ class Closings:
             self._waiting.append(outlet)
 
     def remove(self, outlet: int) -> None:
-        """It shall not be closed after all."""
+        """Cancel a pending close."""
         if outlet in self._waiting:
             self._waiting.remove(outlet)
 
     def take(self, now_ns: int) -> int | None:
-        """The outlet to close now, if any; call it as often as there is a turn."""
+        """Return the outlet to close now, or None; call this once a turn."""
         if not self._waiting or (self._last_ns is not None and now_ns - self._last_ns < self._gap_ns):
             return None
         self._ready_ns = now_ns if self._ready_ns is None else self._ready_ns

@@ -1,4 +1,4 @@
-"""What hangs on the cabinet's own lines: alarm contacts, the siren, the residual-current monitor's test input."""
+"""The cabinet's own lines: alarm contacts, the siren, the residual-current monitor's test input."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ ALARMS = ("smoke", "water", "residual")
 
 
 class Contacts:
-    """Alarm contacts are closed to ground when all is well: a cut wire, and a contact that opens, both alarm.
+    """Lines of the cabinet. Alarm contacts are closed to ground when all is well: a cut wire alarms as well.
 
-    One line is read a tick: of three contacts each is seen every 9 ms.
+    One line is read a tick: with three contacts, each is read every 9 ms.
     """
 
     def __init__(self, hardware: Hardware, pins: Factory) -> None:
@@ -43,11 +43,11 @@ class Contacts:
             self._turn += 1
 
     def sound(self, on: bool) -> None:
-        """The siren."""
+        """Switch the siren."""
         _switch(self._siren, on)
 
     def test_residual(self, on: bool) -> None:
-        """The monitor's test current."""
+        """Switch the monitor's test current."""
         _switch(self._test, on)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Memory that the keeper owns and the guard writes, so that it outlives a killed guard: counters and safety state.
+"""Memory owned by the keeper and written by the guard: counters and safety state survive a killed guard.
 
 Each counter is one aligned 64-bit word and is copied as one: a guard killed in the middle leaves the old value or the
 new. With a new keeper the counters begin at zero under a new `epoch`.
@@ -13,12 +13,12 @@ from cabinet.metering import OutletMeter
 
 _WORDS = 3  # energy_uj, powered_ns, charging_ns
 _ONE = struct.Struct("=Q")
-_HEAD = struct.Struct("=II")  # length and CRC-32 of what follows
+_HEAD = struct.Struct("=II")  # length and CRC-32 of the content
 KEPT_BYTES = 256 * 1024  # of one file: forty outlets with the longest notes and signatures are under 100 kB
 
 
 class Counters:
-    """Shared by keeper and guard through fork."""
+    """Memory shared by keeper and guard through fork."""
 
     def __init__(self, outlets: int) -> None:
         self.epoch = uuid.uuid4().hex
@@ -28,7 +28,7 @@ class Counters:
         self.recent_trips = KeptBytes()
 
     def meter(self, index: int) -> OutletMeter:
-        """A meter that goes on from where the last guard was killed."""
+        """Return a meter that continues from the counts of the last guard."""
         words = (_ONE.unpack_from(self._memory, (index * _WORDS + word) * _ONE.size)[0] for word in range(_WORDS))
         return OutletMeter(*words)
 
@@ -42,15 +42,15 @@ class Counters:
 class KeptBytes:
     """The second copy of a file of the guard's state, replaced as a whole.
 
-    Two slots: the one that is not current is filled, then one aligned word says that it is current. A guard killed at
-    any instruction leaves the old content or the new. Pages that are never touched take no memory.
+    There are two slots: the one that is not current is filled, then one aligned word makes it current. A guard killed
+    at any instruction leaves the old content or the new. Pages that are never touched take no memory.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _ONE.size + 2 * KEPT_BYTES)  # word 0: nothing yet, else 1 + the current slot
+        self._memory = mmap.mmap(-1, _ONE.size + 2 * KEPT_BYTES)  # word 0: 0 if empty, else 1 + the current slot
 
     def read(self) -> bytes | None:
-        """The content, or None if nothing was ever written. Raises ValueError if it was overwritten by a fault."""
+        """Return the content; None if nothing was ever written. Raises ValueError if a fault has overwritten it."""
         (current,) = _ONE.unpack_from(self._memory, 0)
         if current == 0:
             return None
@@ -65,7 +65,7 @@ class KeptBytes:
         return content
 
     def write(self, content: bytes) -> None:
-        """Raises ValueError if it is too long; then the old content stays."""
+        """Replace the content. Raises ValueError if it is too long; then the old content stays."""
         if len(content) > KEPT_BYTES - _HEAD.size:
             raise ValueError(f"{len(content)} bytes are more than the {KEPT_BYTES} that are kept")
         (current,) = _ONE.unpack_from(self._memory, 0)

@@ -1,40 +1,40 @@
-"""Files that survive a power cut: the old content or the new one, never half of it."""
+"""Files that survive a power cut: they hold the old content or the new one, never half of it."""
 
 import ctypes
 import errno
 import os
 from pathlib import Path
 
-BLOCK = 4096  # of an ext4 file system: what is written of a file at least
+BLOCK = 4096  # of an ext4 file system: the smallest part of a file that is written
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # renameat2(2)
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ReservedFile:
-    """A file that a full disk still takes: its room, and that of its successor, is reserved before it is needed.
+    """A file that a full disk still accepts: room for it and its successor is reserved before it is needed.
 
-    `path` holds the content, filled up with blanks; `spare`, beside it and of the same size, is overwritten in place,
+    `path` holds the content, padded with blanks; `spare`, next to it and of the same size, is overwritten in place and
     synced, and then the two exchange their names in one step. So a write needs no new block, and a power cut at any
     instruction leaves the old content or the new one. Any other reader of the file sees text with blanks at its end.
     """
 
     def __init__(self, path: Path, room: int, synced: bool = True) -> None:
-        """`room` bytes are kept free, a multiple of `BLOCK`; without `synced`, for memory, nothing waits for a disk."""
+        """Reserve `room` bytes, a multiple of `BLOCK`; without `synced`, for memory, no call waits for a disk."""
         self.path = path
         self.spare = path.with_suffix(".spare")
         self._room = room
         self._synced = synced
 
     def read(self) -> bytes | None:
-        """The content, blanks at its end included; None if there is no such file. Raises OSError."""
+        """Return the content, with the blanks at its end; None if there is no such file. Raises OSError."""
         try:
             return self.path.read_bytes()
         except FileNotFoundError:
             return None
 
     def reserve(self) -> None:
-        """Make the folder and the spare if they are missing. Raises OSError if the next write would not be taken."""
+        """Make the folder and the spare if they are missing. Raises OSError if the disk would reject the next write."""
         _make_folder(self.path.parent)
         descriptor = self._open_spare()
         try:
@@ -43,9 +43,9 @@ class ReservedFile:
             os.close(descriptor)
 
     def write(self, content: bytes) -> None:
-        """Replace the content; it is on disk when this returns. Raises OSError, and then the content is as it was.
+        """Replace the content; it is on disk on return. Raises OSError, and then the content is unchanged.
 
-        More than `room` is taken as well, if the disk has it.
+        More than `room` is accepted as well if the disk has it.
         """
         self.reserve()
         size = max(self._room, -(-(len(content) + 1) // BLOCK) * BLOCK)
@@ -53,7 +53,7 @@ class ReservedFile:
         descriptor = self._open_spare()
         try:
             self._allocate(descriptor, size)
-            os.ftruncate(descriptor, size)  # one that was longer is cut
+            os.ftruncate(descriptor, size)  # cut a longer one
             _overwrite(descriptor, full)
             if self._synced:
                 os.fsync(descriptor)
@@ -62,7 +62,7 @@ class ReservedFile:
         _exchange(self.spare, self.path)
         if self._synced:
             _sync(self.path.parent)
-        self.reserve()  # at once, so that whatever writes next does not take the room
+        self.reserve()  # at once, before any other writer takes the room
 
     def _open_spare(self) -> int:
         return os.open(self.spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
@@ -73,7 +73,7 @@ class ReservedFile:
 
 
 def _overwrite(descriptor: int, full: bytes) -> None:
-    """Write the blocks that differ: a card wears with each."""
+    """Write the blocks that differ: each write wears the card."""
     before = os.pread(descriptor, len(full), 0)
     for at in range(0, len(full), BLOCK):
         block = full[at : at + BLOCK]
@@ -88,7 +88,7 @@ def _write_all(descriptor: int, block: bytes, at: int) -> None:
 
 
 def _exchange(spare: Path, path: Path) -> None:
-    """`path` gets the content of `spare` in one step; the spare becomes what `path` was, if there was anything."""
+    """Give `path` the content of `spare` in one step; the spare becomes the old `path`, if there was one."""
     if path.exists() and _libc.renameat2(_AT_FDCWD, bytes(spare), _AT_FDCWD, bytes(path), _RENAME_EXCHANGE) == 0:
         return
     if path.exists() and (code := ctypes.get_errno()) not in _NO_EXCHANGE:
@@ -97,9 +97,9 @@ def _exchange(spare: Path, path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes, unfinished: Path) -> None:
-    """Write `content` to `path` as a whole, by way of `unfinished` in the same folder; on disk when this returns.
+    """Write `content` to `path` as a whole, through `unfinished` in the same folder; it is on disk on return.
 
-    Makes the folder where it is missing. Raises OSError, and then `path` is as it was.
+    Make the folder if it is missing. Raises OSError, and then `path` is unchanged.
     """
     _make_folder(path.parent)
     try:

@@ -1,6 +1,6 @@
-"""The guard's turns: reads, judges, meters, and says what happened. One `tick` is one turn of the loop.
+"""The turns of the guard: read, judge, meter and report events. One `tick` is one turn of the loop.
 
-Everything it touches is handed in, so that the same code runs a cabinet in real time and a test's day in seconds.
+All dependencies are passed in: the same code runs a cabinet in real time and a test's day in seconds.
 """
 
 import logging
@@ -45,7 +45,7 @@ from cabinet.upkeep import Upkeep
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
-CARRY_ON_NS = 20 * MS  # charges and what is counted change ten times slower
+CARRY_ON_NS = 20 * MS  # charges and counters change ten times more slowly
 
 
 class Guard:
@@ -85,28 +85,28 @@ class Guard:
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
         self._unjudged: set[int] = set()
         self._late_ns = 0
-        self._watched_at_ns: int | None = None  # None: not by this guard
+        self._watched_at_ns: int | None = None  # None: not yet called by this guard
         self._period_ns = nanoseconds(config.guard.scan_period_s)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
-        # Not all in one turn: a scan's length is what a short waits for.
+        # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
         first_ns, apart_ns = clock.monotonic_ns(), CARRY_ON_NS // len(self.units)
         self._carry_on_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
         self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
-        self.make_prober: Callable[[], Prober]  # set where bus and muxes are known
+        self.make_prober: Callable[[], Prober]  # set by `build_scanner`
 
     def add_energy(self, index: int, energy_uj: int) -> None:
-        """Where the scanner delivers what it read from the energy registers: it is kept at once."""
+        """Add the energy that the scanner has read from the registers of an outlet, and save it at once."""
         meter = self.units[index].meter
         meter.add_energy(energy_uj)
         self._counters.save(index, meter)
 
     def start(self, scanner: Scanner, alerts: AlertLines) -> None:
-        """Everything open, latches remembered, sensors up; no closing before self-test and weld check are over."""
+        """Open everything, restore latches, start sensors. Nothing closes before self-test and weld check are over."""
         self._scanner = scanner
         self._alerts = alerts
         scanner.between = self._between_segments
@@ -116,20 +116,20 @@ class Guard:
         self.switching.free_bus_by(scanner.free_bus)
         if self.switching.open_all():
             self.upkeeper.lock_everything()
-        self.switching.keep_latches()  # after the locks: until those are written, what is lost must show
+        self.switching.keep_latches()  # after the locks: until they are written, the loss must stay visible
         self.upkeeper.start(scanner.segments)
         scanner.start()
         self.switching.start(scanner.phase)
 
-    # --- the loop's turn -------------------------------------------------------------------------------------------
+    # --- Turn of the loop ------------------------------------------------------------------------------------------
 
     def tick(self, late_ns: int = 0, everything: bool = False) -> None:
-        """One scan, one step of every protection, one step of every charge.
+        """Make one scan, one step of every protection and one step of every charge.
 
-        `late_ns` is how late the loop came; what the guard finds itself, in a scan that took too long, counts as well.
-        With `everything` all values are read and no stride is too long, for tests that go through hours.
+        `late_ns` is the lateness of the loop; if the guard itself finds that a scan took too long, that counts as well.
+        With `everything` all values are read and no stride is too long; this is for tests that run through hours.
         """
-        assert self._scanner is not None  # start came before
+        assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
@@ -143,7 +143,7 @@ class Guard:
             self._late_ns = unwatched_ns
             self._unjudged = set(range(len(self.units)))
         for index in list(self._unjudged):
-            self._judge(index)  # its peak could not be read, or long ago: that too is to be judged
+            self._judge(index)  # its peak could not be read, or was last read long ago: judge that too
         self._judge_cabinet(now_ns)
         if not everything:
             self.switching.expire(now_ns)
@@ -159,46 +159,46 @@ class Guard:
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
     def _unwatched_ns(self, now_ns: int) -> int:
-        """How much longer than a period ago this was last called: the time in which nobody looked."""
+        """Return the time since the last call beyond one period: time in which nothing was watched."""
         before_ns, self._watched_at_ns = self._watched_at_ns, now_ns
         return 0 if before_ns is None else max(0, now_ns - before_ns - self._period_ns)
 
     def answer_alerts(self) -> None:
-        """Between ticks: over-current lines that went low; their outlets are read, judged and opened at once."""
+        """Read, judge and open, between ticks, the outlets that have a low over-current line."""
         self._late_ns = 0
         self._answer_alerts()
 
     @property
     def watching(self) -> bool:
-        """Whether `watch` has something to look at: the loop then does not sleep until its next turn."""
-        assert self._scanner is not None  # start came before
+        """Return whether `watch` has an outlet to read; if so, the loop does not sleep until its next turn."""
+        assert self._scanner is not None  # set by `start`
         return self._scanner.watching
 
     def watch(self) -> None:
-        """Between ticks: one extra look at an outlet that drew too much a moment ago."""
-        assert self._scanner is not None  # start came before
+        """Read, between ticks, one outlet that drew too much a moment ago."""
+        assert self._scanner is not None  # set by `start`
         self._late_ns = 0
         self._scanner.watch()
 
     def _between_segments(self) -> None:
-        """What cannot wait for the end of a scan, which a hung bus can hold up."""
+        """Do the work that cannot wait for the end of a scan, which a hung bus can delay."""
         self._beat(self._clock.monotonic_ns())
         self._answer_alerts()
 
     def _answer_alerts(self) -> None:
-        assert self._scanner is not None  # start came before
+        assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
         for outlet, edge_ns in self._alerts.take().items():
             self.upkeeper.alert_edges[outlet] += 1
             self._scanner.read_alert(self._index[outlet], edge_ns)
 
     def _judge(self, index: int) -> None:
-        """The protections' turn for one outlet: right after its peak was read, or when that failed."""
+        """Run the protections of one outlet: right after its peak was read, or when that failed."""
         self._unjudged.discard(index)
         self._protect(self.units[index])
 
     def _note_over(self, index: int) -> None:
-        """A peak over a short's limit: whether its relay has been told to open matters beside it."""
+        """Note when the relay was commanded to open: that matters for a peak over the short-circuit limit."""
         unit = self.units[index]
         unit.now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
 
@@ -220,13 +220,13 @@ class Guard:
             self.events.add(unit.event(EventKind.RECOVERED, now.at_ns, fault=unit.fault))
             unit.fault, unit.why = None, {}
         unit.note_peak()
-        if unit.fault is not Fault.SENSOR_FROZEN:  # what that one shows flowed before it stood still
+        if unit.fault is not Fault.SENSOR_FROZEN:  # its last readings are from before the sensor froze
             self.cabinet.note_window(now.window)
         now.window = None
 
     def _judge_cabinet(self, now_ns: int) -> None:
-        """The turn of what there is one of."""
-        assert self._scanner is not None  # start came before
+        """Run the cabinet-wide protections and warnings."""
+        assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
         cabinet, now = self.cabinet, self.cabinet.now
         slow = self._scanner.slow
@@ -234,7 +234,7 @@ class Guard:
         trip = cabinet.step(now_ns, self.units)
         if trip is not None:
             self.switching.trip_cabinet(trip)
-        if now_ns >= self._warn_due_ns:  # what staff should see to lasts for seconds at least
+        if now_ns >= self._warn_due_ns:  # conditions that need staff last for seconds at least
             self._warn_due_ns = now_ns + LOOK_NS
             expanders = {*self._relays.take_resets(), *self._alerts.take_resets()}
             soon = cabinet.safety.newly_warning(now)
@@ -242,12 +242,12 @@ class Guard:
                 self.events.add(event)
 
     def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
-        """Count, warn, and end the charge where it ends."""
+        """Count, warn, and end the charge if it is over."""
         unit.count_time(now_ns)
         if unit.safety.newly_warm(unit.now):
             why = {"temperature_mc": unit.now.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
-        assert self._scanner is not None  # start came before
+        assert self._scanner is not None  # set by `start`
         if unit.shows_nothing(now_ns):
             self._scanner.doubt(self._index[unit.number])
         charge = unit.charge
@@ -274,7 +274,7 @@ class Guard:
             self.switching.end(unit, reason)
 
     def _close_next(self, now_ns: int) -> None:
-        """The closing whose turn it is, if what was true when it was asked for still is."""
+        """Close the next outlet in the queue if the pre-close check still passes."""
         unit = self.switching.next_closing(now_ns)
         if unit is None:
             return
@@ -287,7 +287,7 @@ class Guard:
     # --- commands --------------------------------------------------------------------------------------------------
 
     def handle(self, command: Command) -> Done | Refusal:
-        """Do what a client asked; the link has checked that it may. Idempotent."""
+        """Execute a client's command; the link has checked that it is allowed. Idempotent."""
         if isinstance(command, Question | Acknowledge):
             raise TypeError(f"{type(command).__name__} is answered by the link")
         if isinstance(command, StaffCommand):
@@ -343,7 +343,7 @@ class Guard:
         return None
 
     def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None:
-        """Close `unit` for a test by staff after the pre-close check; the code of what stands against it, or None."""
+        """Close `unit` for a test charge after the pre-close check. Return the code of the interlock, or None."""
         if unit.charge is not None:
             return "outlet_busy"
         now_ns = self._clock.monotonic_ns()
@@ -355,7 +355,7 @@ class Guard:
         return None
 
     def refusal(self, unit: OutletUnit) -> str | None:
-        """The pre-close check: why `unit` may not be closed now, or None."""
+        """Run the pre-close check. Return the reason why `unit` may not be closed now, or None."""
         if (refusal := self.trial_refusal(unit)) is not None:
             return refusal
         if unit.note is not None:
@@ -363,19 +363,19 @@ class Guard:
         return "not_ready" if self.upkeeper.works_on(unit) else None
 
     def trial_refusal(self, unit: OutletUnit) -> str | None:
-        """The same for staff, who test an outlet that is out of service too."""
+        """Run the pre-close check for staff, who may also test an outlet that is out of service."""
         if unit.latched:
             return "fault_latched"
         return self._standing_against(unit) or self.cabinet.refusal()
 
     def _standing_against(self, unit: OutletUnit) -> str | None:
-        """The part of the check that is made once more at the moment of closing."""
+        """Run the part of the pre-close check that is repeated at the moment of closing."""
         if unit.latched:
             return "fault_latched"
         if self.cabinet.latched:
             return "cabinet_fault"
         if not self._scribe.able:
-            return "state_unwritable"  # a latch that comes now would be forgotten with the next loss of power
+            return "state_unwritable"  # a latch set now would be lost with the next power cut
         if self.switching.held_open:
             return "contactor_open"
         ready_at_ns = self.switching.ready_at_ns
@@ -384,22 +384,22 @@ class Guard:
         if not self._relays.contactor_closed:
             return "contactor_open"
         if self.switching.welded():
-            return "relay_welded"  # without a contactor nothing could take that relay's power away
+            return "relay_welded"  # without a contactor nothing could cut the power of that relay
         if (measured := unit.safety.refusal(unit.now)) is not None:
             return measured
         return None if unit.fault is None else "fault_present"
 
-    # --- telling ---------------------------------------------------------------------------------------------------
+    # --- State and reports -----------------------------------------------------------------------------------------
 
     def state(self, unit: OutletUnit) -> OutletState:
-        """One outlet now, and whether it may be closed."""
+        """Return the present state of one outlet, and whether it may be closed."""
         return unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit))
 
     def snapshot(self) -> Snapshot:
-        """The cabinet now; also starts a new span for the worst lateness."""
+        """Return the present state of the cabinet. Also starts a new span for the worst lateness."""
         now_ns = self._clock.monotonic_ns()
         scanner = self._scanner
-        assert scanner is not None  # start came before
+        assert scanner is not None  # set by `start`
         outlets = [self.state(unit) for unit in self.units]
         mains = next((state.voltage_mv for state in outlets if state.voltage_mv.quality is Quality.OK), None)
         return Snapshot(
@@ -424,20 +424,23 @@ class Guard:
         )
 
     def bus_view(self, scan: bool = False) -> BusView:
-        """The sensor side as last seen; with `scan` a search for unexpected chips begins, one address a tick."""
+        """Return the sensor side as last read; with `scan`, search for unexpected chips, one address a tick."""
         scanner = self._scanner
-        assert scanner is not None  # start came before
+        assert scanner is not None  # set by `start`
         if scan and (scanner.prober is None or scanner.prober.done):
             scanner.prober = self.make_prober()
         numbers = [unit.number for unit in self.units]
         return bus_view(scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
 
     def upkeep(self) -> Upkeep:
-        """Locks, wear, calibration and the work under way."""
+        """Return locks, wear, calibration and the running maintenance test."""
         return self.upkeeper.shown(self._clock.monotonic_ns())
 
     def stop(self) -> bool:
-        """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
+        """Open everything for good; return whether that worked.
+
+        Charges end without an event: the service detects that they are gone.
+        """
         opened = self.switching.stop()
         self.upkeeper.stop()
         return opened

@@ -1,10 +1,10 @@
-"""How the guard's loop itself is doing: lateness, length of a scan, turns made."""
+"""Health of the guard's loop: lateness, length of a scan, number of turns."""
 
 from cabinet.model import GuardHealth
 
 
 class LoopHealth:
-    """Noted once a turn, told with every snapshot."""
+    """Loop statistics, noted once a turn and reported with every snapshot."""
 
     def __init__(self, started_at_ns: int, realtime: bool) -> None:
         self._started_at_ns = started_at_ns
@@ -15,14 +15,14 @@ class LoopHealth:
         self._scan_ns = 0
 
     def note(self, late_ns: int, scan_ns: int) -> None:
-        """One turn: how late it began, and how long its scan took."""
+        """Note one turn: its lateness and the length of its scan."""
         self._ticks += 1
         self._scan_ns = scan_ns
         self._late_worst_ns = max(self._late_worst_ns, late_ns)
         self._late_worst_ever_ns = max(self._late_worst_ever_ns, late_ns)
 
     def take(self, bus_errors: int) -> GuardHealth:
-        """As of now; begins a new span for the worst lateness."""
+        """Return the present values; begin a new span for the worst lateness."""
         late_ns, self._late_worst_ns = self._late_worst_ns, 0
         return GuardHealth(
             realtime=self._realtime,

@@ -1,6 +1,7 @@
-"""Tests that take the guard a while, one step a tick: none waits, each ends by itself, each puts back what it moved.
+"""Maintenance tests: tests that take the guard some time, run one step a tick.
 
-A job closes relays only by `begin_trial`, with the pre-close check before every closing. A trip ends it.
+No test waits, each ends by itself, and each restores all that it changed. A job closes relays only through
+`begin_trial`, with the pre-close check before every closing. A trip ends it.
 """
 
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 CLOSED_NS = 700 * MS  # long enough for a charger that starts softly (0.8 s to full) to show some of its current
 OPEN_NS = 500 * MS
-CLOSING_NS = 3 * NS  # queue, gap to the closing before, mains' zero
+CLOSING_NS = 3 * NS  # queue, gap after the previous closing, zero crossing of the mains
 SQRT2_PER_MILLE = 1414
 ALERT_MA = 150  # peak; a lamp of 40 W draws 260
 ALERT_WATCH_NS = NS
@@ -27,12 +28,12 @@ RESIDUAL_NS = 10 * NS
 
 
 class Work(Protocol):
-    """A job under way."""
+    """A running job."""
 
     kind: JobKind
 
     def step(self, now_ns: int) -> Job:
-        """What is due; the job as it stands."""
+        """Do the work that is due; return the job in its present state."""
 
 
 class _Base:
@@ -50,7 +51,7 @@ class _Base:
 
 
 class SelfTestJob(_Base):
-    """Contactor open, relays clicked, contactor closed, weld check."""
+    """Self-test: contactor open, relays clicked, contactor closed, weld check."""
 
     kind = JobKind.SELF_TEST
 
@@ -77,14 +78,14 @@ class SelfTestJob(_Base):
 
 
 class CycleJob(_Base):
-    """Closes and opens one relay so many times, and sees each time whether current follows."""
+    """Relay cycles: closes and opens one relay several times and checks each time if current follows."""
 
     kind = JobKind.RELAY_CYCLE
 
     def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
         super().__init__(keeper, job, command, now_ns)
         unit = keeper.unit(command.outlet)
-        assert unit is not None  # looked at before
+        assert unit is not None  # checked before
         self._unit: OutletUnit = unit
         self._next_ns = now_ns
         self._closed_since_ns: int | None = None
@@ -118,7 +119,7 @@ class CycleJob(_Base):
         return self._job
 
     def _while_closing(self, now_ns: int, since_ns: int) -> Job:
-        """Others may be before it in the line of closings."""
+        """Wait until the outlet closes; others may be before it in the queue of closings."""
         if self._unit.now.closed:
             self._waiting_since_ns, self._closed_since_ns = None, now_ns
         elif not self._unit.trial:
@@ -147,7 +148,7 @@ class CycleJob(_Base):
         return self._with(values=dict(values))
 
     def _look_open(self, now_ns: int) -> None:
-        """A window of the last tenth of a second, from two tenths after opening: the relay and its arc are over."""
+        """Note a window of the last 0.1 s, from 0.2 s after opening: by then the relay and its arc have ended."""
         if self._opened_ns is not None and now_ns - self._opened_ns > 2 * self._unit.limits.weld_after_ns + 100 * MS:
             self._values["open_peak_ma"] = max(self._values["open_peak_ma"], self._unit.shown_peak.value or 0)
 
@@ -155,13 +156,13 @@ class CycleJob(_Base):
         return self._unit.limits.weld_ma * SQRT2_PER_MILLE // 1000 + self._unit.now.crosstalk_ma
 
     def _broken_off(self, why: str) -> Job:
-        """Without a `why` somebody opened the outlet."""
+        """Abort the job. Without a `why`, something else opened the outlet."""
         if self._unit.trial:
             self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
         return self._with(state=JobState.BROKEN_OFF, why=why, values=dict(self._values))
 
     def _verdict(self) -> Job:
-        """A contact that carries current in some closings only is worn; without any load nobody knows."""
+        """Judge the contact: one that carries current only in some closings is worn; with no load, it is unknown."""
         values = self._values
         steady = values["with_current"] in (0, values["times"])
         good = steady and not values["output_differs"] and values["open_peak_ma"] <= self._limit_ma()
@@ -169,14 +170,14 @@ class CycleJob(_Base):
 
 
 class AlertLineJob(_Base):
-    """A load is closed while its chip alerts at very little; whose line falls is seen."""
+    """Alert line test: closes a load while its chip alerts at a very low level and checks which line falls."""
 
     kind = JobKind.ALERT_LINE
 
     def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
         super().__init__(keeper, job, command, now_ns)
         unit = keeper.unit(command.outlet)
-        assert unit is not None  # looked at before
+        assert unit is not None  # checked before
         self._unit: OutletUnit = unit
         self._index = keeper.units.index(unit)
         self._edges = dict(keeper.alert_edges)
@@ -205,7 +206,7 @@ class AlertLineJob(_Base):
         return self._end(state, outlets=moved)
 
     def _end(self, state: JobState, **changes: Any) -> Job:
-        """The chip alerts again at what a short needs, however this ended."""
+        """End the job in any case with the chip's alert level back at the one for a short."""
         self._alert_above(None)
         if self._unit.trial:
             self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
@@ -217,7 +218,7 @@ class AlertLineJob(_Base):
 
 
 class ResidualJob(_Base):
-    """The residual-current monitor's test, now and not once a day."""
+    """The test of the residual-current monitor, run now instead of once a day."""
 
     kind = JobKind.RESIDUAL
 
@@ -243,7 +244,7 @@ class ResidualJob(_Base):
 
 
 class SirenJob(_Base):
-    """It sounds for so long, and is then as the cabinet's own faults want it."""
+    """Siren test: sounds for the given time, then returns to the state that the cabinet's faults require."""
 
     kind = JobKind.SIREN
 

@@ -1,10 +1,10 @@
-"""The guard's parent: when the guard is dead or silent, every relay and the contactor open at once.
+"""Parent process of the guard: opens every relay and the contactor at once if the guard is dead or silent.
 
-It forks the guard instead of starting a new interpreter, so that both share their memory and a new guard is there
-in a moment. It waits only for the beat, never for anything that the guard would have to do. What touches hardware is
-forked off as well (`_open_all`): a bus that hangs does not hold the keeper, and a pin library that was loaded here
-would leave its threads out of every later guard. Its real-time priority is one above the guard's, so that a guard that
-spins cannot keep it from its turn. A log line may block: the keeper writes one only after it has done all it can.
+It forks the guard instead of starting a new interpreter: both then share their memory, and a new guard is ready in a
+moment. It waits only for the beat, never for an action of the guard. Hardware access is forked off as well
+(`_open_all`): a bus that hangs does not block the keeper, and a pin library loaded here would lack its threads in every
+later guard. Its real-time priority is one above the guard's: a spinning guard cannot keep the keeper from its turn. A
+log line may block: the keeper writes one only after it has done all it can.
 """
 
 import contextlib
@@ -31,24 +31,24 @@ from cabinet.opening import OpenBus, OpenPins, open_everything
 log = logging.getLogger(__name__)
 
 START_NS = 10 * NS  # a guard may take so long until its first beat: everything is open meanwhile
-LAST_WORDS_NS = 3 * NS  # what a guard that has opened everything may take to write down what it knows
-HAND_NS = NS  # opening everything takes so long at most; a hung bus costs 20 ms a try
+LAST_WORDS_NS = 3 * NS  # time for a guard that has opened everything to write its state down
+HAND_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
 LIVED_NS = 10 * NS  # a guard that lived so long did not fail at its start
 FIRST_WAIT_NS = NS // 5
 LONGEST_WAIT_NS = NS  # systemd's watchdog waits 2 s
 FEED_NS = NS // 2
-REFUSED_TO_START = 2  # exit status of a guard that says in one line what is wrong
+REFUSED_TO_START = 2  # exit status of a guard that reports its error in one line
 _ENDING = {
     signal.SIGTERM,
     signal.SIGINT,
     signal.SIGHUP,
     signal.SIGQUIT,
-}  # SIGHUP: the terminal it was started in is gone
+}  # SIGHUP: the terminal of the start is gone
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 class Keeper:
-    """Runs guards one after the other until SIGTERM."""
+    """Runner of the guards, one after the other until SIGTERM."""
 
     def __init__(self, config: Config, open_bus: OpenBus, open_pins: OpenPins, clock: Clock) -> None:
         self._config = config
@@ -58,18 +58,19 @@ class Keeper:
         self._counters = Counters(len(config.outlet))
         self._timeout_ns = nanoseconds(config.guard.keeper_timeout_s)
         self._notifier = Notifier()
-        # Plain values and a pipe: what a signal handler may touch without waiting for whom it has interrupted.
+        # Plain values and a pipe, async-signal-safe: a handler must not wait for the code that it interrupted.
         self._stop_asked = False
         self._wake_up, self._wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._guard: int | None = None  # pidfd: unlike a pid it can never be somebody else's
-        self._beaten = False  # whether the present guard, or the last one, ever got to its first beat
+        self._guard: int | None = None  # pidfd: unlike a pid, it can never refer to another process
+        self._beaten = False  # whether the present guard, or the last one, reached its first beat
         self._busy_hands: list[int] = []
         self._realtime = False
 
     def run(self) -> int:
-        """The keeper's exit status: 0 after SIGTERM, 2 where the first guard refused to start.
+        """Return the keeper's exit status: 0 after SIGTERM, 2 if the first guard refused to start.
 
-        A later one may find what passes, a disk that is being repaired: nobody stands beside the cabinet to start it.
+        A later guard may fail for a passing reason, such as a disk under repair, and there is no person at the cabinet
+        to restart it.
         """
         _be_called(b"cabinet-keeper")
         for number in _ENDING:
@@ -95,9 +96,9 @@ class Keeper:
         return 0
 
     def _one_life(self) -> int:
-        """One guard from birth to death; everything is open when it returns. Its exit status, or -signal."""
+        """Run one guard from start to death. Return its exit status, or -signal; everything is open then."""
         beats, beat_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        fcntl.fcntl(beat_fd, fcntl.F_SETPIPE_SZ, PIPE_BEATS)  # a keeper that hangs is noticed when it is full
+        fcntl.fcntl(beat_fd, fcntl.F_SETPIPE_SZ, PIPE_BEATS)  # when the pipe is full, the guard detects a hung keeper
         with _signals_wait():
             guard = -1 if self._stopping() else os.fork()
             if guard == 0:
@@ -126,13 +127,13 @@ class Keeper:
         return status
 
     def _watch(self, beats: int) -> str:
-        """Returns "dead" when the guard's end of the pipe closed, "silent" when no beat came in time."""
+        """Return "dead" when the guard's end of the pipe has closed, "silent" when no beat came in time."""
         deadline_ns = self._clock.monotonic_ns() + START_NS
         self._beaten, all_open = False, True
         while True:
             left_ns = deadline_ns - self._clock.monotonic_ns()
             if all_open:
-                self._notifier.alive()  # between its first and its last beat the guard does that, and nobody else
+                self._notifier.alive()  # between its first and its last beat only the guard does that
                 left_ns = min(left_ns, FEED_NS)
             if _readable(beats, left_ns):
                 beat = os.read(beats, 65_536)
@@ -144,7 +145,7 @@ class Keeper:
                 return "silent"
 
     def _reap(self, guard: int) -> int:
-        assert self._guard is not None  # the life that ends here
+        assert self._guard is not None  # set by `_one_life`
         with _signals_wait():
             os.close(self._guard)
             self._guard = None
@@ -152,8 +153,11 @@ class Keeper:
         return os.waitstatus_to_exitcode(status)
 
     def _open_all(self) -> bool:
-        """In a process of its own; whether it did all. One that is still busy after `HAND_NS` is left behind."""
-        self._notifier.alive()  # whatever comes of it, this is being seen to
+        """Open everything in a separate process; return whether all of it worked.
+
+        A process that is still busy after `HAND_NS` is killed and left behind.
+        """
+        self._notifier.alive()  # whatever the result, the keeper is acting
         self._busy_hands = [hand for hand in self._busy_hands if os.waitpid(hand, os.WNOHANG) == (0, 0)]
         try:
             hand = os.fork()
@@ -181,7 +185,7 @@ class Keeper:
     def _be_the_hand(self) -> None:
         _be_called(b"cabinet-hand")
         for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)  # it is over in a moment
+            signal.signal(number, signal.SIG_IGN)  # it ends in a moment
         if not self._open_here():
             raise SystemExit(1)
 
@@ -192,7 +196,7 @@ class Keeper:
         """Let the guard end by itself: it opens everything, and the keeper does so again."""
         self._stop_asked = True
         self._signal(signal.SIGTERM)
-        with contextlib.suppress(BlockingIOError):  # enough to wake up by is in there
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes the keeper as well
             os.write(self._wake_fd, b".")
 
     def _signal(self, number: signal.Signals) -> None:
@@ -205,7 +209,7 @@ class Keeper:
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the keeper, which ends the guard in order
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # without a keeper: open everything and go
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # if the keeper dies: open everything and exit
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         lines = LogThread()
         parts = self._config, self._open_bus, self._open_pins, self._clock, self._counters
@@ -213,7 +217,7 @@ class Keeper:
 
 
 def _never_return(life: Callable[[], None], last_words: Callable[[], None] = lambda: None) -> None:
-    """Ends the forked process with `life`: nothing of the keeper's own clean-up may happen in it."""
+    """End the forked process with `life`: none of the keeper's own clean-up may run in it."""
     status = 1
     try:
         life()
@@ -232,12 +236,12 @@ def _never_return(life: Callable[[], None], last_words: Callable[[], None] = lam
 
 
 def _be_called(name: bytes) -> None:
-    """What `top` and `ps` show; all three began as one command."""
+    """Set the name that `top` and `ps` show; all three processes began as one command."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name)
 
 
 def _readable(descriptor: int, within_ns: int) -> bool:
-    """Whether there is something to read, or of a pidfd: whether the process has ended; waits at most so long."""
+    """Return whether there is data to read or, for a pidfd, whether the process has ended; wait at most this long."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(max(0, -(-within_ns // MS))))
@@ -245,7 +249,7 @@ def _readable(descriptor: int, within_ns: int) -> bool:
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """What ends the keeper comes before or after this, not between the lines of it."""
+    """Hold back the signals that end the keeper: they arrive before or after the block, not within it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Faults that stay until staff clear them, between the guard's units and the files that outlive it."""
+"""Latches: faults that stay until staff clear them, copied between the guard's units and its files."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from cabinet.model import CABINET
 def restore(
     kept: dict[int, Latch], recent_trips: dict[int, list[int]], units: Sequence[OutletUnit], cabinet: CabinetUnit
 ) -> None:
-    """Put back what was kept before this guard's start; an outlet that is no longer configured is left out."""
+    """Restore the latches from before this guard's start; skip an outlet that is no longer configured."""
     by_number = {unit.number: unit for unit in units}
     for number, latch in kept.items():
         if number == CABINET:
@@ -24,7 +24,7 @@ def restore(
 
 
 def of(units: Sequence[OutletUnit], cabinet: CabinetUnit) -> dict[int, Latch]:
-    """Return every latch there is, by outlet."""
+    """Return every latch, by outlet."""
     latches = {unit.number: Latch(unit.fault, unit.why) for unit in units if unit.latched and unit.fault is not None}
     if cabinet.latched and cabinet.fault is not None:
         latches[CABINET] = Latch(cabinet.fault, cabinet.why)

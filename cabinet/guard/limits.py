@@ -1,4 +1,4 @@
-"""Turns the limits of `cabinet.toml` (plain SI) into the integer milli-units that the pure parts work in."""
+"""Conversion of the limits of `cabinet.toml` (plain SI) to the integer milli-units of the pure parts."""
 
 from cabinet.charge import EndLimits
 from cabinet.config.keys import Config, Outlet
@@ -16,7 +16,7 @@ def nanoseconds(seconds: float) -> int:
 
 
 def protection_limits(config: Config, outlet: Outlet) -> Limits:
-    """Limits of one outlet's protections."""
+    """Return the limits of one outlet's protections."""
     of = config.protections
     return Limits(
         short_peak_ma=milli(of.short_circuit.peak_a),
@@ -55,7 +55,7 @@ def protection_limits(config: Config, outlet: Outlet) -> Limits:
 
 
 def cabinet_limits(config: Config) -> CabinetLimits:
-    """Limits of what there is one of."""
+    """Return the cabinet-wide limits."""
     of, feed = config.protections, config.feed
     return CabinetLimits(
         hot_trip_mc=milli(of.cabinet_hot.trip_c),
@@ -75,7 +75,7 @@ def cabinet_limits(config: Config) -> CabinetLimits:
 
 
 def end_limits(config: Config) -> EndLimits:
-    """When a charge is over."""
+    """Return the limits at which a charge ends."""
     charge = config.charge
     return EndLimits(
         full_floor_mw=milli(charge.full_floor_w),

@@ -1,6 +1,6 @@
-"""Log lines of the guard, written by a thread: a full pipe or a stopped journal never holds up a tick.
+"""Log lines of the guard, written by a thread: a full pipe or a stopped journal never delays a tick.
 
-What the loop says while nobody reads is kept up to a bound; beyond it lines are counted, and the count is told.
+Lines that are not read in time are kept up to a bound; lines beyond it are only counted, and the count is logged.
 """
 
 import logging
@@ -9,11 +9,11 @@ import queue
 import threading
 
 MOST_LINES = 1000
-LAST_WORDS_S = 0.5  # a guard that ends gives its lines so long to get out
+LAST_WORDS_S = 0.5  # time for the last lines when the guard ends
 
 
 class LogThread:
-    """Takes over the root logger's handlers; they do their work in a thread from then on."""
+    """Log thread that takes over the root logger's handlers and runs them."""
 
     def __init__(self) -> None:
         self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MOST_LINES)
@@ -24,11 +24,11 @@ class LogThread:
         self._thread.start()
 
     def close(self) -> None:
-        """Returns when everything is written, or is given up after `LAST_WORDS_S`."""
+        """Return when all lines are written, or give up after `LAST_WORDS_S`."""
         try:
             self._lines.put(None, timeout=LAST_WORDS_S)
         except queue.Full:
-            return  # nobody reads
+            return  # the lines are not read
         self._thread.join(LAST_WORDS_S)
 
     def _write_all(self, handlers: list[logging.Handler]) -> None:
@@ -38,7 +38,7 @@ class LogThread:
 
 
 class _Bounded(logging.handlers.QueueHandler):
-    """Never waits for room."""
+    """Queue handler that never waits for room."""
 
     def __init__(self, lines: "queue.Queue[logging.LogRecord | None]") -> None:
         super().__init__(lines)

@@ -1,4 +1,4 @@
-"""The guard's process: real time where permitted, one loop, and a beat to the keeper with every turn."""
+"""The guard's process: real time if permitted, one loop, and a beat to the keeper with every turn."""
 
 import ctypes
 import gc
@@ -30,15 +30,15 @@ from cabinet.trips.folder import FOLDER
 
 log = logging.getLogger(__name__)
 
-# mlockall(2): keep what is there and what will be, but do not read in what is never touched
+# mlockall(2): lock present and future pages, but do not load pages that are never touched
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the scribe give way soon
+SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the scribe soon release the interpreter
 COLLECT_NS = 10 * NS
 
 # beats to the keeper
-PIPE_BEATS = 4096  # in a pipe of one page, the least there is: 12 s of them at the default scan
-TURN = b"."  # a turn of the loop was made
-OPENED = b"o"  # everything is open; what follows may take its time
+PIPE_BEATS = 4096  # in a pipe of one page, the smallest size: 12 s of them at the default scan
+TURN = b"."  # a turn of the loop is complete
+OPENED = b"o"  # everything is open; the rest may take its time
 
 
 def run_guard(
@@ -50,11 +50,11 @@ def run_guard(
     beat_fd: int,
     realtime: bool,
 ) -> None:
-    """The guard until SIGTERM: then everything is open. Every exception that escapes is for the keeper to answer."""
+    """Run the guard until SIGTERM; everything is then open. The keeper handles every exception that escapes."""
     if realtime:
         become_realtime(
             config.guard.realtime_priority
-        )  # below the keeper, which must come to its turn if this one spins
+        )  # below the keeper, which must get its turn if this process spins
     state = Path(config.paths.state)
     run = Path(config.paths.run)
     scribe = Scribe(state, run_folder.guard_folder(run), counters)
@@ -81,7 +81,7 @@ def run_guard(
 
 
 class Loop:
-    """Waits for a tick, an alert edge or a command, whichever comes first."""
+    """Loop that waits for a tick, an alert edge or a command, until the first of them comes."""
 
     def __init__(
         self, config: Config, guard: Guard, alerts: AlertLines, server: LinkServer, clock: Clock, beat_fd: int
@@ -102,11 +102,11 @@ class Loop:
         self._stopping = True
 
     def run(self) -> None:
-        """Until `stop`. A tick that comes late is told how late; periods that passed meanwhile are not made up for."""
+        """Run until `stop`. A late tick receives its lateness; periods that passed meanwhile are not made up for."""
         clock, guard = self._clock, self._guard
         gc.collect()
         gc.freeze()
-        gc.disable()  # a collection at the wrong moment is a tick too late; see `_between`
+        gc.disable()  # a collection at the wrong moment makes a tick late; see the end of the loop
         now_ns = clock.monotonic_ns()
         next_tick_ns = next_publish_ns = next_watchdog_ns = now_ns
         next_collect_ns = now_ns + COLLECT_NS
@@ -128,7 +128,7 @@ class Loop:
                 next_tick_ns = now_ns
             self._server.push_events()
             if now_ns >= next_publish_ns or guard.events.last_seq != told_seq:
-                # at once after an event: whoever hears of a trip does not find its outlet in use a moment longer
+                # at once after an event: a client that reads of a trip must not still find its outlet in use
                 told_seq = guard.events.last_seq
                 self._server.publish(guard.snapshot())
                 next_publish_ns = now_ns + self._publish_ns
@@ -136,11 +136,11 @@ class Loop:
                 self._notifier.alive()
                 next_watchdog_ns = now_ns + self._watchdog_ns
             if now_ns >= next_collect_ns:
-                gc.collect(0)  # young objects only: a fraction of a millisecond, as all else is frozen
+                gc.collect(0)  # young objects only: a fraction of a millisecond, as all others are frozen
                 next_collect_ns = now_ns + COLLECT_NS
 
     def _wait_until(self, deadline_ns: int) -> None:
-        """Returns at the deadline, or after having served an alert or a client, or watched an outlet."""
+        """Return at the deadline, or after serving an alert or a client, or watching an outlet."""
         left_s = 0.0 if self._guard.watching else max(0.0, (deadline_ns - self._clock.monotonic_ns()) / NS)
         ready, _, _ = select.select([self._alerts.wake_fd, *self._server.descriptors], [], [], left_s)
         if self._alerts.wake_fd in ready:
@@ -151,7 +151,7 @@ class Loop:
 
 
 def beat(beat_fd: int, what: bytes) -> bool:
-    """Tell the keeper; False when it is gone, or hangs: a full pipe is `PIPE_BEATS` that it did not read."""
+    """Send a beat to the keeper. Return False if it is gone or hangs: a full pipe is `PIPE_BEATS` unread beats."""
     try:
         os.write(beat_fd, what)
     except (BlockingIOError, BrokenPipeError):
@@ -160,7 +160,7 @@ def beat(beat_fd: int, what: bytes) -> bool:
 
 
 def become_realtime(priority: int) -> bool:
-    """SCHED_FIFO for this process and its children; False, with a warning, where that is not permitted."""
+    """Set SCHED_FIFO for this process and its children. Return False, with a warning, if that is not permitted."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if priority == 0:
         log.warning("real time switched off by guard.realtime_priority = 0: reaction times are not guaranteed")
@@ -179,7 +179,7 @@ def become_realtime(priority: int) -> bool:
 
 
 def lock_memory() -> None:
-    """No page of this process leaves memory; a warning where that is not permitted."""
+    """Lock the pages of this process in memory; log a warning if that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         log.warning("memory cannot be locked (%s): a page fault may delay the guard", os.strerror(ctypes.get_errno()))

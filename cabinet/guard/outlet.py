@@ -1,4 +1,4 @@
-"""One outlet as the guard runs it: what is measured, what protects it, what it has counted, what it is charging."""
+"""One outlet in the guard: its measurements, protections, counters and charge."""
 
 from cabinet.charge import Charge, EndLimits, Trial
 from cabinet.clock import MS
@@ -20,27 +20,28 @@ from cabinet.protections.words import SQRT2_PER_MILLE, Limits, OutletNow
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
-UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20
-# While an outlet is open, its power is what its neighbour's shows here, and noise. Less than the configuration allows
-# for is learned from that: a charger that idles at 2 W beside one of 800 W can then be told from an empty outlet.
+UNDECIDED_NS = 25 * MS  # a half-wave short comes again after 20 ms
+# While an outlet is open, its power is crosstalk of its neighbour plus noise. From that the guard learns a share that
+# is lower than the configured one: a charger that idles at 2 W next to one of 800 W can then be distinguished from an
+# empty outlet.
 LEARN_FROM_MW = 100_000
 LEARN_AFTER_NS = 2000 * MS  # both readings are of the neighbour's load
 NOISE_MW = 200
 NEVER_NS = 1 << 62
-# A peak not read for so long is unknown: longer than a scan in which the bus hung once, and the one after it.
+# A peak not read for so long is unknown: longer than a scan in which the bus hung once, plus the next scan.
 UNREAD_NS = 40 * MS
-# A neighbour of 100 W was seen to read as 1 W, until a maker's firmware was changed for it (X10P, change log). Twice
-# that is no weld's current: beside an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
+# A neighbour of 100 W was seen to read as 1 W until a maker changed the firmware (X10P, change log). Twice that is no
+# weld current: next to an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
 MAX_CROSSTALK_SHARE = 0.02
 JUST_NOW_NS = 5 * MS
-LIVELY_MA = 50  # peak; a charger of 0.5 W that idles shows about as much, noise less
-QUIET_NS = 25 * MS  # more than a cycle: a rectifier draws current in a part of each half-cycle only
+LIVELY_MA = 50  # peak; an idle charger of 0.5 W shows about as much, noise less
+QUIET_NS = 25 * MS  # more than a cycle: a rectifier draws current only in a part of each half-cycle
 DOUBT_AGAIN_NS = 1000 * MS
-SHOWN_PEAK_NS = 100 * MS  # the peak that is shown covers so much, not only the last scan
+SHOWN_PEAK_NS = 100 * MS  # the displayed peak covers this time, not only the last scan
 
 
 class OutletUnit:
-    """State of one outlet. Decisions about all outlets together are `Guard`'s."""
+    """State of one outlet. Decisions about all outlets together belong to `Guard`."""
 
     def __init__(self, config: Outlet, limits: Limits, ends: EndLimits, meter: OutletMeter) -> None:
         self.number = config.number
@@ -54,13 +55,13 @@ class OutletUnit:
         self.fault: Fault | None = None
         self.latched = False
         self.why: dict[str, int] = {}
-        self.note: str | None = None  # out of service by staff
-        self.unrecorded_peak_ma: int | None = None  # highest that the flight recorder has not yet taken
-        self._crosstalk_share = ends.crosstalk_share  # of the neighbour's power that may show here
+        self.note: str | None = None  # set while staff have the outlet out of service
+        self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
+        self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
         self.resets_told = 0  # of `now.chip_resets`
         self.reset_told_ns = -NEVER_NS
         self._shown_peak = ABSENT
-        self._over_at_ns: int | None = None  # the last peak over a short's limit
+        self._over_at_ns: int | None = None  # the last peak over the short-circuit limit
         self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
         self._lively_at_ns = self._doubted_at_ns = -NEVER_NS
@@ -71,7 +72,7 @@ class OutletUnit:
 
     @property
     def trial(self) -> bool:
-        """Whether it is closed by staff, and for nobody's charge."""
+        """Return whether the outlet is closed for a test charge by staff."""
         return isinstance(self.charge, Trial)
 
     @property
@@ -80,36 +81,36 @@ class OutletUnit:
 
     @property
     def shown_peak(self) -> Reading:
-        """The highest peak of the last tenth of a second."""
+        """The highest peak of the last 0.1 s."""
         return self._shown_peak
 
     def charge_count(self) -> MeterCount:
-        """Of the present charge, or of the last one."""
+        """Return the counters of the present charge, or of the last one."""
         return self.last_charge_count if self.charge is None else self.charge.count(self.meter.count())
 
     def count_time(self, now_ns: int) -> None:
-        """Time since the last call, if the outlet has been closed, and the mains there to charge from."""
+        """Count the time since the last call if the outlet has been closed and the mains is present."""
         before_ns, self._stepped_at_ns = self._stepped_at_ns, now_ns
         if before_ns is None or not self.now.closed or self.charge is None or not self.mains_present():
             return
         self.meter.add_time(max(0, now_ns - max(before_ns, self.now.switched_at_ns)))
 
     def note_opened(self, at_ns: int) -> None:
-        """Its relay was told to open: what was closed until then is counted."""
+        """Note that the relay was commanded to open; count the time for which it was closed until then."""
         self.count_time(at_ns)
         self.now.closed = False
         self.now.switched_at_ns = at_ns
 
     def count_load(self) -> None:
-        """Time in which the charge surely had a load, and which is charged for."""
+        """Count the time in which the charge certainly had a load; this time is billed."""
         if self.charge is not None:
             self.meter.add_time(0, self.charge.take_load_ns())
 
     def power_mw(self, now_ns: int) -> int | None:
-        """What it takes, for sums: nothing while it is open, None while it is closed and not measured.
+        """Return the power for sums: 0 while the outlet is open, None while it is closed and not measured.
 
-        Only a relay that welded is open and takes something. What a meter that lost its outlet last showed, or one that
-        stood still, is no power.
+        An open outlet has power only if its relay has welded. The last reading of a meter that is lost or stands still
+        is no power.
         """
         now = self.now
         reading = aged(now.power_mw, now_ns, self.limits.slow_lost_ns)
@@ -118,7 +119,7 @@ class OutletUnit:
         return reading.value if now.closed else reading.value or 0
 
     def learn_crosstalk(self, beside: OutletNow) -> None:
-        """Compare the power of this open outlet with that of the one beside it."""
+        """Compare the power of this open outlet with that of its neighbour."""
         here, there = self.now.power_mw, beside.power_mw
         if self.now.closed or not beside.closed or there.value is None or there.value < LEARN_FROM_MW:
             return
@@ -128,17 +129,17 @@ class OutletUnit:
         self._crosstalk_share = min(self._crosstalk_share, (here.value + NOISE_MW) / there.value)
 
     def shown_of(self, neighbour_mw: int) -> int:
-        """The neighbour's power as `Charge.step` takes it: in proportion to what of it shows here."""
+        """Scale the neighbour's power for `Charge.step`, in proportion to the share of it that shows here."""
         if not self.ends.crosstalk_share:
             return 0
         return int(neighbour_mw * self._crosstalk_share / self.ends.crosstalk_share)
 
     def mains_present(self) -> bool:
-        """Half the lowest voltage that may charge: below, nothing charges, whatever the relay does."""
+        """Return whether the voltage exceeds half the lowest one for charging; below it, nothing charges at all."""
         return self.now.voltage_mv.value is not None and self.now.voltage_mv.value > self.limits.lowest_mv // 2
 
     def note_peak(self) -> None:
-        """Keep the highest peak of the last moments for people; the protections look at each window."""
+        """Keep the highest recent peak for display; the protections use every window."""
         window, shown = self.now.window, self._shown_peak
         if window is None:
             return
@@ -154,9 +155,9 @@ class OutletUnit:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
     def shows_nothing(self, now_ns: int) -> bool:
-        """Whether it has shown no current for more than a cycle although it is closed; True once a second.
+        """Return whether the closed outlet has shown no current for more than a cycle; True once a second.
 
-        Nothing plugged in, a charger that rests, or a chip that lost the settings which scale its current.
+        Causes: nothing is plugged in, the charger rests, or the chip lost the settings that scale its current.
         """
         quiet_since_ns = max(self._lively_at_ns, self.now.switched_at_ns)
         if not self.now.closed or now_ns - quiet_since_ns <= QUIET_NS:
@@ -167,15 +168,15 @@ class OutletUnit:
         return True
 
     def recent_peak_ma(self, now_ns: int) -> int:
-        """The highest peak of the last tenth of a second; 0 where there is none."""
+        """Return the highest peak of the last 0.1 s, or 0 if there is none."""
         shown, window = self._shown_peak, self.now.window
         recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
 
     def greatest_peak_ma(self, now_ns: int) -> int | None:
-        """The greatest peak that any witness gives for the last tenth of a second; None: unknown.
+        """Return the greatest peak that any witness gives for the last 0.1 s; None: unknown.
 
-        An RMS reading lags by 0.2 s and says the less, the newer the current is; after an inrush it says too much.
+        An RMS reading lags by 0.2 s: the newer the current, the less it shows; after an inrush it shows too much.
         """
         if self.current_unknown(now_ns):
             return None
@@ -183,15 +184,15 @@ class OutletUnit:
         return peak_ma if self._inrush_explains(now_ns) else max(peak_ma, rms_ma * SQRT2_PER_MILLE // 1000)
 
     def may_be_great(self, now_ns: int) -> bool:
-        """Whether it carries a short's current, or nothing says that it does not."""
+        """Return whether the outlet carries a short-circuit current, or its current is unknown."""
         greatest_ma = self.greatest_peak_ma(now_ns)
         return greatest_ma is None or greatest_ma > self.limits.short_peak_ma
 
     def current_unknown(self, now_ns: int) -> bool:
-        """Whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
+        """Return whether the outlet may carry any current: its peak was not read, or another witness contradicts it.
 
-        The witnesses: an alert line whose peak could not be read; an RMS current above the rated one, and above every
-        peak of the time that it covers.
+        The witnesses: an alert line with a peak that could not be read; an RMS current above the rated one and above
+        every peak of the time that it covers.
         """
         now = self.now
         if now.alert_at_ns is not None or now_ns - now.peak_valid_at_ns > UNREAD_NS:
@@ -212,21 +213,22 @@ class OutletUnit:
         return current.value or 0 if fresh else 0
 
     def _inrush_explains(self, now_ns: int) -> bool:
-        """A peak over a short's limit, within the time that an RMS reading may still show it."""
+        """Return whether a peak over the short-circuit limit is so recent that an RMS reading may still show it."""
         return self._over_at_ns is not None and now_ns - self._over_at_ns <= self.limits.slow_lost_ns
 
     def carries_short(self, now_ns: int) -> bool:
-        """Whether the last look, of just now, showed a current over a short's limit."""
+        """Return whether a peak over the short-circuit limit was read just now."""
         return self._over_at_ns is not None and now_ns - self._over_at_ns <= JUST_NOW_NS
 
     def may_be_short(self, now_ns: int) -> bool:
-        """A peak of a short within about a cycle: whether a second half-cycle follows, nobody knows yet."""
+        """Return whether a short's peak came within about a cycle: a second half-cycle may still follow."""
         return self._over_at_ns is not None and now_ns - self._over_at_ns <= UNDECIDED_NS
 
     def crosstalk_ma(self, now_ns: int) -> int:
-        """The peak that this outlet's current may show at the other input of its chip.
+        """Return the peak that this outlet's current may show at the other input of its chip.
 
-        Any current above the hard ceiling, where a meter may be at the end of its scale, and while it is not measured.
+        Return `ANY_CURRENT_MA` for a current above the hard ceiling, where a meter may be at the end of its scale, and
+        for one that is not measured.
         """
         shown = self._shown_peak
         if shown.value is None or now_ns - shown.at_ns > 2 * SHOWN_PEAK_NS:
@@ -249,7 +251,7 @@ class OutletUnit:
         why: dict[str, int] | None = None,
         who: str = "",
     ) -> Event:
-        """What happened here, with the counters of this moment; not numbered yet."""
+        """Build an event of this outlet, with the present counters; not numbered yet."""
         return Event(
             guard_run="",
             seq=0,
@@ -267,7 +269,7 @@ class OutletUnit:
         )
 
     def _shown(self, reading: Reading) -> Reading:
-        """Current or power, for the snapshot: of an outlet that is open, nothing from the time when it was closed."""
+        """Return current or power for the snapshot; if the outlet is open, no value from before it opened."""
         now = self.now
         shown = aged(reading, now.at_ns, self.limits.slow_lost_ns)
         if not now.closed and shown.quality is Quality.OK and shown.at_ns < now.switched_at_ns:
@@ -275,7 +277,7 @@ class OutletUnit:
         return shown
 
     def state(self, refusal: str | None) -> OutletState:
-        """For the snapshot; readings too old to act on say so."""
+        """Return the state for the snapshot; readings too old to act on are marked as such."""
         now, limits = self.now, self.limits
         return OutletState(
             outlet=self.number,
@@ -303,14 +305,14 @@ NOT_SINCE_OPENED = "not measured since it opened"
 
 
 def aged(reading: Reading, now_ns: int, lost_after_ns: int) -> Reading:
-    """The reading as it may be shown: after `lost_after_ns` a value is no longer one, and its absence is a fault."""
+    """Return the reading for display: after `lost_after_ns` it has no value, and its absence is a fault."""
     if reading.quality is not Quality.OK or now_ns - reading.at_ns <= lost_after_ns:
         return reading
     return Reading(None, reading.at_ns, Quality.FAULT, "no answer")
 
 
 def neighbours(config: Config, units: list[OutletUnit]) -> dict[int, OutletUnit]:
-    """Outlet → the unit on the other input of its meter chip, whose load may show in its readings."""
+    """Map each outlet to the unit on the other input of its meter chip: its load may show in this outlet's readings."""
     by_number = {unit.number: unit for unit in units}
     return {
         outlet.number: by_number[other.number]

@@ -1,7 +1,7 @@
-"""Looks for chips that nobody expects, one address at a time, in what is left of a scan.
+"""Search for unexpected chips, one address at a time, in the rest of a scan.
 
-Only addresses where the configuration has nothing are asked: a chip that is in use is never touched, as its reads and
-their order are the drivers' business.
+Only addresses that the configuration leaves free are probed: a chip in use is never touched, as its reads and their
+order belong to its driver.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from cabinet.config.keys import Config
 from cabinet.errors import BusError
 from cabinet.link.protocol import ChipView, ScanView
 
-# What could be on such a bus, by the addresses that its chips can have (data sheets; see docs/wiring.md).
+# Chips that may be on the bus, by their possible addresses (data sheets; see docs/wiring.md).
 KINDS = {
     "MCP23017": range(0x20, 0x28),
     "ADE7953": range(METER_ADDRESS, METER_ADDRESS + 1),
@@ -22,7 +22,7 @@ KINDS = {
     "TCA9548A": range(0x70, 0x78),
 }
 UPSTREAM = ("MCP23017", "ADE7953", "TMP102", "TCA9548A")
-BEHIND = ("ADE7953", "TMP102")  # of a mux's channel: what is upstream answers there too
+BEHIND = ("ADE7953", "TMP102")  # on a mux channel: upstream chips answer there too
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def unexpected_places(config: Config) -> list[Place]:
-    """Every address that could answer and should not."""
+    """Return every address that could answer and should not."""
     hardware = config.hardware
     thermometers = {(t.mux, t.channel, t.address) for outlet in config.outlet if (t := outlet.thermometer) is not None}
     meters = {(outlet.meter.mux, outlet.meter.channel) for outlet in config.outlet}
@@ -52,13 +52,13 @@ def unexpected_places(config: Config) -> list[Place]:
         for channel in range(MUX_CHANNELS)
         for kind in BEHIND
         for address in KINDS[kind]
-        if address not in upstream  # an upstream chip answers there whatever the channel
+        if address not in upstream  # an upstream chip answers on every channel
     ]
     return [place for place in places if (place.mux, place.channel, place.address) not in used]
 
 
 class Prober:
-    """One search. `step` asks one address."""
+    """One search. `step` probes one address."""
 
     def __init__(self, bus: Bus, muxes: Muxes, places: list[Place]) -> None:
         self._bus = bus
@@ -74,14 +74,14 @@ class Prober:
         return self._asked >= self._places or bool(self._stopped_by)
 
     def step(self) -> bool:
-        """Ask the next address; True where the bus hangs, which ends the search."""
+        """Probe the next address. Return True if the bus hangs, which ends the search."""
         place = next(self._left, None)
         if place is None:
             return False
         self._asked += 1
         try:
             if place.mux is None or place.channel is None:
-                self._muxes.deselect_all()  # what answers is then upstream
+                self._muxes.deselect_all()  # a chip that answers is then upstream
             else:
                 self._muxes.select(place.mux, place.channel)
         except BusError as error:

@@ -1,4 +1,4 @@
-"""What the relays were told, and what the expanders hold and show, must agree."""
+"""Read-back: compares the relays' commands with the latches and the pins of the expanders."""
 
 import logging
 from typing import NamedTuple
@@ -10,17 +10,17 @@ log = logging.getLogger(__name__)
 
 
 class ReadBack(NamedTuple):
-    """What a check found that somebody must act on."""
+    """Findings of a check that need action."""
 
     lost: list[int]  # outlets that were closed when their expander lost its set-up
     reset: set[int]  # the addresses of such expanders
-    unknown: set[int]  # outlets told to open whose output could not be read
+    unknown: set[int]  # outlets commanded to open, with an output that could not be read
 
 
 def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBack:
-    """Compare every output, and note in its unit since when an outlet that was closed is found open.
+    """Compare every output; note in each unit since when an outlet commanded to close is found open.
 
-    That is for `relay_stuck_open` to judge. An outlet told to open and found closed is opened again by the bank.
+    `relay_stuck_open` judges that. If an outlet commanded to open is found closed, the bank opens it again.
     """
     found = ReadBack([], set(), set())
     found_open: set[int] = set()

@@ -1,7 +1,7 @@
-"""The flight recorder: the last 10 s of every outlet at scan rate, and the slice around each trip handed to a writer.
+"""Flight recorder: the last 10 s of every outlet at scan rate; the slice around each trip is passed to a writer.
 
-Pure of files and threads. The loop packs one row a tick into memory that was there from the start; a trip costs it one
-small object. The slice itself is copied by the writer (`trip_writer`): it has seconds before the ring comes round.
+Free of files and threads. The loop packs one row a tick into memory that was allocated at the start; a trip costs it
+one small object. The writer (`trip_writer`) copies the slice itself: it has seconds before the ring wraps.
 """
 
 import logging
@@ -31,16 +31,16 @@ from cabinet.trips.format import (
 
 log = logging.getLogger(__name__)
 
-SPAN_NS = 10 * NS  # the ring's
+SPAN_NS = 10 * NS  # of the ring
 BEFORE_NS = 2 * NS
 AFTER_NS = 1 * NS
-JOIN_NS = 1 * NS  # trips so soon after a first one share its recording: smoke opens ten outlets at once
+JOIN_NS = 1 * NS  # trips this soon after a first one share its recording: smoke opens ten outlets at once
 MOST_MARKS = 64  # in one recording: more than a cabinet has outlets
-REPEAT_NS = 60 * NS  # a fault that comes and goes by itself is recorded once in so long: it must not fill the folder
+REPEAT_NS = 60 * NS  # a fault that comes and goes by itself is recorded once in this time: it must not fill the folder
 
 
 class Described(msgspec.Struct, frozen=True):
-    """What does not change while the guard runs."""
+    """Facts that do not change while the guard runs."""
 
     outlets: list[int]
     limits: dict[int, OutletLimits]
@@ -48,7 +48,7 @@ class Described(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """A stretch of the ring that is to be kept, and why. `rows` must be called before the ring has come round."""
+    """A stretch of the ring that is to be kept, and the reason. `rows` must be called before the ring wraps."""
 
     ring: "Ring"
     described: Described
@@ -57,7 +57,7 @@ class Slice(msgspec.Struct, frozen=True):
     unrecorded: int
 
     def rows(self) -> bytes:
-        """Copy what of it is still there, packed rows, oldest first; may be called by another thread."""
+        """Copy the rows of the slice that still exist, packed, oldest first; another thread may call this."""
         return self.ring.copy(self.marks[0].at_ns - BEFORE_NS, self.marks[-1].at_ns + AFTER_NS, self.end_row)
 
 
@@ -65,17 +65,17 @@ HandOver = Callable[[Slice], bool]  # False: the writer is too far behind, and t
 
 
 class Ring:
-    """Rows in memory that is all there from the start. One thread appends, any may copy."""
+    """Rows in memory allocated at the start. One thread appends, any thread may copy."""
 
     def __init__(self, outlets: int, rows: int) -> None:
         self._row = row_struct(outlets)
         self._rows = rows
-        self._memory = bytearray(b"\0") * (rows * self._row.size)  # written once: no page is fetched within a tick
+        self._memory = bytearray(b"\0") * (rows * self._row.size)  # written once: no page fault occurs within a tick
         self._view = memoryview(self._memory)
-        self.written = 0  # rows, ever
+        self.written = 0  # rows, in total
 
     def append(self, values: list[int]) -> None:
-        """One row: a time later than the last one's, and numbers. One too great for its place is cut to fit."""
+        """Append one row: a time later than that of the last row, and numbers. Clip a number that does not fit."""
         offset = self.written % self._rows * self._row.size
         try:
             self._row.pack_into(self._memory, offset, *values)
@@ -85,11 +85,11 @@ class Ring:
         self.written += 1
 
     def copy(self, from_ns: int, to_ns: int, end_row: int) -> bytes:
-        """Rows before number `end_row` with times from `from_ns` to `to_ns`, as far as they are not overwritten.
+        """Copy rows before number `end_row` with times from `from_ns` to `to_ns`, unless they are overwritten.
 
-        Row by row, so that the loop never waits for a long copy; what it overwrote meanwhile is left out.
+        The copy is made row by row: the loop never waits for a long copy. Rows overwritten meanwhile are left out.
         """
-        oldest = max(0, self.written - self._rows + 1)  # the one before may be being written
+        oldest = max(0, self.written - self._rows + 1)  # the row before may be in the middle of being overwritten
         first = bisect_left(range(oldest, max(oldest, end_row)), from_ns, key=self._at_ns) + oldest
         last = bisect_left(range(first, max(first, end_row)), to_ns + 1, key=self._at_ns) + first
         copied = [self._packed(number) for number in range(first, last)]
@@ -107,7 +107,7 @@ class Ring:
 
 
 class Recorder:
-    """Called by the guard's loop alone: `note` once a tick, `trip` with each trip, `finish` at the end."""
+    """Recorder, called by the guard's loop alone: `note` once a tick, `trip` with each trip, `finish` at the end."""
 
     def __init__(self, config: Config, hand_over: HandOver) -> None:
         lost = config.protections.sensor_lost
@@ -119,12 +119,12 @@ class Recorder:
         self._hand_over = hand_over
         self._ring = Ring(len(outlets), SPAN_NS // period_ns)
         self._values = [0] * (VALUES_BEFORE_OUTLETS + VALUES_PER_OUTLET * len(outlets))
-        self._marked: list[list[Mark]] = []  # recordings that still wait for their last second: two at most
+        self._marked: list[list[Mark]] = []  # recordings that still wait for their last second: at most two
         self._recorded_at_ns: dict[tuple[int | None, Fault | None], int] = {}
         self._unrecorded = 0
 
     def note(self, now_ns: int, units: Sequence[OutletUnit], inside_mc: Reading = ABSENT) -> None:
-        """One row. `units` are all the outlets, in the configuration's order."""
+        """Append one row. `units` are all the outlets, in the configuration's order."""
         slow_from_ns = now_ns - self._slow_lost_ns
         temperature_from_ns = now_ns - self._temperature_lost_ns
         values = self._values
@@ -150,7 +150,7 @@ class Recorder:
             self._keep(self._marked.pop(0))
 
     def trip(self, event: Event) -> None:
-        """The guard opened something by itself. Raises ValueError for an event without a fault."""
+        """Mark a trip: the guard opened something by itself. Raises ValueError if the event has no fault."""
         if event.fault is None:
             raise ValueError(f"{event.kind.value} without a fault is no trip")
         if self._is_repeat(event):
@@ -165,7 +165,7 @@ class Recorder:
             self._unrecorded += 1
 
     def finish(self) -> None:
-        """Nothing comes after this: recordings that wait for their last second are kept without it."""
+        """Keep the recordings that wait for their last second, without it: nothing comes after this."""
         while self._marked:
             self._keep(self._marked.pop(0))
 
@@ -188,7 +188,7 @@ class Recorder:
 
 
 def drawn_limits(config: Config) -> dict[int, OutletLimits]:
-    """Outlet → the limits that its plot shows."""
+    """Map each outlet to the limits that its plot shows."""
     of = config.protections
     return {
         outlet.number: OutletLimits(
@@ -206,6 +206,6 @@ def drawn_limits(config: Config) -> dict[int, OutletLimits]:
 
 
 def _known(reading: Reading, from_ns: int) -> int:
-    """A reading that nobody renewed for too long is no longer one."""
+    """Return the value, or UNKNOWN if the reading is too old."""
     value = reading.value
     return UNKNOWN if value is None or reading.at_ns < from_ns else value

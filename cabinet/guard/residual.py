@@ -1,14 +1,14 @@
-"""The residual-current monitor's own test: once at the start and once a day, a current that it must find. Pure.
+"""Test of the residual-current monitor: at the start and once a day, with a current that it must detect. Pure.
 
-It is done only while every outlet is open, and nothing closes during it: a test that hid a leak would be worse than
-none. A cabinet that is never idle is not tested; staff are told after twice the time.
+The test runs only while every outlet is open, and nothing closes during it: a test that hid a leak would be worse than
+none. A cabinet that is never idle is not tested; staff are warned after twice the time.
 """
 
 import enum
 
 from cabinet.clock import NS
 
-RELEASE_NS = 2 * NS  # for the monitor to close its contact again after the test current has gone
+RELEASE_NS = 2 * NS  # for the monitor to close its contact again after the test current has ended
 
 
 class Phase(enum.Enum):
@@ -18,7 +18,7 @@ class Phase(enum.Enum):
 
 
 class ResidualTest:
-    """`step` says whether the test current is to flow. `failed` is final until `reset`."""
+    """Sequence of the test. `step` returns whether the test current is to flow. `failed` is final until `reset`."""
 
     def __init__(self, every_ns: int, answer_ns: int) -> None:
         self._every_ns = every_ns
@@ -36,11 +36,11 @@ class ResidualTest:
         return self.passed_at_ns is None or now_ns - self.passed_at_ns >= self._every_ns
 
     def overdue(self, now_ns: int) -> bool:
-        """So long not tested that staff must know: no moment was idle."""
+        """Return whether the test is so late that staff must be warned: there was no idle moment."""
         return self.passed_at_ns is not None and now_ns - self.passed_at_ns >= 2 * self._every_ns
 
     def step(self, now_ns: int, alarm: bool, idle: bool) -> bool:
-        """One look at the monitor's contact; True while the test current is to flow."""
+        """Take the state of the monitor's contact. Return True while the test current is to flow."""
         if self.phase is Phase.RESTING:
             if self.failed or alarm or not idle or not self.due(now_ns):
                 return False
@@ -53,10 +53,10 @@ class ResidualTest:
                 self.failed = True
                 self.phase = Phase.RESTING
         elif not alarm or now_ns - self._since_ns > RELEASE_NS:
-            self.phase = Phase.RESTING  # a contact that stays open is an alarm from now on
+            self.phase = Phase.RESTING  # from now on, a contact that stays open is an alarm
         return self.phase is Phase.TESTING
 
     def reset(self) -> None:
-        """Staff have seen to it: it is tested again."""
+        """Test again, after staff have removed the cause."""
         self.failed = False
         self.passed_at_ns = None

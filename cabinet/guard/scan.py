@@ -1,12 +1,13 @@
-"""Reads the sensors: every outlet's peak at each scan, everything else in turn, and survives what a bus can do.
+"""Sensor scanner: reads every outlet's peak at each scan and all else in turn, and survives faults of the bus.
 
-A scan never fails. What could not be read keeps its old time stamp, and the protections judge by age. One segment
-that hangs costs at most one adapter timeout a retry; the others are read on as before. A hang is the fault of the
-segment that is joined with the bus: a chip that takes hold of it after it was read is met by the next one's selection.
+A scan never fails. A value that could not be read keeps its old time stamp, and the protections judge by age. One
+segment that hangs costs at most one adapter timeout a retry; the others are read as before. A hang is attributed to the
+segment that is joined with the bus: if a chip seizes the bus after it was read, the next segment's selection meets the
+hang.
 
-An alert line and a peak register are two witnesses. A line that fell and whose peak cannot be read stays a suspicion
-(`OutletNow.alert_at_ns`) until a peak is; one whose peak was read and is low, although the chip insists, counts as a
-look over the limit: the register stands still, or lies.
+An alert line and a peak register are two witnesses. If a line fell and its peak cannot be read, the suspicion stays
+(`OutletNow.alert_at_ns`) until a peak is read. If the peak was read and is low although the chip insists, that counts
+as one window over the limit: the register stands still or is wrong.
 """
 
 import logging
@@ -27,18 +28,18 @@ from cabinet.protections.words import OutletNow, PeakWindow
 log = logging.getLogger(__name__)
 
 WATCHED_NS = 100 * MS  # after a peak over the alert level: as long as a short may skip half-cycles
-REST_NS = 250_000  # between two extra looks at one outlet: a look takes 0.2 ms on the bus
-LINGER_FROM_NS, LINGER_TO_NS = 500_000, 2_000_000  # after the crest; at most five looks, a millisecond of the bus
-# The phase follows samples less than 5 ms apart. A scan takes longer than that where outlets are watched, or many.
+REST_NS = 250_000  # between two extra reads of one outlet: a read takes 0.2 ms on the bus
+LINGER_FROM_NS, LINGER_TO_NS = 500_000, 2_000_000  # after the crest; at most five reads, a millisecond of the bus
+# The phase follows samples less than 5 ms apart. A scan takes longer if outlets are watched, or in a large cabinet.
 SAMPLE_NS = 3_000_000
-ODD_MA = 100  # peak of an outlet that is open, which none should have
-EDGE_LATE_NS = 500_000  # an edge is noted this long after the sample that made it, at most
-# An alert's level is that of the input of a chip that needs the lower one, so a peak a little under it is no wonder.
+ODD_MA = 100  # peak of an open outlet, which should have none
+EDGE_LATE_NS = 500_000  # an edge is noted at most this long after the sample that caused it
+# A chip has one alert level, that of the input that needs the lower one: a peak slightly below it is normal.
 CONTRADICTS_SHARE = 0.5
 
 
 class Scanner:
-    """Owns the sensor side of the bus. Writes what it read into the guard's `OutletNow`s."""
+    """Owner of the sensor side of the bus. Writes its readings into the guard's `OutletNow`s."""
 
     def __init__(
         self,
@@ -58,36 +59,36 @@ class Scanner:
         self._muxes = muxes
         self._mux_reset = mux_reset
         self._clock_out_line = clock_out_line
-        self._hung_again = False  # although the segments had been cut off: an upstream chip holds the bus
+        self._hung_again = False  # although all segments had been cut off: an upstream chip holds the bus
         self.phase = phase
         self._alert_peak_ma = alert_peak_ma
         self._clock = clock
         self._sampled_at_ns = clock.monotonic_ns()  # the voltage
         self.bus_errors = 0
-        self._hangs = 0  # of this scan
-        self.prober: Prober | None = None  # looks, or has looked, for chips that nobody expects
-        self.between: Callable[[], None] = lambda: None  # called before each segment: what cannot wait for the scan
+        self._hangs = 0  # in this scan
+        self.prober: Prober | None = None  # present or last search for unexpected chips
+        self.between: Callable[[], None] = lambda: None  # called before each segment: work that cannot wait
         self.judge: Callable[[int], None] = lambda index: None  # called with each peak read, before the next is read
         self.over: Callable[[int], None] = lambda index: None  # called before `judge` with a peak over the alert level
-        self.line_low: Callable[[int], bool] = lambda index: False  # whether an outlet's alert line is low now
+        self.line_low: Callable[[int], bool] = lambda index: False  # whether the alert line of an outlet is low now
         self._watched: list[tuple[Segment, Input]] = []
         self._places = {input_.index: (segment, input_) for segment in segments for input_ in segment.inputs}
         self._by_channel = {(segment.chip.port.mux, segment.chip.port.channel): segment for segment in segments}
 
     def start(self) -> None:
-        """Bring every segment up; what does not answer stays down and is tried again by `scan`."""
+        """Bring every segment up; a segment that does not answer stays down and is tried again by `scan`."""
         for segment in self.segments:
             self.between()
             self._attempt(segment, partial(self._bring_up, segment))
 
     def scan(self, everything: bool = False) -> None:
-        """One scan. With `everything` all slow values are read too, for tests that stride through hours."""
+        """Make one scan. With `everything` all slow values are read too, for tests that stride through hours."""
         sampled = False
         raised = False
         self._hangs = 0
         due = self.slow.due()
         for segment in self.segments:
-            if not everything:  # after a stride an alert would be judged beside values that are a stride old
+            if not everything:  # after a stride an alert would be judged with values that are a stride old
                 self.between()
             if not segment.up:
                 if raised or self._clock.monotonic_ns() < segment.retry_at_ns or self._cannot_wait_for(segment):
@@ -117,23 +118,23 @@ class Scanner:
             self._probe(self.prober)
 
     def _probe(self, prober: Prober) -> None:
-        """One address a scan, and none while an outlet is watched: a transfer, or the adapter's timeout, at most."""
+        """Probe one address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout."""
         if prober.step():
             self.free_bus()
 
-    # --- outlets that drew too much a moment ago -------------------------------------------------------------------
+    # --- Extra reads of outlets that drew too much a moment ago ----------------------------------------------------
 
     @property
     def watching(self) -> bool:
-        """Whether some outlet is to be looked at more often than a scan does."""
+        """Return whether some outlet is to be read more often than once a scan."""
         return bool(self._watched)
 
     def watch(self) -> None:
-        """One extra look at an outlet whose current was over the alert level within the last 100 ms, in turn.
+        """Read, in turn, one outlet that had a current over the alert level within the last 100 ms.
 
-        What decides between an inrush and a short is the first millisecond of its next half-cycle, and a scan's
-        windows are too wide to say which half-cycle they saw. At most one look between two segments, so that ten
-        inrushes at once do not keep the scan from anybody else.
+        The first millisecond of the next half-cycle decides between an inrush and a short, and a scan's windows are too
+        wide to distinguish half-cycles. At most one extra read is made between two segments: ten inrushes at once do
+        not delay the scan for the other outlets.
         """
         if not self._watched:
             return
@@ -141,7 +142,7 @@ class Scanner:
         over = [(s, i) for s, i in self._watched if now_ns >= i.watched_until_ns]
         self._watched = [(s, i) for s, i in self._watched if s.up and now_ns < i.watched_until_ns]
         for segment, input_ in over:
-            if segment.up and input_.alert_held:  # nobody looked in time: without this its line would never move again
+            if segment.up and input_.alert_held:  # no read in time: without this its line never moves again
                 self._attempt(segment, partial(self._release, segment, input_))
         for place, (segment, input_) in enumerate(self._watched):
             if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
@@ -156,9 +157,9 @@ class Scanner:
             self._release(segment, input_)
 
     def _linger(self, segment: Segment, input_: Input) -> None:
-        """A current that is high until well behind the voltage's crest is no inrush; a look of its own there tells.
+        """Follow a high current past the voltage's crest: if it stays high until well after the crest, it is no inrush.
 
-        One of 25 A RMS is high for 0.8 ms there, about as long as it takes to come by again.
+        A current of 25 A RMS is high for 0.8 ms there, about as long as it takes until this outlet's next turn.
         """
         past_ns = 0
         while input_.was_over and self._outlets[input_.index].closed and past_ns < AFTER_SECOND_CREST_NS:
@@ -172,9 +173,9 @@ class Scanner:
             self._read_peak(segment, input_)
 
     def _release(self, segment: Segment, input_: Input) -> bool:
-        """Take the chip's alert, now that the current is low again: the next one over the level makes an edge.
+        """Clear the chip's alert now that the current is low again, so that the next one over the level makes an edge.
 
-        Returns whether the chip had seen a current over the level.
+        Return whether the chip had detected a current over the level.
         """
         input_.alert_held = False
         alerts = segment.chip.take_alerts(input_.name)
@@ -183,37 +184,37 @@ class Scanner:
         return alerts.overcurrent
 
     def read_alert(self, index: int, edge_ns: int) -> None:
-        """The over-current line of an outlet went low at `edge_ns`: read its peak before anything else.
+        """Read the peak of an outlet at once: its over-current line went low at `edge_ns`.
 
-        Where that fails the edge is kept until a peak is read: `ShortCircuit` does not wait for that for long.
+        If that fails, the edge is kept until a peak is read: `ShortCircuit` does not wait long for it.
         """
         segment, input_ = self._places[index]
         input_.edge_ns = edge_ns if input_.edge_ns is None else input_.edge_ns
         if segment.up:
             self._attempt(segment, partial(self._read_peak, segment, input_))
         elif not segment.hung:
-            segment.retry_at_ns = 0  # it is alive
+            segment.retry_at_ns = 0  # the segment is alive
         if input_.edge_ns is not None and segment.alert_peak_ma is None:
             self._outlets[index].alert_at_ns = input_.edge_ns
 
     def doubt(self, index: int) -> None:
-        """A closed outlet shows no current: what scales its readings is looked at before its turn."""
+        """Check the settings that scale the readings of a closed outlet before their turn: it shows no current."""
         segment, input_ = self._places[index]
         if segment.up and not segment.doubts:
             segment.doubts = segment.chip.scale_checks(input_.name)
 
     def release_alert(self, index: int) -> None:
-        """The line of an outlet has been low for long: an edge that was missed, if it can be taken."""
+        """Clear the alert of an outlet that has had a low line for long: its edge was missed."""
         segment, input_ = self._places[index]
         if segment.up and (segment, input_) not in self._watched:
             self._attempt(segment, partial(self._release, segment, input_))
 
     def _insists(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> None:
-        """A valid low peak follows an alert: take that; if chip or line insist, the peak register stands still."""
+        """Clear the alert after a valid low peak; if chip or line insist, the peak register stands still."""
         low = self.line_low(input_.index)
         insists = self._release(segment, input_) or low
         explained = input_.over_to_ns >= edge_ns - EDGE_LATE_NS  # a scan had read that peak already
-        lowered = segment.alert_peak_ma is not None  # staff test the line by a lamp
+        lowered = segment.alert_peak_ma is not None  # staff test the line with a lamp
         if not insists or explained or lowered or peak_ma > CONTRADICTS_SHARE * self._alert_peak_ma:
             return
         over_ma, from_ns = self._alert_peak_ma + 1, edge_ns - EDGE_LATE_NS
@@ -223,9 +224,9 @@ class Scanner:
         self.judge(input_.index)
 
     def _attempt(self, segment: Segment, work: Callable[[], object]) -> bool:
-        """Do `work`, which is on `segment`; False where it failed, and then the segment's retry is arranged.
+        """Run `work` on `segment`. Return False if it failed; the segment's retry is then scheduled.
 
-        Where another segment held the bus, that one is taken off it and `work` is done after all.
+        If another segment held the bus, that one is cut off and `work` is run again.
         """
         try:
             work()
@@ -245,18 +246,18 @@ class Scanner:
         return True
 
     def _holder_of_bus(self, error: BusError) -> Segment | None:
-        """Whose chip holds the bus, if one does: it was joined when nothing got through any more."""
+        """Return the segment with the chip that holds the bus, if any: the one joined when transfers stopped."""
         joined = self._muxes.joined
         return None if error.absent or joined is None else self._by_channel.get(joined)
 
     def _cannot_wait_for(self, segment: Segment) -> bool:
-        """Whether a look at `segment` may cost an adapter's timeout just when an outlet is about to be judged."""
+        """Return whether access to `segment` may cost an adapter timeout just when an outlet is about to be judged."""
         if not segment.hung:
             return False
         return bool(self._watched) or any(now.closed and now.alert_at_ns is not None for now in self._outlets)
 
     def _note_reset(self, segment: Segment) -> None:
-        """From now until the first peak after its new set-up, its outlets are not measured as they should be."""
+        """Mark the outlets as not properly measured from now until the first peak after the new set-up."""
         for input_ in segment.inputs:
             now = self._outlets[input_.index]
             now.chip_resets += now.reset_at_ns is None
@@ -272,7 +273,10 @@ class Scanner:
             self.free_bus()
 
     def free_bus(self) -> None:
-        """RESET of the muxes cuts every segment off the bus (TCA9548A: 6 ns are enough); next time, SCL by hand too."""
+        """Cut every segment off the bus by RESET of the muxes (TCA9548A: 6 ns are enough).
+
+        The next time, clock SCL out as well.
+        """
         self._hangs += 1
         if self._hung_again and self._clock_out_line is not None:
             clock_out(self._clock_out_line)
@@ -296,7 +300,7 @@ class Scanner:
             self._outlets[input_.index].alert_at_ns = None
 
     def _salvage(self, segment: Segment) -> None:
-        """What its peak registers gathered while they could not be read. High it counts; low it proves nothing."""
+        """Read peaks gathered while the registers could not be read. A high one counts; a low one proves nothing."""
         for input_ in segment.inputs:
             now, from_ns = self._outlets[input_.index], input_.read_from_ns
             if from_ns is None or now.reset_at_ns is not None:
@@ -337,7 +341,10 @@ class Scanner:
         self.judge(input_.index)
 
     def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
-        """Judge a peak over the alert level, or after an alert's edge: then that is when it was over the level."""
+        """Judge a peak over the alert level, or one after an alert's edge.
+
+        If there was an edge, it gives the time when the current was over the level.
+        """
         now, edge_ns = self._outlets[input_.index], input_.edge_ns
         now.peak_valid_at_ns = to_ns
         now.reset_at_ns = now.alert_at_ns = input_.edge_ns = None
@@ -364,7 +371,7 @@ class Scanner:
         voltage_mv = segment.chip.voltage_sample_mv()
         if segment.note_sample(voltage_mv):
             log.warning("%s: its voltage samples stand still; those of another segment are used", segment.name)
-            if all(each.sample_still for each in self.segments if each.up):  # none moves: the mains are away
+            if all(each.sample_still for each in self.segments if each.up):  # no voltage moves: the mains is absent
                 for each in self.segments:
                     each.sample_still = False
             return

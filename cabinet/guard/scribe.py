@@ -1,12 +1,12 @@
-"""Keeps what must outlive the guard in three copies, two of them on files written by a thread: no disk delays the loop.
+"""State writer: three copies of the state that must outlive the guard, two of them in files written by a thread.
 
-Latched faults (`latches.json`) and locks (`upkeep.json`) are in the keeper's memory before the call returns, which
-survives a killed guard; then in the folder of the sockets, which is memory too and survives the keeper; then on disk,
-which survives a power cut. Room for the files is reserved, so a full disk takes them all the same.
+No disk delays the loop. Latched faults (`latches.json`) and locks (`upkeep.json`) are in the keeper's memory before the
+call returns, which survives a killed guard; then in the folder of the sockets, which is memory too and survives the
+keeper; then on disk, which survives a power cut. Room for the files is reserved, so a full disk accepts them too.
 
-When a guard starts, whatever *any* copy holds back is held back: a clearing counts once it has reached every copy. A
-file that the disk does not take is tried again until it does. Until then, and while the disk does not answer, `able`
-is False and nothing closes.
+When a guard starts, it keeps every latch and lock that *any* copy holds: a release counts once it has reached every
+copy. If the disk rejects a file, the write is repeated until it succeeds. Until then, and while the disk does not
+answer, `able` is False and nothing closes.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ RETRY_S = 5.0
 LATCHES, UPKEEP = "latches.json", "upkeep.json"
 # Forty latches with eight numbers each are 12 kB, forty outlets with locks and calibration 30 kB.
 ROOM_BYTES = {LATCHES: 32 * 1024, UPKEEP: 64 * 1024}
-HANGS_NS = 10 * NS  # an SD card may take seconds over one write; no answer for so long is a dead one
+HANGS_NS = 10 * NS  # an SD card may take seconds for one write; after this time it is considered dead
 
 T = TypeVar("T")
 
@@ -44,11 +44,11 @@ class Latch(msgspec.Struct, frozen=True):
 
 
 class Recalled(NamedTuple, Generic[T]):
-    """The readable copies of one file, the newest first. `lost` names the newest if that one cannot be read."""
+    """The readable copies of one file, newest first. `lost` names the newest if it cannot be read."""
 
     copies: list[T]
     lost: str
-    complete: bool  # every file is there and equal, or none is: nothing is to be written
+    complete: bool  # every file exists and all are equal, or none exists: nothing is to be written
 
 
 class _Page(NamedTuple):
@@ -60,7 +60,7 @@ class _Page(NamedTuple):
 
 
 class Scribe:
-    """Keeps the latches, and what else must be kept. `recall` and `latches` are called before the loop starts."""
+    """Writer of the latches and of other state. `recall` and `latches` are called before the loop starts."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Scribe:
         retry_s: float = RETRY_S,
         clock: Clock | None = None,
     ) -> None:
-        """`run` is the guard's own folder in memory; without it and `memory` there is only the disk.
+        """Open the copies. `run` is the guard's own folder in memory; without it and `memory` there is only the disk.
 
-        `clock` measures how long the disk takes: the computer's, whatever clock the guard runs by.
+        `clock` measures how long the disk takes: it is the computer's clock, even if the guard runs by another.
         """
         self.folder = state
-        self.damaged: list[str] = []  # files found unreadable, and what was done about each
+        self.damaged: list[str] = []  # files found unreadable, with the error of each
         self._retry_s = retry_s
         self._clock = clock or SystemClock()
         self._disk = {name: ReservedFile(state / name, room) for name, room in ROOM_BYTES.items()}
@@ -87,21 +87,21 @@ class Scribe:
         self._recent_trips = kept.recent_trips
         self._pending: dict[str, _Page] = {}  # by name: only the newest of each is written
         self._failed: dict[str, _Page] = {}  # to be tried again
-        self._refused: frozenset[str] = frozenset()  # files that the disk does not take
+        self._refused: frozenset[str] = frozenset()  # files that the disk rejects
         self._not_in_run: set[str] = set()
         self._busy_since_ns: int | None = None
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._look()  # nothing is closed yet, and nothing may be before this is known
+        self._look()  # nothing is closed yet, and nothing may close before this is known
         self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
         self._thread.start()
 
-    # --- what earlier guards left ------------------------------------------------------------------------------------
+    # --- State from earlier guards -----------------------------------------------------------------------------------
 
     def recall(self, name: str, kind: type[T]) -> Recalled[T]:
-        """Read every copy of the file. One that is there and cannot be read is named in `damaged`.
+        """Read every copy of the file. A copy that exists but cannot be read is named in `damaged`.
 
-        It stays where it is until the name is written, with its content kept beside: a guard that is killed meanwhile
-        must not leave the next one without any.
+        It stays in place until the name is written, and its content is saved to another file: if the guard is killed
+        meanwhile, the next one must still find a copy.
         """
         copies: list[T] = []
         lost, missing = "", False
@@ -133,7 +133,7 @@ class Scribe:
             raise
 
     def latches(self) -> Recalled[dict[int, Latch]]:
-        """Outlet → its latch; the first is of all copies together, in which the newest copy names the fault."""
+        """Return all copies, outlet → latch. The first merges the others; there the newest copy names the fault."""
         recalled = self.recall(LATCHES, dict[int, Latch])
         merged: dict[int, Latch] = {}
         for copy in reversed(recalled.copies):
@@ -141,26 +141,26 @@ class Scribe:
         return recalled._replace(copies=[merged, *recalled.copies])
 
     def recent_trips(self) -> dict[int, list[int]]:
-        """Outlet → moments of its last trips, as kept by the guard before this one under the same keeper."""
+        """Map each outlet to the times of its last trips, as kept by the previous guard under the same keeper."""
         with contextlib.suppress(ValueError, msgspec.MsgspecError):
             if (content := self._recent_trips.read()) is not None:
                 return msgspec.json.decode(content, type=dict[int, list[int]])
         return {}
 
-    # --- what is to be kept ------------------------------------------------------------------------------------------
+    # --- Writing -----------------------------------------------------------------------------------------------------
 
     def save(self, latches: dict[int, Latch]) -> None:
-        """Keep them in memory now, and write them soon; returns at once."""
+        """Keep the latches in memory now and write them soon; return at once."""
         self.write(LATCHES, msgspec.json.encode(latches), "latched faults would be lost with power")
 
     def write(self, name: str, content: bytes, loss: str) -> None:
-        """Replace the content of that name; returns at once. `loss` says what it means if the disk does not take it."""
+        """Replace the content of that name; return at once. `loss` states the consequence if the disk rejects it."""
         self._remember(name, content)
-        self._pending[name] = _Page(name, content, loss)  # before its name: who takes that finds this or a newer one
+        self._pending[name] = _Page(name, content, loss)  # before its name: the thread finds this or a newer page
         self._queue.put(name)
 
     def keep_trips(self, trips: dict[int, list[int]]) -> None:
-        """In memory only: their moments are of this boot."""
+        """Keep the times of trips, in memory only: they are times of this boot."""
         self._recent_trips.write(msgspec.json.encode(trips))
 
     def _remember(self, name: str, content: bytes) -> None:
@@ -171,22 +171,22 @@ class Scribe:
 
     @property
     def able(self) -> bool:
-        """Whether a latch that comes now would reach the disk: it takes every file, answers, and is written to."""
+        """Return whether a latch set now would reach the disk: it accepts every file, answers, and the thread runs."""
         since_ns = self._busy_since_ns
         hangs = since_ns is not None and self._clock.monotonic_ns() - since_ns > HANGS_NS
         return not self._refused and not hangs and self._thread.is_alive()
 
     @property
     def unwritten(self) -> list[str]:
-        """Names of the files that the disk does not take now."""
+        """Names of the files that the disk rejects now."""
         return sorted(self._refused)
 
     def close(self) -> None:
-        """Everything handed over is on disk when this returns, as far as the disk takes it."""
+        """Return when all pages are on disk, as far as the disk accepts them."""
         self._queue.put(None)
         self._thread.join()
 
-    # --- the thread --------------------------------------------------------------------------------------------------
+    # --- Thread ------------------------------------------------------------------------------------------------------
 
     def _write_all(self) -> None:
         while True:
@@ -206,7 +206,7 @@ class Scribe:
                 self._write(page)
 
     def _look(self) -> None:
-        """Write again what failed; see that each file can be written before it must be, and keep its room."""
+        """Repeat failed writes; check that each file can be written before it must be, and keep its room reserved."""
         self._try_again()
         for name, file in self._run.items():
             self._in_run(name, file.reserve)
@@ -239,7 +239,7 @@ class Scribe:
         try:
             file.write(page.content)
         except OSError as error:
-            if page.name not in self._failed:  # said once, and not every five seconds
+            if page.name not in self._failed:  # logged once, not every five seconds
                 log.error("%s: cannot be written (%s); %s", file.path, error, page.loss)
             self._failed[page.name] = page
             self._refused |= {page.name}
@@ -248,7 +248,7 @@ class Scribe:
         self._taken(page.name)
 
     def _write_run(self, page: _Page) -> None:
-        """Before the disk, as it never waits; without this copy there are still two."""
+        """Write the copy in `run` before the disk, as it never waits; without this copy there are still two."""
         if (file := self._run.get(page.name)) is not None:
             self._in_run(page.name, lambda: file.write(page.content))
 
@@ -264,7 +264,7 @@ class Scribe:
 
 
 def _keep_beside(path: Path, content: bytes) -> None:
-    """For inspection; a disk that does not take it, or a link that another process has put there, is left alone."""
+    """Save the content for inspection; ignore a disk that rejects it, or a link put there by another process."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         with open(descriptor, "wb") as file:

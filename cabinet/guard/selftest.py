@@ -1,7 +1,7 @@
-"""The guard's own test before anything may be closed: each relay is clicked while the contactor keeps the power away.
+"""Self-test before any outlet may close: clicks each relay while the contactor keeps the power off.
 
-A relay whose output does not follow is found here, and not by the resident who pays for it. Current that flows in spite
-of the open contactor is found by `contactor_welded`, which watches all the time.
+It finds a relay with an output that does not follow before a paying resident does. Current that flows despite the open
+contactor is found by `contactor_welded`, which watches all the time.
 """
 
 import logging
@@ -18,10 +18,10 @@ LEASE_NS = 50 * MS
 
 
 class SelfTest:
-    """`step` once a tick until `done`; `failed` are the outlets whose output did not follow."""
+    """Self-test: `step` once a tick until `done`; `failed` lists outlets with an output that did not follow."""
 
     def __init__(self, relays: RelayBank, outlets: list[int], from_ns: int = 0) -> None:
-        """The first click not before `from_ns`: a contactor that has just been told to open still conducts."""
+        """Begin no click before `from_ns`: a contactor that was just commanded to open still conducts."""
         self._relays = relays
         self._left = list(outlets)
         self._clicked: int | None = None
@@ -30,7 +30,7 @@ class SelfTest:
         self.done = False
 
     def step(self, now_ns: int) -> None:
-        """What is due."""
+        """Do the work that is due."""
         if now_ns < self._next_ns:
             return
         if self._clicked is not None:
@@ -41,7 +41,7 @@ class SelfTest:
         elif self._left:
             self._click(self._left.pop(0), now_ns)
         else:
-            self.done = True  # and the last relay has had its time to open
+            self.done = True  # the last relay, too, has had its time to open
 
     def _click(self, outlet: int, now_ns: int) -> None:
         try:
@@ -53,7 +53,7 @@ class SelfTest:
         self._next_ns = now_ns + CLOSED_NS
 
     def _look(self, outlet: int) -> None:
-        """A bus that does not answer says nothing about the relay."""
+        """Check the output of the clicked relay; a bus that does not answer proves nothing about the relay."""
         for mismatch in self._relays.check_outputs():
             if mismatch.outlet == outlet and mismatch.found_closed is False:
                 log.error("self-test: outlet %d: told to close, found open (%s)", outlet, mismatch.problem)

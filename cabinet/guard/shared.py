@@ -1,4 +1,4 @@
-"""Sensors that the cabinet has one of, and what staff should know of any chip: lost, still, or with other settings."""
+"""Cabinet-wide sensors, and warnings to staff about any chip: lost, standing still, or with changed settings."""
 
 import logging
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from cabinet.protections.words import CabinetNow
 log = logging.getLogger(__name__)
 
 INSIDE_LOST_NS = 60_000 * MS  # read every few tenths of a second; a cabinet's air takes minutes to change
-AGAIN_NS = 60 * NS  # a chip that loses its settings all the time is said once a minute
+AGAIN_NS = 60 * NS  # a chip that loses its settings all the time is reported once a minute
 
 
 class SharedSensors:
-    """Ages the cabinet's own readings, and says once what is wrong with them until it is right again."""
+    """Cabinet-wide sensors: ages their readings and reports each problem once until it is over."""
 
     def __init__(self, config: Config, slow_lost_ns: int, started_at_ns: int) -> None:
         self._inside_fitted = config.hardware.inside_thermometer is not None
@@ -30,7 +30,7 @@ class SharedSensors:
         self.feed_compared: bool | None = None if config.hardware.feed_meter is None else False
 
     def read(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> None:
-        """What the cabinet's protections are told this tick."""
+        """Fill the inputs of the cabinet's protections for this tick."""
         now.inside_mc = aged(slow.inside_mc, now_ns, INSIDE_LOST_NS)
         now.feed_mw = aged(slow.feed_mw, now_ns, self._slow_lost_ns)
 
@@ -43,7 +43,7 @@ class SharedSensors:
         units: Iterable[OutletUnit],
         now_ns: int,
     ) -> list[Event]:
-        """What staff should see to, each once: faults that are near, sensors that are wrong, chips that were reset."""
+        """Return the warnings for staff, each once: faults that are near, faulty sensors, chips that were reset."""
         self._note_comparison(now)
         events = []
         for fault in soon + self._newly_wrong(slow, now, now_ns):
@@ -53,7 +53,7 @@ class SharedSensors:
         return events + [event for unit in units if (event := _reset_warning(unit, now_ns)) is not None]
 
     def _newly_wrong(self, slow: SlowReads, now: CabinetNow, now_ns: int) -> list[Fault]:
-        """Faults of these sensors, each once until it is gone."""
+        """Return the faults of these sensors, each once until it is gone."""
         wrong = set()
         never_read = now.inside_mc.quality is Quality.ABSENT and now_ns - self._started_at_ns > INSIDE_LOST_NS
         if slow.inside is not None and slow.inside.still is not None:
@@ -66,7 +66,7 @@ class SharedSensors:
         return sorted(new, key=lambda fault: fault.value)
 
     def _resets(self, slow: SlowReads, expanders: Iterable[int], now_ns: int) -> list[Event]:
-        """Warnings of the cabinet's own chips that were found with other settings than they were given."""
+        """Return warnings about the cabinet's own chips that were found with changed settings."""
         found = list(expanders)
         if slow.inside is not None and slow.inside.resets != self._inside_resets:
             self._inside_resets = slow.inside.resets
@@ -82,7 +82,7 @@ class SharedSensors:
         return events
 
     def _note_comparison(self, now: CabinetNow) -> None:
-        """Say when the outlets' sum can no longer be held against the cabinet's own meter, and when it can again."""
+        """Log when the outlets' sum can no longer be compared with the cabinet's own meter, and when it can again."""
         compared = comparable(now)
         if self.feed_compared is None or compared is self.feed_compared:
             return
@@ -95,7 +95,7 @@ class SharedSensors:
 
 
 def _reset_warning(unit: OutletUnit, now_ns: int) -> Event | None:
-    """A warning where a chip of the outlet was newly found with other settings; at most one a minute."""
+    """Return a warning if a chip of the outlet was newly found with changed settings; at most one a minute."""
     resets = unit.now.chip_resets
     if resets == unit.resets_told or now_ns - unit.reset_told_ns < AGAIN_NS:
         return None

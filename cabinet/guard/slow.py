@@ -1,4 +1,4 @@
-"""The values that may be some tenths of a second old: power, voltage, temperature and the like, read in turn."""
+"""Round-robin reads of the values that may be some tenths of a second old: power, voltage, temperature and the like."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,18 @@ from cabinet.protections.evidence import LOAD_MW, STILL_READS
 from cabinet.protections.stillness import Other
 from cabinet.protections.words import OutletNow
 
-ROUND_NS = 500 * MS  # in which each value is read: half of what the shortest-lived may be old (slow_lost_s)
+ROUND_NS = 500 * MS  # each value is read in this time: half the maximum age of the shortest-lived (slow_lost_s)
 BACKWARDS_MW = 3000  # less is noise around zero
-OTHERS_FRESH_NS = 60 * NS  # of thermometers that one is held against; more than a stride of tests that go through hours
+OTHERS_FRESH_NS = 60 * NS  # of thermometers used for comparison; longer than a stride of tests that run through hours
 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
 
 class SlowReads:
-    """Reads one value of a segment after the other into the guard's `OutletNow`s; the scanner notes what fails."""
+    """Round-robin reader of one value of a segment after the other; the scanner notes the failures.
+
+    The readings go into the guard's `OutletNow`s.
+    """
 
     def __init__(
         self,
@@ -50,14 +53,14 @@ class SlowReads:
 
     @property
     def inside_mc(self) -> Reading:
-        """The air inside; what a thermometer that stands still shows is no temperature."""
+        """The temperature of the air inside; a thermometer that stands still has none."""
         if self.inside is None:
             return ABSENT
         reading = self.inside.reading
         return reading if self.inside.still is None else Reading(None, reading.at_ns, Quality.FAULT, STILL)
 
     def _others(self, thermometer: Thermometer) -> dict[int, Other]:
-        """The other thermometers that are read at present."""
+        """Return the other thermometers that are read at present."""
         oldest_ns = self._clock.monotonic_ns() - OTHERS_FRESH_NS
         return {
             place: other
@@ -66,10 +69,10 @@ class SlowReads:
         }
 
     def due(self) -> list[Segment]:
-        """Whose turn it is for a slow value: one segment a scan, or as many as keep the round within its time.
+        """Return the segments due for a slow value: one a scan, or as many as keep the round within its time.
 
-        Ten outlets get round with one; forty, whose scan takes three times as long for four times the values, with
-        five, and so their values are no older.
+        For ten outlets one is enough; for forty, with scans three times as long and four times the values, five are
+        due, and so their values are no older.
         """
         now_ns = self._clock.monotonic_ns()
         count = len(self._segments)
@@ -81,14 +84,14 @@ class SlowReads:
         return [self._segments[turn % count] for turn in turns]
 
     def next(self, segment: Segment) -> None:
-        """The segment's next value. Raises BusError and ChipError."""
+        """Read the segment's next value. Raises BusError and ChipError."""
         read = segment.slow[segment.turn % len(segment.slow)]
         segment.turn += 1
         read()
 
     def _reads(self, segment: Segment) -> list[Callable[[], None]]:
-        """One call a value; their order is the order of the round robin."""
-        reads: list[Callable[[], None]] = [segment.chip.verify_next]  # twice a round: its settings are many
+        """Return one call a value; their order is that of the round robin."""
+        reads: list[Callable[[], None]] = [segment.chip.verify_next]  # twice a round: the chip has many settings
         for input_ in segment.inputs:
             reads += [
                 partial(self._read_current, segment, input_),
@@ -117,7 +120,7 @@ class SlowReads:
         now.slow_reads += 1
 
     def _read_power(self, segment: Segment, input_: Input) -> None:
-        # a current transformer clamped on backwards shows the same power with a minus
+        # a current transformer clamped on backwards gives the same power with a minus sign
         now = self._outlets[input_.index]
         power_mw = segment.chip.power_mw(input_.name)
         now.power_mw = self._ok(abs(power_mw))

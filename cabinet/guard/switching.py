@@ -1,7 +1,7 @@
-"""Everything that opens or closes: trips, ends, the contactor, the order of closings, latches and what is told of them.
+"""All opening and closing: trips, ends, the contactor, the order of closings, latches and their events.
 
-Opening comes first and is explained later. Closing is asked for by a command, checked again at its moment, and never
-done for any other reason.
+Opening comes first, its explanation later. Closing is requested by a command, checked again at the moment of closing,
+and never done for any other reason.
 """
 
 import logging
@@ -30,16 +30,16 @@ from cabinet.relays import RelayBank
 log = logging.getLogger(__name__)
 
 CHECK_OUTPUTS_NS = 1000 * MS
-# After the contactor closed: a welded relay shows by then, with a charger behind it that starts softly (0.8 s) as well.
-# The RMS, its other witness, has fallen after 0.7 s, and takes four readings of 0.19 s (ten outlets) or 0.5 s (forty).
+# Time after the contactor closed until a welded relay is visible, even if the charger behind it starts softly (0.8 s).
+# The other witness, the RMS, has fallen after 0.7 s and takes four readings of 0.19 s (ten outlets) or 0.5 s (forty).
 SETTLE_NS, SETTLE_OF_MANY_NS, MANY = 2000 * MS, 2800 * MS, 20
-# Faults that say that some outlet carries more than its own meter shows: its current may show as its neighbour's weld.
+# Faults in which some outlet carries more than its own meter shows: its current may appear as a weld of its neighbour.
 DOUBTFUL = frozenset({Fault.SENSOR_DISAGREES, Fault.RELAY_WELDED})
-ENDED_SESSIONS = 256  # remembered, so that a command sent again does not start a charge twice
+ENDED_SESSIONS = 256  # remembered so that a repeated command does not start a charge twice
 
 
 class Switching:
-    """Relays, contactor and latches of one cabinet, and the events that say what became of them."""
+    """Relays, contactor and latches of one cabinet, and the events that report their changes."""
 
     def __init__(
         self,
@@ -67,16 +67,16 @@ class Switching:
         self._self_test: SelfTest | None = None
         self._closings = self._closing_order(None)
         self._next_check_ns = 0
-        # A closed relay not renewed for so long opens: 100 ms, unless the configuration is more patient.
+        # A closed relay opens if its lease is not renewed for so long: 100 ms unless the configuration allows more.
         self.lease_ns = nanoseconds(2 * config.protections.guard_late.after_s)
         self.ready_at_ns: int | None = None
         self.held_open = False  # the contactor, by staff
-        self.self_test_failed: list[int] = []  # of the last one
+        self.self_test_failed: list[int] = []  # of the last self-test
         self.ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
         self._latches_kept = True
 
     def open_all(self) -> str:
-        """Everything open, and latches remembered, before anything else. Return what is lost of them, if anything."""
+        """Open everything, then restore the latches. Return the name of the newest copy if it is lost."""
         try:
             self._relays.initialise()
         except CabinetError as error:
@@ -87,25 +87,28 @@ class Switching:
         return recalled.lost
 
     def keep_latches(self) -> None:
-        """Bring every copy of the latches up to what was remembered."""
+        """Bring every copy of the latches up to date with the restored ones."""
         if not self._latches_kept:
             self._save_latches()
 
     def start(self, phase: MainsPhase) -> None:
-        """Begin the self-test, where a contactor keeps the power away meanwhile; it closes when that is done."""
+        """Begin the self-test if there is a contactor: it keeps the power off meanwhile and closes afterwards."""
         self._closings = self._closing_order(phase)
         now_ns = self._clock.monotonic_ns()
         for unit in self._units:
             unit.now.switched_at_ns = now_ns
         if self._relays.has_contactor:
-            self._contactor_told(now_ns)  # the guard before this one may have left it closed until just now
+            self._contactor_told(now_ns)  # the previous guard may have left it closed until just now
             self._begin_self_test()
         else:
             self._restore_power(now_ns)
         self._events.add(Event("", 0, now_ns, EventKind.GUARD_STARTED))
 
     def _begin_self_test(self, outlets: list[int] | None = None) -> None:
-        """Only while the contactor is open: a click would give an outlet power. Default: all that are not latched."""
+        """Begin a self-test, by default of all outlets without a latch.
+
+        Only while the contactor is open: a click would power an outlet.
+        """
         if outlets is None:
             outlets = [unit.number for unit in self._units if not unit.latched]
         self.self_test_failed = []
@@ -113,11 +116,11 @@ class Switching:
         from_ns = 0 if open_at_ns is None else open_at_ns + 2 * self._contactor_release_ns
         self._self_test = SelfTest(self._relays, outlets, from_ns)
 
-    # --- as staff ask ----------------------------------------------------------------------------------------------
+    # --- Staff commands --------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        """A self-test is under way, or a current is being broken: nothing else may move contactor or relays."""
+        """Return whether a self-test or a contactor break is running: nothing else may move contactor or relays."""
         return self._self_test is not None or self._breaking.active
 
     def test_now(self, outlets: list[int]) -> None:
@@ -127,13 +130,13 @@ class Switching:
         self._begin_self_test(outlets)
 
     def hold_open(self) -> None:
-        """The contactor opens and stays open; charges end before, so that it breaks nothing."""
+        """Open the contactor and keep it open. Charges end first: the contactor then breaks no current."""
         self.held_open = True
         self._end_all(EndReason.STOPPED_BY_STAFF)
         self._take_contactor_away(self._clock.monotonic_ns())
 
     def let_close(self) -> None:
-        """It may close again, after a self-test, if nothing else stands against it."""
+        """Let the contactor close again, after a self-test, if no other interlock holds it open."""
         if self.held_open:
             self.held_open = False
             if not self._cabinet.latched and not self.busy:
@@ -141,7 +144,7 @@ class Switching:
 
     def _take_contactor_away(self, now_ns: int) -> None:
         self._note_contactor(now_ns)
-        self.ready_at_ns = None  # a new weld check once it has closed again
+        self.ready_at_ns = None  # new weld check after it has closed again
         self._relays.open_contactor()
 
     def _closing_order(self, phase: MainsPhase | None) -> Closings:
@@ -154,13 +157,13 @@ class Switching:
         )
 
     def free_bus_by(self, free_bus: Callable[[], None]) -> None:
-        """How a bus is freed that does not move when a relay is told to open."""
+        """Set the function that frees a bus which hangs when a relay is commanded to open."""
         self._breaking.free_bus = free_bus
 
-    # --- a tick's turn ----------------------------------------------------------------------------------------------
+    # --- Turn of a tick ---------------------------------------------------------------------------------------------
 
     def step(self, now_ns: int) -> None:
-        """What is due: the self-test, a current being broken, a closing, the outputs' check."""
+        """Do the work that is due: self-test, contactor break, check of the outputs."""
         if self._self_test is not None:
             self._step_self_test(self._self_test, now_ns)
         self._break_on(now_ns)
@@ -173,7 +176,7 @@ class Switching:
             self._restore_power(now_ns)
 
     def _check_outputs(self, now_ns: int) -> None:
-        """An expander that lost its set-up is given it again, and its charges are over."""
+        """Set up an expander again if it lost its set-up, and end its charges."""
         found = read_back(self._relays, self._units, now_ns)
         self._breaking.unchecked &= found.unknown | self._relays.unsent
         for number in found.lost:
@@ -185,14 +188,14 @@ class Switching:
                 log.error("expander 0x%02x cannot be set up: %s", address, error)
 
     def _step_self_test(self, test: SelfTest, now_ns: int) -> None:
-        if self._cabinet.latched:  # everything was opened; with a welded contactor a click gives power
+        if self._cabinet.latched:  # everything was opened; with a welded contactor a click would power an outlet
             self._self_test = None
             return
-        if self._breaking.active:  # its relays open first
+        if self._breaking.active:  # the relays of the contactor break open first
             return
         test.step(now_ns)
         for unit in self._units:
-            unit.now.switched_at_ns = now_ns  # clicks are no welds
+            unit.now.switched_at_ns = now_ns  # a click is no weld
         if not test.done:
             return
         self._self_test = None
@@ -202,10 +205,10 @@ class Switching:
         self._restore_power(now_ns)
 
     def carry_on(self, unit: OutletUnit, now_ns: int) -> bool:
-        """Renew the lease of what charges; False where the outlet is not closed (yet, or any more)."""
+        """Renew the lease of a charging outlet. Return False if the outlet is not closed (yet, or any more)."""
         if unit.number in self._closings:
             return False
-        if not self._relays.is_closed(unit.number):  # whatever opened it: only a command closes
+        if not self._relays.is_closed(unit.number):  # opened for any reason: only a command closes
             self.end(unit, EndReason.POWER_LOST)
             return False
         self._relays.hold(unit.number, now_ns + self.lease_ns)
@@ -218,17 +221,17 @@ class Switching:
     # --- closing ----------------------------------------------------------------------------------------------------
 
     def close(self, unit: OutletUnit, charge: Charge) -> None:
-        """Have it closed in its turn, for `charge`."""
+        """Queue the outlet for closing, for `charge`."""
         unit.charge = charge
         self._closings.add(unit.number)
 
     def next_closing(self, now_ns: int) -> OutletUnit | None:
-        """The outlet whose turn it is."""
+        """Return the next outlet to close, or None."""
         number = self._closings.take(now_ns)
         return None if number is None else self._by_number[number]
 
     def close_now(self, unit: OutletUnit, now_ns: int) -> None:
-        """Close the relay; where that fails the charge ends and everything is as before."""
+        """Close the relay. If that fails, the charge ends and the outlet is open as before."""
         try:
             self._relays.hold(unit.number, now_ns + self.lease_ns)
         except CabinetError as error:
@@ -272,7 +275,7 @@ class Switching:
         log.warning("outlet %d: %s %s", unit.number, trip.fault.value, trip.why)
 
     def trip_cabinet(self, trip: Trip) -> None:
-        """A fault of the cabinet as a whole: contactor and every relay, then the siren, then words."""
+        """Handle a fault of the whole cabinet: open contactor and relays, then sound the siren, then report."""
         if trip.outlet is not None:
             self.trip(self._by_number[trip.outlet], trip)
             return
@@ -299,7 +302,7 @@ class Switching:
             self._finish(unit, EventKind.TRIPPED, EndReason.TRIPPED, trip, latched=latched)
 
     def _open_everything(self, trip: Trip, quiet: bool) -> None:
-        """Contactor and every relay; those that may carry what they cannot break follow when it has released."""
+        """Open contactor and relays; a relay that may carry more than it can break waits for the contactor."""
         self._note_contactor(trip.at_ns)
         great = [unit.number for unit in self._units if trip.fault in DOUBTFUL or unit.may_be_great(trip.at_ns)]
         errors = self._breaking.open_all(great, trip.fault.value, trip.at_ns)
@@ -311,7 +314,7 @@ class Switching:
         self._breaking.begin(unit.number, reason, now_ns)
 
     def _note_contactor(self, now_ns: int) -> None:
-        """It is about to open, if it is not open already."""
+        """Note that the contactor is about to open, if it is not open already."""
         if self._relays.has_contactor and self._relays.contactor_closed:
             self._contactor_told(now_ns)
 
@@ -320,7 +323,7 @@ class Switching:
         self._breaking.contactor_told(open_at_ns)
 
     def _take_power_away(self) -> None:
-        """A relay that was told to open did not take it: the contactor is what is left, and every charge ends."""
+        """Open the contactor as the last resort if a relay did not accept its command to open; end every charge."""
         if self._relays.has_contactor and self._relays.contactor_closed:
             self._note_contactor(self._clock.monotonic_ns())
             self._relays.open_contactor()
@@ -328,7 +331,7 @@ class Switching:
             self._end_all()
 
     def _break_on(self, now_ns: int) -> None:
-        """The next step of a current that the contactor is breaking for a relay."""
+        """Advance a contactor break, if one is running."""
         if self._breaking.step(now_ns):
             self._restore_power(now_ns)
         elif self._breaking.overdue(now_ns):
@@ -343,7 +346,7 @@ class Switching:
                 self.end(unit, reason)
 
     def _restore_power(self, now_ns: int) -> None:
-        """Close the contactor again once nothing stands against it; the weld check begins anew."""
+        """Close the contactor again if no interlock holds it open; a new weld check begins."""
         held = self.busy or self.held_open or self._cabinet.latched
         if held or self._relays.unsent or self._breaking.unchecked or self.welded():
             return
@@ -356,7 +359,7 @@ class Switching:
             unit.now.switched_at_ns = now_ns
 
     def end(self, unit: OutletUnit, reason: EndReason, who: str = "") -> None:
-        """A charge's normal end."""
+        """End a charge normally."""
         now_ns = self._clock.monotonic_ns()
         if self._breaking.possible and (unit.may_be_short(now_ns) or unit.current_unknown(now_ns)):
             self._begin_breaking(unit, reason.value, now_ns)
@@ -367,7 +370,7 @@ class Switching:
 
     def _release(self, unit: OutletUnit, reason: str) -> None:
         for error in self._breaking.release(unit.number, reason, self._clock.monotonic_ns()):
-            # the bank tries again each tick; the contactor and the heartbeat are the layers under it
+            # the bank tries again on each tick; the contactor and the heartbeat are the layers under it
             log.error("outlet %d: opening failed: %s", unit.number, error)
 
     def _finish(
@@ -406,7 +409,10 @@ class Switching:
         self._recorder.trip(event)
 
     def stop(self) -> bool:
-        """Open everything for good; whether that worked. Charges end without an event: the service finds them gone."""
+        """Open everything for good; return whether that worked.
+
+        Charges end without an event: the service detects that they are gone.
+        """
         errors = self._relays.open_all("guard stopped")
         for error in errors:
             log.error("stopping: %s", error)
@@ -415,7 +421,7 @@ class Switching:
     # --- latches ----------------------------------------------------------------------------------------------------
 
     def clear(self, unit: OutletUnit, who: str) -> None:
-        """Staff have seen to the cause of the outlet's latch."""
+        """Clear the latch of an outlet after staff have removed its cause."""
         cleared, now_ns = unit.fault, self._clock.monotonic_ns()
         unit.fault, unit.latched, unit.why = None, False, {}
         unit.safety.reset(cleared)
@@ -425,7 +431,7 @@ class Switching:
         self._events.add(unit.event(EventKind.LATCH_CLEARED, now_ns, fault=cleared, who=who))
 
     def clear_cabinet(self, who: str) -> None:
-        """The same for what stands against the whole cabinet."""
+        """Clear the latch of the whole cabinet after staff have removed its cause."""
         now_ns = self._clock.monotonic_ns()
         cleared = self._cabinet.clear()
         if self._relays.has_contactor and not self._relays.contactor_closed:

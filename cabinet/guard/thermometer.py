@@ -1,4 +1,4 @@
-"""One thermometer in the round robin: set up, read and checked. Its faults are not those of the meter beside it."""
+"""One thermometer in the round robin: set up, read and checked. Its faults are separate from those of the meter."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ STILL = "stands still"
 
 
 class Thermometer:
-    """A TMP102 and the outlets whose contacts it watches; none: the air inside the cabinet."""
+    """A TMP102 and the outlets with contacts that it watches; none: the air inside the cabinet."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Thermometer:
         fresh_ns: int,
         clock: Clock,
     ) -> None:
-        """`limit_mc`: the chip's own alert, the limit of the protection; `fresh_ns`: how old a current may be."""
+        """Take the chip; `limit_mc`: limit of protection and chip alert; `fresh_ns`: age limit of a current."""
         self.chip = chip
         self.reading = ABSENT
         self.resets = 0
@@ -43,22 +43,22 @@ class Thermometer:
         self._ready = False
         self._valid_from_ns = 0
         self._last_good = ABSENT
-        self._read_mc: int | None = None  # believed or not
+        self._read_mc: int | None = None  # plausible or not
         self._still: Why | None = None  # by its readings
         self._contradicted: Why | None = None  # by the chip's own comparison
         self._problem = ""
 
     def as_other(self) -> Other | None:
-        """Return what it is to the other thermometers; None if it shows nothing now."""
+        """Return its value to the other thermometers, for comparison; None if it has no reading now."""
         return None if self.reading.value is None else self._watch.as_other(self.reading.value)
 
     @property
     def still(self) -> Why | None:
-        """The numbers that show that it stands still, or None."""
+        """The numbers that prove that it stands still, or None."""
         return self._still or self._contradicted
 
     def bring_up(self) -> None:
-        """Write its settings. What answers wrongly stays down and is tried again; raises BusError only."""
+        """Write its settings. If its answer is wrong, it stays down and is tried again. Raises BusError only."""
         try:
             asleep = self.chip.initialise(self._limit_mc)
         except ChipError as error:
@@ -73,7 +73,7 @@ class Thermometer:
         self._watch.restart()
 
     def try_bring_up(self) -> None:
-        """The same at the start of its segment; the meter waits for no thermometer. BusError only if the bus hangs."""
+        """Bring it up with its segment; the meter waits for no thermometer. Raises BusError only if the bus hangs."""
         try:
             self.bring_up()
         except BusError as error:
@@ -82,7 +82,7 @@ class Thermometer:
                 raise
 
     def read(self) -> None:
-        """Its turn for a temperature. Raises BusError."""
+        """Read the temperature in its turn. Raises BusError."""
         if not self._ready or self._clock.monotonic_ns() < self._valid_from_ns:
             return
         try:
@@ -92,7 +92,7 @@ class Thermometer:
             return
         at_ns = self._clock.monotonic_ns()
         self._read_mc = value_mc
-        before = self._last_good if self._outlets else ABSENT  # the air of a cabinet that burns may jump
+        before = self._last_good if self._outlets else ABSENT  # the air of a burning cabinet may jump
         if not believable(value_mc, at_ns, before):
             self._show(Reading(None, before.at_ns, Quality.FAULT, JUMP))
             return
@@ -101,7 +101,7 @@ class Thermometer:
         self._show(self._last_good)
 
     def check(self) -> None:
-        """Its turn for one of its settings; a chip that is not set up is set up now. Raises BusError."""
+        """Check one of its settings in its turn, or set the chip up if it is not. Raises BusError."""
         if not self._ready:
             self.bring_up()
             return
@@ -115,7 +115,7 @@ class Thermometer:
             self._contradicted = self._watch.compare(self._clock.monotonic_ns(), self._read_mc, above_mc)
 
     def _squares_ma2(self, at_ns: int) -> float | None:
-        """Squared currents of its outlets, to which the heat of their contacts is proportional."""
+        """Return the squared currents of its outlets; the heat of their contacts is proportional to them."""
         total = 0.0
         for now in self._outlets:
             current = now.current_ma
@@ -134,7 +134,7 @@ class Thermometer:
                 now.thermometer_reset_at_ns = None
 
     def _failed(self, error: ChipError) -> None:
-        """It is to be set up again, in its next turn; that it lost its settings is told to staff."""
+        """Have the chip set up again in its next turn; count lost settings, which are reported to staff."""
         self._ready = False
         if str(error) != self._problem:
             self._problem = str(error)

@@ -1,11 +1,11 @@
-"""Writes the flight recorder's slices to files, from a thread of its own.
+"""Writer of the flight recorder's slices to files, in a thread of its own.
 
-Not the scribe's thread: a latched fault must not wait on its way to the disk behind a recording.
+It is not the scribe's thread: a latched fault must not wait behind a recording on its way to the disk.
 
-The thread keeps real-time scheduling, at the lowest priority. With ordinary scheduling it would, now and then, be put
-aside by web server or export in the moment in which it holds the interpreter's lock, and the loop would wait for both:
-measured with four busy processes on two processors, the loop's worst lateness was 8 ms with an ordinary writer, and
-with this one no more than without any. What takes long, compressing and syncing, does not hold that lock.
+The thread keeps real-time scheduling, at the lowest priority. With ordinary scheduling, the web server or an export
+would preempt it now and then just when it holds the interpreter's lock, and the loop would wait for both: measured with
+four busy processes on two processors, the loop's worst lateness was 8 ms with an ordinary writer, and with this one no
+more than without any. The slow parts, compressing and syncing, do not hold that lock.
 """
 
 import logging
@@ -23,13 +23,13 @@ from cabinet.trips.format import Header, encode, row_struct
 log = logging.getLogger(__name__)
 
 KEPT = 200  # 13 kB each for ten outlets: under 3 MB, and years of ordinary faults
-MOST_WAITING = 4  # the ring has come round before a fifth would be reached
+MOST_WAITING = 4  # the ring wraps before a fifth is reached
 LOWEST_REALTIME = 1
-LAST_WORDS_S = 2.0  # a guard that ends gives the disk so long: systemd gives the guard 5 s
+LAST_WORDS_S = 2.0  # time for the disk when the guard ends: systemd gives the guard 5 s
 
 
 class TripWriter:
-    """`put` from the loop; files appear soon after. `folder` is made with the first."""
+    """Trip writer: the loop calls `put`; files appear soon after. `folder` is made with the first file."""
 
     def __init__(self, folder: Path, clock: Clock, kept: int = KEPT) -> None:
         self._folder = folder
@@ -40,14 +40,14 @@ class TripWriter:
         self._thread.start()
 
     def put(self, slice_: Slice) -> bool:
-        """Write it soon; returns at once. False: too many wait already, and this one is not taken."""
+        """Write the slice soon; return at once. Return False if too many wait already: this one is then lost."""
         if self._queue.qsize() >= MOST_WAITING:
             return False
         self._queue.put(slice_)
         return True
 
     def close(self) -> None:
-        """Returns when everything handed over is written, or is given up after `LAST_WORDS_S`."""
+        """Return when all accepted slices are written, or give up after `LAST_WORDS_S`."""
         self._queue.put(None)
         self._thread.join(LAST_WORDS_S)
 
@@ -85,6 +85,6 @@ class TripWriter:
 
 
 def give_way() -> None:
-    """This thread no longer competes with the loop; see the top of this module for why it stays real-time."""
+    """Stop this thread from competing with the loop; the module docstring explains why it stays real-time."""
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(LOWEST_REALTIME))

@@ -1,6 +1,6 @@
-"""What staff ask of the guard: locks, tests, calibration, the contactor held open; and the count of what relays wear.
+"""Maintenance by staff: locks, tests, calibration, the contactor held open; and the count of relay wear.
 
-Nothing here closes a relay but by way of `Guard.begin_trial`, with its pre-close check; no test changes a protection.
+Relays are closed only through `Guard.begin_trial`, with its pre-close check; no test changes a protection.
 """
 
 import logging
@@ -45,14 +45,17 @@ SQRT2_PER_MILLE = 1414
 
 
 class Hands(Protocol):
-    """What upkeep needs of the guard itself."""
+    """Functions of the guard that maintenance needs."""
 
     def trial_refusal(self, unit: OutletUnit) -> str | None: ...
     def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
 
 
 class Upkeeper:
-    """One cabinet's. `step` once a tick; `handle` gives the code of a refusal, or None where it was done or begun."""
+    """Maintenance control of one cabinet.
+
+    `step` is called once a tick. `handle` returns the code of a refusal, or None if the command was executed or begun.
+    """
 
     def __init__(
         self,
@@ -91,16 +94,16 @@ class Upkeeper:
         switching.held_open = self.book.content.contactor_held is not None
 
     def start(self, segments: list[Segment]) -> None:
-        """Calibration of this cabinet goes before that of the configuration."""
+        """Apply the calibration of this cabinet; it takes precedence over that of the configuration."""
         self.segments = segments
         for index, unit in enumerate(self.units):
             if (gains := self.book.gains(unit.number)) is not None:
                 self._calibrate(index, _gain(gains))
 
     def lock_everything(self) -> None:
-        """Which faults were latched is lost: every outlet is out of service, and the contactor stays open.
+        """Take every outlet out of service and keep the contactor open: the record of latched faults is lost.
 
-        Staff look at each outlet, put it back into service, and let the contactor close.
+        Staff inspect each outlet, put it back into service, and let the contactor close.
         """
         now = self._signed("guard")
         self.book.lock_all(now)
@@ -112,13 +115,13 @@ class Upkeeper:
         self.book.save()
 
     def stop(self) -> None:
-        """The guard ends: what was counted goes to the scribe."""
+        """Hand the counts to the scribe before the guard ends."""
         self.book.close()
 
-    # --- a tick's turn ----------------------------------------------------------------------------------------------
+    # --- Turn of a tick ---------------------------------------------------------------------------------------------
 
     def step(self, now_ns: int) -> None:
-        """Count what opened, carry on with the work under way."""
+        """Count the openings and advance the running job."""
         self._count(now_ns)
         self.book.save_when_due(now_ns)
         if self._work is not None:
@@ -145,7 +148,7 @@ class Upkeeper:
             log.warning("outlet %d: its relay has used %d %% of its life", unit.number, 100 * wear.used_ppb // PPB)
 
     def _broken_ma(self, unit: OutletUnit) -> int | None:
-        """RMS current that the relay has just broken; None: not known. A short is too quick for the RMS."""
+        """Return the RMS current that the relay has just broken; None: unknown. A short is too quick for the RMS."""
         if not self.relays.contactor_closed:
             return 0
         current, peak = unit.now.current_ma, unit.shown_peak
@@ -156,7 +159,7 @@ class Upkeeper:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def handle(self, command: StaffCommand) -> str | None:
-        """The code of why not, or None."""
+        """Execute a command. Return the code of the refusal, or None."""
         log.warning("%s by %s", type(command).__name__, command.who)
         if isinstance(command, HoldContactor):
             return self._hold_contactor(command)
@@ -177,11 +180,11 @@ class Upkeeper:
         return next((unit for unit in self.units if unit.number == outlet), None)
 
     def works_on(self, unit: OutletUnit) -> bool:
-        """Nobody else may have that outlet in the pauses of a test."""
+        """Return whether a job uses this outlet: it stays reserved in the pauses of a test."""
         return self._work is not None and self._job is not None and self._job.outlet == unit.number
 
     def residents_in_the_way(self, forced: bool, units: list[OutletUnit]) -> bool:
-        """Whether somebody charges there; where `forced` those charges end now, and nobody does any more."""
+        """Return whether a resident charges there; with `forced`, end those charges first and return False."""
         charging = [unit for unit in units if unit.has_resident]
         if charging and not forced:
             return True
@@ -199,7 +202,7 @@ class Upkeeper:
         if unit.has_resident and not command.forced:
             return "resident_charging"
         if (refusal := self.hands.trial_refusal(unit)) is not None:
-            return refusal  # before anybody's charge is ended for nothing
+            return refusal  # before a charge is ended for nothing
         self.residents_in_the_way(command.forced, [unit])
         return self.hands.begin_trial(unit, command.who, until_ns)
 
@@ -228,7 +231,7 @@ class Upkeeper:
         if not all(LEAST_GAIN_PPM <= gain <= MOST_GAIN_PPM for gain in (wanted.current_ppm, wanted.power_ppm)):
             return "bad_gain"
         if any(other.has_resident for other in self._on_chip_of(unit)):
-            return "resident_charging"  # the chip is set up anew, and does not look meanwhile
+            return "resident_charging"  # the chip is set up again and does not measure meanwhile
         if wanted == present:
             return None
         self._calibrate(self.units.index(unit), _gain(wanted))
@@ -241,9 +244,9 @@ class Upkeeper:
             segment.calibrate(index, gain)
 
     def gains(self, unit: OutletUnit) -> Gains:
-        """In use now."""
+        """Return the gains in use now."""
         place = self.config.outlet_by_number(unit.number)
-        assert place is not None  # units are made from it
+        assert place is not None  # units are made from the configuration
         configured = Gains(round(place.meter.current_gain * UNITY_PPM), round(place.meter.power_gain * UNITY_PPM))
         return self.book.gains(unit.number) or configured
 
@@ -255,7 +258,7 @@ class Upkeeper:
         if not self.relays.has_contactor:
             return "no_contactor"
         content = self.book.content
-        if command.open:  # whatever test runs: it finds its outlet opened, and breaks off
+        if command.open:  # a running test finds its outlet opened and is aborted
             if self.residents_in_the_way(command.forced, self.units):
                 return "resident_charging"
             content.contactor_held = content.contactor_held or self._signed(command.who)
@@ -268,10 +271,10 @@ class Upkeeper:
         self.book.save()
         return None
 
-    # --- work that takes a while ------------------------------------------------------------------------------------
+    # --- Jobs -------------------------------------------------------------------------------------------------------
 
     def _begin(self, command: JobCommand) -> str | None:
-        """One at a time; the same asked for again while it runs is the one that runs."""
+        """Begin a job; one runs at a time. If the same job is requested again while it runs, nothing changes."""
         outlet = CABINET if isinstance(command, TestResidual | SoundSiren) else command.outlet
         kind = _WORK[type(command)].kind
         if self._work is not None and self._job is not None:
@@ -288,7 +291,7 @@ class Upkeeper:
         return None
 
     def _against(self, command: JobCommand, unit: OutletUnit | None) -> str | None:
-        """What is in the way; where `forced` residents' charges are not, and end."""
+        """Return the reason why the job may not begin, or None. With `forced`, residents' charges end instead."""
         if isinstance(command, SoundSiren):
             return None if self.contacts.siren_fitted else "not_fitted"
         if isinstance(command, TestResidual):
@@ -324,7 +327,7 @@ class Upkeeper:
                 self.switching.end(unit, EndReason.STOPPED_BY_STAFF, "console")
         return None
 
-    # --- telling ----------------------------------------------------------------------------------------------------
+    # --- Reports ----------------------------------------------------------------------------------------------------
 
     def shown(self, now_ns: int) -> Upkeep:
         test = self.cabinet.residual_test

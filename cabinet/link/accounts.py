@@ -1,9 +1,9 @@
-"""Who is at the other end of a local socket: its user, by the kernel's word, and what that user may be.
+"""Peer of a local socket: its user, as reported by the kernel, and the roles that this user may take.
 
-On a cabinet each process has a user of its own (`systemd/cabinet.sysusers`): the service's may be the service, the
-console's may be the console, every other one that the socket's mode lets in may look. Root, and the user that the guard
-itself runs as, may be anything: they could do to the guard what they like anyway, and in a demonstration or a test all
-processes have one user.
+On a cabinet each process has its own user (`systemd/cabinet.sysusers`): the service's user may be the service, the
+console's the console, and every other user that the socket's mode admits may only read. Root, and the user that the
+guard itself runs as, may take any role: they have full control of the guard anyway, and in a demonstration or a test
+all processes have one user.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
 
 
 class Accounts:
-    """The roles of each user, by number."""
+    """Roles of each user, by user number."""
 
     def __init__(self, own_uid: int, role_of: dict[int, Role]) -> None:
         self._anything = frozenset({ROOT, own_uid})
@@ -28,7 +28,7 @@ class Accounts:
 
     @classmethod
     def of_this_machine(cls) -> "Accounts":
-        """Those of `USERS` that exist here."""
+        """Return the accounts of `USERS` that exist on this machine."""
         role_of: dict[int, Role] = {}
         for role, name in USERS.items():
             with contextlib.suppress(KeyError):
@@ -43,7 +43,7 @@ class Accounts:
 
 
 def peer_uid(connection: socket.socket) -> int:
-    """The user that connected. It cannot be claimed: the kernel noted it at that moment."""
+    """Return the user that connected. It cannot be forged: the kernel recorded it at that moment."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(credentials)
     return int(uid)

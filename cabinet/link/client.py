@@ -1,4 +1,4 @@
-"""The two ends that talk to the guard: `GuardLink` for the service (asyncio), `BlockingGuard` for console and tools.
+"""The two clients of the guard: `GuardLink` for the service (asyncio), `BlockingGuard` for console and tools.
 
 Both belong to processes that may wait; the guard never waits for them.
 """
@@ -44,11 +44,11 @@ CONNECT_WITHIN_S = 2.0
 
 
 class GuardLink:
-    """Keeps a connection to the guard: hands over snapshots and events, sends commands, reconnects by itself.
+    """Connection to the guard: passes on snapshots and events, sends commands, reconnects by itself.
 
-    `on_event` is awaited event by event, in order, apart from the reading of replies: it may itself `request`.
-    An event whose handling raises a CabinetError or OSError is handed over again after the next connection, as it was
-    not acknowledged; any other exception is a bug and ends `run`.
+    `on_event` is awaited event by event, in order, independent of the reading of replies: it may itself call `request`.
+    If it raises a CabinetError or OSError, the event is passed on again after the next connection, as it was not
+    acknowledged; any other exception is a bug and ends `run`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GuardLink:
         self.welcome: Welcome | None = None
 
     async def run(self) -> None:
-        """Connect, and again whenever the guard goes away; returns only when cancelled."""
+        """Connect, and reconnect whenever the guard is lost; return only when cancelled."""
         retry_s = SHORTEST_RETRY_S
         while True:
             try:
@@ -83,10 +83,10 @@ class GuardLink:
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
     async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None:
-        """Send the command that `make` builds with its id; returns when the guard has done it.
+        """Send the command that `make` builds with its id; return when the guard has executed it.
 
-        Raises Refused with the guard's code, or `guard_unreachable` where there is no guard or no answer in time: the
-        command may then still have been done, and sending it again is safe.
+        Raises Refused with the guard's code, or with `guard_unreachable` if there is no guard or no answer in time. In
+        that case the command may still have been executed, and sending it again is safe.
         """
         if self._socket is None or not self.connected:
             raise Refused("guard_unreachable")
@@ -105,13 +105,13 @@ class GuardLink:
             raise Refused(reply.code, **reply.params)
 
     def acknowledge(self, guard_run: str, seq: int) -> None:
-        """Tell the guard it may forget events up to `seq`; a lost one is made good by the next."""
+        """Allow the guard to drop events up to `seq`; the next acknowledgement makes up for a lost one."""
         if self._socket is not None and self.connected:
             with contextlib.suppress(OSError):
                 self._send(Acknowledge(guard_run, seq))
 
     def _send(self, message: protocol.FromClient) -> None:
-        """One datagram to a guard that reads every tick; raises OSError where its queue is full or it is gone."""
+        """Send one datagram to the guard, which reads every tick. Raises OSError if its queue is full or it is gone."""
         assert self._socket is not None
         self._socket.send(protocol.encode(message))
 
@@ -119,7 +119,7 @@ class GuardLink:
         events: asyncio.Queue[Event] = asyncio.Queue()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(CONNECT_WITHIN_S))
-            await asyncio.to_thread(sock.connect, str(self._path))  # as BlockingGuard: has its turn in a flood too
+            await asyncio.to_thread(sock.connect, str(self._path))  # as BlockingGuard: gets its turn in a flood too
             sock.setblocking(False)
             self._socket = sock
             handler = asyncio.create_task(self._hand_over(events))
@@ -177,7 +177,7 @@ class GuardLink:
 
 
 class BlockingGuard:
-    """One connection to the guard for a process that asks and waits. Raises LinkError when the guard is gone."""
+    """One connection to the guard for a process that requests and waits. Raises LinkError if the guard is gone."""
 
     def __init__(self, path: Path, role: Role, timeout_s: float = 2.0) -> None:
         self._path = path
@@ -197,35 +197,35 @@ class BlockingGuard:
             raise
 
     def snapshot(self) -> Snapshot:
-        """The cabinet now."""
+        """Return the cabinet's present state."""
         self._send(Ask(next(self._ids)))
         snapshot = self._receive(Snapshot)
         self._receive(Done)
         return snapshot
 
     def bus(self, scan: bool = False) -> BusView:
-        """The bus as the guard last saw it; with `scan` it begins to look for chips that nobody expects."""
+        """Return the bus as last read by the guard; with `scan`, also begin a search for unexpected chips."""
         self._send(AskBus(next(self._ids), scan))
         view = self._receive(BusView)
         self._receive(Done)
         return view
 
     def recent(self) -> Recent:
-        """The newest events."""
+        """Return the newest events."""
         self._send(AskEvents(next(self._ids)))
         recent = self._receive(Recent)
         self._receive(Done)
         return recent
 
     def upkeep(self) -> Upkeep:
-        """Locks, wear, calibration, and the work under way."""
+        """Return locks, wear, calibration and the running job."""
         self._send(AskUpkeep(next(self._ids)))
         upkeep = self._receive(Upkeep)
         self._receive(Done)
         return upkeep
 
     def request(self, make: Callable[[int], Command]) -> None:
-        """As `GuardLink.request`, but raises LinkError where the guard does not answer."""
+        """Send a command as `GuardLink.request`, but raise LinkError if the guard does not answer."""
         command_id = next(self._ids)
         self._send(make(command_id))
         while True:
@@ -257,7 +257,7 @@ class BlockingGuard:
         raise LinkError(f"{self._path}: the guard does not take user {os.geteuid()} as {role.value}")
 
     def _receive(self, kind: type[T]) -> T:
-        """The next message of `kind`; others in between are passed over."""
+        """Return the next message of `kind`; skip others in between."""
         while True:
             message = self._next()
             if isinstance(message, kind):

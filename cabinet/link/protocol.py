@@ -1,8 +1,8 @@
-"""What is said over `guard.sock`: frames, commands, and who may send which. Pure: no sockets here.
+"""Protocol of `guard.sock`: frames, commands, and the roles that may send each. Pure: no sockets here.
 
-A frame is one SEQPACKET datagram holding one msgpack-encoded message of the unions below. The client speaks first
-with `Hello`; the guard answers every command with `Done` or `Refusal` of the same `id`. Commands are idempotent: the
-same command sent twice, with the same or another `id`, leaves the same state and gets the same kind of answer.
+A frame is one SEQPACKET datagram with one msgpack-encoded message of the unions below. The client sends `Hello` first;
+the guard answers every command with `Done` or `Refusal` of the same `id`. Commands are idempotent: the same command
+sent twice, with the same or another `id`, leaves the same state and gets the same kind of answer.
 """
 
 import enum
@@ -16,9 +16,9 @@ from cabinet.upkeep import LONGEST_NOTE, Gains, Upkeep
 
 VERSION = 3
 LONGEST_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
-LONGEST_COMMAND = 4096  # bytes; the longest true one is under 500
+LONGEST_COMMAND = 4096  # bytes; the longest valid one is under 500
 
-# Everything a client says ends up in events and snapshots: bounded here, those are bounded too.
+# All text from a client ends up in events and snapshots: these bounds limit those too.
 Word = Annotated[str, msgspec.Meta(max_length=64)]
 Note = Annotated[str, msgspec.Meta(max_length=LONGEST_NOTE)]
 LONGEST_TRIAL_S = 600
@@ -27,7 +27,7 @@ LONGEST_SIREN_S = 10
 
 
 class Role(enum.Enum):
-    """Who a client is to the guard."""
+    """Role of a client towards the guard."""
 
     SERVICE = "service"  # the only one to acknowledge events
     CONSOLE = "console"
@@ -37,7 +37,7 @@ class Role(enum.Enum):
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """First frame of a client. With `snapshots` the guard publishes to it.
 
-    Role SERVICE, and no other, gets events: all not yet acknowledged, again on every connection, oldest first.
+    Only role SERVICE gets events: all not yet acknowledged, again on every connection, oldest first.
     """
 
     role: Role
@@ -48,8 +48,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 class Energise(msgspec.Struct, frozen=True, tag="energise"):
     """Close `outlet` for `session_id` after the pre-close check, until a limit, an end or a trip.
 
-    Sent again for the session already there it only replaces the limits. `used` is what an interrupted session used
-    before: it counts against the limits, and a session that had load does not wait for it again.
+    If it is sent again for the session already there, it only replaces the limits. `used` is the usage of an
+    interrupted session so far: it counts against the limits, and a session that had load does not wait for it again.
     """
 
     id: int
@@ -65,7 +65,7 @@ class Energise(msgspec.Struct, frozen=True, tag="energise"):
 class Open(msgspec.Struct, frozen=True, tag="open"):
     """Open `outlet`, ending its charge with `reason`; with `session_id`, only if that is the session there.
 
-    Done also where the outlet is open already, or holds another session (then nothing is touched).
+    The answer is also `Done` if the outlet is open already, or holds another session (then nothing is changed).
     """
 
     id: int
@@ -76,9 +76,9 @@ class Open(msgspec.Struct, frozen=True, tag="open"):
 
 
 class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
-    """Staff have seen to the cause: the outlet may be used again once the pre-close check passes.
+    """Clear the latch, as staff have removed its cause: the outlet may close once the pre-close check passes.
 
-    `outlet` 0 (`model.CABINET`) clears what stands against the whole cabinet, and silences its siren.
+    `outlet` 0 (`model.CABINET`) clears the latch of the whole cabinet and silences its siren.
     """
 
     id: int
@@ -87,9 +87,10 @@ class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
 
 
 class Try(msgspec.Struct, frozen=True, tag="try"):
-    """Close `outlet` for a test, after the pre-close check, for `seconds`: then the guard opens it by itself.
+    """Close `outlet` for a test charge, after the pre-close check; after `seconds` the guard opens it by itself.
 
-    What resident's charge there is ends first where `forced`; else that is refused. Sent again it counts anew.
+    If a resident charges there, that charge ends first with `forced`; otherwise the command is refused. If it is sent
+    again, the time starts again.
     """
 
     id: int
@@ -100,9 +101,9 @@ class Try(msgspec.Struct, frozen=True, tag="try"):
 
 
 class Lock(msgspec.Struct, frozen=True, tag="lock"):
-    """Take `outlet` out of service with a note that residents see; with `note` None put it back into service.
+    """Take `outlet` out of service with a note for residents; with `note` None, put it back into service.
 
-    Kept over restarts. Staff may still close a locked outlet for a test.
+    The lock survives restarts. Staff may still close a locked outlet for a test.
     """
 
     id: int
@@ -113,7 +114,7 @@ class Lock(msgspec.Struct, frozen=True, tag="lock"):
 
 
 class HoldContactor(msgspec.Struct, frozen=True, tag="hold_contactor"):
-    """Open the contactor and keep it open, over restarts, until it is asked for again with `open` False."""
+    """Open the contactor and keep it open, over restarts, until the command is sent with `open` False."""
 
     id: int
     open: bool
@@ -122,7 +123,7 @@ class HoldContactor(msgspec.Struct, frozen=True, tag="hold_contactor"):
 
 
 class ReplaceRelay(msgspec.Struct, frozen=True, tag="replace_relay"):
-    """The outlet has a new relay: its wear counts from zero."""
+    """Record a new relay of the outlet: its wear counts from zero."""
 
     id: int
     outlet: int
@@ -130,7 +131,7 @@ class ReplaceRelay(msgspec.Struct, frozen=True, tag="replace_relay"):
 
 
 class SetGains(msgspec.Struct, frozen=True, tag="set_gains"):
-    """Calibrate the outlet's current input; kept in place of what `cabinet.toml` says."""
+    """Calibrate the outlet's current input; the gains are kept and replace those of `cabinet.toml`."""
 
     id: int
     outlet: int
@@ -148,7 +149,7 @@ class SelfTest(msgspec.Struct, frozen=True, tag="self_test"):
 
 
 class CycleRelay(msgspec.Struct, frozen=True, tag="cycle_relay"):
-    """Close and open `outlet` so many times, each after the pre-close check, and see whether current follows."""
+    """Close and open `outlet` `times` times, each after the pre-close check, and check if current follows."""
 
     id: int
     outlet: int
@@ -158,10 +159,9 @@ class CycleRelay(msgspec.Struct, frozen=True, tag="cycle_relay"):
 
 
 class TestAlertLine(msgspec.Struct, frozen=True, tag="test_alert_line"):
-    """With a load plugged into `outlet`: lower its meter's alert level under the load for a moment, see which line
-    moves."""
+    """Lower the alert level of the meter of `outlet`, with a load plugged in, and detect which line moves."""
 
-    __test__ = False  # no case of pytest's
+    __test__ = False  # not a test case of pytest
 
     id: int
     outlet: int
@@ -170,7 +170,7 @@ class TestAlertLine(msgspec.Struct, frozen=True, tag="test_alert_line"):
 
 
 class TestResidual(msgspec.Struct, frozen=True, tag="test_residual"):
-    """Have the residual-current monitor tested now."""
+    """Test the residual-current monitor now."""
 
     __test__ = False
 
@@ -180,7 +180,7 @@ class TestResidual(msgspec.Struct, frozen=True, tag="test_residual"):
 
 
 class SoundSiren(msgspec.Struct, frozen=True, tag="sound_siren"):
-    """Sound the siren for `seconds`; then it is as the cabinet's faults want it."""
+    """Sound the siren for `seconds`; it then returns to the state that the cabinet's faults require."""
 
     id: int
     seconds: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIREN_S)]
@@ -188,39 +188,39 @@ class SoundSiren(msgspec.Struct, frozen=True, tag="sound_siren"):
 
 
 class AskUpkeep(msgspec.Struct, frozen=True, tag="ask_upkeep"):
-    """One `Upkeep` now, then `Done`."""
+    """Request one `Upkeep` now, then `Done`."""
 
     id: int
 
 
 class Acknowledge(msgspec.Struct, frozen=True, tag="acknowledge"):
-    """Events up to `seq` of `guard_run` are on the service's disk; the guard may forget them. No answer."""
+    """Report that events up to `seq` of `guard_run` are on the service's disk: the guard may drop them. No answer."""
 
     guard_run: Word
     seq: int
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """One snapshot now, then `Done`."""
+    """Request one snapshot now, then `Done`."""
 
     id: int
 
 
 class AskBus(msgspec.Struct, frozen=True, tag="ask_bus"):
-    """One `BusView`, then `Done`. With `scan` the guard begins to look for chips that nobody expects."""
+    """Request one `BusView`, then `Done`. With `scan` the guard begins a search for unexpected chips."""
 
     id: int
     scan: bool = False
 
 
 class AskEvents(msgspec.Struct, frozen=True, tag="ask_events"):
-    """The newest of the guard's events in one `Recent`, then `Done`; also those that the service has acknowledged."""
+    """Request the newest events in one `Recent`, then `Done`; they include those that the service acknowledged."""
 
     id: int
 
 
 class ChipView(msgspec.Struct, frozen=True):
-    """A chip as last read: register name → what it held, unscaled. Empty where it was never read."""
+    """A chip as last read: register name → its raw value. Empty if it was never read."""
 
     chip: str
     address: int
@@ -230,7 +230,7 @@ class ChipView(msgspec.Struct, frozen=True):
 
 
 class SegmentView(msgspec.Struct, frozen=True):
-    """What hangs behind one channel of a mux. `errors` counts failed transfers by errno name or kind of answer."""
+    """One I2C mux channel. `errors` counts failed transfers by errno name or kind of answer."""
 
     name: str
     mux: int
@@ -245,17 +245,17 @@ class SegmentView(msgspec.Struct, frozen=True):
 
 
 class ScanView(msgspec.Struct, frozen=True):
-    """How far the search for unexpected chips has come: `asked` of `places` addresses; `found` answered."""
+    """Progress of the search for unexpected chips: `asked` of `places` addresses; `found` answered."""
 
     asked: int = 0
     places: int = 0
     running: bool = False
     found: list[ChipView] = []
-    stopped_by: str = ""  # an error of the bus, where that ended it
+    stopped_by: str = ""  # the error of the bus that ended the search, if any
 
 
 class BusView(msgspec.Struct, frozen=True, tag="bus"):
-    """The sensor side of the bus and the relays' expanders, as the guard's loop last saw them; no transfer is made."""
+    """The sensor side of the bus and the relays' expanders, as last read by the guard's loop; no transfer is made."""
 
     at_ns: int
     segments: list[SegmentView]
@@ -266,7 +266,7 @@ class BusView(msgspec.Struct, frozen=True, tag="bus"):
 
 
 class Recent(msgspec.Struct, frozen=True, tag="recent"):
-    """Oldest first."""
+    """The newest events, oldest first."""
 
     at_ns: int  # now, by the guard's clock
     events: list[Event]
@@ -277,7 +277,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
-    """`code` is one of `cabinet.model.REFUSALS`."""
+    """Refusal of a command; `code` is one of `cabinet.model.REFUSALS`."""
 
     id: int
     code: str
@@ -293,7 +293,7 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
 
 JobCommand = SelfTest | CycleRelay | TestAlertLine | TestResidual | SoundSiren
 StaffCommand = Try | Lock | HoldContactor | ReplaceRelay | SetGains | JobCommand
-Question = Ask | AskBus | AskEvents | AskUpkeep  # answered by what is asked for, then Done
+Question = Ask | AskBus | AskEvents | AskUpkeep  # answered by the requested data, then Done
 Command = Energise | Open | ClearLatch | StaffCommand | Acknowledge | Question
 FromClient = Hello | Command
 FromGuard = Welcome | Done | Refusal | Snapshot | Event | BusView | Recent | Upkeep
@@ -312,7 +312,7 @@ ALLOWED: dict[type, frozenset[Role]] = {
     **dict.fromkeys(STAFF_COMMANDS, frozenset({Role.CONSOLE})),
 }
 
-# ValueError: text that is not UTF-8; RecursionError: lists in lists in lists
+# ValueError: text that is not UTF-8; RecursionError: deeply nested lists
 _NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -321,7 +321,7 @@ _guard_decoder: msgspec.msgpack.Decoder[FromGuard] = msgspec.msgpack.Decoder(Fro
 
 
 def encode(message: FromClient | FromGuard) -> bytes:
-    """One frame. Raises LinkError where it would be longer than `LONGEST_FRAME`."""
+    """Encode one frame. Raises LinkError if it would be longer than `LONGEST_FRAME`."""
     frame = _encoder.encode(message)
     if len(frame) > LONGEST_FRAME:
         raise LinkError(f"a {type(message).__name__} frame of {len(frame)} bytes is over {LONGEST_FRAME}")
@@ -329,7 +329,7 @@ def encode(message: FromClient | FromGuard) -> bytes:
 
 
 def decode_from_client(frame: bytes) -> FromClient:
-    """Raises LinkError for anything that is not a client's message."""
+    """Decode a client's message. Raises LinkError for anything else."""
     try:
         return _client_decoder.decode(frame)
     except _NOT_A_MESSAGE as error:
@@ -337,7 +337,7 @@ def decode_from_client(frame: bytes) -> FromClient:
 
 
 def decode_from_guard(frame: bytes) -> FromGuard:
-    """Raises LinkError for anything that is not the guard's message."""
+    """Decode a message of the guard. Raises LinkError for anything else."""
     try:
         return _guard_decoder.decode(frame)
     except _NOT_A_MESSAGE as error:

@@ -1,7 +1,7 @@
-"""What the console asks of the service over `service.sock`: sessions, usage, energy, and to keep its audit log. Pure.
+"""Protocol of `service.sock`: the console reads sessions, usage and energy, and stores its audit log. Pure.
 
-One question and one answer a connection, each one line of JSON. The console never depends on the answer: with the
-service dead it says so, and keeps its audit log in a file until there is a service again.
+A connection carries one question and one answer, each one line of JSON. The console never depends on the answer: if the
+service is dead it reports that, and keeps its audit log in a file until a service runs again.
 """
 
 from pathlib import Path
@@ -23,14 +23,14 @@ Word = Annotated[str, msgspec.Meta(max_length=64)]
 
 
 class At(msgspec.Struct, frozen=True):
-    """A moment, and whether the clock was right then."""
+    """A time, and whether the clock was right then."""
 
     unix_ms: int
     trusted: bool
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One row of the console's audit log. `journal` and `seq` (from 1 in it) name it for ever: it is kept once."""
+    """One row of the console's audit log. `journal` and `seq` (from 1 in it) identify it for ever: it is kept once."""
 
     journal: Word
     seq: int
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
     account: Word
     level: Word
     line: Annotated[str, msgspec.Meta(max_length=200)]  # as typed; never a PIN
-    outcome: Annotated[str, msgspec.Meta(max_length=200)]  # ok, or the code it was refused with
+    outcome: Annotated[str, msgspec.Meta(max_length=200)]  # ok, or the code of its refusal
 
 
 class AskSessions(msgspec.Struct, frozen=True, tag="sessions"):
@@ -58,13 +58,13 @@ class AskAudit(msgspec.Struct, frozen=True, tag="audit"):
 
 
 class Keep(msgspec.Struct, frozen=True, tag="keep"):
-    """Take these into the store's audit log; those that are there already stay as they are."""
+    """Store these in the store's audit log; entries that are there already stay unchanged."""
 
     entries: Annotated[list[Entry], msgspec.Meta(max_length=MOST_ENTRIES)]
 
 
 class SessionLine(msgspec.Struct, frozen=True):
-    """A charge; money in fen, no word about who it belongs to."""
+    """A charge; money in fen, no data about its owner."""
 
     order_number: str
     outlet: int
@@ -79,7 +79,7 @@ class SessionLine(msgspec.Struct, frozen=True):
 
 
 class Sessions(msgspec.Struct, frozen=True, tag="sessions"):
-    """Those that go on, oldest first; then the newest that are over."""
+    """Running sessions, oldest first; then the newest finished ones."""
 
     running: list[SessionLine]
     over: list[SessionLine]
@@ -100,18 +100,18 @@ class UsageLine(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True, tag="usage"):
-    """Newest last."""
+    """Usage records, newest last."""
 
     lines: list[UsageLine]
 
 
 class DayEnergy(msgspec.Struct, frozen=True):
-    day: str  # such as 2026-11-25, by the site's clock
+    day: str  # for example 2026-11-25, by the site's clock
     energy_mwh: dict[int, int]  # by outlet
 
 
 class Energy(msgspec.Struct, frozen=True, tag="energy"):
-    """The last days, newest first; days without any energy are left out."""
+    """Energy of the last days, newest first; days without any energy are left out."""
 
     days: list[DayEnergy]
 
@@ -121,24 +121,24 @@ class AuditLine(msgspec.Struct, frozen=True):
     at: At
     who: str
     role: str
-    address: str  # "console", or where a page's visitor came from
+    address: str  # "console", or the address of a page's visitor
     action: str
     subject: str
     detail: str
 
 
 class Audit(msgspec.Struct, frozen=True, tag="audit"):
-    """Newest last."""
+    """Audit entries, newest last."""
 
     lines: list[AuditLine]
 
 
 class Kept(msgspec.Struct, frozen=True, tag="kept"):
-    """All of them are in the store, now or before."""
+    """Answer that all entries are in the store, added now or before."""
 
 
 class Unable(msgspec.Struct, frozen=True, tag="unable"):
-    """`code` is one of `cabinet.model.REFUSALS`."""
+    """Refusal; `code` is one of `cabinet.model.REFUSALS`."""
 
     code: str
 
@@ -158,12 +158,12 @@ def path_in(run: Path) -> Path:
 
 
 def encode(message: Asked | Answer) -> bytes:
-    """One line, its end included."""
+    """Encode one line, its end included."""
     return _encoder.encode(message) + b"\n"
 
 
 def decode_asked(line: bytes) -> Asked:
-    """Raises LinkError for anything else."""
+    """Decode a question. Raises LinkError for anything else."""
     try:
         return _asked_decoder.decode(line)
     except _NOT_A_MESSAGE as error:
@@ -171,7 +171,7 @@ def decode_asked(line: bytes) -> Asked:
 
 
 def decode_answer(line: bytes) -> Answer:
-    """Raises LinkError for anything else."""
+    """Decode an answer. Raises LinkError for anything else."""
     try:
         return _answer_decoder.decode(line)
     except _NOT_A_MESSAGE as error:

@@ -1,8 +1,8 @@
-"""The guard's end of `guard.sock`: takes commands, publishes snapshots and events, and never waits for a client.
+"""Server of `guard.sock` in the guard: takes commands, publishes snapshots and events, never waits for a client.
 
-A client that does not read loses snapshots, gets its events later, and is dropped where a reply does not fit. Which
-roles a client may take follows from its user, as the kernel reports it (`Accounts`), not from what it claims. Each role
-has places of its own, so that no number of viewers or of silent connections keeps service or console out.
+If a client does not read, it loses snapshots, gets its events later, and is dropped when a reply does not fit. The
+roles that a client may take follow from its user, as the kernel reports it (`Accounts`), not from its claim. Each role
+has its own places: no number of viewers or of silent connections keeps service or console out.
 """
 
 import logging
@@ -39,18 +39,18 @@ from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-# Connections at once. Those of a user that has one role count there from the beginning; others are silent until they
-# have said theirs, and the longest silent one gives way.
+# Connections at once. A connection of a user with one role counts there from the beginning; others are silent until
+# they have sent their role, and the longest silent one gives way.
 MAX_OF_ROLE = {Role.SERVICE: 4, Role.CONSOLE: 6, Role.VIEWER: 6}
 MAX_SILENT = 8
-MAX_WAITING = 64  # not accepted yet; a flood fills this, and who connects in blocking mode has its turn all the same
+MAX_WAITING = 64  # not accepted yet; a flood fills this, but a client in blocking mode still gets its turn
 ACCEPTS_A_TURN = 4
-WARN_NS = NS  # a client that makes us complain does so once a second at most
-FRAMES_A_TURN = 16  # of all clients together: those who talk without end do not keep the loop
+WARN_NS = NS  # a client that causes warnings causes at most one a second
+FRAMES_A_TURN = 16  # of all clients together: endless senders do not hold up the loop
 HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
-RECENT_EVENTS = 100  # told to whoever asks; half of `protocol.LONGEST_FRAME` at their longest
-MOST_EVENTS = 10_000  # kept for a service that is away; a day of trips of every outlet every minute
+RECENT_EVENTS = 100  # sent on request; half of `protocol.LONGEST_FRAME` at their longest
+MOST_EVENTS = 10_000  # kept for an absent service; a day of trips of every outlet every minute
 
 
 class EventLog:
@@ -63,7 +63,7 @@ class EventLog:
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)  # acknowledged ones too
 
     def add(self, event: Event) -> Event:
-        """Number it and keep it."""
+        """Number the event and keep it."""
         self.last_seq += 1
         numbered = msgspec.structs.replace(event, guard_run=self.guard_run, seq=self.last_seq)
         self.kept.append(numbered)
@@ -71,13 +71,13 @@ class EventLog:
         return numbered
 
     def acknowledge(self, guard_run: str, seq: int) -> None:
-        """Forget up to `seq`; numbers of another guard's run say nothing about ours."""
+        """Drop events up to `seq`; ignore numbers of another guard's run."""
         if guard_run == self.guard_run:
             while self.kept and self.kept[0].seq <= seq:
                 self.kept.popleft()
 
     def after(self, seq: int, most: int) -> list[Event]:
-        """Up to `most` kept events above `seq`, in order."""
+        """Return up to `most` kept events above `seq`, in order."""
         if not self.kept or self.kept[-1].seq <= seq:
             return []
         skip = max(0, seq + 1 - self.kept[0].seq)
@@ -90,14 +90,14 @@ class _Client:
         self.came_at_ns = came_at_ns
         self.uid = uid
         self.roles = roles
-        self.place = _own_role(roles)  # what its connection counts as
+        self.place = _own_role(roles)  # the role that its connection is counted under
         self.role: Role | None = None
         self.snapshots = False
         self.sent_seq = 0
 
 
 class LinkServer:
-    """Listens on `path` and serves within the guard's loop; every call returns at once."""
+    """Server on `path` within the guard's loop; every call returns at once."""
 
     def __init__(
         self,
@@ -111,9 +111,9 @@ class LinkServer:
         upkeep: Callable[[], Upkeep] = lambda: Upkeep(0, [], 0),
         accounts: Accounts | None = None,
     ) -> None:
-        """`bus` is called with whether a search for unexpected chips is to begin.
+        """Listen on `path`. `bus` is called with True to begin a search for unexpected chips.
 
-        Without `accounts` only root and the user that runs this may be more than a viewer.
+        Without `accounts`, only root and the user of this process may be more than a viewer.
         """
         self._welcome = protocol.encode(welcome)
         self._events = events
@@ -127,7 +127,7 @@ class LinkServer:
         self._first = 0
         self._clients: dict[int, _Client] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # of a guard that was killed; two guards cannot run, the bus has one owner
+        path.unlink(missing_ok=True)  # left by a killed guard; two guards cannot run, as the bus has one owner
         self._listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
@@ -137,11 +137,11 @@ class LinkServer:
         self.descriptors: list[int] = [self._listener.fileno()]
 
     def serve(self, ready: list[int]) -> None:
-        """Accept, and take a frame in turn from each descriptor that has one, as many as a turn may take."""
+        """Accept, and take a frame in turn from each descriptor that has one, up to the limit of a turn."""
         if self._listener.fileno() in ready:
             self._accept()
         talking = [self._clients[descriptor] for descriptor in ready if descriptor in self._clients]
-        self._first += 1  # another one first each time, as the turn may be over before the last
+        self._first += 1  # begin with another one each time, as the turn may end before the last
         talking = talking[self._first % len(talking) :] + talking[: self._first % len(talking)] if talking else []
         left = FRAMES_A_TURN
         while talking and left > 0:
@@ -150,7 +150,7 @@ class LinkServer:
             talking = [client for client in turn if self._read(client)]
 
     def publish(self, snapshot: Snapshot) -> None:
-        """To everyone who asked for snapshots; skipped for a client whose queue is full."""
+        """Send a snapshot to every client that requested snapshots; skip a client if its queue is full."""
         self._drop_silent()
         watching = [client for client in self._clients.values() if client.snapshots]
         if not watching:
@@ -160,7 +160,7 @@ class LinkServer:
             self._send(client, frame, must=False)
 
     def push_events(self) -> None:
-        """What services have not been sent yet, as far as their queues take it."""
+        """Send services the events that they have not got yet, as far as their queues have room."""
         for client in list(self._clients.values()):
             if client.role is not Role.SERVICE:
                 continue
@@ -175,12 +175,12 @@ class LinkServer:
         self._listener.close()
 
     def _accept(self) -> None:
-        """A few of those that wait: the loop has other work."""
+        """Accept a few of the waiting connections: the loop has other work."""
         for _ in range(ACCEPTS_A_TURN):
             try:
                 sock, _ = self._listener.accept()
             except OSError:
-                return  # none waits any more
+                return  # none is waiting any more
             uid = peer_uid(sock)
             client = _Client(sock, self._clock.monotonic_ns(), uid, self._accounts.roles(uid))
             if not self._make_room(client):
@@ -192,7 +192,7 @@ class LinkServer:
             self.descriptors.append(sock.fileno())
 
     def _make_room(self, client: _Client) -> bool:
-        """Whether there is a place for `client`; the longest silent connection that is counted with it goes for it."""
+        """Return whether there is room for `client`; if there is none, drop the longest silent one counted with it."""
         others = [each for each in self._clients.values() if each.place is client.place and each is not client]
         if len(others) < (MAX_SILENT if client.place is None else MAX_OF_ROLE[client.place]):
             return True
@@ -202,20 +202,20 @@ class LinkServer:
         return bool(silent)
 
     def _warn(self, message: str, *arguments: object) -> None:
-        """Once a second at most: a client may go on without end."""
+        """Log a warning, at most one a second: a client may send without end."""
         now_ns = self._clock.monotonic_ns()
         if now_ns >= self._warn_from_ns:
             self._warn_from_ns = now_ns + WARN_NS
             log.warning(f"guard.sock: {message}", *arguments)
 
     def _drop_silent(self) -> None:
-        """Those who have not said who they are in time."""
+        """Drop the clients that have not sent their role in time."""
         oldest_ns = self._clock.monotonic_ns() - HELLO_NS
         for client in [c for c in self._clients.values() if c.role is None and c.came_at_ns < oldest_ns]:
             self._drop(client)
 
     def _read(self, client: _Client) -> bool:
-        """One frame of `client`; False where it has no more, or is gone."""
+        """Read one frame of `client`. Return False if it has no more, or is gone."""
         try:
             frame = client.socket.recv(protocol.LONGEST_COMMAND + 1)
         except BlockingIOError:
@@ -258,11 +258,11 @@ class LinkServer:
             self._send(client, protocol.encode(self._handle(message)))
 
     def _take_role(self, client: _Client, role: Role) -> None:
-        """Give it that role, if its user may have it and there is a place. Raises LinkError."""
+        """Give the client that role. Raises LinkError if its user may not have it or there is no place."""
         if role not in client.roles:
             self._send(client, protocol.encode(Refusal(0, "not_allowed")))
             raise LinkError(f"it may not be {role.value} here")
-        if _own_role(client.roles) is None:  # a user with one role has its places, whatever it calls itself
+        if _own_role(client.roles) is None:  # a user with one role has that role's places, whatever role it claims
             client.place = role
             if not self._make_room(client):
                 raise LinkError(f"there are {MAX_OF_ROLE[role]} of role {role.value} already")
@@ -278,7 +278,7 @@ class LinkServer:
         return self._snapshot()
 
     def _send(self, client: _Client, frame: bytes, must: bool = True) -> bool:
-        """False where it did not go; a client that must have it and has no room is dropped."""
+        """Return False if the frame was not sent; drop a client without room for a frame that it must have."""
         try:
             client.socket.send(frame)
         except BlockingIOError:
@@ -300,7 +300,7 @@ class LinkServer:
 
 
 def _own_role(roles: frozenset[Role]) -> Role | None:
-    """The role whose places a connection takes before it has said one; None if its user may have several."""
+    """Return the role that a connection is counted under before its hello; None if its user may have several."""
     if roles == frozenset(Role):
         return None
     return next(iter(roles - {Role.VIEWER}), Role.VIEWER)
