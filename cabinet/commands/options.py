@@ -22,7 +22,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def default_config() -> Path:
-    """Return the default path; without an installed cabinet, that of a simulated one in the current folder, if any."""
+    """Return the default path. If no cabinet is installed, a simulated one in the current folder is the default."""
     if configured := os.environ.get("CABINET_CONFIG"):
         return Path(configured)
     fallback = Path(FALLBACK_CONFIG)

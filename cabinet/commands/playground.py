@@ -1,4 +1,4 @@
-"""Simulator port of the web over the simulator's control socket. Only this module and `sim` import both sides."""
+"""Simulator port of the web over the simulator's control socket. Only this module imports both; `sim` has no web."""
 
 import asyncio
 import threading

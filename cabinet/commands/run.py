@@ -165,7 +165,7 @@ class Run:
         return plans
 
     def _still_valid(self) -> None:
-        """Load the configuration again, to report a new mistake in it instead of a child that dies again and again."""
+        """Check the configuration before a child restarts. If it is broken, CabinetError prevents endless restarts."""
         configuration.load(self._path)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:

@@ -1,4 +1,4 @@
-"""`cabinet steward`: do for the console tasks that need root. Of the configuration it needs only its folders."""
+"""`cabinet steward`: do the console's tasks that need root. Of the configuration it needs only the folders."""
 
 import argparse
 import os

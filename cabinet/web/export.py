@@ -1,4 +1,4 @@
-"""Usage log as a file, sent while it is read: in steps of 100 records, to not delay other requests."""
+"""Usage log as a file, sent while it is read: in steps of 100 records, because other requests must not wait."""
 
 import asyncio
 import tempfile

@@ -139,7 +139,7 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 @post("/sign-in/guest", status_code=303)
 async def sign_in_guest(request: Visit) -> Response[Any]:
-    """Sign in as `sign_in`, with the guest code that the property has issued, with any grouping of its digits."""
+    """Sign in like `sign_in`, but with a guest code issued by the property; its digits may be grouped in any way."""
     site, form = Site.of(request), auth.form(request)
     to, code = auth.way_back(form.get("to", "")), normal_form.digits(form.get("code", ""))
     try:
@@ -234,7 +234,7 @@ def _running(recent: list[SessionView]) -> SessionView | None:
 
 
 def _usual_w(recent: list[SessionView]) -> int | None:
-    """Return the mean power of the visitor's last charge, in steps of 5 W, or None if not known."""
+    """Return the mean power of the visitor's last charge of at least 300 s, in steps of 5 W, or None if not known."""
     for session in recent:
         if session.state == "settled" and session.charging_s >= LEAST_USUAL_S and session.energy_mwh:
             watts = session.energy_mwh * 3600 / 1000 / session.charging_s

@@ -16,7 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152
 
 MOST_TICKS = 4
 FEWEST_TOP = 10
-GAP_SHARE = 0.25  # share of a bar's slot
+GAP_SHARE = 0.25  # of a bar's slot
 MOST_LABELS = 7
 
 
