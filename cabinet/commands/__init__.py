@@ -1,5 +1,5 @@
-"""One module a sub-command of `cabinet`, named as it; the only place where parts are put together.
+"""Sub-commands of `cabinet`, one module each with the same name; the only package that assembles the parts.
 
-Each has `configure(parser)`, which declares its arguments, and `main(args) -> int`, which returns the exit status.
-Nothing of a part is imported before that part is asked for: `cabinet guard` must not load a web server.
+Each module has `configure(parser)`, which declares its arguments, and `main(args) -> int`, which returns the exit
+status. A part is imported only if its command needs it: `cabinet guard` must not load a web server.
 """

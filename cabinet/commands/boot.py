@@ -1,4 +1,4 @@
-"""`cabinet boot`: what config.txt and cmdline.txt of a Raspberry Pi need; shown, and written only when told to."""
+"""`cabinet boot`: show required changes of a Raspberry Pi's config.txt and cmdline.txt, and write them on request."""
 
 import argparse
 import difflib
@@ -11,7 +11,7 @@ from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.foreign_file import keep_copy, replace_content
 
-FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and before
+FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and earlier
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _folder() -> Path:
 
 
 def _changes(folder: Path, config: Config) -> dict[Path, tuple[bytes, bytes]]:
-    """Before and after of each file that is to change."""
+    """Return the present and the new content of each file that must change."""
     found = {folder / "config.txt": _content(folder / "config.txt")}
     after = {folder / "config.txt": board.with_lines(found[folder / "config.txt"], board.lines(config))}
     if board.on_the_boards_uart(config) and (path := folder / "cmdline.txt").exists():
@@ -76,13 +76,13 @@ def _content(path: Path) -> bytes:
 
 
 def _difference(path: Path, before: bytes, after: bytes) -> list[str]:
-    """For people: what is no UTF-8 is shown as replaced."""
+    """Return the difference for people; bytes that are not UTF-8 are shown as replacement characters."""
     old, new = (content.decode(errors="replace").splitlines() for content in (before, after))
     return [f"{line}\n" for line in difflib.unified_diff(old, new, str(path), str(path), n=1, lineterm="")]
 
 
 def _replace(path: Path, after: bytes) -> None:
-    """The new file as a whole or not at all: a Pi without config.txt does not come up as it should."""
+    """Replace the file completely or not at all: a Pi without config.txt does not boot correctly."""
     try:
         keep_copy(path, path.with_name(f"{path.name}.before-cabinet"))
         replace_content(path, after)

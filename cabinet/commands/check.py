@@ -1,4 +1,4 @@
-"""`cabinet check`: every mistake in a configuration file, the reference of its keys, and a complete example."""
+"""`cabinet check`: list all mistakes in a configuration file, or print the reference of its keys or an example."""
 
 import argparse
 import sys
@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def summary(config: Config) -> str:
-    """One line by which its owner recognises the cabinet."""
+    """Return one line that identifies the cabinet for its owner."""
     hardware = "simulated hardware" if config.simulated else f"{config.hardware.bus} and {config.hardware.pin_factory}"
     tariff = config.tariff
     hour = sorted({band.fen_per_hour for band in tariff.time_bands})

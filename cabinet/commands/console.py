@@ -1,4 +1,4 @@
-"""`cabinet console`: serves the maintenance console on its port, and makes PINs for it."""
+"""`cabinet console`: serve the maintenance console on its port, and manage its accounts and PINs."""
 
 import argparse
 import logging
@@ -36,9 +36,9 @@ from cabinet.steward.protocol import SOCKET
 log = logging.getLogger(__name__)
 
 USER = "cabinet-console"  # the console's own account on an installed cabinet (systemd/cabinet.sysusers)
-GUARD_TIMEOUT_S = 1.0  # a technician is told soon that the guard hangs
-SERVICE_TIMEOUT_S = 3.0  # of a service with a slow disk
-CARRY_RETRY_S = 5.0  # rows of the audit log wait so long for a service that is away
+GUARD_TIMEOUT_S = 1.0  # short: the console soon reports a guard that hangs
+SERVICE_TIMEOUT_S = 3.0  # sufficient for a service with a slow disk
+CARRY_RETRY_S = 5.0  # retry interval for audit log rows if the service is not available
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _first_account(staff: Staff) -> None:
-    """Its PIN is for the eyes of whoever installs this: on a screen, and never in a service manager's log."""
+    """Create the first account. Its PIN is for the installer only: it is printed on a terminal, never in a service
+    manager's log."""
     if sys.stdout.isatty():
         if (first := staff.create_first()) is not None:
             print(f"first console account: {first[0]}, PIN {first[1]} (change it there: pin)")
@@ -92,7 +93,7 @@ def open_staff(config: Config) -> Staff:
 
 
 def _owner() -> int | None:
-    """Whose the file is to be where root writes it: what root kept for itself would lock the console out."""
+    """Return the owner for the accounts file if root writes it: a file owned by root would lock the console out."""
     if os.geteuid() != 0:
         return None
     try:
@@ -102,7 +103,7 @@ def _owner() -> int | None:
 
 
 def serve(config: Config, staff: Staff, source: Path) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve the console until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
     guard = GuardLine(lambda: BlockingGuard(run_folder.guard_socket(run), Role.CONSOLE, GUARD_TIMEOUT_S))
     clock, beat = SystemClock(), pulse.path_in(run)
@@ -175,7 +176,7 @@ def _until_stopped(line: Line, stop: threading.Event, notifier: Notifier, where:
 
 
 def _point(link: Path, target: str) -> None:
-    """`link` leads to `target`, also where an earlier process left one behind."""
+    """Make `link` a symbolic link to `target`, replacing one left by an earlier process."""
     beside = link.with_name(link.name + ".new")
     try:
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`cabinet failsafe`: open every relay and the contactor, with nothing but the configuration."""
+"""`cabinet failsafe`: open every relay and the contactor; it needs only the configuration."""
 
 import argparse
 import sys

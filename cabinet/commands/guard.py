@@ -1,4 +1,4 @@
-"""`cabinet guard`: the keeper and its guard."""
+"""`cabinet guard`: run the keeper and its guard."""
 
 import argparse
 

@@ -1,7 +1,7 @@
-"""Where the configuration's bus and pin factory come from: the kernel's, or the simulator's.
+"""Bus and pin factory of the configuration: the kernel's, or the simulator's.
 
-The guard is handed these two calls and nothing else, so it cannot tell which it got. One pin factory is named and
-there is no fallback: gpiozero would otherwise try the next one with a warning.
+The guard gets only these two calls and cannot distinguish real from simulated hardware. The configuration names one pin
+factory, without fallback: gpiozero would otherwise try the next one with a warning.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ FACTORIES = {
 
 
 def openers(config: Config) -> tuple[OpenBus, OpenPins]:
-    """Calls that open the bus and the pin factory of `config`; each raises HardwareError saying what is absent."""
+    """Return calls that open bus and pin factory of `config`; each raises HardwareError that names the absent part."""
     if config.simulated:
         from cabinet.sim.wire import WireBus, WirePinFactory
 
@@ -61,16 +61,16 @@ def _named_factory(name: str, run: Path) -> Factory:
         if name == "lgpio":
             _import_lgpio(run)
         factory: Factory = getattr(importlib.import_module(module), kind)()
-    except Exception as error:  # each factory has its own ways to fail: no library, no chip, no permission
+    except Exception as error:  # each factory fails in its own ways: no library, no chip, no permission
         raise HardwareError(f"hardware.pin_factory = {name!r} cannot be had: {error}") from error
     return factory
 
 
 def _import_lgpio(run: Path) -> None:
-    """Import the library with a working directory that is writable and nobody else's.
+    """Import the library with a writable working directory that no other process uses.
 
-    On import it changes there (to $LG_WD) and opens a pipe for edges, under a name that every other process would use
-    as well. Once open the pipe needs no name, and this process goes back to where it was.
+    On import, the library changes to $LG_WD and opens a pipe for edges, under a name that every other process would use
+    as well. The open pipe needs no name, and this process returns to its previous directory.
     """
     before = os.getcwd()
     folder = _new_folder(run)
@@ -85,9 +85,10 @@ def _import_lgpio(run: Path) -> None:
 
 
 def _new_folder(run: Path) -> str | None:
-    """In `run`, which is memory and not a card that may be full or read-only; else where others keep such things."""
+    """Create a folder in `run`, which is in memory, not on a card that may be full or read-only; if that fails, in the
+    system's temporary folder."""
     with contextlib.suppress(OSError):
         return tempfile.mkdtemp(prefix="lgpio-", dir=run)
     with contextlib.suppress(OSError):
         return tempfile.mkdtemp(prefix="lgpio-")
-    return None  # the library then says itself what it cannot do
+    return None  # the library then reports the error itself

@@ -1,4 +1,4 @@
-"""`cabinet ledger`: where the money is, how it came there, and what staff may do with it."""
+"""`cabinet ledger`: balances, statements and exports of the ledger, and money movements by staff."""
 
 import argparse
 import datetime
@@ -133,7 +133,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
 
 
 def _when(entry: accounts.Entry, zone: zoneinfo.ZoneInfo) -> str:
-    """With a question mark where the clock was not set then."""
+    """Return the time of an entry, with a question mark if the clock was not set then."""
     moment = figures.local(WallTime(entry.unix_ms, entry.trusted), zone)
     return f"{moment:%Y-%m-%d %H:%M:%S}{' ' if entry.trusted else '?'}"
 

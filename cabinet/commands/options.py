@@ -1,17 +1,17 @@
-"""Arguments that several sub-commands share."""
+"""Arguments shared by several sub-commands."""
 
 import argparse
 import os
 from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/cabinet/cabinet.toml"
-FALLBACK_CONFIG = "var/cabinet.toml"  # of the simulated cabinet that `cabinet run` made in this folder
-# For the help of commands that write the database, or make files beside it.
+FALLBACK_CONFIG = "var/cabinet.toml"  # the simulated cabinet that `cabinet run` has made in this folder
+# For the help of commands that write the database, or files next to it.
 AS_SERVICE = "On an installed cabinet the records are the service's: put before each: sudo -u cabinet-service"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """`--config FILE`, else $CABINET_CONFIG, else /etc/cabinet/cabinet.toml, else ./var/cabinet.toml."""
+    """Add `--config FILE`, else $CABINET_CONFIG, else /etc/cabinet/cabinet.toml, else ./var/cabinet.toml."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -22,7 +22,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def default_config() -> Path:
-    """A machine without an installed cabinet may have a simulated one in the present folder."""
+    """Return the default path. If no cabinet is installed, a simulated one in the current folder is the default."""
     if configured := os.environ.get("CABINET_CONFIG"):
         return Path(configured)
     fallback = Path(FALLBACK_CONFIG)

@@ -1,4 +1,4 @@
-"""The simulator for its page: the web's port over the simulator's control socket. Only this and `sim` know both."""
+"""Simulator port of the web over the simulator's control socket. Only this module imports both; `sim` has no web."""
 
 import asyncio
 import threading
@@ -15,13 +15,13 @@ from cabinet.sim.faults import FAULTS
 from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedEvent, SimulatedOutlet, Thermometer
 
 TIMEOUT_S = 2.0
-FRESH_NS = 300_000_000  # many pages look at one cabinet: it is asked once for all of them
+FRESH_NS = 300_000_000  # many pages show one cabinet: they share one query
 EVENTS_KEPT = 40
 RECORDS_AT_FIRST = 200
 CAUSED_WITHIN_NS = 120_000_000_000
 
 CAUSES = frozenset({"fault", "fault_onset", "plugged", "unplugged", "mains_cut", "mains_back"})
-NOT_SHOWN = frozenset({"alert", "mux_reset", "unmodelled"})  # of interest to drivers only
+NOT_SHOWN = frozenset({"alert", "mux_reset", "unmodelled"})  # relevant to drivers only
 
 KINDS: dict[Action, str] = {
     "short": "short", "overload": "overload", "hot": "hot", "weld": "welded", "mains_cut": "mains_cut",
@@ -31,7 +31,7 @@ THERMOMETERS: dict[Thermometer, str] = {"silent": "nack", "jumps": "thermometer_
 
 
 class Playground:
-    """A `cabinet.web.sim_port.SimulatorPort`."""
+    """Implementation of `cabinet.web.sim_port.SimulatorPort`."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._path = Path(config.paths.run) / "sim-control.sock"
@@ -43,9 +43,9 @@ class Playground:
         self._history = History()
 
     def loads(self) -> list[str]:
-        """Without recordings: a page may not name files of this machine."""
+        """Return the loads without recordings: a page must not name files of this machine."""
         named = [name for name, _ in catalogue() if ":" not in name]
-        named.sort(key=lambda name: name != "demo")  # the first is what the page offers
+        named.sort(key=lambda name: name != "demo")  # the page preselects the first
         return [*named, "resistor:500", "resistor:2000"]
 
     def actions(self) -> frozenset[Action]:
@@ -127,7 +127,7 @@ class Playground:
                     state = control.state()
                     last = int(state["journal_seq"])
                     if last < self._history.last:
-                        self._history = History()  # another simulator
+                        self._history = History()  # a new simulator
                     records = control.journal(max(self._history.last, last - RECORDS_AT_FIRST))
                 except SimError as error:
                     raise Refused("simulator_gone") from error
@@ -140,12 +140,12 @@ class Playground:
 
 
 class History:
-    """The journal's last records, each with the time since what caused it."""
+    """Last records of the journal, each with the time since its cause."""
 
     def __init__(self) -> None:
         self.last = 0
         self._events: deque[SimulatedEvent] = deque(maxlen=EVENTS_KEPT)
-        self._causes: dict[int | None, int] = {}  # outlet, or None of the cabinet → when
+        self._causes: dict[int | None, int] = {}  # outlet, or None for the cabinet → time
 
     def add(self, record: dict[str, Any], at: WallTime) -> None:
         self.last = record["seq"]
@@ -165,7 +165,7 @@ class History:
 
 
 def view(state: dict[str, Any], events: list[SimulatedEvent]) -> SimulatedCabinet:
-    """The simulator's own words for the page's."""
+    """Return the simulator's state, converted for the page."""
     return SimulatedCabinet(
         mains_v=state["mains_v"],
         contactor=_contacts(state["contactor_welded"], state["contactor_closed"]),

@@ -1,4 +1,4 @@
-"""`cabinet resident`: residents and their wallets."""
+"""`cabinet resident`: manage residents and their wallets."""
 
 import argparse
 import collections
@@ -129,7 +129,7 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     elif args.action == "list":
         _print_list(admin.list_residents(database))
     else:
-        raise CabinetError(f"there is no action {args.action}")  # argparse knows no other
+        raise CabinetError(f"there is no action {args.action}")  # argparse admits no other
 
 
 def _import(args: argparse.Namespace, database: Database) -> None:
@@ -153,7 +153,7 @@ def _import(args: argparse.Namespace, database: Database) -> None:
 
 
 def _write_pins(path: Path, planned: Sequence[imports.NewResident]) -> None:
-    """On disk before anybody needs one of them, and readable by its owner only."""
+    """Write the PINs to disk before the residents are added, readable by the file's owner only."""
     titles, rows = ["card", "name", "pin"], [[new.card, new.name, new.pin] for new in planned]
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""`cabinet run`: every process of the cabinet from one terminal, and a log of what happens, until Ctrl-C."""
+"""`cabinet run`: run all processes of the cabinet from one terminal, with a log of events, until Ctrl-C."""
 
 import argparse
 import asyncio
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def port(text: str) -> int:
-    """Checked before it is written into the configuration. Raises ValueError, which argparse puts into words."""
+    """Return a port, checked before it is written into the configuration. Raises ValueError, which argparse reports."""
     if not 0 <= (number := int(text)) <= 65_535:
         raise ValueError(text)
     return number
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
         raise CabinetError("--port is for the simulated cabinet of --state; in your own file set service.port")
     path = args.config.absolute() if args.config is not None else demo.prepare(args.state, args.port)
     config = configuration.load(path)
-    logging.getLogger("cabinet.link").setLevel(logging.ERROR)  # a lost guard is said in our own words
+    logging.getLogger("cabinet.link").setLevel(logging.ERROR)  # `_on_link` reports a lost guard
     with only_one(Path(config.paths.run)):
         demo.check_port_is_free(config.service.host, config.service.port)
         logins = seed(config, args.state / "demo-secrets.json", SystemClock()) if args.config is None else None
@@ -66,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def only_one(run_folder: Path) -> Iterator[None]:
-    """Raises CabinetError where another `cabinet run` uses the same folder of sockets."""
+    """Lock the folder of sockets. Raises CabinetError if another `cabinet run` uses it."""
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(run_folder / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -86,7 +86,7 @@ def only_one(run_folder: Path) -> Iterator[None]:
 
 
 class Run:
-    """The processes of one cabinet and what the terminal shows of them."""
+    """Processes of one cabinet, and their log on the terminal."""
 
     def __init__(self, path: Path, config: Config, logins: Logins | None, verbose: bool) -> None:
         self._path = path
@@ -99,10 +99,10 @@ class Run:
         self._stop = asyncio.Event()
         self._seen: Snapshot | None = None
         self._receipts = Receipts(admin.database_path(config), self._clock.wall().unix_ms, self._words)
-        self._look_until_ns = 0  # for receipts of charges that ended
+        self._look_until_ns = 0  # for receipts of ended charges
 
     async def until_stopped(self) -> int:
-        """Everything up, until a signal or an error that makes going on pointless; then everything down, in order."""
+        """Start all processes, wait for a signal or a fatal error, then stop all processes in order."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
@@ -140,13 +140,13 @@ class Run:
         return greeting(self._config, self._cabinet(), url, self._logins, terminal)
 
     def _cabinet(self) -> str:
-        """How the `cabinet` command is typed for this configuration, in the terminal we were started from."""
+        """Return the `cabinet` command line for this configuration, as typed in the terminal of this process."""
         command = _as_typed(Path(sys.argv[0])) if Path(sys.argv[0]).name == "cabinet" else "cabinet"
         found_by_itself = self._path == (Path.cwd() / FALLBACK_CONFIG) and not Path(DEFAULT_CONFIG).exists()
         return command if found_by_itself else f"CABINET_CONFIG={self._path} {command}"
 
     async def _show_receipts(self) -> None:
-        """After a charge has ended its receipt is there soon; the database is left alone at all other times."""
+        """Print receipts. The database is read only for a short time after a charge has ended."""
         while True:
             if self._clock.monotonic_ns() < self._look_until_ns:
                 for line in await asyncio.to_thread(self._receipts.new):
@@ -165,7 +165,7 @@ class Run:
         return plans
 
     def _still_valid(self) -> None:
-        """Whoever broke the configuration while we run is told so, instead of seeing a child die again and again."""
+        """Check the configuration before a child restarts. If it is broken, CabinetError prevents endless restarts."""
         configuration.load(self._path)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
@@ -180,7 +180,7 @@ class Run:
             self._say("guard", "gone: its keeper opens every outlet")
 
     def _pass_on(self, who: str, line: str) -> None:
-        """What a process prints: its warnings and errors, and everything with --verbose."""
+        """Print a line from a process: its warnings and errors, and with --verbose everything."""
         if self._verbose or who == "run" or not line.startswith(("INFO ", "serving ", "simulating ")):
             self._say(who, line)
 
@@ -191,18 +191,18 @@ class Run:
     def _print(self, line: str) -> None:
         try:
             print(line, flush=True)
-        except OSError:  # the terminal is gone: stop as for Ctrl-C, and let nothing try it again
+        except OSError:  # the terminal is gone: stop as for Ctrl-C, and print nothing more
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
             self._stop.set()
 
 
 def _charges(snapshot: Snapshot) -> set[str]:
-    """Sessions that the guard has on its outlets."""
+    """Return the IDs of sessions on the guard's outlets."""
     return {state.session_id for state in snapshot.outlets if state.session_id is not None}
 
 
 def _as_typed(path: Path) -> str:
-    """As short as it works from here; links are kept, a virtual environment's python is one."""
+    """Return the shortest path that works from here; links are kept: a virtual environment's python is one."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

@@ -1,4 +1,4 @@
-"""`cabinet serve`: sessions, money, usage log and web pages, until SIGTERM. Charges go on in the guard meanwhile."""
+"""`cabinet serve`: run sessions, money, usage log and web pages, until SIGTERM. Charges continue in the guard."""
 
 import argparse
 import asyncio
@@ -34,10 +34,10 @@ from cabinet.web.source_log import SourceLog
 if TYPE_CHECKING:
     from cabinet.commands.playground import Playground
 
-BACKLOG = 1024  # the kernel's, for a burst; who does not get into it waits a second for the next try
-SEND_BUFFER_BYTES = 128 * 1024  # the kernel's for one connection, which doubles it: a reader that stalls holds no more
-AGAIN = 75  # sysexits.h: a failure that passes
-GRACE_S = 3  # for requests under way when the service is told to stop
+BACKLOG = 1024  # the kernel's queue, for a burst; a client that is not in it retries after 1 s
+SEND_BUFFER_BYTES = 128 * 1024  # per connection; the kernel doubles it: a stalled reader holds no more
+AGAIN = 75  # sysexits.h: a temporary failure
+GRACE_S = 3  # for requests in progress when the service is stopped
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +57,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 async def serve(config: Config) -> int:
-    """Until SIGTERM or SIGINT; the exit status, not 0 where it is to be started again.
+    """Serve until SIGTERM or SIGINT. Return the exit status: not 0 if the service must be started again.
 
-    Raises CabinetError where the port or the database cannot be had.
+    Raises CabinetError if the port or the database is not available.
     """
     from cabinet.web.site import create_app
 
@@ -99,7 +99,7 @@ async def _end_to_begin_anew(server: uvicorn.Server, service: Service) -> None:
 
 
 def check_secrets(config: Config) -> None:
-    """Raises CabinetError for a secret that others may read, and for a certificate that does not go with its key."""
+    """Check the secrets. Raises CabinetError if others may read a secret, or if certificate and key do not match."""
     service = config.service
     check_private(admin.key_path(config))
     if not service.tls_certificate:
@@ -118,7 +118,7 @@ def check_secrets(config: Config) -> None:
 
 
 def _simulator(config: Config) -> "Playground | None":
-    """What the page /sim plays with; a cabinet with real hardware has neither."""
+    """Return the simulator for the page /sim, or None; a cabinet with real hardware has neither."""
     if not config.simulated:
         return None
     from cabinet.commands.playground import Playground
@@ -127,14 +127,14 @@ def _simulator(config: Config) -> "Playground | None":
 
 
 def _no_passphrase() -> str:
-    """Nobody is there to type it."""
+    """Refuse a key with a passphrase: there is no one to type it. Raises CabinetError."""
     raise CabinetError("service.tls_key: is protected with a passphrase; give one without")
 
 
 class _Server(uvicorn.Server):
-    """Says when it serves, and leaves the signals to us: uvicorn would raise them again after its end.
+    """uvicorn server that reports when it serves and leaves signals to us: uvicorn would raise them again at its end.
 
-    Connections come in by `cabinet.web.connections`, which gives each a seat and a deadline.
+    `cabinet.web.connections` accepts the connections and gives each a seat and a deadline.
     """
 
     def __init__(self, config: uvicorn.Config, seats: Seats, log: SourceLog, serving: Callable[[], None]) -> None:
@@ -165,7 +165,7 @@ def make_server(
     serving: Callable[[], None] = lambda: None,
     limits: Limits | None = None,
 ) -> uvicorn.Server:
-    """The web server over `app`, to be run with `serve(sockets=[…])`."""
+    """Return the web server over `app`; run it with `serve(sockets=[…])`."""
     service = config.service
     limits = limits or Limits(max_of_source=service.connections_per_address)
     gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
@@ -174,12 +174,12 @@ def make_server(
 
 
 def server_config(app: object, config: Config) -> uvicorn.Config:
-    """Nobody's word is taken for where a request comes from, but that of the proxies in the configuration."""
+    """Return uvicorn's configuration; only the proxies in our configuration may set the client address of a request."""
     service = config.service
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application; Litestar's own type is narrower
         http=SeatedProtocol,
-        loop="asyncio",  # whose sockets are accepted one by one
+        loop="asyncio",  # `Acceptor` accepts sockets of this loop one by one
         proxy_headers=bool(service.trusted_proxies),
         forwarded_allow_ips=list(service.trusted_proxies),
         ssl_certfile=service.tls_certificate or None,
@@ -195,7 +195,7 @@ def server_config(app: object, config: Config) -> uvicorn.Config:
 def _stop_on_signals(server: uvicorn.Server, service: Service) -> None:
     def stop() -> None:
         server.should_exit = True
-        service.end_watches()  # live pages would otherwise hold the server up for the whole grace
+        service.end_watches()  # live pages would otherwise delay the stop for the whole GRACE_S
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -213,8 +213,8 @@ def _listen(config: Config) -> Iterator[socket.socket]:
             "stop what uses it, or change service.host or service.port"
         ) from error
     with listener:
-        # Accepted connections inherit it. The event loop would set it only for sockets that were made as TCP by number,
-        # and without it every answer of two parts waits 40 ms for the asker's delayed acknowledgement.
+        # Accepted connections inherit TCP_NODELAY. The event loop sets it only for sockets created with TCP as protocol
+        # number; without it, every answer of two parts waits 40 ms for the client's delayed acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         yield listener
@@ -222,7 +222,7 @@ def _listen(config: Config) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
-    """The address as people on this machine reach it, in RUN/service/service.url while we listen."""
+    """Keep the local address of the service in RUN/service/service.url while the service listens."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     scheme = "https" if config.service.tls_certificate else "http"
@@ -240,7 +240,7 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
 
 
 async def _feed_watchdog(notifier: Notifier) -> None:
-    """From the event loop itself: a loop that hangs is not alive."""
+    """Feed the watchdog from the event loop: if the loop hangs, the watchdog is not fed."""
     interval_s = watchdog_interval_s()
     while interval_s is not None:
         notifier.alive()

@@ -1,4 +1,4 @@
-"""`cabinet sim`: the simulated cabinet as a process, and what a person makes happen in it."""
+"""`cabinet sim`: run the simulated cabinet as a process, and control it: plug, unplug, faults."""
 
 import argparse
 import signal
@@ -93,7 +93,7 @@ def _act(control: SimControl, args: argparse.Namespace) -> int:
     match args.action:
         case "plug":
             name = _absolute(args.load)
-            make_load(name, args.charge, args.speed)  # mistakes are found here, in words, before anything is asked
+            make_load(name, args.charge, args.speed)  # reports mistakes as text before the simulator is asked
             control.plug(args.outlet, name, args.charge, args.speed)
             print(f"outlet {args.outlet}: {args.load} plugged in")
         case "unplug":
@@ -136,13 +136,13 @@ def _outlet_or_all(text: str) -> int | None:
 
 
 def _absolute(name: str) -> str:
-    """The simulator runs elsewhere: a recording's path is made absolute."""
+    """Return the load's name with an absolute path of a recording: the simulator runs in another folder."""
     kind, _, path = name.partition(":")
     return f"replay:{Path(path).resolve()}" if kind == "replay" and path else name
 
 
 def _parameters() -> dict[str, str]:
-    """Every parameter of every fault, with what stands for its value in the help."""
+    """Return all parameters of all faults, with the placeholder of the value for the help."""
     names: dict[str, str] = {}
     for kind in FAULTS.values():
         for name, parameter in kind.params.items():
@@ -151,7 +151,7 @@ def _parameters() -> dict[str, str]:
 
 
 def _given(args: argparse.Namespace) -> dict[str, float | str]:
-    """The parameters on the command line; SimError for a word where a number belongs."""
+    """Return the parameters on the command line. Raises SimError if a number is expected and a word is given."""
     given: dict[str, float | str] = {}
     for name, value in vars(args).items():
         if not name.startswith("param_") or value is None:

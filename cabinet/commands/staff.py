@@ -1,4 +1,4 @@
-"""`cabinet staff`: who may see the property company's page, and which programs may read its API."""
+"""`cabinet staff`: manage logins to the property's pages, and tokens for programs that read its API."""
 
 import argparse
 
@@ -90,4 +90,4 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         if not staff and not tokens:
             print("no logins and no tokens yet: cabinet staff add NAME")
     else:
-        raise CabinetError(f"there is no action {args.action}")  # argparse knows no other
+        raise CabinetError(f"there is no action {args.action}")  # argparse admits no other

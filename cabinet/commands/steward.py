@@ -1,4 +1,4 @@
-"""`cabinet steward`: does for the console what only root may do. Needs no configuration but where its folders are."""
+"""`cabinet steward`: do the console's tasks that need root. Of the configuration it needs only the folders."""
 
 import argparse
 import os
@@ -71,6 +71,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def charging(path: Path) -> bool:
-    """Whether a resident's charge is under way. Raises LinkError where the guard does not answer."""
+    """Return whether a resident's charge is in progress. Raises LinkError if the guard does not answer."""
     with BlockingGuard(path, Role.VIEWER) as guard:
         return any(state.session_id is not None and not state.trial for state in guard.snapshot().outlets)

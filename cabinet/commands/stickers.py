@@ -1,4 +1,4 @@
-"""`cabinet stickers`: printable stickers for the outlets, as one A4 PDF and an SVG each."""
+"""`cabinet stickers`: make printable stickers for the outlets, as one A4 PDF and one SVG each."""
 
 import argparse
 import re
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def size(text: str) -> tuple[float, float]:
-    """Raises ValueError, which argparse puts into words."""
+    """Return width and height in mm. Raises ValueError, which argparse reports."""
     found = _SIZE.fullmatch(text)
     if found is None:
         raise ValueError(text)
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def chosen(config: Config, text: str | None) -> list[Outlet]:
-    """Outlets of a list such as 3,5-7, in its order. Raises CabinetError."""
+    """Return the outlets of a list such as 3,5-7, in its order. Raises CabinetError."""
     if text is None:
         return list(config.outlet)
     numbers: list[int] = []
@@ -78,7 +78,7 @@ def chosen(config: Config, text: str | None) -> list[Outlet]:
 def write(
     config: Config, outlets: list[Outlet], label: tuple[float, float], folder: Path, font_file: Path | None
 ) -> int:
-    """Everything is drawn before anything is written; how many stickers. Raises CabinetError."""
+    """Draw all stickers, then write the files. Return the number of stickers. Raises CabinetError."""
     said = [words(config.site, outlet) for outlet in outlets]
     font = fonts.find("".join(each.everything() for each in said) + " ·", font_file)
     drawings = [draw(each, font, *label) for each in said]

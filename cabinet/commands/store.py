@@ -1,4 +1,4 @@
-"""`cabinet store`: whether the database is whole, copies of it, and putting one in its place."""
+"""`cabinet store`: check the database, back it up, and restore it from a backup."""
 
 import argparse
 import sys
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _take_along(config: configuration.Config, file: Path, folder: Path) -> None:
-    """All that another computer needs to go on with this cabinet's money and log."""
+    """Copy everything that another computer needs to continue with this cabinet's money and log."""
     if not folder.is_dir():
         raise CabinetError(f"{folder}: there is no such folder; is the medium mounted?")
     keys = admin.key_path(config)

@@ -1,4 +1,4 @@
-"""`cabinet tariff`: tariffs besides the one of `cabinet.toml`, checked, explained by a receipt, and put into force."""
+"""`cabinet tariff`: check, explain and put into force tariffs in addition to the one in `cabinet.toml`."""
 
 import argparse
 import datetime
@@ -22,7 +22,7 @@ from cabinet.texts import Texts
 from cabinet.web.words import Words
 
 LONGEST_HOURS = 48
-MOST_GIVEN = 100_000  # of hours, watts or kWh: more is a slip, and so is what is no number at all
+MOST_GIVEN = 100_000  # hours, watts or kWh; a larger number is a typing error, and so is NaN
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -103,11 +103,11 @@ def _check(files: list[Path]) -> int:
     return failed
 
 
-# --- explain ---------------------------------------------------------------------------------------------------------
+# --- Sample receipt ---------------------------------------------------------------------------------------------------
 
 
 def receipt(args: argparse.Namespace) -> list[str]:
-    """Its lines. Raises CabinetError where the charge is not known from what is given."""
+    """Return the lines of the receipt. Raises CabinetError if the arguments do not define the charge."""
     hours, watts = _hours_and_watts(args.hours, args.watts, args.kwh)
     tariff = tariffs.load_file(args.file).tariff
     if args.package is not None:
@@ -156,14 +156,14 @@ def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
     ]
     names, sums = (max(width(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{pad(name, names)}  {pad(sum_, sums)}  {amount}" for name, sum_, amount in rows]
-    return [line.replace("\u00a0", " ") for line in lines]  # which are for pages
+    return [line.replace("\u00a0", " ") for line in lines]  # no-break spaces are for pages
 
 
-# --- the folder ------------------------------------------------------------------------------------------------------
+# --- Tariff folder ----------------------------------------------------------------------------------------------------
 
 
 def _add(config: Config, path: Path) -> None:
-    """Checked beside all others, then there as a whole or not at all."""
+    """Check the tariff against all others, then add its file completely or not at all."""
     posted = tariffs.load_file(path)
     others, _ = tariffs.load_all(config)
     tariffs.check_beside(config, posted, others)
@@ -196,7 +196,7 @@ def _list(config: Config) -> int:
 
 
 def _what_for(posted: Posted) -> str:
-    """One line by which its owner recognises a tariff."""
+    """Return one line that identifies a tariff for its owner."""
     outlets = f"outlets {', '.join(map(str, sorted(posted.outlets)))}" if posted.outlets else "all outlets"
     groups = f"residents of {', '.join(sorted(posted.groups))}" if posted.groups else "all residents"
     when = "" if posted.from_day <= 0 else f", from {datetime.date.fromordinal(posted.from_day)}"

@@ -1,4 +1,4 @@
-"""`cabinet trips`: what the flight recorder kept of every trip."""
+"""`cabinet trips`: list, show and plot the flight recorder's recordings of trips."""
 
 import argparse
 import sys
@@ -59,12 +59,12 @@ def main(args: argparse.Namespace) -> int:
         else:
             _plot(args, plot(recording, outlet, words, zone))
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read has seen enough, such as `head`
+        sys.stderr.close()  # the reader has ended, such as `head`
     return 0
 
 
 def _where(args: argparse.Namespace) -> tuple[Path, zoneinfo.ZoneInfo | None]:
-    """The folder of recordings, and the site's zone; with `--state` times are this machine's."""
+    """Return the folder of recordings and the site's zone; with `--state` the zone is None: this machine's."""
     if args.state is not None:
         return args.state / trips_folder.FOLDER, None
     config = configuration.load(args.config)
@@ -100,7 +100,7 @@ def _list(args: argparse.Namespace, folder: Path, zone: zoneinfo.ZoneInfo | None
 
 
 def _entry(folder: Path, number: int) -> dict[str, object]:
-    """One recording for programs; a damaged one says so and has nothing else."""
+    """Return one recording for programs; if it is damaged, only its number and the error."""
     try:
         header = trips_folder.load(folder, number).header
     except TripFileError as error:

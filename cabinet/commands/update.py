@@ -1,4 +1,4 @@
-"""`cabinet update`: install a signed bundle on trial, and see how the last one went."""
+"""`cabinet update`: install a signed bundle on trial, and show the state of the last update."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ from cabinet.update.trial import TRIAL_S, Asked, Phase, Trial, objections
 from cabinet.update.watch import see_through
 from cabinet.update.wording import objected, told
 
-WORDS = Texts("update", "en")  # as all of the command line
+WORDS = Texts("update", "en")  # like all of the command line
 LOOK_S = 1.0
 
 
@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace, records: Records) -> Trial:
-    """All that is needed to go back, on disk, before anything is changed. Raises CabinetError."""
+    """Write all data for a return to the old version to disk, before anything is changed. Raises CabinetError."""
     records.check_private()
     with records.alone():
         return _prepare_alone(args, Computer(args.config), records)
@@ -78,7 +78,7 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Record
         surveyed,
         newer=computer.is_newer(manifest.version, surveyed.version),
         sessions=computer.sessions(),
-        free=surveyed.free + manifest.size,  # the package lies there already, and counts among what needs room
+        free=surveyed.free + manifest.size,  # the package is on disk already, and is part of the required space
     )
     if refused := objections(manifest, found, Asked(args.during_sessions, args.older)):
         records.incoming.unlink(missing_ok=True)
@@ -86,14 +86,14 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Record
     records.incoming.replace(records.new)
     print(f"version {manifest.version}, signed by {opened.signer}; {found.version} is packed to go back to")
     computer.pack_installed(records.old_files, records.old)
-    computer.sync()  # what judges after a power cut are these files
+    computer.sync()  # after a power cut, the decision depends on these files
     trial = Trial(
         old=found.version,
         new=manifest.version,
         phase=Phase.PREPARED,
         boot_id=computer.boot_id(),
         schema=computer.schema(),
-        backup=computer.back_up(),  # last: what is charged and paid after it would be lost with the new version
+        backup=computer.back_up(),  # last: charges and payments after it would be lost with the new version
         sha256=manifest.sha256,
         during_sessions=args.during_sessions,
     )
@@ -102,13 +102,13 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Record
 
 
 def _follow(computer: Computer, records: Records, trial: Trial, wait: Callable[[float], None]) -> int:
-    """What happens, as it happens. Exit status 0 where the new version stays.
+    """Print the progress of the update. Return exit status 0 if the new version stays.
 
-    Raises CabinetError where nobody sees the update through any more.
+    Raises CabinetError if no process completes the update any more.
     """
     said: Phase | None = None
     while True:
-        gave_up = computer.watcher_gave_up()  # asked first: it ends the record, and then itself
+        gave_up = computer.watcher_gave_up()  # read first: the watcher ends the record, and then itself
         if (now := records.load()) is None:
             break
         if now.phase is not said:

@@ -1,4 +1,4 @@
-"""`cabinet usage`: the usage log as a file, and the proof that nobody has changed it."""
+"""`cabinet usage`: export the usage log, and verify that it was not changed."""
 
 import argparse
 import datetime
@@ -130,7 +130,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _say_unclosed(database: Database, config: Config) -> None:
-    """On standard error, as the list itself goes to a file."""
+    """Print the unclosed month on standard error, as the list itself goes to a file."""
     wall, site_time = SystemClock().wall(), SiteTime(config.site.timezone)
     month = site_time.month_before(wall)
     with database.reading() as connection:
@@ -145,7 +145,7 @@ def _say_unclosed(database: Database, config: Config) -> None:
 
 
 def _verify(database: Database, config: Config, args: argparse.Namespace) -> int:
-    """Whether the log is as it was written, and as it was kept elsewhere."""
+    """Verify that the log is as it was written and as it was kept elsewhere. Return the exit status."""
     kept_closings = kept.closings(args.closings) if args.closings is not None else kept.Closings([])
     marks = kept.heads(args.heads) if args.heads is not None else []
     marks += kept.export(args.export) if args.export is not None else []
@@ -173,8 +173,8 @@ def _verify(database: Database, config: Config, args: argparse.Namespace) -> int
 def _trusted_key(
     config: Config, given: str | None, own: list[Signed], kept_closings: kept.Closings
 ) -> tuple[str, list[str]]:
-    """The public key that closings have to be signed with: the one given, else the one that was kept with them, else
-    the cabinet's own; and what is wrong with the cabinet's own, where another one was kept."""
+    """Return the public key that signatures of closings must match: the one given, else the one kept with the closings,
+    else the cabinet's own; and the problems of the cabinet's own key if it differs from the one kept."""
     newest = max(kept_closings.closings, key=lambda signed: signed.closing.number, default=None)
     trusted = (given or "").strip() or kept_closings.key or ("" if newest is None else newest.closing.key)
     path = admin.key_path(config)
@@ -184,7 +184,7 @@ def _trusted_key(
         path.stat()
         signs_with = closings.public(closings.load_key(path))
     except FileNotFoundError:
-        return trusted, []  # a copy of the database, on another computer
+        return trusted, []  # this is a copy of the database on another computer
     except (OSError, StoreError) as error:
         return trusted, [f"what this cabinet signs with cannot be compared: {error}"]
     if signs_with == trusted:
@@ -196,7 +196,7 @@ def _trusted_key(
 
 
 def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> proof.Mark:
-    """By the number of the order, or of the record, as both are on the receipt."""
+    """Return the mark of a receipt, by order number or record number: both are on the receipt."""
     order, number = normal_form.order_number(which), normal_form.whole(which)
     if number is None:
         number = proof.number_of_order(connection, order)
@@ -228,7 +228,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
 
 
 def _bounds_ms(args: argparse.Namespace, config: Config) -> tuple[int | None, int | None]:
-    """[from, to) in Unix milliseconds, of the days asked for."""
+    """Return [from, to) in Unix milliseconds for the requested days."""
     site_time = SiteTime(config.site.timezone)
     from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
     to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))

@@ -1,4 +1,4 @@
-"""What lies behind a resident: balance, past charges and movements of money, a page at a time."""
+"""A resident's account: balance, past charges and money movements, in pages."""
 
 from typing import Annotated, Any
 
@@ -15,12 +15,12 @@ CHARGES_A_PAGE = 20
 LINES_A_PAGE = 30
 
 Place = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-"""Number of the first charge or movement that is not on the page any more."""
+"""Exclusive upper bound of the numbers of charges or movements on the page."""
 
 
 @get("/account")
 async def account_page(request: Visit) -> Response[Any]:
-    """Balance, the last charges, and the way to everything before."""
+    """Show the balance, the last charges, and links to older entries."""
     site = Site.of(request)
     resident = await auth.resident(request)
     newest = await site.resident.charges(resident.resident_id, None, NEWEST_SHOWN)
@@ -29,7 +29,7 @@ async def account_page(request: Visit) -> Response[Any]:
 
 @get("/account/charges")
 async def charges_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
-    """All charges, newest first; `before` is where the page begins."""
+    """Show all charges, newest first; `before` is the exclusive upper bound of their numbers."""
     site = Site.of(request)
     resident = await auth.resident(request)
     page = await site.resident.charges(resident.resident_id, before, CHARGES_A_PAGE)
@@ -38,7 +38,7 @@ async def charges_page(request: Visit, before: FromQuery[Place | None] = None) -
 
 @get("/account/statement")
 async def statement_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
-    """Every movement of the resident's money with the balance after it, newest first."""
+    """Show every movement of the resident's money with the balance after it, newest first."""
     site = Site.of(request)
     resident = await auth.resident(request)
     page = await site.resident.statement(resident.resident_id, before, LINES_A_PAGE)

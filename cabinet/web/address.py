@@ -1,4 +1,4 @@
-"""Network addresses of clients, as limits and logs count them. Pure."""
+"""Network addresses of clients, as used by limits and logs. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ MAX_ADDRESS_LENGTH = 64
 
 
 def source_of(host: str | None) -> str:
-    """The address that limits count by; of IPv6 the /64 network, because one line is given a whole one."""
+    """Return the address that limits count by; for IPv6 the /64 network, because one subscriber gets a whole one."""
     if not host:
         return "unknown"
     try:
@@ -20,7 +20,7 @@ def source_of(host: str | None) -> str:
 
 
 class Networks:
-    """The trusted proxies of the configuration."""
+    """Trusted proxies of the configuration."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._networks = [ipaddress.ip_network(entry, strict=False) for entry in entries]

@@ -1,6 +1,6 @@
-"""The HTTP API for programs of the property company: usage log, charges and state, by bearer token.
+"""HTTP API for programs of the property: usage log, charges and state, with a bearer token.
 
-Described by OpenAPI at `/api/schema`, for people at `/api/docs` (`reader`); errors are problem+json.
+OpenAPI describes it at `/api/schema`, and a page for people is at `/api/docs` (`reader`); errors are problem+json.
 """
 
 import datetime
@@ -49,7 +49,7 @@ LONGEST_TOKEN = 256
 
 
 def needs(scope: str) -> Guard:
-    """Lets a request with a token of that scope pass; refuses wrong_token, scope_missing."""
+    """Return a guard that admits requests with a token of `scope`. It raises Refused `wrong_token`, `scope_missing`."""
 
     async def check(connection: Connection, _: BaseRouteHandler) -> None:
         scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
@@ -74,12 +74,12 @@ PROBLEMS = {
     503: problem("not now: storage damaged, or the guard is not reachable"),
 }
 CODES = ("wrong_token", "scope_missing", "too_many_records", "guard_unreachable", "storage_damaged")
-"""Of every problem that the API itself tells apart."""
+"""Codes of all problems that the API distinguishes."""
 
 
 @dataclass
 class WithCsv(Operation):
-    """An operation that answers in CSV where it is asked to."""
+    """Operation that can answer in CSV."""
 
     def __post_init__(self) -> None:
         _also(self, "text/csv")
@@ -87,7 +87,7 @@ class WithCsv(Operation):
 
 @dataclass
 class WithFiles(Operation):
-    """An operation that answers in any of the forms of a file."""
+    """Operation that can answer in each of the file formats."""
 
     def __post_init__(self) -> None:
         for media_type in export.MEDIA_TYPES.values():
@@ -146,7 +146,7 @@ async def usage(
     to_day: ToDay = None,
     outlet: OutletNumber = None,
 ) -> Response[bytes]:
-    """A page of the usage log as JSON lines or CSV."""
+    """Return a page of the usage log as JSON lines or CSV."""
     site = Site.of(request)
     records = await site.property_.usage(_wanted(site, after, from_day, to_day, outlet), limit)
     next_after = records[-1].number if records else after
@@ -179,7 +179,7 @@ def _wanted(
 
 
 def _unless_known(request: Visit, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
-    """The answer, or 304 where the asker has this very one."""
+    """Return the answer, or 304 if the client already has exactly this answer."""
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
     if etag in known or f"W/{etag}" in known:
@@ -212,7 +212,7 @@ async def usage_export(
 
 
 class Closings(msgspec.Struct):
-    """`key` is the public key (Ed25519, base64) that the closings should be signed with."""
+    """All signed closings; `key` is the public key (Ed25519, base64) that their signatures must match."""
 
     key: str
     closings: list[Signed]
@@ -225,7 +225,7 @@ class Closings(msgspec.Struct):
     responses=PROBLEMS,
 )
 async def usage_closings(request: Visit) -> Response[Closings]:
-    """Keep them elsewhere: they show a log that was rewritten as a whole."""
+    """Return the closings. Copies kept elsewhere reveal a log that was rewritten as a whole."""
     property_ = Site.of(request).property_
     return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
 
@@ -241,8 +241,8 @@ class Heads(msgspec.Struct):
     responses=PROBLEMS,
 )
 async def usage_heads(request: Visit, from_day: FromDay = None, to_day: ToDay = None) -> Response[Heads]:
-    """Fetch them every day and keep them elsewhere: with `cabinet usage verify --heads` they show what was changed or
-    cut off since."""
+    """Return the heads. If copies are fetched daily and kept elsewhere, `cabinet usage verify --heads` finds later
+    changes and truncation."""
     site = Site.of(request)
     wanted = _wanted(site, 0, from_day, to_day, None)
     return Response(Heads(await site.property_.usage_heads(wanted.from_unix_ms, wanted.to_unix_ms)))
@@ -250,36 +250,36 @@ async def usage_heads(request: Visit, from_day: FromDay = None, to_day: ToDay = 
 
 @get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: Visit) -> Response[list[OutletView]]:
-    """What anybody may see who stands before the cabinet, and why an outlet would not start now."""
+    """Return the public state of each outlet, as seen at the cabinet, and the reason if it cannot start now."""
     return Response(Site.of(request).property_.outlets(), headers=NOW)
 
 
 @get("/cabinet", guards=[needs(CABINET_READ)], summary="The cabinet as a whole, now", responses=PROBLEMS)
 async def cabinet(request: Visit) -> Response[CabinetView]:
-    """A fault that has opened every outlet, the load of the feed, and how many wait for power."""
+    """Return a fault that has opened every outlet, the load of the feed, and the number of waiting residents."""
     return Response(Site.of(request).property_.cabinet(), headers=NOW)
 
 
 @get("/readings", guards=[needs(CABINET_READ)], summary="Everything the guard measures, now", responses=PROBLEMS)
 async def readings(request: Visit) -> Response[Snapshot]:
-    """The guard's own snapshot, as it publishes it several times a second: every value with its time and quality."""
+    """Return the snapshot that the guard publishes several times a second: each value with its time and quality."""
     return Response(Site.of(request).property_.snapshot(), headers=NOW)
 
 
 @get("/sessions", guards=[needs(SESSIONS_READ)], summary="Charges that began today", responses=PROBLEMS)
 async def sessions(request: Visit) -> Response[list[SessionView]]:
-    """Those that run and those that are over, at the site's date; whose they are is not in it."""
+    """Return running and ended charges of the site's date, without the residents' identity."""
     return Response(await Site.of(request).property_.todays_sessions(), headers=NOW)
 
 
 @get("/today", guards=[needs(SESSIONS_READ)], summary="Today in figures", responses=PROBLEMS)
 async def today(request: Visit) -> Response[DayFigures]:
-    """Charges, energy and earnings of the site's date so far; electricity apart from the rest."""
+    """Return charges, energy and revenue of the site's date so far; electricity is listed separately."""
     return Response(await Site.of(request).property_.today(), headers=NOW)
 
 
 def _own_address(request: Visit) -> str:
-    """The site's address as the asker reaches it: a proxy may end https, a test may use another port."""
+    """Return the site's address as the client uses it: a proxy may terminate https, a test may use another port."""
     public = Site.of(request).config.site.public_url
     if request.headers.get("host") == urlsplit(public).netloc:
         return public
@@ -287,7 +287,7 @@ def _own_address(request: Visit) -> str:
 
 
 class Health(msgspec.Struct):
-    """Whether the cabinet can serve residents; `accepting` names what hinders new sessions, or is null."""
+    """Health of the service for residents; `accepting` is the reason why no session can start, or null."""
 
     guard_reachable: bool
     accepting: str | None
@@ -295,14 +295,14 @@ class Health(msgspec.Struct):
 
 @get("/healthz", include_in_schema=False)
 async def healthz(request: Visit) -> Response[Any]:
-    """200 while new sessions can start, else 503 and why; for monitoring, and open to anybody."""
+    """Answer 200 if new sessions can start, else 503 and the reason. For monitoring; no token is needed."""
     property_ = Site.of(request).property_
     health = Health(property_.guard_reachable(), property_.accepting())
     well = health.guard_reachable and health.accepting is None
     return Response(health, status_code=200 if well else 503, headers={"Cache-Control": "no-store"})
 
 
-# Only here: a page that holds a secret beside what its asker chose would tell it by its length.
+# Only the API is compressed: on a page with a secret next to client-chosen text, the length would reveal the secret.
 COMPRESSED = DefineMiddleware(CompressionMiddleware, config=CompressionConfig("gzip", minimum_size=1000))
 
 router = Router(

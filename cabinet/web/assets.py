@@ -1,4 +1,4 @@
-"""The few files a page loads besides itself: read once, compressed once, addressed by their content's hash."""
+"""Static files that a page loads: read once, compressed once, addressed by the hash of their content."""
 
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ class Asset(NamedTuple):
 
 
 class Assets:
-    """Everything under `static/`, by its path there. The bundle in `dist/` may be missing: pages work without."""
+    """All files under `static/`, by relative path. If the bundle in `dist/` is missing, pages still work."""
 
     def __init__(self, folder: Traversable | None = None) -> None:
         self._assets = dict(_read(folder or resources.files("cabinet.web") / "static", ""))
@@ -31,11 +31,11 @@ class Assets:
         return name in self._assets
 
     def __getitem__(self, name: str) -> Asset:
-        """Raises KeyError where there is no such file."""
+        """Return the file. Raises KeyError if there is no such file."""
         return self._assets[name]
 
     def url(self, name: str) -> str:
-        """Its address, with the content's hash so that a browser may keep it for ever; raises KeyError."""
+        """Return the file's address with the hash of its content: a browser may cache it for ever. Raises KeyError."""
         return f"/static/{name}?v={self._assets[name].version}"
 
 

@@ -1,8 +1,7 @@
-"""Who is asking: cookies of residents and staff, and proof that a form came from one of our own pages.
+"""Authentication: cookies of residents and staff, and proof that a form came from one of our own pages.
 
-A form carries the value of a cookie that another site can neither read nor set (double submit); where the browser
-says which site a request comes from, that must be ours too. No state is kept, so a restart of the service breaks
-no open page.
+A form carries the value of a cookie that another site can neither read nor set (double submit); if the browser sends
+the origin of a request, that must be ours too. No state is kept: open pages work after a restart of the service.
 """
 
 import hmac
@@ -31,7 +30,8 @@ PREFERENCE_S = 365 * 86_400
 
 MAX_FIELDS = 20
 AS_TYPED = frozenset({"password", "proof", "text"})
-"""Fields that are no line of text: secrets that people choose, and a tariff file, which is checked as such."""
+"""Fields that are not cleaned as a line of text: secrets that people choose, and a tariff file, which has its own
+check."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -40,11 +40,11 @@ _OUR_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~%=&?-]{0,200}")
 
 
 class FormExpired(PermissionDeniedException):
-    """A form without its key: an old page, or not one of ours. Nothing was done."""
+    """Form without a valid key: from an old page, or not from our site. Nothing was done."""
 
 
 def cookie_name(site: Site, name: str) -> str:
-    """With https the browser itself then refuses the cookie from anywhere but this very host."""
+    """Return the cookie's full name. With https, the prefix makes the browser accept the cookie only from this host."""
     return f"__Host-{name}" if site.secure else name
 
 
@@ -53,7 +53,7 @@ def read_cookie(connection: Connection, name: str) -> str | None:
 
 
 def make_cookie(site: Site, name: str, value: str, max_age: int | None = None) -> Cookie:
-    """`max_age` None lasts until the browser is closed, 0 takes the cookie away."""
+    """Return a cookie. `max_age` None lasts until the browser is closed, 0 deletes the cookie."""
     return Cookie(
         key=cookie_name(site, name),
         value=value,
@@ -66,7 +66,7 @@ def make_cookie(site: Site, name: str, value: str, max_age: int | None = None) -
 
 
 def resident_token(connection: Connection) -> str:
-    """The resident's session token; refuses signed_out."""
+    """Return the resident's session token. Raises Refused `signed_out`."""
     token = read_cookie(connection, RESIDENT_COOKIE)
     if not token:
         raise Refused("signed_out")
@@ -74,12 +74,12 @@ def resident_token(connection: Connection) -> str:
 
 
 async def resident(connection: Connection) -> ResidentView:
-    """Who is signed in; refuses signed_out."""
+    """Return the signed-in resident. Raises Refused `signed_out`."""
     return await Site.of(connection).resident.resident(resident_token(connection))
 
 
 async def resident_if_any(connection: Connection) -> ResidentView | None:
-    """Who is signed in, or None: for pages that anybody may see."""
+    """Return the signed-in resident, or None: for public pages."""
     try:
         return await resident(connection)
     except Refused as refusal:
@@ -89,7 +89,7 @@ async def resident_if_any(connection: Connection) -> ResidentView | None:
 
 
 def form_key(connection: Connection) -> str:
-    """The value for the hidden field of every form on the page being made; `form_cookie` hands it out if it is new."""
+    """Return the value of the hidden field of every form on this page; `form_cookie` sets its cookie if it is new."""
     if "form_key" not in connection.state:
         known = read_cookie(connection, FORM_COOKIE) or ""
         connection.state["form_key"] = known if _FORM_KEY.fullmatch(known) else secrets.token_urlsafe(24)
@@ -97,16 +97,17 @@ def form_key(connection: Connection) -> str:
 
 
 def form_cookie(connection: Connection) -> Cookie | None:
-    """The cookie that goes with `form_key`, where the browser does not have it yet."""
+    """Return the cookie that belongs to `form_key`, or None if the browser has it already."""
     if "form_key" not in connection.state or connection.state["form_key"] == read_cookie(connection, FORM_COOKIE):
         return None
     return make_cookie(Site.of(connection), FORM_COOKIE, connection.state["form_key"])
 
 
 async def check_form(request: Visit) -> None:
-    """Before every handler of a page: reads the form of an unsafe method, and lets only our own pages' pass.
+    """Read the form of an unsafe method before every page's handler; admit only forms of our own pages.
 
-    Refuses bad_request for a body that is no form in UTF-8; raises FormExpired. `form` gives the handler what was read.
+    Raises Refused `bad_request` if the body is not a form in UTF-8, and FormExpired. The handler gets the fields from
+    `form`.
     """
     if request.method in SAFE_METHODS:
         return
@@ -123,12 +124,12 @@ async def check_form(request: Visit) -> None:
 
 
 def cleaned(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Every field as one line of text with nothing unseen in it; of a field given twice the last."""
+    """Return every field as one line of text without invisible characters; if a field is given twice, the last."""
     return {name: value if name in AS_TYPED else normal_form.text(value) for name, value in fields}
 
 
 def check_key(request: Visit) -> None:
-    """Whether the form in the request's state is one of our own pages'; raises FormExpired."""
+    """Check that the form in the request's state came from one of our own pages. Raises FormExpired if not."""
     expected = read_cookie(request, FORM_COOKIE) or ""
     given = form(request).get(FORM_FIELD, "")
     if not _FORM_KEY.fullmatch(expected) or not hmac.compare_digest(expected.encode(), given.encode()):
@@ -138,22 +139,22 @@ def check_key(request: Visit) -> None:
 
 
 def form(request: Visit) -> Mapping[str, str]:
-    """Fields of the form that `check_form` let pass, cleaned."""
+    """Return the cleaned fields of the form that `check_form` has admitted."""
     return cast(Mapping[str, str], request.state["form"])
 
 
 def way_back(path: str) -> str:
-    """`path` if it is a plain one of this site, else the front page: a link may not send people elsewhere."""
+    """Return `path` if it is a plain path of this site, else the front page: a link must not lead to another site."""
     return path if _OUR_PATH.fullmatch(path) else "/"
 
 
 def address_of(connection: Connection) -> str:
-    """Network address of the asker, for rate limits; of IPv6 the network, as one line gets a whole one."""
+    """Return the client's network address for rate limits; for IPv6 the network, as one subscriber gets a whole one."""
     return source_of(connection.client.host if connection.client else None)
 
 
 def _from_our_site(request: Visit) -> bool:
-    """What the browser says about where the form stood; very old ones say nothing."""
+    """Return False if the browser's headers name another site as origin; very old browsers send no such headers."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")

@@ -1,4 +1,4 @@
-"""One charge as its resident sees it: waiting, charging, and at the same address the receipt."""
+"""Page of one charge for its resident: waiting, charging, and at the same address the receipt."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ LIVE_PARTS = ("notice", "announce", "headline", "figures", "curve_words", "bill"
 
 @get("/charge/{session_id:str}")
 async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any]:
-    """Live while it runs, and the receipt once it is settled. Another resident's is not found."""
+    """Show the running charge live, or its receipt after settlement. Another resident's charge gives 404."""
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
     curve = await viewer.curve(session_id)
@@ -34,7 +34,7 @@ async def stop(request: Visit, session_id: FromPath[str]) -> Response[Any]:
 
 @get("/charge/{session_id:str}/curve")
 async def curve_points(request: Visit, session_id: FromPath[str], after: FromQuery[int] = -1) -> Response[bytes]:
-    """The curve's points after `after` seconds of powered time, as [[s, W], …]."""
+    """Return the curve's points after `after` seconds of powered time, as [[s, W], …]."""
     viewer = await _Viewer.of(request)
     newer = [point for point in await viewer.curve(session_id) if point.at_s > after]
     return Response(msgspec.json.encode(newer), media_type="application/json")
@@ -42,9 +42,9 @@ async def curve_points(request: Visit, session_id: FromPath[str], after: FromQue
 
 @get("/charge/{session_id:str}/live")
 async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] = "") -> Stream:
-    """The parts of the charge's page, each time one of them changes; ends when it is settled.
+    """Send the parts of the charge's page when they change; the stream ends when the charge is settled.
 
-    `shape` is the one the page was made in: whenever it takes another, its whole body is sent as `body`.
+    `shape` is the shape that the page was rendered with: if the shape changes, the whole body is sent as `body`.
     """
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
@@ -65,7 +65,7 @@ async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] 
 
 
 class _Viewer(NamedTuple):
-    """A signed-in resident who looks at a charge."""
+    """Signed-in resident who views a charge."""
 
     site: Site
     resident_id: int
@@ -74,12 +74,12 @@ class _Viewer(NamedTuple):
 
     @classmethod
     async def of(cls, request: Visit) -> "_Viewer":
-        """Refuses signed_out."""
+        """Return the viewer of this request. Raises Refused `signed_out`."""
         resident = await auth.resident(request)
         return cls(Site.of(request), resident.resident_id, language_of(request), auth.form_key(request))
 
     async def session(self, session_id: str) -> SessionView:
-        """Refuses unknown_session, and not_yours for another resident's."""
+        """Return the session. Raises Refused `unknown_session`, or `not_yours` if it is another resident's."""
         return await self.site.resident.session(self.resident_id, session_id)
 
     async def curve(self, session_id: str) -> list[CurvePoint]:
@@ -90,7 +90,7 @@ class _Viewer(NamedTuple):
         return self.site.pages.part(self.language, f"{folder}{name}.html", **values)
 
     def values(self, session: SessionView, curve: list[CurvePoint]) -> dict[str, Any]:
-        """What the page and each of its parts are made of."""
+        """Return the values of the page and of each of its parts."""
         return {
             "session": session,
             "curve": polyline(curve),
@@ -105,7 +105,7 @@ class _Viewer(NamedTuple):
 
 
 def _shape(session: SessionView) -> str:
-    """Which of its forms the page has: what it holds beside the figures depends on this alone."""
+    """Return the shape of the page: its content other than the figures depends on this alone."""
     if session.state == "settled":
         return "receipt"
     if session.state == "finished":
@@ -114,12 +114,12 @@ def _shape(session: SessionView) -> str:
 
 
 def electricity_fen(session: SessionView) -> int:
-    """The part that is for electricity: what a cap or free minutes take off comes off the rest first."""
+    """Return the electricity part of the cost: a cap or free minutes reduce the other part first."""
     return min(session.cost_fen, sum(line.amount_fen for line in session.lines if line.kind == "electricity"))
 
 
 def charged_key(session: SessionView) -> str:
-    """The sentence that says what a settled charge cost: whatever it says of the bill's lines is so."""
+    """Return the text key for the cost of a settled charge; the text must agree with the bill's lines."""
     if session.cost_fen == 0:
         return "receipt.free_of_charge"
     kinds = {line.kind for line in session.lines} - {"cap"}

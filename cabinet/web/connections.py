@@ -1,11 +1,11 @@
-"""Connections of the web server: how many there are, whose, and how long each may take over what it does.
+"""Connections of the web server: their number in total and per source, and a deadline for each stage.
 
-uvicorn has one number for everybody (`limit_concurrency`) and a timeout only between two requests: a client that
-sends nothing, or a byte a second, keeps its place for ever, and enough of them keep everybody out. So connections are
-accepted here. Each takes a seat; each of its stages has a deadline; and when the seats run short, a connection of the
-source with the most that has no whole request under way gives way to the new one.
+uvicorn has one limit for all clients (`limit_concurrency`) and a timeout only between two requests: a client that
+sends nothing, or one byte a second, keeps its place for ever, and enough of these clients lock out all others.
+Therefore this module accepts the connections. Each connection takes a seat, and each of its stages has a deadline. If
+no seat is free, the source with the most connections loses one that has no complete request in progress.
 
-A trusted proxy stands for many people: its connections have deadlines, and no limit of their own.
+A trusted proxy stands for many people: its connections have deadlines, but no limit per source.
 """
 
 import asyncio
@@ -25,24 +25,26 @@ from cabinet.web.source_log import SourceLog
 from cabinet.web.turns import Turn, Turns
 
 ACCEPT_TURN_S = 0.005
-"""Accepting goes on for so long at most before everything else has its turn. To refuse one takes microseconds; if
-fewer were accepted than come, the kernel's queue would be full, and who is not in it waits a second or three."""
+"""Maximum time for accepting connections before the event loop continues with other work. A refusal takes
+microseconds; if connections arrived faster than they are accepted, the kernel's queue would fill up, and a client that
+is not in the queue waits 1 s or 3 s."""
 
 HANDSHAKES_OF_SOURCE = 8
-"""At once: each is some milliseconds of arithmetic, and all of them at once would hold up everybody."""
+"""TLS handshakes of one source at the same time: each takes some milliseconds of arithmetic, and many at once would
+delay all other clients."""
 
-ACCEPT_AGAIN_S = 0.1  # after the system has refused: it has no descriptors or no memory
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: nothing of the connection stays behind in the kernel
+ACCEPT_AGAIN_S = 0.1  # after accept() has failed: the system is out of descriptors or memory
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: the kernel keeps nothing of the connection
 
 
 class Stage(enum.Enum):
-    """What a connection is doing; all but ANSWER have a deadline."""
+    """Stages of a connection; all except ANSWER have a deadline."""
 
     HANDSHAKE = "handshake"
     IDLE = "idle"  # no byte of a request yet
     HEADER = "header"
     BODY = "body"
-    ANSWER = "answer"  # the application works or sends; how long is its own business
+    ANSWER = "answer"  # the application works or sends; it sets its own time limits
     CLOSING = "closing"
 
 
@@ -53,7 +55,7 @@ class Limits(NamedTuple):
     first_byte_s: float = 5.0
     header_s: float = 10.0
     body_s: float = 60.0  # the largest file, 4 MB, at half a megabit a second
-    stalled_s: float = 30.0  # the peer takes nothing of what is sent
+    stalled_s: float = 30.0  # the peer reads none of the data sent to it
 
     def deadline_s(self, stage: Stage) -> float | None:
         return {
@@ -67,7 +69,7 @@ class Limits(NamedTuple):
 
 
 class Seat:
-    """The place of one connection, from its acceptance to its end. `drop` ends the connection."""
+    """Place of one connection, from its acceptance to its end. `drop` ends the connection."""
 
     def __init__(self, seats: "Seats", host: str, proxied: bool, drop: Callable[[], object]) -> None:
         self.host = host
@@ -80,30 +82,30 @@ class Seat:
         self._stalled: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
-        """The seat is taken: the first deadline runs."""
+        """Start the first deadline, after the seat is taken."""
         self._arm(self._seats.limits.deadline_s(self.stage))
 
     def enter(self, stage: Stage) -> None:
-        """Begin a stage and its deadline; in the stage that it is in already, the deadline stays as it is."""
+        """Begin a stage and its deadline; if the connection is in this stage already, its deadline does not change."""
         if stage is self.stage:
             return
         self.stage = stage
         self._arm(self._seats.limits.deadline_s(stage))
 
     def stall(self) -> None:
-        """The peer does not take what is sent."""
+        """Start the stall timer: the peer does not read the data sent to it."""
         if self._stalled is None:
             limits = self._seats.limits
             self._stalled = asyncio.get_running_loop().call_later(limits.stalled_s, lambda: self.drop())
 
     def flow(self) -> None:
-        """The peer takes it again."""
+        """Cancel the stall timer: the peer reads again."""
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
     def leave(self) -> None:
-        """The connection is over; may be called again."""
+        """Free the seat at the end of the connection. Idempotent."""
         self._arm(None)
         self.flow()
         self._seats.free(self)
@@ -117,7 +119,7 @@ class Seat:
 
 
 class Seats:
-    """Every connection there is, by source and the oldest first."""
+    """All connections, grouped by source, the oldest first."""
 
     def __init__(self, limits: Limits, proxies: Networks) -> None:
         self.limits = limits
@@ -134,10 +136,10 @@ class Seats:
         return len(self._taken.get(source, ()))
 
     def take(self, host: str, drop: Callable[[], object]) -> Seat | None:
-        """A seat for a connection from `host`, or None: it is refused.
+        """Return a seat for a connection from `host`, or None if the connection is refused.
 
-        A source that has all of its own loses an idle one of them for it. When every seat is taken, the source with
-        the most loses one; a proxy only if no other has one to lose.
+        If the source is at its own limit, one of its connections without a complete request is dropped. If all seats
+        are taken, the source with the most connections loses one; a proxy loses one only if no other source can.
         """
         proxied = host in self._proxies
         seat = Seat(self, host, proxied, drop)
@@ -170,7 +172,7 @@ class Seats:
         return any(self._drop_idle(source) for source in sorted(self._taken, key=order))
 
     def _drop_idle(self, source: str) -> bool:
-        """Drop the oldest connection of the source that has no whole request under way; False if it has none."""
+        """Drop the oldest connection of the source that has no complete request in progress; False if it has none."""
         victim = next((seat for seat in self._taken.get(source, ()) if seat.stage is not Stage.ANSWER), None)
         if victim is None:
             return False
@@ -181,7 +183,7 @@ class Seats:
 
 
 class SeatedProtocol(H11Protocol):
-    """uvicorn's protocol in a seat, which it tells what it is doing; its log lines are those of its source."""
+    """uvicorn's protocol in a seat. It reports its stage to the seat and logs through the logger of its source."""
 
     def __init__(self, seat: Seat, log: SourceLog, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
@@ -198,7 +200,7 @@ class SeatedProtocol(H11Protocol):
         self._tell()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP. The application may be at work on what came before it: it then answers nobody."""
+        """Answer data that is not HTTP. If the application still works on an earlier request, mark it disconnected."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -222,7 +224,7 @@ class SeatedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._seat.leave()
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()  # uvicorn leaves the timer of a broken connection to run out
+        self._unset_keepalive_if_required()  # uvicorn does not cancel the timer of a broken connection
 
     def _tell(self) -> None:
         self._seat.enter(self._stage())
@@ -230,7 +232,7 @@ class SeatedProtocol(H11Protocol):
     def _stage(self) -> Stage:
         if self.transport.is_closing():
             return Stage.CLOSING
-        if self.conn.their_state is h11.SEND_BODY:  # also when the answer was given before its end
+        if self.conn.their_state is h11.SEND_BODY:  # also if the answer was sent before the end of the body
             return Stage.BODY
         if self.cycle is not None and not self.cycle.response_complete:
             return Stage.ANSWER
@@ -240,7 +242,7 @@ class SeatedProtocol(H11Protocol):
 
 
 class Acceptor:
-    """Accepts from a listening socket until closed; has the part of `asyncio.Server` that uvicorn's server uses."""
+    """Acceptor of a listening socket, until closed. It has the part of `asyncio.Server` that uvicorn's server uses."""
 
     def __init__(
         self,
@@ -295,12 +297,12 @@ class Acceptor:
             return
         connection.setblocking(False)
         task = self._loop.create_task(self._open(connection, seat))
-        seat.drop = task.cancel  # until the protocol has it
+        seat.drop = task.cancel  # until the protocol takes over
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
     async def _open(self, connection: socket.socket, seat: Seat) -> None:
-        """The TLS handshake, where there is one, and then the protocol."""
+        """Do the TLS handshake, if TLS is in use, and start the protocol."""
         timeouts = {}
         if self._tls is not None:
             limits = self._seats.limits
@@ -312,7 +314,7 @@ class Acceptor:
             await self._loop.connect_accepted_socket(
                 lambda: self._make_protocol(seat), connection, ssl=self._tls, **timeouts
             )
-        except (OSError, asyncio.CancelledError):  # a handshake that failed, took too long, or made room
+        except (OSError, asyncio.CancelledError):  # the handshake failed, took too long, or was dropped to free a seat
             seat.leave()
             connection.close()
         finally:

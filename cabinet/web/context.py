@@ -1,4 +1,4 @@
-"""What every handler works with, put into the application's state by `site.create_app`."""
+"""Shared context of all handlers; `site.create_app` puts it into the application's state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from cabinet.web.pages import Pages
 
 Visit = Request[Any, Any, State]
-"""A request of somebody: who it is stands in cookies, see `auth`."""
+"""HTTP request; its cookies identify the person, see `auth`."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 RowNumber = Annotated[int, PathParameter(ge=0, le=2**53)]
-"""A number in an address that names a row; a larger one does not go into the database, and names none."""
+"""Row number in an address; a larger number does not fit into the database and matches no row."""
 
 AT_END = "cabinet.at_end"
-"""In a request's scope: an ExitStack that is closed when the request is over, answered or not."""
+"""Key in a request's scope: an ExitStack that is closed at the end of the request, with or without an answer."""
 
 LANGUAGE_COOKIE = "language"
 SIZE_COOKIE = "size"
@@ -42,7 +42,7 @@ class Site(NamedTuple):
     pages: Pages
     streams: Streams
     log: SourceLog
-    simulator: SimulatorPort | None = None  # only where the hardware is simulated
+    simulator: SimulatorPort | None = None  # only if the hardware is simulated
 
     @classmethod
     def of(cls, connection: Connection) -> Site:
@@ -50,18 +50,18 @@ class Site(NamedTuple):
 
     @property
     def secure(self) -> bool:
-        """Whether residents reach the site by https, so that cookies must never travel without it."""
+        """Whether the site's public address is https; if so, cookies must never be sent without https."""
         return self.config.site.public_url.startswith("https://")
 
 
 def at_end(connection: Connection, callback: Callable[[], None]) -> None:
-    """Have `callback` called when the request is over, also if its answer is never begun."""
+    """Register `callback` for the end of the request; it runs even if the answer never begins."""
     stack = connection.scope[AT_END]  # type: ignore[literal-required]
     stack.callback(callback)
 
 
 def language_of(connection: Connection) -> str:
-    """The language chosen by a button, else the browser's first that we have, else Chinese."""
+    """Return the language chosen by button, else the browser's first supported language, else Chinese."""
     chosen = connection.cookies.get(LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return chosen
@@ -76,7 +76,7 @@ def large_text(connection: Connection) -> bool:
 
 
 def _accepted(header: str) -> list[str]:
-    """Primary language tags of an Accept-Language header, best first; parts that make no sense are left out."""
+    """Return the primary language tags of an Accept-Language header, best first; invalid parts are skipped."""
     weighted: list[tuple[float, str]] = []
     for part in header[:200].split(","):
         tag, _, weight = part.partition(";q=")

@@ -1,4 +1,4 @@
-"""A power curve as a line that needs no script: shown as it is without JavaScript, and on paper. Pure."""
+"""Power curve as an SVG line: shown without JavaScript and on paper. Pure."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ MOST_POINTS = 160
 
 
 class Polyline(NamedTuple):
-    """Points for SVG within WIDTH × HEIGHT; the scale goes from 0 to `top_w` and over `span_s`.
+    """SVG points within WIDTH × HEIGHT; the scales are 0 to `top_w` and 0 to `span_s`.
 
-    `peak_w`, `mean_w` and `last_w` say the same in words.
+    `peak_w`, `mean_w` and `last_w` summarise the curve for the text below it.
     """
 
     points: str
@@ -24,9 +24,9 @@ class Polyline(NamedTuple):
 
 
 def polyline(curve: list[CurvePoint]) -> Polyline | None:
-    """The curve thinned to MOST_POINTS; None while there is no line to draw.
+    """Return the curve thinned to MOST_POINTS, or None if it has fewer than two points.
 
-    Of the points that fall together the highest is kept: a peak must not vanish.
+    Of the points in one slot the highest is kept: a peak must not vanish.
     """
     if len(curve) < 2:
         return None
@@ -45,7 +45,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
 
 
 def _round_up(watts: int) -> int:
-    """The next of 10, 20, 50, 100, 200, 500 … that is not below."""
+    """Return the next of 10, 20, 50, 100, 200, 500 … that is not below `watts`."""
     step = 10
     while True:
         for factor in (1, 2, 5):

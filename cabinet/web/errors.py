@@ -1,4 +1,4 @@
-"""Whatever went wrong, as a page in the reader's language or as problem+json (RFC 9457) for the API."""
+"""Error answers: a page in the reader's language, or problem+json (RFC 9457) for the API."""
 
 from http import HTTPStatus
 from typing import Any
@@ -33,17 +33,17 @@ STATUS_OF_REFUSAL = {
 }  # fmt: skip
 
 READER = "/api/docs"
-"""Where the API is described for people, each problem with its code as anchor."""
+"""Path of the API's description for people; the anchor of each problem is its code."""
 
 RETRY_AFTER_S = {429: 60, 503: 30}
 
 PAGE_TEXTS = frozenset({400, 403, 404, 405, 413, 500})
-"""Statuses with a text of their own; any other is told in the words of 400 or, from 500 on, of 500."""
+"""Statuses with their own text; all others use the text of 400 or, from 500 on, the text of 500."""
 
 
 class Problem(msgspec.Struct):
-    """RFC 9457 problem details. `type` leads to what the API's page says of it; `detail` is for people, `code` for
-    programs: one of ours, or empty where `status` says it all."""
+    """RFC 9457 problem details. `type` links to the problem on the API's page; `detail` is for people; `code` is for
+    programs: a refusal code, or empty if `status` is sufficient."""
 
     type: str
     title: str
@@ -53,12 +53,12 @@ class Problem(msgspec.Struct):
 
 
 def status_of(refusal: Refused) -> int:
-    """The refusal's status; a code that this version does not know is a fault of ours, not of the reader."""
+    """Return the refusal's status; a code unknown to this version is our fault, not the reader's: 500."""
     return STATUS_OF_REFUSAL.get(refusal.code, 500)
 
 
 def refusal_headers(refusal: Refused) -> dict[str, str]:
-    """Retry-After where waiting helps, and what a 401 of the API must say."""
+    """Return Retry-After if waiting helps, and the WWW-Authenticate that a 401 of the API must have."""
     status = status_of(refusal)
     headers: dict[str, str] = {}
     if status in RETRY_AFTER_S:
@@ -69,7 +69,7 @@ def refusal_headers(refusal: Refused) -> dict[str, str]:
 
 
 def refusal_text(request: Visit, refusal: Refused) -> str:
-    """The refusal in the reader's language, with the time to wait where it is known."""
+    """Return the refusal in the reader's language, with the time to wait if it is known."""
     t = Site.of(request).pages.speech[language_of(request)].texts
     known = f"refusal.{refusal.code}"
     sentence = t(known if known in t else "error.500.text")
@@ -80,7 +80,7 @@ def refusal_text(request: Visit, refusal: Refused) -> str:
 
 
 def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
-    """Where no handler has put the refusal into a page of its own."""
+    """Answer a refusal that no handler has shown on its own page."""
     status = status_of(refusal)
     if _is_api(request):
         return _problem(request, status, refusal_text(request, refusal), refusal.code, refusal_headers(refusal))
@@ -90,12 +90,12 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
 
 
 def on_damage(request: Visit, _: StoreDamaged) -> Response[Any]:
-    """The log has said what and where; whoever asks hears what it means for them."""
+    """Answer damaged storage as `storage_damaged`: the log already has the details, the reader gets the effect."""
     return on_refused(request, Refused("storage_damaged"))
 
 
 def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
-    """No such page, wrong method, body too large, parameters that do not parse."""
+    """Answer HTTP errors: no such page, wrong method, body too large, parameters that do not parse."""
     status = error.status_code
     t = Site.of(request).pages.speech[language_of(request)].texts
     shown = status if status in PAGE_TEXTS else 500 if status >= 500 else 400
@@ -110,7 +110,7 @@ def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
 
 
 def on_bug(request: Visit, error: Exception) -> Response[Any]:
-    """Anything that was not raised on purpose: the log gets it, the reader an apology."""
+    """Answer an exception that was not raised on purpose: log it and show the reader an apology."""
     log = Site.of(request).log.logger("cabinet.web", auth.address_of(request))
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     t = Site.of(request).pages.speech[language_of(request)].texts
@@ -122,7 +122,7 @@ def on_bug(request: Visit, error: Exception) -> Response[Any]:
 def error_page(
     request: Visit, status: int, sentence: str, headers: dict[str, str] | None = None, code: str = ""
 ) -> Response[str]:
-    """A page that says what is wrong and what to do next."""
+    """Return a page with the error and the next step for the reader."""
     return Site.of(request).pages.page(
         request, "error.html", status=status, headers=headers, sentence=sentence, code=code, error_status=status
     )
@@ -141,7 +141,7 @@ def _is_api(request: Visit) -> bool:
 
 
 def _to_sign_in(request: Visit) -> Response[Any]:
-    """To the sign-in page; a reader comes back to where they were, and a form that was sent is not sent again."""
+    """Redirect to the sign-in page and then back to the page that was read; a submitted form is not sent again."""
     path = request.url.path
     if path.startswith("/property"):
         return Redirect("/property/sign-in", status_code=303)
@@ -150,7 +150,7 @@ def _to_sign_in(request: Visit) -> Response[Any]:
 
 
 def _parameters_at_fault(error: HTTPException) -> str:
-    """`limit: Expected int <= 1000` for each parameter that does not fit; empty where it is not about parameters."""
+    """Return `limit: Expected int <= 1000` for each invalid parameter; empty if the error has another cause."""
     if not isinstance(error.extra, list):
         return ""
     return "; ".join(f"{entry.get('key', '')}: {entry.get('message', '')}" for entry in error.extra)

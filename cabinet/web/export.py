@@ -1,4 +1,4 @@
-"""The usage log as a file, sent as it is read: a few hundred records at a time, so that nobody else has to wait."""
+"""Usage log as a file, sent while it is read: in steps of 100 records, because other requests must not wait."""
 
 import asyncio
 import tempfile
@@ -24,7 +24,7 @@ MEDIA_TYPES = {
 
 
 async def respond(site: Site, wanted: UsageFilter, form: str, language: str) -> Stream:
-    """`form` is one of MEDIA_TYPES. Refuses too_many_records for a sheet that cannot hold them."""
+    """Return the file; `form` is one of MEDIA_TYPES. Raises Refused `too_many_records` if a sheet cannot hold them."""
     name = f"usage-{site.config.site.site_id}.{form}"
     body = await _sheet(site, wanted, language) if form == "xlsx" else _lines(site, wanted, form, language)
     return Stream(
@@ -39,7 +39,7 @@ async def respond(site: Site, wanted: UsageFilter, form: str, language: str) -> 
 
 
 async def _pages(port: PropertyPort, wanted: UsageFilter) -> AsyncIterator[list[UsageRecord]]:
-    """At least one, which may be empty."""
+    """Yield pages of records: at least one, which may be empty."""
     while True:
         records = await port.usage(wanted, RECORDS_A_READ)
         yield records
@@ -60,7 +60,7 @@ async def _lines(site: Site, wanted: UsageFilter, form: str, language: str) -> A
 
 
 async def _sheet(site: Site, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
-    """Made in a thread of its own before anything is sent: a sheet is whole or nothing."""
+    """Return the spreadsheet, completed in a separate thread before anything is sent: a partial sheet is unusable."""
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     loop = asyncio.get_running_loop()
     pages = _pages(site.property_, wanted)
@@ -86,7 +86,7 @@ async def _sheet(site: Site, wanted: UsageFilter, language: str) -> AsyncIterato
 
 
 async def _chunks(path: Path, folder: "tempfile.TemporaryDirectory[str]") -> AsyncIterator[bytes]:
-    """What is in the file; its folder goes with it."""
+    """Yield the content of the file, then delete its folder."""
     with folder, path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk

@@ -1,6 +1,7 @@
-"""What every request passes before its route: what no browser sends is set right or refused, and HEAD is answered.
+"""First stage of every request, before its route: malformed requests are corrected or refused, and HEAD is answered.
 
-The framework trusts that a Host header parses and that an address is short, and knows HEAD only where a route names it.
+The framework assumes that a Host header parses and that an address is short, and supports HEAD only if a route names
+it.
 """
 
 import contextlib
@@ -16,14 +17,14 @@ from cabinet.web.gate import ASGIApp, Message, Receive, Send
 
 MAX_PATH = 1024
 MAX_QUERY = 4096
-"""Bytes; the longest of ours is a filter of the usage log with some 200."""
+"""Bytes; our longest query, a filter of the usage log, has about 200."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?")
-_MALFORMED = "cabinet.malformed"  # in the scope: the status that the request is refused with
+_MALFORMED = "cabinet.malformed"  # key in the scope: the status of the refusal
 
 
 async def handle(scope: Any, receive: Receive, send: Send, app: ASGIApp) -> None:
-    """Pass an HTTP request on to `app`; however it ends, what was left to do at its end is done."""
+    """Pass an HTTP request to `app` and run the callbacks of `at_end`, regardless of how the request ends."""
     with contextlib.ExitStack() as at_end:
         await _handle({**_well_formed(scope), AT_END: at_end}, receive, send, app)
 
@@ -35,7 +36,8 @@ async def _handle(scope: Any, receive: Receive, send: Send, app: ASGIApp) -> Non
     over = False
 
     async def send_without_body(message: Message) -> None:
-        """The server then reports the asker gone, which ends a stream: nobody waits for the end of a live page."""
+        """Send the headers and an empty body. The server then reports a disconnect, which ends the stream of a live
+        page: HEAD does not wait for its end."""
         nonlocal over
         if over:
             return
@@ -48,14 +50,14 @@ async def _handle(scope: Any, receive: Receive, send: Send, app: ASGIApp) -> Non
 
 
 async def refuse_malformed(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """A guard of every route; raises HTTPException, which gets a page in the reader's language as any other."""
+    """Refuse a marked request, as a guard of every route. Raises HTTPException, which gets a page like any other."""
     status = connection.scope.get(_MALFORMED)
     if isinstance(status, int):
         raise HTTPException(status_code=status)
 
 
 def _well_formed(scope: Any) -> Any:
-    """The request, or where it is malformed one that can be answered, marked with the status to refuse it with."""
+    """Return the request; if malformed, an answerable version of it, marked with the status of the refusal."""
     if len(scope["path"]) > MAX_PATH or len(scope["query_string"]) > MAX_QUERY:
         short: dict[str, Any] = {"path": "/", "raw_path": b"/", "query_string": b"", _MALFORMED: 414}
         return {**_well_formed({**scope, **short}), **short}

@@ -1,9 +1,9 @@
-"""Requests of one source take turns, so that they hold up nobody else's; and there is always room for a stop.
+"""Request gate: requests of one source take turns and do not delay other sources; a stop always has room.
 
-Stands between uvicorn and the application, behind the middleware that reads a trusted proxy's headers: `client` in the
-scope is who asks. All requests are short work of one event loop. So of each source only a few are worked on at once,
-the others wait for their turn, and a source with too many is refused. A turn is over with the answer, or with its
-first part, if more will come: a stream or a long file takes none while it goes on.
+The gate sits between uvicorn and the application, behind the middleware that reads a trusted proxy's headers: `client`
+in the scope is the real client. All requests are short tasks of one event loop. Of each source only a few are processed
+at once, the others wait for their turn, and a source with too many is refused. A turn ends with the answer, or with the
+first part of the answer if more follows: a stream or a long file does not occupy a turn.
 """
 
 import re
@@ -20,7 +20,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
-"""Plainer than the framework's own types, which are one for each kind of message."""
+"""Simpler than the framework's types, which have one type per kind of message."""
 
 _STOP = re.compile(r"/charge/[^/]{1,64}/stop")
 
@@ -32,21 +32,21 @@ BUSY = (
 
 class GateLimits(NamedTuple):
     max_requests: int = 400
-    """Under way at once, streams included, but no stops. Below the connections there may be: their difference is kept
-    for those who have yet to say what they want, and a stop among them always gets in."""
+    """Requests in progress, including streams, excluding stops. Lower than the maximum of connections: the difference
+    is reserved for connections without a request yet; if one of them sends a stop, it is always accepted."""
     max_of_source: int = 100
-    turns_of_source: int = 2  # worked on at once
+    turns_of_source: int = 2  # processed at once
     stops: int = 50
     stops_of_source: int = 10
 
 
 class Gate:
-    """The application behind it, for uvicorn."""
+    """ASGI application for uvicorn that wraps the real one."""
 
     def __init__(self, app: ASGIApp, limits: GateLimits) -> None:
         self._app = app
         self._limits = limits
-        self._requests: Counter[str] = Counter()  # under way, by source
+        self._requests: Counter[str] = Counter()  # in progress, by source
         self._stops: Counter[str] = Counter()
         self._turns: dict[str, Turns] = {}
 
@@ -78,7 +78,7 @@ class Gate:
                 del counts[source]
 
     async def _in_turn(self, source: str, scope: Any, receive: Receive, send: Send) -> None:
-        """A turn begins when all of the request is there: a body that trickles in takes none."""
+        """Process a request in a turn. It begins when the request is complete: a slow body does not occupy a turn."""
         turn = Turn(self._turns, source, self._limits.turns_of_source)
 
         async def receive_and_wait() -> Message:
@@ -89,7 +89,7 @@ class Gate:
 
         async def send_and_pass_on(message: Message) -> None:
             if message["type"] == "http.response.body":
-                turn.end()  # also if the asker is slow to take it
+                turn.end()  # even if the client reads slowly
             await send(message)
 
         try:

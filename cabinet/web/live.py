@@ -1,4 +1,4 @@
-"""Live pages: server-sent events that carry freshly rendered parts of a page, each only when it has changed."""
+"""Live pages: server-sent events with newly rendered parts of a page; a part is sent only if it has changed."""
 
 import asyncio
 from collections import Counter
@@ -15,15 +15,15 @@ from cabinet.web.context import Connection, at_end
 Parts = dict[str, str]
 """Name of an event → the HTML it swaps in."""
 
-REFRESH_S = 5.0  # a countdown goes on although nothing changed, and a dead connection is found by writing to it
-LIFE_S = 600.0  # the browser then connects again: who is signed in is looked at anew
+REFRESH_S = 5.0  # a countdown runs on without a change of state, and writing detects a dead connection
+LIFE_S = 600.0  # the browser then reconnects, and the sign-in is checked again
 RETRY_MS = 3000
 
 
 class Streams:
-    """How many live pages there are, and whose; each holds a connection, so there is a limit of all and of an address.
+    """Open live pages by address. Each holds a connection, so the total and the number per address are limited.
 
-    One counts from the moment it is granted to the end of its request: a hundred asked for at once are a hundred.
+    A live page counts from its grant to the end of its request: if a hundred are requested at once, a hundred count.
     """
 
     def __init__(self, most: int = 200, most_of_address: int = 50) -> None:
@@ -38,9 +38,9 @@ class Streams:
         render: Callable[[], Awaitable[tuple[Parts, bool]]],
         refresh_s: float = REFRESH_S,
     ) -> Stream:
-        """A stream of what `render` makes at every change; it says with its parts whether they are the last.
+        """Return a stream of the parts that `render` makes at every change; it also returns whether they are the last.
 
-        Refuses too_many_requests if the limit is reached: the page then is as it is without a script.
+        Raises Refused `too_many_requests` if a limit is reached: the page then works as without a script.
         """
         address = auth.address_of(connection)
         if self._open.total() >= self._most or self._open[address] >= self._most_of_address:
@@ -65,9 +65,9 @@ async def events(
     refresh_s: float = REFRESH_S,
     life_s: float = LIFE_S,
 ) -> AsyncGenerator[bytes, None]:
-    """The stream itself: changed parts as events, a comment where nothing changed for long, `close` after the last.
+    """Yield changed parts as events, a comment if nothing has changed for `refresh_s`, and `close` after the last.
 
-    A `Refused` of `render` (signed out meanwhile) ends it.
+    A `Refused` from `render` (for example: signed out meanwhile) ends the stream.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + life_s
@@ -97,7 +97,7 @@ async def events(
 
 
 async def _ticks(changes: AsyncIterator[None], refresh_s: float) -> AsyncGenerator[None, None]:
-    """Yields at every change, and at the latest every `refresh_s`; ends with `changes`, which it closes."""
+    """Yield at every change, at the latest every `refresh_s`. Ends with `changes`, and closes it."""
     coming = asyncio.ensure_future(_next(changes))
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Templates, and the response made from one in the visitor's language. Everything in them is escaped."""
+"""Templates, and responses rendered from them in the visitor's language. All values are escaped."""
 
 import zoneinfo
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ from cabinet.web.words import Words
 
 
 class Speech(NamedTuple):
-    """One language: its texts and its way to write figures."""
+    """Texts and number formatter of one language."""
 
     texts: Texts
     words: Words
 
 
 class Pages:
-    """Renders whole pages and the parts of them that change while somebody looks."""
+    """Renderer of whole pages and of the parts that change on live pages."""
 
     def __init__(self, config: Config, assets: Assets) -> None:
         zone = zoneinfo.ZoneInfo(config.site.timezone)
@@ -51,7 +51,7 @@ class Pages:
         }
 
     def part(self, language: str, template: str, /, **values: Any) -> str:
-        """The HTML of one template in `language`, for an event or inside a page."""
+        """Return the HTML of one template in `language`, for an event or for a page."""
         speech = self.speech[language]
         return self._environment.get_template(template).render(t=speech.texts, say=speech.words, **values)
 
@@ -65,7 +65,7 @@ class Pages:
         headers: dict[str, str] | None = None,
         **values: Any,
     ) -> Response[str]:
-        """A whole page with `status`; a page with a form also hands out the cookie its key is compared with."""
+        """Return a whole page with `status`. It sets the form key's cookie if the browser does not have it."""
         language = language_of(request)
         site = Site.of(request)
         common = {
@@ -88,5 +88,5 @@ class Pages:
 
 
 def _shown(value: object) -> object:
-    """Return text without anything that acts or is unseen, for a template to write; it is escaped after that."""
+    """Return text without control or invisible characters, for a template; it is escaped afterwards."""
     return plain_text.lines(value) if type(value) is str else value

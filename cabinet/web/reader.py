@@ -1,4 +1,4 @@
-"""The API's description as a page: written by the server from the OpenAPI document, nothing loaded from elsewhere."""
+"""Page of the API's description: rendered by the server from the OpenAPI document, without external resources."""
 
 import functools
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ texts = functools.cache(functools.partial(Texts, "api"))
 
 
 class Field(NamedTuple):
-    """A parameter of an operation, or a field of an object."""
+    """Parameter of an operation, or field of an object."""
 
     name: str
     type: str
@@ -110,7 +110,7 @@ def _answer(status: str, answer: dict[str, Any]) -> Answer:
 
 
 def type_of(schema: dict[str, Any]) -> str:
-    """A schema in a few words: `integer 0…40`, `OutletView[]`, `zh | en`, `string or null`."""
+    """Return a short form of a schema: `integer 0…40`, `OutletView[]`, `zh | en`, `string or null`."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "enum" in schema:

@@ -1,4 +1,4 @@
-"""The resident's pages: an outlet, and signing in. The charge itself is in `charging`, what was before in `account`."""
+"""Pages of residents: outlet and sign-in. The running charge is in `charging`, past charges are in `account`."""
 
 import re
 import secrets
@@ -22,20 +22,20 @@ YUAN_OFFERED = (1, 2, 3, 5, 10)
 HALF_HOUR_S = 1800
 FEN_PER_YUAN = 100
 
-LEAST_USUAL_S = 300  # of charging that says what a charger draws
+LEAST_USUAL_S = 300  # minimum charging time for a usable mean power of a charger
 USUAL_STEP_W = 5
 
 LONGEST_CODE = 12
 LONGEST_SECRET = 64
 
-RECENT = 5  # charges that are looked at for what runs, tripped or was usual
+RECENT = 5  # charges searched for a running one, a tripped one and the usual power
 
 _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 @get("/")
 async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
-    """Every outlet with its state, and where the code on one can be typed; `?code=` is what was typed."""
+    """Show every outlet with its state and a field for an outlet's code; `?code=` is the code typed there."""
     if typed := normal_form.outlet_code(code):
         if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
             raise Refused("unknown_code")
@@ -53,15 +53,15 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
 
 @get("/s/{code:str}")
 async def outlet_page(request: Visit, code: FromPath[str]) -> Response[Any]:
-    """What the printed code of an outlet opens."""
+    """Show the page that the printed code of an outlet opens."""
     return await _outlet_page(request, code, await auth.resident_if_any(request))
 
 
 @get("/s/{code:str}/live")
 async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str] = "") -> Stream:
-    """The outlet's page again whenever its situation changes from `shown`, until a charge can start there.
+    """Send the outlet's page again when its situation differs from `shown`, until a charge can start there.
 
-    Only those who wait for an outlet look at it live: a form that somebody fills in is never taken away.
+    The stream ends when the start form can be used: a form is never replaced while a resident fills it in.
     """
     site, language = Site.of(request), language_of(request)
     outlet = site.resident.outlet(normal_form.outlet_code(code))
@@ -80,9 +80,9 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
 
 @post("/s/{code:str}/start", status_code=303)
 async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
-    """Starts a charge and goes to its page; a refusal comes back on the outlet's page, and nothing was done.
+    """Start a charge and redirect to its page. If it is refused, nothing is done and the outlet's page shows why.
 
-    With `queue=true` a start that is refused for want of power gets in line instead, and the outlet's page shows that.
+    With `queue=true`, a start refused for lack of power joins the power queue, and the outlet's page shows that.
     """
     resident = await auth.resident(request)
     form = auth.form(request)
@@ -108,7 +108,7 @@ async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
 
 @post("/s/{code:str}/leave", status_code=303)
 async def leave(request: Visit, code: FromPath[str]) -> Response[Any]:
-    """Out of the line for power; also puts away the news that waiting came to nothing."""
+    """Leave the power queue; also dismiss the notice that waiting has ended without a charge."""
     resident = await auth.resident(request)
     port = Site.of(request).resident
     outlet = port.outlet(normal_form.outlet_code(code))
@@ -123,7 +123,7 @@ async def sign_in_page(request: Visit, to: FromQuery[str] = "/account") -> Respo
 
 @post("/sign-in", status_code=303)
 async def sign_in(request: Visit) -> Response[Any]:
-    """Signs in on this phone and goes on to where the form says; a wrong card or PIN comes back with the form."""
+    """Sign in on this phone and redirect to the form's target. If card or PIN is wrong, show the form again."""
     site, form = Site.of(request), auth.form(request)
     to, card = auth.way_back(form.get("to", "")), normal_form.spelling(form.get("card", ""))
     pin = normal_form.digits(form.get("pin", ""))
@@ -139,7 +139,7 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 @post("/sign-in/guest", status_code=303)
 async def sign_in_guest(request: Visit) -> Response[Any]:
-    """As `sign_in`, with the code that the property office has given to a guest; however it is grouped."""
+    """Sign in like `sign_in`, but with a guest code issued by the property; its digits may be grouped in any way."""
     site, form = Site.of(request), auth.form(request)
     to, code = auth.way_back(form.get("to", "")), normal_form.digits(form.get("code", ""))
     try:
@@ -154,7 +154,7 @@ async def sign_in_guest(request: Visit) -> Response[Any]:
 
 @post("/sign-out", status_code=303)
 async def sign_out(request: Visit) -> Response[Any]:
-    """With `everywhere=true` on every phone."""
+    """Sign out on this phone, or with `everywhere=true` on all phones."""
     site = Site.of(request)
     token = auth.read_cookie(request, auth.RESIDENT_COOKIE)
     if token:
@@ -164,7 +164,7 @@ async def sign_out(request: Visit) -> Response[Any]:
 
 @post("/preferences", status_code=303)
 async def preferences(request: Visit) -> Response[Any]:
-    """Language and size of text, kept on this phone only."""
+    """Set language and text size, stored on this phone only."""
     site, form = Site.of(request), auth.form(request)
     cookies = []
     if form.get("language") in LANGUAGES:
@@ -189,7 +189,7 @@ async def _outlet_page(
 
 
 async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None, refused: str = "") -> dict[str, Any]:
-    """What the outlet's page is made of, the first time and live."""
+    """Return the values of the outlet's page, for the first load and for live updates."""
     site = Site.of(request)
     outlet = site.resident.outlet(normal_form.outlet_code(code))
     recent = await _recent(request, visitor)
@@ -224,17 +224,17 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
 
 
 async def _recent(request: Visit, visitor: ResidentView | None) -> list[SessionView]:
-    """The visitor's last charges, newest first."""
+    """Return the visitor's last charges, newest first."""
     return [] if visitor is None else await Site.of(request).resident.sessions(visitor.resident_id, limit=RECENT)
 
 
 def _running(recent: list[SessionView]) -> SessionView | None:
-    """The one that is not over, if there is one."""
+    """Return the charge that has not ended, if there is one."""
     return next((session for session in recent if session.state != "settled"), None)
 
 
 def _usual_w(recent: list[SessionView]) -> int | None:
-    """What the visitor's charger drew in the mean when it charged last; None: not known."""
+    """Return the mean power of the visitor's last charge of at least 300 s, in steps of 5 W, or None if not known."""
     for session in recent:
         if session.state == "settled" and session.charging_s >= LEAST_USUAL_S and session.energy_mwh:
             watts = session.energy_mwh * 3600 / 1000 / session.charging_s
@@ -243,7 +243,7 @@ def _usual_w(recent: list[SessionView]) -> int | None:
 
 
 def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView | None:
-    """The visitor's last charge, where it is what put this outlet out of service."""
+    """Return the visitor's last charge if its fault has put this outlet out of service, else None."""
     last = recent[0] if recent else None
     if last is None or last.fault is None or last.outlet != outlet.number or outlet.condition != "needs_service":
         return None
@@ -251,14 +251,14 @@ def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView 
 
 
 def _waiting(request: Visit, visitor: ResidentView | None) -> WaitingView | None:
-    """The visitor's entry in the line for power."""
+    """Return the visitor's entry in the power queue."""
     return None if visitor is None else Site.of(request).resident.waiting(visitor.resident_id)
 
 
 def _sign_in_page(
     request: Visit, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
 ) -> Response[Any]:
-    """Where to sign in and then go `to`; with `guest` the code's form is the one that lies open."""
+    """Return the sign-in page that leads on to `to`; if `guest`, the guest code's form is open."""
     return Site.of(request).pages.page(
         request,
         "sign_in.html",
@@ -272,7 +272,7 @@ def _sign_in_page(
 
 
 def _choice(form: Any) -> StartChoice:
-    """What the form bought; refuses bad_choice."""
+    """Return the choice in the form. Raises Refused `bad_choice`."""
     kind, number = form.get("kind", ""), form.get("number", "")
     if kind == "full":
         return StartChoice("full")
@@ -289,7 +289,7 @@ def _choice(form: Any) -> StartChoice:
 
 def _preference(site: Site, name: str, value: str) -> Any:
     cookie = auth.make_cookie(site, name, value, auth.PREFERENCE_S)
-    cookie.key = name  # read before it is known who asks, also by error pages: no prefix
+    cookie.key = name  # no prefix: read before the visitor is identified, also by error pages
     return cookie
 
 

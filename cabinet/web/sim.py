@@ -1,6 +1,6 @@
-"""The simulated cabinet to play with: drawn as it really is, live, with what can be done to it.
+"""Page of the simulated cabinet: a live drawing of its real state, and forms for actions on it.
 
-Exists only where the hardware is simulated: see `site.create_app`.
+It exists only if the hardware is simulated: see `site.create_app`.
 """
 
 import functools
@@ -20,13 +20,13 @@ from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts
 from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedOutlet, SimulatorPort, Thermometer
 
-LOOK_S = 0.5  # between two looks of a live page
+LOOK_S = 0.5  # between two updates of a live page
 EVENTS_SHOWN = 10
-DEAD_V = 50.0  # below, the drawing shows no mains
+DEAD_V = 50.0  # below this, the drawing shows no mains
 
 
 class Amount(NamedTuple):
-    """The number that a form asks for."""
+    """Number field of a form."""
 
     default: int
     least: int
@@ -49,7 +49,7 @@ texts = functools.cache(functools.partial(Texts, "sim"))
 
 
 class Shown(NamedTuple):
-    """An outlet as it is, beside what the guard makes of it."""
+    """Real state of an outlet, and the guard's view of it."""
 
     real: SimulatedOutlet
     guard: OutletView
@@ -57,13 +57,13 @@ class Shown(NamedTuple):
 
 @get("/sim")
 async def page(request: Visit, outlet: FromQuery[int] = 0, did: FromQuery[str] = "") -> Response[Any]:
-    """The cabinet and everything that can be done to the outlet chosen; `did` is what was just done."""
+    """Show the cabinet and all actions for the chosen outlet; `did` is the action just done."""
     return await _page(request, outlet, did if did in DONE else "")
 
 
 @get("/sim/live")
 async def live(request: Visit) -> Stream:
-    """The parts of the drawing, each time one of them changes."""
+    """Send the parts of the drawing when they change."""
     site, language = Site.of(request), language_of(request)
 
     async def render() -> tuple[Parts, bool]:
@@ -84,7 +84,7 @@ async def live(request: Visit) -> Stream:
 
 @post("/sim", status_code=303)
 async def act(request: Visit) -> Response[Any]:
-    """Does what the form says, and shows the page again; a refusal comes back on it, and nothing was done."""
+    """Do the form's action and show the page again. If it is refused, nothing is done and the page shows why."""
     form = auth.form(request)
     site = Site.of(request)
     outlet = _whole(form.get("outlet", ""), 0, 40)
@@ -119,12 +119,12 @@ async def _do(simulator: SimulatorPort, done: str, outlet: int, form: Any) -> No
 
 
 def _simulator(site: Site) -> SimulatorPort:
-    assert site.simulator is not None  # these pages exist only with one
+    assert site.simulator is not None  # these pages exist only with a simulator
     return site.simulator
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    """Refuses bad_request."""
+    """Return a whole number within the bounds. Raises Refused `bad_request`."""
     found = normal_form.whole(text)
     if found is None or not least <= found <= most:
         raise Refused("bad_request")
@@ -132,7 +132,7 @@ def _whole(text: str, least: int, most: int) -> int:
 
 
 def _bus_live(cabinet: SimulatedCabinet) -> bool:
-    """Whether the bar that all outlets hang on has mains."""
+    """Return whether the busbar that feeds all outlets has mains voltage."""
     return cabinet.mains_v >= DEAD_V and cabinet.contactor != "open"
 
 

@@ -1,5 +1,5 @@
-"""What the simulator's page may ask of the simulated cabinet. Handed in by the command that puts parts together, and
-only where the hardware is simulated: nothing here can reach a real relay."""
+"""Port of the simulator's page to the simulated cabinet. `cabinet serve` passes it in only if the hardware is
+simulated: nothing here can reach a real relay."""
 
 from typing import Literal, Protocol
 
@@ -12,7 +12,7 @@ Thermometer = Literal["silent", "jumps", "stuck"]
 
 
 class SimulatedOutlet(msgspec.Struct, frozen=True):
-    """One outlet as it really is, whatever the guard believes."""
+    """Real state of one outlet, independent of the guard's readings."""
 
     number: int
     load: str | None
@@ -27,7 +27,7 @@ class SimulatedOutlet(msgspec.Struct, frozen=True):
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True):
-    """Something that happened. `after_us` counts from what caused it, where that is known."""
+    """Event in the simulated cabinet. `after_us` counts from its cause, if that is known."""
 
     number: int
     at: WallTime
@@ -42,30 +42,30 @@ class SimulatedCabinet(msgspec.Struct, frozen=True):
     contactor: Literal["open", "closed", "welded"]
     coil_supply: bool
     siren: bool
-    alarms: list[str]  # contacts that are open: smoke, water, residual
+    alarms: list[str]  # open alarm contacts: smoke, water, residual
     faults: list[str]
     outlets: list[SimulatedOutlet]
     events: list[SimulatedEvent]  # newest first
 
 
 class SimulatorPort(Protocol):
-    """Everything refuses simulator_gone where no simulator answers."""
+    """Simulated cabinet. All calls raise Refused `simulator_gone` if no simulator answers."""
 
     def loads(self) -> list[str]:
-        """Names of what can be plugged in."""
+        """Return the names of the loads that can be plugged in."""
 
     def actions(self) -> frozenset[Action]:
-        """What this cabinet's wiring lets go wrong."""
+        """Return the faults that this cabinet's wiring allows."""
 
     async def look(self) -> SimulatedCabinet: ...
     async def plug(self, outlet: int, load: str, charge_percent: float | None, speed: float) -> None:
-        """Refuses plugged_already; bad_request for a load there is not."""
+        """Plug a load in. Raises Refused `plugged_already`, or `bad_request` if there is no such load."""
 
     async def unplug(self, outlet: int) -> None:
-        """Refuses not_plugged."""
+        """Unplug the load. Raises Refused `not_plugged`."""
 
     async def break_(self, action: Action, outlet: int, amount: float, thermometer: Thermometer) -> None:
-        """`amount` is ampere for short and overload, seconds for mains_cut, and nothing else."""
+        """Start a fault. `amount` is in ampere for short and overload, in seconds for mains_cut, else unused."""
 
     async def clear(self, outlet: int | None) -> None:
-        """Causes go; what the guard has latched stays latched. None: of everything."""
+        """Remove the faults of an outlet, or all faults if None. Faults latched in the guard stay latched."""

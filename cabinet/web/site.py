@@ -1,4 +1,4 @@
-"""Puts the web application together: pages, API, files, errors, and what every answer carries."""
+"""Assembly of the web application: pages, API, files, errors, and the headers of every answer."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
 
 LARGEST_BODY = 64 * 1024
-"""Bytes; the largest form of ours has a few hundred."""
+"""Bytes; our largest form has a few hundred."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -44,7 +44,7 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",  # with no-referrer, browsers call the origin of our own forms "null"
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers send "null" as the origin of our own forms
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -55,7 +55,7 @@ ROBOTS = "User-agent: *\nDisallow: /\n"
 
 
 class Application(Litestar):
-    """Litestar behind `front`."""
+    """Litestar application behind `front`."""
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -72,7 +72,7 @@ def create_app(
     config: Config,
     simulator: SimulatorPort | None = None,
 ) -> Application:
-    """The ASGI application over the two ports of the service, and over the simulator where there is one."""
+    """Return the ASGI application over the two ports of the service, and over the simulator if there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
     streams = Streams(most_of_address=config.service.connections_per_address // 2)
@@ -85,7 +85,7 @@ def create_app(
     async def add_headers(message: Message, scope: Scope) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message["headers"]}
-            extra = [*encoded, (b"cache-control", b"no-store")]  # a page may hold somebody's money and name
+            extra = [*encoded, (b"cache-control", b"no-store")]  # a page may contain a resident's name and balance
             message["headers"] = [*message["headers"], *((name, value) for name, value in extra if name not in present)]
 
     app = Application(
@@ -108,7 +108,7 @@ def create_app(
 
 @get("/static/{name:path}", include_in_schema=False)
 async def static_file(request: Visit, name: FromPath[str]) -> Response[bytes]:
-    """A style sheet, script or picture; with its content's hash in the address it may be kept for ever."""
+    """Send a style sheet, script or picture; if the address has the content's hash, it may be cached for ever."""
     assets = Site.of(request).pages.assets
     name = name.removeprefix("/")
     if name not in assets:
@@ -126,12 +126,12 @@ async def static_file(request: Visit, name: FromPath[str]) -> Response[bytes]:
 
 @get("/robots.txt", include_in_schema=False)
 async def robots() -> Response[Any]:
-    """Outlets and accounts have no place in a search engine."""
+    """Keep search engines away: outlets and accounts must not be indexed."""
     return Response(ROBOTS, media_type=MediaType.TEXT)
 
 
 def _openapi(config: Config) -> OpenAPIConfig:
-    """The API's description, served as JSON; the usual reader pages would load themselves from elsewhere."""
+    """Return the API's description, served as JSON; the usual reader pages would load scripts from other sites."""
     return OpenAPIConfig(
         title=f"Charging cabinet {config.site.site_id}",
         version=__version__,

@@ -1,7 +1,7 @@
-"""Log lines that requests cause: at most one a second from each source, so that a flood does not fill the log.
+"""Log lines caused by requests: at most one per second and source, to keep a flood from filling the log.
 
-A line is one line: whatever of a request stands in it is written printable. The traceback of a bug follows its line at
-most once a minute from a source; in between the exception's name and words have to do.
+Each entry is one line: request data in it is made printable. The traceback of a bug follows its line at most once a
+minute per source; otherwise the line has only the exception's name and message.
 """
 
 import logging
@@ -18,19 +18,19 @@ MAX_LENGTH = 500
 
 
 class SourceLog:
-    """Gives each source a logger that leaves out what comes within a second of its last line, and counts it."""
+    """Rate limiter with one logger per source; lines within 1 s of the source's last line are dropped and counted."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sources: OrderedDict[str, _Said] = OrderedDict()
         self._second = 0
-        self._lines = 0  # in that second
+        self._lines = 0  # written in the current second
 
     def logger(self, name: str, source: str) -> "SourceLogger":
         return SourceLogger(logging.getLogger(name), self, source)
 
     def turn(self, source: str, with_traceback: bool) -> "Turn | None":
-        """The right to one line now, or None: the line is left out and counted."""
+        """Return permission for one line now, or None: the line is dropped and counted."""
         now_ns = self._clock.monotonic_ns()
         said = self._sources.pop(source, None) or _Said(now_ns - GAP_NS, now_ns - TRACEBACK_GAP_NS)
         self._sources[source] = said
@@ -50,7 +50,7 @@ class SourceLog:
 
 
 class Turn(NamedTuple):
-    """`left_out`: lines of the source since its last one; `traceback`: whether one may follow this line."""
+    """Permission for one line. `left_out`: dropped lines since the last one; `traceback`: a traceback may follow."""
 
     left_out: int
     traceback: bool
@@ -64,7 +64,7 @@ class _Said:
 
 
 class SourceLogger(logging.LoggerAdapter[logging.Logger]):
-    """The logger of one source; used as any other."""
+    """Logger of one source, used like any other logger."""
 
     def __init__(self, logger: logging.Logger, log: SourceLog, source: str) -> None:
         super().__init__(logger, {})
@@ -73,7 +73,7 @@ class SourceLogger(logging.LoggerAdapter[logging.Logger]):
 
     @property
     def level(self) -> int:
-        """uvicorn asks for it."""
+        """Return the effective level, which uvicorn reads."""
         return self.logger.getEffectiveLevel()
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
@@ -92,5 +92,5 @@ class SourceLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def _printable(text: str) -> str:
-    """On one line, with nothing in it that a terminal obeys."""
+    """Return the text on one line, without terminal control characters, cut to MAX_LENGTH."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text.strip()[:MAX_LENGTH])

@@ -1,21 +1,21 @@
-"""Turns at work that all share one event loop: of each source only so many at once."""
+"""Turns of requests that share one event loop: each source has a limited number at once."""
 
 import asyncio
 
 MAX_TURN_S = 1.0
-"""What takes longer is not in the event loop's way: it waits for a disk, a thread (a spreadsheet) or its client."""
+"""A longer turn does not block the event loop: it waits for a disk, a thread (a spreadsheet) or its client."""
 
 
 class Turns:
-    """Those of one source: as many at once as `free` says at first."""
+    """Turns of one source; the initial `free` is their number at once."""
 
     def __init__(self, free: int) -> None:
         self.free = asyncio.Semaphore(free)
-        self.users = 0  # requests that wait for one, have one, or have had one in this pass of the event loop
+        self.users = 0  # requests that wait for a turn, hold one, or have held one in this pass of the event loop
 
 
 class Turn:
-    """One request's; begins once, ends once."""
+    """Turn of one request; it begins once and ends once."""
 
     def __init__(self, all_: dict[str, Turns], source: str, at_once: int) -> None:
         self._all = all_
@@ -35,8 +35,8 @@ class Turn:
         self._too_long = asyncio.get_running_loop().call_later(MAX_TURN_S, self.end)
 
     def end(self) -> None:
-        """The next of this source begins when the event loop has looked at everybody else: most pages are made in one
-        step, and without that a hundred of them would be made one after the other."""
+        """End the turn. The source's next turn begins after the event loop has served all other sources: most pages are
+        made in one step, and without this rule a hundred pages of one source would be made one after the other."""
         if self._too_long is not None:
             self._too_long.cancel()
         if self._turns is not None and not self._ended:

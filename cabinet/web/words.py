@@ -1,4 +1,4 @@
-"""Figures in the reader's language: money, energy, power, durations and moments. Pure."""
+"""Formatting in the reader's language: money, energy, power, durations and times. Pure."""
 
 import datetime
 import zoneinfo
@@ -14,7 +14,7 @@ LOCALES = {"zh": "zh", "en": "en_GB"}
 
 
 class Words:
-    """What templates call to say a number; one object a language."""
+    """Formatter for numbers in templates; one object per language."""
 
     def __init__(self, texts: Texts, zone: zoneinfo.ZoneInfo) -> None:
         self._texts = texts
@@ -25,22 +25,22 @@ class Words:
         return self._texts("figure.money", yuan=figures.yuan(fen))
 
     def signed_money(self, fen: int) -> str:
-        """Of a movement: +20.00 元, −5.00 元."""
+        """Format the amount of a ledger movement: +20.00 元, −5.00 元."""
         return ("+" if fen > 0 else "−") + self.money(abs(fen))
 
     def price(self, fen: int, per: int) -> str:
-        """Of an hour or a kWh, where `fen` are for `per` of them: 5103 for 100 is "0.5103 元"."""
+        """Format the price of one hour or kWh; `fen` is the price of `per` of them: 5103 for 100 is "0.5103 元"."""
         return self._texts("figure.money", yuan=figures.yuan_per(fen, per))
 
     def energy(self, energy_mwh: int) -> str:
         return self._texts("figure.energy", kwh=figures.kwh(energy_mwh))
 
     def power(self, power_mw: int | None) -> str:
-        """Whole watts, or a dash where the power is not known."""
+        """Format whole watts, or a dash if the power is not known."""
         return "—" if power_mw is None else self._texts("figure.power", watts=figures.watts(power_mw))
 
     def temperature(self, temperature_mc: int | None) -> str:
-        """Whole degrees, or a dash where the temperature is not known."""
+        """Format whole degrees, or a dash if the temperature is not known."""
         return (
             "—"
             if temperature_mc is None
@@ -48,7 +48,7 @@ class Words:
         )
 
     def duration(self, seconds: int) -> str:
-        """Seconds below a minute, minutes below an hour, then both hours and minutes; rounded down."""
+        """Format seconds below a minute, minutes below an hour, then hours and minutes; rounded down."""
         hours, rest = divmod(max(seconds, 0), 3600)
         minutes, rest = divmod(rest, 60)
         if hours and minutes:
@@ -60,43 +60,43 @@ class Words:
         )
 
     def exact(self, seconds: int) -> str:
-        """A duration to the second, from which a receipt can be worked out again."""
+        """Format a duration to the second, from which a receipt can be recalculated."""
         hours, rest = divmod(seconds, 3600)
         if not seconds % 60:
             return self.duration(seconds)
         return (self._texts("figure.hours", hours=hours) + "\u00a0" if hours else "") + self.countdown(rest)
 
     def about(self, seconds: int) -> str:
-        """As `duration`, no finer than an estimate is: whole minutes, from an hour on in steps of five."""
+        """Format an estimate like `duration`, in whole minutes, or in steps of five minutes from one hour on."""
         minutes = max(1, round(seconds / 60))
         return self.duration(60 * (minutes if minutes < 60 else 5 * round(minutes / 5)))
 
     def running_time(self, seconds: int) -> str:
-        """A duration that grows while somebody looks: with its seconds in the first hour."""
+        """Format a duration that grows on the page: with seconds in the first hour."""
         return self.countdown(seconds) if seconds < 3600 else self.duration(seconds)
 
     def timer(self, seconds: int) -> str:
-        """Minutes and seconds as a clock that runs down shows them: 1:37."""
+        """Format minutes and seconds like a countdown clock: 1:37."""
         minutes, rest = divmod(max(seconds, 0), 60)
         return f"{minutes}:{rest:02}"
 
     def countdown(self, seconds: int) -> str:
-        """Minutes and seconds, for what a person waits for."""
+        """Format minutes and seconds of a waiting time."""
         minutes, rest = divmod(max(seconds, 0), 60)
         if not minutes:
             return self._texts("figure.seconds", seconds=rest)
         return self._texts("figure.minutes_seconds", minutes=minutes, seconds=rest)
 
     def hours(self, half_hours: int) -> str:
-        """A choice of time in steps of half an hour: 3 → "1.5 小时"."""
+        """Format a choice of time in half hours: 3 → "1.5 小时"."""
         return self._texts("figure.hours", hours=str(half_hours // 2) + (".5" if half_hours % 2 else ""))
 
     def moment(self, moment: WallTime) -> str:
-        """Day, month and time of day at the site: 11月24日 14:05."""
+        """Format month, day and time of day at the site: 11月24日 14:05."""
         return f"{self._date('MMMd', moment)} {self.time_of_day(moment)}"
 
     def full_moment(self, moment: WallTime) -> str:
-        """With year and seconds, for a receipt."""
+        """Format date and time with year and seconds, for a receipt."""
         return f"{self._date('yMMMd', moment)} {figures.local(moment, self._zone):%H:%M:%S}"
 
     def time_of_day(self, moment: WallTime) -> str:
@@ -106,7 +106,7 @@ class Words:
         return f"{figures.local(moment, self._zone):%H:%M:%S}"
 
     def day(self, date: datetime.date) -> str:
-        """With its day of the week: 11月24日周二."""
+        """Format a date with its day of the week: 11月24日周二."""
         return format_skeleton("MMMEd", date, locale=self._locale)
 
     def month(self, date: datetime.date) -> str:
@@ -116,7 +116,7 @@ class Words:
         return self.time_of_day(WallTime(unix_s * 1000, True))
 
     def choice(self, session: SessionView) -> str:
-        """What was bought: until full, a time or an amount."""
+        """Format the resident's choice: until full, a time or an amount."""
         name = self._texts(f"choice.{session.choice}")
         if session.choice in ("hours", "package"):
             return self._texts("figure.choice", choice=name, amount=self.duration(session.choice_amount))
@@ -125,7 +125,7 @@ class Words:
         return name
 
     def line_name(self, line: CostLine) -> str:
-        """What a line of the bill is for, with its power band or its hours of the day."""
+        """Format the subject of a bill line, with its power band or its hours of the day."""
         name = self._texts(f"line.{line.kind}")
         if not line.detail:
             return name
@@ -138,7 +138,7 @@ class Words:
         return f"{detail} {self._texts(f'days.{more}')}" if more else detail
 
     def line_sum(self, line: CostLine) -> str:
-        """Quantity × price of a line; empty for what is charged once."""
+        """Format quantity × price of a line; empty if the line is charged once."""
         price = self.price(line.unit_price_fen, line.per)
         if line.kind == "package":
             lasts = self.exact(int(line.detail.rpartition(" ")[2]))
@@ -154,7 +154,7 @@ class Words:
         return ""
 
     def band(self, from_w: int, to_w: int | None) -> str:
-        """A span of power: 200–400 瓦, or 400 瓦以上 where it has no upper end."""
+        """Format a power band: 200–400 瓦, or 400 瓦以上 if it has no upper end."""
         if to_w is None:
             return self._texts("figure.band_open", low=from_w)
         return self._texts("figure.band", low=from_w, high=to_w)

@@ -1,4 +1,4 @@
-"""The property company's pages: one module a subject, each page and each form behind the role it needs."""
+"""Pages of the property: one module per subject; each page and each form requires a role."""
 
 from litestar import Router
 

@@ -1,4 +1,4 @@
-"""Who is asking and whether they may, and the frame around every page: navigation by role, refusals in place."""
+"""Access control of staff, and the frame of every page: navigation by role, refusals on the page itself."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from cabinet.web.errors import refusal_headers, refusal_text, status_of
 
 
 class Section(NamedTuple):
-    """One entry of the navigation; its name is the text `nav.<name>`."""
+    """Entry of the navigation; its title is the text `nav.<name>`."""
 
     name: str
     path: str
@@ -37,11 +37,11 @@ SECTIONS = (
 
 
 async def actor(request: Visit, task: Task) -> Actor:
-    """Who is signed in, if they may do `task`. Refuses signed_out, not_allowed."""
+    """Return the signed-in member of staff, if allowed to do `task`. Raises Refused `signed_out`, `not_allowed`."""
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if not token:
         raise Refused("signed_out")
-    by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is not somebody at work
+    by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is no activity of a person
     found = await office(request).staff.actor(token, auth.address_of(request), active=not by_itself)
     found.require(task)
     return found
@@ -65,7 +65,7 @@ def show(
     headers: dict[str, str] | None = None,
     **values: Any,
 ) -> Response[Any]:
-    """A page inside the frame, with the navigation that `who` has."""
+    """Return a page inside the frame, with the navigation for the role of `who`."""
     sections = [each for each in SECTIONS if who.may(each.task)]
     return Site.of(request).pages.page(
         request,
@@ -80,7 +80,7 @@ def show(
 
 
 def refused_here(request: Visit, refusal: Refused) -> dict[str, Any]:
-    """What `show` needs to tell a refusal on the page whose form was refused."""
+    """Return the arguments of `show` for a refusal on the page of the refused form."""
     return {
         "status": status_of(refusal),
         "headers": refusal_headers(refusal),
@@ -89,7 +89,7 @@ def refused_here(request: Visit, refusal: Refused) -> dict[str, Any]:
 
 
 def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
-    """Where no handler has put the refusal into a page of its own."""
+    """Answer a refusal that no handler has shown on its own page."""
     if refusal.code == "signed_out":
         return Redirect("/property/sign-in", status_code=303)
     return Site.of(request).pages.page(
@@ -102,7 +102,7 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
 
 
 def field(form: Mapping[str, str], name: str, most: int = 128) -> str:
-    """A field, cleaned; refuses bad_request where it is longer than any form of ours lets it be."""
+    """Return a cleaned field. Raises Refused `bad_request` if it is longer than our forms allow."""
     value = form.get(name, "").strip() if name in auth.AS_TYPED else normal_form.text(form.get(name, ""))
     if len(value) > most:
         raise Refused("bad_request")
@@ -110,5 +110,5 @@ def field(form: Mapping[str, str], name: str, most: int = 128) -> str:
 
 
 def done(path: str) -> Redirect:
-    """After a form was dealt with: a page that can be loaded again without doing it a second time."""
+    """Redirect after a form to a page that can be reloaded without repeating the action."""
     return Redirect(path, status_code=303)

@@ -1,4 +1,4 @@
-"""Amounts as people type them."""
+"""Amounts of money typed by people."""
 
 from cabinet import normal_form
 from cabinet.errors import Refused
@@ -7,7 +7,8 @@ MOST_FEN = 999_999
 
 
 def fen_of_yuan(text: str) -> int:
-    """12.5 is 1250; refuses bad_amount for nothing, too much, or more than two decimals."""
+    """Return the amount in fen: 12.5 is 1250. Raises Refused `bad_amount` if it is nothing, too much, or has more than
+    two decimals."""
     fen = normal_form.fen(text)
     if fen is None or not 1 <= fen <= MOST_FEN:
         raise Refused("bad_amount")

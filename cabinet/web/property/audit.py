@@ -1,4 +1,4 @@
-"""The audit log: who did what, newest first."""
+"""Audit log: actions of staff, newest first."""
 
 from typing import Any
 from urllib.parse import urlencode

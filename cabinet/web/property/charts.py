@@ -1,6 +1,6 @@
-"""Shapes of charts: what a template needs to draw one as SVG, without script and without inline style. Pure.
+"""Chart geometry for SVG templates, without script and without inline style. Pure.
 
-All within one box of WIDTH × HEIGHT; the letters' size is the style sheet's, as it depends on the screen.
+All charts fit a box of WIDTH × HEIGHT; the style sheet sets the size of letters, as it depends on the screen.
 """
 
 import datetime
@@ -12,11 +12,11 @@ from cabinet.service.office_views import DaySum, LoadSample, LoadView
 
 WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152
-"""Of the field that values are drawn in; what remains is for the labels."""
+"""Edges of the plot area; the rest of the box is for labels."""
 
 MOST_TICKS = 4
 FEWEST_TOP = 10
-GAP_SHARE = 0.25  # of a bar's place
+GAP_SHARE = 0.25  # of a bar's slot
 MOST_LABELS = 7
 
 
@@ -26,7 +26,7 @@ class Tick(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """Two parts on top of each other, from the bottom up; `label` and figures are for who points at it."""
+    """Stacked bar of two parts, from the bottom up; `sums` are its figures."""
 
     x: float
     width: float
@@ -44,7 +44,7 @@ class BarChart(NamedTuple):
 
 
 class LoadChart(NamedTuple):
-    """`area` and `line` are SVG paths of the mean, `peaks` of the highest load; `limit_y` None: there is no limit."""
+    """Load chart: `area` and `line` are SVG paths of the mean, `peaks` of the peak load; `limit_y` None: no limit."""
 
     area: str
     line: str
@@ -55,7 +55,7 @@ class LoadChart(NamedTuple):
 
 
 def load_chart(view: LoadView, zone: zoneinfo.ZoneInfo) -> LoadChart | None:
-    """None where nothing was measured on that day."""
+    """Return the chart, or None if nothing was measured on that day."""
     if not view.samples:
         return None
     top_w = _round_up(max(*(each.peak_mw for each in view.samples), view.limit_mw or 0, 1000 * FEWEST_TOP) // 1000 + 1)
@@ -97,7 +97,7 @@ def _hour_label(at_s: int, view: LoadView, zone: zoneinfo.ZoneInfo) -> str:
 
 
 def _runs(samples: Sequence[LoadSample], step_s: int) -> list[list[LoadSample]]:
-    """Samples that follow one another; between runs nobody measured."""
+    """Return runs of consecutive samples; between two runs nothing was measured."""
     runs: list[list[LoadSample]] = []
     for sample in samples:
         if runs and sample.start_unix_s == runs[-1][-1].start_unix_s + step_s:
@@ -108,12 +108,12 @@ def _runs(samples: Sequence[LoadSample], step_s: int) -> list[list[LoadSample]]:
 
 
 def money_chart(sums: Sequence[DaySum], label: Callable[[DaySum], str]) -> BarChart:
-    """Electricity below, service on top, in yuan."""
+    """Return a chart in yuan: electricity below, service on top."""
     return _bars(sums, label, lambda each: each.sums.electricity_fen / 100, lambda each: each.sums.service_fen / 100)
 
 
 def energy_chart(sums: Sequence[DaySum], label: Callable[[DaySum], str]) -> BarChart:
-    """In kWh."""
+    """Return a chart of the energy in kWh."""
     return _bars(sums, label, lambda each: each.sums.energy_mwh / 1_000_000, lambda _: 0.0)
 
 
@@ -154,7 +154,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _y_ticks(top: float, label: Callable[[int], str]) -> list[Tick]:
-    """From 0 to the top in round steps."""
+    """Return ticks from 0 to the top in round steps."""
     count = next(count for count in (4, 5, 2, 3, 1) if top % count == 0)
     return [
         Tick(round(_y(top * index / count, top), 1), label(int(top * index // count))) for index in range(count + 1)
@@ -162,7 +162,7 @@ def _y_ticks(top: float, label: Callable[[int], str]) -> list[Tick]:
 
 
 def _round_up(value: float) -> int:
-    """The next of 4, 8, 10, 20, 40, 60, 80, 100, 200 … that is not below: what divides into round steps."""
+    """Return the next of 4, 8, 10, 12, 16, 20, 30, 40, 80, 100 … that is not below `value`: each has round steps."""
     step = 1
     while True:
         for factor in (4, 8, 10, 12, 16, 20, 30):

@@ -1,4 +1,4 @@
-"""Faults: what is wrong now, every trip that was recorded, and what was measured around it."""
+"""Faults: present faults, all recorded trips, and the readings around each trip."""
 
 import asyncio
 from typing import Any

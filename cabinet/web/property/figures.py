@@ -1,4 +1,4 @@
-"""Figures over time: load against the feed's limit, energy and revenue by day and month, use by outlet and hour."""
+"""Figures over time: load against the feed's limit, energy and revenue by day or month, use by outlet and hour."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Residents out of a spreadsheet: upload, look, add, and hand out the PINs."""
+"""Import of residents from a spreadsheet: upload, preview, add, and download of the PINs."""
 
 import asyncio
 import io
@@ -23,7 +23,7 @@ async def import_page(request: Visit) -> Response[Any]:
 
 @post("/property/residents/import", request_max_body_size=LARGEST_UPLOAD)
 async def plan(request: Visit) -> Response[Any]:
-    """What the file would do; nothing is done."""
+    """Show the effect of the file; nothing is changed."""
     who = await actor(request, "residents")
     try:
         uploaded = content(request)
@@ -51,7 +51,7 @@ async def import_state_page(request: Visit, key: FromPath[str]) -> Response[Any]
 
 @get("/property/residents/import/{key:str}/pins")
 async def pins_file(request: Visit, key: FromPath[str]) -> Response[bytes]:
-    """Cards and PINs as a spreadsheet, for as long as the import is remembered: as text, no digit of them is lost."""
+    """Send cards and PINs as a spreadsheet, as long as the import is kept; as text, because then no digit is lost."""
     who = await actor(request, "residents")
     state = office(request).imports.state(who, key)
     t = texts(request)

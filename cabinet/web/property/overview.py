@@ -1,4 +1,4 @@
-"""The first page: the outlets as the cabinet looks, live, with today's figures and sessions."""
+"""Overview page: the outlets in the layout of the cabinet, live, with today's figures and sessions."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ async def overview_page(request: Visit) -> Response[Any]:
 
 @get("/property/live")
 async def live(request: Visit) -> Stream:
-    """The overview's parts, each time one of them changes: one event an outlet, so that little is sent."""
+    """Send the overview's parts when they change: one event per outlet, to send little data."""
     site, language = Site.of(request), language_of(request)
     await actor(request, "look")
 

@@ -1,4 +1,4 @@
-"""Days in addresses and forms, and what they are in the site's time."""
+"""Days in addresses and forms, and their conversion to the site's time."""
 
 import datetime
 import zoneinfo
@@ -13,13 +13,13 @@ ONE_DAY = datetime.timedelta(days=1)
 
 
 class Period(NamedTuple):
-    """From the first day to the last, both included; None: open to that side."""
+    """Period from the first day to the last, both included; None: open on that side."""
 
     first: datetime.date | None
     last: datetime.date | None
 
     def bounds_ms(self, zone: zoneinfo.ZoneInfo) -> tuple[int | None, int | None]:
-        """[from, to) in Unix milliseconds."""
+        """Return [from, to) in Unix milliseconds."""
         return (
             None if self.first is None else _midnight_ms(self.first, zone),
             None if self.last is None else _midnight_ms(self.last + ONE_DAY, zone),
@@ -27,7 +27,7 @@ class Period(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """A period that people often ask for; its name is the text `period.<name>`."""
+    """Frequently used period; its title is the text `period.<name>`."""
 
     name: str
     first: datetime.date
@@ -52,7 +52,7 @@ def site_today(request: Visit) -> datetime.date:
 
 
 def number(text: str) -> int | None:
-    """None for nothing; refuses bad_request for anything but digits."""
+    """Return the number, or None if the text is empty. Raises Refused `bad_request` if it is not all digits."""
     if not text:
         return None
     found = normal_form.whole(text)
@@ -70,7 +70,7 @@ def date_of(moment: WallTime, zone: zoneinfo.ZoneInfo) -> datetime.date:
 
 
 def day(text: str) -> datetime.date | None:
-    """None for nothing; refuses bad_request for anything but a day such as 2026-11-04."""
+    """Return the day, or None if the text is empty. Raises Refused `bad_request` if it is not a day like 2026-11-04."""
     if not text:
         return None
     found = normal_form.day(text)

@@ -1,4 +1,4 @@
-"""Residents: list, wallet, top-up with a look before and a way back after, block, PIN, erase. Masked unless asked."""
+"""Residents: list, wallet, top-up with preview and undo, block, PIN, erase. Personal data is masked by default."""
 
 import secrets
 from typing import Any
@@ -44,13 +44,13 @@ async def resident_page(request: Visit, resident_id: RowNumber) -> Response[Any]
 
 @post("/property/residents/{resident_id:int}/reveal")
 async def reveal(request: Visit, resident_id: RowNumber) -> Response[Any]:
-    """Unmasked on this answer only; loading the page again masks it."""
+    """Show the resident unmasked in this answer only; a reload masks the data again."""
     return await _page(request, await actor(request, "money"), resident_id, unmasked=True)
 
 
 @post("/property/residents/{resident_id:int}/top-up")
 async def top_up(request: Visit, resident_id: RowNumber) -> Response[Any]:
-    """First shows what would be done; with `confirmed` does it."""
+    """Show a preview of the top-up; with `confirmed`, do it."""
     who, form = await actor(request, "money"), auth.form(request)
     note = field(form, "note", 80)
     try:
@@ -97,7 +97,7 @@ async def block(request: Visit, resident_id: RowNumber) -> Response[Any]:
 
 @post("/property/residents/{resident_id:int}/pin")
 async def new_pin(request: Visit, resident_id: RowNumber) -> Response[Any]:
-    """The PIN is on the answer and nowhere else."""
+    """Set a new PIN. It is shown only in this answer."""
     who = await actor(request, "money")
     pin = await office(request).residents.new_pin(who, resident_id)
     return await _page(request, who, resident_id, pin=pin)
@@ -105,7 +105,7 @@ async def new_pin(request: Visit, resident_id: RowNumber) -> Response[Any]:
 
 @post("/property/residents/{resident_id:int}/erase")
 async def erase(request: Visit, resident_id: RowNumber) -> Response[Any]:
-    """First says what it means; with `confirmed` does it."""
+    """Explain the consequences of erasing; with `confirmed`, erase the resident."""
     who = await actor(request, "residents")
     if auth.form(request).get("confirmed") != "true":
         page = await office(request).residents.page(who, resident_id)

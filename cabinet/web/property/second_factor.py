@@ -1,4 +1,4 @@
-"""The second factor of one's own login: a code of a phone beside the password."""
+"""Second factor of the user's own login: a code from a phone in addition to the password."""
 
 import io
 from typing import Any
@@ -30,7 +30,7 @@ async def begin(request: Visit) -> Response[Any]:
 
 @post(PATH)
 async def confirm(request: Visit) -> Response[Any]:
-    """The recovery codes are on the answer and nowhere else."""
+    """Confirm the second factor. The recovery codes are shown only in this answer."""
     who = await actor(request, "look")
     try:
         codes = await office(request).second_factor.confirm(who, field(auth.form(request), "code"))
@@ -77,7 +77,7 @@ async def _page(
 
 
 def _qr(address: str) -> Markup:
-    """Black on white in both themes: that is what phones read. Markup of ours, with no style in it."""
+    """Return a QR code, black on white in both themes, because phones read that. It is own markup without style."""
     out = io.BytesIO()
     segno.make_qr(address, error="m").save(
         out, kind="svg", scale=5, border=4, light="#fff", xmldecl=False, svgclass=None, lineclass=None, omitsize=True

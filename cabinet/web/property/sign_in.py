@@ -1,4 +1,4 @@
-"""Signing in to the property company's pages, and out."""
+"""Sign-in to the property's pages, and sign-out."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 @post("/property/sign-in/code", status_code=303)
 async def sign_in_code(request: Visit) -> Response[Any]:
-    """The second step, where the login has a second factor."""
+    """Do the second step, if the login has a second factor."""
     site, form = Site.of(request), auth.form(request)
     key, code = form.get("key", ""), form.get("code", "").strip()
     try:
@@ -83,7 +83,7 @@ def _signed_in(site: Site, token: str) -> Redirect:
 
 @post("/property/sign-out", status_code=303)
 async def sign_out(request: Visit) -> Response[Any]:
-    """With `everywhere=true` in every browser."""
+    """Sign out in this browser, or with `everywhere=true` in all browsers."""
     site = Site.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:

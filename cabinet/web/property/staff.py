@@ -1,4 +1,4 @@
-"""Logins: who there is and in which role. For operators."""
+"""Logins of staff with their roles. For operators."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ async def staff_page(request: Visit) -> Response[Any]:
 
 @post("/property/staff")
 async def add(request: Visit) -> Response[Any]:
-    """The password is on the answer and nowhere else."""
+    """Add a login. Its password is shown only in this answer."""
     who, form = await actor(request, "staff"), auth.form(request)
     name = field(form, "name")
     try:
@@ -92,7 +92,7 @@ async def _page(
 
 
 def _role(text: str) -> Role:
-    """Refuses bad_request."""
+    """Return the role. Raises Refused `bad_request` if there is no such role."""
     for role in ROLES:
         if role == text:
             return role

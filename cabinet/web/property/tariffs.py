@@ -1,4 +1,4 @@
-"""Tariffs: in words, with a sample receipt, and a new version from a later day on."""
+"""Tariffs: description, sample receipt, and scheduling of a new version from a later day on."""
 
 import datetime
 import re
@@ -24,7 +24,7 @@ _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 @get("/property/tariffs")
 async def tariffs_page(request: Visit) -> Response[Any]:
-    """With `version` and a charge the receipt that it would give."""
+    """Show the tariffs; with `version` and a sample charge also the receipt that this charge would give."""
     who, asked = await actor(request, "look"), request.query_params
     version = field(asked, "version", 64)
     charge = {name: field(asked, name, 16) or default for name, default in DEFAULTS.items()}
@@ -39,7 +39,7 @@ async def tariffs_page(request: Visit) -> Response[Any]:
 
 @post("/property/tariffs/check")
 async def check(request: Visit) -> Response[Any]:
-    """What a pasted or uploaded file says; nothing is put into force."""
+    """Show the content of a pasted or uploaded file; nothing is put into force."""
     who, form = await actor(request, "tariffs"), auth.form(request)
     text = form.get("text", "")
     try:
@@ -70,7 +70,7 @@ async def schedule(request: Visit) -> Response[Any]:
 
 
 def _charge(request: Visit, given: Mapping[str, str]) -> SampleCharge:
-    """Refuses bad_request, bad_choice."""
+    """Return the sample charge in the fields. Raises Refused `bad_request`, `bad_choice`."""
     time = _TIME.fullmatch(normal_form.spelling(given["time"]))
     minutes, watts = number(given["minutes"]), number(given["watts"])
     on = day(given["day"]) or site_today(request) + datetime.timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Tokens of programs that read the API. For operators."""
+"""Tokens for programs that read the API. For operators."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ async def tokens_page(request: Visit) -> Response[Any]:
 
 @post("/property/tokens")
 async def add(request: Visit) -> Response[Any]:
-    """The token is on the answer and nowhere else."""
+    """Add a token. It is shown only in this answer."""
     who, form = await actor(request, "tokens"), auth.form(request)
     name, days = field(form, "name"), field(form, "days", 8)
     scopes = tuple(scope for scope in SCOPES if form.get(f"scope-{scope}") == "true")

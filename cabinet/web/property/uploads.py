@@ -1,4 +1,4 @@
-"""Forms with a file in them, which `auth.check_form` does not read: the same check of their key."""
+"""Forms with a file, which `auth.check_form` does not read: the same check of the form key."""
 
 from typing import cast
 
@@ -11,13 +11,13 @@ from cabinet.web.context import Visit
 from cabinet.web.property.access import actor
 
 LARGEST_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
-"""Bytes of a whole form with its file."""
+"""Bytes of a whole form including its file."""
 
-LARGEST_FORM = 64 * 1024  # of one without
+LARGEST_FORM = 64 * 1024  # bytes of a form without a file
 
 
 async def check_form(request: Visit) -> None:
-    """As `auth.check_form`; of a form with files the first one is what `content` gives the handler."""
+    """Check a form like `auth.check_form`. If the form has files, `content` gives the handler the first one."""
     if request.method in auth.SAFE_METHODS:
         return
     if request.content_type[0] != "multipart/form-data":
@@ -27,7 +27,7 @@ async def check_form(request: Visit) -> None:
         return
     if not request.content_type[1].get("boundary"):
         raise Refused("bad_request")
-    await actor(request, "look")  # megabytes are read only from staff
+    await actor(request, "look")  # only staff may upload megabytes
     try:
         parts = list((await request.form()).multi_items())
     except ClientException:
@@ -47,5 +47,5 @@ async def check_form(request: Visit) -> None:
 
 
 def content(request: Visit) -> bytes:
-    """The uploaded file; empty where there was none."""
+    """Return the uploaded file; empty if there was none."""
     return cast(bytes, request.state.get("content", b""))

@@ -1,4 +1,4 @@
-"""The usage log: filtered, as files, one record whole, and the proof that nobody has changed it."""
+"""Usage log: filtered list, files, single record, and the proof that it was not changed."""
 
 import datetime
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ from cabinet.web.property.access import actor, done, field, office, show
 from cabinet.web.property.period import Period, day, number, presets, site_today, zone_of
 
 RECORDS_A_PAGE = 30
-SHOWN_DAYS = 31  # where nobody has asked for others
+SHOWN_DAYS = 31  # default period
 
 
 class Asked(NamedTuple):
-    """What was asked for, as its form and links have it, and what that means for the log."""
+    """Requested filter: its fields, as in the form and in links, and the resulting filter of the log."""
 
     fields: dict[str, str]
     wanted: UsageFilter
@@ -33,7 +33,7 @@ class Asked(NamedTuple):
 
     @property
     def described(self) -> str:
-        """For the audit log: no card."""
+        """Text for the audit log, without the card."""
         return " ".join(f"{name}={value}" for name, value in self.fields.items() if value and name != "card")
 
 
@@ -77,7 +77,7 @@ async def usage_page(request: Visit) -> Response[Any]:
 
 @get(["/property/usage.csv", "/property/usage.xlsx"])
 async def usage_file(request: Visit) -> Stream:
-    """The filtered rows for a spreadsheet, in the reader's language and the site's time."""
+    """Send the filtered rows for a spreadsheet, in the reader's language and the site's time."""
     who = await actor(request, "look")
     form = request.url.path.rpartition(".")[2]
     asked = await _asked(request, who)
@@ -87,7 +87,7 @@ async def usage_file(request: Visit) -> Stream:
 
 @get("/property/usage/heads.jsonl")
 async def heads_file(request: Visit) -> Response[bytes]:
-    """The last record of every day, to be kept elsewhere."""
+    """Send the last record of every day, to be kept elsewhere."""
     who, site = await actor(request, "look"), Site.of(request)
     await office(request).log.note_export(who, "heads", "")
     lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.usage_heads(None, None)]
@@ -120,7 +120,8 @@ async def verify(request: Visit) -> Response[Any]:
 
 
 def _fields(request: Visit, who: Actor) -> dict[str, str]:
-    """What stands in the filter's form; without any, the last weeks. Nobody filters by what they may not see."""
+    """Return the fields of the filter form, by default for the last SHOWN_DAYS days. Card and resident are filters only
+    for roles that may see them."""
     names = ["from", "to", "outlet", *(["card", "resident"] if who.may("money") else [])]
     given = {name: field(request.query_params, name, 64) for name in names}
     if not {"from", "to"} & set(request.query_params):
@@ -131,7 +132,7 @@ def _fields(request: Visit, who: Actor) -> dict[str, str]:
 
 
 async def _asked(request: Visit, who: Actor) -> Asked:
-    """Refuses bad_request, unknown_resident."""
+    """Return the requested filter. Raises Refused `bad_request`, `unknown_resident`."""
     fields = _fields(request, who)
     from_ms, to_ms = Period(day(fields["from"]), day(fields["to"])).bounds_ms(zone_of(Site.of(request)))
     holder = None
