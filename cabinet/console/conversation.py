@@ -265,7 +265,7 @@ class Conversation:
         if self._live is not None and reply.live_s is not None:
             return self._live.frame(self._coloured(reply.text))
         self._plain.reset()
-        begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; below a live frame there is none
+        begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; a live frame has none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
             self._way = _Way.PLAIN

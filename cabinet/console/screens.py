@@ -51,7 +51,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> s
 
 
 def machine_lines(machine: Machine, words: Texts) -> list[str]:
-    """Return lines for clock and trust, disk and versions; for service, audit log and attack only if there is a problem."""
+    """Return lines for clock and trust, disk, versions; for service, audit log and attack only if there is trouble."""
     trust = words("clock.right" if machine.trusted else "clock.not_right")
     free = "?" if machine.disk_free_bytes is None else f"{machine.disk_free_bytes / 1e9:.1f}"
     lines = [
@@ -163,7 +163,7 @@ def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
 
 
 def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
-    """Return the fault's name with marks if it is latched and if the siren sounds; without a fault only the siren mark."""
+    """Return the fault's name, marked if it is latched and if the siren sounds; without a fault only the siren mark."""
     return words(
         key,
         fault="-" if snapshot.fault is None else words(f"fault.{snapshot.fault.value}.name"),
