@@ -46,7 +46,7 @@ class Cable:
 
     def _carry(self) -> None:
         while self._wait_for_terminal():
-            inner, slave = os.openpty()  # our descriptor stays open: the console may close and reopen its end at any time
+            inner, slave = os.openpty()  # ours stays open: the console may close and reopen its end at any time
             try:
                 tty.setraw(slave)
                 os.set_blocking(inner, False)

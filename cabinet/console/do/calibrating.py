@@ -81,7 +81,7 @@ class Calibrating:
         )
 
     def _renew(self) -> None:
-        """Renew the test charge: the outlet stays closed while the dialogue continues, and at most ten minutes longer."""
+        """Renew the test charge: the outlet stays closed during the dialogue, and at most ten minutes longer."""
         self._desk.guard.request(lambda id: Try(id, self._number, LONGEST_TRIAL_S, self._desk.who))
 
     def _ask(self, key: str, **params: object) -> Ask:

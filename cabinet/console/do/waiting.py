@@ -23,7 +23,7 @@ SAMPLES = 5
 
 
 def follow(steps: Steps[T], then: Callable[[T], Outcome], leave: Callable[[], str] = lambda: "") -> Live:
-    """Step the generator; pass its result to `then`. If a person ends it early, close it, then call `leave` to clean up."""
+    """Step the generator and pass its result to `then`. If a person ends it early, close it, then call `leave`."""
     result: list[T] = []
 
     def step() -> str | None:
