@@ -66,12 +66,12 @@ def word(text: str) -> Argument:
 
 
 def choice(key: str, *choices: str) -> Argument:
-    """Return an argument that accepts one of these words."""
+    """Return an argument for one of these words."""
     return Argument(key, lambda typed, config: typed if typed in choices else None, lambda config: choices)
 
 
 def whole(key: str, least: int, most: int) -> Argument:
-    """Return an argument that accepts a whole number within bounds."""
+    """Return an argument for a whole number within bounds."""
 
     def read(typed: str, config: Config) -> int | None:
         if not (typed.isascii() and typed.isdigit() and len(typed) <= 12):
@@ -82,7 +82,7 @@ def whole(key: str, least: int, most: int) -> Argument:
 
 
 def text(key: str) -> Argument:
-    """Return an argument that takes everything to the end of the line, as typed."""
+    """Return an argument for everything to the end of the line, as typed."""
     return Argument(key, lambda typed, config: typed or None, rest=True)
 
 

@@ -50,7 +50,7 @@ class Conversation:
         self._clock = clock
         self._baud = baud
         self._plain = LineEditor()
-        self._full: FullEditor | None = None  # set while in use
+        self._full: FullEditor | None = None  # while in use
         self._editor: FullEditor | None = None  # created when first needed, then kept
         self._way = _Way.PLAIN
         self._rows: int | None = None  # rows per page, set by the account's owner; None: as the terminal reports

@@ -1,7 +1,7 @@
 """Console command declarations: the decorator, the handler's context, and the results that a handler may return.
 
-Each command has one declaration: its name, the level it requires, its arguments, an example, and the handler. Its help
-is the text `help.<name>` (blanks as `_`) of `cabinet/texts/console*.toml`. `commands.TABLE` collects all commands.
+Each command is declared once: name, required level, arguments, example, and handler. Its help is the text `help.<name>`
+(blanks as `_`) of `cabinet/texts/console*.toml`. `commands.TABLE` collects all commands.
 """
 
 import enum
@@ -39,7 +39,7 @@ class Guard(Protocol):
     def upkeep(self) -> Upkeep: ...
 
     def request(self, make: Callable[[int], Command]) -> None:
-        """Send one command. Raises Refused with the guard's code if the guard refuses it."""
+        """Send one command. Raises Refused with the guard's code."""
 
 
 class Records(Protocol):
@@ -73,13 +73,13 @@ class NoSteward:
 class Around(msgspec.Struct, frozen=True):
     """Backends other than the guard."""
 
-    hindrance: Callable[[], str | None] = lambda: None  # code why the service takes no new charges; None: it takes them
+    hindrance: Callable[[], str | None] = lambda: None  # code why the service takes no new charges, or None
     attacker: Callable[[], str | None] = lambda: None  # address of a recent attack on PINs or passwords
     records: Records = NoRecords()
     steward: Steward = NoSteward()
     source: Path | None = None  # file of the loaded configuration
     unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # unclosed month of the usage log, and the reason
-    unkept: Callable[[], int] = lambda: 0  # number of audit log rows not stored by the service yet
+    unkept: Callable[[], int] = lambda: 0  # audit log rows not stored by the service yet
 
 
 class Desk(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ LONGEST_RETRY_S = 5.0
 
 
 class UnpluggedError(OSError):
-    """Raised if no terminal is connected yet: no warning is logged, and the port is opened again at once."""
+    """Raised if no terminal is connected yet: not logged as a warning, and retried at once."""
 
 
 class Port(Protocol):
@@ -47,7 +47,7 @@ def open_port(device: str, baud: int) -> Port:
 
 
 class Wire:
-    """Serial port that raises OSError if its carrier, if it has one, drops: the other end has hung up."""
+    """Serial port with carrier detection: `read` raises OSError if the carrier drops, because the other end hung up."""
 
     def __init__(self, line: serial.Serial) -> None:
         self._line = line
@@ -76,7 +76,7 @@ class Wire:
     def _carrier(self) -> bool | None:
         """Return the carrier signal.
 
-        None: the port has no carrier (a pseudo-terminal), or the adapter is gone and the next read will fail.
+        None: the port has none (a pseudo-terminal), or the adapter is gone and the next read fails.
         """
         try:
             return bool(self._line.cd)
@@ -143,8 +143,8 @@ class Line:
     def _send(self, port: Port, answer: bytes) -> None:
         """Write the answer piece by piece; a Ctrl-C received meanwhile stops it.
 
-        Other input received meanwhile is kept. If the answer ends with a question, that input is discarded: it was
-        typed before the question was visible.
+        Other input received meanwhile is kept, or discarded if the answer ends with a question: it was typed before
+        the question was visible.
         """
         for start in range(0, len(answer), PIECE):
             last = start + PIECE >= len(answer)

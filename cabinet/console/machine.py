@@ -1,4 +1,4 @@
-"""Machine mode: a program drives the console with one request line and one JSON reply line at a time. Pure.
+"""Machine mode: a program sends request lines and gets one JSON reply line for each. Pure.
 
     request   [#SEQ ]COMMAND ...[ *CRC]
     reply     [#SEQ ]{"ok":true,"data":...}[ *CRC]     or     [#SEQ ]{"ok":false,"code":"...","text":"..."}[ *CRC]

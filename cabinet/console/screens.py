@@ -51,7 +51,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> s
 
 
 def machine_lines(machine: Machine, words: Texts) -> list[str]:
-    """Return lines for clock and trust, disk, versions; for service, audit log and attack only if there is trouble."""
+    """Return lines for clock and trust, disk, versions; and for service, audit log or attack problems, if any."""
     trust = words("clock.right" if machine.trusted else "clock.not_right")
     free = "?" if machine.disk_free_bytes is None else f"{machine.disk_free_bytes / 1e9:.1f}"
     lines = [
@@ -131,7 +131,7 @@ def _nearest(near: list[Nearness], words: Texts) -> list[str]:
 
 
 def faults(snapshot: Snapshot, words: Texts) -> str:
-    """Return the faults of the cabinet and of every outlet: name, numbers, and the action for staff."""
+    """Return the faults of cabinet and outlets: name, numbers, and action for staff."""
     blocks = ["\n".join(fault_lines(state, words)) for state in snapshot.outlets if state.fault is not None]
     if snapshot.fault is not None:
         blocks.insert(0, "\n".join(cabinet_fault_lines(snapshot, words)))
@@ -273,7 +273,7 @@ def _relay(state: OutletState) -> str:
 
 
 def reading(of: Reading, divisor: int, decimals: int, words: Texts, unit: str = "") -> str:
-    """Return the value, or the word for the reason why there is none; a stale value is in brackets."""
+    """Return the value, or the word for the reason if there is none; a stale value is in brackets."""
     if of.quality is Quality.FAULT:
         reason = f" ({of.reason})" if unit and of.reason else ""
         return words("quality.fault") + reason

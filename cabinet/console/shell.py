@@ -39,7 +39,7 @@ from cabinet.errors import CabinetError, Refused
 
 log = logging.getLogger(__name__)
 
-ANSWER_WITHIN_S = 60  # an open question then counts as answered no: the next person must not answer it
+ANSWER_WITHIN_S = 60  # then an open question is answered no: the next person must not find it
 
 
 class _State(enum.Enum):  # value: text key of the prompt
@@ -167,9 +167,9 @@ class Shell:
         self._leave()
 
     def tick(self) -> Reply | None:
-        """End an idle login or an open question after its time, and continue a live view. Call about twice a second.
+        """End an idle login or an unanswered question; continue a live view. Call about twice a second.
 
-        Returns None if there is no new text.
+        Returns None if there is no text.
         """
         idle_ns = self._clock.monotonic_ns() - self._touched_ns
         if self.logged_in and idle_ns >= self._idle_ns:
@@ -259,7 +259,7 @@ class Shell:
         return commands.run(asked.line, self._desk(), asked.json)
 
     def _show(self, asked: Asked, outcome: Outcome) -> Reply:
-        """Apply the result of a command or of a dialogue step; write its audit log row once the result is final."""
+        """Apply the result of a command or dialogue step; write its audit log row once it is final."""
         if isinstance(outcome, Question | Ask):
             if isinstance(outcome, Ask) and asked is not self._asked:
                 self._note(asked, "begun")
@@ -365,7 +365,7 @@ class Shell:
     # --- leaving and logout ------------------------------------------------------------------------------------------
 
     def _drop_question(self) -> None:
-        """Return to the prompt: end the open question or the live view, and clean up after it."""
+        """Return to the prompt; end and clean up an open question or live view."""
         question, live = self._question, self._live
         self._question = self._live = None
         self._state = self._resting_state()

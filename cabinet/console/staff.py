@@ -22,7 +22,7 @@ from cabinet.pins import random_pin
 log = logging.getLogger(__name__)
 
 FIRST_ACCOUNT = "tech"
-FREE_ATTEMPTS = 5  # wrong PINs in a row before the first wait
+FREE_ATTEMPTS = 5  # consecutive wrong PINs before the first lock-out
 SHORTEST_LOCK_S = 60
 LONGEST_LOCK_S = 3600
 
@@ -154,8 +154,10 @@ class Staff:
         return login
 
     def stands(self, account: Account | None) -> bool:
-        """Return True if the account still exists with the same level, if `account` is None (no login to revoke), or if
-        the file cannot be read: an unreadable file ends no login."""
+        """Return True if the account still exists with the same level, or if `account` is None (no login to revoke).
+
+        If the file cannot be read, it also returns True: an unreadable file ends no login.
+        """
         try:
             accounts = self._read() if account is not None else []
         except CabinetError:

@@ -18,7 +18,7 @@ from cabinet.errors import CabinetError
 from cabinet.stickers import font as fonts
 from cabinet.upkeep import Signed
 
-PATIENCE_S = 290.0  # time to walk round the cabinet with a lamp; the idle limit of the login is longer
+PATIENCE_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
 
 
 @command("commission", Level.SERVICE, optional(choice("commission", "again", "status")))
@@ -136,7 +136,7 @@ class Run:
         return Ask(text, words("commission.name_prompt"), self._write, within_s=PATIENCE_S)
 
     def _write(self, name: str) -> Outcome:
-        """Write the text, which is the report, then the PDF: it is for paper, and needs a font that may be missing."""
+        """Write the text, which is the report, then the PDF for paper, which needs a font that may be missing."""
         name = normal_form.text(name)
         if not name:
             return Shown(self._desk.words("commission.unsigned"))

@@ -33,7 +33,7 @@ def carry_out(desk: Desk, need: Need) -> Steps[Seen]:
 
 
 def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
-    """Close `outlet` and observe all outlets; always open it again, and clear the trips that the probe caused."""
+    """Close `outlet` and observe all outlets; always open it, and clear the trips that the probe caused."""
     before = {state.outlet for state in desk.guard.snapshot().outlets if state.fault is not None}
     try:
         desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
@@ -134,6 +134,6 @@ def _command(id_: int, need: RunTest, who: str) -> Command:
 
 
 def _temperatures(desk: Desk) -> Steps[Seen]:
-    """Return temperatures measured from now on: an older reading may be from before the contacts were warmed."""
+    """Return new readings: an older one may be from before the contacts were warmed."""
     yield from waiting.rest(desk, TEMPERATURE_NS)
     return {state.outlet: state.temperature_mc.value for state in desk.guard.snapshot().outlets}

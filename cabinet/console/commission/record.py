@@ -34,7 +34,7 @@ class Record(msgspec.Struct):
 
 
 def is_right(finding: Finding) -> bool:
-    """Return True if no repair is needed: a skipped step is a decision, except if it was skipped for wrong wiring."""
+    """Return True if no repair is needed: to skip is a decision, except if wrong wiring is the cause."""
     return finding.verdict is Verdict.OK or (finding.verdict is Verdict.SKIPPED and finding.code != "wiring_first")
 
 
@@ -44,7 +44,7 @@ def fingerprint(config: Config) -> str:
 
 
 class Records:
-    """Record file in the state folder, and the reports in the same folder."""
+    """Record file and reports, in a subfolder of the state folder."""
 
     def __init__(self, state: Path) -> None:
         self.folder = state / "commissioning"

@@ -1,8 +1,7 @@
 """The commissioning steps, as conversations that use neither the guard nor a terminal. Pure.
 
 Each step is a generator: it yields a need (`findings.Need`), receives the observation by `send`, and returns its
-findings. If the run is interrupted in a step, the step starts from its beginning; the findings of earlier steps are
-passed in.
+findings. If a run is interrupted, its step restarts from the beginning; earlier findings are passed in.
 
 One lamp, the only load plugged in, shows which relay, sensor and socket belong together. If its current appears at an
 outlet other than the closed one, the relay of that outlet is commanded open: the guard then trips `relay_welded`, and
@@ -46,7 +45,7 @@ Earlier = Mapping[str, Sequence[Finding]]
 
 
 def plan(config: Config, upkeep: Upkeep, has_contactor: bool) -> list[Step]:
-    """Return every step of this cabinet, in an order that requires the lamp in each outlet only once."""
+    """Return every step of this cabinet, in an order that needs the lamp in each outlet only once."""
     steps = [Step("self_test")] if has_contactor else []
     for outlet in config.outlet:
         steps.append(Step("wiring", outlet.number))
@@ -160,13 +159,13 @@ def _others(here: int, config: Config, earlier: Earlier) -> list[int]:
 
 
 def _shown(probed: Probed) -> int | None:
-    """Return the outlet at which the lamp's current was measured; None if no sensor measured it."""
+    """Return the outlet at which the lamp's current was measured; None if there is none."""
     seen = [outlet for outlet, ma in probed.drew.items() if ma > LAMP_MA] or sorted(probed.tripped)
     return seen[0] if seen else None
 
 
 def _judged(here: int, closed: int, shown: int, probed: Probed) -> list[Finding]:
-    """Return the findings for a lamp in socket `here` that lit when `closed` was closed and was measured at `shown`."""
+    """Judge the lamp in socket `here`: it lit when `closed` was closed, and was measured at `shown`."""
     reversed_ = _wrong("current_reversed", outlet=shown) if shown in probed.backwards else []
     if closed == here == shown:
         volts = {"amps": f"{probed.drew[here] / 1000:.2f}", "watts": f"{probed.power_mw.get(here, 0) / 1000:.1f}"}
@@ -192,7 +191,7 @@ def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """Compare the lamp's load with a reference meter; the finding states if `calibrate N` is needed."""
+    """Check the lamp's load with a reference meter; the finding states if `calibrate N` is needed."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
@@ -323,7 +322,7 @@ def _warmed(groups: list[tuple[int, ...]], before: Temperatures, now: Temperatur
 def _sticker(step: Step, config: Config, earlier: Earlier) -> Conversation:
     """Compare the code on the sticker: typed by hand, or by a scanner that types the whole address."""
     outlet = config.outlet_by_number(step.outlet)
-    assert outlet is not None  # the steps are planned from the configured outlets
+    assert outlet is not None  # steps are planned from configured outlets
     typed = yield Prompt("sticker", {"outlet": step.outlet})
     assert isinstance(typed, str)
     if typed in (SKIP, ""):

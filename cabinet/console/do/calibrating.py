@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import LONGEST_TRIAL_S, SetGains, Try
 from cabinet.upkeep import UNITY_PPM, Calibration, Gains, OutletUpkeep
 
-PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the idle limit of the login is longer
+PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
 READ_BACK_NS = NS
 
 
@@ -33,7 +33,7 @@ def page_of(desk: Desk, number: int) -> OutletUpkeep:
 
 
 def is_yes(typed: str) -> bool:
-    """Return True if the answer is yes, by the same rule as the shell's."""
+    """Return True if the answer is yes, by the shell's rule."""
     return typed.lower() in ("yes", "是")
 
 
@@ -58,7 +58,7 @@ def _undo(desk: Desk, number: int) -> Outcome:
 
 
 class Calibrating:
-    """One run of the dialogue. The outlet stays closed for a test charge throughout, and opens however the run ends."""
+    """One run of the dialogue: the outlet is closed for a test charge throughout, and opens however the run ends."""
 
     def __init__(self, desk: Desk, number: int) -> None:
         self._desk = desk

@@ -16,9 +16,9 @@ def charging(desk: Desk, *outlets: int) -> list[OutletState]:
 
 
 def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SERVICE) -> bool:
-    """Return True if the command ends charges there: only if an account of level `least` typed `force`.
+    """Return False if there is no charge, True if an account of level `least` typed `force` to end the charges.
 
-    Returns False if there is no charge. Raises Refused (`charging_there`, `force_not_for_you`) otherwise.
+    Raises Refused (`charging_there`, `force_not_for_you`) otherwise.
     """
     busy = charging(desk, *outlets)
     if not busy:
@@ -32,13 +32,13 @@ def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SE
 
 
 def unforced(desk: Desk, *outlets: int) -> None:
-    """Check for charges before a command that cannot be forced. Raises Refused `charging_first` if there is one."""
+    """Raise Refused `charging_first` if there is a charge; for commands that cannot be forced."""
     if busy := charging(desk, *outlets):
         raise Refused("charging_first", outlets=", ".join(str(state.outlet) for state in busy))
 
 
 def warning(desk: Desk, ends: bool, *outlets: int) -> list[str]:
-    """Return the line that names the outlets with a charge that ends; empty if none ends."""
+    """Return the line that names the outlets that lose a charge; empty if there are none."""
     if not ends:
         return []
     numbers = ", ".join(str(state.outlet) for state in charging(desk, *outlets))

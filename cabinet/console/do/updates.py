@@ -207,7 +207,7 @@ def _against(words: Texts, against: list[Objection]) -> list[str]:
 
 
 def _install(stick: StickSeen, seen: BundleSeen) -> str:
-    """Return the command to type in a shell of the computer. It is not wrapped, so that it can be copied."""
+    """Return the command to type in a shell of the computer. It is not wrapped, for copying."""
     older = "" if seen.age == "newer" else " --older"
     if stick.place:
         return f"sudo cabinet update install{older} {shlex.quote(f'{stick.place}/{seen.name}')}"

@@ -17,7 +17,7 @@ MANY_BUS_ERRORS = 100
 
 
 class WearRow(msgspec.Struct, frozen=True):
-    """Wear of one relay; `left`: estimated operations left, None if there is no basis for an estimate yet."""
+    """Wear of one relay; `left`: operations, None if there is no basis for an estimate yet."""
 
     outlet: int
     operations: int
@@ -72,7 +72,7 @@ def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
 
 
 def kept(desk: Desk, text: str) -> str:
-    """Return `text`, with a warning if a restart would lose the change because a maintenance file is unwritten."""
+    """Return `text`, with a warning if a file is unwritten: a restart would lose the change."""
     files = desk.guard.upkeep().unwritten
     return "\n".join([text, desk.words("due.unwritten", files=", ".join(files))]) if files else text
 
@@ -97,7 +97,7 @@ def _cold(state: OutletState) -> bool:
 def _relay_new(page: OutletUpkeep) -> bool:
     """Return True if the relay was replaced after the last calibration.
 
-    Its contact resistance does not affect the meter, but the replacement moved the wires of the sensor.
+    Contact resistance does not affect the meter, but a replacement disturbs the sensor's wires.
     """
     replaced, calibrated = page.wear.replaced, page.calibration
     return replaced is not None and (calibrated is None or calibrated.signed.unix_ms < replaced.unix_ms)
