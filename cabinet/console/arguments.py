@@ -1,4 +1,4 @@
-"""What commands take: each kind of argument says how it is read, how usage shows it, and how it is completed. Pure."""
+"""Command arguments: each kind defines how it is parsed, shown in the usage, and completed. Pure."""
 
 from collections.abc import Callable
 
@@ -12,15 +12,15 @@ Value = int | float | str
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """`read` makes a value of one word, or None where it is not a good one; `choices` are the words to offer.
+    """One argument. `read` converts a word to a value, or returns None if it is not valid; `choices` are completions.
 
-    With `rest` it takes everything to the end of the line, blanks included. An `optional` one may be left out (None).
+    With `rest` it takes everything to the end of the line, blanks included. An `optional` one may be omitted (None).
     """
 
     key: str  # usage shows the text `argument.<key>`; a literal word is shown as it is
     read: Callable[[str, Config], Value | None]
     choices: Callable[[Config], tuple[str, ...]] = lambda config: ()
-    bounds: Callable[[Config], str] = lambda config: ""  # of a number, such as `1-600`
+    bounds: Callable[[Config], str] = lambda config: ""  # range of a number, such as `1-600`
     optional: bool = False
     rest: bool = False
     literal: bool = False
@@ -61,17 +61,17 @@ def optional(argument: Argument) -> Argument:
 
 
 def word(text: str) -> Argument:
-    """The word itself, as `cycle` in `relay N cycle K`; it hands no value to the handler."""
+    """Return a literal word, as `cycle` in `relay N cycle K`; it passes no value to the handler."""
     return Argument(text, lambda typed, config: typed if typed == text else None, lambda config: (text,), literal=True)
 
 
 def choice(key: str, *choices: str) -> Argument:
-    """One of these words."""
+    """Return an argument for one of these words."""
     return Argument(key, lambda typed, config: typed if typed in choices else None, lambda config: choices)
 
 
 def whole(key: str, least: int, most: int) -> Argument:
-    """A whole number within bounds."""
+    """Return an argument for a whole number within bounds."""
 
     def read(typed: str, config: Config) -> int | None:
         if not (typed.isascii() and typed.isdigit() and len(typed) <= 12):
@@ -82,14 +82,15 @@ def whole(key: str, least: int, most: int) -> Argument:
 
 
 def text(key: str) -> Argument:
-    """Everything to the end of the line, as typed."""
+    """Return an argument for everything to the end of the line, as typed."""
     return Argument(key, lambda typed, config: typed or None, rest=True)
 
 
 def values(takes: tuple[Argument, ...], typed: list[str], config: Config) -> list[Value | None] | None:
-    """A value for each argument but literal words; None where `typed` is not exactly what is taken.
+    """Return a value for each argument except literal words; None if `typed` does not match the arguments exactly.
 
-    An optional one that cannot be read is taken as left out: the word may be for what follows (`selftest force`).
+    If the word for an optional argument is not valid, the argument counts as omitted: the word may belong to the next
+    one (`selftest force`).
     """
     found: list[Value | None] = []
     left = list(typed)

@@ -9,11 +9,11 @@ from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
 JSON = "--json"  # answer in one line of JSON
-YES = "--yes"  # a program's yes to what a person would be asked
+YES = "--yes"  # confirmation by a program, instead of the question to a person
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A line without its options, which may stand anywhere after the command."""
+    """A command line and its options, which may appear anywhere after the command."""
 
     line: str
     json: bool = False
@@ -28,7 +28,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]:
-    """What a program is answered; a text only where something was refused."""
+    """Return the reply to a program; it has a text only if the command was refused or failed."""
     if isinstance(outcome, CabinetError):
         answer: dict[str, object] = {"ok": False, "code": code_of(outcome).partition(":")[0]}
         if isinstance(outcome, Refused) and outcome.params:
@@ -38,12 +38,12 @@ def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]
 
 
 def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
-    """The same as a line of text."""
+    """Return the same reply as a line of JSON."""
     return plain_text.json_text(msgspec.json.encode(answered(outcome, words)))
 
 
 def code_of(error: CabinetError) -> str:
-    """What went wrong, for programs and the audit log."""
+    """Return the error code for programs and the audit log."""
     if isinstance(error, Refused):
         return error.code
     return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

@@ -1,7 +1,7 @@
-"""A serial cable made of two pseudo-terminals, for a machine without a serial port.
+"""Virtual serial cable of two pseudo-terminals, for a machine without a serial port.
 
 The console opens `device` by pyserial, as it opens a UART; a person opens `terminal` with any terminal program. While
-no program has it open the cable is out; when it is closed, `device` vanishes, as a USB adapter does.
+no program has it open, the cable is unplugged; when the program closes it, `device` disappears, as a USB adapter does.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ import tty
 from cabinet.console.line import UnpluggedError
 
 CHUNK = 4096
-POLL_S = 0.2  # how soon it is noticed that a program opened the terminal: the kernel has no event for that
+POLL_S = 0.2  # poll interval for a program that opens the terminal: the kernel has no event for that
 
 
 class Cable:
-    """Carries bytes both ways in a thread of its own until `close`."""
+    """Cable that transfers bytes both ways in its own thread until `close`."""
 
     def __init__(self) -> None:
         self._outer, slave = os.openpty()
         tty.setraw(slave)
         self.terminal = os.ttyname(slave)
-        os.close(slave)  # from now on the kernel tells us whether anybody else has it open
+        os.close(slave)  # from now on the kernel reports POLLHUP while no other process has it open
         os.set_blocking(self._outer, False)
         self._stop_reading, self._stop = os.pipe()
         self._plugged = threading.Condition()
@@ -32,7 +32,7 @@ class Cable:
         self._thread.start()
 
     def device(self, timeout_s: float) -> str:
-        """Path of the console's end. Raises UnpluggedError where the cable is out and stays so for `timeout_s`."""
+        """Return the path of the console's end. Raises UnpluggedError if the cable stays unplugged for `timeout_s`."""
         with self._plugged:
             if not self._plugged.wait_for(lambda: self._device is not None, timeout_s) or self._device is None:
                 raise UnpluggedError("no terminal at the other end")
@@ -46,7 +46,7 @@ class Cable:
 
     def _carry(self) -> None:
         while self._wait_for_terminal():
-            inner, slave = os.openpty()  # ours stays open: the console may close and open its end as it likes
+            inner, slave = os.openpty()  # ours stays open: the console may close and reopen its end at any time
             try:
                 tty.setraw(slave)
                 os.set_blocking(inner, False)
@@ -59,7 +59,7 @@ class Cable:
                 os.close(inner)
 
     def _drop_rest(self) -> None:
-        """What was typed just before the terminal was closed is nothing that the next one has typed."""
+        """Discard input from just before the terminal was closed: it does not belong to the next user."""
         with contextlib.suppress(OSError):
             while os.read(self._outer, CHUNK):
                 pass
@@ -70,7 +70,7 @@ class Cable:
             self._plugged.notify_all()
 
     def _wait_for_terminal(self) -> bool:
-        """True when a program has the terminal open; False when the cable is to be closed."""
+        """Wait until a program opens the terminal, then return True; return False if the cable is to be closed."""
         hung_up = select.poll()
         hung_up.register(self._outer, 0)
         stop = select.poll()
@@ -81,8 +81,11 @@ class Cable:
         return not stop.poll(0)
 
     def _pump(self, inner: int) -> None:
-        """Until the terminal is closed or the cable is to be. What one side does not take yet, the other waits with."""
-        waiting = {self._outer: b"", inner: b""}  # destination → bytes it has not taken
+        """Transfer bytes until the terminal closes or the cable is to be closed.
+
+        While one side does not accept data, no more is read from the other.
+        """
+        waiting = {self._outer: b"", inner: b""}  # destination → bytes that it has not accepted yet
         while True:
             poll = select.poll()
             poll.register(self._stop_reading, select.POLLIN)
@@ -99,7 +102,7 @@ class Cable:
 
 
 def _write(descriptor: int, data: bytes) -> int:
-    """How many bytes were taken, possibly none."""
+    """Write `data`; return the number of bytes accepted, possibly 0."""
     try:
         return os.write(descriptor, data)
     except BlockingIOError:

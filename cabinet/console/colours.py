@@ -1,4 +1,4 @@
-"""Colours for what a technician looks for first: red what is wrong, green what is on. Pure."""
+"""Colours for the words that a technician looks for first: red for wrong, green for on. Pure."""
 
 import functools
 import re
@@ -13,7 +13,7 @@ ON = ("relay.closed", "phase.charging", "contactor.closed")
 
 
 class Colours:
-    """Of one language."""
+    """Colour rules of one language."""
 
     def __init__(self, language: str) -> None:
         words = wording(language)
@@ -29,5 +29,5 @@ class Colours:
         return cls(language)
 
     def paint(self, text: str) -> str:
-        """The same text with colours; widths are as before, as they take no room."""
+        """Return the text with colours; widths do not change, because colour codes take no columns."""
         return self._found.sub(lambda found: f"{self._colour[found[0]]}{found[0]}{PLAIN}", text)

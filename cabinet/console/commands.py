@@ -1,6 +1,7 @@
-"""All commands of the console: collects what the modules of `see` and `do` declare, and runs a line typed.
+"""All console commands: collects the declarations of the modules in `see` and `do`, and runs a typed line.
 
-A new topic is a module with declarations (see `declare`), added to `TOPICS`: its place there is its place in `help`.
+A new topic is a module with declarations (see `declare`), added to `TOPICS`; its position there is its position in
+`help`.
 """
 
 import difflib
@@ -28,14 +29,14 @@ TABLE: dict[str, CommandPlan] = {
 
 
 class Typed(msgspec.Struct, frozen=True):
-    """A line, understood as a command and what follows its name."""
+    """A parsed line: the command, and the words after its name."""
 
     plan: CommandPlan
     rest: list[str]
 
 
 def find(line: str) -> Typed | None:
-    """The command the line begins with; the longest name counts (`usage tail` before `usage`)."""
+    """Return the command that the line begins with, else None; the longest name wins (`usage tail` before `usage`)."""
     typed = line.split()
     for length in (2, 1):
         plan = TABLE.get(" ".join(typed[:length]).lower()) if len(typed) >= length else None
@@ -45,10 +46,10 @@ def find(line: str) -> Typed | None:
 
 
 def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
-    """What the line asks for; `as_json`: to be read by a program, which is answered at once, without a view.
+    """Run the line and return its result; `as_json`: for a program, which gets the reply at once, without a live view.
 
-    Raises LinkError where the guard is gone; Refused where it says no, and for a line that is no command, is not for
-    this account (`not_for_you`) or misses what it takes (`usage`): nothing is run then.
+    Raises LinkError if the guard is gone, and Refused if the guard refuses. Raises Refused without running anything if
+    the line is no command, is not for this account (`not_for_you`) or has the wrong arguments (`usage`).
     """
     typed = find(line)
     if typed is None:
@@ -67,7 +68,7 @@ def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
 
 
 def excuse(words: Texts, error: CabinetError) -> str:
-    """Why not, in words."""
+    """Return the reason of an error as text."""
     if isinstance(error, LinkError):
         return words("guard.gone")
     if isinstance(error, Refused):
@@ -77,7 +78,7 @@ def excuse(words: Texts, error: CabinetError) -> str:
 
 
 def refusal(words: Texts, refused: Refused) -> str:
-    """Why not, in words; a code without any is shown as it is."""
+    """Return the reason of a refusal as text; a code without a text is returned as it is."""
     params = dict(refused.params)
     if refused.code == "unknown_command":
         return words("unknown_command.near", **params) if params else words("unknown_command.plain")

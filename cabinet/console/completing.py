@@ -1,4 +1,4 @@
-"""What may follow what was typed: commands this account may run, and what they take. Pure."""
+"""Completion of typed text: the commands that this account may run, and their arguments. Pure."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ JSON = "--json"
 
 
 def complete(text: str, plans: Sequence[CommandPlan], config: Config) -> list[str]:
-    """Words in place of the last one of `text` (an empty one after a blank), in the order of `help`."""
+    """Return the words that may replace the last one of `text` (empty after a blank), in the order of `help`."""
     words = text.lower().split()
     last = "" if not text or text.endswith(" ") else words.pop()
     offered: list[str] = []

@@ -1,7 +1,7 @@
-"""Between the wire and the dialogue: bytes in, bytes out, in whichever way the terminal at the other end can.
+"""Adapter between serial port and dialogue: bytes in, bytes out, in the form that the terminal supports.
 
-Plain lines where nothing is known of it; line editing, colours and pages where it has answered the question what it
-is (or where its owner said so); one line of JSON a request for a program. Does not wait for anything but the guard.
+An unknown terminal gets plain lines. A terminal that has answered the device query (or that its owner has set to
+`full`) gets line editing, colours and pages. A program gets one line of JSON per request. Waits only for the guard.
 """
 
 import enum
@@ -25,11 +25,11 @@ from cabinet.errors import Refused
 log = logging.getLogger(__name__)
 
 ASK_WHAT_IT_IS = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
-ASK_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # the cursor goes as far as it can, says where it is, and comes back
+ASK_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # cursor to the far corner, report its position, restore it
 ANSWERS_WITHIN_NS = 3 * NS  # over a slow line, with a person typing in between
 BITS_A_BYTE = 10  # 8N1
 USUAL_ROWS, USUAL_COLUMNS = 24, 80
-LEAST, MOST = 4, 500  # rows and columns that are believed
+LEAST, MOST = 4, 500  # bounds of plausible rows and columns
 
 _WHAT_IT_IS = re.compile(r"\[\?[0-9;]*c")
 _SIZE = re.compile(r"\[(\d{1,4});(\d{1,4})R")
@@ -43,33 +43,33 @@ class _Way(enum.Enum):
 
 
 class Conversation:
-    """One line's editor, dialogue and screen. `baud` is how fast the line is: what is live keeps to it."""
+    """Editor, dialogue and screen of one serial port. `baud` limits the frame rate of live views."""
 
     def __init__(self, shell: Shell, clock: Clock, baud: int = 115_200) -> None:
         self._shell = shell
         self._clock = clock
         self._baud = baud
         self._plain = LineEditor()
-        self._full: FullEditor | None = None  # while it is in use
-        self._editor: FullEditor | None = None  # made when first needed, and kept
+        self._full: FullEditor | None = None  # while in use
+        self._editor: FullEditor | None = None  # created when first needed, then kept
         self._way = _Way.PLAIN
-        self._rows: int | None = None  # of a page, as its owner wants it; None: as the terminal says
-        self._size: tuple[int, int] | None = None  # rows and columns, as the terminal says
-        self._asked_until_ns: int | None = None  # the terminal was asked what it is
+        self._rows: int | None = None  # rows per page, set by the account's owner; None: as the terminal reports
+        self._size: tuple[int, int] | None = None  # rows and columns, as the terminal reports
+        self._asked_until_ns: int | None = None  # deadline of the device query; None: no query is open
         self._prompt = ""
         self._pager: Pager | None = None
         self._live: LiveScreen | None = None
         self._busy_until_ns = 0
         self._after_return = False
-        self.asks_anew = False  # what was taken last has led to a question: an answer from before it is none
-        self._editing = ""  # whose line editing it is
-        self._history: dict[str, list[str]] = {}  # by account, for as long as the process lives
+        self.asks_anew = False  # the last input led to a question: earlier input is no answer to it
+        self._editing = ""  # account that uses the rich editor
+        self._history: dict[str, list[str]] = {}  # by account; kept until the process ends
 
     def greet(self) -> bytes:
         return self._sent(self._out(self._shell.greet()))
 
     def take(self, data: bytes) -> bytes:
-        """What typing `data` puts on the terminal."""
+        """Process typed `data`; return the bytes for the terminal."""
         out = b""
         deaf_until = 0
         for found in _PIECES.finditer(data):
@@ -81,19 +81,19 @@ class Conversation:
                 continue  # one Enter
             self.asks_anew = False
             out += self._take_piece(piece)
-            if self.asks_anew:  # the rest was typed before anybody could read the question; only a Ctrl-C counts
+            if self.asks_anew:  # the rest was typed before the question was readable; only a Ctrl-C counts
                 interrupt = data.find(b"\x03", found.end())
                 deaf_until = len(data) if interrupt < 0 else interrupt
         return self._sent(out)
 
     def tick(self) -> bytes:
-        """What has become due; to be called several times a second."""
+        """Return the output that is due now. Call several times a second."""
         now_ns = self._clock.monotonic_ns()
         self.asks_anew = False
         if self._asked_until_ns is not None and now_ns >= self._asked_until_ns:
             self._asked_until_ns = None
         if self._live is not None and now_ns < self._busy_until_ns:
-            return b""  # the line is still busy with the picture before
+            return b""  # the line still sends the previous frame
         out = b"" if self._full is None or self._way is not _Way.FULL else self._full.tick()
         for notice in self._shell.notices():
             out += self._announced(machine.notice(notice) if self._is_machine else self._shell.told(notice))
@@ -110,18 +110,18 @@ class Conversation:
         self._asked_until_ns = self._size = self._rows = None
         self._shell.hang_up()
 
-    # --- what is typed -----------------------------------------------------------------------------------------------
+    # --- input -------------------------------------------------------------------------------------------------------
 
     def _take_piece(self, piece: bytes) -> bytes:
-        """A part of a line, or a line to its end."""
-        if self._live is not None:  # any key ends what goes on
+        """Process a part of a line, or the rest of a line with its end."""
+        if self._live is not None:  # any key ends the live view
             self._live = None
             return b"\r\n" + self._out(self._shell.interrupt())
         if self._pager is not None:
             return self._turn_page(piece)
         if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
             return self._take_full(self._full, piece)
-        if self._asked_until_ns is not None and len(piece) > 1:  # what follows an answer may be for another editor
+        if self._asked_until_ns is not None and len(piece) > 1:  # bytes after an answer may belong to another editor
             return b"".join(self._take_piece(piece[n : n + 1]) for n in range(len(piece)))
         out = b""
         for happened in self._plain.feed(piece):
@@ -137,7 +137,7 @@ class Conversation:
         out = b""
         try:
             happenings = list(editor.feed(piece))
-        except Exception:  # a mistake of the library about some odd key must not take the console from anybody
+        except Exception:  # a library error on an unusual key must not make the console unusable
             log.exception("line editing failed; plain lines from here on")
             self._leave_full()
             self._way = _Way.PLAIN
@@ -150,7 +150,7 @@ class Conversation:
         return out
 
     def _done(self, happened: Line | Key) -> bytes:
-        """A line was entered, or something done instead."""
+        """Process an entered line or a special key."""
         if happened is Key.INTERRUPT:
             return self._out(self._shell.interrupt())
         if happened is Key.END:
@@ -179,10 +179,10 @@ class Conversation:
                 out += self._prompted()
         return out + (self._take_piece(piece) if piece else b"")
 
-    # --- what the terminal is ----------------------------------------------------------------------------------------
+    # --- terminal detection ------------------------------------------------------------------------------------------
 
     def _heard(self, sequence: str) -> bytes:
-        """What the terminal answered, if it was asked."""
+        """Process the terminal's answer, if a query is open."""
         if self._asked_until_ns is None:
             return b""
         if _WHAT_IT_IS.fullmatch(sequence):
@@ -196,7 +196,7 @@ class Conversation:
         return b""
 
     def _use(self, mode: Mode) -> bytes:
-        """As the account's owner wants it, or a program."""
+        """Apply a line mode: chosen by the account's owner or by a program."""
         self._rows = mode.rows
         self._leave_full()
         self._way = {"machine": _Way.MACHINE, "full": _Way.FULL}.get(mode.kind, _Way.PLAIN)
@@ -206,7 +206,7 @@ class Conversation:
         return b""
 
     def _become_full(self) -> bytes:
-        """In the middle of a plain line: what was typed of it stays."""
+        """Switch from a plain line to rich editing; the text typed so far stays."""
         if not self._shell.at_command or self._is_machine:
             return b""
         self._way = _Way.FULL
@@ -220,10 +220,10 @@ class Conversation:
             self._full.leave()
             self._full = None
 
-    # --- what is shown -----------------------------------------------------------------------------------------------
+    # --- output ------------------------------------------------------------------------------------------------------
 
     def _out(self, reply: Reply) -> bytes:
-        """The reply's text, as a page or a picture where it is one; then the prompt."""
+        """Return the reply's text, as a page or a live frame if it is one; then the prompt."""
         self._plain.secret = reply.secret
         self.asks_anew = reply.asks
         asked = b""
@@ -261,22 +261,22 @@ class Conversation:
         return self._full.begin(self._prompt, typed)
 
     def _interrupted_by(self, reply: Reply) -> bytes:
-        """Something came by itself: the next picture of what goes on, or the end of a question or a login."""
+        """Return the bytes of an unsolicited reply: the next live frame, or the end of a question or a login."""
         if self._live is not None and reply.live_s is not None:
             return self._live.frame(self._coloured(reply.text))
         self._plain.reset()
-        begun = b"" if self._live is not None else b"\r\n"  # a line that was being typed; below a picture there is none
+        begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; a live frame has none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
             self._way = _Way.PLAIN
         return begun + self._out(reply)
 
     def _announced(self, text: str) -> bytes:
-        """A line of its own, and what is being typed again below it."""
+        """Return a notice as a separate line, followed by the input line again."""
         if self._is_machine:
             return encoded(text + "\n")
         if self._pager is not None:
-            return b""  # told by the next look at the cabinet
+            return b""  # the next status display shows it
         if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
             return self._full.announce(self._coloured(text))
         typed = "" if self._plain.secret else self._plain.typed
@@ -286,7 +286,7 @@ class Conversation:
         return Colours.of(self._shell.language).paint(text) if self._way is _Way.FULL else text
 
     def _page_rows(self) -> int:
-        """How many rows a page has; 0 where nothing is divided into pages."""
+        """Return the rows per page; 0 if there is no paging."""
         if self._is_machine or not self._shell.logged_in:
             return 0
         if self._rows is not None:
@@ -298,7 +298,7 @@ class Conversation:
         return self._way is _Way.MACHINE
 
     def _sent(self, out: bytes) -> bytes:
-        """Notes how long the line takes for it."""
+        """Record how long the line needs to send `out`, and return `out`."""
         now_ns = self._clock.monotonic_ns()
         self._busy_until_ns = max(self._busy_until_ns, now_ns) + len(out) * BITS_A_BYTE * NS // self._baud
         return out

@@ -1,7 +1,7 @@
-"""How a command of the console is declared, what its handler has at hand, and what it may answer.
+"""Console command declarations: the decorator, the handler's context, and the results that a handler may return.
 
-One declaration a command: its words, who may run it, what it takes, an example, and the handler. Its help is the text
-`help.<name>` (blanks as `_`) of `cabinet/texts/console*.toml`. `commands.TABLE` collects them all.
+Each command is declared once: name, required level, arguments, example, and handler. Its help is the text `help.<name>`
+(blanks as `_`) of `cabinet/texts/console*.toml`. `commands.TABLE` collects all commands.
 """
 
 import enum
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Guard(Protocol):
-    """What the console needs of the guard (`link.client.BlockingGuard`). All raise LinkError when it is gone."""
+    """Guard interface of the console (`link.client.BlockingGuard`). All calls raise LinkError if the guard is gone."""
 
     def snapshot(self) -> Snapshot: ...
 
@@ -39,51 +39,51 @@ class Guard(Protocol):
     def upkeep(self) -> Upkeep: ...
 
     def request(self, make: Callable[[int], Command]) -> None:
-        """Raises Refused with the guard's code."""
+        """Send one command. Raises Refused with the guard's code."""
 
 
 class Records(Protocol):
-    """The service, as far as the console asks it (`service_line.ServiceLine`)."""
+    """Service interface of the console: queries (`service_line.ServiceLine`)."""
 
     def ask(self, asked: Asked, kind: type[T], /) -> T:
-        """Raises Refused: `service_gone` where there is none, otherwise with the service's code."""
+        """Return the reply. Raises Refused: `service_gone` if there is no service, else with the service's code."""
 
 
 class NoRecords:
-    """In place of a service that cannot be asked."""
+    """Placeholder without a service connection: refuses every query."""
 
     def ask(self, asked: Asked, kind: type[T], /) -> T:
         raise Refused("service_gone")
 
 
 class Steward(Protocol):
-    """Does what only root may (`steward.client.StewardLine`)."""
+    """Steward interface: operations that require root (`steward.client.StewardLine`)."""
 
     def ask(self, request: Request, /) -> Answer:
-        """Raises Refused `steward_gone` where there is none, CabinetError where it could not be done."""
+        """Return the reply. Raises Refused `steward_gone` if there is no steward, CabinetError if the request fails."""
 
 
 class NoSteward:
-    """In place of one that cannot be asked."""
+    """Placeholder without a steward connection: refuses every request."""
 
     def ask(self, request: Request, /) -> Answer:
         raise Refused("steward_gone")
 
 
 class Around(msgspec.Struct, frozen=True):
-    """What there is besides the guard."""
+    """Backends other than the guard."""
 
-    hindrance: Callable[[], str | None] = lambda: None  # what the service has against new charges
-    attacker: Callable[[], str | None] = lambda: None  # the address that guesses at PINs or passwords lately
+    hindrance: Callable[[], str | None] = lambda: None  # code why the service takes no new charges, or None
+    attacker: Callable[[], str | None] = lambda: None  # address of a recent attack on PINs or passwords
     records: Records = NoRecords()
     steward: Steward = NoSteward()
-    source: Path | None = None  # the file that the configuration was read from
-    unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # a month of the usage log, and why
-    unkept: Callable[[], int] = lambda: 0  # rows of the audit log that the service does not have yet
+    source: Path | None = None  # file of the loaded configuration
+    unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # unclosed month of the usage log, and the reason
+    unkept: Callable[[], int] = lambda: 0  # audit log rows not stored by the service yet
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """What a command has at hand."""
+    """Command context: everything that a handler may use."""
 
     config: Config
     guard: Guard
@@ -91,12 +91,12 @@ class Desk(msgspec.Struct, frozen=True):
     account: Account
     clock: Clock
     around: Around
-    plans: "tuple[CommandPlan, ...]"  # what this account may run
+    plans: "tuple[CommandPlan, ...]"  # commands that this account may run
     set_own_pin: Callable[[str], None]  # raises CabinetError
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
-        """The site's, for every moment shown."""
+        """Time zone of the site, for every time shown."""
         return zoneinfo.ZoneInfo(self.config.site.timezone)
 
     @property
@@ -109,38 +109,38 @@ class Desk(msgspec.Struct, frozen=True):
 
     @property
     def who(self) -> str:
-        """For the guard's events and every record."""
+        """Name of the account for the guard's events and every record."""
         return f"console:{self.account.name}"
 
     def state(self, outlet: int) -> OutletState:
-        """That outlet as the guard sees it now. Raises LinkError; Refused where the guard does not know it."""
+        """Return the outlet's present state. Raises LinkError; Refused if the guard has no such outlet."""
         state = next((state for state in self.guard.snapshot().outlets if state.outlet == outlet), None)
         if state is None:
             raise Refused("unknown_outlet", outlet=outlet)
         return state
 
 
-# --- what a handler may answer ---------------------------------------------------------------------------------------
+# --- results of a handler --------------------------------------------------------------------------------------------
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """Something to read: `text` for a person, `data` for a program (whatever `msgspec.json` encodes)."""
+    """Output: `text` for a person, `data` for a program (any value that `msgspec.json` encodes)."""
 
     text: str
     data: Any = None
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Something to say yes to before it is done; `on_yes` does it and says what was done."""
+    """Confirmation before an action; `on_yes` performs the action and returns its result."""
 
     text: str
     on_yes: Callable[[], "Outcome"]
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """One step of a guided dialogue: shows `text` and `prompt`, and hands the next line typed to `on_answer`.
+    """One step of a guided dialogue: shows `text` and `prompt`, and passes the next line typed to `on_answer`.
 
-    Ctrl-C, a hang-up, a minute without an answer (`within_s`) end the dialogue: `on_leave` then tidies up.
+    Ctrl-C, a hang-up, or a minute without an answer (`within_s`) ends the dialogue; `on_leave` then cleans up.
     """
 
     text: str
@@ -148,38 +148,39 @@ class Ask(msgspec.Struct, frozen=True):
     on_answer: Callable[[str], "Outcome"]
     on_leave: Callable[[], None] = lambda: None
     within_s: float = 60.0
-    secret: bool = False  # what is typed is not echoed: a PIN
+    secret: bool = False  # do not echo the input: it is a PIN
 
 
 class Live(msgspec.Struct, frozen=True):
-    """Something that goes on: `step` is called every `period_s` and its text shown, until it returns None or a key
-    is pressed; `on_end` then tidies up and may have the last word. With `redraws` each text replaces the one before
-    where the terminal can.
+    """Live view: `step` is called every `period_s` and its text is shown until it returns None or a key is pressed.
+
+    `on_end` then cleans up and returns a final text, or an empty one. With `redraws` each text replaces the previous
+    one if the terminal can move its cursor.
     """
 
     period_s: float
     step: Callable[[], str | None]
     on_end: Callable[[], str] = lambda: ""
     redraws: bool = False
-    then: "Callable[[], Outcome] | None" = None  # what follows, unless somebody ended it before
-    answer: "Callable[[], Shown] | None" = None  # for a program, which views nothing; None: it cannot have this
+    then: "Callable[[], Outcome] | None" = None  # next result, unless a person ended the view early
+    answer: "Callable[[], Shown] | None" = None  # reply to a program, which has no view; None: refused to programs
 
 
 class Language(msgspec.Struct, frozen=True):
-    """The technician wants to read `code` from now on."""
+    """Change of the display language to `code`."""
 
     code: str
 
 
 class Mode(msgspec.Struct, frozen=True):
-    """The line is to be used in another way from now on; see `own` for what they mean."""
+    """Change of the line mode; `own` describes the modes."""
 
     kind: Literal["auto", "plain", "full", "machine"]
-    rows: int | None = None  # of a page; 0: no pages
+    rows: int | None = None  # rows per page; 0: no paging
 
 
 class Notify(msgspec.Struct, frozen=True):
-    """Whether what happens is to be told without being asked for."""
+    """Switch unsolicited notices on or off."""
 
     on: bool
 
@@ -193,11 +194,11 @@ LOGOUT = Logout.LOGOUT
 Outcome = Shown | Question | Ask | Live | Language | Mode | Notify | Logout
 
 
-# --- declaring -------------------------------------------------------------------------------------------------------
+# --- declaration -----------------------------------------------------------------------------------------------------
 
 
 class CommandPlan(msgspec.Struct, frozen=True):
-    """A command as declared. `name` may be of two words (`usage tail`); `reads` changes nothing anywhere."""
+    """A declared command. `name` may have two words (`usage tail`); with `reads` the command changes no state."""
 
     name: str
     level: Level
@@ -208,15 +209,15 @@ class CommandPlan(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """Of its texts: `help.<key>`."""
+        """Key of the command's texts: `help.<key>`."""
         return self.name.replace(" ", "_")
 
     def usage(self, words: Texts) -> str:
-        """Such as `outlet N`."""
+        """Return the usage, such as `outlet N`."""
         return " ".join([self.name, *(argument.shown(words) for argument in self.takes)])
 
     def bounds(self, words: Texts, config: Config) -> str:
-        """What its numbers may be, such as `N: 1-10, SECONDS: 1-600`; empty where it takes none."""
+        """Return the ranges of its numbers, such as `N: 1-10, SECONDS: 1-600`; empty if it takes no number."""
         bounds = {
             argument.shown(words).strip("[]").partition("|")[0]: argument.bounds(config) for argument in self.takes
         }
@@ -231,8 +232,10 @@ Handler = TypeVar("Handler", bound=Callable[..., Outcome])
 def command(
     name: str, level: Level, *takes: Argument, example: str = "", reads: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Declares the decorated `handler(desk, *values)` as command `name`; one value an argument, None for a left-out
-    optional one. The handler raises Refused (said in words), LinkError (guard gone is said) or another CabinetError.
+    """Declare the decorated `handler(desk, *values)` as command `name`.
+
+    The handler receives one value per argument, None for an omitted optional one. It may raise Refused (shown as its
+    text), LinkError (shown as "guard gone") or another CabinetError.
     """
 
     def declare(handler: Handler) -> Handler:

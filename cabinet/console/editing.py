@@ -1,8 +1,8 @@
-"""One line of input, edited: bytes from a wire in, lines and the echo for them out. Pure.
+"""Plain line editor: bytes from a port in, lines and their echo out. Pure.
 
-Knows nothing of ports, logins or commands. Whatever bytes come (noise, broken UTF-8, escape sequences, a megabyte
-without an end) at most `LONGEST_LINE` characters are held, and a line that was longer is never handed over in part:
-half a command is another command.
+Independent of ports, logins and commands. For any input (noise, broken UTF-8, escape sequences, a megabyte without a
+line end) it holds at most `LONGEST_LINE` characters, and it never returns part of a longer line: half a command is a
+different command.
 """
 
 import codecs
@@ -16,15 +16,15 @@ from cabinet import normal_form, plain_text
 from cabinet.console.layout import width
 
 LONGEST_LINE = 200  # characters
-LONGEST_SEQUENCE = 32  # characters of an escape sequence; longer is noise
+LONGEST_SEQUENCE = 32  # characters of an escape sequence; a longer one is noise
 
 
 narrow = normal_form.command_line
-"""A line as it is meant: full-width letters and digits as plain ones; Chinese punctuation stays."""
+"""Normalise a line: full-width letters and digits become plain ones; Chinese punctuation stays."""
 
 
 class Key(enum.Enum):
-    """What a person did instead of entering a line."""
+    """Special key, pressed instead of entering a line."""
 
     INTERRUPT = "Ctrl-C"
     END = "Ctrl-D on an empty line"
@@ -40,14 +40,14 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A control sequence that came whole, from `ESC [` to its letter: a key that moves nothing here, or what the
-    terminal answers to a question."""
+    """A complete control sequence, from `ESC [` to its letter: a key without effect here, or the terminal's answer to a
+    query."""
 
     sequence: str
 
 
 class _Sequence(enum.Enum):
-    """Where in an escape sequence (ECMA-48) the next character falls."""
+    """Parser state within an escape sequence (ECMA-48)."""
 
     NONE = 0
     AFTER_ESCAPE = 1
@@ -56,7 +56,7 @@ class _Sequence(enum.Enum):
 
 
 class LineEditor:
-    """The line being typed. With `secret` nothing typed is echoed."""
+    """Editor of the line being typed. With `secret` no input is echoed."""
 
     def __init__(self) -> None:
         self.secret = False
@@ -64,21 +64,21 @@ class LineEditor:
         self._clear()
         self._sequence = _Sequence.NONE
         self._sequence_length = 0
-        self._passed = ""  # of the sequence, so far
+        self._passed = ""  # characters of the current sequence
         self._after_return = False
 
     @property
     def typed(self) -> str:
-        """The line so far."""
+        """The text typed so far."""
         return "".join(self._characters)
 
     def feed(self, data: bytes) -> Iterator[Echo | Line | Key | Answer]:
-        """What `data` does, one after the other: `secret` may be changed between two of them and counts from there."""
+        """Yield the effects of `data` in order. `secret` may change between two of them and applies from then on."""
         for character in self._decoder.decode(data):
             yield from self._take(character)
 
     def reset(self) -> None:
-        """The other end is gone: forget everything half typed."""
+        """Discard all partial input: the connection is lost."""
         self._decoder.reset()
         self._clear()
         self._sequence = _Sequence.NONE
@@ -91,7 +91,7 @@ class LineEditor:
     def _take(self, character: str) -> Iterator[Echo | Line | Key | Answer]:
         after_return, self._after_return = self._after_return, character == "\r"
         if self._sequence is not _Sequence.NONE and character in "\r\n\x03\x1b":
-            self._sequence = _Sequence.NONE  # no sequence holds these: it was cut off
+            self._sequence = _Sequence.NONE  # no sequence contains these: it was cut off
         if self._sequence is not _Sequence.NONE:
             yield from self._in_sequence(character)
         elif character == "\x1b":
@@ -119,7 +119,7 @@ class LineEditor:
             yield from self._type(character)
 
     def _in_sequence(self, character: str) -> Iterator[Answer]:
-        """Cursor keys and the like are passed over, as there is nothing they could move in a plain line."""
+        """Consume a character of an escape sequence: cursor keys have no effect in a plain line."""
         self._sequence_length += 1
         self._passed = character if self._sequence_length == 1 else self._passed + character
         starts = {"[": _Sequence.CONTROL, "O": _Sequence.SINGLE}
@@ -132,7 +132,7 @@ class LineEditor:
 
     def _type(self, character: str) -> Iterator[Echo]:
         if character == "\t" or unicodedata.category(character) == "Zs":
-            character = " "  # Chinese keyboards type a blank of their own
+            character = " "  # Chinese keyboards type a different blank
         elif plain_text.one_line(character) != character:
             return
         if len(self._characters) >= LONGEST_LINE:

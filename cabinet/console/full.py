@@ -1,8 +1,8 @@
-"""Line editing on a terminal that can: cursor keys, history, completion, by prompt_toolkit. Bytes in, bytes out.
+"""Rich line editing by prompt_toolkit, if the terminal supports it: cursor keys, history, completion. Bytes in and out.
 
-prompt_toolkit wants an event loop, a terminal and a screen of its own. Here it gets a loop that runs only within a
-call, an input that is fed, and an output that is collected: nothing of it waits, reads a file or catches a signal, and
-it can be tested as the plain editor can.
+prompt_toolkit requires an event loop, a terminal and a screen of its own. Here the loop runs only within a call, the
+input is fed, and the output is collected: no part of it waits, reads a file or catches a signal, and it can be tested
+in the same way as the plain editor.
 """
 
 import asyncio
@@ -30,34 +30,35 @@ from cabinet import normal_form
 from cabinet.console.editing import LONGEST_LINE, Echo, Key, Line
 
 MOST_REMEMBERED = 100  # lines of history
-KEYS_A_LINE = 1000  # more without an Enter is noise
+KEYS_A_LINE = 1000  # more keys without an Enter are noise
 KEYS_AT_ONCE = 64
-ROUNDS = 12  # of the loop within a call: from keys to a drawn line it takes three
-PASTE = "\x1b[200~"  # begins a bracketed paste, which would be kept without a bound; never asked for here
-# What a terminal sends only when asked, which this one never is: from noise, and the library trusts its form.
+ROUNDS = 12  # loop iterations per call; three are needed from keys to a drawn line
+PASTE = "\x1b[200~"  # begins a bracketed paste, which the library would buffer without a limit; never enabled here
+# Terminals send these only on request, and this code never requests them: they are noise, which the library would
+# accept without a check of its form.
 ANSWERS = frozenset({Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.CPRResponse, Keys.BracketedPaste})
 NEEDLESS = (
-    ("\x1b[?25l", ""), ("\x1b[?12l\x1b[?25h", ""),  # the cursor hidden and shown
+    ("\x1b[?25l", ""), ("\x1b[?12l\x1b[?25h", ""),  # cursor hidden and shown
     ("\x1b[?2004l", ""), ("\x1b[?1l", ""),  # modes that were never set
-    ("\x1b[?7l\x1b[?7h", ""),  # no wrapping, and nothing drawn
+    ("\x1b[?7l\x1b[?7h", ""),  # wrapping off and on, with nothing drawn in between
     ("\x1b[0m\x1b[0m", "\x1b[0m"),
 )  # fmt: skip
 
-Complete = Callable[[str], list[str]]  # what may follow the text: whole words in place of its last one
+Complete = Callable[[str], list[str]]  # text -> completions: whole words that replace its last one
 
 
 class _Interrupted(Exception):
-    """Ctrl-C."""
+    """Raised on Ctrl-C."""
 
 
 class _Ended(Exception):
-    """Ctrl-D on an empty line."""
+    """Raised on Ctrl-D on an empty line."""
 
 
 class FullEditor:
     """Line editing of one terminal. `use` it for a login, `begin` a line, `feed` it; begin again after `Line` or `Key`.
 
-    One is enough for a process, and more are too many: the library keeps 70 kB of each for ever.
+    Create only one per process: the library never releases the 70 kB of an instance.
     """
 
     def __init__(self) -> None:
@@ -71,12 +72,12 @@ class FullEditor:
         self._session = self._new_session()
         self._task: asyncio.Task[str] | None = None
         self._too_long = False
-        self._noisy = False  # no line that a person types: passed over until it ends
+        self._noisy = False  # not a line typed by a person: ignored until it ends
         self._keys = 0
         self._tail = ""
 
     def use(self, complete: Complete, remembered: list[str], rows: int, columns: int) -> None:
-        """For another login: what it may complete, what it typed before, and how big its terminal is."""
+        """Prepare for a login: its completions, its history, and the size of its terminal."""
         self._offered = complete
         self._size = Size(rows=rows, columns=columns)
         self._remember(remembered)
@@ -87,7 +88,7 @@ class FullEditor:
         return list(self._history.get_strings())[-MOST_REMEMBERED:]
 
     def begin(self, prompt: str, typed: str = "") -> bytes:
-        """Show the prompt, with what was typed already."""
+        """Return the bytes that show the prompt and the text typed so far."""
         self._abandon()
         if len(self._history.get_strings()) > 2 * MOST_REMEMBERED:
             self._remember(self.remembered)
@@ -98,11 +99,11 @@ class FullEditor:
         return self._screen.taken()
 
     def feed(self, data: bytes) -> Iterator[Echo | Line | Key]:
-        """What `data` does; it must hold at most one Enter, Ctrl-C or Ctrl-D, and end with it."""
+        """Yield the effects of `data`, which must hold at most one Enter, Ctrl-C or Ctrl-D, and end with it."""
         text = "".join(self._without_paste(self._decoder.decode(data)))
         self._keys += len(text)
         if "\ufffd" in text or self._keys > KEYS_A_LINE:
-            self._too_long = self._noisy = True  # nobody types that: it costs nothing more, and is not run
+            self._too_long = self._noisy = True  # not typed by a person: not processed further, and not run
         if self._noisy:
             text = text[-1:] if text.endswith(("\r", "\n", "\x03")) else ""
         for start in range(0, len(text), KEYS_AT_ONCE):
@@ -116,12 +117,12 @@ class FullEditor:
             yield ended
 
     def tick(self) -> bytes:
-        """What has become due, such as a lone Escape."""
+        """Process timed events, such as a lone Escape."""
         self._pump()
         return self._screen.taken()
 
     def announce(self, text: str) -> bytes:
-        """Lines above the one that is being typed."""
+        """Return the bytes that show `text` above the line being typed."""
         app = self._session.app
         app.renderer.erase()
         self._screen.write(text.replace("\n", "\r\n") + "\r\n")
@@ -130,7 +131,7 @@ class FullEditor:
         return self._screen.taken()
 
     def leave(self) -> None:
-        """Forget the line and whose it was."""
+        """Discard the line and the history of its account."""
         self._abandon()
         self._remember([])
         self._decoder.reset()
@@ -162,12 +163,12 @@ class FullEditor:
             task.cancel()
             self._pump()
         if task is not None and task.done() and not task.cancelled():
-            task.exception()  # looked at, so that nobody complains of it later
+            task.exception()  # retrieved, else asyncio reports it later as unhandled
         self._input.forget()
         self._screen.taken()
 
     def _pump(self) -> None:
-        """Let everything happen that can happen now."""
+        """Run the event loop until it is idle."""
 
         async def rounds() -> None:
             for _ in range(ROUNDS):
@@ -189,7 +190,7 @@ class FullEditor:
         session: PromptSession[str] = PromptSession(
             history=self._history,
             completer=_Words(lambda text: self._offered(text)),
-            complete_while_typing=False,  # on a slow line nothing comes that was not asked for
+            complete_while_typing=False,  # on a slow line, completions appear only on request
             complete_style=CompleteStyle.READLINE_LIKE,
             color_depth=ColorDepth.DEPTH_4_BIT,
             enable_history_search=True,
@@ -208,7 +209,7 @@ class FullEditor:
             self._too_long = True
             buffer.document = Document(buffer.text[:LONGEST_LINE], LONGEST_LINE)
         elif not buffer.text:
-            self._too_long = False  # erased: what is typed from here on is another line
+            self._too_long = False  # erased: the input from here on is a new line
 
 
 class _Words(Completer):
@@ -223,7 +224,7 @@ class _Words(Completer):
 
 
 class _FedInput(Input):
-    """Keys of bytes that were handed over."""
+    """Input that turns fed text into keys."""
 
     def __init__(self) -> None:
         self._keys: list[KeyPress] = []
@@ -281,14 +282,14 @@ class _FedInput(Input):
 
 
 class _Screen(io.StringIO):
-    """Keeps what is drawn until it is taken."""
+    """Output buffer: keeps the drawn text until it is taken."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return "utf-8"
 
     def taken(self) -> bytes:
-        """Without what makes no difference on the line of a prompt: a key costs 20 bytes then, and not 75."""
+        """Return the drawn bytes without sequences that a prompt line does not need: 20 bytes per key instead of 75."""
         drawn = self.getvalue()
         self.seek(0)
         self.truncate()

@@ -1,4 +1,4 @@
-"""The console's connection to the guard: made when first needed, and made again after the guard has been away."""
+"""Console connection to the guard: opened when first needed, and reopened after the guard was gone."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -23,36 +23,37 @@ class Connection(Protocol):
 
 
 class GuardLine:
-    """Asks over one connection for as long as it lasts."""
+    """Guard client that uses one connection as long as it lasts."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._connection: Connection | None = None
 
     def snapshot(self) -> Snapshot:
-        """Raises LinkError when there is no guard."""
+        """Return the snapshot. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.snapshot())
 
     def bus(self, scan: bool = False) -> BusView:
-        """Raises LinkError when there is no guard."""
+        """Return the bus view. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.bus(scan))
 
     def recent(self) -> Recent:
-        """Raises LinkError when there is no guard."""
+        """Return the recent events. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.recent())
 
     def upkeep(self) -> Upkeep:
-        """Raises LinkError when there is no guard."""
+        """Return the maintenance data. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.upkeep())
 
     def request(self, make: Callable[[int], Command]) -> None:
-        """Raises Refused with the guard's code, LinkError when there is no guard."""
+        """Send one command. Raises Refused with the guard's code, LinkError if there is no guard."""
         self._ask(lambda connection: connection.request(make))
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
-        """Once more over a fresh connection where the old one broke: the guard may have been restarted since.
+        """Ask; if the old connection fails, ask again over a new one: the guard may have restarted since.
 
-        Every command may be repeated (see `link.protocol`), so one that was done before the answer got lost is no harm.
+        Every command may be repeated (see `link.protocol`), so it does no harm if the guard executed the command and
+        only its answer was lost.
         """
         if self._connection is not None:
             try:

@@ -1,7 +1,7 @@
-"""Whether the system itself talks on a serial line: its login prompt (getty) or the kernel's messages.
+"""Check if the system itself uses a serial port: for its login prompt (getty) or for kernel messages.
 
-Two that read one line each get half of what is typed, and a login prompt is a way into the machine that the console
-does not guard. So the console does not open such a line; it says who has it and what to do.
+If two programs read one port, each gets half of the input; and a login prompt is an access to the machine that the
+console does not control. The console therefore does not open the port; it reports the holder and the remedy.
 """
 
 import os
@@ -11,7 +11,7 @@ GETTYS = ("agetty", "getty", "mingetty", "login")
 
 
 def held_by(device: str, root: Path = Path("/")) -> str | None:
-    """One line: who has `device` and how to get it from them; None where nobody is seen to. `root` is for tests."""
+    """Return one line: the holder of `device` and how to free it; None if none is found. `root` is for tests."""
     name = os.path.basename(os.path.realpath(device))
     if name in _words(root / "sys/class/tty/console/active"):
         return (
@@ -35,7 +35,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _getty_on(name: str, proc: Path) -> str | None:
-    """The login program that was started for the line, where other processes can be seen at all."""
+    """Return the login program that runs on the port; None if there is none or other processes are not visible."""
     try:
         folders = [folder for folder in proc.iterdir() if folder.name.isdigit()]
     except OSError:

@@ -1,8 +1,8 @@
-"""The audit log of the console: every command, in a file first, and from there into the service's store, once each.
+"""Audit log of the console: every command goes to a file first, then exactly once into the service's store.
 
-A row is on the disk before its command's answer is shown. `carry` hands what is there to the service whenever it
-answers, and only then takes it out of the file: with the service dead rows wait, over restarts and power cuts. A row
-that was handed over twice is kept once, as its journal and number say which it is.
+A row is on the disk before its command's answer is shown. `carry` sends the waiting rows to the service and removes
+them from the file only after the service has accepted them: while the service is down, rows wait, across restarts and
+power cuts. A row that is sent twice is stored once, because its journal id and number identify it.
 """
 
 import contextlib
@@ -22,33 +22,33 @@ from cabinet.link.records import MOST_ENTRIES, At, Entry
 
 log = logging.getLogger(__name__)
 
-LONGEST_FILE = 16 * 1024 * 1024  # a hundred thousand commands; beyond, rows are kept in memory as on a full disk
+LONGEST_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows stay in memory, as on a full disk
 MOST_IN_MEMORY = 10_000
 LONGEST_TEXT = 200
 
-Send = Callable[[list[Entry]], None]  # raises CabinetError where the service does not take them
+Send = Callable[[list[Entry]], None]  # raises CabinetError if the service does not accept them
 
 _decoder = msgspec.json.Decoder(Entry)
 
 
 class Journal:
-    """Rows on their way into the store. Thread-safe: the console writes, a thread of its own carries."""
+    """Queue of rows for the store. Thread-safe: the console writes rows, a separate thread sends them."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Takes up what an earlier process left in `path`. Never raises: staff must be able to work on any disk."""
+        """Load the rows of an earlier process from `path`. Never raises: staff must be able to work with any disk."""
         self._path = path
         self._clock = clock
         self._journal = uuid.uuid4().hex
         self._seq = 0
         self._lock = threading.Lock()
         self._new = threading.Condition(self._lock)
-        self._unwritten: list[Entry] = []  # the disk took no more
+        self._unwritten: list[Entry] = []  # rows that could not be written to the disk
         self._waiting = self._left_behind()
         self._closing = False
         self._thread: threading.Thread | None = None
 
     def note(self, account: str, level: str, line: str, outcome: str) -> bool:
-        """One row; False where it could not be written down and is only in memory."""
+        """Add one row. Return False if it could not be written to the disk and is only in memory."""
         wall = self._clock.wall()
         with self._lock:
             self._seq += 1
@@ -71,12 +71,15 @@ class Journal:
 
     @property
     def waiting(self) -> int:
-        """How many rows are not in the store yet."""
+        """Number of rows that are not in the store yet."""
         with self._lock:
             return len(self._waiting) + len(self._unwritten)
 
     def carry(self, send: Send) -> bool:
-        """Hand over what waits; True where nothing is left. Raises what `send` raises, and then all of it waits on."""
+        """Send the waiting rows. Return True if none is left.
+
+        Raises any exception of `send`; the unsent rows then keep waiting.
+        """
         while True:
             with self._lock:
                 written, unwritten = self._waiting[:MOST_ENTRIES], self._unwritten[:MOST_ENTRIES]
@@ -88,17 +91,17 @@ class Journal:
                 if written:
                     self._waiting = self._waiting[len(batch) :]
                     if not self._rewrite():
-                        return False  # handed over again later, and kept once
+                        return False  # sent again later, and stored once
                 else:
                     self._unwritten = self._unwritten[len(batch) :]
 
     def carry_on(self, send: Send, retry_s: float) -> None:
-        """Carry in a thread from now on: at once when there is something new, else after `retry_s`."""
+        """Start a thread that sends rows: at once if there is a new row, else after `retry_s`."""
         self._thread = threading.Thread(target=self._carry_forever, args=(send, retry_s), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread; what waits, waits in the file."""
+        """End the thread; unsent rows stay in the file."""
         with self._lock:
             self._closing = True
             self._new.notify_all()
@@ -122,7 +125,7 @@ class Journal:
                     return
 
     def _left_behind(self) -> list[Entry]:
-        """What an earlier process wrote; a line that a power cut left torn is cut off."""
+        """Return the rows of an earlier process; a line torn by a power cut is removed."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -156,7 +159,7 @@ class Journal:
         return True
 
     def _rewrite(self) -> bool:
-        """The file with what waits, whole or as before."""
+        """Replace the file with the waiting rows, atomically. Return False if that fails."""
         beside = self._path.with_name(self._path.name + ".new")
         try:
             beside.unlink(missing_ok=True)
@@ -174,7 +177,7 @@ class Journal:
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
-    """On the disk, or nothing of it: half a row would spoil the next one. Raises OSError."""
+    """Append all of `data` or nothing: half a row would corrupt the next one. Raises OSError."""
     size = os.fstat(descriptor).st_size
     if size > LONGEST_FILE:
         raise OSError(errno.ENOSPC, "more rows than may wait: start the service")
@@ -189,7 +192,7 @@ def _write_whole(descriptor: int, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a new file's name survives a power cut too."""
+    """Sync the folder, because a new file's name must survive a power cut too."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -11,7 +11,7 @@ JOINERS = "\u200c\u200d"
 
 
 def width(text: str) -> int:
-    """Columns that `text` takes on a terminal: Chinese characters take two, combining marks and joiners none."""
+    """Return the terminal columns of `text`: a Chinese character takes two, combining marks and joiners none."""
     return sum(
         0 if _joins(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text
     )
@@ -22,7 +22,7 @@ def _joins(character: str) -> bool:
 
 
 def _signs(text: str) -> list[str]:
-    """What is one sign on a terminal: a character with its marks, or several that joiners make one of."""
+    """Split `text` into terminal glyphs: a character with its marks, or several characters combined by joiners."""
     signs: list[str] = []
     for character in text:
         if signs and (_joins(character) or signs[-1][-1] in JOINERS):
@@ -33,13 +33,13 @@ def _signs(text: str) -> list[str]:
 
 
 def pad(text: str, columns: int) -> str:
-    """`text` filled with blanks to `columns` on the right; on the left for negative `columns`."""
+    """Pad `text` with blanks to `columns` on the right, or on the left if `columns` is negative."""
     blanks = " " * max(0, abs(columns) - width(text))
     return blanks + text if columns < 0 else text + blanks
 
 
 def cut(text: str, columns: int) -> str:
-    """`text`, or as much of it as fits with a mark that something is missing."""
+    """Return `text`, or if it is too wide the part that fits, with a mark of omission."""
     if width(text) <= columns:
         return text
     kept = ""
@@ -51,9 +51,9 @@ def cut(text: str, columns: int) -> str:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Lines with every column as wide as it needs; columns numbered in `right` (from 0) are right-aligned.
+    """Return lines with every column as wide as its cells; columns numbered in `right` (from 0) are right-aligned.
 
-    The last column is cut where a line would be wider than a terminal.
+    The last column is cut if a line would be wider than a terminal.
     """
     cells = [[plain_text.one_line(cell) for cell in row] for row in (titles, *rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(titles))]
@@ -67,9 +67,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
 
 
 def fold(text: str, indent: str = "") -> list[str]:
-    """`text` on lines of at most 80 columns, broken at blanks, or anywhere between Chinese characters.
+    """Wrap `text` to lines of at most 80 columns, at blanks, or anywhere between Chinese characters.
 
-    A word wider than a line, such as a long path, goes on in the next.
+    A word wider than a line, such as a long path, continues on the next line.
     """
     lines, line = [], indent
     for word in (
@@ -84,7 +84,7 @@ def fold(text: str, indent: str = "") -> list[str]:
 
 
 def _chopped(word: str, room: int) -> list[str]:
-    """Parts of at most `room` columns, but for blanks at the end."""
+    """Split a word into parts of at most `room` columns, not counting blanks at the end."""
     parts = [""]
     for sign in _signs(word):
         if width(parts[-1] + sign) > room and not sign.isspace():
@@ -94,7 +94,7 @@ def _chopped(word: str, room: int) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Where a line may be broken: after blanks, and after each wide character."""
+    """Split `text` at possible line breaks: after blanks, and after each wide character."""
     pieces = [""]
     for sign in _signs(text):
         pieces[-1] += sign

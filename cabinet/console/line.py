@@ -1,7 +1,7 @@
-"""The edge of the console: bytes of a serial port to and from the dialogue, for as long as the process lives.
+"""Serial port of the console: transfers bytes between port and dialogue until the process ends.
 
-A port that cannot be opened, vanishes or hangs up ends the login and is tried again; nothing that comes over it ends
-the process.
+If the port cannot be opened, disappears or hangs up, the login ends and the port is opened again; no input ends the
+process.
 """
 
 import logging
@@ -15,21 +15,21 @@ from cabinet.console.holder import held_by
 
 log = logging.getLogger(__name__)
 
-READ_TIMEOUT_S = 0.1  # how soon something live goes on, and idle logins are looked at
+READ_TIMEOUT_S = 0.1  # interval of live views and of the idle login check
 WRITE_TIMEOUT_S = 10.0  # for `PIECE`, which takes 0.3 s at 9600 baud
-PIECE = 256  # bytes written at once: between two of them a Ctrl-C is heard
-TURNS_A_BEAT = 4  # the service manager is told that all is well
+PIECE = 256  # bytes per write; between two writes the port is checked for Ctrl-C
+TURNS_A_BEAT = 4  # read turns per watchdog report to the service manager
 CHUNK = 4096
 SHORTEST_RETRY_S = 0.5
 LONGEST_RETRY_S = 5.0
 
 
 class UnpluggedError(OSError):
-    """Nobody at the other end yet: not worth a warning, and to be asked again at once."""
+    """Raised if no terminal is connected yet: not logged as a warning, and retried at once."""
 
 
 class Port(Protocol):
-    """The used part of `serial.Serial`. Failures are OSError (serial.SerialException is one)."""
+    """The used part of `serial.Serial`. Failures raise OSError (serial.SerialException is a subclass)."""
 
     @property
     def in_waiting(self) -> int: ...
@@ -39,7 +39,7 @@ class Port(Protocol):
 
 
 def open_port(device: str, baud: int) -> Port:
-    """The serial line, 8N1, for us alone. Raises OSError where it cannot be had."""
+    """Open the serial port, 8N1, for exclusive use. Raises OSError if it is in use or cannot be opened."""
     if (holder := held_by(device)) is not None:
         raise OSError(holder)
     line = serial.Serial(device, baud, timeout=READ_TIMEOUT_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
@@ -47,7 +47,7 @@ def open_port(device: str, baud: int) -> Port:
 
 
 class Wire:
-    """A serial port whose carrier, where it has one, ends the conversation when it drops: somebody hung up."""
+    """Serial port with carrier detection: `read` raises OSError if the carrier drops, because the other end hung up."""
 
     def __init__(self, line: serial.Serial) -> None:
         self._line = line
@@ -74,7 +74,10 @@ class Wire:
         self._line.close()
 
     def _carrier(self) -> bool | None:
-        """None: this line has no such signal (a pseudo-terminal), or the adapter is gone and reading will say so."""
+        """Return the carrier signal.
+
+        None: the port has none (a pseudo-terminal), or the adapter is gone and the next read fails.
+        """
         try:
             return bool(self._line.cd)
         except OSError:
@@ -82,7 +85,7 @@ class Wire:
 
 
 class Line:
-    """Serves one line until told to stop."""
+    """Server of one serial port; runs until `stopping` is set."""
 
     def __init__(
         self,
@@ -91,26 +94,26 @@ class Line:
         wait: Callable[[float], None],
         beat: Callable[[], None],
     ) -> None:
-        """`wait` sleeps between two attempts to open; `beat` is called every half second while all is well."""
+        """`wait` sleeps between two attempts to open; `beat` is called every half second in normal operation."""
         self._open = open_
         self._conversation = conversation
         self._wait = wait
         self._beat = beat
-        self._early = b""  # typed while something was being sent
+        self._early = b""  # input received during a transmission
         self.stopping = False
 
     def serve(self) -> None:
-        """Returns after `stopping` was set (within half a second, or when `wait` returns)."""
+        """Serve the port. Returns within half a second after `stopping` is set, or when `wait` returns."""
         retry_s = SHORTEST_RETRY_S
         said = ""
         while not self.stopping:
             self._beat()
             try:
                 port = self._open()
-            except UnpluggedError:  # whoever raised it has waited for a cable already
+            except UnpluggedError:  # the opener has already waited for a cable
                 continue
             except (OSError, ValueError) as error:
-                if str(error) != said:  # once, not every five seconds
+                if str(error) != said:  # log the same error once, not every five seconds
                     log.warning("console port: %s; trying again", error)
                     said = str(error)
                 self._wait(retry_s)
@@ -138,8 +141,11 @@ class Line:
             port.close()
 
     def _send(self, port: Port, answer: bytes) -> None:
-        """Piece by piece; a Ctrl-C meanwhile ends it. What else is typed meanwhile waits; it is no answer to a question
-        that was not there yet."""
+        """Write the answer piece by piece; a Ctrl-C received meanwhile stops it.
+
+        Other input received meanwhile is kept, or discarded if the answer ends with a question: it was typed before
+        the question was visible.
+        """
         for start in range(0, len(answer), PIECE):
             last = start + PIECE >= len(answer)
             if last and self._conversation.asks_anew:
@@ -154,6 +160,6 @@ class Line:
                     self._early = self._early[-CHUNK:]
 
     def _unhear(self, port: Port) -> None:
-        """What was typed so far is forgotten, but for a Ctrl-C."""
+        """Discard the input received so far, except a Ctrl-C."""
         typed = self._early + (port.read(min(port.in_waiting, CHUNK)) if port.in_waiting else b"")
         self._early = b"\x03" if b"\x03" in typed else b""

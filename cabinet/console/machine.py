@@ -1,13 +1,13 @@
-"""The console driven by a program: one request line, one reply line, JSON. Pure.
+"""Machine mode: a program sends request lines and gets one JSON reply line for each. Pure.
 
     request   [#SEQ ]COMMAND ...[ *CRC]
     reply     [#SEQ ]{"ok":true,"data":...}[ *CRC]     or     [#SEQ ]{"ok":false,"code":"...","text":"..."}[ *CRC]
     notice    !{"notice":...}                          only after `notices on`
 
-SEQ is a whole number that comes back in the reply. CRC is the CRC-16/CCITT-FALSE of everything before the blank that
-precedes the `*`, as four hexadecimal digits; a reply has one where its request had one, and a request whose CRC is
-wrong does nothing. The same line with the same SEQ as the one before gets the same reply, and nothing is done again:
-a program that lost a reply to noise may ask once more.
+SEQ is a whole number that the reply repeats. CRC is the CRC-16/CCITT-FALSE of everything before the blank that
+precedes the `*`, as four hexadecimal digits; a reply has a CRC if its request had one, and a request with a wrong CRC
+is not executed. The same line with the same SEQ as the previous one gets the same reply and is not executed again: a
+program that lost a reply to noise may repeat its request.
 """
 
 import binascii
@@ -24,7 +24,7 @@ _REQUEST = re.compile(r"(?:#(?P<seq>[0-9]{1,9})(?:\s+|$))?(?P<command>.*?)(?:\s+
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`sound`: its checksum is right, or it has none."""
+    """A parsed request line. `sound`: its checksum is right, or it has none."""
 
     command: str
     seq: int | None
@@ -33,14 +33,14 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def crc(text: str) -> str:
-    """Four hexadecimal digits."""
+    """Return the CRC of `text` as four hexadecimal digits."""
     return f"{binascii.crc_hqx(text.encode(), _CRC_START):04X}"
 
 
 def read(line: str) -> Request:
-    """What was asked; a line that begins or ends in no way described above is a command as it is."""
+    """Parse a request; a line without the SEQ or CRC form described above is a plain command."""
     match = _REQUEST.fullmatch(line.strip())
-    assert match is not None  # the pattern takes every line
+    assert match is not None  # the pattern matches every line
     sequence = None if match["seq"] is None else int(match["seq"])
     if match["crc"] is None:
         return Request(match["command"], sequence, False, True)
@@ -49,7 +49,7 @@ def read(line: str) -> Request:
 
 
 def reply(request: Request, answer: object) -> str:
-    """The one line, without its end."""
+    """Return the reply line without its line end."""
     line = plain_text.json_text(msgspec.json.encode(answer))
     if request.seq is not None:
         line = f"#{request.seq} {line}"

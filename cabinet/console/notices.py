@@ -1,4 +1,4 @@
-"""What a technician is told without asking, where asked for: what changed between two looks at the cabinet."""
+"""Unsolicited notices, if a technician has switched them on: changes between two checks of the cabinet."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from cabinet.errors import LinkError
 from cabinet.model import CABINET, Fault, Snapshot
 from cabinet.texts import Texts
 
-LOOK_NS = NS  # so often the cabinet is looked at
+LOOK_NS = NS  # interval of the checks
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -24,9 +24,9 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One look. `snapshot` None: no guard answers; `hindrance`: what the service has against new charges.
+    """Result of one check. `snapshot` None: no guard answers; `hindrance`: code why the service takes no new charges.
 
-    `attacker`: the address that guesses at PINs or passwords lately.
+    `attacker`: address of a recent attack on PINs or passwords.
     """
 
     snapshot: Snapshot | None
@@ -35,7 +35,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def changes(before: Seen, now: Seen) -> list[Notice]:
-    """What is different and worth a word."""
+    """Return the differences that are worth a notice."""
     found: list[Notice] = []
     if (before.snapshot is None) != (now.snapshot is None):
         found.append(Notice("guard_gone" if now.snapshot is None else "guard_back"))
@@ -64,7 +64,7 @@ def _fault(outlet: int, fault: Fault | None, latched: bool) -> Notice:
 
 
 class Teller:
-    """Looks at the cabinet once a second while somebody wants to be told."""
+    """Change monitor: checks the cabinet once a second while notices are on."""
 
     def __init__(
         self, guard: Guard, hindrance: Callable[[], str | None], attacker: Callable[[], str | None] = lambda: None
@@ -72,7 +72,7 @@ class Teller:
         self._guard = guard
         self._hindrance = hindrance
         self._attacker = attacker
-        self._seen: Seen | None = None  # None: nobody wants to be told
+        self._seen: Seen | None = None  # None: notices are off
         self._due_ns = 0
 
     def begin(self) -> None:
@@ -82,7 +82,7 @@ class Teller:
         self._seen = None
 
     def look(self, now_ns: int) -> list[Notice]:
-        """What is different since the last look; nothing where it is too soon for another."""
+        """Return the changes since the last check; empty if the next check is not due yet."""
         if self._seen is None or now_ns < self._due_ns:
             return []
         self._due_ns = now_ns + LOOK_NS
@@ -98,7 +98,7 @@ class Teller:
 
 
 def told(notice: Notice, words: Texts) -> str:
-    """In the reader's words."""
+    """Return the notice as text in the reader's language."""
     place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
     fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")
     latched = words("latched_mark") if notice.latched else ""

@@ -1,4 +1,4 @@
-"""What concerns the console itself: its language, its help, the way out."""
+"""Commands for the console itself: language, help, terminal mode, PIN, logout."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.pins import may_be_set
 
 TERMINAL = choice("terminal", "auto", "plain", "full")
-ROWS = whole("rows", 0, 200)  # of a page; 0: no pages
+ROWS = whole("rows", 0, 200)  # rows per page; 0: no paging
 
 
 @command("language", Level.LOOK, LANGUAGE, example="language en")
@@ -22,7 +22,7 @@ def language(desk: Desk, code: str) -> Outcome:
 
 @command("help", Level.LOOK, optional(text("command")), example="help outlet", reads=True)
 def help_(desk: Desk, asked: str | None) -> Outcome:
-    """Only what this account may run."""
+    """Show the help of the commands that this account may run."""
     if asked is not None:
         return _about(desk, asked.lower())
     rows = [(plan.usage(desk.words), desk.words(f"help.{plan.key}")) for plan in desk.plans]
@@ -47,7 +47,7 @@ def _about(desk: Desk, asked: str) -> Outcome:
 
 @command("terminal", Level.LOOK, TERMINAL, optional(ROWS), example="terminal plain 24")
 def terminal(desk: Desk, kind: Literal["auto", "plain", "full"], rows: int | None) -> Outcome:
-    """How lines are edited and shown, kept for the account: auto asks the terminal what it can."""
+    """Set the line editing and paging of the account, stored with it; `auto` queries the terminal's features."""
     return Mode(kind, rows)
 
 
@@ -58,13 +58,13 @@ def notices(desk: Desk, switch: str) -> Outcome:
 
 @command("machine", Level.LOOK, example="machine")
 def machine(desk: Desk) -> Outcome:
-    """From now on one line of JSON for each line, no echo and no prompt, until `terminal` or the logout."""
+    """Switch to machine mode: one line of JSON per line, no echo, no prompt, until `terminal` or the logout."""
     return Mode("machine")
 
 
 @command("pin", Level.LOOK, example="pin")
 def pin(desk: Desk) -> Outcome:
-    """A new PIN for the account itself, typed twice and never shown."""
+    """Set a new PIN for the own account, typed twice and never shown."""
     words = desk.words
 
     def first(typed: str) -> Outcome:

@@ -1,4 +1,4 @@
-"""What the dialogue hands to whoever shows it, and what it hands to whoever writes it down."""
+"""Interfaces of the dialogue: its reply to the line editor, and its audit log."""
 
 from typing import Protocol
 
@@ -8,18 +8,17 @@ from cabinet.console.declare import Mode
 
 
 class Audit(Protocol):
-    """Where every command is written down (`journal.Journal`)."""
+    """Audit log of every command (`journal.Journal`)."""
 
     def note(self, account: str, level: str, line: str, outcome: str) -> bool:
-        """False where it could not be written down."""
+        """Add a row. Return False if it could not be written to the disk."""
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What the person sees next: `text` (lines, or nothing), then `prompt`. With `secret` do not echo the answer.
+    """The next output: `text` (lines, or empty), then `prompt`. With `secret` the answer is not echoed.
 
-    With `live_s` the shell wants `tick` called that often, and any key ends what it shows; with `redraws` each text
-    takes the place of the one before. With `asks` the next line answers a question. `mode` says that the line is to be
-    used otherwise from now on.
+    With `live_s` the shell requires a `tick` at this period, and any key ends the live view; with `redraws` each text
+    replaces the previous one. With `asks` the next line answers a question. `mode` changes the line mode from now on.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""One row of the audit log for every command line, with how it ended."""
+"""Audit log rows: one for every command line, with its outcome."""
 
 from cabinet.console import commands
 from cabinet.console.asked import Asked
@@ -7,14 +7,14 @@ from cabinet.console.staff import Account
 
 
 class Rows:
-    """Writes them; remembers where one could not be written, for whoever is to be told."""
+    """Writer of audit log rows; remembers if a row could not be written, for a warning to the user."""
 
     def __init__(self, audit: Audit | None) -> None:
         self._audit = audit
         self._unwritten = False
 
     def note(self, account: Account | None, asked: Asked, outcome: str) -> None:
-        """A line that is no command is not one to write down: it may be a PIN, typed at the wrong prompt."""
+        """Write a row if the line is a command; any other line may be a PIN, typed at the wrong prompt."""
         if account is not None and commands.find(asked.line) is not None:
             self.write(account.name, account.level.name.lower(), asked.line, outcome)
 
@@ -23,6 +23,6 @@ class Rows:
             self._unwritten = True
 
     def take_unwritten(self) -> bool:
-        """Whether a row could not be written since this was asked last."""
+        """Return True if a row could not be written since the last call."""
         unwritten, self._unwritten = self._unwritten, False
         return unwritten

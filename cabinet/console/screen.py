@@ -1,4 +1,4 @@
-"""What is more than a few lines: pages of a long text, and a picture that changes. Text in, text out. Pure."""
+"""Pager for long texts, and screen for live views. Text in, text out. Pure."""
 
 from cabinet.console.layout import width
 
@@ -7,7 +7,7 @@ ERASE_LINE = "\x1b[K"
 
 
 class Pager:
-    """A text in pages of `rows` lines, the last of which asks whether to go on."""
+    """Pager: shows a text in pages of `rows` lines, the last of which is the prompt for more."""
 
     def __init__(self, text: str, rows: int, more: str) -> None:
         self._left = text.removesuffix("\n").split("\n")
@@ -18,7 +18,10 @@ class Pager:
         return self._next(self._rows - 1)
 
     def turn(self, key: bytes) -> tuple[str, bool]:
-        """What a key shows, and whether the text is over: space a page, Enter a line, a all, q or Ctrl-C no more."""
+        """Return the text for a key, and True if the text is over.
+
+        Space shows a page, Enter a line, `a` the rest; q or Ctrl-C ends the text.
+        """
         if key in (b"q", b"Q", b"\x03", b"\x04"):
             return "\n", True
         if key in (b" ", b"f"):
@@ -39,8 +42,10 @@ class Pager:
 
 
 class LiveScreen:
-    """A picture again and again, of which only what changed is sent: lines in their places where the terminal can
-    move its cursor, otherwise the changed lines below one another."""
+    """Screen of a live view: sends only the changes of each frame.
+
+    If the terminal can move its cursor (`moves`), changed lines are redrawn in place, otherwise printed below.
+    """
 
     def __init__(self, moves: bool) -> None:
         self._moves = moves
@@ -48,7 +53,7 @@ class LiveScreen:
 
     def frame(self, text: str) -> bytes:
         if not self._moves and not text:
-            return b""  # nothing to say yet
+            return b""  # no text yet
         lines = text.split("\n")
         before, self._shown = self._shown, lines
         if not self._moves:

@@ -1,4 +1,4 @@
-"""What the console shows, as text of at most 80 columns. Pure."""
+"""Console screens as text of at most 80 columns. Pure."""
 
 import zoneinfo
 
@@ -15,14 +15,14 @@ from cabinet.model import OutletState, Quality, Reading, Snapshot
 from cabinet.quantities import quantities
 from cabinet.texts import Texts
 
-OLD_SNAPSHOT_NS = 2 * NS  # the guard looks at everything many times a second
+OLD_SNAPSHOT_NS = 2 * NS  # the guard scans all inputs many times a second
 
 # columns of `status`: text key and width; negative is right-aligned
 _COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What the console knows without the guard. `service` None: it takes new charges, else the code why not."""
+    """Status data that does not come from the guard. `service` None: it accepts charges; else the code why not."""
 
     clock: str
     trusted: bool
@@ -31,12 +31,12 @@ class Machine(msgspec.Struct, frozen=True):
     version: str
     system: str
     service: str | None
-    unkept: int  # rows of the console's audit log that the service does not have yet
-    attacker: str | None = None  # the address that guesses at PINs or passwords lately
+    unkept: int  # audit log rows of the console that the service has not stored yet
+    attacker: str | None = None  # address of a recent attack on PINs or passwords
 
 
 def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> str:
-    """The whole cabinet on one screen of 24 lines, if it has ten outlets."""
+    """Return the status of the whole cabinet; with ten outlets it fits on 24 lines."""
     title = "  ".join(pad(words(f"column.{key}"), columns) for key, columns in _COLUMNS)
     return "\n".join(
         [
@@ -51,7 +51,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> s
 
 
 def machine_lines(machine: Machine, words: Texts) -> list[str]:
-    """Clock and trust, disk, versions, and what hinders the service; the last only where something does."""
+    """Return lines for clock and trust, disk, versions; and for service, audit log or attack problems, if any."""
     trust = words("clock.right" if machine.trusted else "clock.not_right")
     free = "?" if machine.disk_free_bytes is None else f"{machine.disk_free_bytes / 1e9:.1f}"
     lines = [
@@ -68,7 +68,7 @@ def machine_lines(machine: Machine, words: Texts) -> list[str]:
 
 
 def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness]) -> str:
-    """Everything the guard knows of one outlet, with the limits that apply to it."""
+    """Return all guard data of one outlet, with the limits that apply to it."""
     limits = config.protections
     place = config.outlet_by_number(state.outlet)
 
@@ -103,7 +103,7 @@ def outlet(state: OutletState, config: Config, words: Texts, near: list[Nearness
 
 
 def _doing(state: OutletState, words: Texts) -> str:
-    """What it is at: a charge, a test of staff, nothing, or nothing because it is out of service."""
+    """Return the outlet's activity: its charge phase, a test by staff, or out of service."""
     if state.trial:
         return words("outlet_do.trial")
     if state.note is not None and not state.closed:
@@ -112,7 +112,7 @@ def _doing(state: OutletState, words: Texts) -> str:
 
 
 def _sensing(place: Outlet) -> str:
-    """Where meter and thermometer sit."""
+    """Return the bus positions of the meter and the thermometer."""
     meter, thermometer = place.meter, place.thermometer
     at = f"ADE7953 0x{meter.mux:02x}/{meter.channel}{meter.input}"
     if thermometer is None:
@@ -121,7 +121,7 @@ def _sensing(place: Outlet) -> str:
 
 
 def _nearest(near: list[Nearness], words: Texts) -> list[str]:
-    """What is closest to tripping, with how much of each limit is used up."""
+    """Return the measurements nearest to a trip, each with the used share of its limit."""
     known = [
         words("near.one", name=words(f"near.{each.name}"), percent=each.percent)
         for each in near
@@ -131,7 +131,7 @@ def _nearest(near: list[Nearness], words: Texts) -> list[str]:
 
 
 def faults(snapshot: Snapshot, words: Texts) -> str:
-    """The cabinet's own fault and every outlet's: which, with which numbers, and what to do."""
+    """Return the faults of cabinet and outlets: name, numbers, and action for staff."""
     blocks = ["\n".join(fault_lines(state, words)) for state in snapshot.outlets if state.fault is not None]
     if snapshot.fault is not None:
         blocks.insert(0, "\n".join(cabinet_fault_lines(snapshot, words)))
@@ -141,7 +141,7 @@ def faults(snapshot: Snapshot, words: Texts) -> str:
 
 
 def faults_data(snapshot: Snapshot) -> dict[str, object]:
-    """The same for a program."""
+    """Return the same data for a program."""
     return {
         "cabinet": {"fault": snapshot.fault, "latched": snapshot.latched, "why": snapshot.why, "siren": snapshot.siren},
         "contactor_closed": snapshot.contactor_closed,
@@ -154,7 +154,7 @@ def faults_data(snapshot: Snapshot) -> dict[str, object]:
 
 
 def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
-    """The fault of the cabinet as a whole; empty without one."""
+    """Return the lines of the cabinet-wide fault; empty if there is none."""
     if snapshot.fault is None:
         return []
     numbers = fold(quantities(snapshot.why, words), "  ") if snapshot.why else []
@@ -163,7 +163,7 @@ def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
 
 
 def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
-    """Its name, whether it is latched and whether the siren sounds; without a fault, only the siren is left to say."""
+    """Return the fault's name, marked if it is latched and if the siren sounds; without a fault only the siren mark."""
     return words(
         key,
         fault="-" if snapshot.fault is None else words(f"fault.{snapshot.fault.value}.name"),
@@ -173,7 +173,7 @@ def _cabinet_fault(key: str, snapshot: Snapshot, words: Texts) -> str:
 
 
 def fault_lines(state: OutletState, words: Texts) -> list[str]:
-    """The fault of one outlet; empty without one."""
+    """Return the lines of one outlet's fault; empty if there is none."""
     if state.fault is None:
         return []
     name = words(f"fault.{state.fault.value}.name")
@@ -183,7 +183,7 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
 
 
 def last_login(login: Login, words: Texts, zone: zoneinfo.ZoneInfo) -> str:
-    """When the same account logged in before, and whether somebody has tried since."""
+    """Return the time of the account's previous login and the number of failed attempts since."""
     wrong = words("login.failed_since", count=login.wrong) if login.wrong else ""
     if login.last is None:
         return words("login.first") + wrong
@@ -192,7 +192,7 @@ def last_login(login: Login, words: Texts, zone: zoneinfo.ZoneInfo) -> str:
 
 
 def help_lines(rows: list[tuple[str, str]], words: Texts) -> str:
-    """Usage and explanation of each command."""
+    """Return usage and explanation of each command."""
     wide = max(width(usage) for usage, _ in rows)
     lines = []
     for usage, text in rows:
@@ -263,7 +263,7 @@ def _sensors(snapshot: Snapshot, words: Texts) -> str:
 
 
 def _measured(state: OutletState) -> bool:
-    """Whether everything fitted at this outlet reads."""
+    """Return True if every sensor fitted at this outlet has a valid reading."""
     readings = (state.peak_ma, state.current_ma, state.voltage_mv, state.power_mw, state.temperature_mc)
     return all(each.quality in (Quality.OK, Quality.ABSENT) for each in readings)
 
@@ -273,7 +273,7 @@ def _relay(state: OutletState) -> str:
 
 
 def reading(of: Reading, divisor: int, decimals: int, words: Texts, unit: str = "") -> str:
-    """The value, or the word for why there is none; a value too old to act on is in brackets."""
+    """Return the value, or the word for the reason if there is none; a stale value is in brackets."""
     if of.quality is Quality.FAULT:
         reason = f" ({of.reason})" if unit and of.reason else ""
         return words("quality.fault") + reason

@@ -1,4 +1,4 @@
-"""The console's way to the service: one question and one answer a connection, and never a long wait."""
+"""Console connection to the service: one query and one answer per connection, with a timeout."""
 
 import socket
 from pathlib import Path
@@ -14,16 +14,16 @@ CHUNK = 65_536
 
 
 class ServiceLine:
-    """Asks the service behind `path`."""
+    """Client of the service socket at `path`."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s
 
     def ask(self, asked: Asked, kind: type[T]) -> T:
-        """The answer, of that kind.
+        """Return the answer, of type `kind`.
 
-        Raises Refused: `service_gone` where no service answers in time, otherwise with the service's own code.
+        Raises Refused: `service_gone` if no service answers in time, otherwise with the service's own code.
         """
         try:
             answer = self._exchange(asked)

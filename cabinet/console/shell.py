@@ -1,7 +1,7 @@
-"""A technician's dialogue as a machine: lines of text in, text and the next prompt out.
+"""A technician's dialogue as a state machine: lines of text in, text and the next prompt out.
 
-Knows no port and no terminal: who feeds it and how the text gets to a person is `line`'s business. Nothing typed can
-make it raise; whatever the guard or the disk answers becomes a sentence.
+It depends on no port and no terminal; `line` transports the text. No input makes it raise; an error of the guard or
+the disk becomes a sentence.
 """
 
 import enum
@@ -39,19 +39,19 @@ from cabinet.errors import CabinetError, Refused
 
 log = logging.getLogger(__name__)
 
-ANSWER_WITHIN_S = 60  # a question left open is answered no: the next person must not find it
+ANSWER_WITHIN_S = 60  # then an open question is answered no: the next person must not find it
 
 
-class _State(enum.Enum):  # with the text of its prompt
+class _State(enum.Enum):  # value: text key of the prompt
     NAME = "prompt.name"
     PIN = "prompt.pin"
     COMMAND = "prompt.command"
-    ANSWER = "prompt.answer"  # whether to go on, or a step of a dialogue, which has a prompt of its own
-    LIVE = ""  # something that goes on is shown
+    ANSWER = "prompt.answer"  # a confirmation, or a dialogue step with a prompt of its own
+    LIVE = ""  # a live view is shown
 
 
 class Shell:
-    """One line's dialogue; it outlives logins."""
+    """The dialogue of one serial port; it outlives logins."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class Shell:
         self._state = _State.NAME
         self._words = wording(config.console.language)
         self._account: Account | None = None
-        self._name = ""  # typed, with its PIN still to come
+        self._name = ""  # account name typed; its PIN is not entered yet
         self._question: Question | Ask | None = None
-        self._asked = Asked("")  # the command that the question or the dialogue belongs to
+        self._asked = Asked("")  # command of the open question or dialogue
         self._live: Live | None = None
         self._live_due_ns = 0
         self._teller = Teller(guard, self._around.hindrance, self._around.attacker)
@@ -94,7 +94,7 @@ class Shell:
 
     @property
     def at_command(self) -> bool:
-        """Whether the next line is a command, and not a name, a PIN or an answer."""
+        """True if the next line is a command, not a name, a PIN or an answer."""
         return self._state is _State.COMMAND
 
     @property
@@ -102,12 +102,12 @@ class Shell:
         return self._words.language
 
     def greet(self) -> Reply:
-        """What a freshly connected terminal shows."""
+        """Return the text for a newly connected terminal."""
         banner = self._words("login.banner", site=self._site())
         return self._reply(banner if self._has_accounts() else f"{banner}\n{self._words('login.no_account')}")
 
     def line(self, typed: str) -> Reply:
-        """One entered line."""
+        """Process one entered line."""
         self._touched_ns = self._clock.monotonic_ns()
         text = narrow(typed)
         if not self._staff.stands(self._account):
@@ -115,7 +115,7 @@ class Shell:
         return self._guarded(lambda: self._take(text))
 
     def machine_line(self, typed: str) -> str | Reply:
-        """One request of a program: its reply, one line. A Reply where the dialogue goes on as with a person."""
+        """Return the one-line reply to a program's request, or a Reply if the dialogue continues as with a person."""
         self._touched_ns = self._clock.monotonic_ns()
         if not self._staff.stands(self._account):
             return self._log_out("login.withdrawn")
@@ -145,13 +145,13 @@ class Shell:
         return machine.reply(request, answered(outcome, self._words))
 
     def too_long(self) -> Reply:
-        """A line beyond what is taken: nothing of it is run."""
+        """Reject a line over the length limit: no part of it is run."""
         self._touched_ns = self._clock.monotonic_ns()
         self._drop_question()
         return self._reply(self._words("too_long"))
 
     def interrupt(self) -> Reply:
-        """Ctrl-C: back to the prompt, the open question answered no."""
+        """Handle Ctrl-C: return to the prompt; an open question counts as answered no."""
         self._touched_ns = self._clock.monotonic_ns()
         if self._state is _State.LIVE:
             return self._guarded(self._end_live)
@@ -159,16 +159,18 @@ class Shell:
         return self._reply("")
 
     def end(self) -> Reply:
-        """Ctrl-D: log out."""
+        """Handle Ctrl-D: log out."""
         return self._log_out("logout.done") if self.logged_in else self.interrupt()
 
     def hang_up(self) -> None:
-        """The other end is gone: whoever comes next has to log in."""
+        """End the login: the connection is lost, and the next person must log in."""
         self._leave()
 
     def tick(self) -> Reply | None:
-        """To be called twice a second or so: ends a login left alone, and a question left open; goes on with what is
-        live. None: nothing to show."""
+        """End an idle login or an unanswered question; continue a live view. Call about twice a second.
+
+        Returns None if there is no text.
+        """
         idle_ns = self._clock.monotonic_ns() - self._touched_ns
         if self.logged_in and idle_ns >= self._idle_ns:
             return self._log_out("logout.idle")
@@ -181,14 +183,14 @@ class Shell:
         return None
 
     def notices(self) -> list[Notice]:
-        """What has happened since the last look, for somebody who wants to be told; looks once a second."""
+        """Return the changes since the last check if notices are on; checks once a second."""
         return [] if self._state is _State.LIVE else self._teller.look(self._clock.monotonic_ns())
 
     def told(self, notice: Notice) -> str:
-        """A notice in the reader's words."""
+        """Return a notice as text in the reader's language."""
         return plain_text.lines(told(notice, self._words))
 
-    # --- lines of a person -------------------------------------------------------------------------------------------
+    # --- lines typed by a person -------------------------------------------------------------------------------------
 
     def _take(self, text: str) -> Reply:
         if self._state is _State.NAME:
@@ -202,7 +204,7 @@ class Shell:
         return self._run(text)
 
     def _guarded(self, act: Callable[[], Reply]) -> Reply:
-        """Whatever the guard or the disk answers becomes a sentence."""
+        """Run `act`; an error of the guard or the disk becomes a sentence."""
         try:
             return act()
         except CabinetError as error:
@@ -212,7 +214,7 @@ class Shell:
         if not text:
             return self._reply("")
         name = normal_form.login_name(text)
-        if not NAME.fullmatch(name):  # noise on the line is not worth a hash
+        if not NAME.fullmatch(name):  # line noise: not worth a PIN hash
             return self._reply(self._words("login.no_name"))
         self._name = name
         self._state = _State.PIN
@@ -257,7 +259,7 @@ class Shell:
         return commands.run(asked.line, self._desk(), asked.json)
 
     def _show(self, asked: Asked, outcome: Outcome) -> Reply:
-        """What a command, or a step of one, leads to; its row in the audit log once that is known."""
+        """Apply the result of a command or dialogue step; write its audit log row once it is final."""
         if isinstance(outcome, Question | Ask):
             if isinstance(outcome, Ask) and asked is not self._asked:
                 self._note(asked, "begun")
@@ -265,7 +267,7 @@ class Shell:
             self._state = _State.ANSWER
             return self._reply(outcome.text)
         if isinstance(outcome, Live) and outcome.then is not None:
-            self._asked = asked  # a step of a dialogue: what follows has the last word
+            self._asked = asked  # a dialogue step: the result of `then` is the final one
             return self._begin_live(outcome)
         self._note(asked, "ok")
         self._asked = Asked("")
@@ -298,7 +300,7 @@ class Shell:
             raise
 
     def _confirmed(self, asked: Asked, question: Question) -> Outcome:
-        """A program confirms with `--yes` in its request: it cannot be asked."""
+        """Return the result of `on_yes`. Raises Refused if the request lacks `--yes`: a program cannot be asked."""
         if not asked.yes:
             raise Refused("confirm", question=question.text, option=YES)
         return question.on_yes()
@@ -320,10 +322,10 @@ class Shell:
         reply = self._reply(self._words(f"terminal.{mode.kind}"))
         return msgspec.structs.replace(reply, mode=mode)
 
-    # --- what goes on ------------------------------------------------------------------------------------------------
+    # --- live views --------------------------------------------------------------------------------------------------
 
     def _live_step(self) -> Reply | None:
-        """The next text of what goes on, once it is due."""
+        """Return the next text of the live view if it is due, else None."""
         live, now_ns = self._live, self._clock.monotonic_ns()
         if live is None or now_ns < self._live_due_ns:
             return None
@@ -340,12 +342,12 @@ class Shell:
         return self._guarded_live() or self._reply("")
 
     def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
-        """What comes after something that went on, below its last words."""
+        """Return the result that follows a live view, below the view's final text."""
         reply = self._show(self._asked, outcome)
         return msgspec.structs.replace(reply, text="\n".join(text for text in (ended.text, reply.text) if text))
 
     def _guarded_live(self) -> Reply | None:
-        """A step that fails ends what goes on, and says why."""
+        """Run a step of the live view; if it fails, end the view and return the reason."""
         try:
             return self._live_step()
         except CabinetError as error:
@@ -360,10 +362,10 @@ class Shell:
         self._state = self._resting_state()
         return self._reply("" if live is None else live.on_end())
 
-    # --- the way out -------------------------------------------------------------------------------------------------
+    # --- leaving and logout ------------------------------------------------------------------------------------------
 
     def _drop_question(self) -> None:
-        """Back to the prompt; what was asked or shown is over, and tidied up."""
+        """Return to the prompt; end and clean up an open question or live view."""
         question, live = self._question, self._live
         self._question = self._live = None
         self._state = self._resting_state()
@@ -401,13 +403,13 @@ class Shell:
         asked, self._asked = self._asked, Asked("")
         self._note(asked, outcome)
 
-    # --- what is said ------------------------------------------------------------------------------------------------
+    # --- replies -----------------------------------------------------------------------------------------------------
 
     def _has_accounts(self) -> bool:
         try:
             return bool(self._staff.names())
         except CabinetError:
-            return True  # what is wrong with the file is said to whoever logs in
+            return True  # the login reports the error of the file
 
     def _desk(self) -> Desk:
         account = self._account

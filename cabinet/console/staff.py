@@ -1,7 +1,7 @@
-"""Who may log in on the console: accounts with hashed PINs in one small file, and a lock after wrong PINs.
+"""Console accounts: hashed PINs in one small file, and a lock-out after wrong PINs.
 
-The file is read at every login, so that a PIN made by `cabinet console --new-pin` counts at once. Wrong PINs are
-counted in it: switching the cabinet off and on does not give a thief new attempts, it starts the wait over.
+The file is read at every login, so a PIN set by `cabinet console --new-pin` is valid at once. The file also counts
+wrong PINs: a power cycle of the cabinet gives a thief no new attempts, it restarts the lock-out time.
 """
 
 import enum
@@ -22,7 +22,7 @@ from cabinet.pins import random_pin
 log = logging.getLogger(__name__)
 
 FIRST_ACCOUNT = "tech"
-FREE_ATTEMPTS = 5  # wrong PINs in a row before the first wait
+FREE_ATTEMPTS = 5  # consecutive wrong PINs before the first lock-out
 SHORTEST_LOCK_S = 60
 LONGEST_LOCK_S = 3600
 
@@ -33,7 +33,7 @@ _HASHER = argon2.PasswordHasher(time_cost=3, memory_cost=12 * 1024, parallelism=
 
 
 class Level(enum.IntEnum):
-    """What an account may do; each level may do everything of those below."""
+    """Permission level of an account; each level includes the ones below it."""
 
     LOOK = 1
     OPERATE = 2
@@ -44,17 +44,17 @@ class Account(msgspec.Struct, kw_only=True):
     name: str
     level: Level
     pin_hash: str
-    language: str = ""  # chosen by its owner; empty: the configuration's
-    failures: int = 0  # wrong PINs since the last right one
+    language: str = ""  # chosen by the account's owner; empty: as configured
+    failures: int = 0  # wrong PINs since the last correct one
     terminal: Literal["auto", "plain", "full"] = "auto"
-    rows: int | None = None  # of a page; 0: no pages; None: as the terminal says
-    last_unix_ms: int | None = None  # of the last login; None: never
+    rows: int | None = None  # rows per page; 0: no paging; None: as the terminal reports
+    last_unix_ms: int | None = None  # time of the last login; None: never
     last_trusted: bool = True
-    wrong_since: int = 0  # wrong PINs since the last login, for its owner to know
+    wrong_since: int = 0  # wrong PINs since the last login, shown at the next login
 
 
 class Login(msgspec.Struct, frozen=True):
-    """Who has logged in; when the same account did so before, and how many wrong PINs there were in between."""
+    """One login: the account, the time of its previous login, and the number of wrong PINs since then."""
 
     account: Account
     last: WallTime | None
@@ -66,33 +66,33 @@ class _File(msgspec.Struct):
 
 
 class Staff:
-    """The accounts in `path`."""
+    """The accounts in the file `path`."""
 
     def __init__(
         self, path: Path, clock: Clock, hasher: argon2.PasswordHasher = _HASHER, owner: int | None = None
     ) -> None:
-        """`owner`: user id that the file is given to, where root writes it for somebody else; None: whoever runs."""
+        """`owner`: user id that receives the file if root writes it for another user; None: the running user."""
         self._path = path
         self._owner = owner
         self._clock = clock
         self._hasher = hasher
         self._locked_until_ns: dict[str, int] = {}
-        self._failures: dict[str, int] = {}  # as in the file, and right also where the file cannot be written
-        self._tried: dict[str, str] = {}  # hash of the PIN that these were wrong for
+        self._failures: dict[str, int] = {}  # as in the file; still correct if the file cannot be written
+        self._tried: dict[str, str] = {}  # PIN hash that these failures belong to
         self._nobody = hasher.hash(secrets.token_hex(8))
 
     def create_first(self) -> tuple[str, str] | None:
-        """Where there is no account yet, make one of level SERVICE with a random PIN: its name and that PIN."""
+        """Create a SERVICE account with a random PIN and return its name and PIN; return None if any account exists."""
         return None if self._read() else (FIRST_ACCOUNT, self.new_pin(FIRST_ACCOUNT, Level.SERVICE))
 
     def new_pin(self, name: str, level: Level) -> str:
-        """Make the account, or give it another PIN and level; the PIN is returned once and kept nowhere."""
+        """Create the account, or change its PIN and level. Return the PIN, which is stored nowhere in clear text."""
         pin = random_pin()
         self.set_pin(name, level, pin)
         return pin
 
     def set_pin(self, name: str, level: Level, pin: str) -> None:
-        """Raises CabinetError for a name that is none."""
+        """Create or change the account. Raises CabinetError if the name is not valid."""
         if not NAME.fullmatch(name):
             raise CabinetError(f"{name!r} is no account name: a letter, then letters, digits, - or _ (lower case)")
         accounts = self._read()
@@ -105,7 +105,7 @@ class Staff:
         self._write(accounts)
 
     def remove(self, name: str) -> None:
-        """Whoever is logged in by it is logged out at the next line. Raises CabinetError where there is none."""
+        """Remove the account; its open logins end at their next line. Raises CabinetError if it does not exist."""
         accounts = self._read()
         left = [account for account in accounts if account.name != name]
         if len(left) == len(accounts):
@@ -116,11 +116,11 @@ class Staff:
         return [account.name for account in self._read()]
 
     def check(self, name: str, pin: str) -> Account:
-        """The account, where `pin` is its own.
+        """Return the account if `pin` is correct.
 
-        Refuses `wrong_card_or_pin` (the same, and as slowly, for a name that does not exist) and
-        `locked_out(retry_after_s)`, whatever the PIN. Every wrong PIN is counted on disk; where the disk takes no
-        more, in memory.
+        Raises Refused `wrong_card_or_pin` (with the same code and delay for a name that does not exist) and
+        `locked_out(retry_after_s)`, even if the PIN is correct. Every wrong PIN is counted on disk, or in memory if
+        the disk is full.
         """
         accounts = self._read()
         account = next((account for account in accounts if account.name == name), None)
@@ -141,7 +141,7 @@ class Staff:
         return account
 
     def log_in(self, name: str, pin: str) -> Login:
-        """As `check`; the login is remembered, so that the next one can be told of it."""
+        """Check the PIN as `check` does, and record the login for display at the next one."""
         account = self.check(name, pin)
         last = None if account.last_unix_ms is None else WallTime(account.last_unix_ms, account.last_trusted)
         login = Login(account, last, account.wrong_since)
@@ -154,8 +154,10 @@ class Staff:
         return login
 
     def stands(self, account: Account | None) -> bool:
-        """Whether it is still there, with the level it had; nobody can lose nothing. A file that cannot be read takes
-        it from nobody."""
+        """Return True if the account still exists with the same level, or if `account` is None (no login to revoke).
+
+        If the file cannot be read, it also returns True: an unreadable file ends no login.
+        """
         try:
             accounts = self._read() if account is not None else []
         except CabinetError:
@@ -163,7 +165,7 @@ class Staff:
         return account is None or any((each.name, each.level) == (account.name, account.level) for each in accounts)
 
     def knows(self, name: str) -> bool:
-        """Whether there is such an account. Only for the audit log: whoever types must not learn it."""
+        """Return True if the account exists. For the audit log only: the person at the line must not learn it."""
         return name in self.names()
 
     def remember(
@@ -174,7 +176,7 @@ class Staff:
         terminal: Literal["auto", "plain", "full"] | None = None,
         rows: int | None = None,
     ) -> None:
-        """What the account's owner has chosen; None: as before. `rows` goes with `terminal`."""
+        """Store the owner's choices; None: unchanged. `rows` applies only together with `terminal`."""
         accounts = self._read()
         for account in accounts:
             if account.name == name:
@@ -189,9 +191,9 @@ class Staff:
 
     def _refuse_locked(self, name: str, account: Account | None) -> None:
         if account is not None and self._tried.get(name, account.pin_hash) != account.pin_hash:
-            self._forgive(name)  # a new PIN, made by another process
+            self._forgive(name)  # another process has set a new PIN
         if account is not None and account.failures >= FREE_ATTEMPTS and name not in self._locked_until_ns:
-            self._lock(account)  # counted by an earlier process: the wait starts over
+            self._lock(account)  # counted by an earlier process: the lock-out time restarts
         left_ns = self._locked_until_ns.get(name, 0) - self._clock.monotonic_ns()
         if left_ns > 0:
             raise Refused("locked_out", retry_after_s=-(-left_ns // NS))
@@ -221,14 +223,14 @@ class Staff:
             ) from error
 
     def _remember(self, accounts: list[Account]) -> None:
-        """Staff must be able to log in on a full or read-only disk: then what was to be kept is only said."""
+        """Write the accounts; if that fails, only log it: staff must be able to log in on a full or read-only disk."""
         try:
             self._write(accounts)
         except CabinetError as error:
             log.warning("%s", error)
 
     def _write(self, accounts: list[Account]) -> None:
-        """The whole file or nothing of it, and never readable by anybody else."""
+        """Replace the file atomically; it is readable by its owner only, at all times."""
         beside = self._path.with_name(self._path.name + ".new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

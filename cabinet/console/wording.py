@@ -1,4 +1,4 @@
-"""The texts of the console in one language: its own, and those of what it shows."""
+"""Texts of the console in one language: its own texts, and those of the displayed subjects."""
 
 import functools
 
@@ -9,7 +9,7 @@ PARTS = (
     "console_do",
     "console_commission",
     "update",
-)  # beside `console` itself and the common ones; one a group of commands
+)  # in addition to `console` itself and the common texts; one per command group
 
 
 @functools.cache

@@ -1,5 +1,5 @@
-"""Putting a new cabinet into service: every part is tried, what is wrong is named, and a signed protocol is written.
+"""Commissioning of a new cabinet: tests every part, names each mistake, and writes a signed report.
 
-`steps` is the pure core: what to ask, what to try, and what follows from what was seen. `probing` tries it over the
-link, `record` keeps it, `protocol` writes it, and `dialogue` leads a technician through it.
+`steps` is the pure core: the prompts, the tests, and the conclusions from the observations. `probing` runs the tests
+over the link, `record` stores the findings, `protocol` writes the report, and `dialogue` guides the technician.
 """

@@ -1,4 +1,4 @@
-"""`commission`: leads a technician through the steps, keeps what was found, and writes the protocol at the end."""
+"""`commission`: guides a technician through the steps, stores the findings, and writes the report at the end."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,12 +18,12 @@ from cabinet.errors import CabinetError
 from cabinet.stickers import font as fonts
 from cabinet.upkeep import Signed
 
-PATIENCE_S = 290.0  # somebody walks round the cabinet with a lamp; the login's own limit comes after
+PATIENCE_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
 
 
 @command("commission", Level.SERVICE, optional(choice("commission", "again", "status")))
 def commission(desk: Desk, what: str | None) -> Outcome:
-    """Goes on where the last run was; `again` begins anew, `status` only shows."""
+    """Continue the last run; `again` starts a new one, `status` only shows the record."""
     records = Records(Path(desk.config.paths.state))
     wiring = fingerprint(desk.config)
     record = None if what == "again" else records.load(wiring)
@@ -60,7 +60,7 @@ def _status(desk: Desk, record: Record | None) -> Outcome:
 
 
 class Run:
-    """One sitting of a run."""
+    """One session of a commissioning run."""
 
     def __init__(self, desk: Desk, records: Records, record: Record) -> None:
         self._desk = desk
@@ -69,7 +69,7 @@ class Run:
         self._plan = _plan(desk)
         self._left = record.left(self._plan)
         self._conversation: Conversation | None = None
-        self._said: list[str] = []  # to be shown above what comes next
+        self._said: list[str] = []  # lines to show above the next prompt
 
     def go_on(self) -> Outcome:
         words = self._desk.words
@@ -83,7 +83,7 @@ class Run:
         return self._advance(lambda conversation: next(conversation))
 
     def _advance(self, move: Callable[[Conversation], Need]) -> Outcome:
-        """The step's next need, or its end."""
+        """Move the conversation to its next need, or end the step."""
         assert self._conversation is not None
         try:
             need = move(self._conversation)
@@ -110,7 +110,7 @@ class Run:
         return self._send(SKIP if word.lower() in (SKIP, "跳过") else word)
 
     def _step_over(self, findings: list[Finding]) -> Outcome:
-        """Kept on disk before anything else is asked."""
+        """Write the findings to disk before the next prompt."""
         step = self._left.pop(0)
         self._record.note(step, findings, _signed(self._desk))
         self._record.finished = None
@@ -125,7 +125,7 @@ class Run:
     def _left_said(self) -> str:
         return self._desk.words("commission.left")
 
-    # --- the end ----------------------------------------------------------------------------------------------------
+    # --- end of the run ---------------------------------------------------------------------------------------------
 
     def _ask_name(self) -> Outcome:
         words = self._desk.words
@@ -136,7 +136,7 @@ class Run:
         return Ask(text, words("commission.name_prompt"), self._write, within_s=PATIENCE_S)
 
     def _write(self, name: str) -> Outcome:
-        """Text first: it is the protocol. The PDF is for paper, and needs a font that may not be here."""
+        """Write the text, which is the report, then the PDF for paper, which needs a font that may be missing."""
         name = normal_form.text(name)
         if not name:
             return Shown(self._desk.words("commission.unsigned"))

@@ -1,4 +1,4 @@
-"""What commissioning asks for, sees and concludes. Values only."""
+"""Needs, observations and findings of commissioning. Values only."""
 
 import enum
 
@@ -11,13 +11,13 @@ SKIP = "skip"
 
 class Verdict(enum.Enum):
     OK = "ok"
-    WRONG = "wrong"  # something is not as the configuration says
-    FAILED = "failed"  # it could not be tried, or did not do what it should
+    WRONG = "wrong"  # a part differs from the configuration
+    FAILED = "failed"  # the test could not run, or the part did not work
     SKIPPED = "skipped"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One conclusion: text `finding.<code>`, filled in by `params`."""
+    """One conclusion: text `finding.<code>`, formatted with `params`."""
 
     verdict: Verdict
     code: str
@@ -25,42 +25,42 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing to try; `outlet` 0 is the cabinet."""
+    """One commissioning step; `outlet` 0 is the cabinet."""
 
     kind: str
     outlet: int = 0
 
     @property
     def key(self) -> str:
-        """Of its record, such as `wiring:3`."""
+        """Key of the step in the record, such as `wiring:3`."""
         return f"{self.kind}:{self.outlet}"
 
 
-# --- what a step needs -----------------------------------------------------------------------------------------------
+# --- needs of a step -------------------------------------------------------------------------------------------------
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """A line typed by the technician: text `ask.<key>`; `skip` passes the step over, an empty line says go on."""
+    """A line typed by the technician: text `ask.<key>`; `skip` skips the step, an empty line continues."""
 
     key: str
     params: dict[str, int | str] = {}
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Close this outlet for a moment, with one lamp plugged in somewhere, and see where current flows."""
+    """Close this outlet briefly, with one lamp plugged into any outlet, and find the outlet at which current flows."""
 
     outlet: int
 
 
 class RunTest(msgspec.Struct, frozen=True):
-    """Have the guard run this test."""
+    """Make the guard run this test."""
 
     kind: JobKind
     outlet: int = 0
 
 
 class ReadTemperatures(msgspec.Struct, frozen=True):
-    """What each outlet's thermometer shows."""
+    """Read each outlet's thermometer."""
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -72,11 +72,11 @@ class Measure(msgspec.Struct, frozen=True):
 Need = Prompt | Probe | RunTest | ReadTemperatures | Measure
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- observations ----------------------------------------------------------------------------------------------------
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """What closing `outlet` led to: `drew` mA by outlet; `tripped` faults by outlet; or `refusal`, and nothing."""
+    """Result of closing `outlet`: `drew` mA by outlet; `tripped` faults by outlet; or only the code `refusal`."""
 
     outlet: int
     refusal: str = ""
@@ -87,7 +87,7 @@ class Probed(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Mean of some readings; or `refusal`."""
+    """Mean of several readings; or the code `refusal`."""
 
     current_ma: int = 0
     power_mw: int = 0

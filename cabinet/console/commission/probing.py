@@ -1,4 +1,4 @@
-"""Tries what a step needs, over the link: as steps that never wait (see `do.waiting`)."""
+"""Carries out the needs of a step over the link, as generators that never block (see `do.waiting`)."""
 
 from cabinet.clock import NS
 from cabinet.console.commission.findings import Load, Measure, Need, Probe, Probed, ReadTemperatures, RunTest, Seen
@@ -11,17 +11,17 @@ from cabinet.link.protocol import ClearLatch, Command, SelfTest, SoundSiren, Tes
 from cabinet.model import CABINET, OutletState, Quality
 from cabinet.upkeep import Job, JobKind, JobState
 
-PROBE_S = 15  # the guard opens it then by itself
-WATCH_NS = 3 * NS  # a lamp shows at once; its RMS is read every half second
+PROBE_S = 15  # the guard then opens the outlet by itself
+WATCH_NS = 3 * NS  # a lamp draws current at once; its RMS is read every half second
 SETTLE_NS = 1_200_000_000
-READY_NS = 10 * NS  # contactor closed again, weld check over
+READY_NS = 10 * NS  # until the contactor is closed again and the weld check is over
 JOB_NS = 40 * NS
 SIREN_S = 2
 TEMPERATURE_NS = 2 * NS  # each sensor is read every half second
 
 
 def carry_out(desk: Desk, need: Need) -> Steps[Seen]:
-    """What was seen. Raises LinkError; Refused never: that is something seen."""
+    """Return the observation. Raises LinkError, but never Refused: a refusal is an observation."""
     if isinstance(need, Probe):
         return _probe(desk, need.outlet)
     if isinstance(need, Measure):
@@ -33,7 +33,7 @@ def carry_out(desk: Desk, need: Need) -> Steps[Seen]:
 
 
 def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
-    """Close `outlet` and watch all of them; open it whatever happens, and clear the trips that the probe made."""
+    """Close `outlet` and observe all outlets; always open it, and clear the trips that the probe caused."""
     before = {state.outlet for state in desk.guard.snapshot().outlets if state.fault is not None}
     try:
         desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
@@ -52,12 +52,12 @@ def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
 
 
 def _clear(desk: Desk, number: int) -> None:
-    """A relay that is really welded trips again at once: the weld check follows."""
+    """Clear the latch of `number`. A relay that is really welded trips again at once, at the weld check."""
     desk.guard.request(lambda id: ClearLatch(id, number, desk.who))
 
 
 def _watch(desk: Desk, outlet: int, before: set[int]) -> Steps[Probed]:
-    """Until something shows, and then until it has settled; nothing at all after `WATCH_NS` of being closed."""
+    """Wait for a trip or for settled current; return an empty result after `WATCH_NS` without either."""
     began_ns = desk.now_ns
     shown_ns: int | None = None
     while True:
@@ -86,7 +86,7 @@ def _backwards(states: list[OutletState]) -> list[int]:
 
 
 def _ready(desk: Desk, outlet: int) -> bool | None:
-    """True once the outlet could be closed for the next probe."""
+    """Return True once the outlet may be closed for the next probe, else None."""
     return True if desk.state(outlet).refusal in (None, "out_of_service") else None
 
 
@@ -134,6 +134,6 @@ def _command(id_: int, need: RunTest, who: str) -> Command:
 
 
 def _temperatures(desk: Desk) -> Steps[Seen]:
-    """Read since now: what was shown a moment ago may be from before somebody's hand came."""
+    """Return new readings: an older one may be from before the contacts were warmed."""
     yield from waiting.rest(desk, TEMPERATURE_NS)
     return {state.outlet: state.temperature_mc.value for state in desk.guard.snapshot().outlets}

@@ -1,7 +1,7 @@
-"""The protocol of a commissioning run: a signed text, and the same as a PDF whose letters are outlines.
+"""Report of a commissioning run: a signed text, and the same text as a PDF with its letters as outlines.
 
-The signature is the cabinet's own (Ed25519), over the text up to the line that begins it: with the public key, which
-is printed there and shown by the cabinet, anybody can tell whether a figure was changed afterwards.
+The signature is made with the cabinet's own key (Ed25519), over the text up to the line that begins the signature. The
+public key is printed there and shown by the cabinet: with it any reader can check if a figure was changed afterwards.
 """
 
 import base64
@@ -30,14 +30,14 @@ from cabinet.upkeep import Signed
 
 KEY_NAME = "console-signing.key"
 KEY_BYTES = 32
-MARK = "-- "  # begins the lines of the signature
+MARK = "-- "  # prefix of the signature lines
 MARGIN_MM, LINE_MM, LETTER_MM = 18.0, 5.0, 3.2
 LINES_A_PAGE = int((A4_MM[1] - 2 * MARGIN_MM) / LINE_MM)
 WIDEST = 88  # columns of a line on paper
 
 
 def load_key(folder: Path) -> SigningKey:
-    """The console's own key, made at its first use; nobody else may read it. Raises CabinetError."""
+    """Return the console's own key, created at first use, readable by its owner only. Raises CabinetError."""
     path = folder / KEY_NAME
     with contextlib.suppress(FileExistsError):
         try:
@@ -59,7 +59,7 @@ def load_key(folder: Path) -> SigningKey:
 
 
 def written(record: Record, steps: list[Step], config: Config, words: Texts, name: str, now: Signed) -> str:
-    """The protocol's text without its signature: what was tried, what was seen, what is wrong, who signs."""
+    """Return the report text without its signature: tests, observations, mistakes, and the name of the signer."""
     site = config.site
     zone = zoneinfo.ZoneInfo(site.timezone)
     wrong = summary(record.found)
@@ -90,7 +90,7 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
 
 
 def said(finding: Finding, words: Texts, step: Step | None = None) -> str:
-    """One finding in words. A fault and a refusal among its numbers are put into words too."""
+    """Return one finding as text. Codes of a fault or a refusal in its parameters become text too."""
     params = dict(finding.params)
     if "fault" in params:
         params["fault"] = words(f"fault.{params['fault']}.name")
@@ -107,14 +107,14 @@ def step_name(step: Step, words: Texts) -> str:
 
 
 def sign(body: str, key: SigningKey) -> str:
-    """`body` and below it the key and the signature."""
+    """Return `body` followed by the public key and the signature."""
     signature = base64.b64encode(key.sign(body.encode()).signature).decode()
     public = base64.b64encode(bytes(key.verify_key)).decode()
     return f"{body}{MARK}Ed25519 {public}\n{MARK}{signature}\n"
 
 
 def verify(text: str, public: str | None = None) -> bool:
-    """Whether the text is as it was signed; with `public`, by that key and no other."""
+    """Return True if the text is as it was signed; with `public`, only if that key signed it."""
     body, mark, rest = text.partition(f"{MARK}Ed25519 ")
     lines = rest.splitlines()
     if not mark or len(lines) != 2 or not lines[1].startswith(MARK) or (public is not None and lines[0] != public):
@@ -128,7 +128,7 @@ def verify(text: str, public: str | None = None) -> bool:
 
 
 def paper(text: str, title: str, font: Font) -> bytes:
-    """The text on A4 pages, as outlines."""
+    """Return the text as a PDF of A4 pages, drawn as outlines."""
     lines = [part for line in text.split("\n") for part in _wrapped(line)]
     pages = []
     for start in range(0, len(lines), LINES_A_PAGE):
@@ -145,6 +145,6 @@ def _wrapped(line: str) -> list[str]:
 
 
 def moment(signed: Signed, zone: datetime.tzinfo) -> str:
-    """By the site's clock, with how far it is from UTC; with a mark where the clock was not synchronised."""
+    """Return the local time with its UTC offset; with a mark if the clock was not synchronised."""
     when = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, zone)
     return f"{when:%Y-%m-%d %H:%M} UTC{when:%z}{'' if signed.trusted else ' (?)'}"

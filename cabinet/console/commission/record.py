@@ -1,4 +1,4 @@
-"""What a commissioning run has found so far, on disk after every step: an interrupted run goes on where it was."""
+"""Findings of a commissioning run, saved to disk after every step: an interrupted run continues at the same step."""
 
 import hashlib
 import os
@@ -15,12 +15,12 @@ NAME = "commissioning.json"
 
 
 class Record(msgspec.Struct):
-    """One run. `wiring` is the fingerprint of what it was planned for: with another configuration it begins anew."""
+    """One run. `wiring` is the fingerprint of the planned configuration: if that changes, a new run begins."""
 
     wiring: str
     begun: Signed
     found: dict[str, list[Finding]] = {}
-    signed: dict[str, Signed] = {}  # who did which step, and when
+    signed: dict[str, Signed] = {}  # attribution of each step: account and time
     finished: Signed | None = None
 
     def note(self, step: Step, findings: list[Finding], signed: Signed) -> None:
@@ -28,29 +28,29 @@ class Record(msgspec.Struct):
         self.signed[step.key] = signed
 
     def left(self, steps: list[Step]) -> list[Step]:
-        """Steps not done yet; where all are done, those that found something wrong."""
+        """Return the steps not done yet; if all are done, the steps that are not right."""
         undone = [step for step in steps if step.key not in self.found]
         return undone or [step for step in steps if not all(is_right(f) for f in self.found[step.key])]
 
 
 def is_right(finding: Finding) -> bool:
-    """Nothing is to be mended there: skipped is a decision, but for want of right wiring it is not."""
+    """Return True if no repair is needed: to skip is a decision, except if wrong wiring is the cause."""
     return finding.verdict is Verdict.OK or (finding.verdict is Verdict.SKIPPED and finding.code != "wiring_first")
 
 
 def fingerprint(config: Config) -> str:
-    """Of what the wiring is checked against."""
+    """Return the hash of the configuration that the wiring is checked against."""
     return hashlib.sha256(msgspec.json.encode([config.hardware, config.outlet])).hexdigest()[:16]
 
 
 class Records:
-    """The file in the state folder, and the protocols beside it."""
+    """Record file and reports, in a subfolder of the state folder."""
 
     def __init__(self, state: Path) -> None:
         self.folder = state / "commissioning"
 
     def load(self, wiring: str) -> Record | None:
-        """The last run, if it was of this wiring. Raises CabinetError where the file cannot be read."""
+        """Return the last run if it has this wiring, else None. Raises CabinetError if the file cannot be read."""
         path = self.folder / NAME
         try:
             record = msgspec.json.decode(path.read_bytes(), type=Record)
@@ -61,11 +61,11 @@ class Records:
         return record if record.wiring == wiring else None
 
     def save(self, record: Record) -> None:
-        """On disk when this returns. Raises CabinetError, and the old one is still there."""
+        """Write the record to disk. Raises CabinetError; the old record is then unchanged."""
         self.write(NAME, msgspec.json.encode(record))
 
     def write(self, name: str, content: bytes) -> Path:
-        """The whole file or nothing of it. Raises CabinetError."""
+        """Write the file atomically and return its path. Raises CabinetError."""
         path = self.folder / name
         beside = path.with_name(name + ".new")
         try:

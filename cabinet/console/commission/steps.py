@@ -1,11 +1,11 @@
-"""The steps of commissioning, as conversations that know neither the guard nor a terminal. Pure.
+"""The commissioning steps, as conversations that use neither the guard nor a terminal. Pure.
 
-Each is a generator: it yields what it needs (`findings.Need`), is sent what was seen, and returns its findings. A step
-begins anew when the run was interrupted in it; what earlier steps found is handed in.
+Each step is a generator: it yields a need (`findings.Need`), receives the observation by `send`, and returns its
+findings. If a run is interrupted, its step restarts from the beginning; earlier findings are passed in.
 
-Which relay, sensor and socket belong together is told by one lamp, the only load plugged in. Where its current shows
-at another outlet than the one closed, that outlet's relay was told to be open: the guard then trips `relay_welded`,
-and that trip is what is looked for. No protection is changed for it.
+One lamp, the only load plugged in, shows which relay, sensor and socket belong together. If its current appears at an
+outlet other than the closed one, the relay of that outlet is commanded open: the guard then trips `relay_welded`, and
+the step evaluates that trip. No protection is changed for it.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -32,20 +32,20 @@ from cabinet.console.do.calibration import CalibrationError, parse, stray
 from cabinet.model import Fault
 from cabinet.upkeep import Job, JobKind, JobState, Upkeep
 
-LAMP_MA = 100  # above is the lamp's current, below noise and crosstalk
-WARMED_MC = 2_000  # a rise that no draught makes
-CLEARLY = 2  # the warmed sensor rises so many times more than any other
+LAMP_MA = 100  # above: current of the lamp; below: noise and crosstalk
+WARMED_MC = 2_000  # temperature rise that no draught causes
+CLEARLY = 2  # factor by which the warmed sensor must rise more than any other
 WARMINGS = 5
-OFF_SHARE = 0.02  # a sensor further off than this is to be calibrated
+OFF_SHARE = 0.02  # a sensor with a larger deviation needs calibration
 WELDED = Fault.RELAY_WELDED.value
 
 Conversation = Generator[Need, Seen, list[Finding]]
 Earlier = Mapping[str, Sequence[Finding]]
-"""Findings by the key of their step."""
+"""Findings of earlier steps, by step key."""
 
 
 def plan(config: Config, upkeep: Upkeep, has_contactor: bool) -> list[Step]:
-    """Every step of this cabinet, in an order that plugs the lamp into each outlet once."""
+    """Return every step of this cabinet, in an order that needs the lamp in each outlet only once."""
     steps = [Step("self_test")] if has_contactor else []
     for outlet in config.outlet:
         steps.append(Step("wiring", outlet.number))
@@ -63,7 +63,7 @@ def plan(config: Config, upkeep: Upkeep, has_contactor: bool) -> list[Step]:
 
 
 def thermometer_groups(outlets: Sequence[Outlet]) -> list[tuple[int, ...]]:
-    """Outlets that share a thermometer; those without one are in no group."""
+    """Return the groups of outlets that share a thermometer; an outlet without one is in no group."""
     groups: dict[object, list[int]] = {}
     for outlet in outlets:
         if outlet.thermometer is not None:
@@ -73,17 +73,17 @@ def thermometer_groups(outlets: Sequence[Outlet]) -> list[tuple[int, ...]]:
 
 
 def begin(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """The conversation of `step`."""
+    """Return the conversation of `step`."""
     return _CONVERSATIONS[step.kind](step, config, earlier)
 
 
 def wired(outlet: int, earlier: Earlier) -> bool:
-    """Whether its wiring was found right, so that what is measured there means something."""
+    """Return True if the outlet's wiring was found correct: only then is a measurement there valid."""
     return any(f.verdict is Verdict.OK for f in earlier.get(Step("wiring", outlet).key, ()))
 
 
 def summary(earlier: Earlier) -> list[Finding]:
-    """What is wrong, each mistake once: two relays that are each other's are one swap, and so are two sensors."""
+    """Return the wrong and failed findings, each mistake once: two exchanged relays or sensors are one swap."""
     wrong = [f for found in earlier.values() for f in found if f.verdict in (Verdict.WRONG, Verdict.FAILED)]
     named: list[Finding] = []
     for finding in wrong:
@@ -147,7 +147,7 @@ def _wiring(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _others(here: int, config: Config, earlier: Earlier) -> list[int]:
-    """The other outlets, those first that an earlier step gives reason to suspect; then those not proven right."""
+    """Return the other outlets: those suspected after an earlier step first, then those not proven correct."""
     suspected = [
         int(finding.params["at"])
         for found in earlier.values()
@@ -159,13 +159,13 @@ def _others(here: int, config: Config, earlier: Earlier) -> list[int]:
 
 
 def _shown(probed: Probed) -> int | None:
-    """At which outlet's sensor the lamp's current showed."""
+    """Return the outlet at which the lamp's current was measured; None if there is none."""
     seen = [outlet for outlet, ma in probed.drew.items() if ma > LAMP_MA] or sorted(probed.tripped)
     return seen[0] if seen else None
 
 
 def _judged(here: int, closed: int, shown: int, probed: Probed) -> list[Finding]:
-    """The lamp is in socket `here`; closing `closed` lit it, and it showed at `shown`."""
+    """Judge the lamp in socket `here`: it lit when `closed` was closed, and was measured at `shown`."""
     reversed_ = _wrong("current_reversed", outlet=shown) if shown in probed.backwards else []
     if closed == here == shown:
         volts = {"amps": f"{probed.drew[here] / 1000:.2f}", "watts": f"{probed.power_mw.get(here, 0) / 1000:.1f}"}
@@ -177,7 +177,7 @@ def _judged(here: int, closed: int, shown: int, probed: Probed) -> list[Finding]
 
 
 def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """The lamp is still in."""
+    """Test the alert line with the lamp still plugged in."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
@@ -191,7 +191,7 @@ def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """The lamp against a reference meter: a check, which says whether `calibrate N` is needed."""
+    """Check the lamp's load with a reference meter; the finding states if `calibrate N` is needed."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
@@ -222,7 +222,7 @@ def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
     return [Finding(Verdict.OK if good else Verdict.WRONG, "calibrated" if good else "calibration_off", params)]
 
 
-# --- what there is one of --------------------------------------------------------------------------------------------
+# --- cabinet-wide parts ----------------------------------------------------------------------------------------------
 
 
 def _self_test(step: Step, config: Config, earlier: Earlier) -> Conversation:
@@ -236,7 +236,7 @@ def _self_test(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _contactor(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """A relay is closed while the contactor is open: the lamp, which is still in the last outlet, must stay dark."""
+    """Close a relay while the contactor is open: the lamp, still in the last outlet, must stay dark."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
@@ -270,7 +270,7 @@ def _siren(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _job_failed(job: Job, code: str, **params: int | str) -> list[Finding]:
-    """What tripped, or came between, is said beside it."""
+    """Return the failure, plus a finding for a trip or a refusal that ended the job."""
     findings = _failed(code, **params)
     if job.fault is not None:
         findings += _failed("tripped", outlet=job.outlet, fault=job.fault.value)
@@ -283,7 +283,7 @@ def _job_failed(job: Job, code: str, **params: int | str) -> list[Finding]:
 
 
 def _thermometer(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """Which sensor gets warm when the contacts of this outlet are warmed."""
+    """Find the sensor that gets warm when the contacts of this outlet are warmed."""
     groups = thermometer_groups(config.outlet)
     mine = next(group for group in groups if step.outlet in group)
     before = yield ReadTemperatures()
@@ -307,7 +307,7 @@ def _thermometer(step: Step, config: Config, earlier: Earlier) -> Conversation:
 
 
 def _warmed(groups: list[tuple[int, ...]], before: Temperatures, now: Temperatures) -> tuple[int, ...] | None:
-    """The one that rose clearly more than all others; None while there is no such."""
+    """Return the group that warmed clearly more than all others; None if no group did yet."""
     rises: list[tuple[int, tuple[int, ...]]] = []
     for group in groups:
         was, is_now = before.get(group[0]), now.get(group[0])
@@ -320,9 +320,9 @@ def _warmed(groups: list[tuple[int, ...]], before: Temperatures, now: Temperatur
 
 
 def _sticker(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    """Typed, or read by a scanner that types the whole address."""
+    """Compare the code on the sticker: typed by hand, or by a scanner that types the whole address."""
     outlet = config.outlet_by_number(step.outlet)
-    assert outlet is not None  # steps are made from it
+    assert outlet is not None  # steps are planned from configured outlets
     typed = yield Prompt("sticker", {"outlet": step.outlet})
     assert isinstance(typed, str)
     if typed in (SKIP, ""):

@@ -1,4 +1,4 @@
-"""`calibrate N`: a guided dialogue with known loads. Reads back what it set, and keeps the old values for `undo`."""
+"""`calibrate N`: a guided dialogue with known loads. Reads back the new gains, and keeps the old ones for `undo`."""
 
 from cabinet.clock import NS
 from cabinet.console.arguments import OUTLET, choice, optional
@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import LONGEST_TRIAL_S, SetGains, Try
 from cabinet.upkeep import UNITY_PPM, Calibration, Gains, OutletUpkeep
 
-PATIENCE_S = 290.0  # a load is fetched and plugged in between two answers; the login's own limit comes after
+PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
 READ_BACK_NS = NS
 
 
@@ -25,7 +25,7 @@ def calibrate(desk: Desk, number: int, what: str | None) -> Outcome:
 
 
 def page_of(desk: Desk, number: int) -> OutletUpkeep:
-    """Raises Refused where the guard knows no such outlet."""
+    """Return the outlet's maintenance data. Raises Refused if the guard has no such outlet."""
     page = next((page for page in desk.guard.upkeep().outlets if page.outlet == number), None)
     if page is None:
         raise Refused("unknown_outlet", outlet=number)
@@ -33,12 +33,12 @@ def page_of(desk: Desk, number: int) -> OutletUpkeep:
 
 
 def is_yes(typed: str) -> bool:
-    """As the shell takes it for a question."""
+    """Return True if the answer is yes, by the shell's rule."""
     return typed.lower() in ("yes", "是")
 
 
 def gain_text(gains: Gains) -> dict[str, str]:
-    """For the texts: both gains as factors."""
+    """Return both gains as factors, for the texts."""
     return {"current": f"{gains.current_ppm / UNITY_PPM:.4f}", "power": f"{gains.power_ppm / UNITY_PPM:.4f}"}
 
 
@@ -58,7 +58,7 @@ def _undo(desk: Desk, number: int) -> Outcome:
 
 
 class Calibrating:
-    """One run of the dialogue; the outlet is closed for a test all along, and open whatever way it ends."""
+    """One run of the dialogue: the outlet is closed for a test charge throughout, and opens however the run ends."""
 
     def __init__(self, desk: Desk, number: int) -> None:
         self._desk = desk
@@ -67,7 +67,7 @@ class Calibrating:
         self._before = page_of(desk, number).gains
 
     def begin(self) -> Outcome:
-        """A dialogue from the first line on: a program that cannot have it closes no outlet."""
+        """Return the first prompt. A program, which is refused dialogues, therefore closes no outlet."""
         words = self._desk.words
         text = words("calibrate.begin", outlet=self._number, **gain_text(self._before))
         return Ask(text, words("prompt.answer"), self._close)
@@ -81,7 +81,7 @@ class Calibrating:
         )
 
     def _renew(self) -> None:
-        """The outlet stays closed while somebody is at it, and ten minutes longer at most."""
+        """Renew the test charge: the outlet stays closed during the dialogue, and at most ten minutes longer."""
         self._desk.guard.request(lambda id: Try(id, self._number, LONGEST_TRIAL_S, self._desk.who))
 
     def _ask(self, key: str, **params: object) -> Ask:
@@ -133,16 +133,16 @@ class Calibrating:
         return waiting.follow(self._read_back(), lambda read: self._judge(gains, *read), self._leave_said)
 
     def _read_back(self) -> waiting.Steps[tuple[int, int]]:
-        yield from waiting.rest(self._desk, READ_BACK_NS)  # the chip is set up anew
+        yield from waiting.rest(self._desk, READ_BACK_NS)  # the chip is configured again
         return (yield from self._measured())
 
     def _measured(self) -> waiting.Steps[tuple[int, int]]:
-        """Takes some seconds, and whoever presses Enter in impatience is to know what that does."""
+        """Measure the mean load. This takes some seconds, so the text explains the effect of an early Enter."""
         yield self._desk.words("calibrate.measuring")
         return (yield from waiting.mean_load(self._desk, self._number))
 
     def _judge(self, gains: Gains, read_ma: int, read_mw: int) -> Outcome:
-        """With the last load still plugged in, what is read now must be what its reference said."""
+        """Compare the new reading with the reference values of the last load, which is still plugged in."""
         last = self._points[-1]
         off_power, off_current = stray(last.true_mw, read_mw), stray(last.true_ma, read_ma)
         good = max(abs(off_power), abs(off_current)) <= MOST_STRAY

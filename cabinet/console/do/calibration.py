@@ -1,7 +1,7 @@
-"""From what a reference meter says and what the cabinet reads to the gains that bring them together. Pure.
+"""Calibration: calculates the gains that match the cabinet's readings to a reference meter. Pure.
 
-True over read is fitted through zero over all points, by least squares. Points that do not lie on one line are no
-calibration but a mistake: a load that changed meanwhile, a wrong number typed, a sensor that is broken.
+The ratio of true to read value is fitted through zero over all points, by least squares. Points that do not lie on one
+line are a mistake, not a calibration: a load that changed meanwhile, a wrong number typed, a broken sensor.
 """
 
 import msgspec
@@ -9,16 +9,16 @@ import msgspec
 from cabinet.errors import CabinetError
 from cabinet.upkeep import UNITY_PPM, Gains
 
-LEAST_MA, LEAST_MW = 100, 20_000  # below, a meter's noise is a large part of what it reads
-MOST_SPREAD = 0.02  # of the true value, between a point and the line through all
-MOST_STRAY = 0.01  # between what is read with the new gains and the reference
-LEAST_PPM, MOST_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # what the guard takes
+LEAST_MA, LEAST_MW = 100, 20_000  # below these, noise is a large part of a meter's reading
+MOST_SPREAD = 0.02  # max. distance of a point from the fitted line, as a share of the true value
+MOST_STRAY = 0.01  # max. deviation of a reading with the new gains from the reference
+LEAST_PPM, MOST_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # range that the guard accepts
 LEAST_POINTS = 2
-APART = 1.5  # the largest load over the smallest
+APART = 1.5  # min. ratio of the largest load to the smallest
 
 
 class CalibrationError(CabinetError):
-    """`key` names the text that says why; `params` fill it in."""
+    """Raised if a calibration is not possible. `key` names the text with the reason, formatted with `params`."""
 
     def __init__(self, key: str, **params: int | str) -> None:
         super().__init__(key + "".join(f" {name}={value}" for name, value in params.items()))
@@ -27,7 +27,7 @@ class CalibrationError(CabinetError):
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One load: by the reference meter, and as the cabinet reads it with the gains in use."""
+    """One load: the reference meter's values, and the cabinet's readings with the gains in use."""
 
     true_ma: int
     true_mw: int
@@ -36,28 +36,28 @@ class Point(msgspec.Struct, frozen=True):
 
 
 def parse(typed: str) -> tuple[int, int]:
-    """Milliwatt and milliampere of `500 2.27`: watts, then amperes. Raises CalibrationError."""
+    """Return milliwatts and milliamperes of `500 2.27`: watts, then amperes. Raises CalibrationError."""
     typed = typed.replace("，", ",")
-    if not typed.isascii() or "_" in typed:  # Python reads more than people write
+    if not typed.isascii() or "_" in typed:  # float() accepts more forms than people write
         raise CalibrationError("numbers")
     words = typed.replace(",", ".").lower().replace("w", " ").replace("a", " ").split()
     try:
         watts, amperes = (float(word) for word in words)
     except ValueError:
         raise CalibrationError("numbers") from None
-    if not (0 < watts <= 10_000 and 0 < amperes <= 50):  # also what is no number at all
+    if not (0 < watts <= 10_000 and 0 < amperes <= 50):  # also rejects NaN
         raise CalibrationError("numbers")
     return round(watts * 1000), round(amperes * 1000)
 
 
 def check_point(point: Point) -> None:
-    """Raises CalibrationError for a load that is too small to calibrate with, or that nobody reads."""
+    """Check the size of the load. Raises CalibrationError if it is too small for a calibration, or not measured."""
     if point.read_ma < LEAST_MA or point.read_mw < LEAST_MW:
         raise CalibrationError("too_small", watts=LEAST_MW // 1000, amps=f"{LEAST_MA / 1000:g}")
 
 
 def fitted(points: list[Point], gains: Gains) -> Gains:
-    """The gains that make what was read true. Raises CalibrationError where the points do not allow it."""
+    """Return the gains that make the readings true. Raises CalibrationError if the points do not allow it."""
     if len(points) < LEAST_POINTS:
         raise CalibrationError("points", least=LEAST_POINTS)
     if max(p.true_mw for p in points) < APART * min(p.true_mw for p in points):
@@ -69,7 +69,7 @@ def fitted(points: list[Point], gains: Gains) -> Gains:
 
 
 def stray(true: int, read: int) -> float:
-    """How far `read` is from `true`, as a share of it, with its sign."""
+    """Return the signed deviation of `read` from `true`, as a share of `true`."""
     return (read - true) / true
 
 

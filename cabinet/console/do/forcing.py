@@ -1,4 +1,4 @@
-"""Residents come first: what would end their charges is refused, unless somebody who may says `force`."""
+"""Residents have priority: a command that would end their charges is refused without an authorised `force`."""
 
 from cabinet.console.arguments import choice, optional
 from cabinet.console.declare import Desk
@@ -10,15 +10,15 @@ FORCE = optional(choice("force", "force"))
 
 
 def charging(desk: Desk, *outlets: int) -> list[OutletState]:
-    """Outlets with a resident's charge, of those given or of all. Raises LinkError."""
+    """Return the outlets with a resident's charge, of those given or of all. Raises LinkError."""
     states = desk.guard.snapshot().outlets
     return [s for s in states if (not outlets or s.outlet in outlets) and s.session_id is not None and not s.trial]
 
 
 def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SERVICE) -> bool:
-    """Whether charges there end by it: only where `force` was typed by an account of level `least`.
+    """Return False if there is no charge, True if an account of level `least` typed `force` to end the charges.
 
-    Raises Refused (`charging_there`, `force_not_for_you`) otherwise, where somebody charges.
+    Raises Refused (`charging_there`, `force_not_for_you`) otherwise.
     """
     busy = charging(desk, *outlets)
     if not busy:
@@ -32,13 +32,13 @@ def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SE
 
 
 def unforced(desk: Desk, *outlets: int) -> None:
-    """For what cannot be forced. Raises Refused `charging_first` where somebody charges."""
+    """Raise Refused `charging_first` if there is a charge; for commands that cannot be forced."""
     if busy := charging(desk, *outlets):
         raise Refused("charging_first", outlets=", ".join(str(state.outlet) for state in busy))
 
 
 def warning(desk: Desk, ends: bool, *outlets: int) -> list[str]:
-    """The line that says whose charge ends, where one does."""
+    """Return the line that names the outlets that lose a charge; empty if there are none."""
     if not ends:
         return []
     numbers = ", ".join(str(state.outlet) for state in charging(desk, *outlets))

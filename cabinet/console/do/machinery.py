@@ -1,6 +1,6 @@
-"""The computer under the cabinet: its clock, network, configuration, a backup on a stick, a restart.
+"""Commands for the cabinet's computer: clock, network, configuration, backup to a USB drive, restart.
 
-What of it only root may do is done by the steward, for the asking (`cabinet.steward`).
+The steward (`cabinet.steward`) performs the operations that require root.
 """
 
 import datetime
@@ -31,13 +31,16 @@ from cabinet.steward.protocol import (
     ShowNetwork,
 )
 
-MOST_CHANGES = 20  # shown
+MOST_CHANGES = 20  # number of changes shown
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
 
 
 @command("clock", Level.SERVICE, word("set"), text("time"), example="clock set 2026-11-25 21:30")
 def clock(desk: Desk, typed: str) -> Outcome:
-    """By the site's time. Bills go by the monotonic clock and do not care; dates and time-of-use prices do."""
+    """Set the clock, in local time of the site.
+
+    Bills use the monotonic clock and are not affected; dates and time-of-use prices are.
+    """
     unix_ms = moment(typed, desk.config.site.timezone)
     if unix_ms is None:
         raise Refused("no_time")
@@ -56,7 +59,7 @@ def clock(desk: Desk, typed: str) -> Outcome:
 
 
 def moment(typed: str, zone: str) -> int | None:
-    """Milliseconds since 1970 of a local time as people write it; None where it is none, or nobody can mean it."""
+    """Return a typed local time as milliseconds since 1970; None if it is no time, or out of the plausible range."""
     for form in TIME_FORMATS:
         try:
             local = datetime.datetime.strptime(typed.replace("：", ":").strip(), form)
@@ -95,7 +98,7 @@ def backup(desk: Desk) -> Outcome:
 
 @command("reload", Level.SERVICE, FORCE)
 def reload(desk: Desk, force: str | None) -> Outcome:
-    """A file with a mistake in it changes nothing. Guard and service read it by starting anew: every outlet opens."""
+    """Restart guard and service to load the configuration: every outlet opens. A file with an error changes nothing."""
     source = desk.around.source
     if source is None:
         raise Refused("no_source")
@@ -120,7 +123,7 @@ def reload(desk: Desk, force: str | None) -> Outcome:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Every key with another value, as `path: old -> new`."""
+    """Return every key with a changed value, as `path: old -> new`."""
     before, after = (dict(_flat(msgspec.to_builtins(each), "")) for each in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     return [
@@ -144,7 +147,10 @@ def _value(value: Any) -> str:
 
 @command("reboot", Level.SERVICE, optional(choice("reboot", "wait", "cancel", "force")))
 def reboot(desk: Desk, how: str | None) -> Outcome:
-    """Plain: refused while somebody charges. `wait`: once nobody does, whoever is logged in then. `force`: now."""
+    """Restart the computer.
+
+    Plain: refused during a charge. `wait`: once no charge is active, regardless of logins then. `force`: now.
+    """
     if how == "cancel":
         waited = _asked(desk, CallOff())
         return Shown(desk.words("reboot.called_off" if waited else "reboot.none_waits"), {"waited": waited})
@@ -153,7 +159,7 @@ def reboot(desk: Desk, how: str | None) -> Outcome:
     interrupts = forced(desk, how)
 
     def on_yes() -> Outcome:
-        forced(desk, how)  # somebody may have begun meanwhile
+        forced(desk, how)  # a charge may have started meanwhile
         return _rebooting(desk, False)
 
     return Question(desk.words("reboot.force_question" if interrupts else "reboot.question"), on_yes)

@@ -1,4 +1,4 @@
-"""Taking parts out of service and putting them back: outlets, the contactor, a relay that was replaced."""
+"""Service commands: take outlets or the contactor out of service and back, and record a replaced relay."""
 
 from cabinet.console.arguments import OUTLET, choice, optional, text
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
@@ -9,19 +9,19 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import HoldContactor, Lock, ReplaceRelay
 from cabinet.upkeep import LONGEST_NOTE
 
-BROKEN = "\ufffd"  # in place of a character that did not arrive whole
+BROKEN = "\ufffd"  # replaces a character that was received incomplete
 
 
 @command("lock", Level.OPERATE, OUTLET, FORCE, optional(text("note")), example="lock 4 socket cover broken")
 def lock(desk: Desk, number: int, force: str | None, typed: str | None) -> Outcome:
-    """Residents read the note on the outlet's page."""
+    """Take an outlet out of service. Residents read the note on the outlet's page."""
     note = typed or ""
     if len(note) > LONGEST_NOTE:
         raise Refused("long_note", most=LONGEST_NOTE)
     if BROKEN in note:
         raise Refused("broken_note")
     ends = forced(desk, force, number)
-    desk.state(number)  # there is such an outlet
+    desk.state(number)  # raises Refused if there is no such outlet
 
     def on_yes() -> Outcome:
         desk.guard.request(lambda id: Lock(id, number, note, desk.who, ends))
@@ -46,7 +46,7 @@ def unlock(desk: Desk, number: int) -> Outcome:
 
 @command("replace", Level.SERVICE, OUTLET, example="replace 4")
 def replace(desk: Desk, number: int) -> Outcome:
-    """A new relay is in: its wear counts from zero."""
+    """Record a new relay: its wear count restarts from zero."""
     unforced(desk, number)
     if desk.state(number).closed:
         raise Refused("outlet_closed", outlet=number)
@@ -62,7 +62,10 @@ def replace(desk: Desk, number: int) -> Outcome:
 
 @command("contactor", Level.SERVICE, choice("contactor", "open", "close"), FORCE, example="contactor open")
 def contactor(desk: Desk, what: str, force: str | None) -> Outcome:
-    """Held open over restarts, until `contactor close`. No substitute for switching off and locking the breaker."""
+    """Lock out or release the contactor.
+
+    A lock-out survives restarts, until `contactor close`. No substitute for switching off and locking the breaker.
+    """
     opens = what == "open"
     ends = opens and forced(desk, force)
 

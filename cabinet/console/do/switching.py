@@ -1,4 +1,4 @@
-"""Opening an outlet, and releasing what a fault has latched."""
+"""Commands that open an outlet, and that clear a latched fault."""
 
 from cabinet.console import screens
 from cabinet.console.arguments import OUTLET, PLACE
@@ -11,7 +11,10 @@ from cabinet.model import CABINET, EndReason, Phase
 
 @command("off", Level.OPERATE, OUTLET, FORCE, example="off 3 force")
 def off(desk: Desk, number: int, force: str | None) -> Outcome:
-    """Without a question: opening is the safe direction. A resident's charge is not ended by a slip, but by `force`."""
+    """Open an outlet without a question: opening is the safe direction.
+
+    A resident's charge ends only with `force`, not by a typing error.
+    """
     forced(desk, force, number, least=Level.OPERATE)
     was = desk.state(number)
     desk.guard.request(lambda id: Open(id, number, EndReason.STOPPED_BY_STAFF, who=desk.who))

@@ -1,4 +1,4 @@
-"""Trying parts: an outlet closed for a while, the self-test, a relay cycled, lamps, siren, lines."""
+"""Test commands: an outlet closed for a limited time, self-test, relay cycling, alert line, RCD, siren, lamps."""
 
 from cabinet.console.arguments import OUTLET, PLACE, optional, whole, word
 from cabinet.console.declare import Desk, Outcome, Question, Shown, command
@@ -24,7 +24,7 @@ SIREN_S = 2
 
 @command("on", Level.OPERATE, OUTLET, whole("seconds", 1, LONGEST_TRIAL_S), FORCE, example="on 4 60")
 def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
-    """The guard opens it again by itself after that time, also when the console is gone."""
+    """Close the outlet for a test charge; the guard opens it after that time, even if the console is gone."""
     ends = forced(desk, force, number)
     state = desk.state(number)
     if not ends and state.refusal not in (None, "outlet_busy", "out_of_service"):
@@ -40,7 +40,7 @@ def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
 
 @command("selftest", Level.SERVICE, optional(PLACE), FORCE, example="selftest 4")
 def selftest(desk: Desk, place: int | None, force: str | None) -> Outcome:
-    """Needs the contactor open, so no outlet has power meanwhile: every resident is in its way."""
+    """Run the self-test. It opens the contactor and leaves every outlet without power, so any charge blocks it."""
     number = CABINET if place is None else place
     ends = forced(desk, force)
 
@@ -106,7 +106,7 @@ def siren_test(desk: Desk, seconds: int | None) -> Outcome:
 
 @command("lamp", Level.OPERATE)
 def lamp(desk: Desk) -> Outcome:
-    """No output for lamps can be configured: said plainly instead of pretending."""
+    """Refuse: no output for lamps can be configured, and the command does not pretend otherwise."""
     raise Refused("no_lamps")
 
 

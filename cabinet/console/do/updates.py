@@ -1,7 +1,7 @@
-"""`update check`: what runs here, how the last update ended, and what is on the stick. Installs nothing.
+"""`update check`: installed version, result of the last update, and bundles on USB drives. Installs nothing.
 
-The steward reads, a little with each question; what stands against a bundle is judged here, as `cabinet update install`
-judges it, with the charges that service or guard know of.
+The steward reads the drives, a part with each request. The objections to a bundle are evaluated here, by the rules of
+`cabinet update install`, with the number of charges from service or guard.
 """
 
 import shlex
@@ -23,13 +23,13 @@ from cabinet.texts import Texts
 from cabinet.update.trial import Asked, Computer, Objection, fits, objections
 from cabinet.update.wording import objected, told
 
-PROGRAM_WITHIN_S = 40  # a program's answer cannot be interrupted, and systemd waits 60 s for a sign of life
-PROGRESS_PERCENT = 10  # so often a line, also at 9600 baud
+PROGRAM_WITHIN_S = 40  # a reply to a program cannot be interrupted, and the systemd watchdog expires after 60 s
+PROGRESS_PERCENT = 10  # step between two progress lines, also at 9600 baud
 MIB = 1 << 20
 
 
 class _Stick:
-    """What was found on one."""
+    """The bundles and problems found on one USB drive."""
 
     def __init__(self, seen: StickSeen) -> None:
         self.seen = seen
@@ -38,7 +38,7 @@ class _Stick:
 
 
 class _Findings:
-    """All that was found so far; `complete` once there is no more."""
+    """All results so far; `complete` once the search is finished."""
 
     def __init__(self) -> None:
         self.surveyed: Surveyed | None = None
@@ -59,7 +59,7 @@ class _Findings:
 
 @command("update check", Level.LOOK, reads=True)
 def update_check(desk: Desk) -> Outcome:
-    """A big bundle takes its time; any key ends the look."""
+    """Check for updates; a big bundle takes time, and any key ends the check."""
 
     def leave() -> str:
         desk.around.steward.ask(CheckUpdates("leave"))
@@ -84,7 +84,7 @@ def _looking(desk: Desk, findings: _Findings) -> Steps[_Findings]:
 
 
 def _answer(desk: Desk) -> Shown:
-    """For a program: at once, or as much as there is after a while."""
+    """Return the reply to a program: complete, or partial after `PROGRAM_WITHIN_S`."""
     findings = _Findings()
     until_ns = desk.now_ns + PROGRAM_WITHIN_S * NS
     for _ in _looking(desk, findings):
@@ -101,7 +101,7 @@ def _progress(found: Looking, words: Texts) -> str:
     return words("update_check.reading", name=found.name, percent=percent, mib=_mib(found.size))
 
 
-# --- what was found --------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 def _shown(desk: Desk, findings: _Findings) -> Shown:
@@ -120,7 +120,7 @@ def _shown(desk: Desk, findings: _Findings) -> Shown:
 
 
 def _installed(desk: Desk, surveyed: Surveyed | None) -> tuple[list[str], dict[str, Any]]:
-    """What runs here, and what became of the last update."""
+    """Return lines and data of the running version and the last update."""
     words = desk.words
     data: dict[str, Any] = {"runs": cabinet.__version__, "installed": None, "trial": None, "last": None, "problems": []}
     lines = [words("update_check.runs", version=cabinet.__version__)]
@@ -207,7 +207,7 @@ def _against(words: Texts, against: list[Objection]) -> list[str]:
 
 
 def _install(stick: StickSeen, seen: BundleSeen) -> str:
-    """The one line to type, in a shell of the computer itself. Not folded: it is to be copied."""
+    """Return the command to type in a shell of the computer. It is not wrapped, for copying."""
     older = "" if seen.age == "newer" else " --older"
     if stick.place:
         return f"sudo cabinet update install{older} {shlex.quote(f'{stick.place}/{seen.name}')}"
@@ -216,7 +216,7 @@ def _install(stick: StickSeen, seen: BundleSeen) -> str:
 
 
 def _charges(desk: Desk) -> int | None:
-    """That are not over yet: as the service knows, or the guard where there is no service; None where nobody knows."""
+    """Return the number of active charges from the service, or from the guard if there is no service, else None."""
     try:
         return len(desk.around.records.ask(AskSessions(1), Sessions).running)
     except Refused:

@@ -1,6 +1,6 @@
-"""Things that take a moment, as steps that never wait: a generator yields until it is through.
+"""Operations that take some time, as generators that never block: a generator yields until it is finished.
 
-`Live` steps it a few times a second, so that a key, a hang-up or a logout ends it, and the port is served meanwhile.
+`Live` steps it a few times a second: a key, a hang-up or a logout can end it, and the port is served meanwhile.
 """
 
 from collections.abc import Callable, Generator
@@ -14,7 +14,7 @@ from cabinet.model import EndReason, OutletState, Quality, Reading
 
 T = TypeVar("T")
 Steps = Generator[str, None, T]
-"""Yields a line to show (or nothing to say: empty); its return value is the result."""
+"""Generator that yields a line to show (empty: no new line); its return value is the result."""
 
 PERIOD_S = 0.3
 CLOSING_NS = 5 * NS
@@ -23,7 +23,7 @@ SAMPLES = 5
 
 
 def follow(steps: Steps[T], then: Callable[[T], Outcome], leave: Callable[[], str] = lambda: "") -> Live:
-    """Step it; hand the result to `then`. Where somebody ends it before, it is closed, and then `leave` tidies up."""
+    """Step the generator and pass its result to `then`. If a person ends it early, close it, then call `leave`."""
     result: list[T] = []
 
     def step() -> str | None:
@@ -43,7 +43,7 @@ def follow(steps: Steps[T], then: Callable[[T], Outcome], leave: Callable[[], st
 
 
 def until(desk: Desk, within_ns: int, holds: Callable[[], T | None]) -> Steps[T | None]:
-    """What `holds` returns once it is not None; None where that takes too long."""
+    """Return the first result of `holds` that is not None; None if there is none within `within_ns`."""
     end_ns = desk.now_ns + within_ns
     while (found := holds()) is None and desk.now_ns < end_ns:
         yield ""
@@ -57,9 +57,9 @@ def rest(desk: Desk, for_ns: int) -> Steps[None]:
 
 
 def mean_load(desk: Desk, number: int) -> Steps[tuple[int, int]]:
-    """Mean current (mA) and power (mW) of `SAMPLES` readings, each taken after the load has settled.
+    """Return the mean current (mA) and power (mW) of `SAMPLES` readings, each taken after the load has settled.
 
-    Raises Refused `test_ended` where the outlet was opened meanwhile, and `sensor_lost`.
+    Raises Refused `test_ended` if the outlet opens meanwhile, `sensor_lost` if a reading is not valid.
     """
     yield from rest(desk, SETTLE_NS)
     from_ns = desk.now_ns
@@ -78,7 +78,7 @@ def mean_load(desk: Desk, number: int) -> Steps[tuple[int, int]]:
 
 
 def closed(desk: Desk, number: int) -> Steps[OutletState]:
-    """The outlet once it is closed for its test. Raises Refused `test_ended` where that does not come about."""
+    """Return the outlet once it is closed for its test charge. Raises Refused `test_ended` if it does not close."""
 
     def look() -> OutletState | None:
         state = desk.state(number)
@@ -91,7 +91,7 @@ def closed(desk: Desk, number: int) -> Steps[OutletState]:
 
 
 def open_test(desk: Desk, number: int) -> None:
-    """Open the outlet if it is closed for a test of ours; a resident's charge is not touched."""
+    """Open the outlet if it is closed for a test charge of this account; a resident's charge continues."""
     desk.guard.request(lambda id: Open(id, number, EndReason.STOPPED_BY_STAFF, f"test:{desk.who}", desk.who))
 
 

@@ -1,4 +1,4 @@
-"""`wear` and `maintenance`: what relays have behind them, and what is due. Pure but for asking the guard."""
+"""`wear` and `maintenance`: relay wear, and due maintenance. Pure except for the requests to the guard."""
 
 import datetime
 
@@ -12,12 +12,12 @@ from cabinet.model import CABINET, OutletState, Snapshot
 from cabinet.texts import Texts
 from cabinet.upkeep import PPB, OutletUpkeep, RelayWear, Signed, Upkeep
 
-RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, when nobody charges
+RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, while no charge is active
 MANY_BUS_ERRORS = 100
 
 
 class WearRow(msgspec.Struct, frozen=True):
-    """One relay; `left` None: nothing was seen yet that it could be told from."""
+    """Wear of one relay; `left`: operations, None if there is no basis for an estimate yet."""
 
     outlet: int
     operations: int
@@ -28,7 +28,7 @@ class WearRow(msgspec.Struct, frozen=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """Something to do: text `due.<code>`; outlet 0 is the cabinet."""
+    """One due maintenance task: text `due.<code>`; outlet 0 is the cabinet."""
 
     code: str
     outlet: int = CABINET
@@ -47,7 +47,7 @@ def _row(outlet: int, wear: RelayWear, warn_ppb: int) -> WearRow:
 
 
 def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
-    """What is to be done, the urgent first. A guard that was later than `late_us` once had everything open for it."""
+    """Return the due tasks, the urgent first. A guard that was ever later than `late_us` opened every outlet then."""
     found = [Due("damaged", params={"file": upkeep.damaged})] if upkeep.damaged else []
     if upkeep.unwritten:
         found.append(Due("unwritten", params={"files": ", ".join(upkeep.unwritten)}))
@@ -72,7 +72,7 @@ def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
 
 
 def kept(desk: Desk, text: str) -> str:
-    """`text`, with a warning where what was just done would be lost with a restart."""
+    """Return `text`, with a warning if a file is unwritten: a restart would lose the change."""
     files = desk.guard.upkeep().unwritten
     return "\n".join([text, desk.words("due.unwritten", files=", ".join(files))]) if files else text
 
@@ -95,7 +95,10 @@ def _cold(state: OutletState) -> bool:
 
 
 def _relay_new(page: OutletUpkeep) -> bool:
-    """A relay's contact resistance is in no meter's way, but whoever replaced it had the sensor's wires in hand."""
+    """Return True if the relay was replaced after the last calibration.
+
+    Contact resistance does not affect the meter, but a replacement disturbs the sensor's wires.
+    """
     replaced, calibrated = page.wear.replaced, page.calibration
     return replaced is not None and (calibrated is None or calibrated.signed.unix_ms < replaced.unix_ms)
 
@@ -121,7 +124,7 @@ def _wear_line(row: WearRow, words: Texts, zone: datetime.tzinfo) -> str:
 
 
 def signed_text(signed: Signed | None, zone: datetime.tzinfo) -> str:
-    """Such as `2026-11-25 console:tech`, with a mark where the clock was not to be trusted; empty for nobody."""
+    """Return day and name, such as `2026-11-25 console:tech`, marked if the clock was untrusted; empty for None."""
     if signed is None:
         return ""
     day = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, zone).strftime("%Y-%m-%d")

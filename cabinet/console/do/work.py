@@ -1,4 +1,4 @@
-"""Tests that the guard runs by itself: begun here, followed until they are over, and told in words."""
+"""Maintenance tests that the guard runs by itself: started here, followed until they end, described as text."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ PERIOD_S = 0.5
 
 
 def begin(desk: Desk, make: Callable[[int], Command]) -> Outcome:
-    """Have the guard begin it, and show how it goes. Ending the view ends no test: `job` shows what became of it."""
+    """Start a test in the guard and show its progress. Ending the view ends no test: `job` shows its result."""
     desk.guard.request(make)
     said: list[str] = []
 
@@ -34,7 +34,7 @@ def begin(desk: Desk, make: Callable[[int], Command]) -> Outcome:
 
 
 def shown(desk: Desk) -> Shown:
-    """The test that runs, or ran last."""
+    """Return the running test, or the last one."""
     job = desk.guard.upkeep().job
     return Shown(told(job, desk.words), job)
 
@@ -46,7 +46,7 @@ def progress(job: Job, words: Texts) -> str:
 
 
 def told(job: Job | None, words: Texts) -> str:
-    """One job in words: what, by whom, how it ended, and the numbers behind it."""
+    """Return one job as text: its kind, account, outcome, and numbers."""
     if job is None:
         return words("job.none")
     lines = [words("job.title", what=_what(job, words), who=job.who, state=words(f"job.state.{job.state.value}"))]

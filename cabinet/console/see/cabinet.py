@@ -1,4 +1,4 @@
-"""The cabinet as the guard sees it now: `status`, `watch`, `outlet N`, `faults`."""
+"""Present state of the cabinet from the guard: `status`, `watch`, `outlet N`, `faults`."""
 
 import platform
 import shutil
@@ -24,7 +24,7 @@ def status(desk: Desk) -> Outcome:
 
 @command("watch", Level.LOOK, reads=True)
 def watch(desk: Desk) -> Outcome:
-    """With the guard gone it goes on and says so, and shows the cabinet again when there is one."""
+    """Show the live status. If the guard is gone, the view reports that and continues once the guard is back."""
 
     def step() -> str:
         try:
@@ -49,7 +49,7 @@ def faults(desk: Desk) -> Outcome:
 
 
 def machine_of(desk: Desk) -> screens.Machine:
-    """What is known without the guard: clock, disk, versions, the service."""
+    """Return the status data that does not come from the guard: clock, disk, versions, service."""
     wall = desk.clock.wall()
     try:
         free_bytes = shutil.disk_usage(desk.state_folder).free

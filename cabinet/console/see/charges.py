@@ -1,4 +1,4 @@
-"""Charges and what they took: `sessions`, `usage tail`, `energy`. The service keeps them; the guard knows its part."""
+"""Charges and their energy: `sessions`, `usage tail`, `energy`. The service stores them; the guard has a part."""
 
 from cabinet import figures
 from cabinet.clock import WallTime
@@ -29,7 +29,7 @@ NUMBERS = [2, 3, 4]
 
 @command("sessions", Level.LOOK, optional(COUNT), example="sessions", reads=True)
 def sessions(desk: Desk, count: int | None) -> Outcome:
-    """With the service dead, those that the guard has."""
+    """Show the sessions; if the service is down, only those of the guard."""
     words = desk.words
     try:
         found = desk.around.records.ask(AskSessions(count or USUAL), Sessions)
@@ -73,7 +73,7 @@ def usage_tail(desk: Desk, count: int | None) -> Outcome:
 
 @command("energy", Level.LOOK, reads=True)
 def energy(desk: Desk) -> Outcome:
-    """The guard's counters, and the last days as the service has them; either where the other is dead."""
+    """Show the guard's counters and the service's last days; if one of the two is down, only the other's data."""
     words = desk.words
     days: list[DayEnergy] = []
     states: list[OutletState] = []

@@ -1,4 +1,4 @@
-"""A curve drawn with characters that every terminal has: bars over time, and a line where a limit is. Pure."""
+"""Character chart for any terminal: bars over time, and a line at the limit. Pure."""
 
 COLUMNS = 64
 ROWS = 10
@@ -8,9 +8,9 @@ LABEL = 8
 def chart(
     points: list[tuple[float, float]], start: float, end: float, unit: str, time_unit: str, limit: float
 ) -> list[str]:
-    """`points` are (time, value), of which the highest in a column counts; values are not below 0.
+    """Return the chart lines. `points` are (time, value); a column shows its highest value; values are not below 0.
 
-    Every line fits into 80 columns. The time 0 has a mark below.
+    Every line fits into 80 columns. Time 0 has a mark on the axis.
     """
     tops: list[float | None] = [None] * COLUMNS
     for at, value in points:

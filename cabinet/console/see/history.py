@@ -1,4 +1,4 @@
-"""What has happened: `trips`, `trip N`, `log`, `audit`."""
+"""History: `trips`, `trip N`, `log`, `audit`."""
 
 import contextlib
 
@@ -20,8 +20,8 @@ from cabinet.trips.format import Recording, TripFileError
 
 COUNT = whole("count", 1, MOST_LINES)
 USUAL = 20
-CLOSE_MS = 100  # the chart of a trip's peaks: so far before and after it
-TABLE_ROWS = 24  # of a recording: those nearest to the trip
+CLOSE_MS = 100  # range of a trip's chart, before and after the trip
+TABLE_ROWS = 24  # rows of a recording shown: those nearest to the trip
 
 
 @command("trips", Level.LOOK, optional(COUNT), example="trips", reads=True)
@@ -59,7 +59,7 @@ def trips(desk: Desk, count: int | None) -> Outcome:
 
 @command("trip", Level.LOOK, whole("trip", 1, 999_999), optional(OUTLET), example="trip 1", reads=True)
 def trip(desk: Desk, number: int, outlet: int | None) -> Outcome:
-    """Its numbers, its peaks as a picture of characters, and the rows nearest to it."""
+    """Show a trip: its numbers, a chart of its peaks, and the rows nearest to it."""
     folder, words = desk.state_folder / trips_folder.FOLDER, _trip_words(desk)
     if not trips_folder.path_of(folder, number).exists():
         raise Refused("unknown_trip")
@@ -83,7 +83,7 @@ def trip(desk: Desk, number: int, outlet: int | None) -> Outcome:
 
 @command("log", Level.LOOK, optional(COUNT), example="log", reads=True)
 def log(desk: Desk, count: int | None) -> Outcome:
-    """The guard's own events, which it keeps with the service dead too."""
+    """Show the guard's own events, which it keeps even if the service is down."""
     recent = desk.guard.recent()
     events = recent.events[-(count or USUAL) :]
     wall = desk.clock.wall()
@@ -97,7 +97,7 @@ def log(desk: Desk, count: int | None) -> Outcome:
 
 @command("audit", Level.SERVICE, optional(COUNT), example="audit", reads=True)
 def audit(desk: Desk, count: int | None) -> Outcome:
-    """Who did what, on the console and on the pages."""
+    """Show the audit log of the console and the web pages: time, person, action, outcome."""
     found = desk.around.records.ask(AskAudit(count or USUAL), Audit)
     rows = []
     for line in found.lines:
@@ -108,7 +108,7 @@ def audit(desk: Desk, count: int | None) -> Outcome:
 
 
 def moment(desk: Desk, at: WallTime) -> str:
-    """Date and time by the site's clock; with a question mark where the clock was not right."""
+    """Return date and time in the site's time zone; with a question mark if the clock was not trusted."""
     return figures.local(at, desk.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
 
 
@@ -117,7 +117,7 @@ def _wall(at: At) -> WallTime:
 
 
 def _told(event: Event, words: Texts) -> str:
-    """An event in one line of the reader's language."""
+    """Return an event as one line in the reader's language."""
     place = words("log.cabinet") if event.outlet is None else words("outlet.title", outlet=event.outlet)
     parts = [place, words(f"event.{event.kind.value}")]
     if event.fault is not None:

@@ -1,4 +1,4 @@
-"""How near an outlet is to each of its limits: the share of the limit that is used up, nearest first. Pure."""
+"""Margins of an outlet: the used share of each limit, nearest to a trip first. Pure."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ PERCENT = 100
 
 
 class Nearness(msgspec.Struct, frozen=True):
-    """`percent` of `limit` that `value` is; both in milli-units of what `name` says. None: not known."""
+    """Used share of one limit: `value` is `percent` of `limit`, both in the milli-units in `name`. None: unknown."""
 
     name: str
     value: int | None
@@ -18,7 +18,7 @@ class Nearness(msgspec.Struct, frozen=True):
 
 
 def nearness(state: OutletState, config: Config) -> list[Nearness]:
-    """Of an outlet as it is now, the nearest first; what is not known comes last."""
+    """Return the margins of an outlet in its present state, the nearest first; unknown values come last."""
     limits = config.protections
     place = config.outlet_by_number(state.outlet)
     low_mv, high_mv = _milli(limits.voltage.lowest_v), _milli(limits.voltage.highest_v)
@@ -40,7 +40,7 @@ def _of(name: str, reading: Reading, limit: int) -> Nearness:
 
 
 def _voltage(reading: Reading, low_mv: int, middle_mv: int, high_mv: int) -> Nearness:
-    """Of the way from the middle of the band to the bound it is nearer to."""
+    """Return the used share of the distance from the middle of the voltage band to the nearer bound."""
     value = reading.value
     limit = low_mv if value is not None and value < middle_mv else high_mv
     way = None if value is None else abs(value - middle_mv) * PERCENT // abs(limit - middle_mv)

@@ -1,4 +1,4 @@
-"""What the cabinet is told: `limits` of the protections, and `config`, every value with the line it comes from."""
+"""Settings: `limits` of the protections, and `config`, every value with its line in the file."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ KEY_PATH = Argument(
 
 @command("limits", Level.LOOK, reads=True)
 def limits(desk: Desk) -> Outcome:
-    """Every limit in force, by the protection it belongs to."""
+    """Show every limit in force, grouped by protection."""
     rows, data = [], {}
     sections = [("protections", desk.config.protections), ("feed", desk.config.feed)]
     for path, value in _leaves([(name, section) for name, section in sections]):
@@ -52,7 +52,7 @@ def limits(desk: Desk) -> Outcome:
 
 @command("config", Level.LOOK, KEY_PATH, example="config console", reads=True)
 def config(desk: Desk, key: str | None) -> Outcome:
-    """Everything in force, or what begins with `key`: with its file and line, or that it is the default."""
+    """Show every value in force, or those with paths that begin with `key`: with file and line, or as default."""
     lines_of, name = _lines(desk)
     rows, data = [], []
     for path, value in _leaves([("", desk.config)]):
@@ -72,7 +72,7 @@ def config(desk: Desk, key: str | None) -> Outcome:
 
 
 def _whole(titles: list[str], rows: list[list[str]]) -> list[str]:
-    """A table of which nothing is cut: a value that does not fit beside its key stands below it."""
+    """Return a table without cut values: if a value does not fit next to its key, it is printed below."""
     room = COLUMNS - sum(max(width(row[n]) for row in [titles, *rows]) + len(GAP) for n in (0, 1))
     long = [width(row[2]) > room for row in rows]
     title, *lines = table(titles, [[*row[:2], "" if below else row[2]] for row, below in zip(rows, long, strict=True)])
@@ -83,7 +83,7 @@ def _whole(titles: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _lines(desk: Desk) -> tuple[dict[str, int], str]:
-    """Key path → line, and the file's name. What is shown is in force; the file may have been changed since."""
+    """Return key path → line, and the file's name. The file may have changed since the values in force were loaded."""
     source = desk.around.source
     if source is None:
         return {}, ""
@@ -94,7 +94,7 @@ def _lines(desk: Desk) -> tuple[dict[str, int], str]:
 
 
 def _line_of(path: str, lines: dict[str, int]) -> int | None:
-    """Of the value itself, or of the list it is in."""
+    """Return the line of the value itself, or of the list that contains it; None if it is not in the file."""
     while path:
         if path in lines:
             return lines[path]
@@ -105,7 +105,7 @@ def _line_of(path: str, lines: dict[str, int]) -> int | None:
 
 
 def _leaves(sections: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Path and value of everything that is no table."""
+    """Yield path and value of every setting that is not a table."""
     for path, value in sections:
         if isinstance(value, msgspec.Struct):
             fields = msgspec.structs.fields(value)

@@ -1,4 +1,4 @@
-"""What is on the bus: `sensors` (raw and scaled), `bus` (chips, mux channels, failures), `bus scan`."""
+"""Bus commands: `sensors` (raw and scaled), `bus` (chips, mux channels, failures), `bus scan`."""
 
 import time
 
@@ -13,8 +13,8 @@ from cabinet.model import OutletState
 
 SCAN_POLL_S = 0.1
 SCAN_WITHIN_S = 10.0
-REGISTERS = ("IPEAK{}", "IRMS{}", "{}WATT", "AENERGY{}")  # of one input of a meter; one name is the wrong way round
-SHARED = ("VRMS", "V", "PERIOD")  # of both inputs
+REGISTERS = ("IPEAK{}", "IRMS{}", "{}WATT", "AENERGY{}")  # of one meter input; in one name the letter comes first
+SHARED = ("VRMS", "V", "PERIOD")  # shared by both inputs
 
 
 @command("sensors", Level.LOOK, optional(OUTLET), example="sensors 3", reads=True)
@@ -49,7 +49,7 @@ def bus(desk: Desk) -> Outcome:
 
 @command("bus scan", Level.OPERATE, reads=True)
 def bus_scan(desk: Desk) -> Outcome:
-    """The guard asks one address a scan; half a second for all of them, where nothing hangs."""
+    """Scan the bus: one address per guard scan, half a second for all of them if no chip hangs."""
     view = desk.guard.bus(scan=True)
     for _ in range(int(SCAN_WITHIN_S / SCAN_POLL_S)):
         if not view.scan.running:
@@ -64,7 +64,7 @@ def _place(view: BusView, outlet: int) -> tuple[SegmentView, str]:
 
 
 def _registers(segment: SegmentView, input_: str) -> dict[str, int]:
-    """Raw registers of one input, those it shares with the other, and the thermometers'."""
+    """Return the raw registers of one input, those shared with the other input, and the thermometers'."""
     meter, *thermometers = segment.chips
     names = [pattern.format(input_) for pattern in REGISTERS] + list(SHARED)
     found = {name: meter.raw[name] for name in names if name in meter.raw}
@@ -86,7 +86,7 @@ def _scaled(desk: Desk, state: OutletState) -> str:
 
 
 def _short(raw: dict[str, int]) -> str:
-    """Without names, and without what two outlets share."""
+    """Return the raw values without names, and without those that two outlets share."""
     return " ".join(str(value) for name, value in raw.items() if name not in SHARED)
 
 
