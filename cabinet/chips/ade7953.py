@@ -152,8 +152,7 @@ class Ade7953:
         self._unmoved: dict[int, int] = {}
 
     def set_gain(self, input: str, gain: Gain) -> None:
-        """Calibrate `input`. Its alert level is in the chip and stays as it was until `initialise`, which must follow.
-        """
+        """Calibrate `input`. Its alert level in the chip stays as it was until `initialise`, which must follow."""
         self._gains[input] = gain
         self._work_out_steps()
 
@@ -292,8 +291,7 @@ class Ade7953:
             self._check(self._settings[self._next_check - 1])
 
     def raw(self) -> dict[str, int]:
-        """Return the raw values last read from the measuring registers, without a transfer; unread ones are left out.
-        """
+        """Return the last raw values of the measuring registers, without a transfer; unread ones are left out."""
         found = {}
         for name, register in SHOWN.items():
             data = self.port.last_read(*_FRAMES[register])
@@ -302,8 +300,7 @@ class Ade7953:
         return found
 
     def scale_checks(self, input: str) -> list[Callable[[], None]]:
-        """Return one check per setting that scales the current of `input`: if one is lost, all its readings are wrong.
-        """
+        """Return one check per setting that scales the current of `input`: if one is lost, all readings are wrong."""
         registers = (CONFIG, PGA_I[input], CALIBRATION[f"{input}IGAIN"][0])
         return [partial(self._check, each) for each in (*self._settings, *NEUTRAL) if each.register in registers]
 

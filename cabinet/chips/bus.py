@@ -96,8 +96,7 @@ class Muxes:
 
     @property
     def joined(self) -> tuple[int, int] | None:
-        """The mux and channel last joined with the bus: a chip that holds the bus is behind this one or before the
-        muxes.
+        """The mux and channel last joined with the bus: a chip that holds the bus is behind it or before the muxes.
 
         None after a reset, or when every mux was closed.
         """

@@ -39,8 +39,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Tmp102:
-    """Thermometer driver. After set-up the chip measures eight times a second; until the first (35 ms) it reads 0 °C.
-    """
+    """Thermometer. After set-up it measures eight times a second; before its first value (35 ms) it reads 0 °C."""
 
     def __init__(self, port: Port) -> None:
         self.port = port
