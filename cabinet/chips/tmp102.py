@@ -21,7 +21,7 @@ CONFIG_WANTED = 0x60E0
 CONFIG_SETTINGS = 0x7FD0  # bits that must read back: all except OS and AL
 
 # In 12-bit mode the value is left-justified: the low four bits are 0. Bit 0 indicates extended (13-bit) mode, which is
-# never set here, so any other value is not an answer of this chip (a bus that floats high reads 0xFFFF).
+# never set here, so if these bits are not 0, the answer is not from this chip (a bus that floats high reads 0xFFFF).
 LOW_BITS = 0x000F
 MC_NUMERATOR, MC_DENOMINATOR = 125, 2  # 0.0625 degree Celsius a step, p. 9
 STEP_MC = 62

@@ -54,8 +54,8 @@ class ThermalRunaway:
         self._lowest_mw: float | None = None  # lowest mean since the taper began, scaled as well; None: no taper yet
         self._begun_anew = False  # it may be at constant current again
         self._joined = False  # a second charger may be plugged in, at constant current while the first one tapers
-        self._stepped = 1.0  # factor of growth in steps since the last of those
-        self._idled = False  # and power was idle meanwhile
+        self._stepped = 1.0  # growth factor of the steps since the references were last set
+        self._idled = False  # power was idle since then
         self._rising_ns: int | None = None
         self._strayed = 0  # the last reading was far above (1) or below (-1) the mean
         self._settling_from_ns = 0

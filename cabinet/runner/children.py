@@ -61,8 +61,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Start the child and wait until it is ready. Raises ChildError if it ended early, or was killed as too slow.
-        """
+        """Start the child and await readiness. Raises ChildError if it ended early, or took too long and was killed."""
         environment = {key: value for key, value in os.environ.items() if key not in ("WATCHDOG_USEC", "WATCHDOG_PID")}
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
