@@ -1,7 +1,7 @@
-"""What a Raspberry Pi's firmware and kernel must be told for a cabinet: lines of config.txt and cmdline.txt. Pure.
+"""Raspberry Pi firmware and kernel settings for a cabinet: lines of config.txt and cmdline.txt. Pure.
 
-Our lines stand between two marks at the end of config.txt, where the last word counts. Both files belong to others and
-are edited as bytes: whatever is not ours stays as it is, in any encoding and with any line ends.
+The cabinet's lines stand between two marks at the end of config.txt, as the last setting takes effect. Both files
+belong to others and are edited as bytes: all other content stays unchanged, in any encoding and with any line ends.
 """
 
 import re
@@ -17,15 +17,15 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _BOM = b"\xef\xbb\xbf"
-# A word of the kernel's command line ends at a blank that is not in double quotes (kernel: lib/cmdline.c, next_arg).
+# A word of the kernel's command line ends at a blank outside double quotes (kernel: lib/cmdline.c, next_arg).
 _WORD = re.compile(rb'(?:"[^"]*(?:"|$)|[^ \t\r"])+')
 _SERIAL_LOGIN = re.compile(rb'"?console="?(?:serial|ttyAMA|ttyS)')
-_FOR_INIT = b"--"  # what follows is not the kernel's
+_FOR_INIT = b"--"  # words after it are not the kernel's
 _SERIAL = ("/dev/serial", "/dev/ttyAMA", "/dev/ttyS")
 
 
 def lines(config: Config) -> list[str]:
-    """The settings, each with the comment that says why."""
+    """Return the settings, each with a comment that gives the reason."""
     outputs = sorted(_outputs(config))
     wanted = [
         "[all]",
@@ -45,12 +45,12 @@ def lines(config: Config) -> list[str]:
 
 
 def on_the_boards_uart(config: Config) -> bool:
-    """Whether the console's port is one that the kernel may also use for its own messages and a login."""
+    """Return whether the kernel may also use the console's port for its own messages and a login."""
     return config.console.port.startswith(_SERIAL)
 
 
 def _outputs(config: Config) -> set[int]:
-    """Lines that close something when they are high."""
+    """Return the lines that close a circuit when they are high."""
     hardware = config.hardware
     places = [Place.parse(outlet.relay) for outlet in config.outlet]
     relays = {place.pin for place in places if place.expander is None}
@@ -58,14 +58,14 @@ def _outputs(config: Config) -> set[int]:
 
 
 def with_lines(config_txt: bytes, wanted: list[str]) -> bytes:
-    """`config_txt` with our lines as they should be, once and at its end; the same bytes if they are already."""
+    """Return `config_txt` with the wanted lines once, at its end; the same bytes if they are there already."""
     kept = without_lines(config_txt)
     end = b"\r\n" if b"\r\n" in kept else b"\n"
     return kept + end + b"".join(line.encode() + end for line in [BEGIN, *wanted, END])
 
 
 def without_lines(config_txt: bytes) -> bytes:
-    """As it was before, byte for byte; lines that were added behind ours stay lines of their own."""
+    """Return the file without the cabinet's lines, byte for byte; lines added after them stay separate lines."""
     found = _BLOCK.search(config_txt)
     if found is None:
         return config_txt
@@ -76,10 +76,10 @@ def without_lines(config_txt: bytes) -> bytes:
 
 
 def without_serial_login(cmdline_txt: bytes) -> bytes:
-    """The kernel's command line without a console on a serial port: its messages would end up in the dialogue.
+    """Remove a console on a serial port from the kernel's command line: its messages would mix with the dialogue.
 
-    Of the file one line is the kernel's, the first that is neither empty nor begins with `#`; notes above it and old
-    lines below are not touched. Each word that goes takes one blank with it.
+    Only one line of the file is the kernel's: the first that is not empty and does not begin with `#`; notes above it
+    and old lines below are not changed. Each removed word takes one blank with it.
     """
     lines = cmdline_txt.split(b"\n")
     for number, line in enumerate(lines):

@@ -1,7 +1,7 @@
-"""Time, handed in and never reached for: monotonic nanoseconds for durations, wall time for people.
+"""Time as an argument: monotonic nanoseconds for durations, wall time for people.
 
-Durations and bills use `monotonic_ns` only. Wall time is stored with whether it could be trusted, because a Pi has
-no clock battery and starts at whatever time it was last shut down.
+Durations and bills use `monotonic_ns` only. Wall time is stored with its trust state, because a Pi has no clock battery
+and starts at the time of its last shutdown.
 """
 
 import ctypes
@@ -18,8 +18,8 @@ MS = 1_000_000
 
 _TIMEX_BYTES = 208  # sizeof(struct timex) on 64-bit Linux
 _MAXERROR_AT = 24  # offset of its `maxerror`, a long of microseconds
-# The kernel adds 500 us a second to it up to this limit (kernel/time/ntp.c, NTP_PHASE_LIMIT); a correction sets it
-# back. A clock that was never set, or not for nine hours, is at the limit.
+# The kernel adds 500 us a second to it up to this limit (kernel/time/ntp.c, NTP_PHASE_LIMIT); a correction resets it. A
+# clock that was never set, or not for nine hours, is at the limit.
 UNKNOWN_ERROR_US = 16_000_000
 
 
@@ -31,16 +31,16 @@ class WallTime(msgspec.Struct, frozen=True, gc=False):
 
 
 class Clock(Protocol):
-    """What every shell takes instead of calling `time`."""
+    """Clock interface that every shell takes instead of calling `time`."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds that never go back; on Linux CLOCK_MONOTONIC, the same in every process of one boot."""
+        """Return nanoseconds that never go back; on Linux CLOCK_MONOTONIC, the same in every process of one boot."""
 
     def wall(self) -> WallTime:
-        """The present moment for people."""
+        """Return the present moment for people."""
 
     def sleep_until(self, deadline_ns: int) -> None:
-        """Return when `monotonic_ns` has reached `deadline_ns`; at once when it has passed."""
+        """Return when `monotonic_ns` has reached `deadline_ns`; at once if it has passed."""
 
 
 class SystemClock:
@@ -59,7 +59,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves when told, so that a test charges a battery for eight hours in seconds."""
+    """A clock that moves only on command, so a test charges a battery for eight hours in seconds."""
 
     def __init__(self, start_ns: int = NS, unix_ms: int = 1_780_000_000_000, trusted: bool = True) -> None:
         self._now_ns = start_ns
@@ -76,27 +76,27 @@ class ManualClock:
         self._now_ns = max(self._now_ns, deadline_ns)
 
     def advance_ns(self, duration_ns: int) -> None:
-        """Move on by `duration_ns`; raises ValueError for a step back, which a monotonic clock cannot make."""
+        """Advance by `duration_ns`. Raises ValueError for a step back, which a monotonic clock cannot make."""
         if duration_ns < 0:
             raise ValueError(f"a monotonic clock cannot go back by {-duration_ns} ns")
         self._now_ns += duration_ns
 
     def set_wall(self, unix_ms: int, trusted: bool) -> None:
-        """Let the wall clock jump, as NTP or a technician would; monotonic time is untouched."""
+        """Step the wall clock, as NTP or a technician would; monotonic time is unchanged."""
         self._wall_offset_ms = unix_ms - self._now_ns // MS
         self.trusted = trusted
 
 
 def set_wall_time(unix_ms: int) -> None:
-    """Set the system's clock. Raises OSError where this process may not."""
+    """Set the system's clock. Raises OSError if this process has no permission."""
     time.clock_settime_ns(time.CLOCK_REALTIME, unix_ms * MS)
 
 
 def wall_time_is_synchronised() -> bool:
-    """Whether the error of the wall clock is known, as systemd-timedated judges (`NTPSynchronized`).
+    """Return whether the error of the wall clock is known, by systemd-timedated's criterion (`NTPSynchronized`).
 
-    By adjtimex(2)'s `maxerror` alone. That it returns TIME_ERROR says no more than that STA_UNSYNC is set, and chrony
-    without `rtcsync` leaves that set so that the kernel does not write to a real-time clock.
+    Only `maxerror` of adjtimex(2) counts. Its result TIME_ERROR only means that STA_UNSYNC is set, and chrony without
+    `rtcsync` leaves that set so that the kernel does not write to a real-time clock.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
@@ -107,6 +107,6 @@ def wall_time_is_synchronised() -> bool:
 
 @functools.cache
 def boot_id() -> str:
-    """The kernel's random id of this boot; monotonic times of two boots cannot be compared."""
+    """Return the kernel's random id of this boot; monotonic times of two boots cannot be compared."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else f"pid-{os.getpid()}"

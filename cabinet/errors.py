@@ -1,7 +1,7 @@
-"""The error family: one class a kind of mistake, each with the coordinates of what went wrong.
+"""The error family: one class for each kind of mistake, with the coordinates of the failure.
 
-A protection that acts is not an error but a value (`cabinet.model.Trip`); nothing here is raised for it.
-Every message is one line that says what, where, and what to do.
+A protection that acts is not an error but a value (`cabinet.model.Trip`); no error is raised for it. Every message is
+one line that gives the problem, its place and the remedy.
 """
 
 import errno as errno_names
@@ -12,7 +12,7 @@ class CabinetError(Exception):
 
 
 class ConfigError(CabinetError):
-    """A key of `cabinet.toml` is wrong; `key_path` is where, such as `outlet[3].relay`."""
+    """A key of `cabinet.toml` is wrong; `key_path` is its place, such as `outlet[3].relay`."""
 
     def __init__(self, key_path: str, problem: str) -> None:
         super().__init__(f"{key_path}: {problem}")
@@ -21,7 +21,7 @@ class ConfigError(CabinetError):
 
 
 class ConfigErrors(CabinetError):
-    """Everything that is wrong with one configuration file, one `ConfigError` a line."""
+    """All mistakes in one configuration file, one `ConfigError` a line."""
 
     def __init__(self, source: str, errors: list[ConfigError]) -> None:
         super().__init__("\n".join(f"{source}: {error}" for error in errors))
@@ -30,7 +30,7 @@ class ConfigErrors(CabinetError):
 
 
 class BusError(CabinetError):
-    """A transfer on the I2C bus failed: which chip, its address and register, and the errno."""
+    """A transfer on the I2C bus failed: the chip, its address and register, and the errno."""
 
     def __init__(self, chip: str, address: int, register: int | None, errno: int) -> None:
         name = errno_names.errorcode.get(errno, str(errno))
@@ -43,12 +43,12 @@ class BusError(CabinetError):
 
     @property
     def absent(self) -> bool:
-        """True where the chip did not answer (NACK); False where the bus itself is suspect."""
+        """True if the chip did not answer (NACK); False if the bus itself is suspect."""
         return self.errno in (errno_names.EREMOTEIO, errno_names.ENXIO)
 
 
 class ChipError(CabinetError):
-    """A chip answered, but not as itself: wrong identity, lost set-up, a read-back that differs."""
+    """A chip gave an unexpected answer: wrong identity, lost set-up, a read-back that differs."""
 
     def __init__(self, chip: str, where: str, problem: str) -> None:
         super().__init__(f"{chip} at {where}: {problem}")
@@ -58,15 +58,15 @@ class ChipError(CabinetError):
 
 
 class ChipReset(ChipError):
-    """The chip has other settings than it was given, as after a reset: set it up again before it is believed."""
+    """The chip's settings were lost, as after a reset: set it up again before its readings are used."""
 
 
 class HardwareError(CabinetError):
-    """A bus, pin factory or line named in the configuration cannot be had."""
+    """A bus, pin factory or line named in the configuration is not available."""
 
 
 class LinkError(CabinetError):
-    """The guard's socket is gone or spoke a frame that is not of the protocol."""
+    """The guard's socket is gone or sent a frame that violates the protocol."""
 
 
 class SimError(CabinetError):
@@ -78,15 +78,15 @@ class StoreError(CabinetError):
 
 
 class StorageFull(StoreError):
-    """The disk took no more; nothing of the transaction that met it is kept."""
+    """The disk is full; nothing of the transaction is kept."""
 
 
 class StoreDamaged(StoreError):
-    """What is in the database's file is no database any more, or not a whole one."""
+    """The database file is no longer a database, or is incomplete."""
 
 
 class Refused(CabinetError):
-    """A person or program asked for something that cannot be now; translated at the edge.
+    """A request of a person or program is not possible now; translated at the edge.
 
     `code` is one of the codes in `cabinet.model.REFUSALS`; `params` are the numbers its text needs.
     """

@@ -1,4 +1,4 @@
-"""Files that commands write: to standard output as bytes, or to a file that is there as a whole or not at all."""
+"""Output of commands: to standard output as bytes, or to a file written atomically."""
 
 import contextlib
 import shutil
@@ -12,13 +12,13 @@ from cabinet.errors import CabinetError
 
 
 def check_not_terminal(form: str, path: Path | None) -> None:
-    """Raises CabinetError for a spreadsheet that would go to a terminal."""
+    """Raise CabinetError if a spreadsheet would go to a terminal."""
     if form == "xlsx" and path is None and sys.stdout.isatty():
         raise CabinetError("a spreadsheet is nothing for a terminal: give --output FILE")
 
 
 def copy_sheet(output: BinaryIO, write: Callable[[Path], object]) -> None:
-    """Copy the spreadsheet that `write` makes; its writer needs a file that it can go back in."""
+    """Copy the spreadsheet that `write` makes to `output`; its writer needs a seekable file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.xlsx"
         write(path)
@@ -28,13 +28,13 @@ def copy_sheet(output: BinaryIO, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that is there as a whole or not at all."""
+    """Open standard output, or a file that appears only when it is complete."""
     if path is None:
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            sys.stderr.close()  # whoever read has seen enough, such as `head`
+            sys.stderr.close()  # the reader, such as `head`, has finished
         return
     part = path.with_name(path.name + ".part")
     try:

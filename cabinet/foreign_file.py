@@ -1,4 +1,4 @@
-"""Files that belong to others and of which a few bytes are changed: whole or not at all, with their mode and owner."""
+"""Atomic edits of a few bytes in files that belong to others; mode and owner are kept."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def replace_content(path: Path, content: bytes) -> None:
-    """Give the file at `path`, or the one that a link there leads to, new content. Raises OSError: nothing is changed.
+    """Replace the content of the file at `path`, links followed. Raises OSError, in which case nothing is changed.
 
     Mode, owner and attributes stay; a file system without owners, such as the firmware's FAT, has none to keep.
     """
@@ -34,7 +34,7 @@ def replace_content(path: Path, content: bytes) -> None:
 
 
 def keep_copy(path: Path, copy: Path) -> None:
-    """Copy the file to `copy`, unless that is there already: what it holds is how the file first was."""
+    """Copy the file to `copy` unless that exists already: the copy holds the original state of the file."""
     if copy.exists():
         return
     part = copy.with_name(f"{copy.name}.part")

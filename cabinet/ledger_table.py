@@ -1,7 +1,7 @@
 """The ledger as a table for an accountant: every posting with its debit or credit. Pure: entries in, lines out.
 
-Wallets, holds and revenue are what the property company owes or has earned: money into them is a credit. Cash is what
-it has: the ledger keeps it below 0, and money taken in is its debit. So both columns add up to the same.
+Wallets, holds and revenue are what the property owes or has earned: money into them is a credit. Cash is an asset: the
+ledger keeps it below 0, and money taken in is its debit. So both columns add up to the same.
 """
 
 import zoneinfo
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One posting; `card` and `order_number` are empty where there is none. `amount_fen` goes into `account`."""
+    """One posting; `card` and `order_number` are empty if it has none. `amount_fen` goes into `account`."""
 
     number: int  # of the transaction
     unix_ms: int
@@ -46,14 +46,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def csv_lines(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[str]:
-    """The lines of a CSV file with its mark, its titles and, at the end, the sums; encode them as UTF-8."""
+    """Yield the lines of a CSV file with its mark, its titles and, at the end, the sums; encode them as UTF-8."""
     yield BOM + csv_line(texts.table("common", language)[f"ledger.{name}"] for name in COLUMNS)
     for _, cells in _table(rows, language, zone):
         yield csv_line(cells)
 
 
 def write_sheet(path: Path, rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> None:
-    """The same as a spreadsheet: cards and keys as text with every digit, amounts as numbers, dates as dates."""
+    """Write the same as a spreadsheet: cards and keys as text with every digit, amounts as numbers, dates as dates."""
 
     def sheet_rows() -> Iterator[list[Cell]]:
         for row, cells in _table(rows, language, zone):
@@ -73,7 +73,7 @@ def write_sheet(path: Path, rows: Iterable[Row], language: str, zone: zoneinfo.Z
 
 
 def _table(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Row | None, list[str]]]:
-    """Each posting with its cells, and at the end the sums, which are of no posting."""
+    """Yield each posting with its cells, and at the end the sums, with None as posting."""
     words = texts.table("common", language)
     debit_fen = credit_fen = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""The `cabinet` command: finds the sub-command and loads only that."""
+"""The `cabinet` command: find the sub-command and load only its module."""
 
 import argparse
 import importlib

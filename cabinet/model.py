@@ -1,8 +1,8 @@
-"""The words every part of the cabinet shares: plain values with units in their names and no behaviour.
+"""Data types shared by all parts of the cabinet: plain values with units in their names and no behaviour.
 
-Numbers are integers in milli-units (`_ma` milliampere, `_mv` millivolt, `_mw` milliwatt, `_mc` thousandth of a
-degree Celsius, `_mwh` milliwatt-hour, `_uj` microjoule), times are `_ns` of the monotonic clock, money is `_fen`
-(0.01 yuan). Outlets are numbered from 1, as printed on the cabinet.
+Numbers are integers in milli-units (`_ma` milliampere, `_mv` millivolt, `_mw` milliwatt, `_mc` thousandth of a degree
+Celsius, `_mwh` milliwatt-hour, `_uj` microjoule), times are `_ns` of the monotonic clock, money is `_fen` (0.01 yuan).
+Outlets are numbered from 1, as printed on the cabinet.
 """
 
 import enum
@@ -10,22 +10,22 @@ from typing import Annotated
 
 import msgspec
 
-NotNegative = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # checked where it is decoded
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # checked when it is decoded
 
 
 class Quality(enum.Enum):
-    """What a reading is worth. Unknown is never a number: see `Reading.value`."""
+    """Validity of a reading. An unknown value is never a number: see `Reading.value`."""
 
     OK = "ok"
-    STALE = "stale"  # was valid, and is too old to act on
-    FAULT = "fault"  # the sensor is there and cannot be believed, or did not answer
+    STALE = "stale"  # was valid, but is too old to act on
+    FAULT = "fault"  # the sensor is fitted, but its value is invalid or it did not answer
     ABSENT = "absent"  # no such sensor is fitted, or it was never read
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """A measured value, when it was taken, and whether it may be used.
+    """A measured value, the time of the measurement, and whether it may be used.
 
-    `value` is None unless `quality` is OK or STALE; `reason` says why a FAULT is one.
+    `value` is None unless `quality` is OK or STALE; `reason` gives the cause of a FAULT.
     """
 
     value: int | None
@@ -39,7 +39,7 @@ CABINET = 0  # in place of an outlet's number: the cabinet as a whole
 
 
 class Fault(enum.Enum):
-    """Names of protections, as on the console, in events and in the usage log (design: one word a thing)."""
+    """Names of protections, as on the console, in events and in the usage log (design: one word for one thing)."""
 
     SHORT_CIRCUIT = "short_circuit"
     OVERCURRENT = "overcurrent"
@@ -65,7 +65,7 @@ class Fault(enum.Enum):
 
 
 class EndReason(enum.Enum):
-    """Why a charge ended; `TRIPPED` comes with a `Fault`."""
+    """Reason for the end of a charge; `TRIPPED` comes with a `Fault`."""
 
     FULL = "full"
     UNPLUGGED = "unplugged"
@@ -83,7 +83,7 @@ class EndReason(enum.Enum):
 
 
 class Phase(enum.Enum):
-    """Where an outlet's charge stands in the guard."""
+    """Phase of an outlet's charge in the guard."""
 
     IDLE = "idle"
     WAITING_FOR_LOAD = "waiting_for_load"
@@ -91,11 +91,12 @@ class Phase(enum.Enum):
 
 
 class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
-    """What was bought: the guard ends the charge by itself at the first of these, with the service dead too.
+    """Limits that were bought. The guard ends the charge at the first one reached, even if the service is dead.
 
-    None is no limit of that kind; `charging_s` counts time with a load, `energy_mwh` counts since the charge began.
-    `money_charging_s` and `money_energy_mwh` bound the same two by what the held money is sure to cover at any power;
-    the service raises them as it goes (end reason `limit_money` instead of `limit_time` / `limit_energy`).
+    None means no limit of that kind; `charging_s` counts time with a load, `energy_mwh` counts since the charge began.
+    `money_charging_s` and `money_energy_mwh` bound the same two quantities to the amount that the held money covers at
+    any power; the service raises them during the charge (end reason `limit_money` instead of `limit_time` /
+    `limit_energy`).
     """
 
     charging_s: NotNegative | None = None
@@ -105,10 +106,10 @@ class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
 
 
 class MeterCount(msgspec.Struct, frozen=True, gc=False):
-    """An outlet's monotone counters within one `epoch` (see `Snapshot`): they never go back, whoever restarts.
+    """An outlet's monotone counters within one `epoch` (see `Snapshot`): no restart sets them back.
 
-    `energy_mwh` while closed; `powered_ms` while closed; `charging_ms` while there surely was a load (see
-    `metering.LoadTime`): it may grow by some seconds at once.
+    `energy_mwh` and `powered_ms` count while the relay is closed; `charging_ms` counts while a load is confirmed (see
+    `metering.LoadTime`) and may grow by several seconds at once.
     """
 
     energy_mwh: int = 0
@@ -117,9 +118,9 @@ class MeterCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trip(msgspec.Struct, frozen=True):
-    """The guard opened an outlet by itself. `outlet` None means all. `why` holds the numbers that tripped it.
+    """A protection opened an outlet. If `outlet` is None, all are open. `why` holds the numbers that caused the trip.
 
-    With `suspends` the charge is to go on once the cause has passed.
+    If `suspends` is set, the charge continues once the cause has passed.
     """
 
     fault: Fault
@@ -131,7 +132,7 @@ class Trip(msgspec.Struct, frozen=True):
 
 
 class OutletState(msgspec.Struct, frozen=True):
-    """One outlet as the guard sees it."""
+    """State of one outlet as published by the guard."""
 
     outlet: int
     closed: bool
@@ -144,23 +145,23 @@ class OutletState(msgspec.Struct, frozen=True):
     temperature_mc: Reading
     count: MeterCount
     charge_count: MeterCount  # of the present charge, or of the last one until the next begins
-    fault: Fault | None  # what keeps it open now
+    fault: Fault | None  # the fault that keeps it open now
     latched: bool
     why: dict[str, int]
-    refusal: str | None  # code of the pre-close check that would refuse a start now; None: it may close
-    note: str | None = None  # out of service by staff, and what residents read about it; None: in service
-    trial: bool = False  # closed by staff for a test: `session_id` is nobody's charge
-    backwards: bool = False  # its current sensor sees power flow the wrong way
+    refusal: str | None  # code of the pre-close check that refuses a start now; None: it may close
+    note: str | None = None  # None: in service; else out of service by staff, with the note that residents read
+    trial: bool = False  # closed by staff for a test: `session_id` is no resident's charge
+    backwards: bool = False  # its current sensor measures power flow in the wrong direction
 
 
 class GuardHealth(msgspec.Struct, frozen=True):
-    """How the loop itself is doing."""
+    """Health of the guard's loop."""
 
     realtime: bool
     ticks: int
     late_worst_us: int  # worst lateness of a tick since the last snapshot
     late_worst_ever_us: int
-    scan_us: int  # last scan, bus time included
+    scan_us: int  # duration of the last scan, bus time included
     bus_errors: int
     started_at_ns: int
 
@@ -168,20 +169,20 @@ class GuardHealth(msgspec.Struct, frozen=True):
 class EventKind(enum.Enum):
     CLOSED = "closed"  # relay closed for a session
     LOAD_SEEN = "load_seen"
-    ENDED = "ended"  # a normal end, `reason` says which
+    ENDED = "ended"  # a normal end, `reason` gives the cause
     TRIPPED = "tripped"
-    SUSPENDED = "suspended"  # opened for `fault`, which passes; the service has it closed again afterwards
-    WARNED = "warned"  # a warning threshold, `fault` says of what
-    RECOVERED = "recovered"  # an auto fault's cause is gone
+    SUSPENDED = "suspended"  # opened for `fault`, which passes; the service then requests closing again
+    WARNED = "warned"  # a warning threshold is reached, `fault` names the protection
+    RECOVERED = "recovered"  # the cause of a fault that clears by itself is gone
     LATCH_CLEARED = "latch_cleared"
     GUARD_STARTED = "guard_started"
 
 
 class Event(msgspec.Struct, frozen=True, tag="event"):
-    """Something that happened, kept by the guard until the service acknowledges its `seq`.
+    """An event that the guard keeps until the service acknowledges its `seq`.
 
-    `count` is the outlet's counters and `charge_count` the session's at that moment, so that a session can be settled
-    from the event alone.
+    `count` is the outlet's counters and `charge_count` the session's at that moment, so a session can be settled from
+    the event alone.
     """
 
     guard_run: str  # id of this guard process; `seq` counts from 1 within it
@@ -200,10 +201,10 @@ class Event(msgspec.Struct, frozen=True, tag="event"):
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
-    """The whole cabinet at one moment, published 5 times a second to whoever watches.
+    """The whole cabinet at one moment, published 5 times a second to all subscribers.
 
-    `epoch` names one life of the counters: they survive the guard's death (the keeper holds them) but not the
-    keeper's; with a new epoch they begin again at 0.
+    `epoch` identifies one lifetime of the counters: they survive the guard's death (the keeper holds them) but not the
+    keeper's; a new epoch begins at 0.
     """
 
     guard_run: str
@@ -222,30 +223,30 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
     latched: bool = False
     why: dict[str, int] = {}
     siren: bool = False
-    unmeasured: list[int] = []  # closed outlets without a fresh power: `feed_mw` is more than is shown
+    unmeasured: list[int] = []  # closed outlets without a fresh power reading: the true feed power exceeds `feed_mw`
     feed_compared: bool | None = (
-        None  # `feed_mw` with the cabinet's own meter: False waits for readings, None: no meter
+        None  # comparison of `feed_mw` with the cabinet's own meter: False waits for readings, None: no meter
     )
 
 
-# Codes a start (or another request) can be refused with. Texts: cabinet/web/locale and the console's own table.
+# Codes that refuse a start (or another request). Texts: cabinet/web/locale and the console's own table.
 REFUSALS = frozenset(
     {
-        # the guard's pre-close check
+        # guard: pre-close check
         "unknown_outlet", "outlet_busy", "fault_latched", "fault_present", "sensor_lost", "relay_welded",
         "outlet_hot", "voltage_out_of_band", "feed_full", "not_ready", "contactor_open", "session_over",
         "cabinet_fault", "cabinet_hot", "out_of_service", "state_unwritable",
-        # the guard, of what staff ask
+        # guard: maintenance requests from staff
         "resident_charging", "work_under_way", "not_fitted", "bad_gain", "no_contactor", "no_alert_line",
-        # the link
+        # link
         "not_allowed", "bad_request", "guard_unreachable",
-        # the service
+        # service
         "unknown_code", "wrong_card_or_pin", "wrong_code", "locked_out", "card_blocked", "no_money", "already_charging",
         "unknown_session", "not_yours", "bad_choice", "storage_full", "storage_damaged", "signed_out",
         "too_many_requests", "too_many_records", "nothing_to_clear", "wrong_token", "scope_missing", "reserved",
-        # the simulator's page
+        # simulator page
         "simulator_gone", "plugged_already", "not_plugged",
-        # the property company's pages
+        # property pages
         "bad_name", "name_taken", "unknown_staff", "last_operator", "unknown_record", "unknown_trip",
         "unknown_resident", "charge_running", "money_left", "bad_amount", "cannot_undo", "expired", "bad_file",
         "unknown_tariff", "bad_tariff", "not_future", "bad_days", "wrong_second_factor",

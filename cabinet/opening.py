@@ -1,4 +1,4 @@
-"""Opening without the guard: what the keeper and `cabinet failsafe` do with nothing but the configuration."""
+"""Failsafe opening without the guard, for the keeper and `cabinet failsafe`: it needs only the configuration."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,12 +18,12 @@ OpenPins = Callable[[], Factory]
 
 
 def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> list[Exception]:
-    """Open every relay and the contactor with nothing else alive: needs only the configuration. Returns the errors.
+    """Open every relay and the contactor with no other process alive, by the configuration only. Return the errors.
 
-    GPIO comes first: contactor, relays, and the heartbeat line, whose standstill takes the coils' supply away. Then
-    each expander's latch is set to 0, which does not depend on its set-up: at power-on values no pin is driven. Where
-    an expander cannot be reached the muxes are reset, in case a segment behind them holds the bus, and the clock is
-    pulsed, in case a chip before them does; it is tried once more. Afterwards the lines are inputs, and pull-downs
+    GPIO comes first: contactor, relays, and the heartbeat line, which cuts the coils' supply when it stops. Then each
+    expander's latch is set to 0, which does not depend on its set-up: at power-on values no pin is driven. If an
+    expander cannot be reached, the muxes are reset, in case a segment behind them holds the bus, and the clock is
+    pulsed, in case a chip before them does; then it is tried once more. Afterwards the lines are inputs, and pull-downs
     keep them low. May be called again at any time.
     """
     errors: list[Exception] = []
@@ -53,7 +53,7 @@ def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> l
 
 
 def _drive_low(config: Config, pins: Factory, errors: list[Exception]) -> list[Any]:
-    """Contactor, GPIO relays and heartbeat, each in its own try; returns the devices of those that could be had."""
+    """Drive contactor, GPIO relays and heartbeat low, each in its own try; return the devices that are available."""
     places = [(outlet.number, Place.parse(outlet.relay)) for outlet in config.outlet]
     lines = [("contactor", config.hardware.contactor_pin)]
     lines += [(f"relay of outlet {number}", place.pin) for number, place in places if place.expander is None]
@@ -63,7 +63,7 @@ def _drive_low(config: Config, pins: Factory, errors: list[Exception]) -> list[A
 
 
 def _clear_latches(bus: Bus, addresses: Sequence[int], free_bus: Callable[[], None]) -> list[Exception]:
-    """OLAT of every expander to 0; for those that fail, once more after `free_bus`. Returns the last errors."""
+    """Set OLAT of every expander to 0; retry those that fail once after `free_bus`. Return the last errors."""
     expanders = [Mcp23017(Port(bus, mcp23017.NAME, address)) for address in addresses]
     failed = [expander for expander in expanders if not attempt([], expander.write_outputs, mcp23017.ALL_LOW)]
     errors: list[Exception] = []
@@ -75,7 +75,7 @@ def _clear_latches(bus: Bus, addresses: Sequence[int], free_bus: Callable[[], No
 
 
 def output(pin: int, name: str, pin_factory: Factory, *, active_high: bool = True) -> Any:
-    """A line driven to its inactive level from the first moment. Raises HardwareError that names it."""
+    """Return a line driven to its inactive level from the first moment. Raises HardwareError that names it."""
     try:
         return OutputDevice(pin, active_high=active_high, initial_value=False, pin_factory=pin_factory)
     except Exception as error:  # each pin factory has its own
@@ -83,7 +83,7 @@ def output(pin: int, name: str, pin_factory: Factory, *, active_high: bool = Tru
 
 
 def attempt(errors: list[Exception], action: Callable[..., object], *arguments: object) -> bool:
-    """Do `action`; whatever it raises goes to `errors`, because what comes after it must be tried all the same."""
+    """Call `action`; append any error to `errors`, because the following steps must be tried in any case."""
     try:
         action(*arguments)
     except Exception as error:
@@ -93,7 +93,7 @@ def attempt(errors: list[Exception], action: Callable[..., object], *arguments: 
 
 
 def made(errors: list[Exception], make: Callable[..., T], *arguments: object) -> T | None:
-    """What `make` returns, or None with its error in `errors`."""
+    """Return the result of `make`, or None with its error in `errors`."""
     try:
         return make(*arguments)
     except Exception as error:

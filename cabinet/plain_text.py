@@ -1,9 +1,9 @@
-"""Text on its way out: the one function for each kind of exit (terminal, log line, spreadsheet, JSON). Pure.
+"""Sanitising of output text: one function for each kind of output (terminal, log line, spreadsheet, JSON). Pure.
 
-Text that people typed may hold characters that do something instead of showing something: terminal escapes, line
-breaks that begin a forged line, marks that turn the direction of what follows, characters without a width. Every exit
-replaces each of them by a sign, whatever the way the text came in: a database may be older than the doors' checks
-(`normal_form`), and a file may have been edited.
+Text that people typed may hold characters that act instead of being displayed: terminal escapes, line breaks that begin
+a forged line, marks that reverse the direction of the following text, characters without a width. Every output replaces
+each of them by a sign, regardless of the text's source: a database may be older than the input checks (`normal_form`),
+and a file may have been edited.
 """
 
 import logging
@@ -17,35 +17,35 @@ _JOINED_BEFORE = (
     "\u203c-\u3299\ufe0f\U0001f000-\U0001faff"  # signs and emoji
 )
 JOINER = f"(?<=[{_JOINED_BEFORE}])[\u200c\u200d](?=[^\\s\x00-\x7f\u200c\u200d])"
-"""A zero-width joiner that joins something: an emoji made of several, a letter of a script that needs it."""
+"""A zero-width joiner in use: in an emoji made of several, or a letter of a script that needs it."""
 
 INVISIBLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff"
     "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
-"""Characters without a width, and those that turn the direction of writing (UAX 9): Unicode's default ignorables."""
+"""Characters without a width, and marks that change the direction of writing (UAX 9): Unicode's default ignorables."""
 
 CONTROLS = "\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef" + "".join(
     f"{chr(plane * 0x10000 + 0xFFFE)}{chr(plane * 0x10000 + 0xFFFF)}" for plane in range(17)
 )
-"""C0 and C1 controls, separators of lines, half characters, and code points that will never be a character."""
+"""C0 and C1 controls, line separators, surrogates, and code points that will never be a character."""
 
-# What stays is matched first, as the group.
+# The characters to keep are matched first, as the group.
 _ONE_LINE = re.compile(f"({JOINER})|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _LINES = re.compile(f"({JOINER}|[\n\t])|[{CONTROLS}{INVISIBLE}\u200c\u200d]")
 _IN_JSON = re.compile(f"[{CONTROLS}{INVISIBLE}]")
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""How a formula may begin (OWASP, CSV injection); spreadsheets in East Asian languages take the wide signs too."""
+"""Possible beginnings of a formula (OWASP, CSV injection); East Asian spreadsheets also accept the wide signs."""
 
 
 def one_line(text: str) -> str:
-    """`text` for one line of a terminal, a log or a table: a sign in place of everything that acts or is unseen."""
+    """Return `text` for one line of a terminal, log or table, with signs in place of active or invisible characters."""
     return text if text.isascii() and text.isprintable() else _ONE_LINE.sub(_kept, text)
 
 
 def lines(text: str) -> str:
-    """The same for text of several lines, whose line breaks and tabs stay."""
+    """Return the same for text of several lines, with line breaks and tabs kept."""
     return text if text.isascii() and text.isprintable() else _LINES.sub(_kept, text)
 
 
@@ -54,12 +54,12 @@ def _kept(found: re.Match[str]) -> str:
 
 
 def cell(text: str) -> str:
-    """`text` for a cell of a CSV file, with an apostrophe before anything that a spreadsheet would run as a formula."""
+    """Return `text` for a CSV cell, with an apostrophe in front if a spreadsheet would run it as a formula."""
     return f"'{one_line(text)}" if text.startswith(_FORMULA_STARTS) else one_line(text)
 
 
 def json_text(encoded: bytes) -> str:
-    """JSON with the same contents, in which everything that acts or is unseen is written as an escape."""
+    """Return JSON with the same contents, in which active or invisible characters are written as escapes."""
     return _IN_JSON.sub(_escaped, encoded.decode())
 
 
@@ -69,7 +69,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """A record as a line; further lines, such as those of a traceback, are indented and cannot pass for records."""
+    """Formatter of a record as a line; further lines, as of a traceback, are indented to differ from records."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s: %(message)s")

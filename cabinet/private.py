@@ -1,4 +1,4 @@
-"""Files that hold secrets: nobody but their owner may read them."""
+"""Permission check of files that hold secrets: only their owner may read them."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from cabinet.errors import CabinetError
 
 
 def check_private(path: Path) -> None:
-    """Raises CabinetError where another account of this machine may read or change the file; one not there is fine."""
+    """Raise CabinetError if another account of this machine may read or change the file; a missing file is fine."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""How the service is, in a file in memory for the console, which speaks to the guard only and has no network.
+"""Status of the service in a file in memory, for the console, which connects to the guard only and has no network.
 
-The service writes it with every checkpoint; one that is old, or not there, is that of a service that does not run.
-Its time is the machine's monotonic clock, which both share.
+The service writes it with every checkpoint; if it is old or missing, the service does not run. Its time is the
+machine's monotonic clock, which both share.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ GONE = "gone"  # the service does not run, or hangs
 
 
 class Pulse(msgspec.Struct, frozen=True):
-    """`hindrance`: what keeps new charges from beginning that lies with the service (one of REFUSALS), or None.
+    """`hindrance`: the service's own reason why no charge may start (one of REFUSALS), or None.
 
-    `attacker`: the address that guesses at PINs or passwords lately, or None.
-    `unclosed`: a month of the usage log that is over and is not closed, and why, or empty.
+    `attacker`: an address that has recently guessed PINs or passwords, or None. `unclosed`: a past month of the usage
+    log that is not closed, or empty; `unclosed_why` gives the reason.
     """
 
     at_ns: int
@@ -40,7 +40,7 @@ def path_in(run: Path) -> Path:
 
 
 def write(path: Path, pulse: Pulse) -> None:
-    """There as a whole or not at all. Never raises: nothing depends on it."""
+    """Write the file atomically. Never raises: nothing depends on it."""
     part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def remove(path: Path) -> None:
 
 
 def hindrance(path: Path, now_ns: int) -> str | None:
-    """The code of what keeps new charges from beginning, as the service reports it; GONE if it reports nothing."""
+    """Return the code of the reason why no charge may start, as reported by the service; GONE without a report."""
     pulse = _fresh(path, now_ns)
     if pulse is None:
         return GONE
@@ -64,7 +64,7 @@ def hindrance(path: Path, now_ns: int) -> str | None:
 
 
 def attacker(path: Path, now_ns: int) -> str | None:
-    """The address that guesses at PINs or passwords lately, as the service reports it."""
+    """Return the address that has recently guessed PINs or passwords, as reported by the service."""
     pulse = _fresh(path, now_ns)
     if pulse is None or pulse.attacker is None:
         return None
@@ -72,7 +72,7 @@ def attacker(path: Path, now_ns: int) -> str | None:
 
 
 def unclosed(path: Path, now_ns: int) -> tuple[str, str] | None:
-    """Return the month that could not be closed and why; None if there is none, or no service that reports it."""
+    """Return the month that could not be closed and why; None if there is none, or if no service reports."""
     pulse = _fresh(path, now_ns)
     return None if pulse is None or not pulse.unclosed else (pulse.unclosed, pulse.unclosed_why)
 

@@ -1,6 +1,6 @@
 """The numbers of a trip (`Trip.why`) in the reader's language: peak_ma 61200 → "peak 61.2 A", "峰值 61.2 安". Pure.
 
-For staff: on the property company's pages, the console, in `cabinet trips` and the log of `cabinet run`.
+For staff: on the property pages, the console, in `cabinet trips` and the log of `cabinet run`.
 """
 
 from cabinet.texts import Texts
@@ -27,7 +27,7 @@ _UNITS: dict[str, tuple[int, str]] = {  # suffix → divisor, unit
 
 
 def quantity(name: str, value: int) -> str:
-    """`value` with the unit of `name` and the rest of the name before it; a name without a unit stays as it is."""
+    """Return the rest of `name`, then `value` with the unit of `name`; a name without a unit is unchanged."""
     suffix = _suffix(name)
     divisor, unit = _UNITS.get(suffix, (1, ""))
     label = name.removesuffix(suffix).replace("_", " ")
@@ -35,7 +35,10 @@ def quantity(name: str, value: int) -> str:
 
 
 def quantities(values: dict[str, int], words: Texts) -> str:
-    """All of them, comma between, in the words of `why.<name>`; a name that has none (an old recording's) as it is."""
+    """Return all values in the words of `why.<name>`, separated by commas; a name without words stays as it is.
+
+    Names without words come from old recordings.
+    """
     return words("numbers.between").join(
         words(key, value=_decimal(value, _UNITS.get(_suffix(name), (1, ""))[0]))
         if key in words
@@ -46,11 +49,11 @@ def quantities(values: dict[str, int], words: Texts) -> str:
 
 
 def _suffix(name: str) -> str:
-    """What tells the unit of `name`; empty where nothing does."""
+    """Return the suffix that gives the unit of `name`; empty if there is none."""
     return max((suffix for suffix in _UNITS if name.endswith(suffix)), key=len, default="")
 
 
 def _decimal(value: int, divisor: int) -> str:
-    """Up to three significant decimals, no needless zeros."""
+    """Return up to three significant decimals, without needless zeros."""
     text = f"{value / divisor:.3f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text

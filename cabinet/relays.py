@@ -1,10 +1,11 @@
-"""Everything that can open a circuit: the outlets' relays, the contactor before them, the heartbeat of their coils.
+"""Switching outputs of the cabinet: the relays of the outlets, the contactor in front of them, the coil heartbeat.
 
-"On" is a lease: nothing here switches an outlet on, `RelayBank.hold` keeps it closed until a moment, and who does not
-renew it has opened it. Opening tries everything and explains later: it is idempotent, it keeps the first reason, it
-goes on after every error, and what did not reach the hardware is tried again on each tick (`expire`).
+"On" is a lease: no call here switches an outlet on permanently. `RelayBank.hold` keeps a relay closed until a deadline;
+if the lease is not renewed, the relay opens. Opening tries everything and reports afterwards: it is idempotent, keeps
+the first reason and continues after every error, and orders that did not reach the hardware are sent again on each tick
+(`expire`).
 
-Relays hang on MCP23017 expanders or on GPIO lines, all active high with pull-downs: a dead line is an open relay.
+Relays are driven by MCP23017 expanders or GPIO lines, all active high with pull-downs: a dead line is an open relay.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -24,14 +25,14 @@ from cabinet.wiring import Place
 LEASE_EXPIRED = "lease_expired"
 CLOSING_FAILED = "closing_failed"
 
-# Kinds of `OutputMismatch.problem`.
+# Values of `OutputMismatch.problem`.
 OUTPUT_DIFFERS = "output_differs"
 EXPANDER_RESET = "expander_reset"
 UNREADABLE = "unreadable"
 
 
 class RelayPlace(msgspec.Struct, frozen=True):
-    """Where an outlet's relay is wired: pin 0-15 of the expander at an address, or, without one, a BCM GPIO."""
+    """Wiring of an outlet's relay: pin 0-15 of the expander at an address, or, if `expander` is None, a BCM GPIO."""
 
     outlet: int
     expander: int | None
@@ -39,16 +40,17 @@ class RelayPlace(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, outlet: int, text: str) -> "RelayPlace":
-        """The place named as in `cabinet.toml`. Raises ValueError for another form."""
+        """Return the place that `text` names, as in `cabinet.toml`. Raises ValueError if it has another form."""
         place = Place.parse(text)
         return cls(outlet, place.expander, place.pin)
 
 
 class OutputMismatch(msgspec.Struct, frozen=True):
-    """An outlet whose relay was told one thing and whose hardware remembers another.
+    """Mismatch between the commanded state and the hardware state of an outlet.
 
-    `problem` is OUTPUT_DIFFERS (the latch, or the pin although the latch agrees); or EXPANDER_RESET: the chip is back
-    at power-on values and drives no pin, so its relays are open; or UNREADABLE, and then `found_closed` is None.
+    `problem` is OUTPUT_DIFFERS (the latch differs, or the pin although the latch agrees); or EXPANDER_RESET: the chip
+    is back at power-on values and drives no pin, so its relays are open; or UNREADABLE, in which case `found_closed` is
+    None.
     """
 
     outlet: int
@@ -58,10 +60,10 @@ class OutputMismatch(msgspec.Struct, frozen=True):
 
 
 class RelayBank:
-    """All switching outputs of one cabinet. One owner, the guard's loop; no call waits for anything but the bus.
+    """All switching outputs of one cabinet. The only owner is the guard's loop; calls wait for nothing except the bus.
 
-    Building it drives its GPIO lines low; `initialise` sets the expanders up. Raises HardwareError for a line that
-    cannot be had. Unknown outlet numbers are a bug (KeyError).
+    Construction drives the GPIO lines low; `initialise` sets the expanders up. Raises HardwareError if a line is not
+    available. Unknown outlet numbers are a bug (KeyError).
     """
 
     def __init__(
@@ -88,17 +90,18 @@ class RelayBank:
         self._heartbeat = None if heartbeat_pin is None else output(heartbeat_pin, "heartbeat", pin_factory)
         self._heartbeat_level = False
         self._contactor_closed = False
-        self._until_ns: dict[int, int] = {}  # of every closed outlet, and of no other
+        self._until_ns: dict[int, int] = {}  # of closed outlets only
         self._reasons: dict[int, str] = {}
         self._opened_at_ns = dict.fromkeys(self._places, clock.monotonic_ns())
         self._closed_at_ns: dict[int, int] = {}
-        # Told to open, and the hardware did not take it yet. What an expander was told before this bank is unknown.
+        # Commanded open, but not yet taken by the hardware. The state of an expander before this bank existed is
+        # unknown.
         self._unsent = {place.outlet for place in outlets if place.expander is not None}
         self._resets: list[int] = []
 
     @classmethod
     def from_config(cls, config: Config, bus: Bus, pin_factory: Factory, clock: Clock) -> "RelayBank":
-        """The bank that `config` describes, over `bus` and the lines of `pin_factory`."""
+        """Return the bank that `config` describes, over `bus` and the lines of `pin_factory`."""
         hardware = config.hardware
         return cls(
             [RelayPlace.parse(outlet.number, outlet.relay) for outlet in config.outlet],
@@ -110,10 +113,10 @@ class RelayBank:
         )
 
     def initialise(self) -> None:
-        """Contactor and every relay open, expanders set up (latch first, then directions).
+        """Open the contactor and every relay, set up the expanders (latch first, then directions).
 
         Attempts all, even if some fail; then raises the first BusError, ChipError or HardwareError. Outlets of an
-        expander that failed refuse to close until `initialise_expander` succeeded for it.
+        expander that failed refuse to close until `initialise_expander` succeeds for it.
         """
         errors: list[Exception] = []
         if self._contactor is not None:
@@ -126,7 +129,7 @@ class RelayBank:
             raise errors[0]
 
     def initialise_expander(self, address: int) -> None:
-        """Set one expander up again, after a reset or a failure; its outlets are open afterwards.
+        """Set up one expander again, after a reset or a failure; its outlets are open afterwards.
 
         Raises BusError, ChipError.
         """
@@ -139,10 +142,10 @@ class RelayBank:
         self._sent(address)
 
     def hold(self, outlet: int, until_ns: int) -> None:
-        """Keep `outlet` closed until `until_ns` of the monotonic clock: closes it now where it is open.
+        """Keep `outlet` closed until `until_ns` of the monotonic clock: close it now if it is open.
 
-        A lease that is over already closes nothing. When closing fails the outlet counts as open, opening it is tried
-        on the next ticks, and BusError, ChipError or HardwareError is raised.
+        A lease that has already expired closes nothing. If closing fails, the outlet counts as open, the next ticks try
+        to open it, and BusError, ChipError or HardwareError is raised.
         """
         if outlet in self._until_ns:
             self._until_ns[outlet] = until_ns
@@ -160,9 +163,10 @@ class RelayBank:
         self._closed_at_ns[outlet] = self._clock.monotonic_ns()
 
     def release(self, outlet: int, reason: str) -> list[Exception]:
-        """Open `outlet` now; the first reason stays until it is closed again. Nothing is sent where it is open.
+        """Open `outlet` now; the first reason stays until it is closed again. Nothing is sent if it is already open.
 
-        Returns what went wrong instead of raising it: the outlet is in `unsent` then, and tried again by `expire`.
+        Returns the errors instead of raising them: if there are any, the outlet is in `unsent` and `expire` tries
+        again.
         """
         if outlet in self._until_ns or outlet in self._unsent:
             self._tell_open(outlet, reason)
@@ -171,9 +175,9 @@ class RelayBank:
         return []
 
     def expire(self, now_ns: int) -> list[int]:
-        """Open every outlet whose lease ran out, and return them; try again what could not be opened before.
+        """Open every outlet with an expired lease, and return them; retry the outlets that could not be opened before.
 
-        To be called on each tick, after the renewals.
+        Must be called on each tick, after the renewals.
         """
         late = [outlet for outlet, until_ns in self._until_ns.items() if until_ns <= now_ns]
         for outlet in late:
@@ -183,9 +187,9 @@ class RelayBank:
         return late
 
     def open_all(self, reason: str, but: Collection[int] = ()) -> list[Exception]:
-        """Open everything: contactor, then relays on GPIO (which never wait), then each expander. Returns the errors.
+        """Open everything: contactor, then relays on GPIO (which never wait), then each expander. Return the errors.
 
-        Sends also to what is open already, and for each outlet keeps the first reason. The outlets of `but` keep their
+        Sends to outlets that are already open too, and keeps the first reason of each. The outlets of `but` keep their
         lease: the caller releases them when the contactor has broken their current.
         """
         errors: list[Exception] = []
@@ -197,12 +201,12 @@ class RelayBank:
         return errors + self._send(set(self._relay_lines).difference(but), self._expanders)
 
     def is_closed(self, outlet: int) -> bool:
-        """What the relay was told."""
+        """Return the commanded state of the relay."""
         return outlet in self._until_ns
 
     @property
     def unsent(self) -> Set[int]:
-        """Outlets told to open whose hardware has not taken it: they may carry current. Empty in health."""
+        """Outlets commanded open without effect on the hardware yet: they may carry current. Empty if all is well."""
         return frozenset(self._unsent)
 
     @property
@@ -211,29 +215,29 @@ class RelayBank:
         return sorted(set(self._expanders) - self._ready)
 
     def take_resets(self) -> list[int]:
-        """Expanders found with other settings than they were given, since the last call."""
+        """Return the expanders found with altered settings since the last call."""
         found, self._resets = self._resets, []
         return found
 
     def expander_of(self, outlet: int) -> tuple[int, ...]:
-        """Address of the expander the outlet's relay hangs on; empty for a relay on a GPIO line."""
+        """Return the address of the expander that drives the outlet's relay; empty for a relay on a GPIO line."""
         address = self._places[outlet].expander
         return () if address is None else (address,)
 
     def reason(self, outlet: int) -> str | None:
-        """Why the outlet was opened; None while it is closed, or where nobody said why."""
+        """Return why the outlet was opened; None while it is closed, or if no reason was given."""
         return self._reasons.get(outlet)
 
     def opened_at_ns(self, outlet: int) -> int:
-        """When the hardware took the last order to open (until then: when it was given); at first, the bank's start."""
+        """Return when the hardware took the last order to open (until then: when it was given), or the bank's start."""
         return self._opened_at_ns[outlet]
 
     def told_open_at_ns(self, outlet: int) -> int | None:
-        """The same while the outlet is open; None: its relay is closed, for a charge or a click of the self-test."""
+        """Return the same while the outlet is open; None if its relay is closed, for a charge or a self-test click."""
         return None if outlet in self._until_ns else self._opened_at_ns[outlet]
 
     def closed_at_ns(self, outlet: int) -> int | None:
-        """When the outlet was last closed; None where it never was."""
+        """Return when the outlet was last closed; None if it never was."""
         return self._closed_at_ns.get(outlet)
 
     @property
@@ -242,32 +246,32 @@ class RelayBank:
 
     @property
     def contactor_closed(self) -> bool:
-        """What the contactor was told; True where none is fitted, as nothing stands between the feed and the relays."""
+        """Commanded state of the contactor; True if none is fitted, as nothing separates the relays from the feed."""
         return self._contactor is None or self._contactor_closed
 
     def close_contactor(self) -> None:
-        """Give the outlets power. Raises what the pin factory raises."""
+        """Close the contactor to give the outlets power. Raises the pin factory's errors."""
         if self._contactor is not None:
             self._contactor.on()
             self._contactor_closed = True
 
     def open_contactor(self) -> None:
-        """Take all outlets' power away. Raises what the pin factory raises; it counts as told to open nevertheless."""
+        """Open the contactor to cut all outlets' power. Raises the pin factory's errors; counts as open in any case."""
         if self._contactor is not None:
             self._contactor_closed = False
             self._contactor.off()
 
     def beat(self) -> None:
-        """Toggle the heartbeat line: 100 ms without, and the hardware takes the coils' supply away."""
+        """Toggle the heartbeat line: after 100 ms without a toggle, the hardware cuts the coils' supply."""
         if self._heartbeat is not None:
             self._heartbeat_level = not self._heartbeat_level
             self._heartbeat.pin.state = self._heartbeat_level
 
     def check_outputs(self) -> list[OutputMismatch]:
-        """Compare what was told with what the hardware remembers and what its pins show, four reads an expander.
+        """Compare the commanded states with the latches and pin levels of the hardware, four reads an expander.
 
-        An outlet told to open that is found closed is opened again by the next `expire`. Closing again is never done
-        here: the caller releases an outlet that is found open. An expander found reset closes nothing until
+        The next `expire` opens again an outlet that was commanded open and is found closed. Nothing is closed here: the
+        caller releases an outlet that is found open. An expander found reset closes nothing until
         `initialise_expander`.
         """
         found: list[OutputMismatch] = []
@@ -294,7 +298,7 @@ class RelayBank:
         return sorted(found, key=lambda mismatch: mismatch.outlet)
 
     def close(self) -> None:
-        """Open everything and give the GPIO lines back."""
+        """Open everything and release the GPIO lines."""
         self.open_all("bank_closed")
         for device in (*self._relay_lines.values(), self._contactor, self._heartbeat):
             if device is not None:
@@ -324,7 +328,7 @@ class RelayBank:
         self._sent(place.expander)
 
     def _tell_open(self, outlet: int, reason: str) -> None:
-        """From here on the outlet counts as open; a closed one is owed to the hardware until `_send` got through."""
+        """Count the outlet as open from now on; a closed one stays in `unsent` until `_send` succeeds."""
         self._reasons.setdefault(outlet, reason)
         place = self._places[outlet]
         if place.expander is not None:
@@ -334,7 +338,7 @@ class RelayBank:
             self._unsent.add(outlet)
 
     def _send(self, lines: Iterable[int] = (), expanders: Iterable[int] = ()) -> list[Exception]:
-        """Send what is owed; besides, open the GPIO relays of `lines` and send the words of `expanders`.
+        """Send all unsent orders; also open the GPIO relays of `lines` and send the words of `expanders`.
 
         Attempts all, even if some fail; returns the errors.
         """
@@ -349,7 +353,7 @@ class RelayBank:
         return errors
 
     def _sent(self, address: int) -> None:
-        """The word of an expander got through."""
+        """Mark the outlets of an expander as opened: its word was sent."""
         for outlet in list(self._unsent):
             if self._places[outlet].expander == address:
                 self._opened(outlet)

@@ -1,7 +1,7 @@
 """Sockets and small files in memory (`paths.run`), each in the folder of the process that owns it.
 
-On a cabinet the run folder itself is root's and each process has a user of its own, so none of them can put anything
-in another's place: not a socket that answers as the guard, nor the file with which root keeps everything switched off.
+On a cabinet the run folder itself is root's and each process has a user of its own, so no process can place anything in
+another's folder: neither a false guard socket, nor the file by which root keeps everything switched off.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""The protections in their order: readings and time in, verdicts out.
+"""The protections in their order: inputs are readings and time, outputs are verdicts.
 
-Pure: nothing here waits, looks at a clock, or knows of relays, buses or sessions. Each protection is a small object in
-`cabinet.protections` with its own limits, its own state and a `why` that holds the numbers which tripped it. The two
-tables below are the one place that decides which fault is named where several trip at once.
+Pure: no code here waits, reads a clock, or depends on relays, buses or sessions. Each protection is a small object in
+`cabinet.protections` with its own limits, its own state and a `why` that holds the numbers that tripped it. Only the
+two tables below decide which fault is reported if several trip at once.
 """
 
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from cabinet.protections.words import (
     Protection,
 )
 
-# The order is the priority: what burns first comes first, and a cause before what follows from it. Readings grow old
-# while the guard is away, so that it was away is said rather than that a sensor is lost; a chip that was reset is lost
-# for a while, too. Those that look at peaks come before those that look at values read every few tenths of a second.
+# The order is the priority: the greatest fire risk comes first, and a cause precedes its consequences. Readings age
+# while the guard is stalled, so the stall is reported rather than a lost sensor; likewise a chip that was reset is also
+# lost for a while. Protections based on peaks precede those based on values read every few tenths of a second.
 PROTECTIONS: tuple[Callable[[Limits], Protection], ...] = (
     ShortCircuit,
     RelayWelded,
@@ -53,7 +53,7 @@ EACH_TICK = frozenset(
 )  # fmt: skip
 SLOW_NS = 100_000_000
 
-# Of the cabinet as a whole; these are judged after the outlets of the same tick.
+# Cabinet-wide protections, judged after the outlets of the same tick.
 CABINET_PROTECTIONS: tuple[Callable[[CabinetLimits], CabinetProtection], ...] = (
     ContactorWelded,
     Smoke,
@@ -83,9 +83,9 @@ class OutletSafety:
         self._warned = False
 
     def step(self, now: OutletNow) -> Trip | None:
-        """The first protection of the table that trips now.
+        """Return the trip of the first protection in the table that trips now.
 
-        All that are due are stepped, so that each keeps its state: those that look at peaks always, the others with
+        All protections that are due are stepped, so each keeps its state: those based on peaks always, the others with
         every new reading, and at least every `SLOW_NS`.
         """
         tripped: Protection | None = None
@@ -105,13 +105,13 @@ class OutletSafety:
         return Trip(tripped.fault, outlet, now.at_ns, tripped.latched, numbers, tripped.suspends)
 
     def tripped(self, trip: Trip) -> None:
-        """`trip` opened this outlet; one too many for a reason of its own, and the next step says so."""
+        """Note that `trip` opened this outlet; after too many of its own, the next step reports a reclose storm."""
         if trip.outlet is not None and not trip.suspends and trip.fault is not Fault.RECLOSE_STORM:
             self._storm.note(trip.at_ns)
 
     @property
     def recent_trips_ns(self) -> list[int]:
-        """Moments of the trips that count towards a reclose storm, to be kept for the next guard."""
+        """Times of the trips that count towards a reclose storm, to be kept for the next guard."""
         return self._storm.trips_ns
 
     @recent_trips_ns.setter
@@ -121,7 +121,7 @@ class OutletSafety:
             self._storm.note(at_ns)
 
     def newly_warm(self, now: OutletNow) -> bool:
-        """True once when the contacts reach the warning threshold, until they have cooled."""
+        """Return True once when the contacts reach the warning threshold; again only after they have cooled."""
         if self._hot.warm(now):
             was, self._warned = self._warned, True
             return not was
@@ -129,18 +129,18 @@ class OutletSafety:
         return False
 
     def present(self, fault: Fault, now: OutletNow) -> bool:
-        """Whether the cause of `fault` is still there; one that is not of an outlet is never the outlet's."""
+        """Return whether the cause of `fault` is still there; False if it is not a fault of an outlet."""
         protection = self._by_fault.get(fault)
         return protection is not None and protection.present(now)
 
     def reset(self, fault: Fault | None = None) -> None:
-        """Forget the past of one protection, or of all."""
+        """Reset the state of one protection, or of all."""
         for protection in self._all:
             if fault is None or protection.fault is fault:
                 protection.reset()
 
     def refusal(self, now: OutletNow) -> str | None:
-        """The pre-close check on what is measured: the code of what is in the way, or None."""
+        """Return the code that the readings give against closing (the pre-close check), or None."""
         if self.present(Fault.RELAY_WELDED, now):
             return "relay_welded"
         if self.present(Fault.SENSOR_LOST, now) or now.reset_at_ns is not None:
@@ -149,7 +149,7 @@ class OutletSafety:
         if voltage_mv is None or not self.limits.lowest_mv <= voltage_mv <= self.limits.highest_mv:
             return "voltage_out_of_band"
         if self.present(Fault.OVERVOLTAGE, now) or self.present(Fault.UNDERVOLTAGE, now):
-            return "voltage_out_of_band"  # inside again, and not for long
+            return "voltage_out_of_band"  # back inside the band, but not for long enough
         if self._hot.present(now) or self.present(Fault.OVERCURRENT, now):
             return "outlet_hot"
         return None
@@ -165,7 +165,7 @@ class CabinetSafety:
         self._warned: set[Fault] = set()
 
     def step(self, now: CabinetNow) -> Trip | None:
-        """The first that trips now; with an outlet where only that one is to open."""
+        """Return the first trip, or None; it names an outlet if only that one is to open."""
         verdict: Trip | None = None
         for protection in self._all:
             why = protection.step(now)
@@ -175,7 +175,7 @@ class CabinetSafety:
         return verdict
 
     def newly_warning(self, now: CabinetNow) -> list[Fault]:
-        """Faults that staff should know of before they trip, each once until its cause is gone."""
+        """Return the faults that staff should know before they trip, each once until its cause is gone."""
         warning = {protection.fault for protection in self._all if protection.warns(now)}
         new, self._warned = warning - self._warned, warning
         return sorted(new, key=lambda fault: fault.value)
@@ -184,7 +184,7 @@ class CabinetSafety:
         return self._by_fault[fault].present(now)
 
     def refusal(self, now: CabinetNow) -> str | None:
-        """What stands against any charge that would begin now, or None."""
+        """Return the reason why no charge may start now, or None."""
         if self.present(Fault.CABINET_HOT, now):
             return "cabinet_hot"
         return "feed_full" if self._feed.full(now) else None

@@ -1,4 +1,4 @@
-"""A spreadsheet whose cells stay what they are: text with every digit, numbers, dates."""
+"""Spreadsheets with typed cells: text with every digit, numbers, dates."""
 
 import datetime
 from collections.abc import Iterable, Sequence
@@ -9,26 +9,27 @@ import xlsxwriter
 
 from cabinet import plain_text
 
-MAX_CELL = 32_767  # characters that a cell holds
+MAX_CELL = 32_767  # characters in a cell
 _DATE_FORMAT = "yyyy-mm-dd hh:mm:ss"
 _WIDTH = 20
 _TEXT_ONLY = {"strings_to_formulas": False, "strings_to_numbers": False, "strings_to_urls": False}
 
 
 class Number(NamedTuple):
-    """A figure, as plain decimals."""
+    """A number, as plain decimals."""
 
     decimals: str
 
 
 Cell = str | Number | datetime.datetime
-"""Of a datetime the sheet shows the local time that it has."""
+"""A cell; of a datetime the sheet shows its local time."""
 
 
 def write(path: Path | BinaryIO, titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> int:
-    """Write one sheet, row by row as they come; return the number of rows.
+    """Write one sheet, row by row as they arrive; return the number of rows.
 
-    Into an open file it is made in memory and never touches a disk: for what must not stay anywhere.
+    If `path` is an open file, the sheet is made in memory and never touches a disk: for content that must not be
+    stored.
     """
     where, keeping = (str(path), "constant_memory") if isinstance(path, Path) else (path, "in_memory")
     with xlsxwriter.Workbook(where, {keeping: True, **_TEXT_ONLY}) as book:
@@ -37,7 +38,7 @@ def write(path: Path | BinaryIO, titles: Sequence[str], rows: Iterable[Sequence[
         text = book.add_format({"num_format": "@"})
         moment = book.add_format({"num_format": _DATE_FORMAT})
         sheet.freeze_panes(1, 0)
-        sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})  # meant, in cards and PINs
+        sheet.ignore_errors({"number_stored_as_text": "A1:XFD1048576"})  # intended for cards and PINs
         sheet.set_column(0, len(titles) - 1, _WIDTH)
         count = 0
         for column, title in enumerate(titles):

@@ -1,4 +1,4 @@
-"""From `[tariff]` and the tariff files to what billing works with."""
+"""Loading of `[tariff]` and the tariff files into the form that billing uses."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from cabinet.config.tariff_keys import TariffFile
 from cabinet.config.tariff_mistakes import minute_of_day, tariff_mistakes
 from cabinet.errors import CabinetError, ConfigError, ConfigErrors
 
-BASE = "[tariff]"  # source of the one of `cabinet.toml`
+BASE = "[tariff]"  # source of the tariff in `cabinet.toml`
 
 
 def tariff_of(keys: Keys) -> Tariff:
@@ -47,12 +47,12 @@ def tariff_of(keys: Keys) -> Tariff:
 
 
 def load_file(path: Path) -> Posted:
-    """One tariff file, checked. Raises ConfigErrors with every mistake found."""
+    """Load and check one tariff file. Raises ConfigErrors with every mistake found."""
     return load_text(read(path), str(path))
 
 
 def load_text(text: str, source: str) -> Posted:
-    """The same of a text that is in no file yet; `source` is what messages call it."""
+    """Load a tariff from text that is not in a file yet; `source` is its name in messages."""
     keys = parse_as(Form(TariffFile, _good_tariff), tariff_mistakes, text, source)
     return Posted(
         tariff_of(keys),
@@ -65,17 +65,17 @@ def load_text(text: str, source: str) -> Posted:
 
 
 def base(config: Config) -> Posted:
-    """The one of `cabinet.toml`, for whatever no file is for."""
+    """Return the tariff of `cabinet.toml`, which applies if no file does."""
     return Posted(tariff_of(config.tariff), BASE, from_day=-1)
 
 
 def folder(config: Config) -> Path:
-    """Where tariff files are; it need not be there."""
+    """Return the folder of the tariff files, which need not exist."""
     return Path(config.paths.state) / "tariffs"
 
 
 def path_of(config: Config, version: str) -> Path:
-    """A file of its own for every version, whatever characters it has."""
+    """Return a separate path for every version, whatever characters it has."""
     name = re.sub(r"[^A-Za-z0-9_-]", "_", version)
     if name != version:
         name += f"-{hashlib.sha256(version.encode()).hexdigest()[:12]}"
@@ -83,7 +83,7 @@ def path_of(config: Config, version: str) -> Path:
 
 
 def put(config: Config, version: str, content: bytes) -> None:
-    """A new file, there as a whole or not at all, and after a power cut too. One that is there is never changed.
+    """Write a new file atomically, also in case of a power cut. An existing file is never changed.
 
     Raises CabinetError.
     """
@@ -96,7 +96,7 @@ def put(config: Config, version: str, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(part, target)  # unlike a rename it fails where the name is taken
+            os.link(part, target)  # unlike a rename, it fails if the name exists
         finally:
             part.unlink()
         _sync_folder(target.parent)
@@ -115,7 +115,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:
-    """The base tariff and those of the files, in the order of their names; and what is wrong with files not used."""
+    """Return the base tariff and those of the files, ordered by file name; and the mistakes in rejected files."""
     posted, wrong = [base(config)], []
     for path in sorted(folder(config).glob("*.toml")):
         try:
@@ -129,7 +129,7 @@ def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:
 
 
 def check_beside(config: Config, tariff: Posted, others: list[Posted]) -> None:
-    """Raises ConfigErrors where `tariff` is for an outlet that is not there, or clashes with one of `others`."""
+    """Raise ConfigErrors if `tariff` is for an outlet that does not exist, or clashes with one of `others`."""
     problems = [
         ConfigError("outlets", f"outlet {number} is not in cabinet.toml")
         for number in sorted(tariff.outlets - {outlet.number for outlet in config.outlet})

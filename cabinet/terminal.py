@@ -1,4 +1,4 @@
-"""Standard output and error of every command: whatever is printed, nothing in it acts on the reader's terminal."""
+"""Standard output and error of every command: no printed character can act on the reader's terminal."""
 
 import contextlib
 import sys
@@ -9,7 +9,7 @@ from cabinet import plain_text
 
 
 class Printer:
-    """A text stream through which only text comes: signs take the place of escapes and of what is unseen.
+    """A text stream that passes only text: signs replace escapes and invisible characters.
 
     Files that are not for reading on a terminal (a table, a spreadsheet) are written to `buffer`, as bytes.
     """
@@ -31,13 +31,13 @@ class Printer:
 
 @contextlib.contextmanager
 def safe() -> Iterator[None]:
-    """Puts both streams behind a `Printer` for as long as a command runs."""
+    """Put both streams behind a `Printer` while a command runs."""
     before = sys.stdout, sys.stderr
     printers = Printer(sys.stdout), Printer(sys.stderr)
     sys.stdout, sys.stderr = (cast(TextIO, printer) for printer in printers)
     try:
         yield
-    finally:  # a command that has put something else in its place, because the reader is gone, knows why
+    finally:  # if a command replaced a stream because its reader is gone, that stays
         if sys.stdout is cast(TextIO, printers[0]):
             sys.stdout = before[0]
         if sys.stderr is cast(TextIO, printers[1]):
@@ -45,7 +45,7 @@ def safe() -> Iterator[None]:
 
 
 def progress(text: str, over: bool) -> None:
-    """Show on standard error how far something is, over the line before, if that is a terminal."""
+    """Show progress on standard error, over the previous line, if it is a terminal."""
     stream = getattr(sys.stderr, "beneath", sys.stderr)
     if stream.isatty():
         print(f"\r{plain_text.one_line(text)}", end="\n" if over else "", file=stream, flush=True)

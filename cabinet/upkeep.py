@@ -1,6 +1,6 @@
-"""Words about what staff look after: locks, relay wear, calibration, and the work they have the guard do. Values only.
+"""Data types of maintenance: locks, relay wear, calibration, and the tests that staff start. Values only.
 
-Kept apart from `model.Snapshot`, which is published five times a second: this is asked for by the console.
+Kept apart from `model.Snapshot`, which is published five times a second: the console requests this on demand.
 """
 
 import enum
@@ -15,7 +15,7 @@ LONGEST_NOTE = 80  # characters
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """Who did it, and when by the guard's wall clock, which may not have been set (`trusted`)."""
+    """Attribution: the person, and the time by the guard's wall clock, which may not have been set (`trusted`)."""
 
     who: str
     unix_ms: int
@@ -23,22 +23,22 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 class RelayWear(msgspec.Struct, frozen=True):
-    """What a relay has behind it since it was put in. `used_ppb` of its life: 1,000,000,000 is all of it."""
+    """Wear of a relay since it was installed. `used_ppb` of its life: 1,000,000,000 is all of it."""
 
-    operations: int = 0  # closed and opened again
+    operations: int = 0  # closings followed by an opening
     used_ppb: int = 0
     replaced: Signed | None = None  # None: still the first one
 
 
 class Gains(msgspec.Struct, frozen=True):
-    """True over raw, in millionths: of current, and of power and energy."""
+    """Calibration factors, true over raw, in millionths: of current, and of power and energy."""
 
     current_ppm: int = UNITY_PPM
     power_ppm: int = UNITY_PPM
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """Gains set on the cabinet itself, in place of those of `cabinet.toml`; `before` is what an undo goes back to."""
+    """Gains set on the cabinet itself, in place of those of `cabinet.toml`; an undo restores the gains in `before`."""
 
     gains: Gains
     before: Gains
@@ -46,7 +46,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class OutletUpkeep(msgspec.Struct, frozen=True):
-    """One outlet's part. `note` None: in service; else out of service, and that is what residents read about it."""
+    """Maintenance state of one outlet. `note` None: in service; else out of service, with the text for residents."""
 
     outlet: int
     note: str | None = None
@@ -68,38 +68,38 @@ class JobState(enum.Enum):
     RUNNING = "running"
     PASSED = "passed"
     FAILED = "failed"
-    BROKEN_OFF = "broken_off"  # something came between; `why` says what
+    BROKEN_OFF = "broken_off"  # interrupted; `why` gives the reason
 
 
 class Job(msgspec.Struct, frozen=True):
     """A test that the guard runs, or ran last. `values` are counts, milliamperes and milliseconds by their names.
 
-    `why` is a code of `model.REFUSALS`, or empty; `fault` is what tripped meanwhile.
+    `why` is a code of `model.REFUSALS`, or empty; `fault` is a trip during the test.
     """
 
     number: int  # counts from 1 within this guard
     kind: JobKind
-    outlet: int  # CABINET: of the whole
+    outlet: int  # CABINET: the whole cabinet
     who: str
     state: JobState
     values: dict[str, int] = {}
-    outlets: list[int] = []  # those it found failing; of an alert line: those whose line moved
+    outlets: list[int] = []  # outlets that failed; for an alert line: outlets with a line that changed
     why: str = ""
     fault: Fault | None = None
 
 
 class Upkeep(msgspec.Struct, frozen=True, tag="upkeep"):
-    """All of it at one moment."""
+    """Maintenance state of the whole cabinet at one moment."""
 
     at_ns: int
     outlets: list[OutletUpkeep]
-    warn_ppb: int  # a relay that has used so much of its life is to be replaced
+    warn_ppb: int  # a relay that has used this much of its life must be replaced
     contactor_held: Signed | None = None  # held open by staff
     contactor_operations: int = 0
     siren_fitted: bool = False
     residual_test_fitted: bool = False
-    residual_passed_at_ns: int | None = None  # last test that passed, of this guard
+    residual_passed_at_ns: int | None = None  # last passed test within this guard's run
     residual_failed: bool = False
     job: Job | None = None
-    damaged: str = ""  # a file of the guard that could not be read, and what was done about it
+    damaged: str = ""  # a file of the guard that could not be read, and the action taken
     unwritten: list[str] = []  # files of the guard that the disk does not take: lost with a restart

@@ -1,4 +1,4 @@
-"""Sums over the usage log: a row a month, an outlet or a card. Pure."""
+"""Sums over the usage log: one row per month, outlet or card. Pure."""
 
 import datetime
 import zoneinfo
@@ -16,7 +16,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class Figures(Protocol):
-    """What is needed of a record."""
+    """The fields of a record that the sums need."""
 
     @property
     def ended_unix_ms(self) -> int: ...
@@ -37,7 +37,7 @@ class Figures(Protocol):
 
 
 class Sum(msgspec.Struct):
-    """Of all records of one `group`: 2026-11, an outlet's number, or a masked card (empty: erased residents)."""
+    """Sum of all records of one `group`: 2026-11, an outlet's number, or a masked card (empty: erased residents)."""
 
     group: str
     sessions: int = 0
@@ -49,7 +49,7 @@ class Sum(msgspec.Struct):
 
 
 def grouped(records: Iterable[Figures], by: str, zone: zoneinfo.ZoneInfo) -> list[Sum]:
-    """In the order of months or outlets; cards in that of their first record. Two cards that look alike stay two."""
+    """Return the sums by month or outlet, or cards by first record. Two cards that look alike stay separate."""
     sums: dict[object, Sum] = {}
     for record in records:
         key, name = _group(record, by, zone)
@@ -75,7 +75,7 @@ def _group(record: Figures, by: str, zone: zoneinfo.ZoneInfo) -> tuple[object, s
 
 
 def lines(sums: Iterable[Sum], by: str, form: str, language: str) -> Iterator[bytes]:
-    """`form` is csv or jsonl."""
+    """Yield the lines of a file; `form` is csv or jsonl."""
     if form == "jsonl":
         for each in sums:
             yield plain_text.json_text(_encoder.encode(each)).encode() + b"\n"

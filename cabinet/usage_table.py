@@ -1,6 +1,6 @@
 """The usage log as a table: one declaration of its columns for the page, the HTTP API and `cabinet usage export`.
 
-Pure: records in, rows and lines out. JSON lines carry every field as it is stored (integers, codes); CSV is for
+Pure: records in, rows and lines out. JSON lines contain every field as it is stored (integers, codes); CSV is for
 people and spreadsheets (yuan, kWh, the site's local time, words in their language).
 """
 
@@ -16,7 +16,7 @@ from cabinet import figures, plain_text, texts
 from cabinet.clock import WallTime
 from cabinet.service.ports import UsageRecord
 
-BOM = "\ufeff"  # spreadsheets take a CSV without it for the local 8-bit encoding, and Chinese becomes rubbish
+BOM = "\ufeff"  # without it spreadsheets read a CSV in the local 8-bit encoding, which garbles Chinese
 
 LINES_AT_A_TIME = 100
 
@@ -24,7 +24,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 class _Reader(NamedTuple):
-    """For whom a row is made."""
+    """Language and time zone of the reader."""
 
     words: dict[str, str]
     zone: zoneinfo.ZoneInfo
@@ -78,18 +78,18 @@ NUMBERS = frozenset(
     name for name in COLUMNS if name in ("number", "outlet") or name.endswith(("_min", "_kwh", "_w", "_yuan"))
 )
 
-_FREE_TEXT = frozenset({"order_number", "site_id", "card", "tariff_version", "record_hash"})  # others: our own words
+_FREE_TEXT = frozenset({"order_number", "site_id", "card", "tariff_version", "record_hash"})  # others: fixed words
 _CELLS = tuple((cell, name in _FREE_TEXT) for name, cell in COLUMNS.items())
 
 
 def header(language: str) -> list[str]:
-    """The columns' titles in `language` (one of `texts.LANGUAGES`)."""
+    """Return the columns' titles in `language` (one of `texts.LANGUAGES`)."""
     words = texts.table("common", language)
     return [words[f"usage.{name}"] for name in COLUMNS]
 
 
 def row(record: UsageRecord, language: str, zone: zoneinfo.ZoneInfo) -> list[str]:
-    """One record's cells in the order of `COLUMNS`; times in `zone` with their offset."""
+    """Return one record's cells in the order of `COLUMNS`; times in `zone` with their offset."""
     reader = _Reader(texts.table("common", language), zone)
     return [cell(record, reader) for cell in COLUMNS.values()]
 
@@ -97,9 +97,10 @@ def row(record: UsageRecord, language: str, zone: zoneinfo.ZoneInfo) -> list[str
 def csv_lines(
     records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo, with_header: bool = True
 ) -> Iterable[str]:
-    """The lines of a CSV file (RFC 4180, CRLF), some at a time; encode them as UTF-8.
+    """Yield the lines of a CSV file (RFC 4180, CRLF), several at a time; encode them as UTF-8.
 
-    The first begins with `BOM` and is the header; `with_header` False leaves both out, for the next page of a file.
+    The first begins with `BOM` and is the header; if `with_header` is False, both are left out, for the next page of a
+    file.
     """
     if with_header:
         yield BOM + csv_line(header(language))
@@ -117,7 +118,7 @@ def csv_lines(
 
 
 def json_line(record: UsageRecord) -> bytes:
-    """The record as one line of JSON with its keys sorted, newline included."""
+    """Return the record as one line of JSON with its keys sorted, newline included."""
     return plain_text.json_text(_encoder.encode(record)).encode() + b"\n"
 
 
@@ -125,7 +126,7 @@ harmless = plain_text.cell
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    """A line of a CSV file; none of its cells acts in a terminal or a spreadsheet."""
+    """Return a line of a CSV file; none of its cells acts in a terminal or a spreadsheet."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\r\n").writerow([plain_text.cell(cell) for cell in cells])
     return buffer.getvalue()

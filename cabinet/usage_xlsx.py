@@ -1,4 +1,4 @@
-"""The usage log as a spreadsheet: numbers as numbers, dates as dates, one sheet, rows written as they come."""
+"""The usage log as a spreadsheet: numbers as numbers, dates as dates, one sheet, rows written as they arrive."""
 
 import zoneinfo
 from collections.abc import Iterable, Iterator
@@ -9,18 +9,18 @@ from cabinet.errors import CabinetError
 from cabinet.service.ports import UsageRecord
 from cabinet.spreadsheet import Cell, Number
 
-MOST_ROWS = 1_048_575  # that a sheet holds below its titles
+MOST_ROWS = 1_048_575  # in a sheet, below its titles
 
 
 class TooManyRows(CabinetError):
-    """A sheet holds no more; another format, or fewer days, does."""
+    """A sheet cannot hold the records; use another format, or fewer days."""
 
     def __init__(self) -> None:
         super().__init__(f"a sheet holds {MOST_ROWS} records at most: take CSV, or fewer days")
 
 
 def write(path: Path, records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> int:
-    """The number of records written to `path`. Raises TooManyRows. A date has no zone: its title says which it is."""
+    """Write `records` to `path` and return their number. Raises TooManyRows. Titles name the zone of the dates."""
     titles = [
         f"{title} ({zone.key})" if name in usage_table.MOMENTS else title
         for name, title in zip(usage_table.COLUMNS, usage_table.header(language), strict=True)

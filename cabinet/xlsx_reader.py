@@ -1,4 +1,4 @@
-"""The first sheet of a spreadsheet (Office Open XML) as rows of text, for exports that were kept."""
+"""Reader of the first sheet of a spreadsheet (Office Open XML) as rows of text, for stored exports."""
 
 import re
 import zipfile
@@ -15,7 +15,7 @@ _COLUMN = re.compile(r"[A-Z]{1,3}")
 
 
 def rows(path: Path) -> Iterator[list[str]]:
-    """Every row, from the first. Raises CabinetError."""
+    """Yield every row, from the first. Raises CabinetError."""
     try:
         with zipfile.ZipFile(path) as book:
             sheets = sorted(
@@ -32,7 +32,7 @@ def rows(path: Path) -> Iterator[list[str]]:
 
 
 def _shared(book: zipfile.ZipFile) -> list[str]:
-    """The texts that cells refer to by number, where a program has put them apart."""
+    """Return the shared strings, which cells refer to by number if the program stored them separately."""
     if "xl/sharedStrings.xml" not in book.namelist():
         return []
     with book.open("xl/sharedStrings.xml") as file:
@@ -63,7 +63,7 @@ def _text(element: ElementTree.Element) -> str:
 
 
 def _number(letters: str) -> int:
-    """A is 0, Z 25, AA 26."""
+    """Return the column's number: A is 0, Z 25, AA 26."""
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1

@@ -1,7 +1,7 @@
-"""What money is sure to pay for: how much to hold for a charge, and how far the guard may let it go on. Pure.
+"""Cost bounds: the amount to hold for a charge, and how far the guard may let it continue. Pure.
 
-A session is priced line by line afterwards (`tariff`); here the question is asked before, and the answer must hold
-however the power moves. Everything is rounded to the side that keeps a charge within its hold.
+A session is priced line by line afterwards (`tariff`); here the cost is bounded beforehand, and the bound must hold no
+matter how the power changes. Everything is rounded in the direction that keeps a charge within its hold.
 """
 
 import math
@@ -14,19 +14,19 @@ from cabinet.billing.tariff import MWH_A_KWH, SECONDS_AN_HOUR, Package, Tariff, 
 
 
 class Cover(msgspec.Struct, frozen=True):
-    """Charging time and energy that may still be used, both at once, without costing more than there is."""
+    """Charging time and energy that may still be used, both at once, without exceeding the money."""
 
     charging_s: int
     energy_mwh: int
 
 
 def rate_fen_per_hour(tariff: Tariff, mean_w: int) -> Fraction:
-    """The most that an hour can cost at a mean power of `mean_w`, however the power moved within it."""
+    """Return the most that an hour can cost at a mean power of `mean_w`, however the power varied within it."""
     return _highest(tariff, _fen_per_hour(tariff), mean_w) + mean_w * _dearest_fen_per_kwh(tariff) / 1000
 
 
 def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
-    """The most that `charging_s` can cost at a mean power of at most `most_w`."""
+    """Return the most that `charging_s` can cost at a mean power of at most `most_w`."""
     most = tariff.start_fee_fen + math.ceil(rate_fen_per_hour(tariff, most_w) * charging_s / SECONDS_AN_HOUR)
     most += _step_fen(tariff)
     most = max(most, tariff.minimum_fen)
@@ -34,17 +34,17 @@ def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
 
 
 def package_bound_fen(tariff: Tariff, package: Package, most_w: int) -> int:
-    """The most that a charge can cost that bought `package` and draws `most_w` at most: its time is worth its price."""
+    """Return the most that a charge with `package` can cost at `most_w` or less: its time costs the package price."""
     energy_fen = package.bought_s * most_w * _dearest_fen_per_kwh(tariff) / (1000 * SECONDS_AN_HOUR)
     most = max(tariff.start_fee_fen + package.fen + math.ceil(energy_fen), tariff.minimum_fen)
     return most if tariff.cap_fen is None else min(most, tariff.cap_fen)
 
 
 def cover(tariff: Tariff, use: Use, budget_fen: int, expected_w: int) -> Cover | None:
-    """What `budget_fen` is sure to pay for beyond `use`, however the power moves; None: any amount.
+    """Return the time and energy that `budget_fen` covers beyond `use`, however the power varies; None: any amount.
 
-    Time and energy are a pair that holds together: a charge at about `expected_w` gets the most out of it, one that
-    draws more is ended by the energy, one that draws less by the time, and none costs more than the budget.
+    Time and energy form a pair: a charge at about `expected_w` gets the most out of it, one that draws more is ended by
+    the energy, one that draws less by the time, and none costs more than the budget.
     """
     if tariff.cap_fen is not None and tariff.cap_fen <= budget_fen:
         return None
@@ -56,7 +56,7 @@ def cover(tariff: Tariff, use: Use, budget_fen: int, expected_w: int) -> Cover |
 
 
 def package_cover(tariff: Tariff, package: Package, use: Use, expected_w: int) -> Cover:
-    """What is left of the package's time; a pair as that of `cover`."""
+    """Return the remainder of the package's time, as a pair like that of `cover`."""
     worth = [Fraction(100, band.package_percent) for band in tariff.bands]
     used_s = sum(ms * each / 1000 for ms, each in zip(use.band_ms, worth, strict=True))
     left_s = max(Fraction(0), package.bought_s - used_s)
@@ -68,10 +68,10 @@ def _pair(charging_s: int, expected_w: int) -> Cover:
 
 
 def _highest(tariff: Tariff, by_band: Sequence[Fraction], mean_w: int) -> Fraction:
-    """The highest mean of what an hour is worth by band, at a mean power of `mean_w`.
+    """Return the highest mean of an hour's value by band, at a mean power of `mean_w`.
 
-    A charge that jumps between a cheap low band and a dear high one has a low mean: hence not the worth of the band
-    of the mean, but the highest line between any two bands' beginnings around it.
+    A charge that jumps between a cheap low band and an expensive high one has a low mean. The result is therefore not
+    the value of the mean's band, but the highest line between any two bands' beginnings around it.
     """
     points = list(zip((band.from_w for band in tariff.bands), by_band, strict=True))
     below = [(from_w, worth) for from_w, worth in points if from_w <= mean_w]
@@ -92,7 +92,7 @@ def _fen_per_hour(tariff: Tariff) -> list[Fraction]:
 
 
 def _spent_up_fen(tariff: Tariff, use: Use) -> int:
-    """What `use` costs with every line rounded up and the start fee owed: what is added to it later rounds down."""
+    """Return the cost of `use` with every line rounded up and the start fee due: later additions round down."""
     times = sum(
         math.ceil(ms * price / (1000 * SECONDS_AN_HOUR))
         for ms, price in zip(use.band_ms, _fen_per_hour(tariff), strict=True)
@@ -106,7 +106,7 @@ def _spent_up_fen(tariff: Tariff, use: Use) -> int:
 
 
 def _step_fen(tariff: Tariff) -> int:
-    """The most that a step which has just begun can add."""
+    """Return the most that a step that has just begun can add."""
     if tariff.package is not None:
         return 0
     dearest = max(band.fen_per_hour for band in tariff.bands)
@@ -119,5 +119,5 @@ def _dearest_fen_per_kwh(tariff: Tariff) -> Fraction:
 
 
 def _up(numerator: int, denominator: int) -> int:
-    """The quotient rounded up."""
+    """Return the quotient rounded up."""
     return -(-numerator // denominator)

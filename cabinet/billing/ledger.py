@@ -1,12 +1,11 @@
-"""Double entry: money only moves, from one account to another, and never out of one that does not have it.
+"""Double entry: money only moves between accounts, and never out of an account that does not have it.
 
 Accounts by name: `wallet:<resident>` is free to spend, `hold:<session>` is set aside for a running session,
-`revenue:electricity` and `revenue:service` are what was earned, `written_off` is what was left in wallets that nobody
-claims, `cash` is the world outside that top-ups come from and pay-outs go to.
-All balances together are always 0: `cash` stands at minus what the others hold, and is the only one that may.
+`revenue:electricity` and `revenue:service` are earned, `written_off` comes from unclaimed wallets, `cash` is the
+outside world that top-ups come from and pay-outs go to. All balances together are always 0: `cash` is minus the sum of
+the others, and the only account that may be negative.
 
-Pure: where the books are kept is passed in (`Books`). Each transaction has a key, and posting one twice moves
-nothing the second time.
+Pure: the storage is passed in (`Books`). Each transaction has a key, and posting it a second time moves nothing.
 """
 
 from typing import Protocol
@@ -32,7 +31,7 @@ def held(session_id: str) -> str:
 
 
 class Posting(msgspec.Struct, frozen=True):
-    """`amount_fen` into `account`, or out of it where negative."""
+    """A movement of `amount_fen` into `account`, or out of it if negative."""
 
     account: str
     amount_fen: int
@@ -48,11 +47,11 @@ class Transaction(msgspec.Struct, frozen=True):
 
 
 class LedgerError(CabinetError):
-    """A transaction that cannot be: unbalanced, or its key was used for something else."""
+    """A transaction that is not possible: it is unbalanced, or its key is already used for another one."""
 
 
 class Overdrawn(LedgerError):
-    """`account` has less than the transaction takes out of it; nothing was posted."""
+    """A transaction that takes more out of `account` than its balance; nothing was posted."""
 
     def __init__(self, account: str, balance_fen: int, wanted_fen: int) -> None:
         super().__init__(f"{account} holds {balance_fen} fen, {wanted_fen} are wanted")
@@ -62,13 +61,13 @@ class Overdrawn(LedgerError):
 
 
 class Books(Protocol):
-    """Where the ledger is kept; all calls of one `post` are inside one transaction of it."""
+    """Storage of the ledger; all calls of one `post` are inside one transaction of it."""
 
     def postings(self, key: str) -> tuple[Posting, ...] | None:
-        """What was posted under `key`, or None."""
+        """Return the postings of `key`, or None."""
 
     def balance_fen(self, account: str) -> int:
-        """0 for an account nothing was ever posted to."""
+        """Return the balance; 0 for an account without postings."""
 
     def enter(self, transaction: Transaction) -> None: ...
 
@@ -78,22 +77,22 @@ def top_up(key: str, resident_id: int, amount_fen: int, note: str = "") -> Trans
 
 
 def undo_top_up(key: str, resident_id: int, amount_fen: int) -> Transaction:
-    """Take a top-up back that should not have been: what was posted stays, this stands beside it."""
+    """Reverse a mistaken top-up: its postings stay, and this transaction is added."""
     return _transaction(key, UNDONE, {wallet(resident_id): -amount_fen, CASH: amount_fen})
 
 
 def pay_out(key: str, resident_id: int, amount_fen: int, note: str = "") -> Transaction:
-    """Give a resident money of the wallet back, in cash."""
+    """Pay out money of a resident's wallet in cash."""
     return _transaction(key, "pay_out", {wallet(resident_id): -amount_fen, CASH: amount_fen}, note)
 
 
 def write_off(key: str, resident_id: int, amount_fen: int, note: str) -> Transaction:
-    """Take what is left in a wallet that nobody will claim."""
+    """Take the rest of a wallet that will not be claimed."""
     return _transaction(key, "write_off", {wallet(resident_id): -amount_fen, WRITTEN_OFF: amount_fen}, note)
 
 
 def give_back(key: str, resident_id: int, electricity_fen: int, service_fen: int, note: str) -> Transaction:
-    """Return part of what a settled session cost, as after a complaint; the usage record stays as it is."""
+    """Return part of a settled session's cost, as after a complaint; the usage record stays unchanged."""
     amounts = {
         ELECTRICITY: -electricity_fen,
         SERVICE: -service_fen,
@@ -108,7 +107,7 @@ def hold(session_id: str, resident_id: int, amount_fen: int) -> Transaction:
 
 
 def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: int, service_fen: int) -> Transaction:
-    """The whole hold becomes revenue and refund. Raises LedgerError where the cost is above the hold."""
+    """Split the whole hold into revenue and refund. Raises LedgerError if the cost exceeds the hold."""
     refund_fen = held_fen - electricity_fen - service_fen
     if min(electricity_fen, service_fen, refund_fen) < 0:
         raise LedgerError(f"session {session_id}: {electricity_fen} + {service_fen} fen of a hold of {held_fen}")
@@ -125,9 +124,9 @@ def settle(session_id: str, resident_id: int, held_fen: int, electricity_fen: in
 
 
 def post(books: Books, transaction: Transaction) -> bool:
-    """True: posted now. False: it was before, and nothing moved.
+    """Post `transaction`. Returns True if it was posted now, False if it was posted before and nothing moved.
 
-    Raises Overdrawn, or LedgerError for an unbalanced transaction and for a key that stands for another one; then
+    Raises Overdrawn, or LedgerError for an unbalanced transaction and for a key that belongs to another one; then
     nothing was posted.
     """
     check_balanced(transaction)
@@ -145,7 +144,7 @@ def post(books: Books, transaction: Transaction) -> bool:
 
 
 def check_balanced(transaction: Transaction) -> None:
-    """Raises LedgerError where the postings do not add up to 0, move nothing, or name an account twice."""
+    """Raise LedgerError if the postings do not add up to 0, move nothing, or name an account twice."""
     accounts = [posting.account for posting in transaction.postings]
     if len(set(accounts)) != len(accounts) or any(posting.amount_fen == 0 for posting in transaction.postings):
         raise LedgerError(f"{transaction.key}: an account named twice, or a posting of 0")

@@ -1,7 +1,8 @@
-"""Several tariffs at once: which one a charge has that begins now, at this outlet, for this resident. Pure.
+"""Selection among several tariffs for a charge that begins now, by outlet and resident. Pure.
 
-There is always one: the base tariff is for everybody, everywhere and always. Of those that fit, one for the resident's
-group goes before one for the outlet, that before one for all; of two alike, the one that came into force last.
+There is always one: the base tariff applies to all residents and outlets at all times. Among the tariffs that fit, one
+for the resident's group precedes one for the outlet, which precedes one for all; of two equals, the one that came into
+force last.
 """
 
 import itertools
@@ -11,13 +12,13 @@ import msgspec
 
 from cabinet.billing.tariff import Tariff
 
-ALWAYS = 1 << 40  # a day that does not come
+ALWAYS = 1 << 40  # a day that is never reached
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """A tariff and what it is for. Empty `outlets` or `groups`: all. Days are `datetime.date` ordinals, both included.
+    """A tariff and its scope. Empty `outlets` or `groups`: all. Days are `datetime.date` ordinals, both included.
 
-    `source` is where it was found, for messages.
+    `source` is its origin, for messages.
     """
 
     tariff: Tariff
@@ -40,12 +41,12 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 def choose(posted: Sequence[Posted], outlet: int, group: str, day: int) -> Tariff:
-    """The tariff of a charge that begins on `day`; `posted` has the base tariff among them."""
+    """Return the tariff of a charge that begins on `day`; `posted` includes the base tariff."""
     return max((each for each in posted if each.fits(outlet, group, day)), key=lambda each: each.rank).tariff
 
 
 def clashes(posted: Sequence[Posted]) -> Iterator[tuple[Posted, Posted, str]]:
-    """Pairs of which a charge could have either, or that a receipt could not tell apart; and why."""
+    """Yield pairs that could both apply to one charge, or that a receipt could not distinguish; and the reason."""
     for one, other in itertools.combinations(posted, 2):
         if one.tariff.version == other.tariff.version:
             yield one, other, f"both are version {one.tariff.version!r}, which is printed on receipts"
@@ -54,7 +55,7 @@ def clashes(posted: Sequence[Posted]) -> Iterator[tuple[Posted, Posted, str]]:
 
 
 def _meet(one: Posted, other: Posted) -> bool:
-    """Whether there is a charge that both fit."""
+    """Return whether a charge exists that both fit."""
     return (
         (not one.outlets or not other.outlets or bool(one.outlets & other.outlets))
         and (not one.groups or not other.groups or bool(one.groups & other.groups))

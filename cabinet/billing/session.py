@@ -1,9 +1,9 @@
-"""The life of a session as a table: every transition there is, and no other. Pure; knows neither storage nor guard.
+"""Session states as a table of all permitted transitions. Pure; independent of storage and guard.
 
     authorised → waiting_for_load → charging ⇄ suspended → finished → settled
 
-Money is held from `authorised` on and settled exactly once, on the way into `settled`. Every state has a way to
-`settled`, also after a crash at any instruction; `settled` has no way out. Whoever changes a session's state asks
+Money is held from `authorised` on and settled exactly once, on the way into `settled`. Every state has a path to
+`settled`, also after a crash at any instruction; `settled` is final. Code that changes a session's state calls
 `next_state`; there is no transition outside `TABLE`.
 """
 
@@ -13,21 +13,21 @@ from cabinet.errors import CabinetError
 
 
 class State(enum.Enum):
-    AUTHORISED = "authorised"  # money held, nothing asked of the guard that is known to have happened
-    WAITING_FOR_LOAD = "waiting_for_load"  # outlet closed, nothing drawn yet
+    AUTHORISED = "authorised"  # money held; no request to the guard is known to have taken effect
+    WAITING_FOR_LOAD = "waiting_for_load"  # outlet closed, no load drawn yet
     CHARGING = "charging"
-    SUSPENDED = "suspended"  # was on, is open without having ended: the guard or the power went away
+    SUSPENDED = "suspended"  # was on, and opened without an end: the guard or the power failed
     FINISHED = "finished"  # open for good, not yet paid
     SETTLED = "settled"
 
 
 class Step(enum.Enum):
-    """What happens to a session."""
+    """An event in the life of a session."""
 
     CLOSED = "closed"  # the outlet closed for it, no load known yet
     LOADED = "loaded"  # a load is drawn, for the first time or again
     INTERRUPTED = "interrupted"  # the guard no longer holds it, and did not end it
-    ENDED = "ended"  # whatever the reason
+    ENDED = "ended"  # for any reason
     PAID = "paid"  # the hold became revenue and refund
 
 
@@ -50,7 +50,7 @@ TABLE: dict[State, dict[Step, State]] = {
 
 
 class IllegalStep(CabinetError):
-    """A session was asked to do what its state has no transition for; its state is unchanged."""
+    """A step that the session's state has no transition for; the state is unchanged."""
 
     def __init__(self, state: State, step: Step) -> None:
         super().__init__(f"a session that is {state.value} cannot be {step.value}")
@@ -63,7 +63,7 @@ def allowed(state: State, step: Step) -> bool:
 
 
 def next_state(state: State, step: Step) -> State:
-    """Raises IllegalStep where the table has no such transition."""
+    """Return the state after `step`. Raises IllegalStep if the table has no such transition."""
     try:
         return TABLE[state][step]
     except KeyError:

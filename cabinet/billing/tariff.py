@@ -1,8 +1,8 @@
-"""What a charge costs: integers in, lines of a bill out.
+"""Pricing of a charge: inputs are integers, outputs are the lines of a bill.
 
-Knows no clock, no configuration file and no storage: local times come in as minutes, use as milliseconds and
-milliwatt-hours. Every line is rounded down to the fen by itself, from the very quantity it shows, so
-that a resident can work a receipt out again on paper.
+Independent of clock, configuration file and storage: local times are passed as minutes, use as milliseconds and
+milliwatt-hours. Each line is rounded down to the fen separately, from exactly the quantity it shows, so a resident can
+recalculate a receipt on paper.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ LineKind = Literal["start_fee", "time", "package", "electricity", "service", "mi
 
 
 class Band(msgspec.Struct, frozen=True):
-    """Price of an hour of charging while the power is in [from_w, to_w); `to_w` None has no upper end.
+    """Price of an hour of charging while the power is in [from_w, to_w); if `to_w` is None, there is no upper end.
 
-    An hour in it uses up 100 / `package_percent` hours of a package.
+    An hour in this band uses up 100 / `package_percent` hours of a package.
     """
 
     from_w: int
@@ -43,18 +43,18 @@ class Period(msgspec.Struct, frozen=True):
 
 
 class Package(msgspec.Struct, frozen=True):
-    """So much charging time, at the power of the bands of 100 %, for one price."""
+    """An amount of charging time, at the power of the bands of 100 %, for one price."""
 
     bought_s: int
     fen: int
 
 
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
-    """Total by construction of the configuration's check: every power has one band, every minute one period.
+    """A tariff, complete by the configuration's check: every power has one band, every minute one period.
 
-    Prices of energy are whole fen for `priced_kwh`: 1, or 100 where a kWh costs parts of a fen.
-    Days are `datetime.date` ordinals. A day is a holiday if it is one of `holidays`, or at a weekend where
-    `weekends_are_holidays` says so and `workdays` does not name it.
+    Prices of energy are whole fen for `priced_kwh`: 1, or 100 if a kWh costs fractions of a fen. Days are
+    `datetime.date` ordinals. A day is a holiday if it is one of `holidays`, or at a weekend if `weekends_are_holidays`
+    is set and `workdays` does not include it.
     """
 
     version: str
@@ -67,21 +67,21 @@ class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     minimum_fen: int = 0
     cap_fen: int | None = None
     day_cap_fen: int | None = None
-    tripped_charge: Literal["energy", "all", "nothing"] = "energy"  # what a session costs that a fault ended
+    tripped_charge: Literal["energy", "all", "nothing"] = "energy"  # cost of a session ended by a fault
     time_step_s: int = 1
     holidays: tuple[int, ...] = ()
     workdays: tuple[int, ...] = ()
     weekends_are_holidays: bool = False
-    packages: tuple[Package, ...] = ()  # that may be bought
-    package: Package | None = None  # that the session bought: its time costs nothing else
+    packages: tuple[Package, ...] = ()  # available packages
+    package: Package | None = None  # bought by the session: its time costs nothing else
 
     def is_holiday(self, day: int) -> bool:
-        """1 is Monday, the first of January of the year 1."""
+        """Return whether `day` is a holiday; 1 is Monday, the first of January of the year 1."""
         return day in self.holidays or (self.weekends_are_holidays and (day - 1) % 7 >= 5 and day not in self.workdays)
 
 
 class Use(msgspec.Struct, frozen=True):
-    """What a session has used: milliseconds with a load by band, energy by period. Only ever grows."""
+    """Use of a session: milliseconds with a load by band, energy by period. Only ever grows."""
 
     band_ms: tuple[int, ...]
     period_mwh: tuple[int, ...]
@@ -96,10 +96,10 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """What the meter counted between two looks at it.
+    """Meter counts between two readings.
 
-    `minutes` are the local times of the two looks, or None where the wall clock could not be trusted: the ordinal of
-    the date × 1440 + the minute of the day.
+    `minutes` are the local times of the two readings, or None if the wall clock was not trusted: the ordinal of the
+    date × 1440 + the minute of the day.
     """
 
     charging_ms: int
@@ -108,9 +108,9 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`quantity` × `unit_price_fen` (`per` hours or kWh, or once). `minimum` adds, `cap` and `free` take off.
+    """Bill line: `quantity` × `unit_price_fen` (`per` hours or kWh, or once). `minimum` adds, `cap` and `free` reduce.
 
-    `package`: its price × `quantity` / the seconds that it lasts in this band, which `detail` ends with.
+    For `package`: its price × `quantity` / the seconds that it lasts in this band, which are at the end of `detail`.
     """
 
     kind: LineKind
@@ -123,7 +123,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def within_day(tariff: Tariff, spent_fen: int) -> Tariff:
-    """`tariff` for a session that begins on a day on which its resident has spent so much already."""
+    """Return `tariff` for a session on a day on which its resident has already spent `spent_fen`."""
     if tariff.day_cap_fen is None:
         return tariff
     left_fen = max(0, tariff.day_cap_fen - spent_fen)
@@ -137,7 +137,7 @@ def no_use(tariff: Tariff) -> Use:
 
 
 def book(tariff: Tariff, use: Use, piece: Slice) -> Use:
-    """`use` with `piece` added: its time to the band of its mean power, its energy to its period."""
+    """Return `use` plus `piece`: its time in the band of its mean power, its energy in its period."""
     bands, periods = list(use.band_ms), list(use.period_mwh)
     if piece.charging_ms:
         bands[band_of(tariff, piece.charging_ms, piece.energy_mwh)] += piece.charging_ms
@@ -147,16 +147,16 @@ def book(tariff: Tariff, use: Use, piece: Slice) -> Use:
 
 
 def band_of(tariff: Tariff, charging_ms: int, energy_mwh: int) -> int:
-    """Index of the band that `energy_mwh` in `charging_ms` (above 0) falls into. Exact: nothing is divided."""
+    """Return the index of the band of `energy_mwh` in `charging_ms` (above 0). Exact: without division."""
     watt_ms = energy_mwh * SECONDS_AN_HOUR  # 1 mWh = 3.6 J = 3600 W·ms
     return max(index for index, band in enumerate(tariff.bands) if band.from_w * charging_ms <= watt_ms)
 
 
 def period_of(tariff: Tariff, minutes: tuple[int, int] | None) -> int:
-    """Index of the cheapest period that the local minutes from one to the other touch; of all, where not known.
+    """Return the index of the cheapest period touched between the two local minutes; of all if they are unknown.
 
-    Several periods are touched only where nobody looked at the meter for long, such as while the service was down:
-    that is not the resident's doing. Where clocks are put back the second may be before the first.
+    Several periods are touched only if the meter was not read for long, such as while the service was down: that is not
+    the resident's fault. If clocks are put back, the second minute may be before the first.
     """
     touched: Sequence[int] = range(len(tariff.periods))
     if minutes is not None:
@@ -169,7 +169,7 @@ def period_of(tariff: Tariff, minutes: tuple[int, int] | None) -> int:
 
 
 def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[int]:
-    """Of that day; `first` and `last` are minutes since its midnight and may lie outside it."""
+    """Return the periods of `day`; `first` and `last` are minutes since its midnight and may lie outside it."""
     without = "workday" if tariff.is_holiday(day) else "holiday"
     return [
         index
@@ -179,9 +179,9 @@ def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[in
 
 
 def price(tariff: Tariff, use: Use, energy_only: bool = False) -> list[Line]:
-    """The bill for `use`. Its sum is never negative; without any load there is no start fee.
+    """Return the bill for `use`. Its sum is never negative; without any load there is no start fee.
 
-    `energy_only`: no start fee, no time and no minimum. Free minutes and the cap hold all the same.
+    If `energy_only` is set, there is no start fee, no time and no minimum. Free minutes and the cap still apply.
     """
     lines = energy_lines(tariff, use)
     if not energy_only:
@@ -202,7 +202,7 @@ def _start_fee(tariff: Tariff, use: Use) -> list[Line]:
 
 
 def package_lines(package: Package, bands: Sequence[Band], use: Use) -> list[Line]:
-    """What was used of a package, by band; the rest of its price is not charged."""
+    """Return the used part of a package, by band; the rest of its price is not charged."""
     lines = []
     for band, used_ms in zip(bands, use.band_ms, strict=True):
         seconds, lasts_s = used_ms // 1000, package.bought_s * band.package_percent // 100
@@ -213,9 +213,9 @@ def package_lines(package: Package, bands: Sequence[Band], use: Use) -> list[Lin
 
 
 def time_lines(tariff: Tariff, use: Use) -> list[Line]:
-    """Charging time by power band, whole seconds; bands that cost nothing are not listed.
+    """Return charging time by power band, in whole seconds; bands that cost nothing are not listed.
 
-    A step that has begun counts as a whole: what is missing to it is added to the cheapest band that was used.
+    A step that has begun counts in full: the missing time is added to the cheapest band in use.
     """
     if tariff.package is not None:
         return package_lines(tariff.package, tariff.bands, use)
@@ -233,9 +233,9 @@ def time_lines(tariff: Tariff, use: Use) -> list[Line]:
 
 
 def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
-    """Electricity by period of the day, and the service fee by energy apart from it.
+    """Return electricity by period of the day, and the service fee by energy separately.
 
-    Of whole watt-hours, the three decimals of a kWh that a receipt shows: what is not shown is not charged.
+    Whole watt-hours are charged, the three decimals of a kWh on a receipt: energy not shown is not charged.
     """
     priced_mwh = MWH_A_KWH * tariff.priced_kwh
     lines = []
@@ -256,12 +256,12 @@ def energy_lines(tariff: Tariff, use: Use) -> list[Line]:
 
 
 def band_text(band: Band) -> str:
-    """Such as 200-400, or 400- for the last one."""
+    """Return the band as text, such as 200-400, or 400- for the last one."""
     return f"{band.from_w}-{'' if band.to_w is None else band.to_w}"
 
 
 def clock_text(minute: int) -> str:
-    """HH:MM of a minute of the day; 1440 is 24:00."""
+    """Return HH:MM of a minute of the day; 1440 is 24:00."""
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
@@ -270,13 +270,13 @@ def total_fen(lines: Sequence[Line]) -> int:
 
 
 def at_most(lines: list[Line], most_fen: int) -> list[Line]:
-    """`lines` with a cap line where they come to more than `most_fen`."""
+    """Return `lines`, with a cap line added if they exceed `most_fen`."""
     total = total_fen(lines)
     return [*lines, Line("cap", 1, "once", most_fen, most_fen - total)] if total > most_fen else lines
 
 
 def parts_fen(lines: Sequence[Line]) -> tuple[int, int]:
-    """Electricity and everything else, which add up to the total: what a cap takes off comes off the rest first."""
+    """Return electricity and the rest, which add up to the total: a cap reduces the rest first."""
     total = total_fen(lines)
     electricity = min(total, sum(line.amount_fen for line in lines if line.kind == "electricity"))
     return electricity, total - electricity

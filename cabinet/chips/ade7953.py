@@ -1,10 +1,10 @@
-"""ADE7953 energy meter: one voltage and two current inputs, A and B, that is two outlets a chip.
+"""ADE7953 energy meter: one voltage and two current inputs, A and B, so one chip serves two outlets.
 
-Page numbers are those of Analog Devices' data sheet, revision B. A register's address tells its width (p. 60): 0x0xx
-are 8 bits, 0x1xx 16, 0x2xx 24; bytes go most significant first. Each read is one transaction, the 16-bit address,
+Page numbers are those of Analog Devices' data sheet, revision B. A register's address gives its width (p. 60): 0x0xx
+are 8 bits, 0x1xx 16, 0x2xx 24; bytes are sent most significant first. Each read is one transaction: the 16-bit address,
 repeated START, data (p. 53-54).
 
-The RMS registers take about 200 ms to settle (p. 23): nothing here that is to find a short reads them.
+The RMS registers take about 200 ms to settle (p. 23): short-circuit detection must not use them.
 """
 
 import math
@@ -20,7 +20,7 @@ from cabinet.errors import ChipError, ChipReset
 NAME = "ADE7953"
 ADDRESS = 0x38  # fixed, no address pins (p. 53)
 
-# Registers, p. 60-62. One for both inputs:
+# Registers, p. 60-62. Shared by both inputs:
 DISNOLOAD = 0x001
 LCYCMODE = 0x004
 PGA_V, PGA_IA, PGA_IB = 0x007, 0x008, 0x009
@@ -34,18 +34,18 @@ ACCMODE = 0x201
 VOLTAGE_SAMPLE = 0x218
 VRMS = 0x21C
 OILVL = 0x225  # one level for both current inputs
-IRQSTATA = 0x22D  # does not clear; RSTIRQSTATA does
-# one for each input:
+IRQSTATA = 0x22D  # is not cleared by reading; RSTIRQSTATA is
+# one per input:
 PGA_I = {"A": PGA_IA, "B": PGA_IB}
 WATT = {"A": 0x212, "B": 0x213}
 IRMS = {"A": 0x21A, "B": 0x21B}
 AENERGY = {"A": 0x21E, "B": 0x21F}  # cleared by reading
-RST_IPEAK = {"A": 0x229, "B": 0x22B}  # largest absolute current since it was last read
+RST_IPEAK = {"A": 0x229, "B": 0x22B}  # largest absolute current since the last read
 IRQEN = {"A": 0x22C, "B": 0x22F}
 RST_IRQSTAT = {"A": 0x22E, "B": 0x231}  # returns the flags, clears them and releases the pin (p. 50)
 
-# Calibration inside the chip, p. 34-35, which is not used: calibration is this driver's. One that has lost its neutral
-# value makes every reading of an input wrong in the same way, so that none contradicts another.
+# Calibration inside the chip (p. 34-35), which is not used: this driver calibrates. If one of these registers has lost
+# its neutral value, every reading of an input is wrong in the same way and none contradicts another.
 NEUTRAL_GAIN = 0x400000
 CALIBRATION = {
     "AIGAIN": (0x280, NEUTRAL_GAIN), "AVGAIN": (0x281, NEUTRAL_GAIN), "AWGAIN": (0x282, NEUTRAL_GAIN),
@@ -54,7 +54,7 @@ CALIBRATION = {
     "PHCALA": (0x108, 0), "PHCALB": (0x109, 0),
 }  # fmt: skip
 
-# What people look at, by the data sheet's names.
+# Registers for display, by the data sheet's names.
 SHOWN = {
     "IPEAKA": RST_IPEAK["A"], "IPEAKB": RST_IPEAK["B"], "IRMSA": IRMS["A"], "IRMSB": IRMS["B"], "VRMS": VRMS,
     "AWATT": WATT["A"], "BWATT": WATT["B"], "AENERGYA": AENERGY["A"], "AENERGYB": AENERGY["B"], "V": VOLTAGE_SAMPLE,
@@ -62,12 +62,12 @@ SHOWN = {
 }  # fmt: skip
 _SIGNED = frozenset({*WATT.values(), *AENERGY.values(), VOLTAGE_SAMPLE})
 
-# Values.
+# Register values.
 DISNOLOAD_ALL = 0x07  # p. 40: without it a small standby load is metered as nothing
 LCYCMODE_RSTREAD = 0x40  # read-with-reset registers do reset, no line-cycle mode; also the power-on value
 PGA_GAIN_1 = 0x00
-WRITE_PROTECT_NONE, WRITE_PROTECT_ALL = 0x00, 0x07  # a protected write is acknowledged and ignored
-UNLOCK_KEY = 0xAD  # valid for the very next write only
+WRITE_PROTECT_NONE, WRITE_PROTECT_ALL = 0x00, 0x07  # a protected write is acknowledged but ignored
+UNLOCK_KEY = 0xAD  # valid for the next write only
 CONFIG_POWER_ON = 0x8004  # p. 62-63
 CONFIG_LOCKED = 0x0004  # bit 15 cleared: I2C stays the interface until reset; HPFEN as at power-on
 RESERVED_REQUIRED = 0x0030
@@ -85,42 +85,42 @@ ENERGY_COUNTS_PER_S = 206_900  # at full-scale power, p. 25
 ENERGY_WRAP_NS = 40 * NS  # a full-scale load takes 40.5 s to overflow the signed 24-bit register, p. 26
 PERIOD_CLOCK_MHZ = 223_750_000  # 223.75 kHz in millihertz: T = (PERIOD + 1) / 223.75 kHz, p. 36
 
-# A part whose full scale is 3 % low never reaches a level above this, and the alert would never come.
+# If a part's full scale is 3 % low, it never reaches a level above this, and the alert would never come.
 HIGHEST_OILVL = PEAK_FULL_SCALE * 95 // 100
-# An absolute value of 24 bits with sign cannot be larger, and RMS of it neither reaches all ones: such an answer comes
-# from a bus that nobody drives.
+# A signed 24-bit absolute value cannot be larger, and its RMS does not reach all ones either: such an answer comes from
+# an undriven bus.
 HIGHEST_PEAK = 0x800000
 HIGHEST_RMS = 0xFFFFFE
 _24_BIT_TURN = 1 << 24
 _PPM = 1_000_000
-_PLAUSIBLE_MHZ = range(20_000, 100_000)  # PERIOD is 0 or stale nonsense when there is no zero crossing to time
+_PLAUSIBLE_MHZ = range(20_000, 100_000)  # PERIOD is 0 or stale if there is no zero crossing to time
 
 _ONE_FOR_BOTH = "A"
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """What drives the chip's inputs to full scale (500 mV peak): peak mA at IA and IB, peak mV at V."""
+    """Inputs of the board that drive the chip to full scale (500 mV peak): peak mA at IA and IB, peak mV at V."""
 
     current_full_scale_ma: int
     voltage_full_scale_mv: int
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """Calibration of one current input: true over raw value; `power` also holds for energy."""
+    """Calibration of one current input: true over raw value; `power` also applies to energy."""
 
     current: float = 1.0
     power: float = 1.0
 
 
 class Alerts(msgspec.Struct, frozen=True, gc=False):
-    """What the chip had latched: a current above the alert level; a reset (told by input A's register only)."""
+    """Flags latched in the chip: a current above the alert level; a reset (reported by input A's register only)."""
 
     overcurrent: bool
     reset: bool
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A register that must hold a value; `mask` are the bits that read back as written."""
+    """A register that must hold a value; `mask` selects the bits that read back as written."""
 
     name: str
     register: int
@@ -129,10 +129,10 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Ade7953:
-    """One chip. `gains` holds a `Gain` by input; a missing one is uncalibrated. Inputs are "A" and "B".
+    """Driver of one chip. `gains` holds a `Gain` by input; a missing one is uncalibrated. Inputs are "A" and "B".
 
-    Every call reads the chip. Raises BusError where it cannot, ChipError where it answers what no ADE7953 in use
-    answers; a caller that loses readings to either lost the sensor.
+    Every call reads the chip. Raises BusError if the read fails, ChipError if the answer is impossible for an ADE7953
+    in use; a caller that loses readings to either has lost the sensor.
     """
 
     def __init__(self, port: Port, scale: Scale, gains: Mapping[str, Gain], clock: Clock) -> None:
@@ -143,8 +143,8 @@ class Ade7953:
         self._settings: tuple[Setting, ...] = ()
         self._next_check = self._next_neutral = self._checks = 0
         self._work_out_steps()
-        # Energy is exact: counts times numerator over denominator, and what the division leaves over is kept.
-        # mA times mV is microwatt, hence microjoule a second.
+        # Energy is exact: counts times numerator over denominator, with the remainder of the division kept. mA times mV
+        # is microwatt, hence microjoule a second.
         self._energy_denominator = 2 * ENERGY_COUNTS_PER_S * _PPM
         self._energy_left = {"A": 0, "B": 0}
         self._energy_read_ns: dict[str, int | None] = {"A": None, "B": None}
@@ -152,12 +152,12 @@ class Ade7953:
         self._unmoved: dict[int, int] = {}
 
     def set_gain(self, input: str, gain: Gain) -> None:
-        """Calibrate `input`. Its alert level is in the chip: `initialise` must follow, and until then it is the old."""
+        """Calibrate `input`. Its alert level in the chip stays as it was until `initialise`, which must follow."""
         self._gains[input] = gain
         self._work_out_steps()
 
     def _work_out_steps(self) -> None:
-        """What one count of each register is worth."""
+        """Calculate the value of one count of each register."""
         scale = self._scale
         current_ma, voltage_mv = scale.current_full_scale_ma, scale.voltage_full_scale_mv
         power_mw = current_ma * voltage_mv / 2 / 1000  # of two full-scale sines in phase: RMS times RMS
@@ -173,18 +173,17 @@ class Ade7953:
         }
 
     def initialise(self, alert_peak_ma: int) -> None:
-        """Set the chip up (p. 18, 50, 57) and read all of it back; over-current alerts above `alert_peak_ma`.
+        """Set the chip up (p. 18, 50, 57) and read everything back; over-current alerts above `alert_peak_ma`.
 
-        The level is one for both inputs; it is lowered where calibration or the chip's range would make an alert come
-        later than asked or never. Flags and peaks of the time before are dropped; energy is kept. Not before 100 ms
-        after power-on (p. 18). Raises BusError, ChipError; then the chip is not to be trusted, and doing it again is
-        right.
+        Both inputs share one level; it is lowered if calibration or the chip's range would otherwise delay the alert or
+        prevent it. Earlier flags and peaks are discarded; energy is kept. Call no earlier than 100 ms after power-on
+        (p. 18). Raises BusError, ChipError; the chip must then not be trusted, and the call may be repeated.
         """
         self._settings = self._wanted(alert_peak_ma)
         for input in ("A", "B"):
             self._read(RST_IRQSTAT[input])
         self._write(WRITE_PROTECT, WRITE_PROTECT_NONE)
-        for setting in (*self._settings[:-1], *NEUTRAL, self._settings[-1]):  # protection against writes comes last
+        for setting in (*self._settings[:-1], *NEUTRAL, self._settings[-1]):  # write protection comes last
             if setting.register == RESERVED:
                 self._write(UNLOCK, UNLOCK_KEY)
             self._write(setting.register, setting.value)
@@ -194,50 +193,50 @@ class Ade7953:
             self._read(RST_IPEAK[input])
 
     def peak_ma(self, input: str) -> int:
-        """Largest instantaneous current since the last call, either direction. One 24-bit read."""
+        """Return the largest instantaneous current since the last call, either direction. One 24-bit read."""
         raw = self._read(RST_IPEAK[input])
         if raw > HIGHEST_PEAK:
             raise self._impossible("peak", raw)
         return int(raw * self._peak_step[input] + 0.5)
 
     def voltage_sample_mv(self) -> int:
-        """The mains voltage at this moment, with its sign."""
+        """Return the instantaneous mains voltage, with its sign."""
         return round(self._read_signed(VOLTAGE_SAMPLE) * self._voltage_step)
 
     def unmoved(self, register: int) -> int:
-        """How many readings in a row brought the very same raw value of VRMS, or of one of IRMS or WATT.
+        """Return how many readings in a row had an identical raw value of VRMS, or of one of IRMS or WATT.
 
-        Their last bits are noise: a register that repeats itself under load stands still.
+        Their last bits are noise: a register that repeats itself under load is frozen.
         """
         return self._unmoved.get(register, 0)
 
     def current_ma(self, input: str) -> int:
-        """RMS current; lags by about 200 ms."""
+        """Return the RMS current, which lags by about 200 ms."""
         raw = self._moving(IRMS[input], self._read(IRMS[input]))
         if raw > HIGHEST_RMS:
             raise self._impossible("RMS current", raw)
         return int(raw * self._irms_step[input] + 0.5)
 
     def voltage_mv(self) -> int:
-        """RMS mains voltage; lags by about 200 ms."""
+        """Return the RMS mains voltage, which lags by about 200 ms."""
         raw = self._moving(VRMS, self._read(VRMS))
         if raw > HIGHEST_RMS:
             raise self._impossible("RMS voltage", raw)
         return int(raw * self._vrms_step + 0.5)
 
     def power_mw(self, input: str) -> int:
-        """Active power; negative where the current transformer is wired the other way round."""
+        """Return the active power; negative if the current transformer is wired in reverse."""
         raw = self._moving(WATT[input], self._read_signed(WATT[input]))
         return round(raw * self._power_step[input])
 
     def energy_uj(self, input: str) -> int:
-        """Microjoules since the last call that returned, with the sign of power; at first, since the chip's last clear.
+        """Return the microjoules since the last successful call, signed as the power; at first, since the chip's clear.
 
-        Fractions of a microjoule are carried to the next call, so that the sum is exact to one for ever. The chip
-        clears its register when it is read: when this raises, that energy may be lost (in the resident's favour), and
-        none is ever counted twice.
+        Fractions of a microjoule are carried to the next call, so the sum stays exact to one. Reading clears the chip's
+        register: if this call raises, that energy may be lost (in the resident's favour), and none is ever counted
+        twice.
 
-        After 40 s unread the 24-bit register may have overflowed; then the present power decides how often.
+        After 40 s unread the 24-bit register may have overflowed; the present power then gives the number of overflows.
         """
         last_ns, now_ns = self._energy_read_ns[input], self._clock.monotonic_ns()
         expected = 0
@@ -255,29 +254,30 @@ class Ade7953:
         return energy_uj
 
     def frequency_mhz(self) -> int | None:
-        """Mains frequency in millihertz; None where the chip timed no plausible mains cycle."""
+        """Return the mains frequency in millihertz; None if the chip timed no plausible mains cycle."""
         frequency_mhz = PERIOD_CLOCK_MHZ // (self._read(PERIOD) + 1)
         return frequency_mhz if frequency_mhz in _PLAUSIBLE_MHZ else None
 
     def take_alerts(self, input: str) -> Alerts:
-        """What `input` has latched since the last call; clears it and releases its alert line.
+        """Return the alerts of `input` latched since the last call; clear them and release the alert line.
 
-        The chip sets the flag on every current above the level, whether its line is connected or not.
+        The chip sets the flag on every current above the level, even if its line is not connected.
         """
         flags = self._read(RST_IRQSTAT[input])
         return Alerts(flags & IRQ_OVERCURRENT != 0, input == _ONE_FOR_BOTH and flags & IRQ_RESET != 0)
 
     def verify(self) -> None:
-        """Raises ChipError where the chip is back at its power-on values. Four reads; alerts stay for `take_alerts`."""
+        """Raise ChipError if the chip is back at its power-on values. Four reads; alerts stay for `take_alerts`."""
         self._check_not_reset()
         for setting in self._settings:
             if setting.register in (CONFIG, RESERVED, OILVL):
                 self._check(setting)
 
     def verify_next(self) -> None:
-        """The same for every register `initialise` set, one read a call, in turn: fits into a scan's spare time.
+        """Check the registers set by `initialise` in turn, one read a call, which fits into a scan's spare time.
 
-        Each third call is for the calibration inside the chip, so that the others are not twice as long in coming.
+        Every third call checks the calibration inside the chip; more would double the interval between the other
+        checks.
         """
         self._checks += 1
         if self._settings and self._checks % 3 == 0:
@@ -291,7 +291,7 @@ class Ade7953:
             self._check(self._settings[self._next_check - 1])
 
     def raw(self) -> dict[str, int]:
-        """The measuring registers as last read, unscaled, for people; no transfer. Those never read are left out."""
+        """Return the last raw values of the measuring registers, without a transfer; unread ones are left out."""
         found = {}
         for name, register in SHOWN.items():
             data = self.port.last_read(*_FRAMES[register])
@@ -300,12 +300,12 @@ class Ade7953:
         return found
 
     def scale_checks(self, input: str) -> list[Callable[[], None]]:
-        """One call a setting that scales the current of `input`: lost, all its readings are wrong alike."""
+        """Return one check per setting that scales the current of `input`: if one is lost, all readings are wrong."""
         registers = (CONFIG, PGA_I[input], CALIBRATION[f"{input}IGAIN"][0])
         return [partial(self._check, each) for each in (*self._settings, *NEUTRAL) if each.register in registers]
 
     def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
-        """The set-up, in the order of writing; protection against writes comes last."""
+        """Return the settings in the order of writing; write protection comes last."""
         level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), HIGHEST_OILVL)
         return (
             Setting("CONFIG", CONFIG, CONFIG_LOCKED, 0xFFFF),
@@ -336,7 +336,7 @@ class Ade7953:
             raise ChipReset(NAME, str(self.port), problem)
 
     def _moving(self, register: int, raw: int) -> int:
-        """`raw`, noted as the same as before or not."""
+        """Return `raw` after counting whether it repeats the previous value."""
         same = self._last_raw.get(register) == raw
         self._last_raw[register] = raw
         self._unmoved[register] = self._unmoved.get(register, 0) + 1 if same else 0
@@ -365,7 +365,7 @@ NEUTRAL = tuple(
 
 
 def _frame(register: int) -> tuple[bytes, int]:
-    """The address bytes of a register, and its width in bytes."""
+    """Return the address bytes of a register, and its width in bytes."""
     return register.to_bytes(2, "big"), (register >> 8) + 1
 
 

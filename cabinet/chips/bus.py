@@ -1,10 +1,10 @@
-"""The I2C bus as the drivers use it: one owner, muxes that remember what they joined, errors with coordinates.
+"""I2C bus access for the drivers: one owner, muxes that remember their selection, errors with coordinates.
 
-`Bus` is the part of `smbus2.SMBus` that is used here, so that a kernel bus and a simulated one serve alike. None of
+`Bus` is the part of `smbus2.SMBus` that is used here, so a kernel bus and a simulated one are interchangeable. None of
 this has a lock: smbus2 has none either, and one thread of one process owns the bus.
 
-A BCM2835-type controller takes one read in a combined transaction, and only as its last message (Linux
-i2c-bcm2835.c), so each register read is a transaction of its own: write of the pointer, repeated START, read.
+A BCM2835-type controller takes one read in a combined transaction, and only as its last message (Linux i2c-bcm2835.c),
+so each register read is a transaction of its own: write of the pointer, repeated START, read.
 """
 
 import errno
@@ -22,32 +22,32 @@ MUX_ALL_CLOSED = 0x00  # control register: bit n joins channel n; 0 at power-on 
 
 _I2C_TIMEOUT = 0x0702  # ioctl of linux/i2c-dev.h, in units of 10 ms, for the whole adapter
 _I2C_RETRIES = 0x0701
-# The least there is: of the 20 ms in which a short is to be found, a bus that hangs takes no more than half. The
-# longest transfer here takes 0.3 ms. The kernel's own 1 s would be fifty mains cycles; it rounds up to its next tick.
+# The minimum: a short must be found within 20 ms, and a bus that hangs takes no more than half of that. The longest
+# transfer here takes 0.3 ms. The kernel's default of 1 s would be fifty mains cycles; it rounds up to its next tick.
 _TIMEOUT_10MS = 1
 _NOTHING_SELECTED = (-1, -1)
 
 
 CLOCKS_TO_FREE = 9
-"""A chip that was interrupted in a byte lets go of SDA after at most this many clocks (UM10204, 3.1.16 bus clear)."""
+"""A chip interrupted within a byte releases SDA after at most this many clocks (UM10204, 3.1.16 bus clear)."""
 
 
 class Line(Protocol):
-    """An output of which `on` is the low, active level."""
+    """An output with a low active level, set by `on`."""
 
     def on(self) -> None: ...
     def off(self) -> None: ...
 
 
 def clock_out(line: Line) -> None:
-    """Pull SCL low nine times through `line`, for a chip that holds SDA. The adapter must not be in a transfer."""
+    """Pull SCL low nine times through `line`, to free SDA from a chip that holds it. The adapter must be idle."""
     for _ in range(CLOCKS_TO_FREE):
         line.on()
         line.off()
 
 
 class Bus(Protocol):
-    """What is used of `smbus2.SMBus`. Every failure is an OSError with an errno, as the kernel gives it."""
+    """The subset of `smbus2.SMBus` in use. Every failure is an OSError with the kernel's errno."""
 
     def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None: ...
     def read_byte(self, i2c_addr: int, /) -> int: ...
@@ -62,9 +62,9 @@ class Bus(Protocol):
 
 
 def open_kernel_bus(path: str) -> Bus:
-    """The kernel's bus at `path` (such as /dev/i2c-1), its time-out set to 10 ms.
+    """Open the kernel's bus at `path` (such as /dev/i2c-1) and set its time-out to 10 ms.
 
-    Raises HardwareError where there is none or it may not be opened. Nothing is sent on the wire.
+    Raises HardwareError if the bus does not exist or may not be opened. Nothing is sent on the wire.
     """
     try:
         bus = SMBus(path)
@@ -81,22 +81,22 @@ def open_kernel_bus(path: str) -> Bus:
 
 
 class Muxes:
-    """The TCA9548A bus switches, of which at most one has one channel open.
+    """The TCA9548A bus switches: at most one of them has one channel open.
 
-    A channel takes effect after the STOP of its selection (data sheet SCPS207F p. 17), so `select` is a transaction
-    of its own; the choice is remembered, and a chip on the selected channel costs no second one. After any error
-    nothing is known: `forget`.
+    A channel takes effect after the STOP of its selection (data sheet SCPS207F p. 17), so `select` is a transaction of
+    its own; the selection is remembered, and a chip on the selected channel needs no second one. After any error the
+    state is unknown: `forget`.
     """
 
     def __init__(self, bus: Bus, addresses: Sequence[int]) -> None:
         self._bus = bus
         self._control: dict[int, int | None] = dict.fromkeys(addresses)  # None: unknown
         self._selected = _NOTHING_SELECTED
-        self._joined: tuple[int, int] | None = None  # as far as is known; unlike a selection not forgotten on errors
+        self._joined: tuple[int, int] | None = None  # last known; unlike the selection it is kept after errors
 
     @property
     def joined(self) -> tuple[int, int] | None:
-        """The mux and channel last joined with the bus: whatever holds the bus now is behind it, or before the muxes.
+        """The mux and channel last joined with the bus: a chip that holds the bus is behind it or before the muxes.
 
         None after a reset, or when every mux was closed.
         """
@@ -105,8 +105,8 @@ class Muxes:
     def select(self, mux: int, channel: int) -> None:
         """Join `channel` of `mux` with the bus, and nothing else.
 
-        Another mux that is open, or may be, is closed first: two meters have the same address. Raises BusError, and
-        then nothing is taken as selected.
+        If another mux is open, or may be, it is closed first: two meters have the same address. Raises BusError, and
+        then nothing counts as selected.
         """
         wanted = (mux, channel)
         if self._selected == wanted:
@@ -132,7 +132,7 @@ class Muxes:
         self._joined = None
 
     def confirm(self, mux: int) -> None:
-        """Read back what `mux` joins. Raises BusError, and ChipReset where it is not what it was told.
+        """Read back the channels that `mux` joins. Raises BusError, and ChipReset if they differ from the selection.
 
         A mux that keeps another channel answers every read, with the readings of another chip.
         """
@@ -147,12 +147,12 @@ class Muxes:
             raise ChipReset(MUX, f"0x{mux:02x}", f"joins channels 0x{found:02x} instead of 0x{wanted or 0:02x}")
 
     def forget(self) -> None:
-        """Nothing is known of any mux: the next `select` writes again, and closes the others first."""
+        """Mark every mux as unknown: the next `select` writes again, and closes the others first."""
         self._selected = _NOTHING_SELECTED
         self._control = dict.fromkeys(self._control)
 
     def was_reset(self) -> None:
-        """The muxes' RESET line was pulsed: all are closed (SCPS207F p. 7), and no transfer is needed to say so."""
+        """Note a pulse on the muxes' RESET line: all are closed (SCPS207F p. 7), without any transfer."""
         self._selected = _NOTHING_SELECTED
         self._joined = None
         self._control = dict.fromkeys(self._control, MUX_ALL_CLOSED)
@@ -160,8 +160,8 @@ class Muxes:
     def _close(self, mux: int) -> None:
         """Close a mux that is not wanted.
 
-        One that does not acknowledge twice in a row has no supply and passes nothing: the outlets behind the others
-        must not go blind for it. It stays unknown, so it is tried again at the next change of mux.
+        If it does not acknowledge twice in a row, it has no supply and passes nothing: the outlets behind the others
+        must not lose their readings because of it. It stays unknown, so the next change of mux tries it again.
         """
         for last in (False, True):
             try:
@@ -184,10 +184,10 @@ class Muxes:
 
 
 class Port:
-    """One chip's place: a bus address, and the mux channel it is behind where there is one.
+    """Location of one chip: a bus address, and the mux channel it is behind, if any.
 
-    Every failure is a BusError with the chip, its address, the register and the errno (or with the mux's, where that
-    is what failed), after which the muxes are taken as unknown.
+    Every failure is a BusError with the chip, its address, the register and the errno (or with the mux's, if the mux
+    failed), after which the muxes count as unknown.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Port:
         self._reads: dict[tuple[bytes, int], tuple[i2c_msg, i2c_msg]] = {}
 
     def __str__(self) -> str:
-        """Where the chip is, for people: `0x38 behind 0x70 channel 2`."""
+        """Return the location as text for people: `0x38 behind 0x70 channel 2`."""
         behind = "" if self._place is None else f" behind 0x{self._place[1]:02x} channel {self._place[2]}"
         return f"0x{self.address:02x}{behind}"
 
@@ -226,7 +226,7 @@ class Port:
     def write_read(self, prefix: bytes, count: int, register: int | None = None) -> bytes:
         """Send `prefix`, and after a repeated START read `count` bytes. Raises BusError.
 
-        The messages of a prefix are built once and used again: a scan repeats the same few reads for years.
+        The messages of a prefix are built once and reused: a scan repeats the same few reads for years.
         """
         messages = self._reads.get((prefix, count))
         if messages is None:
@@ -240,13 +240,13 @@ class Port:
         return bytes(messages[1])
 
     def confirm(self) -> None:
-        """Make sure that the mux joins this chip's channel and no other. Raises BusError, ChipReset."""
+        """Check that the mux joins this chip's channel and no other. Raises BusError, ChipReset."""
         if self._place is not None:
             self._select()
             self._place[0].confirm(self._place[1])
 
     def last_read(self, prefix: bytes, count: int) -> bytes | None:
-        """What the last such `write_read` brought, without a transfer; None where there was none."""
+        """Return the result of the last such `write_read`, without a transfer; None if there was none."""
         messages = self._reads.get((prefix, count))
         return None if messages is None else bytes(messages[1])
 

@@ -15,22 +15,22 @@ T_HIGH = b"\x03"
 CONFIG_RESOLUTION = 0x6000  # R1 R0, read-only, always 11: the only bits that identify the chip
 CONFIG_SHUTDOWN = 0x0100  # SD: no conversions, the register keeps its last value
 CONFIG_ALERT = 0x0020  # AL, read-only, with POL = 0: 0 from a conversion at T_HIGH or above until one below T_LOW
-# 12 bits, comparator mode, one conversion is enough for the alert, eight conversions a second. At power-on it is four
-# (0x60A0): a chip that lost its supply for a moment is known by that.
+# 12 bits, comparator mode, alert after one conversion, eight conversions a second. The power-on value is four a second
+# (0x60A0), which reveals a chip that lost its supply for a moment.
 CONFIG_WANTED = 0x60E0
-CONFIG_SETTINGS = 0x7FD0  # what must read back: all but OS and AL
+CONFIG_SETTINGS = 0x7FD0  # bits that must read back: all except OS and AL
 
-# In 12-bit mode the value is left-justified: the low four bits are 0. Bit 0 tells extended (13-bit) mode, which is
-# never set here, so anything but 0 there is not an answer of this chip (a bus that floats high reads 0xFFFF).
+# In 12-bit mode the value is left-justified: the low four bits are 0. Bit 0 indicates extended (13-bit) mode, which is
+# never set here, so if these bits are not 0, the answer is not from this chip (a bus that floats high reads 0xFFFF).
 LOW_BITS = 0x000F
 MC_NUMERATOR, MC_DENOMINATOR = 125, 2  # 0.0625 degree Celsius a step, p. 9
 STEP_MC = 62
 ALERT_HYSTERESIS_MC = 5_000
-FIRST_CONVERSION_NS = 35_000_000  # 26 ms typically; what is read before is older than the settings
+FIRST_CONVERSION_NS = 35_000_000  # 26 ms typically; earlier reads predate the settings
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A register that must hold a value; `mask` are the bits that read back as written."""
+    """A register that must hold a value; `mask` selects the bits that read back as written."""
 
     name: str
     register: bytes
@@ -39,19 +39,19 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Tmp102:
-    """Measures by itself eight times a second once it is set up; before its first conversion (35 ms) it reads 0 °C."""
+    """Thermometer. After set-up it measures eight times a second; before its first value (35 ms) it reads 0 °C."""
 
     def __init__(self, port: Port) -> None:
         self.port = port
-        self.above_limit = False  # the chip's own comparison, as last read: not by the temperature register
+        self.above_limit = False  # the chip's own comparison as last read, independent of the temperature register
         self._settings: tuple[Setting, ...] = ()
         self._next_check = 0
 
     def initialise(self, limit_mc: int) -> bool:
-        """Write all settings and read them back; the chip's own alert at `limit_mc`. Wakes a chip that is shut down.
+        """Write all settings and read them back; set the chip's own alert to `limit_mc`. Wakes it if it is shut down.
 
-        Returns whether it was asleep. Raises BusError, and ChipError where something else answers or it does not keep
-        its settings.
+        Returns whether it was shut down. Raises BusError, and ChipError if another device answers or the chip does not
+        keep its settings.
         """
         found = self._read(CONFIG)
         if found & CONFIG_RESOLUTION != CONFIG_RESOLUTION:
@@ -68,16 +68,16 @@ class Tmp102:
         return found & CONFIG_SHUTDOWN != 0
 
     def verify_next(self) -> None:
-        """Re-read one setting a call, in turn. Raises ChipReset where it is not as written."""
+        """Re-read one setting a call, in turn. Raises ChipReset if it differs from the written value."""
         if not self._settings:
             raise ChipReset(NAME, str(self.port), "was never set up")
         self._next_check = (self._next_check + 1) % len(self._settings)
         self._check(self._settings[self._next_check])
 
     def temperature_mc(self) -> int:
-        """Temperature in thousandths of a degree Celsius, rounded down to them; -128 000 to 127 937.
+        """Return the temperature in thousandths of a degree Celsius, rounded down to them; -128 000 to 127 937.
 
-        Raises BusError, and ChipError for an answer that no TMP102 gives.
+        Raises BusError, and ChipError if the answer is impossible for a TMP102.
         """
         word = int.from_bytes(self.port.write_read(TEMPERATURE, 2, TEMPERATURE[0]), "big", signed=True)
         if word & LOW_BITS:
@@ -85,7 +85,7 @@ class Tmp102:
         return (word >> 4) * MC_NUMERATOR // MC_DENOMINATOR
 
     def raw(self) -> dict[str, int]:
-        """The temperature register as last read, for people; no transfer."""
+        """Return the temperature register as last read, for display; no transfer."""
         word = self.port.last_read(TEMPERATURE, 2)
         return {} if word is None else {"TEMPERATURE": int.from_bytes(word, "big")}
 
@@ -102,5 +102,5 @@ class Tmp102:
 
 
 def _register(temperature_mc: int) -> int:
-    """The limit registers hold steps as the temperature does."""
+    """Return the limit register's value, in the same steps as the temperature."""
     return temperature_mc * MC_DENOMINATOR // MC_NUMERATOR << 4 & 0xFFF0

@@ -1,1 +1,1 @@
-"""The protection functions, small objects by what they look at; `cabinet.safety` puts them in order."""
+"""The protection functions, small objects grouped by subject; `cabinet.safety` defines their order."""

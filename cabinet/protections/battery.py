@@ -1,39 +1,40 @@
-"""What the charging curve tells of a battery: one that takes more again while it should take less heats up. Pure.
+"""Battery supervision by the charging curve: power that rises again when it should fall means heating. Pure.
 
-A charger holds the current until the battery's voltage is full (power rises slowly, a lithium one's by 8 %), then holds
-the voltage while the current falls. A battery that runs away in that phase lowers its own voltage by its heat and takes
-more current, and gets hotter by it: over minutes to hours. Whatever changes within seconds is the charger's or the
-resident's doing: a second pack or charger, a rest, a fan, an end of derating.
+A charger holds the current until the battery reaches its full voltage (power rises slowly, a lithium battery's by 8 %),
+then holds the voltage while the current falls. In thermal runaway during that phase the battery's heat lowers its own
+voltage, so it takes more current and gets hotter: over minutes to hours. Changes within seconds come from the charger
+or the resident: a second pack or charger, a rest, a fan, an end of derating.
 """
 
 from cabinet.model import Fault, Quality
 from cabinet.protections.words import NS, Limits, OutletNow
 
 MEAN_TAU_S = 30.0
-# A step: two readings in a row that differ from the mean by more than this. With the mean's lag, a power that grows by
-# less than 16 % a minute is a gradual rise: a runaway grows by some percent a minute, a soft start within seconds.
+# A step: two readings in a row that differ from the mean by more than this. With the mean's lag, growth of less than 16
+# % a minute is a gradual rise: a runaway grows by some percent a minute, a soft start within seconds.
 STEP_SHARE, STEP_MW = 0.08, 3_000
-# After a step up a charger may take a while to settle, which belongs to the step. Not more often than every so often:
-# a battery that runs away is found however often it is interrupted.
+# After a step up a charger may take a while to settle, which belongs to the step. The interval between two settling
+# times is limited: a runaway is detected no matter how often the charge is interrupted.
 SETTLE_NS, SETTLE_EVERY_NS = 60 * NS, 120 * NS
-SETTLING_TAU_S = 5.0  # of the mean meanwhile: what it still lags behind at the end would look like growth
+SETTLING_TAU_S = 5.0  # of the mean meanwhile: a lag that remains at the end would look like growth
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
-LOWEST_PLATEAU_MW = 20_000  # less than any charger of a bike: a lamp's power means nothing
-IDLE_MW = 5_000  # below, nothing is charged; what idles grows no hotter
-# Power that grew in steps by more than this share is that of another battery, or of one more. Its constant current may
-# have begun, in which a healthy one's power rises: by 8 % (measured) to 40 % (a lead-acid one's voltage, 10.5 to
-# 14.8 V, from quite empty). So does one that begins anew with as much as it took at constant current.
+LOWEST_PLATEAU_MW = 20_000  # less than any bike charger: the power of a lamp is not evaluated
+IDLE_MW = 5_000  # below, nothing is charged, and an idle battery does not heat up
+# Power that grew in steps by more than this share belongs to another battery, or to an additional one. It may be at
+# constant current, when the power of a healthy battery rises: by 8 % (measured) to 40 % (voltage of a lead-acid
+# battery, 10.5 to 14.8 V, from almost empty). The same applies to a battery that restarts with as much as it took at
+# constant current.
 JOINED_SHARE = 0.25
 BEGUN_SHARE = 0.6
 CONSTANT_CURRENT_SHARE = 0.5
-GONE_MW, GONE_NS = 500, 3 * NS  # the plug was pulled: whatever is plugged in next is another battery
+GONE_MW, GONE_NS = 500, 3 * NS  # the plug was pulled: the next load is another battery
 
 
 class ThermalRunaway:
-    """Power that grows gradually in the constant-voltage phase. Steps are left out: they set a new reference.
+    """Trip on power that grows gradually in the constant-voltage phase. Steps are excluded: they set a new reference.
 
-    `_lowest_mw` and `_plateau_mw` are moved with each step in proportion, so that the share by which power has risen
-    since its lowest is the same before and after it.
+    `_lowest_mw` and `_plateau_mw` are scaled with each step, so the relative rise of power since its lowest value is
+    the same before and after it.
     """
 
     fault = Fault.THERMAL_RUNAWAY
@@ -49,12 +50,12 @@ class ThermalRunaway:
         self._at_ns: int | None = None
         self._mean_mw = 0.0
         self._highest_mw = 0.0  # mean of the whole charge
-        self._plateau_mw = 0.0  # highest mean, moved with the steps
-        self._lowest_mw: float | None = None  # the same of the lowest, since it tapers; None: it does not yet
+        self._plateau_mw = 0.0  # highest mean, scaled with the steps
+        self._lowest_mw: float | None = None  # lowest mean since the taper began, scaled as well; None: no taper yet
         self._begun_anew = False  # it may be at constant current again
-        self._joined = False  # a second charger may be plugged in, and at constant current while the first one tapers
-        self._stepped = 1.0  # by this factor power has grown in steps since the last of those
-        self._idled = False  # and it was idle meanwhile
+        self._joined = False  # a second charger may be plugged in, at constant current while the first one tapers
+        self._stepped = 1.0  # growth factor of the steps since the references were last set
+        self._idled = False  # power was idle since then
         self._rising_ns: int | None = None
         self._strayed = 0  # the last reading was far above (1) or below (-1) the mean
         self._settling_from_ns = 0
@@ -79,7 +80,7 @@ class ThermalRunaway:
         return self._judge(past_ns)
 
     def _is_gone(self, power_mw: int, at_ns: int) -> bool:
-        """Whether nothing is plugged in; what was is forgotten once that has lasted."""
+        """Return whether nothing is plugged in; once this has lasted, the earlier charge is forgotten."""
         if self._gone_at_ns is not None and at_ns - self._gone_at_ns >= GONE_NS:
             self._forget()
         if power_mw >= GONE_MW:
@@ -89,16 +90,16 @@ class ThermalRunaway:
         return True
 
     def _begin(self, power_mw: int, at_ns: int, resumed: bool) -> None:
-        """Of a resumed charge it is not known whether it tapers: its rise is limited from the start, if by more."""
+        """Begin a curve. A resumed charge may already taper: its rise is limited from the start, at a higher limit."""
         self._at_ns = self._settling_from_ns = at_ns
         self._mean_mw = self._plateau_mw = power_mw
         if resumed:
             self._lowest_mw, self._begun_anew = power_mw, True
 
-    # --- the mean, and steps -----------------------------------------------------------------------------------------
+    # --- Mean and steps ----------------------------------------------------------------------------------------------
 
     def _follow(self, power_mw: int, at_ns: int, past_ns: int) -> bool:
-        """Take a reading into the mean, or as a step; False for a first one that strays, which may be nothing."""
+        """Take a reading into the mean, or as a step; return False for a first stray one, which may mean nothing."""
         off_mw = power_mw - self._mean_mw
         if abs(off_mw) > max(STEP_MW, STEP_SHARE * self._mean_mw):
             strayed, self._strayed = self._strayed, 1 if off_mw > 0 else -1
@@ -122,7 +123,7 @@ class ThermalRunaway:
         return True
 
     def _move(self, mean_mw: float) -> None:
-        """A step of the mean, which the references follow."""
+        """Move the mean by a step, and scale the references with it."""
         factor = mean_mw / self._mean_mw
         self._mean_mw = mean_mw
         self._plateau_mw *= factor
@@ -137,7 +138,7 @@ class ThermalRunaway:
             self._lowest_mw = self._plateau_mw = mean_mw
             self._begun_anew, self._stepped, self._idled, self._rising_ns = True, 1.0, False, None
 
-    # --- the rise ----------------------------------------------------------------------------------------------------
+    # --- Rise --------------------------------------------------------------------------------------------------------
 
     def _judge(self, past_ns: int) -> dict[str, int] | None:
         mean_mw = self._mean_mw

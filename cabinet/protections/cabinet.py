@@ -1,29 +1,29 @@
-"""What endangers the cabinet as a whole. Pure."""
+"""Protections of the cabinet as a whole. Pure."""
 
 from cabinet.model import Fault, Quality
 from cabinet.protections.words import NS, CabinetLimits, CabinetNow, Load
 
-SMOKE_NS = NS // 10  # a contact that bounces in the wind of a door
+SMOKE_NS = NS // 10  # rejects a contact that bounces in the draught of a door
 WATER_NS = NS
-RESIDUAL_NS = 2_000_000  # seen twice: the monitor has taken its own time already, 40 ms at 150 mA
-SETTLE_NS = NS  # after an opening, until the sum can be believed
+RESIDUAL_NS = 2_000_000  # confirmed by a second reading: the monitor has its own delay, 40 ms at 150 mA
+SETTLE_NS = NS  # after an opening, until the sum is valid
 WARN_NS = NS  # ten inrushes at once show in the meters' means for half a second
 
 
 def measured_sum(loads: list[Load]) -> tuple[int, bool]:
-    """The power of all outlets that are measured, and whether that is all of it."""
+    """Return the total power of all measured outlets, and whether that covers all outlets."""
     powers_mw = [load.power_mw for load in loads]
     known_mw = [power_mw for power_mw in powers_mw if power_mw is not None]
     return sum(known_mw), len(known_mw) == len(powers_mw)
 
 
 def comparable(now: CabinetNow) -> bool:
-    """Whether the outlets' sum and the cabinet's own meter are both known."""
+    """Return whether the outlets' sum and the cabinet's own meter are both known."""
     return now.feed_mw.quality is Quality.OK and measured_sum(now.loads)[1]
 
 
 class _Contact:
-    """An alarm contact that is open, or whose wire is cut, for so long."""
+    """An alarm contact that is open, or has a cut wire, for at least `least_ns`."""
 
     latched = True
     fault: Fault
@@ -67,7 +67,7 @@ class Water(_Contact):
 
 
 class ResidualCurrent(_Contact):
-    """The monitor's alarm, or a monitor that did not answer its test: then nobody would know."""
+    """Trip on the monitor's alarm, or if the monitor failed its test: residual current would then go undetected."""
 
     fault = Fault.RESIDUAL_CURRENT
     least_ns = RESIDUAL_NS
@@ -80,7 +80,7 @@ class ResidualCurrent(_Contact):
 
 
 class CabinetHot:
-    """The air inside. Lost, it warns: each outlet has its own thermometer."""
+    """Trip on hot air inside. A lost thermometer only causes a warning: each outlet has its own thermometer."""
 
     fault = Fault.CABINET_HOT
     latched = True
@@ -102,7 +102,7 @@ class CabinetHot:
 
 
 class FeedOverload:
-    """All outlets together against what the supply can give: the newest charge goes first, then the next."""
+    """Trip if all outlets together exceed the supply's capacity: the newest charge is opened first, then the next."""
 
     fault = Fault.FEED_OVERLOAD
     latched = False
@@ -113,7 +113,7 @@ class FeedOverload:
         self._opened_at_ns: int | None = None
 
     def step(self, now: CabinetNow) -> dict[str, int] | None:
-        """Judge what is measured; an outlet that is not, for a second at most, ends no overload and begins none."""
+        """Judge the measured outlets; an unmeasured one, for a second at most, neither ends nor begins an overload."""
         sum_mw, complete = measured_sum(now.loads)
         if sum_mw <= self._limits.feed_mw:
             if complete:
@@ -130,7 +130,7 @@ class FeedOverload:
         return {"sum_mw": sum_mw, "limit_mw": self._limits.feed_mw, "outlet": max(closed)[1]}
 
     def full(self, now: CabinetNow) -> bool:
-        """Whether no charge may begin: what has just begun counts with the power it may come to."""
+        """Return whether no charge may begin: a charge that has just begun counts with the power it may reach."""
         reserved_mw = sum(
             load.power_mw
             if load.known and load.power_mw is not None
@@ -148,9 +148,9 @@ class FeedOverload:
 
 
 class SensorDisagrees:
-    """The sum of the outlets against the cabinet's own meter: current that bypasses a meter protects nobody.
+    """Trip if the sum of the outlets differs from the cabinet's own meter: no protection covers unmeasured current.
 
-    While one side is not known there is nothing to compare (`comparable`), and the time of a difference begins again.
+    While one side is unknown there is nothing to compare (`comparable`), and the time of a difference restarts.
     """
 
     fault = Fault.SENSOR_DISAGREES

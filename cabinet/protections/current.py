@@ -1,4 +1,4 @@
-"""Too much current, in a few milliseconds or over minutes. Pure."""
+"""Protections against excess current, within a few milliseconds or over minutes. Pure."""
 
 import math
 from collections import deque
@@ -7,88 +7,88 @@ from typing import NamedTuple
 from cabinet.model import Fault
 from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
 
-# Thermal image of `overcurrent`: heat runs towards I² with this time constant, and trips at (1.2 In)². From cold that
-# is never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: the meter's own 0.3 s of lag still leaves 3 In under 2 s.
+# Thermal image of `overcurrent`: heat approaches I² with this time constant, and trips at (1.2 In)². From cold that is
+# never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: with the meter's own lag of 0.3 s, 3 In still trips within 2 s.
 THERMAL_TAU_S = 9.0
 THERMAL_TRIP_SHARE = 1.2
-# A reading counts until the next, 0.2 to 0.5 s. Above this share of In it may be an inrush, whose heat is that of
-# a few milliseconds; 1000 uF make a reading of 23 A, at 8 A a third of the heat that trips.
+# A reading counts until the next one, 0.2 to 0.5 s. Above this share of In it may be an inrush, which heats for a few
+# milliseconds only; 1000 uF cause a reading of 23 A, at 8 A a third of the heat that trips.
 LASTING_SHARE = 3.2
-LONGEST_INRUSH_NS = 3_000_000  # measured ones lasted 1 to 2.7 ms
+LONGEST_INRUSH_NS = 3_000_000  # measured inrushes lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
-# half-cycle is like the one before. No rule that looks at two half-cycles only can do without such a share.
+# half-cycle resembles the one before. A rule that uses only two half-cycles needs a share like this.
 SECOND_PULSE_SHARE = 0.4
-# A capacitor is full soon after the voltage's crest, as the voltage then falls below its own. Worked out for up to
-# 1000 uF behind 2.8 ohm or more at 198 to 242 V and 49 to 51 Hz: one that drew more than 30 A from 2 ms before the
-# crest on does so until 1.43 ms after it at the latest (470 uF: 0.12 ms); one that began behind a crest draws 30 A
-# until 0.86 ms after the next. Half a sine of 36 A is over 30 A until 1.9 ms after its crest, of 50 A until 2.95 ms.
+# A capacitor is full soon after the voltage's crest, as the voltage then falls below its own. Calculated for up to 1000
+# uF behind 2.8 ohm or more at 198 to 242 V and 49 to 51 Hz: if it drew more than 30 A from 2 ms before the crest, it
+# stops at the latest 1.43 ms after it (470 uF: 0.12 ms); if it began behind a crest, it draws 30 A until 0.86 ms after
+# the next. Half a sine of 36 A is over 30 A until 1.9 ms after its crest, of 50 A until 2.95 ms.
 BEFORE_CREST_NS = 2_000_000
 AFTER_CREST_NS = 1_800_000
 AFTER_SECOND_CREST_NS = 1_000_000
-# An alert not answered by a valid peak for so long is a short: time for five scans, and for the muxes' reset, so that
-# the current is cut within two half-cycles of its beginning.
+# If an alert is not followed by a valid peak for this time, it is a short. The time suffices for five scans and for the
+# muxes' reset, and cuts the current within two half-cycles of its beginning.
 UNANSWERED_HALF_CYCLES = 1.5
-# Iron that is magnetised to saturation draws a pulse in every other half-cycle, behind the voltage's crest and around
-# its zero, each smaller than the one before. Worked out for an air-core reactance of 1.2 to 8 ohm, 0.4 to 7 ohm in the
-# circuit, saturation at 1.1 to 1.4 of the flux and up to 0.7 of it left over: the second and later pulses go over 30 A
-# 1.1 ms after the crest or later, end 3.9 ms after the zero or sooner, and have 0.90 of the one before or less. A
-# short's goes over 30 A before the crest, wherever the plug's resistance is what limits it. The first may begin up to
-# 1.1 ms before the crest and goes on across the zero: there any sine below the hard ceiling is under 30 A for 1.3 ms,
-# which looks half as wide cannot miss.
-IRON_BEGINS_NS = 600_000  # a look half a millisecond wide before it
+# A saturated iron core draws a pulse in every other half-cycle, behind the voltage's crest and around its zero, each
+# smaller than the one before. Calculated for an air-core reactance of 1.2 to 8 ohm, 0.4 to 7 ohm in the circuit,
+# saturation at 1.1 to 1.4 of the flux and up to 0.7 of residual flux: the second and later pulses exceed 30 A 1.1 ms
+# after the crest or later, end 3.9 ms after the zero or sooner, and have at most 0.90 of the one before. A short
+# exceeds 30 A before the crest if the plug's resistance limits it. The first iron pulse may begin up to 1.1 ms before
+# the crest and continues across the zero: there any sine below the hard ceiling is under 30 A for 1.3 ms, which reads
+# half that far apart cannot miss.
+IRON_BEGINS_NS = 600_000  # a read half a millisecond wide before it
 IRON_FIRST_BEGINS_NS = -1_500_000
 ZERO_SEEN_NS = 600_000
 IRON_ENDS_NS = 9_000_000  # after the same crest
 IRON_DECAY = 0.92
-# A capacitor behind a bouncing plug: its pulse ends with the bounce, or with the capacitor's filling (AFTER_CREST_NS),
-# before a sine through its first look would. The margin is that of the mains' phase. What begins before the crest is
-# looked at until FILLED_NS after it.
+# A capacitor behind a bouncing plug: its pulse ends with the bounce, or when the capacitor is full (AFTER_CREST_NS),
+# before a sine through its first window would end. The margin covers the mains' phase error. A pulse that begins before
+# the crest is checked until FILLED_NS after it.
 TOO_SOON_NS = 400_000
 FILLED_NS = 1_500_000
-LAGS_NS = 1_700_000  # a short's current behind its voltage: 22 degrees up to 1.5 kA (IEC 60898-1), and some more
-MAX_PULSES = 8  # that follow each other within the window; what goes on is cut, whatever it looks like
-UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two looks may be two pulses of a bouncing plug
+LAGS_NS = 1_700_000  # lag of a short's current behind its voltage: 22 degrees up to 1.5 kA (IEC 60898-1), plus a margin
+MAX_PULSES = 8  # consecutive pulses within the window; after that the outlet trips in any case
+UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two reads may be two pulses of a bouncing plug
 
 
 class _Hit(NamedTuple):
-    """A window over the limit, and when the current was last seen under it before."""
+    """A window over the limit, and the time of the last reading under it before."""
 
     window: PeakWindow
     low_at_ns: int
 
 
 class _Pulse(NamedTuple):
-    """A current over the limit without a break."""
+    """An uninterrupted current over the limit."""
 
     first: PeakWindow
     last: PeakWindow
-    low_at_ns: int  # until then it was seen under the limit
+    low_at_ns: int  # last time under the limit before it
     peak_ma: int
-    number: int  # of those that followed each other within the window
-    widest_ns: int  # of its looks but the first
-    ended_ns: int = 0  # from then on it was seen under the limit
+    number: int  # count of consecutive pulses within the window
+    widest_ns: int  # of its windows except the first
+    ended_ns: int = 0  # first time under the limit after it
 
 
 class ShortCircuit:
-    """A peak above the limit in two different half-cycles, or once above what no inrush reaches.
+    """Trip on a peak above the limit in two different half-cycles, or once above any possible inrush.
 
     A charger's inrush stays within one half-cycle; a shorted rectifier diode conducts in every other one and an arc
-    skips some, so the two need not follow each other. A window that may lie in either of two half-cycles counts as
-    the one that makes it the same as its neighbour: at worst that costs one more window, never a false trip.
+    skips some, so the two need not be consecutive. If a window may lie in either of two half-cycles, it counts in the
+    one that it may share with its neighbour: at worst that costs one more window, never a false trip.
 
-    An inrush that straddles a zero crossing is in two half-cycles and is still one: between the two the current must
-    have been seen low, or more time have passed than an inrush lasts. One that goes on in the next half-cycle does so
-    with less (SECOND_PULSE_SHARE), and does not in a third.
+    An inrush that straddles a zero crossing is in two half-cycles but is a single inrush: two half-cycles count only if
+    the current was low between them, or if more time has passed than an inrush lasts. An inrush that continues in the
+    next half-cycle has a lower peak (SECOND_PULSE_SHARE), and does not continue in a third.
 
-    A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: there is no need
-    to wait for its second half-cycle (BEFORE_CREST_NS). Only looks that follow each other closely can tell.
+    A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: the second
+    half-cycle need not be awaited (BEFORE_CREST_NS). This requires closely spaced windows.
 
-    Two kinds of pulse repeat and are no short: those of iron, which become smaller, behind the crest of every other
-    half-cycle; and those of a capacitor behind a plug that bounces, of which the one before ended too soon to be a
-    sine's. Both are known by looks that follow each other closely; in doubt it is a short.
+    Two kinds of repeated pulse are not a short: those of an iron core, which decrease, behind the crest of every other
+    half-cycle; and those of a capacitor behind a bouncing plug, if the previous pulse ended too soon for a sine. Both
+    are identified by closely spaced windows; in doubt it is a short.
 
-    An alert whose peak cannot be read is a short as well (UNANSWERED_HALF_CYCLES): its line stays low from the first
-    sample over the limit on, and nothing more would be learned by waiting.
+    An alert with an unreadable peak is a short as well (UNANSWERED_HALF_CYCLES): its line stays low from the first
+    sample over the limit on, and waiting gives no more information.
     """
 
     fault = Fault.SHORT_CIRCUIT
@@ -99,9 +99,9 @@ class ShortCircuit:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._hits: deque[_Hit] = deque(maxlen=64)
-        self._low_at_ns = 0  # when it was last seen under the limit
-        self._run: _Pulse | None = None  # that goes on
-        self._before: _Pulse | None = None  # the one that ended last
+        self._low_at_ns = 0  # last time under the limit
+        self._run: _Pulse | None = None  # the pulse in progress
+        self._before: _Pulse | None = None  # the last pulse that ended
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         window = now.window
@@ -132,7 +132,7 @@ class ShortCircuit:
         return None
 
     def _outlasts_an_inrush(self, window: PeakWindow) -> bool:
-        """Over the limit from well before the voltage's crest until well after it; also keeps `_run`."""
+        """Return whether the current exceeds the limit from well before to well after the crest; also update `_run`."""
         run = self._run
         if run is None or window.to_ns - run.last.to_ns > UNSEEN_BREAK_NS:
             before = self._before = run or self._before
@@ -148,7 +148,7 @@ class ShortCircuit:
         return BEFORE_CREST_NS <= before_ns < self._limits.half_cycle_ns // 2 and after_ns >= AFTER_CREST_NS
 
     def _harmless(self, window: PeakWindow) -> bool:
-        """Whether the pulse that goes on is still as one of iron, or of a capacitor behind a bouncing plug."""
+        """Return whether the pulse in progress still fits an iron core, or a capacitor behind a bouncing plug."""
         run, before = self._run, self._before
         if run is None or run.first.crest_ns is None or window.at_least or run.number > MAX_PULSES:
             return False
@@ -162,39 +162,39 @@ class ShortCircuit:
         return self._ended_too_soon(before) and self._may_fill(run, crest_ns, window)
 
     def _crosses_zero(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """One pulse in two half-cycles, and not seen low between them by looks that would have seen a sine's zero."""
+        """Return whether one pulse spans two half-cycles, without the low reading that a sine's zero would give."""
         placed = run.low_at_ns >= crest_ns + IRON_FIRST_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
         return placed and run.widest_ns <= ZERO_SEEN_NS
 
     def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """Behind the crest, with nothing in the half-cycle before, and smaller than the last time."""
+        """Return whether it is behind the crest, smaller than the last one, with none in the half-cycle before."""
         if run.low_at_ns < crest_ns - self._limits.half_cycle_ns // 2:
-            crest_ns -= self._limits.half_cycle_ns  # its first look ended behind a zero, and it began before that
+            crest_ns -= self._limits.half_cycle_ns  # its first window ended behind a zero, but began before it
         placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
         apart = run.first.to_ns - before.first.to_ns >= 3 * self._limits.half_cycle_ns // 2
         return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
 
     def _ended_too_soon(self, before: _Pulse) -> bool:
-        """Whether a sine through the pulse's beginning, or its greatest, would have been over the limit for longer."""
+        """Return whether a sine through the pulse's beginning, or its maximum, would have exceeded the limit longer."""
         crest_ns, half_ns = before.first.crest_ns, self._limits.half_cycle_ns
         if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
             return False
         if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
             return False
         crest_ma = float(before.peak_ma)
-        if before.low_at_ns > crest_ns:  # seen from its falling side only
+        if before.low_at_ns > crest_ns:  # only its falling side was measured
             crest_ma = before.first.peak_ma / max(0.1, math.cos(math.pi * (before.low_at_ns - crest_ns) / half_ns))
         lasts_ns = math.acos(min(1.0, self._limits.short_peak_ma / crest_ma)) * half_ns / math.pi
         return before.ended_ns + TOO_SOON_NS <= crest_ns + lasts_ns
 
     def _may_fill(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """Whether a capacitor may still be filling: until soon after the crest, or, begun behind it, until the zero."""
+        """Return whether a capacitor may still be filling: until soon after the crest, or until zero if begun later."""
         if run.low_at_ns >= crest_ns:
             return window.to_ns <= crest_ns + self._limits.half_cycle_ns // 2
         return window.from_ns < crest_ns + FILLED_NS
 
     def _repeated(self, hit: _Hit) -> int | None:
-        """The peak that `hit` makes a short of: of another half-cycle, and neither of them the end of an inrush."""
+        """Return the peak in another half-cycle that makes `hit` a short, unless either is the end of an inrush."""
         earlier = [each for each in self._hits if self._apart(each.window, hit)]
         if not earlier:
             return None
@@ -205,10 +205,10 @@ class ShortCircuit:
         return next((each.window.peak_ma for each in earlier if self._apart(first, each)), None)
 
     def _decides(self, first: PeakWindow, second: PeakWindow) -> bool:
-        """Whether two half-cycles are enough: not always where the second follows one that began behind its crest.
+        """Return whether two half-cycles are enough: not always if the first window began behind its crest.
 
-        There a capacitor fills little before the zero crossing, and draws as much again in the next half-cycle, until a
-        little after its crest. In a third no such capacitor draws 30 A.
+        There a capacitor fills little before the zero crossing, and draws as much again in the next half-cycle, until
+        shortly after its crest. In a third half-cycle no such capacitor draws 30 A.
         """
         if first.crest_ns is not None and first.to_ns <= first.crest_ns:
             return True
@@ -219,16 +219,16 @@ class ShortCircuit:
         return second.first_half_cycle > first.last_half_cycle + 1
 
     def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
-        """In another half-cycle, and not one inrush on both sides of a zero crossing."""
+        """Return whether the two are in different half-cycles, and not one inrush around a zero crossing."""
         if not self._in_another_half_cycle(earlier, hit.window):
             return False
         return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
 
     def _crest(self, last: PeakWindow) -> dict[str, int]:
-        """The greatest current so far, if it was a crest: lower before it in its half-cycle, and lower after it.
+        """Return the greatest current so far, if it was a crest: lower before it in its half-cycle, and lower after it.
 
-        A short that begins behind the crest shows only the falling side, and one that still rises, in whichever
-        half-cycle, has not come to its crest: how high it will go is then not known, and nothing is said of it.
+        A short that begins behind the crest shows only the falling side, and one that still rises, in either
+        half-cycle, has not reached its crest: its final height is unknown, and nothing is returned.
         """
         windows = [hit.window for hit in self._hits] + [last]
         place = max(range(len(windows)), key=lambda each: windows[each].peak_ma)
@@ -254,7 +254,7 @@ class ShortCircuit:
 
 
 class Overcurrent:
-    """A thermal image of the outlet: heat follows I² as a wire's would (see THERMAL_TAU_S)."""
+    """Thermal image of the outlet: heat follows I² as in a wire (see THERMAL_TAU_S)."""
 
     fault = Fault.OVERCURRENT
     latched = True
@@ -267,7 +267,7 @@ class Overcurrent:
         self._at_ns: int | None = None
         self._lasting_ma = LASTING_SHARE * limits.rated_ma
         self._last_ma = 0
-        self._hot = False  # at the trip's heat, by whatever current, and not cooled down since
+        self._hot = False  # reached the trip's heat, by any current, and has not cooled down since
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         current = now.current_ma
@@ -284,18 +284,19 @@ class Overcurrent:
         return {"current_ma": current.value, "heat_percent": int(100 * self._heat / self._trip_heat)}
 
     def present(self, now: OutletNow) -> bool:
-        """Warm from what tripped it, a short circuit too: closing at once would find a hot wire.
+        """Return whether it is still warm from the trip's cause, also a short: closing now would load a hot wire.
 
-        An ordinary charge near the rated current is at 0.69 of the trip for ever; whoever stops it may begin again.
+        An ordinary charge near the rated current stays at 0.69 of the trip permanently; if it is stopped, it may
+        restart.
         """
         return self._hot
 
     def reset(self) -> None:
-        """Heat is not forgotten with a latch: a wire does not cool because staff pressed a key."""
+        """Keep the heat: clearing a latch does not cool a wire."""
 
 
 class Overpower:
-    """More than the outlet is rated for, for so long that it is no start of anything."""
+    """Trip on more than the outlet's rated power, for longer than any start-up lasts."""
 
     fault = Fault.OVERPOWER
     latched = False
@@ -319,7 +320,7 @@ class Overpower:
         return {"power_mw": power.value, "limit_mw": self._limits.most_mw}
 
     def present(self, now: OutletNow) -> bool:
-        """For as long again as it took to trip: the next one should not find the same load."""
+        """Return True for as long again as it took to trip: the next charge should not meet the same load."""
         return self._tripped_at_ns is not None and now.at_ns - self._tripped_at_ns < self._limits.overpower_ns
 
     def reset(self) -> None:

@@ -1,8 +1,8 @@
-"""Readings held against each other: what one register shows another can confirm, or not. Pure.
+"""Plausibility checks between readings: one register confirms or contradicts another. Pure.
 
-A register that stands still shows something plausible for ever. What gives it away is the physics that it shares with
-another one (a peak is at least the RMS, a power at most voltage times current, an energy the power over time), and the
-noise that every live register has.
+A frozen register shows a plausible value forever. It is revealed by the physics that it shares with another one (a peak
+is at least the RMS, a power at most voltage times current, an energy the power over time), and by the noise that every
+live register has.
 """
 
 from typing import Protocol
@@ -10,17 +10,17 @@ from typing import Protocol
 from cabinet.model import Quality
 from cabinet.protections.words import NS, OutletNow
 
-LASTING_NS = 2 * NS  # a load that changes shows in one register before the other (RMS settles in 0.2 s) and not so long
+LASTING_NS = 2 * NS  # a load change shows in one register before the other (RMS settles in 0.2 s), for less than this
 LASTING_READS = 5
 PEAK_SPAN_NS = (
-    600_000_000  # the highest peak of so long, and as long before: a crest of half a minute's bounce is in it
+    600_000_000  # the highest peak of this span and of the one before it: a crest of half a minute's bounce is in it
 )
-LEAST_RMS_MA = 200  # of 200 A full scale, RMS below is noise for a thousandth part (ADE7953, p. 4)
-LEAST_CREST = 0.8  # a crest factor is 1 at least; gains of peak and RMS differ by 3 % from part to part (p. 4)
-MOST_FACTOR, MOST_EXTRA_MW = 1.25, 10_000  # a power factor is 1 at most; power and current are calibrated apart
-LOAD_MW = 5_000  # below, an idle charger's readings may well stand still
-STILL_WINDOWS = 200  # peaks that were all alike: in 0.6 s of a rectifier's current no two tens of them are
-STILL_READS = 20  # the same of a raw 24-bit value of RMS or power: its last bits are noise under any load
+LEAST_RMS_MA = 200  # of 200 A full scale, RMS below a thousandth is noise (ADE7953, p. 4)
+LEAST_CREST = 0.8  # a crest factor is at least 1; gains of peak and RMS differ by 3 % from part to part (p. 4)
+MOST_FACTOR, MOST_EXTRA_MW = 1.25, 10_000  # a power factor is at most 1; power and current are calibrated separately
+LOAD_MW = 5_000  # below, an idle charger's readings may stay constant
+STILL_WINDOWS = 200  # identical peaks: in 0.6 s of a rectifier's current not even two tens of them are alike
+STILL_READS = 20  # the same for a raw 24-bit value of RMS or power: its last bits are noise under any load
 ENERGY_SPAN_NS = 30 * NS
 ENERGY_LEAST_MW = 10_000
 ENERGY_FACTOR = 2
@@ -30,14 +30,14 @@ Why = dict[str, int]
 
 
 class Lasting:
-    """A contradiction counts when it comes with every reading for so long: one alone is a load that changed."""
+    """A contradiction that counts if it persists in every reading: a single one is a load change."""
 
     def __init__(self) -> None:
         self._since_ns: int | None = None
         self._reads = 0
 
     def lasts(self, contradicts: bool, at_ns: int) -> bool:
-        """Note one reading; whether the contradiction has lasted."""
+        """Note one reading and return whether the contradiction persists."""
         if not contradicts:
             self.clear()
             return False
@@ -50,9 +50,9 @@ class Lasting:
 
 
 class StillPeaks:
-    """Peaks that are all alike for `still_ns`: each window holds another part of the wave, or other noise.
+    """Identical peaks for `still_ns`: each live window has another part of the wave, or other noise.
 
-    A meter without noise may show 0 of no current for ever, so 0 counts under load only.
+    A meter without noise may show 0 forever if no current flows, so 0 counts only under load.
     """
 
     _peak_ma: int | None
@@ -64,7 +64,7 @@ class StillPeaks:
         self.clear()
 
     def step(self, now: OutletNow) -> Why | None:
-        """To be called with each window."""
+        """Check one window; must be called with each."""
         assert now.window is not None
         peak_ma = now.window.peak_ma
         if peak_ma != self._peak_ma:
@@ -83,10 +83,10 @@ class StillPeaks:
 
 
 class StillReads:
-    """One register of the slow values that brings the very same bits for `still_ns` under load."""
+    """One register of the slow values with identical bits for `still_ns` under load."""
 
     def __init__(self, register: str, still_ns: int) -> None:
-        """`register`: "current_ma", "power_mw" or "voltage_mv"."""
+        """Watch `register`: "current_ma", "power_mw" or "voltage_mv"."""
         self._unmoved, self._shown = f"{register[:-3]}_unmoved", register
         self._still_ns = still_ns
         self._is_voltage = register == "voltage_mv"
@@ -109,7 +109,7 @@ class StillReads:
 
 
 class PeakBelowCurrent:
-    """The highest peak of the last second below the RMS: no wave has a crest below its mean."""
+    """Highest peak of the last second below the RMS: impossible, as no wave has a crest below its mean."""
 
     _before_ma: int | None
     _highest_ma: int | None
@@ -121,7 +121,7 @@ class PeakBelowCurrent:
         self.clear()
 
     def note(self, now: OutletNow) -> None:
-        """To be called with each window."""
+        """Note the peak of one window; must be called with each."""
         assert now.window is not None
         peak_ma, at_ns = now.window.peak_ma, now.window.to_ns
         if at_ns - self._since_ns >= PEAK_SPAN_NS:
@@ -149,7 +149,7 @@ class PeakBelowCurrent:
 
 
 class PowerAboveVoltAmperes:
-    """More power than voltage times RMS current: one of the three is not so."""
+    """More power than voltage times RMS current: one of the three is wrong."""
 
     def __init__(self) -> None:
         self._lasting = Lasting()
@@ -173,9 +173,10 @@ class PowerAboveVoltAmperes:
 
 
 class EnergyUnlikePower:
-    """What the energy register counted against the mean of the power register: neither is billed if they differ.
+    """Count of the energy register against the mean of the power register: if they differ, neither is billed.
 
-    Only of an outlet that is read all the time: after a gap the register holds energy of a time without readings.
+    Applies only to an outlet that is read continuously: after a gap the register holds energy of a time without
+    readings.
     """
 
     _read_ns: int
@@ -225,16 +226,16 @@ class EnergyUnlikePower:
 
 
 class Evidence(Protocol):
-    """One comparison of readings; `step` gives the numbers that contradict each other."""
+    """One comparison of readings; `step` returns the numbers that contradict each other."""
 
     def step(self, now: OutletNow) -> Why | None: ...
     def clear(self) -> None: ...
 
 
 class PlausibleReadings:
-    """All of these for one outlet: `note_peak` and `still_peaks` with each peak, `slow` with each of the others.
+    """All checks of one outlet: `note_peak` and `still_peaks` take each peak, `slow` takes each of the other readings.
 
-    The first two are each turn's part: bound methods, so that a call leads to the comparison itself.
+    The first two are called every tick, so they are bound methods that lead directly to the comparison.
     """
 
     def __init__(self, still_ns: int, gap_ns: int) -> None:
@@ -263,7 +264,7 @@ class PlausibleReadings:
 
 
 def loaded(now: OutletNow) -> bool:
-    """Whether one of the meter's registers shows a load."""
+    """Return whether one of the meter's registers shows a load."""
     return (now.power_mw.value or 0) >= LOAD_MW or (now.current_ma.value or 0) >= LEAST_RMS_MA
 
 

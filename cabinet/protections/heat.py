@@ -1,17 +1,17 @@
-"""Too hot: the contacts of an outlet, and what no thermometer can have measured. Pure."""
+"""Temperature protection of an outlet's contacts, and the plausibility check of thermometers. Pure."""
 
 from collections import deque
 
 from cabinet.model import Fault, Quality, Reading
 from cabinet.protections.words import NS, Limits, OutletNow
 
-RISE_WINDOW_NS = 30 * NS  # a slope over less would be the thermometer's 0.0625 K step (TMP102 data sheet)
-JUMP_K = 5  # between two readings: what is more, plus JUMP_K_PER_S, no thermometer in a plug can make
+RISE_WINDOW_NS = 30 * NS  # a slope over less would only be the thermometer's 0.0625 K step (TMP102 data sheet)
+JUMP_K = 5  # between two readings: a thermometer in a plug cannot rise by more than this plus JUMP_K_PER_S
 JUMP_K_PER_S = 2
 
 
 class OutletHot:
-    """Contacts too hot, or heating up faster than any charge makes them."""
+    """Trip on contacts that are too hot, or that heat up faster than any charge heats them."""
 
     fault = Fault.OUTLET_HOT
     latched = True
@@ -41,7 +41,7 @@ class OutletHot:
         return None
 
     def _rise_mc_per_min(self, reading: Reading) -> int:
-        """Slope over the last RISE_WINDOW_NS; 0 until that much has been seen."""
+        """Return the slope over the last RISE_WINDOW_NS; 0 until readings cover that span."""
         history = self._history
         if not history or reading.at_ns - history[-1].at_ns >= NS:
             history.append(reading)
@@ -54,7 +54,7 @@ class OutletHot:
         return (reading.value - oldest.value) * 60 * NS // past_ns
 
     def warm(self, now: OutletNow) -> bool:
-        """Above the warning threshold."""
+        """Return whether the temperature is above the warning threshold."""
         value = now.temperature_mc.value
         return value is not None and value >= self._limits.hot_warn_mc
 
@@ -67,7 +67,7 @@ class OutletHot:
 
 
 def believable(temperature_mc: int, at_ns: int, before: Reading) -> bool:
-    """Whether a thermometer in a plug can have gone from `before` to this: anything else is the sensor's fault."""
+    """Return whether a thermometer in a plug can go from `before` to this value; if not, the sensor is faulty."""
     if not -40_000 <= temperature_mc <= 125_000:  # the TMP102's range
         return False
     if before.value is None:

@@ -1,14 +1,14 @@
-"""Sensors that say nothing, or nothing true: an outlet nobody watches is open. Pure."""
+"""Protections against sensors with missing or wrong readings: an outlet without monitoring is open. Pure."""
 
 from cabinet.model import Fault
 from cabinet.protections.evidence import PlausibleReadings
 from cabinet.protections.words import NS, Limits, OutletNow
 
-SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for so long before an outlet may close
+SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for this long before an outlet may close
 
 
 class SensorLost:
-    """No valid reading for too long: an outlet nobody watches is open. A lost sensor is never 0 A."""
+    """Trip if there is no valid reading for too long: an unmonitored outlet is open. A lost sensor is never 0 A."""
 
     fault = Fault.SENSOR_LOST
     latched = False
@@ -42,17 +42,17 @@ class SensorLost:
         return None
 
     def present(self, now: OutletNow) -> bool:
-        """True until everything has been valid for `SENSOR_BACK_NS`."""
+        """Return True until everything has been valid for `SENSOR_BACK_NS`."""
         return self._missing_at_ns is not None and now.at_ns - self._missing_at_ns < SENSOR_BACK_NS
 
     def reset(self) -> None:
-        """What is missing shows by itself."""
+        """Keep the state: a missing reading is detected again by itself."""
 
 
 class SensorReset:
-    """A chip with other settings than it was given measures something else: set up again in time, or its outlets open.
+    """Trip if a chip with altered settings is not set up again in time, as its measurements are wrong.
 
-    A meter within `reset_ns`, a thermometer within the time that a temperature may be missing.
+    The limit is `reset_ns` for a meter, and for a thermometer the time that a temperature may be missing.
     """
 
     fault = Fault.SENSOR_RESET
@@ -65,14 +65,14 @@ class SensorReset:
 
     def step(self, now: OutletNow) -> dict[str, int] | None:
         if not now.closed or (now.reset_at_ns is None and now.thermometer_reset_at_ns is None):
-            return None  # each tick's part, so it is small
+            return None  # runs every tick, so it is kept small
         for unmeasured_ns, limit_ns in (self._meter(now), self._thermometer(now)):
             if unmeasured_ns > limit_ns:
                 return {"unmeasured_ms": unmeasured_ns // 1_000_000, "limit_ms": limit_ns // 1_000_000}
         return None
 
     def _meter(self, now: OutletNow) -> tuple[int, int]:
-        """For how long it has not measured since its reset, and how long that may be."""
+        """Return for how long the meter has not measured since its reset, and the limit for that."""
         return 0 if now.reset_at_ns is None else now.at_ns - now.peak_valid_at_ns, self._limits.reset_ns
 
     def _thermometer(self, now: OutletNow) -> tuple[int, int]:
@@ -80,15 +80,15 @@ class SensorReset:
         return now.at_ns - now.temperature_mc.at_ns if lost else 0, self._limits.temperature_lost_ns
 
     def present(self, now: OutletNow) -> bool:
-        """Counted from the last good reading, so that a chip that is away for its reset is not called lost."""
+        """Return whether the last good reading is too old: a chip that is in reset does not count as lost."""
         return any(unmeasured_ns > limit_ns for unmeasured_ns, limit_ns in (self._meter(now), self._thermometer(now)))
 
     def reset(self) -> None:
-        """Has no state of its own."""
+        """Do nothing: there is no state."""
 
 
 class SensorFrozen:
-    """A reading that stands still, or that another one contradicts: what shows it no longer measures."""
+    """Trip on a reading that is frozen, or that another one contradicts: its sensor no longer measures."""
 
     fault = Fault.SENSOR_FROZEN
     latched = True

@@ -1,11 +1,11 @@
-"""The mains outside its band: what charges is suspended, and goes on by itself. Pure."""
+"""Protections against mains voltage outside its band: charges are suspended and resume by themselves. Pure."""
 
 from cabinet.model import Fault
 from cabinet.protections.words import Limits, OutletNow
 
 
 class _Voltage:
-    """Outside for so long suspends; inside for so long lets it go on."""
+    """Suspend after a set time outside the band; allow the charge to resume after a set time inside."""
 
     latched = False
     whole_cabinet = False
@@ -13,8 +13,8 @@ class _Voltage:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._since_ns: int | None = None  # outside
-        self._last_ns: int | None = None  # outside for long enough to have suspended
+        self._since_ns: int | None = None  # start of the time outside
+        self._last_ns: int | None = None  # last time outside, after long enough to suspend
 
     def _limit_mv(self) -> int:
         raise NotImplementedError
@@ -39,7 +39,7 @@ class _Voltage:
         return self._last_ns is not None and now.at_ns - self._last_ns < self._limits.voltage_back_ns
 
     def reset(self) -> None:
-        """A voltage does not change because an outlet is switched."""
+        """Keep the state: switching an outlet does not change the voltage."""
 
 
 class Overvoltage(_Voltage):

@@ -1,4 +1,4 @@
-"""Switches that do not do what they are told. Pure."""
+"""Protections against switches that do not follow their command. Pure."""
 
 from collections import deque
 
@@ -6,20 +6,21 @@ from cabinet.model import Fault, Reading
 from cabinet.protections.evidence import LEAST_RMS_MA
 from cabinet.protections.words import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
 
-WELD_HITS = 3  # windows with current: one alone may be a disturbance, and rectifiers draw once in 10 ms
+WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
-WELD_READS = 4  # of the RMS, in a row and for so long: a neighbour's short shows for less than that
+WELD_READS = 4  # RMS readings in a row and over this time: a neighbour's short shows for less than that
 WELD_MEAN_NS = NS // 3
 WELD_MEAN_OLD_NS = NS
 RMS_FALLS_NS = 7 * NS // 10
 
 
 class Hits:
-    """Windows with current where there must be none. Three within a tenth of a second are current that flows.
+    """Windows with current that should have none. Three within a tenth of a second mean that current flows.
 
-    Unless they are all alike: the windows of a mains current differ by where in the wave they lie, and a peak that does
-    not change by a milliampere is what a meter shows that stood still before the contacts parted. Above `short_peak_ma`
-    it would have tripped as a short before it could, and a meter at the end of its scale shows the same each time.
+    The exception is three identical peaks: the windows of a mains current differ by their place in the wave, so a peak
+    that does not change by a milliampere comes from a meter that froze before the contacts parted. Above
+    `short_peak_ma` identical peaks count: such a reading would have tripped as a short before it could freeze, and a
+    meter at the end of its scale repeats the same value.
     """
 
     def __init__(self, short_peak_ma: int) -> None:
@@ -30,7 +31,7 @@ class Hits:
         self._seen.append((window.to_ns, window.peak_ma))
 
     def flow(self, at_ns: int) -> bool:
-        """Whether current flows, at `at_ns`."""
+        """Return whether current flows, at `at_ns`."""
         recent = len(self._seen) == WELD_HITS and at_ns - self._seen[0][0] <= WELD_WINDOW_NS
         if not recent:
             return False
@@ -42,10 +43,10 @@ class Hits:
 
 
 class Means:
-    """The same by the RMS register, which is another one than the peaks': a weld is found although theirs stood still.
+    """The same check with the RMS register, which is separate from the peak register: a frozen peak hides no weld.
 
-    It falls slowly: of 100 A that were broken it shows 0.09 A after 0.7 s (0.2 s to settle, ADE7953 p. 23). A value
-    whose bits do not change is what it showed before it stood still, and counts as nothing.
+    It falls slowly: after 100 A were broken it shows 0.09 A after 0.7 s (0.2 s to settle, ADE7953 p. 23). A value with
+    unchanged bits dates from before the register froze, and does not count.
     """
 
     _reads: int
@@ -57,7 +58,7 @@ class Means:
         self.clear()
 
     def add(self, current: Reading, unmoved: int, off_at_ns: int, extra_ma: int = 0) -> bool:
-        """Note a reading of an outlet without power since `off_at_ns`; whether it is current that flows."""
+        """Note a reading of an outlet without power since `off_at_ns`. Return whether current flows."""
         at_ns = current.at_ns
         if unmoved or at_ns < off_at_ns + RMS_FALLS_NS or (self._reads and at_ns == self._last_ns):
             return False
@@ -70,7 +71,7 @@ class Means:
         return self.flow(at_ns)
 
     def flow(self, at_ns: int) -> bool:
-        """Whether current flows, at `at_ns`: so many readings in a row, and the last not long ago."""
+        """Return whether current flows, at `at_ns`: enough readings in a row, the last one recent."""
         lasting = self._reads >= WELD_READS and self._last_ns - self._since_ns >= WELD_MEAN_NS
         return lasting and at_ns - self._last_ns <= WELD_MEAN_OLD_NS
 
@@ -81,9 +82,9 @@ class Means:
 
 
 class RelayWelded:
-    """Current although the relay was told to open: only the contactor can end it, so all outlets go.
+    """Trip on current although the relay was commanded open: only the contactor can stop it, so all outlets open.
 
-    Two registers are witnesses, the peaks' and the RMS's: the one that a trip was for may be the one that stands still.
+    Two registers are checked, peak and RMS: the one that caused a trip may be the one that is frozen.
     """
 
     fault = Fault.RELAY_WELDED
@@ -121,10 +122,11 @@ class RelayWelded:
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
     def _short_through_it(self, now: OutletNow, window: PeakWindow) -> dict[str, int] | None:
-        """So much is no disturbance and no neighbour's: the first window is enough, whenever the relay should be open.
+        """Return the numbers of a short through the open relay: one window suffices, as no disturbance is that large.
 
-        Counted from the order to the relay itself: neither the contactor's closing nor the self-test's clicks begin it
-        again. A neighbour shows half a percent of itself here: another such limit of that would be 6000 A.
+        The time counts from the order to the relay itself: neither the contactor's closing nor the self-test's clicks
+        restart it. A neighbour shows half a percent of its current here: crosstalk of another such limit would need
+        6000 A.
         """
         limits, told_ns = self._limits, now.told_open_at_ns
         if told_ns is None or window.from_ns < told_ns + limits.parted_ns:
@@ -144,7 +146,7 @@ class RelayWelded:
 
 
 class RelayStuckOpen:
-    """Told to close, its output is found open, and no current flows."""
+    """Trip if the relay is commanded closed, its output is found open, and no current flows."""
 
     fault = Fault.RELAY_STUCK_OPEN
     latched = True
@@ -167,11 +169,11 @@ class RelayStuckOpen:
         return False
 
     def reset(self) -> None:
-        """Has no state of its own."""
+        """Do nothing: there is no state."""
 
 
 class ContactorWelded:
-    """Current although the contactor is open: the layer that a welded relay is left to is gone."""
+    """Trip on current although the contactor is open: the backup for a welded relay has failed."""
 
     fault = Fault.CONTACTOR_WELDED
     latched = True
@@ -196,7 +198,7 @@ class ContactorWelded:
             return None
         self._hits.add(window)
         if window.peak_ma <= self._limits.short_peak_ma and not self.present(now):
-            return None  # more than a short's limit is no disturbance: the first window is enough
+            return None  # above a short's limit it is no disturbance: the first window is enough
         return {"peak_ma": window.peak_ma, "limit_ma": self._peak_limit_ma}
 
     def warns(self, now: CabinetNow) -> bool:

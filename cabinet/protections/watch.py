@@ -1,4 +1,4 @@
-"""The watching itself: a loop that was away, an outlet that trips again and again. Pure."""
+"""Supervision of the guard's loop, and of outlets that trip repeatedly. Pure."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ from cabinet.protections.words import NS, Limits, OutletNow
 
 
 class GuardLate:
-    """The loop itself was away for so long that nobody watched: everything opens."""
+    """Trip if the loop stalled for so long that protection was interrupted: everything opens."""
 
     fault = Fault.GUARD_LATE
     latched = False
@@ -26,11 +26,11 @@ class GuardLate:
         return False
 
     def reset(self) -> None:
-        """Has no state of its own."""
+        """Do nothing: there is no state."""
 
 
 class RecloseStorm:
-    """Three trips of one outlet within an hour: no fourth resident tries it."""
+    """Trip on three trips of one outlet within an hour: no fourth resident tries it."""
 
     fault = Fault.RECLOSE_STORM
     latched = True
@@ -46,7 +46,7 @@ class RecloseStorm:
         return list(self._trips_ns)
 
     def note(self, at_ns: int) -> None:
-        """The outlet tripped for a reason of its own."""
+        """Note a trip for a reason of the outlet's own."""
         self._trips_ns.append(at_ns)
 
     def step(self, now: OutletNow) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""What protections are told, and what they promise. Values only."""
+"""Inputs and interfaces of the protections. Values only."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ SQRT2_PER_MILLE = 1414
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits of one outlet's protections in milli-units; built from `cabinet.toml` by the guard."""
+    """Limits of one outlet's protections in milli-units; the guard builds them from `cabinet.toml`."""
 
     short_peak_ma: int
     short_window_ns: int
@@ -44,11 +44,11 @@ class Limits(msgspec.Struct, frozen=True):
     storm_ns: int
     half_cycle_ns: int
     thermometer_fitted: bool
-    parted_ns: int = 30_000_000  # from a relay's coil to no current: its contacts, and their arc to the next zero
+    parted_ns: int = 30_000_000  # coil released until zero current: the contacts, and their arc up to the next zero
 
 
 class CabinetLimits(msgspec.Struct, frozen=True):
-    """Limits of what there is one of in a cabinet."""
+    """Cabinet-wide limits."""
 
     hot_trip_mc: int
     hot_warn_mc: int
@@ -68,10 +68,9 @@ class CabinetLimits(msgspec.Struct, frozen=True):
 class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     """The largest instantaneous current between two reads of the peak register.
 
-    Of windows over a short's limit: `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch,
+    For windows over a short's limit: `first_half_cycle` to `last_half_cycle` are the half-cycles the window may touch,
     counted by the mains' own zero crossings, and `crest_ns` is the voltage's crest nearest to the window's end; None if
-    the mains phase is not known. `at_least`: the register contradicts an alert and says nothing of how
-    much it is.
+    the mains phase is not known. If `at_least` is set, the register contradicts an alert, and the true peak is unknown.
     """
 
     peak_ma: int
@@ -84,48 +83,48 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
 
 
 class OutletNow(msgspec.Struct):
-    """What the guard knows of one outlet at a tick. `window` is None unless a peak was read since the last step."""
+    """Inputs of one outlet at a tick. `window` is None unless a peak was read since the last step."""
 
     outlet: int
     at_ns: int = 0
     closed: bool = False
-    switched_at_ns: int = 0  # when `closed` last changed
-    resumed: bool = False  # closed to go on with a charge that an outage or another guard's end had interrupted
+    switched_at_ns: int = 0  # time of the last change of `closed`
+    resumed: bool = False  # closed to continue a charge after an outage or the end of another guard
     window: PeakWindow | None = None
     peak_valid_at_ns: int = 0  # last valid read of the peak register
     current_ma: Reading = ABSENT
     voltage_mv: Reading = ABSENT
     power_mw: Reading = ABSENT
-    backwards: bool = False  # the sensor sees that power flow the wrong way: worth a word to staff, no protection
+    backwards: bool = False  # the sensor measures that power in the wrong direction: reported to staff, no protection
     temperature_mc: Reading = ABSENT
     slow_reads: int = 0  # counts readings of current, voltage, power and temperature
-    current_unmoved: int = 0  # readings in a row that brought the register's very same raw value
+    current_unmoved: int = 0  # readings in a row with an identical raw value of the register
     power_unmoved: int = 0
     voltage_unmoved: int = 0
-    energy_uj: int = 0  # all that was read from the energy register since the guard's start
+    energy_uj: int = 0  # total read from the energy register since the guard's start
     energy_at_ns: int = 0
-    late_ns: int = 0  # for how long, beyond a period, nobody looked
+    late_ns: int = 0  # time, beyond a period, without supervision
     crosstalk_ma: int = 0  # peak that the load on the chip's other input may show here
-    still_thermometer: dict[str, int] | None = None  # the numbers that show that its thermometer stands still
-    thermometer_reset_at_ns: int | None = None  # it was found with other settings then, and has not measured since
-    chip_resets: int = 0  # how often its meter or thermometer was found with other settings
+    still_thermometer: dict[str, int] | None = None  # evidence that its thermometer is frozen
+    thermometer_reset_at_ns: int | None = None  # found with altered settings then, and without a measurement since
+    chip_resets: int = 0  # count of altered settings found in its meter or thermometer
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
-    found_open_at_ns: int | None = None  # told to close, and found open since then
-    told_open_at_ns: int | None = None  # the relay itself, known beside a window over a short's limit
+    found_open_at_ns: int | None = None  # commanded closed, and found open since then
+    told_open_at_ns: int | None = None  # of the relay itself; set for windows over a short's limit
     alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
 
 
 class Load(msgspec.Struct, frozen=True, gc=False):
-    """What one outlet takes from the feed."""
+    """Power that one outlet takes from the feed."""
 
     outlet: int
-    power_mw: int | None  # None: closed, and not measured at present; no sum that it belongs to is known
+    power_mw: int | None  # None: closed, but not measured at present; sums that include it are unknown
     closed_at_ns: int | None  # None: open
-    known: bool  # long enough closed for its power to be what it will be
+    known: bool  # closed long enough for its power to have settled
 
 
 class CabinetNow(msgspec.Struct):
-    """What the guard knows of the cabinet as a whole at a tick. An alarm is None where no such contact is fitted."""
+    """Inputs of the cabinet as a whole at a tick. An alarm is None if no such contact is fitted."""
 
     at_ns: int = 0
     smoke: bool | None = None
@@ -136,13 +135,13 @@ class CabinetNow(msgspec.Struct):
     inside_mc: Reading = ABSENT
     feed_mw: Reading = ABSENT  # of the cabinet's own meter
     loads: list[Load] = []
-    contactor_open_at_ns: int | None = None  # since when it has been told to open; None: it is closed, or none fitted
+    contactor_open_at_ns: int | None = None  # when it was commanded open; None: it is closed, or none is fitted
     highest_window: PeakWindow | None = None  # highest peak of any outlet read in this tick
-    highest_current_ma: Reading = ABSENT  # highest RMS of any outlet whose register moves
+    highest_current_ma: Reading = ABSENT  # highest RMS of any outlet with a live register
 
 
 class Protection(Protocol):
-    """One function of an outlet. `step` is called once a tick; it returns the numbers that trip it, or None."""
+    """Interface of an outlet protection. `step` is called once a tick; it returns the numbers that trip it, or None."""
 
     fault: Fault
     latched: bool
@@ -152,14 +151,14 @@ class Protection(Protocol):
     def step(self, now: OutletNow) -> dict[str, int] | None: ...
 
     def present(self, now: OutletNow) -> bool:
-        """Whether the cause is still there (an auto fault may go once it is not)."""
+        """Return whether the cause is still there (a fault that clears by itself may go once it is not)."""
 
     def reset(self) -> None:
-        """Forget what was seen before: the outlet was switched, or its latch cleared."""
+        """Forget earlier readings: the outlet was switched, or its latch cleared."""
 
 
 class CabinetProtection(Protocol):
-    """One function of the cabinet; `step` as above, with `outlet` among the numbers where only one is to open."""
+    """Interface of a cabinet protection. `step` adds `outlet` to the numbers if only that outlet is to open."""
 
     fault: Fault
     latched: bool
@@ -167,7 +166,7 @@ class CabinetProtection(Protocol):
     def step(self, now: CabinetNow) -> dict[str, int] | None: ...
 
     def warns(self, now: CabinetNow) -> bool:
-        """Whether staff should know already."""
+        """Return whether staff should be warned already."""
 
     def present(self, now: CabinetNow) -> bool:
-        """Whether the cause is still there."""
+        """Return whether the cause is still there."""

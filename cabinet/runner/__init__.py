@@ -1,1 +1,1 @@
-"""What `cabinet run` is made of: child processes, the demonstration's folder, and the log of what happens."""
+"""Parts of `cabinet run`: child processes, the demonstration's folder, and the log of events."""

@@ -1,4 +1,4 @@
-"""What happened between two snapshots of the guard, in lines for the terminal of `cabinet run`. Pure."""
+"""Differences between two snapshots of the guard, as lines for the terminal of `cabinet run`. Pure."""
 
 from cabinet import figures
 from cabinet.model import OutletState, Phase, Snapshot
@@ -7,9 +7,9 @@ from cabinet.texts import Texts
 
 
 def changes(before: Snapshot | None, after: Snapshot, words: Texts) -> list[str]:
-    """One line an event, outlets in their order; empty where nothing worth a line happened.
+    """Return one line an event, in the order of the outlets; empty if there is nothing to report.
 
-    With no snapshot before, what stands out now.
+    If `before` is None, the lines report the present deviations from idle.
     """
     earlier = {} if before is None else {state.outlet: state for state in before.outlets}
     lines = []

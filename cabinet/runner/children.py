@@ -1,8 +1,8 @@
-"""Child processes: started one after the other, each awaited until it says READY=1, stopped in the opposite order.
+"""Child processes: started one after the other, each awaited until it sends READY=1, stopped in reverse order.
 
-A child that dies by itself is started again, later each time it happens, and that is said. Each child leads a session
-of its own, so that a Ctrl-C in the terminal reaches only us and we decide who stops first; should we be killed, the
-kernel sends every child SIGTERM.
+A child that dies by itself is started again, with a longer delay each time, and this is reported. Each child leads a
+session of its own, so a Ctrl-C in the terminal reaches only the parent, which decides the order of stopping; if the
+parent is killed, the kernel sends every child SIGTERM.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from cabinet.errors import CabinetError
 
 SHORTEST_BACK_OFF_S = 0.5
 LONGEST_BACK_OFF_S = 30.0
-SETTLED_AFTER_S = 60.0  # a child that ran for so long starts again with the shortest back-off
+SETTLED_AFTER_S = 60.0  # after running this long, a child restarts with the shortest back-off
 LONGEST_LINE = 64 * 1024  # bytes of a child's output held at once
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
 
-Say = Callable[[str, str], None]  # who speaks, one line
+Say = Callable[[str, str], None]  # the source's name, one line
 
 
 class ChildError(CabinetError):
-    """A child process did not come up."""
+    """A child process did not become ready."""
 
 
 class ChildPlan(msgspec.Struct, frozen=True):
-    """How a child is started, and how long it may take to be ready and to stop."""
+    """Start of a child: its command, and the time limits for becoming ready and for stopping."""
 
     name: str
     command: Sequence[str]
@@ -43,7 +43,7 @@ class ChildPlan(msgspec.Struct, frozen=True):
 
 
 class Child:
-    """One process and the socket on which it says how it is doing (sd_notify(3), see `cabinet.notify`)."""
+    """One process and the socket for its status messages (sd_notify(3), see `cabinet.notify`)."""
 
     def __init__(self, plan: ChildPlan, say: Say) -> None:
         self.plan = plan
@@ -61,7 +61,7 @@ class Child:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Returns when the child is ready. Raises ChildError where it ended before, or took too long and was killed."""
+        """Start the child and await readiness. Raises ChildError if it ended early, or took too long and was killed."""
         environment = {key: value for key, value in os.environ.items() if key not in ("WATCHDOG_USEC", "WATCHDOG_PID")}
         self._ready.clear()
         self._process = await asyncio.create_subprocess_exec(
@@ -88,7 +88,7 @@ class Child:
             ended.cancel()
 
     async def ended(self) -> int:
-        """Waits for the end; the exit status, negative for a signal."""
+        """Wait for the end; return the exit status, negative for a signal."""
         assert self._process is not None
         assert self._output is not None
         status = await self._process.wait()
@@ -96,7 +96,7 @@ class Child:
         return status
 
     async def stop(self) -> None:
-        """SIGTERM and wait; SIGKILL to the whole session of a child that does not follow. Idempotent."""
+        """Send SIGTERM and wait; if the child does not stop, send SIGKILL to its whole session. Idempotent."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             try:
@@ -121,12 +121,12 @@ class Child:
             self._ready.set()
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
-        """What the child prints, line by line, under its name."""
+        """Report the child's output, line by line, under its name."""
         assert process.stdout is not None
         while True:
             try:
                 line = await process.stdout.readline()
-            except ValueError:  # longer than LONGEST_LINE: that piece is dropped by the reader
+            except ValueError:  # longer than LONGEST_LINE: the reader drops that piece
                 continue
             if not line:
                 return
@@ -138,7 +138,7 @@ class Crew:
     """All children of one run."""
 
     def __init__(self, plans: Sequence[ChildPlan], say: Say, clock: Clock, before_restart: Callable[[], None]) -> None:
-        """`before_restart` raises CabinetError where starting a child again is pointless: that ends the run."""
+        """Create the crew. `before_restart` raises CabinetError if a restart is pointless: that ends the run."""
         self._children = [Child(plan, say) for plan in plans]
         self._say = say
         self._clock = clock
@@ -146,17 +146,17 @@ class Crew:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """All children in their order, each when the one before is ready. Raises ChildError; then call `stop`."""
+        """Start all children in order, each when the previous one is ready. Raises ChildError; then call `stop`."""
         for child in self._children:
             await child.start()
             self._keepers.append(asyncio.create_task(self._keep(child)))
 
     async def failed(self) -> None:
-        """Returns never; raises the CabinetError that makes going on pointless."""
+        """Wait without ever returning; raises the CabinetError that makes the run pointless."""
         await asyncio.gather(*self._keepers)
 
     async def stop(self) -> None:
-        """The last started first. Attempts all."""
+        """Stop the children, the last started first. Attempts all."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -175,13 +175,13 @@ class Crew:
             self._say("run", f"{child.plan.name} {what}: starting it again in {back_off_s:g} s")
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
-            with contextlib.suppress(ChildError):  # `ended` then returns at once, and says how
+            with contextlib.suppress(ChildError):  # `ended` then returns at once with the status
                 await child.start()
                 self._say("run", f"{child.plan.name} is back")
 
 
 def in_words(status: int) -> str:
-    """An exit status as people say it."""
+    """Return an exit status in words."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"
     return f"ended with status {status}"

@@ -1,4 +1,4 @@
-"""The folder of a demonstration, and its configuration: made once, then its owner's to change."""
+"""The folder of a demonstration, and its configuration: made once, then its owner may change it."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from cabinet import run_folder
 from cabinet.errors import CabinetError, ConfigError
 from cabinet.foreign_file import replace_content
 
-LONGEST_SOCKET_PATH = 107  # unix(7): 108 bytes with the closing zero
+LONGEST_SOCKET_PATH = 107  # unix(7): 108 bytes with the terminating zero
 LONGEST_SOCKET_NAME = run_folder.LONGEST
 
 HEADING = """\
@@ -20,7 +20,7 @@ HEADING = """\
 
 
 def prepare(folder: Path, port: int | None) -> Path:
-    """The configuration in `folder`, made from the packaged example the first time. `port` replaces its web port."""
+    """Return the configuration in `folder`, copied from the packaged example at first. `port` replaces its web port."""
     folder = folder.absolute()
     run = folder / "run"
     if len(os.fsencode(run / LONGEST_SOCKET_NAME)) > LONGEST_SOCKET_PATH:
@@ -54,7 +54,7 @@ def _quoted(path: Path) -> str:
 
 
 def with_port(text: str, port: int) -> str:
-    """`text` with another `service.port`, and with `site.public_url` following it where it points at this machine."""
+    """Return `text` with another `service.port`; `site.public_url` follows if it points at this machine."""
     text = re.sub(r'^(public_url = "http://(?:127\.0\.0\.1|localhost)):\d+"', rf'\g<1>:{port}"', text, flags=re.M)
     section = re.compile(r"^(\[service\]\r?\n(?:(?!\[).*\n)*?)port = \d+", flags=re.M)
     if section.search(text):
@@ -67,7 +67,7 @@ def with_port(text: str, port: int) -> str:
 
 
 def check_port_is_free(host: str, port: int) -> None:
-    """Raises CabinetError where another program listens there."""
+    """Raise CabinetError if another program listens there."""
     if port == 0:
         return
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,4 +1,4 @@
-"""What `cabinet run` says once everything is up: where everything is, and what to try first. Pure."""
+"""Banner of `cabinet run` once everything is ready: the addresses, and first things to try. Pure."""
 
 from cabinet.config import Config
 from cabinet.runner.logins import CONSOLE_NAME, STAFF_NAME, Logins
@@ -7,7 +7,7 @@ TRIED_OUTLET = 3  # as in README.md
 
 
 def greeting(config: Config, cabinet: str, url: str, logins: Logins | None, terminal: str | None) -> list[str]:
-    """`cabinet` is how the command is typed here, `url` where the service listens, `terminal` opens the console."""
+    """Return the banner; `cabinet` is the command as typed here, `url` the service, `terminal` opens the console."""
     outlet = config.outlet_by_number(TRIED_OUTLET) or config.outlet[0]
     rows = [("resident", f"{url}/s/{outlet.code}   (outlet {outlet.number}; {url}/ lists all)")]
     if logins is not None:

@@ -1,4 +1,4 @@
-"""Logins of a demonstration: random, because a default would end up on a real cabinet, and the same from run to run."""
+"""Logins of a demonstration: random, because a default would end up on a real cabinet, and kept from run to run."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ STAFF_NAME = "property"
 TOKEN_NAME = "demo"
 CONSOLE_NAME = "tech"
 
-ENOUGH_FEN = 2_000  # a card with less is topped up, so that there is always something to play with
+ENOUGH_FEN = 2_000  # a card with less is topped up, so there is always money to try things with
 TOP_UP_FEN = 5_000
 
 
@@ -32,14 +32,14 @@ class Logins(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def seed(config: Config, path: Path, clock: Clock) -> Logins:
-    """Give every login kept in `path` (made the first time) to service and console of `config`.
+    """Give every login stored in `path` (made the first time) to service and console of `config`.
 
-    Whatever of them is there already is left alone. Raises CabinetError for a file that is not one of ours, StoreError
-    where the database cannot be had.
+    Existing logins are left alone. Raises CabinetError if the file is not a login file, StoreError if the database is
+    not available.
     """
     kept = _load(path)
     if kept is not None and not (may_be_set(kept.pin) and may_be_set(kept.console_pin)):
-        kept = None  # of a version that took shorter ones
+        kept = None  # of a version that accepted shorter ones
     logins = kept or Logins(
         card="".join(secrets.choice("0123456789") for _ in range(8)),
         pin=random_pin(),
@@ -85,7 +85,7 @@ def _load(path: Path) -> Logins | None:
 
 
 def _save(path: Path, logins: Logins) -> None:
-    """Readable by its owner alone from the first byte on."""
+    """Save the logins, readable by the owner alone from the first byte on."""
     try:
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

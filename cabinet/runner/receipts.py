@@ -1,4 +1,4 @@
-"""Usage records that appear while `cabinet run` watches, in lines for its terminal."""
+"""Usage records that appear during `cabinet run`, as lines for its terminal."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cabinet.texts import Texts
 
 
 class Receipts:
-    """Looks into the service's database, read only: whatever happens here, the service does not notice."""
+    """Read-only access to the service's database: nothing here affects the service."""
 
     def __init__(self, database: Path, since_unix_ms: int, words: Texts) -> None:
         self._database = database
@@ -20,7 +20,7 @@ class Receipts:
         self._shown = 0
 
     def new(self) -> list[str]:
-        """One line a session that was settled since the last call; empty also while the database cannot be read."""
+        """Return one line for each session settled since the last call; none while the database cannot be read."""
         try:
             database = Database(self._database, read_only=True)
         except StoreError:

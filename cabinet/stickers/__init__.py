@@ -1,1 +1,1 @@
-"""Stickers for the outlets: what is on them, drawn as outlines, so that no printer or viewer needs a font."""
+"""Stickers for the outlets: their content, drawn as outlines, so no printer or viewer needs a font."""

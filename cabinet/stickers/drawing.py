@@ -20,7 +20,7 @@ class Shape(NamedTuple):
 
 
 class Drawing:
-    """Of one sticker; the origin is its top left corner."""
+    """Drawing of one sticker; the origin is its top left corner."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width = width
@@ -31,7 +31,7 @@ class Drawing:
         self.rectangles([(x, y, width, height)], grey)
 
     def rectangles(self, places: list[tuple[float, float, float, float]], grey: float = 0.0) -> None:
-        """As one shape, so that no hairline shows between neighbours."""
+        """Add rectangles as one shape, to avoid hairlines between neighbours."""
         steps: list[Step] = []
         for x, y, width, height in places:
             steps += [("M", (x, y)), ("L", (x + width, y)), ("L", (x + width, y + height)), ("L", (x, y + height))]
@@ -39,7 +39,7 @@ class Drawing:
         self.shapes.append(Shape(tuple(steps), grey))
 
     def text(self, font: Font, text: str, x: float, baseline: float, size: float, grey: float = 0.0) -> None:
-        """From `x` to the right; `size` is the em in millimetres."""
+        """Add text from `x` to the right; `size` is the em in millimetres."""
         steps: list[Step] = []
         for character in text:
             glyph = font.glyph(character)
@@ -52,13 +52,13 @@ class Drawing:
     def fitted(
         self, font: Font, text: str, x: float, baseline: float, size: float, most: float, grey: float = 0.0
     ) -> None:
-        """The same, smaller where it would be wider than `most`."""
+        """Add text, reduced if it would be wider than `most`."""
         width = font.width(text, size)
         self.text(font, text, x, baseline, size * min(1.0, most / width) if width else size, grey)
 
 
 def svg(drawing: Drawing, title: str) -> str:
-    """One sticker in its true size."""
+    """Return one sticker in its true size."""
     paths = "".join(
         f'<path fill="{_grey(shape.grey)}" fill-rule="nonzero" d="{_path(shape.steps)}"/>\n' for shape in drawing.shapes
     )
@@ -79,7 +79,7 @@ def _grey(grey: float) -> str:
 
 
 def pdf(pages: list[list[tuple[float, float, Drawing]]], title: str) -> bytes:
-    """A4 pages of drawings, each at (x, y) of the page. Outlines only: nothing that a viewer could lack."""
+    """Return A4 pages of drawings, each at (x, y) of the page. Outlines only: they need no font in the viewer."""
     objects: list[bytes] = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Count %d /Kids [%s] >>"
@@ -114,7 +114,7 @@ def _operator(letter: str, values: tuple[float, ...]) -> str:
 
 
 def _file(objects: list[bytes]) -> bytes:
-    """Objects numbered from 1 in the order given; the first is the catalogue, the third tells about the file."""
+    """Return the file of objects numbered from 1 in order; the first is the catalogue, the third the metadata."""
     out = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
     places = []
     for number, body in enumerate(objects, 1):

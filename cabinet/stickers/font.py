@@ -1,4 +1,4 @@
-"""Letters as outlines, from a font of this machine that has every character asked for."""
+"""Letters as outlines, from a font of this machine that has all the requested characters."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from cabinet.errors import CabinetError
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
-# Plain and legible ones first; then whatever else has the characters.
+# Plain and legible fonts first; then any other font that has the characters.
 LIKED = (
     "NotoSansCJK-Bold",
     "NotoSansCJK",
@@ -23,13 +23,13 @@ LIKED = (
 SUFFIXES = frozenset({".ttf", ".otf", ".ttc", ".otc"})
 
 Step = tuple[str, tuple[float, ...]]
-"""`M`, `L`, `C` or `Z` and its coordinates, as SVG and PDF both know them; y goes down."""
+"""`M`, `L`, `C` or `Z` and its coordinates, as in SVG and PDF; y goes down."""
 
 Point = tuple[float, float]
 
 
 class Glyph(NamedTuple):
-    """Outline at the size of one unit, its origin on the baseline."""
+    """Outline at the size of one unit, with its origin on the baseline."""
 
     steps: tuple[Step, ...]
     width: float
@@ -59,7 +59,7 @@ class Font:
 
 
 class _Pen(BasePen):  # type: ignore[misc]  # fontTools has no types
-    """Collects an outline; curves of the second order come as ones of the third."""
+    """Pen that collects an outline; curves of the second order arrive as ones of the third."""
 
     def __init__(self, glyphs: Any, scale: float) -> None:
         super().__init__(glyphs)
@@ -87,9 +87,9 @@ class _Pen(BasePen):  # type: ignore[misc]  # fontTools has no types
 
 
 def find(text: str, given: Path | None = None, folders: Iterable[Path] = FOLDERS) -> Font:
-    """A font with every character of `text`: in the file given, else the best of this machine.
+    """Return a font with every character of `text`: from `given`, else the best of this machine.
 
-    Raises CabinetError that says what to install: a sticker that lacks a character is never made.
+    Raises CabinetError that gives the package to install: a sticker that lacks a character is never made.
     """
     characters = sorted(set(text))
     candidates = [given] if given is not None else _files(folders)
@@ -115,7 +115,7 @@ def _liking(path: Path) -> int:
 
 
 def _fonts(path: Path) -> Iterator[Font]:
-    """Those in a file, of a collection for several countries the simplified Chinese one first."""
+    """Yield the fonts in a file; in a collection for several countries, the simplified Chinese one first."""
     try:
         if path.suffix.lower() in (".ttc", ".otc"):
             fonts = list(TTCollection(str(path), lazy=True))
@@ -126,5 +126,5 @@ def _fonts(path: Path) -> Iterator[Font]:
         return
     named.sort(key=lambda pair: (" SC" not in pair[0], "Mono" in pair[0]))
     for name, font in named:
-        if "glyf" in font or "CFF " in font or "CFF2" in font:  # not of pictures only
+        if "glyf" in font or "CFF " in font or "CFF2" in font:  # has outlines, not only pictures
             yield Font(name, font)

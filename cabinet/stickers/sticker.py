@@ -1,4 +1,4 @@
-"""What is on one sticker, and how stickers lie on a sheet. Pure.
+"""Content of one sticker, and the layout of stickers on a sheet. Pure.
 
 +--------------------------------------------+
 | [code]   3 号插座   Outlet 3               |
@@ -22,14 +22,14 @@ from cabinet.texts import LANGUAGES, Texts
 QUIET = 4  # modules of white around the code: ISO 18004
 LEAST_MM, MOST_MM = (60.0, 40.0), (190.0, 277.0)
 DEFAULT_MM = (95.0, 55.0)  # ten on a sheet
-PAGE_MARGIN = 5.0  # most printers reach no further
+PAGE_MARGIN = 5.0  # most printers cannot print closer to the edge
 FRAME_GREY = 0.7
 
 
 class Words(NamedTuple):
-    """Everything that is written on one sticker."""
+    """All text on one sticker."""
 
-    address: str  # in the code
+    address: str  # in the QR code
     domain: str
     number: str
     outlet: tuple[str, ...]
@@ -45,7 +45,7 @@ class Words(NamedTuple):
 
 
 def words(site: Site, outlet: Outlet) -> Words:
-    """Chinese first, then English; the domain stands in clear, so that a swapped sticker shows."""
+    """Return the texts, Chinese first, then English; the domain is readable, which reveals a swapped sticker."""
     texts = [Texts("stickers", language) for language in LANGUAGES]
     domain = urlsplit(site.public_url).netloc
 
@@ -67,7 +67,7 @@ def words(site: Site, outlet: Outlet) -> Words:
 
 
 def draw(said: Words, font: Font, width: float, height: float) -> Drawing:
-    """In millimetres; everything scales with the label, and what would be too wide is written smaller."""
+    """Draw a sticker in millimetres; everything scales with the label, and text that is too wide is reduced."""
     drawing = Drawing(width, height)
     unit = min(width / 95, height / 55)  # of the default label
     margin = 3 * unit
@@ -92,7 +92,7 @@ def draw(said: Words, font: Font, width: float, height: float) -> Drawing:
 
 
 def _foot(drawing: Drawing, said: Words, font: Font, unit: float, margin: float, top: float) -> None:
-    """The site, the domain that the code must open, and whom to call."""
+    """Draw the site, the domain that the code must open, and the phone number for help."""
     room = drawing.width - 2 * margin
     drawing.rectangle(margin, top, room, 0.3 * unit, FRAME_GREY)
     drawing.fitted(font, " · ".join(said.site), margin, top + 4 * unit, 3 * unit, room)
@@ -106,7 +106,7 @@ def _foot(drawing: Drawing, said: Words, font: Font, unit: float, margin: float,
 
 
 def _frame(drawing: Drawing) -> None:
-    """Where to cut."""
+    """Draw the cutting line."""
     line = 0.2
     drawing.rectangles(
         [(0, 0, drawing.width, line), (0, drawing.height - line, drawing.width, line), (0, 0, line, drawing.height),
@@ -115,7 +115,7 @@ def _frame(drawing: Drawing) -> None:
 
 
 def _code(drawing: Drawing, address: str, x: float, y: float, side: float) -> None:
-    """The code with its quiet zone; it may lose a quarter of itself to a scratch."""
+    """Draw the code with its quiet zone; it stays readable if a scratch destroys a quarter of it."""
     code = segno.make_qr(address, error="q", boost_error=True)
     rows = [list(row) for row in code.matrix]
     module = side / (len(rows) + 2 * QUIET)
@@ -126,7 +126,7 @@ def _code(drawing: Drawing, address: str, x: float, y: float, side: float) -> No
 
 
 def sheets(drawings: list[Drawing], gap: float = 2.0) -> list[list[tuple[float, float, Drawing]]]:
-    """As many on an A4 page as it holds, in the middle of it."""
+    """Arrange the drawings on A4 pages, as many as fit, centred."""
     if not drawings:
         return []
     width, height = drawings[0].width, drawings[0].height

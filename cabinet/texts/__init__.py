@@ -1,7 +1,7 @@
-"""Everything a person reads, by key and language: `common` for all, the others for one of them each.
+"""All texts for people, by key and language: `common` for all parts, the others for one part each.
 
-A text is found by its dotted key in `<part>.<language>.toml` and filled in by `str.format`. The same key must exist
-in every language; a test walks all of them.
+A text is identified by its dotted key in `<part>.<language>.toml` and filled in by `str.format`. The same key must
+exist in every language; a test checks all of them.
 """
 
 import functools
@@ -22,7 +22,7 @@ class Texts:
             self._table |= table(name, language)
 
     def __call__(self, key: str, **params: object) -> str:
-        """The text of `key`; raises KeyError for one that does not exist, as it is a bug to ask for it."""
+        """Return the text of `key`. Raises KeyError if it does not exist, which is a bug of the caller."""
         return self._table[key].format(**params)
 
     def __contains__(self, key: str) -> bool:
@@ -31,7 +31,7 @@ class Texts:
 
 @functools.cache
 def table(part: str, language: str) -> dict[str, str]:
-    """Dotted key → text of one file."""
+    """Return the texts of one file by dotted key."""
     source = resources.files("cabinet.texts").joinpath(f"{part}.{language}.toml")
     return dict(_flatten(tomllib.loads(source.read_text(encoding="utf-8")), ""))
 

@@ -1,4 +1,5 @@
 """Recordings of trips: their file format, the folder they are in, a table and a plot of one.
 
-Nothing here knows the guard: the guard's flight recorder uses `format` to write, commands and pages use all to read.
+This package is independent of the guard: the guard's flight recorder uses `format` to write, commands and pages use all
+of it to read.
 """

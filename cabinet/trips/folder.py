@@ -14,7 +14,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def numbers(folder: Path) -> list[int]:
-    """Of every recording there, ascending; none where the folder does not exist. Raises OSError."""
+    """Return the numbers of all recordings there, ascending; none if the folder does not exist. Raises OSError."""
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def numbers(folder: Path) -> list[int]:
 
 
 def load(folder: Path, number: int) -> Recording:
-    """Raises TripFileError: missing, not readable or damaged."""
+    """Load a recording. Raises TripFileError if it is missing, not readable or damaged."""
     path = path_of(folder, number)
     try:
         return decode(path.read_bytes())

@@ -6,7 +6,7 @@
     last 4     CRC-32 of everything before, little-endian
 
 A row is a time and one group of numbers an outlet (`row_struct`). Rows are stored byte plane by byte plane, which
-leaves a third of what zlib makes of them otherwise: 13 kB for ten outlets.
+reduces the zlib output to a third: 13 kB for ten outlets.
 """
 
 import struct
@@ -19,7 +19,7 @@ from cabinet.model import Fault
 
 MAGIC = b"CABTRIP"
 VERSION = 1
-UNKNOWN = -(2**31)  # in place of a number that nobody measured: never 0
+UNKNOWN = -(2**31)  # in place of a number that was not measured: never 0
 LARGEST = 2**31 - 1
 
 # bits of an outlet's flags
@@ -33,11 +33,11 @@ _LENGTH = struct.Struct("<I")
 
 
 class TripFileError(CabinetError):
-    """A recording is missing, damaged, or of a version that this program does not know."""
+    """A recording is missing, damaged, or of a version that this program cannot read."""
 
 
 class OutletLimits(msgspec.Struct, frozen=True):
-    """What an outlet's readings were held against."""
+    """Limits of an outlet's protections at the time of the recording."""
 
     short_peak_ma: int
     hard_peak_ma: int
@@ -61,20 +61,20 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a recording is of. `marks` is never empty; `unix_ms` and `clock_trusted` belong to the first."""
+    """Header of a recording. `marks` is never empty; `unix_ms` and `clock_trusted` belong to the first."""
 
     marks: list[Mark]
     unix_ms: int
     clock_trusted: bool
     outlets: list[int]
     limits: dict[int, OutletLimits]
-    period_ns: int  # the scan's, as configured
+    period_ns: int  # of the scan, as configured
     rows: int
-    unrecorded: int = 0  # trips since the recording before this one of which nothing was kept
+    unrecorded: int = 0  # trips since the previous recording of which no recording was kept
 
 
 class Track(msgspec.Struct, frozen=True):
-    """One outlet, one entry a row. None: not known then.
+    """Readings of one outlet, one entry a row. None: not known then.
 
     `peak_ma` is the largest instantaneous current since the row before; the others are the newest at that time.
     """
@@ -97,12 +97,15 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 def row_struct(outlets: int) -> struct.Struct:
-    """at_ns, inside_mc, then of each outlet peak_ma, current_ma, voltage_mv, power_mw, temperature_mc, flags."""
+    """Return the layout of a row.
+
+    It holds at_ns, inside_mc, then per outlet peak_ma, current_ma, voltage_mv, power_mw, temperature_mc, flags.
+    """
     return struct.Struct("<qi" + "iiiiiB" * outlets)
 
 
 def encode(header: Header, rows: bytes) -> bytes:
-    """The file's content. `rows` are `header.rows` packed rows, oldest first."""
+    """Return the file's content. `rows` are `header.rows` packed rows, oldest first."""
     size = row_struct(len(header.outlets)).size
     if not header.marks or len(rows) != header.rows * size:
         raise ValueError(f"{len(rows)} bytes are not {header.rows} rows of {size}, or there is no mark")
@@ -113,7 +116,7 @@ def encode(header: Header, rows: bytes) -> bytes:
 
 
 def decode(content: bytes) -> Recording:
-    """Raises TripFileError, which says what is wrong with it."""
+    """Decode a file's content. Raises TripFileError with the reason."""
     header, rows = _opened(content)
     width = VALUES_BEFORE_OUTLETS + VALUES_PER_OUTLET * len(header.outlets)
     columns = list(zip(*row_struct(len(header.outlets)).iter_unpack(rows), strict=True)) or [()] * width
@@ -127,7 +130,7 @@ def decode(content: bytes) -> Recording:
 
 
 def _opened(content: bytes) -> tuple[Header, bytes]:
-    """Header and packed rows."""
+    """Return the header and the packed rows."""
     start = len(MAGIC) + 1
     if not content.startswith(MAGIC) or len(content) < start + _LENGTH.size:
         raise TripFileError("damaged: not a recording of a trip")

@@ -1,7 +1,7 @@
 """A recording as a picture (SVG): current, power, voltage and temperature of one outlet around its trip. Pure.
 
 The first panel shows the fault itself, which lasts a few hundredths of a second, fifteen times wider than the others.
-Wide enough for print, and with letters that stay readable where a phone shows the whole width.
+The picture is wide enough for print, and its letters stay readable if a phone shows the whole width.
 """
 
 import datetime
@@ -20,18 +20,18 @@ from cabinet.trips.format import CLOSED, Mark, Recording
 from cabinet.trips.svg import BOTTOM, WIDTH, Axis, Limit, Line, Panel, Stretch, draw_panel, highest, text
 from cabinet.trips.table import cause, limit_texts, moment, place
 
-GAP_PERIODS = 10  # rows further apart than so many scans: nobody looked in between
-REACH = 1.6  # a limit up to so many times the highest value gets its line; one further off is named in the title
+GAP_PERIODS = 10  # rows further apart than this many scans: a gap without readings
+REACH = 1.6  # a limit up to this many times the highest value gets its line; a higher one is named in the title
 
 _PEAK, _RMS, _OTHER = "#c2570c", "#1d4ed8", "#6b7280"
 _FONTS = "system-ui, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
 _MARGIN, _TITLE_SIZE, _LINE_SIZE = 16, 24, 16
-_LETTERS = 76  # on a line under the title, of the narrow kind
-_CYCLE = 4.0  # in a panel of three seconds a cycle of the mains is so wide: a load's peaks are one line
+_LETTERS = 76  # narrow letters on a line under the title
+_CYCLE = 4.0  # width of a mains cycle in a panel of three seconds: a load's peaks are one line
 
 
 def plot(recording: Recording, outlet: int, words: Texts, zone: datetime.tzinfo | None = None) -> str:
-    """The SVG of `outlet`, which must be one of the recording's. `zone`: see `table.moment`."""
+    """Return the SVG of `outlet`, which must be one of the recording's. For `zone` see `table.moment`."""
     scene = _Scene(recording, outlet, words)
     title = scene.title()
     drawn = [text(_MARGIN, 36, title, size=_TITLE_SIZE, weight=600)]
@@ -54,7 +54,7 @@ def plot(recording: Recording, outlet: int, words: Texts, zone: datetime.tzinfo 
 
 
 def _facts(recording: Recording, mark: Mark, words: Texts, zone: datetime.tzinfo | None) -> list[str]:
-    """The lines under the title: when, and what tripped with which numbers."""
+    """Return the lines under the title: time, fault and its numbers."""
     header = recording.header
     unsure = "" if header.clock_trusted else f" ({words('clock_not_synchronised')})"
     told = place(mark, words) + words("colon") + cause(mark, words)
@@ -63,7 +63,7 @@ def _facts(recording: Recording, mark: Mark, words: Texts, zone: datetime.tzinfo
 
 
 class _Scene:
-    """One outlet of a recording, with times in seconds from its trip, or from the first one of another."""
+    """One outlet of a recording; times in seconds count from its trip, or from the first trip of another outlet."""
 
     def __init__(self, recording: Recording, outlet: int, words: Texts) -> None:
         header = recording.header
@@ -124,7 +124,7 @@ class _Scene:
         )
 
     def _held(self, values: list[int | None]) -> Iterator[Stretch]:
-        """Each number from its row to the next: slow readings stay until they are renewed."""
+        """Yield each number from its row to the next: slow readings stay until they are renewed."""
         for index, value in enumerate(values):
             from_s = self._at_s[index]
             to_s = self._at_s[index + 1] if index + 1 < len(values) else from_s + self._period_s
@@ -135,7 +135,7 @@ class _Scene:
                 yield Stretch(from_s, to_s, value)
 
     def _since(self, values: list[int | None]) -> Iterator[Stretch]:
-        """Each number from the row before to its row: it is the highest of that time."""
+        """Yield each number from the row before to its row: it is the highest value of that time."""
         for index, value in enumerate(values):
             to_s = self._at_s[index]
             from_s = self._at_s[index - 1] if index else to_s - self._period_s
@@ -145,7 +145,7 @@ class _Scene:
             yield Stretch(from_s, to_s, value)
 
     def _spans(self, flag: int) -> list[tuple[float, float]]:
-        """From when to when the flag was set."""
+        """Return the spans in which the flag was set."""
         spans: list[tuple[float, float]] = []
         for index, flags in enumerate(self._track.flags):
             if not flags & flag:

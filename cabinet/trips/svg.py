@@ -15,16 +15,16 @@ from cabinet import plain_text
 WIDTH = 640
 BOTTOM = 34  # left free under the last panel, for a legend
 _LEFT, _RIGHT = 66, 622
-_TITLE, _HEIGHT, _LABELS = 30, 132, 24  # of one panel, from above
-_TICKS = 4  # about so many on a scale
+_TITLE, _HEIGHT, _LABELS = 30, 132, 24  # of one panel, from the top
+_TICKS = 4  # approximate number on a scale
 _THINNEST = 0.8  # narrower stretches are drawn as one, as high as the highest of them
-_NEAR = 17  # labels of limits closer than this stand at opposite ends
+_NEAR = 17  # labels of limits closer than this are placed at opposite ends
 
 _INK, _SOFT, _GRID, _CLOSED, _BLIND, _LIMIT = "#111827", "#6b7280", "#e5e7eb", "#e7f6ec", "#d1d5db", "#b91c1c"
 
 
 class Stretch(NamedTuple):
-    """One value, in thousandths of the scale's unit, for a while; None: not known."""
+    """One value, in thousandths of the scale's unit, over a time span; None: not known."""
 
     from_s: float
     to_s: float
@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """`name` stands in the line's colour after the panel's title; `thinnest`: see `_THINNEST`."""
+    """A step line. `name` follows the panel's title in the line's colour; for `thinnest` see `_THINNEST`."""
 
     stretches: list[Stretch]
     colour: str
@@ -47,13 +47,13 @@ class Limit(NamedTuple):
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """Time from the trip: where it begins and ends, how far apart its ticks are, in what unit they are labelled."""
+    """Time axis from the trip: its beginning and end, the distance between ticks, and the unit of the labels."""
 
     from_s: float
     to_s: float
     step_s: float
     label_s: float  # 1: labelled in seconds, 0.001: in milliseconds
-    unit: str = ""  # of the labels; without one there are none
+    unit: str = ""  # of the labels; if empty, there are none
 
     def x(self, at_s: float) -> float:
         share = (min(max(at_s, self.from_s), self.to_s) - self.from_s) / (self.to_s - self.from_s)
@@ -61,15 +61,15 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """`note` stands at the right end of the title: what did not fit on the scale."""
+    """One panel. `note` is at the right end of the title: the limits that did not fit on the scale."""
 
     title: str
     note: str
     axis: Axis
     lines: list[Line]
     limits: list[Limit]
-    closed: list[tuple[float, float]]  # from when to when the outlet had power
-    marks_s: list[float]  # trips; the one at 0 is the one that the plot is about
+    closed: list[tuple[float, float]]  # spans in which the outlet had power
+    marks_s: list[float]  # trips; the one at 0 is the subject of the plot
     mark_label: str
 
 
@@ -98,7 +98,7 @@ def text(
     weight: int = 400,
     halo: bool = False,
 ) -> str:
-    """One line of letters; with `halo` it stays readable on top of lines."""
+    """Return one line of text; with `halo` it stays readable on top of lines."""
     outline = ' stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}" '
@@ -110,7 +110,7 @@ _LAST_LABEL = 80
 
 
 def draw_panel(panel: Panel, top: int) -> tuple[str, int]:
-    """The panel below `top`, and where it ends."""
+    """Return the panel below `top`, and the position of its end."""
     scale = _scale(panel, top + _TITLE)
     parts = [
         _title(panel, scale.top - 9),
@@ -133,7 +133,7 @@ def _title(panel: Panel, y: float) -> str:
 
 
 def highest(lines: Iterable[Line], axis: Axis) -> int:
-    """The greatest value that `axis` shows; 0 where nothing is known."""
+    """Return the greatest value that `axis` shows; 0 if none is known."""
     return max(_shown(lines, axis), default=0)
 
 
@@ -147,7 +147,7 @@ def _shown(lines: Iterable[Line], axis: Axis) -> list[int]:
 
 
 def _scale(panel: Panel, top: int) -> _Scale:
-    """Round ticks from just below the lowest value or limit to just above the highest; 0 is on it if it is near."""
+    """Return round ticks from just below the lowest value or limit to just above the highest; with 0 if it is near."""
     values = [*_shown(panel.lines, panel.axis), *(limit.value for limit in panel.limits)] or [0, 1000]
     low, high = min(values), max(values)
     if 0 <= low <= high / 3:
@@ -156,13 +156,13 @@ def _scale(panel: Panel, top: int) -> _Scale:
     power = 10 ** math.floor(math.log10(rough))
     step = next(int(factor * power) for factor in (1, 2, 5, 10) if factor * power >= rough)
     low_tick = low // step * step
-    label = step // 2 if any(limit.value == high for limit in panel.limits) else 0  # its letters stand above the line
+    label = step // 2 if any(limit.value == high for limit in panel.limits) else 0  # its letters are above the line
     high_tick = -(-(high + label) // step) * step
     return _Scale(low_tick, max(high_tick, low_tick + step), max(step, 1), top)
 
 
 def _ground(panel: Panel, scale: _Scale) -> list[str]:
-    """Where the outlet was closed, and where nobody knew the first line's value."""
+    """Return the background: spans with the outlet closed, and spans with an unknown value of the first line."""
     blind = [(from_s, to_s) for from_s, to_s, value in panel.lines[0].stretches if value is None]
     return [
         f'<rect x="{left:.1f}" y="{scale.top}" width="{right - left:.1f}" height="{_HEIGHT}" fill="{colour}"/>'
@@ -197,13 +197,13 @@ def _grid(panel: Panel, scale: _Scale) -> list[str]:
             at_end = tick == last and axis.x(tick * axis.step_s) > _RIGHT - 1
             label = f"{tick * axis.step_s / axis.label_s:g}" + (f" {axis.unit}" if tick == last else "")
             if tick == last - 1 and axis.x(last * axis.step_s) - x < _LAST_LABEL:
-                continue  # the last one has the unit beside it, and reaches as far as here
+                continue  # the last label includes the unit and reaches up to here
             parts.append(text(x, bottom + 18, label, anchor="end" if at_end else "middle", colour=_SOFT))
     return parts
 
 
 def _step_line(line: Line, axis: Axis, scale: _Scale) -> str:
-    """One path; the pen is up where the value is not known."""
+    """Return one path, interrupted while the value is not known."""
     bottom = scale.top + _HEIGHT
     path, area, end_x = [], [], None
     for left, right, value in _thinned(line, axis):
@@ -228,7 +228,7 @@ def _step_line(line: Line, axis: Axis, scale: _Scale) -> str:
 
 
 def _thinned(line: Line, axis: Axis) -> list[tuple[float, float, int]]:
-    """Stretches that `axis` shows as (left, right, value): equal neighbours as one, and those too thin to see."""
+    """Return (left, right, value) of the stretches on `axis`; equal neighbours, and invisibly thin ones, are merged."""
     thinned: list[tuple[float, float, int]] = []
     for from_s, to_s, value in line.stretches:
         if value is None or to_s <= axis.from_s or from_s >= axis.to_s:
@@ -244,7 +244,7 @@ def _thinned(line: Line, axis: Axis) -> list[tuple[float, float, int]]:
 
 
 def _limits(panel: Panel, scale: _Scale) -> list[str]:
-    """Dashed lines with their labels on the right; on the left where two would cover each other."""
+    """Return dashed lines with labels on the right, or on the left if two would overlap."""
     parts, before_y = [], -math.inf
     for limit in sorted(panel.limits, reverse=True):
         y = scale.y(limit.value)

@@ -1,4 +1,4 @@
-"""A recording in words and figures: what tripped, when, and a table of one outlet's readings around it. Pure."""
+"""A recording in words and numbers: the fault, its time, and a table of one outlet's readings around it. Pure."""
 
 import datetime
 from bisect import bisect_left
@@ -11,12 +11,12 @@ from cabinet.trips.format import CLOSED, Header, Mark, OutletLimits, Recording
 
 COLUMNS = ("time_ms", "state", "peak", "current", "power", "voltage", "temperature")
 
-# (how far from the trip, length of a line): every scan where it happened, a few lines a second where nothing did
+# (distance from the trip, length of a line): every scan around the trip, a few lines a second elsewhere
 _DENSITY_MS = ((30, 0), (200, 20), (3000, 250))
 
 
 def moment(header: Header, zone: datetime.tzinfo | None) -> str:
-    """When the first trip was, by the site's clock (`zone` None: this machine's)."""
+    """Return the time of the first trip, by the site's clock (`zone` None: this machine's)."""
     at = datetime.datetime.fromtimestamp(header.unix_ms / 1000, datetime.UTC).astimezone(zone)
     return at.isoformat(" ", "seconds")[:19]
 
@@ -26,21 +26,21 @@ def place(mark: Mark, words: Texts) -> str:
 
 
 def cause(mark: Mark, words: Texts) -> str:
-    """The fault's name, whether it is latched, and the numbers: "Short circuit, latched: peak 61.2 A, limit 30 A"."""
+    """Return the fault, "latched" if it is, and the numbers: "Short circuit, latched: peak 61.2 A, limit 30 A"."""
     name = words(f"fault.{mark.fault.value}.name")
     latched = words("comma") + words("latched") if mark.latched else ""
     return name + latched + (words("colon") + quantities(mark.why, words) if mark.why else "")
 
 
 def limit_texts(limits: OutletLimits, words: Texts) -> dict[str, str]:
-    """Every limit with its name and unit."""
+    """Return every limit with its name and unit."""
     return {
         name: words(f"limit.{name}", value=f"{getattr(limits, name) / 1000:g}") for name in limits.__struct_fields__
     }
 
 
 def lead_outlet(recording: Recording) -> int:
-    """The outlet to look at first: the one that tripped, or for the cabinet as a whole the one with most current."""
+    """Return the outlet to show first: the one that tripped, or for the whole cabinet the one with the most current."""
     for mark in recording.header.marks:
         if mark.outlet in recording.tracks:
             return mark.outlet
@@ -48,9 +48,9 @@ def lead_outlet(recording: Recording) -> int:
 
 
 def rows(recording: Recording, outlet: int, words: Texts) -> list[list[str]]:
-    """Cells of the table: titles first, then a line a scan close to the trip and a line a quarter second elsewhere.
+    """Return the table: titles first, then a line a scan close to the trip and a line a quarter second elsewhere.
 
-    A line that stands for several scans has the highest peak of them and the newest of everything else.
+    If a line covers several scans, it has the highest peak of them and the newest of all other values.
     """
     track = recording.tracks[outlet]
     zero_ns = recording.header.marks[0].at_ns
@@ -72,7 +72,7 @@ def rows(recording: Recording, outlet: int, words: Texts) -> list[list[str]]:
 
 
 def _lines(at_ns: list[int], zero_ns: int) -> Iterable[tuple[int, int]]:
-    """First and last row of each line of the table."""
+    """Yield the first and last row of each line of the table."""
     first = 0
     while first < len(at_ns):
         from_ms = (at_ns[first] - zero_ns) / MS
