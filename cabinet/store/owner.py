@@ -39,7 +39,7 @@ def account_of(database: Path) -> str:
 
 
 def hindrance(database: Path) -> str | None:
-    """Return the path this account may not write, with the remedy; None if it may, or if the disk is read-only for all."""
+    """Return the path that this account may not write, and a remedy; None if it may, or if the disk is read-only."""
     try:
         if os.statvfs(database.parent).f_flag & os.ST_RDONLY:
             return None
