@@ -139,7 +139,7 @@ def _system(lines: list[tuple[str, str, str, str]]) -> set[str]:
 
 
 def _is_removable(block: Path) -> bool:
-    """Return whether the disk is removable: a stick reports it, a disk in a USB case does not but is attached by USB."""
+    """Return whether the disk is removable: a stick reports it; a disk in a USB case does not, but its path has USB."""
     try:
         said = (block / "removable").read_text().strip()
     except OSError:
