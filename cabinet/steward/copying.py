@@ -1,7 +1,7 @@
 """Copy of the newest backup to a stick, by root, between two untrusted folders.
 
 The service's account may have put anything into the one, the person who prepared the stick anything into the other.
-Therefore no link is followed on either side and no path is used: each folder is opened once, and its files by name.
+Therefore no link is followed on either side and no path is used: each folder is opened once, its files by name in it.
 """
 
 import contextlib

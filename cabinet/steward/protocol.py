@@ -23,7 +23,7 @@ class ShowNetwork(msgspec.Struct, frozen=True, tag="show_network"):
 
 
 class BackUp(msgspec.Struct, frozen=True, tag="back_up"):
-    """Copy the newest backup of the database to the removable drive that is mounted."""
+    """Copy the newest backup of the database to the removable drive, mounted or not."""
 
 
 class Restart(msgspec.Struct, frozen=True, tag="restart"):

@@ -87,8 +87,8 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
 def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
     """Return the resident with this card, in any spelling, or None.
 
-    Cards of an older version may differ in capital letters only. Each of those is found by its exact spelling, and by
-    no other, so that no resident reaches the wallet of another.
+    Cards of an older version may differ in capital letters only. Each of those is found by its exact spelling only: no
+    resident may reach the wallet of another.
     """
     found = residents_by_card(connection, card)
     if len(found) > 1:

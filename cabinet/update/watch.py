@@ -69,7 +69,7 @@ class System(Protocol):
         """Return the schema version of the database; None if no database can be read."""
 
     def restore(self, backup: Path) -> None:
-        """Replace the database with `backup`, keep the old one next to it; the units stop for it. Raises CabinetError."""
+        """Stop the units, replace the database with `backup`, keep the old one next to it. Raises CabinetError."""
 
     def start(self) -> Sequence[str]:
         """Start every unit, even if another fails. Return the failures."""
@@ -157,7 +157,7 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
         try:
             system.restore(Path(trial.backup))
         except CabinetError:
-            system.start()  # those that can: the next attempt comes later
+            system.start()  # the units that can start: the next attempt is later
             raise
     why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
