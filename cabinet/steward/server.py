@@ -74,7 +74,7 @@ class Server:
         except LinkError as error:
             return Failed(str(error))
         goes_on = isinstance(request, CheckUpdates) and request.step == "next"
-        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # sent twice a second
+        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # sent twice a second: not worth INFO
         answer = self._answer(request)
         if isinstance(answer, Failed):
             log.warning("%s", answer.text)

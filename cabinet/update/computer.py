@@ -313,7 +313,7 @@ def _problem(command: list[str]) -> list[str]:
 
 
 def _run(command: list[str], within_s: float, environment: dict[str, str] | None = None, check: bool = True) -> str:
-    """Run a command and return its output. Raises CabinetError with the last line of its errors."""
+    """Run a command and return its output. Raises CabinetError with the last line of its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, env=environment, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
