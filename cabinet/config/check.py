@@ -1,4 +1,4 @@
-"""Reads `cabinet.toml` and finds everything wrong with it: one `ConfigError` a mistake, each with its key's path.
+"""Reader of `cabinet.toml` that finds every mistake: one `ConfigError` per mistake, each with its key's path.
 
 A path counts tables from 1, as people do: `outlet[3].relay` is in the third `[[outlet]]` table.
 """
@@ -31,31 +31,31 @@ NORMAL_FORMS: dict[str, Callable[[str], str]] = {
     "name": normal_form.text, "name_en": normal_form.text, "complaint_phone": normal_form.text,
     "version": normal_form.text, "code": normal_form.outlet_code, "site_id": normal_form.outlet_code,
 }  # fmt: skip
-"""Of keys that people read or type; all others are taken as they are written."""
+"""Normal forms of keys that people read or type; all others are used as written."""
 
 T = TypeVar("T", bound=Section)
 
 
 class Form(NamedTuple, Generic[T]):
-    """What a file must look like: its keys, and where a good one is found, for samples of what is missing."""
+    """Form of a file: its keys, and a source of a good file, for samples of missing values."""
 
     keys: type[T]
     sample: Callable[[], dict[str, Any]]
 
 
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-NOTHING = "…"  # in a message, where there is no value to show
+NOTHING = "…"  # in a message, if there is no value to show
 
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
 
 
 def load(path: Path) -> Config:
-    """The checked configuration in `path`. Raises ConfigErrors, also where the file cannot be read."""
+    """Return the checked configuration in `path`. Raises ConfigErrors, also if the file cannot be read."""
     return parse(read(path), str(path))
 
 
 def read(path: Path) -> str:
-    """The text in `path`. Raises ConfigErrors."""
+    """Return the text in `path`. Raises ConfigErrors if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -64,12 +64,12 @@ def read(path: Path) -> str:
 
 
 def parse(text: str, source: str = "cabinet.toml") -> Config:
-    """The configuration in `text`; raises ConfigErrors with every mistake found."""
+    """Return the configuration in `text`. Raises ConfigErrors with every mistake found."""
     return parse_as(Form(Config, _good_file), conflicts, text, source)
 
 
 def parse_as(form: Form[T], conflicts_of: Callable[[T], Iterable[ConfigError]], text: str, source: str) -> T:
-    """`text` in that form; raises ConfigErrors with every mistake found."""
+    """Return the contents of `text` in that form. Raises ConfigErrors with every mistake found."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -85,7 +85,7 @@ def parse_as(form: Form[T], conflicts_of: Callable[[T], Iterable[ConfigError]], 
 
 
 def _normalised(tree: Any, steps: list[str]) -> Iterator[ConfigError]:
-    """Bring the texts in `tree` into their normal form; yield a mistake for each that holds what cannot be seen."""
+    """Bring the texts in `tree` into their normal form; yield a mistake for each text with invisible characters."""
     for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
         here = [*steps, str(key)]
         if isinstance(value, dict | list):
@@ -99,10 +99,10 @@ def _normalised(tree: Any, steps: list[str]) -> Iterator[ConfigError]:
 
 
 def _decode(form: Form[T], raw: dict[str, Any]) -> tuple[list[ConfigError], T | None]:
-    """Every mistake of a single key, and what remains without those keys where they can be spared.
+    """Return every mistake of a single key, and the values without those keys, if they are optional.
 
-    After a mistake the key is left out, or replaced by a sample where it may not be, and the next one is looked for.
-    Nothing comes out where something was made up: what it would contradict is not the person's mistake.
+    After a mistake the key is left out, or replaced by a sample if it is required, and the search continues. If a
+    sample was used, no values are returned: a conflict with a sample is not the person's mistake.
     """
     errors: list[ConfigError] = []
     made_up = False
@@ -125,7 +125,7 @@ def _decode(form: Form[T], raw: dict[str, Any]) -> tuple[list[ConfigError], T | 
 
 
 def _follows_from(found: ConfigError, errors: list[ConfigError]) -> bool:
-    """Whether a conflict is about a key that was left out because of its own mistake."""
+    """Return whether a conflict is about a key that was left out because of its own mistake."""
     return any(re.search(re.escape(error.key_path) + r"(?!\w)", str(found)) for error in errors)
 
 
@@ -134,7 +134,7 @@ def _missing(steps: list[str], name: str) -> tuple[ConfigError, list[str]]:
 
 
 def _explain(form: Form[T], what: str, steps: list[str], raw: dict[str, Any]) -> tuple[ConfigError, list[str]]:
-    """The mistake in our words, and the steps to the key to leave out."""
+    """Return the mistake in our words, and the steps to the key to leave out."""
     if unknown := re.search(r"unknown field `(.*)`", what):
         name = unknown[1]
         near = difflib.get_close_matches(name, _keys_of(form.keys, steps), 1, cutoff=0.5)
@@ -148,7 +148,7 @@ def _explain(form: Form[T], what: str, steps: list[str], raw: dict[str, Any]) ->
 
 
 def _in_words(problem: str) -> str:
-    """Types by the names people have for them."""
+    """Replace type names with common words."""
     words = {"float": "number", "int": "whole number", "str": "text", "object": "table", "array": "list",
              "bool": "true/false"}  # fmt: skip
     problem = problem.replace(" | null", "").replace("got bool", "got")
@@ -156,7 +156,7 @@ def _in_words(problem: str) -> str:
 
 
 def unit_of(name: str) -> str:
-    """The unit in words that the name of a key ends with; empty where it has none."""
+    """Return the unit at the end of a key's name, in words; empty if it has none."""
     return UNITS.get(max((suffix for suffix in UNITS if name.endswith(suffix)), key=len, default=""), "")
 
 
@@ -181,7 +181,7 @@ def _value_at(raw: Any, steps: list[str]) -> Any:
 
 
 def _leave_out(raw: Any, steps: list[str]) -> bool:
-    """Remove the key at `steps`; False where there is none to remove."""
+    """Remove the key at `steps`. Return False if there is none."""
     parent = _value_at(raw, steps[:-1])
     if steps and isinstance(parent, dict) and steps[-1] in parent:
         del parent[steps[-1]]
@@ -190,7 +190,7 @@ def _leave_out(raw: Any, steps: list[str]) -> bool:
 
 
 def _put_sample(form: Form[T], raw: Any, steps: list[str]) -> bool:
-    """Give the place at `steps` the value it has in a good file; False where that cannot be done."""
+    """Set the value at `steps` to that of a good file. Return False if that is impossible."""
     sample = copy.deepcopy(_value_at(form.sample(), ["0" if step.isdigit() else step for step in steps]))
     parent = _value_at(raw, steps[:-1])
     if isinstance(parent, dict) and sample != NOTHING:
@@ -208,7 +208,7 @@ def _good_file() -> dict[str, Any]:
 
 
 def _keys_of(table: Any, steps: list[str]) -> list[str]:
-    """Names of the keys that the table at `steps` below `table` may hold."""
+    """Return the names of the keys that the table at `steps` below `table` may hold."""
     for step in steps:
         if step.isdigit() or step == "...":
             continue
@@ -219,7 +219,7 @@ def _keys_of(table: Any, steps: list[str]) -> list[str]:
 
 
 def _section_in(annotation: Any) -> type[Section] | None:
-    """The Section class inside `annotation`, through Annotated, tuple and | None."""
+    """Return the Section class inside `annotation`, through Annotated, tuple and | None."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     return next((found for part in get_args(annotation) if (found := _section_in(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""The cabinet before it has a configuration: a console to be found by, and nothing that could be switched on."""
+"""Cabinet without a configuration: a console that can be found, and nothing that can be switched on."""
 
 from pathlib import Path
 
@@ -10,15 +10,15 @@ from cabinet.config.reference import example
 
 
 def load_or_commission(path: Path) -> Config:
-    """The configuration in `path`, or `uncommissioned` where there is no such file.
+    """Return the configuration in `path`, or `uncommissioned` if there is no such file.
 
-    Raises ConfigErrors for a wrong one: a mistake in it does not make the cabinet new.
+    Raises ConfigErrors if the file has mistakes: a mistake does not make the cabinet new.
     """
     return load(path) if path.exists() else uncommissioned()
 
 
 def uncommissioned() -> Config:
-    """The example cabinet's by its wiring, so only for who never drives it: the console, which says what it is."""
+    """Return the example configuration, named as a new cabinet. Its wiring is an example: drive no hardware by it."""
     config = parse(example())
     site = msgspec.structs.replace(
         config.site, name="新充电柜，尚未配置", name_en="New cabinet, not commissioned yet", site_id="NEW"

@@ -1,4 +1,4 @@
-"""Mistakes that only show when keys are looked at together, such as two users of one pin. Pure."""
+"""Conflicts between keys, such as two users of one pin. Pure."""
 
 import ipaddress
 import zoneinfo
@@ -22,7 +22,7 @@ RESERVED_PINS = {2: "I2C SDA", 3: "I2C SCL"}
 
 
 def conflicts(config: Config) -> Iterator[ConfigError]:
-    """Every one found, in the order of the file's sections."""
+    """Yield every conflict found, in the order of the file's sections."""
     yield from _twice(config)
     yield from _wrong_wiring(config)
     yield from _address_conflicts(config)
@@ -36,7 +36,7 @@ def conflicts(config: Config) -> Iterator[ConfigError]:
 
 
 def _wrong_web(config: Config) -> Iterator[ConfigError]:
-    """How the web server is reached."""
+    """Yield the mistakes in the access to the web server."""
     service = config.service
     for given, missing in (("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")):
         if getattr(service, given) and not getattr(service, missing):
@@ -53,7 +53,7 @@ def _wrong_web(config: Config) -> Iterator[ConfigError]:
 
 
 def _twice(config: Config) -> Iterator[ConfigError]:
-    """Two outlets that share what only one can have."""
+    """Yield a mistake if two outlets share a value that must be unique."""
     for key, of in (
         ("number", lambda outlet: outlet.number),
         ("code", lambda outlet: outlet.code),
@@ -93,7 +93,7 @@ def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
             yield ConfigError(path, f"GPIO {pin} is {RESERVED_PINS[pin]}")
         elif pin > 27:
             yield ConfigError(path, f"GPIO {pin} does not exist on the header (0 to 27)")
-        elif pin in taken and not (path.endswith("relay") and taken[pin].endswith("relay")):  # those: see `_twice`
+        elif pin in taken and not (path.endswith("relay") and taken[pin].endswith("relay")):  # two relays: see `_twice`
             yield ConfigError(path, f"GPIO {pin} is taken by {taken[pin]}")
         taken.setdefault(pin, path)
     if (config.hardware.bus == "sim") != (config.hardware.pin_factory == "sim"):
@@ -121,7 +121,7 @@ def _wrong_expander_pins(config: Config) -> Iterator[ConfigError]:
                 yield ConfigError(path, f"0x{place.expander:02x} is not in {listed[key]}")
             elif key == "alert" and place.pin in OUTPUT_ONLY:
                 yield ConfigError(path, f"pin {place.pin} ({OUTPUT_ONLY[place.pin]}) of an MCP23017 is {_NO_INPUT}")
-            elif place in taken and not (key == "relay" and taken[place].endswith("relay")):  # those: see `_twice`
+            elif place in taken and not (key == "relay" and taken[place].endswith("relay")):  # two relays: see `_twice`
                 yield ConfigError(path, f"pin {place.pin} of 0x{place.expander:02x} is taken by {taken[place]}")
             taken.setdefault(place, path)
 
@@ -138,7 +138,7 @@ def _wrong_feed_meter(config: Config) -> Iterator[ConfigError]:
 
 
 def _address_conflicts(config: Config) -> Iterator[ConfigError]:
-    """A mux joins a segment with the upstream bus: no chip behind one may share an address with a chip before it."""
+    """Yield address conflicts. A mux joins a segment with the upstream bus: their chips must not share an address."""
     upstream: dict[int, str] = {}
     for name in ("expanders", "muxes"):
         for index, address in enumerate(getattr(config.hardware, name), 1):
@@ -161,7 +161,7 @@ def _address_conflicts(config: Config) -> Iterator[ConfigError]:
         for name, address in _behind_mux(outlet):
             if address in upstream:
                 clashes.setdefault((name, address), []).append(index)
-    for (name, address), (first, *others) in clashes.items():  # one mistake is one line, however many outlets share it
+    for (name, address), (first, *others) in clashes.items():  # one line per mistake, even if outlets share it
         also = f" (outlets {', '.join(f'[{index}]' for index in others)} too)" if others else ""
         yield ConfigError(
             f"outlet[{first}].{name}", f"address 0x{address:02x} is taken upstream by {upstream[address]}{also}"

@@ -1,4 +1,4 @@
-"""How a key of `cabinet.toml` is declared: its bounds, and the sentence that says what it is for."""
+"""Declaration of a key of `cabinet.toml`: its bounds, and a sentence on its purpose."""
 
 from typing import Annotated, Any
 
@@ -22,4 +22,4 @@ I2cAddress = Annotated[int, number("7-bit I2C address", least=0x08, most=0x77)]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the file; a key it does not declare is an error."""
+    """A table of the file; an undeclared key is an error."""

@@ -1,6 +1,6 @@
-"""What a limit means in the unit of another one that bounds the same thing: watts in amperes, peaks in RMS. Pure.
+"""Conversion of limits to the unit of another limit of the same quantity: watts to amperes, peaks to RMS. Pure.
 
-Watts and amperes are bound by the power factor, peak and RMS by the crest factor. Measured on household rectifier
+The power factor relates watts and amperes, the crest factor peak and RMS. Measured on household rectifier
 loads: 0.39 to 0.99, and 1.5 to 2.8. A charger of several hundred watts without correction has 0.6 to 0.7.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from cabinet.config.keys import Config
 
 NOMINAL_V = 220.0
-LEAST_POWER_FACTOR = 0.6  # of a charger near the outlet's limit: with less it would break the limits of harmonics
+LEAST_POWER_FACTOR = 0.6  # of a charger near the outlet's limit: a lower one would exceed the limits of harmonics
 HIGHEST_CREST = 2.8
-IMAGE_SHARE = 1.2  # of `rated_a`, which the thermal image never lets through for long
+IMAGE_SHARE = 1.2  # of `rated_a`: the thermal image never lets more through for long
 
 
 def equivalents(config: Config) -> Iterator[str]:
-    """A sentence for each pair of limits; one that begins with "warning" where they contradict each other."""
+    """Yield a sentence for each pair of limits; it begins with "warning" if they contradict each other."""
     rated_a = config.protections.overcurrent.rated_a
     most_a = IMAGE_SHARE * rated_a
     peak_a = config.protections.short_circuit.peak_a

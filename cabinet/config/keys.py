@@ -1,7 +1,7 @@
-"""Every key of `cabinet.toml`, declared once: type, unit (in the name), bounds, default and why.
+"""Keys of `cabinet.toml`, each declared once: type, unit (in the name), bounds, default and reason.
 
-From these declarations come the check and its messages (`check`), and the commented example and the reference page
-(`reference`). Values here are in plain SI units, as people write them; the guard turns them into integer milli-units.
+The check and its messages (`check`), the commented example and the reference page (`reference`) use these
+declarations. Values are in plain SI units, as people write them; the guard converts them to integer milli-units.
 """
 
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""Where in a `cabinet.toml` each value stands: key path, as `check` writes it, to line number. Pure.
+"""Line numbers of the values in a `cabinet.toml`, by key path as `check` writes it. Pure.
 
-`tomllib` forgets the lines. This reads just enough of TOML to find where keys begin, in a text that `check.parse` has
-found to be good.
+`tomllib` does not keep the lines. This module reads just enough TOML to find the start of each key, in a text that
+`check.parse` has accepted.
 """
 
 import re
@@ -11,7 +11,7 @@ _KEY = re.compile(r"\s*(?P<key>(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(
 
 
 def origins(text: str) -> dict[str, int]:
-    """Path such as `outlet[3].meter.mux` → number of the line it is on, from 1."""
+    """Return the line number, from 1, of each path, such as `outlet[3].meter.mux`."""
     found: dict[str, int] = {}
     counts: dict[str, int] = {}
     table = ""
@@ -31,7 +31,7 @@ def origins(text: str) -> dict[str, int]:
 
 
 def _table(name: str, is_list: bool, counts: dict[str, int]) -> str:
-    """The path of the table a header opens: of a repeated one the latest."""
+    """Return the path of the table that a header opens; for a repeated table, the latest."""
     parts = name.split(".")
     path = ""
     for place, part in enumerate(parts):
@@ -44,7 +44,7 @@ def _table(name: str, is_list: bool, counts: dict[str, int]) -> str:
 
 
 def _value(lines: list[str], number: int, start: int) -> tuple[str, int]:
-    """The value that begins in line `number` at `start`, comments left out, and the number of its last line."""
+    """Return the value that begins in line `number` at `start`, without comments, and the number of its last line."""
     value = ""
     quote = ""
     while True:
@@ -80,13 +80,13 @@ def _value(lines: list[str], number: int, start: int) -> tuple[str, int]:
 
 
 def _balanced(value: str) -> bool:
-    """Whether every bracket outside of quotes is closed."""
+    """Return whether every bracket outside of quotes is closed."""
     bare = re.sub(r'"(?:\\.|[^"\\])*"|\'[^\']*\'', "", value)
     return all(bare.count(opening) <= bare.count(closing) for opening, closing in ("[]", "{}"))
 
 
 def _note(path: str, value: str, number: int, found: dict[str, int]) -> None:
-    """The key itself, and those of an inline table, or of a list of them."""
+    """Record the line of the key, and of the keys of an inline table or of a list of them."""
     found[path] = number
     _note_inside(path, value, number, found)
 
@@ -106,7 +106,7 @@ def _note_inside(path: str, value: str, number: int, found: dict[str, int]) -> N
 
 
 def _split(inner: str) -> list[str]:
-    """At the commas that are in no bracket and no quote."""
+    """Split at the commas outside of brackets and quotes."""
     parts, depth, quote = [""], 0, ""
     for character in inner:
         if quote:

@@ -1,6 +1,6 @@
-"""The keys under `[protections]`: one table a protection function, each limit with its unit, default and reason.
+"""Keys under `[protections]`: one table per protection function, each limit with its unit, default and reason.
 
-`docs/safety-case.md` says what each is for.
+`docs/safety-case.md` gives the purpose of each.
 """
 
 from typing import Annotated

@@ -1,6 +1,6 @@
-"""The reference page and the commented example, printed from the declarations in `keys`. Pure.
+"""Reference page and commented example, printed from the declarations in `keys`. Pure.
 
-`docs/config.md` and `cabinet/examples/cabinet.toml` are this module's output; a test keeps them so.
+`docs/config.md` and `cabinet/examples/cabinet.toml` are this module's output; a test checks them.
 """
 
 import datetime
@@ -34,11 +34,11 @@ EXAMPLE_HEAD = """\
 """
 
 _HEXADECIMAL = {"expanders", "muxes", "mux", "address", "inside_thermometer"}
-_FREE_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)  # alert lines; 2 and 3 are the bus, 17, 22 and 27 are given away
+_FREE_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)  # alert lines; 2 and 3 are the bus, 17, 22 and 27 are in use
 
 
 class Key(msgspec.Struct, frozen=True):
-    """One key as people need to know it; `default` None: it must be given."""
+    """One key of the reference; if `default` is None, the key is required."""
 
     name: str
     unit: str
@@ -56,12 +56,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def tables() -> list[Table]:
-    """Every table of `cabinet.toml`, in its order."""
+    """Return every table of `cabinet.toml`, in the order of the file."""
     return list(_tables(_struct(msgspec.inspect.type_info(Config)), ""))
 
 
 def reference() -> str:
-    """The reference page, Markdown."""
+    """Return the reference page in Markdown."""
     blocks = [REFERENCE_HEAD]
     for table in tables():
         rows = [_row(key) for key in table.keys]
@@ -73,7 +73,7 @@ def reference() -> str:
 
 
 def example() -> str:
-    """A complete file for a ten-outlet cabinet on a Pi: what must be given is given, every default is shown."""
+    """Return a complete file for a ten-outlet cabinet on a Pi: required keys are set, every default is shown."""
     blocks = [EXAMPLE_HEAD]
     for table in tables():
         if table.path.startswith("outlet"):
@@ -85,9 +85,9 @@ def example() -> str:
     return "\n".join(blocks)
 
 
-_NOT_SHOWN = {"simulator", "hardware.feed_meter"}  # a real cabinet, as most are built
+_NOT_SHOWN = {"simulator", "hardware.feed_meter"}  # most real cabinets have neither
 
-# What the example says where a key has no default, or where a cabinet is expected to have its own value.
+# Example values of keys that have no default, or that are expected to differ on each cabinet.
 _SHOWN: dict[str, dict[str, Any]] = {
     "site": {
         "name": "阳光花园一号充电柜",
@@ -124,12 +124,12 @@ _SHOWN: dict[str, dict[str, Any]] = {
     },
 }
 
-# Codes of the example's outlets: no two alike by one character, none with 0/O or 1/I.
+# Outlet codes of the example: no two differ by only one character, none contains 0/O or 1/I.
 _CODES = ("A7K2", "B3M9", "C5T4", "D8R6", "E2W7", "F9H3", "G4N8", "H6P5", "J3X2", "K8V4")
 
 
 def _outlet_values(index: int) -> dict[str, Any]:
-    """Two outlets share a meter chip and a thermometer behind one channel of the mux."""
+    """Return the keys of one outlet: two outlets share a meter chip and a thermometer behind one channel of the mux."""
     return {
         "number": index + 1,
         "code": _CODES[index],
@@ -159,7 +159,7 @@ def _commented(key: Key, value: Any) -> str:
 
 
 def _comment(text: str) -> str:
-    """`text` as comment lines of at most LINE characters."""
+    """Return `text` as comment lines of at most LINE characters."""
     lines, line = [], "#"
     for word in text.split():
         if len(line) + 1 + len(word) > LINE:
@@ -170,7 +170,7 @@ def _comment(text: str) -> str:
 
 
 def toml(name: str, value: Any) -> str:
-    """`value` as TOML; addresses in hexadecimal, as data sheets have them."""
+    """Return `value` as TOML; addresses in hexadecimal, as in data sheets."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml(key, each)}" for key, each in value.items()) + " }"
     if isinstance(value, tuple | list):
@@ -210,7 +210,7 @@ def _below(path: str, name: str) -> str:
 
 
 def _bracketed(path: str) -> str:
-    """As it is written in the file."""
+    """Return the path as it is written in the file."""
     return f"[[{path.removesuffix('[]')}]]" if path == "outlet[]" else f"[{path}]" if "[]" not in path else path
 
 
@@ -227,7 +227,7 @@ def _row(key: Key) -> str:
 
 
 def _plain(kind: msgspec.inspect.Type) -> tuple[msgspec.inspect.Type, str]:
-    """The type without its wrappers, and the description given to it; of `X | None` it is X."""
+    """Return the type without its wrappers, and its description; for `X | None` the type is X."""
     why = ""
     while isinstance(kind, Metadata | UnionType):
         if isinstance(kind, Metadata):

@@ -1,6 +1,6 @@
-"""Every key of a tariff: of `[tariff]` in `cabinet.toml`, and of a tariff file, which says besides when and for whom.
+"""Keys of a tariff: of `[tariff]` in `cabinet.toml`, and of a tariff file, which adds dates, outlets and groups.
 
-Prices are whole fen. What each key means for a receipt is worked out in docs/tariffs.md.
+Prices are in fen, whole except per kWh. docs/tariffs.md works out the effect of each key on a receipt.
 """
 
 import datetime
@@ -91,7 +91,7 @@ class Tariff(Section, frozen=True, kw_only=True):
 
 
 class TariffFile(Tariff, frozen=True, kw_only=True):
-    """A tariff of its own: for these outlets and residents, from one day to another. Of several, the most special."""
+    """A separate tariff for certain outlets, residents and dates. If several match, the most specific one applies."""
 
     outlets: Annotated[
         tuple[Annotated[int, number("as printed on the cabinet", least=1, most=40)], ...],

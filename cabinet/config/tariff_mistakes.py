@@ -1,4 +1,4 @@
-"""What is wrong with a tariff as a whole: every power and every minute of every day must have one price. Pure."""
+"""Mistakes of a tariff as a whole: every power and every minute of every day must have one price. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,14 +7,14 @@ from cabinet.errors import ConfigError
 
 
 def tariff_mistakes(tariff: Tariff, prefix: str = "") -> Iterator[ConfigError]:
-    """Every one, with the path of its key behind `prefix`."""
+    """Yield every mistake, with the path of its key after `prefix`."""
     yield from _band_gaps(tariff, prefix)
     kinds = ("workday", "holiday") if any(period.days != "every" for period in tariff.energy_periods) else ("every",)
     for kind in kinds:
         mistake = _period_gap(tariff.energy_periods, kind, prefix)
         if mistake is not None:
             yield mistake
-            break  # of both kinds it would be said twice
+            break  # for both kinds it would be reported twice
     if len(kinds) == 2 and not (tariff.holidays or tariff.weekends_are_holidays):
         yield ConfigError(f"{prefix}holidays", "no day is a holiday: name some, or set weekends_are_holidays")
     for name in ("cap_fen", "day_cap_fen"):
@@ -52,7 +52,7 @@ def _band_gaps(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
 
 
 def _period_gap(periods: Sequence[EnergyPeriod], kind: str, prefix: str) -> ConfigError | None:
-    """The first one in a day of that kind."""
+    """Return the first gap or overlap in a day of that kind, or None."""
     of_kind = "" if kind == "every" else f" of a {kind}"
     clock = 0
     for index, period in enumerate(periods, 1):
@@ -97,5 +97,5 @@ def _wrong_days(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
 
 
 def minute_of_day(text: str) -> int:
-    """Minutes since midnight of "HH:MM"."""
+    """Return the minutes since midnight of "HH:MM"."""
     return int(text[:2]) * 60 + int(text[3:])

@@ -1,5 +1,5 @@
-"""What only root may do, for the console, and nothing else: clock, network shown, sticks, restarts.
+"""Steward: the root operations of the console, and nothing else: clock, network display, sticks, restarts.
 
-A process of its own, so that the console keeps its cage: it has no network, no capabilities and no way to other files.
-It takes no text that could become a command: seven requests, each a value, from the console's own account only.
+It is a separate process: the console stays sandboxed, without network, capabilities or access to other files.
+It accepts no text that could become a command: seven requests, each a value, from the console's own account only.
 """

@@ -1,4 +1,4 @@
-"""What the steward does for each request. The machine is handed in, so that a test's clock and drives are its own."""
+"""Execution of the steward's requests. The machine is a parameter: a test passes its own clock and drives."""
 
 import logging
 import re
@@ -36,12 +36,12 @@ COMMAND_S = 10
 
 
 def this_machine(backups: Path) -> Machine:
-    """The real one."""
+    """Return the real machine."""
     return Machine(backups, run_program, set_wall_time)
 
 
 def run_program(words: Sequence[str]) -> bytes:
-    """Its output. Raises StewardError where it is not there, fails, or takes longer than `COMMAND_S`."""
+    """Run a program, return its output. Raises StewardError if it is missing, fails, or takes more than `COMMAND_S`."""
     try:
         done = subprocess.run(words, capture_output=True, timeout=COMMAND_S, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -53,17 +53,17 @@ def run_program(words: Sequence[str]) -> bytes:
 
 
 class Steward:
-    """Answers requests; `turn` is called every few seconds, and reboots where that was to wait and nobody charges."""
+    """Request handler; `turn` is called every few seconds, and executes a waiting reboot if no charge runs."""
 
     def __init__(self, machine: Machine, charging: Callable[[], bool], updates: Updates) -> None:
-        """`charging` says whether a resident's charge is under way; raises LinkError where nobody can say."""
+        """Take `charging`, which returns whether a resident's charge is under way, or raises LinkError if unknown."""
         self._machine = machine
         self._charging = charging
         self._updates = updates
         self._reboot_waits = False
 
     def answer(self, request: Request) -> Answer:
-        """Does it; whatever goes wrong is an answer too."""
+        """Execute the request; a failure is an answer too."""
         try:
             return self._do(request)
         except StewardError as error:
@@ -74,7 +74,7 @@ class Steward:
             return Failed(f"{error.filename or type(request).__name__}: {error.strerror}")
 
     def turn(self) -> None:
-        """A guard that cannot be asked protects nobody's charge: then there is nothing to wait for."""
+        """Execute a waiting reboot if no charge runs. If the guard does not answer, it protects none: do not wait."""
         self._updates.turn()
         if not self._reboot_waits:
             return
@@ -116,7 +116,7 @@ class Steward:
 
 
 def network(machine: Machine) -> Network:
-    """As the kernel has it. Raises StewardError."""
+    """Return the network state from the kernel. Raises StewardError."""
     links = _decoded(machine.run(["ip", "-j", "address"]))
     routes = _decoded(machine.run(["ip", "-j", "route", "show", "default"]))
     try:
@@ -131,9 +131,9 @@ def network(machine: Machine) -> Network:
 
 
 def interface(link: dict[str, Any]) -> Interface:
-    """From what `ip -j address` says of one."""
+    """Convert the entry of one interface in the output of `ip -j address`."""
     addresses = [f"{each['local']}/{each['prefixlen']}" for each in link.get("addr_info", []) if "local" in each]
-    up = "LOWER_UP" in link.get("flags", [])  # the cable is in, too
+    up = "LOWER_UP" in link.get("flags", [])  # the cable is plugged in, too
     return Interface(str(link.get("ifname", "?")), up, str(link.get("address", "")), addresses)
 
 

@@ -1,4 +1,4 @@
-"""The console's end: one request, one answer, a connection each."""
+"""Client of the steward in the console: one connection per request and answer."""
 
 import contextlib
 import socket
@@ -8,23 +8,26 @@ from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.steward import protocol
 from cabinet.steward.protocol import Answer, Failed, Request
 
-TIMEOUT_S = 30.0  # a backup goes to a slow stick
+TIMEOUT_S = 30.0  # long enough for a backup to a slow stick
 
 
 class StewardLine:
-    """Asks the steward at `path`."""
+    """Client of the steward at `path`."""
 
     def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._path = path
         self._timeout_s = timeout_s
 
     def ask(self, request: Request) -> Answer:
-        """Raises Refused `steward_gone` where there is none, Refused or CabinetError with what could not be done."""
+        """Send a request and return the answer.
+
+        Raises Refused `steward_gone` if there is no steward, Refused or CabinetError if the request failed.
+        """
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as line:
                 line.settimeout(self._timeout_s)
                 line.connect(str(self._path))
-                with contextlib.suppress(BrokenPipeError):  # refused unread: the answer says why
+                with contextlib.suppress(BrokenPipeError):  # refused before it was read: the answer gives the reason
                     line.send(protocol.encode(request))
                 answer = protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
         except (OSError, LinkError) as error:

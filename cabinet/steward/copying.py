@@ -1,7 +1,7 @@
-"""The newest backup to a stick, by root: of two folders neither of which is trusted.
+"""Copy of the newest backup to a stick, by root, between two untrusted folders.
 
-In the one the service's account may have put anything, on the other whoever prepared the stick. So no link is followed
-on either side, and nothing is reached by a path: each folder is opened once, and what lies in it by its name there.
+The service's account may have put anything into the one, the person who prepared the stick anything into the other.
+Therefore no link is followed on either side and no path is used: each folder is opened once, its files by name in it.
 """
 
 import contextlib
@@ -18,30 +18,30 @@ from cabinet.steward.machine import Machine, StewardError
 from cabinet.steward.protocol import Copied
 from cabinet.store import names
 
-ROOM = 1.1  # of the backup's size must be free
+ROOM = 1.1  # free space needed, as a multiple of the backup's size
 FOLDER = "cabinet-backups"  # on the drive
 STEP_BYTES = 1 << 20
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe's other end is not waited for
+_SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # do not wait for the other end of a pipe
 _PART = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-_PART_MODE = 0o640  # as the configuration: root's, and the cabinet's group may restore it
+_PART_MODE = 0o640  # as the configuration: owner root, and the cabinet's group may restore it
 
 
 def back_up(machine: Machine) -> Copied:
-    """The newest backup, copied, synced and read back. Raises StewardError, OSError; no half file stays behind."""
+    """Copy the newest backup, sync it and read it back. Raises StewardError, OSError; no partial file remains."""
     with _newest(machine.backups) as (name, source):
         stick = sticks.to_write(machine)
         with sticks.writable(machine, stick) as place, opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive:
             size, digest = _copy(source, name, drive, place)
-    if stick.place is None:  # where it was mounted is nowhere now
+    if stick.place is None:  # it was mounted temporarily: the mount point is gone
         return Copied(f"{stick.device}: {FOLDER}/{name}", size, digest, let_go=True)
     return Copied(str(place / FOLDER / name), size, digest)
 
 
 @contextlib.contextmanager
 def opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator[int]:
-    """The descriptor of `path`, in `folder` where that is given. Raises OSError."""
+    """Open `path`, in `folder` if that is given, and yield the descriptor. Raises OSError."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, _PART_MODE, dir_fd=folder)
     try:
         yield descriptor
@@ -49,12 +49,12 @@ def opened(path: str | Path, flags: int, folder: int | None = None) -> Iterator[
         os.close(descriptor)
 
 
-# --- from ------------------------------------------------------------------------------------------------------------
+# --- source ----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def _newest(backups: Path) -> Iterator[tuple[str, int]]:
-    """Name and descriptor of the newest of the product's own backups."""
+    """Yield name and descriptor of the newest of the product's own backups."""
     with contextlib.ExitStack() as held:
         try:
             folder = held.enter_context(opened(backups, _FOLDER))
@@ -66,13 +66,13 @@ def _newest(backups: Path) -> Iterator[tuple[str, int]]:
         if not made:
             raise _none_yet(backups)
         name = max(made, key=names.order)
-        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):  # opening a device may do things
+        if not stat.S_ISREG(os.lstat(name, dir_fd=folder).st_mode):  # opening a device may have side effects
             raise _foreign(backups / name)
         try:
             source = held.enter_context(opened(name, _SOURCE, folder))
         except OSError as error:
             raise _foreign(backups / name, error) from error
-        if not stat.S_ISREG(os.fstat(source).st_mode):  # another one than a moment ago
+        if not stat.S_ISREG(os.fstat(source).st_mode):  # it was replaced since the check
             raise _foreign(backups / name)
         yield name, source
 
@@ -82,18 +82,18 @@ def _none_yet(backups: Path) -> StewardError:
 
 
 def _foreign(path: Path, error: OSError | None = None) -> Exception:
-    """What stands in the way of a backup where the product has put nothing; any other error as it is."""
+    """Return a StewardError if a link or another foreign object blocks a backup; return any other error unchanged."""
     if error is not None and error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO):
         return error
     text = f"{path}: a link, or another thing that the cabinet does not put there: look who did, and remove it"
     return StewardError(text, "not_ours", path=str(path))
 
 
-# --- to --------------------------------------------------------------------------------------------------------------
+# --- destination -----------------------------------------------------------------------------------------------------
 
 
 def _copy(source: int, name: str, drive: int, place: Path) -> tuple[int, str]:
-    """How many bytes there are on the drive now, and their digest."""
+    """Copy the backup; return the number of bytes on the drive and their digest."""
     wanted = os.fstat(source).st_size
     if shutil.disk_usage(drive).free < ROOM * wanted:
         kib = str(wanted // 1024)
@@ -106,7 +106,7 @@ def _copy(source: int, name: str, drive: int, place: Path) -> tuple[int, str]:
             folder = held.enter_context(opened(FOLDER, _FOLDER, drive))
         except OSError as error:
             raise _foreign(place / FOLDER, error) from error
-        _remove(folder, part, place)  # of one that was pulled out meanwhile
+        _remove(folder, part, place)  # left if the drive was pulled out during a copy
         copy = held.enter_context(opened(part, _PART, folder))
         try:
             size, digest = _write(source, copy)
@@ -125,13 +125,13 @@ def _copy(source: int, name: str, drive: int, place: Path) -> tuple[int, str]:
 def _remove(folder: int, name: str, place: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)  # a link itself, not what it points to
+            os.unlink(name, dir_fd=folder)  # removes a link itself, not its target
     except OSError as error:
         raise _foreign(place / FOLDER / name, error) from error
 
 
 def _give_name(folder: int, part: str, name: str, place: Path) -> None:
-    """In place of a file, or a link, that has it."""
+    """Rename the copy; replaces a file, or a link, of that name."""
     try:
         os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
@@ -139,7 +139,7 @@ def _give_name(folder: int, part: str, name: str, place: Path) -> None:
 
 
 def _write(source: int, copy: int) -> tuple[int, str]:
-    """All there is, on the drive when this returns."""
+    """Copy everything and sync it to the drive; return size and digest."""
     size, digest = 0, hashlib.sha256()
     with os.fdopen(os.dup(copy), "wb") as file:
         while block := os.read(source, STEP_BYTES):

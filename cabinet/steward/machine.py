@@ -1,4 +1,4 @@
-"""Where things are on this computer: handed in, so that a test's drives and programs are its own."""
+"""Paths and programs of this computer. They are parameters: a test passes its own drives and programs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ Run = Callable[[Sequence[str]], bytes]
 
 
 class StewardError(CabinetError):
-    """It could not be done; the message is for the technician.
+    """Failure of an operation; the message is for the technician.
 
-    With a `code` the console says it in the technician's language, `params` in its place; the log has `text`.
+    If there is a `code`, the console shows its text in the technician's language, with `params`; the log has `text`.
     """
 
     def __init__(self, text: str, code: str = "", **params: str) -> None:
@@ -23,7 +23,7 @@ class StewardError(CabinetError):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """The paths that the steward looks at, and how the clock and programs are reached."""
+    """Paths that the steward reads, and its access to the clock and to programs."""
 
     backups: Path
     run: Run
@@ -31,5 +31,5 @@ class Machine(msgspec.Struct, frozen=True):
     mounts: Path = Path("/proc/self/mounts")
     blocks: Path = Path("/sys/class/block")
     resolver: Path = Path("/etc/resolv.conf")
-    udev: Path = Path("/run/udev/data")  # what udev knows of each device
-    reading: Path = Path("/run/cabinet.stick")  # where a stick that nobody has mounted is mounted meanwhile
+    udev: Path = Path("/run/udev/data")  # udev's data of each device
+    reading: Path = Path("/run/cabinet.stick")  # temporary mount point of a stick that is not mounted

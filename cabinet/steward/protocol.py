@@ -11,7 +11,7 @@ from cabinet.update.trial import Computer, Trial
 
 SOCKET = "steward.sock"
 LONGEST_FRAME = 64 * 1024
-EARLIEST_MS, LATEST_MS = 1_735_689_600_000, 4_102_444_800_000  # 2025 to 2100: anything else is a slip
+EARLIEST_MS, LATEST_MS = 1_735_689_600_000, 4_102_444_800_000  # 2025 to 2100: any other time is a typing error
 
 
 class SetClock(msgspec.Struct, frozen=True, tag="set_clock"):
@@ -23,35 +23,35 @@ class ShowNetwork(msgspec.Struct, frozen=True, tag="show_network"):
 
 
 class BackUp(msgspec.Struct, frozen=True, tag="back_up"):
-    """Copy the newest backup of the database to the removable drive that is mounted."""
+    """Copy the newest backup of the database to the removable drive, mounted or not."""
 
 
 class Restart(msgspec.Struct, frozen=True, tag="restart"):
-    """Guard, service and console, so that they read their configuration."""
+    """Restart guard, service and console to make them read their configuration."""
 
 
 class Reboot(msgspec.Struct, frozen=True, tag="reboot"):
-    """Now, or once nobody charges; whoever asked need not stay for it."""
+    """Reboot now, or if `wait` is set, when no charge runs; the client need not stay connected."""
 
     wait: bool = False
 
 
 class CallOff(msgspec.Struct, frozen=True, tag="call_off"):
-    """A reboot that still waits does not come."""
+    """Cancel a waiting reboot."""
 
 
 class CheckUpdates(msgspec.Struct, frozen=True, tag="check_updates"):
-    """Look what runs here, and at the bundles on the sticks: a little of it with each request, one at a time.
+    """Inspect the installed version and the bundles on the sticks, a part with each request; one inspection at a time.
 
-    `begin` ends a look under way; `next` goes on; `leave` ends it. Each is answered with what was found, or with
-    Looking; with Done when there is nothing more.
+    `begin` ends an inspection under way and starts one; `next` continues it; `leave` ends it. Each is answered with
+    a finding or with Looking; with Done when there is nothing more.
     """
 
     step: Literal["begin", "next", "leave"]
 
 
 class Looking(msgspec.Struct, frozen=True, tag="looking"):
-    """How far it is. `name`: of the bundle that is read, empty while the installed files are compared; bytes."""
+    """Progress in bytes. `name`: the bundle that is read; empty while the installed files are compared."""
 
     name: str = ""
     done: int = 0
@@ -59,8 +59,8 @@ class Looking(msgspec.Struct, frozen=True, tag="looking"):
 
 
 class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
-    """What runs here. `problem` says why `computer`, or who is trusted, is not known. `last` is the update that ended
-    last, `trial` the one under way, with what is left of its trial.
+    """Installed version. `problems`: why `computer` or the trusted keys are unknown. `last` is the update that ended
+    last, `trial` the one under way, `left_s` the remaining time of its trial.
     """
 
     computer: Computer | None
@@ -71,8 +71,8 @@ class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
 
 
 class StickSeen(msgspec.Struct, frozen=True, tag="stick_seen"):
-    """A stick, before its bundles. `place` is empty where it is mounted for this look only. `more`: bundles that are
-    not looked at, because there are too many; `problem`: why it cannot be read, or not to the end.
+    """One stick, sent before its bundles. `place` is empty if it is mounted for this inspection only. `more`: bundles
+    that are skipped because there are too many; `problem`: why it cannot be read, or not to the end.
     """
 
     device: str
@@ -83,8 +83,8 @@ class StickSeen(msgspec.Struct, frozen=True, tag="stick_seen"):
 
 
 class BundleSeen(msgspec.Struct, frozen=True, tag="bundle_seen"):
-    """A file on the stick that was named last. Without a `manifest` nothing in it is believed; `wrong` is a code of the
-    texts `update.wrong`, `why` what the system said. With both, the signature is good and the package is not.
+    """One file on the stick named last. Without a `manifest`, none of its contents is trusted; `wrong` is a code of the
+    texts `update.wrong`, `why` the system's message. If both are set, the signature is good and the package is not.
     """
 
     name: str
@@ -96,7 +96,7 @@ class BundleSeen(msgspec.Struct, frozen=True, tag="bundle_seen"):
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """`addresses` with the length of their prefix, such as 192.0.2.7/24."""
+    """One network interface; `addresses` with prefix length, such as 192.0.2.7/24."""
 
     name: str
     up: bool
@@ -111,7 +111,7 @@ class Network(msgspec.Struct, frozen=True, tag="network"):
 
 
 class Copied(msgspec.Struct, frozen=True, tag="copied"):
-    """`to` on the drive; read back and equal. `let_go`: the drive is not mounted any more."""
+    """Result of a backup: `to` is on the drive, read back and equal. `let_go`: the drive is not mounted any more."""
 
     to: str
     size: int
@@ -120,13 +120,13 @@ class Copied(msgspec.Struct, frozen=True, tag="copied"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """`waiting`: a reboot waits (for CallOff: one waited)."""
+    """Request done. `waiting`: a reboot waits (for CallOff: one waited)."""
 
     waiting: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """`text`: what, where, what to do, in one line. `code`: of the console's refusals, where it has words for it."""
+    """Request failed. `text`: problem, place and remedy in one line. `code`: the console's refusal, if one fits."""
 
     text: str
     code: str = ""
@@ -147,7 +147,7 @@ def encode(message: Request | Answer) -> bytes:
 
 
 def decode_request(frame: bytes) -> Request:
-    """Raises LinkError for anything else."""
+    """Decode a request. Raises LinkError for anything else."""
     try:
         return _requests.decode(frame)
     except _NOT_A_MESSAGE as error:
@@ -155,7 +155,7 @@ def decode_request(frame: bytes) -> Request:
 
 
 def decode_answer(frame: bytes) -> Answer:
-    """Raises LinkError for anything else."""
+    """Decode an answer. Raises LinkError for anything else."""
     try:
         return _answers.decode(frame)
     except _NOT_A_MESSAGE as error:

@@ -1,4 +1,4 @@
-"""Serves one request after the other; who asks is told by the kernel, not by the request."""
+"""Steward socket: one request after the other. The kernel, not the request, identifies the client."""
 
 import logging
 import os
@@ -15,11 +15,11 @@ from cabinet.steward.protocol import Answer, CheckUpdates, Failed, Request
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
-PATIENCE_S = 2.0  # a client that says nothing keeps nobody else waiting longer
+PATIENCE_S = 2.0  # a silent client blocks the others no longer than this
 
 
 class Server:
-    """On `path`, for accounts of `uids` only."""
+    """Server on `path`, for the accounts `uids` only."""
 
     def __init__(self, path: Path, uids: frozenset[int], answer: Callable[[Request], Answer]) -> None:
         self._path = path
@@ -31,13 +31,13 @@ class Server:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             self._socket.bind(str(path))
-            os.chmod(path, 0o666)  # the folder lets only the cabinet's group in, and `uids` decides
+            os.chmod(path, 0o666)  # the folder admits only the cabinet's group; `uids` decides
             self._socket.listen(MAX_WAITING)
         except OSError as error:
             raise CabinetError(f"{path}: cannot be served ({error.strerror})") from error
 
     def serve_one(self, timeout_s: float | None = None) -> bool:
-        """The next client, from coming to going; False where none came in time, or `wake` was called."""
+        """Serve the next client completely. Return False if none connected in time, or if `wake` was called."""
         ready, _, _ = select.select([self._socket, self._woken], [], [], timeout_s)
         if self._socket not in ready:
             return False
@@ -50,7 +50,7 @@ class Server:
         return True
 
     def wake(self) -> None:
-        """Nobody is waited for any more. May be called by a signal's handler, which alone does not end a wait."""
+        """End the wait for a client. A signal handler may call it: the signal alone does not end a wait."""
         self._wake.send(b"\0")
 
     def close(self) -> None:
@@ -64,8 +64,8 @@ class Server:
         known = uid in self._uids
         client.settimeout(PATIENCE_S)
         if not known:
-            client.shutdown(socket.SHUT_RD)  # what it has not sent yet is not waited for: the console comes next
-        frame = client.recv(protocol.LONGEST_FRAME)  # read in any case: with it unread the answer would be lost
+            client.shutdown(socket.SHUT_RD)  # do not wait for data it has not sent: the console comes next
+        frame = client.recv(protocol.LONGEST_FRAME)  # always read: if it is left unread, the answer is lost
         if not known:
             log.warning("refused: user %d is not the console's", uid)
             return Failed("the steward serves the console only")
@@ -74,7 +74,7 @@ class Server:
         except LinkError as error:
             return Failed(str(error))
         goes_on = isinstance(request, CheckUpdates) and request.step == "next"
-        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # twice a second is no news
+        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # sent twice a second: not worth INFO
         answer = self._answer(request)
         if isinstance(answer, Failed):
             log.warning("%s", answer.text)

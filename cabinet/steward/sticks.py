@@ -1,4 +1,4 @@
-"""Removable drives: the one to write to, and all there are to read from, mounted or not."""
+"""Removable drives, mounted or not: the one to write to, and all to read from."""
 
 import contextlib
 import logging
@@ -13,18 +13,19 @@ from cabinet.steward.machine import Machine, StewardError
 log = logging.getLogger(__name__)
 
 _DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
-# File systems that a stick may have, and how each is read without a byte written to it: ext4 would tidy up its journal.
+# File systems that a stick may have, and the options to read each without writing a byte: ext4 would clean its journal.
 _READ_ONLY = {
     "vfat": "ro", "exfat": "ro", "ext4": "ro,noload", "ext3": "ro,noload", "ext2": "ro",
 }  # fmt: skip
 _WRITTEN = dict.fromkeys(_READ_ONLY, "rw")
 _SYSTEM = ("/", "/boot", "/boot/firmware")
-# A link on a stick may point into this computer. Not even then is one followed: somebody else may have mounted it.
+# A link on a stick may point into this computer. The code follows none even with these options: the stick may have
+# been mounted by another program.
 _HARMLESS = "nosuid,nodev,noexec,nosymfollow"
 
 
 class Stick(msgspec.Struct, frozen=True):
-    """One drive. `place`: where it is mounted; None: nowhere, and `kind` is its file system."""
+    """One drive. `place`: its mount point; None if it is not mounted, then `kind` is its file system."""
 
     device: str
     place: Path | None
@@ -33,9 +34,9 @@ class Stick(msgspec.Struct, frozen=True):
 
 
 def to_write(machine: Machine) -> Stick:
-    """The removable drive to write to. Raises StewardError that says what is missing.
+    """Return the removable drive to write to. Raises StewardError if there is none, or more than one.
 
-    One that nobody has mounted was plugged in for this; the other may be the one of the nightly backups.
+    A drive that is not mounted was plugged in for this; a mounted one may be for the nightly backups.
     """
     found = [stick for stick in sticks(machine) if stick.place is None or "rw" in stick.options]
     found = [stick for stick in found if stick.place is None] or found
@@ -49,13 +50,13 @@ def to_write(machine: Machine) -> Stick:
 
 @contextlib.contextmanager
 def writable(machine: Machine, stick: Stick) -> Iterator[Path]:
-    """Where it can be written; where nobody has mounted it, mounted meanwhile, and then it may be pulled out."""
+    """Yield the path for writing. If the stick is not mounted, mount it meanwhile; afterwards it may be pulled out."""
     with _at_hand(machine, stick, _WRITTEN) as place:
         yield place
 
 
 def sticks(machine: Machine) -> list[Stick]:
-    """Every removable drive with a file system, those that somebody has mounted first."""
+    """Return every removable drive with a file system, the mounted ones first."""
     found = {stick.device: stick for stick in _mounted(machine)}
     lines = _lines(machine)
     in_use, system = {device for device, *_ in lines}, _system(lines)
@@ -71,14 +72,14 @@ def sticks(machine: Machine) -> list[Stick]:
 
 @contextlib.contextmanager
 def readable(machine: Machine, stick: Stick) -> Iterator[Path]:
-    """Where it can be read. One that nobody has mounted is mounted read-only meanwhile. Raises StewardError."""
+    """Yield the path for reading. If the stick is not mounted, mount it read-only meanwhile. Raises StewardError."""
     with _at_hand(machine, stick, _READ_ONLY) as place:
         yield place
 
 
 @contextlib.contextmanager
 def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterator[Path]:
-    """Mounted with the options of its kind, by systemd: the steward itself may mount nothing."""
+    """Mount the stick, if necessary, with the options of its kind, by systemd: the steward itself may mount nothing."""
     if stick.place is not None:
         yield stick.place
         return
@@ -97,22 +98,22 @@ def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterat
 
 
 def tidy(machine: Machine) -> None:
-    """Unmount what an earlier steward, killed while it read, has left mounted."""
+    """Unmount a stick that an earlier steward, killed while reading, has left mounted."""
     if any(place == str(machine.reading) for _, place, *_ in _lines(machine)):
         leave(machine)
 
 
 def leave(machine: Machine) -> None:
-    """Unmount what was mounted here, or what is still about to be."""
+    """Unmount the stick mounted here, or cancel a mount that is still pending."""
     try:
         machine.run(["systemctl", "--quiet", "stop", f"{str(machine.reading).strip('/').replace('/', '-')}.mount"])
     except StewardError as error:
-        log.warning("%s", error)  # one that was pulled out is gone already
+        log.warning("%s", error)  # a stick that was pulled out is gone already
 
 
 def _mounted(machine: Machine) -> list[Stick]:
-    """But for a disk that the system itself runs from, however it is attached."""
-    found: dict[tuple[str, str], Stick] = {}  # one mount may be listed twice: the /media of a unit is a copy
+    """Return the mounted removable drives, except a disk that the system runs from, by any connection."""
+    found: dict[tuple[str, str], Stick] = {}  # one mount may be listed twice: a unit's /media is a copy
     lines = _lines(machine)
     system = _system(lines)
     for device, place, kind, options in lines:
@@ -126,19 +127,19 @@ def _mounted(machine: Machine) -> list[Stick]:
 
 
 def _lines(machine: Machine) -> list[tuple[str, str, str, str]]:
-    """Device, place, file system and options of everything that is mounted."""
+    """Return device, mount point, file system and options of every mount."""
     lines = (line.split() for line in machine.mounts.read_text(errors="replace").splitlines())
     return [(words[0], words[1], words[2], words[3]) for words in lines if len(words) > 3]
 
 
 def _system(lines: list[tuple[str, str, str, str]]) -> set[str]:
-    """The disks that the system runs from."""
+    """Return the disks that the system runs from."""
     disks = (_DISK.fullmatch(device) for device, place, *_ in lines if place in _SYSTEM)
     return {disk[1] for disk in disks if disk is not None}
 
 
 def _is_removable(block: Path) -> bool:
-    """A stick says so; a disk in a USB case does not, but hangs on USB."""
+    """Return whether the disk is removable: a stick reports it; a disk in a USB case does not, but its path has USB."""
     try:
         said = (block / "removable").read_text().strip()
     except OSError:
@@ -147,7 +148,7 @@ def _is_removable(block: Path) -> bool:
 
 
 def _file_system(machine: Machine, block: Path) -> str:
-    """As udev has found it; empty where there is none (a whole disk with partitions, say)."""
+    """Return the file system found by udev; empty if there is none (for example a whole disk with partitions)."""
     try:
         known = (machine.udev / f"b{(block / 'dev').read_text().strip()}").read_text(errors="replace")
     except OSError:

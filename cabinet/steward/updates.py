@@ -1,7 +1,7 @@
-"""A look at what runs here and at the bundles on the sticks, a little at a time: reads, and changes nothing.
+"""Inspection of the installed version and of the bundles on the sticks, in small steps: reads, and changes nothing.
 
-What is on a stick may be of anybody. A file's name is a name; of what is in it nothing is believed, and hardly anything
-read, before a trusted key is found to have signed it.
+The origin of a stick's files is unknown. A file's name is only a name; its contents are not trusted, and hardly read,
+before the signature of a trusted key is verified.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".bundle"
 MOST_STICKS = 4
-MOST_BUNDLES = 50  # of a stick; the newest files
-MOST_ENTRIES = 5000  # of its folder
+MOST_BUNDLES = 50  # per stick; the newest files
+MOST_ENTRIES = 5000  # read of its folder
 LONGEST_NAME = 120  # characters
-MOST_CHANGED = 10  # files told of; one of them is enough to stand against an update
-SLICE_NS = 400_000_000  # of one answer: others wait meanwhile, and the console too
-WITHIN_NS = 240 * NS  # the whole look: less than a login lasts that nobody uses
-PATIENCE_NS = 20 * NS  # nobody goes on with it: it is over, and the stick is let go
+MOST_CHANGED = 10  # files reported; one of them is enough to block an update
+SLICE_NS = 400_000_000  # of one answer: other clients, and the console too, wait meanwhile
+WITHIN_NS = 240 * NS  # the whole inspection: less than the lifetime of an unused login
+PATIENCE_NS = 20 * NS  # if no request comes, the inspection ends and the stick is unmounted
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """What a look needs of this computer."""
+    """Parts of this computer that an inspection needs."""
 
     machine: Machine
     system: survey.System
@@ -47,7 +47,7 @@ class Bench(msgspec.Struct, frozen=True):
 
 
 class Updates:
-    """One look at a time; a new one ends the one before."""
+    """One inspection at a time; a new one ends the previous one."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -55,7 +55,7 @@ class Updates:
         self._asked_ns = 0
 
     def answer(self, request: CheckUpdates) -> Answer:
-        """Raises CabinetError; the look is over then."""
+        """Return the next answer. Raises CabinetError; the inspection is then over."""
         if request.step != "next":
             self.close()
         if request.step == "begin":
@@ -63,19 +63,19 @@ class Updates:
         return self._go_on()
 
     def turn(self) -> None:
-        """To be called every few seconds: who began it may have gone without a word."""
+        """End an abandoned inspection; called every few seconds, because the client may leave without notice."""
         if self._look is not None and self._bench.clock.monotonic_ns() - self._asked_ns >= PATIENCE_NS:
             log.warning("nobody goes on with the look at the sticks: it is over")
             self.close()
 
     def close(self) -> None:
-        """Whatever is open or mounted for the look is not any more."""
+        """End the inspection; close and unmount everything it uses."""
         under_way, self._look = self._look, None
         if under_way is not None:
             under_way.close()
 
     def _go_on(self) -> Answer:
-        """Until something is found, or the slice is over."""
+        """Continue until there is a finding, or until the slice is over."""
         clock = self._bench.clock
         begun_ns = self._asked_ns = clock.monotonic_ns()
         if self._look is None:
@@ -93,7 +93,7 @@ class Updates:
 
 
 def look(bench: Bench) -> Generator[Found, None, None]:
-    """First what runs here, then each stick and its bundles. Closed early, it unmounts what it has mounted."""
+    """Yield the installed version, then each stick and its bundles. If closed early, unmount the stick in use."""
     until_ns = bench.clock.monotonic_ns() + WITHIN_NS
     surveyed, keys = yield from _surveyed(bench, until_ns)
     yield surveyed
@@ -102,7 +102,7 @@ def look(bench: Bench) -> Generator[Found, None, None]:
         yield from _stick(bench, stick, keys, here, until_ns)
 
 
-# --- what runs here --------------------------------------------------------------------------------------------------
+# --- installed version -----------------------------------------------------------------------------------------------
 
 
 def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surveyed, bundle.Keys]]:
@@ -125,7 +125,7 @@ def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surve
 
 
 def _in_time(bench: Bench, until_ns: int) -> Generator[Found, None, trial.Computer]:
-    """A card that is dying may take forever over the installed files."""
+    """Survey the computer within the time limit: a dying card may take forever to read the installed files."""
     steps = survey.survey(bench.system, bench.records)
     with contextlib.closing(steps):
         while True:
@@ -139,7 +139,7 @@ def _in_time(bench: Bench, until_ns: int) -> Generator[Found, None, trial.Comput
             yield Looking()
 
 
-# --- a stick ---------------------------------------------------------------------------------------------------------
+# --- one stick -------------------------------------------------------------------------------------------------------
 
 
 def _stick(bench: Bench, stick: Stick, keys: bundle.Keys, here: str | None, until_ns: int) -> Iterator[Found]:
@@ -156,7 +156,7 @@ def _stick(bench: Bench, stick: Stick, keys: bundle.Keys, here: str | None, unti
 
 
 def _names(folder: Path) -> Generator[Found, None, tuple[list[str], int]]:
-    """Of the files called bundles, the newest first; how many more there are. Links count: they are told of."""
+    """Return the names of the bundles, newest first, and how many more there are. Links count: they are reported."""
     found: list[tuple[float, str]] = []
     with os.scandir(folder) as entries:
         for seen, entry in enumerate(entries, 1):
@@ -176,7 +176,7 @@ def _bundle(bench: Bench, path: Path, keys: bundle.Keys, here: str | None, until
         if not good:
             yield msgspec.structs.replace(seen, wrong="name")
             return
-        if not path.is_symlink() and path.exists() and not path.is_file():  # opening a device may do things
+        if not path.is_symlink() and path.exists() and not path.is_file():  # opening a device may have side effects
             yield msgspec.structs.replace(seen, wrong="not_a_file")
             return
         with bundle.opened(path, os.O_NOFOLLOW) as file:
@@ -197,7 +197,7 @@ def _bundle(bench: Bench, path: Path, keys: bundle.Keys, here: str | None, until
 
 
 def _shown(name: str) -> tuple[str, bool]:
-    """A file's name that a terminal may be sent, and whether it is the name itself."""
+    """Return a file's name in a form safe for a terminal, and whether it is the unchanged name."""
     text = os.fsencode(name).decode("utf-8", "replace")
     shown = "".join(each if each.isprintable() else "?" for each in text)[:LONGEST_NAME]
     return shown, shown == name

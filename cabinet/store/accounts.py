@@ -1,4 +1,4 @@
-"""The ledger's books in the database. Runs inside the caller's transaction."""
+"""Ledger books in the database. Runs inside the caller's transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from cabinet.clock import WallTime
 
 
 class SqliteBooks:
-    """`ledger.Books` over a connection that is inside a transaction; entries carry `wall`, None only looks."""
+    """`ledger.Books` over a connection inside a transaction; entries carry `wall`; if it is None, it only reads."""
 
     def __init__(self, connection: sqlite3.Connection, wall: WallTime | None) -> None:
         self._connection = connection
@@ -54,7 +54,7 @@ def balance_fen(connection: sqlite3.Connection, account: str) -> int:
 class Entry(msgspec.Struct, frozen=True):
     """One posting with its transaction: a line of a statement, or of the accountant's list."""
 
-    number: int  # of the transaction, gapless in the order they were made
+    number: int  # of the transaction, without gaps, in the order of entry
     unix_ms: int
     trusted: bool
     kind: str
@@ -65,7 +65,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def balances(connection: sqlite3.Connection) -> dict[str, int]:
-    """Of every account that ever had a posting."""
+    """Return the balance of every account that ever had a posting."""
     return {row["name"]: row["balance_fen"] for row in connection.execute("SELECT * FROM account ORDER BY name")}
 
 
@@ -75,7 +75,7 @@ def entries(
     from_unix_ms: int | None = None,
     to_unix_ms: int | None = None,
 ) -> Iterator[Entry]:
-    """In the order they were made; of one account, or of all; made in [from, to), None leaves a side open."""
+    """Return entries of one or all accounts, made in [from, to), in the order of entry; None leaves a side open."""
     rows = connection.execute(
         "SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen"
         " FROM ledger_transaction JOIN posting ON transaction_id = id"
@@ -88,7 +88,7 @@ def entries(
 
 
 def newest(connection: sqlite3.Connection, account: str, before: int | None, limit: int) -> list[tuple[Entry, int]]:
-    """The last entries of `account` numbered below `before`, newest first, each with the balance after it."""
+    """Return the last entries of `account` numbered below `before`, newest first, each with the balance after it."""
     rows = connection.execute(
         "SELECT * FROM (SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen,"
         " sum(amount_fen) OVER (ORDER BY id) AS balance_fen"
@@ -105,7 +105,7 @@ def newest(connection: sqlite3.Connection, account: str, before: int | None, lim
 
 
 def moved_fen(connection: sqlite3.Connection, key_prefix: str, account: str) -> int:
-    """What all transactions whose key begins so have put into `account`."""
+    """Return the sum, in fen, that transactions with this key prefix have posted to `account`."""
     row = connection.execute(
         "SELECT coalesce(sum(amount_fen), 0) FROM ledger_transaction JOIN posting ON transaction_id = id"
         " WHERE substr(key, 1, length(?)) = ? AND account = ?",
@@ -115,7 +115,7 @@ def moved_fen(connection: sqlite3.Connection, key_prefix: str, account: str) -> 
 
 
 def check(connection: sqlite3.Connection) -> list[str]:
-    """Everything that is wrong with the books, one sentence each; nothing, if they are in order."""
+    """Return the problems of the books, one sentence each; empty if they are in order."""
     problems = [
         f"transaction {row['key']}: its postings add up to {row['total']} fen"
         for row in connection.execute(

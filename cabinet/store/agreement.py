@@ -1,17 +1,17 @@
-"""Whether sessions, usage log and ledger tell of the same charges and the same money.
+"""Consistency check: sessions, usage log and ledger must contain the same charges and the same money.
 
-Each of the three is whole by itself; somebody who cuts the end off one of them, its head included, forgets the others.
+Each of the three can be intact by itself: if the end of one is cut off, its head included, the others show it.
 """
 
 import sqlite3
 
 from cabinet.billing import ledger
 
-MOST = 20  # that are told of a kind
+MOST = 20  # problems listed of one kind
 
 
 def problems(connection: sqlite3.Connection) -> list[str]:
-    """A sentence for everything on which they differ; nothing, if they agree. Runs inside the caller's transaction."""
+    """Return a sentence for each difference; empty if they agree. Runs inside the caller's transaction."""
     found = [
         f"order {row['order_number']} was settled, and the usage log has no record of it"
         for row in connection.execute(

@@ -1,4 +1,4 @@
-"""The audit log: who did what on the property company's pages and on the console. Runs in the caller's transaction."""
+"""Audit log: the actions of people on the property pages and on the console. Runs in the caller's transaction."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ def add(
     )  # fmt: skip
 
 
-CONSOLE = "console"  # both the action and the address of what was typed there
+CONSOLE = "console"  # both the action and the address of a console entry
 
 
 def add_console(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
-    """Rows of the console's log, each once however often it comes; how many were new."""
+    """Add entries of the console's log, each once even if it is sent repeatedly; return the number of new ones."""
     new = 0
     for entry in entries:
         if connection.execute(
@@ -56,7 +56,7 @@ def add_console(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int
 
 
 def found(connection: sqlite3.Connection, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
-    """Newest first."""
+    """Return the matching entries, newest first."""
     conditions: list[tuple[str, object]] = [
         ("number < ?", wanted.before),
         ("unix_ms >= ?", wanted.from_unix_ms),

@@ -1,7 +1,7 @@
-"""Copies of the database that are whole, looking whether it is, and putting a copy in its place.
+"""Backups of the database: make, check and restore complete copies.
 
-A backup is made by `VACUUM INTO`, from one state of the file and while others write; it is on disk before it has its
-name. Restoring never throws anything away: what was there is kept beside.
+`VACUUM INTO` makes a backup from one state of the file while other processes write; the backup is on disk before it
+gets its name. A restore deletes nothing: the replaced database is kept in the same folder.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from cabinet.store.database import Database, translated
 
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups
-ROOM = 1.1  # of the file's size must be free for another of it
-BEFORE_UPDATE = "before-update.db"  # none of the `KEPT`: the new version's first start could push it out
+ROOM = 1.1  # free space needed for a copy, as a multiple of the file's size
+BEFORE_UPDATE = "before-update.db"  # not counted in `KEPT`: the new version's first start could push it out
 
 
 class Backup(msgspec.Struct, frozen=True):
-    """One copy, and how far it goes."""
+    """One backup: its size, the number of its sessions and its last usage record."""
 
     path: Path
     size: int
@@ -40,7 +40,7 @@ def folder_of(database: Path) -> Path:
 
 
 def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
-    """A new backup in the folder beside, or in `folder`, and only `KEPT` in all. Raises StoreError."""
+    """Make a backup in `folder` (default: `folder_of(database)`) and keep only `KEPT` there. Raises StoreError."""
     if folder is None:
         owner.check_account(database)
         folder = folder_of(database)
@@ -58,7 +58,7 @@ def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
 
 
 def make_before_update(database: Path) -> Path:
-    """What an update goes back to; it replaces that of the update before. Raises StoreError."""
+    """Make the backup that an update goes back to; it replaces the one of the last update. Raises StoreError."""
     folder = folder_of(database)
     with translated(database):
         folder.mkdir(exist_ok=True)
@@ -70,14 +70,14 @@ def make_before_update(database: Path) -> Path:
 
 def _make_room(database: Path, folder: Path) -> None:
     for part in folder.glob("*.part"):
-        part.unlink()  # of one that was killed
+        part.unlink()  # left by a backup that was killed
     if shutil.disk_usage(folder).free < ROOM * database.stat().st_size:
         raise StoreError(f"{folder}: no room for a backup of {database.stat().st_size // 1024} KiB")
 
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Waits until no other process makes a backup there."""
+    """Hold the folder; wait first until no other process makes a backup there."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,9 +87,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def surplus(paths: list[Path]) -> list[Path]:
-    """Which of them go, the oldest first in `paths`: of the days with several the earlier ones, then the oldest.
+    """Return the backups to delete, of `paths`, oldest first: the earlier ones of a day with several, then the oldest.
 
-    So a service that starts over and over does not push out the backups of the days before.
+    A service that restarts repeatedly therefore does not push out the backups of earlier days.
     """
     kept, gone = list(paths), []
     while len(kept) > KEPT:
@@ -100,11 +100,11 @@ def surplus(paths: list[Path]) -> list[Path]:
 
 
 def copy_into(database: Path, target: Path) -> None:
-    """One whole copy at `target`, there as a whole or not at all. Raises StoreError."""
+    """Copy the database to `target`, completely or not at all. Raises StoreError."""
     part = target.with_suffix(".part")
     with translated(database):
         part.unlink(missing_ok=True)
-        part.touch(0o600)  # as the database: it holds the same secrets
+        part.touch(0o600)  # mode of the database: the copy holds the same secrets
         source = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
         try:
             source.execute("VACUUM INTO ?", (str(part),))
@@ -119,7 +119,7 @@ def copy_into(database: Path, target: Path) -> None:
 
 
 def copy_beside(files: list[Path], folder: Path) -> None:
-    """What a database is of little use without, each file private, as a whole or not at all. Raises StoreError."""
+    """Copy the files that a restored database needs, each private, completely or not at all. Raises StoreError."""
     for file in files:
         part = folder / f"{file.name}.part"
         with translated(part):
@@ -133,12 +133,12 @@ def copy_beside(files: list[Path], folder: Path) -> None:
 
 
 def backups(database: Path) -> list[Path]:
-    """In the order of their making."""
+    """Return the backups in the order of creation."""
     return backups_in(folder_of(database))
 
 
 def backups_in(folder: Path) -> list[Path]:
-    """In the order of their making."""
+    """Return the backups in the order of creation."""
     found = [path for path in folder.glob("cabinet-*.db") if names.is_backup(path.name)]
     return sorted(found, key=lambda path: names.order(path.name))
 
@@ -148,7 +148,7 @@ def newest(database: Path) -> Path | None:
 
 
 def look_at(path: Path) -> Backup:
-    """Raises StoreError for what is no database of ours."""
+    """Return the facts of one backup. Raises StoreError if it is not a database of this program."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection, translated(path):
         sessions = connection.execute("SELECT count(*) FROM session").fetchone()[0]
         number = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()[0]
@@ -156,9 +156,9 @@ def look_at(path: Path) -> Backup:
 
 
 def problems(path: Path, thorough: bool = True) -> list[str]:
-    """What is wrong with a database, a sentence each; nothing, if it is whole.
+    """Return the problems of a database, one sentence each; empty if it is intact.
 
-    `thorough`: besides the pages also references, ledger, usage log, and whether these agree with each other.
+    `thorough`: in addition to the pages, check references, ledger, usage log, and whether these agree.
     """
     try:
         database = Database(path, read_only=True)
@@ -185,9 +185,9 @@ def problems(path: Path, thorough: bool = True) -> list[str]:
 
 
 def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
-    """Put `backup` in place of the database; returns where what was there is kept now, if anything was.
+    """Replace the database with `backup`; return the new path of the old database, or None if there was none.
 
-    The caller holds `only_one`. Raises StoreError; then everything is as it was.
+    The caller holds `only_one`. Raises StoreError; the database is then unchanged.
     """
     owner.check_account(database)
     if wrong := problems(backup):
@@ -196,7 +196,7 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
     with translated(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
-        fresh.touch(0o600, exist_ok=False)  # whatever the backup's is: on a stick it may be anybody's to read
+        fresh.touch(0o600, exist_ok=False)  # independent of the backup's mode: on a stick it may be world-readable
         shutil.copyfile(backup, fresh)
         copy = Database(fresh)
         try:
@@ -229,16 +229,16 @@ def _set_aside(database: Path, wall: WallTime) -> Path | None:
 
 
 def check_not_half_restored(database: Path) -> None:
-    """Raises StoreError where a restore was cut off before its copy had its name: an empty database is not meant."""
+    """Raise StoreError if a restore was interrupted before the rename: no empty database must be created then."""
     if not database.exists() and database.with_suffix(".restored").exists():
         raise StoreError(f"{database}: a restore of it was interrupted: run `cabinet store restore` again")
 
 
 @contextlib.contextmanager
 def only_one(database: Path) -> Iterator[None]:
-    """Held by the service for its life, and while a backup is put in its place.
+    """Hold the database: the service for its lifetime, a restore while it replaces the file.
 
-    Raises StoreError where it is held, and where the account is the wrong one (`owner`).
+    Raises StoreError if another process holds it, or if the account is the wrong one (`owner`).
     """
     owner.check_account(database)
     path = database.with_suffix(".lock")
@@ -254,7 +254,7 @@ def only_one(database: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """A file, or the names in a folder, on disk."""
+    """Flush a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Monthly closings: what the usage log came to up to a record, signed with the cabinet's own key.
+"""Monthly closings: sums of the usage log up to a record, signed with the cabinet's own key.
 
-The chain of hashes shows every change but one: a log rewritten as a whole, by somebody who may write the file. Whoever
-has kept a closing sees that too: its hash is of the last record, and only the key could have signed another. The key
-signs and never leaves the cabinet; its public half is what the property company keeps.
+The chain of hashes shows every change except one: a log rewritten as a whole by a person with write access to the
+file. A closing that was kept elsewhere shows that too: it holds the hash of the last record, and only the key could
+have signed another. The key signs and never leaves the cabinet; the property keeps its public half.
 """
 
 import base64
@@ -27,9 +27,9 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def load_key(path: Path, make: bool = False) -> SigningKey:
-    """The key in the file: 32 random bytes that only their owner may read. The service will `make` it where it is not.
+    """Return the key in the file: 32 random bytes that only their owner may read.
 
-    Raises StoreError.
+    If `make` is set, as by the service, a missing key is created. Raises StoreError.
     """
     try:
         if make and not path.exists():
@@ -68,10 +68,10 @@ def close(
     wall: WallTime,
     before_unix_ms: int | None = None,
 ) -> Signed | None:
-    """A closing of all records since the last one, written down; None where there are none.
+    """Store and return a closing of all records since the last closing; None if there are none.
 
-    It ends before the first record that ended at `before_unix_ms` or later by a clock that was right, so that its sums
-    are those of the month. Runs inside the caller's transaction.
+    It stops before the first record that ended at `before_unix_ms` or later by a trusted clock: its sums are those of
+    the month. Runs inside the caller's transaction.
     """
     before = connection.execute("SELECT body FROM usage_closing ORDER BY number DESC LIMIT 1").fetchone()
     last = None if before is None else msgspec.json.decode(before["body"], type=Closing)
@@ -96,7 +96,7 @@ def close(
 
 
 def to_be_closed(connection: sqlite3.Connection, before_unix_ms: int) -> bool:
-    """Whether a record that ended before then, by whatever clock, is in no closing yet."""
+    """Return whether a record that ended before then, by any clock, is not in a closing yet."""
     newest = "SELECT body ->> '$.last_number' FROM usage_closing ORDER BY number DESC LIMIT 1"
     last = connection.execute(newest).fetchone()
     found = connection.execute(
@@ -107,7 +107,7 @@ def to_be_closed(connection: sqlite3.Connection, before_unix_ms: int) -> bool:
 
 
 def _last_before(connection: sqlite3.Connection, first_number: int, before_unix_ms: int | None) -> int | None:
-    """The last number to be closed; None for all."""
+    """Return the last number to close; None for all."""
     later = connection.execute(
         "SELECT min(number) FROM usage_record"
         " WHERE number >= ? AND ended_unix_ms >= ? AND body ->> '$.ended.trusted' = 1",
@@ -119,7 +119,7 @@ def _last_before(connection: sqlite3.Connection, first_number: int, before_unix_
 def _sums(
     connection: sqlite3.Connection, first_number: int, last_number: int | None
 ) -> tuple[int, str, int, int, int] | None:
-    """Last number, its hash, and sums of energy, electricity and service over the records in between, both included."""
+    """Return last number, its hash, and sums of energy, electricity and service, both ends included; None if empty."""
     row = connection.execute(
         "SELECT max(number) AS last, sum(body ->> '$.energy_mwh'), sum(body ->> '$.electricity_fen'),"
         " sum(body ->> '$.service_fen') FROM usage_record WHERE number >= ? AND number <= coalesce(?, number)",
@@ -141,7 +141,7 @@ def months_closed(connection: sqlite3.Connection) -> set[str]:
 
 
 def is_signed(signed: Signed, key: str) -> bool:
-    """Whether the signature is of the public `key`."""
+    """Return whether the signature matches the public `key`."""
     try:
         VerifyKey(base64.b64decode(key, validate=True)).verify(
             canonical(signed.closing), base64.b64decode(signed.signature, validate=True)
@@ -152,7 +152,7 @@ def is_signed(signed: Signed, key: str) -> bool:
 
 
 def problem_of(connection: sqlite3.Connection, signed: Signed, key: str) -> str | None:
-    """Why the log is not the one that was closed; None where it is. `key` is the public one that its reader trusts."""
+    """Return why the log is not the one that was closed, or None. `key` is the public key that the reader trusts."""
     closing = signed.closing
     if not is_signed(signed, key):
         return "its signature is not of this key"

@@ -1,6 +1,6 @@
-"""The SQLite file: how it is opened, brought to the present schema, and written to.
+"""SQLite database: open the file, migrate it to the present schema, read and write it.
 
-WAL with `synchronous=FULL`: what a transaction committed survives a power cut. Any number of processes may read, one
+WAL with `synchronous=FULL`: a committed transaction survives a power cut. Any number of processes may read, one
 writes at a time and the others wait. All SQL of the program runs inside `transaction()` or on a read-only connection.
 """
 
@@ -15,42 +15,42 @@ from pathlib import Path
 from cabinet.errors import StorageFull, StoreDamaged, StoreError
 from cabinet.store import owner
 
-# How long the write-ahead log grows before it begins anew. While it grows, every write costs the file system's journal
-# several blocks; afterwards it is written in place. Few pages change again and again, so taking them over is cheap.
+# Length at which the write-ahead log restarts. While it grows, every write costs the file system's journal several
+# blocks; after that it is overwritten in place. Few pages change repeatedly, which makes the checkpoint cheap.
 LOG_PAGES = 200
 BUSY_TIMEOUT_MS = 5000
 
 # Primary result codes that mean "no room, or nothing can be written now": sqlite.org/rescode.html
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY})
-# What an account gets that may not write the file, or not even read it.
+# Result codes if the account may not write the file, or not even read it.
 _MAY_BE_OF_OTHERS = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class Database:
-    """One connection. May be handed from thread to thread, and is used by one at a time."""
+    """One connection. It may pass from thread to thread; one thread at a time uses it."""
 
     def __init__(
         self, path: Path, *, read_only: bool = False, connection_class: type[sqlite3.Connection] = sqlite3.Connection
     ) -> None:
-        """Opens `path`, creating and migrating it unless `read_only`.
+        """Open `path`; create and migrate it unless `read_only`.
 
-        Raises StoreError where it cannot be opened, is no database, is of a newer program, or where another account is
-        to write it; StorageFull where there is no room to bring it up to date.
+        Raises StoreError if the file cannot be opened, is not a database, was made by a newer program, or belongs to
+        another account; StorageFull if there is no room to migrate it.
         """
         self.path = path
         if not read_only:
             owner.check_account(path)
-            if hindrance := owner.hindrance(path):  # SQLite would open it all the same, and fail at the first write
+            if hindrance := owner.hindrance(path):  # SQLite would open it anyway, and fail at the first write
                 raise StoreError(hindrance)
         with translated(path):
             if not read_only and path.parent.is_dir() and not path.exists():
-                path.touch(0o600)  # it holds hashes of short PINs; SQLite's files beside it get the same mode
+                path.touch(0o600)  # it holds hashes of short PINs; SQLite's own files get the same mode
             self.connection = sqlite3.connect(
                 f"file:{_quoted(path)}?mode={'ro' if read_only else 'rwc'}",
                 uri=True,
-                isolation_level=None,  # transactions are begun and ended by `transaction`, nothing implicit
+                isolation_level=None,  # only `transaction` begins and ends transactions
                 check_same_thread=False,
                 factory=connection_class,
             )
@@ -76,10 +76,10 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block or nothing of it. Not nested: a second one inside is a bug (StoreError).
+        """Commit the whole block or nothing. Not nested: a second one inside is a bug (StoreError).
 
-        Raises StorageFull where the disk took no more, StoreError for anything else that SQLite refuses; the error
-        of the block itself comes out as it is. After any of them nothing of the block is in the file.
+        Raises StorageFull if the disk is full, StoreError for any other SQLite error; an error of the block itself
+        propagates unchanged. After any of them, no part of the block is in the file.
         """
         with translated(self.path):
             self.connection.execute("BEGIN IMMEDIATE")
@@ -91,14 +91,14 @@ class Database:
                 raise
 
     def _roll_back(self) -> None:
-        """SQLite has already rolled back by itself after some errors, a full disk among them."""
+        """Roll back, unless SQLite has already done it, as after some errors such as a full disk."""
         with contextlib.suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection to read from, all of the block from one state of the file. Raises StoreError."""
+        """Yield the connection for reading; the whole block reads one state of the file. Raises StoreError."""
         with translated(self.path):
             self.connection.execute("BEGIN")
             try:
@@ -111,24 +111,24 @@ class Database:
 
 
 def steps() -> list[tuple[int, str, str]]:
-    """The migrations in order: version, file name, SQL."""
+    """Return the migrations in order: version, file name, SQL."""
     folder = resources.files("cabinet.store.migrations")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [(int(file.name[:4]), file.name, file.read_text(encoding="utf-8")) for file in files]
 
 
 def migrate(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
-    """Apply what is missing, each step and the record of it in one transaction; returns the version reached.
+    """Apply the missing migrations, each in one transaction with its record; return the version reached.
 
-    A step may replace a table that others refer to: references are checked at its end, as a whole. A second process
-    that opens the file meanwhile waits and finds it done. Raises StoreError for a newer schema.
+    A migration may replace a table that others refer to: all references are checked at its end. A second process
+    that opens the file meanwhile waits and finds it migrated. Raises StoreError if the schema is newer.
     """
     known = steps() if known is None else known
     with database.transaction() as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"
         )
-    database.connection.execute("PRAGMA foreign_keys = OFF")  # means nothing inside a transaction
+    database.connection.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
     for version, name, sql in known:
         with database.transaction() as connection:
             if _version(database) >= version:
@@ -143,7 +143,7 @@ def migrate(database: Database, known: list[tuple[int, str, str]] | None = None)
 
 
 def check_version(database: Database, known: list[tuple[int, str, str]] | None = None) -> int:
-    """The schema's version; raises StoreError unless it is exactly what this program knows."""
+    """Return the schema version. Raises StoreError unless it is exactly the newest version of this program."""
     newest = max(version for version, _, _ in (steps() if known is None else known))
     with translated(database.path):
         found = _version(database)
@@ -162,7 +162,7 @@ def _version(database: Database) -> int:
 
 
 def statements(sql: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit behind the transaction's back."""
+    """Yield the statements of a script one by one: `executescript` would commit the open transaction."""
     pending = ""
     for line in sql.splitlines(keepends=True):
         if not pending and (not line.strip() or line.lstrip().startswith("--")):
@@ -177,7 +177,7 @@ def statements(sql: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Errors of SQLite and the disk as ours: StorageFull, StoreDamaged, StoreError."""
+    """Translate errors of SQLite and the disk to StorageFull, StoreDamaged or StoreError."""
     try:
         yield
     except sqlite3.Error as error:
@@ -199,5 +199,5 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _quoted(path: Path) -> str:
-    """`path` as part of a file: URI, where % ? and # mean something."""
+    """Quote `path` for a file: URI, in which % ? and # are special."""
     return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -1,4 +1,4 @@
-"""Codes that let a guest in once, in the database. Runs inside the caller's transaction."""
+"""One-time codes for guests, in the database. Runs inside the caller's transaction."""
 
 import sqlite3
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class GuestCodeRow(msgspec.Struct, frozen=True):
-    """`number` is the public half of a code; of the other half only the hash is known."""
+    """One code. `number` is its public half; of the other half only the hash is stored."""
 
     number: str
     resident_id: int
@@ -21,7 +21,7 @@ def add(connection: sqlite3.Connection, row: GuestCodeRow, expires_unix_ms: int)
 
 
 def by_number(connection: sqlite3.Connection, number: str, now_unix_ms: int) -> GuestCodeRow | None:
-    """The code, where it may still be used."""
+    """Return the code, if it may still be used."""
     record = connection.execute(
         "SELECT * FROM guest_code WHERE number = ? AND expires_unix_ms > ?", (number, now_unix_ms)
     ).fetchone()
@@ -29,7 +29,7 @@ def by_number(connection: sqlite3.Connection, number: str, now_unix_ms: int) -> 
 
 
 def take(connection: sqlite3.Connection, number: str, resident_id: int) -> bool:
-    """Use the code up; False where somebody else was quicker."""
+    """Use up the code. Return False if it was already used."""
     deleted = connection.execute(
         "DELETE FROM guest_code WHERE number = ? AND resident_id = ?", (number, resident_id)
     ).rowcount

@@ -20,7 +20,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class Closings(msgspec.Struct):
-    """As the API gives them: with the key that they should be signed with."""
+    """Closings as the API returns them: with the key that should have signed them."""
 
     closings: list[Signed]
     key: str = ""
@@ -31,7 +31,7 @@ class Heads(msgspec.Struct):
 
 
 def closings(path: Path) -> Closings:
-    """As `cabinet usage closings` lists them or the API answers. Raises CabinetError."""
+    """Read closings as listed by `cabinet usage closings` or returned by the API. Raises CabinetError."""
     data = _read(path)
     try:
         if data.lstrip().startswith((b'{"key"', b'{"closings"')):
@@ -42,7 +42,7 @@ def closings(path: Path) -> Closings:
 
 
 def heads(path: Path) -> list[Mark]:
-    """As `cabinet usage heads` lists them or the API answers; several answers may be in a file. Raises CabinetError."""
+    """Read heads from `cabinet usage heads` or the API; a file may contain several answers. Raises CabinetError."""
     data = _read(path)
     try:
         found: list[UsageHead] = []
@@ -57,9 +57,9 @@ def heads(path: Path) -> list[Mark]:
 
 
 def export(path: Path) -> list[Mark]:
-    """The records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
+    """Read the records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
 
-    Of JSON lines the contents have to give the hash, as they hold whole records.
+    JSON lines hold whole records: their contents must give the hash.
     """
     data = _read(path)
     if data.startswith(b"PK"):

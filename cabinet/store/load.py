@@ -1,4 +1,4 @@
-"""The load of the whole cabinet over time, in steps. Runs inside the caller's transaction."""
+"""Load of the whole cabinet over time, in steps. Runs inside the caller's transaction."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from cabinet.service.office_views import LoadSample
 STEP_S = 300
 KEPT_DAYS = 100
 MOST_SAMPLES = KEPT_DAYS * 86_400 // STEP_S
-"""28,800 rows of some thirty bytes: the table never grows beyond a megabyte."""
+"""28,800 rows of about 30 bytes: the table never exceeds one megabyte."""
 
 
 def add(connection: sqlite3.Connection, samples: Iterable[LoadSample]) -> None:
-    """Add samples, and forget those that are too old; of a step that was there already the newer one stays."""
+    """Add samples and delete those that are too old; a new sample replaces an existing one of the same step."""
     connection.executemany(
         "INSERT OR REPLACE INTO load_sample (start_unix_s, mean_mw, peak_mw, limit_mw) VALUES (?, ?, ?, ?)",
         [(each.start_unix_s, each.mean_mw, each.peak_mw, each.limit_mw) for each in samples],

@@ -1,4 +1,4 @@
-"""A moment as it is stored: what durations need beside what people read."""
+"""Stored moments: monotonic time for durations, wall time for people."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from cabinet.clock import MS, NS, WallTime
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """`monotonic_ns` counts from the start of the boot `boot_id`, so it compares with moments of that boot only."""
+    """One moment. `monotonic_ns` counts from the start of boot `boot_id`: it compares only within that boot."""
 
     boot_id: str
     monotonic_ns: int
@@ -19,9 +19,9 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def seconds_between(earlier: Moment, later: Moment) -> float | None:
-    """From the monotonic clock within one boot, else from the wall clock where it was right at both; None: unknown.
+    """Return the monotonic difference within one boot, else the wall-clock difference if both are trusted, else None.
 
-    A wall clock that says it went back was wrong at one of them, whatever it claims: unknown too.
+    A wall clock that went backwards was wrong at one of them, even if it was marked trusted: None too.
     """
     if earlier.boot_id == later.boot_id:
         return (later.monotonic_ns - earlier.monotonic_ns) / NS
@@ -31,6 +31,6 @@ def seconds_between(earlier: Moment, later: Moment) -> float | None:
 
 
 def back_dated(now: Moment, at_ns: int) -> Moment:
-    """The moment at `at_ns` of this boot's monotonic clock, told at `now`; never after it."""
+    """Return the moment at `at_ns` of this boot's monotonic clock, calculated from `now`; never later than `now`."""
     ago_ns = max(0, now.monotonic_ns - at_ns)
     return Moment(now.boot_id, now.monotonic_ns - ago_ns, now.unix_ms - ago_ns // MS, now.trusted)

@@ -1,4 +1,4 @@
-"""Whose the database is. One account writes it: a file that another has made beside it would lock that account out."""
+"""Owner of the database. One account writes it: a file that another account creates next to it locks the owner out."""
 
 import os
 import pwd
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from cabinet.errors import StoreError
 
-SERVICE = "cabinet-service"  # as the package makes it
+SERVICE = "cabinet-service"  # account made by the package
 _AS = "put before the command: sudo -u {}"
 _BESIDE = ("", "-wal", "-shm")
 
 
 def check_account(database: Path) -> None:
-    """Raises StoreError where root is about to write what belongs to another account.
+    """Raise StoreError if root is about to write files of another account.
 
-    Handing the files over afterwards would not do: root would have written where that account may have put a link.
+    Changing their owner afterwards is not enough: root may already have written through a link made by that account.
     """
     if os.geteuid() != 0:
         return
@@ -25,9 +25,9 @@ def check_account(database: Path) -> None:
 
 
 def account_of(database: Path) -> str:
-    """Who is to write it: the owner of its folder, or of the file, where the folder is root's.
+    """Return the account that writes the database: the owner of its folder, or of the file if root owns the folder.
 
-    In a folder of root's that a group may write to, as the package makes it, that is never root.
+    If root owns the folder and a group may write to it, as the package creates it, the account is never root.
     """
     folder, file = _found(database.parent), _found(database)
     if folder is not None and folder.st_uid != 0:
@@ -39,7 +39,7 @@ def account_of(database: Path) -> str:
 
 
 def hindrance(database: Path) -> str | None:
-    """What this account may not write, and what to do; None where it may, and where nobody may: a read-only disk."""
+    """Return the path that this account may not write, and a remedy; None if it may, or if the disk is read-only."""
     try:
         if os.statvfs(database.parent).f_flag & os.ST_RDONLY:
             return None
@@ -73,7 +73,7 @@ def _found(path: Path) -> os.stat_result | None:
 
 
 def _named(uid: int) -> str:
-    """As sudo and chown take it."""
+    """Return the account name as sudo and chown accept it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -43,7 +43,7 @@ class TokenRow(msgspec.Struct, frozen=True):
 
 
 def token_hash(token: str) -> str:
-    """Enough for a token of 256 random bits, which nobody can guess their way to."""
+    """Return the SHA-256 of a token; it is enough for a token of 256 random bits, which cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -66,13 +66,13 @@ def add_resident(
 
 
 def holder_of(connection: sqlite3.Connection, resident_id: int) -> str:
-    """The word that stands for a resident in the usage log."""
+    """Return the pseudonym of a resident in the usage log."""
     row = connection.execute("SELECT holder FROM resident WHERE id = ?", (resident_id,)).fetchone()
     return str(row["holder"])
 
 
 def erase(connection: sqlite3.Connection, resident_id: int) -> None:
-    """Nothing personal is left; the row stays for what refers to it, under a name that is nobody's."""
+    """Erase all personal data of a resident; the row stays for its references, with a random card."""
     connection.execute(
         "UPDATE resident SET card = ?, name = '', pin_hash = '', blocked = 1, tariff_group = '', holder = NULL"
         " WHERE id = ?",
@@ -87,8 +87,8 @@ def erase(connection: sqlite3.Connection, resident_id: int) -> None:
 def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow | None:
     """Return the resident with this card, in any spelling, or None.
 
-    Cards of an older version may differ in capital letters only. Each of those is found by its exact spelling, and by
-    no other, so that no resident reaches the wallet of another.
+    Cards of an older version may differ in capital letters only. Each of those is found by its exact spelling only: no
+    resident may reach the wallet of another.
     """
     found = residents_by_card(connection, card)
     if len(found) > 1:
@@ -105,7 +105,7 @@ def residents_by_card(connection: sqlite3.Connection, card: str) -> list[Residen
 
 
 def cards_alike(connection: sqlite3.Connection) -> list[list[str]]:
-    """Cards that differ in capital letters only, those of one form together."""
+    """Return the cards that differ in capital letters only, grouped by form."""
     groups = connection.execute(
         "SELECT json_group_array(card) AS cards FROM (SELECT card FROM resident ORDER BY card)"
         " GROUP BY card COLLATE NOCASE HAVING count(*) > 1"
@@ -122,7 +122,7 @@ def resident_by_holder(connection: sqlite3.Connection, holder: str) -> ResidentR
 
 
 def is_erased(row: ResidentRow) -> bool:
-    """Whether nothing personal is left in it."""
+    """Return whether the personal data of the row is erased."""
     return row.pin_hash == "" and row.card.startswith("erased-")
 
 
@@ -144,7 +144,7 @@ def set_pin(connection: sqlite3.Connection, card: str, pin_hash: str) -> None:
 
 
 def held_fen(connection: sqlite3.Connection, resident_id: int) -> int:
-    """Money set aside for the resident's running session."""
+    """Return the money held for the resident's running session."""
     row = connection.execute(
         "SELECT coalesce(sum(held_fen), 0) FROM session WHERE resident_id = ? AND state != 'settled'", (resident_id,)
     ).fetchone()
@@ -202,7 +202,7 @@ def set_staff_password(connection: sqlite3.Connection, staff_id: int, password_h
 
 
 def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
-    """False where there was none; sign-ins of the login end with it."""
+    """Remove a login and its sign-ins. Return False if there is none."""
     return connection.execute("DELETE FROM staff WHERE name = ?", (name,)).rowcount > 0
 
 
@@ -229,7 +229,7 @@ def add_login(
 def keep_newest_logins(
     connection: sqlite3.Connection, kind: Literal["resident", "staff"], who: int, count: int
 ) -> None:
-    """Sign out where somebody signed in longest ago, beyond so many: signing in again and again fills no disk."""
+    """Delete all sign-ins except the `count` most recently used: repeated sign-in must not fill the disk."""
     connection.execute(
         f"DELETE FROM login WHERE {kind}_id = ? AND token_hash NOT IN"
         f" (SELECT token_hash FROM login WHERE {kind}_id = ? ORDER BY used_unix_ms DESC LIMIT ?)",
@@ -240,7 +240,7 @@ def keep_newest_logins(
 def login(
     connection: sqlite3.Connection, kind: Literal["resident", "staff"], token: str, now_unix_ms: int, idle_ms: int
 ) -> LoginRow | None:
-    """Who is signed in with `token`, or None; a sign-in that was not used for `idle_ms` is over."""
+    """Return the sign-in with `token`, or None; if a sign-in is not used for `idle_ms`, it expires."""
     row = connection.execute(
         f"SELECT {kind}_id AS who, used_unix_ms FROM login"
         " WHERE token_hash = ? AND expires_unix_ms > ? AND used_unix_ms > ?",
@@ -258,8 +258,8 @@ def remove_login(connection: sqlite3.Connection, token: str) -> None:
 
 
 def remove_logins_like(connection: sqlite3.Connection, token: str) -> None:
-    """Of whoever is signed in with `token`, every sign-in."""
-    for kind in ("resident_id", "staff_id"):  # one of them is NULL, which equals nothing
+    """Delete every sign-in of the person who is signed in with `token`."""
+    for kind in ("resident_id", "staff_id"):  # one of the two is NULL, which equals nothing
         connection.execute(
             f"DELETE FROM login WHERE {kind} = (SELECT {kind} FROM login WHERE token_hash = ?)", (token_hash(token),)
         )
@@ -287,7 +287,7 @@ def add_token(
 
 
 def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
-    """The token that is meant, found as a login is."""
+    """Return the token of this name, matched as in `staff_by_name`."""
     alike = [row for row in tokens(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
     if len(alike) > 1:
         alike = [row for row in alike if row.name in (name, normal_form.text(name))]
@@ -295,7 +295,7 @@ def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
 
 
 def scopes_of(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> tuple[str, ...]:
-    """What `token` may do; nothing, if there is no such token any more."""
+    """Return the scopes of `token`; empty if it does not exist or has expired."""
     row = connection.execute(
         "SELECT scopes FROM api_token WHERE token_hash = ? AND expires_unix_ms > ?", (token_hash(token), now_unix_ms)
     ).fetchone()

@@ -1,6 +1,6 @@
-"""The usage log against what was kept of it elsewhere: closings, heads by day, exports, receipts.
+"""Comparison of the usage log with records kept elsewhere: closings, heads by day, exports, receipts.
 
-The chain shows a change in the middle, and nothing of an end that was cut off together with its head, nor of a log
+The chain shows a change in the middle. It does not show an end that was cut off together with its head, or a log
 rewritten as a whole. Copies that were kept outside the cabinet show both. The comparison goes both ways.
 """
 
@@ -14,13 +14,13 @@ from cabinet.config.keys import Site
 from cabinet.service.ports import Signed, UsageHead
 from cabinet.store import closings
 
-MAX_TOLD = 20  # problems of one kind
-MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, which dates end with
+MAX_TOLD = 20  # problems listed of one kind
+MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, the last one of `datetime`
 _SHOWN_DIGITS = 16
 
 
 class Mark(NamedTuple):
-    """A record as it was kept: `place` says where, such as `november.csv, row 17`."""
+    """One record as it was kept; `place` is its location, such as `november.csv, row 17`."""
 
     number: int
     record_hash: str
@@ -30,7 +30,7 @@ class Mark(NamedTuple):
 def heads(
     connection: sqlite3.Connection, site: Site, from_unix_ms: int | None = None, to_unix_ms: int | None = None
 ) -> list[UsageHead]:
-    """For every day of the site on which charges ended the last record of them, by number; the oldest day first."""
+    """Return the last record, by number, of every day of the site on which charges ended; oldest day first."""
     zone, found, at_ms = zoneinfo.ZoneInfo(site.timezone), [], from_unix_ms or 0
     while (next_ms := _next_end_ms(connection, at_ms, to_unix_ms)) is not None:
         day = datetime.datetime.fromtimestamp(next_ms / 1000, zone).date()
@@ -45,7 +45,7 @@ def heads(
 
 
 def _next_end_ms(connection: sqlite3.Connection, from_ms: int, to_ms: int | None) -> int | None:
-    """When the first charge at or after a moment ended; a jump over days without any, be they thousands."""
+    """Return the end of the first charge that ended at or after `from_ms`; skips days without any, even thousands."""
     row = connection.execute(
         "SELECT min(ended_unix_ms) AS at_ms FROM usage_record WHERE ended_unix_ms >= ? AND ended_unix_ms < ?",
         (from_ms, MAX_UNIX_MS if to_ms is None else to_ms),
@@ -58,9 +58,9 @@ def _midnight_ms(day: datetime.date, zone: datetime.tzinfo) -> int:
 
 
 def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Sequence[Signed], key: str) -> list[str]:
-    """A sentence for every closing that does not hold: the cabinet's `own`, and those that were kept elsewhere.
+    """Return a sentence for every invalid closing, of the cabinet's `own` and of those `kept` elsewhere.
 
-    `key` is the public one that is trusted. A kept closing has to be here, word for word.
+    `key` is the trusted public key. A kept closing must exist here with identical contents.
     """
     numbers = [signed.closing.number for signed in own]
     problems = [
@@ -75,7 +75,7 @@ def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Seq
     for signed in kept:
         closing, mine = signed.closing, here.get(signed.closing.number)
         if not closings.is_signed(signed, key):
-            continue  # said already: it proves nothing
+            continue  # already reported: it proves nothing
         if mine is None:
             problems.append(
                 f"closing {closing.number} of {closing.month} was kept and is missing here, where the newest is"
@@ -93,7 +93,7 @@ def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Seq
 
 
 def of_marks(connection: sqlite3.Connection, marks: Iterable[Mark]) -> tuple[int, list[str]]:
-    """How many were compared, and a sentence for each record that was kept and is missing or another one here."""
+    """Return the number of records compared, and a sentence for each kept record that is missing or different here."""
     last = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()[0]
     problems: list[str] = []
     compared = more = 0
@@ -118,7 +118,7 @@ def of_marks(connection: sqlite3.Connection, marks: Iterable[Mark]) -> tuple[int
 
 
 def number_of_order(connection: sqlite3.Connection, order_number: str) -> int | None:
-    """The record of an order, or None."""
+    """Return the record number of an order, or None."""
     row = connection.execute(
         "SELECT number FROM usage_record WHERE body ->> '$.order_number' = ?", (order_number,)
     ).fetchone()

@@ -1,4 +1,4 @@
-"""Residents as a list to look through. Runs inside the caller's transaction."""
+"""Searchable list of residents. Runs inside the caller's transaction."""
 
 import sqlite3
 
@@ -23,11 +23,11 @@ _SELECT = (
     " (SELECT coalesce(sum(held_fen), 0) FROM session WHERE resident_id = id AND state != 'settled') AS held_fen"
     " FROM resident LEFT JOIN account ON account.name = 'wallet:' || id WHERE holder IS NOT NULL"
 )
-"""Whoever was erased has no holder, and is nobody any more."""
+"""Erased residents have no holder and are left out."""
 
 
 def found(connection: sqlite3.Connection, words: str, after_card: str, limit: int) -> list[ListRow]:
-    """By card, of those whose card begins with or ends in `words`, or whose name has them; after `after_card`."""
+    """Return rows by card, after `after_card`, if the card begins or ends with `words` or the name contains them."""
     like = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = connection.execute(
         f"{_SELECT} AND card > :after AND (card LIKE :like || '%' ESCAPE '\\' OR card LIKE '%' || :like ESCAPE '\\'"
@@ -47,7 +47,7 @@ def count(connection: sqlite3.Connection) -> int:
 
 
 def card_before(connection: sqlite3.Connection, resident_id: int) -> str:
-    """The card of a resident, for where a page of the list begins; empty for none."""
+    """Return the card of a resident, after which a page of the list begins; empty if there is none."""
     row = connection.execute("SELECT card FROM resident WHERE id = ?", (resident_id,)).fetchone()
     return "" if row is None else str(row["card"])
 

@@ -12,7 +12,7 @@ from cabinet import normal_form
 from cabinet.service import totp
 
 RECOVERY_CODES = 10
-RECOVERY_BYTES = 10  # 80 random bits: nobody guesses one
+RECOVERY_BYTES = 10  # 80 random bits: cannot be guessed
 
 
 class SecondFactorRow(msgspec.Struct, frozen=True):
@@ -27,18 +27,18 @@ def of_staff(connection: sqlite3.Connection, staff_id: int) -> SecondFactorRow |
 
 
 def is_on(connection: sqlite3.Connection, staff_id: int) -> bool:
-    """Whether signing in asks for a code."""
+    """Return whether sign-in requires a code."""
     row = of_staff(connection, staff_id)
     return row is not None and row.confirmed
 
 
 def everybody(connection: sqlite3.Connection) -> set[int]:
-    """Ids of the logins where it is on."""
+    """Return the ids of the logins with the second factor on."""
     return {row["staff_id"] for row in connection.execute("SELECT staff_id FROM second_factor WHERE confirmed")}
 
 
 def begin(connection: sqlite3.Connection, staff_id: int, secret: bytes) -> None:
-    """Keep a secret that is still to be confirmed, instead of one that never was; nothing where it is on already."""
+    """Store an unconfirmed secret in place of an earlier unconfirmed one; do nothing if the second factor is on."""
     connection.execute(
         "INSERT INTO second_factor (staff_id, secret) VALUES (?, ?)"
         " ON CONFLICT (staff_id) DO UPDATE SET secret = excluded.secret, last_step = 0 WHERE NOT confirmed",
@@ -47,7 +47,7 @@ def begin(connection: sqlite3.Connection, staff_id: int, secret: bytes) -> None:
 
 
 def confirm(connection: sqlite3.Connection, staff_id: int) -> list[str]:
-    """Switch it on; returns the recovery codes, of which only hashes are kept."""
+    """Switch the second factor on; return the recovery codes, of which only hashes are stored."""
     connection.execute("UPDATE second_factor SET confirmed = 1 WHERE staff_id = ?", (staff_id,))
     codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
     connection.executemany(
@@ -57,7 +57,7 @@ def confirm(connection: sqlite3.Connection, staff_id: int) -> list[str]:
 
 
 def use(connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int) -> Literal["code", "recovery"] | None:
-    """Use up a code of the phone or a recovery code; None: it is neither, or was used before."""
+    """Use up a code of the phone or a recovery code; return None if it is neither, or was used before."""
     given = normal_form.card(given)  # both kinds of code: digits, or capital letters and digits
     row = of_staff(connection, staff_id)
     if row is None:
@@ -75,13 +75,13 @@ def use(connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int) 
 
 
 def codes_left(connection: sqlite3.Connection, staff_id: int) -> int:
-    """How many recovery codes were not used yet."""
+    """Return the number of unused recovery codes."""
     row = connection.execute("SELECT count(*) FROM recovery_code WHERE staff_id = ?", (staff_id,)).fetchone()
     return int(row[0])
 
 
 def remove(connection: sqlite3.Connection, staff_id: int) -> bool:
-    """Switch it off; False where there was none. The recovery codes go with it."""
+    """Switch the second factor off and delete its recovery codes. Return False if there is none."""
     return connection.execute("DELETE FROM second_factor WHERE staff_id = ?", (staff_id,)).rowcount > 0
 
 
@@ -91,5 +91,5 @@ def _recovery_code() -> str:
 
 
 def _hash(code: str) -> str:
-    """However it was typed: small letters, no hyphens."""
+    """Return the hash of a code in its normal form: typed small letters and omitted hyphens make no difference."""
     return hashlib.sha256(code.replace("-", "").upper().encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Sessions in the database: one row a session, one a transition. Runs inside the caller's transaction."""
+"""Session tables: one row per session, one row per transition. Runs inside the caller's transaction."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cabinet.store.moment import Moment
 
 
 class Counter(msgspec.Struct, frozen=True):
-    """The outlet's own counters when the session's meter was last read, to find what a dead guard left uncounted."""
+    """Outlet counters at the last meter reading of the session; they show the amounts a dead guard left uncounted."""
 
     guard_run: str
     epoch: str
@@ -22,7 +22,7 @@ class Counter(msgspec.Struct, frozen=True):
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of table `session`, under their names."""
+    """Columns of table `session`, under the same names."""
 
     number: int
     session_id: str
@@ -80,7 +80,7 @@ _JSON = frozenset({"tariff", "used", "seen", "counter", "lines"})
 
 
 def _to_columns(values: dict[str, Any]) -> dict[str, Any]:
-    """Plain values as SQLite takes them, structures as JSON text."""
+    """Convert values for SQLite; structures become JSON text."""
     plain = msgspec.to_builtins(values)
     return {
         name: msgspec.json.encode(value).decode() if name in _JSON and value is not None else value
@@ -97,7 +97,7 @@ def _to_row(record: sqlite3.Row) -> SessionRow:
 
 
 def next_number(connection: sqlite3.Connection) -> int:
-    """Above all that were given out, those included that a restored backup knows nothing of."""
+    """Return a number above all numbers in use, including those given out after a restored backup was made."""
     row = connection.execute(
         "SELECT max((SELECT coalesce(max(number), 0) + 1 FROM session),"
         " (SELECT coalesce(max(first_number), 1) FROM restored))"
@@ -106,7 +106,7 @@ def next_number(connection: sqlite3.Connection) -> int:
 
 
 def order_of_key(connection: sqlite3.Connection, key: str) -> str:
-    """Order number of the charge that a ledger transaction of that key is for; empty where it is for none."""
+    """Return the order number of the charge that a ledger transaction with this key is for; empty if it is for none."""
     kind, _, rest = key.partition(":")
     if kind not in ("hold", "settle", "give-back"):
         return ""
@@ -168,14 +168,14 @@ def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
 
 
 def newest_over(connection: sqlite3.Connection, limit: int) -> list[SessionRow]:
-    """Newest first, of those that are settled; starts that were refused are no sessions."""
+    """Return settled sessions, newest first; refused starts are not sessions."""
     return _many(connection, "state = 'settled' AND refusal IS NULL ORDER BY number DESC LIMIT ?", max(0, limit))
 
 
 def of_resident(
     connection: sqlite3.Connection, resident_id: int, limit: int, before: int | None = None
 ) -> list[SessionRow]:
-    """Newest first, of those numbered below `before`; starts that were refused are no sessions to a resident."""
+    """Return sessions numbered below `before`, newest first; to a resident, refused starts are not sessions."""
     return _many(
         connection,
         "resident_id = ? AND number < coalesce(?, number + 1) AND refusal IS NULL ORDER BY number DESC LIMIT ?",
@@ -186,7 +186,7 @@ def of_resident(
 
 
 def started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[SessionRow]:
-    """Newest first, of those whose start falls into [from, to)."""
+    """Return sessions that started in [from, to), newest first."""
     return _many(
         connection,
         "started_unix_ms >= ? AND started_unix_ms < ? AND refusal IS NULL ORDER BY number DESC",
@@ -204,7 +204,7 @@ def count_started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_
 
 
 def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> tuple[int, int]:
-    """Electricity and everything else, in fen, of the sessions whose end falls into [from, to)."""
+    """Return electricity and all other costs, in fen, of the sessions that ended in [from, to)."""
     row = connection.execute(
         "SELECT coalesce(sum(electricity_fen), 0), coalesce(sum(cost_fen - electricity_fen), 0) FROM session"
         " WHERE ended_unix_ms >= ? AND ended_unix_ms < ?",
@@ -214,9 +214,9 @@ def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
 
 
 def logged_sums(connection: sqlite3.Connection, wanted: UsageFilter) -> tuple[int, int, int, int, int]:
-    """How many records of the usage log `wanted` describes; their charging ms, mWh, electricity and service in fen.
+    """Return sums over the usage records that match `wanted`: count, charging s, mWh, electricity and service in fen.
 
-    From the sessions' own columns, which is ten times as fast as from the records, and the same.
+    Computed from the session columns: ten times as fast as from the records, with the same result.
     """
     conditions: list[tuple[str, object]] = [
         ("usage_number > ?", wanted.after),
@@ -238,7 +238,7 @@ def logged_sums(connection: sqlite3.Connection, wanted: UsageFilter) -> tuple[in
 def logged_between(
     connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
 ) -> list[tuple[int, int, int, int, int]]:
-    """Of each record that ended in [from, to): when, charging ms, mWh, electricity and service in fen."""
+    """Return end, charging ms, mWh, electricity and service in fen of each record that ended in [from, to)."""
     rows = connection.execute(
         "SELECT ended_unix_ms, charging_ms, energy_mwh, electricity_fen, cost_fen - electricity_fen FROM session"
         " WHERE usage_number IS NOT NULL AND ended_unix_ms >= ? AND ended_unix_ms < ?",
@@ -248,7 +248,7 @@ def logged_between(
 
 
 def occupied_between(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[tuple[int, int, int]]:
-    """Outlet, start and end of every charge that was going on in [from, to); one that still does ends at `to`."""
+    """Return outlet, start and end of every charge under way in [from, to); if it still runs, its end is `to`."""
     rows = connection.execute(
         "SELECT outlet, started_unix_ms, ended_unix_ms FROM session WHERE ended_unix_ms > ? AND started_unix_ms < ?"
         " UNION ALL SELECT outlet, started_unix_ms, ? FROM session WHERE state != 'settled' AND started_unix_ms < ?",
@@ -258,7 +258,7 @@ def occupied_between(connection: sqlite3.Connection, from_unix_ms: int, to_unix_
 
 
 def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
-    """The latest moment that a clock which was right has given a session."""
+    """Return the latest start or end that a session got from a trusted clock; None if there is none."""
     row = connection.execute(
         "SELECT max(max(CASE started_trusted WHEN 1 THEN started_unix_ms END),"
         " max(CASE ended_trusted WHEN 1 THEN ended_unix_ms END)) FROM session"
@@ -267,7 +267,7 @@ def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
 
 
 def charged_in(connection: sqlite3.Connection, resident_id: int, from_unix_ms: int, to_unix_ms: int) -> int:
-    """What the resident's charges that began in [from, to) have cost, in fen."""
+    """Return the cost, in fen, of the resident's charges that began in [from, to)."""
     row = connection.execute(
         "SELECT coalesce(sum(cost_fen), 0) FROM session"
         " WHERE resident_id = ? AND started_unix_ms >= ? AND started_unix_ms < ?",
@@ -286,7 +286,7 @@ def _many(connection: sqlite3.Connection, where: str, *values: object) -> list[S
 
 
 def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurveRow], replace: bool) -> None:
-    """Add points; with `replace` in place of all there were."""
+    """Add points; if `replace` is set, delete the existing ones first."""
     if replace:
         connection.execute("DELETE FROM curve_point WHERE session_id = ?", (session_id,))
     connection.executemany(
@@ -313,19 +313,19 @@ def add_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy
 
 
 def day_energies(connection: sqlite3.Connection, day: str) -> dict[int, int]:
-    """mWh by outlet."""
+    """Return mWh by outlet."""
     rows = connection.execute("SELECT outlet, energy_mwh FROM outlet_day WHERE day = ?", (day,))
     return {int(row["outlet"]): int(row["energy_mwh"]) for row in rows}
 
 
 def positions(connection: sqlite3.Connection) -> dict[str, int]:
-    """Number of the last event that is in this file, by guard run."""
+    """Return the number of the last event stored in this file, by guard run."""
     rows = connection.execute("SELECT guard_run, seq FROM guard_position")
     return {str(row["guard_run"]): int(row["seq"]) for row in rows}
 
 
 def set_position(connection: sqlite3.Connection, guard_run: str, seq: int) -> None:
-    """Events up to `seq` of `guard_run` are in this file; runs long gone are forgotten."""
+    """Record that events up to `seq` of `guard_run` are in this file; delete the positions of old runs."""
     connection.execute(
         "INSERT INTO guard_position (guard_run, seq) VALUES (?, ?)"
         " ON CONFLICT (guard_run) DO UPDATE SET seq = max(seq, excluded.seq)",

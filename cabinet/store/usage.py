@@ -1,9 +1,9 @@
-"""The usage log: one record a settled charge, each chained to the one before by its hash.
+"""Usage log: one record per settled charge, each chained to the previous one by its hash.
 
 A record's hash is the SHA-256 of its canonical JSON (keys sorted, no spaces, UTF-8), which holds the hash of the
-record before it. So nothing can be edited, dropped, inserted or reordered without `verify` finding where. The head
-of the chain is kept apart: records cut off the end show too. What the chain cannot show is a log rewritten as a
-whole by somebody who may write the file.
+previous record. If a record is edited, dropped, inserted or reordered, `verify` finds the place. The head of the
+chain is stored separately: records cut off the end are detected too. The chain cannot detect a log rewritten as a
+whole by a person with write access to the file.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from cabinet import figures
 from cabinet.service.ports import UsageFilter, UsageRecord
 
 FIRST_PREVIOUS_HASH = "0" * 64
-RECORDS_A_STEP = 1000  # of `verify`, between two words of how far it is
+RECORDS_A_STEP = 1000  # between two progress reports of `verify`
 
 _WITH_CARD = "SELECT body, record_hash, card FROM usage_record LEFT JOIN resident USING (holder)"
 
@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(UsageRecord)
 
 
 class Figures(NamedTuple):
-    """Of one record; `card` is masked, and empty once the resident is erased."""
+    """Figures of one record; `card` is masked, and empty once the resident is erased."""
 
     ended_unix_ms: int
     outlet: int
@@ -46,23 +46,23 @@ class Figures(NamedTuple):
 
 
 class Bad(msgspec.Struct, frozen=True):
-    """The first record that is not as it was written, and what is wrong with it."""
+    """First record that is not as it was written, and its problem."""
 
     number: int
     problem: str
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """`records` were found good before `bad`; all of them, where it is None."""
+    """Result of `verify`: `records` are good before `bad`; if `bad` is None, all are good."""
 
     records: int
     bad: Bad | None
 
 
 def canonical(record: UsageRecord) -> bytes:
-    """What is hashed: everything but the hash itself, and the card, which can be erased.
+    """Return the bytes to hash: all fields except the hash itself and the card, which can be erased.
 
-    Records of before there were holders have their masked card in them, and keep it.
+    Records from before the introduction of holders contain their masked card, and keep it.
     """
     fields: dict[str, Any] = msgspec.to_builtins(record)
     del fields["record_hash"]
@@ -71,9 +71,9 @@ def canonical(record: UsageRecord) -> bytes:
 
 
 def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
-    """Add `record` with the next number, chained; its own `number` and hashes are filled in and returned.
+    """Append `record` with the next number, chained; return it with `number` and hashes filled in.
 
-    Runs inside the caller's transaction, so that numbers have no gap.
+    Runs inside the caller's transaction: the numbers have no gap.
     """
     head = connection.execute("SELECT number, record_hash FROM usage_head").fetchone()
     number, previous_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
@@ -101,39 +101,39 @@ def append(connection: sqlite3.Connection, record: UsageRecord) -> UsageRecord:
 
 
 def found(connection: sqlite3.Connection, wanted: UsageFilter, limit: int | None = None) -> Iterator[UsageRecord]:
-    """Records that `wanted` describes, in order of their numbers, up to `limit` of them."""
+    """Yield the records that match `wanted`, by number, at most `limit` of them."""
     return map(_record, _rows(connection, _WITH_CARD, wanted, limit))
 
 
 def after(connection: sqlite3.Connection, number: int, limit: int) -> list[UsageRecord]:
-    """Up to `limit` records numbered above `number`, in order."""
+    """Return at most `limit` records numbered above `number`, in order."""
     return list(found(connection, UsageFilter(number), limit))
 
 
 def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[Figures]:
-    """The few figures that sums are made of; much faster than whole records."""
+    """Yield the few figures needed for sums; much faster than whole records."""
     for row in _rows(connection, _FIGURES, wanted, None):
         yield Figures(**{**dict(row), "card": figures.masked(row["card"] or "")})
 
 
 def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
-    """Up to `limit` of them, the last first; with `before` numbered below it."""
+    """Return at most `limit` matching records, newest first; if `before` is given, only those numbered below it."""
     return list(map(_record, _rows(connection, _WITH_CARD, wanted, limit, before, "DESC")))
 
 
 def stored(connection: sqlite3.Connection, number: int) -> tuple[UsageRecord, str, bool] | None:
-    """Record `number`, the canonical JSON that is hashed, and whether that gives its hash."""
+    """Return record `number`, the canonical JSON that is hashed, and whether that JSON gives the record's hash."""
     row = connection.execute(f"{_WITH_CARD} WHERE number = ?", (number,)).fetchone()
     return None if row is None else (_record(row), row["body"], _hash(row["body"].encode()) == row["record_hash"])
 
 
 def hash_of(record: UsageRecord) -> str:
-    """The hash that the record's contents give."""
+    """Return the hash computed from the contents of the record."""
     return _hash(canonical(record))
 
 
 def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | None:
-    """The hash of a charge's record, once it is settled."""
+    """Return the hash of a charge's record; None if it is not settled."""
     row = connection.execute("SELECT record_hash FROM usage_record WHERE session_id = ?", (session_id,)).fetchone()
     return None if row is None else str(row["record_hash"])
 
@@ -173,7 +173,7 @@ def _record(row: sqlite3.Row) -> UsageRecord:
 
 
 def verify(connection: sqlite3.Connection, progress: Callable[[int], None] = lambda _: None) -> Verified:
-    """Walk the whole chain from the first record to the head; `progress` hears how many are done, now and then."""
+    """Check the whole chain from the first record to the head; `progress` regularly gets the number of records done."""
     expected, previous_hash = 1, FIRST_PREVIOUS_HASH
     for row in connection.execute(
         "SELECT number, session_id, ended_unix_ms, body, record_hash, holder FROM usage_record ORDER BY number"
@@ -196,7 +196,7 @@ def verify(connection: sqlite3.Connection, progress: Callable[[int], None] = lam
 
 
 def _problem(row: sqlite3.Row, expected: int, previous_hash: str) -> str | None:
-    """What is wrong with the record in `row`, which should be number `expected` after one with `previous_hash`."""
+    """Return the problem of the record in `row`, or None; it should be number `expected`, after `previous_hash`."""
     number = row["number"]
     if number > expected:
         return "dropped: there is no such record"

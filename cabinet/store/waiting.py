@@ -1,4 +1,4 @@
-"""The line of residents who wait for power, in the database. Runs inside the caller's transaction."""
+"""Power queue in the database: the residents who wait for power. Runs inside the caller's transaction."""
 
 import sqlite3
 from typing import Literal
@@ -9,7 +9,7 @@ from cabinet.store.moment import Moment
 
 
 class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of table `waiting`, under their names."""
+    """Columns of table `waiting`, under the same names."""
 
     number: int
     resident_id: int
@@ -23,7 +23,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def everybody(connection: sqlite3.Connection) -> list[WaitingRow]:
-    """Also entries that came to nothing; in the order of their coming."""
+    """Return all entries in the order of arrival, including those that ended without a charge."""
     return [_to_row(record) for record in connection.execute("SELECT * FROM waiting ORDER BY number")]
 
 
@@ -43,7 +43,7 @@ def next_number(connection: sqlite3.Connection) -> int:
 
 
 def put(connection: sqlite3.Connection, row: WaitingRow) -> None:
-    """Add `row`, in place of whatever its resident had."""
+    """Add `row`; it replaces the earlier entry of its resident."""
     connection.execute("DELETE FROM waiting WHERE resident_id = ?", (row.resident_id,))
     connection.execute(
         "INSERT INTO waiting (number, resident_id, outlet, code, choice, choice_amount, since, attempts, outcome)"
@@ -56,7 +56,7 @@ def put(connection: sqlite3.Connection, row: WaitingRow) -> None:
 
 
 def note(connection: sqlite3.Connection, row: WaitingRow) -> None:
-    """Set attempts and outcome of the entry, unless it is gone."""
+    """Set attempts and outcome of the entry, if it still exists."""
     connection.execute(
         "UPDATE waiting SET attempts = ?, outcome = ? WHERE number = ? AND resident_id = ?",
         (row.attempts, row.outcome, row.number, row.resident_id),

@@ -1,1 +1,1 @@
-"""Signed bundles, whether one may be installed now, and whether the new version stays: `cabinet update`."""
+"""`cabinet update`: signed bundles, the checks before an installation, and the trial of the new version."""

@@ -1,8 +1,8 @@
-"""A bundle: a Debian package with a manifest that says what it is, signed with Ed25519.
+"""Bundle: a Debian package with a manifest that describes it, signed with Ed25519.
 
 One uncompressed tar of three files in this order: manifest.json, manifest.sig (64 bytes over a fixed prefix and the
-manifest's exact bytes), package.deb. Nothing of the manifest is believed, and nothing of the package is looked at,
-before the signature is good; nothing of the package is used before its size and SHA-256 are those of the manifest.
+manifest's exact bytes), package.deb. The manifest is not trusted, and the package is not read, before the signature is
+verified; the package is not used before its size and SHA-256 match the manifest.
 """
 
 import base64
@@ -24,7 +24,7 @@ from nacl.signing import SigningKey, VerifyKey
 from cabinet.errors import CabinetError
 
 FORMAT = 1
-_SIGNED = b"cabinet update bundle 1\n"  # so that a signature made for something else is none here
+_SIGNED = b"cabinet update bundle 1\n"  # a signature made for another purpose is not valid here
 _MANIFEST, _SIGNATURE, _PACKAGE = "manifest.json", "manifest.sig", "package.deb"
 _LONGEST_MANIFEST = 4096
 _CHUNK = 1 << 20
@@ -33,7 +33,7 @@ _NOT_THE_ONE = "the package in it is not the one that was signed"
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the package is. `size` in bytes; `python` such as 3.11."""
+    """Description of the package. `size` in bytes; `python` such as 3.11."""
 
     format: int
     version: str
@@ -47,7 +47,7 @@ Wrong = Literal["not_a_file", "unreadable", "no_bundle", "unsigned", "no_keys", 
 
 
 class NotABundle(CabinetError):
-    """A file that is no bundle, or that nobody trusted has signed; `wrong` says what of these, to be translated."""
+    """A file that is not a bundle, or that no trusted key has signed; `wrong` is the reason, to be translated."""
 
     def __init__(self, bundle: str, wrong: Wrong, problem: str) -> None:
         super().__init__(f"{bundle}: {problem}")
@@ -55,17 +55,17 @@ class NotABundle(CabinetError):
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """The manifest of a bundle whose signature is good, and whose key that is; nothing is known of the package yet."""
+    """Manifest of a bundle with a good signature, and the owner of the key; the package is not verified yet."""
 
     manifest: Manifest
     signer: str
 
 
-Keys = Mapping[VerifyKey, str]  # and whose each is; one may have two, while a new one takes the place of an old one
+Keys = Mapping[VerifyKey, str]  # key to owner; an owner may have two while a new key replaces an old one
 
 
 def keys_in(text: str, source: str) -> dict[VerifyKey, str]:
-    """The public keys in a file of one a line: base64, then whose it is. Raises CabinetError naming the line."""
+    """Return the public keys in a file, one per line: base64, then the owner. Raises CabinetError naming the line."""
     found: dict[VerifyKey, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split(None, 1)
@@ -80,7 +80,7 @@ def keys_in(text: str, source: str) -> dict[VerifyKey, str]:
 
 
 def write(target: Path, package: Path, manifest: Manifest, key: SigningKey) -> None:
-    """A bundle at `target` of the package that `manifest` describes."""
+    """Write a bundle to `target`, with the package that `manifest` describes."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"
     signature = key.sign(_SIGNED + encoded).signature
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -95,7 +95,7 @@ def write(target: Path, package: Path, manifest: Manifest, key: SigningKey) -> N
 
 
 def read(bundle: Path, keys: Keys, package: Path) -> Sealed:
-    """Writes the bundle's package to `package`. Raises NotABundle, and then there is no file at `package`."""
+    """Write the bundle's package to `package`. Raises NotABundle; then there is no file at `package`."""
     with opened(bundle) as file:
         found = sealed(file, keys)
         try:
@@ -112,9 +112,9 @@ def read(bundle: Path, keys: Keys, package: Path) -> Sealed:
 
 @contextlib.contextmanager
 def opened(bundle: Path, flags: int = 0) -> Iterator[IO[bytes]]:
-    """The file, to be read; `flags` such as os.O_NOFOLLOW. Raises NotABundle, also for what cannot be read later on.
+    """Open a bundle for reading; `flags` such as os.O_NOFOLLOW. Raises NotABundle, also for later read errors.
 
-    Only a file is one: a named pipe would be waited for without end.
+    Only a regular file is accepted: the wait for a named pipe would never end.
     """
     try:
         with open(bundle, "rb", opener=lambda path, mode: os.open(path, mode | os.O_NONBLOCK | flags)) as file:
@@ -126,7 +126,7 @@ def opened(bundle: Path, flags: int = 0) -> Iterator[IO[bytes]]:
 
 
 def sealed(file: IO[bytes], keys: Keys) -> Sealed:
-    """The first step with an opened bundle: reads its manifest, and believes it where a key has signed it.
+    """Read the manifest of an opened bundle, the first step; accept it only if a key has signed it.
 
     Raises NotABundle.
     """
@@ -142,9 +142,9 @@ def sealed(file: IO[bytes], keys: Keys) -> Sealed:
 
 
 def through(file: IO[bytes], manifest: Manifest, keep: Callable[[bytes], object] = lambda chunk: None) -> Iterator[int]:
-    """The second step: reads the package and hands it to `keep`, yielding how many bytes of it were read so far.
+    """Read the package, the second step, and pass it to `keep`; yield the number of bytes read so far.
 
-    Raises NotABundle, where it is not the package of the manifest; that may be as late as at its end.
+    Raises NotABundle if it is not the package of the manifest; that may be as late as at its end.
     """
     size = _header(file, _PACKAGE)
     if size != manifest.size:
@@ -182,7 +182,7 @@ def _signer(keys: Keys, encoded: bytes, signature: bytes, bundle: str) -> str:
 
 
 def _whole_member(file: IO[bytes], name: str, longest: int) -> bytes:
-    """What the next member holds, and the file at the one after it."""
+    """Return the contents of the next member; the file is then at the member after it."""
     size = _header(file, name)
     if size > longest:
         raise NotABundle(file.name, "no_bundle", f"{name} is longer than it may be")
@@ -193,9 +193,9 @@ def _whole_member(file: IO[bytes], name: str, longest: int) -> bytes:
 
 
 def _header(file: IO[bytes], name: str) -> int:
-    """The size of the next member, which must be `name`: there is one way to read a bundle.
+    """Return the size of the next member, which must be `name`: there is only one way to read a bundle.
 
-    Block by block, because a whole tar may hold headers of any length, and nobody trusted has signed those.
+    Reads block by block, because a tar may hold headers of any length, and no trusted key has signed those.
     """
     block = file.read(_BLOCK)
     if len(block) < _BLOCK and (block or name != _MANIFEST):

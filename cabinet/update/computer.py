@@ -1,4 +1,4 @@
-"""The computer that is updated: Debian's package tools, systemd and the product's own commands, each as a process."""
+"""Computer under update: Debian's package tools, systemd and the product's own commands, each as a process."""
 
 import contextlib
 import fcntl
@@ -17,43 +17,43 @@ from cabinet.errors import CabinetError
 from cabinet.update.survey import at_once
 
 PACKAGE = "cabinet"
-COMMAND = "/usr/bin/cabinet"  # the installed version's, whichever that is; not this program's own
+COMMAND = "/usr/bin/cabinet"  # command of the installed version, not of this program
 SERVICE = "cabinet-service.service"
-ALWAYS = ("cabinet-steward.service", "cabinet-console.service")  # run without a configuration too
+ALWAYS = ("cabinet-steward.service", "cabinet-console.service")  # these run without a configuration too
 UNITS = ("cabinet-guard.service", SERVICE, *ALWAYS)
 WATCHER = "cabinet-update.service"
-_INSTALL_WITHIN_S = 900  # an SD card at its end takes minutes
+_INSTALL_WITHIN_S = 900  # a worn-out SD card takes minutes
 _COMMAND_WITHIN_S = 120
 _POLL_S = 0.2
 _LOCK = Path("/var/lib/dpkg/lock-frontend")
 _LOCK_TRIES = 600
 _LOCK_EVERY_S = 1.0
-_WRITTEN = ("/usr", "/etc", "/var/lib/dpkg")  # by an installation
+_WRITTEN = ("/usr", "/etc", "/var/lib/dpkg")  # written by an installation
 _INFO = Path("/var/lib/dpkg/info")
 _SWITCHED_OFF = (
     Path("/run/cabinet/everything-off"),
     Path("/var/lib/cabinet/failsafe/everything-off"),
-)  # by cabinet-failsafe
+)  # created by cabinet-failsafe
 _AS_SHIPPED = Path("/usr/share/cabinet/as-shipped")
 _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
 class Computer:
-    """The one we run on; everything here needs root. `config` is the cabinet's configuration, which may be absent."""
+    """This computer; every method needs root. `config` is the cabinet's configuration, which may be absent."""
 
     def __init__(self, config: Path, wait: Callable[[float], None] = time.sleep) -> None:
         self._config = config
         self._wait = wait
         self._units = UNITS if config.exists() else ALWAYS
 
-    # --- what `watch` needs -----------------------------------------------------------------------------------------
+    # --- operations for `watch` -------------------------------------------------------------------------------------
 
     def boot_id(self) -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
     @contextlib.contextmanager
     def package_tools(self) -> Iterator[None]:
-        """dpkg does not wait for another program that installs, so who calls it does, as apt would: ten minutes."""
+        """Hold the lock of dpkg, which does not wait for another installer itself. Waits as apt does: ten minutes."""
         try:
             lock = _LOCK.open("w")
         except OSError as error:
@@ -70,7 +70,7 @@ class Computer:
             yield
 
     def install(self, package: Path) -> None:
-        """Raises CabinetError. Configuration files that were changed stay as they are."""
+        """Install the package; configuration files that were changed stay as they are. Raises CabinetError."""
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "DPKG_FRONTEND_LOCKED": "1"}
         _run(
             ["dpkg", "--install", "--force-downgrade", "--force-confold", "--force-confdef", str(package)],
@@ -78,14 +78,14 @@ class Computer:
         )  # fmt: skip
 
     def is_whole(self, version: str) -> bool:
-        """Whether that version is installed, to its end and with every file as it came."""
+        """Return whether that version is completely installed, with every file unchanged."""
         asked = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", PACKAGE]
         shown = _run(asked, _COMMAND_WITHIN_S, check=False).strip()
         return shown == f"install ok installed {version}" and not at_once(self.comparing())
 
     def read_only_places(self) -> Sequence[str]:
-        """The file systems among those an installation writes to. As the computer's first process sees them: to a unit
-        with ProtectSystem everything looks read-only.
+        """Return the read-only file systems of those an installation writes to. Reads the mounts of the first process:
+        in a unit with ProtectSystem every file system appears read-only.
         """
         try:
             mounts = Path("/proc/1/mounts").read_text(errors="replace")
@@ -102,7 +102,7 @@ class Computer:
         return [unit for unit in found if unit not in UNITS[:1]] if found and self.switched_off() else found
 
     def restarted(self) -> Sequence[str]:
-        """systemd counts from 0 again when a unit is started by somebody, as installing does."""
+        """Return the units that restarted. A start on request, as by an installation, resets the count of systemd."""
         return [unit for unit in self._units if _shown(unit, "NRestarts") not in ("", "0")]
 
     def self_test(self) -> Sequence[str]:
@@ -114,7 +114,7 @@ class Computer:
         return found
 
     def schema(self) -> int | None:
-        """Asked of the file itself: this program may be older than what is in it."""
+        """Return the schema version, read from the file itself: this program may be older than the file's contents."""
         code = (
             "import contextlib, sqlite3, sys\n"
             "with contextlib.closing(sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)) as found:\n"
@@ -139,20 +139,20 @@ class Computer:
             found += _started(unit)
         return found
 
-    # --- what comes before it ---------------------------------------------------------------------------------------
+    # --- preparation ------------------------------------------------------------------------------------------------
 
     def start_watcher(self) -> None:
-        """Raises CabinetError."""
+        """Start the watcher unit. Raises CabinetError."""
         if problems := _started(WATCHER):
             raise CabinetError(problems[0])
 
     def watcher_gave_up(self) -> str:
-        """What became of who sees the update through, in systemd's word; "" while it is at it."""
+        """Return systemd's state of the watcher unit if it no longer works on the update; "" while it does."""
         state, step = _shown(WATCHER, "ActiveState"), _shown(WATCHER, "SubState")
         return step if state in ("inactive", "failed") or step.startswith("auto-restart") else ""
 
     def sync(self) -> None:
-        """Everything that was written is on disk."""
+        """Flush all written data to disk."""
         os.sync()
 
     def version(self) -> str:
@@ -163,7 +163,7 @@ class Computer:
         return 1024 * int(shown)
 
     def switched_off(self) -> bool:
-        """Whether staff keep everything off: then no guard runs, of whatever version."""
+        """Return whether staff keep everything off: then no guard of any version runs."""
         return any(file.exists() for file in _SWITCHED_OFF)
 
     def architecture(self) -> str:
@@ -177,10 +177,10 @@ class Computer:
         return done.returncode == 0
 
     def comparing(self) -> Generator[None, None, Sequence[str]]:
-        """Files of the installed package, other than its configuration, that are not as they came.
+        """Return the changed files of the installed package, except its configuration.
 
-        Every file is read, which takes seconds: yields five times a second until that is over. Whoever does not go on
-        with it leaves nothing running.
+        Every file is read, which takes seconds: yields five times a second until done. If the caller closes the
+        generator early, nothing is left running.
         """
         with tempfile.TemporaryFile("w+") as said:
             with subprocess.Popen(["dpkg", "--verify", PACKAGE], stdout=said, stderr=subprocess.DEVNULL) as dpkg:
@@ -205,7 +205,7 @@ class Computer:
         return self._database().exists()
 
     def back_up(self) -> str:
-        """The database as it is now, apart from the seven that are kept; "" where there is none."""
+        """Back up the database, apart from the seven backups kept; return the path, "" if there is no database."""
         if not (self._config.exists() and self.has_database()):
             return ""
         return _run(
@@ -214,7 +214,7 @@ class Computer:
         ).strip()
 
     def pack_installed(self, files: Path, package: Path) -> None:
-        """What is installed, as files and as a package once more. Raises CabinetError."""
+        """Save the installed version as files and, again, as a package. Raises CabinetError."""
         shutil.rmtree(files, ignore_errors=True)
         for listed in _run(["dpkg-query", "--listfiles", PACKAGE], _COMMAND_WITHIN_S).splitlines():
             source, target = Path(listed), files / listed.lstrip("/")
@@ -246,8 +246,8 @@ class Computer:
 
 
 def _pack_conffiles(files: Path) -> None:
-    """Each as it was shipped, not as it is: what a package brings counts for dpkg as what nobody has edited, and the
-    next package's would replace it unasked. Raises CabinetError.
+    """Pack each configuration file as shipped, not as it is: dpkg treats the contents of a package as unedited, and the
+    next package would replace them without asking. Raises CabinetError.
     """
     conffiles = files / "DEBIAN/conffiles"
     for name in conffiles.read_text().splitlines() if conffiles.exists() else []:
@@ -269,7 +269,7 @@ def _ended(process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _mount(mounts: str, path: str) -> tuple[str, str]:
-    """Where the last mount that `path` is in is mounted, and its options."""
+    """Return mount point and options of the last mount that contains `path`."""
     found, longest = ("/", "rw"), 0
     for line in mounts.splitlines():
         _, place, _, options, *_ = [*line.split(), "", "", "", ""]
@@ -279,7 +279,7 @@ def _mount(mounts: str, path: str) -> tuple[str, str]:
 
 
 def _without(fields: list[str], *names: str) -> list[str]:
-    """The fields of a package's status, those of `names` and their further lines left out."""
+    """Return the fields of a package's status without those of `names` and their continuation lines."""
     kept, keep = [], True
     for line in fields:
         if not line.startswith(" "):
@@ -290,12 +290,12 @@ def _without(fields: list[str], *names: str) -> list[str]:
 
 
 def _as_service() -> list[str]:
-    """The database is the service's: a file that root made beside it would lock the service out."""
+    """Return the prefix for a command of the service's account: a file of root next to its database locks it out."""
     return ["setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--"]
 
 
 def _started(unit: str) -> list[str]:
-    """What stands against it, also where it had used up its restarts."""
+    """Start a unit, even if it has used up its restarts; return the problem, if any."""
     _run(["systemctl", "reset-failed", unit], _COMMAND_WITHIN_S, check=False)
     return _problem(["systemctl", "start", unit])
 
@@ -313,7 +313,7 @@ def _problem(command: list[str]) -> list[str]:
 
 
 def _run(command: list[str], within_s: float, environment: dict[str, str] | None = None, check: bool = True) -> str:
-    """What it says. Raises CabinetError with its own last line."""
+    """Run a command and return its output. Raises CabinetError with the last line of its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, env=environment, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,4 +1,4 @@
-"""What an update leaves in its folder: the package that is tried, the one to go back to, and how far it has come."""
+"""Folder of an update: the package on trial, the package to go back to, and the progress."""
 
 import contextlib
 import fcntl
@@ -15,11 +15,11 @@ FOLDER = Path("/var/lib/cabinet/update")
 
 
 class Records:
-    """The folder, which must be of root alone: what lies in it is run by root."""
+    """Update folder. It must belong to root alone, because root runs its contents."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
-        self.incoming = folder / "incoming.deb"  # of a bundle that may still be refused
+        self.incoming = folder / "incoming.deb"  # from a bundle that may still be refused
         self.new = folder / "new.deb"
         self.old = folder / "old.deb"
         self.old_files = folder / "old"
@@ -27,7 +27,7 @@ class Records:
         self._result = folder / "last.json"
 
     def check_private(self) -> None:
-        """Raises CabinetError where somebody else could have put things into the folder."""
+        """Raise CabinetError if another account could have put files into the folder."""
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             found = self.folder.lstat()
@@ -38,9 +38,9 @@ class Records:
 
     @contextlib.contextmanager
     def alone(self, wait: bool = False) -> Iterator[None]:
-        """Held while an update is prepared, and while it is seen through: what one has verified, no other replaces.
+        """Hold the folder while an update is prepared or run: no other process replaces a verified package.
 
-        Raises CabinetError where another holds it, unless told to wait for that one.
+        Raises CabinetError if another process holds it, unless `wait` is set.
         """
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
@@ -53,19 +53,19 @@ class Records:
             os.close(descriptor)
 
     def load(self) -> Trial | None:
-        """The update under way. Raises CabinetError for a file that is none of ours."""
+        """Return the update under way, or None. Raises CabinetError if the file is not valid."""
         return self._read(self._trial)
 
     def last(self) -> Trial | None:
-        """The one that ended last."""
+        """Return the update that ended last, or None."""
         return self._read(self._result)
 
     def save(self, trial: Trial) -> None:
-        """On disk when this returns. Raises CabinetError."""
+        """Save the update, synced to disk. Raises CabinetError."""
         self._write(self._trial, trial)
 
     def end(self, trial: Trial) -> None:
-        """It is over: what came of it is kept, and nothing begins at the next boot."""
+        """End the update: keep its result; at the next boot nothing resumes."""
         self._write(self._result, trial)
         self._trial.unlink(missing_ok=True)
         self._sync()

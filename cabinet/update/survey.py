@@ -1,4 +1,4 @@
-"""What the computer is like that a bundle would be installed on: the facts that `trial.objections` judges."""
+"""Facts about the computer on which a bundle would be installed; `trial.objections` judges them."""
 
 import shutil
 from collections.abc import Generator, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class System(Protocol):
-    """What is asked of the computer (`computer.Computer`). All raise CabinetError."""
+    """Queries to the computer (`computer.Computer`). All raise CabinetError."""
 
     def version(self) -> str: ...
 
@@ -31,11 +31,11 @@ class System(Protocol):
     def is_newer(self, version: str, than: str) -> bool: ...
 
     def comparing(self) -> Generator[None, None, Sequence[str]]:
-        """The changed files, in steps."""
+        """Return the changed files; works in steps."""
 
 
 def survey(system: System, records: Records) -> Generator[None, None, trial.Computer]:
-    """In steps of less than a second; what depends on a bundle, and the charges, are left open. Changes nothing.
+    """Collect the facts, in steps of less than a second; those on a bundle and on charges stay open. Changes nothing.
 
     Raises CabinetError.
     """
@@ -63,7 +63,7 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
 
 
 def at_once(steps: Generator[object, None, T]) -> T:
-    """What comes of the steps, for who has nothing else to do meanwhile."""
+    """Run all steps and return their result, for a caller with nothing else to do meanwhile."""
     while True:
         try:
             next(steps)
@@ -73,7 +73,7 @@ def at_once(steps: Generator[object, None, T]) -> T:
 
 
 def trusted(keys: Path = KEYS) -> bundle.Keys:
-    """Who may sign bundles for this cabinet. Raises CabinetError."""
+    """Return the keys that may sign bundles for this cabinet. Raises CabinetError."""
     try:
         return bundle.keys_in(keys.read_text(encoding="utf-8"), str(keys))
     except (OSError, UnicodeDecodeError) as error:
@@ -82,7 +82,7 @@ def trusted(keys: Path = KEYS) -> bundle.Keys:
 
 
 def age(system: System, version: str, here: str) -> Age:
-    """Of `version` beside `here`, as dpkg orders them."""
+    """Compare `version` with `here` in the order of dpkg."""
     if system.is_newer(version, here):
         return "newer"
     return "older" if system.is_newer(here, version) else "same"

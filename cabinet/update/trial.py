@@ -1,7 +1,7 @@
-"""Whether a bundle may be installed now, and whether the new version stays or goes. Pure: what is so comes in.
+"""Decisions of an update: install a bundle now, keep the new version or go back. Pure: the facts are arguments.
 
-A new version is on trial for five minutes. The one that judges it is the old one, from a copy of its own files: a new
-version that cannot even start could not take itself away.
+A new version is on trial for five minutes. The old version judges it, from a copy of its own files: a new version
+that cannot even start could not remove itself.
 """
 
 import enum
@@ -13,14 +13,14 @@ from cabinet.clock import NS
 from cabinet.update.bundle import Manifest
 
 TRIAL_S = 300
-READY_WITHIN_S = 120  # after the installation: the units are up, or the trial is over
+READY_WITHIN_S = 120  # after the installation, the units must run or the trial ends
 LOOK_EVERY_S = 5
-SPARE = 64 << 20  # bytes that stay free for charges meanwhile, and for the copy of the database
+SPARE = 64 << 20  # bytes that stay free for charges meanwhile and for the copy of the database
 
 
 class Computer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the update meets. `sessions`: running now, None where nobody can say; `free` and `installed` (the present
-    version's files) in bytes. What a survey leaves open (`newer`, `sessions`) stands against it until it is known.
+    """Facts about the computer. `sessions`: running now, None if unknown; `free` and `installed` (the present version's
+    files) in bytes. Facts that a survey leaves open (`newer`, `sessions`) block the update until they are known.
     """
 
     architecture: str
@@ -28,29 +28,29 @@ class Computer(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     free: int
     installed: int
-    changed_files: Sequence[str]  # of the installed version, that are not as it came
-    on_trial: str | None  # a version that is being tried already
-    switched_off: bool = False  # everything, by hand: no guard runs, and none could be tried
-    newer: bool = False  # whether the bundle's version is newer than `version`, as dpkg orders them
+    changed_files: Sequence[str]  # of the installed version
+    on_trial: str | None  # a version that is already on trial
+    switched_off: bool = False  # everything, by hand: no guard runs, and none can be tried
+    newer: bool = False  # the bundle's version is newer than `version`, in the order of dpkg
     sessions: int | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the person at the keyboard has said yes to beforehand."""
+    """Options that the person at the keyboard has accepted beforehand."""
 
     during_sessions: bool = False
     older: bool = False
 
 
 class Objection(msgspec.Struct, frozen=True):
-    """One reason against installing; `wording.objected` has its words."""
+    """One reason against installing; `wording.objected` returns its text."""
 
     code: str
     params: dict[str, str | int] = {}
 
 
 def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Objection]:
-    """Why it is not installed now; nothing, if it may be."""
+    """Return the reasons not to install now; empty if there are none."""
     found = []
 
     def against(code: str, **params: str | int) -> None:
@@ -81,17 +81,17 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Obj
 
 
 def fits(manifest: Manifest, computer: Computer) -> bool:
-    """Whether it is for such a computer at all, now or later."""
+    """Return whether the bundle fits this computer at all, now or later."""
     return (manifest.architecture, manifest.python) == (computer.architecture, computer.python)
 
 
 def room(manifest: Manifest, computer: Computer) -> int:
-    """Bytes that must be free: the new package, and the present version as files and as a package."""
+    """Return the bytes that must be free: the new package, the present version as files and as a package, a spare."""
     return manifest.size + 2 * computer.installed + SPARE
 
 
 class Phase(enum.Enum):
-    """How far an update is; written to disk before the next step begins."""
+    """Progress of an update; written to disk before the next step begins."""
 
     PREPARED = "prepared"
     INSTALLING = "installing"
@@ -102,31 +102,31 @@ class Phase(enum.Enum):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of one update, across a restart of the computer."""
+    """Record of one update, kept across a restart of the computer."""
 
     old: str
     new: str
     phase: Phase
     boot_id: str
-    schema: int | None  # of the database before; None: there was none
-    backup: str = ""  # the database as it was before
+    schema: int | None  # of the database before the update; None: there was none
+    backup: str = ""  # the database before the update
     why: str = ""
-    until_ns: int | None = None  # on the clock of that boot: when the trial ends, if all goes well
-    sha256: str = ""  # of the new package, as it was signed; "" in a record of a version that kept none
-    during_sessions: bool = False  # what was asked for: charges that begin before the installation stand against it
-    made_writable: tuple[str, ...] = ()  # file systems that are made read-only again at the end
+    until_ns: int | None = None  # end of the trial if all goes well, on the clock of that boot
+    sha256: str = ""  # of the new package, as signed; "" in the record of a version that stored none
+    during_sessions: bool = False  # requested; if not, charges that begin before the installation block it
+    made_writable: tuple[str, ...] = ()  # file systems to make read-only again at the end
 
     def left_s(self, boot_id: str, now_ns: int) -> int | None:
-        """How long the trial still takes; None where there is none now, or it is not known."""
+        """Return the seconds left of the trial; None if there is no trial now, or if they are unknown."""
         if self.phase is not Phase.TRIAL or self.until_ns is None or self.boot_id != boot_id:
             return None
         return max(0, (self.until_ns - now_ns) // NS)
 
 
 def last_doubt(trial: Trial, sha256: str, sessions: int | None) -> str:
-    """Why it is not installed after all, looked at when nothing more comes before that; "" if it may be.
+    """Return why it is not installed after all, checked directly before the installation; "" if it may be.
 
-    Minutes lie between the signature's check and here. `sha256` of the package that lies there, `sessions` running now.
+    Minutes pass between the signature check and this check. `sha256` of the package on disk, `sessions` running now.
     """
     if trial.sha256 and sha256 != trial.sha256:
         return "the package is not the one that was signed any more: nothing was changed"
@@ -138,26 +138,26 @@ def last_doubt(trial: Trial, sha256: str, sessions: int | None) -> str:
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is so at one look. `since_s` the installation; `down`: units that should run and do not."""
+    """Facts at one moment of the trial. `since_s` the installation; `down`: units that should run and do not."""
 
     since_s: float
     boot_id: str
     down: Sequence[str] = ()
-    restarted: Sequence[str] = ()  # units that systemd had to start again since they were ready first
+    restarted: Sequence[str] = ()  # units that systemd has restarted since they were first ready
     failed_tests: Sequence[str] = ()  # of the self-test
 
 
 class Verdict(enum.Enum):
     WAIT = "wait"
-    KEEP = "keep"  # what is installed now
+    KEEP = "keep"  # the installed version
     GO_BACK = "go back"
 
 
 def at_boot(trial: Trial, boot_id: str) -> tuple[Verdict, str]:
-    """What becomes of an update that the computer's restart has interrupted.
+    """Return the verdict on an update that a restart of the computer has interrupted.
 
-    A version on trial whose computer restarted is not kept: its watchdog may have bitten, and a power cut costs no more
-    than another attempt.
+    If the computer restarted, the version on trial is not kept: the watchdog may have caused it, and if it was a power
+    cut, the cost is only another attempt.
     """
     if trial.phase in (Phase.KEPT, Phase.GONE_BACK):
         return Verdict.WAIT, ""
@@ -169,7 +169,7 @@ def at_boot(trial: Trial, boot_id: str) -> tuple[Verdict, str]:
 
 
 def judge(trial: Trial, seen: Observation) -> tuple[Verdict, str]:
-    """Whether the new version stays, and why not."""
+    """Return the verdict on the new version, and the reason for going back."""
     if seen.boot_id != trial.boot_id:
         return at_boot(trial, seen.boot_id)
     if seen.failed_tests:
@@ -184,10 +184,10 @@ def judge(trial: Trial, seen: Observation) -> tuple[Verdict, str]:
 
 
 def restores_database(trial: Trial, schema_now: int | None, old_reads_it: Callable[[], bool]) -> bool:
-    """Whether going back needs the database of before: the old version reads none of a newer form, or a broken one.
+    """Return whether going back needs the earlier database: the old version reads no newer schema and no broken file.
 
-    Where a form is not known, which may pass, the old version is asked: what was paid since the backup is not put aside
-    for nothing.
+    If a schema is unknown, which may be temporary, the old version tests the file: payments since the backup must not
+    be set aside without need.
     """
     if not trial.backup:
         return False

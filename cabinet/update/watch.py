@@ -1,4 +1,4 @@
-"""One update from its installation to its end, by the old version's own copy: install, look, keep or go back."""
+"""One update from its installation to its end, by a copy of the old version: install, observe, keep or go back."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -31,54 +31,54 @@ log = logging.getLogger(__name__)
 
 
 class System(Protocol):
-    """What is done to the computer."""
+    """Operations on the computer."""
 
     def boot_id(self) -> str: ...
 
     def sessions(self) -> int | None:
-        """Charges that run; None where nobody can say."""
+        """Return the number of running charges; None if unknown."""
 
     def package_tools(self) -> AbstractContextManager[None]:
-        """While it is held nobody else installs; waits for who does. Raises CabinetError where that takes too long."""
+        """Keep other installers out while held; wait for one that runs. Raises CabinetError if that takes too long."""
 
     def install(self, package: Path) -> None:
-        """With the package tools held: put it in place of what is installed, and start the units.
+        """Install the package in place of the installed one, with the package tools held, and start the units.
 
         Raises CabinetError.
         """
 
     def is_whole(self, version: str) -> bool:
-        """Whether that version is installed, to its end and with every file as it came. Raises CabinetError."""
+        """Return whether that version is completely installed, with every file unchanged. Raises CabinetError."""
 
     def read_only_places(self) -> Sequence[str]:
-        """The file systems that an installation writes to and cannot. Raises CabinetError."""
+        """Return the file systems that an installation must write to and that are read-only. Raises CabinetError."""
 
     def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
-        """Raises CabinetError."""
+        """Remount a file system read-write or read-only. Raises CabinetError."""
 
     def down(self) -> Sequence[str]:
-        """The units that should run and do not."""
+        """Return the units that should run and do not."""
 
     def restarted(self) -> Sequence[str]:
-        """The units that had to be started again by themselves since they were installed."""
+        """Return the units that systemd has restarted by itself since the installation."""
 
     def self_test(self) -> Sequence[str]:
-        """What the installed version finds wrong with itself, its configuration and its database."""
+        """Return the problems the installed version finds with itself, its configuration and its database."""
 
     def schema(self) -> int | None:
-        """Of the database; None where there is none that can be read."""
+        """Return the schema version of the database; None if no database can be read."""
 
     def restore(self, backup: Path) -> None:
-        """Put it in place of the database, which is kept beside; the units are stopped for it. Raises CabinetError."""
+        """Stop the units, replace the database with `backup`, keep the old one next to it. Raises CabinetError."""
 
     def start(self) -> Sequence[str]:
-        """Start the units, each whatever became of the others; what stands against any."""
+        """Start every unit, even if another fails. Return the failures."""
 
 
 def see_through(system: System, records: Records, clock: Clock, wait: Callable[[float], None]) -> Trial | None:
-    """Take up the update that is under way, wherever it is, and bring it to its end; None where there is none.
+    """Resume the update under way in any phase, and bring it to its end; return None if there is none.
 
-    Raises CabinetError where even going back fails: the next start of this takes it up again.
+    Raises CabinetError if even going back fails: the next start resumes it.
     """
     trial = records.load()
     if trial is None:
@@ -120,7 +120,7 @@ def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait:
 
 
 def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
-    """A watcher that was itself started again counts the five minutes anew."""
+    """Observe and judge the trial. A watcher that was itself restarted counts the five minutes from the start."""
     begun_ns = clock.monotonic_ns()
     trial = _enter(records, msgspec.structs.replace(trial, until_ns=begun_ns + TRIAL_S * NS), Phase.TRIAL)
     tested = False
@@ -157,7 +157,7 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
         try:
             system.restore(Path(trial.backup))
         except CabinetError:
-            system.start()  # what can: it is a while until this is tried again
+            system.start()  # the units that can start: the next attempt is later
             raise
     why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
@@ -166,17 +166,17 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
 
 
 def _old_is_there(system: System, trial: Trial) -> bool:
-    """Whether nothing has to be installed to go back: so no second attempt stops the guard, and every charge, again."""
+    """Return whether going back needs no installation: a second attempt must not stop guard and charges again."""
     return trial.new != trial.old and system.is_whole(trial.old)
 
 
 def _with_problems(why: str, problems: Sequence[str]) -> str:
-    """The old version may have had them all the time: they are told, and going back is over all the same."""
+    """Add the old version's problems. It may always have had them: they are reported, and going back ends anyway."""
     return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
 
 
 def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
-    """A root that is read-only is so again after every start of the computer: going back has to see to it too."""
+    """Make file systems writable. A read-only root is read-only again after each boot: going back needs this too."""
     for place in system.read_only_places():
         trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
         records.save(trial)
@@ -185,8 +185,8 @@ def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
 
 
 def _read_only_again(system: System, records: Records, ended: Trial, wait: Callable[[float], None]) -> Trial:
-    """After the end is recorded: who follows it is a program whose files were replaced, and while such a one runs, the
-    file system is busy.
+    """Make file systems read-only again, after the end is recorded: the program that follows the update runs from
+    replaced files, and while it runs the file system is busy.
     """
     why = ended.why
     for place in dict.fromkeys(ended.made_writable):
@@ -196,7 +196,7 @@ def _read_only_again(system: System, records: Records, ended: Trial, wait: Calla
 
 
 def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -> str:
-    """What stands against it, for a minute."""
+    """Remount, trying for a minute; return the problem, "" if it worked."""
     problem = ""
     for _ in range(READ_ONLY_TRIES):
         try:

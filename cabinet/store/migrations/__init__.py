@@ -1,1 +1,1 @@
-"""The database schema, one numbered step a file; applied forward only, each in one transaction."""
+"""Database schema: one numbered migration per file, applied forward only, each in one transaction."""
