@@ -382,7 +382,7 @@ class Service:
         if session is not None and session.resident_id == resident_id:
             points = session.curve.points
         else:
-            await self.session(resident_id, session_id)  # raises the refusal
+            await self.session(resident_id, session_id)  # raises unknown_session, not_yours
             points = await self.context.storage.read(lambda c: table.curve(c, session_id))
         return [CurvePoint(point.at_s, point.power_w) for point in points]
 

@@ -90,7 +90,7 @@ def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key:
 def give_back(database: Database, clock: Clock, order_number: str, amount_fen: int, key: str | None, note: str) -> int:
     """Refund part of a charge's cost into its resident's wallet, service first; return the new balance.
 
-    Repeated refunds never exceed the cost together.
+    Repeated refunds together never exceed the cost.
     """
     note = _note(note)
     if not note:

@@ -39,7 +39,10 @@ from cabinet.trips.format import Recording
 
 class StaffPort(Protocol):
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
-        """Return the person signed in. Refuses signed_out, also if idle too long. Unless `active`, it stays idle."""
+        """Return the person signed in. Refuses signed_out, also after long idleness.
+
+        If not `active`, the idle time goes on.
+        """
 
     async def everybody(self) -> list[StaffView]: ...
     async def add(self, actor: Actor, name: str, role: Role) -> str:

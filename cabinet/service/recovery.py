@@ -14,7 +14,7 @@
 - Otherwise suspend the session and resume it, after the guard's own pre-close check; if the feed has no room for all,
   the oldest resumes first.
 
-An outlet that holds a session unknown here (an orphan session) is opened: there is no account to charge for it.
+An outlet that holds a session unknown here (an orphan session) is opened: no resident would pay for it.
 """
 
 import enum
@@ -203,7 +203,7 @@ class Recovery:
         )
 
     async def open(self, session: Session, reason: EndReason) -> None:
-        """Request the guard to open the outlet; the end arrives as its event. Repeated until the guard acts on it."""
+        """Command the guard to open the outlet; the end arrives as its event. Repeated until the guard acts on it."""
         now_ns = self._context.clock.monotonic_ns()
         if now_ns < session.retry_ns:
             return
@@ -217,7 +217,7 @@ class Recovery:
             log.warning("outlet %d: could not be opened for %s: %s", outlet, session_id, refusal)
 
     async def energise(self, session: Session) -> None:
-        """Request the guard to close the outlet, or to take new limits if it is closed. Raises Refused."""
+        """Command the guard to close the outlet, or to take new limits if it is closed. Raises Refused."""
         count = session.meter.seen
         limits = session.limits(self._context.most_w(session.outlet))
         await self._context.guard.request(

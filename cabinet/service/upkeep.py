@@ -65,7 +65,7 @@ class Upkeep:
         return await asyncio.to_thread(closings.load_key, admin.key_path(self._context.config), make=True)
 
     async def close_month(self) -> None:
-        """Sign the usage log up to the month's end, once, if the clock is right; otherwise set `unclosed`.
+        """Sign the usage log up to the month's end, once, if the clock is right; else set the reason in `unclosed`.
 
         Raises StoreError.
         """

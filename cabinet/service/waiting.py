@@ -145,7 +145,7 @@ class Waiting:
                 await self._remove(row)
 
     def _waited_s(self, row: WaitingRow) -> float:
-        """Return the time waited; if unknown (another boot and an unset clock), the time since this boot."""
+        """Return the time waited; if unknown (another boot and an unset clock), at least the time since this boot."""
         now = self._context.now()
         waited_s = seconds_between(row.since, now)
         return now.monotonic_ns / NS if waited_s is None else waited_s
