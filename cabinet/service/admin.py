@@ -1,6 +1,6 @@
-"""What is done to residents, staff and tokens from the command line, in one transaction each.
+"""Administration of residents, staff and tokens from the command line, one transaction each.
 
-Secrets are made here where none is given, returned once, and stored as hashes only.
+Secrets are generated here if none is given, returned once, and stored as hashes only.
 """
 
 import re
@@ -44,12 +44,15 @@ def database_path(config: Config) -> Path:
 
 
 def key_path(config: Config) -> Path:
-    """Of the key that closings of the usage log are signed with."""
+    """Return the path of the key that signs closings of the usage log."""
     return Path(config.paths.state) / "keys" / "usage.key"
 
 
 def open_database(config: Config) -> Database:
-    """Creates folder and file where they are not there yet. Raises StoreError."""
+    """Open the database; create folder and file if missing.
+
+    Raises StoreError; CabinetError if the folder cannot be created.
+    """
     path = database_path(config)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +72,7 @@ def add_resident(
     first_fen: int = 0,
     group: str = "",
 ) -> str:
-    """Add a resident with `first_fen` in the wallet; returns the PIN. Raises CabinetError: then nothing was added."""
+    """Add a resident with `first_fen` in the wallet; return the PIN. Raises CabinetError; then nothing was added."""
     card, name, group = normal_form.card(card), normal_form.text(name), normal_form.group(group)
     pin = random_pin() if pin is None else normal_form.digits(pin)
     check_resident(card, group, pin, name)
@@ -85,7 +88,7 @@ def add_resident(
 
 
 def block_resident(database: Database, card: str, blocked: bool) -> None:
-    """A blocked card is signed out and starts nothing; a running charge goes on."""
+    """Block or unblock a card. A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
         resident = resident_of(connection, card)
         people.set_blocked(connection, resident.card, blocked)
@@ -94,9 +97,9 @@ def block_resident(database: Database, card: str, blocked: bool) -> None:
 
 
 def erase_resident(database: Database, card: str) -> None:
-    """Take everything personal out of the database; usage records stay, and lead to nobody any more.
+    """Erase all personal data from the database; usage records stay, but no longer identify the resident.
 
-    Refused while a charge runs or money is in the wallet. The file itself forgets with the next backups.
+    Raises CabinetError while a charge runs or money is in the wallet. Old backups keep the data until replaced.
     """
     database.connection.execute("PRAGMA secure_delete = ON")
     with database.transaction() as connection:
@@ -111,7 +114,7 @@ def erase_resident(database: Database, card: str) -> None:
 
 
 def set_group(database: Database, card: str, group: str) -> None:
-    """The group that tariffs go by; empty for none. Charges that run keep their terms."""
+    """Set the group that selects the tariff; empty for none. Running charges keep their terms."""
     group = normal_form.group(group)
     check_group(group)
     with database.transaction() as connection:
@@ -119,7 +122,7 @@ def set_group(database: Database, card: str, group: str) -> None:
 
 
 def check_resident(card: str, group: str, pin: str, name: str = "") -> None:
-    """Raises CabinetError where one of them cannot be."""
+    """Check the fields of a resident. Raises CabinetError if one of them is not valid."""
     check_card(card)
     check_pin(pin)
     check_name(name)
@@ -147,7 +150,7 @@ def check_group(group: str) -> None:
 
 
 def set_pin(database: Database, card: str, pin: str | None = None) -> str:
-    """A new PIN, random if none is given; returned. Whoever was signed in with the card is signed out."""
+    """Set and return a new PIN, random if none is given. All sign-ins of the card end."""
     pin = random_pin() if pin is None else normal_form.digits(pin)
     check_pin(pin)
     pin_hash = hash_secret(pin)
@@ -170,7 +173,10 @@ def list_residents(database: Database) -> list[ResidentSummary]:
 
 
 def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow:
-    """Raises CabinetError where there is no such card, and where two of before differ only in capital letters."""
+    """Return the resident of `card`.
+
+    Raises CabinetError if there is no such card, or if old cards match it only apart from capital letters.
+    """
     resident = people.resident_by_card(connection, card)
     if resident is None:
         alike = [row.card for row in people.residents_by_card(connection, card)]
@@ -181,7 +187,7 @@ def resident_of(connection: sqlite3.Connection, card: str) -> people.ResidentRow
 
 
 def add_staff(database: Database, clock: Clock, name: str, password: str | None = None, role: Role = "operator") -> str:
-    """Add a login of the property company's pages; returns the password, random if none is given."""
+    """Add a login for the property pages; return the password, random if none is given."""
     name = normal_form.text(name)
     _check_name(name)
     if password is not None and len(password) < 10:
@@ -196,7 +202,7 @@ def add_staff(database: Database, clock: Clock, name: str, password: str | None 
 
 
 def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ...], days: int = TOKEN_DAYS) -> str:
-    """A token for a program called `name`, for so many days; returned once, only its hash is stored."""
+    """Add and return a token for the program `name`, valid for `days`; only its hash is stored."""
     name = normal_form.text(name)
     _check_name(name)
     if not 1 <= days <= MOST_TOKEN_DAYS:
@@ -214,7 +220,7 @@ def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ..
 
 
 def revoke(database: Database, name: str) -> list[str]:
-    """Remove the login and the token called `name`; returns what there was ("login", "token")."""
+    """Remove the login and the token called `name`; return the kinds removed ("login", "token")."""
     with database.transaction() as connection:
         login, token = people.staff_by_name(connection, name), people.token_by_name(connection, name)
         removed = ["login"] * (login is not None and people.remove_staff(connection, login.name))
@@ -225,7 +231,7 @@ def revoke(database: Database, name: str) -> list[str]:
 
 
 def switch_off_second_factor(database: Database, clock: Clock, name: str) -> None:
-    """For a login whose phone is lost; the audit log says that it was done here."""
+    """Switch off the second factor of a login, if the phone is lost; the audit log names this command as the actor."""
     with database.transaction() as connection:
         row = people.staff_by_name(connection, name)
         if row is None:
@@ -238,13 +244,13 @@ def switch_off_second_factor(database: Database, clock: Clock, name: str) -> Non
 
 
 def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.TokenRow]]:
-    """The logins, and the tokens."""
+    """Return the logins and the tokens."""
     with database.reading() as connection:
         return people.staff(connection), people.tokens(connection)
 
 
 def is_name(name: str) -> bool:
-    """Whether a login or a token may be called so: 1 to 40 characters that can be printed."""
+    """Return whether `name` is valid for a login or a token: 1 to 40 printable characters."""
     return 0 < len(name) <= _LONGEST_NAME and plain_text.REPLACED not in name
 
 

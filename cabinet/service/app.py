@@ -1,7 +1,7 @@
-"""The service: sessions, store and link put together, behind the two ports that the web sees.
+"""The service: sessions, store and link, behind the two ports that the web uses.
 
-One event loop. What the guard says is taken into memory as it comes (`hearing`), written down at once and with every
-checkpoint (`saving`), and compared with the sessions whenever the two disagree (`recovery`).
+One event loop. Guard events and snapshots are taken into memory on arrival (`hearing`), written to disk at once and
+with every checkpoint (`saving`), and reconciled with the sessions whenever the two disagree (`recovery`).
 """
 
 import asyncio
@@ -62,13 +62,13 @@ from cabinet.store.sessions import SessionRow
 
 log = logging.getLogger(__name__)
 
-MOST_RECORDS = 1000  # of one page of the usage log
+MOST_RECORDS = 1000  # in one page of the usage log
 
 MakeGuard = Callable[[Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]], Guard]
 
 
 def guard_link(config: Config) -> MakeGuard:
-    """The real one, over `guard.sock`."""
+    """Return a factory of the real guard link, over `guard.sock`."""
     return functools.partial(GuardLink, run_folder.guard_socket(Path(config.paths.run)), Role.SERVICE)
 
 
@@ -105,15 +105,18 @@ class Service:
         self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
         self._waiting = Waiting(self.context, self._starting)
         self._serve = asyncio.Event()
-        self._blind = False  # the file could not be read: the guard's charges are unknown, and end by its own limits
+        self._blind = False  # database unreadable: the guard's charges are unknown here, and end at its own limits
         self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
         self._upkeep = Upkeep(self.context, self._signing_in.attacks)
         self.office = Office(self.context, self._signing_in, self._background)
 
-    # --- life ------------------------------------------------------------------------------------------------------
+    # --- lifecycle -------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Bring the database up to date and take up the sessions it left unfinished. Raises StoreError."""
+        """Migrate the database and restore its unfinished sessions.
+
+        Raises StoreError; CabinetError if the state folder cannot be created.
+        """
         context = self.context
         path = admin.database_path(context.config)
         try:
@@ -150,7 +153,7 @@ class Service:
         self._upkeep.tell()
 
     async def run(self) -> None:
-        """Talk to the guard, compare and checkpoint until cancelled; any error that comes out is a bug."""
+        """Serve the guard link, reconcile and checkpoint until cancelled; any exception raised is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
             group.create_task(self._upkeep.run())
@@ -160,7 +163,7 @@ class Service:
             group.create_task(ConsoleDesk(self.context).serve())
 
     async def close(self) -> None:
-        """Write down what is new, end all watches. Sessions go on in the guard."""
+        """End all watches, write the last checkpoint, close the database. Sessions go on in the guard."""
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint(last=True)
@@ -169,7 +172,7 @@ class Service:
         await self.context.storage.close()
 
     def end_watches(self) -> None:
-        """Let all live pages end, so that their connections can be closed."""
+        """End all live pages, to let their connections close."""
         self.context.changes.close()
 
     async def _reconcile_when_wanted(self) -> None:
@@ -190,26 +193,26 @@ class Service:
             await self.checkpoint()
 
     async def close_month(self) -> None:
-        """See `Upkeep.close_month`."""
+        """Close the past month: see `Upkeep.close_month`."""
         await self._upkeep.close_month()
 
     @property
     def to_begin_anew(self) -> asyncio.Event:
-        """Set where only another process can go on."""
+        """Set if only a new process can continue."""
         return self._upkeep.to_begin_anew
 
     async def reconcile(self) -> None:
-        """Bring sessions and outlets together where the last snapshot shows that they disagree."""
+        """Reconcile sessions and outlets if the last snapshot shows that they disagree."""
         if not self._blind:
             await self._recovery.reconcile()
 
     async def serve_line(self) -> None:
-        """Start the first of those who wait for power, if there is some now."""
+        """Start the first entry of the power queue, if there is power for it now."""
         if not self._blind:
             await self._waiting.serve()
 
     async def checkpoint(self, last: bool = False) -> None:
-        """All meters in one transaction, then new money limits for the guard to go by. Never raises for a full disk."""
+        """Write all meters in one transaction, then send the guard new money limits. Never raises for a full disk."""
         await self.context.storage.measure()
         if self._blind and not self.context.storage.is_open:
             await self._upkeep.look_for_room()
@@ -238,7 +241,7 @@ class Service:
             async with session.busy:
                 await self._recovery.energise(session)
         except Refused as refusal:
-            # session_over: its end is on the way; otherwise the old limits hold, and they are the lower ones
+            # session_over: its end event will arrive; otherwise the old limits stay in force, and they are lower
             log.info("outlet %d: limits not renewed: %s", session.outlet, refusal)
 
     # --- the guard's callbacks ---------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ class Service:
             self._hearing.show(outlet.number)
         self.context.changes.touch(CABINET)
 
-    # --- for anybody -------------------------------------------------------------------------------------------------
+    # --- public views ------------------------------------------------------------------------------------------------
 
     def outlet(self, code: str) -> OutletView:
         outlet = self.context.config.outlet_by_code(code)
@@ -302,7 +305,7 @@ class Service:
     def cabinet_changes(self) -> AsyncIterator[None]:
         return self.context.changes.watch(CABINET)
 
-    # --- for residents -----------------------------------------------------------------------------------------------
+    # --- residents ---------------------------------------------------------------------------------------------------
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
         return await self._signing_in.resident(card, pin, address)
@@ -337,7 +340,7 @@ class Service:
     async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
         await self._waiting.join(resident_id, code, choice)
         view = self._waiting.view(resident_id)
-        assert view is not None  # joined a moment ago
+        assert view is not None  # just joined
         return view
 
     async def leave(self, resident_id: int) -> None:
@@ -379,16 +382,16 @@ class Service:
         if session is not None and session.resident_id == resident_id:
             points = session.curve.points
         else:
-            await self.session(resident_id, session_id)  # refuses
+            await self.session(resident_id, session_id)  # raises unknown_session, not_yours
             points = await self.context.storage.read(lambda c: table.curve(c, session_id))
         return [CurvePoint(point.at_s, point.power_w) for point in points]
 
     def _view(self, row: SessionRow, record_hash: str | None = None) -> SessionView:
-        """A running session is newer in memory than on disk."""
+        """Return the view of a session: from memory if it runs, as memory is newer than the disk."""
         session = self.context.running.get(row.session_id)
         return views.stored_view(row, record_hash) if session is None else views.running_view(self.context, session)
 
-    # --- for the property company ------------------------------------------------------------------------------------
+    # --- property ----------------------------------------------------------------------------------------------------
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         signed_in = await self._signing_in.staff(name, password, address)

@@ -1,4 +1,4 @@
-"""From the configuration to prices, from a session's use to its bill, from its hold to the guard's limits."""
+"""Pricing: the posted prices, a session's price lines from its use, and the guard's limits from its hold."""
 
 import datetime
 import zoneinfo
@@ -16,13 +16,13 @@ from cabinet.service.ports import BandPrice, CostLine, PackagePrice, PeriodPrice
 
 EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
-SAMPLE_STEP_S = 60  # a receipt of a charge that never was is worked out minute by minute
+SAMPLE_STEP_S = 60  # a sample receipt is calculated minute by minute
 
 SHORTEST_S, LONGEST_S, STEP_S = 1800, 36_000, 1800
 LEAST_FEN, MOST_FEN = 100, 5000
 
-LEAST_EXPECTED_W = 50  # an idle charger may wake up: its limits are not made for its idle power
-MARGIN_PERCENT = 125  # a charge gets its limits for somewhat more power than it draws now
+LEAST_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
+MARGIN_PERCENT = 125  # limits are calculated for somewhat more power than the charge draws now
 
 
 class SiteTime:
@@ -35,29 +35,29 @@ class SiteTime:
         return datetime.datetime.fromtimestamp(wall.unix_ms / 1000, self._zone)
 
     def minute(self, wall: WallTime) -> int:
-        """Local minutes as tariffs count them: the ordinal of the date × 1440 + the minute of the day."""
+        """Return local minutes as tariffs count them: the ordinal of the date × 1440 + the minute of the day."""
         local = self._local(wall)
         return local.toordinal() * billing.MINUTES_A_DAY + local.hour * 60 + local.minute
 
     def day_number(self, wall: WallTime) -> int:
-        """The date's ordinal, as tariffs count days."""
+        """Return the date's ordinal, as tariffs count days."""
         return self._local(wall).toordinal()
 
     def day(self, wall: WallTime) -> str:
-        """Such as 2026-11-04; of a wrong clock a wrong day, as there is no better."""
+        """Return the day, such as 2026-11-04; wrong if the clock is wrong, as nothing better is known."""
         return self._local(wall).date().isoformat()
 
     def month_before(self, wall: WallTime) -> str:
-        """The month before that of `wall`, such as 2026-10."""
+        """Return the month before that of `wall`, such as 2026-10."""
         first = self._local(wall).date().replace(day=1)
         return (first - datetime.timedelta(days=1)).strftime("%Y-%m")
 
     def month_start_ms(self, wall: WallTime) -> int:
-        """Unix milliseconds of the beginning of the month of `wall`."""
+        """Return the start of the month of `wall` in Unix milliseconds."""
         return self.start_of_ms(self._local(wall).date().replace(day=1))
 
     def day_bounds_ms(self, wall: WallTime) -> tuple[int, int]:
-        """Unix milliseconds of the start of the day of `wall` and of the next."""
+        """Return the start of the day of `wall` and of the next day in Unix milliseconds."""
         date = self._local(wall).date()
         return self.start_of_ms(date), self.start_of_ms(date + datetime.timedelta(days=1))
 
@@ -67,7 +67,7 @@ class SiteTime:
 
 
 def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W) -> PriceView:
-    """The posted prices, with what the example would cost from `now_minute` on (as `SiteTime.minute`)."""
+    """Return the posted prices, and the price of the example from `now_minute` on (as `SiteTime.minute`)."""
     return PriceView(
         version=tariff.version,
         start_fee_fen=tariff.start_fee_fen,
@@ -96,7 +96,7 @@ def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W
 
 
 def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
-    """Minute by minute, as a real charge would be booked."""
+    """Return the example's price, booked minute by minute like a real charge."""
     use = billing.no_use(tariff)
     booked_mwh = 0
     for past in range(EXAMPLE_MINUTES):
@@ -108,7 +108,7 @@ def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
 
 
 def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
-    """A charge at one power from that local minute on, looked at every minute as the service would."""
+    """Return the use of a charge at constant power from local `minute` on, booked every minute as by the service."""
     use = billing.no_use(tariff)
     for past_s in range(0, seconds, SAMPLE_STEP_S):
         until_s = min(past_s + SAMPLE_STEP_S, seconds)
@@ -119,10 +119,10 @@ def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
 
 
 def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False) -> list[Line]:
-    """The bill of a session that ended with `reason`, or of one that goes on (None). Never above the hold.
+    """Return the price lines of a session that ended with `reason`, or goes on (None). The sum is never above the hold.
 
-    This is the one place for what ends cost: nothing where there was no load or the start was called off (`waived`);
-    after a trip what `tripped_charge` says, by itself the energy that was delivered; otherwise what the tariff says.
+    This is the only place that prices an end: nothing if there was no load or the start was called off (`waived`);
+    after a trip as `tripped_charge` sets, by default the energy delivered; otherwise as the tariff sets.
     """
     if waived or reason is EndReason.NO_LOAD:
         return []
@@ -141,9 +141,9 @@ def cost_lines(lines: list[Line]) -> list[CostLine]:
 
 
 def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tariff:
-    """The terms that a session keeps to its end, `spent_fen` having been charged to its resident today.
+    """Return the terms that a session keeps to its end; `spent_fen` is the sum charged to its resident today so far.
 
-    Refuses bad_choice for a package that is not sold.
+    Refuses bad_choice if the package is not sold.
     """
     bought = None
     if choice.kind == "package":
@@ -154,11 +154,11 @@ def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tarif
 
 
 def check_choice(choice: StartChoice) -> int:
-    """What was chosen as one number (seconds, fen, or 0 for full). Refuses bad_choice."""
+    """Return the choice as one number (seconds, fen, or 0 for full). Refuses bad_choice."""
     if choice.kind == "full" and choice.seconds is None and choice.amount_fen is None:
         return 0
     if choice.kind == "package" and choice.seconds is not None and choice.amount_fen is None:
-        return choice.seconds  # `session_tariff` knows which there are
+        return choice.seconds  # `session_tariff` checks that it is sold
     if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
         if SHORTEST_S <= choice.seconds <= LONGEST_S and choice.seconds % STEP_S == 0:
             return choice.seconds
@@ -173,7 +173,7 @@ def check_choice(choice: StartChoice) -> int:
 
 
 def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance_fen: int, most_w: int) -> int:
-    """How much to set aside for `choice`; never above the balance. Refuses no_money."""
+    """Return the amount to hold for `choice`; never above the balance. Refuses no_money."""
     if choice.kind == "amount" and choice.amount_fen is not None:
         wanted_fen = choice.amount_fen
         least_fen = wanted_fen
@@ -194,14 +194,14 @@ def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance
 
 
 def expected_w(mean_w: int | None, most_w: int) -> int:
-    """The power to make money limits for: somewhat above the present mean, or the outlet's most where not known."""
+    """Return the power for money limits: somewhat above the present mean, or the outlet's maximum if it is unknown."""
     if mean_w is None:
         return most_w
     return min(most_w, max(LEAST_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
 
 
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:
-    """The guard's limits, in charging seconds and mWh since the charge began: bought time, and what money covers."""
+    """Return the guard's limits, in charging seconds and mWh since the charge began: by bought time and by money."""
     covered = covering.cover(tariff, use, held, power_w)
     bought_mwh = None
     if tariff.package is not None:

@@ -1,7 +1,7 @@
-"""The service's end of `service.sock`: answers the console's questions and keeps its audit log.
+"""The service's end of `service.sock`: answers the console's queries and stores its audit entries.
 
-Answered is the console's user, by the kernel's word for who connected; which of the staff is at the console is the
-console's business and in its entries.
+Only the console's user is answered, identified by the kernel's peer credentials. The console itself identifies the
+member of staff, in its entries.
 """
 
 import asyncio
@@ -44,13 +44,13 @@ from cabinet.store import sessions as table
 log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 5.0
-MAX_CLIENTS = 16  # at once, and as many of other users; a console asks one thing after the other
+MAX_CLIENTS = 16  # at once, and as many of other users; a console sends one query at a time
 ENERGY_DAYS = 7
 DAY_MS = 86_400_000
 
 
 class ConsoleDesk:
-    """`serve` until cancelled."""
+    """Console socket server: `serve` runs until cancelled."""
 
     def __init__(self, context: Context, accounts: Accounts | None = None) -> None:
         self._context = context
@@ -58,11 +58,11 @@ class ConsoleDesk:
         self._open = {True: 0, False: 0}  # connections of the console's user, and of others
 
     async def serve(self) -> None:
-        """A socket that cannot be had costs the console its view of the sessions, and nobody a charge."""
+        """Serve the socket. If it cannot be opened, the console has no view of the sessions, but charging goes on."""
         path = records.path_in(Path(self._context.config.paths.run))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # of a service that was killed
+            path.unlink(missing_ok=True)  # left by a service that was killed
             server = await asyncio.start_unix_server(self._on_client, path, limit=records.LONGEST_LINE)
             os.chmod(path, 0o660)
         except OSError as error:
@@ -87,7 +87,7 @@ class ConsoleDesk:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, known: bool) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                line = await reader.readline()  # of any other user too: with it unread the answer would be lost
+                line = await reader.readline()  # also from other users: if it stayed unread, the answer would be lost
                 if line:
                     writer.write(records.encode(await self._answer(line) if known else Unable("not_allowed")))
                     await writer.drain()
@@ -132,7 +132,7 @@ class ConsoleDesk:
         )
 
     async def _energy(self) -> Energy:
-        """Today's is the database's and what has come since, as on the pages."""
+        """Return the energy by day. Today's includes the energy since the last write, as on the pages."""
         context, wall = self._context, self._context.clock.wall()
         days = [context.site_time.day(WallTime(wall.unix_ms - n * DAY_MS, wall.trusted)) for n in range(ENERGY_DAYS)]
         stored = await context.storage.read(lambda c: {day: table.day_energies(c, day) for day in days[1:]})

@@ -1,4 +1,4 @@
-"""What the parts of the service share: handed in once, never imported from one another."""
+"""State shared by the parts of the service: handed in once, never imported from one another."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ from cabinet.service.storage import Storage
 from cabinet.store.moment import Moment
 
 HIGHEST_RATING_W = 3500  # the bound of `outlet.max_power_w`
-MOST_DAYS = 8  # remembered of each outlet; a wrong clock may show days that are not
-SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one says nothing about now
+MOST_DAYS = 8  # remembered per outlet; a wrong clock may add false days
+SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one is out of date
 
 
 class Guard(Protocol):
@@ -34,7 +34,7 @@ class Guard(Protocol):
 
 
 class Running:
-    """The unfinished sessions; one after the other, the oldest first."""
+    """The unfinished sessions; iteration yields the oldest first."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
@@ -63,9 +63,10 @@ class Running:
 
 
 class GuardWatch:
-    """What is known of the guard: its last snapshot, and how far its events have been dealt with.
+    """State of the guard: its last snapshot, and the progress of its events.
 
-    `handled` counts in memory, `written` on disk, both by guard run; only what is written is acknowledged.
+    `handled` is the last event in memory, `written` the last on disk, both by guard run; an event is acknowledged only
+    if it is written.
     """
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ class GuardWatch:
 
 
 class Days:
-    """Energy by outlet and day since the service started, on top of what the database had then."""
+    """Energy by outlet and day: that of the database when the service started, and the energy since."""
 
     def __init__(self) -> None:
         self._energies: dict[tuple[str, int], int] = {}
@@ -99,7 +100,7 @@ class Days:
 
 @dataclass
 class Context:
-    """One service's parts."""
+    """The parts of one service."""
 
     config: Config
     clock: Clock
@@ -121,7 +122,7 @@ class Context:
         return Moment(self.boot_id, self.clock.monotonic_ns(), wall.unix_ms, wall.trusted)
 
     def guard_reachable(self) -> bool:
-        """Connected, and it has said how it is lately."""
+        """Return whether the guard is connected and has sent a snapshot recently."""
         snapshot = self.watch.snapshot
         if snapshot is None or not self.guard.connected:
             return False
@@ -133,6 +134,6 @@ class Context:
         return self.storage.hindrance
 
     def most_w(self, outlet: int) -> int:
-        """Rating of an outlet; of one that is not in the configuration any more, the highest there is."""
+        """Return an outlet's rating; the highest possible if the outlet is no longer in the configuration."""
         place = self.config.outlet_by_number(outlet)
         return HIGHEST_RATING_W if place is None else round(place.max_power_w)

@@ -1,6 +1,6 @@
-"""When a charge will be over, as far as that can be said honestly: from what was bought, or from the taper. Pure.
+"""Forecast of a charge's end, if there is evidence for one: from the purchase, or from the taper. Pure.
 
-Nobody knows how empty a battery was. Until its power falls, a charge until full has no expected end, only a latest one.
+The battery's level at the start is unknown. Until its power falls, a charge until full has only a latest end.
 """
 
 import math
@@ -15,12 +15,12 @@ from cabinet.config import keys
 from cabinet.service.ports import EndBasis
 from cabinet.store.sessions import CurveRow
 
-FALLEN_SHARE = 0.9  # of the plateau: above it, nothing is said to taper
+FALLEN_SHARE = 0.9  # of the plateau; if power is above it, there is no taper yet
 PLATEAU_SHARE = 0.95
-CAME_DOWN_SHARE = 0.5  # full is below this share of the plateau, where that is less than the floor (see `charge`)
+CAME_DOWN_SHARE = 0.5  # full is below this share of the plateau, if that is less than the floor (see `charge`)
 LEAST_POINTS = 4
-LEAST_FIT = 0.9  # how well a straight line through the logarithms must explain them
-LONGEST_TAPER_S = 4 * 3600  # a slope that takes longer is none
+LEAST_FIT = 0.9  # least R² of a straight line through the logarithms
+LONGEST_TAPER_S = 4 * 3600  # a longer one is not counted as a taper
 
 
 class End(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class End(msgspec.Struct, frozen=True):
 
 
 def expected(ends: Sequence[End], taper_s: int | None, until_full: bool) -> End | None:
-    """The most likely end; None where nobody can know. `ends` are those that are sure to come, the first counts."""
+    """Return the most likely end; None if unknown. `ends` are certain to come; the first of them counts."""
     first = latest(ends)
     if taper_s is not None and (first is None or taper_s < first.left_s):
         return End(taper_s, "taper")
@@ -41,12 +41,12 @@ def latest(ends: Sequence[End]) -> End | None:
 
 
 def money_left_s(hour_fen: int, left_fen: int) -> int | None:
-    """How long `left_fen` last at so much an hour; None: for ever."""
+    """Return how long `left_fen` lasts at `hour_fen`; None if for ever."""
     return None if hour_fen <= 0 else max(0, left_fen) * billing.SECONDS_AN_HOUR // hour_fen
 
 
 def hour_fen(tariff: Tariff, power_w: int, minute: int) -> int:
-    """What an hour costs at `power_w` with the prices of local `minute`, without what is charged once."""
+    """Return the price of an hour at `power_w` and local `minute`, without one-off charges."""
     time_fen = 0
     if tariff.package is None:
         time_fen = tariff.bands[billing.band_of(tariff, billing.SECONDS_AN_HOUR * 1000, power_w * 1000)].fen_per_hour
@@ -55,14 +55,14 @@ def hour_fen(tariff: Tariff, power_w: int, minute: int) -> int:
 
 
 def package_left_s(tariff: Tariff, use: Use, power_w: int) -> int | None:
-    """Of the package that was bought, at about the present power; None where none was."""
+    """Return the time left of the bought package, at about the present power; None if none was bought."""
     if tariff.package is None:
         return None
     return covering.package_cover(tariff, tariff.package, use, power_w).charging_s
 
 
 def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
-    """Until the guard will call the battery full, from the way its power falls; None where it does not fall yet."""
+    """Return the time until the guard counts the battery as full, from its falling power; None if not falling yet."""
     powers_w = [point.power_w for point in points]
     if len(powers_w) < LEAST_POINTS or powers_w[-1] <= 0:
         return None
@@ -82,19 +82,19 @@ def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
 
 
 def _plateau(powers_w: Sequence[int]) -> int:
-    """The highest that was held: one point above both neighbours is not it."""
+    """Return the highest power held: a single point above both neighbours does not count."""
     return max(sorted(powers_w[place : place + 3])[1] for place in range(len(powers_w) - 2))
 
 
 def _hold_left_s(points: Sequence[CurveRow], full_w: float, hold_s: float) -> int:
-    """Power has been low since the last point that was not; at its end it is called full."""
+    """Return the rest of `hold_s`, counted from the last point that was not low; at its end the battery is full."""
     before = [point.at_s for point in points if point.power_w >= full_w]
     low_s = points[-1].at_s - (before[-1] if before else points[0].at_s)
     return max(0, round(hold_s - low_s))
 
 
 def _decay_per_s(falling: Sequence[CurveRow]) -> float | None:
-    """Of an exponential through the points, above 0; None where they do not lie on one that falls."""
+    """Return the decay, above 0, of an exponential through the points; None if they do not fit a falling one."""
     if len(falling) < LEAST_POINTS or min(point.power_w for point in falling) <= 0:
         return None
     times = [float(point.at_s) for point in falling]

@@ -1,6 +1,6 @@
-"""Guests: somebody without a card, whom the property office gives a code and some money to charge with.
+"""Guests: people without a card, who get a code and some money for charging from the property.
 
-A guest is a resident without a PIN, whose wallet and charges are like everybody's; what the code opens is used once.
+A guest is a resident without a PIN, with the same kind of wallet and charges; the code signs in once.
 """
 
 import secrets
@@ -27,7 +27,7 @@ MOST_TRIES = 50
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """`code` is shown once; `card` is what the office calls the guest by, such as for paying out what is left."""
+    """A new guest: `code` is shown once; the property refers to the guest by `card`, such as to pay out the rest."""
 
     code: str
     card: str
@@ -35,9 +35,9 @@ class Issued(msgspec.Struct, frozen=True):
 
 
 def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS, name: str = "") -> Issued:
-    """A new guest with `balance_fen` in the wallet, and a code that signs in once within `hours`.
+    """Add a guest with `balance_fen` in the wallet, and a code that signs in once within `hours`.
 
-    Raises CabinetError: then nobody was added.
+    Raises CabinetError; then no guest was added.
     """
     name = normal_form.text(name)
     admin.check_name(name)
@@ -60,7 +60,7 @@ def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS
 
 
 def spoken(code: str) -> str:
-    """In groups that people can read out: 4821 730 915."""
+    """Format `code` in groups for reading out: 4821 730 915."""
     return f"{code[:4]} {code[4:7]} {code[7:]}"
 
 

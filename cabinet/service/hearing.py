@@ -1,4 +1,4 @@
-"""What the guard says, taken into memory at once: its events and its snapshots. Writing down comes after (`saving`)."""
+"""Guard events and snapshots, taken into memory at once; writing to disk comes after (`saving`)."""
 
 import logging
 
@@ -14,18 +14,18 @@ from cabinet.store.sessions import Counter
 
 log = logging.getLogger(__name__)
 
-BEHIND_NS = 10_000_000_000  # events that do not come for so long will not come: the database is older than the guard
+BEHIND_NS = 10_000_000_000  # events this late will not come: the database is older than the guard
 
 
 class Hearing:
-    """Keeps the running sessions and `context.watch` up to what the guard says."""
+    """Guard event handler: keeps the running sessions and `context.watch` up to date."""
 
     def __init__(self, context: Context, saver: Saver) -> None:
         self._context = context
         self._saver = saver
 
     async def on_event(self, event: Event) -> None:
-        """Take `event` in and write it down; where the disk is full, that is tried again with every checkpoint."""
+        """Take `event` into memory and write it; if the disk is full, every checkpoint tries again."""
         watch = self._context.watch
         if event.seq <= watch.written.get(event.guard_run, 0):
             self._context.guard.acknowledge(event.guard_run, event.seq)
@@ -40,7 +40,7 @@ class Hearing:
             log.error("event %d waits to be written: %s", event.seq, error)
 
     def take(self, event: Event) -> None:
-        """What `event` does to its session, in memory. A second time it does nothing."""
+        """Apply `event` to its session, in memory. A repeated event changes nothing."""
         log.info("guard: %s", _about(event))
         session = self._context.running.get(event.session_id)
         if session is None or session.finished:
@@ -61,7 +61,7 @@ class Hearing:
             session.suspend(event.fault, at)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
-        """Meters, live pages; whoever wants to compare states does so after."""
+        """Update meters and live pages; the caller compares states afterwards."""
         context = self._context
         watch = context.watch
         watch.snapshot = snapshot
@@ -84,8 +84,9 @@ class Hearing:
         context.changes.show(CABINET, (cabinet, context.accepting(), len(context.running)))
 
     def up_to_date(self) -> bool:
-        """Whether every event that the last snapshot knows of was taken in: only then does an idle outlet mean that
-        nobody ended its session."""
+        """Return whether every event counted in the last snapshot was taken in, or is overdue (`BEHIND_NS`). Only then
+        does an idle outlet mean that its session was not ended.
+        """
         watch = self._context.watch
         if watch.snapshot is None:
             return False
@@ -123,7 +124,7 @@ class Hearing:
 
 
 def _outlet_face(state: OutletState | None) -> tuple[object, ...]:
-    """What a viewer sees of an outlet, as coarse as it is shown."""
+    """Return an outlet's state as a viewer sees it, as coarse as it is shown."""
     if state is None:
         return ()
     power, heat = state.power_mw.value, state.temperature_mc.value
@@ -156,7 +157,7 @@ def _about(event: Event) -> str:
 
 
 def agrees(session: Session, state: OutletState) -> bool:
-    """Whether the guard's view of the outlet is what the session's state says."""
+    """Return whether the guard's view of the outlet matches the session's state."""
     if state.session_id != session.session_id or session.stop_reason is not None:
         return False
     expected = Phase.CHARGING if session.state.value == "charging" else Phase.WAITING_FOR_LOAD

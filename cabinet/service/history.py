@@ -1,4 +1,4 @@
-"""What lies behind a resident: charges and movements of the wallet, newest first, a page at a time."""
+"""A resident's history: charges and wallet movements, newest first, a page at a time."""
 
 import sqlite3
 
@@ -13,14 +13,14 @@ MOST_A_PAGE = 100
 
 
 def receipt(connection: sqlite3.Connection, session_id: str) -> tuple[SessionRow | None, str | None]:
-    """A charge, and the hash of its usage record once it is settled."""
+    """Return a charge, and the hash of its usage record if it is settled."""
     return table.by_id(connection, session_id), usage.hash_of_session(connection, session_id)
 
 
 def charges(
     connection: sqlite3.Connection, resident_id: int, before: int | None, limit: int
 ) -> tuple[list[SessionRow], int | None]:
-    """Those numbered below `before`, and the `before` of the next page, if there is one."""
+    """Return charges numbered below `before`, and the `before` of the next page, if there is one."""
     most = max(1, min(limit, MOST_A_PAGE))
     rows = table.of_resident(connection, resident_id, most + 1, before)
     shown = rows[:most]
@@ -28,7 +28,7 @@ def charges(
 
 
 def statement(connection: sqlite3.Connection, resident_id: int, before: int | None, limit: int) -> StatementPage:
-    """As `ports.ResidentPort.statement`."""
+    """Return a page of the wallet, as `ports.ResidentPort.statement`."""
     most = max(1, min(limit, MOST_A_PAGE))
     found = accounts.newest(connection, ledger.wallet(resident_id), before, most + 1)
     shown = found[:most]

@@ -1,7 +1,7 @@
-"""Residents and top-ups out of a spreadsheet: read as a whole, checked as a whole, done in one transaction.
+"""Import of residents and top-ups from a spreadsheet: read whole, checked whole, applied in one transaction.
 
-The first row names the columns, in Chinese or English; spreadsheets write UTF-8 or GB 18030, with comma, semicolon or
-tab between.
+The first row names the columns, in Chinese or English. Spreadsheets write UTF-8 or GB 18030, separated by comma,
+semicolon or tab.
 """
 
 import csv
@@ -33,10 +33,10 @@ COLUMNS = {
     "balance": ("balance", "余额"),
     "amount": ("amount", "金额"),
     "key": ("key", "凭证号"),
-    "phone": ("phone", "电话", "手机", "手机号", "联系电话"),  # in most lists; nothing here needs it, so none is kept
+    "phone": ("phone", "电话", "手机", "手机号", "联系电话"),  # in most lists; not needed, so not stored
 }
-_SHORTENED = re.compile(r"[0-9.]+E\+?[0-9]+")  # what a spreadsheet makes of a long number: 6.22202E+18
-TOP_UP = "top-up:"  # how the ledger's keys of top-ups begin
+_SHORTENED = re.compile(r"[0-9.]+E\+?[0-9]+")  # a long number shortened by a spreadsheet: 6.22202E+18
+TOP_UP = "top-up:"  # prefix of the ledger's keys of top-ups
 LARGEST_BYTES = 4 * 1024 * 1024
 MOST_MISTAKES = 20
 
@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 
 class Mistake(msgspec.Struct, frozen=True):
-    """`problem` for people who read English; `code` and the `word` it is about for pages in any language."""
+    """A mistake in the file: `problem` in English; `code` and the `word` concerned for pages in any language."""
 
     line: int
     problem: str
@@ -67,7 +67,7 @@ class BadRow(CabinetError):
 
 
 class ImportFailed(CabinetError):
-    """Nothing of the file was imported; one line a mistake."""
+    """Nothing of the file was imported. The message has one line per mistake."""
 
     def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
         lines = [f"{source}, line {each.line}: {each.problem}" for each in mistakes[:MOST_MISTAKES]]
@@ -78,7 +78,7 @@ class ImportFailed(CabinetError):
 
 
 class NewResident(msgspec.Struct, frozen=True):
-    """Of one row; `pin` is made here where the row has none."""
+    """A resident from one row; `pin` is generated if the row has none."""
 
     line: int
     card: str
@@ -96,7 +96,7 @@ class TopUp(msgspec.Struct, frozen=True):
 
 
 def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[str]) -> list[tuple[int, Row]]:
-    """Line numbers and cells by column name, blank rows left out. Raises ImportFailed."""
+    """Return line numbers and cells by column name, without blank rows. Raises ImportFailed."""
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -109,7 +109,7 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
                 if any(cells[len(names) :]):
                     problem = "has more cells than there are columns"
                     raise ImportFailed(source, [Mistake(lines.line_num, problem, "too_many_cells")])
-                filled = cells + [""] * len(names)  # spreadsheets leave out the last ones
+                filled = cells + [""] * len(names)  # spreadsheets omit empty cells at the end
                 rows.append((lines.line_num, dict(zip(names, filled, strict=False))))
     except csv.Error as error:
         raise ImportFailed(source, [Mistake(lines.line_num, f"is no CSV: {error}", "no_csv")]) from error
@@ -119,7 +119,7 @@ def read_rows(source: str, text: str, needed: Iterable[str], allowed: Iterable[s
 
 
 def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: Iterable[str]) -> list[str]:
-    """Of the columns, from the row of titles. Raises ImportFailed."""
+    """Return the column names, from the row of titles. Raises ImportFailed."""
     titles = [normal_form.label(cell) for cell in cells]
     while titles and not titles[-1]:
         titles.pop()
@@ -165,7 +165,7 @@ def decoded(source: str, data: bytes) -> str:
 
 
 def plan_residents(connection: sqlite3.Connection, source: str, text: str) -> list[NewResident]:
-    """What a file of residents would add; nothing is written. Raises ImportFailed with every mistake."""
+    """Return the residents that a file would add; write nothing. Raises ImportFailed with every mistake."""
     mistakes: list[Mistake] = []
     planned: dict[str, NewResident] = {}
     for line, row in read_rows(source, text, ["card"], ["name", "group", "pin", "balance", "phone"]):
@@ -199,7 +199,7 @@ def _resident(line: int, row: Row) -> NewResident:
 
 
 def _coded(code: str, word: str, check: Callable[[str], T], form: str | None = None) -> T:
-    """What `check` makes of `form`, or of `word` itself; its complaint with a code, about the word as it was typed."""
+    """Return `check(form)`, or `check(word)` if `form` is None. Raises BadRow with `code` and the word as typed."""
     try:
         return check(word if form is None else form)
     except CabinetError as error:
@@ -207,14 +207,14 @@ def _coded(code: str, word: str, check: Callable[[str], T], form: str | None = N
 
 
 def add_residents(database: Database, clock: Clock, planned: Sequence[NewResident], progress: Progress) -> None:
-    """All of them or none. Raises CabinetError where a card has come between."""
+    """Add all of them or none. Raises CabinetError if a card was added meanwhile."""
     hashes = pin_hashes(planned, progress)
     with database.transaction() as connection:
         insert_residents(connection, clock.wall(), planned, hashes)
 
 
 def pin_hashes(planned: Sequence[NewResident], progress: Progress) -> list[str]:
-    """Slow on purpose: 50 ms each, and not inside a transaction."""
+    """Return the PIN hashes. Slow on purpose, 50 ms each: not for use inside a transaction."""
     hashes = []
     for number, new in enumerate(planned, 1):
         hashes.append(hash_secret(new.pin))
@@ -225,7 +225,7 @@ def pin_hashes(planned: Sequence[NewResident], progress: Progress) -> list[str]:
 def insert_residents(
     connection: sqlite3.Connection, wall: WallTime, planned: Sequence[NewResident], hashes: Sequence[str]
 ) -> None:
-    """Inside the caller's transaction. Raises CabinetError where a card has come between."""
+    """Add them inside the caller's transaction. Raises CabinetError if a card was added meanwhile."""
     for new, pin_hash in zip(planned, hashes, strict=True):
         if people.residents_by_card(connection, new.card):
             raise CabinetError(f"card {new.card} is there already")
@@ -235,7 +235,7 @@ def insert_residents(
 
 
 def plan_top_ups(database: Database, path: Path) -> tuple[list[TopUp], list[TopUp]]:
-    """Top-ups that a file would make, and those it holds that were made before. Raises ImportFailed."""
+    """Return the top-ups that a file would make, and those in it that were made before. Raises ImportFailed."""
     mistakes: list[Mistake] = []
     new: list[TopUp] = []
     before: list[TopUp] = []
@@ -278,7 +278,7 @@ def _is_same(connection: sqlite3.Connection, each: TopUp, done: Sequence[ledger.
 
 
 def make_top_ups(database: Database, clock: Clock, planned: Sequence[TopUp]) -> None:
-    """All of them or none. Raises LedgerError where a key was used for something else."""
+    """Make all of them or none. Raises LedgerError if a key was used for another transaction."""
     wall = clock.wall()
     with database.transaction() as connection:
         for each in planned:

@@ -1,17 +1,17 @@
-"""Who waits for power, as the service has it in memory; the file says the same. Pure."""
+"""The power queue in memory; the file has the same content. Pure."""
 
 from cabinet.store.waiting import WaitingRow
 
 
 class Line:
-    """First come, first served. Entries that came to nothing are kept apart, for their residents to read."""
+    """The power queue: first come, first served. Failed entries are kept apart, for their residents to read."""
 
     def __init__(self) -> None:
         self.waiting: list[WaitingRow] = []
         self.over: list[WaitingRow] = []
 
     def show(self, rows: list[WaitingRow]) -> None:
-        """Take over what the file says, in its order."""
+        """Take over the stored entries, in their order."""
         self.waiting = [row for row in rows if row.outcome is None]
         self.over = [row for row in rows if row.outcome is not None]
 
@@ -20,16 +20,16 @@ class Line:
         return self.waiting[0] if self.waiting else None
 
     def at(self, outlet: int) -> WaitingRow | None:
-        """Whom the outlet is reserved for."""
+        """Return the entry that reserves the outlet, if there is one."""
         return next((row for row in self.waiting if row.outlet == outlet), None)
 
     def of_resident(self, resident_id: int) -> WaitingRow | None:
         return next((row for row in (*self.waiting, *self.over) if row.resident_id == resident_id), None)
 
     def place(self, row: WaitingRow) -> int | None:
-        """1 is the next; None for an entry that is over."""
+        """Return the place, 1 for the next; None if the entry is over."""
         return self.waiting.index(row) + 1 if row in self.waiting else None
 
     def others_before(self, resident_id: int) -> bool:
-        """Whether somebody else is to be served before this resident, who may be in the line or only coming."""
+        """Return whether another resident comes first; this resident may be in the queue or about to join."""
         return self.head is not None and self.head.resident_id != resident_id

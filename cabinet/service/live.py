@@ -1,4 +1,4 @@
-"""What viewers wait for: changes of an outlet or of the cabinet, and the power curve of a session."""
+"""Live data: changes of an outlet or of the cabinet, and the power curve of a session."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -11,15 +11,15 @@ LEAST_GAP_S = 0.5
 
 CURVE_STEP_S = 10
 MOST_POINTS = 500
-# Each running session has a page of its own for its points: twelve at once wear the card a twelfth as much. A crash
-# costs two minutes of the drawing, and nothing of what is billed.
+# Each running session has a database page of its own for its points: twelve at once wear the card a twelfth as much.
+# A crash costs two minutes of the curve, and nothing of the bill.
 POINTS_AT_ONCE = 12
 
 CABINET = "cabinet"
 
 
 class Changes:
-    """Wakes who watches a topic; many changes in a short time are one."""
+    """Change notifier: wakes the watchers of a topic; many changes in a short time count as one."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Changes:
         self._closed = False
 
     def touch(self, topic: Hashable) -> None:
-        """Something about `topic` has changed."""
+        """Notify that `topic` has changed."""
         for watcher in self._watchers.get(topic, ()):
             watcher.set()
 
     def show(self, topic: Hashable, face: object) -> bool:
-        """`face` is all that a viewer of `topic` sees: touches it if it differs from the last one; True if it did."""
+        """Touch `topic` if `face`, all that its viewers see, differs from the last one; return True if it does."""
         if self._faces.get(topic) == face:
             return False
         self._faces[topic] = face
@@ -48,7 +48,7 @@ class Changes:
         return True
 
     async def watch(self, topic: Hashable) -> AsyncIterator[None]:
-        """Yields at once, then after changes, never sooner than the least gap after the last; ends with `close`."""
+        """Yield at once, then after changes, never sooner than the least gap after the last; end with `close`."""
         changed = asyncio.Event()
         self._watchers.setdefault(topic, set()).add(changed)
         try:
@@ -64,14 +64,14 @@ class Changes:
             self._watchers[topic].discard(changed)
 
     def close(self) -> None:
-        """End every watch, so that open connections do not hold up the end of the process."""
+        """End every watch: open connections must not delay the end of the process."""
         self._closed = True
         for topic in self._watchers:
             self.touch(topic)
 
 
 class Curve:
-    """Mean power over equal steps of powered time; when there are too many points, pairs become one."""
+    """Mean power over equal steps of powered time; if there are too many points, pairs become one."""
 
     def __init__(self, points: list[CurveRow], step_s: int, at: MeterCount) -> None:
         self.points = points
@@ -81,7 +81,7 @@ class Curve:
         self._thinned = False
 
     def add(self, count: MeterCount) -> None:
-        """The session's count now; becomes a point once a step of powered time has passed."""
+        """Take the session's count; add a point if a step of powered time has passed."""
         past_ms = count.powered_ms - self._from.powered_ms
         if past_ms < 1000 * self.step_s:
             return
@@ -92,7 +92,7 @@ class Curve:
             self._thin()
 
     def _thin(self) -> None:
-        """An odd point at the end stays as it is."""
+        """Merge pairs of points; an odd point at the end stays as it is."""
         pairs = zip(self.points[0::2], self.points[1::2], strict=False)
         thinned = [CurveRow(later.at_s, (earlier.power_w + later.power_w) // 2) for earlier, later in pairs]
         self.points = thinned + self.points[2 * len(thinned) :]
@@ -100,7 +100,7 @@ class Curve:
         self._thinned = True
 
     def take(self, last: bool) -> tuple[list[CurveRow], bool]:
-        """Points that are to be written now, and whether they replace all that was; all there are, at the `last`."""
+        """Return the points to write now, all unsaved ones if `last`, and whether they replace the stored ones."""
         if not last and not self._thinned and len(self.points) - self._saved < POINTS_AT_ONCE:
             return [], False
         points, replace = (list(self.points), True) if self._thinned else (self.points[self._saved :], False)
@@ -108,5 +108,5 @@ class Curve:
         return points, replace
 
     def give_back(self) -> None:
-        """What was taken could not be written: everything is to be written next time."""
+        """Mark all points as unsaved, after a failed write."""
         self._thinned = True

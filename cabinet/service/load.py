@@ -5,10 +5,10 @@ from cabinet.service.office_views import LoadSample
 from cabinet.store.load import STEP_S
 from cabinet.store.moment import Moment
 
-LONGEST_GAP_NS = 3 * NS  # between two snapshots; beyond it nobody knows what the load was
-LEAST_S = 30  # of a step that were seen, for its mean to mean something
+LONGEST_GAP_NS = 3 * NS  # between two snapshots; if it is longer, the load meanwhile is unknown
+LEAST_S = 30  # least part of a step with a known load, for a meaningful mean
 IDLE_MW = 1_000
-IDLE_STEPS = 12  # that wait for company: with nobody charging the disk is written to once an hour
+IDLE_STEPS = 12  # written together: if no outlet charges, the disk is written to once an hour
 
 
 class LoadMeans:
@@ -18,16 +18,16 @@ class LoadMeans:
         self._sum_mw_ns = 0
         self._peak_mw = 0
         self._limit_mw: int | None = None
-        self._last: tuple[int, int] | None = None  # when the last snapshot was, and its load
+        self._last: tuple[int, int] | None = None  # time and load of the last snapshot
         self._waiting: list[LoadSample] = []
 
     @property
     def waiting(self) -> list[LoadSample]:
-        """Steps that are over and not written down yet."""
+        """Return steps that are over and not written yet."""
         return list(self._waiting)
 
     def add(self, feed_mw: int, limit_mw: int | None, now: Moment) -> None:
-        """A snapshot: its load has been that since the one before."""
+        """Take a snapshot; its load counts for the time since the one before."""
         step = now.unix_ms // 1000 // STEP_S
         if step != self._step:
             self._close()
@@ -42,7 +42,7 @@ class LoadMeans:
         self._last = (now.monotonic_ns, feed_mw)
 
     def take(self, *, at_once: bool) -> list[LoadSample]:
-        """What is to be written now; without `at_once` idle steps wait until there are some of them."""
+        """Return the steps to write now; without `at_once`, idle steps wait until there are `IDLE_STEPS`."""
         busy = any(sample.peak_mw >= IDLE_MW for sample in self._waiting)
         if not (at_once or busy or len(self._waiting) >= IDLE_STEPS):
             return []
@@ -50,7 +50,7 @@ class LoadMeans:
         return taken
 
     def give_back(self, samples: list[LoadSample]) -> None:
-        """They could not be written. With a disk that stays full the oldest are let go after a day."""
+        """Put back steps after a failed write. If the disk stays full, the oldest are dropped after a day."""
         self._waiting = (samples + self._waiting)[-86_400 // STEP_S :]
 
     def _close(self) -> None:

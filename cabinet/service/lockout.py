@@ -1,7 +1,7 @@
-"""Counts of failed sign-ins, by name and by network address, and the word to staff when somebody guesses.
+"""Counts of failed sign-ins, by name and by network address, and the warning to staff if guessing is suspected.
 
-To look and to count are two things: who is refused already costs nothing and nobody. Names that exist, names that do
-not, and addresses are counted apart, so that ten thousand made-up names push nothing out that matters.
+Checking and counting are separate: an attempt that is refused already costs no work and adds no failure. Names that
+exist, names that do not, and addresses are counted apart: ten thousand made-up names displace no count that matters.
 """
 
 import logging
@@ -15,39 +15,39 @@ log = logging.getLogger(__name__)
 
 LOCKED_NS = 300 * NS
 MAX_KEYS = 10_000
-ATTACK_SHOWN_NS = 3600 * NS  # so long after the last lock staff are told
+ATTACK_SHOWN_NS = 3600 * NS  # the warning lasts this long after the last lock
 ATTACK_LOG_GAP_NS = 60 * NS
 
 
 class Lockout:
-    """Failures by key; those of `LOCKED_NS` ago are forgotten. Of more than `MAX_KEYS` an unlocked one goes first."""
+    """Failures by key; they expire after `LOCKED_NS`. If there are more than `MAX_KEYS`, an unlocked one goes first."""
 
     def __init__(self, clock: Clock, most: int) -> None:
         self._clock = clock
         self._most = most
-        self._counting: OrderedDict[str, tuple[int, int]] = OrderedDict()  # key → how many, since when
+        self._counting: OrderedDict[str, tuple[int, int]] = OrderedDict()  # key → count, last failure
         self._locked: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def check(self, key: str) -> None:
-        """Refuses locked_out; counts nothing."""
+        """Check the key and count nothing. Refuses locked_out."""
         now_ns = self._clock.monotonic_ns()
         count, since_ns = self._failures(key, now_ns)
         if count >= self._most:
             raise Refused("locked_out", retry_after_s=-(-(since_ns + LOCKED_NS - now_ns) // NS))
 
     def count(self, key: str) -> bool:
-        """One more failure, or what may become one; True if it is the one that locks."""
+        """Count a failure, or an attempt that may become one; return True if it is the one that locks."""
         now_ns = self._clock.monotonic_ns()
         count = self._failures(key, now_ns)[0] + 1
         self.forget(key)
         table = self._locked if count >= self._most else self._counting
-        table[key] = (count, now_ns)  # the lock lasts from the last failure on
+        table[key] = (count, now_ns)  # the lock runs from the last failure
         while len(self._counting) + len(self._locked) > MAX_KEYS:
             (self._counting or self._locked).popitem(last=False)
         return count == self._most
 
     def take_back(self, key: str) -> None:
-        """The one just counted was no failure."""
+        """Take back the last count, as it was no failure."""
         count, since_ns = self._failures(key, self._clock.monotonic_ns())
         self.forget(key)
         if count > 1:
@@ -63,7 +63,7 @@ class Lockout:
 
 
 class AttackWatch:
-    """What staff are told of locks: how many within the last while, and from where the last one came."""
+    """The warning to staff about locks: the number of recent ones, and the address of the last one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -73,7 +73,7 @@ class AttackWatch:
         self._logged_ns: int | None = None
 
     def locked(self, what: str, address: str) -> None:
-        """A lock has begun. One line in the log a minute, however many there are."""
+        """Note a new lock. Log at most one line a minute."""
         now_ns = self._clock.monotonic_ns()
         self._locks = self._locks + 1 if self._is_shown(now_ns) else 1
         self._address, self._last_ns = address, now_ns
@@ -84,7 +84,7 @@ class AttackWatch:
             )
 
     def view(self) -> AttackView | None:
-        """None: nobody was locked out lately."""
+        """Return the warning; None if there was no lock recently."""
         return AttackView(self._locks, self._address) if self._is_shown(self._clock.monotonic_ns()) else None
 
     def _is_shown(self, now_ns: int) -> bool:

@@ -1,7 +1,7 @@
-"""One session's meter in the service: what the guard counted, cut into slices that have a power band and a period.
+"""One session's meter in the service: the guard's count, cut into slices that have a power band and a period.
 
-A slice ends at every checkpoint and where the price of electricity changes. What is not in a slice yet is priced as
-if it were, so that the running cost on a resident's page is what ending now would cost.
+A slice ends at every checkpoint and when the price of electricity changes. The open slice is priced as if it were
+closed: the running cost on a resident's page is the cost of ending now.
 """
 
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from cabinet.store.moment import Moment, seconds_between
 from cabinet.store.sessions import Counter
 
 ZERO = MeterCount()
-LOOK_S = 2  # looks further apart than this were not consecutive snapshots
-CLOCK_STEP_S = 30  # wall and monotonic clock that disagree by more over a slice: one of them was set
+LOOK_S = 2  # counts further apart than this are not from consecutive snapshots
+CLOCK_STEP_S = 30  # if wall and monotonic clock disagree by more over a slice, one of them was set
 
 
 def grown(count: MeterCount, most: MeterCount) -> MeterCount:
-    """`count`, but nowhere below `most`: a counter that came back lower adds nothing and takes nothing away."""
+    """Return `count`, but nowhere below `most`: if a counter restarts lower, it adds nothing and takes nothing away."""
     return MeterCount(
         max(count.energy_mwh, most.energy_mwh),
         max(count.powered_ms, most.powered_ms),
@@ -30,7 +30,7 @@ def grown(count: MeterCount, most: MeterCount) -> MeterCount:
 
 @dataclass
 class Meter:
-    """`booked` is in `used`, `seen` is the latest; `counter` is where the outlet's own counters stood then."""
+    """A meter: `booked` is included in `used`, `seen` is the latest count, `counter` the outlet's own at that time."""
 
     tariff: Tariff
     site_time: SiteTime
@@ -49,11 +49,11 @@ class Meter:
     def observe(
         self, count: MeterCount, at: Moment, counter: Counter | None = None, power_mw: int | None = None
     ) -> None:
-        """The guard's count of this session at `at`, and the outlet's own at the same time."""
+        """Take the guard's count of this session at `at`, and the outlet's own at the same time."""
         if self._period_changed(at):
             self.close_slice()
             if (seconds_between(self.seen_at, at) or LOOK_S) < LOOK_S:
-                self.booked_at = at  # the moment between two looks belongs to the new period
+                self.booked_at = at  # the time between two snapshots belongs to the new period
         self.seen = grown(count, self.seen)
         self.seen_at = at
         if counter is not None:
@@ -62,9 +62,9 @@ class Meter:
             self.peak_power_mw = max(self.peak_power_mw, power_mw)
 
     def observe_outlet(self, counter: Counter, at: Moment) -> None:
-        """The outlet's own counters after the guard lost the session: adds what it counted until it went.
+        """Add the outlet's own count up to the moment when the guard lost the session.
 
-        Nothing, where the counters began again (another epoch) or were never read: then it is not known, and the
+        Add nothing if the counters restarted (another epoch) or were never read: the use is unknown then, and the
         resident does not pay for it.
         """
         before = self.counter
@@ -80,7 +80,7 @@ class Meter:
         self.seen_at = self.booked_at = at
 
     def close_slice(self) -> None:
-        """Book what came since the last slice."""
+        """Book the use since the last slice."""
         piece = self._open_slice()
         if piece.charging_ms:
             self.mean_power_w = piece.energy_mwh * billing.SECONDS_AN_HOUR // piece.charging_ms
@@ -88,7 +88,7 @@ class Meter:
         self.booked, self.booked_at = self.seen, self.seen_at
 
     def live_use(self) -> Use:
-        """The use up to the latest count."""
+        """Return the use up to the latest count."""
         return billing.book(self.tariff, self.used, self._open_slice())
 
     def _open_slice(self) -> Slice:
@@ -99,7 +99,7 @@ class Meter:
         )
 
     def _minutes(self, start: Moment, end: Moment) -> tuple[int, int] | None:
-        """Local minutes between which the slice lies; None where the wall clock was wrong or set meanwhile."""
+        """Return the local minutes of the slice's start and end; None if the wall clock was wrong or set meanwhile."""
         wall_s = (end.unix_ms - start.unix_ms) / 1000
         if not (start.trusted and end.trusted) or not 0 <= wall_s < 86_400 - 60:
             return None
@@ -110,7 +110,7 @@ class Meter:
         return self.site_time.minute(start.wall), self.site_time.minute(end.wall)
 
     def _period_changed(self, at: Moment) -> bool:
-        """Whether electricity has another price at `at` than it had at the last look."""
+        """Return whether electricity has another price at `at` than at the last count."""
         if not (at.trusted and self.seen_at.trusted):
             return False
         now, then = self.site_time.minute(at.wall), self.site_time.minute(self.seen_at.wall)

@@ -1,6 +1,6 @@
-"""What staff do with money: top up, pay out, give back, write off, and look. One transaction each, with a key.
+"""Staff's money commands: top up, pay out, give back, write off, list. One transaction each, with a key.
 
-The same key a second time moves nothing, so that a command whose answer was lost can be given again.
+A repeated key moves nothing, so staff can repeat a command if its answer was lost.
 """
 
 import secrets
@@ -25,7 +25,7 @@ MAX_KEY, MAX_NOTE = 100, 200  # characters
 
 
 class Balances(msgspec.Struct, frozen=True):
-    """Where the money is; with `cash_fen`, which stands below 0, all of it together is 0."""
+    """Balances of all accounts. They add up to 0, as `cash_fen` is negative."""
 
     wallets_fen: int
     holds_fen: int
@@ -36,14 +36,14 @@ class Balances(msgspec.Struct, frozen=True):
 
 
 class StatementLine(msgspec.Struct, frozen=True):
-    """One entry of a wallet and what was in it afterwards."""
+    """One entry of a wallet and the balance after it."""
 
     entry: Entry
     balance_fen: int
 
 
 def fen_of_yuan(text: str) -> int:
-    """Exactly; raises CabinetError for anything but yuan with at most two decimals."""
+    """Convert yuan to fen, exactly. Raises CabinetError if `text` is not yuan with at most two decimals."""
     fen = normal_form.fen(text)
     if fen is None:
         raise CabinetError(f"{text!r} is no amount in yuan, such as 20 or 12.50")
@@ -51,7 +51,7 @@ def fen_of_yuan(text: str) -> int:
 
 
 def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
-    """Put money into a wallet; returns the new balance."""
+    """Put money into a wallet; return the new balance."""
     return _with_wallet(
         database,
         clock,
@@ -61,7 +61,7 @@ def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: st
 
 
 def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str = "") -> int:
-    """Take money out of a wallet that is given to its resident; returns the new balance. Raises Overdrawn."""
+    """Pay money out of a wallet to its resident; return the new balance. Raises Overdrawn."""
     return _with_wallet(
         database,
         clock,
@@ -73,7 +73,7 @@ def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: s
 
 
 def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str) -> int:
-    """Take what is left in a wallet that nobody will claim; returns the new balance. Raises Overdrawn."""
+    """Write off the rest of a wallet that will not be claimed; return the new balance. Raises Overdrawn."""
     note = _note(note)
     if not note:
         raise CabinetError("a write-off needs its reason: --note")
@@ -88,9 +88,9 @@ def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key:
 
 
 def give_back(database: Database, clock: Clock, order_number: str, amount_fen: int, key: str | None, note: str) -> int:
-    """Return part of what a charge has cost into its resident's wallet, service first; returns the new balance.
+    """Refund part of a charge's cost into its resident's wallet, service first; return the new balance.
 
-    Never more than it cost, however often.
+    Repeated refunds together never exceed the cost.
     """
     note = _note(note)
     if not note:
@@ -137,7 +137,7 @@ def balances(database: Database) -> Balances:
 def statement(
     connection: sqlite3.Connection, card: str, from_unix_ms: int | None = None, to_unix_ms: int | None = None
 ) -> Iterator[StatementLine]:
-    """Every movement of a wallet, the oldest first, with the balance after it."""
+    """Yield every movement of a wallet, the oldest first, with the balance after it."""
     account = ledger.wallet(resident_of(connection, card).id)
     balance = 0
     for entry in accounts.entries(connection, account):
@@ -155,9 +155,9 @@ def _with_wallet(database: Database, clock: Clock, card: str, make: Callable[[Sq
 
 
 def posted_key(books: SqliteBooks, prefix: str, key: str | None) -> str:
-    """A key as the ledger has it: in its normal form, or as written if it was posted so before keys had one form.
+    """Return the key as in the ledger: in normal form, or as written if it was posted before keys had one form.
 
-    A random one where there is none.
+    Return a random key if none is given.
     """
     as_written = f"{prefix}{key or ''}"
     if key and books.postings(as_written) is not None:
@@ -168,7 +168,7 @@ def posted_key(books: SqliteBooks, prefix: str, key: str | None) -> str:
 
 
 def _note(typed: str) -> str:
-    """Raises CabinetError."""
+    """Return the note in normal form. Raises CabinetError if it is too long."""
     if len(note := normal_form.text(typed)) > MAX_NOTE:
         raise CabinetError(f"a note has at most {MAX_NOTE} characters")
     return note

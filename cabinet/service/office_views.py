@@ -1,4 +1,4 @@
-"""Who may do what on the property company's pages, and the values that `office_ports` hands over and back."""
+"""Permissions on the property pages, and the arguments and results of `office_ports`."""
 
 import datetime
 from typing import Literal, get_args
@@ -31,18 +31,18 @@ ACTIONS = (
     "second_factor_on", "second_factor_off", "recovery_code",
     "console",
 )  # fmt: skip
-"""What the audit log tells apart; each has a text `audit.<action>`."""
+"""Actions of the audit log; each has a text `audit.<action>`."""
 
 
 class StaffView(msgspec.Struct, frozen=True):
     staff_id: int
     name: str
     role: Role
-    second_factor: bool = False  # as far as the list of everybody says
+    second_factor: bool = False  # set in the list of all staff only
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """A member of staff who is signed in, and the network address the request came from."""
+    """A member of staff who is signed in, and the network address of the request."""
 
     staff: StaffView
     address: str
@@ -51,19 +51,19 @@ class Actor(msgspec.Struct, frozen=True):
         return task in MAY[self.staff.role]
 
     def require(self, task: Task) -> None:
-        """Refuses not_allowed."""
+        """Check the permission. Refuses not_allowed."""
         if not self.may(task):
             raise Refused("not_allowed")
 
 
 class SecondStep(msgspec.Struct, frozen=True):
-    """The password was right and the login has a second factor: `key` goes with the code, within five minutes."""
+    """The answer if the password was right and a second factor is on: send `key` with the code within five minutes."""
 
     key: str
 
 
 class SecondFactorView(msgspec.Struct, frozen=True):
-    """Of one's own login. `secret` (as people type it) and `address` (of the QR code) only until it is on."""
+    """The second factor of the own login. `secret` (for typing) and `address` (for the QR code) only until it is on."""
 
     on: bool
     codes_left: int = 0  # recovery codes
@@ -72,9 +72,9 @@ class SecondFactorView(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One thing that somebody did. `subject` and `detail` are names and figures, the same in every language.
+    """One action of a person. `subject` and `detail` are names and numbers, the same in every language.
 
-    A resident is named by number: what personal data there was can be erased, and this log stays.
+    A resident is identified by number: personal data can be erased, and this log stays.
     """
 
     number: int
@@ -89,7 +89,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 
 class AuditFilter(msgspec.Struct, frozen=True):
-    """Which entries: below `before`, made in [from, to), by one member of staff, of one action, about one resident."""
+    """A selection of entries: below `before`, made in [from, to), by one member of staff, one action, one resident."""
 
     before: int | None = None
     from_unix_ms: int | None = None
@@ -100,7 +100,7 @@ class AuditFilter(msgspec.Struct, frozen=True):
 
 
 class UsageSums(msgspec.Struct, frozen=True):
-    """Of all records that a filter describes."""
+    """Sums of all records that match a filter."""
 
     sessions: int
     charging_s: int
@@ -110,7 +110,7 @@ class UsageSums(msgspec.Struct, frozen=True):
 
 
 class RecordView(msgspec.Struct, frozen=True):
-    """One record as it is kept: `body` is what is hashed. `last_number` is that of the newest record."""
+    """One record as stored: `body` is the text hashed. `last_number` is that of the newest record."""
 
     record: UsageRecord
     body: str
@@ -121,7 +121,7 @@ class RecordView(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """The last walk through the whole log, or the one that goes on. `bad_number` None: all of it is as written.
+    """The last or the running verification of the whole log. `bad_number` is None if every record is as written.
 
     `bad_kind` is one of edited, dropped, inserted, reordered; `problem` the same with its details, in English.
     """
@@ -134,8 +134,8 @@ class Verification(msgspec.Struct, frozen=True):
     bad_kind: str = ""
     problem: str = ""
     failed: bool = False  # the file could not be read
-    closings: int = 0  # that hold, once it is over
-    bad_closings: list[str] = []  # what is wrong with others, in English
+    closings: int = 0  # number of closings, when it is over
+    bad_closings: list[str] = []  # problems of closings, in English
 
 
 class LoadSample(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +148,7 @@ class LoadSample(msgspec.Struct, frozen=True, gc=False):
 
 
 class LoadView(msgspec.Struct, frozen=True):
-    """A day's load. `limit_mw` is the feed's limit, as it is now where the day has none."""
+    """A day's load. `limit_mw` is the feed's limit, the present one if the day has none."""
 
     step_s: int
     from_unix_s: int
@@ -168,7 +168,7 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class DaySum(msgspec.Struct, frozen=True):
-    """Of charges that ended from `first` to `last`, both included: one day, or one month."""
+    """Sums of charges that ended from `first` to `last`, both included: one day, or one month."""
 
     first: datetime.date
     last: datetime.date
@@ -176,9 +176,9 @@ class DaySum(msgspec.Struct, frozen=True):
 
 
 class Utilisation(msgspec.Struct, frozen=True):
-    """For each outlet, and for the whole cabinet, how much of each hour of the day it was in use: 24 percentages.
+    """Use of each outlet and of the whole cabinet, in percent of each hour of the day: 24 values.
 
-    None: that hour was not yet.
+    None if the hour has not passed yet.
     """
 
     outlets: dict[int, list[int | None]]
@@ -186,7 +186,7 @@ class Utilisation(msgspec.Struct, frozen=True):
 
 
 class TripView(msgspec.Struct, frozen=True):
-    """One recording of the flight recorder; `at` None: its file is damaged. `usage_numbers` by session."""
+    """One recording of the flight recorder; `at` is None if its file is damaged. `usage_numbers` by session."""
 
     number: int
     at: WallTime | None
@@ -195,7 +195,7 @@ class TripView(msgspec.Struct, frozen=True):
 
 
 class ResidentRow(msgspec.Struct, frozen=True):
-    """`masked`: card and name show only as much as is needed to tell one from another."""
+    """One resident. If `masked`, card and name show only enough to distinguish residents."""
 
     resident_id: int
     card: str
@@ -209,7 +209,7 @@ class ResidentRow(msgspec.Struct, frozen=True):
 
 
 class WalletLine(msgspec.Struct, frozen=True):
-    """One movement of a wallet, and what was in it afterwards. `kind` as in the ledger."""
+    """One movement of a wallet, and the balance after it. `kind` as in the ledger."""
 
     number: int  # of the ledger's transaction
     at: WallTime
@@ -230,7 +230,7 @@ class ResidentPage(msgspec.Struct, frozen=True):
 
 
 class ImportMistake(msgspec.Struct, frozen=True):
-    """`code` has a text `import.<code>` with the blank `word`."""
+    """One mistake in a file. `code` has a text `import.<code>` with the placeholder `word`."""
 
     line: int
     code: str
@@ -243,11 +243,11 @@ class ImportedRow(msgspec.Struct, frozen=True):
     name: str
     group: str
     first_fen: int
-    pin: str = ""  # once it was added
+    pin: str = ""  # set when added
 
 
 class ImportPlan(msgspec.Struct, frozen=True):
-    """What a file would add. With `mistakes` it adds nothing and `key` is empty. `rows`: the first of them, masked."""
+    """Plan of an import. If there are `mistakes`, it adds nothing and `key` is empty. `rows`: the first few, masked."""
 
     key: str
     count: int
@@ -257,7 +257,7 @@ class ImportPlan(msgspec.Struct, frozen=True):
 
 
 class ImportState(msgspec.Struct, frozen=True):
-    """`rows` with their PINs, once all are added; `failed` is the code of a refusal."""
+    """Progress of an import: `rows` with their PINs, when all are added; `failed` is the code of a refusal."""
 
     done: int
     total: int
@@ -273,7 +273,7 @@ class TokenView(msgspec.Struct, frozen=True):
 
 
 class TariffView(msgspec.Struct, frozen=True):
-    """A tariff and what it is for; empty `outlets` or `groups`: all. `text`: its file, where it has one of its own."""
+    """A tariff and its scope; empty `outlets` or `groups`: all. `text`: its file, if it has one of its own."""
 
     price: PriceView
     source: str
@@ -286,7 +286,7 @@ class TariffView(msgspec.Struct, frozen=True):
 
 
 class TariffLook(msgspec.Struct, frozen=True):
-    """What a new file says: its mistakes, a line each, or what it would be; `in_future` as it has to be to go in."""
+    """A new file's mistakes, a line each, or its tariff, which can be posted only if `in_future`."""
 
     mistakes: list[str]
     tariff: TariffView | None
@@ -294,7 +294,7 @@ class TariffLook(msgspec.Struct, frozen=True):
 
 
 class SampleCharge(msgspec.Struct, frozen=True):
-    """A charge at one power from that minute of a day on."""
+    """A charge at constant power from `minute` of `day` on."""
 
     seconds: int
     power_w: int

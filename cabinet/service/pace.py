@@ -1,4 +1,4 @@
-"""How often something may be done: so many times within so long, by key; for starts, whose relays wear."""
+"""Rate limiter: at most `most` actions within `within_s`, by key; for starts, as each one wears a relay."""
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable
@@ -17,14 +17,14 @@ class Pace:
         self._done: OrderedDict[Hashable, deque[int]] = OrderedDict()
 
     def check(self, key: Hashable) -> None:
-        """Refuses too_many_requests, with the seconds until it may be done again."""
+        """Check the limit. Refuses too_many_requests, with the seconds until the next action is allowed."""
         done = self._done.get(key)
         now_ns = self._clock.monotonic_ns()
         if done is not None and len(done) == self._most and now_ns - done[0] < self._within_ns:
             raise Refused("too_many_requests", retry_after_s=-(-(done[0] + self._within_ns - now_ns) // NS))
 
     def count(self, key: Hashable) -> None:
-        """It is being done."""
+        """Count one action."""
         self._done.setdefault(key, deque(maxlen=self._most)).append(self._clock.monotonic_ns())
         self._done.move_to_end(key)
         while len(self._done) > MOST_KEYS:

@@ -1,7 +1,7 @@
-"""What the web may ask of the service: views to show and the few things to do. No insides of either side here.
+"""The service's interface to the web: views to show and the few possible actions. Neither side's internals are here.
 
-Views hold values, never sentences: codes and numbers are turned into the reader's language at the edge. Money is in
-fen, energy in mWh, power in mW, times for people are `WallTime`.
+Views hold values, never sentences: the edge translates codes and numbers into the reader's language. Money is in fen,
+energy in mWh, power in mW; times for people are `WallTime`.
 """
 
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ SCOPES = (USAGE_READ, SESSIONS_READ, CABINET_READ)
 
 
 class OutletView(msgspec.Struct, frozen=True):
-    """One outlet for anybody. `refusal` is why it cannot be started now (a code of `model.REFUSALS`)."""
+    """One outlet, public. `refusal`: the code of `model.REFUSALS` if no charge can start here now."""
 
     number: int
     code: str
@@ -41,14 +41,14 @@ class OutletView(msgspec.Struct, frozen=True):
     power_mw: int | None
     temperature_mc: int | None
     energy_today_mwh: int
-    note: str = ""  # what staff wrote about an outlet out of service
+    note: str = ""  # the staff's note if the outlet is out of service
 
 
 class BandPrice(msgspec.Struct, frozen=True):
     from_w: int
     to_w: int | None
     fen_per_hour: int
-    package_percent: int = 100  # of a package's time that counts for it
+    package_percent: int = 100  # share of its bought time that a package lasts in this band
 
 
 class PeriodPrice(msgspec.Struct, frozen=True):
@@ -64,11 +64,11 @@ class PackagePrice(msgspec.Struct, frozen=True):
 
 
 class PriceView(msgspec.Struct, frozen=True):
-    """The posted tariff. `example_fen` is what two hours at `example_power_w` from now would cost."""
+    """The posted tariff. `example_fen` is the price of `example_minutes` at `example_power_w`, starting now."""
 
     version: str
     start_fee_fen: int
-    priced_kwh: int  # that prices of energy are for
+    priced_kwh: int  # the amount of energy that energy prices refer to
     service_fen: int
     free_minutes: int
     minimum_fen: int
@@ -88,16 +88,16 @@ class ResidentView(msgspec.Struct, frozen=True):
     card: str
     balance_fen: int  # free to spend
     held_fen: int
-    group: str = ""  # that tariffs go by
-    guest: bool = False  # somebody without a card, whom the property office let in for a while
+    group: str = ""  # selects the tariff
+    guest: bool = False  # has no card; the property gave access for a limited time
 
 
 class CostLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
 
     `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
-    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole of it,
-    `detail` is the band and how many seconds it lasts there, "200-400 10800").
+    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole package,
+    `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
     """
 
     kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
@@ -110,10 +110,10 @@ class CostLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class ExpectedEnd(msgspec.Struct, frozen=True):
-    """`left_s` from now, which is `at`; `basis` is what it follows from.
+    """The forecast end of a charge: `left_s` from now, at the time `at`; `basis` is the reason.
 
-    time, package, money: what was bought or prepaid is used up, at the present power; longest: no charge is longer;
-    taper: the way the power falls.
+    time, package, money: the bought time or the prepaid money is used up, at the present power; longest: the longest
+    charge allowed; taper: extrapolation of the falling power.
     """
 
     left_s: int
@@ -122,7 +122,7 @@ class ExpectedEnd(msgspec.Struct, frozen=True):
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """A charge as its resident sees it; after `settled` it is the receipt."""
+    """A charge as its resident sees it; the receipt, if it is settled."""
 
     session_id: str
     order_number: str
@@ -136,21 +136,21 @@ class SessionView(msgspec.Struct, frozen=True):
     powered_s: int
     charging_s: int
     energy_mwh: int
-    power_mw: int | None  # now; None: not known
+    power_mw: int | None  # now; None if not known
     lines: list[CostLine]
     cost_fen: int
     held_fen: int
-    refund_fen: int | None  # once settled
+    refund_fen: int | None  # when settled
     tariff_version: str
     end_reason: EndReason | None
     fault: Fault | None
     wait_left_s: int | None  # while waiting for load
-    usage_number: int | None  # of the usage record, once settled
-    record_hash: str | None = None  # the record's own, on the receipt
-    suspended_for: Fault | None = None  # what it is suspended for, where it is a fault that passes
-    hour_fen: int | None = None  # what an hour costs at the present power, while it charges
-    expected_end: ExpectedEnd | None = None  # None: not known yet
-    latest_end: ExpectedEnd | None = None  # while it charges: it ends then even if it is not full
+    usage_number: int | None  # of the usage record, when settled
+    record_hash: str | None = None  # of the usage record, on the receipt
+    suspended_for: Fault | None = None  # the passing fault, if one is the reason for the suspension
+    hour_fen: int | None = None  # price of an hour at the present power, while charging
+    expected_end: ExpectedEnd | None = None  # None if not known yet
+    latest_end: ExpectedEnd | None = None  # while charging: the charge ends then even if the battery is not full
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
@@ -167,38 +167,38 @@ class StartChoice(msgspec.Struct, frozen=True):
 
 
 class ChargesPage(msgspec.Struct, frozen=True):
-    """Newest first; `older` is the `before` of the next page, None on the last."""
+    """One page of charges, newest first; `older` is the `before` of the next page, None on the last page."""
 
     charges: list[SessionView]
     older: int | None
 
 
 class WalletLine(msgspec.Struct, frozen=True, gc=False):
-    """One movement of a resident's money: `amount_fen` into the wallet, or out of it where negative.
+    """One movement of a resident's money: `amount_fen` into the wallet, or out of it if negative.
 
-    `kind` is one of `WALLET_MOVES`, or "other"; hold and settle: what a charge set aside and gave back.
+    `kind` is one of `WALLET_MOVES`, or "other"; hold and settle are the money that a charge holds and refunds.
     """
 
     number: int
     moment: WallTime
     kind: str
     amount_fen: int
-    balance_fen: int  # after it
-    session_id: str | None  # the charge it belongs to
+    balance_fen: int  # after this movement
+    session_id: str | None  # of the charge, if the movement belongs to one
 
 
 class StatementPage(msgspec.Struct, frozen=True):
-    """As `ChargesPage`."""
+    """One page of the wallet's movements; order and `older` as in `ChargesPage`."""
 
     lines: list[WalletLine]
     older: int | None
 
 
 class WaitingView(msgspec.Struct, frozen=True):
-    """A resident's own entry in the line of those who wait for power.
+    """A resident's own entry in the power queue.
 
-    `place` 1 is the next, None once it came to nothing; `outcome` then says why: a code of `model.REFUSALS`, or
-    "expired" after half an hour without power.
+    `place` 1 is the next to start; None if the entry failed. `outcome` is then the reason: a code of
+    `model.REFUSALS`, or "expired" after half an hour without power.
     """
 
     outlet: int
@@ -210,7 +210,7 @@ class WaitingView(msgspec.Struct, frozen=True):
 
 
 class CabinetView(msgspec.Struct, frozen=True):
-    """The cabinet as a whole. `fault` has opened every outlet; `waiting` is the length of the line for power."""
+    """The cabinet as a whole. `fault` has opened every outlet; `waiting` is the length of the power queue."""
 
     fault: Fault | None
     latched: bool
@@ -224,12 +224,12 @@ class DayFigures(msgspec.Struct, frozen=True):
     sessions: int
     energy_mwh: int
     electricity_fen: int
-    service_fen: int  # everything that is not electricity
+    service_fen: int  # all charges other than electricity
     feed_mw: int | None
 
 
 class Unclosed(msgspec.Struct, frozen=True):
-    """A month of the usage log that is over and could not be closed. `why`: text `unclosed.<why>`."""
+    """A past month of the usage log that could not be closed. `why` selects the text `unclosed.<why>`."""
 
     month: str  # such as 2026-10
     why: str  # clock, storage or key
@@ -243,7 +243,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     session_id: str
     site_id: str
     outlet: int
-    card: str = ""  # masked: last four characters; empty once the resident is erased. Not part of what is hashed
+    card: str = ""  # masked: last four characters; empty if the resident is erased. Not part of the hash
     started: WallTime
     ended: WallTime
     powered_s: int
@@ -262,11 +262,11 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tariff_version: str
     previous_hash: str
     record_hash: str = ""
-    holder: str = ""  # the resident, by a random word that means nothing without the resident's own row
+    holder: str = ""  # pseudonym of the resident: a random word, meaningless without the resident's own row
 
 
 class UsageFilter(msgspec.Struct, frozen=True):
-    """Which records of the usage log: numbered above `after`, ended in [from, to), of one outlet, of one holder."""
+    """A selection of usage records: number above `after`, end time in [from, to), one outlet, one holder."""
 
     after: int = 0
     from_unix_ms: int | None = None
@@ -276,11 +276,11 @@ class UsageFilter(msgspec.Struct, frozen=True):
 
 
 class Closing(msgspec.Struct, frozen=True):
-    """What the usage log came to, from record `first_number` to `last_number`, which has `last_hash`, and sums."""
+    """The closing of a month: sums of records `first_number` to `last_number`, and the hash of the last one."""
 
     number: int  # of the closing, gapless from 1
     site_id: str
-    month: str  # such as 2026-11: the one that is over
+    month: str  # the month closed, such as 2026-11
     first_number: int
     last_number: int
     last_hash: str
@@ -297,65 +297,68 @@ class Signed(msgspec.Struct, frozen=True):
 
 
 class UsageHead(msgspec.Struct, frozen=True):
-    """The last record of a day, by number: kept elsewhere it shows whether that record, or one before it, changed."""
+    """The last record of a day. A copy kept elsewhere reveals later changes to that record or to an earlier one."""
 
-    day: str  # of the site, such as 2026-11-30
+    day: str  # in the site's time zone, such as 2026-11-30
     site_id: str
     number: int
     record_hash: str
 
 
 class ResidentPort(Protocol):
-    """Everything raises `Refused` with a code of `model.REFUSALS` where it cannot be done, and then nothing is done."""
+    """Residents' interface. A method that cannot act raises `Refused` (code: `model.REFUSALS`) and changes nothing."""
 
     def outlet(self, code: str) -> OutletView: ...
     def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
-        """What a charge costs that begins now at that outlet, for a resident of that group ("" where not known).
+        """Return the prices for a charge that begins now at this outlet, for a resident of `group` ("" if not known).
 
-        The example is for a charger of `power_w`, where that is known. Refuses unknown_code.
+        The example is for a charger of `power_w`, if that is known. Refuses unknown_code.
         """
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
-        """A session token for the cookie; refuses wrong_card_or_pin (the same for both), locked_out(retry_after_s)."""
+        """Return a session token for the cookie.
+
+        Refuses wrong_card_or_pin (one code for both), locked_out(retry_after_s).
+        """
 
     async def sign_in_guest(self, code: str, address: str) -> str:
-        """As `sign_in`, with a code that is good once; refuses wrong_code, locked_out(retry_after_s)."""
+        """As `sign_in`, with a code that is valid once; refuses wrong_code, locked_out(retry_after_s)."""
 
     async def sign_out(self, token: str, everywhere: bool = False) -> None:
-        """`everywhere`: on every phone of the same resident."""
+        """Sign out; with `everywhere`, on every phone of the same resident."""
 
     async def resident(self, token: str) -> ResidentView:
-        """Refuses signed_out."""
+        """Return the resident who is signed in with `token`. Refuses signed_out."""
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
-        """The same `request_key` again gives the same session and starts nothing."""
+        """Start a charge. If `request_key` repeats, return the same session and start nothing."""
 
     async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
-        """Get in line for power at this outlet: started in turn. No money is held until then. Idempotent.
+        """Join the power queue for this outlet; the charge starts in turn. No money is held until then. Idempotent.
 
-        Refuses as `start` does, but for want of power; reserved where another resident waits for this outlet.
+        Refuses as `start` does, except for lack of power; refuses reserved if another resident waits for this outlet.
         """
 
     async def leave(self, resident_id: int) -> None:
-        """Out of the line. Idempotent."""
+        """Leave the power queue. Idempotent."""
 
     def waiting(self, resident_id: int) -> WaitingView | None: ...
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
-        """Returns when the outlet is open and the session settled, or as it stands after 3 s. Idempotent."""
+        """Stop the charge; return when the outlet is open and the session settled, or after 3 s. Idempotent."""
 
     async def session(self, resident_id: int, session_id: str) -> SessionView: ...
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
-        """Newest first."""
+        """Return the resident's sessions, newest first."""
 
     async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage: ...
     async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage: ...
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
     def changes(self, outlet: int) -> AsyncIterator[None]:
-        """Yields at once, then whenever something a viewer of this outlet sees may have changed; at most 2 a second."""
+        """Yield at once, then whenever the view of this outlet may have changed; at most twice a second."""
 
 
 class AttackView(msgspec.Struct, frozen=True):
-    """Somebody guesses at PINs or passwords: `locks` within the last while, the last one's by `address`."""
+    """Suspected guessing of PINs or passwords: the number of recent `locks`, and the `address` of the last one."""
 
     locks: int
     address: str
@@ -364,46 +367,49 @@ class AttackView(msgspec.Struct, frozen=True):
 class PropertyPort(Protocol):
     @property
     def office(self) -> "OfficePort":
-        """Everything that needs a role."""
+        """The functions that need a role."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> "str | SecondStep":
-        """A token, or what to hand to `sign_in_staff_code`. Refuses wrong_card_or_pin, locked_out, storage_full."""
+        """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
+
+        Refuses wrong_card_or_pin, locked_out, storage_full.
+        """
 
     async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
-        """Refuses expired, wrong_second_factor, locked_out, storage_full."""
+        """Return a token for a valid second factor. Refuses expired, wrong_second_factor, locked_out, storage_full."""
 
     async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
     async def token_allows(self, bearer: str, scope: str) -> None:
-        """Refuses wrong_token, and scope_missing to a valid token that may do other things only."""
+        """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""
 
     def outlets(self) -> list[OutletView]: ...
     async def today(self) -> DayFigures: ...
     async def todays_sessions(self) -> list[SessionView]: ...
     def attack(self) -> AttackView | None:
-        """None: no card, login or address was locked out lately."""
+        """Return the suspected attack; None if no card, login or address was locked out recently."""
 
     def tariff_mistakes(self) -> list[str]:
-        """Of tariff files that are not used because of them, a line a mistake."""
+        """Return the mistakes in tariff files, one line each; a file with mistakes is not used."""
 
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
-        """Records that `wanted` describes, in order of their numbers; at most 1000 whatever the limit."""
+        """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
 
     async def usage_closings(self) -> list[Signed]:
-        """Every month's, the oldest first."""
+        """Return the closings of all months, the oldest first."""
 
     async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
-        """Of every day with a charge that ended in [from, to), the oldest first."""
+        """Return the head of every day with a charge that ended in [from, to), the oldest first."""
 
     async def usage_key(self) -> str:
-        """The public key that closings are signed with, base64."""
+        """Return the public key that verifies closings, base64."""
 
     def cabinet(self) -> CabinetView: ...
     def snapshot(self) -> Snapshot:
-        """As the guard last published it; refuses guard_unreachable."""
+        """Return the guard's last published snapshot; refuses guard_unreachable."""
 
     def guard_reachable(self) -> bool: ...
     def accepting(self) -> str | None:
-        """None, or the code why no new sessions start: guard_unreachable, storage_full."""
+        """Return the code if no new sessions start (guard_unreachable, storage_full), else None."""
 
     def cabinet_changes(self) -> AsyncIterator[None]:
         """As `ResidentPort.changes`, for the whole cabinet."""

@@ -1,20 +1,20 @@
-"""Sessions and outlets that disagree, after a crash, a power cut or a lost connection, are brought together.
+"""Reconciliation of sessions and outlets that disagree after a crash, a power cut or a lost connection.
 
-`decide` is pure and total: every combination has one answer. The answers, in the order they are looked for:
+`decide` is pure and total: every combination has one answer. The rules, in order:
 
-- The outlet holds the session: go on, in the state the guard says; or open it, where somebody wanted it ended.
-- The start was never confirmed: it came to nothing, and costs nothing.
-- Somebody wanted it ended, and it is: settled with that reason.
-- The outlet holds another session: ours is over, and nobody can say when it ended: settled as power lost.
-- A fault keeps the outlet or the whole cabinet open that does not pass by itself: settled as tripped. Faulted sessions
+- The outlet holds the session: go on, in the state the guard reports; or open it, if a stop is requested.
+- The start was never confirmed: it failed, and costs nothing.
+- A stop is requested, and the outlet no longer holds the session: settle with that reason.
+- The outlet holds another session: ours is over at an unknown time: settle as power lost.
+- A fault that does not pass by itself keeps the outlet or the whole cabinet open: settle as tripped. Faulted sessions
   never resume.
-- The guard is the same as when it held the session, and has no event of its end: settled as power lost, too.
-- Away longer than `resume_within_s`: settled as power lost. How long is told by the monotonic clock within one boot,
-  else by the wall clock where it was right both times; a Pi that has just booted is given time to learn the time.
-- Otherwise it is suspended and resumed, after the guard's own pre-close check; where the feed has no room for all, the
-  oldest first.
+- The guard process is the one that held the session, but has no event of its end: settle as power lost.
+- Not held for longer than `resume_within_s`: settle as power lost. The time comes from the monotonic clock within one
+  boot, else from the wall clock if it was right both times; a Pi that has just booted gets time to synchronise it.
+- Otherwise suspend the session and resume it, after the guard's own pre-close check; if the feed has no room for all,
+  the oldest resumes first.
 
-An outlet that holds a session nobody here knows is opened: whoever started it, nobody would pay for it.
+An outlet that holds a session unknown here (an orphan session) is opened: no resident would pay for it.
 """
 
 import enum
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 LEARN_TIME_S = 180  # for the wall clock to be synchronised after a boot
 RETRY_NS = 1 * NS
-RESUME_FOR_NS = 120 * NS  # a guard that has just started may need a while until its sensors answer
+RESUME_FOR_NS = 120 * NS  # a guard that has just started may need this long until its sensors answer
 
 PASSING_FAULTS = frozenset(
     {Fault.SENSOR_LOST, Fault.SENSOR_RESET, Fault.GUARD_LATE, Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE}
@@ -52,7 +52,7 @@ PASSING_REFUSALS = frozenset(
 class Action(enum.Enum):
     GO_ON = "go_on"
     OPEN = "open"
-    CALL_OFF = "call_off"  # settle at nothing: it never began
+    CALL_OFF = "call_off"  # settle at zero cost: it never began
     SETTLE = "settle"
     WAIT = "wait"
     RESUME = "resume"
@@ -65,12 +65,12 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What `decide` needs to know; `away_s` is how long the guard has not held the session, None if nobody knows."""
+    """The inputs of `decide`; `away_s` is the time for which the guard has not held the session, None if unknown."""
 
     state: State
     session_id: str
     stop_reason: EndReason | None
-    same_guard: bool  # the guard process that held it last is the one that speaks now
+    same_guard: bool  # the present guard process is the one that held it last
     outlet_session_id: str | None
     fault: Fault | None
     latched: bool
@@ -81,7 +81,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(now: Situation) -> Decision:
-    """What becomes of an unfinished session, given what the guard says of its outlet."""
+    """Return the action for an unfinished session, given the guard's report of its outlet."""
     if now.outlet_session_id == now.session_id:
         return Decision(Action.GO_ON) if now.stop_reason is None else Decision(Action.OPEN, now.stop_reason)
     if now.state is State.AUTHORISED:
@@ -105,7 +105,7 @@ def decide(now: Situation) -> Decision:
 
 
 class Recovery:
-    """Brings sessions and outlets together whenever a snapshot shows that they disagree."""
+    """Reconciles sessions and outlets whenever a snapshot shows that they disagree."""
 
     def __init__(self, context: Context, saver: Saver, hearing: Hearing) -> None:
         self._context = context
@@ -114,7 +114,7 @@ class Recovery:
         self._stray_retry_ns = 0
 
     def wanted(self, snapshot: Snapshot) -> bool:
-        """Whether there is anything to compare more closely."""
+        """Return whether `snapshot` disagrees with a session or shows an orphan session."""
         by_number = {state.outlet: state for state in snapshot.outlets}
         return bool(self._strays(snapshot)) or any(
             not session.finished
@@ -124,7 +124,7 @@ class Recovery:
         )
 
     def _strays(self, snapshot: Snapshot) -> list[OutletState]:
-        """Outlets with a session that does not run here: finished, settled, or of a database that is gone."""
+        """Return outlets with an orphan session: finished, settled, or from a lost database."""
 
         def stray(session_id: str) -> bool:
             session = self._context.running.get(session_id)
@@ -137,7 +137,7 @@ class Recovery:
         ]
 
     async def reconcile(self) -> None:
-        """Compare every running session with the last snapshot, and act. Sessions being started or resumed are left."""
+        """Compare every running session with the last snapshot, and act. Skip sessions being started or resumed."""
         snapshot = self._context.watch.snapshot
         if snapshot is None or not self._hearing.up_to_date():
             return
@@ -147,7 +147,7 @@ class Recovery:
                 continue
             state = by_number.get(session.outlet)
             if state is None:
-                # the outlet was taken out of the configuration: nothing will ever be heard of it again
+                # the outlet was removed from the configuration: the guard will never report it again
                 session.finish(EndReason.POWER_LOST, None, self._context.now())
             elif not agrees(session, state):
                 async with session.busy:
@@ -203,7 +203,7 @@ class Recovery:
         )
 
     async def open(self, session: Session, reason: EndReason) -> None:
-        """Ask the guard to open the outlet; the end comes as its event. Tried again until the guard hears it."""
+        """Command the guard to open the outlet; the end arrives as its event. Repeated until the guard acts on it."""
         now_ns = self._context.clock.monotonic_ns()
         if now_ns < session.retry_ns:
             return
@@ -217,7 +217,7 @@ class Recovery:
             log.warning("outlet %d: could not be opened for %s: %s", outlet, session_id, refusal)
 
     async def energise(self, session: Session) -> None:
-        """Ask the guard to close the outlet, or to take new limits where it is closed. Raises Refused."""
+        """Command the guard to close the outlet, or to take new limits if it is closed. Raises Refused."""
         count = session.meter.seen
         limits = session.limits(self._context.most_w(session.outlet))
         await self._context.guard.request(
@@ -235,14 +235,14 @@ class Recovery:
         session.energised_ns = self._context.clock.monotonic_ns()
 
     def _count_rest(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
-        """What the outlet counted between the last look and the guard's end."""
+        """Add the outlet's count between the last snapshot and the moment the guard lost the session."""
         counter = Counter(snapshot.guard_run, snapshot.epoch, state.count)
         if state.session_id is None:
             new_mwh = session.observe_outlet(counter, now)
             self._context.days.add(self._context.site_time.day(now.wall), session.outlet, new_mwh)
 
     async def _resume(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
-        """Suspend it, on disk too, then close again; what may pass by itself is waited for, for a while."""
+        """Suspend it, on disk too, then close the outlet again; if a refusal may pass by itself, retry for a while."""
         now_ns = self._context.clock.monotonic_ns()
         self._count_rest(session, state, snapshot, now)
         if session.step(Step.INTERRUPTED, now):
@@ -257,7 +257,7 @@ class Recovery:
         except Refused as refusal:
             session.waits_for = refusal.code
             if refusal.code in ("session_over", "cabinet_fault"):
-                return  # the guard ended it, or is about to say what is wrong: its event or snapshot is on the way
+                return  # the guard has ended it or has a cabinet fault: its event or snapshot will arrive
             if refusal.code not in PASSING_REFUSALS or now_ns - session.resuming_since_ns > self._patience_ns(session):
                 log.warning("outlet %d: %s does not resume: %s", session.outlet, session.session_id, refusal)
                 session.finish(EndReason.POWER_LOST, None, session.held_at)
@@ -265,14 +265,14 @@ class Recovery:
         session.step(Step.LOADED if session.had_load else Step.CLOSED, self._context.now(), "resumed")
 
     def _elder_waits(self, session: Session) -> bool:
-        """Whether one that began before it waits for room on the feed, which is then not for this one to take."""
+        """Return whether an older session waits for room on the feed; this one must not take that room."""
         return any(
             other.waits_for == "feed_full" and other.number < session.number and not other.finished
             for other in self._context.running
         )
 
     def _patience_ns(self, session: Session) -> int:
-        """How long to ask again. What the guard suspended by itself may take as long as `decide` lets it."""
+        """Return how long to retry: if the guard suspended the session, for as long as `decide` allows."""
         if session.suspended_for is None:
             return RESUME_FOR_NS
         return max(RESUME_FOR_NS, int(self._context.config.service.resume_within_s * NS))

@@ -1,9 +1,9 @@
-"""Writing sessions down: everything that is new, in one transaction, and again later where the disk was full.
+"""Checkpoints: all unsaved changes of sessions in one transaction, repeated later if the disk is full.
 
-What happens to a session happens in memory first (`session`), at once; this brings it to disk. In one transaction go
-the steps of the state table, the meters, the ends with their settlement and usage record, and up to which event of
-the guard that is everything. So after a crash at any point the file shows a whole number of events, and the guard
-sends the rest again, because it forgets only what was acknowledged after the commit.
+A session changes in memory first (`session`); this module writes it to disk. One transaction contains the steps of
+the state table, the meters, the ends with settlement and usage record, and the number of the last guard event
+included. After a crash at any point the file therefore shows a whole number of events. The guard sends the rest again,
+because it forgets an event only if it was acknowledged, which happens after the commit.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class _Taken(NamedTuple):
-    """What is new of one session, as it was when the transaction was prepared."""
+    """Unsaved changes of one session, as of the time when the transaction was prepared."""
 
     session: Session
     columns: dict[str, Any]
@@ -45,7 +45,7 @@ class _Taken(NamedTuple):
 
 
 class Saver:
-    """One transaction at a time; what could not be written stays to be written."""
+    """Writes one transaction at a time; if it fails, the changes stay unsaved."""
 
     def __init__(self, context: Context, background: Background) -> None:
         self._context = context
@@ -54,11 +54,11 @@ class Saver:
         self._probe = 0
 
     async def flush(self, meters: bool = False, last: bool = False) -> None:
-        """Write all steps and ends, and with `meters` the meters of all running sessions (a checkpoint); at the `last`
-        one before the process ends also what there is of their curves.
+        """Write all steps and ends, and with `meters` the meters of all running sessions (a checkpoint); with `last`,
+        before the process ends, also all points of their curves.
 
-        Raises StorageFull, StoreError: then nothing was written and nothing is forgotten. A caller that is cancelled
-        leaves a flush that goes on: half-way it could not know whether the commit came through.
+        Raises StorageFull, StoreError; then nothing was written and nothing is lost. If the caller is cancelled, the
+        flush goes on: half-way it is unknown whether the commit succeeded.
         """
         await asyncio.shield(self._background.start(self._flush(meters, last)))
 
@@ -90,7 +90,7 @@ class Saver:
                     self._over(each.session)
 
     async def _probe_disk(self) -> None:
-        """With nothing to write, find out whether the disk takes writes again."""
+        """Test whether a full disk takes writes again, if there is nothing else to write."""
         if self._context.storage.full:
             self._probe += 1
             statement = f"PRAGMA user_version = {self._probe}"
@@ -107,7 +107,7 @@ class Saver:
 
 
 def _take(session: Session, last: bool) -> _Taken:
-    """Close the meter's slice and take what is new."""
+    """Close the meter's slice and take the unsaved changes."""
     session.meter.close_slice()
     transitions, session.untold = session.untold, []
     days, session.unsaved_days = session.unsaved_days, {}
@@ -126,7 +126,7 @@ def _take(session: Session, last: bool) -> _Taken:
         "stop_reason": session.stop_reason,
         "stop_who": session.stop_who,
         "refusal": session.refusal,
-        "fault": session.suspended_for,  # replaced by what ended it, if a fault does
+        "fault": session.suspended_for,  # replaced by the fault that ends it, if one does
     }
     return _Taken(session, columns, transitions, days, points, replace, session.finished)
 
@@ -152,7 +152,7 @@ def _write(
         if row is None or row.state is State.SETTLED:
             log.error("session %s is settled already or gone; left as it is", each.session.session_id)
             continue
-        # What has not changed is not set again: SQLite would write the indexes it stands in anew, every ten seconds.
+        # Unchanged columns are not set: SQLite would rewrite their indexes every ten seconds.
         changed = {name: value for name, value in each.columns.items() if getattr(row, name) != value}
         if changed:
             table.update(connection, row.session_id, **changed)
@@ -170,8 +170,8 @@ def _write(
 
 
 def _settle(connection: sqlite3.Connection, context: Context, session: Session, now: Moment) -> None:
-    """Hold into revenue and refund, usage record, receipt. Once: the caller has looked that it is not settled yet."""
-    assert session.ended is not None  # `finish` came before
+    """Turn the hold into revenue and refund; write usage record and receipt. The caller checks that it is unsettled."""
+    assert session.ended is not None  # set by `finish`
     lines = session.lines()
     electricity_fen, service_fen = billing.parts_fen(lines)
     cost_fen = electricity_fen + service_fen
@@ -206,8 +206,8 @@ def _settle(connection: sqlite3.Connection, context: Context, session: Session, 
 def _usage_record(
     context: Context, session: Session, reason: EndReason, lines: list[billing.Line], holder: str
 ) -> UsageRecord:
-    """Number and hashes are filled in by the log."""
-    assert session.ended is not None  # `finish` came before
+    """Return the usage record; the log fills in number and hashes."""
+    assert session.ended is not None  # set by `finish`
     count = session.meter.seen
     electricity_fen, service_fen = billing.parts_fen(lines)
     total_fen = electricity_fen + service_fen

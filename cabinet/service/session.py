@@ -1,6 +1,6 @@
-"""An unfinished session in memory: the truth while it runs; the database follows at every step and checkpoint.
+"""An unfinished session in memory: authoritative while it runs; the database follows at every step and checkpoint.
 
-Everything here is done at once, without waiting, so that no two parts of the service ever see half a change.
+No method here waits, so no part of the service ever sees half a change.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from cabinet.store.sessions import Counter, SessionRow, Transition
 
 @dataclass(eq=False)
 class Session:
-    """`over` is set once it is settled. `busy` is held while the guard is asked something for it."""
+    """One unfinished session. `over` is set when it is settled; `busy` is held during a request to the guard for it."""
 
     session_id: str
     number: int
@@ -36,21 +36,21 @@ class Session:
     state: State
     meter: Meter
     curve: Curve
-    held_at: Moment  # when the guard was last seen to hold it; at first, when it was authorised
-    stop_reason: EndReason | None = None  # somebody wants it ended, whatever else happens
+    held_at: Moment  # time of the last snapshot in which the guard held it; initially, of its authorisation
+    stop_reason: EndReason | None = None  # set if the session must end, regardless of other events
     stop_who: str = ""
-    refusal: str | None = None  # its start was refused: it costs nothing and is no charge in the usage log
-    energised_ns: int = 0  # snapshots up to then may not show its outlet closed yet
+    refusal: str | None = None  # code if its start was refused: it costs nothing and has no usage record
+    energised_ns: int = 0  # snapshots up to this time may not show its outlet closed yet
     power_mw: int | None = None
     retry_ns: int = 0
     resuming_since_ns: int | None = None
-    suspended_for: Fault | None = None  # what the guard suspended it for: it passes by itself
-    waits_for: str | None = None  # code that its resuming was refused with last
+    suspended_for: Fault | None = None  # the passing fault for which the guard suspended it
+    waits_for: str | None = None  # code of the last refusal to resume it
     ended: WallTime | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
-    untold: list[Transition] = field(default_factory=list)  # steps the database does not have yet
-    unsaved_days: dict[str, int] = field(default_factory=dict)  # mWh by day that the database does not have yet
+    untold: list[Transition] = field(default_factory=list)  # transitions not yet in the database
+    unsaved_days: dict[str, int] = field(default_factory=dict)  # mWh by day, not yet in the database
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -64,30 +64,30 @@ class Session:
 
     @property
     def finished(self) -> bool:
-        """Ended, and not running any more, whether or not it is settled."""
+        """Return whether it has ended, settled or not."""
         return self.state in (State.FINISHED, State.SETTLED)
 
     def lines(self) -> list[Line]:
-        """The bill as it would be if it ended now; after its end, the bill."""
+        """Return the price lines as if it ended now, or the final ones if it has ended."""
         use = self.meter.live_use()
         return bill.charged(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)
 
     def used_up(self) -> bool:
-        """Whether the bill has come to all that is held; where a cap is within the hold, it may stay there."""
+        """Return whether the cost has reached the hold; never if the cap is within the hold, as cost may stay there."""
         cap_fen = self.tariff.cap_fen
         if cap_fen is not None and cap_fen <= self.held_fen:
             return False
         return self.had_load and total_fen(self.lines()) >= self.held_fen
 
     def limits(self, most_w: int) -> ChargeLimits:
-        """For the guard, which must end the charge by itself should the service die now."""
+        """Return the limits at which the guard ends the charge by itself if the service dies now."""
         use = self.meter.live_use()
         bought_s = self.choice_amount if self.choice == "hours" else None
         power_w = bill.expected_w(self.meter.mean_power_w, most_w)
         return bill.limits(self.tariff, use, self.held_fen, bought_s, power_w)
 
     def step(self, step: Step, at: Moment, detail: str = "") -> bool:
-        """Take `step` if the state table has it here; False where it does not, and nothing changed."""
+        """Take `step` if the state table allows it here; otherwise change nothing and return False."""
         if not allowed(self.state, step):
             return False
         before, self.state = self.state, next_state(self.state, step)
@@ -97,9 +97,9 @@ class Session:
         return True
 
     def finish(self, reason: EndReason | None, fault: Fault | None, at: Moment) -> bool:
-        """End it, once: False where it had ended before. None is a start that came to nothing."""
+        """End it, once; return False if it has ended before. `reason` None is a failed start."""
         if self.choice == "package" and reason is EndReason.LIMIT_ENERGY:
-            reason = EndReason.LIMIT_TIME  # how the guard bounds a package's time whose power rose
+            reason = EndReason.LIMIT_TIME  # the energy limit bounds a package's time if the power rises
         detail = reason.value if reason is not None else self.refusal or ""
         if not self.step(Step.ENDED, at, detail if fault is None else f"{detail}: {fault.value}"):
             return False
@@ -108,24 +108,24 @@ class Session:
         return True
 
     def suspend(self, fault: Fault | None, at: Moment) -> None:
-        """The guard opened its outlet for something that passes, and told how much it had counted until then."""
+        """Suspend it: the guard opened its outlet for a passing fault. `observe` has taken the guard's count before."""
         if self.state is State.AUTHORISED:
-            self.step(Step.CLOSED, at)  # it was closed, and nobody had heard of it yet
+            self.step(Step.CLOSED, at)  # the outlet was closed, but the event had not arrived
         self.step(Step.INTERRUPTED, at, "" if fault is None else fault.value)
-        self.meter.counter = None  # nothing is left for the outlet's own counters to add
+        self.meter.counter = None  # the outlet's own counters have nothing more to add
         self.suspended_for, self.resuming_since_ns, self.power_mw = fault, None, None
 
     def observe(
         self, count: MeterCount, at: Moment, counter: Counter | None = None, power_mw: int | None = None
     ) -> int:
-        """What the guard counted for it up to `at`; returns the mWh that are new."""
+        """Take the guard's count for it up to `at`; return the new mWh."""
         before_mwh = self.meter.seen.energy_mwh
         self.meter.observe(count, at, counter, power_mw)
         self.curve.add(self.meter.seen)
         return self._note_energy(before_mwh, at)
 
     def observe_outlet(self, counter: Counter, at: Moment) -> int:
-        """What the outlet counted after the guard lost the session; returns the mWh that are new."""
+        """Take the outlet's count after the guard lost the session; return the new mWh."""
         before_mwh = self.meter.seen.energy_mwh
         self.meter.observe_outlet(counter, at)
         return self._note_energy(before_mwh, at)
@@ -139,7 +139,7 @@ class Session:
 
 
 def restored(row: SessionRow, site_time: bill.SiteTime, points: Curve) -> Session:
-    """The session as the database had it."""
+    """Return the session restored from its database row."""
     count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
     return Session(
         session_id=row.session_id,

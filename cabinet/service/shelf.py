@@ -1,4 +1,4 @@
-"""The tariffs that are in force: read from their files, and again when one of them has changed."""
+"""Tariff catalogue: read from the tariff files, and again if one of them has changed."""
 
 import logging
 
@@ -15,10 +15,10 @@ Stamp = list[tuple[str, int, int]]  # name, time of last change in ns, size
 
 
 class Shelf:
-    """A file with mistakes is not used, and said to be wrong: `wrong` has a line a mistake.
+    """The posted tariffs. A file with mistakes is not used; `wrong` has one line per mistake.
 
-    `newest_day` is the last day that this cabinet is known to have seen: a clock that starts before it, as one without
-    a battery does, brings no old prices back.
+    `newest_day` is the latest day that the records prove: if the clock starts before it, as a clock without a battery
+    does, old prices do not return.
     """
 
     def __init__(self, config: Config, site_time: SiteTime) -> None:
@@ -30,7 +30,7 @@ class Shelf:
         self.newest_day = 0
 
     def refresh(self) -> bool:
-        """Read the files again if one is new, gone or changed; True if so."""
+        """Read the files again if one is new, gone or changed; return True if so."""
         stamp = self._look()
         if stamp == self._stamp:
             return False
@@ -48,10 +48,10 @@ class Shelf:
             try:
                 state = path.stat()
             except OSError:
-                continue  # gone between the listing and the look
+                continue  # removed after the listing
             found.append((path.name, state.st_mtime_ns, state.st_size))
         return found
 
     def in_force(self, outlet: int, group: str, wall: WallTime) -> Tariff:
-        """For a charge that begins now."""
+        """Return the tariff for a charge that begins now."""
         return choose(self._posted, outlet, group, max(self._site_time.day_number(wall), self.newest_day))

@@ -1,7 +1,7 @@
-"""Who is who: sign-in of residents by card and PIN, of staff by name and password, and tokens of programs.
+"""Authentication: residents by card and PIN, staff by name and password, programs by token.
 
-A PIN has six digits, so what protects it is how often it may be tried. Failures are counted by name and by network
-address, known or not (`lockout`). An unknown name costs the same work as a known one.
+A PIN has six digits, so it is protected by a limit on attempts. Failures are counted by name and by network address,
+known or not (`lockout`). An unknown name costs the same work as a known one.
 """
 
 import asyncio
@@ -30,26 +30,26 @@ Row = TypeVar("Row")
 FAILURES_A_NAME = 5
 FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
 MAX_KNOWN = 10_000
-MAX_LOGINS = 50  # of one card or login at once
+MAX_LOGINS = 50  # at once, per card or staff login
 WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
-SECOND_STEP_NS = 300 * NS  # from the right password to the code
+SECOND_STEP_NS = 300 * NS  # from the password to the code
 MOST_SECOND_STEPS = 1000
 
 DAY_MS = 86_400_000
 RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
 RESIDENT_IDLE_MS = 30 * DAY_MS
 STAFF_LONGEST_MS = DAY_MS // 2
-GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so that its receipt can still be read
-USED_STEPS = 20  # a sign-in's last use is written so often within its idle time: not with every page
+GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so the guest can still read its receipt
+USED_STEPS = 20  # a sign-in's last use is written at most this often within its idle time, not with every page
 
-GUEST_NUMBER_DIGITS = 4  # of a guest code: what stands for the card; the rest stands for the PIN
+GUEST_NUMBER_DIGITS = 4  # of a guest code: they serve as the card number; the rest serves as the PIN
 
-# 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little
+# 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little memory
 HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
 def hash_secret(secret: str) -> str:
-    """About 50 ms of work."""
+    """Return the hash of `secret`; takes about 50 ms."""
     return HASHER.hash(secret)
 
 
@@ -59,7 +59,7 @@ def _nobodys_hash() -> str:
 
 
 def matches(secret_hash: str | None, secret: str) -> bool:
-    """Whether `secret` is the one; None (no such name) takes as long and is never right."""
+    """Return whether `secret` matches the hash; None (no such name) takes as long and never matches."""
     try:
         HASHER.verify(secret_hash or _nobodys_hash(), secret)
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
@@ -68,7 +68,7 @@ def matches(secret_hash: str | None, secret: str) -> bool:
 
 
 class HalfWay(NamedTuple):
-    """A member of staff whose password was right and whose code is still to come."""
+    """A staff login between the correct password and the code of the second factor."""
 
     row: people.StaffRow
     until_ns: int
@@ -79,16 +79,19 @@ class SigningIn:
         self._storage = storage
         self._clock = clock
         self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
-        self._names = Lockout(clock, FAILURES_A_NAME)  # of those there are
+        self._names = Lockout(clock, FAILURES_A_NAME)  # names that exist
         self._unknown = Lockout(clock, FAILURES_A_NAME)
         self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # who has signed in from where
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # (name, address) of past sign-ins
         self.attacks = AttackWatch(clock)
         self._half_way: OrderedDict[str, HalfWay] = OrderedDict()  # by key, the oldest first
-        self._hashing = ThreadPoolExecutor(1, "hashing")  # one at a time: the memory of one
+        self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
 
     async def resident(self, card: str, pin: str, address: str) -> str:
-        """A token. Refuses wrong_card_or_pin, locked_out, card_blocked (only to who knows the PIN), storage_full."""
+        """Return a token.
+
+        Refuses wrong_card_or_pin, locked_out, card_blocked (only if the PIN is right), storage_full.
+        """
         row = await self._checked(
             _card_key(card), normal_form.digits(pin), address,
             lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
@@ -99,7 +102,7 @@ class SigningIn:
         return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
 
     async def guest(self, code: str, address: str) -> str:
-        """A token, once a code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+        """Return a token, once per code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
         now_ms, code = self._clock.wall().unix_ms, normal_form.digits(code)
         number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
         try:
@@ -124,7 +127,7 @@ class SigningIn:
         return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
 
     async def staff(self, name: str, password: str, address: str) -> str | SecondStep:
-        """A token, or where the login has a second factor, what to hand to `staff_code` with the code.
+        """Return a token, or the key for `staff_code` if the login has a second factor.
 
         Refuses wrong_card_or_pin, locked_out, storage_full.
         """
@@ -133,14 +136,14 @@ class SigningIn:
             lambda found: found.password_hash,
         )  # fmt: skip
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
-            return self._go_half_way(row)  # the failures stay: a right password is no licence to guess at codes
+            return self._go_half_way(row)  # the failure count stays: a right password must not allow guessing codes
         self._welcome(_staff_key(name), address)
         return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
 
     async def staff_code(self, key: str, code: str, address: str) -> str:
-        """A token, for a code of the phone or a recovery code; either is used up in the same transaction.
+        """Return a token for a phone code or a recovery code; the code is used up in the same transaction.
 
-        Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts as a wrong password does.
+        Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts like a wrong password.
         """
         half_way = self._half_way.get(key)
         if half_way is None or half_way.until_ns <= self._clock.monotonic_ns():
@@ -149,7 +152,7 @@ class SigningIn:
 
         def use_up(connection: sqlite3.Connection) -> None:
             if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
-                raise Refused("expired")  # its password, role or second factor is another now
+                raise Refused("expired")  # its password, role or second factor has changed
             used = second_factors.use(connection, row.id, code, wall.unix_ms // 1000)
             if used is None:
                 raise Refused("wrong_second_factor")
@@ -172,7 +175,7 @@ class SigningIn:
 
     @contextlib.contextmanager
     def attempt(self, name: str, address: str) -> Iterator[None]:
-        """A code or password that is refused within counts as a wrong password of that member of staff.
+        """Context of one attempt: if a code or password is refused in it, it counts as a wrong password of that login.
 
         Refuses locked_out.
         """
@@ -198,25 +201,26 @@ class SigningIn:
         find: Callable[[], Awaitable[Row | None]],
         hash_of: Callable[[Row], str],
     ) -> Row:
-        """Whose secret it is. This attempt is taken back then; to forget the failures before it is the caller's.
+        """Return the row found, if the secret is right. Refuses wrong_card_or_pin, locked_out.
 
-        Looked at first is what costs nobody anything: an address that is locked out. A name is counted only against
-        an attempt that is really checked, and a made-up one apart from those there are.
+        If it is right, this attempt is not counted; the caller clears earlier failures. A locked-out address is
+        refused first, so it adds no failure to any name. A failure is counted only if the secret is really checked;
+        made-up names are counted apart from names that exist.
         """
         self._addresses.check(address)
         row = await find()
         names = self._unknown if row is None else self._names
         key = self._key(name, address)
-        self._count(names, key, address)  # before it is checked: trying many at once gains nothing
+        self._count(names, key, address)  # before the check: many attempts at once gain nothing
         secret_hash = None if row is None else hash_of(row)
         right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
         if row is None or not right:
             raise Refused("wrong_card_or_pin")
-        self._take_back(names, key, address)  # other failures of the address stay: an own card is no licence to guess
+        self._take_back(names, key, address)  # the address keeps other failures: an own card must not allow guessing
         return row
 
     def _count(self, names: Lockout, key: str, address: str) -> None:
-        """One attempt of both, if neither is locked; refuses locked_out."""
+        """Count one attempt for the name and the address. Refuses locked_out if either is locked."""
         self._addresses.check(address)
         names.check(key)
         if self._addresses.count(address):
@@ -229,15 +233,15 @@ class SigningIn:
         self._addresses.take_back(address)
 
     def _key(self, name: str, address: str) -> str:
-        """What failures at that name are counted by.
+        """Return the key that counts failures of `name` from `address`.
 
-        An address that has signed in by the name before is counted by itself: strangers who lock a card or the office
-        lock out other strangers.
+        If the address has signed in under this name before, it has a count of its own: strangers who lock a card or a
+        staff login lock out other strangers only.
         """
         return f"{name} from {address}" if (name, address) in self._known else name
 
     def _welcome(self, name: str, address: str) -> None:
-        """Signed in: its failures are forgotten, and the address is known from now on."""
+        """Clear the failures of `name` after a sign-in, and remember the address as known."""
         self._names.forget(self._key(name, address))
         self._known[name, address] = None
         self._known.move_to_end((name, address))
@@ -251,7 +255,7 @@ class SigningIn:
         longest_ms: int,
         first: Callable[[sqlite3.Connection], None] | None = None,
     ) -> str:
-        """A token for at most so long; `first` is done in the same transaction, and may refuse."""
+        """Return a token valid for at most `longest_ms`; `first` runs in the same transaction, and may refuse."""
         token = secrets.token_urlsafe(32)
         now_ms = self._clock.wall().unix_ms
 
@@ -269,13 +273,15 @@ class SigningIn:
         return token
 
     async def who(self, kind: Literal["resident", "staff"], token: str, active: bool = True) -> int:
-        """Id of who is signed in; refuses signed_out. Not `active`: a page by itself, so the idle time goes on."""
+        """Return the id of the person signed in; refuses signed_out. A page that refreshes itself is not `active`: the
+        idle time goes on.
+        """
         now_ms, idle_ms = self._clock.wall().unix_ms, self._idle_ms[kind]
         found = await self._storage.read(lambda c: people.login(c, kind, token, now_ms, idle_ms))
         if found is None:
             raise Refused("signed_out")
         if active and now_ms - found.used_unix_ms >= idle_ms // USED_STEPS:
-            with contextlib.suppress(StorageFull):  # then it ends sooner
+            with contextlib.suppress(StorageFull):  # if not written, the sign-in ends sooner
                 await self._storage.write(lambda c: people.use_login(c, token, now_ms))
         return found.who
 
@@ -287,7 +293,7 @@ class SigningIn:
             raise Refused("storage_full") from full
 
     async def check_scope(self, bearer: str, scope: str) -> None:
-        """Refuses wrong_token, scope_missing."""
+        """Check that the API token has the scope. Refuses wrong_token, scope_missing."""
         scopes = await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms))
         if scope not in scopes:
             raise Refused("scope_missing" if scopes else "wrong_token")
@@ -297,7 +303,7 @@ class SigningIn:
 
 
 def _staff_key(name: str) -> str:
-    """What failures of that member of staff are counted by, however the name is spelt."""
+    """Return the key that counts failures of that staff login, the same for every spelling of the name."""
     return f"staff {normal_form.login_name(name)}"
 
 

@@ -1,7 +1,8 @@
 """Starting and stopping a charge for a resident.
 
-A start is committed to disk, with its money held, before the guard hears of it. From the commit on it runs to its end
-whoever waits for it: a browser that goes away in the middle leaves neither half a session nor an outlet without one.
+A start is committed to disk, with its money held, before the command is sent to the guard. From the commit on it runs
+to its end even if its caller is gone: a browser that disconnects leaves neither half a session nor an outlet without
+one.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 LONGEST_REQUEST_KEY = 100
 STOP_WAIT_S = 3.0
 
-PACE_S = 600  # each start moves a relay: nobody may wear it out, and no outlet be kept from the others
+PACE_S = 600  # starts are rate-limited: each one wears a relay and blocks the outlet for others
 STARTS_A_CARD = 10
 STARTS_AN_OUTLET = 20
 
@@ -58,9 +59,9 @@ class Starting:
     async def start(
         self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool = True
     ) -> str:
-        """The new session's id; the same for the same `request_key`. Refuses as `ports.ResidentPort.start` says.
+        """Return the new session's id, or the same id if `request_key` repeats. Refuses as `ports.ResidentPort.start`.
 
-        With `paced` False it is the line's turn and not somebody's tap: as often as it comes.
+        With `paced` False the start comes from the power queue, not from a person's tap, and is not rate-limited.
         """
         if not 0 < len(request_key) <= LONGEST_REQUEST_KEY:
             raise Refused("bad_request")
@@ -83,7 +84,7 @@ class Starting:
         amount = bill.check_choice(choice)
         check_outlet(context, outlet, resident_id)
         if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
-            raise Refused("feed_full")  # what power there is belongs to those who came before
+            raise Refused("feed_full")  # earlier residents have priority for the available power
         if paced:
             self._cards.check(resident_id)
             self._outlets.check(outlet.number)
@@ -93,7 +94,7 @@ class Starting:
             )
         except StorageFull as full:
             raise Refused("storage_full") from full
-        if paced:  # only now: who has no money, or charges elsewhere, wears no relay and keeps nobody from an outlet
+        if paced:  # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
             self._cards.count(resident_id)
             self._outlets.count(outlet.number)
         session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
@@ -113,7 +114,7 @@ class Starting:
         request_key: str,
         now: Moment,
     ) -> SessionRow:
-        """Check once more where nobody else can come between, hold the money, write the session. One transaction."""
+        """Check again, free of races, hold the money, write the session: all in one transaction."""
         resident = people.resident_by_id(connection, resident_id)
         if resident is None:
             raise Refused("signed_out")
@@ -153,13 +154,13 @@ class Starting:
         return row
 
     async def _energise(self, session: Session) -> None:
-        """Have the outlet closed; where the guard refuses, the session comes to nothing and the code is raised."""
+        """Have the guard close the outlet; if the guard refuses, finish the session and raise the refusal."""
         try:
             await self._recovery.energise(session)
         except Refused as refusal:
             session.refusal = refusal.code
             if refusal.code == "guard_unreachable":
-                # the guard may have closed it all the same: the next snapshot tells, and then it is called off
+                # the guard may have closed it nevertheless: the next snapshot shows that, and the session is ended then
                 session.stop_reason = EndReason.STOPPED_BY_OPERATOR
                 session.energised_ns = self._context.clock.monotonic_ns()
             else:
@@ -170,7 +171,7 @@ class Starting:
         await self._save()
 
     async def stop(self, resident_id: int, session_id: str) -> None:
-        """End the session; returns when it is settled, or after a while. Refuses unknown_session, not_yours."""
+        """End the session, if it runs; return when it is settled, or after `STOP_WAIT_S`. Refuses not_yours."""
         session = self._context.running.get(session_id)
         if session is None or session.finished:
             return
@@ -188,7 +189,7 @@ class Starting:
             log.warning("outlet %d: %s is not settled yet after its stop", session.outlet, session.session_id)
 
     async def _end(self, session: Session) -> None:
-        """The wish is on disk before the guard hears of it: after a crash the session does not go on."""
+        """Save the stop request, then command the guard: in this order a crash does not let the session go on."""
         await self._save()
         async with session.busy:
             if not session.finished and session.state is not State.SUSPENDED:
@@ -202,7 +203,7 @@ class Starting:
 
 
 def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
-    """What stands against a start here, as far as it can be said without the database and the guard; refuses."""
+    """Check the interlocks of a start that need neither the database nor a request to the guard. Raises Refused."""
     if (code := context.accepting()) is not None:
         raise Refused(code)
     session = context.running.at(outlet.number)
@@ -226,7 +227,7 @@ def terms(
     choice: StartChoice,
     now: Moment,
 ) -> billing.Tariff:
-    """The tariff that a charge which begins now keeps to its end. Refuses bad_choice."""
+    """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
     posted = context.shelf.in_force(outlet.number, resident.group, now.wall)
     spent_fen = 0
     if posted.day_cap_fen is not None:
@@ -235,7 +236,7 @@ def terms(
 
 
 def _same_again(row: SessionRow) -> str:
-    """The answer that the first request with this key got."""
+    """Repeat the answer to the first request with this key: the session id, or the refusal."""
     if row.refusal is not None:
         raise Refused(row.refusal)
     return row.session_id

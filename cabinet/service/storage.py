@@ -1,6 +1,6 @@
-"""The database as the event loop sees it: every call in a thread of its own, so that a slow disk holds up no page.
+"""Database access for the event loop: every call runs in a worker thread, so a slow disk delays no page.
 
-Writes go through one thread and one connection in the order they were asked for; reads have another of each.
+Writes go through one thread and one connection in the order of the calls; reads have another of each.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-RESERVE_BYTES = 8 * 1024 * 1024  # below this no new session starts, so that the running ones can still be settled
+RESERVE_BYTES = 8 * 1024 * 1024  # if less is free, no new session starts: running ones must still be settled
 
 
 class Storage:
-    """`full` from the first write that found no room until one that did; `short` as the disk was last measured.
+    """The database file. `full`: from a write that found no room until one that succeeds; `short`: as last measured.
 
-    `damaged`: the file is not a whole database any more; only a restart with another one ends that.
+    `damaged`: the file is no longer an intact database; only a restart with another file clears this.
     """
 
     def __init__(self, path: Path, connection_class: type[sqlite3.Connection] = sqlite3.Connection) -> None:
@@ -43,9 +43,9 @@ class Storage:
         self.damaged = False
 
     async def open(self) -> None:
-        """Create or migrate the file, and look whether it is whole: `damaged`, where it is not; `full`, without room.
+        """Create or migrate the file and check it: set `damaged` if it is not intact, `full` if there is no room.
 
-        May be called again where there was no room. Raises StoreError.
+        May be called again if there was no room. Raises StoreError.
         """
         backup.check_not_half_restored(self._path)
         open_writer = functools.partial(Database, self._path, connection_class=self._connection_class)
@@ -70,7 +70,7 @@ class Storage:
         self.damaged = True
 
     async def back_up(self, wall: WallTime) -> None:
-        """A new backup, in a thread of its own. Raises StoreError; never of a damaged file."""
+        """Make a backup, in a thread of its own, unless the file is damaged. Raises StoreError."""
         if not self.damaged:
             try:
                 path = await asyncio.to_thread(backup.make, self._path, wall)
@@ -80,10 +80,10 @@ class Storage:
             log.info("backup: %s", path)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in one transaction and return what it returns, committed.
+        """Run `work` in one transaction and return its result, committed.
 
-        Raises StorageFull (nothing of it was kept), StoreError, and whatever `work` raises. Where the caller is
-        cancelled meanwhile, the transaction still runs to its end.
+        Raises StorageFull (nothing was kept), StoreError, and any exception of `work`. If the caller is cancelled
+        meanwhile, the transaction still runs to its end.
         """
         try:
             result = await self._in(self._write_thread, functools.partial(self._transact, work))
@@ -101,7 +101,7 @@ class Storage:
         return result
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns from the last committed state. Raises StoreError."""
+        """Return the result of `work` on the last committed state. Raises StoreError."""
         try:
             return await self._in(self._read_thread, functools.partial(self._look, work))
         except StoreDamaged as error:
@@ -109,7 +109,7 @@ class Storage:
             raise
 
     async def measure(self) -> None:
-        """Look how much room there is."""
+        """Measure the free room."""
         self.short = await self._in(self._read_thread, self._is_short)
 
     def _is_short(self) -> bool:
@@ -120,23 +120,23 @@ class Storage:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to read and write."""
+        """Return whether the database can be read and written."""
         return self._writer is not None and self._reader is not None
 
     @property
     def hindrance(self) -> str | None:
-        """Why no new session may start as far as the database goes: storage_damaged, storage_full, or None."""
+        """Return the code if the database permits no new session (storage_damaged, storage_full), else None."""
         if self.damaged:
             return "storage_damaged"
         return "storage_full" if self.short_of_room else None
 
     @property
     def short_of_room(self) -> bool:
-        """Whether new sessions must wait for room on the disk."""
+        """Return whether new sessions must wait for room on the disk."""
         return self.full or self.short
 
     async def close(self) -> None:
-        """What was asked for before still runs; then the connections are closed."""
+        """Finish the calls made before, then close the connections."""
         for thread, database in ((self._read_thread, self._reader), (self._write_thread, self._writer)):
             if database is not None:
                 await self._in(thread, database.close)

@@ -1,4 +1,4 @@
-"""Work that goes on whoever waits for it."""
+"""Background tasks, which run to their end even if no caller waits."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Keeps its tasks from being collected (the event loop does not) and notes what nobody was there to hear."""
+    """Keeps its tasks from being collected (the event loop does not) and logs their unexpected errors."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -30,6 +30,6 @@ class Background:
             log.error("a task of the service failed", exc_info=error)
 
     async def finished(self) -> None:
-        """Wait for all of them, and for those they start."""
+        """Wait for all tasks, and for those they start."""
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -1,4 +1,4 @@
-"""What the service does besides charges: backups, closings of months, a word to the console, and waiting for room."""
+"""Housekeeping: backups, month closings, the service status for the console, and the check for free disk room."""
 
 import asyncio
 import logging
@@ -26,15 +26,15 @@ _WHY = {
 
 
 class Upkeep:
-    """`to_begin_anew` is set where only another process can go on."""
+    """Housekeeping of the service."""
 
     def __init__(self, context: Context, attacks: AttackWatch) -> None:
         self._context = context
         self._attacks = attacks
-        self.to_begin_anew = asyncio.Event()
+        self.to_begin_anew = asyncio.Event()  # set if only a new process can continue
 
     async def run(self) -> None:
-        """At the start and every day a backup; every hour a look whether a month is over, to close it."""
+        """Make a backup at the start and every day; every hour, close the past month if it is open."""
         await self._tell_of_cards_alike()
         while True:
             try:
@@ -42,7 +42,7 @@ class Upkeep:
                 await self._context.storage.back_up(self._context.clock.wall())
             except StoreError as error:
                 log.error("no backup today: %s", error)
-            for _ in range(HOURS_A_DAY):  # a clock is set right some time after the start, and not a day later
+            for _ in range(HOURS_A_DAY):  # the clock is set some time after the start: a day would be too long to wait
                 try:
                     await self.close_month()
                 except StoreError as error:
@@ -50,7 +50,10 @@ class Upkeep:
                 await asyncio.sleep(HOUR_S)
 
     async def _tell_of_cards_alike(self) -> None:
-        """Cards of before there was one spelling: each is found by its own only, and the office should change one."""
+        """Warn of old cards that differ in capital letters only: each is found by its exact spelling only.
+
+        The property should change one.
+        """
         try:
             for cards in await self._context.storage.read(people.cards_alike):
                 log.warning("cards %s differ only in capital letters: give one of them another", ", ".join(cards))
@@ -58,11 +61,11 @@ class Upkeep:
             log.error("the cards could not be compared: %s", error)
 
     async def key(self) -> SigningKey:
-        """That closings are signed with, made at the first start. Raises StoreError."""
+        """Return the key that signs closings; make it at the first start. Raises StoreError."""
         return await asyncio.to_thread(closings.load_key, admin.key_path(self._context.config), make=True)
 
     async def close_month(self) -> None:
-        """Sign the usage log up to the month's end, once and with a clock that is right; keep why not in `unclosed`.
+        """Sign the usage log up to the month's end, once, if the clock is right; else set the reason in `unclosed`.
 
         Raises StoreError.
         """
@@ -92,13 +95,13 @@ class Upkeep:
             log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
 
     def _note(self, unclosed: Unclosed | None) -> None:
-        """For the pages and the console; in the log once, and not every hour."""
+        """Set `unclosed` for the pages and the console; log it once, not every hour."""
         if unclosed is not None and unclosed != self._context.unclosed:
             log.warning("usage log: %s is not closed: %s", unclosed.month, _WHY[unclosed.why])
         self._context.unclosed = unclosed
 
     def tell(self) -> None:
-        """The console, that the service is there, what it has against new charges, and who guesses at PINs."""
+        """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
         context = self._context
         every_s = context.config.service.checkpoint_s
         attack = self._attacks.view()
@@ -108,7 +111,7 @@ class Upkeep:
         pulse.write(self._pulse, Pulse(now_ns, every_s, context.storage.hindrance, address, month, why))
 
     def end(self) -> None:
-        """The console need not wait until the last word is old."""
+        """Remove the status: the console need not wait until it is outdated."""
         pulse.remove(self._pulse)
 
     @property
@@ -116,9 +119,9 @@ class Upkeep:
         return pulse.path_in(Path(self._context.config.paths.run))
 
     async def look_for_room(self) -> None:
-        """A file that could not be opened for want of room can be now? Then whoever runs this starts it anew.
+        """Request a new process if the database, not opened for lack of room, can be opened now.
 
-        What the guard has told meanwhile it will tell again, and only to a service that it does not know yet.
+        The guard sends the events of the meantime again, but only to a service that is new to it.
         """
         if self._context.storage.damaged or self._context.storage.short:
             return

@@ -1,4 +1,4 @@
-"""From what the service knows to the views of `ports`: values only, no decisions."""
+"""Conversion of the service's state to the views of `ports`: values only, no decisions."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from cabinet.service.ports import CabinetView, ExpectedEnd, OutletCondition, Out
 from cabinet.service.session import Session
 from cabinet.store.sessions import SessionRow
 
-OF_THE_MAINS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # nothing that staff could mend at an outlet
+OF_THE_MAINS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # staff cannot repair these at an outlet
 
 
 def cabinet_view(context: Context) -> CabinetView:
@@ -81,7 +81,7 @@ def _valid(reading: Reading) -> int | None:
 
 
 def running_view(context: Context, session: Session) -> SessionView:
-    """A session that is not settled yet, as it stands this moment."""
+    """Return the view of an unsettled session, as of now."""
     lines = session.lines()
     count = session.meter.seen
     outlook = _Outlook.of(context, session, billing.total_fen(lines))
@@ -116,7 +116,7 @@ def running_view(context: Context, session: Session) -> SessionView:
 
 
 class _Outlook(NamedTuple):
-    """What can be said of the rest of a charge; nothing while it does not charge or its power is not known."""
+    """Forecast of the rest of a charge; empty if it is not charging or its power is not known."""
 
     hour_fen: int | None = None
     expected: ExpectedEnd | None = None
@@ -136,7 +136,7 @@ class _Outlook(NamedTuple):
 
 
 def _sure_ends(context: Context, session: Session, hour_fen: int, cost_fen: int) -> list[End]:
-    """Every end that comes without the battery being full, as seen from now."""
+    """Return every end that comes even if the battery is not full, as seen from now."""
     seen, tariff = session.meter.seen, session.tariff
     ends = [End(max(0, int(context.config.charge.max_duration_s) - seen.powered_ms // 1000), "longest")]
     if session.choice == "hours":
@@ -164,7 +164,7 @@ def _wait_left_s(context: Context, session: Session) -> int | None:
 
 
 def stored_view(row: SessionRow, record_hash: str | None = None) -> SessionView:
-    """A session as the database has it: the receipt, once settled, with the hash of its usage record."""
+    """Return the view of a session in the database: if settled, the receipt, with the hash of its usage record."""
     ended = None if row.ended_unix_ms is None else WallTime(row.ended_unix_ms, bool(row.ended_trusted))
     lines = bill.charged(row.tariff, row.used, row.held_fen, None) if row.lines is None else row.lines
     return SessionView(

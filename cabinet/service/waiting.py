@@ -1,9 +1,9 @@
-"""The line of those who wait until the feed has room for one more charge: first come, first served.
+"""The power queue: residents wait until the feed has room for one more charge; first come, first served.
 
-Waiting holds no money and closes nothing. An entry reserves its outlet; when the guard would let that outlet close,
-the first in the line is started as if they pressed the button then, and at most one a second, so that the next one is
-looked at with that charge's power counted. What stands in the way of everybody is waited for; what stands in the way
-of one alone ends that one's waiting, and their page says why.
+Waiting holds no money and closes no relay. An entry reserves its outlet. When the guard would let that outlet close,
+the first entry is started as if its resident had just pressed the button. At most one charge starts per second: the
+guard must count its power before the next entry is checked. If a refusal concerns everyone, the queue waits; if it
+concerns one entry only, that entry ends, and the resident's page shows the reason.
 """
 
 import logging
@@ -32,11 +32,11 @@ from cabinet.store.waiting import WaitingRow
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 1800
-READABLE_FOR_S = 7200  # what became of an entry, counted from its beginning
+READABLE_FOR_S = 7200  # an entry's outcome can be read for this long, counted from joining
 GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
-OWN_TROUBLE_NS = 10 * NS  # an outlet that cannot close for reasons of its own holds up the line for so long
+OWN_TROUBLE_NS = 10 * NS  # longest time that an outlet with a refusal of its own holds up the queue
 
-# What stands in everybody's way, or is the waiting itself: the line waits. Anything else ends an entry.
+# Refusals that concern everyone or are the reason for waiting: the queue waits. Any other refusal ends the entry.
 FOR_EVERYBODY = frozenset(
     {"feed_full", "voltage_out_of_band", "cabinet_hot", "cabinet_fault", "contactor_open", "not_ready",
      "guard_unreachable", "storage_full", "state_unwritable"}
@@ -45,19 +45,19 @@ EXPIRED = "expired"
 
 
 class Waiting:
-    """Lets residents get in line and out of it, and starts them in their turn (`serve`, with every snapshot)."""
+    """Lets residents join and leave the power queue, and starts them in turn (`serve`, with every snapshot)."""
 
     def __init__(self, context: Context, starting: Starting) -> None:
         self._context = context
         self._starting = starting
         self._not_before_ns = 0
-        self._trouble_since_ns: tuple[int, int] | None = None  # number of the entry, since when
+        self._trouble_since_ns: tuple[int, int] | None = None  # entry number, start time
 
     async def join(self, resident_id: int, code: str, choice: StartChoice) -> None:
-        """Get in line for this outlet; who is in it already keeps the place, with the new outlet and choice.
+        """Join the queue for this outlet. A resident already in it keeps the place, with the new outlet and choice.
 
-        Refuses unknown_code, bad_choice, what stands against a start other than want of power, reserved, no_money,
-        already_charging, card_blocked.
+        Refuses unknown_code, bad_choice, reserved, no_money, already_charging, card_blocked, and every refusal of a
+        start except lack of power.
         """
         outlet = self._context.config.outlet_by_code(code)
         if outlet is None:
@@ -96,7 +96,7 @@ class Waiting:
         context = self._context
         balance = balance_fen(connection, ledger.wallet(resident_id))
         tariff = terms(connection, context, resident, outlet, choice, now)
-        bill.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))  # refuses
+        bill.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))  # raises no_money
         before = store.of_resident(connection, resident_id)
         kept = before if before is not None and before.outcome is None else None
         row = WaitingRow(
@@ -112,23 +112,23 @@ class Waiting:
         store.put(connection, row)
 
     async def leave(self, resident_id: int) -> None:
-        """Out of the line, or done with reading what became of it; nothing where there was no entry."""
+        """Remove the resident's entry, waiting or over, if there is one."""
         row = self._context.line.of_resident(resident_id)
         if row is not None:
             await self._remove(row)
 
     def view(self, resident_id: int) -> WaitingView | None:
-        """The resident's own entry."""
+        """Return the resident's own entry, if there is one."""
         line = self._context.line
         row = line.of_resident(resident_id)
         if row is None:
             return None
         return WaitingView(row.outlet, row.code, row.choice, row.choice_amount, line.place(row), row.outcome)
 
-    # --- serving -----------------------------------------------------------------------------------------------------
+    # --- serving the queue -------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Let go of entries that are too old, then start the first one if there is power for it."""
+        """Drop entries that are too old, then start the first one if there is power for it."""
         try:
             await self._let_go()
             await self._serve_head()
@@ -145,7 +145,7 @@ class Waiting:
                 await self._remove(row)
 
     def _waited_s(self, row: WaitingRow) -> float:
-        """Where nobody knows (another boot, and a clock not set), at least since this boot."""
+        """Return the time waited; if unknown (another boot and an unset clock), at least the time since this boot."""
         now = self._context.now()
         waited_s = seconds_between(row.since, now)
         return now.monotonic_ns / NS if waited_s is None else waited_s
@@ -158,10 +158,10 @@ class Waiting:
         session = context.running.at(head.outlet)
         if session is not None and session.resident_id == head.resident_id:
             if session.refusal is None:
-                await self._remove(head)  # started, and the entry could not be taken out then
+                await self._remove(head)  # it was started, but its entry could not be removed then
             return
         if any(session.state is State.SUSPENDED for session in context.running):
-            return  # a charge that was interrupted goes before one that has not begun
+            return  # an interrupted charge has priority over a new one
         refusal = self._refusal(head)
         if refusal is None:
             await self._start(head)
@@ -169,7 +169,7 @@ class Waiting:
             await self._give_up(head, refusal)
 
     def _refusal(self, head: WaitingRow) -> str | None:
-        """Why the guard would not close the outlet now."""
+        """Return the code if the guard would not close the outlet now, else None."""
         context = self._context
         if (code := context.accepting()) is not None:
             return code
@@ -177,14 +177,14 @@ class Waiting:
         return "unknown_outlet" if state is None else state.refusal
 
     def _lasting_trouble(self, head: WaitingRow) -> bool:
-        """Whether the outlet has been in trouble of its own for long: the others are not to wait for it."""
+        """Return whether the outlet's own refusal has lasted for `OWN_TROUBLE_NS`; the queue must not wait longer."""
         now_ns = self._context.clock.monotonic_ns()
         if self._trouble_since_ns is None or self._trouble_since_ns[0] != head.number:
             self._trouble_since_ns = (head.number, now_ns)
         return now_ns - self._trouble_since_ns[1] >= OWN_TROUBLE_NS
 
     async def _start(self, head: WaitingRow) -> None:
-        """Each attempt is a request of its own; after a crash in the middle the same one is made again."""
+        """Start the first entry. Each attempt has its own request key; after a crash half-way the same key is used."""
         self._trouble_since_ns = None
         choice = StartChoice(
             head.choice,
@@ -215,7 +215,7 @@ class Waiting:
         await self._change(lambda c: store.remove(c, row.number))
 
     async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Write, then show what the file says. Raises as `work` and `Storage.write`: then nothing has changed."""
+        """Write, then take over the queue as stored. Raises as `work` and `Storage.write`; then nothing has changed."""
 
         def change(connection: sqlite3.Connection) -> list[WaitingRow]:
             work(connection)
@@ -223,6 +223,6 @@ class Waiting:
 
         context = self._context
         context.line.show(await context.storage.write(change))
-        for outlet in context.config.outlet:  # with a line, every free outlet is looked at differently
+        for outlet in context.config.outlet:  # a queue changes the view of every free outlet
             context.changes.touch(outlet.number)
         context.changes.touch(CABINET)

@@ -1,4 +1,4 @@
-"""What the property company's pages do, behind `office_ports`: one module a subject, put together in `Office`."""
+"""Functions of the property pages, behind `office_ports`: one module per subject, combined in `Office`."""
 
 from cabinet.clock import WallTime
 from cabinet.service.context import Context

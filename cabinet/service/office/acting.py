@@ -1,4 +1,4 @@
-"""Doing something and writing down who did it: one transaction, so that neither is there without the other."""
+"""Audited actions: an action and its audit entries in one transaction, so neither exists without the other."""
 
 import sqlite3
 from collections.abc import Callable
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Note(NamedTuple):
-    """What the audit log says about it: see `office_views.AuditEntry`."""
+    """An entry for the audit log: see `office_views.AuditEntry`."""
 
     action: str
     resident_id: int | None = None
@@ -28,10 +28,10 @@ class Acting:
     async def do(
         self, actor: Actor, task: Task, work: Callable[[sqlite3.Connection], tuple[T, Note | list[Note] | None]]
     ) -> T:
-        """What `work` returns first, once it and the audit entries it returns second are committed.
+        """Commit `work` and the audit entries that it returns second; return its first result.
 
-        Without a note (None) nothing is written down: nothing had to be done. Refuses not_allowed, storage_full, and
-        whatever `work` refuses.
+        If the note is None, no entry is written: nothing had to be done. Refuses not_allowed, storage_full, and as
+        `work` does.
         """
         actor.require(task)
         wall = self._context.clock.wall()
@@ -51,5 +51,5 @@ class Acting:
             raise Refused("storage_full") from full
 
     async def note(self, actor: Actor, task: Task, note: Note) -> None:
-        """Only write down: somebody looked at something that is not for every eye."""
+        """Write an audit entry only, such as for viewing restricted data."""
         await self.do(actor, task, lambda _: (None, note))

@@ -1,4 +1,4 @@
-"""The audit log, to be read."""
+"""Queries of the audit log."""
 
 from cabinet.service.context import Context
 from cabinet.service.office_views import Actor, AuditEntry, AuditFilter

@@ -1,4 +1,4 @@
-"""Sums by day and month, the load over a day, and how much each outlet is used at each hour."""
+"""Statistics: sums by day and month, the load over a day, and each outlet's use by hour."""
 
 import datetime
 from bisect import bisect_right
@@ -53,7 +53,7 @@ class Figures:
         return await self._summed(spans[::-1])
 
     async def _summed(self, spans: list[tuple[datetime.date, datetime.date]]) -> list[DaySum]:
-        """`spans` follow one another without a gap."""
+        """Return the sums of `spans`, which follow one another without a gap."""
         starts_ms = [self._start_ms(first) for first, _ in spans]
         end_ms = self._start_ms(spans[-1][1] + ONE_DAY)
         totals = [[0, 0, 0, 0, 0] for _ in spans]
@@ -96,7 +96,7 @@ class Figures:
         return Utilisation(shares, _percentages(everywhere, [len(used) * hour_ms for hour_ms in passed]))
 
     def _by_hour(self, from_ms: int, to_ms: int) -> list[int]:
-        """How much of [from, to) falls into each hour of the site's day, in ms."""
+        """Return the part of [from, to) that falls into each hour of the site's day, in ms."""
         hours = [0] * 24
         if to_ms <= from_ms:
             return hours

@@ -1,4 +1,4 @@
-"""Residents out of an uploaded file: a plan that is kept for a while, and its carrying out beside everything else."""
+"""Import of residents from an uploaded file: a plan kept for a while, and its execution in the background."""
 
 import asyncio
 import functools
@@ -28,7 +28,7 @@ ROWS_SHOWN = 20
 
 @dataclass
 class _Kept:
-    """A plan, whose it is and until when; `done` counts PINs once it was begun."""
+    """A plan, its owner and its expiry; `done` counts PINs when it has begun."""
 
     planned: list[NewResident]
     staff_id: int
@@ -98,7 +98,7 @@ class Imports:
             kept.failed = refusal.code
         except CabinetError as error:
             log.error("residents were not imported: %s", error)
-            kept.failed = "expired"  # a card has come between: the file has to be looked at again
+            kept.failed = "expired"  # a card was added meanwhile: the file must be checked again
 
     def _insert(self, connection: sqlite3.Connection, kept: _Kept, hashes: list[str]) -> tuple[None, Note]:
         imports.insert_residents(connection, self._context.clock.wall(), kept.planned, hashes)

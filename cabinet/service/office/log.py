@@ -1,4 +1,4 @@
-"""The usage log for the property company: filtered, summed up, one record whole, and proved."""
+"""The usage log for the property: filtered records, sums, one whole record, verification."""
 
 import asyncio
 import functools
@@ -88,7 +88,7 @@ class Log:
 
     async def _verify(self) -> None:
         begun = self._verification
-        assert begun is not None  # `verify` has made it
+        assert begun is not None  # set by `verify`
         loop = asyncio.get_running_loop()
 
         def progress(done: int) -> None:

@@ -1,4 +1,4 @@
-"""Residents for the property company: masked lists, wallets with top-ups that can be taken back, block, PIN, erase."""
+"""Residents for the property: masked lists, wallets with reversible top-ups, block, PIN, erase."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ LINES_SHOWN = 30
 MOST_FEN = 999_999
 UNDO_MS = 24 * 3_600_000
 
-TOP_UP, UNDO = "top-up:web:", "undo:"  # how keys of the ledger begin
+TOP_UP, UNDO = "top-up:web:", "undo:"  # prefixes of ledger keys
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -157,7 +157,7 @@ def _view(row: ListRow, unmasked: bool) -> ResidentRow:
 
 
 def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[WalletLine]:
-    """Every movement of the wallet, newest first, with the balance after it."""
+    """Return every movement of the wallet, newest first, with the balance after it."""
     entries = list(accounts.entries(connection, ledger.wallet(resident_id)))
     undone = {entry.key.removeprefix(UNDO) for entry in entries if entry.kind == ledger.UNDONE}
     lines, balance = [], 0

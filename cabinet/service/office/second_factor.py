@@ -1,4 +1,4 @@
-"""The second factor of a member of staff's own login: shown to a phone, confirmed, switched off."""
+"""Second factor of a staff login: set up with a phone, confirmed, switched off."""
 
 import secrets
 import sqlite3
@@ -72,7 +72,7 @@ class SecondFactor:
 
     async def switch_off_for(self, actor: Actor, staff_id: int) -> None:
         if staff_id == actor.staff.staff_id:
-            raise Refused("not_allowed")  # one's own only with a proof: somebody may have left the page open
+            raise Refused("not_allowed")  # the own login only with a proof: the page may be open and unattended
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
             row = people.staff_by_id(connection, staff_id)
@@ -87,7 +87,7 @@ class SecondFactor:
 
 
 def _off(connection: sqlite3.Connection, row: people.StaffRow) -> Note | None:
-    """Nothing to write down where it was off already."""
+    """Switch it off; return no note if it was off already."""
     was_on = second_factors.is_on(connection, row.id)
     second_factors.remove(connection, row.id)
     return Note("second_factor_off", subject=row.name) if was_on else None

@@ -1,4 +1,4 @@
-"""Logins of the property company: who there is, in which role, added and taken away by an operator."""
+"""Staff logins of the property and their roles, added and removed by an operator."""
 
 import asyncio
 import secrets
@@ -99,7 +99,7 @@ def _known(connection: sqlite3.Connection, staff_id: int) -> people.StaffRow:
 
 
 def _keep_an_operator(connection: sqlite3.Connection, leaving: people.StaffRow) -> None:
-    """Refuses last_operator: without one nobody could make another but on the command line."""
+    """Refuse last_operator: if there were none, only the command line could add one."""
     if not any(row.role == "operator" and row.id != leaving.id for row in people.staff(connection)):
         raise Refused("last_operator")
 

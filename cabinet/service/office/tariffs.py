@@ -1,4 +1,4 @@
-"""Tariffs for the property company: what is posted, what a new file would mean, and a new one from a later day on."""
+"""Tariffs for the property: posted ones, check of a new file, posting of a new one from a later day on."""
 
 import asyncio
 import datetime
@@ -64,7 +64,7 @@ class Tariffs:
             raise Refused("not_future")
         version = posted.tariff.version
         from_day = datetime.date.fromordinal(posted.from_day).isoformat()
-        # the note first: a tariff that nobody put there must not be, and a note too many does no harm
+        # the note first: a tariff without an author must not exist, and a surplus note does no harm
         await self._acting.note(actor, "tariffs", Note("tariff_schedule", subject=version, detail=from_day))
         try:
             await asyncio.to_thread(tariffs.put, self._context.config, version, text.encode())
@@ -74,7 +74,7 @@ class Tariffs:
         return version
 
     def _checked(self, text: str, beside: bool = True) -> Posted | list[str]:
-        """The tariff in `text`, or a line a mistake."""
+        """Return the tariff in `text`, or its mistakes, a line each."""
         if len(text) > LARGEST_CHARS:
             raise Refused("bad_request")
         try:
@@ -113,6 +113,6 @@ class Tariffs:
         )
 
     def _today(self) -> int:
-        """The day as tariffs are chosen by it."""
+        """Return the day that tariffs are chosen by."""
         wall = self._context.clock.wall()
         return max(self._context.site_time.day_number(wall), self._context.shelf.newest_day)

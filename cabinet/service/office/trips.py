@@ -1,4 +1,4 @@
-"""What the flight recorder kept, read from its folder in a thread: a file is a few milliseconds of work."""
+"""Recordings of the flight recorder, read from its folder in a thread: a file takes a few milliseconds."""
 
 import asyncio
 import sqlite3
@@ -13,7 +13,7 @@ from cabinet.store import sessions as table
 from cabinet.trips import folder as trips_folder
 from cabinet.trips.format import Recording, TripFileError
 
-MOST_LOOKED_AT = 400  # recordings of one question: more are of another page
+MOST_LOOKED_AT = 400  # recordings read per query; more need another page
 MOST_REMEMBERED = 1000
 
 
@@ -64,7 +64,7 @@ class Trips:
         return found
 
     def _trip(self, number: int) -> TripView:
-        """From memory where it was read before: a recording never changes."""
+        """Return a recording's view, from memory if it was read before: a recording never changes."""
         if number not in self._known:
             try:
                 header = trips_folder.load(self._folder, number).header
