@@ -151,7 +151,7 @@ class Replay:
 
 
 def read_recording(path: Path) -> list[tuple[float, float]]:
-    """Return seconds and watts of a CSV with columns `timestamp` (ms) and `value` (watts). Raises SimError if invalid."""
+    """Return seconds and watts of a CSV with columns `timestamp` (ms) and `value` (W). Raises SimError if invalid."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
