@@ -309,7 +309,7 @@ class Life:
         expected.disturbed()
 
     def leave(self) -> None:
-        """Pull a plug finally. During constant current the guard must detect it; near the end two reasons are correct."""
+        """Pull a plug for good. During constant current the guard must detect it; near the end both reasons fit."""
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)

@@ -1,4 +1,4 @@
-"""`cabinet update` with a bundle that fails on trial."""
+"""`cabinet update` with a bundle that fails its trial."""
 
 from vm.bench import Bench
 
@@ -33,7 +33,7 @@ def run(bench: Bench) -> None:
 
 
 def _update_after_it(bench: Bench) -> None:
-    """A good one. Five minutes on trial are twenty of an emulated processor: there the package alone."""
+    """Install a good version. If the processor is emulated, only the package, as five minutes of trial take twenty."""
     if bench.kernel:
         bench.run("dpkg -i /mnt/stick/newer.deb", 900)
         bench.wait_protecting()
