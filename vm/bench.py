@@ -138,7 +138,7 @@ class Bench:
         self.wait_charging()
 
     def wait_charging(self, outlet: int = 1, within_s: float = 180.0) -> None:
-        """Wait until the relay is closed and still is 2 s later, because the guard also tests each relay at its start."""
+        """Wait until the relay is closed, and again 2 s later, because the guard tests each relay at its start."""
         closed = self.closed(outlet)
         self.wait(f"the charge at outlet {outlet}", f"{closed} && sleep 2 && {closed}", within_s)
 

@@ -82,7 +82,7 @@ def _cut_after(bench: Bench, moment: str) -> Cut:
 
 
 def _with_less_to_do(bench: Bench) -> None:
-    """Reduce the load of the slow emulated processor: polls every 10 ms, no console. Count unsettled charges at boot."""
+    """Reduce the load of the slow emulated processor: 10 ms polls, no console. Count unsettled charges at boot."""
     bench.run("echo LOOK_S=0.01 > /var/lib/bench/environment")
     bench.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind", 60)
     bench.run(f"mkdir -p $(dirname {BEFORE_SERVICE}) && rm -f {ANSWERS}")
