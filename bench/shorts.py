@@ -37,7 +37,7 @@ class Shot(msgspec.Struct, frozen=True):
 
     @property
     def over_ceiling(self) -> bool:
-        """True if the hard ceiling decides, not the second half-cycle."""
+        """Return whether the hard ceiling decides, not the second half-cycle."""
         return self.ceiling_ms is not None
 
 

@@ -17,7 +17,7 @@ UNSURE_HOLDS = 10  # allowed delay, in holds, because a reading may come from th
 MEAN_S = 30.0  # averaging time of the plateau, as in docs/architecture.md
 SOFT_START_S = 10.0  # a charger with low power for less than this is starting
 TOLERANCE_S = 120.0  # an end further off than this counts as a nuisance
-# Power that a meter may show at an outlet without load, noise or crosstalk of the neighbour: both ends are possible.
+# Power that a meter may show without load, and from its neighbour: ends within it are indistinguishable.
 UNSURE_W = 0.3
 UNSURE_SHARE = 0.01  # a meter's noise: power this close to a limit may be on either side of it
 PAUSE_HOLDS = 4  # holds of `full` to wait for a charger that idles without a taper
@@ -136,7 +136,7 @@ class Way:
 
     @property
     def may_pause(self) -> bool:
-        """True if the charger idles without a certain taper, so it may resume."""
+        """Return whether the charger idles without a certain taper, so it may resume."""
         return not self.tapered and self.watts < self.keys.no_load_w
 
     def paused_s(self, at_ns: int) -> float:
@@ -213,7 +213,7 @@ class Expected:
 
     @property
     def may_be_gone(self) -> bool:
-        """True if the power is no more than the crosstalk that an empty outlet may show."""
+        """Return whether the power is no more than the crosstalk that an empty outlet may show."""
         return any(way.maybe_gone_ns is not None for way in self.ways)
 
     def resumed(self, at_ns: int, had_load: bool) -> None:

@@ -31,7 +31,7 @@ def short_circuit(stage: Stage) -> None:
 
 
 def overcurrent(stage: Stage) -> None:
-    """Overload with 12.8 to 18 A.
+    """Overload an outlet with 12.8 to 18 A.
 
     The minimum is 1.6 In of 8 A: below, the outlet exceeds its power for 10 s before the wire is hot. The maximum is
     18 A: its crest plus that of a charger stays below the 30 A of a short circuit.

@@ -28,7 +28,7 @@ class Said(NamedTuple):
 
 
 class Gone(Exception):
-    """Error if the machine does not answer or is off."""
+    """Error raised if the machine does not answer or is off."""
 
 
 class Machine:

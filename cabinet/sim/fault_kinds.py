@@ -61,7 +61,7 @@ class Standing(NamedTuple):
 
 
 def ends_after(world: "World", kind: str, params: Params, at_ns: int, undo: Callable[[int], None]) -> None:
-    """If `seconds` is given, end the cabinet's fault after that time, unless it has been set again meanwhile."""
+    """End the cabinet's fault after `seconds`, if given, unless it has been set again meanwhile."""
     if "seconds" not in params:
         return
     standing = world.faults[None][kind]

@@ -33,7 +33,7 @@ def run(bench: Bench) -> None:
 
 
 def _update_after_it(bench: Bench) -> None:
-    """Install a good version. If the processor is emulated, only the package, as five minutes of trial take twenty."""
+    """Install a good version; only the package if the processor is emulated, as 5 minutes of trial take 20 there."""
     if bench.kernel:
         bench.run("dpkg -i /mnt/stick/newer.deb", 900)
         bench.wait_protecting()
