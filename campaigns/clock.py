@@ -1,4 +1,4 @@
-"""Jumps of the wall clock, by seconds or decades, in every state of a charge: durations stay monotonic.
+"""Jumps of the wall clock, by seconds or decades, in every state of a charge: durations follow the monotonic one.
 
 Each scenario is ten charges over a fake guard. In one of the five states the wall clock jumps, trusted or not
 afterwards, and often jumps again while charging. In some charges the power is cut there, and the next boot continues
