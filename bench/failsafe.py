@@ -1,7 +1,7 @@
-"""How soon `cabinet failsafe` has opened everything, with the guard and its keeper hung and no heartbeat hardware.
+"""Time of `cabinet failsafe` to open all relays, if guard and keeper are hung and there is no heartbeat hardware.
 
-Four outlets charge; then both processes are stopped where they are, and nothing but the command is left to open the
-relays. From its start, the interpreter's included, to the last contact open, by the simulator's clock.
+Four outlets charge; then both processes are stopped, so only the command can open the relays. The time is from its
+start, including the interpreter's, to the last contact open, by the simulator's clock.
 
     python -m bench.failsafe [--times 10]
 """
@@ -22,7 +22,7 @@ LIMIT_MS = 300
 
 
 def once(cabinet: Cabinet, live: Live) -> float:
-    """Milliseconds; afterwards the four charge again."""
+    """Run one measurement. Return milliseconds; afterwards the four charge again."""
     live.all_charge()
     seq = cabinet.journal()[-1]["seq"]
     pids = [cabinet.processes["guard"].popen.pid, *cabinet.guard_pids()]

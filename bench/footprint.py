@@ -1,7 +1,7 @@
-"""Memory of every process of a running cabinet, and how soon after its start the guard protects.
+"""Memory of every process of a running cabinet, and the time from the guard's start to protection.
 
-RSS counts a page shared by two processes twice; PSS counts it once, and is what the machine really gives away. Keeper
-and guard share most of theirs, as one is forked from the other.
+RSS counts a page shared by two processes twice; PSS counts it once, and is the memory really used. Keeper and guard
+share most of their pages, because one is forked from the other.
 
     python -m bench.footprint
 """
@@ -23,7 +23,7 @@ AIM_GUARD_MB, AIM_SERVICE_MB, AIM_START_S = 40, 90, 0.6
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """(RSS, PSS)."""
+    """Return (RSS, PSS) in MB."""
     found = {}
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, _, rest = line.partition(":")
@@ -32,7 +32,7 @@ def memory_mb(pid: int) -> tuple[float, float]:
 
 
 def guard_start_s(cabinet: Cabinet) -> float:
-    """From the command to the first snapshot in which every outlet is watched and may be closed."""
+    """Return the time until the guard is ready; also print the time until every outlet may be closed."""
     cabinet.processes.pop("guard").stop()
     started = time.monotonic()
     guard = Process("guard", ["guard"], cabinet.folder, cabinet.config)

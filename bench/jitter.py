@@ -1,8 +1,8 @@
-"""How late the guard's loop runs: in a process of its own, and the same loop as a thread beside a log export.
+"""Delay of the guard's loop: in a separate process, and as a thread in the process of a log export.
 
-Both loops sleep to absolute deadlines one scan period apart and note how late they wake. Both runs have the same work
-beside them: the usage log exported over and over, as CSV and JSON lines, and a database that syncs to disk. In the
-first the work is in other processes, as in this product; in the second it is in threads beside the loop.
+Both loops sleep to absolute deadlines one scan period apart and record the delay of each wake-up. Both runs have the
+same concurrent work: repeated exports of the usage log, as CSV and JSON lines, and a database that syncs to disk. In
+the first run the work is in other processes, as in this product; in the second it is in threads of the same process.
 
     python -m bench.jitter [--seconds 10]
 """
@@ -32,7 +32,7 @@ Stop = Callable[[], bool]
 
 
 def records() -> list[UsageRecord]:
-    """A log to export."""
+    """Return a log to export."""
     return [
         msgspec.structs.replace(record(number, "bench"), number=number, previous_hash="0" * 64, record_hash="1" * 64)
         for number in range(1, RECORDS + 1)
@@ -40,7 +40,7 @@ def records() -> list[UsageRecord]:
 
 
 def export(stop: Stop) -> None:
-    """The usage log as CSV and as JSON lines, over and over."""
+    """Export the usage log as CSV and JSON lines, repeatedly."""
     log, zone = records(), zoneinfo.ZoneInfo("Asia/Shanghai")
     while not stop():
         "".join(usage_table.csv_lines(log, "zh", zone))
@@ -48,7 +48,7 @@ def export(stop: Stop) -> None:
 
 
 def sync(stop: Stop) -> None:
-    """Commits with fsync, as checkpoints do."""
+    """Commit with fsync, as checkpoints do."""
     with tempfile.TemporaryDirectory() as folder:
         database = sqlite3.connect(Path(folder) / "bench.sqlite")
         database.execute("PRAGMA journal_mode=WAL")
@@ -61,7 +61,7 @@ def sync(stop: Stop) -> None:
 
 
 def loop(seconds: float) -> tuple[list[int], int]:
-    """Lateness of every turn in ns, and how many periods were missed altogether."""
+    """Return the delay of every turn in ns, and the total number of missed periods."""
     late_ns: list[int] = []
     missed = 0
     deadline_ns = time.monotonic_ns() + PERIOD_NS

@@ -1,4 +1,4 @@
-"""The rival of bench.trip: guard, service, exports and syncs as threads of one process, as most such controllers are.
+"""Reference for bench.trip: guard, service, exports and syncs as threads of one process, as in most such controllers.
 
 The guard's code, its real-time priority and the cabinet are the same; only the process is shared. There is no keeper.
 
@@ -30,14 +30,14 @@ from tests.e2e.processes import wait_for
 
 
 def guard_thread(config: Config) -> None:
-    """The guard for as long as this process lives; a thread may not catch signals, the service does."""
+    """Run the guard until this process ends. A thread cannot handle signals; the service handles them."""
     beats = os.open(os.devnull, os.O_WRONLY)
     with mock.patch.object(loop, "signal"):
         loop.run_guard(config, *openers(config), SystemClock(), Counters(len(config.outlet)), beats, realtime=True)
 
 
 def answers(config: Config) -> bool:
-    """Whether the guard is there."""
+    """Return whether the guard answers."""
     with contextlib.suppress(LinkError), BlockingGuard(guard_socket(Path(config.paths.run)), Role.VIEWER) as guard:
         return bool(guard.snapshot().outlets)
     return False
@@ -53,7 +53,7 @@ def main() -> None:
         threading.Thread(target=work, args=(lambda: False,), daemon=True).start()
     unpace()
     asyncio.run(serve(config))
-    os._exit(0)  # threads that never end would keep the process
+    os._exit(0)  # endless threads would keep the process alive
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Fifty phones on live pages: what the service's memory does, and whether the guard's scans come any later.
+"""Fifty phones on live pages: memory of the service, and delay of the guard's scans.
 
-Ten outlets charge all the while. The guard is watched without phones, with them, and without them again, in one run:
-whatever else the machine does falls on all three. Each of the guard's snapshots, five a second, tells how late the
-worst turn since the one before began.
+Ten outlets charge during the whole run. The guard is measured without phones, with them, and without them again, in one
+run, so other load of the machine affects all three. Each of the guard's snapshots, five per second, reports the
+greatest delay of a turn since the snapshot before.
 
     python -m bench.phones [--phones 50] [--minutes 10] [--report]
 """
@@ -29,13 +29,13 @@ from campaigns.runner import commit, machine, percentile
 from tests.e2e.processes import Cabinet, running
 
 MINUTE_S = 60
-SETTLING_S = 30  # after the phones came: what the first answers need stays
+SETTLING_S = 30  # after the phones connect, because the first answers allocate lasting memory
 FLAT_MB = 2.0
-WITHOUT_SHARE = 0.3  # of the time with phones, before and after
+WITHOUT_SHARE = 0.3  # share of the time with phones, before and after
 
 
 class GuardWatch:
-    """Every snapshot that the guard publishes, as a viewer is sent them."""
+    """Reader of every snapshot that the guard publishes to a viewer."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -57,17 +57,17 @@ class GuardWatch:
 
 
 class Span(NamedTuple):
-    """A time with or without phones."""
+    """Measurements over a period with or without phones."""
 
     name: str
-    late_us: list[int]  # the worst of each fifth of a second, ascending
+    late_us: list[int]  # greatest delay in each 0.2 s, ascending
     scan_us: list[int]  # ascending
     service_cpu_s: float
     seconds: float
 
 
 def span(name: str, watch: GuardWatch, pid: int, over: Callable[[], bool]) -> Span:
-    """Until `over`, which is asked with every snapshot."""
+    """Measure until `over`, called with every snapshot, returns true."""
     began, cpu_s = time.monotonic(), cpu_of(pid)
     healths = [watch.next()]
     while not over():
@@ -78,13 +78,13 @@ def span(name: str, watch: GuardWatch, pid: int, over: Callable[[], bool]) -> Sp
 
 
 def cpu_of(pid: int) -> float:
-    """Seconds of processor that a process has had."""
+    """Return the CPU time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 class Clocked:
-    """Over after so many seconds; each minute it notes the service's memory."""
+    """A period of `seconds`, during which the service's memory is recorded each minute."""
 
     def __init__(self, seconds: float, pid: int) -> None:
         self._pid = pid
@@ -102,7 +102,7 @@ class Clocked:
 
 
 def measure(cabinet: Cabinet, phones: int, with_s: float) -> str:
-    """The report's tables."""
+    """Run the measurement. Return the tables of the report."""
     charges = charge_everywhere(cabinet, OUTLETS)
     pid = cabinet.processes["service"].popen.pid
     without_s = WITHOUT_SHARE * with_s

@@ -1,8 +1,8 @@
-"""What watching costs: the length of a scan beside the bare time on the bus, and the guard's share of one core.
+"""Cost of monitoring: duration of a scan against the bare bus time, and the guard's share of one core.
 
-The guard, its loop and a client that watches run in real time over a recorded cabinet with a charge on every outlet
-(bench/tape.py): a transfer takes as long as its bits at 400 kHz and not a nanosecond of simulation. What remains is the
-guard's own work. On a Pi the kernel's I2C driver comes on top, a wake-up and an ioctl a transfer.
+The guard, its loop and a viewing client run in real time over a recorded cabinet with a charge on every outlet
+(bench/tape.py): a transfer takes as long as its bits at 400 kHz, without any simulation time. The rest is the guard's
+own work. On a Pi the kernel's I2C driver adds a wake-up and an ioctl per transfer.
 
     python -m bench.scan [--outlets 10 20 40] [--seconds 10]
 """
@@ -28,8 +28,8 @@ from cabinet.wiring import OUTPUT_ONLY
 from campaigns.runner import commit, machine
 
 RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25
-VOLTAGES = 20  # of each chip
-RECORDED_NS = 12 * NS  # every slow value of forty outlets many times
+VOLTAGES = 20  # readings per chip
+RECORDED_NS = 12 * NS  # covers every slow value of forty outlets many times
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
 INTERRUPT_PINS = (14, 15, 8)
 EXPANDER_INPUTS = [pin for pin in range(16) if pin not in OUTPUT_ONLY]
@@ -37,9 +37,9 @@ CODE_SIGNS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 def cabinet_of(outlets: int) -> Config:
-    """The demo cabinet with so many outlets: two a meter chip, eight chips a mux, sixteen relays an expander.
+    """Return the demo cabinet with more outlets: two per meter chip, eight chips per mux, 16 relays per expander.
 
-    Alert lines end at the computer as far as it has pins, the others at expanders of their own.
+    Alert lines end at the computer while it has pins, the others at separate expanders.
     """
     head = demo_toml().partition("[[outlet]]")[0]
     muxes = [0x70 + number for number in range((outlets + 15) // 16)]
@@ -72,7 +72,7 @@ def _outlet(index: int) -> str:
 
 
 def measure(outlets: int, seconds: float) -> str:
-    """One row."""
+    """Measure one cabinet. Return its row of the table."""
     config = cabinet_of(outlets)
     with tempfile.TemporaryDirectory() as folder:
         desk = TapedDesk(Path(folder), config)
@@ -81,11 +81,11 @@ def measure(outlets: int, seconds: float) -> str:
             desk.plug(number, "lead-acid-48v20ah", 30)
             if not isinstance(desk.start(number), Done):
                 raise RuntimeError(f"outlet {number} cannot be used: {desk.outlet(number)}")
-        desk.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; soft starts are over
+        desk.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
         desk.tape.rewind()
         for _ in range(VOLTAGES):
             desk.run(RECORDED_NS // VOLTAGES)
-            for segment in desk.guard._scanner.segments:  # the voltage is read from whichever chip it is due at
+            for segment in desk.guard._scanner.segments:  # because the guard may read the voltage from any chip
                 segment.chip.voltage_sample_mv()
         desk.play()
         row = _run(desk, Path(folder) / "guard.sock", seconds)
@@ -129,7 +129,7 @@ def _run(desk: TapedDesk, socket: Path, seconds: float) -> str:
 
 
 def _watch(socket: Path, seconds: float) -> None:
-    """A client such as the service, in a process of its own."""
+    """Run a client like the service, in a separate process."""
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     end_s = time.monotonic() + seconds - 0.2
     with BlockingGuard(socket, Role.VIEWER) as client:

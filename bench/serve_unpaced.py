@@ -1,4 +1,4 @@
-"""`cabinet serve` without the pace of starts: a bench begins more charges in ten minutes than relays should close.
+"""`cabinet serve` without rate limits of starts: a bench starts more charges in ten minutes than relays should.
 
 python -m bench.serve_unpaced --config CONFIG
 """
@@ -12,7 +12,7 @@ WITHOUT_END = 1_000_000
 
 
 def unpace() -> None:
-    """For services that are made from now on."""
+    """Remove the rate limits for services created from now on."""
     starting.STARTS_A_CARD = starting.STARTS_AN_OUTLET = WITHOUT_END
 
 

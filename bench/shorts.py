@@ -1,4 +1,4 @@
-"""Random shorts under a manual clock: the guard over the simulated chips, beside the waveform's own bare limit."""
+"""Random shorts under a manual clock: the guard over the simulated chips, against the bare limit of the waveform."""
 
 import logging
 import math
@@ -14,40 +14,40 @@ from cabinet.sim.waveform import Mains, Wave
 from tests.desk import Desk, demo_config
 
 SHORT_A, HARD_A = 30.0, 150.0
-LEAST_A, MOST_A = 25.0, 400.0  # RMS of the current as it flows
+LEAST_A, MOST_A = 25.0, 400.0  # RMS of the actual current
 SHAPES = {"full": 0.6, "half": 0.25, "intermittent": 0.15}
 LOADS = ["lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v", "resistor:300"]
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
-SHOTS = 20  # of one batch, which is made from one seed
+SHOTS = 20  # per batch of one seed
 COOLING_NS = 40 * NS  # until the thermal image lets an outlet start again
 GAP_NS = 100 * MS  # short_circuit.window_s
 
 
 class Shot(msgspec.Struct, frozen=True):
-    """One short and what came of it; times from the first fault current on."""
+    """One short and its result; times are from the first fault current on."""
 
     path: str  # alert or polled
     shape: str
     amps: float
     loaded: bool
     took_ms: float
-    phase_deg: float  # of the mains at the onset; the voltage's crests are at 90 and 270
-    bare_ms: float | None = None  # None: not known, as nobody can say when an arc strikes in real time
-    ceiling_ms: float | None = None  # when the waveform went over the hard ceiling, where it ever does
+    phase_deg: float  # mains angle at the onset; the voltage's crests are at 90 and 270
+    bare_ms: float | None = None  # None: unknown, because the time of an arc is random in real time
+    ceiling_ms: float | None = None  # time when the waveform exceeded the hard ceiling, if it does
 
     @property
     def over_ceiling(self) -> bool:
-        """Where the hard ceiling decides, and not the second half-cycle."""
+        """Return whether the hard ceiling decides, not the second half-cycle."""
         return self.ceiling_ms is not None
 
 
 def sine_a(amps: float, shape: str) -> float:
-    """RMS of the whole sine that the simulator is told: half of it has 1/sqrt 2 of the RMS."""
+    """Return the RMS of the full sine for the simulator; a half wave has 1/sqrt 2 of its RMS."""
     return round(amps * math.sqrt(2) if shape == "half" else amps, 1)
 
 
 def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
-    """Shorts on one cabinet, with charges running on the others. `path`: with `alert` lines, or `polled` only."""
+    """Run shorts on one cabinet while the other outlets charge. `path`: with `alert` lines, or `polled` only."""
     chance = random.Random(seed)
     changes = {"heartbeat_pin = 27\n": ""}  # between shorts the clock strides until the wire has cooled
     if path == "polled":
@@ -56,7 +56,7 @@ def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
         desk = Desk(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
         for outlet in range(1, 11):
             desk.plug(outlet, chance.choice(LOADS))
-        logging.disable(logging.ERROR)  # many trips are what is wanted here
+        logging.disable(logging.ERROR)  # many trips are intended
         try:
             return [_shoot(desk, chance, path) for _ in range(shots)]
         finally:
@@ -71,7 +71,7 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
         if not desk.outlet(other).closed and not isinstance(desk.start(other), Done):
             raise RuntimeError(f"outlet {other} cannot be used: {desk.outlet(other)}")
     desk.run(4 * NS, until=lambda: all(state.closed for state in desk.guard.snapshot().outlets))
-    desk.stride(2 * NS, NS)  # soft starts are over
+    desk.stride(2 * NS, NS)  # until soft starts end
     outlet = chance.randint(1, 10)
     load = None if chance.random() < 0.75 else world.unplug(outlet)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
@@ -79,7 +79,7 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     desk.run(40 * MS)
     before, mains = world.journal.last_seq, world.mains
     assert mains is not None
-    # The phase is drawn, not left to the guard's own time, so that two versions of the guard meet the same shorts.
+    # The phase is drawn, not left to the guard's timing, to give two versions of the guard the same shorts.
     phase_deg = 360 * chance.random()
     world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape, at_phase=phase_deg)
     waves: list[Wave] = []
@@ -106,20 +106,20 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
 
 
 def bare_limit_ns(mains: Mains, wave: Wave, onset_ns: int) -> int:
-    """The earliest moment at which the current itself has been over the limit in two half-cycles, or the ceiling once.
+    """Return the earliest time at which the current has exceeded the limit in two half-cycles, or the ceiling once.
 
-    ValueError where it never is: that is no short.
+    Raises ValueError if it never does, as that is not a short.
     """
     ceiling_ns = wave.first_above_ns(HARD_A, onset_ns)
     first_ns = wave.first_above_ns(SHORT_A, onset_ns)
     if first_ns is None:
         raise ValueError("this current is never over the limit")
     second_ns = wave.first_above_ns(SHORT_A, _next_half_ns(mains, first_ns))
-    assert second_ns is not None  # it repeats
+    assert second_ns is not None  # the current is periodic
     return second_ns if ceiling_ns is None else min(second_ns, ceiling_ns)
 
 
 def _next_half_ns(mains: Mains, at_ns: int) -> int:
-    """The zero crossing after `at_ns`, and a microsecond, so that rounding does not leave it before."""
+    """Return the zero crossing after `at_ns`, plus 1 us against rounding to a time before it."""
     halves = math.floor((at_ns - mains.origin_ns) / mains.half_ns) + 1
     return mains.origin_ns + math.ceil(halves * mains.half_ns) + 1000

@@ -1,4 +1,4 @@
-"""Random shorts on the real processes, with web requests, a log export and syncs going on beside them."""
+"""Random shorts on the real processes, with concurrent web requests, a log export and syncs."""
 
 import functools
 import math
@@ -21,10 +21,10 @@ from cabinet.run_folder import guard_socket, service_address
 from cabinet.sim.control import SimControl
 from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running, wait_for
 
-LOAD_A = 300 / 220  # of the resistor that is heated all the while
+LOAD_A = 300 / 220  # current of the resistor that is always on
 CARD = "90000001"
 PAGE = "/s/C5T4"
-# An outlet is shorted twice a minute here and cleared each time; in a cabinet the third trip within an hour is latched.
+# An outlet is shorted and cleared twice a minute here; with the defaults the third trip within an hour is latched.
 PATIENT = {"[tariff]\n": "[protections.reclose_storm]\ntrips = 20\nwithin_s = 60.0\n\n[tariff]\n"}
 
 
@@ -35,7 +35,7 @@ def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
 
 
 def real(count: int, seed: int) -> list[Shot]:
-    """`count` shorts on the real processes. Raises RuntimeError where the work beside the guard failed."""
+    """Run `count` shorts on the real processes. Raises RuntimeError if the concurrent work failed."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim", "guard") as cabinet:
         cabinet.processes["service"] = Process("service", [], cabinet.folder, cabinet.config, "bench.serve_unpaced")
         wait_for("the pages", (service_address(cabinet.run)).exists)
@@ -49,10 +49,10 @@ def real(count: int, seed: int) -> list[Shot]:
 
 
 def threaded(count: int, seed: int) -> list[Shot]:
-    """The same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
+    """Run the same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim") as cabinet:
         cabinet.processes["one"] = Process("one", [], cabinet.folder, cabinet.config, "bench.one_process")
-        wait_for("the pages", (service_address(cabinet.run)).exists)  # the guard in it has said that it is ready
+        wait_for("the pages", (service_address(cabinet.run)).exists)  # then its guard is ready
         stopping = multiprocessing.Event()
         pages = multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True)
         return _with_work([pages], stopping, lambda: _shots(cabinet, "thread", count, seed))
@@ -73,7 +73,7 @@ def _with_work(work: list[Any], stopping: Any, shoot: Callable[[], list[Shot]]) 
 
 
 def _shots(cabinet: Cabinet, path: str, count: int, seed: int) -> list[Shot]:
-    """One outlet after the other, so that none grows too hot to start."""
+    """Run the shorts on the outlets in turn, because one outlet would get too hot to start."""
     chance = random.Random(seed)
     resident = cabinet.resident(CARD, balance_yuan="500.00")
     outlets = load(cabinet.config).outlet
@@ -116,9 +116,9 @@ def _real_shot(
 
 
 def limits_ms(amps: float, shape: str, phase_deg: float) -> tuple[float | None, float | None]:
-    """After the onset at `phase_deg`: when the current is known for a short by its limits, and when over the ceiling.
+    """Return the times after the onset at `phase_deg` when the current is a short by its limits, and over the ceiling.
 
-    None: never, or not known, as nobody can say in which half-cycles an arc strikes.
+    None: never, or unknown, because the half-cycles of an arc are random.
     """
     if shape == "intermittent":
         return None, None
@@ -133,7 +133,7 @@ def limits_ms(amps: float, shape: str, phase_deg: float) -> tuple[float | None, 
 
 
 def _first_above_deg(peak_a: float, every: int, level_a: float, from_deg: float) -> float | None:
-    """The first angle from `from_deg` on at which a sine that flows in every so-manyth half-cycle is over the level."""
+    """Return the first angle from `from_deg` on at which a sine in every `every`-th half-cycle is over the level."""
     if peak_a <= level_a:
         return None
     rise_deg = math.degrees(math.asin(level_a / peak_a))
@@ -146,7 +146,7 @@ def _first_above_deg(peak_a: float, every: int, level_a: float, from_deg: float)
 
 
 def _ms(degrees: float) -> float:
-    return degrees / 360 * 20  # at the demo's 50 Hz
+    return degrees / 360 * 20  # at 50 Hz, as in the demo
 
 
 def _kinds(sim: SimControl, before: int, outlet: int) -> set[str]:
@@ -154,7 +154,7 @@ def _kinds(sim: SimControl, before: int, outlet: int) -> set[str]:
 
 
 def _released(guard: BlockingGuard, outlet: int) -> bool:
-    """Clears what is latched, a relay included that welded on the short: whether the outlet may be used again."""
+    """Clear the latch, also of a relay welded by the short. Return whether the outlet accepts a start."""
     state = guard.snapshot().outlets[outlet - 1]
     if state.latched:
         guard.request(lambda n: ClearLatch(n, outlet, "bench"))

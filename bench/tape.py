@@ -1,9 +1,9 @@
-"""A recorded cabinet: what the simulated chips answered is played back, so that only the guard's own work is measured.
+"""A recorded cabinet: the answers of the simulated chips are played back, to measure only the guard's own work.
 
-First the guard runs over the simulator under a manual clock, and every transfer is written down with its answer. Then
-the clock turns real, and the same guard goes on over the tape: a transfer takes exactly its bits on the wire, waited
-out without sleep, and its answer is the next one recorded for that chip, register and mux channel. Lines keep the level
-that was read last, outputs go nowhere.
+First the guard runs over the simulator under a manual clock, and every transfer is recorded with its answer. Then the
+clock becomes real, and the same guard continues over the tape: a transfer takes exactly the time of its bits on the
+wire, as a busy wait, and its answer is the next recorded one for that chip, register and mux channel. Lines keep the
+level that was last read; outputs have no effect.
 """
 
 import os
@@ -19,18 +19,18 @@ from cabinet.sim.pins import LineFactory
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from tests.desk import Desk
 
-_KEPT_ANSWERS = 400  # of one register: enough that no value seems to stand still
+_KEPT_ANSWERS = 400  # per register: enough to make no value look stuck
 
 
 class TurningClock(ManualClock):
-    """Manual until `turn`, then the kernel's, going on from where it was."""
+    """A manual clock until `turn`, then the kernel's, continuing from the same time."""
 
     def __init__(self) -> None:
         super().__init__()
         self._offset_ns: int | None = None
 
     def turn(self) -> None:
-        """From now on real."""
+        """Continue in real time."""
         self._offset_ns = self._now_ns - time.monotonic_ns()
 
     def monotonic_ns(self) -> int:
@@ -42,7 +42,7 @@ class TurningClock(ManualClock):
 
 
 class Tape(SmbusCalls):
-    """Records what `bus` answers until `play`. `wire_ns` is what the transfers played take on the wire."""
+    """Recorder of the answers of `bus` until `play`. `wire_ns` is the wire time of the played transfers."""
 
     def __init__(self, bus: SmbusCalls, muxes: Sequence[int], bit_ns: float) -> None:
         self._bus = bus
@@ -53,15 +53,15 @@ class Tape(SmbusCalls):
         self.wire_ns = self.waited_ns = self.transfers = 0
 
     def rewind(self) -> None:
-        """Forget what was recorded: how the cabinet started is not how it goes on."""
+        """Discard the recording, because the start of the cabinet is not its normal operation."""
         self._answers.clear()
 
     def play(self) -> None:
-        """From now on the answers come from the tape."""
+        """Answer from the tape from now on."""
         self._played = {key: cycle(answers).__next__ for key, answers in self._answers.items()}
 
     def transfer(self, messages: Sequence[Message]) -> bytes:
-        """Raises KeyError for a transfer that was never recorded."""
+        """Carry the messages. Raises KeyError if the tape is played and has no such transfer."""
         start_ns = time.monotonic_ns()
         for address, payload, _ in messages:
             if address in self._joined and payload is not None:
@@ -85,7 +85,7 @@ class Tape(SmbusCalls):
 
 
 class _HeldLines:
-    """The door to the simulator's lines; closed, it says what it saw last."""
+    """Door to the simulator's lines; when closed, it returns the last levels."""
 
     def __init__(self, door: object) -> None:
         self._door = door
@@ -107,7 +107,7 @@ class _HeldLines:
 
 
 class TapedDesk(Desk):
-    """A cabinet whose guard can be cut loose from the simulator with `play`."""
+    """A cabinet with a guard that `play` disconnects from the simulator."""
 
     def __init__(self, state: Path, config: Config) -> None:
         self.turning = TurningClock()
@@ -128,12 +128,12 @@ class TapedDesk(Desk):
         return self._lines
 
     def play(self) -> None:
-        """The simulator stands still from now on, and the clock is real."""
+        """Stop the simulator and make the clock real."""
         self._held.closed = True
         self.tape.play()
         self.turning.turn()
 
 
 def sink() -> int:
-    """Where the guard's beats go."""
+    """Return a descriptor that discards the guard's heartbeats."""
     return os.open(os.devnull, os.O_WRONLY)

@@ -1,11 +1,11 @@
-"""From a fault's current to the relay's or the contactor's command, by the simulator's own clock, over random shorts.
+"""Time from the fault current to the command of relay or contactor, by the simulator's clock, over random shorts.
 
-Three parts. Under a manual clock the real guard runs over the simulated chips in one process, with alert lines and
-without: thousands of shorts, no scheduler in the way, next to the bare limit, the earliest moment at which the waveform
-itself has been over the limit in two half-cycles (or once over the hard ceiling). In real time the real processes run:
-guard and simulator, and a service that is read by web requests, exports and syncs all the while. In the third part,
-the rival, the same guard is a thread of the service, beside the exports and syncs. Amperes are RMS of the current as it
-flows: a half wave of 25 A is half of a sine of 35 A.
+There are three parts. Under a manual clock the real guard runs over the simulated chips in one process, with and
+without alert lines: thousands of shorts without scheduler effects, compared with the bare limit, the earliest time at
+which the waveform has exceeded the limit in two half-cycles (or once the hard ceiling). In real time the real processes
+run: guard and simulator, and a service with concurrent web requests, exports and syncs. In the third part, the
+reference, the same guard is a thread of the service, together with the exports and syncs. Amperes are RMS of the actual
+current: a half wave of 25 A is half of a sine of 35 A.
 
     python -m bench.trip [--manual 1000] [--real 60] [--thread 20] [--seed N]
 """
@@ -22,7 +22,7 @@ from campaigns.runner import commit, machine, percentile
 BAR_MS = {"full": 20.0, "half": 35.0, "intermittent": 100.0}
 CEILING_BAR_MS = 3.0
 RATIO_BAR = 1.2
-SHOWN = 5  # of the shorts over a bar
+SHOWN = 5  # number of shorts over the limit in the output
 HEAD = "| shorts | count | p50 ms | p99.9 ms | worst ms | bar ms | over the bar |\n|---|---|---|---|---|---|---|"
 
 
@@ -30,7 +30,7 @@ PATHS = {"alert": "with alert lines", "polled": "polled only", "thread": "one pr
 
 
 def manual(count: int, seed: int) -> list[Shot]:
-    """Half of them with alert lines, half polled only; batches over all cores."""
+    """Run shorts on all cores, half with alert lines, half polled only."""
     chance = random.Random(seed)
     seeds = [chance.getrandbits(40) for _ in range(max(1, count // (2 * SHOTS)))]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -48,7 +48,7 @@ def row(name: str, took: list[float], bar_ms: float) -> str:
 
 
 def table(title: str, shots: list[Shot]) -> None:
-    """Rows of one part; the ratio to the bare limit where that is known."""
+    """Print the rows of one part, and the ratio to the bare limit if it is known."""
     for path, words in PATHS.items():
         mine = [shot for shot in shots if shot.path == path]
         for shape, bar_ms in BAR_MS.items():
@@ -70,7 +70,7 @@ def table(title: str, shots: list[Shot]) -> None:
 
 
 def over_their_bar(shots: list[Shot]) -> None:
-    """The slowest, with what it takes to look at one again."""
+    """Print the slowest shorts with their parameters."""
     late = [shot for shot in shots if shot.took_ms > BAR_MS[shot.shape]]
     for shot in sorted(late, key=lambda shot: BAR_MS[shot.shape] - shot.took_ms)[:SHOWN]:
         what = f"{PATHS[shot.path]}, {shot.shape}, {shot.amps} A{', beside a load' if shot.loaded else ''}"
@@ -89,7 +89,7 @@ def main() -> None:
     if args.manual:
         table("manual clock", manual(args.manual, args.seed))
     if args.real or args.thread:
-        from bench.shorts_real import real, threaded  # starts processes: not wanted in the pool's
+        from bench.shorts_real import real, threaded  # it starts processes, so the pool's workers must not import it
 
         table("real time, under load", real(args.real, args.seed + 1) if args.real else [])
         table("the same as threads", threaded(args.thread, args.seed + 1) if args.thread else [])

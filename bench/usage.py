@@ -1,8 +1,8 @@
-"""A usage log of a million records: exported beside SQLite's own shell, through the service while others ask, verified.
+"""A usage log of a million records: export compared with SQLite's shell, export through the busy service, verification.
 
-The rival is the `sqlite3` command writing the same columns of the same file as CSV, in the same run: it does nothing
-else, and its numbers are as they are stored, where ours are yuan, kWh, local times and words. Memory is what a process
-grows by while it exports, above what it needs for a short log.
+The reference is the `sqlite3` command writing the same columns of the same file as CSV, in the same run: it does only
+this, and its numbers are the stored ones, but ours are yuan, kWh, local times and words. Memory is the growth of a
+process during the export, above its use for a short log.
 
     python -m bench.usage [--records 1000000]
 """
@@ -37,7 +37,7 @@ RESIDENTS = 500
 A_TRANSACTION = 20_000
 ALONE_S = 10.0
 
-# The columns of the CSV, as the shell finds them.
+# Columns of the CSV as expressions for the shell.
 SHELL_COLUMNS = {
     "started": "body ->> '$.started.unix_ms'", "ended": "ended_unix_ms", "clock_trusted": "body ->> '$.ended.trusted'",
     "powered_min": "body ->> '$.powered_s'", "charging_min": "body ->> '$.charging_s'",
@@ -83,7 +83,7 @@ def fill(path: Path, records: int) -> None:
 
 
 def shell_s(path: Path, target: Path) -> float:
-    """How long SQLite's shell takes to write the same columns."""
+    """Return the time of SQLite's shell to write the same columns."""
     columns = [SHELL_COLUMNS.get(name, f"body ->> '$.{name}'") for name in usage_table.COLUMNS]
     query = f"SELECT {', '.join(columns)} FROM usage_record LEFT JOIN resident USING (holder) ORDER BY number"
     started = time.monotonic()
@@ -93,7 +93,7 @@ def shell_s(path: Path, target: Path) -> float:
 
 
 def command(cabinet: Cabinet, *words: str) -> tuple[float, float]:
-    """Seconds and most MB that a `cabinet usage` command took."""
+    """Run a `cabinet usage` command. Return its time in seconds and its peak memory in MB."""
     started = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-m", "cabinet.main", "usage", *words, "--config", str(cabinet.config)],
@@ -106,7 +106,7 @@ def command(cabinet: Cabinet, *words: str) -> tuple[float, float]:
 
 
 class Others:
-    """Somebody who asks for pages all the while."""
+    """Another client that requests pages continuously."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -133,9 +133,9 @@ class Others:
 
 
 def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, list[float], list[float]]:
-    """Seconds, MB that the service grew by, and how long others waited, while a program takes the whole log.
+    """Export the full log through the service while another client requests pages.
 
-    And how long the same others wait on this machine while nobody takes anything.
+    Return seconds, growth of the service in MB, response times of the other client during and without the export.
     """
     pid = cabinet.processes["service"].popen.pid
     headers = {"authorization": f"Bearer {token}", "accept-encoding": "identity"}
@@ -155,7 +155,7 @@ def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, lis
 
 
 def measure(folder: Path, records: int) -> None:
-    cabinet = Cabinet(folder)  # no guard: on a Pi it has a core of its own, and the simulator is not there at all
+    cabinet = Cabinet(folder)  # no guard: on a Pi it has a separate core, and there is no simulator
     try:
         path = cabinet.state / "cabinet.db"
         cabinet.start("service")

@@ -1,4 +1,4 @@
-"""People who look at live pages while every outlet charges: what the service does beside its work."""
+"""Viewers of live pages while every outlet charges: additional load of the service."""
 
 import asyncio
 import threading
@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from tests.e2e.processes import Cabinet, wait_for
 
-LOAD, FULL_SHARE = "lead-acid-48v20ah", 0.2  # hours until it is full
+LOAD, FULL_SHARE = "lead-acid-48v20ah", 0.2  # full only after hours
 FIRST_CARD = 50_000_001
-RETRY_S = 3.0  # as the stream itself says
+RETRY_S = 3.0  # as stated in the stream
 
 
 class Charge(NamedTuple):
-    """One that runs, and the cookies of who pays for it."""
+    """An active charge, and the cookies of its resident."""
 
     outlet: int
     code: str
@@ -23,7 +23,7 @@ class Charge(NamedTuple):
 
 
 def charge_everywhere(cabinet: Cabinet, outlets: Sequence[tuple[int, str]]) -> list[Charge]:
-    """A resident of its own for each outlet; returns when all of them charge."""
+    """Start a charge at each outlet, each by another resident. Return when all charge."""
     charges = []
     for number, (outlet, code) in enumerate(outlets):
         resident = cabinet.resident(str(FIRST_CARD + number))
@@ -35,7 +35,7 @@ def charge_everywhere(cabinet: Cabinet, outlets: Sequence[tuple[int, str]]) -> l
 
 
 class Viewers:
-    """Phones that hold the streams of live pages, as htmx does: read at once, and asked for again when one ends."""
+    """Phones that hold the streams of live pages, as htmx does: they read at once and reconnect when a stream ends."""
 
     def __init__(self, url: str, charges: Sequence[Charge], count: int) -> None:
         self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
@@ -50,7 +50,7 @@ class Viewers:
         self.bytes_ = 0
 
     def __enter__(self) -> "Viewers":
-        """Returns when every phone has been sent something."""
+        """Start the phones. Return when every phone has received data. Raises RuntimeError if one has not in 60 s."""
         self._thread.start()
         if not self._everyone.wait(60):
             raise RuntimeError(

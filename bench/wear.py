@@ -1,15 +1,15 @@
-"""What an hour with ten charges writes to the SD card: checkpoints every ten seconds, each on disk before it counts.
+"""Bytes written to the SD card in an hour with ten charges: checkpoints every ten seconds, each synced to disk.
 
-The service runs over a guard double under a manual clock, with real files and real syncs; every byte that it hands to
-the kernel is counted (`wchar` of proc(5)), the write-ahead log and the main file alike.
+The service runs over a fake guard under a manual clock, with real files and real syncs. The bench counts every byte
+passed to the kernel (`wchar` of proc(5)), for the write-ahead log and the main file.
 
-That is what the product asks for. What the card takes is more, by the file system's own journal:
+These are the writes of the product. The card takes more, because of the file system's journal:
 
     python -m bench.wear [--minutes 60]
     python -m bench.wear --on /mnt/card --minutes 5
 
-With `--on FOLDER` a real cabinet keeps its state there, ten charge in real time, and what the folder's block device has
-written is counted by the kernel. Nothing else should write to it meanwhile.
+With `--on FOLDER` a real cabinet keeps its state there, ten charge in real time, and the kernel counts the bytes
+written to the folder's block device. No other program should write to it meanwhile.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from tests.e2e.processes import Cabinet
 from tests.unit.service.rig import FULL, Rig
 
 CHECKPOINT_S = 10
-SETTLING_S = 20  # what starts write
-GROWN_S = 420  # the write-ahead log is as long as it gets, and is written in place from now on
-CARD_TB = 10  # that a cheap card of 16 GB takes: some 600 times its size, without what it rearranges itself
+SETTLING_S = 20  # until the writes of the start are over
+GROWN_S = 420  # until the write-ahead log has its full length and is overwritten in place
+CARD_TB = 10  # endurance of a cheap 16 GB card: about 600 times its size, without its internal writes
 
 
 def written_bytes() -> int:
-    """By this process since its start."""
+    """Return the bytes written by this process since its start. Raises RuntimeError if not counted."""
     for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(": ")
         if name == "wchar":
@@ -42,7 +42,7 @@ def written_bytes() -> int:
 
 
 async def hour(rig: Rig, minutes: int) -> tuple[int, int]:
-    """Bytes while nothing charges, and while ten do."""
+    """Return the bytes written without charges, and with ten."""
     async with rig.running() as service:
         before = written_bytes()
         for _ in range(6 * minutes):
@@ -65,13 +65,13 @@ async def hour(rig: Rig, minutes: int) -> tuple[int, int]:
 def played(minutes: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         rig = Rig(Path(folder), residents=10)
-        Path(rig.config.paths.run).mkdir(parents=True, exist_ok=True)  # memory on a Pi; the service's pulse goes there
+        Path(rig.config.paths.run).mkdir(parents=True, exist_ok=True)  # in memory on a Pi; holds the service's status
         rig.connection_class = sqlite3.Connection
         return asyncio.run(hour(rig, minutes))
 
 
 def real(folder: Path, minutes: float) -> tuple[int, int]:
-    """As `hour`, of the whole product in real time, with the sockets in memory as on a Pi."""
+    """Do as `hour` with the whole product in real time, with the sockets in memory as on a Pi."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as run, tempfile.TemporaryDirectory(dir=folder) as state:
         cabinet = Cabinet(Path(state))
         text = cabinet.config.read_text(encoding="utf-8")

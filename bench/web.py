@@ -1,7 +1,7 @@
-"""What a page weighs on a weak network, and how soon it is there, while ten outlets charge and ten people watch.
+"""Size of a page on a weak network, and its response time, while ten outlets charge and ten people view live pages.
 
-A first visit is one of a browser with an empty cache; what it counts is every byte on the wire from us, headers
-included. Server time is from the request to the whole answer over loopback, on a connection that is open already.
+A first visit is by a browser with an empty cache; its size is every byte on the wire from the server, including
+headers. Server time is from the request to the full answer over loopback, on an open connection.
 
     python -m bench.web [--requests 2000] [--report]
 """
@@ -35,7 +35,7 @@ OUTLETS = [
 
 
 class Row(NamedTuple):
-    """A figure beside its bar."""
+    """A measured figure with its limit."""
 
     what: str
     measured: str
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Wire:
-    """What the network brings for a page, as the browser counts it."""
+    """Network traffic of a page, as counted by the browser."""
 
     def __init__(self, page: Page) -> None:
         self._bytes: dict[str, int] = {}
@@ -69,7 +69,7 @@ class Wire:
 
 
 def first_visit(browser: Browser, url: str, path: str, cookies: dict[str, str], there: str) -> Wire:
-    """Of a phone with an empty cache, until `there` can be seen."""
+    """Visit a page with a phone and an empty cache, until `there` is visible. Return the traffic."""
     visitors = Visitors(browser, url)
     visitor = visitors("zh", PHONE)
     visitor.be(cookies)
@@ -81,7 +81,7 @@ def first_visit(browser: Browser, url: str, path: str, cookies: dict[str, str], 
 
 
 def weights(folder: Path) -> list[Row]:
-    """The outlet's page as a stranger scans it, and the page of a charge with its curve."""
+    """Return the sizes of an outlet's page without sign-in, and of a charge's page with its curve."""
     with staged(folder) as at, launched() as browser:
         plain = first_visit(browser, at.url, f"/s/{FREE}", {}, "main")
         charge = f"/charge/{at.sessions['running']}"
@@ -100,7 +100,7 @@ def _weighed(what: str, wire: Wire, bar_kb: float) -> list[Row]:
 
 
 def times_ms(url: str, path: str, cookies: dict[str, str], requests: int) -> list[float]:
-    """How long each of so many answers took, ascending."""
+    """Return the response time of each request, ascending."""
     at = urlsplit(url)
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "Accept-Encoding": "gzip"}
     connection = HTTPConnection(at.hostname or "", at.port, timeout=30)

@@ -1,1 +1,1 @@
-"""Thousands of random scenarios against the whole guard: each has a printed seed, and one command replays it."""
+"""Thousands of random scenarios against the whole guard: each prints its seed, and one command replays it."""

@@ -1,4 +1,4 @@
-"""The campaigns, whole, one after the other; each writes its row into docs/reports/campaign.md as it ends.
+"""Run the campaigns one after the other; each writes its row into docs/reports/campaign.md when it ends.
 
 python -m campaigns                      all of them: hours
 python -m campaigns faults mutations     these only
@@ -67,9 +67,9 @@ def main() -> int:
 
 
 def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> bool:
-    """Whether anything failed."""
+    """Run one campaign. Return whether any scenario failed."""
     report = run(campaign, max(1, round(share * campaign.whole)), seed, processes)
-    share = min(share, len(report.outcomes) / campaign.whole)  # less where it was interrupted
+    share = min(share, len(report.outcomes) / campaign.whole)  # less if it was interrupted
     book = load()
     book.rows[campaign.name] = row(report, share)
     print(save(book))
@@ -77,7 +77,7 @@ def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> 
 
 
 def _mutate() -> bool:
-    """Whether any protection may be missing without a test that notices."""
+    """Run all mutations. Return whether any of them passes all its tests."""
     noticed = {}
     for name in NAMES:
         noticed[name] = killed_by(name)

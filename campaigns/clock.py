@@ -1,8 +1,8 @@
-"""The wall clock jumps, by seconds or decades, in every state of a charge: durations stay those of the monotonic one.
+"""Jumps of the wall clock, by seconds or decades, in every state of a charge: durations follow the monotonic one.
 
-Each scenario is ten charges over a guard double: in one of the five states the wall clock jumps, with or without being
-trusted afterwards, and often once more while charging; in some charges the power is cut there, and another boot goes on
-with a monotonic clock that began again. What was billed is held against what the guard delivered.
+Each scenario is ten charges over a fake guard. In one of the five states the wall clock jumps, trusted or not
+afterwards, and often jumps again while charging. In some charges the power is cut there, and the next boot continues
+with a monotonic clock that has restarted. The campaign compares the billed values with the guard's deliveries.
 
     python -m campaigns.clock [--count 40] [--seed N --verbose]
 """
@@ -20,7 +20,7 @@ from campaigns.runner import Campaign, Outcome, main
 from tests.unit.service.rig import Rig
 from tests.unit.service.test_clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, Story
 
-CHARGES = 10  # of one scenario
+CHARGES = 10  # per scenario
 SECOND, MINUTE, HOUR, DAY, YEAR = 1000, 60_000, 3_600_000, 86_400_000, 365 * 86_400_000
 SIZES = {"seconds": (SECOND, MINUTE), "an hour or so": (MINUTE, 6 * HOUR), "days": (DAY, 60 * DAY),
          "years": (YEAR, 40 * YEAR)}  # fmt: skip
@@ -44,7 +44,7 @@ class Jump:
 
 
 def charge(folder: Path, state: str, first: Jump, then: Jump | None, zone: str, reboot: bool) -> tuple[Rig, int]:
-    """One charge to its end; returns the seconds that it was to take."""
+    """Run one charge to its end. Return the test cabinet and the expected duration in seconds."""
     rig = Rig(folder, {'site_id = "DEMO-1"': f'site_id = "DEMO-1"\ntimezone = "{zone}"'})
 
     async def lives() -> int:
@@ -78,7 +78,7 @@ def charge(folder: Path, state: str, first: Jump, then: Jump | None, zone: str, 
 
 
 def judge(rig: Rig, seconds: int, reboot: bool) -> tuple[list[str], float]:
-    """What is wrong, and by how many seconds the charging time is off."""
+    """Return the problems, and the error of the charging time in seconds."""
     record: UsageRecord
     (record,) = rig.records()
     delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000

@@ -1,11 +1,10 @@
-"""Noise on the console's line: no crash, no hang, no command run, memory flat, the guard undisturbed.
+"""Noise on the console's line: no crash, no hang, no command run, constant memory, the guard undisturbed.
 
-A scenario is a cabinet of real processes with a charge going on, and a technician who has logged in at a terminal that
-can, or one that cannot. Then comes noise of one kind over the line: random bytes, control sequences, broken UTF-8, a
-line of a million characters without an end, or a line that is cut fifty times in the middle of a command. Whatever
-could be a yes to something is in it by chance only: the audit log must show no command, the simulator's journal no
-coil that moved, and afterwards the console must answer. Ten scenarios of a kind make the whole: a million random bytes
-and 500 cuts.
+A scenario is a cabinet of real processes with an active charge, and a technician logged in at a terminal with or
+without cursor control. Then noise of one kind is sent over the line: random bytes, control sequences, broken UTF-8, a
+line of a million characters without an end, or fifty disconnections in the middle of a command. The noise contains a
+confirmation only by chance: the audit log must contain no command, the simulator's journal no switched coil, and the
+console must answer afterwards. A whole run has ten scenarios of each kind: a million random bytes and 500 cuts.
 
     python -m campaigns.console_fuzz [--count 5] [--seed N --verbose]
 """
@@ -37,14 +36,14 @@ CUTS = 50
 CHUNK = 2048
 WITHIN_S = 120.0
 ATTEMPTS = 5
-MOST_GROWN_KB = 4096  # after the first tenth, which fills the caches
+MOST_GROWN_KB = 4096  # after the first tenth of the noise, which fills the caches
 IT_IS_A_TERMINAL = b"\x1b[?62;22c"
 OF_24_BY_80 = b"\x1b[24;80R"
 HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".encode()[:2], b"pin\r123")
 
 
 class Technician:
-    """At the raw end of the line. What the console shows is read all the time, and only its end is kept."""
+    """A technician at the raw end of the line. The output is read continuously; only its last part is kept."""
 
     def __init__(self, cabinet: Cabinet, can: bool) -> None:
         self._cabinet = cabinet
@@ -63,7 +62,7 @@ class Technician:
         os.close(self._end)
 
     def log_in(self) -> None:
-        """As a person does: Ctrl-C and Enter until there is a prompt, and again where noise was still on its way."""
+        """Log in as a person does: Ctrl-C and Enter until there is a prompt, and again if noise is still in transit."""
         for _ in range(ATTEMPTS):
             self.expect(b"login: ", b"\x03\r")
             self.send(b"fuzz\r")
@@ -77,7 +76,7 @@ class Technician:
             self.send(OF_24_BY_80)
 
     def send(self, data: bytes) -> None:
-        """All of it, however long the console takes for it."""
+        """Send all of `data`, at the pace of the console, within `WITHIN_S`."""
         deadline = time.monotonic() + WITHIN_S
         while data:
             readable, writable, _ = select.select([self._end], [self._end], [], 1)
@@ -92,7 +91,7 @@ class Technician:
         self._seen = (self._seen + os.read(self._end, 65_536))[-65_536:]
 
     def expect(self, what: bytes, asking: bytes = b"", or_: bytes | None = None) -> bytes:
-        """Until the console shows it, or `or_`: which of them. With `asking`, asked for it now and then."""
+        """Wait until the console shows `what` or `or_`. Return which. If `asking` is given, send it repeatedly."""
         deadline = time.monotonic() + WITHIN_S
         while what not in self._seen and (or_ is None or or_ not in self._seen):
             if asking:
@@ -122,7 +121,7 @@ def noise(kind: str, chance: random.Random) -> bytes:
 
 
 def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
-    """`share` of the noise of a whole scenario."""
+    """Run one scenario with `share` of its noise."""
     chance = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
@@ -148,9 +147,9 @@ def _disturb(
     share: float,
     figures: dict[str, list[float]],
 ) -> list[str]:
-    """The noise; what went wrong with the console. It must answer afterwards."""
+    """Send the noise. Return the problems of the console, which must answer afterwards."""
     console = cabinet.processes["console"].popen.pid
-    cabinet.snapshot()  # begins a new span of the guard's lateness
+    cabinet.snapshot()  # restarts the measurement of the guard's delay
     grown: list[int] = []
     if kind == "cuts":
         times = max(2, int(CUTS * share))
@@ -185,7 +184,7 @@ def _disturb(
 
 
 def _reopened(technician: Technician) -> bool:
-    """The line opened anew, by a console that has noticed that it was cut: it greets."""
+    """Reopen the line. Return whether the console greets, which shows that it has detected the cut."""
     technician.open()
     if select.select([technician._end], [], [], 2.0)[0]:
         technician.read()
@@ -196,9 +195,9 @@ def _reopened(technician: Technician) -> bool:
 
 
 def _commands(cabinet: Cabinet) -> list[str]:
-    """Commands in the audit log that nobody meant."""
+    """Return the unintended commands in the audit log."""
     meant = {"login", "terminal plain", "limits"}
-    halves = {"watch", "clear 3", "pin"}  # whole lines of the cut ones; none of them does anything by itself
+    halves = {"watch", "clear 3", "pin"}  # complete lines among `HALVES`; none has an effect by itself
     path = cabinet.state / "console-audit.jsonl"
     rows = [msgspec.json.decode(row) for row in path.read_bytes().splitlines()] if path.exists() else []
     rows += _kept(cabinet)
@@ -216,7 +215,7 @@ def _events(cabinet: Cabinet) -> list[Event]:
 
 
 def _resident_kb(pid: int) -> int:
-    """From proc(5): pages of memory in use."""
+    """Return the resident memory in kB, from the pages in proc(5)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
 

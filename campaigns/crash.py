@@ -1,8 +1,8 @@
-"""Guard, keeper or both killed or stopped at random moments, on the real processes, with bikes charging.
+"""Guard, keeper or both killed or stopped at random times, with real processes and bikes charging.
 
-A scenario is one cabinet with four residents' charges. After each crash every relay must be open in its time, by the
-simulator's own clock; nothing may close again before the new guard has clicked each relay without power and looked for
-welds; and the charges go on. In some crashes a relay welds at that very moment: then nothing may close at all.
+A scenario is one cabinet with charges of four residents. After each crash every relay must be open within its time, by
+the simulator's clock. No relay may close before the new guard has clicked each relay without power and checked for
+welds. Then the charges resume. In some crashes a relay welds at the same time: then no relay may close at all.
 
     python -m campaigns.crash [--count 20] [--seed N --verbose]
 """
@@ -23,19 +23,19 @@ from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for
 
-CRASHES = 10  # of one scenario
+CRASHES = 10  # per scenario
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
-BAR_MS = 300.0  # from the crash to the last contact open, with a keeper or a guard alive
-BAR_DEAD_MS = 150.0  # from the last heartbeat, with both dead
-BAR_HANGS_MS = 20_000.0  # 4096 turns; a keeper alone that hangs endangers nobody yet: the guard is alive
-HEARTBEAT_MS = 100.0  # without an edge for so long the hardware lets go
+BAR_MS = 300.0  # from the crash to the last contact open, if keeper or guard is alive
+BAR_DEAD_MS = 150.0  # from the last heartbeat, if both are dead
+BAR_HANGS_MS = 20_000.0  # 4096 turns; a hung keeper alone is not yet a hazard, because the guard is alive
+HEARTBEAT_MS = 100.0  # without an edge for so long the hardware opens the relays
 WELD_SHARE = 0.1
-SETTLE_NS = 1490 * MS  # the weld check after the contactor closed takes 1.5 s
-LOST_MWH = 150  # of what was delivered, that a crash may leave unbilled: the cost is never the resident's
+SETTLE_NS = 1490 * MS  # the weld check after the contactor closes takes 1.5 s
+LOST_MWH = 150  # delivered energy that a crash may leave unbilled, never at the cost of the resident
 
 
 class Crashes(Live):
-    """What is done to guard and keeper. The bars are multiplied with `slack`."""
+    """Crashes of guard and keeper. The time limits are multiplied by `slack`."""
 
     def __init__(self, cabinet: Cabinet, chance: random.Random, say: Say, heartbeat: bool, slack: float) -> None:
         super().__init__(cabinet, chance, say)
@@ -43,11 +43,11 @@ class Crashes(Live):
         self.slack = slack
 
     def crash(self) -> None:
-        """One, of any kind, and back to four charges."""
+        """Cause one crash of any kind, and recover to four charges."""
         self.let_pass(self.chance.uniform(0.0, 0.7))
         welded = self.chance.choice(list(CODES)) if self.chance.random() < WELD_SHARE else None
         kinds = {self.guard_killed: 4, self.guard_stopped: 4, self.keeper_killed: 4, self.keeper_stopped: 4}
-        kinds[self.keeper_hangs] = 1  # which takes its time
+        kinds[self.keeper_hangs] = 1  # which takes longer
         if self.heartbeat:
             kinds |= {self.both_killed: 4, self.both_stopped: 4}
         kind = self.chance.choices(list(kinds), list(kinds.values()))[0]
@@ -67,7 +67,7 @@ class Crashes(Live):
         self.all_charge()
         self.judge_closing(name, seq)
 
-    # --- the kinds ---------------------------------------------------------------------------------------------------
+    # --- Kinds of crash ----------------------------------------------------------------------------------------------
 
     def guard_killed(self, guard: int) -> float:
         return self.signal(guard, signal.SIGKILL)
@@ -79,7 +79,7 @@ class Crashes(Live):
         return self.signal(self.keeper_pid(), signal.SIGKILL)
 
     def keeper_stopped(self, guard: int) -> float:
-        """Nothing opens for that alone: the guard protects as before. Then it is ended, as systemd would."""
+        """Stop the keeper: no relay opens for this, because the guard still protects. Then kill it, as systemd does."""
         seq = self.last_seq()
         self.signal(self.keeper_pid(), signal.SIGSTOP)
         self.let_pass(1.0)
@@ -88,7 +88,7 @@ class Crashes(Live):
         return self.signal(self.keeper_pid(), signal.SIGKILL)
 
     def keeper_hangs(self, guard: int) -> float:
-        """For so long that the guard notices: nobody reads its beats."""
+        """Stop the keeper until the guard detects that its heartbeats are not read."""
         return self.signal(self.keeper_pid(), signal.SIGSTOP)
 
     def both_killed(self, guard: int) -> float:
@@ -100,7 +100,7 @@ class Crashes(Live):
         return self.signal(guard, signal.SIGSTOP)
 
     def signal(self, pid: int, number: signal.Signals) -> float:
-        """When it was sent, ms on the journal's clock."""
+        """Send a signal. Return the time, in ms of the journal's clock."""
         at_ms = self.cabinet.now_ms()
         os.kill(pid, number)
         return at_ms
@@ -109,9 +109,9 @@ class Crashes(Live):
         return self.cabinet.processes["guard"].popen.pid
 
     def restart(self, name: str) -> None:
-        """What systemd does where the keeper is gone: ExecStopPost, then the unit anew."""
+        """Do as systemd does if the keeper is gone: run ExecStopPost, then start the unit again."""
         if name in ("guard killed", "guard stopped"):
-            return  # the keeper's work
+            return  # the keeper restarts it
         if name in ("both stopped", "keeper hangs"):
             for pid in (self.keeper_pid(), *self.cabinet.guard_pids()):
                 os.kill(pid, signal.SIGKILL)
@@ -119,7 +119,7 @@ class Crashes(Live):
         self.cabinet.command("failsafe")
         self.cabinet.start("guard")
 
-    # --- judging -----------------------------------------------------------------------------------------------------
+    # --- Checks ------------------------------------------------------------------------------------------------------
 
     def judge_time(self, name: str, gone_ms: float, seq: int, dead: set[int]) -> None:
         journal = self.cabinet.journal(seq)
@@ -135,7 +135,7 @@ class Crashes(Live):
             self.problems.append(f"{name}: open after {took_ms:.0f} ms, allowed {self.slack * bar_ms:.0f}")
 
     def judge_closing(self, name: str, seq: int) -> None:
-        """No outlet got power before each relay was clicked without power and the weld check was over."""
+        """Check that no outlet got power before all relays were clicked without power and the weld check was over."""
         journal = self.cabinet.journal(seq)
         contactor_on_ns: int | None = 0  # before the crash it was closed
         clicked: set[int] = set()
@@ -153,7 +153,7 @@ class Crashes(Live):
                 self.problems.append(f"{name}: outlet {outlet} closed before the weld check was over")
 
     def mend(self, welded: int) -> None:
-        """A weld stands against everything until it is repaired and cleared by staff."""
+        """Check that a weld blocks all starts, then repair it and clear it as staff do."""
         wait_for("the weld", lambda: self.fault_of(welded) is Fault.RELAY_WELDED)
         self.let_pass(self.chance.uniform(0, 0.5))
         closed = [n for n in CODES if n != welded and self.cabinet.outlet(n).closed]
@@ -189,7 +189,7 @@ CAMPAIGN = Campaign(
     whole=20,
     quick=1,
     promise="every relay is open in time, nothing closes unchecked, and the charges go on",
-    processes=1,  # on a machine of its own: time is what it is about
+    processes=1,  # without load from other scenarios, because it measures time
 )
 
 if __name__ == "__main__":

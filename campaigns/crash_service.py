@@ -1,7 +1,7 @@
-"""Service and console killed or stopped at random moments: charging and protection do not notice.
+"""Service and console killed or stopped at random times: charging and protection are not affected.
 
-A scenario is one cabinet with four residents' charges. While a process is gone, some outlets get a short: it is cut
-as ever. The others' contacts never part, and afterwards everything is billed.
+A scenario is one cabinet with charges of four residents. If an outlet gets a short while a process is gone, the guard
+cuts it as usual. The contacts of the others never open, and afterwards all energy is billed.
 
     python -m campaigns.crash_service [--count 10] [--seed N --verbose]
 """
@@ -20,18 +20,18 @@ from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import reaction_ms, running, wait_for
 
-CRASHES = 10  # of one scenario
+CRASHES = 10  # per scenario
 SHORT_SHARE = 0.4
-LEAST_A, MOST_A = 25.0, 50.0  # RMS: what a relay breaks by itself, so that no other outlet is concerned
-BAR_MS = 100.0  # from the short to the command, on a machine that is shared; bench/trip.py measures it
+LEAST_A, MOST_A = 25.0, 50.0  # RMS: a relay breaks it alone, so no other outlet is affected
+BAR_MS = 100.0  # from the short to the command, on a shared machine; bench/trip.py measures it
 LOST_MWH = 70.0  # one checkpoint of a second at 250 W
 
 
 class Deaths(Live):
-    """What is done to service and console."""
+    """Crashes of service and console."""
 
     def death(self, slack: float) -> None:
-        """One, of either, and back to four charges."""
+        """Kill or stop one of the two, and recover to four charges."""
         self.let_pass(self.chance.uniform(0.0, 1.0))
         victim = self.chance.choice(("service", "service", "console"))
         number = self.chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP))
@@ -68,7 +68,7 @@ class Deaths(Live):
         wait_for("its contacts", lambda: outlet in self.opened(seq))
 
     def after(self, short: int | None) -> None:
-        """The service is back, knows every charge, and has settled the one that was cut."""
+        """Check that the service knows every charge and has settled the one that was cut; then restart that one."""
         for resident in self.residents.values():
             resident.client.base_url = self.cabinet.url
         wait_for("the pages", lambda: all(self.shows_charge(n) for n in CODES if n != short))

@@ -1,7 +1,6 @@
-"""A pytest plug-in that takes one protection or one witness away: the tests that are run with it must notice.
+"""A pytest plug-in that disables one protection or one witness: a test that runs with it must fail.
 
-The names come from the environment variables DISABLED_PROTECTION and DISABLED_WITNESS; the product knows nothing of
-them.
+The names come from the environment variables DISABLED_PROTECTION and DISABLED_WITNESS, which the product does not use.
 """
 
 import importlib
@@ -13,10 +12,10 @@ from cabinet import safety
 
 
 class Witness(NamedTuple):
-    """One function without which a single register, line, copy or claim would be believed; `tests` must notice."""
+    """A function that stops the guard from trusting a single register, line or copy; without it, `tests` must fail."""
 
     target: str  # module:attribute, or module:class.attribute
-    instead: Any  # what it returns, or the value itself if it is no function
+    instead: Any  # its return value, or the value itself if the target is not a function
     tests: tuple[str, ...]
 
 
@@ -64,13 +63,13 @@ WITNESSES = {
 
 
 def blind(kind: Callable[..., Any]) -> Callable[..., Any]:
-    """The same protection, which never trips."""
+    """Return the same protection, made to never trip."""
 
     class Blind(kind):  # type: ignore[misc, valid-type]
         def step(self, now: Any) -> None:
             super().step(now)
 
-    Blind.__module__ = kind.__module__  # a test that reads its module's source finds it
+    Blind.__module__ = kind.__module__  # for tests that read the source of its module
     return Blind
 
 
@@ -84,7 +83,7 @@ def pytest_configure() -> None:
 
 
 def take_away(witness: Witness) -> None:
-    """Put what `witness` has instead in the place of its target. Raises AttributeError if there is no such target."""
+    """Replace the target of `witness` with its `instead`. Raises AttributeError if there is no such target."""
     module, _, path = witness.target.partition(":")
     owner: Any = importlib.import_module(module)
     *classes, last = path.split(".")

@@ -1,8 +1,8 @@
-"""When an ordinary charge should end and why, worked out from what the world really delivers.
+"""Expected end and reason of an ordinary charge, computed from the energy that the world really delivers.
 
-The rules are those of `[charge]` in docs/config.md, written once more and fed with the simulator's truth: no chip, no
-driver, no reading's age is between. Where a disturbance leaves two answers right (a charger that is plugged in anew may
-begin its countdown anew), both are followed.
+The rules are those of `[charge]` in docs/config.md, implemented a second time on the simulator's true values, without
+chips, drivers and the age of readings. If a disturbance allows two correct results (a charger that is plugged in again
+may restart its countdown), both are followed.
 """
 
 import dataclasses
@@ -12,24 +12,24 @@ from cabinet.config.keys import Charge as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.sim.tolerances import MAX_CROSSTALK
 
-CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # of the plateau: a small charger's limits for a full battery
-UNSURE_HOLDS = 10  # what an outlet shows may be its neighbour's: so many holds
-MEAN_S = 30.0  # of the plateau, as docs/architecture.md has it
-SOFT_START_S = 10.0  # low for less than this is a charger that starts
-TOLERANCE_S = 120.0  # an end so far from where it should be is a nuisance
-# What a meter may show at an outlet without load, and a neighbour's power in it: an end nobody could tell from another.
+CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # shares of the plateau: a small charger's limits for a full battery
+UNSURE_HOLDS = 10  # allowed delay, in holds, because a reading may come from the neighbour
+MEAN_S = 30.0  # averaging time of the plateau, as in docs/architecture.md
+SOFT_START_S = 10.0  # a charger with low power for less than this is starting
+TOLERANCE_S = 120.0  # an end further off than this counts as a nuisance
+# Power that a meter may show without load, and from its neighbour: ends within it are indistinguishable.
 UNSURE_W = 0.3
-UNSURE_SHARE = 0.01  # a meter's noise: whether power that is so near a limit is below it, nobody could say
-PAUSE_HOLDS = 4  # times the hold of full, for which a charger that idles without a taper is waited for
-STEADY_SHARE = 0.95  # of the plateau
-TAPER_S = 100.0  # strides see a taper that lasts so long
-UNSEEN_W = 2.0  # went on after an interruption with less: whether full or taken away, nobody could say
+UNSURE_SHARE = 0.01  # a meter's noise: power this close to a limit may be on either side of it
+PAUSE_HOLDS = 4  # holds of `full` to wait for a charger that idles without a taper
+STEADY_SHARE = 0.95  # share of the plateau
+TAPER_S = 100.0  # a taper of this duration is detected in strides
+UNSEEN_W = 2.0  # less after an interruption: full and unplugged are indistinguishable
 BY_ITSELF = frozenset({EndReason.ENDED_BY_LOAD})
 PULLED_OUT = frozenset({EndReason.UNPLUGGED})
 
 
 class Sample:
-    """The truth at one outlet at one moment; `reasons` are right for an end by a load that is gone."""
+    """True values of one outlet at one time; `reasons` are correct for an end because the load is gone."""
 
     __slots__ = ("at_ns", "energy_mwh", "neighbour_w", "reasons", "watts")
 
@@ -45,29 +45,29 @@ class Sample:
 
 @dataclasses.dataclass
 class Way:
-    """One way a charge may rightly go on."""
+    """One correct course of a charge."""
 
     keys: ChargeKeys
     limits: ChargeLimits
     started_ns: int
     energy_at_start_mwh: float
     used_s: float = 0.0  # with power, before an interruption
-    charged_s: float = 0.0  # surely with a load
-    breaks: int = 0  # times that its load went away for a while
-    maybe_charged_s: float = 0.0  # the same, and what a meter may take for one
+    charged_s: float = 0.0  # certainly with a load
+    breaks: int = 0  # number of temporary losses of the load
+    maybe_charged_s: float = 0.0  # also with readings that may count as a load
     energy_mwh: float = 0.0
-    crosstalk_mwh: float = 0.0  # what a meter may count of its neighbour's besides
+    crosstalk_mwh: float = 0.0  # neighbour's energy that a meter may add
     had_load: bool = False
     mean_w: float = 0.0
     plateau_w: float = 0.0
-    plateau_known: bool = True  # False: it goes on after an interruption before which no load was measured
+    plateau_known: bool = True  # False: no load was measured before an interruption
     watts: float = 0.0
     at_ns: int | None = None
-    low_ns: int | None = None  # since when its power was surely low enough for a full battery
+    low_ns: int | None = None  # time since which the power is certainly low enough for a full battery
     maybe_low_ns: int | None = None
-    steady_ns: int | None = None  # when it last drew its plateau
-    tapered: bool = False  # surely, when its power became low
-    gone_ns: int | None = None  # since when there was surely no load
+    steady_ns: int | None = None  # time of the last plateau power
+    tapered: bool = False  # certainly, when its power became low
+    gone_ns: int | None = None  # time since which there is certainly no load
     maybe_gone_ns: int | None = None
     reasons: frozenset[EndReason] = BY_ITSELF
 
@@ -112,7 +112,7 @@ class Way:
         return _since(low_ns, now.at_ns, shown_w < share * allowed_w)
 
     def error_s(self, at_ns: int, reason: EndReason) -> float | None:
-        """How long after its time an end for `reason` is; None where nothing speaks for that reason."""
+        """Return the delay of an end for `reason` after its due time; None if the reason cannot apply."""
         match reason:
             case EndReason.FULL:
                 return _between_s(at_ns, self.maybe_low_ns, self.low_ns, self.keys.full_hold_s)
@@ -136,18 +136,18 @@ class Way:
 
     @property
     def may_pause(self) -> bool:
-        """It idles, and may not have tapered: whether it charges on, time will tell."""
+        """Return whether the charger idles without a certain taper, so it may resume."""
         return not self.tapered and self.watts < self.keys.no_load_w
 
     def paused_s(self, at_ns: int) -> float:
-        """How much longer it has idled than a pause is waited for; below 0: not so long."""
+        """Return the idle time beyond the maximum pause; below 0 if it is shorter."""
         paused_s = _after_s(at_ns, self.low_ns, PAUSE_HOLDS * self.keys.full_hold_s) if self.may_pause else None
         return -self.keys.full_hold_s if paused_s is None else paused_s
 
     def overdue(self, at_ns: int) -> str | None:
-        """The reason for which it should have ended long ago."""
+        """Return the reason for which the charge should have ended long ago, or None."""
         gone_s = _after_s(at_ns, self.gone_ns, UNSURE_HOLDS * self.keys.unplugged_hold_s)
-        if gone_s is not None:  # then it is not full
+        if gone_s is not None:  # a load that is gone is not full
             return "gone" if gone_s > TOLERANCE_S else None
         if self.paused_s(at_ns) > TOLERANCE_S:
             return "paused"
@@ -167,9 +167,9 @@ def _after_s(at_ns: int, since_ns: int | None, hold_s: float) -> float | None:
 def _between_s(
     at_ns: int, maybe_ns: int | None, surely_ns: int | None, hold_s: float, holds: float = 1
 ) -> float | None:
-    """How far outside of the two ends that are right; 0 between them, None if not even the first is.
+    """Return the distance outside the two correct ends: 0 between them, None if not even the first has begun.
 
-    `holds`: the last of the two may be so many holds later.
+    The later end is `holds` times the hold after its begin.
     """
     soonest_s, latest_s = _after_s(at_ns, maybe_ns, hold_s), _after_s(at_ns, surely_ns, holds * hold_s)
     if soonest_s is None:
@@ -178,14 +178,14 @@ def _between_s(
 
 
 def _since(before_ns: int | None, at_ns: int, true: bool) -> int | None:
-    """Since when something is true that was so since `before_ns`."""
+    """Return the time since which a condition is true; `before_ns` if it was already true, None if it is false."""
     if not true:
         return None
     return at_ns if before_ns is None else before_ns
 
 
 class Expected:
-    """All ways of one charge."""
+    """All correct courses of one charge."""
 
     def __init__(self, way: Way) -> None:
         self.ways = [way]
@@ -196,28 +196,28 @@ class Expected:
 
     @property
     def watts(self) -> float:
-        """At the last step."""
+        """Power at the last step."""
         return self.ways[0].watts
 
     def disturbed(self) -> None:
-        """Plug or mains came back: the countdown to full goes on, or begins anew."""
-        assert self.ways[0].at_ns is not None  # it has been looked at
+        """Fork after a return of plug or mains: the countdown to full continues or restarts."""
+        assert self.ways[0].at_ns is not None  # at least one step was made
         anew = [dataclasses.replace(way, low_ns=None, maybe_low_ns=None) for way in self.ways]
         alive = [way for way in self.ways if not way.overdue(way.at_ns or 0)] or self.ways
         self.ways = list({(way.low_ns, way.maybe_low_ns): way for way in (*alive, *anew)}.values())
 
     @property
     def breaks(self) -> int:
-        """Times that its load went away for a while: strides know the beginning and the end of each within one."""
+        """Number of temporary losses of the load; begin and end of each are known to within one stride."""
         return max(way.breaks for way in self.ways)
 
     @property
     def may_be_gone(self) -> bool:
-        """Whether no more is drawn than an empty outlet may show of its neighbour."""
+        """Return whether the power is no more than the crosstalk that an empty outlet may show."""
         return any(way.maybe_gone_ns is not None for way in self.ways)
 
     def resumed(self, at_ns: int, had_load: bool) -> None:
-        """It was suspended, and goes on from here as a charge of its own."""
+        """Resume after a suspension, as a separate charge from here on."""
         way = self.ways[0]
         assert way.at_ns is not None
         way.used_s += (way.at_ns - way.started_ns) / NS
@@ -227,12 +227,12 @@ class Expected:
                 way, started_ns=at_ns, had_load=had_load, mean_w=0.0, plateau_w=used_w,
                 plateau_known=bool(used_w) or not had_load, at_ns=at_ns,
                 low_ns=None, maybe_low_ns=None, gone_ns=None, maybe_gone_ns=None,
-                tapered=False, steady_ns=None,  # what was seen before the interruption is not known any more
+                tapered=False, steady_ns=None,  # values before the interruption are lost
             )
         ]  # fmt: skip
 
     def error_s(self, at_ns: int, reason: EndReason) -> float | None:
-        """The smallest of all ways; None where the reason is wrong for each."""
+        """Return the smallest error of all courses; None if the reason is wrong for each."""
         errors = [error for way in self.ways if (error := way.error_s(at_ns, reason)) is not None]
         return min(errors, key=abs, default=None)
 

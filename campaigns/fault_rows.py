@@ -1,7 +1,7 @@
-"""One function a row of the protections' table: provoke that fault once, somehow, and have it judged.
+"""One function per row of the protections' table: provoke that fault once, with random details, and check the reaction.
 
-The time each row allows is the table's, plus what the sensor between the fault and the guard takes: 0.25 s for a mean
-value of the meter, the monitor's own time for a residual current.
+The allowed time of each row is that of the table, plus the delay of the sensor: 0.25 s for a mean value of the meter,
+the monitor's own time for a residual current.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from cabinet.model import EventKind, Fault
 from campaigns.stage import NO_HEARTBEAT, Stage
 
 SHORT_S = {"full": 0.020, "half": 0.045, "intermittent": 0.1, "sparse": 0.5}
-SLOW_S = 0.5  # a mean value's lag, and its turn in the round robin
+SLOW_S = 0.5  # delay of a mean value, and its turn in the round-robin
 
 Row = Callable[[Stage], None]
 
@@ -23,17 +23,18 @@ def short_circuit(stage: Stage) -> None:
     shape = stage.chance.choice(list(SHORT_S))
     stage.wait(stage.chance.uniform(0, 0.02))
     short = stage.fault(victim, "short", amps=amps, shape=shape)
-    # an arc that strikes but now and then may heat the wire before its second half-cycle; so may the first of
-    # a great current, where the wire is warm from the short before
+    # an arc that strikes rarely may heat the wire before its second half-cycle; so may the first half-cycle of a high
+    # current if the wire is warm from the short before
     warm = victim in {event.outlet for event in stage.opened_since(0)}
     sooner = {Fault.OVERCURRENT} if shape in ("intermittent", "sparse") or warm else set()
     stage.provoke(Fault.SHORT_CIRCUIT, SHORT_S[shape], short, {victim}, True, or_sooner=sooner)
 
 
 def overcurrent(stage: Stage) -> None:
-    """From 1.6 In of 8 A: below, the power is over the outlet's for 10 s before the wire is hot.
+    """Overload an outlet with 12.8 to 18 A.
 
-    To 18 A: its crest and that of a charger beside it stay under a short circuit's 30 A.
+    The minimum is 1.6 In of 8 A: below, the outlet exceeds its power for 10 s before the wire is hot. The maximum is
+    18 A: its crest plus that of a charger stays below the 30 A of a short circuit.
     """
     victim = stage.some(1, 1)[0]
     stage.charge([victim])
@@ -50,11 +51,11 @@ def overpower(stage: Stage) -> None:
     amps = stage.chance.uniform(4.3, 5.6)
     stage.provoke(Fault.OVERPOWER, 10 + SLOW_S, stage.fault(victim, "overload", amps=amps), {victim}, False)
     stage.repair()
-    stage.wait(10)  # it is not to be tried again at once
+    stage.wait(10)  # no retry at once
 
 
 def feed_overload(stage: Stage) -> None:
-    """The newest goes, whoever drew too much."""
+    """Overload the feed: the newest charge is opened, whichever outlet draws too much."""
     charging = stage.some(2, 3)
     stage.charge(charging, "resistor:200")
     guilty, amps = stage.chance.choice(charging), stage.chance.uniform(3.1, 3.5)
@@ -82,7 +83,7 @@ def undervoltage(stage: Stage) -> None:
 
 def _voltage(stage: Stage, fault: Fault, volts: float) -> None:
     charging = stage.some()
-    stage.charge(charging, "resistor:200")  # a charger's own limits are not the point
+    stage.charge(charging, "resistor:200")  # a charger would apply its own limits
     act = lambda: stage.desk.world.set_mains(volts=volts)  # noqa: E731
     stage.provoke(fault, 1 + SLOW_S, act, set(charging), False, suspends=True)
     stage.desk.world.set_mains(volts=220)
@@ -90,7 +91,7 @@ def _voltage(stage: Stage, fault: Fault, volts: float) -> None:
 
 
 def outlet_hot(stage: Stage) -> None:
-    """Followed by strides as long as a thermometer's round: contacts take minutes. Judged by its own temperature."""
+    """Heat a contact. It takes minutes, so strides last one thermometer round. The check uses its own temperature."""
     charging = stage.some(1, 2)
     stage.charge(charging, "resistor:900")
     victim, ohms, desk = charging[0], stage.chance.uniform(1.5, 6), stage.desk
@@ -133,7 +134,7 @@ def _contact(stage: Stage, fault: Fault, within_s: float) -> None:
 
 
 def sensor_lost(stage: Stage) -> None:
-    """A chip, or the bus segment: both outlets of the chip are blind then."""
+    """Lose a chip or the bus segment: both outlets of the chip have no readings then."""
     charging = stage.some()
     stage.charge(charging)
     victim = stage.chance.choice(charging)
@@ -143,9 +144,9 @@ def sensor_lost(stage: Stage) -> None:
 
 
 def sensor_reset(stage: Stage) -> None:
-    """The chip is reset again and again, as by a supply that is at its limit.
+    """Reset the chip repeatedly, as by a supply at its limit.
 
-    Its line falls with each reset: an alert that no peak answers for 15 ms, which is cut as a short.
+    The alert line falls with each reset. An alert without a matching peak for 15 ms is cut as a short.
     """
     charging = stage.some()
     stage.charge(charging)
@@ -155,7 +156,7 @@ def sensor_reset(stage: Stage) -> None:
     assert meter is not None
 
     def act() -> None:
-        for number in range(135):  # each before it has been set up again, which takes 12 ms of the bus
+        for number in range(135):  # each before the set-up after the last one is done, which takes 12 ms of bus time
             desk.world.timeline.at(desk.clock.monotonic_ns() + number * MS, meter[0].reset)
 
     stage.provoke(
@@ -170,7 +171,7 @@ def sensor_frozen(stage: Stage) -> None:
     victim = stage.chance.choice(charging)
     frozen = stage.fault(victim, "frozen", chip="meter")
     hit = stage.same_chip(victim, charging)
-    idle = stage.same_chip(victim, stage.outlets) - hit  # its peaks repeat as well
+    idle = stage.same_chip(victim, stage.outlets) - hit  # its peaks repeat too
     stage.provoke(Fault.SENSOR_FROZEN, 5.5, frozen, hit, True, besides={each for each in idle if each is not None})
 
 
@@ -182,7 +183,7 @@ def sensor_disagrees(stage: Stage) -> None:
 
 
 def relay_welded(stage: Stage) -> None:
-    """It shows when the charge ends."""
+    """Weld a relay: the guard detects it when the charge ends."""
     charging = stage.some(2, 4)
     stage.charge(charging)
     victim = charging[0]
@@ -199,7 +200,7 @@ def relay_stuck_open(stage: Stage) -> None:
 
 
 def contactor_welded(stage: Stage) -> None:
-    """It shows when it should break a short for a relay."""
+    """Weld the contactor: the guard detects it when the contactor should break a short for a relay."""
     charging = stage.some(2, 4)
     stage.charge(charging)
     victim, amps = charging[0], stage.chance.uniform(120, 400)
@@ -212,7 +213,7 @@ def contactor_welded(stage: Stage) -> None:
 
 
 def thermal_runaway(stage: Stage) -> None:
-    """Hours by strides; judged by the power that the simulator knows."""
+    """Run a battery into thermal runaway, for hours in strides. The check uses the simulator's true power."""
     desk, victim = stage.desk, stage.some(1, 1)[0]
     desk.plug(victim, "runaway-48v20ah", stage.chance.uniform(50, 75))
     desk.start(victim)
@@ -250,7 +251,7 @@ def reclose_storm(stage: Stage) -> None:
 
 
 def guard_late(stage: Stage) -> None:
-    """The loop was away: not for so long that the heartbeat hardware took the coils' power."""
+    """Delay the guard's loop, but less than the time after which the heartbeat hardware cuts the coil supply."""
     charging = stage.some()
     stage.charge(charging)
     away_ns = stage.chance.randint(58 * MS, 95 * MS)

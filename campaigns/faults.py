@@ -1,8 +1,7 @@
-"""Every row of the protections' table, provoked again and again: none missed, each in time, right name, right latch.
+"""Every row of the protections' table, provoked many times: none missed, each in time, correct name, correct latch.
 
-A scenario is one cabinet, put together from parts that differ as much as the wiring manual allows, and one row, with
-several faults one after the other at random outlets and moments. Every stuck register is in `stuck`, every two faults
-at once in `pairs`.
+A scenario is one cabinet, with parts that vary as much as the wiring manual allows, and one row, with several faults
+one after the other at random outlets and times. Stuck registers are in `stuck`, two simultaneous faults in `pairs`.
 """
 
 import random
@@ -15,14 +14,14 @@ from campaigns.runner import Campaign, Outcome, main
 from campaigns.stage import Stage
 
 FAULTS_A_SCENARIO = 5
-SLOW_ROWS = frozenset({"thermal_runaway", "outlet_hot"})  # one a scenario, and so five times the scenarios
+SLOW_ROWS = frozenset({"thermal_runaway", "outlet_hot"})  # one fault per scenario, so five times as many scenarios
 NAMES = sorted(ROWS)
 TURNS = [*NAMES, *(sorted(SLOW_ROWS) * (FAULTS_A_SCENARIO - 1))]
 FAULTS_A_ROW = 200
 
 
 def scenario(seed: int, verbose: bool) -> Outcome:
-    """The row is the seed's remainder, so that any count of scenarios visits all rows alike."""
+    """Run the row that the seed's remainder selects, because then any count of scenarios covers all rows evenly."""
     name = TURNS[seed % len(TURNS)]
     row, changes = ROWS[name]
     chance = random.Random(seed)

@@ -1,9 +1,8 @@
-"""Inrushes at any moment of the mains, by the thousand, at the full scan rate: none of them is a short.
+"""Thousands of inrushes at any phase of the mains, at the full scan rate: none of them is a short.
 
 Each scenario is one cabinet with a charge on every outlet, and moves: plugs pulled and pushed in again cold, hot or
-with a bounce, outlets switched on, plugs that sit loosely for seconds, and brown-outs after which every charger draws
-its inrush at once. The cabinet is of parts that differ as much as the wiring manual allows; some chargers have an iron
-core.
+with a bounce, outlets switched on, plugs that are loose for seconds, and brown-outs after which every charger draws its
+inrush at once. The parts of the cabinet vary as much as the wiring manual allows; some chargers have an iron core.
 """
 
 import random
@@ -23,16 +22,16 @@ from campaigns.runner import Campaign, Outcome, main
 from tests.desk import Desk, demo_config
 
 MOVES = 12
-IRON_SHARE = 0.15  # of the made-up chargers
+IRON_SHARE = 0.15  # share of the random chargers
 OUTLETS = range(1, 11)
-NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours and seconds go by in strides, which it would not outlive
-AFTER_NS = 130 * MS  # watched at the full rate after a move: longer than a short's window
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours and seconds pass in strides, during which it would be lost
+AFTER_NS = 130 * MS  # simulated at the full rate after a move: longer than a short's window
 
 Say = Callable[[str], None]
 
 
 def replug(desk: Desk, chance: random.Random, say: Say) -> int:
-    """Pulled, and back after a moment: the limiter is hot, the capacitor full, half full or empty."""
+    """Pull a plug and push it in again: the limiter is hot, the capacitor full, half full or empty."""
     outlet = chance.choice(OUTLETS)
     load = desk.world.unplug(outlet)
     off_ns = round(MS * 10 ** chance.uniform(0.5, 4.3))  # 3 ms to 20 s
@@ -53,7 +52,7 @@ def switch_on(desk: Desk, chance: random.Random, say: Say) -> int:
     outlet = chance.choice(OUTLETS)
     desk.stop(outlet)
     wait(desk, chance.randrange(200 * MS, 5 * NS))
-    # one stopped in its inrush is broken by the contactor, which wants its weld check before the next start
+    # the contactor breaks an outlet that is stopped in its inrush, and needs its weld check before the next start
     assert desk.run(3 * NS, until=lambda: desk.outlet(outlet).refusal is None), desk.outlet(outlet)
     say(f"outlet {outlet}: switched on")
     refused = desk.start(outlet)
@@ -62,7 +61,7 @@ def switch_on(desk: Desk, chance: random.Random, say: Say) -> int:
 
 
 def brown_out(desk: Desk, chance: random.Random, say: Say) -> int:
-    """Every charger's inrush at once when the mains comes back."""
+    """Cut the mains: when it returns, every charger draws its inrush at once."""
     away_ns = round(MS * 10 ** chance.uniform(0.7, 3.0))  # 5 ms to 1 s
     say(f"brown-out of {away_ns / MS:.0f} ms")
     desk.world.set_mains(cut=True)
@@ -72,7 +71,7 @@ def brown_out(desk: Desk, chance: random.Random, say: Say) -> int:
 
 
 def wobble(desk: Desk, chance: random.Random, say: Say) -> int:
-    """A plug that makes and loses contact for seconds."""
+    """Make the contact of a plug intermittent for seconds."""
     outlet, seconds = chance.choice(OUTLETS), chance.uniform(0.05, 4)
     say(f"outlet {outlet}: loose plug for {seconds:.1f} s")
     desk.world.fault(outlet, "loose_plug", seconds=seconds)
@@ -84,7 +83,7 @@ MOVE = [replug, bounce, wobble, switch_on, brown_out]
 
 
 def wait(desk: Desk, duration_ns: int) -> None:
-    """Seconds by one stride, the last tenth of a second at the full rate, so that the guard follows the mains again."""
+    """Wait in one stride, but the last 0.1 s at the full rate, because the guard must follow the mains again."""
     close_ns = min(duration_ns, 100 * MS)
     if duration_ns > close_ns:
         desk.stride(duration_ns - close_ns, duration_ns - close_ns)
@@ -107,11 +106,11 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 
 def _moves(desk: Desk, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
-    """What went wrong, and how many inrushes there were."""
+    """Run the moves. Return the problems and the number of inrushes."""
     tolerances.draw(desk.world, chance, SUITED)
     desk.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
     for outlet in OUTLETS:
-        made_up = chance.random() < 0.7  # half of these have a capacitor that fills as physics has it
+        made_up = chance.random() < 0.7  # half of these have a capacitor with a physical charging model
         ordinary = Charger(chance.choice(list(KINDS)), chance.uniform(5, 40))
         load = random_charger(chance, iron_share=IRON_SHARE) if made_up else ordinary
         desk.world.plug(outlet, load)
@@ -120,7 +119,7 @@ def _moves(desk: Desk, chance: random.Random, say: Say) -> tuple[tuple[str, ...]
     inrushes = len(OUTLETS)
     desk.run(AFTER_NS)
     for _ in range(MOVES):
-        wait(desk, chance.randrange(6 * NS, 8 * NS))  # limiters grow hot
+        wait(desk, chance.randrange(6 * NS, 8 * NS))  # limiters heat up
         move = chance.choice(MOVE)
         inrushes += move(desk, chance, say)
         desk.run(AFTER_NS)

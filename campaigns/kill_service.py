@@ -1,10 +1,9 @@
-"""The real service killed at random instants while residents start, charge, unplug and stop: every charge settled once.
+"""The real service killed at random times while residents start, charge, unplug and stop: every charge is settled once.
 
-A scenario is the process that `cabinet serve` is, over a stand-in for the guard that never dies, and four residents.
-Again and again somebody does something, and within the next tenth of a second (or second, where nothing is done but
-checkpoints) the service gets SIGKILL. It is started again, the phone sends the very same request once more, and the
-others charge on meanwhile. In the end the ledger balances, the usage log is whole, no charge was settled twice, and
-nobody pays for more than was delivered.
+A scenario is the process of `cabinet serve`, over a fake guard that never dies, and four residents. Repeatedly a
+resident acts, and within the next 0.12 s (or 1.2 s if only checkpoints are written) the service gets SIGKILL. It is
+started again, the phone repeats the same request, and the others continue to charge. At the end the ledger balances,
+the usage log is complete, no charge was settled twice, and no resident pays for more than was delivered.
 
     python -m campaigns.kill_service [--count 8] [--seed N --verbose]
 """
@@ -28,20 +27,20 @@ from campaigns.runner import Campaign, Outcome, main
 from campaigns.warm import StandIn, WarmCabinet
 from tests.e2e.processes import Resident, wait_for
 
-KILLS = 25  # of one scenario
-SOON_S = 0.12  # a request is answered within so long, or nearly
+KILLS = 25  # per scenario
+SOON_S = 0.12  # a request is answered within about this time
 CHECKPOINTS_S = 1.2
 
 
 class Kills:
-    """What somebody does just before the service dies; `problems` collects what was not as promised."""
+    """Actions of residents just before the service dies; `problems` collects the deviations."""
 
     def __init__(self, cabinet: WarmCabinet, guard: StandIn, chance: random.Random, say: Say) -> None:
         self.cabinet, self.guard, self.chance, self.say = cabinet, guard, chance, say
         self.problems: list[str] = []
         self.cells: dict[str, dict[str, int]] = {}
         self.points: list[str] = []
-        self.over = threading.Event()  # never: a random moment is what is waited for
+        self.over = threading.Event()  # never set: only used to wait for a random time
         self.pages: dict[int, str] = {}
         self.residents: dict[int, Resident] = {
             outlet: cabinet.resident(f"5000000{outlet}", balance_yuan="200.00") for outlet in CODES
@@ -70,7 +69,7 @@ class Kills:
         self.points.append(f"{doing} {on_disk} {1000 * after_s:.0f}")
         self.guard.plugged.add(outlet)
 
-    # --- what is done; each returns what the phone does once the service is back -----------------------------------
+    # --- Actions; each returns the request that the phone repeats after the restart --------------------------------
 
     def nothing(self, outlet: int) -> Callable[[], None]:
         return lambda: None
@@ -99,7 +98,7 @@ class Kills:
         self.thread.start()
 
     def send_again(self, outlet: int, page: httpx.Response, action: str) -> None:
-        """The very same form, its key included, until the guard is there to do it."""
+        """Send the same form with the same key again, until the guard is available."""
         self.thread.join()
 
         def answer() -> httpx.Response | None:
@@ -112,13 +111,13 @@ class Kills:
                 raise AssertionError(f"start at outlet {outlet}: {got.status_code} {got.url.path}: {said(got.text)}")
             self.pages[outlet] = got.url.path
 
-    # --- judging ----------------------------------------------------------------------------------------------------
+    # --- Checks -----------------------------------------------------------------------------------------------------
 
     def sessions(self, outlet: int) -> set[str]:
         return {row["session_id"] for row in self.rows("SELECT session_id FROM session WHERE outlet = ?", outlet)}
 
     def on_disk(self, outlet: int, known: set[str], new: bool) -> str:
-        """What the file says of the charge that is meant, a `new` one or the last, as the kill left it."""
+        """Return the state of the charge in the file after the kill: of a `new` one, or of the last."""
         rows = self.rows("SELECT session_id, state FROM session WHERE outlet = ? ORDER BY number DESC LIMIT 1", outlet)
         return next((row["state"] for row in rows if not new or row["session_id"] not in known), "nothing yet")
 
@@ -129,12 +128,12 @@ class Kills:
             return connection.execute(query, values).fetchall()
 
     def judge(self, outlet: int, doing: str, known: set[str]) -> str:
-        """The others' charges are known; this one is on, or over, as asked."""
+        """Check that this charge is active or ended as requested. Return the result in words."""
         if doing == "charging":
             wait_for("the charge", lambda: self.shows_charge(outlet) and self.charges(outlet))
         elif doing == "start":
             wait_for("the charge, or its receipt", lambda: self.charges(outlet) or self.undone(outlet, known))
-            if why := self.undone(outlet, known):  # it was written down, and the guard had never heard of it
+            if why := self.undone(outlet, known):  # it was stored, but the guard had never received it
                 wait_for("its receipt", lambda: not self.shows_charge(outlet))
                 return f"undone, nothing to pay ({why})"
             wait_for("its page", lambda: self.shows_charge(outlet))
@@ -146,7 +145,7 @@ class Kills:
         return {"start": "one charge", "charging": "goes on"}.get(doing, "ended and settled once")
 
     def undone(self, outlet: int, known: set[str]) -> str:
-        """Why the new charge was settled without having begun; empty where it was not."""
+        """Return why the new charge was settled without having begun; empty if it was not."""
         query = "SELECT session_id, end_reason FROM session WHERE outlet = ? AND state = 'settled' AND cost_fen = 0"
         rows = [row for row in self.rows(query, outlet) if row["session_id"] not in known]
         return next((row["end_reason"] or "never closed" for row in rows), "")
@@ -159,7 +158,7 @@ class Kills:
         return f"{path}/stop" in self.residents[outlet].client.get(path).text
 
     def close_the_books(self) -> None:
-        """Everybody stops; then what is in the file is added up."""
+        """Stop all charges, then check the sums in the file."""
         for outlet in CODES:
             if self.shows_charge(outlet):
                 page = self.residents[outlet].client.get(self.pages[outlet])
@@ -187,7 +186,7 @@ class Kills:
 
 
 def said(page: str) -> str:
-    """The alert of a page, without its markup."""
+    """Return the alert of a page without its markup."""
     found = re.search(r'role="alert"[^>]*>(.*?)</p>', page, re.DOTALL)
     return re.sub(r"<[^>]+>|\s+", " ", found[1]).strip() if found else "no alert"
 

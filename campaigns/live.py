@@ -1,4 +1,4 @@
-"""A real cabinet with four residents' bikes charging, for campaigns that do something to its processes."""
+"""A real cabinet with the bikes of four residents charging, for campaigns that disturb its processes."""
 
 import random
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 class Live:
-    """The charges and what is known of them; `problems` collects what was not as promised."""
+    """The charges of the four residents; `problems` collects the deviations."""
 
     def __init__(self, cabinet: Cabinet, chance: random.Random, say: Say) -> None:
         self.cabinet = cabinet
@@ -22,7 +22,7 @@ class Live:
         self.problems: list[str] = []
         self.figures: dict[str, list[float]] = {}
         self.residents: dict[int, Resident] = {}
-        self.pages: dict[int, str] = {}  # of their charges
+        self.pages: dict[int, str] = {}  # by outlet: path of the charge's page
 
     def start(self, load: str = "lead-acid-48v20ah") -> None:
         for outlet in CODES:
@@ -39,12 +39,12 @@ class Live:
         wait_for("four charges", lambda: all(self.cabinet.phase(n) == "charging" for n in CODES) and self.all_closed())
 
     def all_closed(self) -> bool:
-        """Contacts, and not only what was told: a charge that goes on has its phase before its turn to close."""
+        """Return whether all contacts are closed; a resumed charge has its phase already before it closes."""
         outlets = self.cabinet.sim_state()["outlets"]
         return all(outlet["contacts_closed"] for outlet in outlets if outlet["outlet"] in CODES)
 
     def end(self, lost_mwh: float) -> None:
-        """Everybody stops and pays for what was delivered: never more, and less by at most `lost_mwh`."""
+        """Stop all charges and check the bills: never above the delivered energy, and below by at most `lost_mwh`."""
         for outlet, path in self.pages.items():
             resident = self.residents[outlet]
             resident.send(resident.client.get(path), f"{path}/stop")
@@ -62,7 +62,7 @@ class Live:
     def all_settled(self) -> bool:
         return all("/stop" not in self.residents[n].client.get(path).text for n, path in self.pages.items())
 
-    # --- looking -----------------------------------------------------------------------------------------------------
+    # --- Readings ----------------------------------------------------------------------------------------------------
 
     def last_seq(self) -> int:
         return int(self.cabinet.journal()[-1]["seq"])
@@ -80,6 +80,6 @@ class Live:
             act(control)
 
     def let_pass(self, seconds: float) -> None:
-        """A random moment is what is wanted here: there is no event to wait for."""
+        """Wait for `seconds`: a random time is intended, so there is no event to wait for."""
         end_ms = self.cabinet.now_ms() + 1000 * seconds
         wait_for("a moment", lambda: self.cabinet.now_ms() >= end_ms)

@@ -1,9 +1,9 @@
-"""What the meters count against what the simulated outlets deliver: mixed loads, lost reads, chip resets, overflows.
+"""Metered energy against the delivered energy: mixed loads, lost reads, chip resets, overflows.
 
 A scenario is one cabinet with ten charges on the real guard and drivers over chips at register level, with their noise.
-Moments at the full rate, in which some of the reads are lost and meter chips are thrown back to their power-on values,
-alternate with hours in strides (where a lost read would be a lost sensor, and open); in one stride nobody reads the
-energy registers for so long that the strongest loads overflow their 24 bits.
+Periods at the full rate, in which some reads are lost and meter chips are reset to their power-on values, alternate
+with hours in strides (in which a lost read would be a lost sensor and open the outlet). In one stride the energy
+registers are not read for so long that the strongest loads overflow their 24 bits.
 
     python -m campaigns.metering [--count 10] [--seed N --verbose]
 """
@@ -21,12 +21,12 @@ from tests.desk import Desk, demo_config
 
 OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
-STRONG = (1, 6)  # outlets whose load is to overflow its register
+STRONG = (1, 6)  # outlets with a load that overflows its register
 BAR = 0.002
 MOST_LOST_READS = 0.02
 RESETS = 4
 HALF_TURN = 1 << 23  # counts of a signed register of 24 bits
-LEAST_MWH = 2000  # below it a count rounded down is too much of the whole
+LEAST_MWH = 2000  # below it the rounding of a count is too large a share
 
 
 class Bench:
@@ -47,14 +47,14 @@ class Bench:
         self.start()
 
     def start(self) -> None:
-        """Whoever does not charge, does."""
+        """Start every outlet that is not charging."""
         for outlet in OUTLETS:
             if not self.desk.outlet(outlet).closed:
                 self.desk.run(4 * NS, until=lambda o=outlet: isinstance(self.desk.start(o), Done))
         self.desk.run(1500 * MS)
 
     def reset(self) -> None:
-        """One meter chip loses its set-up in the middle of a moment at full rate, with reads lost before and after."""
+        """Reset one meter chip within a period at the full rate, with lost reads before and after."""
         self.desk.world.fault(None, "noise_reads", share=self.lost_share)
         self.desk.run(round(self.chance.uniform(0.05, 0.4) * NS))
         self.desk.world.fault(self.chance.choice(OUTLETS), "chip_reset", chip="meter", down=self.chance.choice((0, 1)))
@@ -66,7 +66,7 @@ class Bench:
         self.desk.stride(round(self.chance.uniform(900, 5400)) * NS, 10 * NS)
 
     def overflow(self) -> float:
-        """So long a stride that the strong ones' registers turn over; returns by how many half turns."""
+        """Make a stride so long that the registers of the strong loads overflow. Return the number of half turns."""
         hardware = self.desk.config.hardware
         full_w = hardware.current_full_scale_a * hardware.voltage_full_scale_v / 2
         seconds = self.chance.uniform(1.1, 2.2) * HALF_TURN / ENERGY_COUNTS_PER_S * full_w / min(self.watts.values())
@@ -74,7 +74,7 @@ class Bench:
         return seconds * min(self.watts.values()) / full_w * ENERGY_COUNTS_PER_S / HALF_TURN
 
     def errors(self) -> dict[int, float]:
-        """Of every outlet that delivered something worth counting: billed over delivered, less 1."""
+        """Return billed over delivered energy, minus 1, for every outlet with at least `LEAST_MWH` delivered."""
         errors = {}
         for outlet in OUTLETS:
             truth_mwh = self.desk.world.truth(outlet).energy_mwh

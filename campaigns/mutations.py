@@ -1,4 +1,4 @@
-"""Each protection and each of its witnesses taken away in turn: a test must fail for it, or its loss would not show."""
+"""Disable each protection and each witness in turn: a test must fail, or its loss would go undetected."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ _FAILED = re.compile(r"^FAILED (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 def killed_by(name: str) -> str | None:
-    """The first test that fails without it; None if all pass. Raises RuntimeError for any other end."""
+    """Return the first test that fails without it; None if all pass. Raises RuntimeError if the tests do not run."""
     variable, tests = "DISABLED_PROTECTION", TESTS
     if name in WITNESSES:
         variable, tests = "DISABLED_WITNESS", WITNESSES[name].tests

@@ -1,13 +1,13 @@
-"""Ordinary charges by the thousand, with all that an ordinary life does to them: none is cut for nothing.
+"""Thousands of ordinary charges under ordinary disturbances: none is cut without a reason.
 
-Each scenario is one cabinet, of parts that differ as much as the wiring manual allows, with ten charges: every charger,
-made-up ones, those with a habit (a second pack, a rest, a hot pause, 12 W, iron cores), empty or nearly full, until
-full, for an hour or for an amount. Plugs are pulled for a moment or for good or sit loosely for seconds, neighbours are
-plugged in, the mains has harmonics, wanders between 198 and 242 V and 49 and 51 Hz, goes away for milliseconds or for
-half a minute, it is freezing or 45 °C, meters are noisy, and one read in a hundred is lost. Hours go by in strides;
-what happens is watched at the full rate.
+Each scenario is one cabinet, with parts that vary as much as the wiring manual allows, and ten charges: all chargers,
+random ones, those with a habit (a second pack, a rest, a hot pause, 12 W, iron cores), empty or nearly full, until
+full, for an hour or for an amount. Plugs are pulled temporarily or finally, or are loose for seconds; neighbours are
+plugged in; the mains has harmonics, varies between 198 and 242 V and 49 and 51 Hz, and fails for milliseconds or for
+half a minute; it is freezing or 45 °C, meters are noisy, and one read in a hundred is lost. Hours pass in strides;
+events are simulated at the full rate.
 
-A charger with a habit is judged by what its owner may expect: which ends are right, and not before when.
+For a charger with a habit the check is the expectation of its owner: the correct end reasons, and their earliest time.
 """
 
 import random
@@ -29,41 +29,41 @@ from campaigns.runner import Campaign, Outcome, main
 from tests.desk import Desk, demo_config
 
 OUTLETS = range(1, 11)
-NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours go by in strides, which it would not outlive
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours pass in strides, during which it would be lost
 STEP_NS = 20 * NS
 LONGEST_H = 16
 LOST_READS = 0.01
-WATCHED_NS = 150 * MS  # at the full rate before and after whatever happens
-CLOSING_NS = 250 * MS  # between two closings the guard leaves 0.2 s
-SETTLE_S = 12  # in strides of a second: a charger's soft start is over before the long ones
-IRON_SHARE = 0.15  # of the made-up chargers
-HABIT_STEP_S = 5.0  # a curve's power is looked up so often
-HABIT_SLACK_S = 3 * 3600.0  # after its end: four holds of `full`, and the round of strides
+WATCHED_NS = 150 * MS  # simulated at the full rate before and after each event
+CLOSING_NS = 250 * MS  # the guard leaves 0.2 s between two closings
+SETTLE_S = 12  # strides of 1 s, until a charger's soft start is over
+IRON_SHARE = 0.15  # share of the random chargers
+HABIT_STEP_S = 5.0  # interval for reading the power of a curve
+HABIT_SLACK_S = 3 * 3600.0  # after its end: four holds of `full`, and one stride
 PAUSE_S = 900.0  # between two events, on average
 
 
 class Guest:
-    """One charge: its charger, what was bought, what the world has done to it."""
+    """One charge: its charger, its limits, and the events that affected it."""
 
     def __init__(self, load: Load | None, session_id: str, limits: ChargeLimits) -> None:
         self.load = load
         self.session_id = session_id
         self.limits = limits
         self.expected: Expected | None = None
-        self.suspended: MeterCount | None = None  # what it had used when the mains went
+        self.suspended: MeterCount | None = None  # usage when the mains failed
         self.had_load = False
-        self.reasons = BY_ITSELF  # that are right when its load is gone
+        self.reasons = BY_ITSELF  # correct end reasons if its load is gone
         self.end: Event | None = None
         self.habit: Habit | None = None
 
     @property
     def played_s(self) -> float:
-        """How far its charger has come on its curve."""
+        """Position of its charger on its curve, in seconds."""
         return self.load.played_s if isinstance(self.load, HabitLoad) else 0.0
 
 
 class Life:
-    """One cabinet for a day."""
+    """One cabinet for one day."""
 
     def __init__(self, folder: Path, chance: random.Random, verbose: bool) -> None:
         self.chance = chance
@@ -71,27 +71,27 @@ class Life:
         self.desk = Desk(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
         tolerances.draw(self.desk.world, chance, SUITED)
         self.desk.world.ambient_c = chance.uniform(-10, 45)
-        self.desk.boot()  # the guard has seen no other day: a jump of the air of all is no weather
+        self.desk.boot()  # start at this temperature: a jump of the air at all thermometers is not weather
         self.guests: dict[int, Guest] = {}
-        self.habits: dict[str, Habit] = {}  # by the name of the load that has it
+        self.habits: dict[str, Habit] = {}  # by the name of the load
         self.problems: list[str] = []
-        self.unjudged = 0  # ends at outlets whose neighbour shows too much there
+        self.unjudged = 0  # ends at outlets with too much crosstalk from the neighbour
         self.started_ns = self.desk.clock.monotonic_ns()
         self.errors_s: list[float] = []
         self.seen = 0
-        self.dark = False  # the mains are away, or have just been
+        self.dark = False  # the mains is cut, or was just restored
         self.dark_at_ns = -3600 * NS
         self.wander()
-        self.desk.stride(600 * NS, 10 * NS)  # everything has the temperature of the day
+        self.desk.stride(600 * NS, 10 * NS)  # until all parts have the temperature of the day
 
     def say(self, what: str) -> None:
         if self.verbose:
             print(f"{self.desk.clock.monotonic_ns() / NS:10.3f} s: {what}", file=sys.stderr)
 
-    # --- time --------------------------------------------------------------------------------------------------------
+    # --- Time --------------------------------------------------------------------------------------------------------
 
     def go_on(self, duration_ns: int, longest_ns: int = STEP_NS) -> None:
-        """Strides, after each of which everybody is looked at."""
+        """Advance in strides, and check all charges after each stride."""
         while duration_ns > 0:
             step_ns = min(longest_ns, duration_ns)
             self.desk.stride(step_ns, step_ns)
@@ -99,21 +99,21 @@ class Life:
             duration_ns -= step_ns
 
     def watch(self, duration_ns: int) -> None:
-        """At the full rate, with one read in a hundred lost."""
+        """Simulate at the full rate, with one read in a hundred lost."""
         self.desk.world.fault(None, "noise_reads", share=LOST_READS)
         self.desk.run(duration_ns)
         self.desk.world.clear(None)
-        self.desk.run(30 * MS)  # what was lost is read again before the next stride
+        self.desk.run(30 * MS)  # lost values are read again before the next stride
         self.look()
         self.go_on(SETTLE_S * NS, NS)
 
     def look(self) -> None:
-        """What the guard did since the last look, and what it should have done."""
+        """Compare the actions of the guard since the last call with the expected ones."""
         desk = self.desk
         events, self.seen = desk.seen[self.seen :], len(desk.seen)
         for event in events:
             if event.kind is EventKind.SUSPENDED:
-                self.judge(event)  # first: what comes after it is no part of the charge
+                self.judge(event)  # first, because later samples are not part of the charge
         now_ns = desk.clock.monotonic_ns()
         truths = {number: desk.world.truth(number) for number in self.guests}
         for number, guest in self.guests.items():
@@ -123,7 +123,7 @@ class Life:
             neighbour_w = 0.0 if neighbour is None else neighbour.power_mw / 1000
             truth = truths[number]
             over = any(event.kind is EventKind.ENDED and event.outlet == number for event in events)
-            watts = guest.expected.watts if over else truth.power_mw / 1000  # what it drew before it was opened
+            watts = guest.expected.watts if over else truth.power_mw / 1000  # power before the outlet was opened
             guest.expected.step(Sample(now_ns, watts, neighbour_w, truth.energy_mwh, guest.reasons))
         for event in events:
             if event.kind is not EventKind.SUSPENDED:
@@ -135,7 +135,7 @@ class Life:
                 desk.stop(number)
         self.resume()
 
-    # --- judging -----------------------------------------------------------------------------------------------------
+    # --- Checks ------------------------------------------------------------------------------------------------------
 
     def judge(self, event: Event) -> None:
         guest = self.guests.get(event.outlet)
@@ -157,15 +157,15 @@ class Life:
             )
 
     def is_loud(self, number: int) -> bool:
-        """Whether its chip shows more of its neighbour's power than the configuration allows for, 0.5 %.
+        """Return whether the chip's crosstalk from the neighbour is above the configured share, 0.5 %.
 
-        Then it cannot be known when an outlet is empty, idle or full: its charge must not trip, and no more is asked.
+        If it is, empty, idle and full cannot be detected at the outlet: the only requirement is that it must not trip.
         """
         share, everywhere = self.desk.world.fitted_crosstalk.get(number, (0.0, False))
         return everywhere and share > self.desk.config.charge.crosstalk_share
 
     def is_overdue(self, guest: Guest, number: int, now_ns: int) -> bool:
-        assert guest.expected is not None  # the caller looked
+        assert guest.expected is not None  # checked by the caller
         if self.is_loud(number):
             return now_ns - self.started_ns > LOUD_H * 3600 * NS
         if guest.habit is None:
@@ -173,7 +173,7 @@ class Life:
         return guest.played_s > guest.habit.hours * 3600 + HABIT_SLACK_S
 
     def judge_habit(self, event: Event, guest: Guest, habit: Habit) -> None:
-        """What was bought is used up, or the curve has come to where its end is right."""
+        """Check the end of a charge with a habit: a limit is reached, or the curve is at a point with a correct end."""
         assert guest.expected is not None
         if event.reason in (EndReason.LIMIT_TIME, EndReason.LIMIT_ENERGY, EndReason.MAX_DURATION):
             error_s = guest.expected.error_s(event.at_ns, event.reason)
@@ -181,7 +181,7 @@ class Life:
                 self.problems.append(f"outlet {event.outlet}: {habit.name}: {event.reason.value} {error_s} s off")
             return
         if event.reason in PULLED_OUT | BY_ITSELF and guest.expected.may_be_gone:
-            self.unjudged += 1  # its trace is one that its neighbour may leave here: nothing tells the two apart
+            self.unjudged += 1  # its power may be crosstalk of the neighbour: the two are indistinguishable
             return
         pulled = guest.reasons is not BY_ITSELF
         allowed = habit.allowed | guest.reasons
@@ -199,7 +199,7 @@ class Life:
             return
         self.say(f"outlet {event.outlet}: {event.reason.value}")
         if event.reason is EndReason.STOPPED_BY_RESIDENT:
-            return  # by this campaign, which has said why
+            return  # by this campaign, which has noted why
         if guest.habit is not None:
             self.judge_habit(event, guest, guest.habit)
             return
@@ -211,10 +211,10 @@ class Life:
             if abs(error_s) > TOLERANCE_S:
                 self.problems.append(f"outlet {event.outlet}: {event.reason.value} {error_s:+.0f} s off: {expected}")
 
-    # --- what people do ----------------------------------------------------------------------------------------------
+    # --- Actions of people -------------------------------------------------------------------------------------------
 
     def start(self, number: int) -> None:
-        """A bike comes: plugged in before the start or after it, or never."""
+        """Start a charge: the bike is plugged in before or after the start, or never."""
         chance, desk = self.chance, self.desk
         guest = self.guests[number] = Guest(self.charger(), f"s{number}", self.bought())
         nobody = chance.random() < 0.03
@@ -228,7 +228,7 @@ class Life:
             self.watch(round(chance.uniform(0.01, 0.5) * NS))
         answer = desk.start(number, guest.session_id, guest.limits)
         if isinstance(answer, Refusal) and answer.code == "voltage_out_of_band" and self.brown_out_s_ago() < 90:
-            self.go_on(90 * NS)  # the mains must stay for a minute first
+            self.go_on(90 * NS)  # the mains must be stable for a minute first
             answer = desk.start(number, guest.session_id, guest.limits)
         if not isinstance(answer, Done):
             self.problems.append(f"outlet {number}: refused: {answer}")
@@ -261,7 +261,7 @@ class Life:
         return ChargeLimits()
 
     def charging(self) -> list[int]:
-        """Outlets with a charge that goes on and a plug in."""
+        """Return the outlets with an active charge and a plug."""
         return [
             number
             for number, guest in self.guests.items()
@@ -270,7 +270,7 @@ class Life:
         ]  # fmt: skip
 
     def replug(self) -> None:
-        """Pulled, and back before it counts as gone."""
+        """Pull a plug, and push it in again before it counts as gone."""
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
@@ -295,7 +295,7 @@ class Life:
         expected.disturbed()
 
     def wobble(self) -> None:
-        """A plug that sits loosely, for seconds."""
+        """Make a plug loose for seconds."""
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
@@ -309,7 +309,7 @@ class Life:
         expected.disturbed()
 
     def leave(self) -> None:
-        """Pulled for good. From a steady charge the guard must know it; nobody can tell near its end."""
+        """Pull a plug for good. During constant current the guard must detect it; near the end both reasons fit."""
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
@@ -317,10 +317,10 @@ class Life:
         steady = load.stage() == "constant current"
         self.guests[number].reasons = PULLED_OUT if steady else PULLED_OUT | BY_ITSELF
         self.say(f"outlet {number}: pulled for good from {load.stage()}")
-        self.watch(1300 * MS)  # the meter's mean follows within a second, which a stride must not hide
+        self.watch(1300 * MS)  # the meter's mean settles within a second, before the next stride
 
     def neighbour(self) -> None:
-        """Somebody plugs a bike in where nothing is started."""
+        """Plug a bike into an outlet without a charge."""
         free = [n for n in OUTLETS if n not in self.guests and self.desk.world.outlet(n).load is None]
         if free:
             number = self.chance.choice(free)
@@ -329,11 +329,11 @@ class Life:
             self.desk.world.unplug(number)
 
     def wander(self) -> None:
-        """Another voltage and frequency, within what the grid may be."""
+        """Change voltage and frequency within the range of the grid."""
         self.desk.world.set_mains(volts=self.chance.uniform(198, 242), frequency_hz=self.chance.uniform(49, 51))
 
     def brown_out(self) -> None:
-        """Every charger's inrush at once when the mains comes back; after more than a second charges pause."""
+        """Cut the mains: at its return all chargers draw inrush at once; if it lasted over a second, charges pause."""
         away_ns = round(MS * 10 ** self.chance.uniform(0.7, 4.5))  # 5 ms to 30 s
         self.say(f"mains away for {away_ns / MS:.0f} ms")
         self.desk.world.set_mains(cut=True)
@@ -350,14 +350,14 @@ class Life:
         return (self.desk.clock.monotonic_ns() - self.dark_at_ns) / NS
 
     def pass_by(self, duration_ns: int) -> None:
-        """A while at the full rate, at most a second and a half of it: a longer one in strides of a second."""
+        """Advance by `duration_ns`: the first 1.5 s at the full rate, the rest in strides of 1 s."""
         self.desk.run(min(duration_ns, 1500 * MS))
         if duration_ns > 1500 * MS:
             self.desk.stride(duration_ns - 1500 * MS, NS)
         self.look()
 
     def resume(self) -> None:
-        """What the service does: suspended charges go on once the guard would accept them."""
+        """Do as the service does: resume suspended charges when the guard accepts them."""
         going_on = []
         for number, guest in self.guests.items():
             used = guest.suspended
@@ -371,7 +371,7 @@ class Life:
                 self.say(f"outlet {number}: goes on")
                 guest.suspended = None
                 going_on.append(guest)
-        self.desk.run(len(going_on) * CLOSING_NS)  # one after the other: in strides that would take minutes
+        self.desk.run(len(going_on) * CLOSING_NS)  # one after the other; in strides it would take minutes
         for guest in going_on:
             assert guest.expected is not None  # it was charging
             guest.expected.resumed(self.desk.clock.monotonic_ns(), guest.had_load)
@@ -380,9 +380,9 @@ class Life:
 
 
 EVENTS = (Life.replug, Life.bounce, Life.neighbour, Life.wander, Life.brown_out)
-LEAVES = 0.1  # of all events: who pulls the plug for good
+LEAVES = 0.1  # share of all events with a plug pulled finally
 LOUD_H = 12.0  # longer than any charge may last
-WOBBLES = 0.02  # plugs that sit loosely: rare, as one that is cut ends the scenario and hides what comes after it
+WOBBLES = 0.02  # share of loose plugs: rare, because a cut ends the scenario and hides later events
 
 
 def scenario(seed: int, verbose: bool) -> Outcome:

@@ -1,13 +1,13 @@
-"""Two things at once: a short while something else goes wrong, ends or begins. Judged by the current that flows.
+"""Two simultaneous events: a short while another fault, end or start happens. The check uses the true current.
 
-A scenario is one cabinet, put together from parts as they are bought, and one row: two shorts, a short and a bus that
-hangs, a frozen register, a charge that ends, a guard that is killed with a full disk. What must hold, whatever the
-guard says of it:
+A scenario is one cabinet, with parts of real tolerances, and one row: two shorts, a short and a hung bus, a frozen
+register, a charge that ends, a guard that is killed with a full disk. The requirements, regardless of the guard's
+reports:
 
-- every short's current is gone in the row's time, and does not come back;
-- no contact that is told to open goes on conducting;
+- every short's current ends within the row's time, and does not return;
+- no contact that is commanded open still conducts;
 - the guard has opened the outlet for a reason that it keeps, and does not close it onto the short again;
-- outlets that have nothing to do with it go on charging.
+- unaffected outlets continue to charge.
 
     python -m campaigns.pairs [--count N] [--seed N --verbose]
 """
@@ -32,19 +32,20 @@ from campaigns.runner import Campaign, Outcome, main
 from campaigns.stage import Stage
 
 EACH_ROW = 400
-AFTER_NS = 900 * MS  # watched after the short: the contactor has closed again, welds have been looked for
+AFTER_NS = 900 * MS  # time after the short in which the contactor closes again and the weld check is done
 
-# How long a short's current may flow in all. Two half-cycles and 2 ms of acting, 24 ms for the slowest contactor sold,
-# 10 ms of arc; a segment whose bus hangs costs the adapter's timeout; while a witness is missing the next must do.
+# Limits of the total time in which a short's current flows. Two half-cycles and 2 ms of reaction, 24 ms for the slowest
+# contactor sold, 10 ms of arc. A hung bus segment adds the adapter's timeout. If a witness is missing, the next
+# one must detect the short.
 IN_TIME_S, HANGING_S, WITNESS_MISSING_S = 0.060, 0.120, 0.5
 SPREAD = Spread(saturating=0.0, coil_diode=0.0, upstream=0.0)
-GREATEST_GAP_S = 0.060  # between the two of a pair
+GREATEST_GAP_S = 0.060  # between the two events of a pair
 
 Say = Callable[[str], None]
 
 
 class Pair:
-    """A cabinet at work, and what has been done to it."""
+    """A cabinet in operation, and the events applied to it."""
 
     def __init__(self, chance: random.Random, say: Say) -> None:
         self.chance = chance
@@ -52,7 +53,7 @@ class Pair:
         self.desk, self.world = self.stage.desk, self.stage.desk.world
         self.problems: list[str] = []
         self.shorts: list[int] = []
-        self.disturbed: set[int] = set()  # outlets that may rightly open besides
+        self.disturbed: set[int] = set()  # further outlets that may open correctly
         self.flowed_ms: list[float] = []
         self.charging = self.stage.some(3, 6)
         self.stage.charge(self.charging, chance.choice((None, f"resistor:{chance.uniform(60, 900):.0f}")))
@@ -60,7 +61,7 @@ class Pair:
         self.began_ns = self.desk.clock.monotonic_ns()
 
     def short(self, number: int, after_s: float = 0.0, least_a: float = 25.0) -> None:
-        """At any angle of the mains, once so long has passed; no breaker of the outlet is of any help."""
+        """Plan a short after `after_s`, at any angle of the mains; the outlet's breaker never acts."""
         amps = least_a * (400 / least_a) ** self.chance.random()
         self.world.fault(number, "breaker", acts="never")
         self.shorts.append(number)
@@ -72,7 +73,7 @@ class Pair:
         return self.chance.uniform(0, GREATEST_GAP_S)
 
     def other(self, number: int, same_chip: bool) -> int:
-        """Another outlet that charges, if need be from now on."""
+        """Return another charging outlet; start a charge there if needed."""
         mate = number + 1 if number % 2 else number - 1
         elsewhere = [n for n in self.stage.outlets if n not in (number, mate)]
         found = mate if same_chip else self.chance.choice(elsewhere)
@@ -88,7 +89,7 @@ class Pair:
     def with_chip(self, number: int) -> set[int]:
         return {n for n in self.stage.outlets if (n - 1) // 2 == (number - 1) // 2}
 
-    # --- judging ----------------------------------------------------------------------------------------------------
+    # --- Checks -----------------------------------------------------------------------------------------------------
 
     def judge(self, within_s: float, told: bool = True) -> None:
         self.desk.run(round(within_s * NS) + 100 * MS)
@@ -123,7 +124,7 @@ class Pair:
             self.problems.append(f"short at {number}: nothing is told of it")
 
     def _judge_welds(self) -> bool:
-        """Whether any relay welded: then the contactor rightly keeps everything without power."""
+        """Check that no open outlet conducts. Return whether any relay welded: then the contactor must stay open."""
         for number in self.stage.outlets:
             truth = self.world.truth(number)
             if truth.power_mw > 1000 and not (self.desk.outlet(number).closed and truth.coil_told):
@@ -131,7 +132,7 @@ class Pair:
         return any(self.world.truth(number).welded for number in self.stage.outlets)
 
     def start_again(self) -> None:
-        """Somebody starts the outlets that were shorted; their shorts are still there."""
+        """Try to start the shorted outlets, with their shorts still present."""
         for number in dict.fromkeys(self.shorts):
             answer = self.desk.start(number)
             self.desk.run(NS)
@@ -139,7 +140,7 @@ class Pair:
                 self.problems.append(f"outlet {number} may be closed onto its short again: {answer}")
 
 
-# ---- the rows
+# ---- Rows
 
 
 def two_shorts_on_one_chip(pair: Pair) -> None:
@@ -169,7 +170,7 @@ def short_while_the_contactor_breaks_another(pair: Pair) -> None:
 
 
 def charge_ends_while_the_contactor_breaks(pair: Pair) -> None:
-    """The shorted one's own, or another's."""
+    """End the charge of the shorted outlet, or of another one."""
     first = pair.victim()
     ending = first if pair.chance.random() < 0.3 else pair.other(first, same_chip=pair.chance.random() < 0.5)
     pair.short(first, least_a=90)
@@ -212,7 +213,7 @@ def short_behind_a_meter_that_is_silent(pair: Pair) -> None:
 
 
 def short_with_a_frozen_register(pair: Pair) -> None:
-    """Of those that the guard reads, frozen up to half a minute before."""
+    """Freeze a register that the guard reads, up to 30 s before the short."""
     first = pair.victim()
     pair.disturbed |= pair.with_chip(first)
     cell = pair.chance.choice([cell for cell in stuck.CELLS if cell.chip in ("meter", "alert") and cell.value])
@@ -230,7 +231,7 @@ def short_through_a_welded_relay(pair: Pair) -> None:
 
 
 def short_beside_a_lost_meter(pair: Pair) -> None:
-    """Ten seconds after a meter was lost every other outlet still charges, and a short is found as ever."""
+    """Short an outlet over 10 s after a meter was lost: the others still charge, and the short is detected as usual."""
     first = pair.victim()
     lost = pair.other(first, same_chip=False)
     pair.disturbed |= pair.with_chip(lost)
@@ -248,13 +249,13 @@ def short_as_the_mains_comes_back(pair: Pair) -> None:
 
 
 def guard_killed_with_a_full_disk(pair: Pair) -> None:
-    """A short trips, nothing more fits on the disk, the guard is killed and the disk has room again."""
+    """Trip a short while the disk is full, kill the guard, and restart it with free space."""
     first = pair.victim()
     with _full(pair.desk.state, takes_reserved=(reserved := pair.chance.random() < 0.5)):
         pair.short(first)
         pair.judge(IN_TIME_S)
         pair.desk.close()
-    if reserved and pair.chance.random() < 0.5:  # the power was cut too: what is in memory is gone
+    if reserved and pair.chance.random() < 0.5:  # with a power cut: the content of memory is lost
         shutil.rmtree(pair.desk.state / "run", ignore_errors=True)
         pair.desk.counters = Counters(len(pair.desk.config.outlet))
     pair.desk.boot()
@@ -263,7 +264,7 @@ def guard_killed_with_a_full_disk(pair: Pair) -> None:
 
 @contextlib.contextmanager
 def _full(state: Path, takes_reserved: bool) -> Iterator[None]:
-    """No new block fits on the disk; `takes_reserved` False: the disk takes nothing at all, the memory does."""
+    """Simulate a full disk; if `takes_reserved` is False, not even reserved blocks can be written, only memory."""
 
     def no_room(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -304,7 +305,7 @@ NAMES = sorted(ROWS)
 
 
 def scenario(seed: int, verbose: bool) -> Outcome:
-    """The row is the seed's remainder."""
+    """Run the row that the seed's remainder selects."""
     name = NAMES[seed % len(NAMES)]
     pair = Pair(random.Random(seed), (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None))
     try:

@@ -1,14 +1,13 @@
-"""Power cut anywhere in a charge's life, under a disk that loses or tears what was not synced.
+"""Power cuts at any point of a charge, with a disk that loses or tears unsynced data.
 
-The service runs over a guard double and a database whose commits are watched. At a random statement the power goes:
-before it, or in the middle of a commit. What is then on the disk is put together as a dying disk would leave it: of the
-bytes that the commit was writing, any sectors may have arrived and any not, except that the main file is only written
-once the log before it is whole, which is what SQLite syncs for. Then another boot opens what is left, the phone tries
-again, and the charge comes to its end, with a second cut somewhere on the way in every other scenario.
+The service runs over a fake guard and a database with monitored commits. The power fails at a random statement: before
+it, or in the middle of a commit. The disk content is then set as a failing disk may leave it: each sector of the
+commit's writes may have been written or not, except that the main file is only written after its log is complete,
+because SQLite syncs the log first. Then the next boot opens these files, the phone repeats its request, and the charge
+reaches its end. Half of the scenarios have a second cut on the way.
 
-Afterwards the charge is settled exactly once, the ledger balances, the usage log is whole, and the resident pays for no
-more than the guard delivered, and no less but what one checkpoint may cost. What was cut and what became of the charge
-is counted in a table.
+Afterwards the charge is settled exactly once, the ledger balances, the usage log is complete, and the resident pays at
+most for the delivered energy, and at least for that minus one checkpoint. A table counts the cuts by point and result.
 """
 
 import asyncio
@@ -32,21 +31,21 @@ from tests.unit.service.rig import Rig, Unsynced
 from tests.unit.service.test_killed_anywhere import CHECKPOINT_S, afterwards, charge_to_full
 
 SECTOR = 512
-CUTS = 10  # scenarios of one seed
-CHECKPOINT_PAGES = 3  # of the write-ahead log: so few that nearly every commit writes the main file too
+CUTS = 10  # scenarios per seed
+CHECKPOINT_PAGES = 3  # of the write-ahead log: so few that nearly every commit also writes the main file
 
 
 class Disk:
-    """Cuts the power at some statement of a `life`, or in the middle of some commit, and keeps what is left then."""
+    """A disk that cuts the power at a statement of a `life` or within a commit, and keeps the remaining content."""
 
     def __init__(self, path: Path, life: int, chance: random.Random) -> None:
         self.path, self.chance = path, chance
         self.in_commit = chance.random() < 0.6
-        self.at = chance.randint(1, _points_of_a_life(self.in_commit) // (1 + 2 * life))  # the second comes soon
+        self.at = chance.randint(1, _points_of_a_life(self.in_commit) // (1 + 2 * life))  # an early second cut
         self.points = 0
         self.dead = False
         self.life = life
-        self.what = ""  # was cut
+        self.what = ""  # description of the cut
         self.left: dict[str, bytes] = {}
 
     def files(self) -> dict[str, bytes]:
@@ -54,7 +53,7 @@ class Disk:
         return {ending: path.read_bytes() for ending, path in paths.items() if path.exists()}
 
     def point(self, statement: str = "") -> bool:
-        """Whether this is the one."""
+        """Count a point. Return whether the power is cut here. Raises Killed if it is off already."""
         if self.dead:
             raise Killed
         self.points += statement == "COMMIT" or not self.in_commit
@@ -66,7 +65,7 @@ class Disk:
 
     @property
     def name(self) -> str:
-        """Of the point: which of the statements, or of the commits, of which life."""
+        """Name of the point: life, kind and number of the statement or commit."""
         return f"{self.life} {'commit' if self.in_commit else 'statement'} {self.at}"
 
     def connection_class(self) -> type[sqlite3.Connection]:
@@ -93,7 +92,7 @@ class Disk:
         return Watched
 
     def torn(self, before: dict[str, bytes], after: dict[str, bytes]) -> tuple[dict[str, bytes], str]:
-        """The log first: while it is not whole, nothing of the main file; after it, any part of that."""
+        """Return torn files: part of the log and the old main file, or the whole log and part of the main file."""
         if before.get("", b"") != after.get("", b"") and self.chance.random() < 0.5:
             main = self._mixed(before.get("", b""), after[""])
             return {"": main, "-wal": after.get("-wal", b"")}, "in a checkpoint, torn"
@@ -101,7 +100,7 @@ class Disk:
         return {"": before.get("", b""), "-wal": log}, "in a commit, torn"
 
     def _mixed(self, before: bytes, after: bytes) -> bytes:
-        """Sectors of both; the end of a file that grew may be missing."""
+        """Return a mixture of old and new sectors; if the file grew, its end may be missing."""
         share = self.chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))
         size = max(len(before), self.chance.randrange(len(after) + 1) if len(after) > len(before) else len(after))
         if share == 1.0:
@@ -113,7 +112,7 @@ class Disk:
         return bytes(mixed[:size])
 
     def put_back(self) -> None:
-        """The disk as it was found after the cut; shared memory is gone with the power."""
+        """Restore the disk content after the cut; shared memory is lost with the power."""
         for ending in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
         for ending, content in self.left.items():
@@ -122,7 +121,7 @@ class Disk:
 
 @functools.cache
 def _points_of_a_life(in_commit: bool) -> int:
-    """How many statements, or commits, there are from the opening of a database to a charge's end."""
+    """Return the number of statements, or commits, from opening a database to the end of a charge."""
     with tempfile.TemporaryDirectory() as folder:
         rig = Rig(Path(folder))
         whole = Disk.__new__(Disk)
@@ -135,7 +134,7 @@ def _points_of_a_life(in_commit: bool) -> int:
 
 
 def shape(statement: str) -> str:
-    """A statement by its verb and its table: what is between two cuts, without the values."""
+    """Return verb and table of a statement, without the values."""
     words = statement.replace("(", " ").split()
     verb = words[0].upper()
     before = {"INSERT": "INTO", "UPDATE": "UPDATE", "DELETE": "FROM", "SELECT": "FROM"}.get(verb)
@@ -145,7 +144,7 @@ def shape(statement: str) -> str:
 
 
 async def _life(rig: Rig, disk: Disk, work: Any) -> None:
-    """One boot, up to the cut or to the end of `work`."""
+    """Run one boot, until the cut or the end of `work`."""
     rig.connection_class = disk.connection_class()
     service: Service = rig.new_service()
     try:
@@ -170,9 +169,9 @@ def _power_back(rig: Rig, boot: int) -> None:
 
 
 def _scenario(folder: Path, chance: random.Random) -> tuple[list[Disk], str, list[str]]:
-    """The cuts, what became of the charge, and what was wrong afterwards."""
+    """Run one scenario. Return the cuts, the result of the charge, and the problems."""
     for in_commit in (False, True):
-        _points_of_a_life(in_commit)  # before the loop below runs: it takes one of its own, once a process
+        _points_of_a_life(in_commit)  # before the event loop below starts, as it needs its own loop, once per process
     rig = Rig(folder)
     path = admin.database_path(rig.config)
     disks = []
@@ -194,7 +193,7 @@ def _scenario(folder: Path, chance: random.Random) -> tuple[list[Disk], str, lis
 
 
 def _fate(rig: Rig) -> str:
-    """What became of the charge, of those ways that are right."""
+    """Return the result of the charge, one of the correct ones."""
     records = rig.records()
     if not records:
         return "start undone, hold returned"
@@ -228,7 +227,7 @@ def _wrong(rig: Rig, boots: int) -> list[str]:
 
 def scenario(seed: int, verbose: bool) -> Outcome:
     chance = random.Random(seed)
-    logging.disable(logging.CRITICAL)  # a power cut is one long traceback
+    logging.disable(logging.CRITICAL)  # each power cut would log a long traceback
     problems: list[str] = []
     cells: dict[str, dict[str, int]] = {}
     points: list[str] = []

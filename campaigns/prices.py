@@ -1,8 +1,8 @@
-"""Random sessions under random tariffs, each priced again by an oracle that knows fractions and sets of minutes.
+"""Random sessions under random tariffs, each priced a second time by an oracle with fractions and sets of minutes.
 
-The oracle shares nothing with `billing/tariff.py` but the structures that go in: where it rounds down, a line of the
-bill is written. It also looks at what was promised before the charge: no session costs more than its bound, and what
-a budget covers costs no more than the budget, however the power moved.
+The oracle shares only the input structures with `billing/tariff.py`. It rounds down at each line of the bill. It also
+checks the promises before the charge: no session costs more than its bound, and the use that a budget covers costs no
+more than the budget, for any course of the power.
 """
 
 import datetime
@@ -26,14 +26,14 @@ from cabinet.billing.tariff import (
 )
 from campaigns.runner import Campaign, Outcome, main
 
-SESSIONS = 200  # of one seed
+SESSIONS = 200  # per seed
 DAY = 1440
 NEW_YEAR = datetime.date(2027, 1, 1).toordinal()
 MOST_W = 1500
 
 
 def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
-    """What these pieces of a session cost."""
+    """Return the price of these pieces of a session."""
     times = dict.fromkeys(range(len(tariff.bands)), Fraction(0))
     energies = dict.fromkeys(range(len(tariff.periods)), Fraction(0))
     for piece in pieces:
@@ -57,7 +57,7 @@ def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
 
 
 def _as_shown(kwh: Fraction) -> Fraction:
-    """With the three decimals of a receipt."""
+    """Round down to the three decimals of a receipt."""
     return Fraction(math.floor(kwh * 1000), 1000)
 
 
@@ -90,7 +90,7 @@ def _touched(tariff: Tariff, minutes: tuple[int, int] | None) -> set[int]:
 
 
 def random_tariff(chance: random.Random) -> Tariff:
-    """Total, as every tariff that passes the configuration's check; prices from nothing to dear."""
+    """Return a random complete tariff, as every one that passes the configuration check; prices from 0 to high."""
     edges = sorted(chance.sample(range(1, MOST_W), chance.randrange(5)))
     bands = tuple(
         Band(start, end, _fen(chance), chance.choice((100, 100, 75, 50, 25)))
@@ -126,7 +126,7 @@ def _fen(chance: random.Random) -> int:
 
 
 def random_pieces(chance: random.Random) -> list[Slice]:
-    """Checkpoints of seconds, and now and then one of hours, or one with no clock to trust."""
+    """Return random slices: checkpoints of seconds, some of hours, some without a trusted clock."""
     pieces = []
     minute = NEW_YEAR * DAY + chance.randrange(30 * DAY)
     for _ in range(chance.randrange(7)):
@@ -181,7 +181,7 @@ def _broken_promise(tariff: Tariff, pieces: list[Slice], chance: random.Random) 
 
 
 def _within(tariff: Tariff, before: list[Slice], after: list[Slice], budget_fen: int, expected_w: int) -> Use | None:
-    """The use after as many of `after` as the budget, and the package, are said to cover; None where none is."""
+    """Return the use after all of `after` that budget and package are said to cover; None if they cover none."""
     use = _booked(tariff, before)
     covers = [cover(tariff, use, budget_fen, expected_w)]
     if tariff.package is not None:

@@ -1,7 +1,7 @@
-"""What came of the campaigns, the last run of each, kept as JSON and shown as a page.
+"""Results of the campaigns, the last run of each, stored as JSON and shown as a page.
 
-A whole run of everything takes hours, so each campaign replaces its own row and leaves the others; every row says at
-which commit it was made.
+A full run of all campaigns takes hours, so each campaign replaces only its own row; every row states the commit of its
+run.
 """
 
 import time
@@ -12,7 +12,7 @@ import msgspec
 from campaigns.runner import Report, commit, duration, machine, percentile
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reports"
-MOST_SEEDS = 10  # of failures that are listed
+MOST_SEEDS = 10  # number of failing seeds in the list
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -34,19 +34,19 @@ class Row(msgspec.Struct, frozen=True):
     count: int
     failed: int
     failing_seeds: list[int]
-    share: float  # of a whole run
+    share: float  # share of a full run
     seed: int
     took_s: float
     date: str
     commit: str
     machine: str
     figures: list[Figure]
-    cells: dict[str, dict[str, int]] = {}  # how often, by what was done and what came of it
-    points: int = 0  # different ones among what was done, where that is known
+    cells: dict[str, dict[str, int]] = {}  # counts by action and result
+    points: int = 0  # number of different points tried, if known
 
 
 class Mutations(msgspec.Struct, frozen=True):
-    """Each protection disabled in turn and the first test that failed; None where nothing noticed."""
+    """First failing test for each disabled protection; None if no test failed."""
 
     date: str
     commit: str
@@ -54,7 +54,7 @@ class Mutations(msgspec.Struct, frozen=True):
 
 
 class Book(msgspec.Struct):
-    """All of `campaign.json`."""
+    """Content of `campaign.json`."""
 
     rows: dict[str, Row] = {}
     mutations: Mutations | None = None
@@ -88,13 +88,13 @@ def row(report: Report, share: float) -> Row:
 
 
 def load(folder: Path = FOLDER) -> Book:
-    """What is kept; empty where nothing is."""
+    """Return the stored results; an empty book if there is no file."""
     kept = folder / "campaign.json"
     return msgspec.json.decode(kept.read_bytes(), type=Book) if kept.exists() else Book()
 
 
 def save(book: Book, folder: Path = FOLDER) -> Path:
-    """Write both files; returns the page."""
+    """Write both files. Return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "campaign.json").write_bytes(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
     page = folder / "campaign.md"
@@ -111,7 +111,7 @@ HEAD = (
 
 
 def text(book: Book) -> str:
-    """The page."""
+    """Return the text of the page."""
     blocks = [HEAD + "".join(_line(each) for each in book.rows.values())]
     blocks.append("".join(f"{m}.\n" for m in sorted({each.machine for each in book.rows.values()})))
     blocks += [_details(each) for each in book.rows.values() if each.figures or each.cells]
@@ -139,7 +139,7 @@ def _details(row: Row) -> str:
 
 
 def _table(row: Row) -> str:
-    """What was done down, what came of it across."""
+    """Return a table with actions as rows and results as columns."""
     outcomes = sorted({outcome for columns in row.cells.values() for outcome in columns})
     lines = "".join(
         f"| {name} | {' | '.join(str(columns.get(outcome, 0) or '') for outcome in outcomes)} |\n"

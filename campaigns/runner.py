@@ -1,7 +1,7 @@
-"""Runs scenarios, each made from one seed, over all cores; says how far it is and how to run a failing one again.
+"""Runner of seeded scenarios on all cores. It prints the progress and the command to replay a failure.
 
-A campaign is a function from a seed to an `Outcome`. It is called in spawned processes, so it is a function of a
-module and shares nothing; everything random in it comes from its seed.
+A campaign is a function from a seed to an `Outcome`. It is called in spawned processes, so it must be a module-level
+function without shared state; everything random in it comes from its seed.
 """
 
 import argparse
@@ -26,14 +26,14 @@ PROGRESS_S = 5.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of one scenario. `problems` empty: as promised. `figures` and `cells` are collected over the campaign.
+    """Result of one scenario. If `problems` is empty, it passed. `figures` and `cells` are summed over the campaign.
 
-    `cells` counts by row and column of a table; `points` are names of what was tried, the same name being the same.
+    `cells` holds counts by row and column of a table; `points` are the names of the points tried, equal for equal ones.
     """
 
     seed: int
     problems: tuple[str, ...] = ()
-    count: int = 1  # of what the campaign counts, where a scenario is more than one
+    count: int = 1  # in units of the campaign, if a scenario has several
     figures: dict[str, list[float]] = {}
     cells: dict[str, dict[str, int]] = {}
     points: tuple[str, ...] = ()
@@ -43,21 +43,21 @@ Scenario = Callable[[int, bool], Outcome]  # (seed, verbose)
 
 
 class Campaign(msgspec.Struct, frozen=True):
-    """`module` is what `python -m` replays a seed with; `counted` is what an outcome's `count` counts."""
+    """One campaign. `module` is the argument of `python -m` for a replay; `counted` is the unit of `Outcome.count`."""
 
     name: str
     module: str
     counted: str
     scenario: Scenario
-    whole: int  # scenarios of a whole run
-    quick: int  # of the part in `make test`
+    whole: int  # scenarios in a full run
+    quick: int  # scenarios in `make test`
     promise: str
-    processes: int | None = None  # None: one a core
-    kinds: int = 1  # of scenario, told apart by the remainder of the seed
+    processes: int | None = None  # None: one per core
+    kinds: int = 1  # kinds of scenario, selected by the remainder of the seed
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A campaign that has run."""
+    """Report of a campaign run."""
 
     campaign: Campaign
     seed: int
@@ -73,7 +73,7 @@ class Report(msgspec.Struct, frozen=True):
         return sum(outcome.count for outcome in self.outcomes)
 
     def figures(self) -> dict[str, list[float]]:
-        """Every figure of every outcome, in ascending order."""
+        """Return all values of every figure, in ascending order."""
         joined: dict[str, list[float]] = {}
         for outcome in self.outcomes:
             for name, values in outcome.figures.items():
@@ -81,7 +81,7 @@ class Report(msgspec.Struct, frozen=True):
         return {name: sorted(values) for name, values in joined.items()}
 
     def cells(self) -> dict[str, dict[str, int]]:
-        """The table of all outcomes; rows and columns in the order of their names."""
+        """Return the summed table, with rows and columns sorted by name."""
         summed: dict[str, dict[str, int]] = {}
         for outcome in self.outcomes:
             for row, columns in outcome.cells.items():
@@ -91,12 +91,12 @@ class Report(msgspec.Struct, frozen=True):
         return {row: dict(sorted(columns.items())) for row, columns in sorted(summed.items())}
 
     def points(self) -> int:
-        """How many different ones there were."""
+        """Return the number of different points."""
         return len({point for outcome in self.outcomes for point in outcome.points})
 
 
 def summary(name: str, ordered: Sequence[float]) -> str:
-    """Median, p99.9 and worst of an ascending list."""
+    """Return median, p99.9 and worst of an ascending list, as text."""
     if not ordered:
         return f"{name}: none"
     return f"{name}: " + " / ".join(f"{percentile(ordered, share):.3g}" for share in (0.5, 0.999, 1.0))
@@ -116,14 +116,14 @@ def fresh_seed() -> int:
 
 
 def seeds(campaign_seed: int, count: int, kinds: int = 1) -> list[int]:
-    """The scenarios' seeds of a campaign; their remainders by `kinds` take turns, so that each comes up as often."""
+    """Return the seeds of the scenarios; their remainders by `kinds` alternate, so all kinds are equally frequent."""
     chance = random.Random(campaign_seed)
     return [chance.getrandbits(SEED_BITS) // kinds * kinds + turn % kinds for turn in range(count)]
 
 
 def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
-    """One scenario; what it raises is a failure of that seed and not of the campaign."""
-    logging.disable(logging.NOTSET if verbose else logging.CRITICAL)  # the guard has much to say of what is wanted here
+    """Run one scenario. If it raises an exception, that seed fails, not the campaign."""
+    logging.disable(logging.NOTSET if verbose else logging.CRITICAL)  # the guard logs much about the intended faults
     try:
         return scenario(seed, verbose)
     except Exception:
@@ -133,7 +133,7 @@ def attempt(scenario: Scenario, seed: int, verbose: bool = False) -> Outcome:
 
 
 def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | None = None) -> Report:
-    """`count` scenarios over spawned processes; progress and failures on stderr. Interrupted, those that are done."""
+    """Run `count` scenarios in spawned processes, with progress on stderr. If interrupted, report the finished ones."""
     began = time.monotonic()
     print(f"{campaign.name}: {count} scenarios, campaign seed {campaign_seed}", file=sys.stderr)
     work = partial(attempt, campaign.scenario)
@@ -164,7 +164,7 @@ def run(campaign: Campaign, count: int, campaign_seed: int, processes: int | Non
 
 
 def replay(campaign: Campaign, seed: int) -> str:
-    """The command that runs one scenario again."""
+    """Return the command that replays one scenario."""
     return f"python -m {campaign.module} --seed {seed} --verbose"
 
 
@@ -175,14 +175,14 @@ def progress(campaign: Campaign, outcomes: list[Outcome], count: int, past_s: fl
 
 
 def machine() -> str:
-    """What the figures were made on."""
+    """Return a description of this machine."""
     return (
         f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
     )
 
 
 def commit() -> str:
-    """The commit that is checked out, with a + where files but reports were changed; "unknown" outside a checkout."""
+    """Return the current commit, with a + if files other than reports have changed; "unknown" outside a checkout."""
     try:
         told = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!docs/reports"], check=False)
@@ -192,7 +192,7 @@ def commit() -> str:
 
 
 def main(campaign: Campaign, words: Sequence[str] | None = None) -> int:
-    """`python -m` of one campaign: a whole run, or one seed again. 1 where anything failed."""
+    """Run `python -m` of one campaign: a full run, or one seed. Return 1 if a scenario failed, else 0."""
     parser = argparse.ArgumentParser(prog=f"python -m {campaign.module}", description=campaign.promise)
     parser.add_argument("--count", type=int, default=campaign.whole, help="scenarios (default: %(default)s)")
     parser.add_argument("--campaign-seed", type=int, default=None, help="the same scenarios as an earlier run")

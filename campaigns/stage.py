@@ -1,4 +1,4 @@
-"""A cabinet in the middle of its work, on which one fault after another is provoked and must be answered."""
+"""A cabinet in operation, on which a campaign provokes one fault after the other and checks the reactions."""
 
 import random
 import tempfile
@@ -12,18 +12,18 @@ from cabinet.sim import tolerances
 from cabinet.sim.tolerances import Spread
 from tests.desk import Desk, demo_config
 
-NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, which the heartbeat hardware would not outlive
+NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, in which the heartbeat would be lost
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
-STRIDE_NS = 40 * MS  # neither late nor without a heartbeat
+STRIDE_NS = 40 * MS  # short enough for the heartbeat and the guard's time limit
 BEGINNING_NS = 500 * MS
-BEFORE_NS = 100 * MS  # the guard follows the mains again, and no reading is old
+BEFORE_NS = 100 * MS  # until the guard follows the mains again and all readings are fresh
 OPENED = (EventKind.TRIPPED, EventKind.SUSPENDED)
 
 Say = Callable[[str], None]
 
 
 class Stage:
-    """Some outlets charging; `problems` collects what was not as promised."""
+    """A cabinet with some outlets charging; `problems` collects the deviations."""
 
     def __init__(
         self,
@@ -33,8 +33,10 @@ class Stage:
         spread: Spread | None = None,
         state: Path | None = None,
     ) -> None:
-        """`spread`: the cabinet is put together from parts as bought (None: nominal ones). `state`: not a folder of
-        its own."""
+        """Start a cabinet with parts drawn from `spread` (None: nominal parts).
+
+        If `state` is given, it is the state folder instead of a temporary one.
+        """
         self.chance = chance
         self.say = say
         self._folder = tempfile.TemporaryDirectory(prefix="campaign-")
@@ -50,10 +52,10 @@ class Stage:
         self.desk.close()
         self._folder.cleanup()
 
-    # --- ordinary life ----------------------------------------------------------------------------------------------
+    # --- Ordinary operation -----------------------------------------------------------------------------------------
 
     def charge(self, outlets: list[int], load: str | None = None) -> None:
-        """Have all of `outlets` charging; those that do already go on."""
+        """Start charging at all of `outlets`; those already charging continue."""
         desk = self.desk
         for outlet in outlets:
             if desk.outlet(outlet).closed:
@@ -64,14 +66,14 @@ class Stage:
             desk.plug(outlet, load or self.chance.choice(CHARGERS), percent)
             assert desk.run(4 * NS, until=lambda o=outlet: isinstance(desk.start(o), Done)), desk.outlet(outlet)
         assert desk.run(4 * NS, until=lambda: all(desk.outlet(n).closed for n in outlets))
-        self.wait(self.chance.uniform(2.0, 2.5))  # soft starts are over, the means have come up
+        self.wait(self.chance.uniform(2.0, 2.5))  # until soft starts are over and the means have settled
 
     def some(self, least: int = 1, most: int = 4) -> list[int]:
-        """Outlets to charge at."""
+        """Return random outlets to charge at."""
         return self.chance.sample(self.outlets, self.chance.randint(least, min(most, len(self.outlets))))
 
     def wait(self, seconds: float) -> None:
-        """Ordinary life: at the full rate while things begin and before what comes next; between, in strides."""
+        """Let time pass: the begin and the end at the full rate, the rest in strides."""
         end_ns = self.desk.clock.monotonic_ns() + round(seconds * NS)
         self.desk.run(min(round(seconds * NS), BEGINNING_NS))
         while self.desk.clock.monotonic_ns() < end_ns - BEFORE_NS:
@@ -80,7 +82,7 @@ class Stage:
         self.desk.run(end_ns - self.desk.clock.monotonic_ns())
 
     def fault(self, outlet: int | None, kind: str, **params: float | str) -> Callable[[], None]:
-        """That fault, to be set later."""
+        """Return a function that sets the fault."""
 
         def act() -> None:
             self.say(f"{kind} {params} at {outlet or 'the cabinet'}")
@@ -89,21 +91,21 @@ class Stage:
         return act
 
     def same_chip(self, outlet: int, charging: list[int]) -> set[int | None]:
-        """Of `charging`, those that one meter chip measures together with `outlet`."""
+        """Return those of `charging` that share the meter chip of `outlet`."""
         return {other for other in charging if (other - 1) // 2 == (outlet - 1) // 2}
 
     def forget_storms(self) -> None:
-        """The next fault here is a scenario of its own."""
+        """Reset the reclose storm counts, because the next fault is independent."""
         for outlet in self.outlets:
             self.desk.unit(outlet).safety.reset(Fault.RECLOSE_STORM)
 
     def repair(self) -> None:
-        """Nothing is broken any more; latches stay."""
+        """Clear all faults; latches stay."""
         for outlet in (None, *self.outlets):
             self.desk.world.clear(outlet)
 
     def mend(self) -> None:
-        """Everything repaired, every latch cleared, until starts are accepted again."""
+        """Clear all faults and latches, and wait until starts are accepted again."""
         desk = self.desk
         self.repair()
         self.wait(0.2)
@@ -122,7 +124,7 @@ class Stage:
     def states(self):  # type: ignore[no-untyped-def]
         return self.desk.guard.snapshot().outlets
 
-    # --- judging ----------------------------------------------------------------------------------------------------
+    # --- Checks -----------------------------------------------------------------------------------------------------
 
     def opened_since(self, seen: int) -> list[Event]:
         return [event for event in self.desk.seen[seen:] if event.kind in OPENED]
@@ -140,17 +142,17 @@ class Stage:
         then: Fault | None = None,
         or_sooner: frozenset[Fault] | set[Fault] = frozenset(),
     ) -> None:
-        """Do `act`; exactly `outlets` must open for `fault` within so long, and nothing else.
+        """Do `act`, and check that exactly `outlets` open for `fault` within `within_s`.
 
-        None among them: the cabinet as a whole, and then the latch is its. `besides`: outlets that open for a reason
-        of their own. `then`: the fault of a second verdict. `or_sooner`: names that are as right.
+        If None is among them, the whole cabinet opens and has the latch. `besides`: outlets that open for another
+        reason. `then`: fault of a second verdict. `or_sooner`: faults that are equally correct.
         """
         desk = self.desk
         seen, from_ns = len(desk.seen), desk.clock.monotonic_ns()
         before = {o.outlet for o in self.states() if o.closed}
         act()
         desk.run(round(within_s * NS) + 300 * MS, until=lambda: outlets <= self._opened(seen))
-        desk.run(200 * MS)  # what comes of an opening shows after 100 ms: a relay that did not open
+        desk.run(200 * MS)  # a relay that did not open is detected 100 ms later
         events = [e for e in desk.seen[seen:] if e.kind in OPENED and e.outlet not in besides]
         if then is not None:
             second = events.pop() if events else None
@@ -194,7 +196,7 @@ class Stage:
             self.problems.append(f"{fault.value}: closed are {sorted(closed)}, expected {sorted(expected)}")
 
     def judge_last(self, fault: Fault, outlet: int) -> None:
-        """The last thing that opened `outlet` must have been a latched trip for `fault`."""
+        """Check that the last opening of `outlet` was a latched trip for `fault`."""
         events = self.desk.events(outlet, EventKind.TRIPPED, EventKind.ENDED, EventKind.SUSPENDED)
         found = (events[-1].fault, events[-1].latched) if events else None
         if found != (fault, True):

@@ -1,11 +1,10 @@
-"""Every register of every chip stands still, at each plausible value, before a short, during one, and without one.
+"""Every register of every chip stuck at each plausible value, before a short, during one, and without one.
 
-Each scenario is one register of one chip, frozen at 0, at its present value, at a small, a middling or the greatest
-one, on a cabinet put together from parts as they are bought. What is right is judged by what really flows, never by
-what the guard says of it:
+Each scenario is one register of one chip, frozen at 0, at its present value, at a small, a middle or the greatest
+value, on a cabinet with parts of real tolerances. The check uses the true currents, never the guard's reports:
 
-- no contact that is told to open goes on conducting, and no short goes on;
-- no outlet stays closed on a sensor that shows something else than what is so, for longer than stated here.
+- no contact that is commanded open still conducts, and no short persists;
+- no outlet stays closed with a wrong sensor value for longer than stated here.
 
     python -m campaigns.stuck [--scenarios 200] [--campaign-seed N]   so many of each register and value
     python -m campaigns.stuck --seed N --verbose                      one again
@@ -30,26 +29,26 @@ from cabinet.sim.tolerances import Spread
 from campaigns.runner import Campaign, Outcome, main
 from campaigns.stage import Stage
 
-SCENARIOS_EACH = 200  # of a whole run, for each register and value
+SCENARIOS_EACH = 200  # in a full run, for each register and value
 VALUES = ("0", "present", "small", "middle", "greatest")
 MOMENTS = ("before", "during", "alone")
-TURNS = 3  # scenarios of one cabinet, while nothing fails
+TURNS = 3  # scenarios on one cabinet, unless one fails
 
-# Stated times. A short is dead within two half-cycles, the contactor's and the arcs' times while sensors work; while
-# one of them is stuck a slower witness may find it, but never after so long:
+# Stated times. If the sensors work, a short is broken within two half-cycles plus the times of contactor and arc. If
+# one sensor is stuck, a slower witness may detect the short, but within this time:
 MAX_SHORT_S = 0.5
-# The safety case states 5 s for readings that stand still, and 2 s for those that contradict each other; what is looked
-# at in the round robin needs a turn more.
+# The safety case states 5 s for stuck readings and 2 s for contradictory ones; values of the round-robin need one more
+# turn.
 MAX_BLIND_S = 7.5
-# A thermometer is slow, and so is what it watches: a contact that burns must be open before it is so hot (PVC
-# insulation is rated for 70 degrees, thermoplastic sockets begin to soften at 120 to 150), or after so long.
+# A thermometer and the contact it measures are slow: an overheating contact must be open before this temperature (PVC
+# insulation is rated for 70 degrees, thermoplastic sockets begin to soften at 120 to 150), or after this time.
 MAX_CONTACT_C = 150.0
 MAX_HOT_S = 15 * 60.0
 
-UNPROTECTED = 0.7  # of the shorts: no breaker helps, as it would hide what the controller does
-SPREAD = Spread(saturating=0.0, coil_diode=0.0)  # a transformer that saturates is a sensor that shows something else
+UNPROTECTED = 0.7  # share of the shorts without a breaker, which would hide the reaction of the controller
+SPREAD = Spread(saturating=0.0, coil_diode=0.0)  # a saturating transformer would be a second wrong sensor
 
-# What the guard reads or relies on: each at every value. All other registers: at a value drawn for each scenario.
+# Registers that the guard reads or relies on: each at every value. Others: at a value drawn for each scenario.
 READ = {
     "meter": (
         "peak", "rms", "power", "energy", "voltage", "voltage_sample", "period", "status", "config", "required",
@@ -62,7 +61,7 @@ READ = {
 
 
 class Cell(NamedTuple):
-    """One register at one value; "" for a value drawn in each scenario."""
+    """One register at one value; "": a value drawn in each scenario."""
 
     chip: str
     register: str
@@ -74,7 +73,7 @@ class Cell(NamedTuple):
 
 
 def _rest() -> list[Cell]:
-    """Registers that nothing relies on, as far as anybody knows."""
+    """Return the registers that the guard does not rely on, as far as known."""
     chips = {
         "meter": ade7953_registers.NAMES, "thermometer": Tmp102.register_names, "expander": Mcp23017.register_names,
         "mux": Tca9548a.register_names,
@@ -89,7 +88,7 @@ def _rest() -> list[Cell]:
 
 
 def _plain(register: str) -> str:
-    """A meter's register without the input it belongs to."""
+    """Return the name of a meter's register without its input."""
     for ending in ("_a", "_b"):
         register = register.removesuffix(ending)
     if register in ("pga_ia", "pga_ib"):
@@ -107,7 +106,7 @@ CELLS = [
 
 
 def _register_of(cell: Cell, letter: str) -> str:
-    """The chip's name of the register, for the input with that letter."""
+    """Return the chip's name of the register for the input with that letter."""
     if cell.chip != "meter" or cell.register in ade7953_registers.NAMES:
         return cell.register
     for name in (f"{cell.register}_{letter}", f"{letter}{cell.register}", f"{cell.register}{letter}"):
@@ -117,7 +116,7 @@ def _register_of(cell: Cell, letter: str) -> str:
 
 
 def _value(cell: Cell, register: str, chance: random.Random) -> int | None:
-    """The raw value; None: what the register holds at that moment."""
+    """Return the raw value, or None for the present one."""
     value = cell.value or chance.choice(VALUES)
     if value == "present":
         return None
@@ -137,7 +136,7 @@ def _bits(cell: Cell, register: str) -> int:
 
 
 def freeze(stage: Stage, cell: Cell, number: int, after_s: float = 0.0) -> None:
-    """The register stands still at that outlet's chip, for its input if there is one for each."""
+    """Freeze the register of that outlet's chip; if each input has one, that of the outlet's input."""
     if cell.chip == "alert":
         stage.fault(number, "alert_stuck", level="high" if cell.value == "1" else "low")()
         return
@@ -152,7 +151,7 @@ def freeze(stage: Stage, cell: Cell, number: int, after_s: float = 0.0) -> None:
 
 
 class Trial:
-    """One register of a cabinet at work."""
+    """One stuck register of a cabinet in operation."""
 
     def __init__(self, cell: Cell, stage: Stage) -> None:
         self.cell = cell
@@ -175,7 +174,7 @@ class Trial:
         freeze(self.stage, self.cell, self.victim, after_s)
 
     def before(self) -> None:
-        """Found first, or met by the short: both are right."""
+        """Freeze before the short; the guard may detect it before the short or not."""
         self.stick()
         self.stage.wait(self.chance.choice((0.0, self.chance.uniform(0, 1), self.chance.uniform(0, 10))))
         self.short()
@@ -194,10 +193,10 @@ class Trial:
         self.stage.fault(self.victim, "short", amps=amps, at_phase=phase)()
 
     def watch(self) -> None:
-        """Until everything about the short is over, and a while longer."""
+        """Run until the short is broken and the weld check is done, then check."""
         desk, before = self.desk, self.desk.world.journal.last_seq
         desk.run(1200 * MS, until=lambda: not self.outlet.conducting)
-        desk.run(700 * MS)  # the contactor closes again, welds are looked for
+        desk.run(700 * MS)  # the contactor closes again, and the weld check runs
         records = desk.world.journal.after(before - 1, self.victim)
         onsets = [record.at_ns for record in records if record.kind == "fault_onset"]
         if onsets:
@@ -205,7 +204,7 @@ class Trial:
         self.judge_welds()
 
     def judge_short(self, onset_ns: int) -> None:
-        """How long current flowed in all: a contactor that closes onto a weld makes it flow again."""
+        """Check the total time of current flow, including current after the contactor closed onto a weld."""
         end_ns = self.desk.clock.monotonic_ns()
         flowed_ns = since_ns = 0
         for record in self.desk.world.journal.after(0, self.victim):
@@ -222,7 +221,7 @@ class Trial:
             self.problems.append(f"the short flowed for {flowed_ns / MS:.0f} ms")
 
     def judge_welds(self) -> None:
-        """What conducts although it should not; a current that the contactor is just breaking is given its time."""
+        """Check for outlets that should not conduct; allow a contactor break in progress to finish."""
         if self._unwanted():
             self.desk.run(MAX_BREAK_NS)
         self.problems += self._unwanted()
@@ -238,7 +237,7 @@ class Trial:
         return found
 
     def alone(self) -> None:
-        """Without a short; the load changes a little, so that what stands still is wrong."""
+        """Freeze without a short; a small change of the load makes the stuck value wrong."""
         if self.cell.chip == "thermometer":
             return self.burn()
         self.stick()
@@ -254,13 +253,13 @@ class Trial:
         return None
 
     def judge_blind(self, number: int) -> None:
-        """Closed with current: what is shown of it must be what is so."""
+        """Check that a closed outlet with current shows the true values."""
         truth = self.desk.world.truth(number)
         if not truth.conducting or truth.power_mw < 20_000:
             return
         true_peak_ma = self.desk.world.outlets[number].wave.most_a() * 1000
         shown_peak_ma = 0
-        for _ in range(20):  # two half-cycles' peaks, each read on its own
+        for _ in range(20):  # peaks of two half-cycles, each read separately
             self.desk.run(2 * MS)
             peak = self.desk.outlet(number).peak_ma
             shown_peak_ma = max(shown_peak_ma, peak.value or 0 if peak.quality is Quality.OK else 0)
@@ -280,7 +279,7 @@ class Trial:
                 )
 
     def burn(self) -> None:
-        """A bad contact under load, in strides: it must be opened before it is too hot."""
+        """Heat a bad contact under load, in strides: it must be opened before it is too hot."""
         desk = self.desk
         for number in self.charging:
             desk.world.unplug(number)
@@ -304,7 +303,7 @@ class Trial:
         self.judge_welds()
 
     def _is_mute(self, true_c: float) -> bool:
-        """Whether the thermometer's reading is not that of its place: 0.7 of each contact's warmth reaches it."""
+        """Return whether the reading differs from the temperature at the chip, with 0.7 of each contact's heat."""
         chip = self.desk.world.thermometers[self.victim]
         so_c = chip.temperature_c(self.desk.clock.monotonic_ns())
         shown = self.desk.outlet(self.victim).temperature_mc.value
@@ -340,10 +339,10 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 
 def _mended(stage: Stage) -> bool:
-    """Whether the cabinet soon serves again; if not, the next scenario has another one."""
+    """Return whether the cabinet soon accepts starts; if not, the next scenario uses another cabinet."""
     desk = stage.desk
     stage.repair()
-    stage.wait(1.5)  # an expander that lost its settings is given them again with the check of each second
+    stage.wait(1.5)  # the check each second restores lost settings of an expander
     for state in stage.states():
         if state.latched:
             desk.clear(state.outlet)
@@ -356,7 +355,7 @@ def _mended(stage: Stage) -> bool:
 
 
 def _small(cell: Cell) -> dict[str, str]:
-    """Changes of the example: four outlets, two to a chip; without a heartbeat where hours go by in strides."""
+    """Return changes of the example: four outlets, two per chip; no heartbeat if hours pass in strides."""
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
     changes = {text[text.index("[[outlet]]\nnumber = 5\n") :]: ""}
     return changes | ({"heartbeat_pin = 27\n": ""} if cell.chip == "thermometer" else {})
@@ -375,7 +374,7 @@ CAMPAIGN = Campaign(
 
 
 def words(given: list[str]) -> list[str]:
-    """`--scenarios N`, so many of each cell, as the `--count` of cabinets that makes them."""
+    """Convert `--scenarios N`, the number for each cell, to the `--count` of cabinets."""
     if "--scenarios" not in given:
         return given
     place = given.index("--scenarios")

@@ -1,8 +1,8 @@
-"""The service as a process of its own that starts at once, and a guard beside it that only has to be believed.
+"""The service as a separate process that starts at once, and a fake guard for it.
 
-An interpreter with all imports takes a second of a processor to start; here a server forks one that has them already.
-What is forked runs `cabinet serve` from its first line, with its own files, and can be killed like any process. The
-guard's part is played by the double of the service's tests, in this process, behind a real `guard.sock`.
+An interpreter with all imports takes 1 s of CPU time to start; here a server forks one that has them already. The
+forked process runs `cabinet serve` from its first line, with its own files, and can be killed like any process. The
+fake guard of the service's tests runs in this process, behind a real `guard.sock`.
 """
 
 import multiprocessing
@@ -34,14 +34,14 @@ _context.set_forkserver_preload(["cabinet.commands.serve", "cabinet.web.site", "
 
 
 class RealClock(SystemClock):
-    """Goes by itself: the double need not move it."""
+    """The system clock; `advance_ns` does nothing, because real time passes by itself."""
 
     def advance_ns(self, duration_ns: int) -> None:
         pass
 
 
 class _Events(EventLog):
-    """The double's, as the link's server asks for them."""
+    """Events of the fake guard, with the interface of the link's server."""
 
     def __init__(self, double: GuardDouble) -> None:
         super().__init__(double.guard_run)
@@ -55,7 +55,7 @@ class _Events(EventLog):
 
 
 class StandIn:
-    """Holds sessions, delivers energy to those that are `plugged`, and keeps events until they are acknowledged."""
+    """A fake guard: it holds sessions, delivers energy to `plugged` outlets, and keeps events until acknowledged."""
 
     def __init__(self, path: Path) -> None:
         self.double = GuardDouble(RealClock(), OUTLETS)  # type: ignore[arg-type]  # moves by itself
@@ -114,7 +114,7 @@ class StandIn:
 
 
 class _Forked:
-    """What `Process` asks of a `subprocess.Popen`."""
+    """The part of `subprocess.Popen` that `Process` uses."""
 
     def __init__(self, process: BaseProcess) -> None:
         self._process = process
@@ -140,7 +140,7 @@ class _Forked:
 
 
 class WarmProcess(Process):
-    """`cabinet serve`, forked."""
+    """A forked process of `cabinet serve`."""
 
     def __init__(self, name: str, words: list[str], folder: Path, config: Path) -> None:
         self.name = name
@@ -162,7 +162,7 @@ class WarmProcess(Process):
 
 
 class WarmCabinet(Cabinet):
-    """Only its service is a process."""
+    """A cabinet with only its service as a process."""
 
     def start(self, *names: str) -> None:
         for name in names:

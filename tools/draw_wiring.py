@@ -1,6 +1,6 @@
-"""Draws docs/images/wiring.svg: how the example cabinet is wired, with the pins that its configuration names.
+"""Draw docs/images/wiring.svg: the wiring of the example cabinet, with the pins of its configuration.
 
-`python tools/draw_wiring.py` writes it; a test sees to it that the picture and cabinet/examples/cabinet.toml agree.
+`python tools/draw_wiring.py` writes it; a test checks that the picture and cabinet/examples/cabinet.toml agree.
 """
 
 import sys
@@ -26,7 +26,7 @@ STYLE = (
 
 
 class Drawing:
-    """SVG, a shape a call; coordinates in pixels."""
+    """An SVG drawing with one shape per call; coordinates are in pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         self._size = width, height
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def drawn(config: Config) -> str:
-    """The picture of that cabinet. Pure."""
+    """Return the picture of that cabinet. Pure."""
     drawing = Drawing(1180, 690)
     _mains(drawing, config)
     _barrier(drawing)
@@ -195,7 +195,7 @@ def _address(address: int | None) -> str:
 
 
 def _alerts(config: Config) -> list[str]:
-    """Of each outlet, where its over-current line ends."""
+    """Return one line per outlet with the end of its alert line."""
     lines = []
     for outlet in config.outlet:
         place = None if outlet.alert is None else Place.parse(outlet.alert)

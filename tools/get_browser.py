@@ -1,7 +1,7 @@
-"""Gets the browser that the tests of the pages drive: Debian's chromium, and a font with Chinese characters.
+"""Install the browser for the tests of the pages: Debian's chromium, and a font with Chinese characters.
 
-Root on a machine with apt-get has them installed; for anybody else one line says what to install, and the tests that
-need a browser are skipped and say so. Standard library only.
+It installs them if run as root on a machine with apt-get. Otherwise it prints one line with the packages to install,
+and the tests that need a browser are skipped with a message. Standard library only.
 """
 
 import shutil
@@ -17,12 +17,12 @@ def main() -> None:
 
 
 def chromium() -> str | None:
-    """Where it is."""
+    """Return the path of chromium, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def why_missing() -> str | None:
-    """What a browser test lacks on this machine; None where nothing."""
+    """Return the requirement of a browser test that this machine lacks; None if it lacks none."""
     if chromium() is None:
         return "there is no chromium"
     listing = shutil.which("fc-list")

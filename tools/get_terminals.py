@@ -1,7 +1,7 @@
-"""Gets the terminal programs that the tests of the console drive: tmux and picocom.
+"""Install the terminal programs for the tests of the console: tmux and picocom.
 
-Root on a machine with apt-get has them installed; for anybody else one line says what to install, and the tests that
-need them are skipped and say so. Standard library only.
+It installs them if run as root on a machine with apt-get. Otherwise it prints one line with the packages to install,
+and the tests that need them are skipped with a message. Standard library only.
 """
 
 import shutil
@@ -16,7 +16,7 @@ def main() -> None:
 
 
 def why_missing() -> str | None:
-    """What such a test lacks on this machine; None where nothing."""
+    """Return the programs that this machine lacks; None if it lacks none."""
     lacking = [name for name in PACKAGES if shutil.which(name) is None]
     return f"there is no {' and no '.join(lacking)}" if lacking else None
 

@@ -1,7 +1,7 @@
-"""Writes packaging/locked.txt: the exact versions, with the hashes of their files, that the Debian packages carry.
+"""Write packaging/locked.txt: the exact versions, with file hashes, of the packages in the Debian packages.
 
-`python tools/lock.py` resolves the ranges of setup.cfg anew, for every platform at once; with --upgrade it also takes
-newer versions than are locked now. Building (tools/build_deb.py) takes nothing else.
+`python tools/lock.py` resolves the ranges of setup.cfg again, for all platforms at once; if --upgrade is given, it also
+takes newer versions than the locked ones. The build (tools/build_deb.py) uses only these versions.
 """
 
 import argparse
@@ -16,12 +16,12 @@ LOCKED = ROOT / "packaging" / "locked.txt"
 PYTHON = "3.11"  # of Debian 12
 
 LEFT_OUT = {
-    # No wheel for any platform: it would have to be compiled on the cabinet. lgpio does all that is needed, on a Pi 5
-    # too, where RPi.GPIO does not work; Debian's python3-rpi.gpio serves those who choose it (see build_deb.py).
+    # No wheel for any platform: it would have to be compiled on the cabinet. lgpio has all functions needed, also on a
+    # Pi 5, on which RPi.GPIO does not work. If it is preferred, Debian's python3-rpi.gpio is used (see build_deb.py).
     "RPi.GPIO",
 }
 EVERYWHERE = {
-    # setup.cfg wants it on a Pi only; the package for amd64 drives the lines of a virtual machine with it.
+    # setup.cfg requires it only on a Pi; the amd64 package uses it for the lines of a virtual machine.
     "lgpio",
 }
 HEADER = """\
@@ -38,7 +38,7 @@ def main() -> int:
     command[0] = str(Path(sys.executable).with_name("uv"))
     done = subprocess.run(command, input="\n".join(wanted(setup_cfg())), text=True, cwd=ROOT, check=False)
     if done.returncode == 0:
-        # Where each comes from would change with the machine; what it is, not.
+        # Remove the source comments: they depend on the machine, versions and hashes do not.
         lines = [line for line in LOCKED.read_text().splitlines() if not re.match(r"\s*#", line)]
         LOCKED.write_text(HEADER + "\n".join(lines) + "\n")
         print(f"{LOCKED.relative_to(ROOT)}: {len(locked(LOCKED.read_text()))} packages")
@@ -46,14 +46,14 @@ def main() -> int:
 
 
 def setup_cfg() -> list[str]:
-    """The product's dependencies, as setup.cfg has them."""
+    """Return the product's dependencies from setup.cfg."""
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     return [line for line in setup["options"]["install_requires"].splitlines() if line]
 
 
 def wanted(requirements: list[str]) -> list[str]:
-    """What of them is locked; pure."""
+    """Return the requirements to lock. Pure."""
     kept = [each for each in requirements if name_of(each) not in LEFT_OUT]
     return [each.split(";")[0].strip() if name_of(each) in EVERYWHERE else each for each in kept]
 
@@ -63,7 +63,7 @@ def name_of(requirement: str) -> str:
 
 
 def locked(text: str) -> dict[str, str]:
-    """Version by normalised name, without what other systems need."""
+    """Return versions by normalised name, without packages only for other systems."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; ([^\\\n]*))?", text, re.MULTILINE)
     return {name.lower(): version for name, version, marker in found if "win32" not in marker}
 

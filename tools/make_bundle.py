@@ -1,9 +1,9 @@
-"""Makes what `cabinet update` installs: a signed bundle of a Debian package, and the key that signs.
+"""Make a signed bundle of a Debian package for `cabinet update`, or the signing key.
 
     python tools/make_bundle.py --new-key maker.key                              once; keep it away from the cabinets
     python tools/make_bundle.py --key maker.key dist/cabinet_0.2.0_arm64.deb     a bundle beside the package
 
-The public half, which each cabinet has in /etc/cabinet/update-keys, is printed by both.
+Both print the public key, which each cabinet has in /etc/cabinet/update-keys.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Makes the virtual environment of `make run` and `make test` with whatever this machine has.
+"""Make the virtual environment of `make run` and `make test` with the tools of this machine.
 
-Needs nothing but Python: a fresh Debian has no `ensurepip` until python3-venv is installed, but its own pip can
-install another one into a bare environment. What cannot be done without root is said in one line.
+It needs only Python: a fresh Debian has no `ensurepip` until python3-venv is installed, but its pip can install another
+pip into a bare environment. If a step needs root, the error states it in one line.
 """
 
 import platform

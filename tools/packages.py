@@ -1,4 +1,4 @@
-"""Has apt-get install what the tests drive. Standard library only."""
+"""Installation of the programs for the tests with apt-get. Standard library only."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ LONGEST_STEP_S = 600
 
 
 def provide(missing: str | None, packages: tuple[str, ...], where: str) -> None:
-    """Install them where `missing` says what is lacking; whoever may not, or cannot, is told in a line."""
+    """Install `packages` if `missing` is not None. If not permitted or not possible, print one line."""
     if missing is None:
         return
     if not may_install():
@@ -21,13 +21,13 @@ def provide(missing: str | None, packages: tuple[str, ...], where: str) -> None:
 
 
 def may_install() -> bool:
-    """Whether this is root on a machine with apt-get."""
+    """Return whether this is root on a machine with apt-get."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(packages: tuple[str, ...]) -> str:
-    """What went wrong, "" where nothing did."""
-    wait = "DPkg::Lock::Timeout=300"  # another apt-get may be at work
+    """Install with apt-get. Return the error text, "" if it succeeded."""
+    wait = "DPkg::Lock::Timeout=300"  # another apt-get may be running
     for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         try:
             done = subprocess.run(

@@ -1,7 +1,7 @@
-"""Whether everything that runs on a cabinet can be had without compiling: docs/reports/wheels.md.
+"""Report of wheels for all packages of a cabinet, which must need no compiler: docs/reports/wheels.md.
 
-`python tools/wheel_report.py` downloads, for both platforms, what packaging/locked.txt names, and lists for each
-package the wheel that a cabinet gets: pure Python, or compiled for that platform.
+`python tools/wheel_report.py` downloads, for both platforms, the packages in packaging/locked.txt, and lists for each
+the wheel that a cabinet gets: pure Python, or compiled for that platform.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ class Wheel(NamedTuple):
 
     @classmethod
     def parse(cls, file_name: str) -> "Wheel":
-        """Of the file's name alone (PEP 427)."""
+        """Return the wheel of a file name (PEP 427)."""
         parts = file_name.removesuffix(".whl").split("-")
         return cls(parts[0].lower().replace("_", "-").replace(".", "-"), parts[1], parts[-1])
 
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def page(versions: dict[str, str], found: dict[str, dict[str, Wheel]]) -> tuple[str, list[str]]:
-    """The report, and the packages that have no wheel for one of the platforms. Pure."""
+    """Return the report, and the packages without a wheel for one of the platforms. Pure."""
     lines = [
         "# Wheels for a Pi",
         "",
@@ -76,7 +76,10 @@ def page(versions: dict[str, str], found: dict[str, dict[str, Wheel]]) -> tuple[
 
 
 def wheels(machine: str) -> dict[str, Wheel]:
-    """What pip takes for that machine, by name. What has no wheel is not there, so each package is asked for alone."""
+    """Return the wheels that pip takes for that machine, by name.
+
+    If a package has no wheel, the joint download fails, so each package is then downloaded alone.
+    """
     platforms = [word for glibc in GLIBC for word in ("--platform", f"manylinux_{glibc}_{machine}")]
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "download", "-qq", "--no-deps", "--only-binary", ":all:", "--dest", folder]

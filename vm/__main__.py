@@ -1,4 +1,4 @@
-"""`python -m vm`: builds the machine, runs the scenarios, each in a machine of its own, and writes the report.
+"""`python -m vm`: build the machine, run each scenario in a separate machine, and write the report.
 
 python -m vm                    all of them
 python -m vm short killed       these
@@ -27,7 +27,7 @@ from vm.image import CACHE, ROOT, CannotBuild
 from vm.machine import Gone, Machine, flush, overlay
 
 M = TypeVar("M", Machine, Container)
-OFF_S = 5  # a machine that is started again was off for so long
+OFF_S = 5  # time for which a restarted machine was off
 
 ORDER = (
     "install", "first_boot", "commission", "short", "killed", "stopped", "hung", "storm", "console", "footprint",
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--kvm", action="store_true", help="the host's processor; rows of their own")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the machine goes with us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so the virtual machine is stopped too
     if args.list:
         for name in ORDER:
             print(f"{name:12} {module_of(name).PROMISE}")
@@ -67,7 +67,7 @@ def main() -> int:
     outside, inside = [name for name in ORDER if in_machine(name)], [name for name in ORDER if in_container(name)]
     for name in args.scenario or (inside if args.container else outside):
         row = tried(name, base, tools, args)
-        found = report.load()  # each time: another run may have its own scenarios under way
+        found = report.load()  # each time, because another run may be in progress
         found.machine = machine()
         (found.container if args.container else found.rows)[row.name] = row
         report.save(found, outside, inside)
@@ -125,10 +125,10 @@ def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argpar
 
 
 class InMachine:
-    """Where a scenario begins in a virtual machine: always at a boot, of the disk that another one has left.
+    """Start of a scenario in a virtual machine: always a boot, from the disk that another scenario has left.
 
-    It runs on an overlay: qemu keeps a qcow2's tables in its memory until the machine flushes its disk, and there every
-    cluster is new, so that a kill loses what was not flushed.
+    It runs on an overlay: qemu keeps the tables of a qcow2 in memory until the machine flushes its disk. In an overlay
+    every cluster is new, so a kill loses all unflushed data.
     """
 
     def __init__(self, name: str, module: ModuleType, base: Path, tools: Path, kvm: bool) -> None:
@@ -149,7 +149,7 @@ class InMachine:
         self.settings: dict[str, str] = getattr(module, "MACHINE", {})
 
     def boot(self, **settings: str) -> Machine:
-        """Another time: `wall` says when, else it is soon after the disk was left."""
+        """Boot the disk again, at the time `wall` or, by default, `OFF_S` after the disk was left."""
         if self._when is not None:
             settings.setdefault("wall", iso(self._when + OFF_S))
         if self._overlay.exists():
@@ -169,7 +169,7 @@ class InMachine:
 
 
 class InContainer:
-    """The same in a container: always at a boot, of the files that another scenario has left, on a disk of its own."""
+    """Start of a scenario in a container: always a boot, from the files another one has left, on a separate disk."""
 
     def __init__(self, name: str, module: ModuleType) -> None:
         self.settings: dict[str, str] = {}
@@ -204,7 +204,7 @@ class InContainer:
 
 
 def keep_journal(bench: Bench, target: Path) -> None:
-    """What the machine's journal says of a failure, for whoever looks for its cause."""
+    """Save the machine's journal after a failure, for the search of the cause."""
     try:
         target.write_text(bench.machine.run("journalctl -b -o short-monotonic --no-pager | tail -500", 60).out)
     except (Gone, AssertionError, OSError) as error:
@@ -212,7 +212,7 @@ def keep_journal(bench: Bench, target: Path) -> None:
 
 
 def up(started: M) -> M:
-    """Raises Gone, and then it is off again."""
+    """Wait until the machine is up, and return it. If it raises Gone, the machine is off again."""
     try:
         started.wait_up()
     except BaseException:

@@ -1,4 +1,4 @@
-"""What the scenarios have at hand: the machine with a cabinet in it, and a place for what they find."""
+"""Test bench of the scenarios: the machine with a cabinet in it, checks and results."""
 
 import json
 import math
@@ -13,16 +13,16 @@ from vm.container import Container
 from vm.machine import Machine
 
 CARD, PIN = "10023344", "471108"
-NEIGHBOUR = "10023345"  # a second resident's card, with the same PIN
+NEIGHBOUR = "10023345"  # card of a second resident, with the same PIN
 CODES = {1: "A7K2", 2: "B3M9"}
 RELAYS, CONTACTOR = {1: 10, 2: 11}, 17
-PHONE = "/usr/bin/python3 /opt/bench/phone.py"  # what a resident does; see there
-AS_SERVICE = "runuser -u cabinet-service -- cabinet"  # as sudo -u does it, with the groups that the account has
+PHONE = "/usr/bin/python3 /opt/bench/phone.py"  # actions of a resident
+AS_SERVICE = "runuser -u cabinet-service -- cabinet"  # like sudo -u, with the account's groups
 UNITS = ("cabinet-guard", "cabinet-service", "cabinet-console")
 
 
 class Figure(NamedTuple):
-    """Something measured, with the most that it may be; "" where there is no bar."""
+    """A measured value with its upper limit; None if there is no limit."""
 
     what: str
     value: float
@@ -31,17 +31,17 @@ class Figure(NamedTuple):
 
 
 class Failed(Exception):
-    """What was promised is not so."""
+    """A promise of the product does not hold."""
 
 
 class Bench:
     """One machine, and the checks and figures of one scenario."""
 
     def __init__(self, machine: Machine | Container, boot: Callable[..., Machine | Container], seed: int) -> None:
-        """`boot` starts the same disk another time."""
+        """Take a booted machine; `boot` starts the same disk again."""
         self.machine = machine
         self.boot = boot
-        self.kernel = isinstance(machine, Machine)  # whether bus and lines are the kernel's
+        self.kernel = isinstance(machine, Machine)  # bus and lines are those of the kernel
         self.figures: list[Figure] = []
         self.shown: list[str] = []
         self.problem = ""
@@ -49,16 +49,16 @@ class Bench:
         self.cuts = 0
         self.until_s = math.inf  # of the host's monotonic clock
 
-    # --- what is found ----------------------------------------------------------------------------------------------
+    # --- Results ----------------------------------------------------------------------------------------------------
 
     def shows(self, what: str, ok: object) -> None:
-        """Raises Failed unless it is so."""
+        """Record a check. Raises Failed if it does not hold."""
         if not ok:
             raise Failed(f"not so: {what}")
         self.shown.append(what)
 
     def shows_once(self, what: str, ok: object) -> None:
-        """As `shows`, of something looked at again and again."""
+        """Do as `shows` for a check that is repeated, and record it once."""
         if not ok or what not in self.shown:
             self.shows(what, ok)
 
@@ -67,17 +67,17 @@ class Bench:
         if bar is not None and value > bar:
             raise Failed(f"{what}: {value:.3g} {unit}, at most {bar:.3g}")
 
-    # --- the machine ------------------------------------------------------------------------------------------------
+    # --- Machine ----------------------------------------------------------------------------------------------------
 
     def run(self, command: str, within_s: float = 120.0) -> str:
-        """Output of a command that must succeed."""
+        """Return the output of a command that must succeed."""
         return self.machine.run(command, within_s).out
 
     def ok(self, command: str, within_s: float = 120.0) -> bool:
         return self.machine.run(command, within_s, check=False).status == 0
 
     def wait(self, what: str, command: str, within_s: float = 60.0) -> None:
-        """Until a shell condition holds, of the machine's own seconds. Raises Failed."""
+        """Wait until a shell condition holds. Raises Failed after `within_s` of the machine's time."""
         loop = f"end=$(( $(cut -d. -f1 /proc/uptime) + {within_s:.0f} )); until {command}; do sleep 0.2; "
         loop += "[ $(cut -d. -f1 /proc/uptime) -lt $end ] || exit 1; done"
         if not self.ok(loop, within_s + 60):
@@ -85,11 +85,11 @@ class Bench:
             raise Failed(f"waited {within_s:.0f} s for {what}\n{states[-3000:]}")
 
     def cut_power(self, off_s: float) -> None:
-        """The machine killed this moment, and started again so much later."""
+        """Kill the machine at once, and start it again `off_s` later by its clock."""
         self._off(self.machine.kill, off_s)
 
     def shut_down(self, off_s: float) -> None:
-        """The machine stopped in order, and started again so much later."""
+        """Shut the machine down in order, and start it again `off_s` later by its clock."""
         self._off(self.machine.power_off, off_s)
 
     def _off(self, how: Callable[[], None], off_s: float) -> None:
@@ -98,7 +98,7 @@ class Bench:
         self.machine = self.boot(wall=iso(at_s + off_s))
 
     def enough(self, done: int) -> bool:
-        """Whether all were done that were asked for. Raises Failed where the time was up before."""
+        """Return whether all requested cuts are done. Raises Failed if the time is up before."""
         if done < self.cuts and self.time_is_up():
             raise Failed(f"{done} of {self.cuts} when the time was up")
         return done >= self.cuts
@@ -110,7 +110,7 @@ class Bench:
         return float(self.run("cut -d' ' -f1 /proc/uptime"))
 
     def shows_not_commissioned(self) -> None:
-        """What runs without a configuration, and what does not."""
+        """Check which units run without a configuration."""
         units = (*UNITS, "cabinet-steward")
         states = {unit: self.machine.run(f"systemctl is-active {unit}", check=False).out.strip() for unit in units}
         self.shows("guard and service do not run", states["cabinet-guard"] == states["cabinet-service"] == "inactive")
@@ -120,11 +120,11 @@ class Bench:
         self.shows("no unit has failed", self.run("systemctl --failed --no-legend | wc -l").strip() == "0")
 
     def stick(self) -> None:
-        """The second disk at /mnt/stick."""
+        """Mount the second disk at /mnt/stick."""
         if self.kernel:
             self.run("mkdir -p /mnt/stick && mount -o ro /dev/vdb /mnt/stick")
 
-    # --- the cabinet ------------------------------------------------------------------------------------------------
+    # --- Cabinet ----------------------------------------------------------------------------------------------------
 
     def wait_protecting(self) -> None:
         self.wait("the guard", "systemctl is-active -q cabinet-guard", 90)
@@ -133,12 +133,12 @@ class Bench:
         )
 
     def charging(self) -> None:
-        """Where `commission` has left it, or come back after a boot: outlet 1 charges."""
+        """Wait for the state after `commission`, also after a boot: outlet 1 charges."""
         self.wait_protecting()
         self.wait_charging()
 
     def wait_charging(self, outlet: int = 1, within_s: float = 180.0) -> None:
-        """Not only closed for the test that the guard gives each relay at its start."""
+        """Wait until the relay is closed, and again 2 s later, because the guard tests each relay at its start."""
         closed = self.closed(outlet)
         self.wait(f"the charge at outlet {outlet}", f"{closed} && sleep 2 && {closed}", within_s)
 
@@ -147,7 +147,7 @@ class Bench:
         self.run(f"cabinet sim plug {outlet} {load} --charge {charge} --config /opt/bench/sim.toml")
 
     def start(self, outlet: int, card: str = CARD) -> None:
-        """A resident starts a charge; returns when the relay's line is high."""
+        """Start a charge as a resident. Return when the relay's line is high."""
         self.wait("a start that is taken", f"{PHONE} start {card} {PIN} {CODES[outlet]}", 90)
         self.wait("the relay", self.closed(outlet), 30)
 
@@ -156,7 +156,7 @@ class Bench:
         self.start(outlet)
 
     def charge_beside(self, outlet: int = 2) -> None:
-        """Another resident charges too."""
+        """Start a charge of another resident."""
         self.run(f"{AS_SERVICE} resident add {NEIGHBOUR} --pin {PIN} --balance 50")
         self.plug(outlet)
         self.start(outlet, NEIGHBOUR)
@@ -171,12 +171,12 @@ class Bench:
         return int(self.run(f"pgrep -x {name} | head -1"))
 
     def lines(self) -> list[tuple[int, int, bool]]:
-        """Every change of a GPIO output since boot: monotonic ns, line, level."""
+        """Return every change of a GPIO output since boot: monotonic ns, line, level."""
         rows = [line.split() for line in self.run("cat /run/bench/lines.log").splitlines()]
         return [(int(at), int(line), level == "1") for at, line, level in rows]
 
     def journal(self) -> list[dict[str, Any]]:
-        """What happened in the simulated hardware."""
+        """Return the journal of the simulated hardware."""
         found: dict[str, Any] = json.loads(self.run("cabinet sim state --json --config /opt/bench/sim.toml"))
         return list(found["journal"])
 
@@ -184,7 +184,7 @@ class Bench:
         return int(self.run("python3 -c 'import time; print(time.monotonic_ns())'"))
 
     def opened_ms(self, since_ns: int) -> float:
-        """From then to the moment when every relay's line was low again; Failed where one never was."""
+        """Return the time from `since_ns` until every relay's line was low. Raises Failed if none went low."""
         levels: dict[int, bool] = {}
         last = 0
         for at_ns, line, high in self.lines():
@@ -199,17 +199,17 @@ class Bench:
         return (last - since_ns) / 1e6
 
     def several(self, *commands: str) -> list[dict[str, Any]]:
-        """What `cabinet` commands of the service's account said and came to, in one process."""
+        """Run `cabinet` commands with the service's account in one process. Return their status and output."""
         as_service = AS_SERVICE.removesuffix("cabinet") + "/usr/lib/cabinet/bin/python3 /opt/bench/several.py"
         found: list[dict[str, Any]] = json.loads(self.run(f"{as_service} " + " ".join(f"'{c}'" for c in commands)))
         return found
 
     def usage(self) -> list[str]:
-        """The usage log, a session a line."""
+        """Return the usage log, one line per session."""
         return self.run(f"{AS_SERVICE} usage export --format jsonl").splitlines()
 
     def check_money(self) -> None:
-        """The database, the ledger and the usage log are whole and agree."""
+        """Check that database, ledger and usage log are complete and consistent."""
         said = self.run(f"{AS_SERVICE} store check")
         self.shows("database, ledger and usage log are whole (store check)", said.startswith("OK"))
         self.shows("the usage log's chain verifies (usage verify)", self.ok(f"{AS_SERVICE} usage verify"))

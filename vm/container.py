@@ -1,7 +1,7 @@
-"""systemd in a container instead of a whole machine: the same scenarios at the processor's own speed.
+"""systemd in a container instead of a full machine: the same scenarios at the processor's own speed.
 
-Everything of systemd is real, units, limits, watchdogs and dpkg with the package's scripts; kernel, bus and lines are
-not: the simulator stands in for the hardware, and what its coils are told takes the place of the GPIO chip's lines.
+All of systemd is real: units, limits, watchdogs, and dpkg with the package's scripts. Kernel, bus and lines are not:
+the simulator replaces the hardware, and the states of its coils replace the lines of the GPIO chip.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from vm.image import HERE, run
 from vm.machine import Gone, Said
 
 BOOT_WITHIN_S = 90.0
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # nothing of the host's
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # without the host's environment
 
 
 class Container:
-    """As `Machine`, over a folder that is laid over `system`: what is written stays in `changes`.
+    """A container with the interface of `Machine`, on an overlay of `system`: all writes go to `changes`.
 
-    `folder` and `changes` are on a disk of their own.
+    `folder` and `changes` are on a separate disk.
     """
 
     def __init__(self, system: Path, changes: Path, folder: Path, stick: Path) -> None:
@@ -41,7 +41,7 @@ class Container:
         self._leader = 0
 
     def _furnish(self) -> None:
-        """The bench's units for a container in place of those for a machine."""
+        """Replace the bench's units for a machine with those for a container."""
         bench, units = self._merged / "opt/bench", self._merged / "etc/systemd/system"
         text = (HERE / "guest/cabinet.toml").read_text()
         text = text.replace("@BUS@", "sim").replace("@PINS@", "sim").replace("@RUN@", "/run/cabinet")
@@ -59,7 +59,7 @@ class Container:
             mask.symlink_to("/dev/null")
 
     def wait_up(self, within_s: float = BOOT_WITHIN_S) -> None:
-        """Until systemd has started what it starts. Raises Gone."""
+        """Wait until systemd has started all units. Raises Gone if it has not in time."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline and self._nspawn.poll() is None:
             if not self._leader:
@@ -73,7 +73,7 @@ class Container:
         raise Gone(f"not up within {within_s:.0f} s: {self.log.read_text(errors='replace')[-800:]}")
 
     def run(self, command: str, within_s: float = 120.0, check: bool = True) -> Said:
-        """A shell command as root in it. AssertionError where it fails and `check` is set."""
+        """Run a shell command as root in it. Raises AssertionError if it fails and `check` is set."""
         enter = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "sh", "-c", command]
         try:
             done = subprocess.run(enter, capture_output=True, timeout=within_s, check=False, env=ENVIRONMENT)
@@ -84,7 +84,7 @@ class Container:
         return said
 
     def written_bytes(self) -> int:
-        """To the block device that `changes` is on."""
+        """Return the bytes written to the block device of `changes`."""
         self.run("sync")
         return device_bytes(self._changes)
 
@@ -95,7 +95,7 @@ class Container:
         self.kill()
 
     def kill(self) -> None:
-        """Everything in it at once; a second time does nothing."""
+        """Kill all processes in it at once; a second call does nothing."""
         if self._nspawn.poll() is None:
             subprocess.run(["kill", "-9", str(self._leader or self._nspawn.pid)], check=False)
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
-"""What the virtual machine is made of, each made once and kept in build/vm: kernel, modules, initial RAM disk, disk.
+"""Parts of the virtual machine, built once and kept in build/vm: kernel, modules, initial RAM disk, disk.
 
-Needs root and Debian 12 (debootstrap, mke2fs, dpkg, a compiler, and the kernel's headers and source of one and the
-same version). What is missing is said with the apt command that brings it; nothing is skipped.
+It needs root and Debian 12 (debootstrap, mke2fs, dpkg, a compiler, and the kernel's headers and source of the same
+version). If a tool is missing, the error names it and the apt command to install it; no step is skipped.
 """
 
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "vm"
 CACHE = ROOT / "build" / "vm"
 
-RELEASE = "6.1.0-56-amd64"  # image, headers and source must be of one version
+RELEASE = "6.1.0-56-amd64"  # image, headers and source must have the same version
 HEADERS = Path(f"/usr/src/linux-headers-{RELEASE}")
 SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
 NEEDED = (
@@ -22,7 +22,7 @@ NEEDED = (
     "systemd-container"
 )
 
-# gpio-sim is in none of Debian's kernel packages; these three files of its source make it.
+# No Debian kernel package has gpio-sim; it is built from these three source files.
 SOURCES = {
     "drivers/gpio/gpio-sim.c": "gpio-sim-main.c",
     "drivers/gpio/gpiolib.h": "gpiolib.h",
@@ -34,16 +34,16 @@ MODULES = (
     "drivers/i2c", "drivers/watchdog", "drivers/virtio", "drivers/char", "drivers/block", "drivers/tty",
     "fs/ext4", "fs/jbd2", "fs/configfs", "lib", "crypto", "arch/x86/crypto",
 )  # fmt: skip
-"""What the machine can need of the kernel's modules; the rest, sound and network cards, is not worth copying."""
+"""Kernel modules that the machine may need; the others, such as sound and network cards, are not copied."""
 DISK_MIB = 1536
 
 
 class CannotBuild(Exception):
-    """One line that says why, and what to do."""
+    """Error with one line that states the reason and the remedy."""
 
 
 def base() -> Path:
-    """The disk with Debian and the bench on it, and without the product. Raises CannotBuild."""
+    """Build the disk with Debian and the bench, without the product. Return it. Raises CannotBuild."""
     check_machine()
     CACHE.mkdir(parents=True, exist_ok=True)
     kernel()
@@ -59,7 +59,7 @@ def base() -> Path:
 
 
 def installed(package: Path) -> Path:
-    """The disk with the package on it, put there from outside: the scenario `install` does so in the machine.
+    """Build the disk with the package installed from the host; the scenario `install` does it in the machine.
 
     As on a new cabinet there is no configuration; the units are enabled and start with the machine.
     """
@@ -72,7 +72,7 @@ def installed(package: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     run("cp", "-a", CACHE / "rootfs", folder)
     shutil.copy(package, folder / "cabinet.deb")
-    run("mount", "-t", "proc", "proc", folder / "proc")  # systemd's tools in the package's scripts want it
+    run("mount", "-t", "proc", "proc", folder / "proc")  # the package's scripts use systemd tools, which need it
     try:
         run("chroot", folder, "dpkg", "--force-unsafe-io", "-i", "/cabinet.deb")
     finally:
@@ -98,7 +98,7 @@ def check_machine() -> None:
 
 
 def kernel() -> Path:
-    """Debian's kernel package, unpacked."""
+    """Download and unpack Debian's kernel package. Return its folder."""
     folder = CACHE / "kernel"
     if not (folder / "boot" / f"vmlinuz-{RELEASE}").exists():
         run("apt-get", "download", f"linux-image-{RELEASE}", cwd=CACHE)
@@ -109,7 +109,7 @@ def kernel() -> Path:
 
 
 def modules() -> Path:
-    """gpio-sim and the bench's I2C adapter, built for that kernel."""
+    """Build gpio-sim and the bench's I2C adapter for that kernel. Return their folder."""
     folder = CACHE / "modules"
     sources = [HERE / "modules" / "i2c-bench.c", HERE / "modules" / "Makefile"]
     built = [folder / "gpio-sim.ko", folder / "i2c-bench.ko"]
@@ -123,7 +123,7 @@ def modules() -> Path:
         run("tar", "-xf", SOURCE, "-C", CACHE, *(f"{prefix}/{name}" for name in SOURCES))
         for name, target in SOURCES.items():
             text = (CACHE / prefix / name).read_text()
-            # The one symbol that a module may not use, by the one that does the same from outside.
+            # Replace the one symbol that a module may not use with its exported equivalent.
             text = re.sub(r"handle_simple_irq\(irq_to_desc\((\w+)\)\)", r"generic_handle_irq(\1)", text)
             (folder / target).write_text(text)
     run("make", "-s", "-C", HEADERS, f"M={folder}", "modules")
@@ -133,7 +133,7 @@ def modules() -> Path:
 
 
 def system() -> Path:
-    """A small Debian."""
+    """Build a small Debian system. Return its folder."""
     folder = CACHE / "rootfs"
     if not (folder / "sbin/init").exists():
         run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", folder)
@@ -141,7 +141,7 @@ def system() -> Path:
 
 
 def put_bench_on(rootfs: Path) -> None:
-    """Kernel modules and the bench's own units; what a virtual machine need not do at boot is left out."""
+    """Install kernel modules and the bench's units, and mask units that a virtual machine does not need."""
     target = rootfs / "lib/modules" / RELEASE
     if not target.exists():
         for subsystem in MODULES:
@@ -161,7 +161,7 @@ def put_bench_on(rootfs: Path) -> None:
         if path.suffix == ".service":
             shutil.copy(path, rootfs / "etc/systemd/system")
             run("systemctl", f"--root={rootfs}", "enable", "-q", path.name)
-        elif path.suffix == ".conf":  # of units that see a /proc of their own
+        elif path.suffix == ".conf":  # drop-in for units with a separate /proc
             for unit in ("cabinet-guard", "cabinet-failsafe"):
                 folder = rootfs / f"etc/systemd/system/{unit}.service.d"
                 folder.mkdir(exist_ok=True)
@@ -182,7 +182,7 @@ def put_bench_on(rootfs: Path) -> None:
 
 
 def initial_disk() -> Path:
-    """busybox and the modules of the disk."""
+    """Build the initial RAM disk with busybox and the modules for the disk. Return its file."""
     target = CACHE / "initrd.cpio"
     if target.exists() and target.stat().st_mtime > (HERE / "guest/init").stat().st_mtime:
         return target
@@ -203,7 +203,7 @@ def initial_disk() -> Path:
             place = folder / Path(path).relative_to(modules_root)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
-    # ext4 asks for its check sums by name when it mounts.
+    # ext4 loads its checksum module by name when it mounts.
     for path in (modules_root / "lib/modules" / RELEASE).rglob("crc32c_generic.ko"):
         place = folder / path.relative_to(modules_root)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def initial_disk() -> Path:
 
 
 def make_disk(folder: Path | None, disk: Path, mib: int) -> None:
-    """With what is in `folder`. As on a card in use, no empty inode tables are left for the kernel to write."""
+    """Make a disk with the content of `folder`. As on a used card, the kernel has no inode tables to initialise."""
     disk.unlink(missing_ok=True)
     content = [] if folder is None else ["-d", folder]
     run("mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", *content, disk, f"{mib}M")

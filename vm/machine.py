@@ -1,4 +1,4 @@
-"""One virtual machine: started, asked to do things, and switched off the hard way."""
+"""One virtual machine: start, commands, and hard power-off."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ BY_KVM = ("-accel", "kvm", "-cpu", "host,arch-capabilities=off")
 
 
 class Said(NamedTuple):
-    """What came of a command in the machine."""
+    """Result of a command in the machine."""
 
     status: int
     out: str
@@ -28,20 +28,23 @@ class Said(NamedTuple):
 
 
 class Gone(Exception):
-    """The machine does not answer, or is off."""
+    """Error raised if the machine does not answer or is off."""
 
 
 class Machine:
-    """Debian under QEMU's emulation. Time in it is counted in its own instructions, 1 ns each, and passes as the
-    host's while it idles, so that waits for the disk are as long as they are. Its disk is honest: what was flushed is
-    on it when the machine is killed, the rest need not be.
+    """Debian under QEMU emulation.
+
+    The machine's time counts its instructions, 1 ns each. While it idles, time passes as on the host, so waits for the
+    disk have their real duration. If the machine is killed, flushed data is on its disk; other data may be lost.
     """
 
     def __init__(
         self, disk: Path, folder: Path, *, stick: Path | None = None, wall: str = "", kvm: bool = False
     ) -> None:
-        """`stick`: a second disk, read-only. `wall`: the clock at boot, such as 1970-01-01T00:00:10. With `kvm` the
-        host's processor does it, and its time is the host's.
+        """Start the machine.
+
+        `stick`: a second disk, read-only. `wall`: clock at boot, such as 1970-01-01T00:00:10. If `kvm` is set, it uses
+        the host's processor and time.
         """
         self.folder, self._disk = folder, disk
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +89,7 @@ class Machine:
                 time.sleep(0.05)
 
     def wait_up(self, within_s: float = BOOT_WITHIN_S) -> None:
-        """Until the agent in it answers. Raises Gone."""
+        """Wait until the agent in it answers. Raises Gone if it does not in time."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
@@ -99,11 +102,11 @@ class Machine:
         raise Gone(f"not up within {within_s:.0f} s; kernel: {self.log.read_text(errors='replace')[-800:]}")
 
     def run(self, command: str, within_s: float = 120.0, check: bool = True) -> Said:
-        """A shell command as root in it. Raises Gone; AssertionError where it fails and `check` is set."""
+        """Run a shell command as root in it. Raises Gone, and AssertionError if it fails and `check` is set."""
         self._number += 1
         asked = {"number": self._number, "run": command, "within_s": within_s}
         self._agent.sendall(json.dumps(asked).encode() + b"\n")
-        deadline = time.monotonic() + 8 * within_s  # of this side's clock; the machine's is slower
+        deadline = time.monotonic() + 8 * within_s  # of the host's clock; the machine's clock is slower
         while time.monotonic() < deadline:
             line = self._line(deadline - time.monotonic())
             if line is not None and line.get("number") == self._number:
@@ -114,7 +117,7 @@ class Machine:
         raise Gone(f"no answer to: {command}")
 
     def _note(self, text: str) -> None:
-        """For whoever looks where the time goes, or watches."""
+        """Log a command with its time, to analyse or follow a run."""
         with (self.folder / "commands.log").open("a") as log:
             log.write(f"{time.monotonic() - self._begun:.1f} s: {text}\n")
 
@@ -142,11 +145,11 @@ class Machine:
         return found
 
     def written_bytes(self) -> int:
-        """To its disk since it was started."""
+        """Return the bytes written to its disk since its start."""
         return int(float(self.run("sync; awk '{print $7 * 512}' /sys/block/vda/stat").out))
 
     def disk_now(self, target: Path) -> None:
-        """A copy of the disk's file as a kill at this moment would leave it; the machine goes on after it."""
+        """Copy the disk's file as a kill at this time would leave it; the machine continues afterwards."""
         self._qemu.send_signal(signal.SIGSTOP)
         try:
             os.waitid(os.P_PID, self._qemu.pid, os.WSTOPPED | os.WNOWAIT)
@@ -155,7 +158,7 @@ class Machine:
             self._qemu.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """As a power cut; a second time does nothing."""
+        """Kill the machine like a power cut; a second call does nothing."""
         self._qemu.kill()
         self._qemu.wait()
         self._agent.close()
@@ -178,7 +181,7 @@ def _format(disk: Path) -> str:
 
 
 def overlay(disk: Path, target: Path) -> Path:
-    """A disk that begins as `disk` and leaves it as it is."""
+    """Make an overlay that starts as `disk` and does not change it. Return it."""
     target.unlink(missing_ok=True)
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(disk), "-F", _format(disk), str(target)]
     subprocess.run(command, check=True)
@@ -186,7 +189,7 @@ def overlay(disk: Path, target: Path) -> Path:
 
 
 def flush(disk: Path) -> None:
-    """What an overlay has, into the disk that it began as."""
+    """Write the content of an overlay back to its base disk."""
     subprocess.run(["qemu-img", "commit", "-q", str(disk)], check=True)
 
 

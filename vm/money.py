@@ -1,4 +1,4 @@
-"""Whether money and sessions are whole after a power cut, by what the product's own commands say."""
+"""Check of money and sessions after a power cut, with the product's own commands."""
 
 import json
 import re
@@ -7,12 +7,12 @@ from typing import Any
 from cabinet.service.money import fen_of_yuan
 from vm.bench import CARD, Bench
 
-PUT_IN_FEN = 5000  # into the one wallet, by the scenario commission
+PUT_IN_FEN = 5000  # balance of the only wallet after the scenario commission
 ASKED = ("store check", "usage export --format jsonl", "store running", "resident list")
 
 
 def check(bench: Bench, answers: list[dict[str, Any]], known: set[str]) -> None:
-    """`answers` to ASKED; `known` are the sessions that a resident had seen. Raises Failed."""
+    """Check the `answers` to ASKED; `known` are the sessions that a resident has seen. Raises Failed."""
     checked, exported, counted, listed = answers
     bench.shows_once(
         "after every cut database, ledger, usage log and its chain were whole (store check)",
@@ -34,7 +34,7 @@ def check(bench: Bench, answers: list[dict[str, Any]], known: set[str]) -> None:
 
 
 def _wallet_fen(said: str) -> tuple[int, int]:
-    """What is free in it, and what is held."""
+    """Return the free and the held amount of the wallet."""
     found = re.search(rf"{CARD} +([\d.]+) +([\d.]+)", said)
     assert found is not None, said
     return fen_of_yuan(found[1]), fen_of_yuan(found[2])

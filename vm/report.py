@@ -1,4 +1,4 @@
-"""What came of the scenarios, the last run of each: docs/reports/vm.json, shown as docs/reports/vm.md."""
+"""Results of the scenarios, the last run of each: docs/reports/vm.json, shown as docs/reports/vm.md."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reports"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One scenario's last run; `problem` is empty where all was as promised."""
+    """Last run of one scenario; `problem` is empty if it passed."""
 
     name: str
     promise: str
@@ -40,7 +40,7 @@ def save(report: Report, order: list[str], in_container: list[str]) -> None:
 
 
 def page(report: Report, order: list[str], in_container: list[str]) -> str:
-    """Pure."""
+    """Return the page. Pure."""
     lines = [
         "# The product in a virtual machine",
         "",

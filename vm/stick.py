@@ -1,4 +1,4 @@
-"""The second disk: the packages that are tried, uncompressed for the emulated processor's sake, and a bundle."""
+"""The second disk: the packages to test, uncompressed because the emulated processor is slow, and bundles."""
 
 import base64
 import shutil
@@ -14,7 +14,7 @@ STICK_MIB = 1024
 
 
 def make(package: Path) -> Path:
-    """A disk image with the package, the same one as a newer version, one that fails its self-test, and bundles."""
+    """Build a disk image with the package, the same as a newer version, one with a guard that fails, and bundles."""
     if not package.exists():
         raise CannotBuild(f"{package}: is not there: make deb")
     folder, disk = CACHE / "stick", CACHE / "stick.raw"
@@ -30,7 +30,7 @@ def make(package: Path) -> Path:
     _pack(tree, version, version, folder / "present.deb")
     newer = f"{version}+newer"
     _pack(tree, version, newer, folder / "newer.deb")
-    # A new version whose guard never comes up, as a mistake in it would have it.
+    # A new version with a guard that never starts, as after a programming mistake.
     unit = tree / "usr/lib/systemd/system/cabinet-guard.service"
     unit.write_text(unit.read_text().replace("cabinet guard --config", "cabinet guard --no-such-option --config"))
     _pack(tree, version, f"{version}+worse", folder / "worse.deb")

@@ -1,10 +1,10 @@
-"""Batteries with their chargers: what is known of each, and chargers made up within what is plausible.
+"""Batteries with their chargers: named kinds, and random ones within plausible limits.
 
-Values of the two plain lead-acid chargers are published ones (1.8 A to 44.4 V, 0.3 A, float 41.4 V; 3 A to 59.2 V,
-0.55 A, float 55.2 V for 2 to 3 h); all others are of their class: what the class does is known (a stage of small
-constant current and rising voltage after the taper, a battery that lets its charger on and off while it balances its
-cells, a valve-regulated battery that takes more the hotter it gets), the figures are not measured. Waveforms and
-inrush lie in the span measured on household rectifier loads; efficiency 84 to 92 %.
+The values of the two plain lead-acid chargers are published (1.8 A to 44.4 V, 0.3 A, float 41.4 V; 3 A to 59.2 V,
+0.55 A, float 55.2 V for 2 to 3 h). All others represent their class: the behaviour of the class is known (a stage of
+small constant current and rising voltage after the taper, a battery that switches its charger on and off while it
+balances its cells, a valve-regulated battery that takes more current the hotter it gets), but the figures are not
+measured. Waveforms and inrush lie in the range measured on household rectifier loads; efficiency is 84 to 92 %.
 """
 
 import random
@@ -14,39 +14,39 @@ from cabinet.sim.loads import Inrush
 from cabinet.sim.waveform import Shape
 
 HOUR = 3600.0
-MAX_IRON_PEAK_A = 80.0  # the winding's resistance and the wires, about 4 ohm together, let no more through
+MAX_IRON_PEAK_A = 80.0  # limited by the resistance of winding and wires, about 4 ohm together
 
 
 class Kind(NamedTuple):
-    """What is special about one charger and its battery."""
+    """Parameters of one charger and its battery."""
 
     title: str
     capacity_ah: float
     current_a: float
-    full_v: float  # end of constant current, and the constant voltage after it
+    full_v: float  # voltage at the end of constant current, constant after it
     taper_from: float  # state of charge at which the current begins to fall
     ends_a: float  # current at which constant voltage ends
-    float_v: float = 0.0  # 0: switches itself off instead
+    float_v: float = 0.0  # 0: no float stage, the charger switches off
     float_from_a: float = 0.0
     float_to_a: float = 0.0
-    float_s: float = 0.0  # of falling; then off unless `floats_on`
+    float_s: float = 0.0  # duration of the falling float current; then off unless `floats_on`
     floats_on: bool = False
     rise: tuple[tuple[float, float], ...] = ((0.0, 0.83), (0.1, 0.905), (0.4, 0.925), (1.0, 1.0))
-    tapers: bool = True  # False: a cell is shorted, the voltage is never reached, and the current never falls
-    runaway_from_a: float = 0.0  # where the taper ends and the current begins to rise again; 0: it does not
-    runaway_s: float = 0.0  # of rising, until the charger limits it
+    tapers: bool = True  # False: a cell is shorted, so the voltage is never reached and the current never falls
+    runaway_from_a: float = 0.0  # taper current at which the current begins to rise again; 0: no runaway
+    runaway_s: float = 0.0  # duration of the rise, until the charger limits the current
     boost_a: float = 0.0  # a small constant current after the taper, 0: none
-    boost_v: float = 0.0  # at its end
+    boost_v: float = 0.0  # voltage at the end of boost
     boost_s: float = 0.0
-    balance_a: float = 0.0  # pulses of current after the taper, while cells are balanced; 0: none
+    balance_a: float = 0.0  # current pulses after the taper, while cells are balanced; 0: none
     balance_on_s: float = 180.0
     balance_off_s: float = 300.0
-    balance_s: float = 0.0  # of all pulses
-    fan_w: float = 0.0  # of a fan that runs now and then while it charges
+    balance_s: float = 0.0  # duration of all pulses together
+    fan_w: float = 0.0  # power of a fan that runs intermittently during the charge
     fan_on_s: float = 240.0
     fan_off_s: float = 420.0
     efficiency: float = 0.87
-    charge_factor: float = 1.0  # ampere-hours that must go in for one that stays
+    charge_factor: float = 1.0  # ampere-hours to charge for each one stored
     standby_w: float = 2.0
     shape: Shape = Shape.of(2.3, 0.68)
     inrush: Inrush = Inrush(45.0, 1_500_000)
@@ -110,7 +110,7 @@ SICK = {
 KINDS = {**HEALTHY, **SICK}
 
 
-# Few, because the table of each is kept; between them lies what household rectifier loads were measured to draw.
+# Few, because a table is cached for each; they span the measured currents of household rectifier loads.
 SHAPES = (
     Shape.of(1.5, 0.98), Shape.of(1.8, 0.82), Shape.of(2.0, 0.78), Shape.of(2.1, 0.72), Shape.of(2.3, 0.68),
     Shape.of(2.5, 0.62), Shape.of(2.7, 0.50), Shape.of(2.8, 0.39),
@@ -118,10 +118,10 @@ SHAPES = (
 
 
 def random_kind(rng: random.Random, iron_share: float = 0.0) -> Kind:
-    """A healthy battery and charger as one may come to a cabinet: lead-acid or lithium, 36 to 72 V, 1.8 to 5 A.
+    """Draw a healthy battery and charger: lead-acid or lithium, 36 to 72 V, 1.8 to 5 A.
 
-    From empty its constant current lasts 2 to 6.5 hours. Some are topped off, balance their cells or have a fan;
-    `iron_share` of them have a transformer with an iron core in front of all.
+    From empty, the constant current lasts 2 to 6.5 hours. Some are topped off, balance their cells or have a fan;
+    a share of `iron_share` has an iron-core transformer at the input.
     """
     kind = _random_lead(rng) if rng.random() < 0.5 else _random_lithium(rng)
     kind = kind._replace(
@@ -137,9 +137,9 @@ def random_kind(rng: random.Random, iron_share: float = 0.0) -> Kind:
 
 
 def random_iron_inrush(rng: random.Random) -> Inrush:
-    """A transformer of 100 to 300 VA: 8 to 90 times its rated current at worst, gone after one to a few cycles.
+    """Draw the inrush of a 100 to 300 VA transformer: 8 to 90 times rated current at worst, for one to a few cycles.
 
-    8 to 15 times and one to three cycles is ordinary for toroids (their makers' notes); 30 to 90 times is stated too.
+    Toroid makers' notes give 8 to 15 times and one to three cycles as ordinary; 30 to 90 times is also stated.
     """
     rated_a = rng.uniform(100, 300) / 220
     times = 8 * (90 / 8) ** rng.random()
@@ -147,7 +147,7 @@ def random_iron_inrush(rng: random.Random) -> Inrush:
 
 
 def random_inrush(rng: random.Random) -> Inrush:
-    """A half-sine as they were measured, or a capacitor of 68 to 1000 uF that fills through 4.5 to 10 ohm."""
+    """Draw a half-sine in the measured range, or a capacitor of 68 to 1000 uF that charges through 4.5 to 10 ohm."""
     if rng.random() < 0.5:
         return Inrush(rng.uniform(30.0, 80.0), round(rng.uniform(0.3, 3.0) * 1e6))
     ohm = rng.uniform(4.5, 10.0)

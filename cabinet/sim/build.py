@@ -1,4 +1,4 @@
-"""Wires a simulated cabinet up as a configuration says: chips on their segments, lines, relays, meters."""
+"""Build a simulated cabinet from a configuration: chips on their bus segments, lines, relays, meters."""
 
 import random
 
@@ -18,18 +18,19 @@ from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
 from cabinet.wiring import Place
 
-# Of the current on a meter chip's one input that shows in the peaks of the other: a pile's firmware takes 0.5 % of the
-# neighbours' power off, says its change log. Others saw 1 % (100 W elsewhere, 1 W here): see `tolerances`.
+# Share of the current on one input of a meter chip that appears in the peaks of the other. The change log of a pile's
+# firmware states that it subtracts 0.5 % of the neighbours' power. Others saw 1 % (100 W elsewhere, 1 W here): see
+# `tolerances`.
 CROSSTALK_SHARE = 0.005
-SHARED_HEAT = 0.7  # of each contact's warmth that reaches a thermometer between two outlets
+SHARED_HEAT = 0.7  # share of each contact's heat that reaches a thermometer between two outlets
 
 
 def build_world(
     config: Config, clock: Clock, seed: int | None = None, *, noise: bool = True, awake: bool = True
 ) -> World:
-    """The cabinet of `config`, its supply on since long (`awake`) or since this moment.
+    """Return the cabinet of `config`, its supply on for 10 s (`awake`) or switched on at this moment.
 
-    `seed` rules everything random (default: the configuration's); without `noise` the meters read exactly.
+    `seed` determines everything random (default: the configuration's seed). Without `noise` the meters read exactly.
     """
     world = World(
         clock,
@@ -50,7 +51,7 @@ class _Builder:
         self._on_ns = world.timeline.now_ns - (10_000_000_000 if awake else 0)
         self._awake = awake
         self._segments: dict[tuple[int, int], Segment] = {}
-        self._pins: dict[tuple[int, int, str], Place] = {}  # of alert lines: (mux, channel, chip pin) to its end
+        self._pins: dict[tuple[int, int, str], Place] = {}  # alert lines: (mux, channel, chip pin) to the line's end
         self._coils: dict[int, dict[int, int]] = {}  # expander address, pin: outlet
 
     def build(self) -> World:
@@ -109,7 +110,7 @@ class _Builder:
                 world.tell_coil(number, bool(driven >> pin & 1), at_ns)
 
         def outputs(driven: int, at_ns: int) -> None:
-            world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may lie a little ahead
+            world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may be slightly in the future
 
         def interrupt(high: bool, at_ns: int) -> None:
             if interrupt_pin is not None:
@@ -132,7 +133,7 @@ class _Builder:
             self._world.feed_meter = FeedMeter(self._meter_chip(meter), meter.input)
 
     def _meter_chip(self, meter: MeterConfig) -> Ade7953:
-        """The chip behind that channel of the mux, put there for its first input; the input is calibrated."""
+        """Return the chip on that mux channel, created for its first input, with the input's sensor scaled."""
         world, hardware = self._world, self._config.hardware
         segment = self._segments[meter.mux, meter.channel]
         chip = segment.chips.get(ade7953.ADDRESS)
@@ -151,7 +152,7 @@ class _Builder:
             world.meters.append(chip)
         assert isinstance(chip, Ade7953)
         channel = chip.channels[meter.input]
-        # The sensors are off by just what the configuration's calibration puts right.
+        # The sensors deviate by exactly the amount that the configured calibration corrects.
         channel.gains.sensor_current = 1 / meter.current_gain
         channel.gains.sensor_power = 1 / meter.power_gain
         channel.scale_changed()
@@ -208,7 +209,7 @@ class _Builder:
         if hardware.clock_out_pin is not None:
             world.lines.wire(hardware.clock_out_pin, True, lambda high, t: world.bus.clock_line(high))
         if hardware.contactor_pin is None:
-            world.contactor.closed = True  # none fitted: a wire
+            world.contactor.closed = True  # no contactor fitted: a wire in its place
             world.has_contactor = False
         else:
             world.lines.wire(hardware.contactor_pin, False, world.tell_contactor)

@@ -1,7 +1,7 @@
-"""The simulated I2C bus: segments, what is joined with what, the time a transfer takes, and how it fails.
+"""The simulated I2C bus: segments, their connections through the muxes, transfer times and failures.
 
-A transfer is worked out at once and says when it ends; who waits until then depends on the door (`SimBus` in this
-process, `wire` and `server` between two).
+A transfer is computed at once and returns the time of its end. The caller waits until then: `SimBus` within one
+process, `wire` as the client of `server` between two.
 """
 
 import errno
@@ -15,11 +15,11 @@ from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 from cabinet.sim.timeline import Timeline
 
-ADAPTER_TIMEOUT_NS = 10_000_000  # what the guard sets with I2C_TIMEOUT; the kernel's own default is 1 s
+ADAPTER_TIMEOUT_NS = 10_000_000  # set by the guard with I2C_TIMEOUT; the kernel's default is 1 s
 
 
 class Segment:
-    """Two wires with chips on them. `stuck`: a chip holds SDA low, for `clocks_left` clocks if that is a number."""
+    """Two wires with chips on them. `stuck`: a chip holds SDA low, for `clocks_left` clocks if that is not None."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,14 +28,14 @@ class Segment:
         self.clocks_left: int | None = None
 
     def add(self, address: int, chip: Device) -> None:
-        """While the cabinet is wired up, before the first transfer. ValueError for a second chip at one address."""
+        """Add a chip before the first transfer. Raises ValueError if the address is taken."""
         if address in self.chips:
             raise ValueError(f"two chips at 0x{address:02x} of {self.name}")
         self.chips[address] = chip
 
 
 class Transfer(NamedTuple):
-    """How a transaction went: when its STOP is, 0 or the errno, and the bytes read."""
+    """Result of a transaction: time of its STOP, 0 or the errno, and the bytes read."""
 
     done_ns: int
     errno: int
@@ -43,25 +43,25 @@ class Transfer(NamedTuple):
 
 
 class I2cBus:
-    """All segments. The upstream one is always there, the others while their mux channel is on."""
+    """All segments. The upstream one is always connected, the others while their mux channel is on."""
 
     def __init__(self, timeline: Timeline, speed_hz: int, rng: random.Random | None = None) -> None:
-        """`rng` decides which reads are lost."""
+        """Set up the upstream segment; `rng` decides which reads are lost."""
         self.upstream = Segment("upstream")
-        self.free_ns = 0  # end of the last transfer: there is one adapter, transfers queue for it
+        self.free_ns = 0  # end of the last transfer; transfers queue for the one adapter
         self.transfers = 0
-        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its own ticks, see `tolerances`
+        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `tolerances`
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
         self._seen: dict[tuple[int, ...], _Joined] = {}
         self._joined = _Joined([])
-        self.lost_share = 0.0  # of the transactions that read: their first address is not acknowledged
+        self.lost_share = 0.0  # share of transactions with a read that fail: no ACK for their first address
         self._rng = rng or random.Random(0)
-        self.hung = False  # a joined segment is held low: nothing gets through
+        self.hung = False  # a connected segment is held low, every transfer times out
 
     def add_mux(self, address: int) -> dict[int, Segment]:
-        """A TCA9548A at `address` upstream; returns its eight segments."""
+        """Add a TCA9548A at `address` upstream. Return its eight segments by channel."""
         mux = Tca9548a(self.rejoin)
         segments = {channel: Segment(f"channel {channel} of 0x{address:02x}") for channel in range(8)}
         self.upstream.add(address, mux)
@@ -78,7 +78,7 @@ class I2cBus:
             yield from segments.values()
 
     def rejoin(self) -> None:
-        """Work out which segments are joined: after a mux changed its channels, or a chip let go of SDA."""
+        """Determine the connected segments, after a mux changed its channels or a chip released SDA."""
         channels = tuple(mux.joined for mux, _ in self._muxes)
         joined = self._seen.get(channels)
         if joined is None:
@@ -90,12 +90,12 @@ class I2cBus:
         self.hung = any(segment.stuck for segment in joined.segments)
 
     def reset_muxes(self, high: bool) -> None:
-        """The RESET line of every mux; low lets go of every channel at once."""
+        """Set the RESET line of every mux; low disconnects every channel at once."""
         for mux in self.muxes:
             mux.reset_pin(high)
 
     def clock_line(self, high: bool) -> None:
-        """SCL, pulled low by a line of its own: a chip interrupted in a byte sends the rest of it and lets go."""
+        """Set SCL by its separate line: a chip interrupted within a byte sends the rest and releases SDA."""
         for segment in self._joined.segments:
             if high and segment.stuck and segment.clocks_left is not None:
                 segment.clocks_left -= 1
@@ -103,11 +103,11 @@ class I2cBus:
         self.rejoin()
 
     def transfer(self, messages: Sequence[Message], start_ns: int, bits: int | None = None) -> Transfer:
-        """Carry `messages`, begun at `start_ns` or when the bus is free. The timeline must be at the present.
+        """Carry `messages`, starting at `start_ns` or when the bus is free. The timeline must be at the present.
 
-        A message without ACK ends the transfer (errno 121, EREMOTEIO); a bus held low takes the adapter's timeout
-        (110, ETIMEDOUT); more than one read, or a read that is not last, is more than the adapter can (95). `bits`
-        is `wire_bits(messages)` for a caller who has it.
+        If a message is not acknowledged, the transfer ends (errno 121, EREMOTEIO). If the bus is held low, it lasts
+        for the adapter's timeout (110, ETIMEDOUT). The adapter does not support more than one read, or a read that
+        is not last (95, EOPNOTSUPP). `bits` is `wire_bits(messages)` if the caller has computed it already.
         """
         if start_ns < self.free_ns:
             start_ns = self.free_ns
@@ -153,7 +153,7 @@ class I2cBus:
 
 
 class _Joined:
-    """What one setting of the muxes connects: the segments, and every chip by its address."""
+    """Connections of one setting of the muxes: the segments, and every chip by its address."""
 
     __slots__ = ("chips_at", "segments")
 
@@ -166,7 +166,7 @@ class _Joined:
 
 
 def _wired_and(answers: list[bytes]) -> bytes:
-    """Several chips driving one open-drain line: a 0 of any of them is what is seen."""
+    """Combine the bytes of several chips on one open-drain line: if any chip drives a 0, the line is 0."""
     joined = bytearray(answers[0])
     for answer in answers[1:]:
         for i, byte in enumerate(answer):
@@ -175,7 +175,7 @@ def _wired_and(answers: list[bytes]) -> bytes:
 
 
 class SimBus(SmbusCalls):
-    """The bus for a driver in this process: waits out each transfer on the clock, which may be a manual one."""
+    """Bus for a driver in this process: each transfer waits on the clock, which may be a manual one."""
 
     def __init__(self, bus: I2cBus, timeline: Timeline, clock: Clock) -> None:
         self._bus = bus

@@ -1,4 +1,4 @@
-"""Turns what a person types into a load: `demo`, `lithium-48v`, `resistor:500`, `replay:FILE.csv`."""
+"""Loads by the name that a person types: `demo`, `lithium-48v`, `resistor:500`, `replay:FILE.csv`."""
 
 import difflib
 import random
@@ -15,7 +15,7 @@ DEFAULT_CHARGE = 40.0
 
 
 def make_load(text: str, charge_percent: float | None = None, speed: float = 1.0) -> Load:
-    """The load named `text`; SimError for an unknown one, or an option it does not have."""
+    """Return the load named `text`. Raises SimError if it is unknown or does not take an option."""
     kind, _, detail = text.partition(":")
     if not 0 < speed <= FASTEST:
         raise SimError(f"--speed is more than 0 and at most {FASTEST:g}, not {speed:g}")
@@ -46,13 +46,13 @@ def make_load(text: str, charge_percent: float | None = None, speed: float = 1.0
 
 
 def warm_up() -> None:
-    """Compute the waveforms of every load, so that plugging one in takes no time."""
+    """Compute the waveforms of every load in advance, because plugging one in must not take time."""
     for shape in (RESISTIVE, Replay.SHAPE, *SHAPES, *(kind.shape for kind in KINDS.values())):
         unit_wave(shape)
 
 
 def catalogue() -> list[tuple[str, str]]:
-    """Every load with a line about it, for `cabinet sim loads`."""
+    """Return every load with a one-line description, for `cabinet sim loads`."""
     return [(name, kind.title) for name, kind in KINDS.items()] + [
         ("random:SEED", "a made-up charger and battery, the same for the same whole number"),
         ("resistor:WATTS", "a heater of so many watts at 220 V"),

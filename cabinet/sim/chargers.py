@@ -1,6 +1,6 @@
-"""Battery chargers: constant current while the battery's voltage rises, taper, then what its kind does at the end.
+"""Battery chargers: constant current while the battery's voltage rises, taper, then the end stage of the kind.
 
-What is special about each kind is in `batteries`.
+The parameters of each kind are in `batteries`.
 """
 
 import itertools
@@ -11,18 +11,18 @@ from cabinet.errors import SimError
 from cabinet.sim.batteries import HOUR, KINDS, Kind, random_kind
 from cabinet.sim.loads import CAPACITOR_NS, Draw, Inrush, emptied_share
 
-HOT_LIMITER = 1.6  # times the current that a cold inrush limiter lets through
+HOT_LIMITER = 1.6  # current through a hot inrush limiter, as a multiple of that through a cold one
 HOT_NTC_NS = 60_000_000_000  # an inrush limiter needs about a minute to cool down
-LEAST_V = 90.0  # below this a charger for 220 V stops; of its class
+LEAST_V = 90.0  # below this a charger for 220 V stops; typical of its class
 SOFT_START_S = 0.8
 _CHARGING = ("constant current", "constant voltage", "runaway", "boost", "balancing", "float")
 
 
 class Charger:
-    """A charger with its battery, at `speed` times the pace of nature."""
+    """A charger with its battery, at `speed` times real time."""
 
     def __init__(self, name: str, charge_percent: float = 30.0, speed: float = 1.0, kind: Kind | None = None) -> None:
-        """`kind` None: the one of that name."""
+        """Set up the charger; if `kind` is None, take the kind named `name`."""
         if not 0 <= charge_percent <= 100:
             raise SimError(f"a state of charge is 0 to 100 percent, not {charge_percent:g}")
         self.name = name
@@ -30,12 +30,12 @@ class Charger:
         self._speed = speed
         self._charge = charge_percent / 100
         self._stage = "off"
-        self._stage_s = 0.0  # time in this stage, at the battery's pace
-        self._on_s = 0.0  # time with mains, at the battery's pace
+        self._stage_s = 0.0  # battery time in this stage
+        self._on_s = 0.0  # battery time with mains
         self._starved = False
         self._at_ns: int | None = None
         self._on_ns = 0
-        self._was_warm = False  # on for long enough that the inrush limiter got hot
+        self._was_warm = False  # on for long enough to heat the inrush limiter
 
     def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
         kind = self._kind
@@ -80,7 +80,7 @@ class Charger:
         self._stage_s = 0.0
 
     def _step(self, at_ns: int) -> None:
-        """Take the battery to `at_ns`: charge added at the current that flowed since."""
+        """Advance the battery to `at_ns`: add the charge of the current that flowed since the last step."""
         if self._at_ns is None or at_ns <= self._at_ns:
             return
         kind = self._kind
@@ -122,7 +122,7 @@ class Charger:
                 return kind.current_a
             case "constant voltage":
                 return kind.current_a * min(1.0, (1.0 - self._charge) / (1.0 - kind.taper_from))
-            case "runaway":  # the hotter, the more it takes, the hotter
+            case "runaway":  # heat raises the current, the current raises the heat
                 grown = math.exp(math.log(kind.current_a / kind.runaway_from_a) * self._stage_s / kind.runaway_s)
                 return min(kind.current_a, kind.runaway_from_a * grown)
             case "boost":
@@ -160,7 +160,7 @@ class Charger:
 def random_charger(
     rng: random.Random, charge_percent: float | None = None, speed: float = 1.0, iron_share: float = 0.0
 ) -> Charger:
-    """A made-up healthy charger and battery; `charge_percent` None: anything from 5 to 90."""
+    """Return a random healthy charger and battery; if `charge_percent` is None, it is drawn from 5 to 90."""
     kind = random_kind(rng, iron_share)
     charge = rng.uniform(5.0, 90.0) if charge_percent is None else charge_percent
     return Charger(kind.title, charge, speed, kind)

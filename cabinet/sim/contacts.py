@@ -1,4 +1,4 @@
-"""What is wired to the computer beside chips and coils: alarm contacts, the residual-current monitor, the siren."""
+"""Devices wired directly to GPIO lines: alarm contacts, the residual-current monitor, the siren."""
 
 import itertools
 import math
@@ -10,17 +10,17 @@ from cabinet.sim.timeline import Event, Timeline
 
 INPUTS = ("smoke", "water", "residual")
 
-# IEC 61008, general type, IdN 30 mA: within 300 ms at IdN, 150 ms at 2 IdN, 40 ms at 5 IdN. Between them the
-# permitted time is taken to fall on a straight line in the logarithms of both.
+# IEC 61008, general type, IdN 30 mA: within 300 ms at IdN, 150 ms at 2 IdN, 40 ms at 5 IdN. Between these points the
+# permitted time is interpolated linearly in the logarithms of current and time.
 TIMES = ((30.0, 300e6), (60.0, 150e6), (150.0, 40e6))
 RATED_MA = TIMES[0][0]
-NEVER_MA = 24.0  # a monitor of 30 mA may act from 15 mA on; this one does not below, and up to its rating it may
+NEVER_MA = 24.0  # a 30 mA monitor may act from 15 mA on; this one never acts below 24 mA, and may act from there on
 TEST_MA = 36.0
 RESETS_NS = 500_000_000
 
 
 def permitted_ns(residual_ma: float) -> float:
-    """The longest a monitor may take to open its contact at that residual current."""
+    """Return the maximum time in which a monitor must open its contact at that residual current."""
     if residual_ma <= TIMES[0][0]:
         return TIMES[0][1]
     for (low_ma, low_ns), (high_ma, high_ns) in itertools.pairwise(TIMES):
@@ -31,9 +31,9 @@ def permitted_ns(residual_ma: float) -> float:
 
 
 class Contact:
-    """A normally closed contact from a line to ground: the line is low while all is well.
+    """A normally closed contact from a line to ground: the line is low in the normal state.
 
-    Open, or with its wire cut, it lets go of the line, which then shows what the input's own resistor makes of it.
+    If the contact is open or its wire is cut, the input's own resistor sets the level of the line.
     """
 
     def __init__(self, name: str, number: int, lines: Lines, journal: Journal) -> None:
@@ -47,11 +47,11 @@ class Contact:
 
     @property
     def open(self) -> bool:
-        """The line is not held low."""
+        """Return whether the line is released, not held low."""
         return self.alarming or self.cut
 
     def alarm(self, on: bool, at_ns: int) -> None:
-        """What the contact belongs to alarms, or is content again."""
+        """Set or clear the alarm of the device that the contact belongs to."""
         was, self.alarming = self.open, on
         self._follow(was, at_ns)
 
@@ -67,7 +67,7 @@ class Contact:
 
 
 class ResidualMonitor:
-    """Opens its contact on residual current, the later within the permitted time the smaller the current is."""
+    """A monitor that opens its contact on residual current, within the permitted time; later if the current is low."""
 
     def __init__(self, contact: Contact, timeline: Timeline, rng: random.Random) -> None:
         self._contact = contact
@@ -75,30 +75,30 @@ class ResidualMonitor:
         self._rng = rng
         self._leak_ma = 0.0
         self._test_ma = 0.0
-        self._since_ns: int | None = None  # it has had current enough to act on
-        self._share = 1.0  # of the permitted time that it takes on this occasion
+        self._since_ns: int | None = None  # time since which the current is enough to act on
+        self._share = 1.0  # share of the permitted time that it takes on this occasion
         self._threshold_ma = RATED_MA
         self._planned: Event | None = None
         self.dead = False
 
     @property
     def residual_ma(self) -> float:
-        """What flows through it, its own test current included."""
+        """Residual current through the monitor, its own test current included."""
         return self._leak_ma + self._test_ma
 
     def carry(self, leak_ma: float, at_ns: int) -> None:
-        """From `at_ns` on that much of the outlets' current does not come back."""
+        """Set the residual current of the outlets from `at_ns` on."""
         if leak_ma != self._leak_ma:
             self._leak_ma = leak_ma
             self._follow(at_ns)
 
     def test(self, high: bool, at_ns: int) -> None:
-        """Its test input: a current of its own goes through it while high."""
+        """Set the test input: while it is high, the monitor adds its own test current."""
         self._test_ma = TEST_MA if high else 0.0
         self._follow(at_ns)
 
     def die(self, dead: bool, at_ns: int) -> None:
-        """Dead, it keeps its contact closed whatever flows."""
+        """Set or clear the defect: a dead monitor keeps its contact closed at any current."""
         self.dead = dead
         if dead:
             self._call_off()
@@ -131,7 +131,7 @@ class ResidualMonitor:
 
 
 class Siren:
-    """Sounds while its line is high; `sounding` is what a person beside the cabinet hears."""
+    """A siren that sounds while its line is high; `sounding` is true while a person at the cabinet can hear it."""
 
     def __init__(self, number: int, lines: Lines, journal: Journal) -> None:
         self._journal = journal

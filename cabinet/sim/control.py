@@ -1,4 +1,4 @@
-"""What can be asked of a running simulator over `sim-control.sock`: one JSON object a datagram each way."""
+"""Requests to a running simulator over `sim-control.sock`: one JSON object per datagram in each direction."""
 
 import socket
 from pathlib import Path
@@ -45,13 +45,13 @@ class GetState(msgspec.Struct, frozen=True, tag="state", forbid_unknown_fields=T
 
 
 class GetTruth(msgspec.Struct, frozen=True, tag="truth", forbid_unknown_fields=True):
-    """One outlet of the state: the quick question for a program that asks often."""
+    """One outlet of the state: the fast request for frequent polling."""
 
     outlet: int
 
 
 class GetJournal(msgspec.Struct, frozen=True, tag="journal", forbid_unknown_fields=True):
-    """Records after `after`, oldest first, at most 400; of one outlet, if given."""
+    """Records after `after`, oldest first, at most 400; of one outlet if given."""
 
     after: int = 0
     outlet: int | None = None
@@ -64,7 +64,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def answer(world: World, frame: bytes) -> bytes:
-    """Do what a request says; the answer holds `result`, or `error` in one line."""
+    """Execute a request. Return the reply, which holds `result`, or `error` in one line."""
     try:
         return _encoder.encode({"result": _do(world, _decoder.decode(frame))})
     except msgspec.MsgspecError as error:
@@ -99,7 +99,10 @@ def _do(world: World, request: Request) -> Any:
 
 
 class SimControl:
-    """Client of a running simulator, for the command line, tests and benches. SimError: its refusal, or none runs."""
+    """Client of a running simulator, for the command line, tests and benches.
+
+    Raises SimError if the simulator refuses a request or does not run.
+    """
 
     def __init__(self, path: Path, timeout_s: float = 5.0) -> None:
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -148,17 +151,17 @@ class SimControl:
         return self.request(SetMains(volts, frequency_hz))
 
     def state(self) -> dict[str, Any]:
-        """As `World.state`, without the journal."""
+        """Return `World.state` without the journal."""
         state: dict[str, Any] = self.request(GetState())
         return state
 
     def truth(self, outlet: int) -> dict[str, Any]:
-        """One outlet of `state`."""
+        """Return one outlet of `state`."""
         truth: dict[str, Any] = self.request(GetTruth(outlet))
         return truth
 
     def journal(self, after: int = 0, outlet: int | None = None) -> list[dict[str, Any]]:
-        """Every record kept after sequence number `after`, of one outlet if given."""
+        """Return every kept record after sequence number `after`, of one outlet if given."""
         records: list[dict[str, Any]] = []
         while True:
             more = self.request(GetJournal(after, outlet))

@@ -1,4 +1,4 @@
-"""The mains, the air inside, and what alarm contacts are there for."""
+"""Faults of the mains, the air inside the cabinet, and the alarm contacts."""
 
 import math
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ def _sag_over(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 def _distort(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """Flat: third, fifth and seventh take off the crest; pointed: they add to it."""
+    """Set harmonics. Flat: third and seventh lower the crest; pointed: they raise it. The fifth raises it in both."""
     pointed = params["crest"] == "pointed"
     shares = ((3, "third", pointed), (5, "fifth", False), (7, "seventh", pointed))
     world.distort(
@@ -48,7 +48,7 @@ def _straighten(world: "World", number: int, params: Params, at_ns: int) -> None
 
 
 def _wander(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """The frequency takes a random step every now and then, and is never further off than `hz`."""
+    """Move the frequency by a random step every `seconds`, at most `hz` away from its initial value."""
     standing = world.faults[None]["mains_wander"]
     most_hz, period_ns, nominal_hz = float(params["hz"]), round(float(params["seconds"]) * 1e9), world.frequency_hz
 
@@ -79,7 +79,7 @@ def _burn(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 def _burn_out(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """The air cools down again as fast as it was heated."""
+    """Cool the air down with the time constant of the heating."""
     world.fire.aim(0.0, at_ns)
 
 
@@ -99,7 +99,7 @@ def _cut(cut: bool) -> Change:
 
 def _monitor(dead: bool) -> Change:
     def change(world: "World", number: int, params: Params, at_ns: int) -> None:
-        assert world.residual_monitor is not None  # checked before it was set
+        assert world.residual_monitor is not None  # checked before the fault was set
         world.residual_monitor.die(dead, at_ns)
 
     return change

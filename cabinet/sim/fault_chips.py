@@ -1,4 +1,4 @@
-"""Chips and the bus: silent, hung, back at their defaults, or answering what is not so."""
+"""Faults of chips and the bus: no answer, hung, reset to defaults, or wrong values."""
 
 import math
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ MEASURING = tuple(name for name in CHIPS if name != "expander")
 
 
 def chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017 | Tca9548a]:
-    """The chips that are meant: an outlet's own, or one of the cabinet's. SimError where none is fitted."""
+    """Return the chips that `params` selects, of the outlet or the cabinet. Raises SimError if none is fitted."""
     match params["chip"]:
         case "meter":
             meter = world.outlets[number].meter

@@ -1,4 +1,4 @@
-"""Contacts, plugs and coils that do not do what they should."""
+"""Faults of contacts, plugs and coils."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def _cool(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 def _hot_plug(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """Pulled and pushed in again, with a bounce."""
+    """Pull the plug and push it in again, with a bounce."""
     outlet = world.outlets[number]
     load = outlet.load
     assert load is not None  # checked before it was set
@@ -47,7 +47,7 @@ def _hot_plug(world: "World", number: int, params: Params, at_ns: int) -> None:
 
 
 def _wobble(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """The plug makes and loses contact, each for half a millisecond to half a second, all durations as likely."""
+    """Make and break the contact of the plug, each for 0.5 to 500 ms, with log-uniform durations."""
     outlet = world.outlets[number]
     load = outlet.load
     assert load is not None  # checked before it was set

@@ -1,4 +1,4 @@
-"""Currents that should not flow: shorts, overloads, leaks to earth, a tap that the outlet's meter does not see."""
+"""Fault currents: shorts, overloads, leaks to earth, and a bypass that the outlet's meter does not measure."""
 
 import math
 import random
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cabinet.sim.world import World
 
 SHAPES = ("full", "half", "intermittent", "sparse")
-SPARSE_OF, SPARSE_STRUCK = 50, 8  # UL 1699: eight half-cycles of arcing within half a second are to be broken
+SPARSE_OF, SPARSE_STRUCK = 50, 8  # UL 1699: a breaker must act on eight half-cycles of arcing within 0.5 s
 
 
 def _short(world: "World", number: int, params: Params, at_ns: int) -> None:
@@ -39,10 +39,10 @@ def _start(world: "World", number: int, extra: ExtraCurrent, params: Params, at_
 
 
 def _pattern(shape: str, rng: random.Random) -> tuple[bool, ...]:
-    """Half-cycles in which the fault conducts.
+    """Return the half-cycles in which the fault conducts.
 
-    An intermittent arc skips three at most. A sparse one strikes in eight of fifty, anywhere, as rarely as an arc-fault
-    breaker must still find.
+    An intermittent arc skips at most three. A sparse arc strikes in eight random ones of fifty, the rarest arcing that
+    an arc-fault breaker must still detect.
     """
     if shape == "full":
         return (True,)

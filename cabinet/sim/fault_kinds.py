@@ -1,4 +1,4 @@
-"""How a fault is declared: what it is, what it takes, what sets and what removes it. The faults are in `faults`."""
+"""Declaration of a fault: its title, its parameters, the calls that set and remove it. The faults are in `faults`."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +11,7 @@ Change = Callable[["World", int, Params, int], None]
 
 
 class Number(NamedTuple):
-    """A parameter that is a number with bounds; `default` None means it may be left out."""
+    """A numeric parameter with bounds; if `default` is None, it is optional."""
 
     default: float | None
     least: float
@@ -20,14 +20,14 @@ class Number(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A parameter that is one of a few words; the first is the default."""
+    """A parameter with fixed options; the first is the default."""
 
     options: tuple[str, ...]
     what: str
 
 
 class Word(NamedTuple):
-    """A parameter that is any word; the fault's `check` knows which ones there are."""
+    """A parameter that is any word; the fault's `check` refuses unknown ones."""
 
     default: str
     what: str
@@ -37,31 +37,31 @@ Parameter = Number | Choice | Word
 
 
 def nothing(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """What has happened cannot be undone."""
+    """Do nothing: a fault that is over at once cannot be undone."""
 
 
 class Kind(NamedTuple):
-    """A fault. `example` is what a person types after `cabinet sim fault`."""
+    """A fault. `example` is the text to type after `cabinet sim fault`."""
 
     what: str
     example: str
     apply: Change
     remove: Change
     params: Mapping[str, Parameter] = {}
-    cabinet: bool = False  # of the whole cabinet, not of an outlet
-    lasts: bool = True  # False: it happens and is over
-    shared: bool = False  # of something that two outlets share: it goes when it is cleared at both
-    check: Callable[["World", int, Params], None] = lambda world, number, params: None  # SimError: it cannot be here
+    cabinet: bool = False  # a fault of the whole cabinet, not of an outlet
+    lasts: bool = True  # False: a single event
+    shared: bool = False  # a fault of a part that two outlets share: it ends when it is cleared at both
+    check: Callable[["World", int, Params], None] = lambda world, number, params: None  # raises SimError if impossible
 
 
 class Standing(NamedTuple):
-    """A fault that is there, as it was set."""
+    """A fault in effect, with its parameters."""
 
     params: Params
 
 
 def ends_after(world: "World", kind: str, params: Params, at_ns: int, undo: Callable[[int], None]) -> None:
-    """With `seconds` given, the cabinet's fault goes by itself after them, unless it was set anew meanwhile."""
+    """End the cabinet's fault after `seconds`, if given, unless it has been set again meanwhile."""
     if "seconds" not in params:
         return
     standing = world.faults[None][kind]

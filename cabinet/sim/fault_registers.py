@@ -1,7 +1,7 @@
-"""Registers and alert lines that stand still: any register of any chip, at its present value or another, from any time.
+"""Stuck registers and alert lines: any register of any chip, at its present value or a given one, after any delay.
 
-The names are those of the chips' models (`register_names`): for a meter `peak_a`, `rms_b`, `power_a`, `voltage`,
-`energy_b`, `period`, `status_a`, `config` and every other register by its data sheet's name in small letters; for a
+The names come from the chip models (`register_names`): for a meter `peak_a`, `rms_b`, `power_a`, `voltage`,
+`energy_b`, `period`, `status_a`, `config` and every other register by its name in the data sheet, in lower case; for a
 thermometer `temperature`, `config`, `t_low`, `t_high`; for an expander `olat`, `gpio`, `iodir`, `intf` and so on, both
 ports as one word; for a mux `channels`.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _chip(world: "World", number: int, params: Params) -> Stickable:
-    """The one chip that is meant: of expanders, the one that drives the outlet's relay."""
+    """Return the selected chip; if it is an expander, the one that drives the outlet's relay."""
     own = world.coil_place[number][0] if params["chip"] == "expander" else None
     if own is not None:
         return world.expanders[own]

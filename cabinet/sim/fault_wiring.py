@@ -1,4 +1,4 @@
-"""Mistakes of whoever put the cabinet together, and a hand that warms a contact to find them."""
+"""Wiring mistakes, and the external heat on a contact that a person applies to find them."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ _OTHER = Number(None, 1, 40, "the other outlet; the next one where it is left ou
 
 
 def _other(world: "World", number: int, params: Params) -> int:
-    """SimError where there is no such outlet, or it is the same."""
+    """Return the other outlet. Raises SimError if it does not exist or is the same one."""
     later = [each for each in world.outlets if each > number] or [each for each in world.outlets if each != number]
     other = int(params["other"]) if "other" in params else min(later, default=number)
     if world.outlet(other).number == number:
@@ -25,7 +25,7 @@ def _two(world: "World", number: int, params: Params) -> None:
 
 
 def _other_thermometer(world: "World", number: int, params: Params) -> int:
-    """The same of an outlet with another thermometer."""
+    """Return the other outlet as `_other` does. Raises SimError if both share a thermometer or one has none."""
     mine = world.thermometers.get(number)
     if "other" in params:
         other = _other(world, number, params)
@@ -43,7 +43,7 @@ def _two_thermometers(world: "World", number: int, params: Params) -> None:
 
 
 def _swap_coils(world: "World", number: int, params: Params, at_ns: int) -> None:
-    """Coils go on as their outputs say, each by its new wire."""
+    """Swap the wires of two coils; each output keeps its level and drives the coil on its new wire."""
     swaps, pair = world.coil_swaps, (number, _other(world, number, params))
     driven = [swaps.get(each, each) for each in pair]
     told = [world.outlets[coil].relay.told for coil in driven]

@@ -1,7 +1,7 @@
-"""What can go wrong in the simulated cabinet: every fault, and how one is set and cleared.
+"""Faults of the simulated cabinet: the list of all, and the functions to set and clear one.
 
-The faults are declared where what breaks is known: `fault_currents`, `fault_contacts`, `fault_chips`,
-`fault_registers`, `fault_around`, `fault_wiring`.
+The faults are declared by affected part: `fault_currents`, `fault_contacts`, `fault_chips`, `fault_registers`,
+`fault_around`, `fault_wiring`.
 """
 
 import difflib
@@ -26,7 +26,7 @@ FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **REGISTERS, **SURROUN
 
 
 def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str, float | str], at_ns: int) -> None:
-    """Check and apply; SimError for an unknown fault, parameter or outlet, and nothing is changed then."""
+    """Check and apply a fault. Raises SimError if fault, parameter or outlet is unknown, and changes nothing then."""
     found = FAULTS.get(kind)
     if found is None:
         near = difflib.get_close_matches(kind, FAULTS, 1, cutoff=0.4)
@@ -52,7 +52,7 @@ def set_fault(world: "World", number: int | None, kind: str, given: Mapping[str,
 
 
 def clear(world: "World", number: int | None, at_ns: int) -> None:
-    """Remove the faults of outlet `number`, or all; a tripped breaker is closed again."""
+    """Remove the faults of outlet `number`, or all faults if it is None, and close tripped breakers."""
     if number is not None:
         world.outlet(number)
     gone: set[str] = set()

@@ -1,4 +1,4 @@
-"""The cabinet's own meter, in front of all outlets: it sees what they draw together."""
+"""The cabinet's feed meter, in front of all outlets: it measures their summed current."""
 
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.waveform import Wave
@@ -12,5 +12,5 @@ class FeedMeter:
         self.channel = channel
 
     def follow(self, wave: Wave, at_ns: int) -> None:
-        """From `at_ns` on all outlets together draw `wave`."""
+        """Set the summed current of all outlets to `wave` from `at_ns` on."""
         self.chip.follow(self.channel, wave, at_ns)

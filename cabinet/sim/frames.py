@@ -1,4 +1,4 @@
-"""Frames of the simulator's bus-and-pins socket (SEQPACKET): what `wire` sends and `server` answers. Light."""
+"""Frames of the simulator's bus-and-pins socket (SEQPACKET): requests of `wire`, replies of `server`. Light import."""
 
 import struct
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ DONE, BIT, SHOWS, EDGE, WATCHING, REFUSED = b"t", b"s", b"l", b"e", b"w", b"x"
 LONGEST = 16 * 1024
 _T, _D, _L, _E = TRANSFER[0], DONE[0], SHOWS[0], EDGE[0]
 
-_TRANSFER = struct.Struct("<BQB")  # kind, begun at (ns), messages
-_MESSAGE = struct.Struct("<BBH")  # address, 1 for a read, bytes
-_DONE = struct.Struct("<BQH")  # kind, STOP at (ns), errno; then what was read
-_BIT = struct.Struct("<Bd")  # kind, nanoseconds a bit
+_TRANSFER = struct.Struct("<BQB")  # kind, start (ns), number of messages
+_MESSAGE = struct.Struct("<BBH")  # address, 1 for a read, number of bytes
+_DONE = struct.Struct("<BQH")  # kind, STOP at (ns), errno; then the bytes read
+_BIT = struct.Struct("<Bd")  # kind, nanoseconds per bit
 _LINE = struct.Struct("<BBB")  # kind, line, value
 _EDGE = struct.Struct("<BBBQ")  # kind, line, level, at (ns)
 
-BODY = _TRANSFER.size - 1  # of a transfer: its messages, the same bytes whenever the same is asked
+BODY = _TRANSFER.size - 1  # offset of the messages in a transfer; equal transfers have equal bytes from here on
 
 PULLS = (None, True, False)
 
@@ -35,12 +35,12 @@ def pack_transfer(messages: Sequence[Message], start_ns: int) -> bytes:
 
 
 def unpack_start(frame: bytes) -> int:
-    """When a transfer was begun."""
+    """Return the start time of a transfer."""
     return int(_TRANSFER.unpack_from(frame)[1])
 
 
 def unpack_messages(body: bytes) -> list[Message]:
-    """The messages of a transfer's frame from byte `BODY` on; struct.error for one cut short."""
+    """Return the messages of a transfer's frame from byte `BODY` on. Raises struct.error if it is cut short."""
     number = body[0]
     at = 1
     messages: list[Message] = []

@@ -1,4 +1,4 @@
-"""The pins of a simulated cabinet in the same process, for tests: edges call back from within the advance of time."""
+"""Pins of a simulated cabinet in the same process, for tests: edge callbacks run while the timeline advances."""
 
 from cabinet.sim.lines import OnLevel
 from cabinet.sim.pins import LineFactory, OnEdge
@@ -41,12 +41,12 @@ class _WorldDoor:
 
 
 class SimPinFactory(LineFactory):
-    """gpiozero pin factory over the lines of `world`."""
+    """A gpiozero pin factory over the lines of `world`."""
 
     def __init__(self, world: World) -> None:
         super().__init__(_WorldDoor(world))
         self._clock = world.clock
 
     def ticks(self) -> float:
-        """Seconds of the world's clock."""
+        """Return the seconds of the world's clock."""
         return self._clock.monotonic_ns() * 1e-9

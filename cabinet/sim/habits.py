@@ -1,9 +1,9 @@
-"""Habits of real chargers as power curves: watts by seconds since the charge began, and the ends that are right.
+"""Habits of real chargers as power curves: watts by seconds since the start of the charge, and the correct end reasons.
 
-Facts behind them: chargers that serve two packs in turn, second chargers on a strip, heat derating and pauses of packs
+They represent: chargers that serve two packs in turn, second chargers on a strip, heat derating and pauses of packs
 and chargers, long charges (capacity over current), small chargers, pre-charge of a deep-discharged pack, self-tests of
-an idle charger. The powers are of the class; none of them is measured. `random_habit` draws them at any size and
-length, not around the limits of `[charge]`.
+an idle charger. The powers are typical of the class; none is measured. `random_habit` draws habits of any power and
+length, not only near the limits of `[charge]`.
 """
 
 import math
@@ -16,18 +16,18 @@ from cabinet.sim.loads import Draw, Inrush, emptied_share
 from cabinet.sim.waveform import Shape
 
 HOUR, MINUTE = 3600.0, 60.0
-LOAD_W = 5.0  # from here on a charger charges; below it idles
+LOAD_W = 5.0  # at or above this power a charger charges; below, it idles
 IDLE_W = 2.0
-END_SHARE = 0.05  # of the power at constant current, at which a charger switches to idle
+END_SHARE = 0.05  # share of the constant-current power at which a charger switches to idle
 CHARGED = frozenset({EndReason.FULL, EndReason.ENDED_BY_LOAD, EndReason.UNPLUGGED})
 
-SHAPE = Shape.of(2.3, 0.68)  # crest and power factor of the current, as chargers without correction have
+SHAPE = Shape.of(2.3, 0.68)  # crest and power factor of a charger without power factor correction
 
 Curve = Callable[[float], float]
 
 
 class Habit(NamedTuple):
-    """A curve to follow for `hours`; `allowed` are the ends that are right, none of them before `not_before_s`."""
+    """A curve to follow for `hours`; `allowed` are the correct end reasons, none of them before `not_before_s`."""
 
     name: str
     watts: Curve
@@ -37,7 +37,7 @@ class Habit(NamedTuple):
 
 
 def charge(watts: float, hours: float, tau_h: float = 0.7, rise: float = 0.08, idle_w: float = IDLE_W) -> Curve:
-    """Constant current, in which the power rises by the share `rise`; then an exponential taper, then idle."""
+    """Return constant current, with power rising by the share `rise`, then an exponential taper, then idle."""
 
     def at(t: float) -> float:
         if t < hours * HOUR:
@@ -49,34 +49,34 @@ def charge(watts: float, hours: float, tau_h: float = 0.7, rise: float = 0.08, i
 
 
 def tapered_s(hours: float, tau_h: float = 0.7) -> float:
-    """The moment at which `charge(watts, hours, tau_h)` switches to idle."""
+    """Return the time at which `charge(watts, hours, tau_h)` switches to idle."""
     return (hours - tau_h * math.log(END_SHARE)) * HOUR
 
 
 def paused(curve: Curve, at_s: float, pause_s: float, watts: float = 3.0) -> Curve:
-    """`curve` with a pause from `at_s` on, in which the charger draws `watts`."""
+    """Return `curve` with a pause from `at_s` on, during which the charger draws `watts`."""
     return lambda t: curve(t) if t < at_s else watts if t < at_s + pause_s else curve(t - pause_s)
 
 
 def two_packs(first: Curve, second: Curve, at_s: float, change_s: float = 3.0) -> Curve:
-    """The charger changes over to another pack at `at_s`, and idles for `change_s` meanwhile."""
+    """Return a charger that changes over to another pack at `at_s` and idles for `change_s` in between."""
     return lambda t: first(t) if t < at_s else 3.0 if t < at_s + change_s else second(t - at_s - change_s)
 
 
 def strip(first: Curve, second: Curve, at_s: float) -> Curve:
-    """A second charger is plugged into the same strip at `at_s`."""
+    """Return two chargers on one strip, the second one plugged in at `at_s`."""
     return lambda t: first(t) + (second(t - at_s) if t >= at_s else 0.0)
 
 
 def derated(curve: Curve, at_s: float, for_s: float, share: float) -> Curve:
-    """A hot charger goes down to `share` of its power at `at_s`, and charges on in full after `for_s`."""
+    """Return a hot charger that reduces its power to `share` at `at_s` and resumes full power after `for_s`."""
     return lambda t: (
         curve(t) if t < at_s else share * curve(at_s) if t < at_s + for_s else curve(t - (1 - share) * for_s)
     )
 
 
 def resting(curve: Curve, every_s: float, rest_s: float, watts: float = 0.8) -> Curve:
-    """The charger is off for the last `rest_s` of every `every_s`."""
+    """Return a charger that is off for the last `rest_s` of every `every_s`."""
 
     def at(t: float) -> float:
         turns, place_s = divmod(t, every_s)
@@ -87,22 +87,22 @@ def resting(curve: Curve, every_s: float, rest_s: float, watts: float = 0.8) -> 
 
 
 def woken(curve: Curve, after_s: float, idle_w: float = IDLE_W, inrush_w: float = 40.0) -> Curve:
-    """Plugged in at once, with half a second of inrush; charges only `after_s` later."""
+    """Return a charger that draws inrush for 0.5 s when plugged in, but charges only `after_s` later."""
     return lambda t: inrush_w if t < 0.5 else idle_w if t < after_s else curve(t - after_s)
 
 
 def pulsing(curve: Curve, watts: float, every_s: float, pulse_s: float = 0.3) -> Curve:
-    """A charger that tests itself: `watts` more for `pulse_s` of every `every_s`."""
+    """Return a charger that tests itself: `watts` more for `pulse_s` of every `every_s`."""
     return lambda t: curve(t) + (watts if t % every_s < pulse_s else 0.0)
 
 
 def steady(watts: float, hours: float, after_w: float = 0.3) -> Curve:
-    """A small charger: the same power to its end."""
+    """Return a small charger with constant power until its end."""
     return lambda t: watts if t < hours * HOUR else after_w
 
 
 def precharged(curve: Curve, watts: float, for_s: float) -> Curve:
-    """A deep-discharged pack: a small current until it bears the whole."""
+    """Return the charge of a deep-discharged pack: a small current first, until it can take the full current."""
     return lambda t: watts if t < for_s else curve(t - for_s)
 
 
@@ -124,7 +124,7 @@ HABITS = (
 
 
 class HabitLoad:
-    """A charger with a habit, for the simulated outlet; time stands still while there is no mains."""
+    """A load with a habit, for the simulated outlet; the curve pauses while there is no mains."""
 
     def __init__(
         self, name: str, curve: Curve, step_s: float = 0.1, inrush_a: float = 40.0, shape: Shape = SHAPE
@@ -157,7 +157,7 @@ class HabitLoad:
 
     @property
     def played_s(self) -> float:
-        """How far it has come on its curve, when its mains last went or its power was last asked for."""
+        """Position on the curve when mains was last lost or power was last read."""
         return self._played_ns / 1e9
 
     def charge_percent(self) -> float | None:
@@ -168,7 +168,7 @@ class HabitLoad:
 
 
 def random_habit(rng: random.Random) -> Habit:
-    """A healthy charger with one habit, of any size and length."""
+    """Return a healthy charger with one habit, of any power and length."""
     watts, hours, tau_h = rng.uniform(60, 480), rng.uniform(1, 5), rng.uniform(0.05, 0.8)
     rise = rng.uniform(0.0, 0.2)
     curve, cc_s = charge(watts, hours, tau_h, rise), hours * HOUR

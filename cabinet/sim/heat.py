@@ -1,4 +1,4 @@
-"""Heat of contacts and the trip curves of a breaker: first-order bodies, known at any moment without stepping."""
+"""Heat of contacts and trip curves of a breaker: first-order bodies that can be read at any time without stepping."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ CONTACT_SETTLE_NS = 120e9
 
 
 class Body:
-    """A body that warms towards `target` with a time constant, from wherever it is."""
+    """A body that warms or cools towards `target` with a time constant."""
 
     __slots__ = ("_at_ns", "_settle_ns", "_value", "target")
 
@@ -26,7 +26,7 @@ class Body:
         return self.target + (self._value - self.target) * math.exp((self._at_ns - at_ns) / self._settle_ns)
 
     def aim(self, target: float, at_ns: int, settle_ns: float | None = None) -> None:
-        """From `at_ns` on towards `target`, with another time constant if one is given."""
+        """Set `target` from `at_ns` on, and a new time constant if given."""
         self._value = self.at(at_ns)
         self._at_ns = at_ns
         self.target = target
@@ -34,12 +34,12 @@ class Body:
             self._settle_ns = settle_ns
 
     def cool(self, at_ns: int) -> None:
-        """As cold as its surroundings from now on."""
+        """Set the body to the temperature of its surroundings."""
         self._value = self.target = 0.0
         self._at_ns = at_ns
 
     def reaches_ns(self, level: float, at_ns: int) -> int | None:
-        """When it will have warmed to `level`; None: never on this course."""
+        """Return the time at which the body reaches `level`, or None if it never does with the present target."""
         now = self.at(at_ns)
         if now >= level:
             return at_ns
@@ -49,7 +49,7 @@ class Body:
 
 
 class Breaker:
-    """A breaker: a bimetal, and a magnet for what exceeds its level. `part` may be exchanged between two loads."""
+    """A breaker: a bimetal, and a magnet for currents above its level. `part` may be replaced between two loads."""
 
     def __init__(self, timeline: Timeline, trip: Callable[[str, int], None], part: BreakerPart = BREAKER) -> None:
         self.part = part
@@ -60,7 +60,7 @@ class Breaker:
         self.closed = True
 
     def carry(self, mean_square: float, magnetic_ns: int | None, at_ns: int) -> None:
-        """From `at_ns` on it carries that much; `magnetic_ns` is when the magnet will pull, if it will."""
+        """Set the current from `at_ns` on; `magnetic_ns` is the time at which the magnet pulls, or None."""
         part = self.part
         self._bimetal.aim(mean_square / part.rated_a**2, at_ns, part.settle_ns)
         for event in self._planned:
@@ -75,7 +75,7 @@ class Breaker:
             self._planned.append(self._timeline.at(thermal_ns, lambda t: self._open("thermal", t)))
 
     def reset(self, at_ns: int) -> None:
-        """The lever is pushed back, after the bimetal has cooled."""
+        """Push the lever back, with the bimetal cooled down."""
         if not self.closed:
             self._bimetal.cool(at_ns)
             self.closed = True

@@ -1,4 +1,4 @@
-"""What happened in the simulated cabinet and when, in nanoseconds of the monotonic clock: for tests and benches."""
+"""Journal of events in the simulated cabinet, in nanoseconds of the monotonic clock, for tests and benches."""
 
 from collections import deque
 
@@ -8,7 +8,7 @@ LONGEST = 4000
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that happened. `kind` is one of `KINDS`; `seq` counts from 1 without gaps."""
+    """One event. `kind` is one of `KINDS`; `seq` counts from 1 without gaps."""
 
     seq: int
     at_ns: int
@@ -64,7 +64,7 @@ class Journal:
         return self._seq
 
     def after(self, seq: int, outlet: int | None = None) -> list[Record]:
-        """Records later than `seq` that are still kept, oldest first; of one outlet, if given."""
+        """Return the kept records after `seq`, oldest first; of one outlet if given."""
         return [record for record in self._records if record.seq > seq and outlet in (None, record.outlet)]
 
     def __len__(self) -> int:

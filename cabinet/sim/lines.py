@@ -1,4 +1,4 @@
-"""GPIO lines of the simulated computer: who drives what, and who is told of an edge."""
+"""GPIO lines of the simulated computer: their drivers and their edge callbacks."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ OnLevel = Callable[[bool, int], None]
 
 
 class Lines:
-    """Lines by BCM number. An output drives its line; otherwise what is wired to it does, or its resistor.
+    """Lines by BCM number. An output drives its line; otherwise the connected device does, or the pull resistor.
 
-    An output keeps its level when the process that drove it is gone, as on a Raspberry Pi.
+    An output keeps its level after the process that drove it has ended, as on a Raspberry Pi.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Lines:
         self._held: dict[int, bool] = {}
 
     def wire(self, number: int, level: bool, on_level: OnLevel | None = None) -> None:
-        """Something is wired to the line: `level` is what it shows undriven, `on_level` feels the line change."""
+        """Connect a device to the line: `level` applies while no output drives it, `on_level` is called on a change."""
         self._outside[number] = level
         if on_level is not None:
             self._wired[number] = on_level
@@ -36,7 +36,7 @@ class Lines:
         return number in self._driven
 
     def drive(self, number: int, high: bool, at_ns: int) -> None:
-        """Make the line an output with that level."""
+        """Make the line an output with the level `high`."""
         before = self.level(number)
         self._driven[number] = high
         self._changed(number, before, at_ns)
@@ -48,7 +48,7 @@ class Lines:
         self._changed(number, before, at_ns)
 
     def pull(self, number: int, up: bool | None, at_ns: int) -> None:
-        """The computer's own resistor; what is wired to the line is stronger."""
+        """Set the computer's pull resistor; a connected device overrides it."""
         before = self.level(number)
         if up is None:
             self._pulls.pop(number, None)
@@ -57,7 +57,7 @@ class Lines:
         self._changed(number, before, at_ns)
 
     def outside(self, number: int, high: bool | None, at_ns: int) -> None:
-        """A chip or a contact drives the line, or lets go of it (None)."""
+        """Set the level that a chip or a contact drives; None: it releases the line."""
         before = self.level(number)
         if high is None:
             self._outside.pop(number, None)
@@ -66,7 +66,7 @@ class Lines:
         self._changed(number, before, at_ns)
 
     def hold(self, number: int, level: bool | None, at_ns: int) -> None:
-        """Something broken holds the line at a level, harder than anything drives it; None: no longer."""
+        """Force the line to a level by a defect that overrides any driver; None: release it."""
         before = self.level(number)
         if level is None:
             self._held.pop(number, None)
@@ -75,7 +75,7 @@ class Lines:
         self._changed(number, before, at_ns)
 
     def watch(self, number: int, watcher: OnLevel) -> None:
-        """Tell `watcher(high, at_ns)` of every edge."""
+        """Call `watcher(high, at_ns)` on every edge."""
         self._watchers.setdefault(number, []).append(watcher)
 
     def unwatch(self, number: int, watcher: OnLevel) -> None:

@@ -1,6 +1,6 @@
-"""What can be plugged into an outlet: how much it draws, in which waveform, with what inrush.
+"""Loads for an outlet: power, waveform and inrush.
 
-A load is told when it gets and loses mains and is stepped on the timeline; between steps its draw is constant.
+A load is called when it gets and loses mains, and it is stepped on the timeline. Between steps its draw is constant.
 """
 
 import csv
@@ -17,29 +17,29 @@ REPLAY_ROWS_MOST = 20_000
 
 
 class Draw(NamedTuple):
-    """A steady demand. `watts` at the present voltage; a resistor's follows the square of the voltage."""
+    """A steady demand. `watts` applies at the present voltage; for a resistor it follows the square of the voltage."""
 
     watts: float
     shape: Shape
 
 
-CAPACITOR_NS = 100_000_000  # the input capacitor keeps a charger alive and itself charged for so long
+CAPACITOR_NS = 100_000_000  # the input capacitor keeps its charge, and the charger on, for so long
 
 
 def emptied_share(off_ns: int | None) -> float:
-    """The share of an input capacitor's charge that is gone after `off_ns` without mains; None: it had never any."""
+    """Return the share of an input capacitor's charge lost after `off_ns` without mains; None: it never had mains."""
     return 1.0 if off_ns is None else min(1.0, off_ns / CAPACITOR_NS)
 
 
 class Inrush(NamedTuple):
-    """The worst pulse of current when switched on: at the crest of the voltage, capacitors empty.
+    """Worst pulse of current at switch-on: at the crest of the voltage, with empty capacitors.
 
-    With a `capacitor_uf` it is worked out instead: a rectifier that fills that capacitor through `limiter_ohm`, from
-    `charged`, a share of the voltage's crest. Such a pulse begins wherever the mains is above what is left, lasts until
-    a little after the crest, and goes on with less in the half-cycles after it.
+    If `capacitor_uf` is set, the pulse is computed instead: a rectifier charges that capacitor through `limiter_ohm`,
+    starting at `charged`, a share of the voltage's crest. The pulse begins when the mains exceeds the capacitor's
+    voltage, lasts until shortly after the crest, and continues with smaller pulses in the next half-cycles.
 
-    With a `decay_ns` it is an iron core's: `peak_a` at the worst moment, a zero crossing, and falling from cycle to
-    cycle with that time constant.
+    If `decay_ns` is set, it is the inrush of an iron core: `peak_a` at the worst moment, a zero crossing, and falling
+    from cycle to cycle with that time constant.
     """
 
     peak_a: float
@@ -56,26 +56,26 @@ class Load(Protocol):
     name: str
 
     def energise(self, at_ns: int, off_ns: int | None) -> Inrush | None:
-        """Mains is there; `off_ns` is how long it had been without (None: never had any)."""
+        """Start with mains. Return the inrush or None. `off_ns` is the time without mains (None: never had any)."""
 
     def deenergise(self, at_ns: int) -> None:
-        """Mains is gone."""
+        """Stop, because mains is lost."""
 
     def draw(self, at_ns: int, volts: float) -> Draw:
-        """What it takes from `at_ns` until the next step."""
+        """Return the demand from `at_ns` until the next step."""
 
     def next_step_ns(self, at_ns: int) -> int | None:
-        """When its draw may be another; None: as it is."""
+        """Return the time of the next change of the draw, or None if it stays."""
 
     def charge_percent(self) -> float | None:
-        """State of charge of its battery, where it has one."""
+        """Return the state of charge of the battery, or None if there is none."""
 
     def stage(self) -> str:
-        """What it is doing, in a word."""
+        """Return the present stage, in a few words."""
 
 
 class Resistor:
-    """A heater: current in step with the voltage, no inrush. `watts` are at 220 V."""
+    """A heater: current in phase with the voltage, no inrush. `watts` applies at 220 V."""
 
     def __init__(self, watts: float) -> None:
         if not 0 < watts <= 50_000:
@@ -87,7 +87,7 @@ class Resistor:
         return None
 
     def deenergise(self, at_ns: int) -> None:
-        """A resistor does not mind."""
+        """Do nothing: a resistor has no state."""
 
     def draw(self, at_ns: int, volts: float) -> Draw:
         return Draw(self._watts * (volts / RATED_V) ** 2, RESISTIVE)
@@ -103,15 +103,15 @@ class Resistor:
 
 
 class Replay:
-    """A recorded charge: the power that was measured, at its own or at `speed` times its pace.
+    """A recorded charge: the measured power, played at `speed` times real time.
 
-    The recording stands still while there is no mains. After its end the last value stays.
+    The recording pauses while there is no mains. After its end the last value stays.
     """
 
     SHAPE = Shape.of(2.2, 0.72)
 
     def __init__(self, name: str, rows: list[tuple[float, float]], speed: float = 1.0) -> None:
-        """`rows` are seconds from the start and watts, in order."""
+        """Take `rows` of seconds from the start and watts, in order of time."""
         self.name = name
         self._times_ns = [round(seconds * 1e9 / speed) for seconds, _ in rows]
         self._watts = [watts for _, watts in rows]
@@ -151,7 +151,7 @@ class Replay:
 
 
 def read_recording(path: Path) -> list[tuple[float, float]]:
-    """Seconds and watts of a CSV with the columns `timestamp` (milliseconds) and `value` (watts); SimError if bad."""
+    """Return seconds and watts of a CSV with columns `timestamp` (ms) and `value` (W). Raises SimError if invalid."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)

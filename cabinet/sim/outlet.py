@@ -1,4 +1,4 @@
-"""One outlet of the simulated cabinet: relay, breaker, contacts, what is plugged in, and what really flows."""
+"""One outlet of the simulated cabinet: relay, breaker, contacts, load, and the true current."""
 
 import math
 import random
@@ -23,13 +23,13 @@ from cabinet.sim.transient import Filling, Magnetising, Pulse, Sampled, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 
 WARMED_SETTLE_NS = 5e9
-MAX_REMANENCE = 0.7  # of the flux's nominal crest, in a core of laminations
+MAX_REMANENCE = 0.7  # share of the flux's nominal crest, in a laminated core
 _LEAST_INRUSH_A = 0.5
-_RECHARGE_SHARE = 0.05  # a voltage that rises by less at once makes no inrush worth a pulse
+_RECHARGE_SHARE = 0.05  # a smaller step of the voltage gives no significant inrush
 
 
 class ExtraCurrent(NamedTuple):
-    """A fault beside the load: RMS current, and in which half-cycles of a pattern it flows."""
+    """A fault current in addition to the load: RMS current, and the pattern of half-cycles in which it flows."""
 
     kind: str
     amps: float
@@ -37,19 +37,19 @@ class ExtraCurrent(NamedTuple):
 
 
 class Outlet:
-    """The circuit from the contactor to the plug. Everything happens at a moment handed in."""
+    """The circuit from the contactor to the plug. Every call takes the time at which it happens."""
 
     def __init__(self, number: int, timeline: Timeline, journal: Journal, rng: random.Random) -> None:
         self.number = number
         self.load: Load | None = None
         self.extra: ExtraCurrent | None = None
         self.bypass_a = 0.0  # RMS of a current past this outlet's own meter
-        self.leak_ma = 0.0  # of its current that does not come back, while it is energised
-        self.on_current: Callable[[int], None] = lambda at_ns: None  # told whenever its current is another
+        self.leak_ma = 0.0  # residual current while the outlet is energised
+        self.on_current: Callable[[int], None] = lambda at_ns: None  # called on every change of the current
         self.meter: tuple[Ade7953, str] | None = None
         self.contact_ohm = CONTACT_OHM
-        self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # of the contacts, kelvin above ambient
-        self.warmed = Body(WARMED_SETTLE_NS, timeline.now_ns)  # by somebody's hand or hot air, beside it
+        self.heat = Body(CONTACT_SETTLE_NS, timeline.now_ns)  # temperature of the contacts, kelvin above ambient
+        self.warmed = Body(WARMED_SETTLE_NS, timeline.now_ns)  # by a hand or hot air, in addition
         self.part = RELAY
         self.relay = Relay(
             timeline,
@@ -58,7 +58,7 @@ class Outlet:
             self._relay_moved,
         )
         self.breaker = Breaker(timeline, self._breaker_tripped)
-        self.wave: Wave = SILENCE  # all that flows through its contacts
+        self.wave: Wave = SILENCE  # total current through the contacts
         self.conducting = False
         self._timeline = timeline
         self._journal = journal
@@ -68,20 +68,20 @@ class Outlet:
         self._joule = 0.0
         self._since_ns = timeline.now_ns
         self._arc: Event | None = None
-        self._bounced = False  # the relay's closing contacts have parted again for a moment
+        self._bounced = False  # the closing contacts have parted for a moment
         self._step: Event | None = None
         self._pulses: list[Pulse | Sampled] = []
         self._pulses_end_ns = 0
         self._last_load: Load | None = None
-        self._inrush: Inrush | None = None  # the worst the load has shown
+        self._inrush: Inrush | None = None  # worst inrush of the load so far
         self._fed = False
         self._dead_since_ns: int | None = None
-        self._onsets: dict[str, dict[str, float | str]] = {}  # fault currents set that have not flowed yet
+        self._onsets: dict[str, dict[str, float | str]] = {}  # fault currents that are set but have not flowed yet
 
-    # ---- what can happen to it
+    # ---- Events at the outlet
 
     def feed(self, mains: Mains | None, closed: bool, at_ns: int) -> None:
-        """The voltage at the contactor, and whether the contactor passes it on."""
+        """Set the voltage at the contactor, and whether the contactor is closed."""
         old, self._mains = self._mains, mains
         self._feed = closed
         if self.conducting and old is not mains:
@@ -103,25 +103,25 @@ class Outlet:
             self._energise(at_ns)
 
     def unplug(self, at_ns: int) -> None:
-        """The plug is drawn; an arc at its pins is not modelled."""
+        """Pull the plug; an arc at its pins is not modelled."""
         self._starve(at_ns)
         self.load = None
         self._rewave(at_ns)
 
     def set_extra(self, extra: ExtraCurrent | None, at_ns: int) -> None:
-        """A fault current begins, if the outlet is live, or waits until it is."""
+        """Start a fault current; if the outlet is not live, it starts when the outlet is."""
         self.extra = extra
         self._expect("extra", {"fault": extra.kind, "amps": extra.amps} if extra else {})
         self._rewave(at_ns)
 
     def set_leak(self, residual_ma: float, at_ns: int) -> None:
-        """Current to earth. Its few watts are left out of what the outlet's own meter sees."""
+        """Set the current to earth. The outlet's meter does not measure its few watts."""
         self.leak_ma = residual_ma
         self._expect("leak", {"fault": "leak", "ma": residual_ma} if residual_ma else {})
         self._rewave(at_ns)
 
     def set_bypass(self, amps: float, at_ns: int) -> None:
-        """A resistive current through the contacts, past the outlet's own meter."""
+        """Set a resistive current through the contacts that bypasses the outlet's meter."""
         self.bypass_a = amps
         self._rewave(at_ns)
 
@@ -131,18 +131,18 @@ class Outlet:
         self._rewave(at_ns)
 
     def change_breaker(self, part: BreakerPart, at_ns: int) -> None:
-        """Another breaker is in front of it."""
+        """Replace the breaker in front of the outlet."""
         self.breaker.part = part
         self._rewave(at_ns)
 
     def tell(self, on: bool, at_ns: int) -> None:
-        """The relay's coil is told to close or open."""
+        """Switch the relay's coil on or off."""
         if on != self.relay.told:
             self._journal.add(at_ns, "coil_on" if on else "coil_off", self.number)
         self.relay.tell(on, at_ns)
 
     def clear(self, at_ns: int) -> None:
-        """Somebody pushes the breaker's lever back and puts a new relay in where the old one is welded."""
+        """Push the breaker's lever back, and replace the relay if it is welded."""
         self.breaker.reset(at_ns)
         if self.relay.welded:
             self.relay.unweld(at_ns)
@@ -152,24 +152,24 @@ class Outlet:
     def energised(self) -> bool:
         return self.conducting and self._mains is not None
 
-    # ---- what it shows
+    # ---- True values
 
     def energy_j(self, at_ns: int) -> float:
-        """What was really delivered through the contacts, arcs included."""
+        """Return the energy delivered through the contacts, arcs included."""
         return self._joule + self.wave.energy_j(self._since_ns, at_ns)
 
     def current_a(self, at_ns: int) -> float:
-        """RMS of the steady current."""
+        """Return the RMS of the steady current."""
         return math.sqrt(self.wave.mean_square(at_ns, at_ns + 1))
 
     def warmth_k(self, at_ns: int) -> float:
-        """Of its contacts, above ambient."""
+        """Return the temperature of the contacts above ambient."""
         return self.heat.at(at_ns) + self.warmed.at(at_ns)
 
     def watts(self, at_ns: int) -> float:
         return self.wave.mean_w(at_ns, at_ns + 1)
 
-    # ---- switching
+    # ---- Switching
 
     def _relay_moved(self, closed: bool, at_ns: int) -> None:
         part = self.part
@@ -193,7 +193,7 @@ class Outlet:
                 self._weld("closing", amps, at_ns)
 
     def _sticks(self, at_ns: int) -> bool:
-        """Contacts stick by chance, if current flows that may have melted something."""
+        """Return whether the contacts stick by chance; they can only if current flows that may melt them."""
         share = self.part.sticking_share
         return bool(share) and self.wave.peak_a(at_ns, at_ns + SETTLING_NS) > 0 and self._rng.random() < share
 
@@ -202,7 +202,7 @@ class Outlet:
         self.relay.weld(at_ns)
 
     def _plan_bounces(self, longest_ns: int, at_ns: int) -> None:
-        """Contacts that have closed part a few times more, each time for less."""
+        """Plan a few bounces of the closed contacts, each shorter than the one before."""
         end_ns, apart_ns = at_ns + longest_ns, self._rng.uniform(0.1, 0.4) * longest_ns
         next_ns = at_ns + round(self._rng.uniform(0.05, 0.2) * longest_ns)
         while next_ns + apart_ns < end_ns:
@@ -222,7 +222,7 @@ class Outlet:
         self._switch(at_ns)
 
     def _switch(self, at_ns: int) -> None:
-        """Follow the three contacts in series: conducting begins at once, and ends at the next current zero."""
+        """Follow the three contacts in series: conduction starts at once and ends at the next current zero."""
         wanted = self.relay.closed and not self._bounced and self.breaker.closed and self._feed
         if wanted and self._arc is not None:
             self._arc.cancel()
@@ -251,7 +251,7 @@ class Outlet:
         self._rewave(at_ns)
 
     def _starve(self, at_ns: int) -> None:
-        """The load has no mains any more."""
+        """Take the mains from the load."""
         if self.load is not None and self._fed:
             self._settle(at_ns)
             self.load.deenergise(at_ns)
@@ -260,7 +260,7 @@ class Outlet:
         self._pulses = []
 
     def _energise(self, at_ns: int) -> None:
-        """Mains reaches the plug: the charger fills its capacitor, harder the higher the voltage is just now."""
+        """Apply mains to the plug: the charger's capacitor fills, with more current at a higher momentary voltage."""
         assert self._mains is not None
         if self.load is not None:
             self._fed = True
@@ -273,7 +273,7 @@ class Outlet:
         self._rewave(at_ns)
 
     def _recharge(self, old: Mains, mains: Mains, at_ns: int) -> None:
-        """The voltage comes back up after a sag: capacitors that had sunk with it fill up by the difference."""
+        """Fill the capacitors by the difference if the voltage rises after a sag, which had lowered theirs too."""
         rise = 1 - old.peak_v / mains.peak_v
         if self.load is not None and self._inrush is not None and rise > _RECHARGE_SHARE:
             self._fill(self._inrush._replace(peak_a=self._inrush.peak_a * rise, charged=1 - rise), at_ns)
@@ -284,7 +284,7 @@ class Outlet:
         if inrush.capacitor_uf:
             filling = Filling(mains, inrush.capacitor_uf * 1e-6, inrush.limiter_ohm, inrush.charged, at_ns)
             self._pulses, self._pulses_end_ns = [filling], filling.end_ns
-            self._timeline.at(at_ns + (filling.end_ns - at_ns) // 2, self._filled)  # meters follow cycle by cycle
+            self._timeline.at(at_ns + (filling.end_ns - at_ns) // 2, self._filled)  # meters are updated cycle by cycle
             self._timeline.at(self._pulses_end_ns, self._filled)
             return
         if inrush.decay_ns:
@@ -309,10 +309,10 @@ class Outlet:
             self._pulses = []
         self._rewave(at_ns)
 
-    # ---- current
+    # ---- Current
 
     def _rewave(self, at_ns: int) -> None:
-        """Work out the current that flows from now on, and let everybody know who feels it."""
+        """Compute the current from now on, and update heat, breaker, meter and the cabinet."""
         self._settle(at_ns)
         metered = self._wave(at_ns)
         self.wave = self._with_bypass(metered)
@@ -336,7 +336,7 @@ class Outlet:
         self._plan_step(at_ns)
 
     def _expect(self, current: str, detail: dict[str, float | str]) -> None:
-        """A fault current is set: its onset is told when it begins to flow. Nothing in `detail`: it is gone."""
+        """Note a fault current, to record its onset when it begins to flow; an empty `detail` removes the note."""
         self._onsets.pop(current, None)
         if detail:
             self._onsets[current] = detail
@@ -356,7 +356,7 @@ class Outlet:
         return Sum([*self._pulses, base]) if self._pulses else base
 
     def _with_extra(self, mains: Mains, watts: float, shape: Shape) -> Wave:
-        """Load and fault side by side, in the half-cycles in which the fault conducts."""
+        """Return the load's current, plus the fault's in the half-cycles in which the fault conducts."""
         assert self.extra is not None
         table = unit_wave(shape)
         amp = watts / (table.energy[-1] / math.pi * mains.peak_v)

@@ -1,4 +1,4 @@
-"""gpiozero pins over simulated lines, wherever those are: in this process (`gpio`) or in another (`wire`). Light."""
+"""gpiozero pins over simulated lines, in this process (`gpio`) or another one (`wire`). Light import."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Any, Protocol
 from gpiozero.exc import PinFixedPull, PinInvalidBounce, PinInvalidFunction, PinInvalidPull, PinSetInput
 from gpiozero.pins.pi import PiFactory, PiPin
 
-BOARD_REVISION = 0xA02082  # a Raspberry Pi 3B: any board with the 40-pin header would do
+BOARD_REVISION = 0xA02082  # Raspberry Pi 3B; any board with the 40-pin header would do
 
 OnEdge = Callable[[bool, int], None]
 
 
 class LineDoor(Protocol):
-    """What a pin needs of its line."""
+    """Calls that a pin needs from its line."""
 
     def read_line(self, number: int) -> bool: ...
 
@@ -33,7 +33,7 @@ class LineDoor(Protocol):
 
 
 class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
-    """A pin that refuses what silicon refuses."""
+    """A pin that refuses the same operations as the hardware."""
 
     def __init__(self, factory: "LineFactory", info: Any) -> None:
         super().__init__(factory, info)
@@ -44,14 +44,14 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
         self._edges = "both"
 
     def close(self) -> None:
-        """Lets go of the line: it is an input again."""
+        """Release the line: it becomes an input."""
         self.when_changed = None
         if self._output:
             self._door.release_line(self._line)
             self._output = False
 
     def output_with_state(self, state: bool) -> None:
-        """Becomes an output at that level, without a glitch between."""
+        """Make the pin an output at that level, without a glitch."""
         self._output = True
         self._door.drive_line(self._line, bool(state))
 
@@ -68,7 +68,7 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
             self._door.release_line(self._line)
 
     def _get_state(self) -> int:
-        return int(self._door.read_line(self._line))  # an output too: the level of the wire, as on a Raspberry Pi
+        return int(self._door.read_line(self._line))  # for an output too: the level of the wire, as on a Raspberry Pi
 
     def _set_state(self, value: float) -> None:
         if not self._output:
@@ -113,7 +113,7 @@ class LinePin(PiPin):  # type: ignore[misc]  # gpiozero has no types
 
 
 class LineFactory(PiFactory):  # type: ignore[misc]
-    """Pins of one door. Ticks are seconds of the monotonic clock."""
+    """Pin factory over one door. Ticks are seconds of the monotonic clock."""
 
     def __init__(self, door: LineDoor) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The simulator as a process: the bus and pins on one socket, what happens to the cabinet on another, one loop.
+"""The simulator process: bus and pins on one socket, control of the cabinet on another, one loop.
 
-Transfers are answered at once with the time of their STOP; the client waits for it. Between requests the loop sleeps
-until the next event of the world, so that an alert line falls when the current crosses its level.
+The server answers a transfer at once with the time of its STOP, and the client waits until then. Between requests the
+loop sleeps until the next event of the world, because an alert line must fall when the current crosses its level.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from cabinet.sim.catalogue import warm_up
 from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.world import World
 
-REALTIME_PRIORITY = 60  # above the guard's: hardware does not wait for software
+REALTIME_PRIORITY = 60  # above the guard's, because hardware does not wait for software
 _LONGEST_WAIT_S = 1.0
 _KNOWN_MOST = 1000
 
 
 class _Client:
-    """A connection of the bus-and-pins socket: what it watches, and which outputs it drives."""
+    """A connection of the bus-and-pins socket: the lines it watches and the outputs it drives."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -37,10 +37,10 @@ class _Client:
 
 
 class SimServer:
-    """Serves one world. `strict_gpio`: outputs fall back when the process that drives them dies."""
+    """Server of one world. If `strict_gpio` is set, outputs become inputs when their process ends."""
 
     def __init__(self, world: World, run: Path, strict_gpio: bool = False) -> None:
-        """Binds both sockets in the folder `run`; SimError where another simulator lives there."""
+        """Bind both sockets in the folder `run`. Raises SimError if another simulator uses it."""
         warm_up()
         self._world = world
         self._timeline = world.timeline
@@ -69,7 +69,7 @@ class SimServer:
         self._list_sources()
 
     def stop(self) -> None:
-        """Let `serve` return; may be called from a signal handler or another thread."""
+        """Make `serve` return. Safe to call from a signal handler or another thread."""
         self._stopping = True
         os.write(self._wake_out, b"x")
 
@@ -101,7 +101,7 @@ class SimServer:
         os.close(self._wake_out)
 
     def _list_sources(self) -> None:
-        """Once a connection came or went, not once a frame."""
+        """Update the lists for `select`, on every change of connections instead of every frame."""
         self._by_fd = {client.connection.fileno(): client for client in self._clients.values()}
         self._sources = [
             *self._by_fd,
@@ -153,7 +153,7 @@ class SimServer:
                 self._drop(client)
 
     def _complain(self, text: str) -> str:
-        """A driver did what no chip here does: loud in the journal and on the terminal, once each."""
+        """Report an unmodelled use of a chip: every time in the journal, each text once on the terminal."""
         if text not in self._complained:
             self._complained.add(text)
             print(f"cabinet sim: {text}", file=sys.stderr, flush=True)
@@ -169,13 +169,13 @@ class SimServer:
         except BlockingIOError:
             return
         except OSError:
-            pass  # the asker is gone; so is its connection, below
+            pass  # the client is gone; its connection is closed below
         self._controllers.discard(connection)
         connection.close()
         self._list_sources()
 
     def _drop(self, client: _Client) -> None:
-        """A client went: nobody is told of its edges, and its outputs stay, unless lines are strict."""
+        """Remove a client: its edges are no longer reported; its outputs stay unless `strict_gpio` is set."""
         del self._clients[client.connection]
         client.connection.close()
         self._list_sources()
@@ -186,7 +186,7 @@ class SimServer:
             for line in client.outputs:
                 self._world.lines.release(line, now_ns)
 
-    # ---- frames
+    # ---- Frames
 
     def _transfer(self, client: _Client, frame: bytes) -> bytes:
         body = frame[frames.BODY :]
@@ -226,7 +226,7 @@ class SimServer:
         line, _ = frames.unpack_line(frame)
 
         def tell(high: bool, at_ns: int) -> None:
-            with contextlib.suppress(OSError):  # gone: found out at its next frame
+            with contextlib.suppress(OSError):  # the client is gone, which its next read detects
                 client.connection.send(frames.pack_edge(line, high, at_ns))
 
         if line not in client.watches:
@@ -242,7 +242,7 @@ class SimServer:
 
 
 def _listen(path: Path) -> socket.socket:
-    """A listening socket at `path`; one left behind by a dead simulator is replaced."""
+    """Return a listening socket at `path`; replace one left by a dead simulator. Raises SimError if one is running."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     if path.exists():
         try:
@@ -264,11 +264,11 @@ def _listen(path: Path) -> socket.socket:
 
 
 def become_realtime() -> bool:
-    """Ask for SCHED_FIFO and keep the garbage collector out of the way; whether real time was granted.
+    """Request SCHED_FIFO and reduce garbage collection. Return whether real time was granted.
 
-    The simulator keeps to the last processor. The guard's transfers wait for it, so on one processor the two would
-    take nearly all of its time in turn, and the kernel stops real-time processes there for 50 ms of each second in
-    which they had 95 % (sched(7), sched_rt_runtime_us): a stall that no real bus makes.
+    The simulator runs on the last processor. The guard's transfers wait for it. On one processor the two would take
+    nearly all of its time in turn, and the kernel stops real-time processes for 50 ms of each second in which they
+    use 95 % (sched(7), sched_rt_runtime_us): a stall that no real bus has.
     """
     gc.collect()
     gc.freeze()

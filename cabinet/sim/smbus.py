@@ -1,4 +1,4 @@
-"""The interface of `smbus2.SMBus`, put on anything that can carry I2C messages. Light: the guard's process loads it."""
+"""The interface of `smbus2.SMBus` over any carrier of I2C messages. Light import: the guard's process loads it."""
 
 import ctypes
 from collections.abc import Iterable, Sequence
@@ -8,11 +8,11 @@ from smbus2 import i2c_msg
 # One message: address, bytes to write (None: a read), count to read.
 Message = tuple[int, bytes | None, int]
 
-BLOCK_MOST = 32  # smbus2 and the kernel: bytes of a block transfer
+BLOCK_MOST = 32  # bytes in a block transfer, limit of smbus2 and the kernel
 
 
 def wire_bits(messages: Sequence[Message]) -> int:
-    """Bits on the wire: 1 START, 9 a byte with its address, 1 repeated START, 1 STOP."""
+    """Return the bits on the wire: 1 per START or repeated START, 9 per byte including the address, 1 STOP."""
     bits = 1 + len(messages)
     for _, payload, count in messages:
         bits += 9 + 9 * (count if payload is None else len(payload))
@@ -20,17 +20,17 @@ def wire_bits(messages: Sequence[Message]) -> int:
 
 
 class SmbusCalls:
-    """The calls of `smbus2.SMBus`; a subclass has `transfer`. Failures are OSError with the errno of a real adapter."""
+    """Calls of `smbus2.SMBus`; a subclass has `transfer`. A failure raises OSError with the errno of a real adapter."""
 
     def transfer(self, messages: Sequence[Message]) -> bytes:
-        """Carry the messages in one transaction with one STOP; returns what was read."""
+        """Carry the messages in one transaction with one STOP. Return the bytes read."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Nothing to close unless a subclass says so."""
+        """Do nothing; a subclass with a resource overrides it."""
 
     def i2c_rdwr(self, *i2c_msgs: i2c_msg) -> None:
-        """Combined transaction; what is read is left in the read messages."""
+        """Run a combined transaction; the bytes read are stored in the read messages."""
         messages: list[Message] = [
             (msg.addr, None, msg.len) if msg.flags & 1 else (msg.addr, ctypes.string_at(msg.buf, msg.len), 0)
             for msg in i2c_msgs
@@ -58,7 +58,7 @@ class SmbusCalls:
         self.transfer(((i2c_addr, bytes((register, value)), 0),))
 
     def read_word_data(self, i2c_addr: int, register: int, force: bool | None = None) -> int:
-        """SMBus words have the low byte first."""
+        """Read a word; SMBus words have the low byte first."""
         return int.from_bytes(self.transfer(((i2c_addr, bytes((register,)), 0), (i2c_addr, None, 2))), "little")
 
     def write_word_data(self, i2c_addr: int, register: int, value: int, force: bool | None = None) -> None:

@@ -1,14 +1,14 @@
-"""What moves with a coil: relays, the contactor, and the supply of their coils that a heartbeat holds up."""
+"""Parts with a coil: relays, the contactor, and the coil supply that the heartbeat keeps on."""
 
 from collections.abc import Callable
 
 from cabinet.sim.timeline import Event, Timeline
 
-HEARTBEAT_NS = 100_000_000  # no edge for so long: no coil supply
+HEARTBEAT_NS = 100_000_000  # without an edge for so long, the coil supply switches off
 
 
 class Relay:
-    """A coil and its contacts. Energised while told to be and supplied; contacts follow after their time.
+    """A coil and its contacts. The coil is energised while `told` and `supplied`; the contacts follow after a delay.
 
     `moved(closed, at_ns)` is called when the contacts have moved; a welded contact does not open.
     """
@@ -44,7 +44,7 @@ class Relay:
         self._follow(at_ns)
 
     def weld(self, at_ns: int) -> None:
-        """The contacts stick together; they count as closed whatever the coil does."""
+        """Weld the contacts: they stay closed regardless of the coil."""
         self.welded = True
         self._stop_moving()
         if not self.closed:
@@ -77,9 +77,9 @@ class Relay:
 
 
 class CoilSupply:
-    """The coils' supply, gated by a retriggerable pulse stage on the heartbeat line: any edge holds it for 100 ms.
+    """Coil supply, gated by a retriggerable pulse stage on the heartbeat line: any edge keeps it on for 100 ms.
 
-    `switched(on, at_ns)` is called when it comes and goes. It is off until the first edge.
+    `switched(on, at_ns)` is called when it switches on or off. It is off until the first edge.
     """
 
     def __init__(self, timeline: Timeline, switched: Callable[[bool, int], None]) -> None:
@@ -97,7 +97,7 @@ class CoilSupply:
             self._timeline.at(at_ns + HEARTBEAT_NS, self._look)
 
     def hold(self, at_ns: int) -> None:
-        """Keep the supply on for ever, heartbeat or not: for a cabinet watched for hours without a controller."""
+        """Keep the supply on permanently, without a heartbeat: for long simulations without a controller."""
         self._held = True
         self.edge(at_ns)
 

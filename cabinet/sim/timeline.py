@@ -1,7 +1,7 @@
-"""Things that happen at a moment: a queue of events on the nanoseconds of the clock, worked off when time is advanced.
+"""A queue of timed events, in nanoseconds of the clock, that are run when time is advanced.
 
-Nothing runs by itself. Whoever looks at the simulated cabinet first advances the timeline to now, so the same code
-serves real time and a clock that a test moves by hand.
+No event runs by itself. Every access to the simulated cabinet first advances the timeline to now, so the same code
+works with real time and with a clock that a test sets.
 """
 
 import heapq
@@ -30,7 +30,7 @@ class Event:
 
 
 class Timeline:
-    """The queue. `now_ns` is how far it has been worked off, `next_ns` when the next event is due."""
+    """The queue. Events up to `now_ns` have run; the next event is due at `next_ns`."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
@@ -39,7 +39,7 @@ class Timeline:
         self._order = 0
 
     def at(self, at_ns: int, action: Action) -> Event:
-        """Plan `action(at_ns)`; a moment already passed is taken as now."""
+        """Plan `action(at_ns)`; if the time has passed, it is taken as now. Return the event."""
         self._order += 1
         event = Event(max(at_ns, self.now_ns), self._order, action)
         heapq.heappush(self._events, event)
@@ -47,7 +47,7 @@ class Timeline:
         return event
 
     def advance_to(self, to_ns: int) -> None:
-        """Run everything due up to `to_ns`, in order; events planned by events included. Never goes back."""
+        """Run all events due up to `to_ns` in order, including those that events add. Time never goes back."""
         while self.next_ns <= to_ns:
             event = heapq.heappop(self._events)
             self.next_ns = self._events[0].at_ns if self._events else NEVER
@@ -58,7 +58,7 @@ class Timeline:
             self.now_ns = to_ns
 
     def drop_cancelled(self) -> None:
-        """Forget cancelled events at the head, so that `next_ns` is a real one."""
+        """Drop cancelled events at the head, to make `next_ns` the time of a real event."""
         while self._events and self._events[0].action is None:
             heapq.heappop(self._events)
         self.next_ns = self._events[0].at_ns if self._events else NEVER

@@ -1,7 +1,7 @@
-"""Currents side by side as one current: what a cabinet's own meter sees of all its outlets.
+"""Summed currents: the current of all outlets at the cabinet's feed meter.
 
-A steady current is a table and an amplitude, so the sum of any number of them is a table too. It is made only when
-somebody asks for what needs it (a peak, an instant); energy, power and RMS follow from the parts.
+A steady current is a table and an amplitude, so the sum of any number of them is a table too. The table is built only
+if a call needs it (a peak, an instant); energy, power and RMS are computed from the parts.
 """
 
 import functools
@@ -14,7 +14,7 @@ from cabinet.sim.waveform import SILENCE, HalfWave, Mains, Periodic, Wave, squar
 
 
 class Together:
-    """Steady currents of one stretch of mains at once. It answers as a `Wave` does, and exactly."""
+    """Sum of steady currents on one stretch of mains. It is a `Wave` with exact values."""
 
     def __init__(self, mains: Mains, parts: Sequence[Periodic]) -> None:
         self._mains = mains
@@ -22,7 +22,7 @@ class Together:
 
     @functools.cached_property
     def _halves(self) -> list[dict[HalfWave, float]]:
-        """In each half-cycle of the common pattern: the tables that flow, with their amplitudes."""
+        """Tables and amplitudes of the currents in each half-cycle of the common pattern."""
         halves: list[dict[HalfWave, float]] = []
         for half in range(math.lcm(*(part.length for part in self.parts))):
             amps: dict[HalfWave, float] = {}
@@ -81,7 +81,7 @@ class Together:
 
 
 def together(mains: Mains, waves: Iterable[Wave]) -> Wave:
-    """All of `waves` flowing at once; transients among them stay what they are."""
+    """Return the sum of `waves`; transients among them are kept as separate parts."""
     steady: list[Periodic] = []
     brief: list[Wave] = []
     for wave in waves:

@@ -1,8 +1,8 @@
-"""A cabinet as it is really put together: every part of it drawn from what its maker, or a standard, allows.
+"""A cabinet with real tolerances: every part drawn from the range that its maker, or a standard, allows.
 
-`draw` makes another cabinet of a simulated one; the spans are of `parts` and of the sources beside each number here.
-None is taken from the controller's configuration: a cabinet must be safe whatever the dice say, or the safety case must
-say for which parts it is not.
+`draw` changes the parts of a simulated cabinet; the ranges are from `parts` and from the sources next to each number
+here. None is from the controller's configuration: a cabinet must be safe with any drawn part, or the safety case must
+state for which parts it is not.
 """
 
 import math
@@ -15,35 +15,35 @@ from cabinet.sim.parts import BREAKER, BREAKERS, SQRT2, BreakerPart, ContactorPa
 from cabinet.sim.waveform import Harmonic
 from cabinet.sim.world import World
 
-# EN 50160: the most of the common harmonics of a low-voltage grid, as a share of the fundamental.
+# EN 50160: limits of the common harmonics of a low-voltage grid, as a share of the fundamental.
 HARMONICS = ((3, 0.05), (5, 0.06), (7, 0.05), (11, 0.035), (13, 0.03))
 KERNEL_TICK_NS = 4 * MS  # Raspberry Pi kernels: 250 Hz
-MAX_CROSSTALK = 0.015  # half as much again as the 1 % that a pile's firmware was once changed for
-# Instrument transformers of 5 A (FS5, IEC 61869-2: beyond 10 % off at 5 times at the latest) up to protection ones
-# (10P20: within 10 % at 20 times), as instantaneous current; a shunt does not saturate at all.
+MAX_CROSSTALK = 0.015  # 1.5 times the 1 % for which a pile's firmware was once changed
+# From instrument transformers of 5 A (FS5, IEC 61869-2: error over 10 % at 5 times at the latest) to protection
+# transformers (10P20: within 10 % at 20 times), as instantaneous current; a shunt does not saturate at all.
 SATURATION_A = (25 * SQRT2, 100 * SQRT2)
 
 
 class Spread(NamedTuple):
-    """How wide the dice roll: what share of cabinets or outlets has the odd part at all."""
+    """Width of the draw: shares of cabinets or outlets with a deviating part."""
 
-    saturating: float = 0.25  # of the outlets, their current transformers
-    other_breaker: float = 0.5  # of the outlets: one of `breakers`
+    saturating: float = 0.25  # share of the outlets with a saturating current transformer
+    other_breaker: float = 0.5  # share of the outlets with one of `breakers`
     breakers: tuple[str, ...] = ("quick", "slow", "never")
-    breaking_a: tuple[float, float] = (30.0, 117.0)  # RMS that a relay breaks once without welding
-    sticking: float = 0.0  # of operations with current after which contacts stick; nature's own is about 1e-5
-    coil_diode: float = 0.1  # of the relays: released late, as the wiring manual forbids
-    upstream: float = 0.5  # of the cabinets: a breaker in front that acts
+    breaking_a: tuple[float, float] = (30.0, 117.0)  # RMS current that a relay breaks once without welding
+    sticking: float = 0.0  # share of operations with current after which contacts stick; about 1e-5 in reality
+    coil_diode: float = 0.1  # share of the relays with a late release, which the wiring manual forbids
+    upstream: float = 0.5  # share of the cabinets with an upstream breaker that acts
 
 
 WIDE = Spread()
-# What the wiring manual lets be fitted: relays that break what the configuration says of them, sensors that do not
-# saturate, coils without a plain diode. Breakers are slow or missing, so that they are of no help.
+# Parts that the wiring manual permits: relays that break the configured current, sensors that do not saturate, coils
+# without a plain diode. Breakers are slow or missing, and so give no protection.
 SUITED = Spread(saturating=0.0, breakers=("slow", "never"), breaking_a=(78.0, 117.0), coil_diode=0.0, upstream=0.0)
 
 
 def draw(world: World, rng: random.Random, spread: Spread = WIDE) -> None:
-    """Make this cabinet of parts that differ, as bought; afterwards a fault that is cleared leaves these behind."""
+    """Replace the parts of this cabinet with drawn ones; they stay after a later fault is cleared."""
     at_ns = world.sync()
     for number in world.outlets:
         world.fitted_relays[number] = world.outlets[number].part = draw_relay(rng, spread)
@@ -68,11 +68,11 @@ def draw(world: World, rng: random.Random, spread: Spread = WIDE) -> None:
 
 
 def draw_relay(rng: random.Random, spread: Spread = WIDE) -> RelayPart:
-    """A 16 A relay of any make.
+    """Draw a 16 A relay of any make.
 
-    No data sheet says what it breaks once without welding beyond its 16 A: it is drawn between the 30 A that it may
-    make for seconds and the 117 A of lamp relays (UL 508 TV-8). It makes crests of 80 A (RT1 Inrush) to 165 A (TV-8
-    and better) while its contacts still move.
+    No data sheet states the current above 16 A that a relay breaks once without welding: it is drawn between the 30 A
+    that it may make for seconds and the 117 A of lamp relays (UL 508 TV-8). It makes crests of 80 A (RT1 Inrush) to
+    165 A (TV-8 and better) while its contacts still move.
     """
     operate_ns = rng.uniform(5, 10) * MS
     release_ns = rng.uniform(2, 6) * MS * (5 if rng.random() < spread.coil_diode else 1)
@@ -87,7 +87,7 @@ def draw_relay(rng: random.Random, spread: Spread = WIDE) -> RelayPart:
 
 
 def draw_contactor(rng: random.Random) -> ContactorPart:
-    """Either coil, and a release that differs from one time to the next by a few milliseconds."""
+    """Draw a contactor with either coil, and a release time that varies by a few milliseconds between operations."""
     soonest_ns, latest_ns = rng.choice(((4 * MS, 19 * MS), (16 * MS, 24 * MS)))
     first_ns = rng.uniform(soonest_ns, latest_ns)
     return ContactorPart(operate_ns=(round(rng.uniform(12, 22) * MS), 24 * MS), release_ns=(round(first_ns), latest_ns))
@@ -98,7 +98,7 @@ def draw_breaker(rng: random.Random, spread: Spread = WIDE) -> BreakerPart:
 
 
 def _draw_crosstalk(world: World, rng: random.Random, at_ns: int) -> None:
-    drawn: dict[int, tuple[float, bool]] = {}  # one draw a chip
+    drawn: dict[int, tuple[float, bool]] = {}  # one draw per chip
     for number, outlet in world.outlets.items():
         if outlet.meter is None:
             continue

@@ -1,4 +1,4 @@
-"""Currents that last no longer than a few milliseconds: the inrush of a charger, and what flows beside it."""
+"""Transient currents: the inrush of a charger, and its sum with the steady current."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ _NS = 1e-9
 
 
 class Pulse:
-    """A half-sine of current from `start_ns`, `width_ns` long: a capacitor filling up. Nothing before and after."""
+    """A half-sine of current from `start_ns`, `width_ns` long, into a charging capacitor; zero before and after."""
 
     __slots__ = ("_amp", "_end_ns", "_mains", "_start_ns", "_width_ns")
 
@@ -36,7 +36,7 @@ class Pulse:
         return abs(self.value_a(nearest))
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
-        """Product of two sines, integrated: a difference and a sum of angles."""
+        """Return the integral of a product of two sines: a difference and a sum of angles."""
         start, end = max(from_ns, self._start_ns), min(to_ns, self._end_ns)
         if end <= start:
             return 0.0
@@ -82,17 +82,17 @@ class Pulse:
         return max(at_ns, self._end_ns) if at_ns >= self._start_ns else at_ns
 
 
-FILLING_HALVES = 4  # after which a rectifier's capacitor draws what the load draws, and no more
+FILLING_HALVES = 4  # after these, a rectifier's capacitor draws only the current of the load
 _FILL_STEP_NS = 20_000
 
 
 class Sampled:
-    """A current in steps of equal length, worked out once: constant within a step, nothing before and after."""
+    """A current in steps of equal length, computed once: constant within a step, zero before and after."""
 
     __slots__ = ("_amps", "_joule", "_most_a", "_square", "_start_ns", "_step_ns", "end_ns")
 
     def __init__(self, start_ns: int, step_ns: int, amps: Sequence[float], volts: Sequence[float]) -> None:
-        """`amps` with the voltage that drives them, step by step."""
+        """Take the current and the driving voltage of each step."""
         self._start_ns = start_ns
         self._step_ns = step_ns
         self.end_ns = start_ns + len(amps) * step_ns
@@ -157,10 +157,10 @@ class Sampled:
 
 
 class Filling(Sampled):
-    """A rectifier's capacitor that fills up behind an inrush limiter, for `FILLING_HALVES` half-cycles.
+    """A rectifier's capacitor that charges through an inrush limiter, for `FILLING_HALVES` half-cycles.
 
-    Current flows while the mains is above the capacitor's voltage, which follows with the time constant of both. Worked
-    out in steps of 20 us, between which the mains is taken as constant and the exponential is exact.
+    Current flows while the mains is above the capacitor's voltage, which follows with the RC time constant. The steps
+    are 20 us; within a step the mains is taken as constant and the exponential is exact.
     """
 
     __slots__ = ()
@@ -179,18 +179,18 @@ class Filling(Sampled):
 
 
 _IRON_STEP_NS = 100_000
-IRON_KNEE = 1.2  # of the nominal crest of the flux: cores are built to saturate a little above it
-IRON_WORST = 2.7  # the same, of a core of full remanence (0.7) that is switched on at a zero crossing of the voltage
+IRON_KNEE = 1.2  # times the nominal crest of the flux; cores saturate slightly above it by design
+IRON_WORST = 2.7  # times the same, for full remanence (0.7) and switch-on at a zero crossing of the voltage
 MAX_IRON_CYCLES = 25
 
 
 class Magnetising(Sampled):
-    """The inrush of a transformer with an iron core: crests of one sign, one in every cycle, each lower than the last.
+    """The inrush of an iron-core transformer: crests of one sign, one per cycle, each lower than the one before.
 
-    The flux is the integral of the voltage. Switched on where it should be at its crest, at a zero crossing of the
-    voltage, it begins at the core's `remanence` instead and so swings around an offset, which the winding's resistance
-    takes down with the time constant `decay_ns`. Beyond the knee the core carries no more, and the current grows as in
-    air: to `peak_a` in the worst case, at full remanence.
+    The flux is the integral of the voltage. At a zero crossing of the voltage the steady flux would be at its crest. If
+    the transformer is switched on there, the flux starts at the core's `remanence` instead and swings around an offset,
+    which the winding's resistance reduces with the time constant `decay_ns`. Above the knee the core is saturated and
+    the current rises as in air, to `peak_a` in the worst case, at full remanence.
     """
 
     __slots__ = ()
@@ -211,7 +211,7 @@ class Magnetising(Sampled):
 
 
 class Sum:
-    """Currents flowing at once, for as long as a transient lasts: energy is exact, the rest is sampled finely."""
+    """Sum of currents during a transient: energy is exact, the other values are finely sampled."""
 
     __slots__ = ("parts",)
 

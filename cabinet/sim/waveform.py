@@ -1,8 +1,8 @@
-"""Currents as functions of time that can be asked for what a meter wants to know, without stepping through samples.
+"""Currents as functions of time that give the values a meter needs, without stepping through samples.
 
-A steady load is one table of a half-cycle and an amplitude; every question about any interval (greatest value, heat,
-energy, first moment above a level) is answered from the table and its running integrals. Inrush is a half-sine pulse.
-Units are ampere, volt, watt, joule; times are nanoseconds of the clock.
+A steady load is one table of a half-cycle and an amplitude. All values over an interval (greatest value, heat, energy,
+first time above a level) are computed from the table and its running integrals. Inrush is a half-sine pulse. Units are
+ampere, volt, watt, joule; times are nanoseconds of the clock.
 """
 
 import functools
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from operator import add, mul
 from typing import NamedTuple, Protocol
 
-STEPS = 256  # of a half-cycle: 39 us at 50 Hz, finer than the meter's own samples of 143 us
+STEPS = 256  # per half-cycle: 39 us at 50 Hz, finer than the meter's samples of 143 us
 _NS = 1e-9
 
 
 class Shape(NamedTuple):
     """A pulse of current in every half-cycle: half a cosine `width` wide, its crest `lead` before the voltage's.
 
-    Both in radians of the mains. width = pi, lead = 0 is a resistor; a rectifier with its capacitor draws narrow
-    pulses (crest factor sqrt(2 pi / width)) somewhat before the crest of the voltage.
+    Both are in radians of the mains. width = pi, lead = 0 is a resistor; a rectifier with a capacitor draws narrow
+    pulses (crest factor sqrt(2 pi / width)) shortly before the crest of the voltage.
     """
 
     width: float
@@ -28,7 +28,7 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, crest: float, power_factor: float) -> "Shape":
-        """The pulse with that crest factor (peak over RMS) and power factor; ValueError where there is none."""
+        """Return the pulse with that crest (peak over RMS) and power factor. Raises ValueError if there is none."""
         width = 2 * math.pi / crest**2
         if width > math.pi * 1.0001:
             raise ValueError(f"crest factor {crest} is below that of a sine")
@@ -46,7 +46,7 @@ class Shape(NamedTuple):
         return math.cos(self.lead) * mean * math.sqrt(2) / math.sqrt(self.width / (2 * math.pi))
 
     def at(self, angle: float) -> float:
-        """Current at `angle` after the voltage's rising zero crossing, 1 at its crest."""
+        """Return the current at `angle` after the voltage's rising zero crossing, 1 at its crest."""
         turn = (angle - (math.pi / 2 - self.lead) + math.pi / 2) / math.pi
         whole = math.floor(turn)
         x = (turn - whole - 0.5) * math.pi
@@ -59,9 +59,9 @@ RESISTIVE = Shape(math.pi, 0.0)
 
 
 class HalfWave:
-    """One half-cycle of current, tabulated, with the running integral of current times voltage over the angle.
+    """Table of one half-cycle of current, with the running integral of current times voltage over the angle.
 
-    `square` and `reactive` are integrals over the whole of it. The voltage's crest counts as 1.
+    `square` and `reactive` are integrals over the whole half-cycle. The crest of the voltage is taken as 1.
     """
 
     __slots__ = ("amps", "energy", "magnitude", "peak", "reactive", "square")
@@ -72,19 +72,19 @@ class HalfWave:
         self.reactive = reactive
         self.magnitude = list(map(abs, amps))
         self.peak = max(self.magnitude)
-        # The squares repeat every half-cycle, and over a period the trapezoid is as good as any rule.
+        # The squares repeat every half-cycle, and over a full period the trapezoidal rule is as exact as any other.
         self.square: float = sum(map(mul, amps[1:], amps[1:])) * math.pi / STEPS
 
     @classmethod
     def of(cls, shape: Shape) -> "HalfWave":
-        """`shape` at 1 A peak."""
+        """Return the table of `shape` at 1 A peak."""
         fine = [shape.at(math.pi * j / (2 * STEPS)) for j in range(2 * STEPS + 1)]
         voltage, lagging = _references()
         return cls(fine[::2], _running(fine, voltage), _running(fine, lagging)[-1])
 
     @classmethod
     def beside(cls, parts: Sequence[tuple[float, "HalfWave"]]) -> "HalfWave":
-        """Several currents at once, each a table times its amplitude."""
+        """Return the sum of several currents, each a table times its amplitude."""
         amps, energy, reactive = [0.0] * (STEPS + 1), [0.0] * (STEPS + 1), 0.0
         for amp, table in parts:
             amps = list(map(add, amps, [amp * each for each in table.amps]))
@@ -95,13 +95,13 @@ class HalfWave:
 
 @functools.cache
 def _references() -> tuple[list[float], list[float]]:
-    """The voltage of crest 1 at the table's fine steps, and the same a quarter cycle late."""
+    """Return the voltage with crest 1 at the table's fine steps, and the same a quarter cycle later."""
     angles = [math.pi * j / (2 * STEPS) for j in range(2 * STEPS + 1)]
     return [math.sin(angle) for angle in angles], [-math.cos(angle) for angle in angles]
 
 
 def _running(fine: list[float], weights: list[float]) -> list[float]:
-    """Running integral of a product (Simpson's rule, angle in radians), at whole steps of values at half ones."""
+    """Return the running integral of a product (Simpson's rule, radians), at whole steps from values at half steps."""
     step = math.pi / STEPS / 6
     product = list(map(mul, fine, weights))
     parts = (
@@ -113,46 +113,46 @@ def _running(fine: list[float], weights: list[float]) -> list[float]:
 
 @functools.cache
 def unit_wave(shape: Shape) -> HalfWave:
-    """The table of a shape at 1 A peak; the few shapes of all loads are computed once."""
+    """Return the table of a shape at 1 A peak; the few shapes of all loads are computed once."""
     return HalfWave.of(shape)
 
 
 @functools.lru_cache(maxsize=256)
 def square_product(one: HalfWave, other: HalfWave) -> float:
-    """Integral of the product of two currents over a half-cycle, as `HalfWave.square` is of one with itself."""
+    """Return the integral of the product of two currents over a half-cycle, as `HalfWave.square` is for one."""
     total: float = sum(map(mul, one.amps[1:], other.amps[1:]))
     return total * math.pi / STEPS
 
 
 class Wave(Protocol):
-    """What a current can be asked. Intervals are [from_ns, to_ns]."""
+    """Interface of a current. Intervals are [from_ns, to_ns]."""
 
     def value_a(self, at_ns: int) -> float:
-        """Instantaneous current."""
+        """Return the instantaneous current."""
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
-        """Greatest magnitude in the interval."""
+        """Return the greatest magnitude in the interval."""
 
     def most_a(self) -> float:
-        """A magnitude that it never exceeds, found without work."""
+        """Return an upper bound of the magnitude, without computation."""
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
-        """Energy taken from the mains."""
+        """Return the energy taken from the mains."""
 
     def mean_square(self, from_ns: int, to_ns: int) -> float:
-        """Mean of the squared current, in A²: over whole cycles where the current is steady."""
+        """Return the mean of the squared current in A², over whole cycles if the current is steady."""
 
     def mean_w(self, from_ns: int, to_ns: int) -> float:
-        """Mean power: over whole cycles where the current is steady."""
+        """Return the mean power, over whole cycles if the current is steady."""
 
     def mean_var(self, from_ns: int, to_ns: int) -> float:
-        """Mean reactive power, positive for a lagging current."""
+        """Return the mean reactive power, positive for a lagging current."""
 
     def first_above_ns(self, level_a: float, from_ns: int) -> int | None:
-        """First moment from `from_ns` on at which the magnitude exceeds `level_a`; None if it never does."""
+        """Return the first time from `from_ns` on at which the magnitude exceeds `level_a`; None if it never does."""
 
     def zero_after_ns(self, at_ns: int) -> int:
-        """The next moment without current: when an arc drawn at `at_ns` goes out."""
+        """Return the next time without current, at which an arc drawn at `at_ns` goes out."""
 
 
 class Silence:
@@ -180,7 +180,7 @@ SILENCE = Silence()
 
 
 class Harmonic(NamedTuple):
-    """A part of the voltage: `order` times the mains frequency, a share of the fundamental's crest, its angle at 0."""
+    """A harmonic of the voltage: `order` times the mains frequency, share of the fundamental's crest, angle at 0."""
 
     order: int
     share: float
@@ -189,7 +189,7 @@ class Harmonic(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _distortion(harmonics: tuple[Harmonic, ...]) -> tuple[float, float]:
-    """Crest and RMS of a voltage with those harmonics, over those of its fundamental."""
+    """Return crest and RMS of a voltage with those harmonics, relative to its fundamental."""
     steps = range(2 * STEPS)
     crest = max(
         abs(math.sin(x) + sum(h.share * math.sin(h.order * x + h.angle) for h in harmonics))
@@ -199,10 +199,10 @@ def _distortion(harmonics: tuple[Harmonic, ...]) -> tuple[float, float]:
 
 
 class Mains(NamedTuple):
-    """A stretch of mains that does not change: crest of the voltage, a rising zero crossing, length of a half-cycle.
+    """A stretch of constant mains: crest of the voltage, a rising zero crossing, length of a half-cycle.
 
-    Crest and crossing are those of the fundamental. Harmonics show in what a meter sees of the voltage, and in how a
-    capacitor fills; the currents of loads are taken as those at a pure sine.
+    Crest and crossing are those of the fundamental. Harmonics affect the voltage at a meter and the charging of a
+    capacitor; the currents of loads are computed for a pure sine.
     """
 
     peak_v: float
@@ -228,11 +228,11 @@ class Mains(NamedTuple):
         return rms_v * _distortion(self.harmonics)[1] if self.harmonics else rms_v
 
     def angle(self, at_ns: int) -> float:
-        """Angle since the last rising zero crossing, 0 to 2 pi."""
+        """Return the angle since the last rising zero crossing, 0 to 2 pi."""
         return math.pi * (((at_ns - self.origin_ns) / self.half_ns) % 2.0)
 
     def next_angle_ns(self, angle: float, at_ns: int) -> int:
-        """The first moment from `at_ns` on with that angle."""
+        """Return the first time from `at_ns` on with that angle."""
         ahead = (angle - self.angle(at_ns)) % (2 * math.pi)
         return at_ns + round(ahead / math.pi * self.half_ns)
 
@@ -240,8 +240,8 @@ class Mains(NamedTuple):
 class Periodic:
     """A steady current: half-cycles taken in turn from a pattern, each a table times an amplitude.
 
-    A pattern of one is an ordinary load. Two of which one is empty is a shorted diode; a longer one is an arc that
-    skips half-cycles. Odd half-cycles are negative.
+    A pattern of one is an ordinary load; two, one of them empty, a shorted diode; a longer pattern is an arc that skips
+    half-cycles. Odd half-cycles are negative.
     """
 
     __slots__ = (
@@ -252,7 +252,7 @@ class Periodic:
     def __init__(self, mains: Mains, halves: Sequence[tuple[HalfWave, float]]) -> None:
         self._origin_ns = mains.origin_ns
         self._half_ns = mains.half_ns
-        self._v = mains.peak_v * mains.half_ns * _NS / math.pi  # joule for each ampere-radian of the energy table
+        self._v = mains.peak_v * mains.half_ns * _NS / math.pi  # joule per ampere-radian of the energy table
         self._table = [table for table, _ in halves]
         self._amp = [amp for _, amp in halves]
         self._length = len(halves)
@@ -268,11 +268,11 @@ class Periodic:
 
     @property
     def length(self) -> int:
-        """Half-cycles in the pattern."""
+        """Number of half-cycles in the pattern."""
         return self._length
 
     def half(self, number: int) -> tuple[HalfWave, float]:
-        """Table and amplitude of a half-cycle, counted from the origin of the mains."""
+        """Return table and amplitude of a half-cycle, counted from the origin of the mains."""
         which = number % self._length
         return self._table[which], self._amp[which]
 
@@ -305,7 +305,7 @@ class Periodic:
         return peak
 
     def _part(self, half: int, start: float, end: float) -> float:
-        """Greatest magnitude between two places (0 to 1) of one half-cycle, its ends interpolated."""
+        """Return the greatest magnitude between two positions (0 to 1) of one half-cycle, interpolated at the ends."""
         which = half % self._length
         table = self._table[which].magnitude
         first = start * STEPS
@@ -372,7 +372,7 @@ class Periodic:
 
 
 def steady(mains: Mains, watts: float, shape: Shape) -> Wave:
-    """The current of a load that takes `watts` from these mains in pulses of `shape`."""
+    """Return the current of a load that takes `watts` from these mains in pulses of `shape`."""
     if watts <= 0 or mains.peak_v <= 0:
         return SILENCE
     table = unit_wave(shape)

@@ -1,7 +1,7 @@
-"""The simulated bus and pins as another process sees them. Light: the guard loads this, and nothing of the world.
+"""Client of the simulated bus and pins in another process. Light import: the guard loads it without the world.
 
-A transfer takes the time it would take on the wire, counted from the call's own start. The call sleeps through it and
-then finds the answer waiting, so what the simulator's own work costs is hidden as far as it fits into that time.
+A transfer takes the same time as on the wire, counted from the start of the call. The call sleeps for that time and
+then reads the answer, so the simulator's computing time is hidden if it is shorter.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from cabinet.sim import frames
 from cabinet.sim.pins import LineFactory, OnEdge
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 
-ANSWER_WITHIN_S = 1  # the kernel's own timeout for an adapter that hangs
-SHORTEST_SLEEP_NS = 25_000  # less is over before a sleep has begun
-LONGEST_LATE_NS = 100_000  # of a wake-up that is learnt from; a later one was an accident
+ANSWER_WITHIN_S = 1  # the kernel's timeout if an adapter hangs
+SHORTEST_SLEEP_NS = 25_000  # a shorter time is over before a sleep has begun
+LONGEST_LATE_NS = 100_000  # maximum delay of a wake-up to learn from; a later one is an outlier
 
 
 def _connect(path: Path) -> socket.socket:
@@ -35,13 +35,13 @@ def _connect(path: Path) -> socket.socket:
 
 
 class _Alarm:
-    """Sleeps until a moment, and learns how late sleeping wakes up here, so that it lies down that much shorter."""
+    """A timer that sleeps until a deadline. It learns the wake-up delay and shortens its sleep by that."""
 
     def __init__(self) -> None:
         self._late_ns = 0
 
     def sleep_until(self, deadline_ns: int) -> None:
-        """Return about then; `wait_until` makes it no earlier."""
+        """Return at about the deadline; only `wait_until` ensures that it is no earlier."""
         wake_ns = deadline_ns - self._late_ns
         left_ns = wake_ns - time.monotonic_ns()
         if left_ns > SHORTEST_SLEEP_NS:
@@ -50,16 +50,16 @@ class _Alarm:
             self._late_ns += (late_ns - self._late_ns) // 8
 
     def wait_until(self, deadline_ns: int) -> None:
-        """Return no earlier than then; what is left of it is not worth a sleep."""
+        """Return no earlier than the deadline; the rest after the sleep is a busy wait."""
         self.sleep_until(deadline_ns)
         while time.monotonic_ns() < deadline_ns:
             pass
 
 
 def _ask(connection: socket.socket, frame: bytes, before: Callable[[], None] | None = None) -> bytes:
-    """One request and its answer; `before` is done before looking for it.
+    """Send one request and return the answer; `before` is called before reading it.
 
-    OSError: ETIMEDOUT where the simulator stays silent, EIO where it is gone.
+    Raises OSError: ETIMEDOUT if the simulator does not answer, EIO if it is gone. Raises SimError if it refuses.
     """
     try:
         connection.send(frame)
@@ -78,7 +78,7 @@ def _ask(connection: socket.socket, frame: bytes, before: Callable[[], None] | N
 
 
 class WireBus(SmbusCalls):
-    """`smbus2.SMBus` over the simulator's socket. HardwareError where none listens; one owner, like a real bus."""
+    """`smbus2.SMBus` over the simulator's socket; one owner, like a real bus. Raises HardwareError if none listens."""
 
     def __init__(self, path: Path) -> None:
         self._connection = _connect(path)
@@ -91,7 +91,7 @@ class WireBus(SmbusCalls):
         frame = frames.pack_transfer(messages, start_ns)
         answer = _ask(self._connection, frame, lambda: self._alarm.sleep_until(expected_ns))
         done_ns, failed, data = frames.unpack_done(answer)
-        self._alarm.wait_until(done_ns)  # later than expected where the bus was busy or hung
+        self._alarm.wait_until(done_ns)  # later than expected if the bus was busy or hung
         if failed:
             raise OSError(failed, f"simulated bus: {errno.errorcode.get(failed, failed)}")
         return data
@@ -101,7 +101,7 @@ class WireBus(SmbusCalls):
 
 
 class _WireDoor:
-    """Lines over two connections: one for what is asked and driven, one on which a thread waits for edges."""
+    """Lines over two connections: one for reading and driving, one on which a thread waits for edges."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -122,7 +122,7 @@ class _WireDoor:
         return bool(self._show(number) & 2)
 
     def _tell(self, frame: bytes) -> None:
-        """Send without waiting for anything."""
+        """Send a frame without waiting for an answer."""
         try:
             self._connection.send(frame)
         except OSError as error:
@@ -132,7 +132,7 @@ class _WireDoor:
         self._tell(frames.pack_line(frames.DRIVE, number, high))
 
     def release_line(self, number: int) -> None:
-        with contextlib.suppress(OSError):  # the simulator went first: there is no line to let go of
+        with contextlib.suppress(OSError):  # the simulator has ended: there is no line to release
             self._connection.send(frames.pack_line(frames.RELEASE, number))
 
     def pull_line(self, number: int, up: bool | None) -> None:
@@ -150,7 +150,7 @@ class _WireDoor:
 
     def unwatch_line(self, number: int) -> None:
         if self._watched.pop(number, None) is not None and self._edges is not None:
-            with contextlib.suppress(OSError):  # the simulator may be gone first
+            with contextlib.suppress(OSError):  # the simulator may have ended
                 self._edges.send(frames.pack_line(frames.UNWATCH, number))
 
     def _listen(self, edges: socket.socket) -> None:
@@ -173,13 +173,13 @@ class _WireDoor:
         self._watched.clear()
         for connection in (self._edges, self._connection):
             if connection is not None:
-                with contextlib.suppress(OSError):  # not connected any more: nothing to shut down
+                with contextlib.suppress(OSError):  # no longer connected
                     connection.shutdown(socket.SHUT_RDWR)
                 connection.close()
 
 
 class WirePinFactory(LineFactory):
-    """gpiozero pin factory over the simulator's socket; open it after a fork, never before."""
+    """A gpiozero pin factory over the simulator's socket; open it after a fork, never before."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(_WireDoor(path))

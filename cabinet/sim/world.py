@@ -1,6 +1,6 @@
-"""The simulated cabinet as a whole: mains, contactor, coil supply, outlets; what can be done to it, what it shows.
+"""The simulated cabinet as a whole: mains, contactor, coil supply, outlets, their control and their true state.
 
-Lazy: nothing runs between two looks. Every public call first brings the world to the present of its clock.
+The world is lazy: no code runs between two calls. Every public call first advances the world to the time of its clock.
 """
 
 import collections
@@ -30,14 +30,14 @@ from cabinet.sim.timeline import Timeline
 from cabinet.sim.together import together
 from cabinet.sim.waveform import SILENCE, Harmonic, Mains, Wave
 
-CYCLE_NS = 20_000_000  # a current that does not last is worth its mean over a cycle
+CYCLE_NS = 20_000_000  # a transient current counts with its mean over a cycle
 INSIDE_SETTLE_NS = 600e9
 FIRE_SETTLE_NS = 60e9
-INSIDE_K_PER_W = 0.004  # the cabinet's air, for each watt that passes its outlets
+INSIDE_K_PER_W = 0.004  # warming of the cabinet's air per watt through its outlets
 
 
 class Truth(msgspec.Struct, frozen=True):
-    """What is really so at one outlet, whatever any chip says."""
+    """True state of one outlet, independent of any chip's readings."""
 
     outlet: int
     at_ns: int
@@ -65,7 +65,7 @@ class Truth(msgspec.Struct, frozen=True):
 
 
 class World:
-    """Everything outside the controller. Wired up by `cabinet.sim.build`."""
+    """Everything outside the controller. `cabinet.sim.build` assembles it."""
 
     def __init__(
         self, clock: Clock, speed_hz: int, mains_v: float, frequency_hz: float, ambient_c: float, seed: int
@@ -80,27 +80,27 @@ class World:
         self.outlets: dict[int, Outlet] = {}
         self.meters: list[Ade7953] = []
         self.expanders: dict[int, Mcp23017] = {}
-        self.thermometers: dict[int, Tmp102] = {}  # by the outlets they sit at
+        self.thermometers: dict[int, Tmp102] = {}  # by outlet
         self.inside_thermometer: Tmp102 | None = None
         self.segment_of: dict[int, Segment] = {}  # the bus segment behind an outlet's mux channel
-        self.mux_of: dict[int, Tca9548a] = {}  # the mux an outlet's meter is behind
-        self.alert_place: dict[int, tuple[int | None, int]] = {}  # by outlet, as `coil_place`; none without a line
+        self.mux_of: dict[int, Tca9548a] = {}  # the mux of an outlet's meter
+        self.alert_place: dict[int, tuple[int | None, int]] = {}  # by outlet, as `coil_place`; no entry without a line
         self.coil_place: dict[int, tuple[int | None, int]] = {}  # by outlet: expander and its pin, or None and a line
-        self.coil_swaps: dict[int, int] = {}  # wires of two coils crossed: whose output drives whose coil
-        self.loose_plugs: dict[int, Load] = {}  # that make and lose contact
-        self.contacts: dict[str, Contact] = {}  # by `contacts.INPUTS`, those fitted
+        self.coil_swaps: dict[int, int] = {}  # wires of two coils swapped: output to driven coil, by outlet
+        self.loose_plugs: dict[int, Load] = {}  # loads with an intermittent contact
+        self.contacts: dict[str, Contact] = {}  # fitted ones, by name in `contacts.INPUTS`
         self.residual_monitor: ResidualMonitor | None = None
         self.siren: Siren | None = None
         self.feed_meter: FeedMeter | None = None
         self.faults: dict[int | None, dict[str, faults.Standing]] = {}
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
-        self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that no load explains
+        self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that is not from a load
         self.has_contactor = True
-        # What is fitted: a fault that changes a part gives it back by these.
+        # Fitted parts, restored when a fault that changes a part is cleared.
         self.fitted_relays: dict[int, RelayPart] = collections.defaultdict(RelayPart)
         self.fitted_breakers: dict[int, BreakerPart] = collections.defaultdict(BreakerPart)
         self.fitted_contactor = self.contactor_part = CONTACTOR
-        self.fitted_crosstalk: dict[int, tuple[float, bool]] = {}  # of the chip of an outlet
+        self.fitted_crosstalk: dict[int, tuple[float, bool]] = {}  # of an outlet's meter chip
         self.fitted_saturation_a: dict[int, float] = {}
         self.fitted_harmonics: tuple[Harmonic, ...] = ()
         self.contactor = Relay(
@@ -109,36 +109,36 @@ class World:
             lambda: self.rng.randint(*self.contactor_part.release_ns),
             self._contactor_moved,
         )
-        self.upstream_breaker: Breaker | None = None  # in front of the cabinet; None: one that never acts
+        self.upstream_breaker: Breaker | None = None  # in front of the cabinet; None: none that acts
         self.coil_supply = CoilSupply(self.timeline, self._coil_supply_switched)
         self._cut = False
-        self._sag_v: float | None = None  # RMS, in place of the grid's own voltage
-        self._at_once = 0  # several outlets are being changed: one look at the whole cabinet afterwards
-        # The grid swings on while it is cut off here, so it comes back at any phase.
+        self._sag_v: float | None = None  # RMS, instead of the grid's voltage
+        self._at_once = 0  # several outlets are changing: update the cabinet once afterwards
+        # The grid keeps its phase while the mains is cut, so mains can return at any phase.
         self._grid = Mains(mains_v * math.sqrt(2), self.timeline.now_ns, 0.5e9 / frequency_hz)
         self.mains: Mains | None = None
 
-    # ---- time
+    # ---- Time
 
     def advance_to(self, now_ns: int) -> None:
         self.timeline.advance_to(now_ns)
 
     def sync(self) -> int:
-        """Bring the world to the present; returns it."""
+        """Advance the world to the present. Return that time."""
         now_ns = self.clock.monotonic_ns()
         self.timeline.advance_to(now_ns)
         return self.timeline.now_ns
 
-    # ---- mains and coils
+    # ---- Mains and coils
 
     def set_mains(self, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None) -> None:
-        """Change voltage or frequency, cut the mains or let it come back; its phase goes on."""
+        """Change voltage or frequency, cut or restore the mains; the phase continues."""
         self.change_mains(self.sync(), volts, frequency_hz, cut)
 
     def change_mains(
         self, now_ns: int, volts: float | None = None, frequency_hz: float | None = None, cut: bool | None = None
     ) -> None:
-        """The same at a moment of the timeline, for what happens by itself."""
+        """Do the same as `set_mains` at a time of the timeline, for planned events."""
         was_cut = self._cut
         self._cut = self._cut if cut is None else cut
         old = self._grid
@@ -152,21 +152,21 @@ class World:
 
     @property
     def frequency_hz(self) -> float:
-        """Of the grid, whether it is there or not."""
+        """Frequency of the grid, even while the mains is cut."""
         return 0.5e9 / self._grid.half_ns
 
     def distort(self, harmonics: tuple[Harmonic, ...], now_ns: int) -> None:
-        """The grid's voltage has those harmonics from now on, through every cut and sag; none: it is a sine."""
+        """Set the harmonics of the grid's voltage, kept through every cut and sag; if empty, it is a sine."""
         self._grid = self._grid._replace(harmonics=harmonics)
         self._supply(now_ns)
 
     def sag(self, volts: float | None, now_ns: int) -> None:
-        """The voltage is pulled down, or up, to that many volts RMS for as long as it lasts; None: it is over."""
+        """Pull the voltage down, or up, to `volts` RMS until the sag is ended with None."""
         self._sag_v = volts
         self._supply(now_ns)
 
     def _supply(self, at_ns: int) -> None:
-        """Hand the present mains to everything that hangs on it."""
+        """Apply the present mains to all meters and outlets."""
         grid = self._grid
         if self._sag_v is not None:
             grid = grid._replace(peak_v=self._sag_v * math.sqrt(2))
@@ -183,7 +183,7 @@ class World:
         self.current_changed(at_ns)
 
     def current_changed(self, at_ns: int) -> None:
-        """Some outlet's current is another: the meters in front of all of them follow."""
+        """Update residual monitor, feed meter and upstream breaker after a change of an outlet's current."""
         if self._at_once:
             return
         if self.residual_monitor is not None:
@@ -205,7 +205,7 @@ class World:
         breaker.carry(square, magnetic_ns, at_ns)
 
     def fit_upstream_breaker(self, part: BreakerPart | None, at_ns: int) -> None:
-        """A breaker in front of the contactor, or none. Tripped, it takes the mains from all outlets."""
+        """Fit a breaker in front of the contactor, or none. If it trips, all outlets lose mains."""
         if self.upstream_breaker is not None and not self.upstream_breaker.closed:
             self.change_mains(at_ns, cut=False)
         self.upstream_breaker = None if part is None else Breaker(self.timeline, self._upstream_tripped, part)
@@ -216,7 +216,7 @@ class World:
         self.change_mains(at_ns, cut=True)
 
     def tell_coil(self, number: int, on: bool, at_ns: int) -> None:
-        """The output of outlet `number`, wherever its wires lead."""
+        """Set the coil output of outlet `number`, which drives the coil that it is wired to."""
         outlet = self.outlets[self.coil_swaps.get(number, number)]
         if outlet.relay.told != on:
             outlet.tell(on, at_ns)
@@ -236,7 +236,7 @@ class World:
             outlet.relay.supply(on, at_ns)
         self.contactor.supply(on, at_ns)
 
-    # ---- what people do
+    # ---- Actions of people
 
     def outlet(self, number: int) -> Outlet:
         found = self.outlets.get(number)
@@ -246,7 +246,7 @@ class World:
         return found
 
     def plug(self, number: int, load: Load) -> None:
-        """SimError where something is plugged in already."""
+        """Plug in a load. Raises SimError if the outlet has one already."""
         now_ns = self.sync()
         outlet = self.outlet(number)
         if outlet.load is not None:
@@ -255,7 +255,7 @@ class World:
         outlet.plug(load, now_ns)
 
     def unplug(self, number: int) -> Load:
-        """The load that was there; SimError where nothing is."""
+        """Unplug the load and return it. Raises SimError if there is none."""
         now_ns = self.sync()
         outlet = self.outlet(number)
         load = outlet.load
@@ -266,16 +266,16 @@ class World:
         return load
 
     def fault(self, number: int | None, kind: str, **params: float | str) -> None:
-        """Set a fault; `faults.FAULTS` says which there are and what they take. None: the whole cabinet's."""
+        """Set a fault of `faults.FAULTS` with its parameters, at an outlet or, if `number` is None, of the cabinet."""
         now_ns = self.sync()
         faults.set_fault(self, number, kind, params, now_ns)
 
     def clear(self, number: int | None = None) -> None:
-        """Remove every fault of an outlet, or of the cabinet, and push the breaker's lever back."""
+        """Remove every fault of an outlet, or all if `number` is None, and push the breakers' levers back."""
         now_ns = self.sync()
         faults.clear(self, number, now_ns)
 
-    # ---- what it shows
+    # ---- True state
 
     def contact_c(self, number: int, at_ns: int) -> float:
         return self.ambient_c + self.outlets[number].warmth_k(at_ns)
@@ -285,7 +285,7 @@ class World:
         return self.ambient_c + self.inside_heat.at(at_ns) + self.fire.at(at_ns)
 
     def residual_ma(self) -> float:
-        """What of the outlets' current does not come back: the leaks of those that have mains."""
+        """Return the residual current: the leaks of the outlets that have mains."""
         return sum(outlet.leak_ma for outlet in self.outlets.values() if outlet.leak_ma and outlet.energised)
 
     def truth(self, number: int) -> Truth:
@@ -311,7 +311,7 @@ class World:
         )
 
     def state(self, journal_after: int | None = None) -> dict[str, object]:
-        """Everything, as plain values for JSON; with the journal's records after a sequence number if asked."""
+        """Return the full state as plain values for JSON, with the journal after a sequence number if one is given."""
         now_ns = self.sync()
         mains = self.mains
         state: dict[str, object] = {

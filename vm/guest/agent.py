@@ -1,4 +1,4 @@
-"""Does what the tests outside ask for: one JSON line in, one out, over a port of the virtual machine."""
+"""Agent that runs commands for the tests on the host: one JSON line in, one out, over a port of the virtual machine."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def send(port: BinaryIO, data: bytes) -> None:
-    """All of it: the port takes a page or so at a time."""
+    """Send all data; the port accepts only about a page at a time."""
     while data:
         data = data[port.write(data) :]
 

@@ -1,8 +1,8 @@
-"""What is behind the machine's pins and bus: the simulated cabinet, joined to the kernel's own devices.
+"""Hardware of the machine's pins and bus: the simulated cabinet, connected to the kernel's devices.
 
-The I2C adapter's transfers go to the simulator as they are; levels of the output lines go to it when they change, and
-its alert lines pull the input lines. Every change of an output is written to /run/bench/lines.log with the monotonic
-clock, which the simulator's journal uses too.
+Transfers of the I2C adapter are passed to the simulator unchanged. Levels of output lines are passed on when they
+change, and the simulator's alert lines pull the input lines. Every change of an output is logged in
+/run/bench/lines.log with the monotonic clock, which the simulator's journal also uses.
 """
 
 import os
@@ -22,7 +22,7 @@ RUN = Path("/run/bench")
 LINES = RUN / "lines"
 OUTPUTS, ALERTS = (10, 11, 17), (4, 5)
 LOOK_S = float(os.environ.get("LOOK_S", "0.002"))
-PLUGGED = Path("/var/lib/bench/plugged")  # a bike stays where it is when the cabinet loses its power
+PLUGGED = Path("/var/lib/bench/plugged")  # a bike stays plugged in when the cabinet loses power
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def join_bus() -> None:
-    """Frames of the adapter are frames of the simulator's, but for their heads."""
+    """Pass frames on; those of adapter and simulator differ only in their heads."""
     wire = os.open("/dev/i2c-bench", os.O_RDWR)
     sim = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sim.connect(str(RUN / "sim.sock"))

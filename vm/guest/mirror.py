@@ -1,4 +1,4 @@
-"""In a container, where there are no lines: what the simulator's coils are told, as files that look like lines."""
+"""Files with the states of the simulator's coils, in place of GPIO lines, which a container does not have."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 from cabinet.sim.control import SimControl
 
 RUN = Path("/run/bench")
-LINES = {1: 10, 2: 11, None: 17}  # of outlets' relays, and of the contactor
+LINES = {1: 10, 2: 11, None: 17}  # lines of the outlets' relays, and of the contactor
 PLUGGED = Path("/var/lib/bench/plugged")
 LOOK_S = 0.05
 
@@ -37,7 +37,7 @@ def follow(control: SimControl) -> None:
             if (coil, what) in (("coil", "on"), ("coil", "off"), ("contactor", "on"), ("contactor", "off")):
                 line = LINES.get(entry.get("outlet"))
                 if line is None:
-                    continue  # the bench looks at the first two outlets
+                    continue  # the bench reads only the first two outlets
                 (RUN / "lines" / f"sim_gpio{line}" / "value").write_text("1\n" if what == "on" else "0\n")
                 log.write(f"{entry['at_ns']} {line} {int(what == 'on')}\n")
         time.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""A resident's phone inside the machine: signs in and presses a button. `phone.py start|stop CARD PIN CODE`."""
+"""A resident's phone inside the machine: it signs in and presses a button. `phone.py start|stop CARD PIN CODE`."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPCookieProcessor, OpenerDirector, Request, build_opener
 
 CABINET = "http://127.0.0.1:8080"
-CHARGE = Path("/var/lib/bench/charge")  # the page of the one that was started last
+CHARGE = Path("/var/lib/bench/charge")  # path of the page of the last started charge
 
 
 class Page(NamedTuple):
@@ -40,7 +40,7 @@ def get(browser: OpenerDirector, path: str, referer: str = "", fields: dict[str,
 
 
 def send(browser: OpenerDirector, page: Page, action: str, **fields: str) -> Page:
-    """Fill in the form of `page` that goes to `action` and send it, hidden fields included."""
+    """Fill in the form of `page` for `action` and send it, with its hidden fields. Return the answer."""
     form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
     if form is None:
         text = re.sub(r"<[^>]+>|\s+", " ", page.text)

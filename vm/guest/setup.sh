@@ -1,6 +1,6 @@
 #!/bin/sh
-# The machine as a Pi would be: a GPIO chip of 28 lines as gpiochip0, /dev/i2c-1, a watchdog, a Revision in
-# /proc/cpuinfo (gpiozero asks for it). A module that is missing ends this with a line that says which.
+# Devices as on a Pi: a GPIO chip with 28 lines as gpiochip0, /dev/i2c-1, a watchdog, a Revision in /proc/cpuinfo
+# (gpiozero reads it). If a module is missing, the script ends with a line that names it.
 set -e
 cd /opt/bench
 for module in i2c-dev gpio-sim i2c-bench softdog; do
@@ -16,5 +16,5 @@ mkdir -p /run/bench
 ln -sfn "/sys/devices/platform/$(cat "$chip/dev_name")/$name" /run/bench/lines
 { cat /proc/cpuinfo; printf 'Hardware\t: BCM2835\nRevision\t: a02082\nModel\t\t: Raspberry Pi 3 Model B Rev 1.2\n'; } > /run/bench/cpuinfo
 mount --bind /run/bench/cpuinfo /proc/cpuinfo
-# A clock that nobody has set stays unknown; any other one is right, as if a time server had been heard.
+# If the clock was not set (1970), it stays untrusted; else it is marked as synchronised, as by a time server.
 case $(cat /sys/class/rtc/rtc0/date) in 1970*) ;; *) python3 synchronise.py ;; esac

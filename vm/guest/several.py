@@ -1,4 +1,4 @@
-"""Runs several `cabinet` commands in one process, which spares an emulated processor its imports: one JSON answer."""
+"""Run several `cabinet` commands in one process, which saves an emulated processor the imports: one JSON answer."""
 
 import contextlib
 import io

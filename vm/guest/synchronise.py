@@ -1,4 +1,4 @@
-"""Tells the kernel that its clock is right, as a time daemon does when it has heard from its server."""
+"""Mark the kernel's clock as synchronised, as a time daemon does after an answer of its server."""
 
 import ctypes
 import struct
@@ -12,7 +12,7 @@ def main() -> None:
     struct.pack_into("<I", timex, 0, ADJ_MAXERROR | ADJ_ESTERROR | ADJ_STATUS)
     struct.pack_into("<q", timex, MAXERROR_AT, 1000)
     struct.pack_into("<q", timex, ESTERROR_AT, 1000)
-    struct.pack_into("<i", timex, STATUS_AT, 0)  # STA_UNSYNC is not among them
+    struct.pack_into("<i", timex, STATUS_AT, 0)  # without STA_UNSYNC
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.adjtimex(timex) != 0:
         raise SystemExit(f"adjtimex: errno {ctypes.get_errno()}")

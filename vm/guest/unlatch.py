@@ -1,4 +1,4 @@
-"""What staff do at the console when they have seen to a short circuit's cause. `unlatch.py OUTLET`."""
+"""Clear a latch, as staff do at the console after they have removed the cause of a short. `unlatch.py OUTLET`."""
 
 import sys
 from pathlib import Path

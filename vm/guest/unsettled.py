@@ -1,7 +1,7 @@
-"""How many charges were not settled when the power went: asked at a boot before the service starts, which may end them.
+"""Number of unsettled charges at a power cut, counted at boot before the service starts, which may end them.
 
-Of a copy, so that the service finds the database as the power cut has left it. A line for each start of the service:
-the boot's id, and the number.
+It reads a copy, because the service must find the database as the power cut has left it. It writes one line for each
+start of the service: the boot's id, and the number.
 """
 
 import os

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A resident who comes again and again. What the phone has shown goes to /run/bench/seen: that may not be lost.
+# A resident who charges repeatedly. Sessions that the phone has shown are listed in /run/bench/seen: none may be lost.
 phone() { /usr/bin/python3 /opt/bench/phone.py "$@" > /dev/null 2>&1; }
 while :; do
     phone start "$@" && { sed 's,/charge/,,' /var/lib/bench/charge; echo; } >> /run/bench/seen

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An I2C adapter of the test bed: /dev/i2c-N as the kernel makes it, whose wire is a process that reads transfers from
- * /dev/i2c-bench and writes what came of them. Plain I2C and SMBus both arrive as messages, as on a Pi's adapter.
+ * An I2C adapter of the test bed: /dev/i2c-N as the kernel makes it. A process takes the place of the wire: it reads
+ * transfers from /dev/i2c-bench and writes their results. I2C and SMBus both arrive as messages, as on a Pi's adapter.
  *
  * Read:  u32 number, u8 messages, and of each: u8 address, u8 read, u16 bytes, and the bytes of a write.
  * Write: u32 number, s32 0 or the errno, and the bytes of all reads.
@@ -17,7 +17,7 @@
 
 #define LONGEST 4096
 
-static DEFINE_MUTEX(lock); /* of all below; the I2C core lets in one transfer at a time */
+static DEFINE_MUTEX(lock); /* of all below; the I2C core allows one transfer at a time */
 static DECLARE_WAIT_QUEUE_HEAD(asked);
 static DECLARE_WAIT_QUEUE_HEAD(answered);
 static u8 request[LONGEST], answer[LONGEST];
@@ -87,7 +87,7 @@ static int transfer(struct i2c_adapter *adapter, struct i2c_msg *msgs, int count
 	mutex_lock(&lock);
 	result = done ? unpack(msgs, count) : -ETIMEDOUT;
 	unread = false;
-	number++; /* an answer that comes now is too late */
+	number++; /* a later answer is ignored */
 	mutex_unlock(&lock);
 	return result;
 }

@@ -1,4 +1,4 @@
-"""From the new cabinet to one that charges: configuration, check, a resident, start."""
+"""Commissioning of a new cabinet: configuration, check, a resident, the first charge."""
 
 from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
 
@@ -33,4 +33,4 @@ def run(bench: Bench) -> None:
     bench.wait("open after the stop", bench.all_open(), 30)
     bench.wait("the receipt", f"[ $({AS_SERVICE} usage export --format jsonl | wc -l) = 1 ]", 60)
     bench.check_money()
-    bench.start(1)  # where the other scenarios begin
+    bench.start(1)  # start state of the other scenarios

@@ -29,7 +29,7 @@ def run(bench: Bench) -> None:
 
 
 def _heard(line: socket.socket, within_s: float) -> str:
-    """What comes until nothing more does."""
+    """Return all output until there is none for the socket's timeout."""
     deadline, data = time.monotonic() + within_s, b""
     while time.monotonic() < deadline:
         try:

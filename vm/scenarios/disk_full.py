@@ -1,4 +1,4 @@
-"""A disk that takes no more, and one that has become read-only, in a charge."""
+"""A full disk, and a disk that becomes read-only, during a charge."""
 
 from vm.bench import AS_SERVICE, Bench
 

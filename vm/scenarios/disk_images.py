@@ -1,4 +1,4 @@
-"""The disk as a power cut would leave it, at random moments of one machine's charges; looked at without a boot."""
+"""The disk as a power cut would leave it, at random times of one machine's charges, checked without a boot."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def run(bench: Bench) -> None:
 
 
 def _look(bench: Bench, folder: Path, seen: set[str]) -> None:
-    """Mount it, which replays the file system's journal, and ask the product's commands."""
+    """Mount the image, which replays the file system's journal, and run the product's commands on it."""
     raw, mounted, config = folder / "now.raw", folder / "mounted", folder / "cabinet.toml"
     mounted.mkdir(exist_ok=True)
     shell("qemu-img", "convert", "-O", "raw", folder / "now.qcow2", raw)

@@ -1,4 +1,4 @@
-"""The first boot of a machine with the package on it and no configuration."""
+"""The first boot of a machine with the package installed and no configuration."""
 
 from vm.bench import Bench
 

@@ -1,4 +1,4 @@
-"""Boot time, memory of each process, and what is written to the disk."""
+"""Boot time, memory of each process, and writes to the disk."""
 
 from cabinet.store.database import LOG_PAGES
 from vm.bench import Bench
@@ -6,10 +6,10 @@ from vm.bench import Bench
 PROMISE = "boot to protecting within 10 s of init's start; memory within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
 IN_CONTAINER = True
-LOG_PAGE_BYTES = 4096 + 24  # and the head of its frame
-SETTLING_S = 75  # what a start writes, and what the system's journal writes of it up to a minute later
+LOG_PAGE_BYTES = 4096 + 24  # page and frame header
+SETTLING_S = 75  # for the writes of a start, and of the system's journal up to a minute later
 LOOK_S = 120
-TAKEOVER_LOOK_S = 600  # holds a takeover of the log, every 400 s; forty minutes of an emulated machine
+TAKEOVER_LOOK_S = 600  # covers a checkpoint of the log, every 400 s; 40 minutes on an emulated machine
 PIDS = {
     "keeper": "$(pgrep -x cabinet-keeper)",
     "guard": "$(pgrep -x cabinet-guard)",
@@ -32,10 +32,10 @@ def run(bench: Bench) -> None:
 
 
 def checkpoint_as_delivered(bench: Bench) -> None:
-    """The bench's configuration writes five times as often, so that a power cut has something to meet.
+    """Set the default checkpoint interval; the bench's configuration has a fifth of it, for more writes at power cuts.
 
-    While the database's log grows the file system's journal has more to do. It is made to grow quickly, and a service
-    that is killed leaves it as long as it is.
+    While the database's log grows, the file system's journal writes more. So the log is made to grow quickly first; a
+    killed service leaves its length unchanged.
     """
     config = "/etc/cabinet/cabinet.toml"
     bench.run(f"sed -i 's/^checkpoint_s.*/checkpoint_s = 0.2/' {config} && systemctl restart cabinet-service")
@@ -48,7 +48,7 @@ def checkpoint_as_delivered(bench: Bench) -> None:
 
 
 def measure_memory(bench: Bench) -> None:
-    """PSS of each process: a page that two share is counted once."""
+    """Measure the PSS of each process: a page shared by two is counted once."""
     total_mb = 0.0
     for name, pids in PIDS.items():
         said = bench.run(f"for pid in {pids}; do awk '/^Pss:/ {{print $2}}' /proc/$pid/smaps_rollup; done")
@@ -59,7 +59,7 @@ def measure_memory(bench: Bench) -> None:
 
 
 def written_mb(bench: Bench) -> float:
-    """Bytes to the disk, as of an hour: the system's and the journal's of the file system among them."""
+    """Return the MB written to the disk per hour, including the system's writes and the file system's journal."""
     look_s = LOOK_S if bench.kernel else TAKEOVER_LOOK_S
     before = bench.machine.written_bytes()
     bench.run(f"sleep {look_s}", look_s + 60)

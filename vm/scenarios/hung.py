@@ -1,4 +1,4 @@
-"""A guard, a keeper and a service that hang: SIGSTOP."""
+"""A hung guard and a hung keeper: SIGSTOP."""
 
 from vm.bench import Bench
 

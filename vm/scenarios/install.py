@@ -1,4 +1,4 @@
-"""The package on a Debian that has never seen it."""
+"""Installation of the package on a fresh Debian."""
 
 from vm.bench import Bench
 

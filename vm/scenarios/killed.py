@@ -1,4 +1,4 @@
-"""kill -9 of guard, keeper and service in a charge, under the real systemd."""
+"""kill -9 of guard, keeper and service during a charge, under the real systemd."""
 
 from vm.bench import AS_SERVICE, Bench
 

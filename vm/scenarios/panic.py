@@ -1,4 +1,4 @@
-"""A kernel panic in a charge."""
+"""A kernel panic during a charge."""
 
 import contextlib
 
@@ -24,7 +24,7 @@ def run(bench: Bench) -> None:
 
 
 def _off_first(bench: Bench) -> bool:
-    """The guard tries each relay by itself with the contactor open; when that closes, all of them are open."""
+    """Return whether relays were tested one by one with the contactor open, and all were open when it closed."""
     high: set[int] = set()
     for _, line, level in bench.lines():
         (high.add if level else high.discard)(line)

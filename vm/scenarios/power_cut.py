@@ -1,4 +1,4 @@
-"""The machine killed at random moments of charges, its disk with only what was flushed."""
+"""The machine killed at random times of charges, with only flushed data on its disk."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -13,9 +13,9 @@ STOP_PRESSED, START_PRESSED = "after a stop was pressed", "after a start was pre
 MOMENTS = (IN_CHARGE, STOP_PRESSED, START_PRESSED)
 WEIGHTS = (2, 1, 1)
 COMING_BACK = "while the cabinet comes back from the one before"
-FLICKERS = 0.3  # of the cuts are followed by another one before the service is ready again
-LONGEST_S = 6.0  # after that moment; a start or a stop takes about one
-OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest a session ends instead of going on (service.resume_within_s)
+FLICKERS = 0.3  # share of cuts followed by another one before the service is ready again
+LONGEST_S = 6.0  # after that moment; a start or a stop takes about 1 s
+OUTAGES_S = (5.0, 60.0, 7200.0)  # after the longest, a session ends instead of resuming (service.resume_within_s)
 WRITABLE = "touch /var/lib/mounted && rm /var/lib/mounted"
 PRESSES = PHONE + " {} " + f"{CARD} {PIN} {CODES[1]}"
 ANSWERS = "/var/lib/bench/unsettled"  # of vm/guest/unsettled.py
@@ -24,7 +24,7 @@ BEFORE_SERVICE = "/etc/systemd/system/cabinet-service.service.d/unsettled.conf"
 
 class Cut(NamedTuple):
     moment: str
-    boot_id: str  # of the machine that was killed
+    boot_id: str  # boot of the killed machine
 
 
 def run(bench: Bench) -> None:
@@ -53,13 +53,13 @@ def run(bench: Bench) -> None:
 
 
 def in_charge(cuts: list[Cut], boot_id: str, said: str) -> list[Cut]:
-    """Those that met a charge, by what each next start of the service found on the disk; `boot_id` is the last boot's.
+    """Return the cuts during a charge, by the count at the next start of the service; `boot_id` is of the last boot.
 
-    A machine killed before its service started has changed nothing: the boot after it tells of both.
+    If a machine is killed before its service starts, nothing has changed: the count of the next boot applies to both.
     """
     found: dict[str, int] = {}
     for boot, count in map(str.split, said.splitlines()):
-        found.setdefault(boot, int(count))  # the service may start more than once in a boot
+        found.setdefault(boot, int(count))  # the service may start several times per boot
     boots = [cut.boot_id for cut in cuts] + [boot_id]
     return [cut for at, cut in enumerate(cuts, 1) if next((found[boot] for boot in boots[at:] if boot in found), 0)]
 
@@ -74,7 +74,7 @@ def _one_cut(bench: Bench, known: set[str]) -> Cut:
 
 
 def _cut_after(bench: Bench, moment: str) -> Cut:
-    """At once or some seconds later, for a short or a long outage."""
+    """Cut the power at once or some seconds later, for a short or a long outage."""
     cut = Cut(moment, _boot_id(bench))
     bench.run(f"sleep {bench.random.uniform(0, LONGEST_S):.2f}")
     bench.cut_power(bench.random.choice(OUTAGES_S))
@@ -82,7 +82,7 @@ def _cut_after(bench: Bench, moment: str) -> Cut:
 
 
 def _with_less_to_do(bench: Bench) -> None:
-    """An emulated processor has enough to do with boots: the hardware looks every 10 ms, nobody is at the console."""
+    """Reduce the load of the slow emulated processor: 10 ms polls, no console. Count unsettled charges at boot."""
     bench.run("echo LOOK_S=0.01 > /var/lib/bench/environment")
     bench.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind", 60)
     bench.run(f"mkdir -p $(dirname {BEFORE_SERVICE}) && rm -f {ANSWERS}")
@@ -91,7 +91,7 @@ def _with_less_to_do(bench: Bench) -> None:
 
 
 def _act(bench: Bench, moment: str) -> None:
-    """What was asked for last when the power goes."""
+    """Send the last request before the cut."""
     stop, start = PRESSES.format("stop"), PRESSES.format("start")
     if moment == STOP_PRESSED:
         bench.run(f"({stop} > /dev/null 2>&1 &)")
@@ -104,5 +104,5 @@ def _boot_id(bench: Bench) -> str:
 
 
 def _shown_to_resident(bench: Bench) -> str:
-    """The session whose page the resident saw last: that one may not be lost."""
+    """Return the session on the last page that the resident has seen: it must not be lost."""
     return bench.run("cat /var/lib/bench/charge").strip().removeprefix("/charge/")

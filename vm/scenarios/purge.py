@@ -1,4 +1,4 @@
-"""Taken away, and installed again."""
+"""Purge of the package, and installation again."""
 
 from vm.bench import Bench
 
@@ -20,7 +20,7 @@ def run(bench: Bench) -> None:
     )
     bench.shows("the database is there", bench.ok("test -s /var/lib/cabinet/cabinet.db"))
     bench.run("dpkg -i /mnt/stick/present.deb", 900)
-    # The bench's hardware runs from the package too, and in a container its sockets were in /run/cabinet, now gone.
+    # The bench's hardware also runs from the package, and in a container its sockets were in /run/cabinet, now gone.
     bench.run(
         "systemctl restart bench-sim bench-hardware; "
         "install -m 640 -g cabinet /opt/bench/cabinet.toml /etc/cabinet/cabinet.toml",

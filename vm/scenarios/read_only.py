@@ -1,4 +1,4 @@
-"""A read-only root with one writable place for all that the product writes, as docs/operations.md lays it out."""
+"""A read-only root with one writable place for all writes of the product, as described in docs/operations.md."""
 
 from vm.bench import CARD, CODES, PHONE, PIN, Bench
 
@@ -9,7 +9,7 @@ BEFORE = "charging"
 IN_CONTAINER = True
 IN_MACHINE = False  # its disk has one partition
 UNITS = "cabinet-guard cabinet-service cabinet-steward cabinet-console"
-# The writable place is a bind mount, as the configuration's is; /var/lib/bench is the bench's own.
+# The writable place is a bind mount, like that of the configuration; /var/lib/bench belongs to the bench.
 LAYOUT = (
     "mkdir -p /var/lib/cabinet/etc",
     "cp -a /etc/cabinet/. /var/lib/cabinet/etc/",
@@ -18,7 +18,7 @@ LAYOUT = (
     "mount --bind /var/lib/bench /var/lib/bench",
     "mount -t tmpfs tmpfs /tmp",
     "mount -t tmpfs -o size=32M tmpfs /var/log",
-    "systemctl restart systemd-journald bench-sim bench-hardware",  # who has files open beside it
+    "systemctl restart systemd-journald bench-sim bench-hardware",  # they have files open outside the writable place
     "mount -o remount,bind,ro /",
 )
 

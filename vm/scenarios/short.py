@@ -1,4 +1,4 @@
-"""Short circuits in a charge, on the real device paths."""
+"""Short circuits during a charge, on the real device paths."""
 
 from vm.bench import RELAYS, Bench
 
@@ -7,8 +7,8 @@ BEFORE = "charging"
 IN_CONTAINER = True
 SHORTS = 6
 FULL_WAVE_MS = 20.0  # within one mains cycle
-SEEN_LATE_MS = 2.0  # the bench's hardware looks at the line every 2 ms
-NOT_REAL_TIME_MS = 200.0  # in a container, where the guard waits its turn: that it opens, not how soon
+SEEN_LATE_MS = 2.0  # the bench's hardware reads the line every 2 ms
+NOT_REAL_TIME_MS = 200.0  # in a container the guard is not real-time: the test is that it opens, not the time
 UNLATCH = (
     "setpriv --reuid=cabinet-console --regid=cabinet --clear-groups -- "
     "/usr/lib/cabinet/bin/python3 /opt/bench/unlatch.py 1"
@@ -37,7 +37,7 @@ def run(bench: Bench) -> None:
 
 
 def _short(bench: Bench, number: int) -> float:
-    """From its first current to the relay's line low; ms."""
+    """Run one short. Return the time from its first current to the relay's line low, in ms."""
     if number:
         bench.run(UNLATCH)
         bench.start(1)

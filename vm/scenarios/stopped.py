@@ -1,4 +1,4 @@
-"""systemctl stop of the guard in a charge, and the unit that switches everything off by hand."""
+"""systemctl stop of the guard during a charge, and the unit that switches everything off manually."""
 
 from vm.bench import Bench
 
@@ -36,7 +36,7 @@ def run(bench: Bench) -> None:
 
 
 def _where_opening_fails(bench: Bench) -> None:
-    """Released as docs/operations.md says it for this."""
+    """Make the failsafe unit fail, then release it as docs/operations.md describes."""
     bench.run(f"mkdir -p {DROP_IN} && printf '[Service]\\nExecStart=\\nExecStart=false\\n' > {DROP_IN}/fails.conf")
     bench.run("systemctl daemon-reload")
     bench.shows("everything off that fails says so", not bench.ok("systemctl start cabinet-failsafe", 60))
@@ -50,7 +50,7 @@ def _where_opening_fails(bench: Bench) -> None:
 
 
 def _off(bench: Bench) -> bool:
-    """Some seconds later, too."""
+    """Return whether everything is off, and still is after 3 s."""
     return bench.ok(
         f"sleep 3; systemctl is-active -q cabinet-failsafe && ! pgrep -x cabinet-guard && {bench.all_open()}"
     )

@@ -1,4 +1,4 @@
-"""Units that end at once, over and over."""
+"""Units that end repeatedly at once."""
 
 from vm.bench import UNITS, Bench
 

@@ -1,4 +1,4 @@
-"""Memory with ten charges at once, and what is written with them and without."""
+"""Memory with ten charges, and disk writes with and without them."""
 
 from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
 from vm.scenarios.footprint import SETTLING_S, checkpoint_as_delivered, measure_memory, written_mb
@@ -6,10 +6,10 @@ from vm.scenarios.footprint import SETTLING_S, checkpoint_as_delivered, measure_
 PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
 IN_CONTAINER = True
-IN_MACHINE = False  # an emulated processor does not keep up with ten outlets and their hardware
-RELAYS = dict(zip(range(3, 11), (12, 13, 16, 18, 19, 20, 21, 22), strict=True))  # outlets beside the first two
+IN_MACHINE = False  # an emulated processor is too slow for ten outlets and their hardware
+RELAYS = dict(zip(range(3, 11), (12, 13, 16, 18, 19, 20, 21, 22), strict=True))  # outlets in addition to the first two
 FIRST_CARD = 10023400
-# Two outlets to a channel of the multiplexer, as the first two have it.
+# Two outlets per channel of the multiplexer, like the first two.
 BLOCK = """
 [[outlet]]
 number = {number}

@@ -1,4 +1,4 @@
-"""`cabinet update` with a bundle that fails on trial."""
+"""`cabinet update` with a bundle that fails its trial."""
 
 from vm.bench import Bench
 
@@ -33,7 +33,7 @@ def run(bench: Bench) -> None:
 
 
 def _update_after_it(bench: Bench) -> None:
-    """A good one. Five minutes on trial are twenty of an emulated processor: there the package alone."""
+    """Install a good version; only the package if the processor is emulated, as 5 minutes of trial take 20 there."""
     if bench.kernel:
         bench.run("dpkg -i /mnt/stick/newer.deb", 900)
         bench.wait_protecting()

@@ -1,4 +1,4 @@
-"""dpkg -i of a newer version in the middle of a charge."""
+"""dpkg -i of a newer version during a charge."""
 
 from vm.bench import AS_SERVICE, Bench
 
@@ -20,7 +20,7 @@ def run(bench: Bench) -> None:
     bench.wait_protecting()
     bench.wait_charging()
     changes = [high for at, line, high in bench.lines() if at > since_ns and line == 10]
-    # The guard's own test of each relay, at its start and with the contactor open, is among the changes.
+    # The changes include the guard's test of each relay, at its start and with the contactor open.
     bench.shows("the outlet was off meanwhile and is on again", changes[:1] == [False] and changes[-1:] == [True])
     bench.shows("the session is the same", bench.run(f"{AS_SERVICE} store running").strip() == "1")
     bench.shows("the configuration is untouched", bench.run("sha256sum /etc/cabinet/cabinet.toml") == config)

@@ -7,12 +7,12 @@ from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
 PROMISE = "with the clock at 1970 the charge before it is settled, new ones work, and the log says what was not known"
 BEFORE = "charging"
 MACHINE = {"wall": "1970-01-02T00:00:00"}
-LEARN_S = 180  # so long a computer that has just booted is given to learn the time
+LEARN_S = 180  # time in which a booted computer must get the time
 CHARGE_S = 20
 
 
 def run(bench: Bench) -> None:
-    # systemd itself never believes less than its own date; a Pi's kernel has no clock to read at all.
+    # systemd never accepts a time before its build date; a Pi's kernel has no clock to read at all.
     bench.run("systemctl stop cabinet-service cabinet-guard && date -s 1970-01-02T00:10:00", 60)
     bench.run("systemctl start cabinet-guard cabinet-service", 180)
     bench.wait_protecting()

@@ -1,5 +1,5 @@
-"""Chips at register level, written from their data sheets alone: they share nothing with the drivers they answer.
+"""Chip models at register level, written from the data sheets alone: they share no code with the drivers.
 
-Each has two doors. On the bus it takes and gives bytes (`Device`); in the world it is set in physical units. What a
-model does not do it refuses loudly: writing a bit that is not modelled raises `SimError`.
+Each has two interfaces. The bus door takes and returns bytes (`Device`); the world door is set in physical units. If a
+driver writes a bit that is not modelled, the model raises `SimError`.
 """

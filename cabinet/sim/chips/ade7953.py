@@ -1,7 +1,7 @@
 """ADE7953, the two-channel mains meter (data sheet Rev. B), at register level.
 
-Bus door: 16-bit register pointer, then 1 to 4 data bytes, most significant first (p. 53-54). World door: `follow` the
-current of an input, `mains` the voltage. Its two interrupt outputs, IRQ and the ZX pin, report through `on_pin`.
+Bus door: 16-bit register pointer, then 1 to 4 data bytes, most significant first (p. 53-54). World door: `follow` sets
+the current of an input, `mains` the voltage. The two interrupt outputs, IRQ and the ZX pin, report through `on_pin`.
 """
 
 import math
@@ -20,13 +20,13 @@ from cabinet.sim.chips.stuck import Stickable
 from cabinet.sim.waveform import Mains, Wave
 
 ADDRESS = 0x38  # fixed, p. 53
-WAKE_NS = 66_000_000  # p. 18: 26 ms and about 40 ms after the supply; that it gives no ACK until then is assumed
+WAKE_NS = 66_000_000  # p. 18: 26 ms and about 40 ms after supply; no ACK until then is an assumption
 _PGA = {0: 1, 1: 2, 2: 4, 3: 8, 4: 16, 5: 22}
 _PHASE_PER_LSB = math.radians(0.02)  # p. 34, at 50 Hz
 
 
 class Ade7953(Stickable):
-    """One chip. `on_pin(pin, high, at_ns)` is called when IRQ or ZX changes; both idle high."""
+    """One meter chip. `on_pin(pin, high, at_ns)` is called when IRQ or ZX changes; both idle high."""
 
     name = "ADE7953"
     register_names = r.NAMES
@@ -34,13 +34,13 @@ class Ade7953(Stickable):
     def __init__(
         self, full_a: float, full_v: float, schedule: Schedule, on_pin: OnPin, at_ns: int, seed: int | None = None
     ) -> None:
-        """Supply comes up at `at_ns`. Full scale (500 mV) is `full_a` and `full_v` peak; `seed` None: no noise."""
+        """Power up at `at_ns`. Full scale (500 mV) is `full_a` and `full_v` peak; no noise if `seed` is None."""
         super().__init__()
         noise = [None if seed is None else random.Random(seed + i) for i in range(3)]
         self.channels = {name: CurrentChannel(full_a, full_v, noise[i]) for i, name in enumerate("AB")}
         self.channels["A"].other, self.channels["B"].other = self.channels["B"], self.channels["A"]
-        self.implausible = False  # peaks and RMS are read as all ones, as if nobody drove the bus
-        self.present = True  # False: never acknowledges, as if its supply were gone
+        self.implausible = False  # peaks and RMS read as all ones, like an undriven bus
+        self.present = True  # False: no acknowledge, as without supply
         self._volts = VoltageChannel(full_v, noise[2])
         self._schedule = schedule
         self._frozen: dict[int, int] | None = None
@@ -52,23 +52,23 @@ class Ade7953(Stickable):
             channel.no_load_when(self._is_no_load)
         self.power_up(at_ns)
 
-    # ---- world door
+    # ---- World door
 
     def power_up(self, at_ns: int) -> None:
-        """Supply on: silent for 66 ms, then the RESET interrupt, everything at its default."""
+        """Apply the supply: no answer for 66 ms, then the RESET interrupt, all registers at their defaults."""
         self._defaults(at_ns)
         self._ready_ns = at_ns + WAKE_NS
         self._schedule(self._ready_ns, self._announce_reset)
 
     def reset(self, at_ns: int) -> None:
-        """RESET pin or CONFIG bit 7: back to the defaults at once, and the RESET interrupt."""
+        """Reset by pin or CONFIG bit 7: registers take their defaults at once, and the RESET interrupt is raised."""
         self._defaults(at_ns)
         self._announce_reset(at_ns)
 
     def follow(self, channel: str, wave: Wave, at_ns: int) -> None:
-        """From `at_ns` on the current input `channel` carries `wave`."""
+        """Set the current of input `channel` to `wave` from `at_ns` on."""
         for each in self.channels.values():
-            each.settle(at_ns)  # also the other one, which had its share of the old wave
+            each.settle(at_ns)  # also the other input, which carried a share of the old wave
         here = self.channels[channel]
         here.follow(wave, at_ns)
         if here.leak_share and here.other is not None:
@@ -76,7 +76,7 @@ class Ade7953(Stickable):
         self._interrupts.arm(channel, at_ns)
 
     def set_crosstalk(self, share: float, at_ns: int, everywhere: bool = False) -> None:
-        """Each input's peaks show this share of the other's current; `everywhere`: its RMS and power too."""
+        """Add this share of the other input's current to each input's peaks; if `everywhere`, also to RMS and power."""
         for channel in self.channels.values():
             channel.settle(at_ns)
         for channel in self.channels.values():
@@ -85,7 +85,7 @@ class Ade7953(Stickable):
             channel.follow(channel.wave, at_ns)
 
     def saturate(self, name: str, level_a: float, at_ns: int) -> None:
-        """The sensor of input `name` saturates at that instantaneous current; infinite: never."""
+        """Set the instantaneous current at which the sensor of input `name` saturates; infinite: never."""
         channel = self.channels[name]
         channel.settle(at_ns)
         channel.sense(saturates_a=level_a)
@@ -93,29 +93,29 @@ class Ade7953(Stickable):
         self._interrupts.arm(name, at_ns)
 
     def mains(self, mains: Mains | None, at_ns: int) -> None:
-        """From `at_ns` on this is the voltage; None: none at all."""
+        """Set the voltage from `at_ns` on; None: no voltage."""
         self._volts.follow(mains, at_ns)
-        if mains is not None:  # else the last period stays
+        if mains is not None:  # without mains the last period stays
             self._cells[r.PERIOD] = max(0, min(0xFFFF, round(223_750 * 2 * mains.half_ns * 1e-9) - 1))
         self._interrupts.watch_mains(at_ns)
 
     def freeze(self, at_ns: int) -> None:
-        """The signal processing hangs: whatever is measured stays as it is now; the bus still answers."""
+        """Stop the signal processing: all measured values keep their present state; the bus still answers."""
         if self._frozen is not None:
             return
         for channel in self.channels.values():
             channel.settle(at_ns)
-        # Peaks that stay when read come first: reading the others takes them away.
+        # Read the peaks without reset first, because reading those with reset clears them.
         order = sorted(self._live, key=lambda address: address in r.READ_AWAY)
         self._frozen = {address: self._live[address](at_ns) for address in order if address not in r.NOT_MEASURED}
-        self._frozen[r.AENERGYA] = self._frozen[r.AENERGYB] = 0  # nothing is added to what was read
+        self._frozen[r.AENERGYA] = self._frozen[r.AENERGYB] = 0  # no energy is added after the last read
         self._frozen[r.PERIOD] = self._cells[r.PERIOD]
         self._energy_frozen = {name: channel.energy_counts for name, channel in self.channels.items()}
         self._interrupts.stopped = True
         self._interrupts.disarm()
 
     def thaw(self, at_ns: int) -> None:
-        """It measures again, and knows nothing of the time between."""
+        """Restart the signal processing; the time since `freeze` is not measured."""
         if self._frozen is None:
             return
         self._frozen = None
@@ -128,10 +128,10 @@ class Ade7953(Stickable):
             self._interrupts.arm(name, at_ns)
 
     def cell(self, address: int) -> int:
-        """What a stored register holds, for the state display and tests."""
+        """Return the content of a stored register, for the state display and tests."""
         return self._cells[r.cell(address)]
 
-    # ---- registers that stand still
+    # ---- Stuck registers
 
     def _bits(self, address: int) -> int:
         return 8 * r.width(address)
@@ -149,15 +149,15 @@ class Ade7953(Stickable):
             channel.energy_counts = counts[name]
         return value
 
-    # ---- bus door
+    # ---- Bus door
 
     def answers(self, at_ns: int) -> bool:
         return self.present and at_ns >= self._ready_ns
 
     def receive(self, data: bytes, at_ns: int) -> None:
-        """A pointer, or a pointer and a register's data; another length is a driver's mistake and raises."""
+        """Take a pointer, or a pointer with register data. Raises SimError on another length, a fault of the driver."""
         if not data:
-            return  # somebody looks whether there is a chip
+            return  # a probe for the presence of the chip
         if len(data) < 2:
             raise SimError(f"{self.name}: a write of {len(data)} byte has no 16-bit register address")
         self._pointer = data[0] << 8 | data[1]
@@ -183,9 +183,9 @@ class Ade7953(Stickable):
         return value.to_bytes(count, "big")
 
     def stop(self, at_ns: int) -> None:
-        """Registers act as soon as they are written; STOP changes nothing."""
+        """Do nothing on STOP: registers take effect as soon as they are written."""
 
-    # ---- registers
+    # ---- Registers
 
     def _defaults(self, at_ns: int) -> None:
         self._cells.update(r.reset_values())
@@ -228,9 +228,9 @@ class Ade7953(Stickable):
         if address == r.UNLOCK:
             self._unlocked = value == r.UNLOCK_KEY
         elif address in self._stuck:
-            pass  # acknowledged, and the cell stays as it is
+            pass  # acknowledged, but the cell keeps its value
         elif self._protected(pointer) or (address == r.REQUIRED and not unlocked):
-            return  # acknowledged on the bus and ignored, p. 57
+            return  # acknowledged on the bus, but ignored, p. 57
         else:
             self._check(address, register, value)
             self._store(address, value, at_ns)
@@ -243,7 +243,7 @@ class Ade7953(Stickable):
         return bool(self._cells[r.WRITE_PROTECT] & bit)
 
     def _check(self, address: int, register: r.Register, value: int) -> None:
-        """Raise for anything this model does not do."""
+        """Raise SimError if the value needs a function that is not modelled."""
         changed = value ^ register.reset
         if register.writable is not None and changed & ~register.writable:
             raise unmodelled(self.name, f"bits 0x{changed & ~register.writable:x} of {register.name}")
@@ -263,7 +263,7 @@ class Ade7953(Stickable):
         self._set_cell(address, value, at_ns)
 
     def _set_cell(self, address: int, value: int, at_ns: int) -> None:
-        """A cell takes a value, however it came by it, and what depends on it follows."""
+        """Store a value, from a write or a fault, and update everything that depends on it."""
         if address in r.SCALING:
             for channel in self.channels.values():
                 channel.settle(at_ns)
@@ -279,9 +279,9 @@ class Ade7953(Stickable):
         self._interrupts.update_pins(at_ns)
 
     def _rescale(self) -> None:
-        """Take gains and offsets over from their registers."""
+        """Recompute gains and offsets from their registers."""
         cells = self._cells
-        self._volts.pga = _PGA.get(cells[r.PGA_V], 1)  # a code that the data sheet reserves counts as none
+        self._volts.pga = _PGA.get(cells[r.PGA_V], 1)  # a code reserved in the data sheet gives gain 1
         self._volts.rms_offset = r.signed24(cells[0x288])
         for name, pga, base in (("A", r.PGA_IA, 0x280), ("B", r.PGA_IB, 0x28C)):
             channel = self.channels[name]
@@ -298,7 +298,7 @@ class Ade7953(Stickable):
     def _remember(self, pointer: int, operation: int, value: int) -> None:
         self._last = (operation, pointer, value, r.width(pointer))
 
-    # ---- measured registers
+    # ---- Measured registers
 
     def _live_registers(self) -> dict[int, Callable[[int], int]]:
         a, b, volts, status = self.channels["A"], self.channels["B"], self._volts, self._interrupts.take
@@ -342,7 +342,7 @@ class Ade7953(Stickable):
         return round(share * FULL_POWER)
 
     def _power_factor(self, channel: CurrentChannel, at_ns: int) -> int:
-        """Magnitude from power over apparent power; the sign follows the reactive power (p. 38)."""
+        """Return power over apparent power, with the sign of the reactive power (p. 38)."""
         apparent = self._volt_amps(channel, at_ns)
         if apparent <= 0:
             return 0x7FFF
@@ -350,7 +350,7 @@ class Ade7953(Stickable):
         return -factor if channel.var_code(at_ns) < 0 else factor
 
     def _angle(self, channel: CurrentChannel, at_ns: int) -> int:
-        """Delay of the fundamental against the voltage, 4.47 us a step (p. 39)."""
+        """Return the delay of the fundamental against the voltage, in steps of 4.47 us (p. 39)."""
         watts, var = channel.watt_code(at_ns, 0.0), channel.var_code(at_ns)
         mains = self._volts.mains
         if mains is None or (watts == 0 and var == 0):
@@ -365,7 +365,10 @@ class Ade7953(Stickable):
         return r.signed24(counts & 0xFFFFFF)
 
     def _is_no_load(self, share: float) -> bool:
-        """Data sheet p. 40: level = 65,536 - Y / 1.4, no load below 1/Y of full scale, unless disabled."""
+        """Return whether `share` is below the no-load level.
+
+        Data sheet p. 40: level = 65,536 - Y / 1.4, no load if below 1/Y of full scale, unless disabled.
+        """
         if self._cells[r.DISNOLOAD] & 1:
             return False
         ratio = (65_536 - self._cells[r.AP_NOLOAD]) * 1.4
@@ -379,10 +382,10 @@ class Ade7953(Stickable):
             flags |= self._is_no_load(abs(watts) / FULL_POWER) << idle
         return flags
 
-    # ---- checksum
+    # ---- Checksum
 
     def _checksum(self) -> int:
-        """Any hash over the covered cells that gives the published value at the defaults (p. 58-59)."""
+        """Return a hash over the covered cells, any that gives the published value at the defaults (p. 58-59)."""
         return _hash(self._cells) ^ _HASH_AT_DEFAULTS ^ r.CRC_AT_DEFAULTS
 
     def _check_crc(self, at_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""The ADE7953's interrupts (data sheet p. 48-50): what raises a status bit, and what that does to IRQ and ZX."""
+"""Interrupts of the ADE7953 (data sheet p. 48-50): sources of the status bits, and their effect on IRQ and ZX."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,9 +14,10 @@ OnPin = Callable[[str, bool, int], None]
 
 
 class Interrupts:
-    """Status bits are latched on the event, enabled or not; enabling only gates the pin. Both pins idle high.
+    """Status bits and interrupt pins. An event latches its bit, enabled or not; the enable bit only gates the pin.
 
-    ZX is modelled as channel B's interrupt only; with another setting of ALT_OUTPUT it stays high.
+    Both pins idle high. ZX is modelled only as the interrupt of channel B; with another setting of ALT_OUTPUT it
+    stays high.
     """
 
     def __init__(
@@ -36,10 +37,10 @@ class Interrupts:
         self._armed: dict[str, Cancellable] = {}
         self._watching: list[Cancellable] = []
         self._pins = {PIN_IRQ: True, PIN_ZX: True}
-        self.stopped = False  # the signal processing hangs: nothing is raised any more
+        self.stopped = False  # the signal processing hangs: no bit is raised
 
     def clear(self, at_ns: int) -> None:
-        """Reset: nothing pending."""
+        """Clear all status bits on a reset."""
         self._status = {"A": 0, "B": 0}
         self.stopped = False
         self.disarm()
@@ -50,10 +51,10 @@ class Interrupts:
         self.update_pins(at_ns)
 
     def take(self, name: str, at_ns: int, reset: bool) -> int:
-        """Read a status register; the address with reset clears it and releases the pin."""
+        """Return a status register; if `reset` is set, clear it and release the pin."""
         status = self._status[name]
         if name == "A":
-            status |= 1 << 17  # a sample has been taken since
+            status |= 1 << 17  # a new sample is always available
             status |= (1 << 15) if self._volts.mains is not None else 0
         counts = abs(self._channels[name].energy_counts)
         status |= (1 if counts > 0x400000 else 0) | (8 if counts > 0x800000 else 0)
@@ -75,7 +76,7 @@ class Interrupts:
                 self._on_pin(pin, high, at_ns)
 
     def arm(self, name: str, at_ns: int) -> None:
-        """Plan the over-current interrupt: the first sample whose magnitude exceeds OILVL."""
+        """Plan the over-current interrupt, at the first sample with a magnitude above OILVL."""
         armed = self._armed.pop(name, None)
         if armed is not None:
             armed.cancel()
@@ -95,7 +96,7 @@ class Interrupts:
         self._armed.clear()
 
     def watch_mains(self, at_ns: int) -> None:
-        """Plan what the present voltage and limits will raise: OV, SAG, zero crossings missing."""
+        """Plan the interrupts due to the present voltage and limits: OV, SAG, missing zero crossings."""
         for planned in self._watching:
             planned.cancel()
         self._watching = []
@@ -106,7 +107,7 @@ class Interrupts:
             after.append((half_ns, r.OVERVOLTAGE))
         if self._cells[r.SAGCYC] and code < self._cells[r.SAGLVL]:
             after.append((half_ns * self._cells[r.SAGCYC], r.SAG))
-        if code < FULL_WAVE / 1250:  # p. 44: below this no crossing is seen
+        if code < FULL_WAVE / 1250:  # p. 44: below this no crossing is detected
             after.append((self._cells[r.ZXTOUT] * 1e9 / 14_000, r.ZERO_CROSSING_MISSING))
         for delay_ns, bit in after:
             if not self._status["A"] & bit:

@@ -1,6 +1,6 @@
-"""The register table of the ADE7953 (data sheet Rev. B, p. 60-67): address, width, reset value and what may be written.
+"""Register table of the ADE7953 (data sheet Rev. B, p. 60-67): address, width, reset value and writable bits.
 
-24-bit registers appear a second time, 0x100 higher, as 32-bit ones; both are the same cell.
+Each 24-bit register also appears 0x100 higher as a 32-bit register; both addresses share one cell.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ OVERVOLTAGE = 1 << 16
 SAG = 1 << 19
 CRC_CHANGED = 1 << 21
 
-# Interrupts whose pin this model drives; enabling another one is refused.
+# Interrupts that drive a pin in this model. If a driver enables another one, the model raises SimError.
 MODELLED_A = OVERCURRENT | ZERO_CROSSING_MISSING | OVERVOLTAGE | SAG | RESET_BIT | CRC_CHANGED
 MODELLED_B = OVERCURRENT
 
@@ -20,7 +20,7 @@ CRC_AT_DEFAULTS = 0x48739163  # p. 58
 
 
 class Register(NamedTuple):
-    """`writable` holds the bits this model lets a driver set; None is a read-only register."""
+    """One register. `writable` is the mask of bits that a driver may set; None: read-only."""
 
     name: str
     reset: int = 0
@@ -126,7 +126,7 @@ REGISTERS: dict[int, Register] = {
     0x297: Register("BVAOS", 0, 0, signed=True),
 }  # fmt: skip
 
-# The names of `stuck` and `upset`: those a person looks for first, then every other register by its data sheet's name.
+# Names for `stuck` and `upset`: those a person needs most, then every other register by its name in the data sheet.
 _READ_ONLY_NAMES: dict[str, tuple[int, ...]] = {
     "peak_a": (IAPEAK, RSTIAPEAK), "peak_b": (IBPEAK, RSTIBPEAK), "rms_a": (IRMSA,), "rms_b": (IRMSB,),
     "power_a": (AWATT,), "power_b": (BWATT,), "voltage": (VRMS,), "voltage_sample": (V,),
@@ -150,14 +150,14 @@ NAMES: dict[str, tuple[int, ...]] = {
 GAIN_LEAST, GAIN_MOST = 0x200000, 0x600000  # p. 34
 GAINS = frozenset({0x280, 0x281, 0x282, 0x283, 0x284, 0x28C, 0x28D, 0x28E, 0x28F, 0x290})
 
-# Kinds of registers: of the last access; emptied by reading; all ones if nothing drives the bus; not measured; scaling.
+# Groups of registers: of the last access; cleared by reading; all ones if the bus is undriven; not measured; scaling.
 LAST = frozenset({LAST_OP, LAST_ADD, LAST_RWDATA_8, LAST_RWDATA_16, LAST_RWDATA_24})
 READ_AWAY = frozenset({RSTIAPEAK, RSTIBPEAK, RSTVPEAK})
 GARBLED = READ_AWAY | {IAPEAK, IBPEAK, VPEAK, IRMSA, IRMSB, VRMS}
 NOT_MEASURED = LAST | {IRQSTATA, RSTIRQSTATA, IRQSTATB, RSTIRQSTATB, CRC}
 SCALING = frozenset({PGA_V, PGA_IA, PGA_IB, PHCALA, PHCALB, DISNOLOAD, AP_NOLOAD, 0x286, 0x289, 0x292, 0x295}) | GAINS
 
-# Cells the checksum covers (p. 59); 0x280 to 0x297 with the reserved ones between.
+# Cells covered by the checksum (p. 59); 0x280 to 0x297 include the reserved ones between.
 CRC_CELLS = (
     LCYCMODE, PGA_V, PGA_IA, PGA_IB, WRITE_PROTECT, CONFIG, 0x103, 0x104, CFMODE, PHCALA, PHCALB, ALT_OUTPUT, ACCMODE,
     IRQENA, IRQENB, *range(0x280, 0x298),
@@ -165,20 +165,20 @@ CRC_CELLS = (
 
 
 def width(address: int) -> int:
-    """Bytes of the register at `address`, by its block (p. 60)."""
+    """Return the width in bytes of the register at `address`, by its block (p. 60)."""
     block = address >> 8
     return 1 if block in (0x0, 0x7, 0x8) else block + 1
 
 
 def cell(address: int) -> int:
-    """The cell behind an address: a 32-bit address is the 24-bit one 0x100 lower, except the CRC's."""
+    """Return the cell of an address: a 32-bit address is the 24-bit one 0x100 lower, except for the CRC."""
     if address >> 8 == 3 and address != CRC:
         return address - 0x100
     return address
 
 
 def reset_values() -> dict[int, int]:
-    """Every cell after a reset."""
+    """Return all cells as they are after a reset."""
     return {address: register.reset for address, register in REGISTERS.items()}
 
 

@@ -1,8 +1,8 @@
 """MCP23017, the 16-bit expander (DS20001952C): registers in BANK = 0, sequential or byte mode.
 
-World door: `on_outputs(driven_high, at_ns)` with the pins that are outputs and really high, whenever that changes.
-It is told at STOP. After power-on every pin is an input, so nothing is driven. `on_interrupt(high, at_ns)` is the line
-that INTA and INTB share: mirrored, active low.
+World door: `on_outputs(driven_high, at_ns)` is called at STOP if the set of pins that are outputs and really high has
+changed. After power-on every pin is an input, so no pin is driven. `on_interrupt(high, at_ns)` is the line that INTA
+and INTB share: mirrored, active low.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ IODIR, IPOL, GPINTEN, DEFVAL, INTCON, IOCON, GPPU, INTF, INTCAP, GPIO, OLAT = ra
 _NAMES = ("IODIR", "IPOL", "GPINTEN", "DEFVAL", "INTCON", "IOCON", "GPPU", "INTF", "INTCAP", "GPIO", "OLAT")
 _LAST = 0x15
 _BYTE_MODE, _MIRROR = 0x20, 0x40  # IOCON SEQOP, MIRROR
-_REFUSED = frozenset({DEFVAL, INTCON})  # interrupt on difference from a default
+_REFUSED = frozenset({DEFVAL, INTCON})  # interrupt on a difference from a default value
 _READ_ONLY = frozenset({INTF, INTCAP})
 
 
 class Mcp23017(Stickable):
-    """One expander. `set_level` is what the world puts on its pins, `hold` what it does to them by force.
+    """One expander. `set_level` applies the external level of a pin, `hold` forces a pin.
 
     `stick` takes both ports of a register as one word, port B in the upper half.
     """
@@ -41,7 +41,7 @@ class Mcp23017(Stickable):
         self._driven = 0
         self._held_low = self._held_high = 0
         self._levels = 0
-        self._before = 0  # levels when the interrupt was last taken back
+        self._before = 0  # levels when the interrupt was last cleared
         self.present = True
         self._defaults()
 
@@ -54,20 +54,20 @@ class Mcp23017(Stickable):
         self._pointer = 0
 
     def power_up(self, at_ns: int) -> None:
-        """Supply or RESET: every pin lets go."""
+        """Apply supply or RESET: every pin becomes an input."""
         self._defaults()
         self.stop(at_ns)
         self._tell_interrupt(at_ns)
 
     def hold(self, pin: int, level: bool | None, at_ns: int) -> None:
-        """Something broken holds a pin at a level, harder than anything drives it; None: no longer."""
+        """Force a pin to a level by a defect that overrides any driver; None: release it."""
         self._held_low = self._held_low & ~(1 << pin) | (level is False) << pin
         self._held_high = self._held_high & ~(1 << pin) | (level is True) << pin
         self.stop(at_ns)
         self._feel(at_ns)
 
     def set_level(self, pin: int, high: bool, at_ns: int) -> None:
-        """What is wired to a pin drives it; felt where the pin is an input."""
+        """Set the external level of a pin; it takes effect if the pin is an input."""
         self._levels = self._levels | 1 << pin if high else self._levels & ~(1 << pin)
         self._feel(at_ns)
 
@@ -131,7 +131,7 @@ class Mcp23017(Stickable):
             self._pointer = self._pointer + 1 if self._pointer < _LAST else 0
 
     def _feel(self, at_ns: int) -> None:
-        """Pins that moved since the interrupt was last taken back raise it; the first one's levels are kept (p. 25)."""
+        """Raise the interrupt if pins changed since it was cleared; the levels of the first change are kept (p. 25)."""
         for port in (0, 1):
             enabled = self._registers[GPINTEN + port] & self._registers[IODIR + port]
             moved = (self._level(port) ^ self._before >> 8 * port) & enabled
@@ -155,7 +155,7 @@ class Mcp23017(Stickable):
         register = address & ~1
         name = _NAMES[register // 2]
         if self._stuck and (OLAT if register == GPIO else register) in self._stuck:
-            return  # acknowledged, and the cell stays as it is
+            return  # acknowledged, but the cell keeps its value
         if register in _READ_ONLY:
             raise SimError(f"{self.name}: {name} cannot be written")
         if register in _REFUSED and value:
@@ -181,7 +181,7 @@ class Mcp23017(Stickable):
         return value
 
     def _level(self, port: int) -> int:
-        """As GPIO reads."""
+        """Return the levels as a read of GPIO gives them."""
         inputs = self._registers[IODIR + port]
         outside = self._levels >> (8 * port) & 0xFF | self._registers[GPPU + port]
         level = self._registers[OLAT + port] & ~inputs | outside & inputs

@@ -1,8 +1,8 @@
-"""What happens inside an ADE7953 between its inputs and its registers: physical currents in, codes out.
+"""Signal processing of an ADE7953 between its inputs and its registers: physical currents in, codes out.
 
 Scales from the data sheet (Rev. B): waveform and peak 6,500,000 at full scale (p. 21), RMS 9,032,007 (p. 23), power
 4,862,401 (p. 24), energy 206.9 thousand counts a second (p. 25-26), samples at 6.99 kHz (p. 23), RMS settled after
-about 200 ms (p. 23). Ripple and noise are assumptions of this model, chosen so that no two readings are alike.
+about 200 ms (p. 23). Ripple and noise are assumptions of this model, chosen to make every reading different.
 """
 
 import math
@@ -18,19 +18,19 @@ FULL_ENERGY_PER_S = 206_900
 SAMPLE_NS = 1e9 / 6_990
 UNITY = 0x400000
 
-CYCLE_NS = 20_000_000  # what an RMS or a mean is worth is that of a cycle
+CYCLE_NS = 20_000_000  # an RMS or a mean is taken over a cycle
 _SETTLE_NS = 50e6  # time constant of the squared signal: within 1 % of the RMS after 200 ms
 _POWER_SETTLE_NS = 40e6
 _RIPPLE = 0.003  # of the value, at twice the mains frequency
 _VOLTS_RIPPLE = 0.001
 NOISE_CODE = 650  # peak of the noise of one sample: 1/10,000 of full scale
-_UNSTEADY = 1e-4  # of the value, from one reading to the next
+_UNSTEADY = 1e-4  # of the value, random from one reading to the next
 _NOISE_RMS = 9_032_007 / 30_000
-SATURATED_SHARE = 0.05  # of a further current that a saturated transformer passes on: an assumption of this model
+SATURATED_SHARE = 0.05  # share of further current that a saturated transformer passes: an assumption of this model
 
 
 class Settling:
-    """A value that follows its target with a time constant, known at any moment without stepping."""
+    """A value that follows its target with a time constant; it can be read at any time without stepping."""
 
     __slots__ = ("_at_ns", "_tau_ns", "_value", "target")
 
@@ -46,7 +46,7 @@ class Settling:
         return self.target + (self._value - self.target) * math.exp((self._at_ns - at_ns) / self._tau_ns)
 
     def aim(self, target: float, from_ns: int) -> None:
-        """Follow `target` from `from_ns` on."""
+        """Set `target` from `from_ns` on."""
         self._value = self.at(from_ns)
         self._at_ns = from_ns
         self.target = target
@@ -56,7 +56,7 @@ class Settling:
         self._at_ns = at_ns
 
     def clear(self, at_ns: int) -> None:
-        """Start again from 0, with the target kept."""
+        """Restart from 0 and keep the target."""
         self._value = 0.0
         self._at_ns = at_ns
 
@@ -69,7 +69,7 @@ class Gains:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.sensor_current = 1.0  # of the shunt or transformer in front of the chip
+        self.sensor_current = 1.0  # gain of the shunt or transformer in front of the chip
         self.sensor_power = 1.0
         self.current = 1.0  # xIGAIN
         self.pga = 1
@@ -81,16 +81,16 @@ class Gains:
 
 
 class CurrentChannel:
-    """One current input and everything computed from it. `full_a` is the peak current of full scale."""
+    """One current input and all values computed from it. `full_a` is the peak current at full scale."""
 
     def __init__(self, full_a: float, full_v: float, noise: random.Random | None) -> None:
         self.gains = Gains()
         self.wave: Wave = SILENCE
         self.other: CurrentChannel | None = None
-        self.crosstalk_share = 0.0  # of the other input's current that shows in the peaks of this one
-        self.leak_share = 0.0  # of the other input's current that shows in everything: RMS, power and energy too
-        self.saturates_a = math.inf  # instantaneous current from which the sensor follows but weakly
-        self._is_exact = True  # neither of the two
+        self.crosstalk_share = 0.0  # share of the other input's current in the peaks of this one
+        self.leak_share = 0.0  # share of the other input's current in all values: RMS, power and energy too
+        self.saturates_a = math.inf  # instantaneous current above which the sensor follows only weakly
+        self._is_exact = True  # neither leakage nor saturation
         self.energy_counts = 0.0  # since the last read with reset; wraps when read
         self._full_a = full_a
         self._full_w = full_a * full_v / 2
@@ -105,17 +105,17 @@ class CurrentChannel:
         self.scale_changed()
 
     def scale_changed(self) -> None:
-        """Recompute the codes for one ampere and one watt after a gain was set; call `settle` before setting it."""
+        """Recompute the codes per ampere and watt after a change of gain; call `settle` before the change."""
         gains = self.gains
         self.code_per_a = FULL_WAVE / self._full_a * gains.current * gains.pga * gains.sensor_current
         self.power_factor = gains.current * gains.pga * gains.voltage * gains.power * gains.sensor_power
 
     def no_load_when(self, test: Callable[[float], bool]) -> None:
-        """`test(share)` says whether so little power, as a share of full scale, is held for no load."""
+        """Set `test(share)`: it returns whether a power, as a share of full scale, counts as no load."""
         self._no_load = test
 
     def reset(self, at_ns: int) -> None:
-        """Power-on: everything measured is forgotten."""
+        """Discard all measured values, as at power-on."""
         self.energy_counts = 0.0
         self._peak_code = 0.0
         self._since_ns = self._peak_since_ns = at_ns
@@ -123,25 +123,25 @@ class CurrentChannel:
             filtered.clear(at_ns)
 
     def follow(self, wave: Wave, at_ns: int) -> None:
-        """From `at_ns` on the input carries `wave`."""
+        """Set the current of the input to `wave` from `at_ns` on."""
         self.settle(at_ns)
         self.wave = wave
         if wave is SILENCE and (self._is_exact or self._is_silent):
             targets = (0.0, 0.0, 0.0)
         else:
-            later_ns = at_ns + CYCLE_NS  # of a current that does not last; a steady one is the same over any time
+            later_ns = at_ns + CYCLE_NS  # for a transient; the mean of a steady current is the same over any time
             targets = self._means(at_ns, later_ns)
         self._square.aim(targets[0], at_ns)
         self._power.aim(targets[1], at_ns)
         self._reactive.aim(targets[2], at_ns)
 
     def settle(self, at_ns: int) -> None:
-        """Bring everything accumulated up to `at_ns`."""
+        """Accumulate energy, peak and filters up to `at_ns`."""
         start_ns = self._since_ns
         if at_ns <= start_ns:
             return
         self._peak_code = max(self._peak_code, self._input_peak(at_ns))
-        if self._is_exact:  # asked for often, so without a call more
+        if self._is_exact:  # the frequent case, so without a further call
             wave = self.wave
             if wave is SILENCE:
                 seen = None
@@ -162,7 +162,7 @@ class CurrentChannel:
         self._peak_since_ns = at_ns
 
     def sense(self, saturates_a: float | None = None, leak_share: float | None = None) -> None:
-        """Another sensor or another crosstalk from now on; call `settle` before."""
+        """Change the sensor or the crosstalk from now on; call `settle` before."""
         self.saturates_a = self.saturates_a if saturates_a is None else saturates_a
         self.leak_share = self.leak_share if leak_share is None else leak_share
         self._is_exact = self.saturates_a == math.inf and not self.leak_share
@@ -172,7 +172,7 @@ class CurrentChannel:
         return self.wave is SILENCE and not (self.leak_share and self.other and self.other.wave is not SILENCE)
 
     def _means(self, from_ns: int, to_ns: int) -> tuple[float, float, float]:
-        """Mean square, power and reactive power at the input, after the sensor and with the other input's share."""
+        """Return mean square, power and reactive power after the sensor, with the share of the other input."""
         wave = self.wave
         square, watts = wave.mean_square(from_ns, to_ns), wave.mean_w(from_ns, to_ns)
         var = wave.mean_var(from_ns, to_ns)
@@ -184,7 +184,7 @@ class CurrentChannel:
         if self.leak_share and self.other is not None:
             share, other = self.leak_share, self.other.wave
             leaked = share * share * other.mean_square(from_ns, to_ns)
-            square += leaked + 2 * math.sqrt(square * leaked)  # two currents of one mains, nearly in step
+            square += leaked + 2 * math.sqrt(square * leaked)  # two currents of one mains, nearly in phase
             watts += share * other.mean_w(from_ns, to_ns)
             var += share * other.mean_var(from_ns, to_ns)
         return square, watts, var
@@ -200,28 +200,28 @@ class CurrentChannel:
         return joule
 
     def _seen_share(self) -> float:
-        """RMS behind a saturated sensor over the true one, as for a sine that is cut at the sensor's level."""
+        """Return the RMS after a saturated sensor over the true RMS, as for a sine clipped at the sensor's level."""
         crest = self.wave.most_a()
         angle = math.asin(self.saturates_a / crest)
-        below = (angle - math.sin(2 * angle) / 2) / 2  # of the squared sine up to the cut, over a quarter cycle
+        below = (angle - math.sin(2 * angle) / 2) / 2  # integral of the squared sine below the clip, quarter cycle
         above = (math.pi / 2 - angle) * (self._through(crest) / crest) * (self.saturates_a / crest)
         return math.sqrt(min(1.0, (below + above) * 4 / math.pi))
 
     def _through(self, amps: float) -> float:
-        """The magnitude behind the sensor: above its level the core's permeability is that of air."""
+        """Return the magnitude after the sensor: above its level the core has the permeability of air."""
         if amps <= self.saturates_a:
             return amps
         return self.saturates_a + SATURATED_SHARE * (amps - self.saturates_a)
 
     def first_above_ns(self, level: int, from_ns: int) -> int | None:
-        """When the input's code first exceeds `level`."""
+        """Return the time when the input's code first exceeds `level`, or None."""
         amps = level / self.code_per_a
         if amps > self.saturates_a:
             amps = self.saturates_a + (amps - self.saturates_a) / SATURATED_SHARE
         return self.wave.first_above_ns(amps, from_ns)
 
     def _input_peak(self, at_ns: int) -> float:
-        """Since it was last asked; 0 where it cannot exceed the peak that is held, which is found without work."""
+        """Return the peak since the last call; 0 if a cheap check shows that it cannot exceed the held peak."""
         if at_ns <= self._peak_since_ns:
             return 0.0
         most_a = self.wave.most_a() if self._is_exact else self._through(self.wave.most_a())
@@ -236,11 +236,11 @@ class CurrentChannel:
 
     @property
     def clip(self) -> float:
-        """Code at which the converter saturates: the input's full scale, whatever was amplified."""
+        """Code at which the converter saturates: full scale of the input, independent of the PGA."""
         return FULL_WAVE * self.gains.current
 
     def peak_code(self, at_ns: int, reset: bool) -> int:
-        """Greatest magnitude since the last reset."""
+        """Return the greatest magnitude since the last reset."""
         code = max(self._peak_code, self._input_peak(at_ns))
         self._peak_code = 0.0 if reset else code
         self._peak_since_ns = max(self._peak_since_ns, at_ns)
@@ -249,7 +249,7 @@ class CurrentChannel:
     def sample_code(self, at_ns: int) -> int:
         true_a = self.wave.value_a(at_ns)
         value_a = math.copysign(self._through(abs(true_a)), true_a)
-        value_a *= math.copysign(1, self.gains.sensor_power)  # of a sensor put on backwards
+        value_a *= math.copysign(1, self.gains.sensor_power)  # sign of a reversed sensor
         code = max(-self.clip, min(self.clip, value_a * self.code_per_a))
         return round(code + self._jitter(NOISE_CODE))
 
@@ -257,7 +257,7 @@ class CurrentChannel:
         amps = math.sqrt(max(0.0, self._square.at(at_ns)))
         code = amps * self.code_per_a * math.sqrt(2) * FULL_RMS / FULL_WAVE * (1 + _RIPPLE * ripple)
         floor = _NOISE_RMS * self._noise.random() if self._noise else 0.0
-        code = min(code, FULL_RMS * math.sqrt(2) * self.gains.current)  # of a wave that is clipped to a square one
+        code = min(code, FULL_RMS * math.sqrt(2) * self.gains.current)  # RMS of a wave clipped to a square wave
         square = code * code + floor * floor + self.gains.rms_offset * 4096
         return max(0, round(math.sqrt(max(0.0, square)) + self._jitter(_UNSTEADY * code)))
 
@@ -277,7 +277,7 @@ class CurrentChannel:
 
 
 class VoltageChannel:
-    """The voltage input. `full_v` is the peak voltage of full scale; `mains` None is no voltage at all."""
+    """The voltage input. `full_v` is the peak voltage at full scale; if `mains` is None, there is no voltage."""
 
     def __init__(self, full_v: float, noise: random.Random | None) -> None:
         self.mains: Mains | None = None
@@ -307,11 +307,11 @@ class VoltageChannel:
         return min(self.peak_v / self._full_v * self.pga, 1.0) * FULL_WAVE
 
     def ripple(self, at_ns: int) -> float:
-        """What the filters let through at twice the mains frequency, -1 to 1."""
+        """Return the ripple after the filters at twice the mains frequency, -1 to 1."""
         return math.cos(2 * self.mains.angle(at_ns)) if self.mains else 0.0
 
     def sample_code(self, at_ns: int) -> int:
-        """The last sample taken: one every 143 us."""
+        """Return the last sample; one is taken every 143 us."""
         if self.mains is None:
             return round(self._jitter())
         sampled_ns = int(at_ns // SAMPLE_NS * SAMPLE_NS)

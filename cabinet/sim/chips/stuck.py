@@ -1,9 +1,9 @@
-"""Registers of a simulated chip whose content stands still, whatever the chip measures and a driver writes.
+"""Stuck registers of a simulated chip: their content ignores measurements and writes.
 
-Two kinds of register fail in two ways. A *measured* register has a read latch that no longer follows: reads return the
-stuck value, while everything behind it (peak detector, comparators, interrupt outputs, clearing on read) goes on. A
+Two kinds of register fail in two ways. A *measured* register has a read latch that no longer updates: reads return the
+stuck value, while everything behind it (peak detector, comparators, interrupt outputs, clearing on read) works on. A
 *stored* register is the cell itself: it takes the stuck value at once, the chip acts on it, and writes are acknowledged
-and lost. Both survive a reset of the chip, as broken silicon does.
+but lost. Both faults survive a reset of the chip, as a silicon defect does.
 """
 
 import difflib
@@ -12,20 +12,20 @@ from typing import ClassVar
 
 from cabinet.errors import SimError
 
-Addresses = tuple[int, ...]  # of one register: several if another address reads it with another side effect
+Addresses = tuple[int, ...]  # of one register: several if it can be read at addresses with different side effects
 
 
 class Stickable:
-    """A chip whose registers can be stuck or upset. A chip model fills in the four methods at the end."""
+    """A chip with registers that can be stuck or upset. A chip model implements the four methods at the end."""
 
     name: str
-    register_names: ClassVar[Mapping[str, Addresses]]  # what people call them
+    register_names: ClassVar[Mapping[str, Addresses]]  # by the names that people use
 
     def __init__(self) -> None:
-        self._stuck: dict[int, int] = {}  # by address; empty on a healthy chip, so that a read asks one question
+        self._stuck: dict[int, int] = {}  # by address; empty on a healthy chip, which keeps reads fast
 
     def stick(self, register: str, value: int | None, at_ns: int) -> int:
-        """From `at_ns` on the register holds `value` (None: its present one); returns it. SimError: no such one."""
+        """Hold `value` (None: the present one) from `at_ns` on. Return it. Raises SimError as `check` does."""
         addresses = self._addresses(register)
         held = self._present(addresses[0], at_ns) if value is None else self._fitting(register, value)
         self._stuck.update(dict.fromkeys(addresses, held))
@@ -34,19 +34,19 @@ class Stickable:
         return held
 
     def release(self, register: str) -> None:
-        """The register works again; a stored one keeps its value until it is written."""
+        """End the fault; a stored register keeps its value until it is written."""
         for address in self._addresses(register):
             self._stuck.pop(address, None)
 
     def upset(self, register: str, value: int, at_ns: int) -> None:
-        """A disturbance, not the driver, changes a stored register once; it can be written again."""
+        """Change a stored register once, as by a disturbance; the driver can write it again."""
         self.check(register, value, upset=True)
         address = self._addresses(register)[0]
         if address not in self._stuck:
             self._set_cell(address, value, at_ns)
 
     def check(self, register: str, value: int | None, upset: bool = False) -> None:
-        """Raise SimError if `stick`, or `upset`, cannot be done: no such register, or a value that does not fit."""
+        """Raise SimError if `stick` or `upset` is impossible: unknown register, or a value out of range."""
         address = self._addresses(register)[0]
         if upset and not self._is_stored(address):
             raise SimError(f"{self.name}: {register} is measured, a single disturbance is gone at once; use stuck")
@@ -67,20 +67,20 @@ class Stickable:
             raise SimError(f"{self.name}: {register} has {bits} bits, {value} does not fit")
         return value
 
-    # ---- what a chip model fills in
+    # ---- Methods of a chip model
 
     def _bits(self, address: int) -> int:
-        """Width of a register."""
+        """Return the width of a register in bits."""
         raise NotImplementedError
 
     def _is_stored(self, address: int) -> bool:
-        """Whether the register is a cell that keeps what was written, not a measurement."""
+        """Return whether the register is a cell that keeps the written value, not a measurement."""
         raise NotImplementedError
 
     def _present(self, address: int, at_ns: int) -> int:
-        """The value that a read would give now, without the read's side effects."""
+        """Return the value that a read gives now, without the side effects of a read."""
         raise NotImplementedError
 
     def _set_cell(self, address: int, value: int, at_ns: int) -> None:
-        """Put a value into a stored register, with all that follows from it."""
+        """Set a stored register, with all effects of the new value."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""TCA9548A, the eight-channel bus switch (SCPS207): one control byte, in force only after STOP (p. 17)."""
+"""TCA9548A, the eight-channel bus switch (SCPS207): one control byte, effective only after STOP (p. 17)."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -8,7 +8,7 @@ from cabinet.sim.chips.stuck import Stickable
 
 
 class Tca9548a(Stickable):
-    """One switch. `on_channels()` is called when the set of joined channels changes."""
+    """One switch. `on_channels()` is called when the set of connected channels changes."""
 
     name = "TCA9548A"
     register_names: ClassVar = {"channels": (0,)}
@@ -23,11 +23,11 @@ class Tca9548a(Stickable):
 
     @property
     def joined(self) -> int:
-        """Bit n set: channel n is connected with the upstream bus."""
+        """Bit mask: if bit n is set, channel n is connected to the upstream bus."""
         return self._control
 
     def reset_pin(self, high: bool) -> None:
-        """Active low: all channels off, for as long as it is low."""
+        """Set the RESET pin, active low: all channels are off while it is low."""
         self._held_in_reset = not high
         if not high:
             self._pending = 0
@@ -39,12 +39,12 @@ class Tca9548a(Stickable):
         return self.present and not self._held_in_reset
 
     def receive(self, data: bytes, at_ns: int) -> None:
-        """The last byte of a longer write wins."""
+        """Take the control byte; if a write has several bytes, the last one counts."""
         if data and not self._stuck:
             self._pending = data[-1]
 
     def send(self, count: int, at_ns: int) -> bytes:
-        """The control byte, as written: it may be read back before STOP made it true."""
+        """Return the control byte as written, even before STOP puts it into effect."""
         if count < 1:
             raise SimError(f"{self.name}: a read of no bytes")
         return bytes([self._pending]) * count

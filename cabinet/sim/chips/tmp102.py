@@ -1,4 +1,4 @@
-"""TMP102 thermometer: pointer register, four 16-bit registers, conversions in their own time.
+"""TMP102 thermometer: pointer register, four 16-bit registers, periodic conversions.
 
 World door: `temperature_c`, a function of time. A conversion holds its value until the next one.
 """
@@ -13,7 +13,8 @@ from cabinet.sim.chips.stuck import Stickable
 
 CONVERSION_NS = 26_000_000  # typical
 # A resolution of 0.0625 degrees with noise of the same size: a steady temperature flickers between two codes. The data
-# sheet gives the resolution and no noise; that the last bit of such converters flickers is taken from experience.
+# sheet gives the resolution but no noise; the flicker of the last bit is taken from experience with this type of
+# converter.
 FLICKER_C = 0.0625
 PERIODS_NS = (4_000_000_000, 1_000_000_000, 250_000_000, 125_000_000)  # CR = 0.25, 1, 4, 8 Hz
 
@@ -23,7 +24,7 @@ _ONE_SHOT, _RESOLUTION, _INTERRUPT, _SHUTDOWN, _ALERT, _EXTENDED = 0x8000, 0x600
 
 
 class Tmp102(Stickable):
-    """One thermometer, supplied since `at_ns`."""
+    """One thermometer."""
 
     name = "TMP102"
     register_names: ClassVar = {
@@ -31,13 +32,13 @@ class Tmp102(Stickable):
     }  # fmt: skip
 
     def __init__(self, temperature_c: Callable[[int], float], at_ns: int, noise: random.Random | None = None) -> None:
-        """Supplied since `at_ns`. `noise` None: a conversion gives the temperature exactly."""
+        """Power up at `at_ns`. If `noise` is None, a conversion gives the temperature exactly."""
         super().__init__()
         self.temperature_c = temperature_c
         self._noise = noise
         self.present = True
         self.frozen = False
-        self.offset_c = 0.0  # what it shows too much: a lie of the sensor, not heat
+        self.offset_c = 0.0  # error added to the reading, not heat
         self.power_up(at_ns)
 
     def power_up(self, at_ns: int) -> None:
@@ -46,8 +47,8 @@ class Tmp102(Stickable):
         self._pointer = TEMPERATURE
         self._started_ns = at_ns
         self._converted = 0  # conversions done since `_started_ns`
-        self._reading_c = 0.0  # reads 0 until the first is done
-        self._above = 0  # conversions in a row beyond the limit that counts now
+        self._reading_c = 0.0  # reads 0 until the first conversion is done
+        self._above = 0  # successive conversions beyond the limit that applies now
         self._alert = False
 
     def answers(self, at_ns: int) -> bool:
@@ -55,7 +56,7 @@ class Tmp102(Stickable):
 
     def receive(self, data: bytes, at_ns: int) -> None:
         if not data:
-            return  # somebody looks whether there is a chip
+            return  # a probe for the presence of the chip
         if data[0] > T_HIGH:
             raise SimError(f"{self.name}: no register {data[0]}")
         self._pointer = data[0]
@@ -78,7 +79,7 @@ class Tmp102(Stickable):
         return (value & 0xFFFF).to_bytes(2, "big")[:count]
 
     def stop(self, at_ns: int) -> None:
-        """Nothing waits for STOP."""
+        """Do nothing: no register waits for STOP."""
 
     def _bits(self, address: int) -> int:
         return 16
@@ -111,7 +112,7 @@ class Tmp102(Stickable):
 
     def _write(self, value: int, at_ns: int) -> None:
         if self._pointer in self._stuck:
-            return  # acknowledged, and the cell stays as it is
+            return  # acknowledged, but the cell keeps its value
         if self._pointer != CONFIG:
             self._registers[self._pointer] = value & 0xFFF0
             return
@@ -122,7 +123,7 @@ class Tmp102(Stickable):
         self._configure(value, at_ns)
 
     def _configure(self, value: int, at_ns: int) -> None:
-        """The configuration's cell takes a value: conversions stop, start or change their pace."""
+        """Set the configuration register: conversions stop, start or change their rate."""
         old = self._registers[CONFIG]
         self._registers[CONFIG] = value & ~(_ONE_SHOT | _ALERT) | _RESOLUTION
         restart = (old ^ value) & 0x00C0 or (old & _SHUTDOWN and not value & _SHUTDOWN)
@@ -131,7 +132,7 @@ class Tmp102(Stickable):
             self._converted = 0
 
     def _convert(self, at_ns: int) -> None:
-        """Take over the conversions that have finished by `at_ns`."""
+        """Process the conversions finished by `at_ns`."""
         if self.frozen:
             return
         config = self._registers[CONFIG]
@@ -148,7 +149,7 @@ class Tmp102(Stickable):
         self._converted = done
 
     def _compare(self, conversions: int) -> None:
-        """Thermostat: active at T_HIGH for the fault queue's number of conversions, until below T_LOW as often."""
+        """Update the alert: on after the fault queue's conversions at T_HIGH, off after as many under T_LOW."""
         high = _degrees(self._registers[T_HIGH])
         low = _degrees(self._registers[T_LOW])
         beyond = self._reading_c < low if self._alert else self._reading_c >= high
@@ -158,7 +159,7 @@ class Tmp102(Stickable):
             self._above = 0
 
     def _temperature_code(self) -> int:
-        """Sixteenths of a degree, left-justified in 12 bits, or 13 with EM; bit 0 says which."""
+        """Return sixteenths of a degree, left-justified in 12 bits, or 13 if EM is set, which bit 0 indicates."""
         sixteenths = int(self._reading_c // 0.0625)
         if self._registers[CONFIG] & _EXTENDED:
             return (max(-0x1000, min(0xFFF, sixteenths)) << 3) | 1
