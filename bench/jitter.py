@@ -20,9 +20,9 @@ from pathlib import Path
 import msgspec
 
 from bench.usage import record
-from cabinet import usage_table
 from cabinet.clock import NS
 from cabinet.guard.loop import become_realtime
+from cabinet.reports import usage_csv
 from cabinet.service.ports import UsageRecord
 
 PERIOD_NS = 3_000_000  # guard.scan_period_s
@@ -43,8 +43,8 @@ def export(stop: Stop) -> None:
     """Export the usage log as CSV and JSON lines, repeatedly."""
     log, zone = records(), zoneinfo.ZoneInfo("Asia/Shanghai")
     while not stop():
-        "".join(usage_table.csv_lines(log, "zh", zone))
-        b"\n".join(map(usage_table.json_line, log))
+        "".join(usage_csv.csv_lines(log, "zh", zone))
+        b"\n".join(map(usage_csv.json_line, log))
 
 
 def sync(stop: Stop) -> None:

@@ -25,7 +25,7 @@ from cabinet.guard import loop
 from cabinet.guard.counters import Counters
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from tests.e2e.processes import wait_for
 
 

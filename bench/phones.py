@@ -23,7 +23,7 @@ from bench.web import OUTLETS
 from cabinet.link import protocol
 from cabinet.link.protocol import Hello, Role
 from cabinet.model import GuardHealth, Snapshot
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from campaigns.report import FOLDER
 from campaigns.runner import commit, machine, percentile
 from tests.e2e.processes import Cabinet, running

@@ -19,12 +19,12 @@ from pathlib import Path
 from bench.tape import TapedDesk, sink
 from cabinet.clock import NS
 from cabinet.config import Config, parse
+from cabinet.config.wiring import OUTPUT_ONLY
 from cabinet.guard.loop import Loop, become_realtime
 from cabinet.link import protocol
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Done, Role, Welcome
 from cabinet.link.server import LinkServer
-from cabinet.wiring import OUTPUT_ONLY
 from campaigns.runner import commit, machine
 
 RATIO_BAR, CORE_BAR, CORE_AIM = 1.3, 0.50, 0.25

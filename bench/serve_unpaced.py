@@ -6,14 +6,14 @@ python -m bench.serve_unpaced --config CONFIG
 import sys
 
 from cabinet.main import main
-from cabinet.service import starting
+from cabinet.service.charges import start_stop
 
 WITHOUT_END = 1_000_000
 
 
 def unpace() -> None:
     """Remove the rate limits for services created from now on."""
-    starting.STARTS_A_CARD = starting.STARTS_AN_OUTLET = WITHOUT_END
+    start_stop.STARTS_A_CARD = start_stop.STARTS_AN_OUTLET = WITHOUT_END
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from bench.shorts import HARD_A, LEAST_A, MOST_A, SHAPES, SHORT_A, Shot, sine_a
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
-from cabinet.run_folder import guard_socket, service_address
 from cabinet.sim.control import SimControl
+from cabinet.system.run_folder import guard_socket, service_address
 from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running, wait_for
 
 LOAD_A = 300 / 220  # current of the resistor that is always on

@@ -21,10 +21,10 @@ from pathlib import Path
 import httpx
 
 from bench.footprint import memory_mb
-from cabinet import usage_table
 from cabinet.clock import SystemClock, WallTime
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.reports import usage_csv
+from cabinet.service.accounts import admin
 from cabinet.service.ports import USAGE_READ, CostLine, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
@@ -84,7 +84,7 @@ def fill(path: Path, records: int) -> None:
 
 def shell_s(path: Path, target: Path) -> float:
     """Return the time of SQLite's shell to write the same columns."""
-    columns = [SHELL_COLUMNS.get(name, f"body ->> '$.{name}'") for name in usage_table.COLUMNS]
+    columns = [SHELL_COLUMNS.get(name, f"body ->> '$.{name}'") for name in usage_csv.COLUMNS]
     query = f"SELECT {', '.join(columns)} FROM usage_record LEFT JOIN resident USING (holder) ORDER BY number"
     started = time.monotonic()
     with target.open("wb") as file:

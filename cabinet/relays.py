@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 import msgspec
 from gpiozero import Factory
 
-from cabinet.chips import mcp23017
-from cabinet.chips.bus import Bus, Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
+from cabinet.config.wiring import Place
 from cabinet.errors import CabinetError, ChipError, HardwareError
-from cabinet.opening import attempt, output
-from cabinet.wiring import Place
+from cabinet.hardware import mcp23017
+from cabinet.hardware.bus import Bus, Port
+from cabinet.hardware.failsafe import attempt, output
+from cabinet.hardware.mcp23017 import Mcp23017
 
 LEASE_EXPIRED = "lease_expired"
 CLOSING_FAILED = "closing_failed"

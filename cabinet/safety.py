@@ -12,18 +12,11 @@ from cabinet.protections.battery import ThermalRunaway
 from cabinet.protections.cabinet import CabinetHot, FeedOverload, ResidualCurrent, SensorDisagrees, Smoke, Water
 from cabinet.protections.current import Overcurrent, Overpower, ShortCircuit
 from cabinet.protections.heat import OutletHot
+from cabinet.protections.inputs import CabinetLimits, CabinetNow, CabinetProtection, Limits, OutletNow, Protection
 from cabinet.protections.sensors import SensorFrozen, SensorLost, SensorReset
 from cabinet.protections.supply import Overvoltage, Undervoltage
 from cabinet.protections.switches import ContactorWelded, RelayStuckOpen, RelayWelded
 from cabinet.protections.watch import GuardLate, RecloseStorm
-from cabinet.protections.words import (
-    CabinetLimits,
-    CabinetNow,
-    CabinetProtection,
-    Limits,
-    OutletNow,
-    Protection,
-)
 
 # The order is the priority: the greatest fire risk comes first, and a cause precedes its consequences. Readings age
 # while the guard is stalled, so the stall is reported rather than a lost sensor; likewise a chip that was reset is also

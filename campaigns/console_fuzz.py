@@ -20,12 +20,12 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet.console.service_line import ServiceLine
+from cabinet.console.service_client import ServiceLine
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.link.records import MOST_LINES, AskAudit, Audit, path_in
 from cabinet.model import Event, EventKind, Fault
-from cabinet.run_folder import console_terminal, guard_socket
+from cabinet.system.run_folder import console_terminal, guard_socket
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for
 

@@ -18,7 +18,7 @@ from cabinet.clock import MS
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.model import Fault
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import Cabinet, running, wait_for

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
 from tests.e2e.processes import reaction_ms, running, wait_for

@@ -38,7 +38,7 @@ WITNESSES = {
         ("tests/unit/protections/test_stillness.py",),
     ),
     "settings of thermometers": Witness(
-        "cabinet.chips.tmp102:Tmp102.verify_next", None, ("tests/unit/chips", _GUARD + "test_thermometers.py")
+        "cabinet.hardware.tmp102:Tmp102.verify_next", None, ("tests/unit/chips", _GUARD + "test_thermometers.py")
     ),
     "only fresh readings in sums": Witness(
         "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
@@ -49,15 +49,15 @@ WITNESSES = {
         "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
     ),
     "unknown counts as great": Witness("cabinet.guard.outlet:OutletUnit.current_unknown", False, (_EVIDENCE,)),
-    "told is not done": Witness("cabinet.guard.breaking:Breaking.conducts", False, (_EVIDENCE,)),
-    "read-back before closing": Witness("cabinet.guard.breaking:Breaking._read_back", True, (_EVIDENCE,)),
+    "told is not done": Witness("cabinet.guard.contactor_break:Breaking.conducts", False, (_EVIDENCE,)),
+    "read-back before closing": Witness("cabinet.guard.contactor_break:Breaking._read_back", True, (_EVIDENCE,)),
     "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._insists", None, (_EVIDENCE,)),
     "alert line without a peak": Witness("cabinet.protections.current:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)),
     "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
     "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", None, (_EVIDENCE,)),
     "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
     "copy in the keeper's memory": Witness("cabinet.guard.counters:KeptBytes.read", None, (_KEPT,)),
-    "room for a latch": Witness("cabinet.guard.scribe:Scribe.able", property(lambda self: True), (_KEPT,)),
+    "room for a latch": Witness("cabinet.guard.state_files:Scribe.able", property(lambda self: True), (_KEPT,)),
     "step of a charger": Witness("cabinet.protections.battery:STEP_SHARE", 10**6, ("tests/unit/protections",)),
 }
 

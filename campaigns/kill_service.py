@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from cabinet.model import EndReason
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from campaigns.live import CODES, Say
 from campaigns.runner import Campaign, Outcome, main
 from campaigns.warm import StandIn, WarmCabinet

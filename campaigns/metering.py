@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from cabinet.chips.ade7953 import ENERGY_COUNTS_PER_S
 from cabinet.clock import MS, NS
+from cabinet.hardware.ade7953 import ENERGY_COUNTS_PER_S
 from cabinet.link.protocol import Done
 from campaigns.runner import Campaign, Outcome, main
 from tests.desk import Desk, demo_config

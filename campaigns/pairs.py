@@ -23,10 +23,10 @@ from unittest import mock
 
 from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
-from cabinet.guard.durable import ReservedFile
 from cabinet.link.protocol import Done
 from cabinet.model import EventKind
 from cabinet.sim.tolerances import Spread
+from cabinet.system.atomic_file import ReservedFile
 from campaigns import stuck
 from campaigns.runner import Campaign, Outcome, main
 from campaigns.stage import Stage

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cabinet.clock import NS
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 from campaigns.runner import Campaign, Outcome, main

@@ -18,7 +18,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from cabinet.clock import MS, NS
-from cabinet.guard.breaking import MAX_BREAK_NS
+from cabinet.guard.contactor_break import MAX_BREAK_NS
 from cabinet.model import CABINET, Quality
 from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017

@@ -16,7 +16,7 @@ from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.scribe import Scribe
+from cabinet.guard.state_files import Scribe
 from cabinet.guard.switching import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal

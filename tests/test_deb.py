@@ -13,7 +13,7 @@ import lock
 import pytest
 import wheel_report
 
-from cabinet.update import computer
+from cabinet.system.update import computer
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"

@@ -121,17 +121,17 @@ def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
 
 def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
     """In a shared folder another process could be there first and answer in its place."""
-    from cabinet import pulse, run_folder
     from cabinet.config.keys import Paths
-    from cabinet.link import records
-    from cabinet.steward.protocol import SOCKET
+    from cabinet.link import records, service_status
+    from cabinet.system import run_folder
+    from cabinet.system.steward.protocol import SOCKET
 
     run, made = Path(Paths().run), of_tmpfiles()
     of = {
         run_folder.guard_socket(run): "cabinet-guard",
         records.path_in(run): "cabinet-service",
         run_folder.service_address(run): "cabinet-service",
-        pulse.path_in(run): "cabinet-service",
+        service_status.path_in(run): "cabinet-service",
         run_folder.console_terminal(run): "cabinet-console",
         run_folder.steward_folder(run) / SOCKET: "root",
     }
@@ -152,8 +152,8 @@ def test_only_root_can_keep_everything_off_or_end_it():
 def test_names_of_the_guards_state_are_the_guards_before_anything_runs():
     """The state folder is shared: a name that another process made first could not be written by the guard."""
     from cabinet.config.keys import Paths
-    from cabinet.guard.durable import ReservedFile
-    from cabinet.guard.scribe import LATCHES, ROOM_BYTES, UPKEEP
+    from cabinet.guard.state_files import LATCHES, ROOM_BYTES, UPKEEP
+    from cabinet.system.atomic_file import ReservedFile
 
     made = of_tmpfiles()
     for name in (LATCHES, UPKEEP):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.config import Config
-from cabinet.wiring import Place
+from cabinet.config.wiring import Place
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError
-from cabinet.private import check_private
-from cabinet.update import bundle
+from cabinet.system.secret_files import check_private
+from cabinet.system.update import bundle
 
 
 def main() -> int:

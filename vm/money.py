@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from cabinet.service.money import fen_of_yuan
+from cabinet.service.accounts.wallets import fen_of_yuan
 from vm.bench import CARD, Bench
 
 PUT_IN_FEN = 5000  # balance of the only wallet after the scenario commission

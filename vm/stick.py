@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nacl.signing import SigningKey
 
-from cabinet.update import bundle
+from cabinet.system.update import bundle
 from vm.image import CACHE, CannotBuild, make_disk, run
 
 KEY = SigningKey(b"of the test bed, and of no cabinet"[:32])

@@ -4,12 +4,12 @@ import argparse
 import difflib
 from pathlib import Path
 
-from cabinet import board
 from cabinet import config as configuration
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
-from cabinet.foreign_file import keep_copy, replace_content
+from cabinet.hardware import raspberry_pi
+from cabinet.system.foreign_file import keep_copy, replace_content
 
 FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and earlier
 
@@ -54,17 +54,17 @@ def _folder() -> Path:
 def _changes(folder: Path, config: Config) -> dict[Path, tuple[bytes, bytes]]:
     """Return the present and the new content of each file that must change."""
     found = {folder / "config.txt": _content(folder / "config.txt")}
-    after = {folder / "config.txt": board.with_lines(found[folder / "config.txt"], board.lines(config))}
-    if board.on_the_boards_uart(config) and (path := folder / "cmdline.txt").exists():
+    after = {folder / "config.txt": raspberry_pi.with_lines(found[folder / "config.txt"], raspberry_pi.lines(config))}
+    if raspberry_pi.on_the_boards_uart(config) and (path := folder / "cmdline.txt").exists():
         found[path] = _content(path)
-        after[path] = board.without_serial_login(found[path])
+        after[path] = raspberry_pi.without_serial_login(found[path])
     return {path: (text, after[path]) for path, text in found.items() if text != after[path]}
 
 
 def _removed(folder: Path) -> dict[Path, tuple[bytes, bytes]]:
     path = folder / "config.txt"
     before = _content(path)
-    after = board.without_lines(before)
+    after = raspberry_pi.without_lines(before)
     return {} if before == after else {path: (before, after)}
 
 

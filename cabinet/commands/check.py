@@ -8,7 +8,7 @@ from cabinet.commands.options import DEFAULT_CONFIG
 from cabinet.config import Config, load
 from cabinet.config.equivalents import equivalents
 from cabinet.config.reference import example, reference
-from cabinet.figures import yuan
+from cabinet.texts.number_format import yuan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

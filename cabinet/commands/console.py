@@ -11,27 +11,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import normal_form, plain_text, pulse, run_folder
+from cabinet import normal_form, plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.config.commissioning import load_or_commission
-from cabinet.console.cable import Cable
-from cabinet.console.conversation import Conversation
-from cabinet.console.declare import Around
-from cabinet.console.guard_line import GuardLine
-from cabinet.console.journal import Journal
-from cabinet.console.line import READ_TIMEOUT_S, Line, Port, open_port
-from cabinet.console.service_line import ServiceLine
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.audit_file import Journal
+from cabinet.console.command import Around
+from cabinet.console.guard_client import GuardLine
+from cabinet.console.service_client import ServiceLine
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
+from cabinet.console.terminal.pty_pair import Cable
+from cabinet.console.terminal.serial_port import READ_TIMEOUT_S, Line, Port, open_port
+from cabinet.console.terminal.session import Conversation
 from cabinet.errors import CabinetError
+from cabinet.link import service_status
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.link.records import Entry, Keep, Kept, path_in
-from cabinet.notify import Notifier
-from cabinet.steward.client import StewardLine
-from cabinet.steward.protocol import SOCKET
+from cabinet.system import run_folder
+from cabinet.system.sd_notify import Notifier
+from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.protocol import SOCKET
 
 log = logging.getLogger(__name__)
 
@@ -106,17 +108,17 @@ def serve(config: Config, staff: Staff, source: Path) -> None:
     """Serve the console until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
     guard = GuardLine(lambda: BlockingGuard(run_folder.guard_socket(run), Role.CONSOLE, GUARD_TIMEOUT_S))
-    clock, beat = SystemClock(), pulse.path_in(run)
+    clock, beat = SystemClock(), service_status.path_in(run)
     records = ServiceLine(path_in(run), SERVICE_TIMEOUT_S)
     journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
     steward = StewardLine(run_folder.steward_folder(run) / SOCKET)
     around = Around(
-        hindrance=lambda: pulse.hindrance(beat, clock.monotonic_ns()),
-        attacker=lambda: pulse.attacker(beat, clock.monotonic_ns()),
+        hindrance=lambda: service_status.hindrance(beat, clock.monotonic_ns()),
+        attacker=lambda: service_status.attacker(beat, clock.monotonic_ns()),
         records=records,
         steward=steward,
         source=source,
-        unclosed=lambda: pulse.unclosed(beat, clock.monotonic_ns()),
+        unclosed=lambda: service_status.unclosed(beat, clock.monotonic_ns()),
         unkept=lambda: journal.waiting,
     )
     shell = Shell(config, staff, guard, clock, around, journal)

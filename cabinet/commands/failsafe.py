@@ -6,7 +6,7 @@ import sys
 from cabinet.commands.hardware import openers
 from cabinet.commands.options import add_config
 from cabinet.config import load
-from cabinet.opening import open_everything
+from cabinet.hardware.failsafe import open_everything
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

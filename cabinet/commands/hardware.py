@@ -13,11 +13,11 @@ from pathlib import Path
 
 from gpiozero.pins import Factory
 
-from cabinet import run_folder
-from cabinet.chips.bus import Bus, open_kernel_bus
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
-from cabinet.opening import OpenBus, OpenPins
+from cabinet.hardware.bus import Bus, open_kernel_bus
+from cabinet.hardware.failsafe import OpenBus, OpenPins
+from cabinet.system import run_folder
 
 FACTORIES = {
     "lgpio": "gpiozero.pins.lgpio:LGPIOFactory",

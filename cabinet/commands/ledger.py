@@ -9,18 +9,20 @@ from pathlib import Path
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import figures, file_output, ledger_table, normal_form
+from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.config import Config
-from cabinet.figures import yuan
 from cabinet.plain_text import one_line
-from cabinet.service import admin, money
-from cabinet.service.bill import SiteTime
+from cabinet.reports import ledger_csv
+from cabinet.service.accounts import admin, wallets
+from cabinet.service.charges.pricing import SiteTime
 from cabinet.store import accounts, people, sessions
 from cabinet.store.database import Database
-from cabinet.texts import LANGUAGES
+from cabinet.system import file_output
+from cabinet.texts import LANGUAGES, number_format
+from cabinet.texts.number_format import yuan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +106,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _balance(database: Database) -> None:
-    found = money.balances(database)
+    found = wallets.balances(database)
     rows = (
         ("wallets, free to spend", found.wallets_fen),
         ("held for running charges", found.holds_fen),
@@ -123,7 +125,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
     from_ms = None if args.from_day is None else site_time.start_of_ms(args.from_day)
     to_ms = None if args.to_day is None else site_time.start_of_ms(args.to_day + datetime.timedelta(days=1))
     with database.reading() as connection:
-        for line in money.statement(connection, args.card, from_ms, to_ms):
+        for line in wallets.statement(connection, args.card, from_ms, to_ms):
             entry = line.entry
             amount = f"{'+' * (entry.amount_fen > 0)}{yuan(entry.amount_fen)}"
             print(
@@ -134,7 +136,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
 
 def _when(entry: accounts.Entry, zone: zoneinfo.ZoneInfo) -> str:
     """Return the time of an entry, with a question mark if the clock was not set then."""
-    moment = figures.local(WallTime(entry.unix_ms, entry.trusted), zone)
+    moment = number_format.local(WallTime(entry.unix_ms, entry.trusted), zone)
     return f"{moment:%Y-%m-%d %H:%M:%S}{' ' if entry.trusted else '?'}"
 
 
@@ -156,9 +158,9 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
     with database.reading() as connection:
         cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
 
-        def row(entry: accounts.Entry) -> ledger_table.Row:
+        def row(entry: accounts.Entry) -> ledger_csv.Row:
             order = sessions.order_of_key(connection, entry.key)
-            return ledger_table.Row(
+            return ledger_csv.Row(
                 **msgspec.structs.asdict(entry), card=cards.get(entry.account, ""), order_number=order
             )
 
@@ -166,18 +168,18 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
         rows = map(row, entries)
         with file_output.output(args.output) as output:
             if args.format == "xlsx":
-                file_output.copy_sheet(output, lambda path: ledger_table.write_sheet(path, rows, args.lang, zone))
+                file_output.copy_sheet(output, lambda path: ledger_csv.write_sheet(path, rows, args.lang, zone))
             else:
-                output.writelines(line.encode() for line in ledger_table.csv_lines(rows, args.lang, zone))
+                output.writelines(line.encode() for line in ledger_csv.csv_lines(rows, args.lang, zone))
 
 
 def _move(args: argparse.Namespace, database: Database) -> None:
-    clock, amount_fen = SystemClock(), money.fen_of_yuan(args.amount)
+    clock, amount_fen = SystemClock(), wallets.fen_of_yuan(args.amount)
     if args.action == "give-back":
-        balance_fen = money.give_back(database, clock, args.order, amount_fen, args.key, args.note)
+        balance_fen = wallets.give_back(database, clock, args.order, amount_fen, args.key, args.note)
         order = normal_form.order_number(args.order)
         print(f"{order}: {yuan(amount_fen)} yuan given back, balance {yuan(balance_fen)} yuan")
         return
-    move = money.pay_out if args.action == "pay-out" else money.write_off
+    move = wallets.pay_out if args.action == "pay-out" else wallets.write_off
     balance_fen = move(database, clock, args.card, amount_fen, args.key, args.note)
     print(f"card {normal_form.spelling(args.card)}: balance {yuan(balance_fen)} yuan")

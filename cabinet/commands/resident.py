@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import normal_form, spreadsheet, terminal
+from cabinet import normal_form, terminal
 from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
-from cabinet.figures import yuan
 from cabinet.plain_text import one_line
-from cabinet.service import admin, guests, imports, money
+from cabinet.reports import spreadsheet
+from cabinet.reports.usage_csv import BOM, csv_line
+from cabinet.service.accounts import admin, guests, residents_import, wallets
 from cabinet.store.database import Database
-from cabinet.usage_table import BOM, csv_line
+from cabinet.texts.number_format import yuan
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +96,13 @@ def main(args: argparse.Namespace) -> int:
 def _do(args: argparse.Namespace, database: Database) -> None:
     clock, card = SystemClock(), normal_form.spelling(getattr(args, "card", ""))
     if args.action == "add":
-        first_fen = money.fen_of_yuan(args.balance)
+        first_fen = wallets.fen_of_yuan(args.balance)
         pin = admin.add_resident(
             database, clock, args.card, name=args.name, pin=args.pin, first_fen=first_fen, group=args.group
         )
         print(f"card {normal_form.card(args.card)}, PIN {pin}, balance {yuan(first_fen)} yuan")
     elif args.action == "top-up":
-        balance_fen = money.top_up(database, clock, args.card, money.fen_of_yuan(args.amount), args.key)
+        balance_fen = wallets.top_up(database, clock, args.card, wallets.fen_of_yuan(args.amount), args.key)
         print(f"card {card}: balance {yuan(balance_fen)} yuan")
     elif args.action in ("block", "unblock"):
         admin.block_resident(database, args.card, args.action == "block")
@@ -115,7 +116,7 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         admin.erase_resident(database, args.card)
         print(f"card {card}: erased")
     elif args.action == "guest":
-        balance_fen = money.fen_of_yuan(args.balance)
+        balance_fen = wallets.fen_of_yuan(args.balance)
         issued = guests.issue(database, clock, balance_fen, args.hours, args.name)
         code, balance = guests.spoken(issued.code), yuan(balance_fen)
         print(
@@ -134,7 +135,7 @@ def _do(args: argparse.Namespace, database: Database) -> None:
 
 def _import(args: argparse.Namespace, database: Database) -> None:
     with database.reading() as connection:
-        planned = imports.plan_residents(connection, str(args.file), imports.text_of(args.file))
+        planned = residents_import.plan_residents(connection, str(args.file), residents_import.text_of(args.file))
     total = yuan(sum(new.first_fen for new in planned))
     if args.dry_run:
         print(f"{len(planned)} residents would be added, with {total} yuan together; nothing was changed")
@@ -143,7 +144,7 @@ def _import(args: argparse.Namespace, database: Database) -> None:
         raise CabinetError("give --pins FILE: the PINs are not stored and could never be read again")
     _write_pins(args.pins, planned)
     try:
-        imports.add_residents(database, SystemClock(), planned, _progress)
+        residents_import.add_residents(database, SystemClock(), planned, _progress)
     except BaseException:
         args.pins.unlink(missing_ok=True)
         raise
@@ -152,7 +153,7 @@ def _import(args: argparse.Namespace, database: Database) -> None:
         print("a spreadsheet drops the zeros at the beginning of a CSV's numbers: for people give --pins FILE.xlsx")
 
 
-def _write_pins(path: Path, planned: Sequence[imports.NewResident]) -> None:
+def _write_pins(path: Path, planned: Sequence[residents_import.NewResident]) -> None:
     """Write the PINs to disk before the residents are added, readable by the file's owner only."""
     titles, rows = ["card", "name", "pin"], [[new.card, new.name, new.pin] for new in planned]
     try:
@@ -177,13 +178,13 @@ def _progress(done: int, of: int) -> None:
 
 
 def _import_top_ups(args: argparse.Namespace, database: Database) -> None:
-    planned, before = imports.plan_top_ups(database, args.file)
+    planned, before = residents_import.plan_top_ups(database, args.file)
     total = yuan(sum(each.amount_fen for each in planned))
     known = f", {len(before)} were made before" if before else ""
     if args.dry_run:
         print(f"{len(planned)} top-ups would be made, {total} yuan together{known}; nothing was changed")
         return
-    imports.make_top_ups(database, SystemClock(), planned)
+    residents_import.make_top_ups(database, SystemClock(), planned)
     print(f"{len(planned)} top-ups made, {total} yuan together{known}")
 
 

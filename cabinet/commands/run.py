@@ -13,22 +13,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import run_folder
 from cabinet.clock import NS, SystemClock
 from cabinet.commands.options import DEFAULT_CONFIG, FALLBACK_CONFIG
 from cabinet.config import Config
+from cabinet.demo import folder
+from cabinet.demo.banner import greeting
+from cabinet.demo.children import ChildPlan, Crew
+from cabinet.demo.event_log import changes
+from cabinet.demo.logins import Logins, seed
+from cabinet.demo.receipts import Receipts
 from cabinet.errors import CabinetError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import Event, Snapshot
-from cabinet.notify import Notifier
-from cabinet.runner import demo
-from cabinet.runner.changes import changes
-from cabinet.runner.children import ChildPlan, Crew
-from cabinet.runner.greeting import greeting
-from cabinet.runner.logins import Logins, seed
-from cabinet.runner.receipts import Receipts
-from cabinet.service import admin
+from cabinet.service.accounts import admin
+from cabinet.system import run_folder
+from cabinet.system.sd_notify import Notifier
 from cabinet.texts import Texts
 
 RECEIPT_WITHIN_NS = 20 * NS
@@ -55,11 +55,11 @@ def port(text: str) -> int:
 def main(args: argparse.Namespace) -> int:
     if args.config is not None and args.port is not None:
         raise CabinetError("--port is for the simulated cabinet of --state; in your own file set service.port")
-    path = args.config.absolute() if args.config is not None else demo.prepare(args.state, args.port)
+    path = args.config.absolute() if args.config is not None else folder.prepare(args.state, args.port)
     config = configuration.load(path)
     logging.getLogger("cabinet.link").setLevel(logging.ERROR)  # `_on_link` reports a lost guard
     with only_one(Path(config.paths.run)):
-        demo.check_port_is_free(config.service.host, config.service.port)
+        folder.check_port_is_free(config.service.host, config.service.port)
         logins = seed(config, args.state / "demo-secrets.json", SystemClock()) if args.config is None else None
         return asyncio.run(Run(path, config, logins, args.verbose).until_stopped())
 

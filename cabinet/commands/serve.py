@@ -16,16 +16,17 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from cabinet import config as configuration
-from cabinet import plain_text, run_folder
+from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
-from cabinet.notify import Notifier, watchdog_interval_s
-from cabinet.private import check_private
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
+from cabinet.system import run_folder
+from cabinet.system.sd_notify import Notifier, watchdog_interval_s
+from cabinet.system.secret_files import check_private
 from cabinet.web.address import Networks
 from cabinet.web.connections import Acceptor, Limits, Seat, SeatedProtocol, Seats
 from cabinet.web.gate import Gate, GateLimits

@@ -7,22 +7,23 @@ import signal
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import plain_text, run_folder
+from cabinet import plain_text
 from cabinet.clock import SystemClock, boot_id
 from cabinet.commands.options import add_config
 from cabinet.config.commissioning import load_or_commission
 from cabinet.errors import CabinetError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.notify import Notifier
-from cabinet.steward import sticks
-from cabinet.steward.acts import Steward, this_machine
-from cabinet.steward.protocol import SOCKET
-from cabinet.steward.server import Server
-from cabinet.steward.updates import Bench, Updates
-from cabinet.update.computer import Computer
-from cabinet.update.records import Records
-from cabinet.update.survey import KEYS
+from cabinet.system import run_folder
+from cabinet.system.sd_notify import Notifier
+from cabinet.system.steward import usb_drives
+from cabinet.system.steward.protocol import SOCKET
+from cabinet.system.steward.requests import Steward, this_machine
+from cabinet.system.steward.server import Server
+from cabinet.system.steward.updates import Bench, Updates
+from cabinet.system.update.computer import Computer
+from cabinet.system.update.records import Records
+from cabinet.system.update.survey import KEYS
 
 CONSOLE_USER = "cabinet-console"
 TURN_S = 5.0  # systemd's watchdog waits 60
@@ -47,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
         ) from None
     run = Path(config.paths.run)
     machine = this_machine(Path(config.paths.state) / "backups")
-    sticks.tidy(machine)
+    usb_drives.tidy(machine)
     bench = Bench(machine, Computer(args.config), Records(), KEYS, boot_id(), SystemClock())
     updates = Updates(bench)
     steward = Steward(machine, lambda: charging(run_folder.guard_socket(run)), updates)

@@ -8,7 +8,7 @@ from cabinet import config as configuration
 from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError, StoreError
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.store import backup, sessions
 from cabinet.store.database import Database
 

@@ -6,19 +6,20 @@ import zoneinfo
 from pathlib import Path
 
 from cabinet import config as configuration
-from cabinet import figures, normal_form, tariffs, texts
+from cabinet import normal_form, texts
 from cabinet.billing import tariff as billing
+from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, Posted
 from cabinet.billing.tariff import Line, Tariff
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.console.layout import pad, width
+from cabinet.console.terminal.columns import pad, width
 from cabinet.errors import CabinetError, ConfigErrors
 from cabinet.model import EndReason
-from cabinet.service import bill
+from cabinet.service.charges import pricing
 from cabinet.service.ports import StartChoice
-from cabinet.texts import Texts
+from cabinet.texts import Texts, number_format
 from cabinet.web.words import Words
 
 LONGEST_HOURS = 48
@@ -94,7 +95,7 @@ def _check(files: list[Path]) -> int:
     failed = 0
     for path in files:
         try:
-            posted = tariffs.load_file(path)
+            posted = tariff_files.load_file(path)
         except ConfigErrors as errors:
             print(errors)
             failed = 1
@@ -109,21 +110,21 @@ def _check(files: list[Path]) -> int:
 def receipt(args: argparse.Namespace) -> list[str]:
     """Return the lines of the receipt. Raises CabinetError if the arguments do not define the charge."""
     hours, watts = _hours_and_watts(args.hours, args.watts, args.kwh)
-    tariff = tariffs.load_file(args.file).tariff
+    tariff = tariff_files.load_file(args.file).tariff
     if args.package is not None:
         bought = [package for package in tariff.packages if package.bought_s == args.package * 3600]
         if not bought:
             raise CabinetError(f"{args.file}: there is no package of {args.package} h")
         tariff = billing_with(tariff, bought[0])
-    start = args.start or figures.local(SystemClock().wall(), None)
+    start = args.start or number_format.local(SystemClock().wall(), None)
     minute = start.toordinal() * billing.MINUTES_A_DAY + start.hour * 60 + start.minute
-    use = bill.sample_use(tariff, round(hours * 3600), watts, minute)
+    use = pricing.sample_use(tariff, round(hours * 3600), watts, minute)
     reason = EndReason.TRIPPED if args.end == "tripped" else None
-    return _printed(bill.charged(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
+    return _printed(pricing.charged(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
 
 
 def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
-    return bill.session_tariff(tariff, StartChoice("package", seconds=package.bought_s), 0)
+    return pricing.session_tariff(tariff, StartChoice("package", seconds=package.bought_s), 0)
 
 
 def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None) -> tuple[float, float]:
@@ -146,7 +147,9 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
 
 def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
     say = Words(words, zoneinfo.ZoneInfo("UTC"))
-    rows = [(say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in bill.cost_lines(charged)]
+    rows = [
+        (say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in pricing.cost_lines(charged)
+    ]
     electricity_fen, service_fen = billing.parts_fen(charged)
     rows += [
         (words("bill.total"), "", say.money(electricity_fen + service_fen)),
@@ -164,19 +167,19 @@ def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
 
 def _add(config: Config, path: Path) -> None:
     """Check the tariff against all others, then add its file completely or not at all."""
-    posted = tariffs.load_file(path)
-    others, _ = tariffs.load_all(config)
-    tariffs.check_beside(config, posted, others)
-    tariffs.put(config, posted.tariff.version, path.read_bytes())
+    posted = tariff_files.load_file(path)
+    others, _ = tariff_files.load_all(config)
+    tariff_files.check_beside(config, posted, others)
+    tariff_files.put(config, posted.tariff.version, path.read_bytes())
     print(f"added: {_what_for(posted)}")
 
 
 def _remove(config: Config, version: str) -> None:
-    others, _ = tariffs.load_all(config)
+    others, _ = tariff_files.load_all(config)
     found = [each for each in others if each.tariff.version == version]
-    if found and found[0].source == tariffs.BASE:
+    if found and found[0].source == tariff_files.BASE:
         raise CabinetError(f"{version} is the tariff of cabinet.toml itself: it is for all that no other is for")
-    path = Path(found[0].source) if found else tariffs.path_of(config, version)
+    path = Path(found[0].source) if found else tariff_files.path_of(config, version)
     try:
         path.unlink()
     except FileNotFoundError:
@@ -187,7 +190,7 @@ def _remove(config: Config, version: str) -> None:
 
 
 def _list(config: Config) -> int:
-    posted, wrong = tariffs.load_all(config)
+    posted, wrong = tariff_files.load_all(config)
     for each in posted:
         print(f"{_what_for(each)}  ({each.source})")
     for errors in wrong:

@@ -10,7 +10,7 @@ import msgspec
 from cabinet import config as configuration
 from cabinet import plain_text, texts
 from cabinet.commands.options import add_config
-from cabinet.console.layout import pad
+from cabinet.console.terminal.columns import pad
 from cabinet.errors import CabinetError
 from cabinet.texts import Texts
 from cabinet.trips import folder as trips_folder

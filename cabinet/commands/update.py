@@ -11,14 +11,14 @@ from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
+from cabinet.system.update import bundle
+from cabinet.system.update.computer import WATCHER, Computer
+from cabinet.system.update.records import Records
+from cabinet.system.update.survey import KEYS, at_once, survey, trusted
+from cabinet.system.update.trial import TRIAL_S, Asked, Phase, Trial, objections
+from cabinet.system.update.watch import see_through
+from cabinet.system.update.wording import objected, told
 from cabinet.texts import Texts
-from cabinet.update import bundle
-from cabinet.update.computer import WATCHER, Computer
-from cabinet.update.records import Records
-from cabinet.update.survey import KEYS, at_once, survey, trusted
-from cabinet.update.trial import TRIAL_S, Asked, Phase, Trial, objections
-from cabinet.update.watch import see_through
-from cabinet.update.wording import objected, told
 
 WORDS = Texts("update", "en")  # like all of the command line
 LOOK_S = 1.0

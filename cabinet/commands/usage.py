@@ -12,16 +12,18 @@ from typing import BinaryIO
 import msgspec
 
 from cabinet import config as configuration
-from cabinet import file_output, normal_form, plain_text, usage_sums, usage_table, usage_xlsx
+from cabinet import normal_form, plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
-from cabinet.service import admin
-from cabinet.service.bill import SiteTime
+from cabinet.reports import usage_csv, usage_sums, usage_xlsx
+from cabinet.service.accounts import admin
+from cabinet.service.charges.pricing import SiteTime
 from cabinet.service.ports import Signed, UsageFilter
-from cabinet.store import closings, kept, proof, usage
+from cabinet.store import kept, month_closing, proof, usage
 from cabinet.store.database import Database
+from cabinet.system import file_output
 from cabinet.texts import LANGUAGES
 
 
@@ -108,7 +110,7 @@ def main(args: argparse.Namespace) -> int:
             return _verify(database, config, args)
         if args.action == "closings":
             with database.reading() as connection:
-                for signed in closings.all_signed(connection):
+                for signed in month_closing.all_signed(connection):
                     print(plain_text.json_text(msgspec.json.encode(signed)))
             return 0
         if args.action == "heads":
@@ -117,7 +119,7 @@ def main(args: argparse.Namespace) -> int:
                     print(plain_text.json_text(msgspec.json.encode(head)))
             return 0
         if args.action == "key":
-            print(closings.public(closings.load_key(admin.key_path(config))))
+            print(month_closing.public(month_closing.load_key(admin.key_path(config))))
             return 0
         if args.group is not None and args.format == "xlsx":
             raise CabinetError("sums come as csv or jsonl")
@@ -134,9 +136,9 @@ def _say_unclosed(database: Database, config: Config) -> None:
     wall, site_time = SystemClock().wall(), SiteTime(config.site.timezone)
     month = site_time.month_before(wall)
     with database.reading() as connection:
-        if month in closings.months_closed(connection):
+        if month in month_closing.months_closed(connection):
             return
-        if not closings.to_be_closed(connection, site_time.month_start_ms(wall)):
+        if not month_closing.to_be_closed(connection, site_time.month_start_ms(wall)):
             return
     why = "the service does so within an hour, or its log says why not"
     if not wall.trusted:
@@ -151,7 +153,7 @@ def _verify(database: Database, config: Config, args: argparse.Namespace) -> int
     marks += kept.export(args.export) if args.export is not None else []
     with database.reading() as connection:
         found = usage.verify(connection)
-        own = list(closings.all_signed(connection))
+        own = list(month_closing.all_signed(connection))
         key, problems = _trusted_key(config, args.key, own, kept_closings)
         problems += proof.of_closings(connection, own, kept_closings.closings, key)
         if args.receipt is not None:
@@ -179,10 +181,10 @@ def _trusted_key(
     trusted = (given or "").strip() or kept_closings.key or ("" if newest is None else newest.closing.key)
     path = admin.key_path(config)
     if not trusted:
-        return (closings.public(closings.load_key(path)) if own else ""), []
+        return (month_closing.public(month_closing.load_key(path)) if own else ""), []
     try:
         path.stat()
-        signs_with = closings.public(closings.load_key(path))
+        signs_with = month_closing.public(month_closing.load_key(path))
     except FileNotFoundError:
         return trusted, []  # this is a copy of the database on another computer
     except (OSError, StoreError) as error:
@@ -221,9 +223,9 @@ def _export(args: argparse.Namespace, config: Config, database: Database, output
             file_output.copy_sheet(output, lambda path: usage_xlsx.write(path, records, args.lang, zone))
         elif args.format == "jsonl":
             for record in records:
-                output.write(usage_table.json_line(record))
+                output.write(usage_csv.json_line(record))
         else:
-            for line in usage_table.csv_lines(records, args.lang, zone):
+            for line in usage_csv.csv_lines(records, args.lang, zone):
                 output.write(line.encode())
 
 

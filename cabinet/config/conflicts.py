@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from cabinet.config.keys import Config, Outlet
 from cabinet.config.tariff_mistakes import tariff_mistakes
+from cabinet.config.wiring import OUTPUT_ONLY, Place
 from cabinet.errors import ConfigError
-from cabinet.wiring import OUTPUT_ONLY, Place
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
 CABINET_PINS = (

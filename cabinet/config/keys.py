@@ -12,7 +12,7 @@ from cabinet.config.declare import Address, I2cAddress, Pin, Section, number, te
 from cabinet.config.protections import Protections
 from cabinet.config.tariff_keys import Tariff
 
-PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.wiring`
+PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.config.wiring`
 
 
 class Site(Section, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.console.declare import Guard
+from cabinet.console.command import Guard
 from cabinet.errors import LinkError
 from cabinet.model import CABINET, Fault, Snapshot
 from cabinet.texts import Texts

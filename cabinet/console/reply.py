@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from cabinet.console.declare import Mode
+from cabinet.console.command import Mode
 
 
 class Audit(Protocol):

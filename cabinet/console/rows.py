@@ -1,9 +1,9 @@
 """Audit log rows: one for every command line, with its outcome."""
 
-from cabinet.console import commands
-from cabinet.console.asked import Asked
+from cabinet.console import registry
+from cabinet.console.accounts import Account
+from cabinet.console.command_line import Asked
 from cabinet.console.reply import Audit
-from cabinet.console.staff import Account
 
 
 class Rows:
@@ -15,7 +15,7 @@ class Rows:
 
     def note(self, account: Account | None, asked: Asked, outcome: str) -> None:
         """Write a row if the line is a command; any other line may be a PIN, typed at the wrong prompt."""
-        if account is not None and commands.find(asked.line) is not None:
+        if account is not None and registry.find(asked.line) is not None:
             self.write(account.name, account.level.name.lower(), asked.line, outcome)
 
     def write(self, account: str, level: str, line: str, outcome: str) -> None:

@@ -13,9 +13,9 @@ import msgspec
 from cabinet import normal_form, plain_text
 from cabinet.clock import NS, Clock
 from cabinet.config import Config
-from cabinet.console import commands, machine, screens
-from cabinet.console.asked import YES, Asked, answered, code_of, plain_answer
-from cabinet.console.declare import (
+from cabinet.console import json_mode, registry, status_text
+from cabinet.console.accounts import NAME, Account, Staff
+from cabinet.console.command import (
     LOGOUT,
     Around,
     Ask,
@@ -29,11 +29,11 @@ from cabinet.console.declare import (
     Question,
     Shown,
 )
-from cabinet.console.editing import narrow
+from cabinet.console.command_line import YES, Asked, answered, code_of, plain_answer
 from cabinet.console.notices import Notice, Teller, told
 from cabinet.console.reply import Audit, Reply
 from cabinet.console.rows import Rows
-from cabinet.console.staff import NAME, Account, Staff
+from cabinet.console.terminal.line_editor import narrow
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, Refused
 
@@ -119,9 +119,9 @@ class Shell:
         self._touched_ns = self._clock.monotonic_ns()
         if not self._staff.stands(self._account):
             return self._log_out("login.withdrawn")
-        request = machine.read(typed)
+        request = json_mode.read(typed)
         if not request.sound:
-            return machine.reply(request, answered(Refused("bad_checksum"), self._words))
+            return json_mode.reply(request, answered(Refused("bad_checksum"), self._words))
         asked = Asked.read(narrow(request.command))
         try:
             outcome = self._ask(asked) if request.command else Shown("", None)
@@ -138,11 +138,11 @@ class Shell:
                 outcome = self._speak(outcome)
         except CabinetError as error:
             self._note(asked, code_of(error))
-            return machine.reply(request, answered(error, self._words))
+            return json_mode.reply(request, answered(error, self._words))
         if (isinstance(outcome, Mode) and outcome.kind != "machine") or outcome is LOGOUT:
             return self._show(asked, outcome)
         self._note(asked, "ok")
-        return machine.reply(request, answered(outcome, self._words))
+        return json_mode.reply(request, answered(outcome, self._words))
 
     def too_long(self) -> Reply:
         """Reject a line over the length limit: no part of it is run."""
@@ -208,7 +208,7 @@ class Shell:
         try:
             return act()
         except CabinetError as error:
-            return self._reply(commands.excuse(self._words, error))
+            return self._reply(registry.excuse(self._words, error))
 
     def _take_name(self, text: str) -> Reply:
         if not text:
@@ -237,7 +237,7 @@ class Shell:
         level = self._words(f"level.{account.level.name.lower()}")
         lines = [
             self._words("login.done", name=account.name, level=level),
-            screens.last_login(login, self._words, self._desk().zone),
+            status_text.last_login(login, self._words, self._desk().zone),
         ]
         mode = Mode(account.terminal, account.rows)
         return msgspec.structs.replace(self._reply("\n".join(line for line in lines if line)), mode=mode)
@@ -256,7 +256,7 @@ class Shell:
         return self._show(asked, outcome)
 
     def _ask(self, asked: Asked) -> Outcome:
-        return commands.run(asked.line, self._desk(), asked.json)
+        return registry.run(asked.line, self._desk(), asked.json)
 
     def _show(self, asked: Asked, outcome: Outcome) -> Reply:
         """Apply the result of a command or dialogue step; write its audit log row once it is final."""
@@ -353,7 +353,7 @@ class Shell:
         except CabinetError as error:
             self._end_dialogue(code_of(error))
             self._drop_question()
-            return self._reply(commands.excuse(self._words, error))
+            return self._reply(registry.excuse(self._words, error))
 
     def _end_live(self, over: bool = False) -> Reply:
         live, self._live = self._live, None
@@ -414,7 +414,7 @@ class Shell:
     def _desk(self) -> Desk:
         account = self._account
         assert account is not None
-        plans = tuple(plan for plan in commands.TABLE.values() if plan.level <= account.level)
+        plans = tuple(plan for plan in registry.TABLE.values() if plan.level <= account.level)
         return Desk(
             self._config,
             self._guard,

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from gpiozero import DigitalInputDevice
 from gpiozero.pins import Factory
 
-from cabinet.chips import mcp23017
-from cabinet.chips.bus import Bus, Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import MS, NS, Clock
 from cabinet.config.keys import Config
+from cabinet.config.wiring import Place
 from cabinet.errors import CabinetError
-from cabinet.wiring import Place
+from cabinet.hardware import mcp23017
+from cabinet.hardware.bus import Bus, Port
+from cabinet.hardware.mcp23017 import Mcp23017
 
 log = logging.getLogger(__name__)
 

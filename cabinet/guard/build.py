@@ -3,11 +3,6 @@
 from gpiozero import OutputDevice
 from gpiozero.pins import Factory
 
-from cabinet.chips.ade7953 import ADDRESS as METER_ADDRESS
-from cabinet.chips.ade7953 import Ade7953, Gain, Scale
-from cabinet.chips.bus import Bus, Muxes, Port
-from cabinet.chips.tmp102 import NAME as TMP102
-from cabinet.chips.tmp102 import Tmp102
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, Outlet
 from cabinet.guard.alerts import AlertLines
@@ -18,13 +13,18 @@ from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, unexpected_places
 from cabinet.guard.recorder import Recorder
+from cabinet.guard.round_robin import SlowReads
 from cabinet.guard.scan import Scanner
-from cabinet.guard.scribe import Scribe
 from cabinet.guard.segment import Input, Segment
-from cabinet.guard.slow import SlowReads
+from cabinet.guard.state_files import Scribe
 from cabinet.guard.thermometer import Thermometer
+from cabinet.hardware.ade7953 import ADDRESS as METER_ADDRESS
+from cabinet.hardware.ade7953 import Ade7953, Gain, Scale
+from cabinet.hardware.bus import Bus, Muxes, Port
+from cabinet.hardware.tmp102 import NAME as TMP102
+from cabinet.hardware.tmp102 import Tmp102
+from cabinet.protections.inputs import OutletNow
 from cabinet.protections.stillness import StillThermometer
-from cabinet.protections.words import OutletNow
 from cabinet.relays import RelayBank
 
 

@@ -3,12 +3,12 @@
 It needs no transfer and waits for nothing: all of it is in the loop's memory.
 """
 
-from cabinet.chips.ade7953 import NAME as METER
-from cabinet.chips.ade7953 import Ade7953
-from cabinet.chips.tmp102 import NAME as THERMOMETER
-from cabinet.chips.tmp102 import Tmp102
 from cabinet.guard.scan import Scanner
 from cabinet.guard.segment import Segment
+from cabinet.hardware.ade7953 import NAME as METER
+from cabinet.hardware.ade7953 import Ade7953
+from cabinet.hardware.tmp102 import NAME as THERMOMETER
+from cabinet.hardware.tmp102 import Tmp102
 from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
 
 

@@ -7,7 +7,7 @@ from cabinet.guard.limits import cabinet_limits, nanoseconds
 from cabinet.guard.outlet import OutletUnit, aged
 from cabinet.guard.residual import ResidualTest
 from cabinet.model import ABSENT, CABINET, Fault, Phase, Trip
-from cabinet.protections.words import CabinetNow, Load, PeakWindow
+from cabinet.protections.inputs import CabinetNow, Load, PeakWindow
 from cabinet.safety import SOUNDS_SIREN, CabinetSafety
 
 KNOWN_NS = 30 * NS  # by then a charger that starts softly shows its final power

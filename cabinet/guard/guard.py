@@ -17,14 +17,14 @@ from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
+from cabinet.guard.maintenance import Upkeeper
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
-from cabinet.guard.scribe import Scribe
 from cabinet.guard.shared import SharedSensors
+from cabinet.guard.state_files import Scribe
 from cabinet.guard.switching import Switching
-from cabinet.guard.upkeep import Upkeeper
 from cabinet.link.protocol import (
     Acknowledge,
     BusView,
@@ -38,9 +38,9 @@ from cabinet.link.protocol import (
     StaffCommand,
 )
 from cabinet.link.server import EventLog
+from cabinet.maintenance import Upkeep
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
-from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 

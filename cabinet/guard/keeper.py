@@ -25,8 +25,8 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
 from cabinet.guard.loop import OPENED, PIPE_BEATS, become_realtime, run_guard
-from cabinet.notify import Notifier
-from cabinet.opening import OpenBus, OpenPins, open_everything
+from cabinet.hardware.failsafe import OpenBus, OpenPins, open_everything
+from cabinet.system.sd_notify import Notifier
 
 log = logging.getLogger(__name__)
 

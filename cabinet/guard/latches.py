@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.outlet import OutletUnit
-from cabinet.guard.scribe import Latch
+from cabinet.guard.state_files import Latch
 from cabinet.model import CABINET
 
 

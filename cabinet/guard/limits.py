@@ -2,7 +2,7 @@
 
 from cabinet.charge import EndLimits
 from cabinet.config.keys import Config, Outlet
-from cabinet.protections.words import CabinetLimits, Limits
+from cabinet.protections.inputs import CabinetLimits, Limits
 
 NS = 1_000_000_000
 

@@ -9,7 +9,6 @@ import signal
 import sys
 from pathlib import Path
 
-from cabinet import run_folder
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
@@ -18,14 +17,15 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.scribe import Scribe
+from cabinet.guard.state_files import Scribe
 from cabinet.guard.trip_writer import TripWriter
+from cabinet.hardware.failsafe import OpenBus, OpenPins
 from cabinet.link import protocol
 from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import Welcome
 from cabinet.link.server import LinkServer
-from cabinet.notify import Notifier, watchdog_interval_s
-from cabinet.opening import OpenBus, OpenPins
+from cabinet.system import run_folder
+from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.trips.folder import FOLDER
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.words import SQRT2_PER_MILLE, Limits, OutletNow
+from cabinet.protections.inputs import SQRT2_PER_MILLE, Limits, OutletNow
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cabinet.chips.ade7953 import ADDRESS as METER_ADDRESS
-from cabinet.chips.bus import MUX_CHANNELS, Bus, Muxes
 from cabinet.config.keys import Config
 from cabinet.errors import BusError
+from cabinet.hardware.ade7953 import ADDRESS as METER_ADDRESS
+from cabinet.hardware.bus import MUX_CHANNELS, Bus, Muxes
 from cabinet.link.protocol import ChipView, ScanView
 
 # Chips that may be on the bus, by their possible addresses (data sheets; see docs/wiring.md).

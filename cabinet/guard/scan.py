@@ -14,16 +14,16 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from cabinet.chips.ade7953 import NAME as METER_NAME
-from cabinet.chips.bus import Line, Muxes, clock_out
 from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober
+from cabinet.guard.round_robin import SlowReads
 from cabinet.guard.segment import Input, Segment
-from cabinet.guard.slow import SlowReads
+from cabinet.hardware.ade7953 import NAME as METER_NAME
+from cabinet.hardware.bus import Line, Muxes, clock_out
 from cabinet.protections.current import AFTER_SECOND_CREST_NS
-from cabinet.protections.words import OutletNow, PeakWindow
+from cabinet.protections.inputs import OutletNow, PeakWindow
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from cabinet.chips.ade7953 import Ade7953, Gain
 from cabinet.clock import MS
 from cabinet.errors import BusError, ChipError
 from cabinet.guard.thermometer import Thermometer
+from cabinet.hardware.ade7953 import Ade7953, Gain
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from cabinet.clock import MS, NS
 from cabinet.config.keys import Config
 from cabinet.guard.outlet import OutletUnit, aged
-from cabinet.guard.slow import SlowReads
+from cabinet.guard.round_robin import SlowReads
 from cabinet.model import Event, EventKind, Fault, Quality
 from cabinet.protections.cabinet import comparable
-from cabinet.protections.words import CabinetNow
+from cabinet.protections.inputs import CabinetNow
 
 log = logging.getLogger(__name__)
 

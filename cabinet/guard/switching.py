@@ -13,16 +13,16 @@ from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.guard import latches
-from cabinet.guard.breaking import Breaking
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.closing import Closings
+from cabinet.guard.contactor_break import Breaking
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.readback import read_back
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.scribe import Scribe
-from cabinet.guard.selftest import SelfTest
+from cabinet.guard.self_test import SelfTest
+from cabinet.guard.state_files import Scribe
 from cabinet.link.server import EventLog
 from cabinet.model import EndReason, Event, EventKind, Fault, Trip
 from cabinet.relays import RelayBank

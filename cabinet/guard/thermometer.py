@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 
-from cabinet.chips.tmp102 import ALERT_HYSTERESIS_MC, FIRST_CONVERSION_NS, Tmp102
 from cabinet.clock import Clock
 from cabinet.errors import BusError, ChipError, ChipReset
+from cabinet.hardware.tmp102 import ALERT_HYSTERESIS_MC, FIRST_CONVERSION_NS, Tmp102
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.evidence import Why
 from cabinet.protections.heat import believable
+from cabinet.protections.inputs import OutletNow
 from cabinet.protections.stillness import Other, StillThermometer
-from cabinet.protections.words import OutletNow
 
 log = logging.getLogger(__name__)
 

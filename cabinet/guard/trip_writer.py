@@ -15,8 +15,8 @@ import threading
 from pathlib import Path
 
 from cabinet.clock import MS, Clock
-from cabinet.guard.durable import replace_file
 from cabinet.guard.recorder import Slice
+from cabinet.system.atomic_file import replace_file
 from cabinet.trips.folder import numbers, path_of
 from cabinet.trips.format import Header, encode, row_struct
 

@@ -12,7 +12,7 @@ import math
 
 import msgspec
 
-from cabinet.upkeep import PPB
+from cabinet.maintenance import PPB
 
 
 class RelayLife(msgspec.Struct, frozen=True):

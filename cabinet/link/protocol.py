@@ -11,8 +11,8 @@ from typing import Annotated, get_args
 import msgspec
 
 from cabinet.errors import LinkError
+from cabinet.maintenance import LONGEST_NOTE, Gains, Upkeep
 from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
-from cabinet.upkeep import LONGEST_NOTE, Gains, Upkeep
 
 VERSION = 3
 LONGEST_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it

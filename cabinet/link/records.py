@@ -9,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from cabinet import run_folder
 from cabinet.errors import LinkError
 from cabinet.model import EndReason, Fault
+from cabinet.system import run_folder
 
 SOCKET = "service.sock"
 LONGEST_LINE = 1024 * 1024

@@ -34,8 +34,8 @@ from cabinet.link.protocol import (
     Role,
     Welcome,
 )
+from cabinet.maintenance import Upkeep
 from cabinet.model import Event, Snapshot
-from cabinet.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ or the resident: a second pack or charger, a rest, a fan, an end of derating.
 """
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.words import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, Limits, OutletNow
 
 MEAN_TAU_S = 30.0
 # A step: two readings in a row that differ from the mean by more than this. With the mean's lag, growth of less than 16

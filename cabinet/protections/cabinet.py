@@ -1,7 +1,7 @@
 """Protections of the cabinet as a whole. Pure."""
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.words import NS, CabinetLimits, CabinetNow, Load
+from cabinet.protections.inputs import NS, CabinetLimits, CabinetNow, Load
 
 SMOKE_NS = NS // 10  # rejects a contact that bounces in the draught of a door
 WATER_NS = NS

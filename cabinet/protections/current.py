@@ -5,7 +5,7 @@ from collections import deque
 from typing import NamedTuple
 
 from cabinet.model import Fault
-from cabinet.protections.words import NS, Limits, OutletNow, PeakWindow
+from cabinet.protections.inputs import NS, Limits, OutletNow, PeakWindow
 
 # Thermal image of `overcurrent`: heat approaches I² with this time constant, and trips at (1.2 In)². From cold that is
 # never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: with the meter's own lag of 0.3 s, 3 In still trips within 2 s.

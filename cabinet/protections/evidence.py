@@ -8,7 +8,7 @@ live register has.
 from typing import Protocol
 
 from cabinet.model import Quality
-from cabinet.protections.words import NS, OutletNow
+from cabinet.protections.inputs import NS, OutletNow
 
 LASTING_NS = 2 * NS  # a load change shows in one register before the other (RMS settles in 0.2 s), for less than this
 LASTING_READS = 5

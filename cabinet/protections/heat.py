@@ -3,7 +3,7 @@
 from collections import deque
 
 from cabinet.model import Fault, Quality, Reading
-from cabinet.protections.words import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, Limits, OutletNow
 
 RISE_WINDOW_NS = 30 * NS  # a slope over less would only be the thermometer's 0.0625 K step (TMP102 data sheet)
 JUMP_K = 5  # between two readings: a thermometer in a plug cannot rise by more than this plus JUMP_K_PER_S

@@ -2,7 +2,7 @@
 
 from cabinet.model import Fault
 from cabinet.protections.evidence import PlausibleReadings
-from cabinet.protections.words import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, Limits, OutletNow
 
 SENSOR_BACK_NS = 3 * NS // 10  # readings must be valid again for this long before an outlet may close
 

@@ -1,7 +1,7 @@
 """Protections against mains voltage outside its band: charges are suspended and resume by themselves. Pure."""
 
 from cabinet.model import Fault
-from cabinet.protections.words import Limits, OutletNow
+from cabinet.protections.inputs import Limits, OutletNow
 
 
 class _Voltage:

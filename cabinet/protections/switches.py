@@ -4,7 +4,7 @@ from collections import deque
 
 from cabinet.model import Fault, Reading
 from cabinet.protections.evidence import LEAST_RMS_MA
-from cabinet.protections.words import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
+from cabinet.protections.inputs import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
 
 WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10

@@ -3,7 +3,7 @@
 from collections import deque
 
 from cabinet.model import Fault
-from cabinet.protections.words import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, Limits, OutletNow
 
 
 class GuardLate:

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from cabinet import run_folder
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
@@ -19,13 +18,20 @@ from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
-from cabinet.service import admin, bill, history, views
-from cabinet.service.console_desk import ConsoleDesk
-from cabinet.service.context import Context, Guard
-from cabinet.service.hearing import Hearing
-from cabinet.service.live import CABINET, Changes, Curve
-from cabinet.service.office import Office
-from cabinet.service.office_views import SecondStep
+from cabinet.service.accounts import admin
+from cabinet.service.accounts.sign_in import SigningIn
+from cabinet.service.charges import history, pricing, views
+from cabinet.service.charges.checkpoint import Saver
+from cabinet.service.charges.context import Context, Guard
+from cabinet.service.charges.guard_events import Hearing
+from cabinet.service.charges.live import CABINET, Changes, Curve
+from cabinet.service.charges.queue_service import Waiting
+from cabinet.service.charges.reconcile import Recovery
+from cabinet.service.charges.session import Session, restored
+from cabinet.service.charges.start_stop import Starting
+from cabinet.service.charges.tariff_catalogue import Shelf
+from cabinet.service.console_socket import ConsoleDesk
+from cabinet.service.housekeeping import Upkeep
 from cabinet.service.ports import (
     AttackView,
     CabinetView,
@@ -44,21 +50,16 @@ from cabinet.service.ports import (
     UsageRecord,
     WaitingView,
 )
-from cabinet.service.recovery import Recovery
-from cabinet.service.saving import Saver
-from cabinet.service.session import Session, restored
-from cabinet.service.shelf import Shelf
-from cabinet.service.signing_in import SigningIn
-from cabinet.service.starting import Starting
+from cabinet.service.property import Office
+from cabinet.service.property_views import SecondStep
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
-from cabinet.service.upkeep import Upkeep
-from cabinet.service.waiting import Waiting
-from cabinet.store import closings, people, proof, usage
+from cabinet.store import month_closing, people, proof, usage
 from cabinet.store import sessions as table
 from cabinet.store import waiting as waiting_table
 from cabinet.store.accounts import balance_fen
 from cabinet.store.sessions import SessionRow
+from cabinet.system import run_folder
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Service:
         make_guard = guard_link(config) if make_guard is None else make_guard
         self._background = Background()
         self._look = asyncio.Event()
-        site_time = bill.SiteTime(config.site.timezone)
+        site_time = pricing.SiteTime(config.site.timezone)
         storage = Storage(admin.database_path(config), connection_class)
         self.context = Context(
             config=config,
@@ -282,7 +283,7 @@ class Service:
         if outlet is None:
             raise Refused("unknown_code")
         tariff = context.shelf.in_force(outlet.number, group, wall)
-        return bill.price_view(tariff, context.site_time.minute(wall), power_w or bill.EXAMPLE_POWER_W)
+        return pricing.price_view(tariff, context.site_time.minute(wall), power_w or pricing.EXAMPLE_POWER_W)
 
     def guard_reachable(self) -> bool:
         return self.context.guard_reachable()
@@ -443,11 +444,11 @@ class Service:
         return await self.context.storage.read(lambda c: list(usage.found(c, wanted, most)))
 
     async def usage_closings(self) -> list[Signed]:
-        return await self.context.storage.read(lambda c: list(closings.all_signed(c)))
+        return await self.context.storage.read(lambda c: list(month_closing.all_signed(c)))
 
     async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
         site = self.context.config.site
         return await self.context.storage.read(lambda c: proof.heads(c, site, from_unix_ms, to_unix_ms))
 
     async def usage_key(self) -> str:
-        return closings.public(await self._upkeep.key())
+        return month_closing.public(await self._upkeep.key())

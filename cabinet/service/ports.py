@@ -13,8 +13,8 @@ from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault, Snapshot
 
 if TYPE_CHECKING:
-    from cabinet.service.office_ports import OfficePort
-    from cabinet.service.office_views import SecondStep
+    from cabinet.service.property_ports import OfficePort
+    from cabinet.service.property_views import SecondStep
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]

@@ -6,6 +6,7 @@ from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.config.keys import Meter as MeterConfig
 from cabinet.config.keys import Outlet as OutletConfig
+from cabinet.config.wiring import Place
 from cabinet.sim.bus import Segment
 from cabinet.sim.chips import ade7953
 from cabinet.sim.chips.ade7953 import Ade7953
@@ -16,7 +17,6 @@ from cabinet.sim.contacts import INPUTS, Contact, ResidualMonitor, Siren
 from cabinet.sim.feed import FeedMeter
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
-from cabinet.wiring import Place
 
 # Share of the current on one input of a meter chip that appears in the peaks of the other. The change log of a pile's
 # firmware states that it subtracts 0.5 % of the neighbours' power. Others saw 1 % (100 W elsewhere, 1 W here): see

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cabinet.errors import SimError
-from cabinet.sim.fault_around import SURROUNDINGS
 from cabinet.sim.fault_chips import BUS
 from cabinet.sim.fault_contacts import CONTACTS
 from cabinet.sim.fault_currents import CURRENTS
+from cabinet.sim.fault_environment import SURROUNDINGS
 from cabinet.sim.fault_kinds import Choice, Kind, Number, Standing, Word
 from cabinet.sim.fault_registers import REGISTERS
 from cabinet.sim.fault_wiring import WIRING

@@ -16,9 +16,9 @@ from cabinet.sim.heat import (
 from cabinet.sim.journal import Journal
 from cabinet.sim.loads import Inrush, Load
 from cabinet.sim.parts import RELAY, SETTLING_NS, BreakerPart
+from cabinet.sim.summed_current import together
 from cabinet.sim.supply import Relay
 from cabinet.sim.timeline import Event, Timeline
-from cabinet.sim.together import together
 from cabinet.sim.transient import Filling, Magnetising, Pulse, Sampled, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.errors import SimError
-from cabinet.notify import Notifier, watchdog_interval_s
 from cabinet.sim import control, frames
 from cabinet.sim.catalogue import warm_up
 from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.world import World
+from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 
 REALTIME_PRIORITY = 60  # above the guard's, because hardware does not wait for software
 _LONGEST_WAIT_S = 1.0

@@ -25,9 +25,9 @@ from cabinet.sim.lines import Lines
 from cabinet.sim.loads import Load
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.parts import CONTACTOR, BreakerPart, RelayPart
+from cabinet.sim.summed_current import together
 from cabinet.sim.supply import CoilSupply, Relay
 from cabinet.sim.timeline import Timeline
-from cabinet.sim.together import together
 from cabinet.sim.waveform import SILENCE, Harmonic, Mains, Wave
 
 CYCLE_NS = 20_000_000  # a transient current counts with its mean over a cycle

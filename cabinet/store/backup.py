@@ -17,7 +17,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, agreement, names, owner, usage
+from cabinet.store import accounts, backup_names, consistency_check, file_owner, usage
 from cabinet.store.database import Database, translated
 
 KEPT = 7
@@ -42,14 +42,14 @@ def folder_of(database: Path) -> Path:
 def make(database: Path, wall: WallTime, folder: Path | None = None) -> Path:
     """Make a backup in `folder` (default: `folder_of(database)`) and keep only `KEPT` there. Raises StoreError."""
     if folder is None:
-        owner.check_account(database)
+        file_owner.check_account(database)
         folder = folder_of(database)
     with translated(database):
         folder.mkdir(exist_ok=True)
         with _alone_in(folder):
             _make_room(database, folder)
             moment = datetime.datetime.fromtimestamp(wall.unix_ms / 1000, datetime.UTC)
-            number = max((names.number(path.name) for path in backups_in(folder)), default=0) + 1
+            number = max((backup_names.number(path.name) for path in backups_in(folder)), default=0) + 1
             target = folder / f"cabinet-{number:06}-{moment:%Y-%m-%dT%H-%M-%S}.db"
             copy_into(database, target)
             for old in surplus(backups_in(folder)):
@@ -93,7 +93,7 @@ def surplus(paths: list[Path]) -> list[Path]:
     """
     kept, gone = list(paths), []
     while len(kept) > KEPT:
-        days = [names.day(path.name) for path in kept]
+        days = [backup_names.day(path.name) for path in kept]
         first = next((index for index, day in enumerate(days) if day in days[index + 1 :]), 0)
         gone.append(kept.pop(first))
     return gone
@@ -139,8 +139,8 @@ def backups(database: Path) -> list[Path]:
 
 def backups_in(folder: Path) -> list[Path]:
     """Return the backups in the order of creation."""
-    found = [path for path in folder.glob("cabinet-*.db") if names.is_backup(path.name)]
-    return sorted(found, key=lambda path: names.order(path.name))
+    found = [path for path in folder.glob("cabinet-*.db") if backup_names.is_backup(path.name)]
+    return sorted(found, key=lambda path: backup_names.order(path.name))
 
 
 def newest(database: Path) -> Path | None:
@@ -176,7 +176,7 @@ def problems(path: Path, thorough: bool = True) -> list[str]:
             found += accounts.check(connection)
             bad = usage.verify(connection).bad
             found += [] if bad is None else [f"usage record {bad.number}: {bad.problem}"]
-            found += agreement.problems(connection)
+            found += consistency_check.problems(connection)
     except StoreError as error:
         found.append(str(error))
     finally:
@@ -189,7 +189,7 @@ def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
 
     The caller holds `only_one`. Raises StoreError; the database is then unchanged.
     """
-    owner.check_account(database)
+    file_owner.check_account(database)
     if wrong := problems(backup):
         raise StoreError(f"{backup}: is not whole: {wrong[0]}")
     fresh = database.with_suffix(".restored")
@@ -240,7 +240,7 @@ def only_one(database: Path) -> Iterator[None]:
 
     Raises StoreError if another process holds it, or if the account is the wrong one (`owner`).
     """
-    owner.check_account(database)
+    file_owner.check_account(database)
     path = database.with_suffix(".lock")
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from cabinet.errors import StorageFull, StoreDamaged, StoreError
-from cabinet.store import owner
+from cabinet.store import file_owner
 
 # Length at which the write-ahead log restarts. While it grows, every write costs the file system's journal several
 # blocks; after that it is overwritten in place. Few pages change repeatedly, which makes the checkpoint cheap.
@@ -41,8 +41,8 @@ class Database:
         """
         self.path = path
         if not read_only:
-            owner.check_account(path)
-            if hindrance := owner.hindrance(path):  # SQLite would open it anyway, and fail at the first write
+            file_owner.check_account(path)
+            if hindrance := file_owner.hindrance(path):  # SQLite would open it anyway, and fail at the first write
                 raise StoreError(hindrance)
         with translated(path):
             if not read_only and path.parent.is_dir() and not path.exists():
@@ -182,7 +182,7 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _MAY_BE_OF_OTHERS and (hindrance := owner.hindrance(path)):
+        if code is not None and code & 0xFF in _MAY_BE_OF_OTHERS and (hindrance := file_owner.hindrance(path)):
             raise StoreError(hindrance) from error
         if code is not None and code & 0xFF in _NO_ROOM:
             raise StorageFull(f"{path}: {error}: free some space on its disk") from error
@@ -192,7 +192,7 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageFull(f"{path}: {error.strerror}: free some space on its disk") from error
-        if error.errno in _FORBIDDEN and os.path.exists(path) and (hindrance := owner.hindrance(path)):
+        if error.errno in _FORBIDDEN and os.path.exists(path) and (hindrance := file_owner.hindrance(path)):
             raise StoreError(hindrance) from error
         where = error.filename if isinstance(error.filename, str) else path
         raise StoreError(f"{where}: {error.strerror}") from error

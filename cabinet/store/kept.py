@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet import normal_form, texts, xlsx_reader
+from cabinet import normal_form, texts
 from cabinet.errors import CabinetError
+from cabinet.reports import xlsx_reader
 from cabinet.service.ports import Signed, UsageHead, UsageRecord
 from cabinet.store import usage
 from cabinet.store.proof import Mark

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cabinet.config.keys import Site
 from cabinet.service.ports import Signed, UsageHead
-from cabinet.store import closings
+from cabinet.store import month_closing
 
 MAX_TOLD = 20  # problems listed of one kind
 MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, the last one of `datetime`
@@ -69,12 +69,12 @@ def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Seq
     problems += [
         f"closing of {signed.closing.month}: {problem}"
         for signed in [*own, *(each for each in kept if each not in own)]
-        if (problem := closings.problem_of(connection, signed, key)) is not None
+        if (problem := month_closing.problem_of(connection, signed, key)) is not None
     ]
     here = {signed.closing.number: signed for signed in own}
     for signed in kept:
         closing, mine = signed.closing, here.get(signed.closing.number)
-        if not closings.is_signed(signed, key):
+        if not month_closing.is_signed(signed, key):
             continue  # already reported: it proves nothing
         if mine is None:
             problems.append(

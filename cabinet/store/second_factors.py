@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from cabinet import normal_form
-from cabinet.service import totp
+from cabinet.service.accounts import totp
 
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 random bits: cannot be guessed

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cabinet import figures
 from cabinet.service.ports import UsageFilter, UsageRecord
+from cabinet.texts import number_format
 
 FIRST_PREVIOUS_HASH = "0" * 64
 RECORDS_A_STEP = 1000  # between two progress reports of `verify`
@@ -113,7 +113,7 @@ def after(connection: sqlite3.Connection, number: int, limit: int) -> list[Usage
 def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[Figures]:
     """Yield the few figures needed for sums; much faster than whole records."""
     for row in _rows(connection, _FIGURES, wanted, None):
-        yield Figures(**{**dict(row), "card": figures.masked(row["card"] or "")})
+        yield Figures(**{**dict(row), "card": number_format.masked(row["card"] or "")})
 
 
 def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
@@ -168,7 +168,7 @@ def _rows(
 
 def _record(row: sqlite3.Row) -> UsageRecord:
     record = _decoder.decode(row["body"])
-    card = record.card if row["card"] is None else figures.masked(row["card"])
+    card = record.card if row["card"] is None else number_format.masked(row["card"])
     return msgspec.structs.replace(record, card=card, record_hash=row["record_hash"])
 
 

@@ -5,8 +5,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from cabinet.clock import MS
-from cabinet.quantities import quantities
 from cabinet.texts import Texts
+from cabinet.texts.trip_values import quantities
 from cabinet.trips.format import CLOSED, Header, Mark, OutletLimits, Recording
 
 COLUMNS = ("time_ms", "state", "peak", "current", "power", "voltage", "temperature")

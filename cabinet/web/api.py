@@ -23,9 +23,9 @@ from litestar.params import QueryParameter
 from litestar.response import Response, Stream
 from litestar.types import Guard
 
-from cabinet import usage_table
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
+from cabinet.reports import usage_csv
 from cabinet.service.ports import (
     CABINET_READ,
     SESSIONS_READ,
@@ -157,11 +157,11 @@ async def usage(
         query = urlencode({**changed, **kept})
         headers["Link"] = f'<{_own_address(request)}{request.url.path}?{query}>; rel="next"'
     if format == "jsonl":
-        body = b"".join(usage_table.json_line(record) for record in records)
+        body = b"".join(usage_csv.json_line(record) for record in records)
         return _unless_known(request, body, "application/x-ndjson", headers)
     language = lang or language_of(request)
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
-    text = "".join(usage_table.csv_lines(records, language, zone))
+    text = "".join(usage_csv.csv_lines(records, language, zone))
     headers["Content-Language"] = language
     return _unless_known(request, text.encode(), "text/csv", headers)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from litestar.response import Stream
 
-from cabinet import usage_table, usage_xlsx
 from cabinet.errors import Refused
+from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.ports import PropertyPort, UsageFilter, UsageRecord
 from cabinet.web.context import Site
 
@@ -53,9 +53,9 @@ async def _lines(site: Site, wanted: UsageFilter, form: str, language: str) -> A
     first = True
     async for records in _pages(site.property_, wanted):
         if form == "jsonl":
-            yield b"".join(map(usage_table.json_line, records))
+            yield b"".join(map(usage_csv.json_line, records))
         else:
-            yield "".join(usage_table.csv_lines(records, language, zone, with_header=first)).encode()
+            yield "".join(usage_csv.csv_lines(records, language, zone, with_header=first)).encode()
         first = False
 
 

@@ -5,10 +5,9 @@ import zoneinfo
 
 from babel.dates import format_skeleton
 
-from cabinet import figures
 from cabinet.clock import WallTime
 from cabinet.service.ports import CostLine, SessionView
-from cabinet.texts import Texts
+from cabinet.texts import Texts, number_format
 
 LOCALES = {"zh": "zh", "en": "en_GB"}
 
@@ -22,7 +21,7 @@ class Words:
         self._locale = LOCALES[texts.language]
 
     def money(self, fen: int) -> str:
-        return self._texts("figure.money", yuan=figures.yuan(fen))
+        return self._texts("figure.money", yuan=number_format.yuan(fen))
 
     def signed_money(self, fen: int) -> str:
         """Format the amount of a ledger movement: +20.00 元, −5.00 元."""
@@ -30,21 +29,21 @@ class Words:
 
     def price(self, fen: int, per: int) -> str:
         """Format the price of one hour or kWh; `fen` is the price of `per` of them: 5103 for 100 is "0.5103 元"."""
-        return self._texts("figure.money", yuan=figures.yuan_per(fen, per))
+        return self._texts("figure.money", yuan=number_format.yuan_per(fen, per))
 
     def energy(self, energy_mwh: int) -> str:
-        return self._texts("figure.energy", kwh=figures.kwh(energy_mwh))
+        return self._texts("figure.energy", kwh=number_format.kwh(energy_mwh))
 
     def power(self, power_mw: int | None) -> str:
         """Format whole watts, or a dash if the power is not known."""
-        return "—" if power_mw is None else self._texts("figure.power", watts=figures.watts(power_mw))
+        return "—" if power_mw is None else self._texts("figure.power", watts=number_format.watts(power_mw))
 
     def temperature(self, temperature_mc: int | None) -> str:
         """Format whole degrees, or a dash if the temperature is not known."""
         return (
             "—"
             if temperature_mc is None
-            else self._texts("figure.temperature", celsius=figures.celsius(temperature_mc))
+            else self._texts("figure.temperature", celsius=number_format.celsius(temperature_mc))
         )
 
     def duration(self, seconds: int) -> str:
@@ -97,13 +96,13 @@ class Words:
 
     def full_moment(self, moment: WallTime) -> str:
         """Format date and time with year and seconds, for a receipt."""
-        return f"{self._date('yMMMd', moment)} {figures.local(moment, self._zone):%H:%M:%S}"
+        return f"{self._date('yMMMd', moment)} {number_format.local(moment, self._zone):%H:%M:%S}"
 
     def time_of_day(self, moment: WallTime) -> str:
-        return f"{figures.local(moment, self._zone):%H:%M}"
+        return f"{number_format.local(moment, self._zone):%H:%M}"
 
     def second_of_day(self, moment: WallTime) -> str:
-        return f"{figures.local(moment, self._zone):%H:%M:%S}"
+        return f"{number_format.local(moment, self._zone):%H:%M:%S}"
 
     def day(self, date: datetime.date) -> str:
         """Format a date with its day of the week: 11月24日周二."""
@@ -164,4 +163,4 @@ class Words:
         return self.band(int(low), int(high) if high else None) if low.isdigit() else detail
 
     def _date(self, skeleton: str, moment: WallTime) -> str:
-        return format_skeleton(skeleton, figures.local(moment, self._zone), locale=self._locale)
+        return format_skeleton(skeleton, number_format.local(moment, self._zone), locale=self._locale)

@@ -18,7 +18,7 @@ import uvicorn
 
 from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
-from cabinet.service import admin, totp
+from cabinet.service.accounts import admin, totp
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice
 from cabinet.store import second_factors

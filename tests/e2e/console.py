@@ -5,7 +5,7 @@ import time
 
 import serial
 
-from cabinet.run_folder import console_terminal
+from cabinet.system.run_folder import console_terminal
 from tests.e2e.processes import Cabinet
 
 ANSWER_WITHIN_S = 20.0

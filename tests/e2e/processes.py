@@ -28,9 +28,9 @@ from cabinet.errors import LinkError
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.model import OutletState, Snapshot
-from cabinet.run_folder import guard_socket, service_address
-from cabinet.service import admin, money
+from cabinet.service.accounts import admin, wallets
 from cabinet.sim.control import SimControl
+from cabinet.system.run_folder import guard_socket, service_address
 
 READY_WITHIN_S = 90.0
 POLL_S = 0.02
@@ -224,7 +224,7 @@ class Cabinet:
         """A resident with a wallet, signed in on a phone."""
         database = admin.open_database(load(self.config))
         try:
-            admin.add_resident(database, SystemClock(), card, pin="471108", first_fen=money.fen_of_yuan(balance_yuan))
+            admin.add_resident(database, SystemClock(), card, pin="471108", first_fen=wallets.fen_of_yuan(balance_yuan))
         finally:
             database.close()
         return Resident(self, card, "471108", language)

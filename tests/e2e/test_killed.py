@@ -10,7 +10,7 @@ import pytest
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Energise, Role
 from cabinet.model import ChargeLimits, Fault
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 from tests.e2e.processes import Cabinet, Resident, running, wait_for
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ import pwd
 import subprocess
 import sys
 
-from cabinet import run_folder
-from cabinet.steward.client import StewardLine
-from cabinet.steward.protocol import SOCKET as STEWARD
-from cabinet.steward.protocol import CallOff, Done
+from cabinet.system import run_folder
+from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.protocol import SOCKET as STEWARD
+from cabinet.system.steward.protocol import CallOff, Done
 from tests.e2e.processes import Process
 
 WHOEVER_TESTS = pwd.getpwuid(os.geteuid()).pw_name

@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from cabinet.run_folder import console_terminal
+from cabinet.system.run_folder import console_terminal
 from tests.e2e.console import Terminal
 from tests.e2e.processes import Cabinet, running, wait_for
 from tests.e2e.wire import Wire

@@ -7,11 +7,11 @@ import msgspec
 from gpiozero.pins.mock import MockFactory, MockPin
 
 import cabinet
-from cabinet.chips.bus import Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import NS, ManualClock
 from cabinet.config.check import load
 from cabinet.config.keys import Config
+from cabinet.hardware.bus import Port
+from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.relays import RelayBank, RelayPlace
 from tests.unit.chips.wire import FakeBus, Registers
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import board
 from cabinet.config import parse
 from cabinet.config.reference import example
+from cabinet.hardware import raspberry_pi
 from cabinet.main import main
 
 FOUND = "# For more options see the documentation\ndtparam=audio=on\ndtparam=i2c_arm=off\n\n[cm4]\notg_mode=1\n"
@@ -36,7 +36,7 @@ def settings(text: str) -> list[str]:
 
 
 def test_lines_are_what_the_example_cabinet_needs():
-    assert settings("\n".join(board.lines(parse(example())))) == [
+    assert settings("\n".join(raspberry_pi.lines(parse(example())))) == [
         "[all]",
         "dtparam=i2c_arm=on",
         "dtparam=i2c_arm_baudrate=400000",
@@ -130,8 +130,8 @@ NOTES = (  # a note above, an old line below, a quoted value with two blanks
     ],
 )  # fmt: skip
 def test_of_the_command_line_only_the_serial_consoles_of_the_live_line_go(before, after):
-    assert board.without_serial_login(before) == after
-    assert board.without_serial_login(after) == after
+    assert raspberry_pi.without_serial_login(before) == after
+    assert raspberry_pi.without_serial_login(after) == after
 
 
 @pytest.mark.parametrize(
@@ -142,21 +142,21 @@ def test_of_the_command_line_only_the_serial_consoles_of_the_live_line_go(before
     ],
 )  # fmt: skip
 def test_config_without_our_lines_is_byte_for_byte_what_it_was(found):
-    once = board.with_lines(found, ["x=1"])
+    once = raspberry_pi.with_lines(found, ["x=1"])
     assert once.startswith(found)
-    assert board.with_lines(once, ["x=1"]) == once
-    assert board.with_lines(board.with_lines(once, ["x=2"]), ["x=1"]) == once
-    assert board.without_lines(once) == found
+    assert raspberry_pi.with_lines(once, ["x=1"]) == once
+    assert raspberry_pi.with_lines(raspberry_pi.with_lines(once, ["x=2"]), ["x=1"]) == once
+    assert raspberry_pi.without_lines(once) == found
 
 
 def test_lines_that_others_add_behind_ours_stay_lines_of_their_own():
-    assert board.without_lines(board.with_lines(b"a=1", ["x=1"]) + b"b=2\n") == b"a=1\nb=2\n"
-    assert board.without_lines(board.with_lines(b"a=1\n", ["x=1"]) + b"b=2") == b"a=1\nb=2"
+    assert raspberry_pi.without_lines(raspberry_pi.with_lines(b"a=1", ["x=1"]) + b"b=2\n") == b"a=1\nb=2\n"
+    assert raspberry_pi.without_lines(raspberry_pi.with_lines(b"a=1\n", ["x=1"]) + b"b=2") == b"a=1\nb=2"
 
 
 def test_lines_are_found_again_after_an_editor_changed_the_line_ends():
-    once = board.with_lines(b"a=1\n", ["x=1"]).replace(b"\n", b"\r\n")
-    assert board.without_lines(once) == b"a=1\r\n"
+    once = raspberry_pi.with_lines(b"a=1\n", ["x=1"]).replace(b"\n", b"\r\n")
+    assert raspberry_pi.without_lines(once) == b"a=1\r\n"
 
 
 def test_files_keep_their_mode_and_links_lead_where_they_did(folder):
@@ -186,7 +186,7 @@ def test_disk_that_takes_nothing_changes_nothing(folder, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cabinet.foreign_file.os.fsync", full)
+    monkeypatch.setattr("cabinet.system.foreign_file.os.fsync", full)
     assert cabinet(folder, "--apply") == 1
     assert (folder / "cmdline.txt").read_text() == CMDLINE
     assert (folder / "config.txt").read_text() == FOUND

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cabinet.notify import Notifier, watchdog_interval_s
+from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 
 
 @pytest.fixture(params=["path", "abstract"])

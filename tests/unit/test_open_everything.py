@@ -7,7 +7,7 @@ from gpiozero.pins.mock import MockFactory
 
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
-from cabinet.opening import open_everything
+from cabinet.hardware.failsafe import open_everything
 from tests.unit.chips.wire import FakeBus, Registers
 from tests.unit.relay_bench import (
     CONTACTOR,

@@ -19,12 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cabinet
-from cabinet import file_output, plain_text, spreadsheet, terminal
-from cabinet.console import layout, machine
+from cabinet import plain_text, terminal
+from cabinet.console import json_mode
+from cabinet.console.terminal import columns
 from cabinet.main import main
-from cabinet.service import admin
+from cabinet.reports import spreadsheet
+from cabinet.service.accounts import admin
 from cabinet.store import people
 from cabinet.store.database import Database
+from cabinet.system import file_output
 
 ESCAPES = "\x1b]0;x\x07\x1b[2J"
 HOSTILE = [
@@ -90,21 +93,21 @@ def test_json_shows_what_acts_as_an_escape_and_loses_nothing(text: str) -> None:
     shown = plain_text.json_text(json.dumps({"note": text}, ensure_ascii=False).encode())
     assert acts(shown.replace("\u200c", "").replace("\u200d", "")) == []
     assert json.loads(shown) == {"note": text}
-    assert acts(machine.reply(machine.read("status"), {"ok": True, "data": text}).replace("\u200c", "").replace(
+    assert acts(json_mode.reply(json_mode.read("status"), {"ok": True, "data": text}).replace("\u200c", "").replace(
         "\u200d", "")) == []  # fmt: skip
 
 
 def test_a_line_is_not_broken_inside_a_joined_sign() -> None:
     family = "👨\u200d👩"
-    assert layout.fold(family * 50) == [family * 20, family * 20, family * 10]
-    assert layout.cut(family * 50, 9) == family * 2 + "…"
+    assert columns.fold(family * 50) == [family * 20, family * 20, family * 10]
+    assert columns.cut(family * 50, 9) == family * 2 + "…"
 
 
 @given(st.lists(TEXT, min_size=3, max_size=3))
 def test_a_table_of_the_console_is_lines_of_text(cells: list[str]) -> None:
-    (line,) = layout.table(["a", "b", "c"], [cells])[1:]
+    (line,) = columns.table(["a", "b", "c"], [cells])[1:]
     assert acts(line) == []
-    assert all(acts(each) == [] for each in layout.fold(" ".join(cells)))
+    assert all(acts(each) == [] for each in columns.fold(" ".join(cells)))
 
 
 @given(st.lists(TEXT, min_size=2, max_size=2))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.errors import CabinetError
-from cabinet.private import check_private
+from cabinet.system.secret_files import check_private
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])

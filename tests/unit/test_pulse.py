@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import pulse
 from cabinet.clock import NS
-from cabinet.pulse import GONE, Pulse
+from cabinet.link import service_status
+from cabinet.link.service_status import GONE, Pulse
 
 
 @pytest.mark.parametrize(
@@ -20,22 +20,22 @@ from cabinet.pulse import GONE, Pulse
     ],
 )
 def test_old_word_is_none(tmp_path: Path, age_s: float, hindrance: str | None, found: str | None) -> None:
-    path = pulse.path_in(tmp_path)
-    pulse.write(path, Pulse(100 * NS, 10.0, hindrance))
-    assert pulse.hindrance(path, round((100 + age_s) * NS)) == found
+    path = service_status.path_in(tmp_path)
+    service_status.write(path, Pulse(100 * NS, 10.0, hindrance))
+    assert service_status.hindrance(path, round((100 + age_s) * NS)) == found
 
 
 @pytest.mark.parametrize("rubbish", [None, b"", b"{", b'{"at_ns": "x"}', b"\xff"])
 def test_without_a_word_the_service_is_gone(tmp_path: Path, rubbish: bytes | None) -> None:
-    path = pulse.path_in(tmp_path)
+    path = service_status.path_in(tmp_path)
     if rubbish is not None:
         path.parent.mkdir()
         path.write_bytes(rubbish)
-    assert pulse.hindrance(path, NS) == GONE
+    assert service_status.hindrance(path, NS) == GONE
 
 
 def test_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    path = pulse.path_in(tmp_path / "nowhere")
-    pulse.write(path, Pulse(0, 10.0, None))
-    pulse.remove(path)
-    assert pulse.hindrance(path, 0) == GONE
+    path = service_status.path_in(tmp_path / "nowhere")
+    service_status.write(path, Pulse(0, 10.0, None))
+    service_status.remove(path)
+    assert service_status.hindrance(path, 0) == GONE

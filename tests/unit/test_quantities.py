@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cabinet import texts
-from cabinet.quantities import quantities
 from cabinet.texts import LANGUAGES, Texts
+from cabinet.texts.trip_values import quantities
 
 SOURCES = [
     *Path(str(resources.files("cabinet.protections"))).glob("*.py"),

@@ -12,10 +12,10 @@ import pytest
 from gpiozero.pins.rpigpio import RPiGPIOFactory
 from RPi import GPIO  # type: ignore[import-untyped]
 
-from cabinet.chips.bus import Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import NS, ManualClock
-from cabinet.opening import open_everything
+from cabinet.hardware.bus import Port
+from cabinet.hardware.failsafe import open_everything
+from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.relays import OutputMismatch, RelayBank
 from tests.unit.chips.wire import FakeBus, Registers
 from tests.unit.relay_bench import (

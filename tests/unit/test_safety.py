@@ -15,7 +15,7 @@ from cabinet.config.reference import example
 from cabinet.guard.limits import protection_limits
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
 from cabinet.protections.heat import believable
-from cabinet.protections.words import CabinetLimits, Limits
+from cabinet.protections.inputs import CabinetLimits, Limits
 from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
 from tests.unit.protections.bench import HALF, LIMITS, MS, Bench, S
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cabinet import tariffs
+from cabinet.billing import tariff_files
 from cabinet.billing.tariff import MINUTES_A_DAY, Line, Package, Slice, Tariff, book, no_use, total_fen
-from cabinet.figures import yuan
 from cabinet.model import EndReason
-from cabinet.service import bill
+from cabinet.service.charges import pricing
+from cabinet.texts.number_format import yuan
 from tests.unit.test_tariff_command import DOCS, FILES
 
 DAY = datetime.date(2027, 3, 1).toordinal()  # a Monday
@@ -23,7 +23,7 @@ SLICE = re.compile(r"([\d.]+) s, ([\d.]+) Wh, (\d\d):(\d\d) to (\d\d):(\d\d)")
 def tariff_of(keys: str) -> Tariff:
     """`name` of a file of the page, and what is changed in it: `bands, time_step_s = 60`."""
     name, *changes = keys.split(", ")
-    tariff = tariffs.load_text(FILES[f"{name}.toml"], name).tariff
+    tariff = tariff_files.load_text(FILES[f"{name}.toml"], name).tariff
     for change in changes:
         key, _, value = change.partition(" = ")
         if key == "package":
@@ -51,7 +51,7 @@ def charged(keys: str, used: str) -> str:
         day = DAY * MINUTES_A_DAY
         looks = (day + 60 * from_h + from_m, day + 60 * to_h + to_m)
         use = book(tariff, use, Slice(round(1000 * float(seconds)), round(1000 * float(watt_hours)), looks))
-    lines = bill.charged(tariff, use, 1 << 40, EndReason.TRIPPED if "a fault" in used else EndReason.FULL)
+    lines = pricing.charged(tariff, use, 1 << 40, EndReason.TRIPPED if "a fault" in used else EndReason.FULL)
     return f"{' + '.join(map(said, lines))} = ¥{yuan(total_fen(lines))}"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import tariffs
+from cabinet.billing import tariff_files
 from cabinet.config import Config, parse
 from cabinet.errors import ConfigErrors
 
@@ -35,14 +35,14 @@ def config(tmp_path: Path) -> Config:
 
 
 def write(config: Config, name: str, text: str) -> Path:
-    path = tariffs.folder(config) / name
+    path = tariff_files.folder(config) / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
 
 
 def test_everything_in_a_file_is_in_the_tariff(config: Config) -> None:
-    posted = tariffs.load_file(write(config, "a.toml", SPRING))
+    posted = tariff_files.load_file(write(config, "a.toml", SPRING))
     tariff = posted.tariff
     assert (posted.outlets, posted.groups) == ({1, 2}, {"staff"})
     assert posted.fits(1, "staff", posted.until_day)
@@ -79,24 +79,24 @@ def test_mistakes_are_told_with_the_path_of_the_key(config: Config, old: str, ne
     assert old in SPRING
     path = write(config, "a.toml", SPRING.replace(old, new))
     with pytest.raises(ConfigErrors) as caught:
-        tariffs.load_file(path)
+        tariff_files.load_file(path)
     assert str(caught.value).splitlines()[0].startswith(f"{path}: {mistake}")
 
 
 def test_file_with_mistakes_is_not_used_and_the_others_are(config: Config) -> None:
     write(config, "bad.toml", SPRING.replace("spring", "bad").replace("hours = 4", "hours = 0"))
     write(config, "good.toml", SPRING)
-    posted, wrong = tariffs.load_all(config)
+    posted, wrong = tariff_files.load_all(config)
     assert [each.tariff.version for each in posted] == [config.tariff.version, "spring"]
     assert [str(errors) for errors in wrong] == [
-        f"{tariffs.folder(config)}/bad.toml: packages[1].hours: expected whole number >= 1, got 0"
+        f"{tariff_files.folder(config)}/bad.toml: packages[1].hours: expected whole number >= 1, got 0"
     ]
 
 
 def test_of_two_that_clash_the_second_is_not_used(config: Config) -> None:
     first = write(config, "a.toml", SPRING)
     second = write(config, "b.toml", SPRING.replace('"spring"', '"summer"'))
-    posted, (wrong,) = tariffs.load_all(config)
+    posted, (wrong,) = tariff_files.load_all(config)
     assert [each.tariff.version for each in posted] == [config.tariff.version, "spring"]
     assert str(wrong) == (
         f"{second}: file: as in {first}: both are for the same outlets and residents from the same day"
@@ -105,9 +105,9 @@ def test_of_two_that_clash_the_second_is_not_used(config: Config) -> None:
 
 def test_outlet_that_is_not_there_is_a_mistake(config: Config) -> None:
     write(config, "a.toml", SPRING.replace("[1, 2]", "[1, 40]"))
-    assert "outlets: outlet 40 is not in cabinet.toml" in str(tariffs.load_all(config)[1][0])
+    assert "outlets: outlet 40 is not in cabinet.toml" in str(tariff_files.load_all(config)[1][0])
 
 
 def test_without_files_there_is_the_one_of_the_configuration(config: Config) -> None:
-    (base,), wrong = tariffs.load_all(config)
+    (base,), wrong = tariff_files.load_all(config)
     assert (base.tariff.version, base.source, wrong) == (config.tariff.version, "[tariff]", [])

@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from cabinet import model, texts, usage_table
+from cabinet import model, texts
+from cabinet.reports import usage_csv
 from cabinet.service.ports import ChoiceKind, CostLine, OutletCondition, SessionState
 
 PARTS = sorted(
@@ -53,7 +54,7 @@ def test_every_code_has_a_text() -> None:
         | {f"state.{state}" for state in get_args(SessionState)}
         | {f"choice.{kind}" for kind in get_args(ChoiceKind)}
         | {f"line.{kind}" for kind in get_args(lines)}
-        | {f"usage.{column}" for column in usage_table.COLUMNS}
+        | {f"usage.{column}" for column in usage_csv.COLUMNS}
     )
     assert codes - set(texts.table("common", "zh")) == set()
     ended = {f"ended.{reason.value}" for reason in model.EndReason}

@@ -4,8 +4,8 @@ import zoneinfo
 
 import pytest
 
+from cabinet.reports.usage_sums import Sum, grouped, lines
 from cabinet.store.usage import Figures
-from cabinet.usage_sums import Sum, grouped, lines
 
 ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 NOVEMBER_MS = 1_793_462_400_000  # 2026-11-01 00:00 in Shanghai

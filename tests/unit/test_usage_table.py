@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinet import plain_text, texts, usage_table
+from cabinet import plain_text, texts
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
+from cabinet.reports import usage_csv
 from cabinet.service.ports import UsageRecord
 from tests.unit.web.fake_service import STARTED, usage_record
 
@@ -21,10 +22,10 @@ SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")
 
 def read(record: UsageRecord, language: str = "en") -> dict[str, str]:
     """One record written as CSV and read again, by column name."""
-    text = "".join(usage_table.csv_lines([record], language, SHANGHAI))
-    titles, cells = csv.reader(io.StringIO(text.removeprefix(usage_table.BOM)))
-    assert titles == usage_table.header(language)
-    return dict(zip(usage_table.COLUMNS, cells, strict=True))
+    text = "".join(usage_csv.csv_lines([record], language, SHANGHAI))
+    titles, cells = csv.reader(io.StringIO(text.removeprefix(usage_csv.BOM)))
+    assert titles == usage_csv.header(language)
+    return dict(zip(usage_csv.COLUMNS, cells, strict=True))
 
 
 def test_a_row_holds_figures_for_people() -> None:
@@ -57,8 +58,8 @@ def test_a_row_holds_figures_for_people() -> None:
 
 @pytest.mark.parametrize("language", texts.LANGUAGES)
 def test_every_column_has_a_title_of_its_own(language: str) -> None:
-    titles = usage_table.header(language)
-    assert len(set(titles)) == len(titles) == len(usage_table.COLUMNS)
+    titles = usage_csv.header(language)
+    assert len(set(titles)) == len(titles) == len(usage_csv.COLUMNS)
 
 
 def test_a_clock_that_was_not_set_at_either_end_is_told() -> None:
@@ -68,18 +69,18 @@ def test_a_clock_that_was_not_set_at_either_end_is_told() -> None:
 
 
 def test_the_file_begins_with_a_mark_and_its_header_once() -> None:
-    lines = list(usage_table.csv_lines([usage_record(1), usage_record(2)], "zh", SHANGHAI))
+    lines = list(usage_csv.csv_lines([usage_record(1), usage_record(2)], "zh", SHANGHAI))
     assert lines[0].startswith("\ufeff序号,订单号,")
     assert "".join(lines).count("\r\n") == 3
     assert lines[-1].endswith("\r\n")
-    more = list(usage_table.csv_lines([usage_record(3)], "zh", SHANGHAI, with_header=False))
+    more = list(usage_csv.csv_lines([usage_record(3)], "zh", SHANGHAI, with_header=False))
     assert len(more) == 1
     assert more[0].startswith("3,")
 
 
 def test_long_table_comes_in_pieces_and_is_the_same() -> None:
-    records = [usage_record(number) for number in range(1, 2 * usage_table.LINES_AT_A_TIME + 2)]
-    lines = list(usage_table.csv_lines(records, "zh", SHANGHAI))
+    records = [usage_record(number) for number in range(1, 2 * usage_csv.LINES_AT_A_TIME + 2)]
+    lines = list(usage_csv.csv_lines(records, "zh", SHANGHAI))
     assert len(lines) == 4
     assert [line.split(",")[0] for line in "".join(lines).splitlines()[1:]] == [str(r.number) for r in records]
 
@@ -99,7 +100,7 @@ def test_any_text_comes_back_from_the_table(version: str) -> None:
 
 def test_a_json_line_is_the_whole_record_with_sorted_keys() -> None:
     record = usage_record(7, fault=Fault.SHORT_CIRCUIT)
-    line = usage_table.json_line(record)
+    line = usage_csv.json_line(record)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert msgspec.json.decode(line, type=UsageRecord) == record

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
-from cabinet.run_folder import guard_socket
+from cabinet.system.run_folder import guard_socket
 
 if __name__ == "__main__":
     with BlockingGuard(guard_socket(Path("/run/cabinet")), Role.CONSOLE) as guard:

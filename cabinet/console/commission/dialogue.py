@@ -4,19 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet import normal_form
+from cabinet.console.accounts import Level
 from cabinet.console.arguments import choice, optional
-from cabinet.console.commission import probing, protocol, steps
+from cabinet.console.command import Ask, Desk, Outcome, Shown, command
+from cabinet.console.commands import steps as waiting
+from cabinet.console.commands.force import unforced
+from cabinet.console.commission import probing, report, steps
 from cabinet.console.commission.findings import SKIP, Finding, Need, Prompt, Seen, Step
 from cabinet.console.commission.record import Record, Records, fingerprint
 from cabinet.console.commission.steps import Conversation, summary
-from cabinet.console.declare import Ask, Desk, Outcome, Shown, command
-from cabinet.console.do import waiting
-from cabinet.console.do.forcing import unforced
-from cabinet.console.layout import pad
-from cabinet.console.staff import Level
+from cabinet.console.terminal.columns import pad
 from cabinet.errors import CabinetError
+from cabinet.maintenance import Signed
 from cabinet.stickers import font as fonts
-from cabinet.upkeep import Signed
 
 PATIENCE_S = 290.0  # time to walk round the cabinet with a lamp; the login's idle limit is longer
 
@@ -50,11 +50,11 @@ def _status(desk: Desk, record: Record | None) -> Outcome:
         return Shown(words("commission.never"), None)
     planned = _plan(desk)
     done = sum(step.key in record.found for step in planned)
-    lines = [words("commission.status", done=done, steps=len(planned), moment=protocol.moment(record.begun, desk.zone))]
-    lines += [f"  ! {protocol.said(finding, words)}" for finding in summary(record.found)]
+    lines = [words("commission.status", done=done, steps=len(planned), moment=report.moment(record.begun, desk.zone))]
+    lines += [f"  ! {report.said(finding, words)}" for finding in summary(record.found)]
     if record.finished is not None:
         lines.append(
-            words("commission.signed", moment=protocol.moment(record.finished, desk.zone), who=record.finished.who)
+            words("commission.signed", moment=report.moment(record.finished, desk.zone), who=record.finished.who)
         )
     return Shown("\n".join(lines), record)
 
@@ -100,7 +100,7 @@ class Run:
         words = self._desk.words
         done = len(self._plan) - len(self._left) + 1
         title = words("commission.step", number=done, steps=len(self._plan),
-                      step=protocol.step_name(self._left[0], words))  # fmt: skip
+                      step=report.step_name(self._left[0], words))  # fmt: skip
         text = "\n".join([*self._said, title, words(f"ask.{need.key}", **need.params)])
         self._said = []
         return Ask(text, words("commission.prompt"), self._answer, within_s=PATIENCE_S)
@@ -117,7 +117,7 @@ class Run:
         self._records.save(self._record)
         words = self._desk.words
         self._said += [
-            f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {protocol.said(finding, words, step)}"
+            f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {report.said(finding, words, step)}"
             for finding in findings
         ]
         return self._next_step()
@@ -129,7 +129,7 @@ class Run:
 
     def _ask_name(self) -> Outcome:
         words = self._desk.words
-        wrong = [f"  ! {protocol.said(finding, words)}" for finding in summary(self._record.found)]
+        wrong = [f"  ! {report.said(finding, words)}" for finding in summary(self._record.found)]
         verdict = words("commission.passed") if not wrong else words("commission.not_passed")
         text = "\n".join([*self._said, verdict, *wrong, words("ask.name")])
         self._said = []
@@ -142,16 +142,16 @@ class Run:
             return Shown(self._desk.words("commission.unsigned"))
         desk, record, words = self._desk, self._record, self._desk.words
         now = _signed(desk)
-        key = protocol.load_key(Path(desk.config.paths.state))
-        body = protocol.written(record, self._plan, desk.config, words, name, now)
-        text = protocol.sign(body, key)
+        key = report.load_key(Path(desk.config.paths.state))
+        body = report.written(record, self._plan, desk.config, words, name, now)
+        text = report.sign(body, key)
         stem = f"{desk.config.site.site_id}-{now.unix_ms // 1000}"
         path = self._records.write(f"{stem}.txt", text.encode())
         lines = [words("commission.written", path=path)]
         try:
             font = fonts.find(text.replace("\n", ""))
             lines.append(words("commission.written", path=self._records.write(f"{stem}.pdf",
-                         protocol.paper(text, stem, font))))  # fmt: skip
+                         report.paper(text, stem, font))))  # fmt: skip
         except CabinetError as error:
             lines.append(words("commission.no_pdf", why=str(error)))
         record.finished = now

@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from cabinet.upkeep import Job, JobKind
+from cabinet.maintenance import Job, JobKind
 
 SKIP = "skip"
 

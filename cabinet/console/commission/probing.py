@@ -1,15 +1,15 @@
 """Carries out the needs of a step over the link, as generators that never block (see `do.waiting`)."""
 
 from cabinet.clock import NS
+from cabinet.console.command import Desk
+from cabinet.console.commands import steps
+from cabinet.console.commands.steps import Steps
 from cabinet.console.commission.findings import Load, Measure, Need, Probe, Probed, ReadTemperatures, RunTest, Seen
 from cabinet.console.commission.steps import LAMP_MA, WELDED
-from cabinet.console.declare import Desk
-from cabinet.console.do import waiting
-from cabinet.console.do.waiting import Steps
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Command, SelfTest, SoundSiren, TestAlertLine, TestResidual, Try
+from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET, OutletState, Quality
-from cabinet.upkeep import Job, JobKind, JobState
 
 PROBE_S = 15  # the guard then opens the outlet by itself
 WATCH_NS = 3 * NS  # a lamp draws current at once; its RMS is read every half second
@@ -43,11 +43,11 @@ def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
         yield desk.words("probe.closing", outlet=outlet)
         probed = yield from _watch(desk, outlet, before)
     finally:
-        waiting.open_test(desk, outlet)
+        steps.open_test(desk, outlet)
     made = [number for number, fault in probed.tripped.items() if fault == WELDED]
     for number in made:
         _clear(desk, number)
-    yield from waiting.until(desk, READY_NS, lambda: _ready(desk, outlet))
+    yield from steps.until(desk, READY_NS, lambda: _ready(desk, outlet))
     return probed
 
 
@@ -94,12 +94,12 @@ def _measure(desk: Desk, outlet: int) -> Steps[Seen]:
     try:
         desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
         yield desk.words("probe.reading", outlet=outlet)
-        yield from waiting.closed(desk, outlet)
-        current_ma, power_mw = yield from waiting.mean_load(desk, outlet)
+        yield from steps.closed(desk, outlet)
+        current_ma, power_mw = yield from steps.mean_load(desk, outlet)
     except Refused as refused:
         return Load(refusal=refused.code)
     finally:
-        waiting.open_test(desk, outlet)
+        steps.open_test(desk, outlet)
     return Load(current_ma, power_mw)
 
 
@@ -115,7 +115,7 @@ def _run(desk: Desk, need: RunTest) -> Steps[Seen]:
         job = desk.guard.upkeep().job
         return job if job is not None and job.number > number and job.state is not JobState.RUNNING else None
 
-    done = yield from waiting.until(desk, JOB_NS, over)
+    done = yield from steps.until(desk, JOB_NS, over)
     return done or Job(number, need.kind, need.outlet, desk.who, JobState.BROKEN_OFF, why="not_ready")
 
 
@@ -135,5 +135,5 @@ def _command(id_: int, need: RunTest, who: str) -> Command:
 
 def _temperatures(desk: Desk) -> Steps[Seen]:
     """Return new readings: an older one may be from before the contacts were warmed."""
-    yield from waiting.rest(desk, TEMPERATURE_NS)
+    yield from steps.rest(desk, TEMPERATURE_NS)
     return {state.outlet: state.temperature_mc.value for state in desk.guard.snapshot().outlets}

@@ -9,7 +9,7 @@ import msgspec
 from cabinet.config import Config
 from cabinet.console.commission.findings import Finding, Step, Verdict
 from cabinet.errors import CabinetError
-from cabinet.upkeep import Signed
+from cabinet.maintenance import Signed
 
 NAME = "commissioning.json"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 from cabinet.config import Config
 from cabinet.config.keys import Outlet
+from cabinet.console.commands.calibration_math import CalibrationError, parse, stray
 from cabinet.console.commission.findings import (
     SKIP,
     Finding,
@@ -28,9 +29,8 @@ from cabinet.console.commission.findings import (
     Temperatures,
     Verdict,
 )
-from cabinet.console.do.calibration import CalibrationError, parse, stray
+from cabinet.maintenance import Job, JobKind, JobState, Upkeep
 from cabinet.model import Fault
-from cabinet.upkeep import Job, JobKind, JobState, Upkeep
 
 LAMP_MA = 100  # above: current of the lamp; below: noise and crosstalk
 WARMED_MC = 2_000  # temperature rise that no draught causes

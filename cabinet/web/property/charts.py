@@ -8,7 +8,7 @@ import zoneinfo
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cabinet.service.office_views import DaySum, LoadSample, LoadView
+from cabinet.service.property_views import DaySum, LoadSample, LoadView
 
 WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152

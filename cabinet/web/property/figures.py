@@ -6,7 +6,7 @@ from litestar import get
 from litestar.response import Response
 
 from cabinet.errors import Refused
-from cabinet.service.office_views import DaySum
+from cabinet.service.property_views import DaySum
 from cabinet.web.context import Site, Visit
 from cabinet.web.property import charts
 from cabinet.web.property.access import actor, field, office, show

@@ -8,8 +8,8 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Response
 
-from cabinet import spreadsheet
 from cabinet.errors import Refused
+from cabinet.reports import spreadsheet
 from cabinet.web import auth, export
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts

@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
-from cabinet.service.office_views import SecondStep
+from cabinet.service.property_views import SecondStep
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit
 from cabinet.web.errors import refusal_headers, refusal_text, status_of

@@ -10,8 +10,8 @@ from litestar.response import Response, Stream
 
 from cabinet import plain_text
 from cabinet.errors import Refused
-from cabinet.service.office_views import Actor
 from cabinet.service.ports import UsageFilter
+from cabinet.service.property_views import Actor
 from cabinet.web import export
 from cabinet.web.context import RowNumber, Site, Visit, language_of
 from cabinet.web.curve import polyline

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinet.chips.ade7953 import ADDRESS, Ade7953, Alerts, Gain, Scale
-from cabinet.chips.bus import Port
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import BusError, ChipError, ChipReset
+from cabinet.hardware.ade7953 import ADDRESS, Ade7953, Alerts, Gain, Scale
+from cabinet.hardware.bus import Port
 from tests.unit.chips.wire import FakeBus, Registers
 
 SCALE = Scale(current_full_scale_ma=200_000, voltage_full_scale_mv=500_000)

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from cabinet.chips.bus import Muxes, Port, open_kernel_bus
 from cabinet.errors import BusError, ChipReset, HardwareError
+from cabinet.hardware.bus import Muxes, Port, open_kernel_bus
 from tests.unit.chips.wire import ControlByte, FakeBus, Registers
 
 FIRST, SECOND = 0x70, 0x71  # on the wire E0 and E2

@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
-from cabinet.chips.bus import Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.errors import BusError, ChipError
+from cabinet.hardware.bus import Port
+from cabinet.hardware.mcp23017 import Mcp23017
 from tests.unit.chips.wire import FakeBus, Registers
 
 ADDRESS = 0x20  # on the wire 40 to write, 41 to read

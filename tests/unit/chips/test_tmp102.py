@@ -5,9 +5,9 @@ import errno
 
 import pytest
 
-from cabinet.chips.bus import Port
-from cabinet.chips.tmp102 import Tmp102
 from cabinet.errors import BusError, ChipError, ChipReset
+from cabinet.hardware.bus import Port
+from cabinet.hardware.tmp102 import Tmp102
 from tests.unit.chips.wire import FakeBus, Registers
 
 ADDRESS = 0x48  # on the wire 90 to write, 91 to read

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.config import load, parse
+from cabinet.config.wiring import OUTPUT_ONLY
 from cabinet.errors import ConfigErrors
-from cabinet.wiring import OUTPUT_ONLY
 
 DEMO = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
 

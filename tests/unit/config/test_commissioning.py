@@ -5,8 +5,8 @@ import pytest
 from cabinet.clock import ManualClock
 from cabinet.config.commissioning import load_or_commission, uncommissioned
 from cabinet.config.reference import example
+from cabinet.console.accounts import Staff
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Staff
 from cabinet.errors import ConfigErrors
 
 

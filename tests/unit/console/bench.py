@@ -5,14 +5,14 @@ from collections.abc import Callable
 import argon2
 
 from cabinet.clock import MS, NS
-from cabinet.console.declare import Around
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.command import Around
 from cabinet.console.reply import Audit, Reply
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
 from cabinet.errors import LinkError, Refused
 from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
+from cabinet.maintenance import Upkeep
 from cabinet.model import Snapshot
-from cabinet.upkeep import Upkeep
 from tests.desk import Desk
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

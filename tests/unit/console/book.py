@@ -13,11 +13,11 @@ import argon2
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.console.commands import TABLE
-from cabinet.console.declare import Around, CommandPlan
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.command import Around, CommandPlan
+from cabinet.console.registry import TABLE
 from cabinet.console.reply import Reply
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent, Refusal
@@ -32,8 +32,9 @@ from cabinet.link.records import (
     Usage,
     UsageLine,
 )
+from cabinet.maintenance import Upkeep
 from cabinet.model import EndReason, Snapshot
-from cabinet.steward.protocol import (
+from cabinet.system.steward.protocol import (
     Answer,
     BackUp,
     BundleSeen,
@@ -48,10 +49,9 @@ from cabinet.steward.protocol import (
     StickSeen,
     Surveyed,
 )
+from cabinet.system.update import trial as update
+from cabinet.system.update.bundle import Manifest
 from cabinet.trips import folder as trips_folder
-from cabinet.update import trial as update
-from cabinet.update.bundle import Manifest
-from cabinet.upkeep import Upkeep
 from tests.desk import Desk
 from tests.unit.console.scenes import PlayedRecords
 

@@ -26,6 +26,7 @@ from cabinet.link.protocol import (
     TestResidual,
 )
 from cabinet.link.records import Asked
+from cabinet.maintenance import Job, JobKind, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
 from cabinet.model import (
     ABSENT,
     CABINET,
@@ -39,7 +40,6 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
-from cabinet.upkeep import Job, JobKind, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.console.commands import TABLE
+from cabinet.console.registry import TABLE
 from tests.unit.console.book import MARK, PAGE, examples
 
 

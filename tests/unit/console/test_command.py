@@ -13,17 +13,17 @@ import pytest
 import serial
 
 from cabinet.clock import SystemClock
-from cabinet.console.staff import Level, Staff
+from cabinet.console.accounts import Level, Staff
+from cabinet.demo import folder
 from cabinet.main import main
-from cabinet.run_folder import console_terminal
-from cabinet.runner import demo
+from cabinet.system.run_folder import console_terminal
 
 WITHIN_S = 60  # only keeps a broken build from hanging
 
 
 @pytest.fixture
 def config(tmp_path) -> Path:
-    return demo.prepare(tmp_path, None)
+    return folder.prepare(tmp_path, None)
 
 
 def staff(config: Path) -> Staff:

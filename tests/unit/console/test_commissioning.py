@@ -7,10 +7,10 @@ import msgspec
 import pypdfium2
 import pytest
 
-from cabinet.console.commission import protocol
+from cabinet.console.commission import report
 from cabinet.console.commission.record import NAME, Records
 from cabinet.errors import CabinetError
-from cabinet.upkeep import Signed
+from cabinet.maintenance import Signed
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -113,8 +113,8 @@ def test_faultless_cabinet_passes_with_a_signed_protocol_as_text_and_pdf(desk, t
     assert "Result: PASSED" in text
     assert text.count("\nok ") == 1 + 4 * 3 + 3 + 2 + 4
     assert "Signed: Wang Fang (console:tech)" in text
-    assert protocol.verify(text)
-    assert not protocol.verify(text.replace("PASSED", "FAILED"))
+    assert report.verify(text)
+    assert not report.verify(text.replace("PASSED", "FAILED"))
     (paper,) = files(desk, ".pdf")
     assert len(pypdfium2.PdfDocument(paper)) == 1
     assert "Protocol signed" in tech.say("commission status")
@@ -181,7 +181,7 @@ def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
 
 def test_moments_of_the_protocol_are_the_sites():
     evening_utc = Signed("console:tech", 1_795_638_600_000, True)  # 2026-11-25 20:30 UTC
-    assert protocol.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
+    assert report.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
 
 
 def test_residents_come_first(desk, tech):
@@ -211,22 +211,22 @@ def test_record_that_cannot_be_read_is_said_and_kept(desk, tech):
 
 
 def test_signing_key_is_the_owners_alone(tmp_path):
-    key = protocol.load_key(tmp_path)
-    assert protocol.load_key(tmp_path) == key
-    path = tmp_path / protocol.KEY_NAME
+    key = report.load_key(tmp_path)
+    assert report.load_key(tmp_path) == key
+    path = tmp_path / report.KEY_NAME
     assert path.stat().st_mode & 0o077 == 0
     path.chmod(0o644)
     with pytest.raises(CabinetError, match="others may read it"):
-        protocol.load_key(tmp_path)
+        report.load_key(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "no signature", "x\n-- Ed25519 !!\n-- !!\n", "x\n-- Ed25519 AAAA\n-- AAAA\n"])
 def test_text_without_a_good_signature_is_none(text):
-    assert not protocol.verify(text)
+    assert not report.verify(text)
 
 
 def test_signature_of_another_key_is_not_this_cabinets(tmp_path):
-    signed = protocol.sign("body\n", protocol.load_key(tmp_path / "a"))
-    assert protocol.verify(signed)
-    other = protocol.sign("body\n", protocol.load_key(tmp_path / "b"))
-    assert not protocol.verify(other, signed.splitlines()[1].split()[-1])
+    signed = report.sign("body\n", report.load_key(tmp_path / "a"))
+    assert report.verify(signed)
+    other = report.sign("body\n", report.load_key(tmp_path / "b"))
+    assert not report.verify(other, signed.splitlines()[1].split()[-1])

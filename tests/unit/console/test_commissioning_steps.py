@@ -21,7 +21,7 @@ from cabinet.console.commission.findings import (
 )
 from cabinet.console.commission.steps import _PAIRS, begin, plan, summary, thermometer_groups
 from cabinet.console.wording import wording
-from cabinet.upkeep import PPB, Job, JobKind, JobState, Upkeep
+from cabinet.maintenance import PPB, Job, JobKind, JobState, Upkeep
 from tests.desk import demo_config
 
 CONFIG = demo_config()

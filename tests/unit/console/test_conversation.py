@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console import machine
-from cabinet.console.conversation import ASK_SIZE, ASK_WHAT_IT_IS, Conversation
-from cabinet.console.declare import Around
+from cabinet.console import json_mode
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.command import Around
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
+from cabinet.console.terminal.session import ASK_SIZE, ASK_WHAT_IT_IS, Conversation
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from tests.unit.console.scenes import CHARGING, CONFIG, SHORTED, PlayedGuard, outlet, snapshot
@@ -322,15 +322,15 @@ def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
 
 def test_sequence_and_checksum_come_back(program):
     asked = "#17 faults"
-    shown = program.type(f"{asked} *{machine.crc(asked)}\r".encode()).strip()
+    shown = program.type(f"{asked} *{json_mode.crc(asked)}\r".encode()).strip()
     match = re.fullmatch(r"(#17 (\{.*\})) \*([0-9A-F]{4})", shown)
     assert match is not None
-    assert machine.crc(match[1]) == match[3]
+    assert json_mode.crc(match[1]) == match[3]
     assert msgspec.json.decode(match[2])["data"]["outlets"][0]["fault"] == "short_circuit"
 
 
 def test_wrong_checksum_does_nothing(program):
-    shown = program.type(f"#1 off 3 *{machine.crc('#1 off 4')}\r".encode())
+    shown = program.type(f"#1 off 3 *{json_mode.crc('#1 off 4')}\r".encode())
     assert msgspec.json.decode(shown.removeprefix("#1 ").rpartition(" *")[0])["code"] == "bad_checksum"
     assert program.guard.asked == []
 
@@ -370,7 +370,7 @@ def test_terminal_plain_ends_the_machine_mode(program):
 
 
 def test_json_on_every_reading_command_is_one_line(line):
-    from cabinet.console.commands import TABLE
+    from cabinet.console.registry import TABLE
 
     line.type(LOGIN)
     for plan in TABLE.values():

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS
-from cabinet.console.do import wearing
-from cabinet.console.do.calibration import CalibrationError, Point, fitted, parse
-from cabinet.console.do.wearing import due, signed_text
-from cabinet.console.do.work import progress, told
+from cabinet.console.commands import relay_wear
+from cabinet.console.commands.calibration_math import CalibrationError, Point, fitted, parse
+from cabinet.console.commands.relay_wear import due, signed_text
+from cabinet.console.commands.running_test import progress, told
 from cabinet.console.wording import wording
-from cabinet.guard.scribe import Scribe
+from cabinet.guard.state_files import Scribe
 from cabinet.link.protocol import Done
+from cabinet.maintenance import PPB, UNITY_PPM, Gains, Job, JobKind, JobState, Signed
 from cabinet.model import EndReason, Fault, Phase
-from cabinet.upkeep import PPB, UNITY_PPM, Gains, Job, JobKind, JobState, Signed
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -383,6 +383,6 @@ def test_every_test_that_the_guard_runs_is_told_in_words(language, kind, state):
 
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_everything_that_may_be_due_has_words(language):
-    source = inspect.getsource(wearing)
+    source = inspect.getsource(relay_wear)
     assert set(re.findall(r'Due\("(\w+)"', source)) == set(DUE)
     assert [code for code in DUE if f"due.{code}" not in wording(language)] == []

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cabinet.console.editing import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor, narrow
-from cabinet.console.layout import pad, width
+from cabinet.console.terminal.columns import pad, width
+from cabinet.console.terminal.line_editor import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor, narrow
 
 
 def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cabinet.console.holder import held_by
-from cabinet.console.line import open_port
+from cabinet.console.terminal.port_owner import held_by
+from cabinet.console.terminal.serial_port import open_port
 
 
 def tree(root, active="tty0", unit=None, process=None):
@@ -47,6 +47,6 @@ def test_alias_is_followed_to_the_line_it_names(tmp_path):
 
 
 def test_held_line_is_not_opened(monkeypatch):
-    monkeypatch.setattr("cabinet.console.line.held_by", lambda device: "the kernel has it")
+    monkeypatch.setattr("cabinet.console.terminal.serial_port.held_by", lambda device: "the kernel has it")
     with pytest.raises(OSError, match="the kernel has it"):
         open_port("/dev/null", 9600)

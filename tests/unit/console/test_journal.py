@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cabinet.clock import ManualClock
-from cabinet.console.journal import LONGEST_FILE, Journal
+from cabinet.console.audit_file import LONGEST_FILE, Journal
 from cabinet.errors import Refused
 from cabinet.link.records import MOST_ENTRIES, Entry
 

@@ -8,12 +8,12 @@ import argon2
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console.cable import Cable
-from cabinet.console.conversation import Conversation
-from cabinet.console.guard_line import GuardLine
-from cabinet.console.line import Line, UnpluggedError, Wire, open_port
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.guard_client import GuardLine
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
+from cabinet.console.terminal.pty_pair import Cable
+from cabinet.console.terminal.serial_port import Line, UnpluggedError, Wire, open_port
+from cabinet.console.terminal.session import Conversation
 from cabinet.errors import LinkError
 from tests.unit.console.scenes import CONFIG, SHORTED, PlayedGuard, snapshot
 

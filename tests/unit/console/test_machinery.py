@@ -7,11 +7,11 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.config import parse
-from cabinet.console.do.machinery import differences, moment
-from cabinet.console.layout import width
+from cabinet.console.commands.machine import differences, moment
+from cabinet.console.terminal.columns import width
 from cabinet.errors import CabinetError
 from cabinet.model import Phase
-from cabinet.steward.protocol import (
+from cabinet.system.steward.protocol import (
     BackUp,
     CallOff,
     Copied,

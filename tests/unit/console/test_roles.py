@@ -7,19 +7,20 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS
-from cabinet.console import commands, own
-from cabinet.console.journal import Journal
-from cabinet.console.staff import Level
+from cabinet.console import registry
+from cabinet.console.accounts import Level
+from cabinet.console.audit_file import Journal
+from cabinet.console.commands import session
 from cabinet.link.records import Entry
 from cabinet.model import Fault, Phase
 from tests.desk import Desk
 from tests.unit.console.bench import ACCOUNTS, Technician
 
-HARMLESS = {name for name, plan in commands.TABLE.items() if plan.reads or plan.handler.__module__ == own.__name__}
-DANGEROUS = sorted(set(commands.TABLE) - HARMLESS)
+HARMLESS = {name for name, plan in registry.TABLE.items() if plan.reads or plan.handler.__module__ == session.__name__}
+DANGEROUS = sorted(set(registry.TABLE) - HARMLESS)
 STATES = ("free", "charging", "latched", "locked", "cabinet_latched", "service_dead", "guard_dead")
 TOO_LOW = [
-    (name, account) for name in DANGEROUS for account, level in ACCOUNTS.items() if level < commands.TABLE[name].level
+    (name, account) for name in DANGEROUS for account, level in ACCOUNTS.items() if level < registry.TABLE[name].level
 ]
 OUTLET = 3
 
@@ -87,13 +88,13 @@ def test_the_dangerous_commands_are_those_that_do_something():
         "on", "off", "clear", "lock", "unlock", "selftest", "relay", "alert test", "rcd test", "siren test",
         "contactor", "replace", "calibrate", "clock", "reload", "backup", "reboot", "commission",
     }  # fmt: skip
-    assert {commands.TABLE[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
+    assert {registry.TABLE[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
 
 
 @pytest.mark.parametrize(("name", "account"), TOO_LOW)
 def test_who_may_not_is_refused_with_a_reason_and_a_row_and_nothing_is_switched(bench, name, account):
     bench.tech.log_in(account)
-    plan = commands.TABLE[name]
+    plan = registry.TABLE[name]
     rows, switched, standing = bench.rows(), bench.switched(), bench.standing()
     said = bench.tech.say(plan.example)
     assert said == f"{name} needs an account of level {plan.level.name.lower()}."
@@ -141,7 +142,7 @@ CHARGING = {  # whether the command can be forced: what it is refused with
 @pytest.mark.parametrize("line", RESIDENTS_FIRST)
 def test_residents_come_first_for_those_who_may_too(busy, line):
     rows, standing = busy.rows(), busy.standing()
-    typed = commands.find(line)
+    typed = registry.find(line)
     assert typed is not None
     takes_force = any("force" in argument.choices(busy.desk.config) for argument in typed.plan.takes)
     code, said = CHARGING[takes_force]

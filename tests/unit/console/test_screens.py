@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS
-from cabinet.console import screens
-from cabinet.console.commands import TABLE
-from cabinet.console.conversation import BITS_A_BYTE, encoded
-from cabinet.console.layout import fold, width
-from cabinet.console.see.nearness import nearness
-from cabinet.console.staff import Level
+from cabinet.console import status_text
+from cabinet.console.accounts import Level
+from cabinet.console.commands.margins import nearness
+from cabinet.console.registry import TABLE
+from cabinet.console.terminal.columns import fold, width
+from cabinet.console.terminal.session import BITS_A_BYTE, encoded
 from cabinet.console.wording import wording
 from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
 from cabinet.texts import LANGUAGES
@@ -17,12 +17,12 @@ from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, 
 
 EN, ZH = wording("en"), wording("zh")
 
-MACHINE = screens.Machine("2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0)
+MACHINE = status_text.Machine("2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0)
 WORST_MACHINE = msgspec.structs.replace(MACHINE, trusted=False, service="storage_damaged", unkept=1234)
 
 
 def test_status_screen():
-    shown = screens.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS, MACHINE)
+    shown = status_text.status(snapshot(CHARGING, SHORTED, BLIND), EN, NS, MACHINE)
     assert shown.splitlines() == [
         "mains 220.1 V 50.01 Hz  feed 142/7000 W  air 31 °C  contactor closed",
         " No  relay         W        A     °C    min      kWh  state",
@@ -44,7 +44,7 @@ def test_status_screen():
 
 
 def test_outlet_screen_shows_limits_and_fault():
-    assert screens.outlet(SHORTED, CONFIG, EN, nearness(SHORTED, CONFIG)).splitlines() == [
+    assert status_text.outlet(SHORTED, CONFIG, EN, nearness(SHORTED, CONFIG)).splitlines() == [
         "Outlet 5",
         "  relay          open",
         "  charge         Idle",
@@ -75,20 +75,20 @@ def test_unknown_is_never_a_number():
         Reading(None, NS, Quality.FAULT, "frozen"): "fault",
         Reading(None, NS, Quality.ABSENT): "-",
     }
-    assert {reading: screens.reading(reading, 1000, 0, EN) for reading in readings} == readings
-    whole = screens.outlet(BLIND, CONFIG, EN, nearness(BLIND, CONFIG))
+    assert {reading: status_text.reading(reading, 1000, 0, EN) for reading in readings} == readings
+    whole = status_text.outlet(BLIND, CONFIG, EN, nearness(BLIND, CONFIG))
     assert "  current        fault (EREMOTEIO)  of at most 8 A" in whole
     assert "  contacts       -  of at most 75 °C" in whole
 
 
 def test_old_snapshot_is_said_first():
-    late = screens.status(snapshot(), EN, NS + 5 * NS, MACHINE)
+    late = status_text.status(snapshot(), EN, NS + 5 * NS, MACHINE)
     assert late.splitlines()[0] == "This is 5 s old: the guard's loop is not keeping up."
 
 
 def test_faults_screen():
-    assert screens.faults(snapshot(), EN) == "No faults."
-    lines = screens.faults(snapshot(SHORTED, BLIND, contactor_closed=False), EN).splitlines()
+    assert status_text.faults(snapshot(), EN) == "No faults."
+    lines = status_text.faults(snapshot(SHORTED, BLIND, contactor_closed=False), EN).splitlines()
     assert [line for line in lines if not line.startswith(" ")] == [
         "The contactor is open: no outlet has power.",
         "Outlet 5: Short circuit, latched",
@@ -98,8 +98,8 @@ def test_faults_screen():
 
 def test_a_fault_of_the_whole_cabinet_is_on_both_screens():
     smoke = snapshot(fault=Fault.SMOKE, latched=True, siren=True, why={"temperature_mc": 66_000})
-    assert screens.status(smoke, EN, NS, MACHINE).splitlines()[1] == "THE CABINET: Smoke, latched, siren on"
-    assert screens.faults(smoke, EN).splitlines() == [
+    assert status_text.status(smoke, EN, NS, MACHINE).splitlines()[1] == "THE CABINET: Smoke, latched, siren on"
+    assert status_text.faults(smoke, EN).splitlines() == [
         "The cabinet: Smoke, latched, siren on",
         "  temperature 66 °C",
         *fold(EN("fault.smoke.staff"), "  "),
@@ -134,7 +134,7 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
         mains_mv=Reading(220_100, NS, Quality.STALE),
         frequency_mhz=Reading(50_010, NS, Quality.STALE),
     )
-    text = screens.status(cabinet, words, NS + 9 * NS, WORST_MACHINE)
+    text = status_text.status(cabinet, words, NS + 9 * NS, WORST_MACHINE)
     assert len(text.splitlines()) < 24
     assert [line for line in text.splitlines() if width(line) > 80] == []
     assert len(encoded(text)) * BITS_A_BYTE / 9600 < 3, "seconds at 9600 baud"

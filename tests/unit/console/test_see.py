@@ -8,12 +8,12 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.config.reference import example
-from cabinet.console.declare import Around
-from cabinet.console.layout import cut, fold, table, width
-from cabinet.console.see.chart import chart
-from cabinet.console.see.nearness import nearness
+from cabinet.console.accounts import Level, Staff
+from cabinet.console.command import Around
+from cabinet.console.commands.chart import chart
+from cabinet.console.commands.margins import nearness
 from cabinet.console.shell import Shell
-from cabinet.console.staff import Level, Staff
+from cabinet.console.terminal.columns import cut, fold, table, width
 from cabinet.link.records import At, Audit, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from tests.unit.console.scenes import (

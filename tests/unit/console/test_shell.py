@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console import commands
-from cabinet.console.declare import Around, Mode
-from cabinet.console.layout import width
+from cabinet.console import registry
+from cabinet.console.accounts import FREE_ATTEMPTS, Level, Staff
+from cabinet.console.command import Around, Mode
 from cabinet.console.notices import Notice, Seen, changes, told
 from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S, Shell
-from cabinet.console.staff import FREE_ATTEMPTS, Level, Staff
+from cabinet.console.terminal.columns import width
 from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
@@ -259,7 +259,7 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
     for name, level in ACCOUNTS.items():
         terminal.log_in(name)
         answer = msgspec.json.decode(terminal.say("help --json"))
-        plans = [plan for plan in commands.TABLE.values() if plan.level <= level]
+        plans = [plan for plan in registry.TABLE.values() if plan.level <= level]
         assert [row["usage"] for row in answer["data"]] == [plan.usage(terminal.shell._words) for plan in plans]
         shown = terminal.say("help").splitlines()
         assert [line for line in shown if width(line) > 80] == []

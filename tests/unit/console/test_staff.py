@@ -7,7 +7,7 @@ import argon2
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console.staff import FREE_ATTEMPTS, LONGEST_LOCK_S, SHORTEST_LOCK_S, Level, Staff
+from cabinet.console.accounts import FREE_ATTEMPTS, LONGEST_LOCK_S, SHORTEST_LOCK_S, Level, Staff
 from cabinet.errors import CabinetError, Refused
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -147,7 +147,7 @@ def full_disk(monkeypatch):
     def refuse(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    return lambda: monkeypatch.setattr("cabinet.console.staff.os.open", refuse)
+    return lambda: monkeypatch.setattr("cabinet.console.accounts.os.open", refuse)
 
 
 def test_login_works_when_the_disk_takes_nothing(staff, full_disk, caplog):

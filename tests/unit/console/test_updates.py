@@ -5,17 +5,17 @@ import pytest
 
 import cabinet
 from cabinet.clock import NS
-from cabinet.console.do.updates import PROGRAM_WITHIN_S
-from cabinet.console.journal import Journal
-from cabinet.console.layout import COLUMNS, width
+from cabinet.console.audit_file import Journal
+from cabinet.console.commands.updates import PROGRAM_WITHIN_S
+from cabinet.console.terminal.columns import COLUMNS, width
 from cabinet.errors import CabinetError
 from cabinet.link.records import At, Entry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
-from cabinet.steward.protocol import BundleSeen, CheckUpdates, Done, Looking, StickSeen, Surveyed
+from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Looking, StickSeen, Surveyed
+from cabinet.system.update.bundle import Manifest
+from cabinet.system.update.trial import Asked, Computer, Phase, Trial, objections, room
+from cabinet.system.update.wording import objected
 from cabinet.texts import Texts
-from cabinet.update.bundle import Manifest
-from cabinet.update.trial import Asked, Computer, Phase, Trial, objections, room
-from cabinet.update.wording import objected
 from tests.desk import Desk
 from tests.unit.console.bench import Technician
 from tests.unit.console.scenes import PlayedRecords

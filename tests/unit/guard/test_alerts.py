@@ -5,10 +5,10 @@ import logging
 import pytest
 
 from bench.scan import cabinet_of
-from cabinet.chips.bus import Port
-from cabinet.chips.mcp23017 import Mcp23017
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.guard.alerts import AlertExpander, AlertLines
+from cabinet.hardware.bus import Port
+from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.model import Fault
 from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.world import World

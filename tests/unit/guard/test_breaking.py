@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from cabinet.clock import NS
-from cabinet.guard.breaking import Breaking
+from cabinet.guard.contactor_break import Breaking
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind, Fault, Trip
 from tests.desk import Desk, demo_config

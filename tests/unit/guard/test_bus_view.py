@@ -5,9 +5,9 @@ import errno
 import msgspec
 import pytest
 
-from cabinet.chips.bus import Muxes
 from cabinet.clock import MS, NS
 from cabinet.guard.probe import Place, Prober, unexpected_places
+from cabinet.hardware.bus import Muxes
 from cabinet.link import protocol
 from tests.desk import Desk
 

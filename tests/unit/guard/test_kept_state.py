@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.book import UNREADABLE_NOTE
 from cabinet.guard.counters import Counters
-from cabinet.guard.durable import ReservedFile
+from cabinet.guard.maintenance_file import UNREADABLE_NOTE
 from cabinet.link.protocol import Done, HoldContactor, Lock, Refusal, Try
 from cabinet.model import EventKind, Fault
+from cabinet.system.atomic_file import ReservedFile
 from tests.desk import Desk
 from tests.unit.guard.charges import charging
 
@@ -99,7 +99,7 @@ def test_full_disk_takes_a_latch_all_the_same(desk, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cabinet.guard.durable.os.posix_fallocate", full)
+    monkeypatch.setattr("cabinet.system.atomic_file.os.posix_fallocate", full)
     short(desk, 3)
     desk.close()
     monkeypatch.undo()

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 
 from cabinet.clock import ManualClock
-from cabinet.guard import durable
 from cabinet.guard.counters import KEPT_BYTES, Counters, KeptBytes
-from cabinet.guard.durable import ReservedFile
-from cabinet.guard.scribe import HANGS_NS, Latch, Scribe
+from cabinet.guard.state_files import HANGS_NS, Latch, Scribe
 from cabinet.metering import OutletMeter
 from cabinet.model import Fault
+from cabinet.system import atomic_file
+from cabinet.system.atomic_file import ReservedFile
 
 WITHIN_S = 30  # only keeps a broken build from hanging
 
@@ -264,8 +264,8 @@ def cut_at(monkeypatch, turn: int) -> None:
         return run
 
     for name in ("open", "posix_fallocate", "ftruncate", "pwrite", "fsync"):
-        monkeypatch.setattr(durable.os, name, counted(getattr(os, name)))
-    monkeypatch.setattr(durable, "_exchange", counted(durable._exchange))
+        monkeypatch.setattr(atomic_file.os, name, counted(getattr(os, name)))
+    monkeypatch.setattr(atomic_file, "_exchange", counted(atomic_file._exchange))
 
 
 @pytest.mark.parametrize("written_before", [0, 1, 2, 3])
@@ -304,7 +304,7 @@ def test_written_again_a_file_takes_no_room_that_it_has_not_already(tmp_path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = {path.name: path.stat().st_blocks for path in tmp_path.iterdir()}
-    monkeypatch.setattr(durable.os, "posix_fallocate", full)
+    monkeypatch.setattr(atomic_file.os, "posix_fallocate", full)
     for count in range(5):
         file.write(b"x" * (ROOM - 1 - count))
         assert file.read().rstrip() == b"x" * (ROOM - 1 - count)
@@ -339,7 +339,7 @@ def test_file_system_that_cannot_exchange_names_replaces(tmp_path, monkeypatch):
             ctypes.set_errno(errno.EINVAL)
             return -1
 
-    monkeypatch.setattr(durable, "_libc", NoExchange())
+    monkeypatch.setattr(atomic_file, "_libc", NoExchange())
     file = ReservedFile(tmp_path / "state.json", ROOM)
     for content in (b"first", b"second", b"third"):
         file.write(content)

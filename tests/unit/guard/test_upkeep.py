@@ -3,8 +3,8 @@
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.book import NAME, UNREADABLE_NOTE
 from cabinet.guard.guard import CARRY_ON_NS
+from cabinet.guard.maintenance_file import NAME, UNREADABLE_NOTE
 from cabinet.guard.wear import RelayLife
 from cabinet.link import protocol
 from cabinet.link.protocol import (
@@ -21,8 +21,8 @@ from cabinet.link.protocol import (
     TestResidual,
     Try,
 )
+from cabinet.maintenance import PPB, Calibration, Gains, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
 from cabinet.model import CABINET, EndReason, EventKind, Fault, Phase
-from cabinet.upkeep import PPB, Calibration, Gains, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
 from tests.desk import Desk, demo_config
 
 WHO = "console:tech"

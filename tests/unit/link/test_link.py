@@ -45,6 +45,7 @@ from cabinet.link.protocol import (
     Welcome,
 )
 from cabinet.link.server import HELLO_NS, MAX_OF_ROLE, MAX_SILENT, RECENT_EVENTS, EventLog, LinkServer
+from cabinet.maintenance import Gains, Upkeep
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
@@ -60,7 +61,6 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
-from cabinet.upkeep import Gains, Upkeep
 
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 30  # only keeps a broken build from hanging

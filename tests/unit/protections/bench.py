@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import cycle
 
 from cabinet.model import Quality, Reading
-from cabinet.protections.words import CabinetLimits, CabinetNow, Limits, Load, OutletNow, PeakWindow
+from cabinet.protections.inputs import CabinetLimits, CabinetNow, Limits, Load, OutletNow, PeakWindow
 from cabinet.safety import CabinetSafety, OutletSafety
 
 MS = 1_000_000

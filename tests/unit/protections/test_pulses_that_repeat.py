@@ -35,7 +35,7 @@ def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = S
 
 
 def _window(peak_ma: int, from_ns: int, to_ns: int):  # type: ignore[no-untyped-def]
-    from cabinet.protections.words import PeakWindow
+    from cabinet.protections.inputs import PeakWindow
 
     return PeakWindow(peak_ma, from_ns, to_ns, from_ns // HALF, to_ns // HALF, to_ns // HALF * HALF + HALF // 2)
 

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
+from cabinet.demo.event_log import changes
 from cabinet.model import Fault, MeterCount, Phase
-from cabinet.quantities import quantities, quantity
-from cabinet.runner.changes import changes
 from cabinet.texts import Texts
+from cabinet.texts.trip_values import quantities, quantity
 from tests.unit.console.scenes import CHARGING, SHORTED, ok, outlet, snapshot
 
 WORDS = Texts("common", "en")

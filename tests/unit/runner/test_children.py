@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from cabinet.clock import SystemClock
+from cabinet.demo import children
+from cabinet.demo.children import ChildError, ChildPlan, Crew
 from cabinet.errors import CabinetError
-from cabinet.runner import children
-from cabinet.runner.children import ChildError, ChildPlan, Crew
 
-READY = "from cabinet.notify import Notifier; Notifier().ready('up')"
+READY = "from cabinet.system.sd_notify import Notifier; Notifier().ready('up')"
 WAIT = "import signal; signal.pause()"
 UP = f"{READY}; {WAIT}"
 
@@ -69,7 +69,7 @@ def test_each_child_starts_when_the_one_before_is_ready_and_stops_in_reverse(tmp
     log = tmp_path / "log"
     code = """
 import signal, sys
-from cabinet.notify import Notifier
+from cabinet.system.sd_notify import Notifier
 def note(what):
     with open({log!r}, "a") as file:
         file.write(what + " {name}\\n")
@@ -200,7 +200,7 @@ def test_children_die_with_their_parent(tmp_path):
     code = f"""
 import asyncio, sys
 from cabinet.clock import SystemClock
-from cabinet.runner.children import ChildPlan, Crew
+from cabinet.demo.children import ChildPlan, Crew
 async def main():
     crew = Crew([ChildPlan("one", [sys.executable, "-c", {UP!r}])], print, SystemClock(), lambda: None)
     await crew.start()

@@ -14,12 +14,12 @@ from cabinet.clock import ManualClock
 from cabinet.commands import run
 from cabinet.config import load, parse
 from cabinet.config.reference import example
-from cabinet.console.staff import Staff
+from cabinet.console.accounts import Staff
+from cabinet.demo import folder as demo
+from cabinet.demo.banner import greeting
+from cabinet.demo.logins import Logins, seed
 from cabinet.errors import CabinetError, ConfigError
-from cabinet.runner import demo
-from cabinet.runner.greeting import greeting
-from cabinet.runner.logins import Logins, seed
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 
 LOGINS = Logins(card="12345678", pin="471108", staff_password="secret", api_token="token", console_pin="081547")
 

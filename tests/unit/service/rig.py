@@ -17,7 +17,7 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice, UsageRecord
 from cabinet.store import accounts, people, usage

@@ -15,9 +15,9 @@ from cabinet import config as configuration
 from cabinet.clock import ManualClock
 from cabinet.main import main
 from cabinet.model import EndReason
-from cabinet.service import admin, money
+from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import Unclosed
-from cabinet.store import closings, people, second_factors
+from cabinet.store import month_closing, people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
 
@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_written_is_one_line(cabinet: Cabinet, tmp_path: P
     ("text", "fen"), [("20", 2000), ("0.5", 50), ("12.05", 1205), ("0", 0), ("9999999.99", 999_999_999)]
 )
 def test_yuan_are_read_exactly(text: str, fen: int) -> None:
-    assert money.fen_of_yuan(text) == fen
+    assert wallets.fen_of_yuan(text) == fen
 
 
 @pytest.mark.parametrize("command", ["serve", "resident", "staff", "usage"])
@@ -338,7 +338,7 @@ def test_an_end_that_was_cut_off_is_found_by_head_receipt_and_export(cabinet: Ca
 @pytest.mark.usefixtures("with_two_charges")
 def test_another_key_than_the_one_kept_is_found_before_it_signs_anything(cabinet: Cabinet, tmp_path: Path) -> None:
     path = tmp_path / "state" / "keys" / "usage.key"
-    key = closings.public(closings.load_key(path, make=True))
+    key = month_closing.public(month_closing.load_key(path, make=True))
     assert cabinet("usage", "verify", "--key", key) == "OK: 2 records, unbroken\n"
     path.write_bytes(bytes(32))
     other = cabinet("usage", "key").strip()

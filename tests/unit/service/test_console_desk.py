@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.console.service_line import ServiceLine
+from cabinet.console.service_client import ServiceLine
 from cabinet.errors import Refused
 from cabinet.link import records
 from cabinet.link.accounts import Accounts
@@ -29,7 +29,7 @@ from cabinet.link.records import (
 )
 from cabinet.model import EndReason
 from cabinet.service.app import Service
-from cabinet.service.console_desk import ConsoleDesk
+from cabinet.service.console_socket import ConsoleDesk
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 TYPED = Entry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")

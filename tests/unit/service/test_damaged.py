@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import pulse
 from cabinet.clock import NS
 from cabinet.errors import Refused, StoreDamaged
+from cabinet.link import service_status
 from cabinet.main import main
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.store import backup
 from tests.unit.service.rig import FULL, Rig
 from tests.unit.store.test_backup import damage
@@ -24,7 +24,9 @@ def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
         damage(admin.database_path(rig.config), 0)
         async with rig.running() as service:
             assert service.accepting() == "storage_damaged"
-            word = pulse.hindrance(pulse.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+            word = service_status.hindrance(
+                service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns()
+            )
             assert word == "storage_damaged", "which the console reads"
             assert service.outlet("C5T4").refusal == "storage_damaged"
             with pytest.raises(StoreDamaged):

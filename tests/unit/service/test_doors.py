@@ -12,7 +12,7 @@ from cabinet.clock import SystemClock
 from cabinet.config.check import parse
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.main import main
-from cabinet.service import admin, money, signing_in
+from cabinet.service.accounts import admin, sign_in, wallets
 from cabinet.store import people
 from cabinet.store.accounts import balance_fen
 from cabinet.store.database import Database
@@ -27,7 +27,7 @@ SPELLINGS = ["ab-12", "AB-12", "Ab-12", "ａｂ－１２", " ab‑12 ", "AB–12
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
+    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def stored(database: Database, card: str, pin: str = "4711") -> int:
 @pytest.mark.parametrize("typed", SPELLINGS)
 def test_a_card_of_before_is_found_in_every_spelling(database: Database, typed: str) -> None:
     stored(database, "ab-12")
-    money.top_up(database, SystemClock(), typed, 100)
+    wallets.top_up(database, SystemClock(), typed, 100)
     with pytest.raises(CabinetError, match="card AB-12 is there already"):
         admin.add_resident(database, SystemClock(), typed)
     assert [(each.card, each.balance_fen) for each in admin.list_residents(database)] == [("ab-12", 100)]
@@ -89,13 +89,13 @@ def test_cards_of_before_that_are_alike_stay_two_with_a_wallet_each(
     database: Database, config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small, capital = stored(database, "ab-12"), stored(database, "AB-12")
-    money.top_up(database, SystemClock(), "ab-12", 100)
-    money.top_up(database, SystemClock(), "AB-12", 7)
+    wallets.top_up(database, SystemClock(), "ab-12", 100)
+    wallets.top_up(database, SystemClock(), "AB-12", 7)
     with database.reading() as connection:
         assert [balance_fen(connection, f"wallet:{each}") for each in (small, capital)] == [100, 7]
         assert people.cards_alike(connection) == [["AB-12", "ab-12"]]
     with pytest.raises(CabinetError, match="card Ab-12: there are ab-12 and AB-12: spell it as one"):
-        money.top_up(database, SystemClock(), "Ab-12", 100)
+        wallets.top_up(database, SystemClock(), "Ab-12", 100)
     with pytest.raises(CabinetError, match="is there already"):
         admin.add_resident(database, SystemClock(), "aB-12")
     admin.block_resident(database, "ab-12", True)
@@ -110,36 +110,36 @@ def test_cards_of_before_that_are_alike_stay_two_with_a_wallet_each(
 def test_the_same_receipt_typed_in_another_width_moves_money_once(database: Database) -> None:
     stored(database, "2001")
     clock = SystemClock()
-    assert money.top_up(database, clock, "2001", 100, "R-12") == 100
-    assert money.top_up(database, clock, "２００１", 100, "Ｒ－１２\u3000") == 100
+    assert wallets.top_up(database, clock, "2001", 100, "R-12") == 100
+    assert wallets.top_up(database, clock, "２００１", 100, "Ｒ－１２\u3000") == 100
     with database.transaction() as connection:  # as an older version kept it
         connection.execute("UPDATE ledger_transaction SET key = 'top-up:Ｒ－１３' WHERE key = 'top-up:R-12'")
-    assert money.top_up(database, clock, "2001", 100, "Ｒ－１３") == 100, "a key of before is found as it was written"
+    assert wallets.top_up(database, clock, "2001", 100, "Ｒ－１３") == 100, "a key of before is found as it was written"
 
 
 @pytest.mark.parametrize(("typed", "fen"), [("２０．５", 2050), (" 12.50\u3000", 1250)])
 def test_an_amount_is_taken_in_any_width(typed: str, fen: int) -> None:
-    assert money.fen_of_yuan(typed) == fen
+    assert wallets.fen_of_yuan(typed) == fen
 
 
 @pytest.mark.parametrize("typed", ["5²", "①", "٣", "½", "1,5", "+5", "5-"])
 def test_what_only_looks_like_an_amount_is_none(typed: str) -> None:
     with pytest.raises(CabinetError, match="is no amount in yuan"):
-        money.fen_of_yuan(typed)
+        wallets.fen_of_yuan(typed)
 
 
 def test_a_note_is_cleaned_before_it_is_kept(database: Database) -> None:
     stored(database, "2001")
-    money.top_up(database, SystemClock(), "2001", 100)
-    money.pay_out(database, SystemClock(), "2001", 10, None, "\x1b]0;x\x07\x1b[2J \u202emoved\nout")
+    wallets.top_up(database, SystemClock(), "2001", 100)
+    wallets.pay_out(database, SystemClock(), "2001", 10, None, "\x1b]0;x\x07\x1b[2J \u202emoved\nout")
     notes = [row["note"] for row in database.connection.execute("SELECT note FROM ledger_transaction WHERE note != ''")]
     assert notes == ["\ufffd]0;x\ufffd\ufffd[2J moved out"]
     with pytest.raises(CabinetError, match="needs its reason"):
-        money.write_off(database, SystemClock(), "2001", 10, None, "\u200b \u3000")
+        wallets.write_off(database, SystemClock(), "2001", 10, None, "\u200b \u3000")
     with pytest.raises(CabinetError, match="a note has at most 200 characters"):
-        money.pay_out(database, SystemClock(), "2001", 10, None, "x" * 201)
+        wallets.pay_out(database, SystemClock(), "2001", 10, None, "x" * 201)
     with pytest.raises(CabinetError, match="a key has at most 100 characters"):
-        money.pay_out(database, SystemClock(), "2001", 10, "x" * 101)
+        wallets.pay_out(database, SystemClock(), "2001", 10, "x" * 101)
 
 
 # --- imports ----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ import pytest
 
 from cabinet.billing.tariff import Band, Package, Period, Tariff, no_use
 from cabinet.config import keys
-from cabinet.service import expected
-from cabinet.service.expected import End
+from cabinet.service.charges import end_forecast
+from cabinet.service.charges.end_forecast import End
 from cabinet.service.ports import StartChoice
 from cabinet.store.sessions import CurveRow
 from tests.unit.service.rig import FULL, Rig
@@ -37,7 +37,7 @@ def fading(seconds_past: int, tau_s: float, plateau_w: float = 150, step_s: int 
 @pytest.mark.parametrize("tau_s", [300, 900, 2400])
 def test_an_exponential_taper_is_followed_to_its_end(tau_s: int) -> None:
     past_s = tau_s // 2
-    left_s = expected.taper_left_s(fading(past_s, tau_s), ENDS)
+    left_s = end_forecast.taper_left_s(fading(past_s, tau_s), ENDS)
     truth_s = tau_s * math.log(1 / 0.12) - past_s + HOLD_S
     assert left_s == pytest.approx(truth_s, rel=0.05)
 
@@ -62,23 +62,23 @@ def test_an_exponential_taper_is_followed_to_its_end(tau_s: int) -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_taper_has_no_end_that_is_known(points: list[CurveRow]) -> None:
-    assert expected.taper_left_s(points, ENDS) is None
+    assert end_forecast.taper_left_s(points, ENDS) is None
 
 
 def test_below_the_threshold_the_rest_of_the_half_hour_is_left() -> None:
     low = curve(*[150] * 60, *[10] * 12)
-    assert expected.taper_left_s(low, ENDS) == HOLD_S - 120
-    assert expected.taper_left_s(curve(*[150] * 60, *[10] * 200), ENDS) == 0
+    assert end_forecast.taper_left_s(low, ENDS) == HOLD_S - 120
+    assert end_forecast.taper_left_s(curve(*[150] * 60, *[10] * 200), ENDS) == 0
 
 
 def test_the_first_of_the_ends_counts_and_until_full_only_the_taper_is_expected() -> None:
     ends = [End(36_000, "longest"), End(7200, "time"), End(9000, "money")]
-    assert expected.latest(ends) == End(7200, "time")
-    assert expected.expected(ends, None, until_full=False) == End(7200, "time")
-    assert expected.expected(ends, 900, until_full=False) == End(900, "taper")
-    assert expected.expected(ends, 7500, until_full=False) == End(7200, "time")
-    assert expected.expected(ends, None, until_full=True) is None
-    assert expected.expected(ends, 900, until_full=True) == End(900, "taper")
+    assert end_forecast.latest(ends) == End(7200, "time")
+    assert end_forecast.expected(ends, None, until_full=False) == End(7200, "time")
+    assert end_forecast.expected(ends, 900, until_full=False) == End(900, "taper")
+    assert end_forecast.expected(ends, 7500, until_full=False) == End(7200, "time")
+    assert end_forecast.expected(ends, None, until_full=True) is None
+    assert end_forecast.expected(ends, 900, until_full=True) == End(900, "taper")
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_the_first_of_the_ends_counts_and_until_full_only_the_taper_is_expected(
     [(0, 600, 20), (150, 600, 20 + 12), (150, 60, 20 + 10), (200, 600, 60 + 17), (1000, 600, 60 + 85)],
 )
 def test_an_hour_costs_its_band_and_its_energy(power_w: int, minute: int, fen: int) -> None:
-    assert expected.hour_fen(TARIFF, power_w, minute) == fen
+    assert end_forecast.hour_fen(TARIFF, power_w, minute) == fen
 
 
 def test_money_lasts_as_long_as_the_price_of_an_hour_says() -> None:
-    assert expected.money_left_s(50, 100) == 7200
-    assert expected.money_left_s(50, -3) == 0
-    assert expected.money_left_s(0, 100) is None
+    assert end_forecast.money_left_s(50, 100) == 7200
+    assert end_forecast.money_left_s(50, -3) == 0
+    assert end_forecast.money_left_s(0, 100) is None
 
 
 def test_a_package_lasts_shorter_where_its_band_says_so() -> None:
@@ -103,9 +103,9 @@ def test_a_package_lasts_shorter_where_its_band_says_so() -> None:
         periods=TARIFF.periods,
         package=package,
     )
-    assert expected.package_left_s(sold, no_use(sold), 150) == pytest.approx(14_400, rel=0.5)
-    assert expected.package_left_s(sold, no_use(sold), 300) == 7200
-    assert expected.package_left_s(TARIFF, no_use(TARIFF), 150) is None
+    assert end_forecast.package_left_s(sold, no_use(sold), 150) == pytest.approx(14_400, rel=0.5)
+    assert end_forecast.package_left_s(sold, no_use(sold), 300) == 7200
+    assert end_forecast.package_left_s(TARIFF, no_use(TARIFF), 150) is None
 
 
 def test_views_say_what_an_hour_costs_and_when_what_was_bought_is_used_up(tmp_path: Path) -> None:

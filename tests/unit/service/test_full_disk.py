@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cabinet import pulse
 from cabinet.clock import NS
 from cabinet.errors import Refused, StorageFull
+from cabinet.link import service_status
 from cabinet.link.protocol import Energise
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
@@ -167,7 +167,7 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
 
 def standing(rig: Rig) -> str | None:
     """What the console reads."""
-    return pulse.hindrance(pulse.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.hindrance(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
 
 
 def refusing(code: int, message: str) -> type[sqlite3.Connection]:
@@ -202,7 +202,7 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
         async with rig.running() as service:
             view = await service.start(1, "C5T4", FULL, "k1")
             await rig.charge(service, 3, 60)
-        assert standing(rig) == pulse.GONE
+        assert standing(rig) == service_status.GONE
         rig.connection_class = refusing(code, message)
         async with rig.running() as service:
             assert service.accepting() == "storage_full"

@@ -7,8 +7,8 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError
-from cabinet.service import admin, guests
-from cabinet.service.guests import Issued
+from cabinet.service.accounts import admin, guests
+from cabinet.service.accounts.guests import Issued
 from cabinet.store.database import Database
 from tests.unit.service.rig import FULL, Rig
 from tests.unit.service.test_signing_in import code_of

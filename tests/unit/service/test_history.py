@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from cabinet.service import admin, money
+from cabinet.service.accounts import admin, wallets
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, Rig
 
@@ -43,9 +43,9 @@ def test_the_statement_lists_every_movement_with_the_balance_after_it(tmp_path: 
             await rig.settle(service)
             over = await service.session(1, view.session_id)
             database = Database(admin.database_path(rig.config))
-            money.top_up(database, rig.clock, CARDS[0], 500)
-            money.give_back(database, rig.clock, over.order_number, 5, "k", "wrong outlet")
-            money.pay_out(database, rig.clock, CARDS[0], 100, "k")
+            wallets.top_up(database, rig.clock, CARDS[0], 500)
+            wallets.give_back(database, rig.clock, over.order_number, 5, "k", "wrong outlet")
+            wallets.pay_out(database, rig.clock, CARDS[0], 100, "k")
             database.close()
             page = await service.statement(1, None, 10)
             told = [(line.kind, line.amount_fen, line.balance_fen, line.session_id) for line in page.lines[::-1]]

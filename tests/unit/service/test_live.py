@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.model import MeterCount
-from cabinet.service.live import MOST_POINTS, Changes, Curve
+from cabinet.service.charges.live import MOST_POINTS, Changes, Curve
 from cabinet.store.sessions import CurveRow
 
 

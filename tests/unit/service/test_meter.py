@@ -5,8 +5,8 @@ import pytest
 from cabinet.billing.tariff import Band, Period, Tariff, Use, no_use
 from cabinet.clock import NS
 from cabinet.model import MeterCount
-from cabinet.service.bill import SiteTime
-from cabinet.service.meter import Meter
+from cabinet.service.charges.meter import Meter
+from cabinet.service.charges.pricing import SiteTime
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Counter
 

@@ -10,7 +10,7 @@ import pytest
 
 from cabinet.main import main
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from tests.unit.service.rig import CARDS, FULL, Rig
 

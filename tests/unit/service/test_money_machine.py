@@ -11,7 +11,7 @@ from cabinet.billing import ledger
 from cabinet.billing.ledger import LedgerError
 from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
-from cabinet.service import money
+from cabinet.service.accounts import wallets
 from cabinet.store import accounts, people
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
@@ -52,11 +52,11 @@ class Books(RuleBasedStateMachine):
         wanted = self.wallets[card] + sign * amount
         try:
             if kind == "top-up":
-                balance = money.top_up(self.database, self.clock, card, amount, key)
+                balance = wallets.top_up(self.database, self.clock, card, amount, key)
             elif kind == "pay-out":
-                balance = money.pay_out(self.database, self.clock, card, amount, key)
+                balance = wallets.pay_out(self.database, self.clock, card, amount, key)
             else:
-                balance = money.write_off(self.database, self.clock, card, amount, key, "why")
+                balance = wallets.write_off(self.database, self.clock, card, amount, key, "why")
         except LedgerError:
             assert wanted < 0 or (key is not None and first not in (None, (card, amount)))
             return
@@ -119,7 +119,7 @@ class Books(RuleBasedStateMachine):
     def too_much(self, card: str) -> None:
         before = self.wallets[card]
         try:
-            money.pay_out(self.database, self.clock, card, before + 1, None)
+            wallets.pay_out(self.database, self.clock, card, before + 1, None)
         except CabinetError:
             return
         raise AssertionError("more was paid out than was there")

@@ -12,8 +12,8 @@ from cabinet.clock import NS
 from cabinet.link.protocol import Energise, Open
 from cabinet.model import ChargeLimits, EndReason, Fault
 from cabinet.service.app import Service
+from cabinet.service.charges.reconcile import Action, Decision, Situation, decide
 from cabinet.service.ports import SessionView
-from cabinet.service.recovery import Action, Decision, Situation, decide
 from tests.unit.service.rig import FULL, Rig
 
 CHARGING = Situation(

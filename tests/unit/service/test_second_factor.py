@@ -9,9 +9,9 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError, Refused
-from cabinet.service import admin, lockout, signing_in, totp
+from cabinet.service.accounts import admin, lockout, sign_in, totp
 from cabinet.service.app import Service
-from cabinet.service.office_views import Actor, SecondStep
+from cabinet.service.property_views import Actor, SecondStep
 from cabinet.store import people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import QUICK, Rig
@@ -22,7 +22,7 @@ _QUICK = QUICK.hash("nobody's")
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing_in, "_nobodys_hash", lambda: _QUICK)
+    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: _QUICK)
 
 
 class Desk(SimpleNamespace):
@@ -152,7 +152,7 @@ def test_with_a_clock_that_is_days_behind_recovery_codes_still_work(tmp_path: Pa
 
 def test_wrong_codes_lock_out_as_wrong_passwords_do_and_the_right_password_forgets_none(tmp_path: Path) -> None:
     async def story(desk: Desk) -> None:
-        for _ in range(signing_in.FAILURES_A_NAME):
+        for _ in range(sign_in.FAILURES_A_NAME):
             key = await desk.half_way()
             assert await refusal(desk.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
         assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "there")) == "locked_out"
@@ -166,7 +166,7 @@ def test_wrong_codes_lock_out_as_wrong_passwords_do_and_the_right_password_forge
 def test_wrong_codes_of_many_names_lock_out_their_address(tmp_path: Path) -> None:
     async def story(desk: Desk) -> None:
         key = await desk.half_way()
-        for number in range(signing_in.FAILURES_AN_ADDRESS - 1):
+        for number in range(sign_in.FAILURES_AN_ADDRESS - 1):
             assert await refusal(desk.service.sign_in_staff(f"x{number}", "wrong", "there")) == "wrong_card_or_pin"
         assert await refusal(desk.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
         assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "there")) == "locked_out"
@@ -185,7 +185,7 @@ def test_a_wrong_password_says_nothing_of_a_second_factor(tmp_path: Path) -> Non
 def test_the_step_between_ends_after_five_minutes_and_with_a_new_password(tmp_path: Path) -> None:
     async def story(desk: Desk) -> None:
         key = await desk.half_way()
-        desk.rig.clock.advance_ns(signing_in.SECOND_STEP_NS)
+        desk.rig.clock.advance_ns(sign_in.SECOND_STEP_NS)
         assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "here")) == "expired"
         key = await desk.half_way()
         await desk.service.office.staff.new_password(desk.actor, desk.actor.staff.staff_id)
@@ -212,7 +212,7 @@ def test_it_is_switched_off_with_the_password_or_a_code(tmp_path: Path, proof: s
 def test_guessing_at_switching_it_off_locks_out(tmp_path: Path) -> None:
     async def story(desk: Desk) -> None:
         office = desk.service.office.second_factor
-        for _ in range(signing_in.FAILURES_A_NAME):
+        for _ in range(sign_in.FAILURES_A_NAME):
             assert await refusal(office.switch_off(desk.actor, "000000")) == "wrong_second_factor"
         assert await refusal(office.switch_off(desk.actor, PASSWORD)) == "locked_out"
 

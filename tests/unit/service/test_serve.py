@@ -14,7 +14,7 @@ import pytest
 
 from cabinet import config as configuration
 from cabinet.commands import serve as serve_command
-from cabinet.run_folder import service_address
+from cabinet.system.run_folder import service_address
 
 LONG_S = 120  # only keeps a broken build from hanging
 

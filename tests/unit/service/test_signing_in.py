@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import pulse
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import Refused
-from cabinet.service import admin, lockout, signing_in
+from cabinet.link import service_status
+from cabinet.service.accounts import admin, lockout, sign_in
+from cabinet.service.accounts.lockout import ATTACK_SHOWN_NS, Lockout
 from cabinet.service.app import Service
-from cabinet.service.lockout import ATTACK_SHOWN_NS, Lockout
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, PIN, QUICK, Rig
 
@@ -20,7 +20,7 @@ WRONG = "0000"
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work of checking a hash is in the hash; only making one is cheaper here."""
-    monkeypatch.setattr(signing_in, "_nobodys_hash", lambda: _QUICK)
+    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: _QUICK)
 
 
 _QUICK = QUICK.hash("nobody's")
@@ -287,29 +287,27 @@ def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(tmp_path: Path
 
 def test_an_unknown_name_costs_the_work_of_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
-    real = signing_in.HASHER.verify
+    real = sign_in.HASHER.verify
 
     class Counting:
         def verify(self, secret_hash: str, secret: str) -> bool:
             checked.append(secret_hash)
             return real(secret_hash, secret)
 
-    monkeypatch.setattr(signing_in, "HASHER", Counting())
-    assert not signing_in.matches(None, "4711")
-    assert not signing_in.matches(_QUICK, "4711")
+    monkeypatch.setattr(sign_in, "HASHER", Counting())
+    assert not sign_in.matches(None, "4711")
+    assert not sign_in.matches(_QUICK, "4711")
     assert checked == [_QUICK, _QUICK]
 
 
 def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    parameters = [
-        signing_in.argon2.extract_parameters(h) for h in (signing_in._nobodys_hash(), signing_in.hash_secret("x"))
-    ]
+    parameters = [sign_in.argon2.extract_parameters(h) for h in (sign_in._nobodys_hash(), sign_in.hash_secret("x"))]
     assert parameters[0] == parameters[1]
 
 
 def test_signing_in_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signing_in, "MAX_LOGINS", 3)
+    monkeypatch.setattr(sign_in, "MAX_LOGINS", 3)
 
     async def story() -> None:
         rig = Rig(tmp_path)
@@ -424,8 +422,8 @@ def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
             assert attack is not None
             assert (attack.locks, attack.address) == (1, "there")
             await service.checkpoint()
-            beat = pulse.path_in(Path(rig.config.paths.run))
-            assert pulse.attacker(beat, rig.clock.monotonic_ns()) == "there"
+            beat = service_status.path_in(Path(rig.config.paths.run))
+            assert service_status.attacker(beat, rig.clock.monotonic_ns()) == "there"
             for card in CARDS[1:]:
                 await guess(service, card, "there", 5)
             assert "locks lately: 1" in caplog.text

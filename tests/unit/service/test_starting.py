@@ -12,7 +12,7 @@ from cabinet.clock import NS
 from cabinet.errors import Refused
 from cabinet.link.protocol import Energise, Open
 from cabinet.model import EndReason, Fault
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.ports import StartChoice
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, Rig

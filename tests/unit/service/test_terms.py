@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import tariffs
+from cabinet.billing import tariff_files
 from cabinet.errors import Refused
 from cabinet.link.protocol import Energise
 from cabinet.model import EndReason, Fault
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice
 from cabinet.store.database import Database
@@ -31,7 +31,7 @@ HOUR_PACKAGE = StartChoice("package", seconds=3600)
 
 
 def write(rig: Rig, text: str, name: str = "a.toml") -> None:
-    path = tariffs.folder(rig.config) / name
+    path = tariff_files.folder(rig.config) / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
 

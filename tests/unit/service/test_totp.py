@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.service import totp
+from cabinet.service.accounts import totp
 
 SECRET = b"12345678901234567890"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import pulse
 from cabinet.errors import StoreError
+from cabinet.link import service_status
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import Unclosed
 from tests.unit.service.rig import FULL, NOON_MS, Rig
@@ -27,7 +27,7 @@ async def one_charge(rig: Rig, service: Service) -> None:
 
 def said(rig: Rig) -> tuple[str, str] | None:
     """What the console reads."""
-    return pulse.unclosed(pulse.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.unclosed(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
 
 
 def told(tmp_path: Path, story) -> None:
@@ -81,7 +81,7 @@ def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as disk:
-            disk.setattr("cabinet.service.upkeep.closings.close", full)
+            disk.setattr("cabinet.service.housekeeping.closings.close", full)
             with pytest.raises(StoreError):
                 await service.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "storage")

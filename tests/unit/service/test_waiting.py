@@ -10,7 +10,7 @@ from cabinet.clock import NS
 from cabinet.errors import Refused
 from cabinet.link.protocol import Energise
 from cabinet.model import EndReason, Fault
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice, WaitingView
 from cabinet.store.database import Database

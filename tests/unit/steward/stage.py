@@ -6,10 +6,10 @@ from nacl.signing import SigningKey
 
 from cabinet.clock import ManualClock
 from cabinet.errors import LinkError
-from cabinet.steward.acts import Steward
-from cabinet.steward.machine import Machine, StewardError
-from cabinet.steward.updates import Bench, Updates
-from cabinet.update.records import Records
+from cabinet.system.steward.machine import Machine, StewardError
+from cabinet.system.steward.requests import Steward
+from cabinet.system.steward.updates import Bench, Updates
+from cabinet.system.update.records import Records
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
 

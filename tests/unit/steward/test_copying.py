@@ -5,11 +5,11 @@ import stat
 
 import pytest
 
-from cabinet.console.commands import excuse
+from cabinet.console.registry import excuse
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
-from cabinet.steward.copying import FOLDER
-from cabinet.steward.protocol import BackUp, Copied
+from cabinet.system.steward.backup_to_usb import FOLDER
+from cabinet.system.steward.protocol import BackUp, Copied
 from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
 

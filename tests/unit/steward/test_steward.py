@@ -7,14 +7,13 @@ import threading
 import msgspec
 import pytest
 
-from cabinet.console.commands import excuse
+from cabinet.console.registry import excuse
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
-from cabinet.steward import acts, copying, protocol
-from cabinet.steward.acts import Steward, interface
-from cabinet.steward.client import StewardLine
-from cabinet.steward.copying import FOLDER
-from cabinet.steward.protocol import (
+from cabinet.system.steward import backup_to_usb, protocol, requests
+from cabinet.system.steward.backup_to_usb import FOLDER
+from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.protocol import (
     BackUp,
     CallOff,
     Copied,
@@ -26,8 +25,9 @@ from cabinet.steward.protocol import (
     SetClock,
     ShowNetwork,
 )
-from cabinet.steward.server import MAX_WAITING, Server
-from cabinet.steward.sticks import to_write
+from cabinet.system.steward.requests import Steward, interface
+from cabinet.system.steward.server import MAX_WAITING, Server
+from cabinet.system.steward.usb_drives import to_write
 from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
 
@@ -100,7 +100,7 @@ def test_stick_that_nobody_has_mounted_is_mounted_for_the_backup_and_let_go(comp
 def test_stick_is_let_go_where_the_backup_fails(computer, monkeypatch):
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"new")
     computer.nobody_has_mounted_it()
-    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
+    monkeypatch.setattr(backup_to_usb, "_digest", lambda path: str(path))
     assert "does not read back" in computer.steward.answer(BackUp()).text
     assert not computer.reading.exists()
 
@@ -108,7 +108,7 @@ def test_stick_is_let_go_where_the_backup_fails(computer, monkeypatch):
 def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypatch):
     assert "no backup there yet" in computer.steward.answer(BackUp()).text
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 1000)
-    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
+    monkeypatch.setattr(backup_to_usb, "_digest", lambda path: str(path))
     assert "does not read back" in computer.steward.answer(BackUp()).text
     assert list((computer.stick / FOLDER).iterdir()) == []
     computer.mounts.write_text("/dev/mmcblk0p2 / ext4 rw 0 0\n")
@@ -123,9 +123,9 @@ def test_technician_reads_in_their_language_why_there_is_no_backup_on_the_drive(
 
     said = [why_not()]
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 4096)
-    monkeypatch.setattr(copying, "_digest", lambda path: str(path))
+    monkeypatch.setattr(backup_to_usb, "_digest", lambda path: str(path))
     said.append(why_not())
-    monkeypatch.setattr(copying, "ROOM", 10**12)
+    monkeypatch.setattr(backup_to_usb, "ROOM", 10**12)
     said.append(why_not())
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
     said.append(why_not())
@@ -199,9 +199,9 @@ def test_reboot_does_not_wait_for_a_guard_that_is_gone(computer):
 
 def test_program_that_fails_is_said_in_one_line():
     with pytest.raises(CabinetError, match="no-such-program"):
-        acts.run_program(["no-such-program-here"])
+        requests.run_program(["no-such-program-here"])
     with pytest.raises(CabinetError, match="exit status 3"):
-        acts.run_program(["sh", "-c", "exit 3"])
+        requests.run_program(["sh", "-c", "exit 3"])
 
 
 # --- over the socket -------------------------------------------------------------------------------------------------

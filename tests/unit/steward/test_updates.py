@@ -8,12 +8,12 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError
-from cabinet.steward import protocol, sticks, updates
-from cabinet.steward.protocol import BundleSeen, CheckUpdates, Done, Failed, Looking, StickSeen, Surveyed
-from cabinet.steward.updates import MOST_BUNDLES, PATIENCE_NS, WITHIN_NS
-from cabinet.update import bundle
-from cabinet.update.bundle import Manifest
-from cabinet.update.trial import TRIAL_S, Phase, Trial
+from cabinet.system.steward import protocol, updates, usb_drives
+from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Failed, Looking, StickSeen, Surveyed
+from cabinet.system.steward.updates import MOST_BUNDLES, PATIENCE_NS, WITHIN_NS
+from cabinet.system.update import bundle
+from cabinet.system.update.bundle import Manifest
+from cabinet.system.update.trial import TRIAL_S, Phase, Trial
 from tests.unit.steward.stage import OURS, THEIRS, Computer
 
 PACKAGE = b"the package" * 1000
@@ -344,11 +344,11 @@ def test_partition_of_the_systems_disk_that_nobody_has_mounted_is_none_either(co
 
 
 def test_stick_that_a_killed_steward_has_left_mounted_is_let_go(computer):
-    sticks.tidy(computer.machine)
+    usb_drives.tidy(computer.machine)
     assert computer.ran == []
     computer.reading.symlink_to(computer.stick)
     computer.mounts.write_text(f"/dev/sda1 {computer.reading} vfat ro 0 0\n")
-    sticks.tidy(computer.machine)
+    usb_drives.tidy(computer.machine)
     assert not computer.reading.is_symlink()
 
 

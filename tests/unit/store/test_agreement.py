@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.store import backup
 from tests.unit.service.rig import FULL, Rig
 

@@ -10,9 +10,9 @@ import pytest
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import closings, usage
-from cabinet.store.closings import Signed
+from cabinet.store import month_closing, usage
 from cabinet.store.database import Database
+from cabinet.store.month_closing import Signed
 from tests.unit.store.test_usage import record
 
 WALL = WallTime(5000, True)
@@ -28,7 +28,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def key(tmp_path: Path):
-    return closings.load_key(tmp_path / "keys" / "usage.key", make=True)
+    return month_closing.load_key(tmp_path / "keys" / "usage.key", make=True)
 
 
 def add(database: Database, *sessions: str) -> None:
@@ -39,24 +39,24 @@ def add(database: Database, *sessions: str) -> None:
 
 def close(database: Database, key, month: str) -> Signed | None:
     with database.transaction() as connection:
-        return closings.close(connection, key, "DEMO-1", month, WALL)
+        return month_closing.close(connection, key, "DEMO-1", month, WALL)
 
 
 def problem(database: Database, signed: Signed, key: str) -> str | None:
     with database.reading() as connection:
-        return closings.problem_of(connection, signed, key)
+        return month_closing.problem_of(connection, signed, key)
 
 
 def test_key_is_made_once_and_for_its_owner_only(tmp_path: Path, key) -> None:
     path = tmp_path / "keys" / "usage.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert closings.public(closings.load_key(path)) == closings.public(key)
+    assert month_closing.public(month_closing.load_key(path)) == month_closing.public(key)
     with pytest.raises(StoreError, match="there is no key yet: start `cabinet serve` once"):
-        closings.load_key(tmp_path / "elsewhere.key")
+        month_closing.load_key(tmp_path / "elsewhere.key")
     assert not (tmp_path / "elsewhere.key").exists(), "only the service makes one, for itself to read"
     path.write_bytes(b"too short")
     with pytest.raises(StoreError, match="is no key of 32 bytes"):
-        closings.load_key(path)
+        month_closing.load_key(path)
 
 
 def test_closings_follow_each_other_without_a_gap(database: Database, key) -> None:
@@ -72,10 +72,10 @@ def test_closings_follow_each_other_without_a_gap(database: Database, key) -> No
     ]
     assert (second.closing.energy_mwh, second.closing.service_fen) == (300_000, 38)
     with database.reading() as connection:
-        assert list(closings.all_signed(connection)) == [first, second]
-        assert closings.months_closed(connection) == {"2026-10", "2026-11"}
+        assert list(month_closing.all_signed(connection)) == [first, second]
+        assert month_closing.months_closed(connection) == {"2026-10", "2026-11"}
     for signed in (first, second):
-        assert problem(database, signed, closings.public(key)) is None
+        assert problem(database, signed, month_closing.public(key)) is None
 
 
 def test_closing_ends_with_its_month_and_leaves_the_rest_to_the_next(tmp_path: Path, key) -> None:
@@ -87,22 +87,22 @@ def test_closing_ends_with_its_month_and_leaves_the_rest_to_the_next(tmp_path: P
         ):  # fmt: skip
             one = msgspec.structs.replace(record(session), ended=WallTime(ended_ms, trusted))
             usage.append(connection, one)
-        first = closings.close(connection, key, "DEMO-1", "2026-10", WALL, before_unix_ms=200)
-        nothing = closings.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=200)
-        rest = closings.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=300)
+        first = month_closing.close(connection, key, "DEMO-1", "2026-10", WALL, before_unix_ms=200)
+        nothing = month_closing.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=200)
+        rest = month_closing.close(connection, key, "DEMO-1", "2026-11", WALL, before_unix_ms=300)
     assert first is not None
     assert (first.closing.first_number, first.closing.last_number) == (1, 3)
     assert nothing is None
     assert rest is not None
     assert (rest.closing.first_number, rest.closing.last_number) == (4, 5)
-    assert problem(database, first, closings.public(key)) is None
+    assert problem(database, first, month_closing.public(key)) is None
     database.close()
 
 
 def test_another_key_than_before_is_said(database: Database, key, tmp_path: Path, caplog) -> None:
     close(database, key, "2026-10")
     add(database, "s4")
-    close(database, closings.load_key(tmp_path / "other.key", make=True), "2026-11")
+    close(database, month_closing.load_key(tmp_path / "other.key", make=True), "2026-11")
     assert "the key of earlier closings is gone: from closing 2 on another one signs" in caplog.text
 
 
@@ -114,7 +114,7 @@ def test_log_rewritten_as_a_whole_is_found(tmp_path: Path, database: Database, k
         for session in ("s1", "s2", "s3"):
             usage.append(connection, msgspec.structs.replace(record(session), total_fen=1))
         assert usage.verify(connection).bad is None, "its chain is whole"
-    assert problem(forged, kept, closings.public(key)) == (
+    assert problem(forged, kept, month_closing.public(key)) == (
         "record 3 is another one than was signed: the log was rewritten"
     )
     forged.close()
@@ -125,7 +125,7 @@ def test_log_that_ends_before_it_is_found(tmp_path: Path, database: Database, ke
     assert kept is not None
     shorter = Database(tmp_path / "shorter.db")
     add(shorter, "s1")
-    assert problem(shorter, kept, closings.public(key)) == "the log has no record 3"
+    assert problem(shorter, kept, month_closing.public(key)) == "the log has no record 3"
     shorter.close()
 
 
@@ -134,20 +134,20 @@ def test_closing_that_was_changed_has_no_signature(database: Database, key, chan
     kept = close(database, key, "2026-10")
     assert kept is not None
     forged = Signed(msgspec.structs.replace(kept.closing, **change), kept.signature)
-    assert problem(database, forged, closings.public(key)) == "its signature is not of this key"
+    assert problem(database, forged, month_closing.public(key)) == "its signature is not of this key"
 
 
 def test_closing_of_another_key_is_none(tmp_path: Path, database: Database, key) -> None:
-    other = closings.load_key(tmp_path / "other.key", make=True)
+    other = month_closing.load_key(tmp_path / "other.key", make=True)
     signed = close(database, other, "2026-10")
     assert signed is not None
-    assert problem(database, signed, closings.public(key)) == "its signature is not of this key"
+    assert problem(database, signed, month_closing.public(key)) == "its signature is not of this key"
     assert problem(database, signed, "no base64!") == "its signature is not of this key"
 
 
 def test_what_is_signed_is_plain_json_with_its_keys_in_order(database: Database, key) -> None:
     signed = close(database, key, "2026-10")
     assert signed is not None
-    fields = json.loads(closings.canonical(signed.closing))
+    fields = json.loads(month_closing.canonical(signed.closing))
     assert list(fields) == sorted(fields)
     assert fields["last_hash"] == signed.closing.last_hash

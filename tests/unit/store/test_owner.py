@@ -14,7 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import StorageFull, StoreError
 from cabinet.main import main
 from cabinet.service.storage import Storage
-from cabinet.store import backup, owner, people
+from cabinet.store import backup, file_owner, people
 from cabinet.store.database import Database
 
 ACCOUNT, GROUP = 52_001, 52_002  # of nobody
@@ -172,7 +172,7 @@ def test_database_of_root_is_said_to_be_and_not_blamed_on_the_disk(path, monkeyp
     """Left by a program that still let root restore: opened all the same by SQLite, to read."""
     os.chown(path, 0, 0)
     path.chmod(mode)
-    monkeypatch.setattr(owner, "SERVICE", f"#{ACCOUNT}")
+    monkeypatch.setattr(file_owner, "SERVICE", f"#{ACCOUNT}")
     with account(), pytest.raises(StoreError, match=f"belongs to root, .* sudo chown #{ACCOUNT}: {path}$") as caught:
         Database(path)
     assert not isinstance(caught.value, StorageFull)
@@ -183,7 +183,7 @@ def test_database_of_root_is_said_to_be_and_not_blamed_on_the_disk(path, monkeyp
 def test_file_of_root_beside_the_database_is_named(path, state, monkeypatch, name, work):
     (state / name).touch(0o600)
     os.chown(state / name, 0, 0)
-    monkeypatch.setattr(owner, "SERVICE", f"#{ACCOUNT}")
+    monkeypatch.setattr(file_owner, "SERVICE", f"#{ACCOUNT}")
     with account(), pytest.raises(StoreError, match=f"{name}: belongs to root, .* sudo chown #{ACCOUNT}: "):
         work(path)
 
@@ -230,7 +230,7 @@ def test_service_that_is_locked_out_does_not_start_and_blames_no_disk(path, monk
     """It would take no money and say that the disk is full; its unit is started again until this is put right."""
     os.chown(path, 0, 0)
     path.chmod(0o644)
-    monkeypatch.setattr(owner, "SERVICE", f"#{ACCOUNT}")
+    monkeypatch.setattr(file_owner, "SERVICE", f"#{ACCOUNT}")
     storage = Storage(path)
     with account(), pytest.raises(StoreError, match="belongs to root"):
         asyncio.run(storage.open())

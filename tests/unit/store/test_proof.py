@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from cabinet import config as configuration
-from cabinet import usage_table, usage_xlsx
 from cabinet.clock import WallTime
 from cabinet.config import Config
 from cabinet.errors import CabinetError
+from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.ports import UsageFilter, UsageRecord
-from cabinet.store import closings, kept, proof, usage
-from cabinet.store.closings import Signed
+from cabinet.store import kept, month_closing, proof, usage
 from cabinet.store.database import Database
+from cabinet.store.month_closing import Signed
 from tests.unit.store.test_usage import record, rewrite
 
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")
@@ -123,19 +123,19 @@ def test_a_log_rewritten_as_a_whole_is_found_by_a_head_that_was_kept(
 
 def close(database: Database, key, month: str) -> Signed:
     with database.transaction() as connection:
-        signed = closings.close(connection, key, "DEMO-1", month, WallTime(5000, True))
+        signed = month_closing.close(connection, key, "DEMO-1", month, WallTime(5000, True))
     assert signed is not None
     return signed
 
 
 def problems_of(database: Database, kept_closings: list[Signed], key) -> list[str]:
     with database.reading() as connection:
-        own = list(closings.all_signed(connection))
-        return proof.of_closings(connection, own, kept_closings, closings.public(key))
+        own = list(month_closing.all_signed(connection))
+        return proof.of_closings(connection, own, kept_closings, month_closing.public(key))
 
 
 def test_newest_closing_that_was_kept_and_is_gone_is_found(database: Database, tmp_path: Path) -> None:
-    key = closings.load_key(tmp_path / "usage.key", make=True)
+    key = month_closing.load_key(tmp_path / "usage.key", make=True)
     first = close(database, key, "2026-05")
     with database.transaction() as connection:
         usage.append(connection, record("s4"))
@@ -151,7 +151,7 @@ def test_newest_closing_that_was_kept_and_is_gone_is_found(database: Database, t
 
 
 def test_closing_that_was_made_again_is_another_one_than_was_kept(database: Database, tmp_path: Path) -> None:
-    key = closings.load_key(tmp_path / "usage.key", make=True)
+    key = month_closing.load_key(tmp_path / "usage.key", make=True)
     first = close(database, key, "2026-05")
     with database.transaction() as connection:
         connection.execute("DELETE FROM usage_closing")
@@ -162,7 +162,7 @@ def test_closing_that_was_made_again_is_another_one_than_was_kept(database: Data
 
 
 def test_closings_of_another_key_are_found_both_ways(database: Database, tmp_path: Path) -> None:
-    key, other = (closings.load_key(tmp_path / name, make=True) for name in ("usage.key", "other.key"))
+    key, other = (month_closing.load_key(tmp_path / name, make=True) for name in ("usage.key", "other.key"))
     first = close(database, key, "2026-05")
     with database.transaction() as connection:
         connection.execute("DELETE FROM usage_closing")
@@ -181,9 +181,9 @@ def write_export(path: Path, found: list[UsageRecord], language: str = "zh") -> 
     if path.suffix == ".xlsx":
         usage_xlsx.write(path, found, language, SHANGHAI)
     elif path.suffix == ".jsonl":
-        path.write_bytes(b"".join(map(usage_table.json_line, found)))
+        path.write_bytes(b"".join(map(usage_csv.json_line, found)))
     else:
-        path.write_text("".join(usage_table.csv_lines(found, language, SHANGHAI)), encoding="utf-8", newline="")
+        path.write_text("".join(usage_csv.csv_lines(found, language, SHANGHAI)), encoding="utf-8", newline="")
     return path
 
 

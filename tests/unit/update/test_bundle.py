@@ -10,8 +10,8 @@ import pytest
 from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError
-from cabinet.update import bundle
-from cabinet.update.bundle import Manifest, NotABundle
+from cabinet.system.update import bundle
+from cabinet.system.update.bundle import Manifest, NotABundle
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
 KEYS = {OURS.verify_key: "maker"}

@@ -9,10 +9,10 @@ import pytest
 
 from cabinet.commands import update
 from cabinet.errors import CabinetError
-from cabinet.update import bundle
-from cabinet.update.bundle import Manifest
-from cabinet.update.records import Records
-from cabinet.update.trial import Phase, Trial, room
+from cabinet.system.update import bundle
+from cabinet.system.update.bundle import Manifest
+from cabinet.system.update.records import Records
+from cabinet.system.update.trial import Phase, Trial, room
 from tests.unit.steward.stage import PlayedSystem
 from tests.unit.update.test_bundle import KEYS, OURS
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.errors import CabinetError
-from cabinet.update import computer as module
-from cabinet.update.computer import Computer
+from cabinet.system.update import computer as module
+from cabinet.system.update.computer import Computer
 
 STATUS = """Package: cabinet
 Status: install ok installed

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from cabinet.errors import CabinetError
-from cabinet.update import survey
-from cabinet.update.computer import Computer, _mount
-from cabinet.update.records import Records
-from cabinet.update.survey import age, at_once, trusted
-from cabinet.update.trial import Phase, Trial
+from cabinet.system.update import survey
+from cabinet.system.update.computer import Computer, _mount
+from cabinet.system.update.records import Records
+from cabinet.system.update.survey import age, at_once, trusted
+from cabinet.system.update.trial import Phase, Trial
 
 VERIFY = """#!/bin/sh
 [ -e "$(dirname "$0")/slow" ] && exec sleep 600
@@ -54,8 +54,10 @@ def test_computer_is_surveyed_without_a_change(computer, tmp_path):
 
 
 def test_who_keeps_everything_off_is_told_and_no_guard_is_missed(computer, tmp_path, monkeypatch):
-    monkeypatch.setattr("cabinet.update.computer._SWITCHED_OFF", (tmp_path / "never", tmp_path / "everything-off"))
-    monkeypatch.setattr("cabinet.update.computer._shown", lambda unit, name: "inactive")
+    monkeypatch.setattr(
+        "cabinet.system.update.computer._SWITCHED_OFF", (tmp_path / "never", tmp_path / "everything-off")
+    )
+    monkeypatch.setattr("cabinet.system.update.computer._shown", lambda unit, name: "inactive")
     (tmp_path / "cabinet.toml").touch()
     computer = Computer(tmp_path / "cabinet.toml")
     assert (computer.switched_off(), "cabinet-guard.service" in computer.down()) == (False, True)

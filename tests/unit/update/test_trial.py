@@ -3,9 +3,8 @@
 import msgspec
 import pytest
 
-from cabinet.texts import Texts
-from cabinet.update.bundle import Manifest
-from cabinet.update.trial import (
+from cabinet.system.update.bundle import Manifest
+from cabinet.system.update.trial import (
     READY_WITHIN_S,
     SPARE,
     TRIAL_S,
@@ -20,7 +19,8 @@ from cabinet.update.trial import (
     objections,
     restores_database,
 )
-from cabinet.update.wording import objected
+from cabinet.system.update.wording import objected
+from cabinet.texts import Texts
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=1000, sha256="0" * 64)
 COMPUTER = Computer(

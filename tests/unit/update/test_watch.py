@@ -10,9 +10,9 @@ import pytest
 
 from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
-from cabinet.update.records import Records
-from cabinet.update.trial import TRIAL_S, Phase, Trial
-from cabinet.update.watch import see_through
+from cabinet.system.update.records import Records
+from cabinet.system.update.trial import TRIAL_S, Phase, Trial
+from cabinet.system.update.watch import see_through
 
 
 class Computer:

@@ -21,7 +21,6 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
-from cabinet.service.office_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 from cabinet.service.ports import (
     SCOPES,
     AttackView,
@@ -45,6 +44,7 @@ from cabinet.service.ports import (
     WaitingView,
     WalletLine,
 )
+from cabinet.service.property_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
 HOUR_MS = 3_600_000

@@ -12,9 +12,9 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from cabinet import usage_table, usage_xlsx
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
+from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.ports import SCOPES, UsageHead
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
@@ -267,7 +267,7 @@ def test_a_problem_of_a_bug_keeps_its_insides(
     def broken(record: object) -> bytes:
         raise ValueError("secret insides")
 
-    monkeypatch.setattr(usage_table, "json_line", broken)
+    monkeypatch.setattr(usage_csv, "json_line", broken)
     answer = usage(client)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"

@@ -21,7 +21,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
-from cabinet.service import signing_in
+from cabinet.service.accounts import sign_in
 from cabinet.store import people
 from cabinet.web.connections import Limits
 from cabinet.web.site import create_app
@@ -149,7 +149,7 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
     tmp_path: Path, seed: random.Random, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a service with a database of its own, as an operator and a resident who are signed in."""
-    monkeypatch.setattr(signing_in, "HASHER", QUICK)
+    monkeypatch.setattr(sign_in, "HASHER", QUICK)
     rig = Rig(tmp_path)
     Path(rig.config.paths.run).mkdir()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.service.office_views import DaySum, LoadSample, LoadView, UsageSums
+from cabinet.service.property_views import DaySum, LoadSample, LoadView, UsageSums
 from cabinet.web.property import charts
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page

@@ -9,8 +9,8 @@ import openpyxl
 import pytest
 
 from cabinet.clock import NS
-from cabinet.service import admin, signing_in
-from cabinet.service.office_views import Role
+from cabinet.service.accounts import admin, sign_in
+from cabinet.service.property_views import Role
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, PIN, QUICK
 from tests.unit.web.browser import Page
@@ -22,9 +22,9 @@ ONE = "/property/residents/1"
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("residents", "staff"):
-        monkeypatch.setattr(f"cabinet.service.office.{module}.hash_secret", QUICK.hash)
-    monkeypatch.setattr("cabinet.service.imports.hash_secret", QUICK.hash)
-    monkeypatch.setattr(signing_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
+        monkeypatch.setattr(f"cabinet.service.property.{module}.hash_secret", QUICK.hash)
+    monkeypatch.setattr("cabinet.service.accounts.residents_import.hash_secret", QUICK.hash)
+    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
 
 
 async def named(at: Desk, resident_id: int, name: str) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cabinet import tariffs
-from cabinet.service.office_views import Role
+from cabinet.billing import tariff_files
 from cabinet.service.ports import USAGE_READ
+from cabinet.service.property_views import Role
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import Desk, secrets_on, tell
@@ -22,7 +22,7 @@ energy_periods = [{ start = "00:00", end = "24:00", electricity_fen_per_kwh = 51
 
 
 def files(at: Desk) -> dict[str, str]:
-    return {path.name: path.read_text() for path in tariffs.folder(at.rig.config).glob("*")}
+    return {path.name: path.read_text() for path in tariff_files.folder(at.rig.config).glob("*")}
 
 
 def test_the_posted_prices_are_told_in_words_with_a_receipt_to_try(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_version_that_is_there_is_never_changed(tmp_path: Path) -> None:
 
 def test_a_file_of_that_name_is_not_written_over(tmp_path: Path) -> None:
     async def story(at: Desk) -> None:
-        folder = tariffs.folder(at.rig.config)
+        folder = tariff_files.folder(at.rig.config)
         folder.mkdir(parents=True)
         (folder / "summer-2026.toml").write_text("broken")
         answer = await (await at.browser()).send("/property/tariffs/schedule", text=GOOD)

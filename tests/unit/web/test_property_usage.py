@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 
 from cabinet.model import EndReason
-from cabinet.service import admin
+from cabinet.service.accounts import admin
 from cabinet.service.ports import Unclosed
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cabinet.billing.tariff import Band, Period, Tariff, Use, price
 from cabinet.clock import WallTime
-from cabinet.service.bill import cost_lines
+from cabinet.service.charges.pricing import cost_lines
 from cabinet.service.ports import CostLine
 from cabinet.texts import Texts
 from cabinet.web.words import Words

@@ -9,7 +9,7 @@ import pytest
 
 from cabinet.billing.tariff import Band, Package, Period, Slice, Tariff, Use, book, no_use, parts_fen, total_fen
 from cabinet.model import EndReason, Fault
-from cabinet.service import bill
+from cabinet.service.charges import pricing
 from cabinet.service.ports import SessionView
 from cabinet.texts import Texts
 from cabinet.web.charging import charged_key, electricity_fen
@@ -50,9 +50,9 @@ USES = {
 
 
 def settled(tariff: Tariff, use: Use, reason: EndReason, fault: Fault | None) -> SessionView:
-    lines = bill.charged(tariff, use, HELD_FEN, reason)
+    lines = pricing.charged(tariff, use, HELD_FEN, reason)
     return fake_service.settled(
-        "s1", reason=reason, fault=fault, lines=bill.cost_lines(lines), cost_fen=total_fen(lines), held_fen=HELD_FEN
+        "s1", reason=reason, fault=fault, lines=pricing.cost_lines(lines), cost_fen=total_fen(lines), held_fen=HELD_FEN
     )
 
 
@@ -73,7 +73,7 @@ def test_lines_add_up_and_stay_within_hold_and_cap():
 
 def test_no_part_of_a_bill_is_below_nothing_on_any_page():
     for name, tariff, use, session in every():
-        lines = bill.charged(tariff, use, HELD_FEN, session.end_reason)
+        lines = pricing.charged(tariff, use, HELD_FEN, session.end_reason)
         assert (electricity_fen(session), session.cost_fen - electricity_fen(session)) == parts_fen(lines), name
         assert min(parts_fen(lines)) >= 0, name
 

@@ -1,0 +1,49 @@
+"""A command line with its options, and answers for programs. Pure."""
+
+import msgspec
+
+from cabinet import plain_text
+from cabinet.console import registry
+from cabinet.console.command import Outcome, Shown
+from cabinet.errors import CabinetError, LinkError, Refused
+from cabinet.texts import Texts
+
+JSON = "--json"  # answer in one line of JSON
+YES = "--yes"  # confirmation by a program, instead of the question to a person
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A command line and its options, which may appear anywhere after the command."""
+
+    line: str
+    json: bool = False
+    yes: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> "Asked":
+        words = text.split()
+        options = {word.lower() for word in words[1:] if word.lower() in (JSON, YES)}
+        kept = [word for word in words if word.lower() not in options]
+        return cls(" ".join(kept), JSON in options, YES in options)
+
+
+def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]:
+    """Return the reply to a program; it has a text only if the command was refused or failed."""
+    if isinstance(outcome, CabinetError):
+        answer: dict[str, object] = {"ok": False, "code": code_of(outcome).partition(":")[0]}
+        if isinstance(outcome, Refused) and outcome.params:
+            answer["params"] = outcome.params
+        return {**answer, "text": registry.excuse(words, outcome)}
+    return {"ok": True, "data": outcome.data if isinstance(outcome, Shown) else None}
+
+
+def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
+    """Return the same reply as a line of JSON."""
+    return plain_text.json_text(msgspec.json.encode(answered(outcome, words)))
+
+
+def code_of(error: CabinetError) -> str:
+    """Return the error code for programs and the audit log."""
+    if isinstance(error, Refused):
+        return error.code
+    return "guard_gone" if isinstance(error, LinkError) else f"failed: {error}"

@@ -1,0 +1,160 @@
+"""Charges and their energy: `sessions`, `usage tail`, `energy`. The service stores them; the guard has a part."""
+
+from cabinet.clock import WallTime
+from cabinet.console.accounts import Level
+from cabinet.console.arguments import optional, whole
+from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.commands.history import moment
+from cabinet.console.terminal.columns import table
+from cabinet.errors import LinkError, Refused
+from cabinet.link.records import (
+    MOST_LINES,
+    AskEnergy,
+    AskSessions,
+    AskUsage,
+    At,
+    DayEnergy,
+    Energy,
+    SessionLine,
+    Sessions,
+    Usage,
+)
+from cabinet.model import OutletState, Phase
+from cabinet.texts import number_format
+
+COUNT = whole("count", 1, MOST_LINES)
+USUAL = 10
+NUMBERS = [2, 3, 4]
+
+
+@command("sessions", Level.LOOK, optional(COUNT), example="sessions", reads=True)
+def sessions(desk: Desk, count: int | None) -> Outcome:
+    """Show the sessions; if the service is down, only those of the guard."""
+    words = desk.words
+    try:
+        found = desk.around.records.ask(AskSessions(count or USUAL), Sessions)
+    except Refused as refused:
+        here = [state for state in desk.guard.snapshot().outlets if state.phase is not Phase.IDLE]
+        rows = [_guards_row(desk, state) for state in here]
+        titles = [words(f"sessions.{key}") for key in ("outlet", "session", "minutes", "kwh", "state")]
+        lines = table(titles, rows, right=[0, 2, 3]) if rows else [words("sessions.none")]
+        return Shown(
+            "\n".join([words("sessions.service_gone"), *lines]),
+            {"service": refused.code, "guard": [_guards_data(state) for state in here]},
+        )
+    titles = [words(f"sessions.{key}") for key in ("order", "outlet", "minutes", "kwh", "yuan", "started", "state")]
+    rows = [_row(desk, line) for line in [*found.running, *found.over]]
+    text = "\n".join(table(titles, rows, right=[1, *NUMBERS])) if rows else words("sessions.none")
+    return Shown(text, found)
+
+
+@command("usage tail", Level.LOOK, optional(COUNT), example="usage tail 5", reads=True)
+def usage_tail(desk: Desk, count: int | None) -> Outcome:
+    found = desk.around.records.ask(AskUsage(count or USUAL), Usage)
+    rows = [
+        [
+            str(line.number),
+            moment(desk, _wall(line.ended)),
+            str(line.outlet),
+            number_format.minutes(line.charging_s),
+            number_format.kwh(line.energy_mwh),
+            number_format.yuan(line.total_fen),
+            line.card or "-",
+            desk.words(f"fault.{line.fault.value}.name")
+            if line.fault is not None
+            else desk.words(f"end_reason.{line.end_reason.value}"),
+        ]
+        for line in found.lines
+    ]
+    keys = ("number", "ended", "outlet", "minutes", "kwh", "yuan", "card", "reason")
+    titles = [desk.words(f"sessions.{key}") for key in keys]
+    return Shown("\n".join(table(titles, rows, right=[0, 2, 3, 4, 5])) if rows else desk.words("usage.none"), found)
+
+
+@command("energy", Level.LOOK, reads=True)
+def energy(desk: Desk) -> Outcome:
+    """Show the guard's counters and the service's last days; if one of the two is down, only the other's data."""
+    words = desk.words
+    days: list[DayEnergy] = []
+    states: list[OutletState] = []
+    notes = []
+    try:
+        days = desk.around.records.ask(AskEnergy(), Energy).days
+    except Refused:
+        notes.append(words("energy.service_gone"))
+    try:
+        states = desk.guard.snapshot().outlets
+    except LinkError:
+        if not days:
+            raise
+        notes.append(words("energy.guard_gone"))
+    counts = {state.outlet: state.count for state in states}
+    rows = []
+    for outlet in desk.config.outlet:
+        count = counts.get(outlet.number)
+        rows.append(
+            [
+                str(outlet.number),
+                "-" if count is None else number_format.kwh(count.energy_mwh),
+                "-" if count is None else f"{count.powered_ms / 3_600_000:.1f}",
+                *(number_format.kwh(day.energy_mwh.get(outlet.number, 0)) for day in days[:4]),
+            ]
+        )
+    total = [sum(day.energy_mwh.values()) for day in days[:4]]
+    counted = sum(count.energy_mwh for count in counts.values())
+    hours = f"{sum(count.powered_ms for count in counts.values()) / 3_600_000:.1f}"
+    rows.append(
+        [
+            words("energy.all"),
+            number_format.kwh(counted) if counts else "-",
+            hours if counts else "-",
+            *map(number_format.kwh, total),
+        ]
+    )
+    titles = [words(f"energy.{key}") for key in ("outlet", "counter", "hours")] + [day.day[5:] for day in days[:4]]
+    lines = table(titles, rows, right=range(len(titles)))
+    data = {"counters": counts, "days": days}
+    return Shown("\n".join([*lines, words("energy.explained"), *notes]), data)
+
+
+def _row(desk: Desk, line: SessionLine) -> list[str]:
+    words = desk.words
+    if line.fault is not None:
+        state = words(f"fault.{line.fault.value}.name")
+    elif line.end_reason is not None:
+        state = words(f"end_reason.{line.end_reason.value}")
+    else:
+        state = words(f"state.{line.state}")
+    return [
+        line.order_number,
+        str(line.outlet),
+        number_format.minutes(line.charging_s),
+        number_format.kwh(line.energy_mwh),
+        number_format.yuan(line.cost_fen),
+        moment(desk, _wall(line.started))[5:],
+        state,
+    ]
+
+
+def _guards_row(desk: Desk, state: OutletState) -> list[str]:
+    count = state.charge_count
+    return [
+        str(state.outlet),
+        state.session_id or "-",
+        number_format.minutes(count.charging_ms // 1000),
+        number_format.kwh(count.energy_mwh),
+        desk.words(f"phase.{state.phase.value}"),
+    ]
+
+
+def _guards_data(state: OutletState) -> dict[str, object]:
+    return {
+        "outlet": state.outlet,
+        "session_id": state.session_id,
+        "phase": state.phase,
+        "charge_count": state.charge_count,
+    }
+
+
+def _wall(at: At) -> WallTime:
+    return WallTime(at.unix_ms, at.trusted)

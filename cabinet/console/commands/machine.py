@@ -1,0 +1,175 @@
+"""Commands for the cabinet's computer: clock, network, configuration, backup to a USB drive, restart.
+
+The steward (`cabinet.system.steward`) performs the operations that require root.
+"""
+
+import datetime
+import zoneinfo
+from typing import Any
+
+import msgspec
+
+from cabinet import config as configuration
+from cabinet.config import Config
+from cabinet.console.accounts import Level
+from cabinet.console.arguments import choice, optional, text, word
+from cabinet.console.command import Desk, Outcome, Question, Shown, command
+from cabinet.console.commands.force import FORCE, forced
+from cabinet.console.terminal.columns import fold, pad
+from cabinet.errors import CabinetError, ConfigErrors, Refused
+from cabinet.system.steward.protocol import (
+    EARLIEST_MS,
+    LATEST_MS,
+    BackUp,
+    CallOff,
+    Copied,
+    Done,
+    Network,
+    Reboot,
+    Restart,
+    SetClock,
+    ShowNetwork,
+)
+
+MOST_CHANGES = 20  # number of changes shown
+TIME_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
+
+
+@command("clock", Level.SERVICE, word("set"), text("time"), example="clock set 2026-11-25 21:30")
+def clock(desk: Desk, typed: str) -> Outcome:
+    """Set the clock, in local time of the site.
+
+    Bills use the monotonic clock and are not affected; dates and time-of-use prices are.
+    """
+    unix_ms = moment(typed, desk.config.site.timezone)
+    if unix_ms is None:
+        raise Refused("no_time")
+    now = desk.clock.wall()
+    if now.trusted:
+        raise Refused("clock_synchronised")
+    off_s = (unix_ms - now.unix_ms) // 1000
+
+    def on_yes() -> Outcome:
+        desk.around.steward.ask(SetClock(unix_ms))
+        return Shown(desk.words("clock_set.done", time=typed), {"unix_ms": unix_ms, "moved_s": off_s})
+
+    return Question(
+        desk.words("clock_set.question", time=typed, zone=desk.config.site.timezone, off=f"{off_s:+d}"), on_yes
+    )
+
+
+def moment(typed: str, zone: str) -> int | None:
+    """Return a typed local time as milliseconds since 1970; None if it is no time, or out of the plausible range."""
+    for form in TIME_FORMATS:
+        try:
+            local = datetime.datetime.strptime(typed.replace("：", ":").strip(), form)
+        except ValueError:
+            continue
+        unix_ms = round(local.replace(tzinfo=zoneinfo.ZoneInfo(zone)).timestamp() * 1000)
+        return unix_ms if EARLIEST_MS <= unix_ms <= LATEST_MS else None
+    return None
+
+
+@command("network", Level.LOOK, optional(word("show")), example="network show", reads=True)
+def network(desk: Desk) -> Outcome:
+    shown = desk.around.steward.ask(ShowNetwork())
+    assert isinstance(shown, Network)
+    words = desk.words
+    lines = []
+    for each in shown.interfaces:
+        state = words("network.up" if each.up else "network.down")
+        lines += fold(f"{pad(each.name, 10)} {state}  {each.mac}  {', '.join(each.addresses) or '-'}")
+    lines.append(words("network.gateway", gateways=", ".join(shown.gateways) or "-"))
+    lines.append(words("network.names", servers=", ".join(shown.name_servers) or "-"))
+    return Shown("\n".join(lines), shown)
+
+
+@command("backup", Level.SERVICE, word("to"), word("usb"), example="backup to usb")
+def backup(desk: Desk) -> Outcome:
+    def on_yes() -> Outcome:
+        copied = desk.around.steward.ask(BackUp())
+        assert isinstance(copied, Copied)
+        params = {"path": copied.to, "kib": copied.size // 1024, "sum": copied.sha256[:16]}
+        said = desk.words("backup.done", **params)
+        return Shown(f"{said}\n{desk.words('backup.let_go')}" if copied.let_go else said, copied)
+
+    return Question(desk.words("backup.question"), on_yes)
+
+
+@command("reload", Level.SERVICE, FORCE)
+def reload(desk: Desk, force: str | None) -> Outcome:
+    """Restart guard and service to load the configuration: every outlet opens. A file with an error changes nothing."""
+    source = desk.around.source
+    if source is None:
+        raise Refused("no_source")
+    try:
+        fresh = configuration.load(source)
+    except ConfigErrors as errors:
+        raise CabinetError("\n" + "\n".join(str(error) for error in errors.errors[:MOST_CHANGES])) from errors
+    changed = differences(desk.config, fresh)
+    if not changed:
+        return Shown(desk.words("reload.same", path=source), [])
+    interrupts = forced(desk, force)
+
+    def on_yes() -> Outcome:
+        forced(desk, force)
+        desk.around.steward.ask(Restart())
+        return Shown(desk.words("reload.done"), changed)
+
+    shown = [f"  {line}" for line in changed[:MOST_CHANGES]]
+    more = [desk.words("reload.more", count=len(changed) - MOST_CHANGES)] if len(changed) > MOST_CHANGES else []
+    key = "reload.force_question" if interrupts else "reload.question"
+    return Question("\n".join([*shown, *more, desk.words(key)]), on_yes)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Return every key with a changed value, as `path: old -> new`."""
+    before, after = (dict(_flat(msgspec.to_builtins(each), "")) for each in (old, new))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [
+        f"{key}: {_value(before.get(key))} -> {_value(after.get(key))}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(tree: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(tree, dict):
+        return [pair for key, value in tree.items() for pair in _flat(value, f"{path}.{key}" if path else str(key))]
+    if isinstance(tree, list | tuple) and any(isinstance(each, dict) for each in tree):
+        return [pair for place, value in enumerate(tree, 1) for pair in _flat(value, f"{path}[{place}]")]
+    return [(path, tree)]
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else msgspec.json.encode(value).decode()
+
+
+@command("reboot", Level.SERVICE, optional(choice("reboot", "wait", "cancel", "force")))
+def reboot(desk: Desk, how: str | None) -> Outcome:
+    """Restart the computer.
+
+    Plain: refused during a charge. `wait`: once no charge is active, regardless of logins then. `force`: now.
+    """
+    if how == "cancel":
+        waited = _asked(desk, CallOff())
+        return Shown(desk.words("reboot.called_off" if waited else "reboot.none_waits"), {"waited": waited})
+    if how == "wait":
+        return Question(desk.words("reboot.wait_question"), lambda: _rebooting(desk, True))
+    interrupts = forced(desk, how)
+
+    def on_yes() -> Outcome:
+        forced(desk, how)  # a charge may have started meanwhile
+        return _rebooting(desk, False)
+
+    return Question(desk.words("reboot.force_question" if interrupts else "reboot.question"), on_yes)
+
+
+def _rebooting(desk: Desk, wait: bool) -> Outcome:
+    waits = _asked(desk, Reboot(wait))
+    return Shown(desk.words("reboot.waits" if waits else "reboot.done"), {"waits": waits})
+
+
+def _asked(desk: Desk, request: Reboot | CallOff) -> bool:
+    done = desk.around.steward.ask(request)
+    return isinstance(done, Done) and done.waiting

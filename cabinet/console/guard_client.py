@@ -1,0 +1,73 @@
+"""Console connection to the guard: opened when first needed, and reopened after the guard was gone."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from cabinet.errors import LinkError
+from cabinet.link.protocol import BusView, Command, Recent
+from cabinet.maintenance import Upkeep
+from cabinet.model import Snapshot
+
+T = TypeVar("T")
+
+
+class Connection(Protocol):
+    """One connection (`link.client.BlockingGuard`)."""
+
+    def snapshot(self) -> Snapshot: ...
+    def bus(self, scan: bool = False) -> BusView: ...
+    def recent(self) -> Recent: ...
+    def upkeep(self) -> Upkeep: ...
+    def request(self, make: Callable[[int], Command]) -> None: ...
+    def close(self) -> None: ...
+
+
+class GuardLine:
+    """Guard client that uses one connection as long as it lasts."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Return the snapshot. Raises LinkError if there is no guard."""
+        return self._ask(lambda connection: connection.snapshot())
+
+    def bus(self, scan: bool = False) -> BusView:
+        """Return the bus view. Raises LinkError if there is no guard."""
+        return self._ask(lambda connection: connection.bus(scan))
+
+    def recent(self) -> Recent:
+        """Return the recent events. Raises LinkError if there is no guard."""
+        return self._ask(lambda connection: connection.recent())
+
+    def upkeep(self) -> Upkeep:
+        """Return the maintenance data. Raises LinkError if there is no guard."""
+        return self._ask(lambda connection: connection.upkeep())
+
+    def request(self, make: Callable[[int], Command]) -> None:
+        """Send one command. Raises Refused with the guard's code, LinkError if there is no guard."""
+        self._ask(lambda connection: connection.request(make))
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        """Ask; if the old connection fails, ask again over a new one: the guard may have restarted since.
+
+        Every command may be repeated (see `link.protocol`), so it does no harm if the guard executed the command and
+        only its answer was lost.
+        """
+        if self._connection is not None:
+            try:
+                return question(self._connection)
+            except LinkError:
+                self._drop()
+        self._connection = self._connect()
+        try:
+            return question(self._connection)
+        except LinkError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

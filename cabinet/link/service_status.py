@@ -1,0 +1,85 @@
+"""Status of the service in a file in memory, for the console, which connects to the guard only and has no network.
+
+The service writes it with every checkpoint; if it is old or missing, the service does not run. Its time is the
+machine's monotonic clock, which both share.
+"""
+
+import contextlib
+import logging
+from pathlib import Path
+
+import msgspec
+
+from cabinet.clock import NS
+from cabinet.model import REFUSALS
+from cabinet.system import run_folder
+
+log = logging.getLogger(__name__)
+
+BEATS_MISSED = 3
+GONE = "gone"  # the service does not run, or hangs
+
+
+class Pulse(msgspec.Struct, frozen=True):
+    """`hindrance`: the service's own reason why no charge may start (one of REFUSALS), or None.
+
+    `attacker`: an address that has recently guessed PINs or passwords, or None. `unclosed`: a past month of the usage
+    log that is not closed, or empty; `unclosed_why` gives the reason.
+    """
+
+    at_ns: int
+    every_s: float
+    hindrance: str | None
+    attacker: str | None = None
+    unclosed: str = ""
+    unclosed_why: str = ""
+
+
+def path_in(run: Path) -> Path:
+    return run_folder.service_folder(run) / "service.pulse"
+
+
+def write(path: Path, pulse: Pulse) -> None:
+    """Write the file atomically. Never raises: nothing depends on it."""
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(msgspec.json.encode(pulse))
+        part.replace(path)
+    except OSError as error:
+        log.warning("%s: %s", path, error.strerror)
+
+
+def remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def hindrance(path: Path, now_ns: int) -> str | None:
+    """Return the code of the reason why no charge may start, as reported by the service; GONE without a report."""
+    pulse = _fresh(path, now_ns)
+    if pulse is None:
+        return GONE
+    return pulse.hindrance if pulse.hindrance in REFUSALS else None
+
+
+def attacker(path: Path, now_ns: int) -> str | None:
+    """Return the address that has recently guessed PINs or passwords, as reported by the service."""
+    pulse = _fresh(path, now_ns)
+    if pulse is None or pulse.attacker is None:
+        return None
+    return "".join(sign for sign in pulse.attacker[:64] if sign.isprintable())
+
+
+def unclosed(path: Path, now_ns: int) -> tuple[str, str] | None:
+    """Return the month that could not be closed and why; None if there is none, or if no service reports."""
+    pulse = _fresh(path, now_ns)
+    return None if pulse is None or not pulse.unclosed else (pulse.unclosed, pulse.unclosed_why)
+
+
+def _fresh(path: Path, now_ns: int) -> Pulse | None:
+    try:
+        pulse = msgspec.json.decode(path.read_bytes(), type=Pulse)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return pulse if 0 <= now_ns - pulse.at_ns <= BEATS_MISSED * pulse.every_s * NS else None

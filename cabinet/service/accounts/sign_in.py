@@ -1,0 +1,311 @@
+"""Authentication: residents by card and PIN, staff by name and password, programs by token.
+
+A PIN has six digits, so it is protected by a limit on attempts. Failures are counted by name and by network address,
+known or not (`lockout`). An unknown name costs the same work as a known one.
+"""
+
+import asyncio
+import contextlib
+import functools
+import secrets
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeVar
+
+import argon2
+import argon2.exceptions
+
+from cabinet import normal_form
+from cabinet.clock import NS, Clock
+from cabinet.errors import Refused, StorageFull
+from cabinet.service.accounts.lockout import AttackWatch, Lockout
+from cabinet.service.property_views import Actor, SecondStep, StaffView
+from cabinet.service.storage import Storage
+from cabinet.store import audit, guests, people, second_factors
+
+Row = TypeVar("Row")
+
+FAILURES_A_NAME = 5
+FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
+MAX_KNOWN = 10_000
+MAX_LOGINS = 50  # at once, per card or staff login
+WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
+SECOND_STEP_NS = 300 * NS  # from the password to the code
+MOST_SECOND_STEPS = 1000
+
+DAY_MS = 86_400_000
+RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
+RESIDENT_IDLE_MS = 30 * DAY_MS
+STAFF_LONGEST_MS = DAY_MS // 2
+GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so the guest can still read its receipt
+USED_STEPS = 20  # a sign-in's last use is written at most this often within its idle time, not with every page
+
+GUEST_NUMBER_DIGITS = 4  # of a guest code: they serve as the card number; the rest serves as the PIN
+
+# 19 MiB, two passes: the least memory that OWASP's password storage page gives for argon2id; a Pi has little memory
+HASHER = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def hash_secret(secret: str) -> str:
+    """Return the hash of `secret`; takes about 50 ms."""
+    return HASHER.hash(secret)
+
+
+@functools.cache
+def _nobodys_hash() -> str:
+    return hash_secret(secrets.token_hex(16))
+
+
+def matches(secret_hash: str | None, secret: str) -> bool:
+    """Return whether `secret` matches the hash; None (no such name) takes as long and never matches."""
+    try:
+        HASHER.verify(secret_hash or _nobodys_hash(), secret)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+    return secret_hash is not None
+
+
+class HalfWay(NamedTuple):
+    """A staff login between the correct password and the code of the second factor."""
+
+    row: people.StaffRow
+    until_ns: int
+
+
+class SigningIn:
+    def __init__(self, storage: Storage, clock: Clock, staff_idle_s: float) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
+        self._names = Lockout(clock, FAILURES_A_NAME)  # names that exist
+        self._unknown = Lockout(clock, FAILURES_A_NAME)
+        self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # (name, address) of past sign-ins
+        self.attacks = AttackWatch(clock)
+        self._half_way: OrderedDict[str, HalfWay] = OrderedDict()  # by key, the oldest first
+        self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
+
+    async def resident(self, card: str, pin: str, address: str) -> str:
+        """Return a token.
+
+        Refuses wrong_card_or_pin, locked_out, card_blocked (only if the PIN is right), storage_full.
+        """
+        row = await self._checked(
+            _card_key(card), normal_form.digits(pin), address,
+            lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
+        )  # fmt: skip
+        self._welcome(_card_key(card), address)
+        if row.blocked:
+            raise Refused("card_blocked")
+        return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
+
+    async def guest(self, code: str, address: str) -> str:
+        """Return a token, once per code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+        now_ms, code = self._clock.wall().unix_ms, normal_form.digits(code)
+        number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
+        try:
+            row = await self._checked(
+                f"guest {number}", secret, address,
+                lambda: self._storage.read(lambda c: guests.by_number(c, number, now_ms)),
+                lambda found: found.secret_hash,
+            )  # fmt: skip
+        except Refused as refusal:
+            if refusal.code == "wrong_card_or_pin":
+                raise Refused("wrong_code") from refusal
+            raise
+        self._welcome(f"guest {number}", address)
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            resident = people.resident_by_id(connection, row.resident_id)
+            if resident is None or resident.blocked:
+                raise Refused("card_blocked")
+            if not guests.take(connection, number, row.resident_id):
+                raise Refused("wrong_code")
+
+        return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
+
+    async def staff(self, name: str, password: str, address: str) -> str | SecondStep:
+        """Return a token, or the key for `staff_code` if the login has a second factor.
+
+        Refuses wrong_card_or_pin, locked_out, storage_full.
+        """
+        row = await self._checked(
+            _staff_key(name), password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
+            lambda found: found.password_hash,
+        )  # fmt: skip
+        if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
+            return self._go_half_way(row)  # the failure count stays: a right password must not allow guessing codes
+        self._welcome(_staff_key(name), address)
+        return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
+
+    async def staff_code(self, key: str, code: str, address: str) -> str:
+        """Return a token for a phone code or a recovery code; the code is used up in the same transaction.
+
+        Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts like a wrong password.
+        """
+        half_way = self._half_way.get(key)
+        if half_way is None or half_way.until_ns <= self._clock.monotonic_ns():
+            raise Refused("expired")
+        row, wall = half_way.row, self._clock.wall()
+
+        def use_up(connection: sqlite3.Connection) -> None:
+            if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
+                raise Refused("expired")  # its password, role or second factor has changed
+            used = second_factors.use(connection, row.id, code, wall.unix_ms // 1000)
+            if used is None:
+                raise Refused("wrong_second_factor")
+            if used == "recovery":
+                actor = Actor(StaffView(row.id, row.name, row.role), address)
+                audit.add(connection, wall, actor, "recovery_code")
+
+        with self.attempt(row.name, address):
+            token = await self._sign_in("staff", row.id, STAFF_LONGEST_MS, use_up)
+        self._half_way.pop(key, None)
+        self._welcome(_staff_key(row.name), address)
+        return token
+
+    def _go_half_way(self, row: people.StaffRow) -> SecondStep:
+        key = secrets.token_urlsafe(32)
+        self._half_way[key] = HalfWay(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
+        while len(self._half_way) > MOST_SECOND_STEPS:
+            self._half_way.popitem(last=False)
+        return SecondStep(key)
+
+    @contextlib.contextmanager
+    def attempt(self, name: str, address: str) -> Iterator[None]:
+        """Context of one attempt: if a code or password is refused in it, it counts as a wrong password of that login.
+
+        Refuses locked_out.
+        """
+        key = self._key(_staff_key(name), address)
+        self._count(self._names, key, address)
+        try:
+            yield
+        except Refused as refusal:
+            if refusal.code not in WRONG:
+                self._take_back(self._names, key, address)
+            raise
+        self._names.forget(key)
+        self._addresses.take_back(address)
+
+    async def is_password(self, row: people.StaffRow, password: str) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._hashing, matches, row.password_hash, password)
+
+    async def _checked(
+        self,
+        name: str,
+        secret: str,
+        address: str,
+        find: Callable[[], Awaitable[Row | None]],
+        hash_of: Callable[[Row], str],
+    ) -> Row:
+        """Return the row found, if the secret is right. Refuses wrong_card_or_pin, locked_out.
+
+        If it is right, this attempt is not counted; the caller clears earlier failures. A locked-out address is
+        refused first, so it adds no failure to any name. A failure is counted only if the secret is really checked;
+        made-up names are counted apart from names that exist.
+        """
+        self._addresses.check(address)
+        row = await find()
+        names = self._unknown if row is None else self._names
+        key = self._key(name, address)
+        self._count(names, key, address)  # before the check: many attempts at once gain nothing
+        secret_hash = None if row is None else hash_of(row)
+        right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
+        if row is None or not right:
+            raise Refused("wrong_card_or_pin")
+        self._take_back(names, key, address)  # the address keeps other failures: an own card must not allow guessing
+        return row
+
+    def _count(self, names: Lockout, key: str, address: str) -> None:
+        """Count one attempt for the name and the address. Refuses locked_out if either is locked."""
+        self._addresses.check(address)
+        names.check(key)
+        if self._addresses.count(address):
+            self.attacks.locked("the address", address)
+        if names.count(key) and names is self._names:
+            self.attacks.locked("a card, code or login", address)
+
+    def _take_back(self, names: Lockout, key: str, address: str) -> None:
+        names.take_back(key)
+        self._addresses.take_back(address)
+
+    def _key(self, name: str, address: str) -> str:
+        """Return the key that counts failures of `name` from `address`.
+
+        If the address has signed in under this name before, it has a count of its own: strangers who lock a card or a
+        staff login lock out other strangers only.
+        """
+        return f"{name} from {address}" if (name, address) in self._known else name
+
+    def _welcome(self, name: str, address: str) -> None:
+        """Clear the failures of `name` after a sign-in, and remember the address as known."""
+        self._names.forget(self._key(name, address))
+        self._known[name, address] = None
+        self._known.move_to_end((name, address))
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    async def _sign_in(
+        self,
+        kind: Literal["resident", "staff"],
+        who: int,
+        longest_ms: int,
+        first: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> str:
+        """Return a token valid for at most `longest_ms`; `first` runs in the same transaction, and may refuse."""
+        token = secrets.token_urlsafe(32)
+        now_ms = self._clock.wall().unix_ms
+
+        def work(connection: sqlite3.Connection) -> None:
+            if first is not None:
+                first(connection)
+            people.remove_expired_logins(connection, now_ms)
+            people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
+            people.keep_newest_logins(connection, kind, who, MAX_LOGINS)
+
+        try:
+            await self._storage.write(work)
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+        return token
+
+    async def who(self, kind: Literal["resident", "staff"], token: str, active: bool = True) -> int:
+        """Return the id of the person signed in; refuses signed_out. A page that refreshes itself is not `active`: the
+        idle time goes on.
+        """
+        now_ms, idle_ms = self._clock.wall().unix_ms, self._idle_ms[kind]
+        found = await self._storage.read(lambda c: people.login(c, kind, token, now_ms, idle_ms))
+        if found is None:
+            raise Refused("signed_out")
+        if active and now_ms - found.used_unix_ms >= idle_ms // USED_STEPS:
+            with contextlib.suppress(StorageFull):  # if not written, the sign-in ends sooner
+                await self._storage.write(lambda c: people.use_login(c, token, now_ms))
+        return found.who
+
+    async def sign_out(self, token: str, everywhere: bool) -> None:
+        remove = people.remove_logins_like if everywhere else people.remove_login
+        try:
+            await self._storage.write(lambda c: remove(c, token))
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+
+    async def check_scope(self, bearer: str, scope: str) -> None:
+        """Check that the API token has the scope. Refuses wrong_token, scope_missing."""
+        scopes = await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms))
+        if scope not in scopes:
+            raise Refused("scope_missing" if scopes else "wrong_token")
+
+    def close(self) -> None:
+        self._hashing.shutdown(wait=False)
+
+
+def _staff_key(name: str) -> str:
+    """Return the key that counts failures of that staff login, the same for every spelling of the name."""
+    return f"staff {normal_form.login_name(name)}"
+
+
+def _card_key(card: str) -> str:
+    return f"card {normal_form.card(card)}"

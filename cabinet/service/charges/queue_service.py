@@ -1,0 +1,228 @@
+"""The power queue: residents wait until the feed has room for one more charge; first come, first served.
+
+Waiting holds no money and closes no relay. An entry reserves its outlet. When the guard would let that outlet close,
+the first entry is started as if its resident had just pressed the button. At most one charge starts per second: the
+guard must count its power before the next entry is checked. If a refusal concerns everyone, the queue waits; if it
+concerns one entry only, that entry ends, and the resident's page shows the reason.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+
+import msgspec
+
+from cabinet.billing import ledger
+from cabinet.billing.session import State
+from cabinet.clock import NS
+from cabinet.config.keys import Outlet
+from cabinet.errors import Refused, StorageFull, StoreError
+from cabinet.service.charges import pricing
+from cabinet.service.charges.context import Context
+from cabinet.service.charges.live import CABINET
+from cabinet.service.charges.start_stop import Starting, check_outlet, terms
+from cabinet.service.ports import StartChoice, WaitingView
+from cabinet.store import people
+from cabinet.store import sessions as table
+from cabinet.store import waiting as store
+from cabinet.store.accounts import balance_fen
+from cabinet.store.moment import Moment, seconds_between
+from cabinet.store.waiting import WaitingRow
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 1800
+READABLE_FOR_S = 7200  # an entry's outcome can be read for this long, counted from joining
+GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
+OWN_TROUBLE_NS = 10 * NS  # longest time that an outlet with a refusal of its own holds up the queue
+
+# Refusals that concern everyone or are the reason for waiting: the queue waits. Any other refusal ends the entry.
+FOR_EVERYBODY = frozenset(
+    {"feed_full", "voltage_out_of_band", "cabinet_hot", "cabinet_fault", "contactor_open", "not_ready",
+     "guard_unreachable", "storage_full", "state_unwritable"}
+)  # fmt: skip
+EXPIRED = "expired"
+
+
+class Waiting:
+    """Lets residents join and leave the power queue, and starts them in turn (`serve`, with every snapshot)."""
+
+    def __init__(self, context: Context, starting: Starting) -> None:
+        self._context = context
+        self._starting = starting
+        self._not_before_ns = 0
+        self._trouble_since_ns: tuple[int, int] | None = None  # entry number, start time
+
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> None:
+        """Join the queue for this outlet. A resident already in it keeps the place, with the new outlet and choice.
+
+        Refuses unknown_code, bad_choice, reserved, no_money, already_charging, card_blocked, and every refusal of a
+        start except lack of power.
+        """
+        outlet = self._context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        amount = pricing.check_choice(choice)
+        try:
+            check_outlet(self._context, outlet, resident_id)
+        except Refused as refusal:
+            if refusal.code != "feed_full":
+                raise
+        now = self._context.now()
+        try:
+            await self._change(lambda c: self._enter(c, resident_id, outlet, choice, amount, now))
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+
+    def _enter(
+        self,
+        connection: sqlite3.Connection,
+        resident_id: int,
+        outlet: Outlet,
+        choice: StartChoice,
+        amount: int,
+        now: Moment,
+    ) -> None:
+        resident = people.resident_by_id(connection, resident_id)
+        if resident is None:
+            raise Refused("signed_out")
+        if resident.blocked:
+            raise Refused("card_blocked")
+        if table.unfinished_of_resident(connection, resident_id) is not None:
+            raise Refused("already_charging")
+        other = store.waits_at(connection, outlet.number)
+        if other is not None and other.resident_id != resident_id:
+            raise Refused("reserved")
+        context = self._context
+        balance = balance_fen(connection, ledger.wallet(resident_id))
+        tariff = terms(connection, context, resident, outlet, choice, now)
+        pricing.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))  # raises no_money
+        before = store.of_resident(connection, resident_id)
+        kept = before if before is not None and before.outcome is None else None
+        row = WaitingRow(
+            number=store.next_number(connection) if kept is None else kept.number,
+            resident_id=resident_id,
+            outlet=outlet.number,
+            code=outlet.code,
+            choice=choice.kind,
+            choice_amount=amount,
+            since=now if kept is None else kept.since,
+            attempts=0 if kept is None else kept.attempts,
+        )
+        store.put(connection, row)
+
+    async def leave(self, resident_id: int) -> None:
+        """Remove the resident's entry, waiting or over, if there is one."""
+        row = self._context.line.of_resident(resident_id)
+        if row is not None:
+            await self._remove(row)
+
+    def view(self, resident_id: int) -> WaitingView | None:
+        """Return the resident's own entry, if there is one."""
+        line = self._context.line
+        row = line.of_resident(resident_id)
+        if row is None:
+            return None
+        return WaitingView(row.outlet, row.code, row.choice, row.choice_amount, line.place(row), row.outcome)
+
+    # --- serving the queue -------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Drop entries that are too old, then start the first one if there is power for it."""
+        try:
+            await self._let_go()
+            await self._serve_head()
+        except StoreError as error:
+            log.error("the line of those who wait stands still: %s", error)
+
+    async def _let_go(self) -> None:
+        line = self._context.line
+        for row in line.waiting:
+            if self._waited_s(row) > LONGEST_WAIT_S:
+                await self._give_up(row, EXPIRED)
+        for row in line.over:
+            if self._waited_s(row) > READABLE_FOR_S:
+                await self._remove(row)
+
+    def _waited_s(self, row: WaitingRow) -> float:
+        """Return the time waited; if unknown (another boot and an unset clock), at least the time since this boot."""
+        now = self._context.now()
+        waited_s = seconds_between(row.since, now)
+        return now.monotonic_ns / NS if waited_s is None else waited_s
+
+    async def _serve_head(self) -> None:
+        context = self._context
+        head = context.line.head
+        if head is None or context.clock.monotonic_ns() < self._not_before_ns:
+            return
+        session = context.running.at(head.outlet)
+        if session is not None and session.resident_id == head.resident_id:
+            if session.refusal is None:
+                await self._remove(head)  # it was started, but its entry could not be removed then
+            return
+        if any(session.state is State.SUSPENDED for session in context.running):
+            return  # an interrupted charge has priority over a new one
+        refusal = self._refusal(head)
+        if refusal is None:
+            await self._start(head)
+        elif refusal not in FOR_EVERYBODY and self._lasting_trouble(head):
+            await self._give_up(head, refusal)
+
+    def _refusal(self, head: WaitingRow) -> str | None:
+        """Return the code if the guard would not close the outlet now, else None."""
+        context = self._context
+        if (code := context.accepting()) is not None:
+            return code
+        state = context.watch.outlet(head.outlet)
+        return "unknown_outlet" if state is None else state.refusal
+
+    def _lasting_trouble(self, head: WaitingRow) -> bool:
+        """Return whether the outlet's own refusal has lasted for `OWN_TROUBLE_NS`; the queue must not wait longer."""
+        now_ns = self._context.clock.monotonic_ns()
+        if self._trouble_since_ns is None or self._trouble_since_ns[0] != head.number:
+            self._trouble_since_ns = (head.number, now_ns)
+        return now_ns - self._trouble_since_ns[1] >= OWN_TROUBLE_NS
+
+    async def _start(self, head: WaitingRow) -> None:
+        """Start the first entry. Each attempt has its own request key; after a crash half-way the same key is used."""
+        self._trouble_since_ns = None
+        choice = StartChoice(
+            head.choice,
+            seconds=head.choice_amount if head.choice in ("hours", "package") else None,
+            amount_fen=head.choice_amount if head.choice == "amount" else None,
+        )
+        request_key = f"waiting:{head.number}:{head.since.unix_ms}:{head.attempts}"
+        try:
+            await self._starting.start(head.resident_id, head.code, choice, request_key, paced=False)
+        except Refused as refusal:
+            if refusal.code in FOR_EVERYBODY:
+                later = msgspec.structs.replace(head, attempts=head.attempts + 1)
+                await self._change(lambda c: store.note(c, later))
+            else:
+                await self._give_up(head, refusal.code)
+        else:
+            log.info("outlet %d: started for the first in the line", head.outlet)
+            await self._remove(head)
+        finally:
+            self._not_before_ns = self._context.clock.monotonic_ns() + GAP_NS
+
+    async def _give_up(self, row: WaitingRow, outcome: str) -> None:
+        log.info("outlet %d: waiting for power came to nothing: %s", row.outlet, outcome)
+        over = msgspec.structs.replace(row, outcome=outcome)
+        await self._change(lambda c: store.note(c, over))
+
+    async def _remove(self, row: WaitingRow) -> None:
+        await self._change(lambda c: store.remove(c, row.number))
+
+    async def _change(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Write, then take over the queue as stored. Raises as `work` and `Storage.write`; then nothing has changed."""
+
+        def change(connection: sqlite3.Connection) -> list[WaitingRow]:
+            work(connection)
+            return store.everybody(connection)
+
+        context = self._context
+        context.line.show(await context.storage.write(change))
+        for outlet in context.config.outlet:  # a queue changes the view of every free outlet
+            context.changes.touch(outlet.number)
+        context.changes.touch(CABINET)

@@ -1,0 +1,242 @@
+"""Starting and stopping a charge for a resident.
+
+A start is committed to disk, with its money held, before the command is sent to the guard. From the commit on it runs
+to its end even if its caller is gone: a browser that disconnects leaves neither half a session nor an outlet without
+one.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+
+from cabinet.billing import ledger
+from cabinet.billing import tariff as billing
+from cabinet.billing.session import State, Step
+from cabinet.config.keys import Outlet
+from cabinet.errors import Refused, StorageFull, StoreError
+from cabinet.model import EndReason, MeterCount
+from cabinet.service.charges import pricing
+from cabinet.service.charges.checkpoint import Saver
+from cabinet.service.charges.context import Context
+from cabinet.service.charges.guard_events import Hearing
+from cabinet.service.charges.live import CURVE_STEP_S, Curve
+from cabinet.service.charges.rate_limit import Pace
+from cabinet.service.charges.reconcile import Recovery
+from cabinet.service.charges.session import Session, restored
+from cabinet.service.ports import StartChoice
+from cabinet.service.tasks import Background
+from cabinet.store import people
+from cabinet.store import sessions as table
+from cabinet.store.accounts import SqliteBooks, balance_fen
+from cabinet.store.moment import Moment
+from cabinet.store.sessions import SessionRow
+from cabinet.texts import number_format
+
+log = logging.getLogger(__name__)
+
+LONGEST_REQUEST_KEY = 100
+STOP_WAIT_S = 3.0
+
+PACE_S = 600  # starts are rate-limited: each one wears a relay and blocks the outlet for others
+STARTS_A_CARD = 10
+STARTS_AN_OUTLET = 20
+
+
+class Starting:
+    def __init__(
+        self, context: Context, saver: Saver, hearing: Hearing, recovery: Recovery, background: Background
+    ) -> None:
+        self._background = background
+        self._context = context
+        self._saver = saver
+        self._hearing = hearing
+        self._recovery = recovery
+        self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
+        self._cards = Pace(context.clock, STARTS_A_CARD, PACE_S)
+        self._outlets = Pace(context.clock, STARTS_AN_OUTLET, PACE_S)
+
+    async def start(
+        self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool = True
+    ) -> str:
+        """Return the new session's id, or the same id if `request_key` repeats. Refuses as `ports.ResidentPort.start`.
+
+        With `paced` False the start comes from the power queue, not from a person's tap, and is not rate-limited.
+        """
+        if not 0 < len(request_key) <= LONGEST_REQUEST_KEY:
+            raise Refused("bad_request")
+        key = (resident_id, request_key)
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._background.start(self._start(resident_id, code, choice, request_key, paced))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _start(self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool) -> str:
+        context = self._context
+        earlier = await context.storage.read(lambda c: table.by_request_key(c, resident_id, request_key))
+        if earlier is not None:
+            return _same_again(earlier)
+        outlet = context.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        amount = pricing.check_choice(choice)
+        check_outlet(context, outlet, resident_id)
+        if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
+            raise Refused("feed_full")  # earlier residents have priority for the available power
+        if paced:
+            self._cards.check(resident_id)
+            self._outlets.check(outlet.number)
+        try:
+            row = await context.storage.write(
+                lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
+            )
+        except StorageFull as full:
+            raise Refused("storage_full") from full
+        if paced:  # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
+            self._cards.count(resident_id)
+            self._outlets.count(outlet.number)
+        session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
+        async with session.busy:
+            context.running.add(session)
+            self._hearing.show(session.outlet)
+            await self._energise(session)
+        return session.session_id
+
+    def _authorise(
+        self,
+        connection: sqlite3.Connection,
+        resident_id: int,
+        outlet: Outlet,
+        choice: StartChoice,
+        amount: int,
+        request_key: str,
+        now: Moment,
+    ) -> SessionRow:
+        """Check again, free of races, hold the money, write the session: all in one transaction."""
+        resident = people.resident_by_id(connection, resident_id)
+        if resident is None:
+            raise Refused("signed_out")
+        if resident.blocked:
+            raise Refused("card_blocked")
+        if table.unfinished_of_resident(connection, resident_id) is not None:
+            raise Refused("already_charging")
+        if table.unfinished_at(connection, outlet.number) is not None:
+            raise Refused("outlet_busy")
+        context = self._context
+        balance = balance_fen(connection, ledger.wallet(resident_id))
+        tariff = terms(connection, context, resident, outlet, choice, now)
+        held_fen = pricing.hold_fen(context.config.service, tariff, choice, balance, round(outlet.max_power_w))
+        number = table.next_number(connection)
+        row = SessionRow(
+            number=number,
+            session_id=secrets.token_hex(8),
+            order_number=f"{context.config.site.site_id}-{number:08}",
+            request_key=request_key,
+            resident_id=resident_id,
+            card=number_format.masked(resident.card),
+            outlet=outlet.number,
+            code=outlet.code,
+            choice=choice.kind,
+            choice_amount=amount,
+            held_fen=held_fen,
+            tariff=tariff,
+            state=State.AUTHORISED,
+            started_unix_ms=now.unix_ms,
+            started_trusted=now.trusted,
+            used=billing.no_use(tariff),
+            seen=now,
+            curve_step_s=CURVE_STEP_S,
+        )
+        table.insert(connection, row)
+        ledger.post(SqliteBooks(connection, now.wall), ledger.hold(row.session_id, resident_id, held_fen))
+        return row
+
+    async def _energise(self, session: Session) -> None:
+        """Have the guard close the outlet; if the guard refuses, finish the session and raise the refusal."""
+        try:
+            await self._recovery.energise(session)
+        except Refused as refusal:
+            session.refusal = refusal.code
+            if refusal.code == "guard_unreachable":
+                # the guard may have closed it nevertheless: the next snapshot shows that, and the session is ended then
+                session.stop_reason = EndReason.STOPPED_BY_OPERATOR
+                session.energised_ns = self._context.clock.monotonic_ns()
+            else:
+                session.finish(None, None, self._context.now())
+            await self._save()
+            raise
+        session.step(Step.CLOSED, self._context.now())
+        await self._save()
+
+    async def stop(self, resident_id: int, session_id: str) -> None:
+        """End the session, if it runs; return when it is settled, or after `STOP_WAIT_S`. Refuses not_yours."""
+        session = self._context.running.get(session_id)
+        if session is None or session.finished:
+            return
+        if session.resident_id != resident_id:
+            raise Refused("not_yours")
+        if session.stop_reason is None:
+            session.stop_reason = EndReason.STOPPED_BY_RESIDENT
+            session.stop_who = "resident"
+        ending = self._background.start(self._end(session))
+        try:
+            async with asyncio.timeout(STOP_WAIT_S):
+                await asyncio.shield(ending)
+                await session.over.wait()
+        except TimeoutError:
+            log.warning("outlet %d: %s is not settled yet after its stop", session.outlet, session.session_id)
+
+    async def _end(self, session: Session) -> None:
+        """Save the stop request, then command the guard: in this order a crash does not let the session go on."""
+        await self._save()
+        async with session.busy:
+            if not session.finished and session.state is not State.SUSPENDED:
+                await self._recovery.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
+
+    async def _save(self) -> None:
+        try:
+            await self._saver.flush()
+        except StoreError as error:
+            log.error("sessions wait to be written: %s", error)
+
+
+def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
+    """Check the interlocks of a start that need neither the database nor a request to the guard. Raises Refused."""
+    if (code := context.accepting()) is not None:
+        raise Refused(code)
+    session = context.running.at(outlet.number)
+    if session is not None:
+        raise Refused("already_charging" if session.resident_id == resident_id else "outlet_busy")
+    state = context.watch.outlet(outlet.number)
+    if state is None:
+        raise Refused("unknown_outlet")
+    reserved = context.line.at(outlet.number)
+    if reserved is not None and reserved.resident_id != resident_id:
+        raise Refused("reserved")
+    if state.refusal is not None:
+        raise Refused(state.refusal)
+
+
+def terms(
+    connection: sqlite3.Connection,
+    context: Context,
+    resident: people.ResidentRow,
+    outlet: Outlet,
+    choice: StartChoice,
+    now: Moment,
+) -> billing.Tariff:
+    """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
+    posted = context.shelf.in_force(outlet.number, resident.group, now.wall)
+    spent_fen = 0
+    if posted.day_cap_fen is not None:
+        spent_fen = table.charged_in(connection, resident.id, *context.site_time.day_bounds_ms(now.wall))
+    return pricing.session_tariff(posted, choice, spent_fen)
+
+
+def _same_again(row: SessionRow) -> str:
+    """Repeat the answer to the first request with this key: the session id, or the refusal."""
+    if row.refusal is not None:
+        raise Refused(row.refusal)
+    return row.session_id

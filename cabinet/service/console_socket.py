@@ -1,0 +1,182 @@
+"""The service's end of `service.sock`: answers the console's queries and stores its audit entries.
+
+Only the console's user is answered, identified by the kernel's peer credentials. The console itself identifies the
+member of staff, in its entries.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from cabinet.clock import WallTime
+from cabinet.errors import CabinetError, LinkError, Refused, StoreError
+from cabinet.link import records
+from cabinet.link.accounts import Accounts, peer_uid
+from cabinet.link.protocol import Role
+from cabinet.link.records import (
+    Answer,
+    AskAudit,
+    Asked,
+    AskEnergy,
+    AskSessions,
+    AskUsage,
+    At,
+    Audit,
+    AuditLine,
+    DayEnergy,
+    Energy,
+    Kept,
+    SessionLine,
+    Sessions,
+    Unable,
+    Usage,
+    UsageLine,
+)
+from cabinet.service.charges import views
+from cabinet.service.charges.context import Context
+from cabinet.service.ports import SessionView, UsageFilter, UsageRecord
+from cabinet.service.property_views import AuditEntry, AuditFilter
+from cabinet.store import audit, usage
+from cabinet.store import sessions as table
+
+log = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S = 5.0
+MAX_CLIENTS = 16  # at once, and as many of other users; a console sends one query at a time
+ENERGY_DAYS = 7
+DAY_MS = 86_400_000
+
+
+class ConsoleDesk:
+    """Console socket server: `serve` runs until cancelled."""
+
+    def __init__(self, context: Context, accounts: Accounts | None = None) -> None:
+        self._context = context
+        self._accounts = accounts or Accounts.of_this_machine()
+        self._open = {True: 0, False: 0}  # connections of the console's user, and of others
+
+    async def serve(self) -> None:
+        """Serve the socket. If it cannot be opened, the console has no view of the sessions, but charging goes on."""
+        path = records.path_in(Path(self._context.config.paths.run))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # left by a service that was killed
+            server = await asyncio.start_unix_server(self._on_client, path, limit=records.LONGEST_LINE)
+            os.chmod(path, 0o660)
+        except OSError as error:
+            log.error("%s: %s: the console will not see sessions", path, error.strerror or error)
+            return
+        try:
+            await server.serve_forever()
+        finally:
+            server.close()
+            path.unlink(missing_ok=True)
+
+    async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        known = Role.CONSOLE in self._accounts.roles(peer_uid(writer.get_extra_info("socket")))
+        try:
+            self._open[known] += 1
+            if self._open[known] <= MAX_CLIENTS:
+                await self._serve_one(reader, writer, known)
+        finally:
+            self._open[known] -= 1
+            writer.close()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, known: bool) -> None:
+        with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                line = await reader.readline()  # also from other users: if it stayed unread, the answer would be lost
+                if line:
+                    writer.write(records.encode(await self._answer(line) if known else Unable("not_allowed")))
+                    await writer.drain()
+
+    async def _answer(self, line: bytes) -> Answer:
+        try:
+            return await self._found(records.decode_asked(line))
+        except LinkError as error:
+            log.warning("service.sock: %s", error)
+            return Unable("bad_request")
+        except Refused as refused:
+            return Unable(refused.code)
+        except StoreError as error:
+            log.warning("service.sock: %s", error)
+            return Unable(self._context.storage.hindrance or "storage_full")
+        except CabinetError as error:
+            log.error("service.sock: %s", error)
+            return Unable("bad_request")
+
+    async def _found(self, asked: Asked) -> Answer:
+        storage = self._context.storage
+        if isinstance(asked, AskSessions):
+            return await self._sessions(asked.most)
+        if isinstance(asked, AskUsage):
+            newest = await storage.read(lambda c: usage.newest(c, UsageFilter(), None, asked.most))
+            return Usage([_usage_line(record) for record in reversed(newest)])
+        if isinstance(asked, AskEnergy):
+            return await self._energy()
+        if isinstance(asked, AskAudit):
+            entries = await storage.read(lambda c: audit.found(c, AuditFilter(), asked.most))
+            return Audit([_audit_line(entry) for entry in reversed(entries)])
+        new = await storage.write(lambda c: audit.add_console(c, asked.entries))
+        if new:
+            log.info("audit log: %d of the console", new)
+        return Kept()
+
+    async def _sessions(self, most: int) -> Sessions:
+        running = [views.running_view(self._context, session) for session in self._context.running]
+        over = await self._context.storage.read(lambda c: table.newest_over(c, most))
+        return Sessions(
+            [_session_line(view) for view in running], [_session_line(views.stored_view(row)) for row in over]
+        )
+
+    async def _energy(self) -> Energy:
+        """Return the energy by day. Today's includes the energy since the last write, as on the pages."""
+        context, wall = self._context, self._context.clock.wall()
+        days = [context.site_time.day(WallTime(wall.unix_ms - n * DAY_MS, wall.trusted)) for n in range(ENERGY_DAYS)]
+        stored = await context.storage.read(lambda c: {day: table.day_energies(c, day) for day in days[1:]})
+        stored[days[0]] = {o.number: context.days.energy_mwh(days[0], o.number) for o in context.config.outlet}
+        return Energy([DayEnergy(day, stored[day]) for day in days if any(stored[day].values())])
+
+
+def _at(wall: WallTime) -> At:
+    return At(wall.unix_ms, wall.trusted)
+
+
+def _session_line(view: SessionView) -> SessionLine:
+    return SessionLine(
+        order_number=view.order_number,
+        outlet=view.outlet,
+        state=view.state,
+        started=_at(view.started),
+        ended=None if view.ended is None else _at(view.ended),
+        charging_s=view.charging_s,
+        energy_mwh=view.energy_mwh,
+        cost_fen=view.cost_fen,
+        end_reason=view.end_reason,
+        fault=view.fault,
+    )
+
+
+def _usage_line(record: UsageRecord) -> UsageLine:
+    return UsageLine(
+        number=record.number,
+        order_number=record.order_number,
+        outlet=record.outlet,
+        card=record.card,
+        ended=_at(record.ended),
+        charging_s=record.charging_s,
+        energy_mwh=record.energy_mwh,
+        total_fen=record.total_fen,
+        end_reason=record.end_reason,
+        fault=record.fault,
+        record_hash=record.record_hash,
+    )
+
+
+def _audit_line(entry: AuditEntry) -> AuditLine:
+    subject = entry.subject if entry.resident_id is None else f"{entry.resident_id} {entry.subject}".strip()
+    return AuditLine(
+        entry.number, _at(entry.at), entry.staff, entry.role, entry.address, entry.action, subject, entry.detail
+    )

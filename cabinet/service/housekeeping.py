@@ -1,0 +1,134 @@
+"""Housekeeping: backups, month closings, the service status for the console, and the check for free disk room."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from nacl.signing import SigningKey
+
+from cabinet.errors import CabinetError, StoreError
+from cabinet.link import service_status
+from cabinet.link.service_status import Pulse
+from cabinet.service.accounts import admin
+from cabinet.service.accounts.lockout import AttackWatch
+from cabinet.service.charges.context import Context
+from cabinet.service.ports import Unclosed
+from cabinet.store import month_closing, people
+
+log = logging.getLogger(__name__)
+
+HOUR_S, HOURS_A_DAY = 3600, 24
+_WHY = {
+    "clock": "the clock is not synchronised, so which month it is may be wrong",
+    "storage": "the database takes no writes or is damaged",
+    "key": "the key that signs it cannot be read",
+}
+
+
+class Upkeep:
+    """Housekeeping of the service."""
+
+    def __init__(self, context: Context, attacks: AttackWatch) -> None:
+        self._context = context
+        self._attacks = attacks
+        self.to_begin_anew = asyncio.Event()  # set if only a new process can continue
+
+    async def run(self) -> None:
+        """Make a backup at the start and every day; every hour, close the past month if it is open."""
+        await self._tell_of_cards_alike()
+        while True:
+            try:
+                await self.key()
+                await self._context.storage.back_up(self._context.clock.wall())
+            except StoreError as error:
+                log.error("no backup today: %s", error)
+            for _ in range(HOURS_A_DAY):  # the clock is set some time after the start: a day would be too long to wait
+                try:
+                    await self.close_month()
+                except StoreError as error:
+                    log.error("the month is not closed: %s", error)
+                await asyncio.sleep(HOUR_S)
+
+    async def _tell_of_cards_alike(self) -> None:
+        """Warn of old cards that differ in capital letters only: each is found by its exact spelling only.
+
+        The property should change one.
+        """
+        try:
+            for cards in await self._context.storage.read(people.cards_alike):
+                log.warning("cards %s differ only in capital letters: give one of them another", ", ".join(cards))
+        except StoreError as error:
+            log.error("the cards could not be compared: %s", error)
+
+    async def key(self) -> SigningKey:
+        """Return the key that signs closings; make it at the first start. Raises StoreError."""
+        return await asyncio.to_thread(month_closing.load_key, admin.key_path(self._context.config), make=True)
+
+    async def close_month(self) -> None:
+        """Sign the usage log up to the month's end, once, if the clock is right; else set the reason in `unclosed`.
+
+        Raises StoreError.
+        """
+        context, wall = self._context, self._context.clock.wall()
+        month, month_ms = context.site_time.month_before(wall), context.site_time.month_start_ms(wall)
+        if context.storage.damaged:
+            self._note(Unclosed(month, "storage"))
+            return
+        closed = month in await context.storage.read(month_closing.months_closed)
+        if closed or not await context.storage.read(lambda c: month_closing.to_be_closed(c, month_ms)):
+            self._note(None)
+            return
+        if not wall.trusted:
+            self._note(Unclosed(month, "clock"))
+            return
+        why = "key"
+        try:
+            key = await self.key()
+            why = "storage"
+            site_id = context.config.site.site_id
+            signed = await context.storage.write(lambda c: month_closing.close(c, key, site_id, month, wall, month_ms))
+        except StoreError:
+            self._note(Unclosed(month, why))
+            raise
+        self._note(None)
+        if signed is not None:
+            log.info("usage log closed for %s up to record %d", month, signed.closing.last_number)
+
+    def _note(self, unclosed: Unclosed | None) -> None:
+        """Set `unclosed` for the pages and the console; log it once, not every hour."""
+        if unclosed is not None and unclosed != self._context.unclosed:
+            log.warning("usage log: %s is not closed: %s", unclosed.month, _WHY[unclosed.why])
+        self._context.unclosed = unclosed
+
+    def tell(self) -> None:
+        """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
+        context = self._context
+        every_s = context.config.service.checkpoint_s
+        attack = self._attacks.view()
+        address = None if attack is None else attack.address
+        month, why = ("", "") if context.unclosed is None else (context.unclosed.month, context.unclosed.why)
+        now_ns = context.clock.monotonic_ns()
+        service_status.write(self._pulse, Pulse(now_ns, every_s, context.storage.hindrance, address, month, why))
+
+    def end(self) -> None:
+        """Remove the status: the console need not wait until it is outdated."""
+        service_status.remove(self._pulse)
+
+    @property
+    def _pulse(self) -> Path:
+        return service_status.path_in(Path(self._context.config.paths.run))
+
+    async def look_for_room(self) -> None:
+        """Request a new process if the database, not opened for lack of room, can be opened now.
+
+        The guard sends the events of the meantime again, but only to a service that is new to it.
+        """
+        if self._context.storage.damaged or self._context.storage.short:
+            return
+        try:
+            await asyncio.to_thread(lambda: admin.open_database(self._context.config).close())
+        except CabinetError as error:
+            log.warning("still no room: %s", error)
+        else:
+            log.warning("there is room again: the service begins anew")
+            self.to_begin_anew.set()

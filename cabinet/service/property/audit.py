@@ -1,0 +1,23 @@
+"""Queries of the audit log."""
+
+from cabinet.service.charges.context import Context
+from cabinet.service.property_views import Actor, AuditEntry, AuditFilter
+from cabinet.store import audit
+
+MOST_ENTRIES = 200
+
+
+class Audit:
+    """Implements `office_ports.AuditPort`."""
+
+    def __init__(self, context: Context) -> None:
+        self._storage = context.storage
+
+    async def entries(self, actor: Actor, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
+        actor.require("audit")
+        most = max(0, min(limit, MOST_ENTRIES))
+        return await self._storage.read(lambda c: audit.found(c, wanted, most))
+
+    async def staff_names(self, actor: Actor) -> list[str]:
+        actor.require("audit")
+        return await self._storage.read(audit.staff_names)

@@ -1,0 +1,221 @@
+"""One update from its installation to its end, by a copy of the old version: install, observe, keep or go back."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from cabinet.clock import NS, Clock
+from cabinet.errors import CabinetError
+from cabinet.system.update.bundle import sha256_of
+from cabinet.system.update.records import Records
+from cabinet.system.update.trial import (
+    LOOK_EVERY_S,
+    TRIAL_S,
+    Observation,
+    Phase,
+    Trial,
+    Verdict,
+    at_boot,
+    judge,
+    last_doubt,
+    restores_database,
+)
+
+READ_ONLY_TRIES = 12
+
+log = logging.getLogger(__name__)
+
+
+class System(Protocol):
+    """Operations on the computer."""
+
+    def boot_id(self) -> str: ...
+
+    def sessions(self) -> int | None:
+        """Return the number of running charges; None if unknown."""
+
+    def package_tools(self) -> AbstractContextManager[None]:
+        """Keep other installers out while held; wait for one that runs. Raises CabinetError if that takes too long."""
+
+    def install(self, package: Path) -> None:
+        """Install the package in place of the installed one, with the package tools held, and start the units.
+
+        Raises CabinetError.
+        """
+
+    def is_whole(self, version: str) -> bool:
+        """Return whether that version is completely installed, with every file unchanged. Raises CabinetError."""
+
+    def read_only_places(self) -> Sequence[str]:
+        """Return the file systems that an installation must write to and that are read-only. Raises CabinetError."""
+
+    def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
+        """Remount a file system read-write or read-only. Raises CabinetError."""
+
+    def down(self) -> Sequence[str]:
+        """Return the units that should run and do not."""
+
+    def restarted(self) -> Sequence[str]:
+        """Return the units that systemd has restarted by itself since the installation."""
+
+    def self_test(self) -> Sequence[str]:
+        """Return the problems the installed version finds with itself, its configuration and its database."""
+
+    def schema(self) -> int | None:
+        """Return the schema version of the database; None if no database can be read."""
+
+    def restore(self, backup: Path) -> None:
+        """Stop the units, replace the database with `backup`, keep the old one next to it. Raises CabinetError."""
+
+    def start(self) -> Sequence[str]:
+        """Start every unit, even if another fails. Return the failures."""
+
+
+def see_through(system: System, records: Records, clock: Clock, wait: Callable[[float], None]) -> Trial | None:
+    """Resume the update under way in any phase, and bring it to its end; return None if there is none.
+
+    Raises CabinetError if even going back fails: the next start resumes it.
+    """
+    trial = records.load()
+    if trial is None:
+        return None
+    return _read_only_again(system, records, _to_its_end(system, records, trial, clock, wait), wait)
+
+
+def _to_its_end(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
+    if trial.phase is Phase.PREPARED and trial.boot_id == system.boot_id():
+        return _try_out(system, records, trial, clock, wait)
+    verdict, why = at_boot(trial, system.boot_id())
+    if verdict is Verdict.GO_BACK:
+        return _go_back(system, records, trial, why)
+    if verdict is Verdict.KEEP:
+        return _end(records, trial, Phase.GONE_BACK, why)
+    if trial.phase is Phase.TRIAL:
+        return _watch(system, records, trial, clock, wait)
+    return _end(records, trial, trial.phase, trial.why)
+
+
+def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
+    try:
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            found = sha256_of(records.new) if records.new.exists() else ""
+            doubt = last_doubt(trial, found, system.sessions())
+            if not doubt:
+                trial = _enter(records, trial, Phase.INSTALLING)
+                system.install(records.new)
+    except CabinetError as error:
+        if trial.phase is Phase.PREPARED:
+            return _end(records, trial, Phase.GONE_BACK, str(error))
+        if _old_is_there(system, trial):
+            return _end(records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
+        return _go_back(system, records, trial, str(error))
+    if doubt:
+        return _end(records, trial, Phase.GONE_BACK, doubt)
+    return _watch(system, records, trial, clock, wait)
+
+
+def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
+    """Observe and judge the trial. A watcher that was itself restarted counts the five minutes from the start."""
+    begun_ns = clock.monotonic_ns()
+    trial = _enter(records, msgspec.structs.replace(trial, until_ns=begun_ns + TRIAL_S * NS), Phase.TRIAL)
+    tested = False
+    while True:
+        down = system.down()
+        failed: Sequence[str] = ()
+        if not down and not tested:
+            tested, failed = True, system.self_test()
+        seen = Observation(
+            since_s=(clock.monotonic_ns() - begun_ns) / NS,
+            boot_id=system.boot_id(),
+            down=down,
+            restarted=system.restarted(),
+            failed_tests=failed,
+        )
+        verdict, why = judge(trial, seen)
+        if verdict is Verdict.GO_BACK:
+            return _go_back(system, records, trial, why)
+        if verdict is Verdict.KEEP:
+            return _end(records, trial, Phase.KEPT, "")
+        wait(LOOK_EVERY_S)
+
+
+def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
+    log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
+    trial = _enter(records, trial, Phase.GOING_BACK, why)
+    schema = system.schema()
+    if not _old_is_there(system, trial):
+        trial = _made_writable(system, records, trial)
+        with system.package_tools():
+            system.install(records.old)
+    restore = restores_database(trial, schema, lambda: not system.self_test())
+    if restore:
+        try:
+            system.restore(Path(trial.backup))
+        except CabinetError:
+            system.start()  # the units that can start: the next attempt is later
+            raise
+    why = _with_problems(why, [*system.start(), *system.self_test()])
+    if restore:
+        why += f"; the database is that of before the update ({trial.backup}), the other is kept beside it"
+    return _end(records, trial, Phase.GONE_BACK, why)
+
+
+def _old_is_there(system: System, trial: Trial) -> bool:
+    """Return whether going back needs no installation: a second attempt must not stop guard and charges again."""
+    return trial.new != trial.old and system.is_whole(trial.old)
+
+
+def _with_problems(why: str, problems: Sequence[str]) -> str:
+    """Add the old version's problems. It may always have had them: they are reported, and going back ends anyway."""
+    return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
+
+
+def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
+    """Make file systems writable. A read-only root is read-only again after each boot: going back needs this too."""
+    for place in system.read_only_places():
+        trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
+        records.save(trial)
+        system.remount(place, "rw")
+    return trial
+
+
+def _read_only_again(system: System, records: Records, ended: Trial, wait: Callable[[float], None]) -> Trial:
+    """Make file systems read-only again, after the end is recorded: the program that follows the update runs from
+    replaced files, and while it runs the file system is busy.
+    """
+    why = ended.why
+    for place in dict.fromkeys(ended.made_writable):
+        if problem := _made_read_only(system, place, wait):
+            why = "; ".join(part for part in (why, f"{place} is writable still: {problem}") if part)
+    return ended if why == ended.why else _end(records, ended, ended.phase, why)
+
+
+def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -> str:
+    """Remount, trying for a minute; return the problem, "" if it worked."""
+    problem = ""
+    for _ in range(READ_ONLY_TRIES):
+        try:
+            if place not in system.read_only_places():
+                system.remount(place, "ro")
+            return ""
+        except CabinetError as error:
+            problem = str(error)
+        wait(LOOK_EVERY_S)
+    return problem
+
+
+def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial:
+    trial = msgspec.structs.replace(trial, phase=phase, why=why)
+    records.save(trial)
+    return trial
+
+
+def _end(records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
+    trial = msgspec.structs.replace(trial, phase=phase, why=why)
+    records.end(trial)
+    return trial
