@@ -51,7 +51,7 @@ class GuardWatch:
 
     def next(self) -> GuardHealth:
         while True:
-            message = protocol.decode_from_guard(self._socket.recv(protocol.LONGEST_FRAME))
+            message = protocol.decode_from_guard(self._socket.recv(protocol.MAX_FRAME))
             if isinstance(message, Snapshot):
                 return message.health
 

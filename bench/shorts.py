@@ -14,7 +14,7 @@ from cabinet.sim.waveform import Mains, Wave
 from tests.desk import Desk, demo_config
 
 SHORT_A, HARD_A = 30.0, 150.0
-LEAST_A, MOST_A = 25.0, 400.0  # RMS of the actual current
+MIN_A, MAX_A = 25.0, 400.0  # RMS of the actual current
 SHAPES = {"full": 0.6, "half": 0.25, "intermittent": 0.15}
 LOADS = ["lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v", "resistor:300"]
 ALERT_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)
@@ -75,7 +75,7 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     outlet = chance.randint(1, 10)
     load = None if chance.random() < 0.75 else world.unplug(outlet)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
-    amps = round(LEAST_A * (MOST_A / LEAST_A) ** chance.random(), 1)
+    amps = round(MIN_A * (MAX_A / MIN_A) ** chance.random(), 1)
     desk.run(40 * MS)
     before, mains = world.journal.last_seq, world.mains
     assert mains is not None

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from bench.jitter import export, sync
-from bench.shorts import HARD_A, LEAST_A, MOST_A, SHAPES, SHORT_A, Shot, sine_a
+from bench.shorts import HARD_A, MAX_A, MIN_A, SHAPES, SHORT_A, Shot, sine_a
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
@@ -95,7 +95,7 @@ def _shots(cabinet: Cabinet, path: str, count: int, seed: int) -> list[Shot]:
 def _real_shot(
     sim: SimControl, guard: BlockingGuard, resident: Resident, outlet: int, code: str, chance: random.Random, path: str
 ) -> Shot:
-    amps = round(LEAST_A * (MOST_A / LEAST_A) ** chance.random(), 1)
+    amps = round(MIN_A * (MAX_A / MIN_A) ** chance.random(), 1)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     started = resident.start(code)
     if started.status_code != 200:

@@ -11,7 +11,7 @@ from cabinet.model import Fault
 
 PPB = 1_000_000_000  # a whole relay life, in billionths
 UNITY_PPM = 1_000_000  # a gain of 1
-LONGEST_NOTE = 80  # characters
+MAX_NOTE = 80  # characters
 
 
 class Signed(msgspec.Struct, frozen=True):

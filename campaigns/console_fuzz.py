@@ -23,7 +23,7 @@ import msgspec
 from cabinet.console.service_client import ServiceLine
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.link.records import MOST_LINES, AskAudit, Audit, path_in
+from cabinet.link.records import MAX_LINES, AskAudit, Audit, path_in
 from cabinet.model import Event, EventKind, Fault
 from cabinet.system.run_folder import console_terminal, guard_socket
 from campaigns.runner import Campaign, Outcome, main
@@ -36,7 +36,7 @@ CUTS = 50
 CHUNK = 2048
 WITHIN_S = 120.0
 ATTEMPTS = 5
-MOST_GROWN_KB = 4096  # after the first tenth of the noise, which fills the caches
+MAX_GROWN_KB = 4096  # after the first tenth of the noise, which fills the caches
 IT_IS_A_TERMINAL = b"\x1b[?62;22c"
 OF_24_BY_80 = b"\x1b[24;80R"
 HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".encode()[:2], b"pin\r123")
@@ -170,7 +170,7 @@ def _disturb(
                 grown.append(_resident_kb(console))
     figures["late_ms"] = [cabinet.snapshot().health.late_worst_us / 1000]
     figures["grown_kb"] = [float(max(grown) - grown[0])]
-    problems = [f"memory grew by {max(grown) - grown[0]} kB"] if max(grown) - grown[0] > MOST_GROWN_KB else []
+    problems = [f"memory grew by {max(grown) - grown[0]} kB"] if max(grown) - grown[0] > MAX_GROWN_KB else []
     technician.close()
     wait_for("the line to be free", lambda: _reopened(technician))
     technician.log_in()
@@ -205,7 +205,7 @@ def _commands(cabinet: Cabinet) -> list[str]:
 
 
 def _kept(cabinet: Cabinet) -> list[dict[str, str]]:
-    audit = ServiceLine(path_in(cabinet.run), 10).ask(AskAudit(MOST_LINES), Audit)
+    audit = ServiceLine(path_in(cabinet.run), 10).ask(AskAudit(MAX_LINES), Audit)
     return [{"line": line.subject, "outcome": line.detail} for line in audit.lines if line.action == "console"]
 
 

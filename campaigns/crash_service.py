@@ -22,7 +22,7 @@ from tests.e2e.processes import reaction_ms, running, wait_for
 
 CRASHES = 10  # per scenario
 SHORT_SHARE = 0.4
-LEAST_A, MOST_A = 25.0, 50.0  # RMS: a relay breaks it alone, so no other outlet is affected
+MIN_A, MAX_A = 25.0, 50.0  # RMS: a relay breaks it alone, so no other outlet is affected
 BAR_MS = 100.0  # from the short to the command, on a shared machine; bench/trip.py measures it
 LOST_MWH = 70.0  # one checkpoint of a second at 250 W
 
@@ -57,7 +57,7 @@ class Deaths(Live):
             self.problems.append(f"{victim} gone: contacts of {touched} parted")
 
     def short(self, outlet: int, seq: int, slack: float) -> None:
-        amps = self.chance.uniform(LEAST_A, MOST_A)
+        amps = self.chance.uniform(MIN_A, MAX_A)
         self.sim(lambda sim: sim.fault(outlet, "short", amps=amps))
         wait_for("the trip", lambda: self.cabinet.outlet(outlet).latched)
         took_ms = reaction_ms(self.cabinet.journal(seq), outlet)

@@ -23,10 +23,10 @@ OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
 STRONG = (1, 6)  # outlets with a load that overflows its register
 BAR = 0.002
-MOST_LOST_READS = 0.02
+MAX_LOST_READS = 0.02
 RESETS = 4
 HALF_TURN = 1 << 23  # counts of a signed register of 24 bits
-LEAST_MWH = 2000  # below it the rounding of a count is too large a share
+MIN_MWH = 2000  # below it the rounding of a count is too large a share
 
 
 class Bench:
@@ -43,7 +43,7 @@ class Bench:
                 self.desk.plug(outlet, f"resistor:{chance.uniform(15, 700):.0f}")
             else:
                 self.desk.plug(outlet, chance.choice((*CHARGERS, f"random:{chance.randrange(10_000)}")), 20)
-        self.lost_share = chance.uniform(0.001, MOST_LOST_READS)
+        self.lost_share = chance.uniform(0.001, MAX_LOST_READS)
         self.start()
 
     def start(self) -> None:
@@ -74,11 +74,11 @@ class Bench:
         return seconds * min(self.watts.values()) / full_w * ENERGY_COUNTS_PER_S / HALF_TURN
 
     def errors(self) -> dict[int, float]:
-        """Return billed over delivered energy, minus 1, for every outlet with at least `LEAST_MWH` delivered."""
+        """Return billed over delivered energy, minus 1, for every outlet with at least `MIN_MWH` delivered."""
         errors = {}
         for outlet in OUTLETS:
             truth_mwh = self.desk.world.truth(outlet).energy_mwh
-            if truth_mwh >= LEAST_MWH:
+            if truth_mwh >= MIN_MWH:
                 errors[outlet] = self.desk.unit(outlet).meter.count().energy_mwh / truth_mwh - 1
         return errors
 

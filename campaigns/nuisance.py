@@ -31,7 +31,7 @@ from tests.desk import Desk, demo_config
 OUTLETS = range(1, 11)
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours pass in strides, during which it would be lost
 STEP_NS = 20 * NS
-LONGEST_H = 16
+MAX_H = 16
 LOST_READS = 0.01
 WATCHED_NS = 150 * MS  # simulated at the full rate before and after each event
 CLOSING_NS = 250 * MS  # the guard leaves 0.2 s between two closings
@@ -403,7 +403,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 def _live(life: Life, chance: random.Random) -> None:
     coming = chance.sample(list(OUTLETS), len(OUTLETS))
-    end_ns = life.desk.clock.monotonic_ns() + LONGEST_H * 3600 * NS
+    end_ns = life.desk.clock.monotonic_ns() + MAX_H * 3600 * NS
     while life.desk.clock.monotonic_ns() < end_ns:
         life.go_on(round(min(3600.0, chance.expovariate(1 / (120.0 if coming else PAUSE_S))) * NS))
         life.watch(WATCHED_NS)
@@ -417,7 +417,7 @@ def _live(life: Life, chance: random.Random) -> None:
             chance.choice(EVENTS)(life)
         if life.problems or (not coming and all(guest.end is not None for guest in life.guests.values())):
             return
-    life.problems.append(f"after {LONGEST_H} h not all have ended")
+    life.problems.append(f"after {MAX_H} h not all have ended")
 
 
 CAMPAIGN = Campaign(

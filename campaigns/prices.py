@@ -29,7 +29,7 @@ from campaigns.runner import Campaign, Outcome, main
 SESSIONS = 200  # per seed
 DAY = 1440
 NEW_YEAR = datetime.date(2027, 1, 1).toordinal()
-MOST_W = 1500
+MAX_W = 1500
 
 
 def oracle_fen(tariff: Tariff, pieces: list[Slice]) -> int:
@@ -91,7 +91,7 @@ def _touched(tariff: Tariff, minutes: tuple[int, int] | None) -> set[int]:
 
 def random_tariff(chance: random.Random) -> Tariff:
     """Return a random complete tariff, as every one that passes the configuration check; prices from 0 to high."""
-    edges = sorted(chance.sample(range(1, MOST_W), chance.randrange(5)))
+    edges = sorted(chance.sample(range(1, MAX_W), chance.randrange(5)))
     bands = tuple(
         Band(start, end, _fen(chance), chance.choice((100, 100, 75, 50, 25)))
         for start, end in zip([0, *edges], [*edges, None], strict=True)
@@ -131,7 +131,7 @@ def random_pieces(chance: random.Random) -> list[Slice]:
     minute = NEW_YEAR * DAY + chance.randrange(30 * DAY)
     for _ in range(chance.randrange(7)):
         charging_ms = chance.choice((0, chance.randrange(20_000), chance.randrange(36_000_000)))
-        mean_w = chance.choice((0, chance.randrange(MOST_W), chance.choice((199, 200, 201, 400))))
+        mean_w = chance.choice((0, chance.randrange(MAX_W), chance.choice((199, 200, 201, 400))))
         energy_mwh = mean_w * charging_ms // 3600 + chance.randrange(3)
         later = minute + charging_ms // 60_000 + chance.choice((0, 1, -60))
         pieces.append(Slice(charging_ms, energy_mwh, None if chance.random() < 0.1 else (minute, later)))
@@ -163,18 +163,18 @@ def _wrong_price(tariff: Tariff, pieces: list[Slice]) -> list[str]:
 def _broken_promise(tariff: Tariff, pieces: list[Slice], chance: random.Random) -> list[str]:
     use = _booked(tariff, pieces)
     problems = []
-    if use.charging_ms and use.energy_mwh * 3600 <= MOST_W * use.charging_ms:
-        bound = bound_fen(tariff, math.ceil(use.charging_ms / 1000), MOST_W)
+    if use.charging_ms and use.energy_mwh * 3600 <= MAX_W * use.charging_ms:
+        bound = bound_fen(tariff, math.ceil(use.charging_ms / 1000), MAX_W)
         if total_fen(price(tariff, use)) > bound:
             problems.append(f"costs more than its bound of {bound} fen")
     if tariff.package is not None and _inside(tariff, tariff.package, use):
-        bound = package_bound_fen(tariff, tariff.package, MOST_W)
+        bound = package_bound_fen(tariff, tariff.package, MAX_W)
         if total_fen(price(tariff, use)) > bound:
             problems.append(f"costs more than its package can: {bound} fen")
     before = pieces[: len(pieces) // 2]
     spent = total_fen(price(tariff, _booked(tariff, before)))
     budget_fen = max(chance.randrange(3000), spent, tariff.minimum_fen)
-    taken = _within(tariff, before, pieces[len(before) :], budget_fen, chance.randrange(1, MOST_W))
+    taken = _within(tariff, before, pieces[len(before) :], budget_fen, chance.randrange(1, MAX_W))
     if taken is not None and total_fen(price(tariff, taken)) > budget_fen:
         problems.append(f"{budget_fen} fen were said to cover it: {total_fen(price(tariff, taken))}")
     return problems
@@ -197,7 +197,7 @@ def _within(tariff: Tariff, before: list[Slice], after: list[Slice], budget_fen:
 
 def _inside(tariff: Tariff, package: Package, use: Use) -> bool:
     used_ms = sum(Fraction(100 * ms, band.package_percent) for ms, band in zip(use.band_ms, tariff.bands, strict=True))
-    return used_ms <= 1000 * package.bought_s and use.energy_mwh * 3600 <= MOST_W * use.charging_ms
+    return used_ms <= 1000 * package.bought_s and use.energy_mwh * 3600 <= MAX_W * use.charging_ms
 
 
 def _booked(tariff: Tariff, pieces: list[Slice]) -> Use:

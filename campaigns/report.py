@@ -12,7 +12,7 @@ import msgspec
 from campaigns.runner import Report, commit, duration, machine, percentile
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reports"
-MOST_SEEDS = 10  # number of failing seeds in the list
+MAX_SEEDS = 10  # number of failing seeds in the list
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def row(report: Report, share: float) -> Row:
         campaign.counted,
         report.count,
         len(failed),
-        [outcome.seed for outcome in failed[:MOST_SEEDS]],
+        [outcome.seed for outcome in failed[:MAX_SEEDS]],
         share,
         report.seed,
         round(report.seconds, 1),

@@ -11,7 +11,7 @@ from cabinet.sim.habits import HABITS, LOAD_W, HabitLoad
 from tests.desk import Desk, demo_config
 
 RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
-LONGEST_NS = 14 * 3600 * NS
+MAX_NS = 14 * 3600 * NS
 
 # load, state of charge at the start, what it must end with, and the hours it may take
 CHARGES = [
@@ -35,7 +35,7 @@ def desk(tmp_path_factory):
         desk.plug(outlet, load, percent)
         assert isinstance(desk.start(outlet), Done)
     desk.run(2 * NS)
-    desk.stride(LONGEST_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(CHARGES) + 1)))
+    desk.stride(MAX_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(CHARGES) + 1)))
     yield desk
     desk.close()
 
@@ -68,7 +68,7 @@ def habits_desk(tmp_path_factory):
         desk.world.plug(outlet, HabitLoad(habit.name, habit.watts, step_s=5.0))
         assert isinstance(desk.start(outlet), Done)
     desk.run(2 * NS)
-    desk.stride(LONGEST_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(HABITS) + 1)))
+    desk.stride(MAX_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(HABITS) + 1)))
     yield desk
     desk.close()
 

@@ -23,7 +23,7 @@ FINGERPRINT = "inputs.sha256"
 
 OLDEST_NODE = 18  # required by esbuild
 OLDEST_BROWSERS = "chrome64,safari12,firefox67"
-LONGEST_STEP_S = 300
+MAX_STEP_S = 300
 """`OLDEST_BROWSERS` are the oldest with the modules in use: phones of 2018."""
 
 
@@ -121,7 +121,7 @@ def _run(command: list[str], what: str, node: str) -> None:
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=LONGEST_STEP_S,
+            timeout=MAX_STEP_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

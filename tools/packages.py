@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-LONGEST_STEP_S = 600
+MAX_STEP_S = 600
 
 
 def provide(missing: str | None, packages: tuple[str, ...], where: str) -> None:
@@ -36,7 +36,7 @@ def install(packages: tuple[str, ...]) -> str:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=LONGEST_STEP_S,
+                timeout=MAX_STEP_S,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -11,7 +11,7 @@ from cabinet.config.keys import Config, Outlet
 from cabinet.errors import CabinetError
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import pdf, svg
-from cabinet.stickers.sticker import DEFAULT_MM, LEAST_MM, MOST_MM, draw, sheets, words
+from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, words
 
 _SIZE = re.compile(r"([0-9]{2,3}(?:\.[0-9])?)x([0-9]{2,3}(?:\.[0-9])?)")
 
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outlets", metavar="LIST", help="such as 3,5-7 (default: all)")
     parser.add_argument(
         "--size", type=size, default=DEFAULT_MM, metavar="WxH",
-        help=f"of a label in millimetres, {LEAST_MM[0]:g}x{LEAST_MM[1]:g} to {MOST_MM[0]:g}x{MOST_MM[1]:g} "
+        help=f"of a label in millimetres, {MIN_MM[0]:g}x{MIN_MM[1]:g} to {MAX_MM[0]:g}x{MAX_MM[1]:g} "
         f"(default: {DEFAULT_MM[0]:g}x{DEFAULT_MM[1]:g}, ten on a page)",
     )  # fmt: skip
     parser.add_argument(
@@ -46,7 +46,7 @@ def size(text: str) -> tuple[float, float]:
     if found is None:
         raise ValueError(text)
     width, height = float(found[1]), float(found[2])
-    if not (LEAST_MM[0] <= width <= MOST_MM[0] and LEAST_MM[1] <= height <= MOST_MM[1]):
+    if not (MIN_MM[0] <= width <= MAX_MM[0] and MIN_MM[1] <= height <= MAX_MM[1]):
         raise ValueError(text)
     return width, height
 

@@ -22,8 +22,8 @@ from cabinet.service.ports import StartChoice
 from cabinet.texts import Texts, number_format
 from cabinet.web.words import Words
 
-LONGEST_HOURS = 48
-MOST_GIVEN = 100_000  # hours, watts or kWh; a larger number is a typing error, and so is NaN
+MAX_HOURS = 48
+MAX_GIVEN = 100_000  # hours, watts or kWh; a larger number is a typing error, and so is NaN
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +129,7 @@ def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
 
 def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None) -> tuple[float, float]:
     given = [value for value in (hours, watts, kwh) if value is not None]
-    if len(given) < 2 or not all(0 < value < MOST_GIVEN for value in given):
+    if len(given) < 2 or not all(0 < value < MAX_GIVEN for value in given):
         raise CabinetError("give two of --hours, --watts and --kwh, above 0")
     if hours is not None and watts is not None and kwh is not None and abs(hours * watts / 1000 - kwh) > 0.001:
         raise CabinetError(f"{hours:g} h at {watts:g} W are {hours * watts / 1000:g} kWh, not {kwh:g}")
@@ -140,8 +140,8 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
     elif watts is None:
         assert kwh is not None
         watts = kwh * 1000 / hours
-    if hours > LONGEST_HOURS:
-        raise CabinetError(f"no charge lasts {hours:g} h: at most {LONGEST_HOURS}")
+    if hours > MAX_HOURS:
+        raise CabinetError(f"no charge lasts {hours:g} h: at most {MAX_HOURS}")
     return hours, watts
 
 

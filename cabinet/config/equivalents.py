@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from cabinet.config.keys import Config
 
 NOMINAL_V = 220.0
-LEAST_POWER_FACTOR = 0.6  # of a charger near the outlet's limit: a lower one would exceed the limits of harmonics
-HIGHEST_CREST = 2.8
+MIN_POWER_FACTOR = 0.6  # of a charger near the outlet's limit: a lower one would exceed the limits of harmonics
+MAX_CREST = 2.8
 IMAGE_SHARE = 1.2  # of `rated_a`: the thermal image never lets more through for long
 
 
@@ -23,25 +23,25 @@ def equivalents(config: Config) -> Iterator[str]:
     lowest_v = config.protections.voltage.lowest_v
     for power_w in sorted({outlet.max_power_w for outlet in config.outlet}):
         factor = power_w / NOMINAL_V / most_a
-        least_a, needed_a = power_w / NOMINAL_V, power_w / NOMINAL_V / LEAST_POWER_FACTOR
+        least_a, needed_a = power_w / NOMINAL_V, power_w / NOMINAL_V / MIN_POWER_FACTOR
         yield (
             f"max_power_w {power_w:g} W: {least_a:.1f} A at a power factor of 1, {needed_a:.1f} A at "
-            f"{LEAST_POWER_FACTOR:g}; protections.overcurrent.rated_a {rated_a:g} A opens above {most_a:.1f} A, "
+            f"{MIN_POWER_FACTOR:g}; protections.overcurrent.rated_a {rated_a:g} A opens above {most_a:.1f} A, "
             f"which is before this power below a power factor of {factor:.2f}"
         )
-        if factor > LEAST_POWER_FACTOR:
+        if factor > MIN_POWER_FACTOR:
             yield (
                 f"warning: an ordinary charger is opened as overcurrent and latched before it has {power_w:g} W: "
                 f"protections.overcurrent.rated_a should be {math.ceil(10 * needed_a / IMAGE_SHARE) / 10:g} or more"
             )
-        if needed_a * HIGHEST_CREST > peak_a:
+        if needed_a * MAX_CREST > peak_a:
             yield (
-                f"warning: peaks of {needed_a * HIGHEST_CREST:.0f} A belong to a charger of {power_w:g} W at a power "
-                f"factor of {LEAST_POWER_FACTOR:g}: protections.short_circuit.peak_a {peak_a:g} A takes it for a short"
+                f"warning: peaks of {needed_a * MAX_CREST:.0f} A belong to a charger of {power_w:g} W at a power "
+                f"factor of {MIN_POWER_FACTOR:g}: protections.short_circuit.peak_a {peak_a:g} A takes it for a short"
             )
     yield (
         f"protections.short_circuit.peak_a {peak_a:g} A: {peak_a / math.sqrt(2):.1f} A RMS of a heater, "
-        f"{peak_a / HIGHEST_CREST:.1f} A of a rectifier with a crest factor of {HIGHEST_CREST:g}"
+        f"{peak_a / MAX_CREST:.1f} A of a rectifier with a crest factor of {MAX_CREST:g}"
     )
     if most_a > config.hardware.relay_rated_a:
         yield (
@@ -57,6 +57,6 @@ def equivalents(config: Config) -> Iterator[str]:
     feed_w = config.feed.limit_w
     yield (
         f"feed.limit_w {feed_w:g} W: {feed_w / NOMINAL_V:.0f} A at a power factor of 1, "
-        f"{feed_w / NOMINAL_V / LEAST_POWER_FACTOR:.0f} A at {LEAST_POWER_FACTOR:g}, a quarter more at {lowest_v:g} V: "
+        f"{feed_w / NOMINAL_V / MIN_POWER_FACTOR:.0f} A at {MIN_POWER_FACTOR:g}, a quarter more at {lowest_v:g} V: "
         "breaker and cable of the supply are for the chargers that come"
     )

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 FIRST_ACCOUNT = "tech"
 FREE_ATTEMPTS = 5  # consecutive wrong PINs before the first lock-out
-SHORTEST_LOCK_S = 60
-LONGEST_LOCK_S = 3600
+MIN_LOCK_S = 60
+MAX_LOCK_S = 3600
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -201,7 +201,7 @@ class Staff:
     def _lock(self, account: Account) -> None:
         beyond = account.failures - FREE_ATTEMPTS
         if beyond >= 0:
-            wait_s = min(SHORTEST_LOCK_S * 2 ** min(beyond, 10), LONGEST_LOCK_S)
+            wait_s = min(MIN_LOCK_S * 2 ** min(beyond, 10), MAX_LOCK_S)
             self._locked_until_ns[account.name] = self._clock.monotonic_ns() + wait_s * NS
 
     def _fits(self, pin_hash: str, pin: str) -> bool:

@@ -18,13 +18,13 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.link.records import MOST_ENTRIES, At, Entry
+from cabinet.link.records import MAX_ENTRIES, At, Entry
 
 log = logging.getLogger(__name__)
 
-LONGEST_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows stay in memory, as on a full disk
-MOST_IN_MEMORY = 10_000
-LONGEST_TEXT = 200
+MAX_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows stay in memory, as on a full disk
+MAX_IN_MEMORY = 10_000
+MAX_TEXT = 200
 
 Send = Callable[[list[Entry]], None]  # raises CabinetError if the service does not accept them
 
@@ -58,12 +58,12 @@ class Journal:
                 At(wall.unix_ms, wall.trusted),
                 account,
                 level,
-                line[:LONGEST_TEXT],
-                outcome[:LONGEST_TEXT],
+                line[:MAX_TEXT],
+                outcome[:MAX_TEXT],
             )
             written = self._append(entry)
             if not written:
-                self._unwritten = [*self._unwritten, entry][-MOST_IN_MEMORY:]
+                self._unwritten = [*self._unwritten, entry][-MAX_IN_MEMORY:]
             else:
                 self._waiting.append(entry)
             self._new.notify_all()
@@ -82,7 +82,7 @@ class Journal:
         """
         while True:
             with self._lock:
-                written, unwritten = self._waiting[:MOST_ENTRIES], self._unwritten[:MOST_ENTRIES]
+                written, unwritten = self._waiting[:MAX_ENTRIES], self._unwritten[:MAX_ENTRIES]
             batch = written or unwritten
             if not batch:
                 return True
@@ -179,7 +179,7 @@ class Journal:
 def _write_whole(descriptor: int, data: bytes) -> None:
     """Append all of `data` or nothing: half a row would corrupt the next one. Raises OSError."""
     size = os.fstat(descriptor).st_size
-    if size > LONGEST_FILE:
+    if size > MAX_FILE:
         raise OSError(errno.ENOSPC, "more rows than may wait: start the service")
     try:
         if os.write(descriptor, data) != len(data):

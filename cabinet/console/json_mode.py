@@ -17,7 +17,7 @@ import msgspec
 
 from cabinet import plain_text
 
-LONGEST_SEQUENCE = 9  # digits
+MAX_SEQUENCE = 9  # digits
 _CRC_START = 0xFFFF
 
 _REQUEST = re.compile(r"(?:#(?P<seq>[0-9]{1,9})(?:\s+|$))?(?P<command>.*?)(?:\s+\*(?P<crc>[0-9A-Fa-f]{4}))?\s*")

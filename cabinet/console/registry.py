@@ -31,8 +31,8 @@ from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
 TOPICS = (  # in the order of `help`
-    seen_now, sensors, history, charges, settings, relay_wear, switching, tests, calibrate, out_of_service, commissioning,
-    updates, machine, session,
+    seen_now, sensors, history, charges, settings, relay_wear, switching, tests, calibrate, out_of_service,
+    commissioning, updates, machine, session,
 )  # fmt: skip
 
 TABLE: dict[str, CommandPlan] = {

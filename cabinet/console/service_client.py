@@ -43,7 +43,7 @@ class ServiceLine:
             line = bytearray()
             while not line.endswith(b"\n"):
                 chunk = sock.recv(CHUNK)
-                if not chunk or len(line) > records.LONGEST_LINE:
+                if not chunk or len(line) > records.MAX_LINE:
                     raise LinkError(f"{self._path}: no whole answer")
                 line += chunk
         return records.decode_answer(bytes(line))

@@ -18,10 +18,10 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
 
-SHORTEST_BACK_OFF_S = 0.5
-LONGEST_BACK_OFF_S = 30.0
+MIN_BACK_OFF_S = 0.5
+MAX_BACK_OFF_S = 30.0
 SETTLED_AFTER_S = 60.0  # after running this long, a child restarts with the shortest back-off
-LONGEST_LINE = 64 * 1024  # bytes of a child's output held at once
+MAX_LINE = 64 * 1024  # bytes of a child's output held at once
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
@@ -69,7 +69,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            limit=LONGEST_LINE,
+            limit=MAX_LINE,
             env={**environment, "NOTIFY_SOCKET": self._address, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
             preexec_fn=_die_with_parent,
@@ -126,7 +126,7 @@ class Child:
         while True:
             try:
                 line = await process.stdout.readline()
-            except ValueError:  # longer than LONGEST_LINE: the reader drops that piece
+            except ValueError:  # longer than MAX_LINE: the reader drops that piece
                 continue
             if not line:
                 return
@@ -165,16 +165,16 @@ class Crew:
             child.close()
 
     async def _keep(self, child: Child) -> None:
-        back_off_s = SHORTEST_BACK_OFF_S
+        back_off_s = MIN_BACK_OFF_S
         while True:
             started_ns = self._clock.monotonic_ns()
             what = in_words(await child.ended())
             if self._clock.monotonic_ns() - started_ns > SETTLED_AFTER_S * NS:
-                back_off_s = SHORTEST_BACK_OFF_S
+                back_off_s = MIN_BACK_OFF_S
             self._before_restart()
             self._say("run", f"{child.plan.name} {what}: starting it again in {back_off_s:g} s")
             await asyncio.sleep(back_off_s)
-            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            back_off_s = min(2 * back_off_s, MAX_BACK_OFF_S)
             with contextlib.suppress(ChildError):  # `ended` then returns at once with the status
                 await child.start()
                 self._say("run", f"{child.plan.name} is back")

@@ -45,4 +45,5 @@ def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> lis
 
 def _used(state: OutletState) -> str:
     count = state.charge_count
-    return f": {number_format.minutes(count.charging_ms // 1000)} min of charging, {number_format.kwh(count.energy_mwh)} kWh"
+    minutes, kwh = number_format.minutes(count.charging_ms // 1000), number_format.kwh(count.energy_mwh)
+    return f": {minutes} min of charging, {kwh} kWh"

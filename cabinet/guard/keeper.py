@@ -35,7 +35,7 @@ LAST_WORDS_NS = 3 * NS  # time for a guard that has opened everything to write i
 HAND_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
 LIVED_NS = 10 * NS  # a guard that lived so long did not fail at its start
 FIRST_WAIT_NS = NS // 5
-LONGEST_WAIT_NS = NS  # systemd's watchdog waits 2 s
+MAX_WAIT_NS = NS  # systemd's watchdog waits 2 s
 FEED_NS = NS // 2
 REFUSED_TO_START = 2  # exit status of a guard that reports its error in one line
 _ENDING = {
@@ -92,7 +92,7 @@ class Keeper:
             log.warning("a new guard starts in %.1f s", wait_ns / NS)
             self._notifier.alive()
             _readable(self._wake_up, wait_ns)
-            wait_ns = min(2 * wait_ns, LONGEST_WAIT_NS)
+            wait_ns = min(2 * wait_ns, MAX_WAIT_NS)
         return 0
 
     def _one_life(self) -> int:

@@ -8,7 +8,7 @@ import logging.handlers
 import queue
 import threading
 
-MOST_LINES = 1000
+MAX_LINES = 1000
 LAST_WORDS_S = 0.5  # time for the last lines when the guard ends
 
 
@@ -16,7 +16,7 @@ class LogThread:
     """Log thread that takes over the root logger's handlers and runs them."""
 
     def __init__(self) -> None:
-        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MOST_LINES)
+        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(MAX_LINES)
         root = logging.getLogger()
         handlers = list(root.handlers)
         root.handlers = [_Bounded(self._lines)]

@@ -40,7 +40,7 @@ from cabinet.relays import RelayBank
 
 log = logging.getLogger(__name__)
 
-LEAST_GAIN_PPM, MOST_GAIN_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # as in the configuration
+MIN_GAIN_PPM, MAX_GAIN_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # as in the configuration
 SQRT2_PER_MILLE = 1414
 
 
@@ -228,7 +228,7 @@ class Upkeeper:
 
     def _set_gains(self, command: SetGains, unit: OutletUnit) -> str | None:
         wanted, present = command.gains, self.gains(unit)
-        if not all(LEAST_GAIN_PPM <= gain <= MOST_GAIN_PPM for gain in (wanted.current_ppm, wanted.power_ppm)):
+        if not all(MIN_GAIN_PPM <= gain <= MAX_GAIN_PPM for gain in (wanted.current_ppm, wanted.power_ppm)):
             return "bad_gain"
         if any(other.has_resident for other in self._on_chip_of(unit)):
             return "resident_charging"  # the chip is set up again and does not measure meanwhile

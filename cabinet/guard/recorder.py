@@ -35,7 +35,7 @@ SPAN_NS = 10 * NS  # of the ring
 BEFORE_NS = 2 * NS
 AFTER_NS = 1 * NS
 JOIN_NS = 1 * NS  # trips this soon after a first one share its recording: smoke opens ten outlets at once
-MOST_MARKS = 64  # in one recording: more than a cabinet has outlets
+MAX_MARKS = 64  # in one recording: more than a cabinet has outlets
 REPEAT_NS = 60 * NS  # a fault that comes and goes by itself is recorded once in this time: it must not fill the folder
 
 
@@ -159,7 +159,7 @@ class Recorder:
         mark = Mark(event.fault, event.outlet, event.at_ns, event.latched, event.why, event.session_id)
         if not self._marked or mark.at_ns - self._marked[-1][0].at_ns > JOIN_NS:
             self._marked.append([mark])
-        elif len(self._marked[-1]) < MOST_MARKS:
+        elif len(self._marked[-1]) < MAX_MARKS:
             self._marked[-1].append(mark)
         else:
             self._unrecorded += 1

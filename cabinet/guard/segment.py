@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 DOWN_AFTER_NS = 20 * MS
 FAILURES_UNTIL_DOWN = 3
 FIRST_RETRY_NS = 20 * MS
-LONGEST_RETRY_NS = 1000 * MS
+MAX_RETRY_NS = 1000 * MS
 STILL_SAMPLES = 5  # 3 ms apart; the mains move by 60 V in that time even at their crest
-LONGEST_ERROR = 160  # characters of an error kept for display
+MAX_ERROR = 160  # characters of an error kept for display
 
 
 class Input(msgspec.Struct):
@@ -97,14 +97,14 @@ class Segment:
         self.hung = hung
         kind = errno.errorcode.get(error.errno, "EIO") if isinstance(error, BusError) else type(error).__name__
         self.errors[kind] = self.errors.get(kind, 0) + 1
-        self.last_error, self.last_error_ns = str(error)[:LONGEST_ERROR], now_ns
+        self.last_error, self.last_error_ns = str(error)[:MAX_ERROR], now_ns
         lasting = now_ns - self.failing_since_ns >= DOWN_AFTER_NS and self.failures >= FAILURES_UNTIL_DOWN
         if hung or not self.up or lasting:
             if self.up:
                 log.warning("%s: down: %s", self.name, error)
             self.up = False
             self.retry_at_ns = now_ns + self.retry_wait_ns
-            self.retry_wait_ns = min(2 * self.retry_wait_ns, LONGEST_RETRY_NS)
+            self.retry_wait_ns = min(2 * self.retry_wait_ns, MAX_RETRY_NS)
 
     # --- Staff commands --------------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from cabinet.trips.format import Header, encode, row_struct
 log = logging.getLogger(__name__)
 
 KEPT = 200  # 13 kB each for ten outlets: under 3 MB, and years of ordinary faults
-MOST_WAITING = 4  # the ring wraps before a fifth is reached
-LOWEST_REALTIME = 1
+MAX_WAITING = 4  # the ring wraps before a fifth is reached
+MIN_REALTIME = 1
 LAST_WORDS_S = 2.0  # time for the disk when the guard ends: systemd gives the guard 5 s
 
 
@@ -41,7 +41,7 @@ class TripWriter:
 
     def put(self, slice_: Slice) -> bool:
         """Write the slice soon; return at once. Return False if too many wait already: this one is then lost."""
-        if self._queue.qsize() >= MOST_WAITING:
+        if self._queue.qsize() >= MAX_WAITING:
             return False
         self._queue.put(slice_)
         return True
@@ -87,4 +87,4 @@ class TripWriter:
 def give_way() -> None:
     """Stop this thread from competing with the loop; the module docstring explains why it stays real-time."""
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(LOWEST_REALTIME))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(MIN_REALTIME))

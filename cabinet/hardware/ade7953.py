@@ -86,11 +86,11 @@ ENERGY_WRAP_NS = 40 * NS  # a full-scale load takes 40.5 s to overflow the signe
 PERIOD_CLOCK_MHZ = 223_750_000  # 223.75 kHz in millihertz: T = (PERIOD + 1) / 223.75 kHz, p. 36
 
 # If a part's full scale is 3 % low, it never reaches a level above this, and the alert would never come.
-HIGHEST_OILVL = PEAK_FULL_SCALE * 95 // 100
+MAX_OILVL = PEAK_FULL_SCALE * 95 // 100
 # A signed 24-bit absolute value cannot be larger, and its RMS does not reach all ones either: such an answer comes from
 # an undriven bus.
-HIGHEST_PEAK = 0x800000
-HIGHEST_RMS = 0xFFFFFE
+MAX_PEAK = 0x800000
+MAX_RMS = 0xFFFFFE
 _24_BIT_TURN = 1 << 24
 _PPM = 1_000_000
 _PLAUSIBLE_MHZ = range(20_000, 100_000)  # PERIOD is 0 or stale if there is no zero crossing to time
@@ -195,7 +195,7 @@ class Ade7953:
     def peak_ma(self, input: str) -> int:
         """Return the largest instantaneous current since the last call, either direction. One 24-bit read."""
         raw = self._read(RST_IPEAK[input])
-        if raw > HIGHEST_PEAK:
+        if raw > MAX_PEAK:
             raise self._impossible("peak", raw)
         return int(raw * self._peak_step[input] + 0.5)
 
@@ -213,14 +213,14 @@ class Ade7953:
     def current_ma(self, input: str) -> int:
         """Return the RMS current, which lags by about 200 ms."""
         raw = self._moving(IRMS[input], self._read(IRMS[input]))
-        if raw > HIGHEST_RMS:
+        if raw > MAX_RMS:
             raise self._impossible("RMS current", raw)
         return int(raw * self._irms_step[input] + 0.5)
 
     def voltage_mv(self) -> int:
         """Return the RMS mains voltage, which lags by about 200 ms."""
         raw = self._moving(VRMS, self._read(VRMS))
-        if raw > HIGHEST_RMS:
+        if raw > MAX_RMS:
             raise self._impossible("RMS voltage", raw)
         return int(raw * self._vrms_step + 0.5)
 
@@ -306,7 +306,7 @@ class Ade7953:
 
     def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
         """Return the settings in the order of writing; write protection comes last."""
-        level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), HIGHEST_OILVL)
+        level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), MAX_OILVL)
         return (
             Setting("CONFIG", CONFIG, CONFIG_LOCKED, 0xFFFF),
             Setting("RESERVED", RESERVED, RESERVED_REQUIRED, 0xFFFF),

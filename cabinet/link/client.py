@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SHORTEST_RETRY_S = 0.1
-LONGEST_RETRY_S = 2.0
+MIN_RETRY_S = 0.1
+MAX_RETRY_S = 2.0
 CONNECT_WITHIN_S = 2.0
 
 
@@ -72,15 +72,15 @@ class GuardLink:
 
     async def run(self) -> None:
         """Connect, and reconnect whenever the guard is lost; return only when cancelled."""
-        retry_s = SHORTEST_RETRY_S
+        retry_s = MIN_RETRY_S
         while True:
             try:
                 await self._connected_life()
-                retry_s = SHORTEST_RETRY_S
+                retry_s = MIN_RETRY_S
             except (OSError, CabinetError) as error:
                 log.warning("guard link: %s; trying again in %.1f s", error, retry_s)
             await asyncio.sleep(retry_s)
-            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+            retry_s = min(2 * retry_s, MAX_RETRY_S)
 
     async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None:
         """Send the command that `make` builds with its id; return when the guard has executed it.
@@ -136,7 +136,7 @@ class GuardLink:
     ) -> None:
         loop = asyncio.get_running_loop()
         while not handler.done():
-            reading = asyncio.ensure_future(loop.sock_recv(sock, protocol.LONGEST_FRAME))
+            reading = asyncio.ensure_future(loop.sock_recv(sock, protocol.MAX_FRAME))
             await asyncio.wait({reading, handler}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 reading.cancel()
@@ -265,7 +265,7 @@ class BlockingGuard:
 
     def _next(self) -> protocol.FromGuard:
         try:
-            frame = self._socket.recv(protocol.LONGEST_FRAME)
+            frame = self._socket.recv(protocol.MAX_FRAME)
         except OSError as error:
             raise LinkError(f"{self._path}: the guard does not answer ({error.strerror or error})") from error
         if not frame:

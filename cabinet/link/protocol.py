@@ -11,19 +11,19 @@ from typing import Annotated, get_args
 import msgspec
 
 from cabinet.errors import LinkError
-from cabinet.maintenance import LONGEST_NOTE, Gains, Upkeep
+from cabinet.maintenance import MAX_NOTE, Gains, Upkeep
 from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
 
 VERSION = 3
-LONGEST_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
-LONGEST_COMMAND = 4096  # bytes; the longest valid one is under 500
+MAX_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
+MAX_COMMAND = 4096  # bytes; the longest valid one is under 500
 
 # All text from a client ends up in events and snapshots: these bounds limit those too.
 Word = Annotated[str, msgspec.Meta(max_length=64)]
-Note = Annotated[str, msgspec.Meta(max_length=LONGEST_NOTE)]
-LONGEST_TRIAL_S = 600
-MOST_CYCLES = 20
-LONGEST_SIREN_S = 10
+Note = Annotated[str, msgspec.Meta(max_length=MAX_NOTE)]
+MAX_TRIAL_S = 600
+MAX_CYCLES = 20
+MAX_SIREN_S = 10
 
 
 class Role(enum.Enum):
@@ -95,7 +95,7 @@ class Try(msgspec.Struct, frozen=True, tag="try"):
 
     id: int
     outlet: int
-    seconds: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_TRIAL_S)]
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_TRIAL_S)]
     who: Word
     forced: bool = False
 
@@ -153,7 +153,7 @@ class CycleRelay(msgspec.Struct, frozen=True, tag="cycle_relay"):
 
     id: int
     outlet: int
-    times: Annotated[int, msgspec.Meta(ge=1, le=MOST_CYCLES)]
+    times: Annotated[int, msgspec.Meta(ge=1, le=MAX_CYCLES)]
     who: Word
     forced: bool = False
 
@@ -183,7 +183,7 @@ class SoundSiren(msgspec.Struct, frozen=True, tag="sound_siren"):
     """Sound the siren for `seconds`; it then returns to the state that the cabinet's faults require."""
 
     id: int
-    seconds: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_SIREN_S)]
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIREN_S)]
     who: Word
 
 
@@ -321,10 +321,10 @@ _guard_decoder: msgspec.msgpack.Decoder[FromGuard] = msgspec.msgpack.Decoder(Fro
 
 
 def encode(message: FromClient | FromGuard) -> bytes:
-    """Encode one frame. Raises LinkError if it would be longer than `LONGEST_FRAME`."""
+    """Encode one frame. Raises LinkError if it would be longer than `MAX_FRAME`."""
     frame = _encoder.encode(message)
-    if len(frame) > LONGEST_FRAME:
-        raise LinkError(f"a {type(message).__name__} frame of {len(frame)} bytes is over {LONGEST_FRAME}")
+    if len(frame) > MAX_FRAME:
+        raise LinkError(f"a {type(message).__name__} frame of {len(frame)} bytes is over {MAX_FRAME}")
     return frame
 
 

@@ -14,11 +14,11 @@ from cabinet.model import EndReason, Fault
 from cabinet.system import run_folder
 
 SOCKET = "service.sock"
-LONGEST_LINE = 1024 * 1024
-MOST_LINES = 100  # of sessions, usage or audit in one answer
-MOST_ENTRIES = 500  # of the console's audit log in one question
+MAX_LINE = 1024 * 1024
+MAX_LINES = 100  # of sessions, usage or audit in one answer
+MAX_ENTRIES = 500  # of the console's audit log in one question
 
-Count = Annotated[int, msgspec.Meta(ge=1, le=MOST_LINES)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
 Word = Annotated[str, msgspec.Meta(max_length=64)]
 
 
@@ -60,7 +60,7 @@ class AskAudit(msgspec.Struct, frozen=True, tag="audit"):
 class Keep(msgspec.Struct, frozen=True, tag="keep"):
     """Store these in the store's audit log; entries that are there already stay unchanged."""
 
-    entries: Annotated[list[Entry], msgspec.Meta(max_length=MOST_ENTRIES)]
+    entries: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 
 class SessionLine(msgspec.Struct, frozen=True):

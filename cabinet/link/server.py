@@ -49,8 +49,8 @@ WARN_NS = NS  # a client that causes warnings causes at most one a second
 FRAMES_A_TURN = 16  # of all clients together: endless senders do not hold up the loop
 HELLO_NS = 2 * NS
 EVENTS_A_TURN = 32
-RECENT_EVENTS = 100  # sent on request; half of `protocol.LONGEST_FRAME` at their longest
-MOST_EVENTS = 10_000  # kept for an absent service; a day of trips of every outlet every minute
+RECENT_EVENTS = 100  # sent on request; half of `protocol.MAX_FRAME` at their longest
+MAX_EVENTS = 10_000  # kept for an absent service; a day of trips of every outlet every minute
 
 
 class EventLog:
@@ -59,7 +59,7 @@ class EventLog:
     def __init__(self, guard_run: str) -> None:
         self.guard_run = guard_run
         self.last_seq = 0
-        self.kept: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.kept: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.recent: deque[Event] = deque(maxlen=RECENT_EVENTS)  # acknowledged ones too
 
     def add(self, event: Event) -> Event:
@@ -217,7 +217,7 @@ class LinkServer:
     def _read(self, client: _Client) -> bool:
         """Read one frame of `client`. Return False if it has no more, or is gone."""
         try:
-            frame = client.socket.recv(protocol.LONGEST_COMMAND + 1)
+            frame = client.socket.recv(protocol.MAX_COMMAND + 1)
         except BlockingIOError:
             return False
         except OSError:
@@ -226,8 +226,8 @@ class LinkServer:
             self._drop(client)
             return False
         try:
-            if len(frame) > protocol.LONGEST_COMMAND:
-                raise LinkError(f"a frame of more than {protocol.LONGEST_COMMAND} bytes")
+            if len(frame) > protocol.MAX_COMMAND:
+                raise LinkError(f"a frame of more than {protocol.MAX_COMMAND} bytes")
             self._take(client, protocol.decode_from_client(frame))
         except LinkError as error:
             self._warn("dropped a client of user %d: %s", client.uid, error)

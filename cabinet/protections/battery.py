@@ -18,7 +18,7 @@ STEP_SHARE, STEP_MW = 0.08, 3_000
 SETTLE_NS, SETTLE_EVERY_NS = 60 * NS, 120 * NS
 SETTLING_TAU_S = 5.0  # of the mean meanwhile: a lag that remains at the end would look like growth
 TAPERED_SHARE = 0.8  # of the plateau: below, the voltage is held and the current falls
-LOWEST_PLATEAU_MW = 20_000  # less than any bike charger: the power of a lamp is not evaluated
+MIN_PLATEAU_MW = 20_000  # less than any bike charger: the power of a lamp is not evaluated
 IDLE_MW = 5_000  # below, nothing is charged, and an idle battery does not heat up
 # Power that grew in steps by more than this share belongs to another battery, or to an additional one. It may be at
 # constant current, when the power of a healthy battery rises: by 8 % (measured) to 40 % (voltage of a lead-acid
@@ -142,7 +142,7 @@ class ThermalRunaway:
 
     def _judge(self, past_ns: int) -> dict[str, int] | None:
         mean_mw = self._mean_mw
-        if self._highest_mw < LOWEST_PLATEAU_MW or mean_mw < IDLE_MW:
+        if self._highest_mw < MIN_PLATEAU_MW or mean_mw < IDLE_MW:
             return None
         if mean_mw < TAPERED_SHARE * self._plateau_mw and (self._lowest_mw is None or self._begun_anew):
             self._lowest_mw, self._begun_anew, self._stepped, self._idled = mean_mw, False, 1.0, False

@@ -14,7 +14,7 @@ THERMAL_TRIP_SHARE = 1.2
 # A reading counts until the next one, 0.2 to 0.5 s. Above this share of In it may be an inrush, which heats for a few
 # milliseconds only; 1000 uF cause a reading of 23 A, at 8 A a third of the heat that trips.
 LASTING_SHARE = 3.2
-LONGEST_INRUSH_NS = 3_000_000  # measured inrushes lasted 1 to 2.7 ms
+MAX_INRUSH_NS = 3_000_000  # measured inrushes lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
 # half-cycle resembles the one before. A rule that uses only two half-cycles needs a share like this.
 SECOND_PULSE_SHARE = 0.4
@@ -222,7 +222,7 @@ class ShortCircuit:
         """Return whether the two are in different half-cycles, and not one inrush around a zero crossing."""
         if not self._in_another_half_cycle(earlier, hit.window):
             return False
-        return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= LONGEST_INRUSH_NS
+        return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= MAX_INRUSH_NS
 
     def _crest(self, last: PeakWindow) -> dict[str, int]:
         """Return the greatest current so far, if it was a crest: lower before it in its half-cycle, and lower after it.

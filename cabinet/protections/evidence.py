@@ -15,14 +15,14 @@ LASTING_READS = 5
 PEAK_SPAN_NS = (
     600_000_000  # the highest peak of this span and of the one before it: a crest of half a minute's bounce is in it
 )
-LEAST_RMS_MA = 200  # of 200 A full scale, RMS below a thousandth is noise (ADE7953, p. 4)
-LEAST_CREST = 0.8  # a crest factor is at least 1; gains of peak and RMS differ by 3 % from part to part (p. 4)
-MOST_FACTOR, MOST_EXTRA_MW = 1.25, 10_000  # a power factor is at most 1; power and current are calibrated separately
+MIN_RMS_MA = 200  # of 200 A full scale, RMS below a thousandth is noise (ADE7953, p. 4)
+MIN_CREST = 0.8  # a crest factor is at least 1; gains of peak and RMS differ by 3 % from part to part (p. 4)
+MAX_FACTOR, MAX_EXTRA_MW = 1.25, 10_000  # a power factor is at most 1; power and current are calibrated separately
 LOAD_MW = 5_000  # below, an idle charger's readings may stay constant
 STILL_WINDOWS = 200  # identical peaks: in 0.6 s of a rectifier's current not even two tens of them are alike
 STILL_READS = 20  # the same for a raw 24-bit value of RMS or power: its last bits are noise under any load
 ENERGY_SPAN_NS = 30 * NS
-ENERGY_LEAST_MW = 10_000
+ENERGY_MIN_MW = 10_000
 ENERGY_FACTOR = 2
 ENERGY_SPANS = 3
 
@@ -137,7 +137,7 @@ class PeakBelowCurrent:
         if current.quality is not Quality.OK or current.value is None:
             return None
         highest_ma = max(self._before_ma, self._highest_ma)
-        below = current.value >= LEAST_RMS_MA and highest_ma < LEAST_CREST * current.value
+        below = current.value >= MIN_RMS_MA and highest_ma < MIN_CREST * current.value
         if not self._lasting.lasts(below, current.at_ns):
             return None
         return {"peak_ma": highest_ma, "current_ma": current.value}
@@ -163,7 +163,7 @@ class PowerAboveVoltAmperes:
         if power.value is None or current.value is None or voltage.value is None:
             self._lasting.clear()
             return None
-        most_mw = MOST_FACTOR * voltage.value * current.value / 1000 + MOST_EXTRA_MW
+        most_mw = MAX_FACTOR * voltage.value * current.value / 1000 + MAX_EXTRA_MW
         if not self._lasting.lasts(power.value > most_mw, power.at_ns):
             return None
         return {"power_mw": power.value, "current_ma": current.value, "voltage_mv": voltage.value}
@@ -204,7 +204,7 @@ class EnergyUnlikePower:
             return None
         metered_uj, power_uj = now.energy_uj - self._from_uj, self._power_uj
         self._begin(now)
-        least_uj = ENERGY_LEAST_MW * (ENERGY_SPAN_NS // 1_000_000)
+        least_uj = ENERGY_MIN_MW * (ENERGY_SPAN_NS // 1_000_000)
         sign = 0
         if metered_uj > ENERGY_FACTOR * max(power_uj, least_uj):
             sign = 1
@@ -265,7 +265,7 @@ class PlausibleReadings:
 
 def loaded(now: OutletNow) -> bool:
     """Return whether one of the meter's registers shows a load."""
-    return (now.power_mw.value or 0) >= LOAD_MW or (now.current_ma.value or 0) >= LEAST_RMS_MA
+    return (now.power_mw.value or 0) >= LOAD_MW or (now.current_ma.value or 0) >= MIN_RMS_MA
 
 
 def _mains_there(now: OutletNow) -> bool:

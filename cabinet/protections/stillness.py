@@ -17,8 +17,8 @@ from cabinet.protections.inputs import NS
 # also have differed from its value at the last step, for a minute without a break.
 HEAT_SETTLE_NS = 300 * NS
 LOAD_SETTLE_NS = 30 * NS
-LEAST_STILL_NS = 60 * NS
-LEAST_OTHERS = 2
+MIN_STILL_NS = 60 * NS
+MIN_OTHERS = 2
 # Another thermometer shows the ambient temperature, not its own load, while the squared current of its outlets has
 # stayed within a quarter of a square ampere: 0.5 A from zero.
 MAX_REST_MA2 = 500**2
@@ -72,7 +72,7 @@ class StillThermometer:
             return None
         changed_ma2 = self._changed_ma2(at_ns)
         still_ns = at_ns - self._since_ns
-        if still_ns < LEAST_STILL_NS:
+        if still_ns < MIN_STILL_NS:
             return None
         why = {"still_s": still_ns // NS, "temperature_mc": value_mc}
         if changed_ma2:
@@ -94,7 +94,7 @@ class StillThermometer:
             return 0.0
         since_ns = self._other_load_since_ns = self._other_load_since_ns or at_ns
         changed_ma2 = abs(self._heat_ma2 - self._heat_then_ma2)
-        return changed_ma2 if at_ns - since_ns >= LEAST_STILL_NS and changed_ma2 >= self._least_ma2 else 0.0
+        return changed_ma2 if at_ns - since_ns >= MIN_STILL_NS and changed_ma2 >= self._least_ma2 else 0.0
 
     def _follow_load(self, at_ns: int, squares_ma2: float | None) -> None:
         past_ns = 0 if self._read_ns is None else at_ns - self._read_ns
@@ -111,7 +111,7 @@ class StillThermometer:
             for key, other in others.items()
             if key in then and other.rests_since(then[key])
         )
-        if len(moved_mc) < LEAST_OTHERS:
+        if len(moved_mc) < MIN_OTHERS:
             return 0
         low, high = moved_mc[(len(moved_mc) - 1) // 2], moved_mc[len(moved_mc) // 2]
         return low if low > 0 else min(high, 0)

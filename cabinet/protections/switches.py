@@ -3,7 +3,7 @@
 from collections import deque
 
 from cabinet.model import Fault, Reading
-from cabinet.protections.evidence import LEAST_RMS_MA
+from cabinet.protections.evidence import MIN_RMS_MA
 from cabinet.protections.inputs import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
 
 WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
@@ -54,7 +54,7 @@ class Means:
     _last_ns: int
 
     def __init__(self, limit_ma: int) -> None:
-        self._limit_ma = max(limit_ma, LEAST_RMS_MA)
+        self._limit_ma = max(limit_ma, MIN_RMS_MA)
         self.clear()
 
     def add(self, current: Reading, unmoved: int, off_at_ns: int, extra_ma: int = 0) -> bool:

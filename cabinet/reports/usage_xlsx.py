@@ -10,14 +10,14 @@ from cabinet.reports.spreadsheet import Cell, Number
 from cabinet.service.ports import UsageRecord
 from cabinet.texts import number_format
 
-MOST_ROWS = 1_048_575  # in a sheet, below its titles
+MAX_ROWS = 1_048_575  # in a sheet, below its titles
 
 
 class TooManyRows(CabinetError):
     """A sheet cannot hold the records; use another format, or fewer days."""
 
     def __init__(self) -> None:
-        super().__init__(f"a sheet holds {MOST_ROWS} records at most: take CSV, or fewer days")
+        super().__init__(f"a sheet holds {MAX_ROWS} records at most: take CSV, or fewer days")
 
 
 def write(path: Path, records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> int:
@@ -31,7 +31,7 @@ def write(path: Path, records: Iterable[UsageRecord], language: str, zone: zonei
 
 def _rows(records: Iterable[UsageRecord], language: str, zone: zoneinfo.ZoneInfo) -> Iterator[list[Cell]]:
     for number, record in enumerate(records, 1):
-        if number > MOST_ROWS:
+        if number > MAX_ROWS:
             raise TooManyRows
         cells: list[Cell] = []
         for name, text in zip(usage_csv.COLUMNS, usage_csv.row(record, language, zone), strict=True):

@@ -63,7 +63,7 @@ from cabinet.system import run_folder
 
 log = logging.getLogger(__name__)
 
-MOST_RECORDS = 1000  # in one page of the usage log
+MAX_RECORDS = 1000  # in one page of the usage log
 
 MakeGuard = Callable[[Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]], Guard]
 
@@ -440,7 +440,7 @@ class Service:
         return self.context.shelf.wrong
 
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
-        most = max(0, min(limit, MOST_RECORDS))
+        most = max(0, min(limit, MAX_RECORDS))
         return await self.context.storage.read(lambda c: list(usage.found(c, wanted, most)))
 
     async def usage_closings(self) -> list[Signed]:

@@ -63,7 +63,7 @@ class ConsoleDesk:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # left by a service that was killed
-            server = await asyncio.start_unix_server(self._on_client, path, limit=records.LONGEST_LINE)
+            server = await asyncio.start_unix_server(self._on_client, path, limit=records.MAX_LINE)
             os.chmod(path, 0o660)
         except OSError as error:
             log.error("%s: %s: the console will not see sessions", path, error.strerror or error)

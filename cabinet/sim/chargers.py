@@ -13,7 +13,7 @@ from cabinet.sim.loads import CAPACITOR_NS, Draw, Inrush, emptied_share
 
 HOT_LIMITER = 1.6  # current through a hot inrush limiter, as a multiple of that through a cold one
 HOT_NTC_NS = 60_000_000_000  # an inrush limiter needs about a minute to cool down
-LEAST_V = 90.0  # below this a charger for 220 V stops; typical of its class
+MIN_V = 90.0  # below this a charger for 220 V stops; typical of its class
 SOFT_START_S = 0.8
 _CHARGING = ("constant current", "constant voltage", "runaway", "boost", "balancing", "float")
 
@@ -59,7 +59,7 @@ class Charger:
 
     def draw(self, at_ns: int, volts: float) -> Draw:
         self._step(at_ns)
-        self._starved = volts < LEAST_V
+        self._starved = volts < MIN_V
         return Draw(0.0 if self._starved else self._watts(), self._kind.shape)
 
     def next_step_ns(self, at_ns: int) -> int | None:

@@ -24,7 +24,7 @@ from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, 
 
 WARMED_SETTLE_NS = 5e9
 MAX_REMANENCE = 0.7  # share of the flux's nominal crest, in a laminated core
-_LEAST_INRUSH_A = 0.5
+_MIN_INRUSH_A = 0.5
 _RECHARGE_SHARE = 0.05  # a smaller step of the voltage gives no significant inrush
 
 
@@ -296,7 +296,7 @@ class Outlet:
             self._timeline.at(iron.end_ns, self._filled)
             return
         peak_a = inrush.peak_a * abs(math.sin(mains.angle(at_ns))) * self._rng.uniform(0.85, 1.0)
-        if peak_a < _LEAST_INRUSH_A:
+        if peak_a < _MIN_INRUSH_A:
             return
         width_ns = inrush.width_ns
         second_ns = at_ns + width_ns

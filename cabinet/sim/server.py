@@ -23,7 +23,7 @@ from cabinet.sim.world import World
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 
 REALTIME_PRIORITY = 60  # above the guard's, because hardware does not wait for software
-_LONGEST_WAIT_S = 1.0
+_MAX_WAIT_S = 1.0
 _KNOWN_MOST = 1000
 
 
@@ -77,7 +77,7 @@ class SimServer:
         """Serve until `stop`."""
         notifier = notifier or Notifier()
         notifier.ready(f"simulating {len(self._world.outlets)} outlets")
-        interval_s = watchdog_interval_s() or _LONGEST_WAIT_S
+        interval_s = watchdog_interval_s() or _MAX_WAIT_S
         alive_ns = 0
         timeline = self._timeline
         while not self._stopping:

@@ -19,8 +19,8 @@ from cabinet.sim.pins import LineFactory, OnEdge
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
 
 ANSWER_WITHIN_S = 1  # the kernel's timeout if an adapter hangs
-SHORTEST_SLEEP_NS = 25_000  # a shorter time is over before a sleep has begun
-LONGEST_LATE_NS = 100_000  # maximum delay of a wake-up to learn from; a later one is an outlier
+MIN_SLEEP_NS = 25_000  # a shorter time is over before a sleep has begun
+MAX_LATE_NS = 100_000  # maximum delay of a wake-up to learn from; a later one is an outlier
 
 
 def _connect(path: Path) -> socket.socket:
@@ -44,9 +44,9 @@ class _Alarm:
         """Return at about the deadline; only `wait_until` ensures that it is no earlier."""
         wake_ns = deadline_ns - self._late_ns
         left_ns = wake_ns - time.monotonic_ns()
-        if left_ns > SHORTEST_SLEEP_NS:
+        if left_ns > MIN_SLEEP_NS:
             time.sleep(left_ns * 1e-9)
-            late_ns = min(time.monotonic_ns() - wake_ns, LONGEST_LATE_NS)
+            late_ns = min(time.monotonic_ns() - wake_ns, MAX_LATE_NS)
             self._late_ns += (late_ns - self._late_ns) // 8
 
     def wait_until(self, deadline_ns: int) -> None:

@@ -20,7 +20,7 @@ from cabinet.stickers.font import Font
 from cabinet.texts import LANGUAGES, Texts
 
 QUIET = 4  # modules of white around the code: ISO 18004
-LEAST_MM, MOST_MM = (60.0, 40.0), (190.0, 277.0)
+MIN_MM, MAX_MM = (60.0, 40.0), (190.0, 277.0)
 DEFAULT_MM = (95.0, 55.0)  # ten on a sheet
 PAGE_MARGIN = 5.0  # most printers cannot print closer to the edge
 FRAME_GREY = 0.7

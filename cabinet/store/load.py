@@ -7,7 +7,7 @@ from cabinet.service.property_views import LoadSample
 
 STEP_S = 300
 KEPT_DAYS = 100
-MOST_SAMPLES = KEPT_DAYS * 86_400 // STEP_S
+MAX_SAMPLES = KEPT_DAYS * 86_400 // STEP_S
 """28,800 rows of about 30 bytes: the table never exceeds one megabyte."""
 
 
@@ -19,7 +19,7 @@ def add(connection: sqlite3.Connection, samples: Iterable[LoadSample]) -> None:
     )
     connection.execute(
         "DELETE FROM load_sample WHERE start_unix_s <= (SELECT max(start_unix_s) FROM load_sample) - ?",
-        (MOST_SAMPLES * STEP_S,),
+        (MAX_SAMPLES * STEP_S,),
     )
 
 

@@ -43,9 +43,9 @@ from cabinet.web import export
 from cabinet.web.context import Connection, Site, Visit, language_of
 from cabinet.web.errors import Problem
 
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 NOW = {"Cache-Control": "no-store"}
-LONGEST_TOKEN = 256
+MAX_TOKEN = 256
 
 
 def needs(scope: str) -> Guard:
@@ -53,7 +53,7 @@ def needs(scope: str) -> Guard:
 
     async def check(connection: Connection, _: BaseRouteHandler) -> None:
         scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token or len(token) > LONGEST_TOKEN:
+        if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
             raise Refused("wrong_token")
         await Site.of(connection).property_.token_allows(token.strip(), scope)
 
@@ -139,7 +139,7 @@ Language = Annotated[Literal["zh", "en"] | None, QueryParameter(description="lan
 async def usage(
     request: Visit,
     after: After = 0,
-    limit: Annotated[int, QueryParameter(ge=1, le=MOST_RECORDS, description="at most so many records")] = 500,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_RECORDS, description="at most so many records")] = 500,
     format: Annotated[Literal["jsonl", "csv"], QueryParameter(description="form of the answer")] = "jsonl",
     lang: Language = None,
     from_day: FromDay = None,

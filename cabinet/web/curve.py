@@ -6,7 +6,7 @@ from cabinet.service.ports import CurvePoint
 
 WIDTH = 320
 HEIGHT = 120
-MOST_POINTS = 160
+MAX_POINTS = 160
 
 
 class Polyline(NamedTuple):
@@ -24,7 +24,7 @@ class Polyline(NamedTuple):
 
 
 def polyline(curve: list[CurvePoint]) -> Polyline | None:
-    """Return the curve thinned to MOST_POINTS, or None if it has fewer than two points.
+    """Return the curve thinned to MAX_POINTS, or None if it has fewer than two points.
 
     Of the points in one slot the highest is kept: a peak must not vanish.
     """
@@ -35,7 +35,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
     top_w = _round_up(max(max(powers_w), 1))
     highest: dict[int, CurvePoint] = {}
     for point in curve:
-        slot = point.at_s * (MOST_POINTS - 1) // span_s
+        slot = point.at_s * (MAX_POINTS - 1) // span_s
         if slot not in highest or highest[slot].power_w < point.power_w:
             highest[slot] = point
     points = " ".join(

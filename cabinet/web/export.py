@@ -78,7 +78,7 @@ async def _sheet(site: Site, wanted: UsageFilter, language: str) -> AsyncIterato
         await asyncio.to_thread(usage_xlsx.write, path, records(), language, zone)
     except usage_xlsx.TooManyRows as error:
         folder.cleanup()
-        raise Refused("too_many_records", most=usage_xlsx.MOST_ROWS) from error
+        raise Refused("too_many_records", most=usage_xlsx.MAX_ROWS) from error
     except BaseException:
         folder.cleanup()
         raise

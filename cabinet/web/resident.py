@@ -22,11 +22,11 @@ YUAN_OFFERED = (1, 2, 3, 5, 10)
 HALF_HOUR_S = 1800
 FEN_PER_YUAN = 100
 
-LEAST_USUAL_S = 300  # minimum charging time for a usable mean power of a charger
+MIN_USUAL_S = 300  # minimum charging time for a usable mean power of a charger
 USUAL_STEP_W = 5
 
-LONGEST_CODE = 12
-LONGEST_SECRET = 64
+MAX_CODE = 12
+MAX_SECRET = 64
 
 RECENT = 5  # charges searched for a running one, a tripped one and the usual power
 
@@ -37,7 +37,7 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
     """Show every outlet with its state and a field for an outlet's code; `?code=` is the code typed there."""
     if typed := normal_form.outlet_code(code):
-        if not typed.isascii() or not typed.isalnum() or len(typed) > LONGEST_CODE:
+        if not typed.isascii() or not typed.isalnum() or len(typed) > MAX_CODE:
             raise Refused("unknown_code")
         return Redirect(f"/s/{typed}", status_code=303)
     visitor = await auth.resident_if_any(request)
@@ -128,11 +128,11 @@ async def sign_in(request: Visit) -> Response[Any]:
     to, card = auth.way_back(form.get("to", "")), normal_form.spelling(form.get("card", ""))
     pin = normal_form.digits(form.get("pin", ""))
     try:
-        if not card or not pin or max(len(card), len(pin)) > LONGEST_SECRET:
+        if not card or not pin or max(len(card), len(pin)) > MAX_SECRET:
             raise Refused("wrong_card_or_pin")
         token = await site.resident.sign_in(card, pin, auth.address_of(request))
     except Refused as refusal:
-        return _sign_in_page(request, to, refusal, card=card[:LONGEST_SECRET])
+        return _sign_in_page(request, to, refusal, card=card[:MAX_SECRET])
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
     return Redirect(to, status_code=303, cookies=[remembered])
 
@@ -143,7 +143,7 @@ async def sign_in_guest(request: Visit) -> Response[Any]:
     site, form = Site.of(request), auth.form(request)
     to, code = auth.way_back(form.get("to", "")), normal_form.digits(form.get("code", ""))
     try:
-        if not code.isascii() or not code.isdigit() or len(code) > LONGEST_SECRET:
+        if not code.isascii() or not code.isdigit() or len(code) > MAX_SECRET:
             raise Refused("wrong_code")
         token = await site.resident.sign_in_guest(code, auth.address_of(request))
     except Refused as refusal:
@@ -236,7 +236,7 @@ def _running(recent: list[SessionView]) -> SessionView | None:
 def _usual_w(recent: list[SessionView]) -> int | None:
     """Return the mean power of the visitor's last charge of at least 300 s, in steps of 5 W, or None if not known."""
     for session in recent:
-        if session.state == "settled" and session.charging_s >= LEAST_USUAL_S and session.energy_mwh:
+        if session.state == "settled" and session.charging_s >= MIN_USUAL_S and session.energy_mwh:
             watts = session.energy_mwh * 3600 / 1000 / session.charging_s
             return max(USUAL_STEP_W, USUAL_STEP_W * round(watts / USUAL_STEP_W))
     return None

@@ -24,7 +24,7 @@ from cabinet.web.pages import Pages
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
 
-LARGEST_BODY = 64 * 1024
+MAX_BODY = 64 * 1024
 """Bytes; our largest form has a few hundred."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -97,7 +97,7 @@ def create_app(
         exception_handlers=errors.HANDLERS,
         before_send=[add_headers],
         guards=[front.refuse_malformed],
-        request_max_body_size=LARGEST_BODY,
+        request_max_body_size=MAX_BODY,
         openapi_config=_openapi(config),
         logging_config=None,
         debug=False,

@@ -12,8 +12,8 @@ from tests.browser.site_map import NOWHERE, every_page
 from tests.browser.stage import CAREFUL, PASSWORD, Stage, staged
 from tests.browser.visitors import PHONE, Visitor, Visitors
 
-LEAST_TARGET_PX = 44
-LEAST_LARGE_TEXT_PX = 18
+MIN_TARGET_PX = 44
+MIN_LARGE_TEXT_PX = 18
 PHONE_WIDTHS_PX = (360, 320)
 
 Problems = dict[str, list[str]]
@@ -61,7 +61,7 @@ def examined(visitor: Visitor, axe: str) -> Problems:
     measure: Callable[[str], Any] = lambda call: page.evaluate(f"measure.{call}")  # noqa: E731
     measure("settled()")
     measure("openEverything()")
-    found = {"keyboard": walked_by_keyboard(visitor), "targets": measure(f"smallTargets({LEAST_TARGET_PX})")}
+    found = {"keyboard": walked_by_keyboard(visitor), "targets": measure(f"smallTargets({MIN_TARGET_PX})")}
     page.evaluate(axe)
     found["axe"] = [f"light: {violation}" for violation in page.evaluate(RUN_AXE, {})]
     page.emulate_media(color_scheme="dark")
@@ -73,7 +73,7 @@ def examined(visitor: Visitor, axe: str) -> Problems:
         for width in PHONE_WIDTHS_PX:
             page.set_viewport_size({"width": width, "height": PHONE.height})
             found["width"] += [f"{size} text, {what}" for what in measure("overflow()")]
-    found["large text"] = measure(f"smallText({LEAST_LARGE_TEXT_PX})")
+    found["large text"] = measure(f"smallText({MIN_LARGE_TEXT_PX})")
     page.set_viewport_size({"width": PHONE.width, "height": PHONE.height})
     return found
 

@@ -6,7 +6,7 @@ from cabinet.console.arguments import OUTLET, choice, optional
 from cabinet.console.command import Ask, Desk, Outcome, Question, Shown, command
 from cabinet.console.commands import steps
 from cabinet.console.commands.calibration_math import (
-    MOST_STRAY,
+    MAX_STRAY,
     CalibrationError,
     Point,
     check_point,
@@ -17,7 +17,7 @@ from cabinet.console.commands.calibration_math import (
 from cabinet.console.commands.force import unforced
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
-from cabinet.link.protocol import LONGEST_TRIAL_S, SetGains, Try
+from cabinet.link.protocol import MAX_TRIAL_S, SetGains, Try
 from cabinet.maintenance import UNITY_PPM, Calibration, Gains, OutletUpkeep
 
 PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
@@ -90,7 +90,7 @@ class Calibrating:
 
     def _renew(self) -> None:
         """Renew the test charge: the outlet stays closed during the dialogue, and at most ten minutes longer."""
-        self._desk.guard.request(lambda id: Try(id, self._number, LONGEST_TRIAL_S, self._desk.who))
+        self._desk.guard.request(lambda id: Try(id, self._number, MAX_TRIAL_S, self._desk.who))
 
     def _ask(self, key: str, **params: object) -> Ask:
         words = self._desk.words
@@ -153,7 +153,7 @@ class Calibrating:
         """Compare the new reading with the reference values of the last load, which is still plugged in."""
         last = self._points[-1]
         off_power, off_current = stray(last.true_mw, read_mw), stray(last.true_ma, read_ma)
-        good = max(abs(off_power), abs(off_current)) <= MOST_STRAY
+        good = max(abs(off_power), abs(off_current)) <= MAX_STRAY
         if not good:
             self._desk.guard.request(lambda id: SetGains(id, self._number, self._before, self._desk.who))
         self._leave()

@@ -9,11 +9,11 @@ import msgspec
 from cabinet.errors import CabinetError
 from cabinet.maintenance import UNITY_PPM, Gains
 
-LEAST_MA, LEAST_MW = 100, 20_000  # below these, noise is a large part of a meter's reading
-MOST_SPREAD = 0.02  # max. distance of a point from the fitted line, as a share of the true value
-MOST_STRAY = 0.01  # max. deviation of a reading with the new gains from the reference
-LEAST_PPM, MOST_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # range that the guard accepts
-LEAST_POINTS = 2
+MIN_MA, MIN_MW = 100, 20_000  # below these, noise is a large part of a meter's reading
+MAX_SPREAD = 0.02  # max. distance of a point from the fitted line, as a share of the true value
+MAX_STRAY = 0.01  # max. deviation of a reading with the new gains from the reference
+MIN_PPM, MAX_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # range that the guard accepts
+MIN_POINTS = 2
 APART = 1.5  # min. ratio of the largest load to the smallest
 
 
@@ -52,14 +52,14 @@ def parse(typed: str) -> tuple[int, int]:
 
 def check_point(point: Point) -> None:
     """Check the size of the load. Raises CalibrationError if it is too small for a calibration, or not measured."""
-    if point.read_ma < LEAST_MA or point.read_mw < LEAST_MW:
-        raise CalibrationError("too_small", watts=LEAST_MW // 1000, amps=f"{LEAST_MA / 1000:g}")
+    if point.read_ma < MIN_MA or point.read_mw < MIN_MW:
+        raise CalibrationError("too_small", watts=MIN_MW // 1000, amps=f"{MIN_MA / 1000:g}")
 
 
 def fitted(points: list[Point], gains: Gains) -> Gains:
     """Return the gains that make the readings true. Raises CalibrationError if the points do not allow it."""
-    if len(points) < LEAST_POINTS:
-        raise CalibrationError("points", least=LEAST_POINTS)
+    if len(points) < MIN_POINTS:
+        raise CalibrationError("points", least=MIN_POINTS)
     if max(p.true_mw for p in points) < APART * min(p.true_mw for p in points):
         raise CalibrationError("apart", factor=f"{APART:g}")
     return Gains(
@@ -76,9 +76,9 @@ def stray(true: int, read: int) -> float:
 def _gain(pairs: list[tuple[int, int]], now_ppm: int, what: str) -> int:
     slope = sum(true * read for true, read in pairs) / sum(read * read for _, read in pairs)
     for true, read in pairs:
-        if abs(stray(true, round(slope * read))) > MOST_SPREAD:
-            raise CalibrationError(f"spread_{what}", percent=f"{100 * MOST_SPREAD:g}")
+        if abs(stray(true, round(slope * read))) > MAX_SPREAD:
+            raise CalibrationError(f"spread_{what}", percent=f"{100 * MAX_SPREAD:g}")
     ppm = round(now_ppm * slope)
-    if not LEAST_PPM <= ppm <= MOST_PPM:
+    if not MIN_PPM <= ppm <= MAX_PPM:
         raise CalibrationError(f"gain_{what}", gain=f"{ppm / UNITY_PPM:.3f}")
     return ppm

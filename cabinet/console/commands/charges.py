@@ -8,7 +8,7 @@ from cabinet.console.commands.history import moment
 from cabinet.console.terminal.columns import table
 from cabinet.errors import LinkError, Refused
 from cabinet.link.records import (
-    MOST_LINES,
+    MAX_LINES,
     AskEnergy,
     AskSessions,
     AskUsage,
@@ -22,7 +22,7 @@ from cabinet.link.records import (
 from cabinet.model import OutletState, Phase
 from cabinet.texts import number_format
 
-COUNT = whole("count", 1, MOST_LINES)
+COUNT = whole("count", 1, MAX_LINES)
 USUAL = 10
 NUMBERS = [2, 3, 4]
 

@@ -9,7 +9,7 @@ from cabinet.console.command import Desk, Outcome, Shown, command
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
 from cabinet.errors import CabinetError, Refused
-from cabinet.link.records import MOST_LINES, AskAudit, At, Audit
+from cabinet.link.records import MAX_LINES, AskAudit, At, Audit
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
 from cabinet.texts.trip_values import quantities
@@ -17,7 +17,7 @@ from cabinet.trips import folder as trips_folder
 from cabinet.trips import table as trip_table
 from cabinet.trips.format import Recording, TripFileError
 
-COUNT = whole("count", 1, MOST_LINES)
+COUNT = whole("count", 1, MAX_LINES)
 USUAL = 20
 CLOSE_MS = 100  # range of a trip's chart, before and after the trip
 TABLE_ROWS = 24  # rows of a recording shown: those nearest to the trip

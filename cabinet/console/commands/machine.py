@@ -31,7 +31,7 @@ from cabinet.system.steward.protocol import (
     ShowNetwork,
 )
 
-MOST_CHANGES = 20  # number of changes shown
+MAX_CHANGES = 20  # number of changes shown
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
 
 
@@ -105,7 +105,7 @@ def reload(desk: Desk, force: str | None) -> Outcome:
     try:
         fresh = configuration.load(source)
     except ConfigErrors as errors:
-        raise CabinetError("\n" + "\n".join(str(error) for error in errors.errors[:MOST_CHANGES])) from errors
+        raise CabinetError("\n" + "\n".join(str(error) for error in errors.errors[:MAX_CHANGES])) from errors
     changed = differences(desk.config, fresh)
     if not changed:
         return Shown(desk.words("reload.same", path=source), [])
@@ -116,8 +116,8 @@ def reload(desk: Desk, force: str | None) -> Outcome:
         desk.around.steward.ask(Restart())
         return Shown(desk.words("reload.done"), changed)
 
-    shown = [f"  {line}" for line in changed[:MOST_CHANGES]]
-    more = [desk.words("reload.more", count=len(changed) - MOST_CHANGES)] if len(changed) > MOST_CHANGES else []
+    shown = [f"  {line}" for line in changed[:MAX_CHANGES]]
+    more = [desk.words("reload.more", count=len(changed) - MAX_CHANGES)] if len(changed) > MAX_CHANGES else []
     key = "reload.force_question" if interrupts else "reload.question"
     return Question("\n".join([*shown, *more, desk.words(key)]), on_yes)
 

@@ -7,7 +7,7 @@ from cabinet.console.commands.force import FORCE, forced, unforced, warning
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
 from cabinet.link.protocol import HoldContactor, Lock, ReplaceRelay
-from cabinet.maintenance import LONGEST_NOTE
+from cabinet.maintenance import MAX_NOTE
 
 BROKEN = "\ufffd"  # replaces a character that was received incomplete
 
@@ -16,8 +16,8 @@ BROKEN = "\ufffd"  # replaces a character that was received incomplete
 def lock(desk: Desk, number: int, force: str | None, typed: str | None) -> Outcome:
     """Take an outlet out of service. Residents read the note on the outlet's page."""
     note = typed or ""
-    if len(note) > LONGEST_NOTE:
-        raise Refused("long_note", most=LONGEST_NOTE)
+    if len(note) > MAX_NOTE:
+        raise Refused("long_note", most=MAX_NOTE)
     if BROKEN in note:
         raise Refused("broken_note")
     ends = forced(desk, force, number)

@@ -7,9 +7,9 @@ from cabinet.console.commands import running_test
 from cabinet.console.commands.force import FORCE, forced, warning
 from cabinet.errors import Refused
 from cabinet.link.protocol import (
-    LONGEST_SIREN_S,
-    LONGEST_TRIAL_S,
-    MOST_CYCLES,
+    MAX_CYCLES,
+    MAX_SIREN_S,
+    MAX_TRIAL_S,
     CycleRelay,
     SelfTest,
     SoundSiren,
@@ -22,7 +22,7 @@ from cabinet.model import CABINET
 SIREN_S = 2
 
 
-@command("on", Level.OPERATE, OUTLET, whole("seconds", 1, LONGEST_TRIAL_S), FORCE, example="on 4 60")
+@command("on", Level.OPERATE, OUTLET, whole("seconds", 1, MAX_TRIAL_S), FORCE, example="on 4 60")
 def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
     """Close the outlet for a test charge; the guard opens it after that time, even if the console is gone."""
     ends = forced(desk, force, number)
@@ -51,9 +51,7 @@ def selftest(desk: Desk, place: int | None, force: str | None) -> Outcome:
     return Question("\n".join([*warning(desk, ends), desk.words(key, outlet=number)]), on_yes)
 
 
-@command(
-    "relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MOST_CYCLES), FORCE, example="relay 4 cycle 5"
-)
+@command("relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MAX_CYCLES), FORCE, example="relay 4 cycle 5")
 def relay(desk: Desk, number: int, times: int, force: str | None) -> Outcome:
     ends = forced(desk, force, number)
 
@@ -93,7 +91,7 @@ def rcd_test(desk: Desk, force: str | None) -> Outcome:
     return Question("\n".join([*warning(desk, ends), desk.words("rcd_test.question")]), on_yes)
 
 
-@command("siren test", Level.OPERATE, optional(whole("seconds", 1, LONGEST_SIREN_S)))
+@command("siren test", Level.OPERATE, optional(whole("seconds", 1, MAX_SIREN_S)))
 def siren_test(desk: Desk, seconds: int | None) -> Outcome:
     if not desk.guard.upkeep().siren_fitted:
         raise Refused("no_siren")

@@ -1,7 +1,7 @@
 """Plain line editor: bytes from a port in, lines and their echo out. Pure.
 
 Independent of ports, logins and commands. For any input (noise, broken UTF-8, escape sequences, a megabyte without a
-line end) it holds at most `LONGEST_LINE` characters, and it never returns part of a longer line: half a command is a
+line end) it holds at most `MAX_LINE` characters, and it never returns part of a longer line: half a command is a
 different command.
 """
 
@@ -15,8 +15,8 @@ import msgspec
 from cabinet import normal_form, plain_text
 from cabinet.console.terminal.columns import width
 
-LONGEST_LINE = 200  # characters
-LONGEST_SEQUENCE = 32  # characters of an escape sequence; a longer one is noise
+MAX_LINE = 200  # characters
+MAX_SEQUENCE = 32  # characters of an escape sequence; a longer one is noise
 
 
 narrow = normal_form.command_line
@@ -28,7 +28,7 @@ class Key(enum.Enum):
 
     INTERRUPT = "Ctrl-C"
     END = "Ctrl-D on an empty line"
-    TOO_LONG = "Enter after more than LONGEST_LINE characters"
+    TOO_LONG = "Enter after more than MAX_LINE characters"
 
 
 class Echo(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class LineEditor:
         starts = {"[": _Sequence.CONTROL, "O": _Sequence.SINGLE}
         if self._sequence is _Sequence.AFTER_ESCAPE:
             self._sequence = starts.get(character, _Sequence.NONE)
-        elif self._sequence is _Sequence.SINGLE or "@" <= character <= "~" or self._sequence_length > LONGEST_SEQUENCE:
+        elif self._sequence is _Sequence.SINGLE or "@" <= character <= "~" or self._sequence_length > MAX_SEQUENCE:
             if self._sequence is _Sequence.CONTROL and "@" <= character <= "~":
                 yield Answer(self._passed)
             self._sequence = _Sequence.NONE
@@ -135,7 +135,7 @@ class LineEditor:
             character = " "  # Chinese keyboards type a different blank
         elif plain_text.one_line(character) != character:
             return
-        if len(self._characters) >= LONGEST_LINE:
+        if len(self._characters) >= MAX_LINE:
             self._too_long = True
             return
         self._characters.append(character)

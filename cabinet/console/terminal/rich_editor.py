@@ -27,9 +27,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from cabinet import normal_form
-from cabinet.console.terminal.line_editor import LONGEST_LINE, Echo, Key, Line
+from cabinet.console.terminal.line_editor import MAX_LINE, Echo, Key, Line
 
-MOST_REMEMBERED = 100  # lines of history
+MAX_REMEMBERED = 100  # lines of history
 KEYS_A_LINE = 1000  # more keys without an Enter are noise
 KEYS_AT_ONCE = 64
 ROUNDS = 12  # loop iterations per call; three are needed from keys to a drawn line
@@ -85,12 +85,12 @@ class FullEditor:
     @property
     def remembered(self) -> list[str]:
         """The history, oldest first."""
-        return list(self._history.get_strings())[-MOST_REMEMBERED:]
+        return list(self._history.get_strings())[-MAX_REMEMBERED:]
 
     def begin(self, prompt: str, typed: str = "") -> bytes:
         """Return the bytes that show the prompt and the text typed so far."""
         self._abandon()
-        if len(self._history.get_strings()) > 2 * MOST_REMEMBERED:
+        if len(self._history.get_strings()) > 2 * MAX_REMEMBERED:
             self._remember(self.remembered)
         self._too_long = self._noisy = False
         self._keys = 0
@@ -137,7 +137,7 @@ class FullEditor:
         self._decoder.reset()
 
     def _remember(self, lines: list[str]) -> None:
-        self._history = self._session.history = InMemoryHistory(lines[-MOST_REMEMBERED:])
+        self._history = self._session.history = InMemoryHistory(lines[-MAX_REMEMBERED:])
         self._session.default_buffer.history = self._history
 
     async def _ask(self, prompt: FormattedText, typed: str) -> str:
@@ -205,9 +205,9 @@ class FullEditor:
         return session
 
     def _limit(self, buffer: Buffer) -> None:
-        if len(buffer.text) > LONGEST_LINE:
+        if len(buffer.text) > MAX_LINE:
             self._too_long = True
-            buffer.document = Document(buffer.text[:LONGEST_LINE], LONGEST_LINE)
+            buffer.document = Document(buffer.text[:MAX_LINE], MAX_LINE)
         elif not buffer.text:
             self._too_long = False  # erased: the input from here on is a new line
 

@@ -20,8 +20,8 @@ WRITE_TIMEOUT_S = 10.0  # for `PIECE`, which takes 0.3 s at 9600 baud
 PIECE = 256  # bytes per write; between two writes the port is checked for Ctrl-C
 TURNS_A_BEAT = 4  # read turns per watchdog report to the service manager
 CHUNK = 4096
-SHORTEST_RETRY_S = 0.5
-LONGEST_RETRY_S = 5.0
+MIN_RETRY_S = 0.5
+MAX_RETRY_S = 5.0
 
 
 class UnpluggedError(OSError):
@@ -104,7 +104,7 @@ class Line:
 
     def serve(self) -> None:
         """Serve the port. Returns within half a second after `stopping` is set, or when `wait` returns."""
-        retry_s = SHORTEST_RETRY_S
+        retry_s = MIN_RETRY_S
         said = ""
         while not self.stopping:
             self._beat()
@@ -117,9 +117,9 @@ class Line:
                     log.warning("console port: %s; trying again", error)
                     said = str(error)
                 self._wait(retry_s)
-                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                retry_s = min(2 * retry_s, MAX_RETRY_S)
                 continue
-            retry_s, said = SHORTEST_RETRY_S, ""
+            retry_s, said = MIN_RETRY_S, ""
             self._until_lost(port)
 
     def _until_lost(self, port: Port) -> None:

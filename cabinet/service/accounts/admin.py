@@ -23,11 +23,11 @@ from cabinet.store import audit, backup, people, second_factors, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
-TOKEN_DAYS, MOST_TOKEN_DAYS = 365, 1830
+TOKEN_DAYS, MAX_TOKEN_DAYS = 365, 1830
 
 _CARD = re.compile(r"[0-9A-Za-z-]{4,32}")
 _GROUP = re.compile(r"[a-z0-9-]{0,20}")
-_LONGEST_NAME = 40
+_MAX_NAME = 40
 
 
 class ResidentSummary(msgspec.Struct, frozen=True):
@@ -140,8 +140,8 @@ def check_pin(pin: str) -> None:
 
 
 def check_name(name: str) -> None:
-    if len(name) > _LONGEST_NAME or plain_text.REPLACED in name:
-        raise CabinetError(f"a name has at most {_LONGEST_NAME} characters, and all of them can be printed")
+    if len(name) > _MAX_NAME or plain_text.REPLACED in name:
+        raise CabinetError(f"a name has at most {_MAX_NAME} characters, and all of them can be printed")
 
 
 def check_group(group: str) -> None:
@@ -205,8 +205,8 @@ def add_token(database: Database, clock: Clock, name: str, scopes: tuple[str, ..
     """Add and return a token for the program `name`, valid for `days`; only its hash is stored."""
     name = normal_form.text(name)
     _check_name(name)
-    if not 1 <= days <= MOST_TOKEN_DAYS:
-        raise CabinetError(f"a token is good for 1 to {MOST_TOKEN_DAYS} days")
+    if not 1 <= days <= MAX_TOKEN_DAYS:
+        raise CabinetError(f"a token is good for 1 to {MAX_TOKEN_DAYS} days")
     for scope in scopes:
         if scope not in SCOPES:
             raise CabinetError(f"there is no scope {scope!r}; there are {', '.join(SCOPES)}")
@@ -251,7 +251,7 @@ def list_staff(database: Database) -> tuple[list[people.StaffRow], list[people.T
 
 def is_name(name: str) -> bool:
     """Return whether `name` is valid for a login or a token: 1 to 40 printable characters."""
-    return 0 < len(name) <= _LONGEST_NAME and plain_text.REPLACED not in name
+    return 0 < len(name) <= _MAX_NAME and plain_text.REPLACED not in name
 
 
 def _check_name(name: str) -> None:

@@ -20,10 +20,10 @@ from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
 
 SECRET_DIGITS = 6
-HOURS, MOST_HOURS = 24, 168
+HOURS, MAX_HOURS = 24, 168
 HOUR_MS = 3_600_000
 NUMBERS = 10**GUEST_NUMBER_DIGITS
-MOST_TRIES = 50
+MAX_TRIES = 50
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -43,8 +43,8 @@ def issue(database: Database, clock: Clock, balance_fen: int, hours: int = HOURS
     admin.check_name(name)
     if balance_fen <= 0:
         raise CabinetError("a guest charges with money: the balance is above 0 yuan")
-    if not 1 <= hours <= MOST_HOURS:
-        raise CabinetError(f"a guest code is good for 1 to {MOST_HOURS} hours")
+    if not 1 <= hours <= MAX_HOURS:
+        raise CabinetError(f"a guest code is good for 1 to {MAX_HOURS} hours")
     secret = random_pin()
     secret_hash = hash_secret(secret)
     card = f"guest-{secrets.token_hex(4)}"
@@ -65,7 +65,7 @@ def spoken(code: str) -> str:
 
 
 def _free_number(is_free: Callable[[str], bool]) -> str:
-    for _ in range(MOST_TRIES):
+    for _ in range(MAX_TRIES):
         number = f"{secrets.randbelow(NUMBERS):0{GUEST_NUMBER_DIGITS}}"
         if is_free(number):
             return number

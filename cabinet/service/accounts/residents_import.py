@@ -37,8 +37,8 @@ COLUMNS = {
 }
 _SHORTENED = re.compile(r"[0-9.]+E\+?[0-9]+")  # a long number shortened by a spreadsheet: 6.22202E+18
 TOP_UP = "top-up:"  # prefix of the ledger's keys of top-ups
-LARGEST_BYTES = 4 * 1024 * 1024
-MOST_MISTAKES = 20
+MAX_BYTES = 4 * 1024 * 1024
+MAX_MISTAKES = 20
 
 T = TypeVar("T")
 Row = dict[str, str]
@@ -70,9 +70,9 @@ class ImportFailed(CabinetError):
     """Nothing of the file was imported. The message has one line per mistake."""
 
     def __init__(self, source: str, mistakes: Sequence[Mistake]) -> None:
-        lines = [f"{source}, line {each.line}: {each.problem}" for each in mistakes[:MOST_MISTAKES]]
-        if len(mistakes) > MOST_MISTAKES:
-            lines.append(f"and {len(mistakes) - MOST_MISTAKES} more")
+        lines = [f"{source}, line {each.line}: {each.problem}" for each in mistakes[:MAX_MISTAKES]]
+        if len(mistakes) > MAX_MISTAKES:
+            lines.append(f"and {len(mistakes) - MAX_MISTAKES} more")
         super().__init__("\n".join(lines))
         self.mistakes = mistakes
 
@@ -147,8 +147,8 @@ def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: It
 
 def text_of(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise CabinetError(f"{path}: larger than {LARGEST_BYTES // 1024 // 1024} MB: split it")
+        if path.stat().st_size > MAX_BYTES:
+            raise CabinetError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MB: split it")
         data = path.read_bytes()
     except OSError as error:
         raise CabinetError(f"{path}: {error.strerror}") from error

@@ -33,13 +33,13 @@ MAX_KNOWN = 10_000
 MAX_LOGINS = 50  # at once, per card or staff login
 WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
 SECOND_STEP_NS = 300 * NS  # from the password to the code
-MOST_SECOND_STEPS = 1000
+MAX_SECOND_STEPS = 1000
 
 DAY_MS = 86_400_000
-RESIDENT_LONGEST_MS = 180 * DAY_MS  # signed in once on a phone
+RESIDENT_MAX_MS = 180 * DAY_MS  # signed in once on a phone
 RESIDENT_IDLE_MS = 30 * DAY_MS
-STAFF_LONGEST_MS = DAY_MS // 2
-GUEST_LONGEST_MS = 2 * DAY_MS  # longer than any charge, so the guest can still read its receipt
+STAFF_MAX_MS = DAY_MS // 2
+GUEST_MAX_MS = 2 * DAY_MS  # longer than any charge, so the guest can still read its receipt
 USED_STEPS = 20  # a sign-in's last use is written at most this often within its idle time, not with every page
 
 GUEST_NUMBER_DIGITS = 4  # of a guest code: they serve as the card number; the rest serves as the PIN
@@ -99,7 +99,7 @@ class SigningIn:
         self._welcome(_card_key(card), address)
         if row.blocked:
             raise Refused("card_blocked")
-        return await self._sign_in("resident", row.id, RESIDENT_LONGEST_MS)
+        return await self._sign_in("resident", row.id, RESIDENT_MAX_MS)
 
     async def guest(self, code: str, address: str) -> str:
         """Return a token, once per code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
@@ -124,7 +124,7 @@ class SigningIn:
             if not guests.take(connection, number, row.resident_id):
                 raise Refused("wrong_code")
 
-        return await self._sign_in("resident", row.resident_id, GUEST_LONGEST_MS, use_up)
+        return await self._sign_in("resident", row.resident_id, GUEST_MAX_MS, use_up)
 
     async def staff(self, name: str, password: str, address: str) -> str | SecondStep:
         """Return a token, or the key for `staff_code` if the login has a second factor.
@@ -138,7 +138,7 @@ class SigningIn:
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
             return self._go_half_way(row)  # the failure count stays: a right password must not allow guessing codes
         self._welcome(_staff_key(name), address)
-        return await self._sign_in("staff", row.id, STAFF_LONGEST_MS)
+        return await self._sign_in("staff", row.id, STAFF_MAX_MS)
 
     async def staff_code(self, key: str, code: str, address: str) -> str:
         """Return a token for a phone code or a recovery code; the code is used up in the same transaction.
@@ -161,7 +161,7 @@ class SigningIn:
                 audit.add(connection, wall, actor, "recovery_code")
 
         with self.attempt(row.name, address):
-            token = await self._sign_in("staff", row.id, STAFF_LONGEST_MS, use_up)
+            token = await self._sign_in("staff", row.id, STAFF_MAX_MS, use_up)
         self._half_way.pop(key, None)
         self._welcome(_staff_key(row.name), address)
         return token
@@ -169,7 +169,7 @@ class SigningIn:
     def _go_half_way(self, row: people.StaffRow) -> SecondStep:
         key = secrets.token_urlsafe(32)
         self._half_way[key] = HalfWay(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
-        while len(self._half_way) > MOST_SECOND_STEPS:
+        while len(self._half_way) > MAX_SECOND_STEPS:
             self._half_way.popitem(last=False)
         return SecondStep(key)
 

@@ -18,8 +18,8 @@ from cabinet.service.ports import Unclosed
 from cabinet.service.storage import Storage
 from cabinet.store.moment import Moment
 
-HIGHEST_RATING_W = 3500  # the bound of `outlet.max_power_w`
-MOST_DAYS = 8  # remembered per outlet; a wrong clock may add false days
+MAX_RATING_W = 3500  # the bound of `outlet.max_power_w`
+MAX_DAYS = 8  # remembered per outlet; a wrong clock may add false days
 SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one is out of date
 
 
@@ -91,7 +91,7 @@ class Days:
         key = (day, outlet)
         self._energies[key] = self._energies.get(key, 0) + energy_mwh
         days = sorted({day for day, _ in self._energies})
-        for old in [key for key in self._energies if len(days) > MOST_DAYS and key[0] == days[0]]:
+        for old in [key for key in self._energies if len(days) > MAX_DAYS and key[0] == days[0]]:
             del self._energies[old]
 
     def energy_mwh(self, day: str, outlet: int) -> int:
@@ -136,4 +136,4 @@ class Context:
     def most_w(self, outlet: int) -> int:
         """Return an outlet's rating; the highest possible if the outlet is no longer in the configuration."""
         place = self.config.outlet_by_number(outlet)
-        return HIGHEST_RATING_W if place is None else round(place.max_power_w)
+        return MAX_RATING_W if place is None else round(place.max_power_w)

@@ -18,9 +18,9 @@ from cabinet.store.sessions import CurveRow
 FALLEN_SHARE = 0.9  # of the plateau; if power is above it, there is no taper yet
 PLATEAU_SHARE = 0.95
 CAME_DOWN_SHARE = 0.5  # full is below this share of the plateau, if that is less than the floor (see `charge`)
-LEAST_POINTS = 4
-LEAST_FIT = 0.9  # least R² of a straight line through the logarithms
-LONGEST_TAPER_S = 4 * 3600  # a longer one is not counted as a taper
+MIN_POINTS = 4
+MIN_FIT = 0.9  # least R² of a straight line through the logarithms
+MAX_TAPER_S = 4 * 3600  # a longer one is not counted as a taper
 
 
 class End(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def package_left_s(tariff: Tariff, use: Use, power_w: int) -> int | None:
 def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
     """Return the time until the guard counts the battery as full, from its falling power; None if not falling yet."""
     powers_w = [point.power_w for point in points]
-    if len(powers_w) < LEAST_POINTS or powers_w[-1] <= 0:
+    if len(powers_w) < MIN_POINTS or powers_w[-1] <= 0:
         return None
     plateau_w = _plateau(powers_w)
     full_w = min(max(ends.full_floor_w, ends.full_share * plateau_w), CAME_DOWN_SHARE * plateau_w)
@@ -74,11 +74,11 @@ def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
         return None
     top = max(index for index, power_w in enumerate(powers_w) if power_w >= PLATEAU_SHARE * plateau_w)
     falling = points[top + 1 :]
-    decay = _decay_per_s(falling[-max(LEAST_POINTS, len(falling) // 2) :])
+    decay = _decay_per_s(falling[-max(MIN_POINTS, len(falling) // 2) :])
     if decay is None:
         return None
     left_s = math.log(powers_w[-1] / full_w) / decay
-    return None if left_s > LONGEST_TAPER_S else round(left_s + ends.full_hold_s)
+    return None if left_s > MAX_TAPER_S else round(left_s + ends.full_hold_s)
 
 
 def _plateau(powers_w: Sequence[int]) -> int:
@@ -95,7 +95,7 @@ def _hold_left_s(points: Sequence[CurveRow], full_w: float, hold_s: float) -> in
 
 def _decay_per_s(falling: Sequence[CurveRow]) -> float | None:
     """Return the decay, above 0, of an exponential through the points; None if they do not fit a falling one."""
-    if len(falling) < LEAST_POINTS or min(point.power_w for point in falling) <= 0:
+    if len(falling) < MIN_POINTS or min(point.power_w for point in falling) <= 0:
         return None
     times = [float(point.at_s) for point in falling]
     logs = [math.log(point.power_w) for point in falling]
@@ -105,6 +105,6 @@ def _decay_per_s(falling: Sequence[CurveRow]) -> float | None:
     together = sum((t - mean_t) * (x - mean_l) for t, x in zip(times, logs, strict=True))
     if not spread_t or not spread_l or together >= 0:
         return None
-    if together * together / (spread_t * spread_l) < LEAST_FIT:
+    if together * together / (spread_t * spread_l) < MIN_FIT:
         return None
     return -together / spread_t

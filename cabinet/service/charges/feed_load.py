@@ -5,8 +5,8 @@ from cabinet.service.property_views import LoadSample
 from cabinet.store.load import STEP_S
 from cabinet.store.moment import Moment
 
-LONGEST_GAP_NS = 3 * NS  # between two snapshots; if it is longer, the load meanwhile is unknown
-LEAST_S = 30  # least part of a step with a known load, for a meaningful mean
+MAX_GAP_NS = 3 * NS  # between two snapshots; if it is longer, the load meanwhile is unknown
+MIN_S = 30  # least part of a step with a known load, for a meaningful mean
 IDLE_MW = 1_000
 IDLE_STEPS = 12  # written together: if no outlet charges, the disk is written to once an hour
 
@@ -34,7 +34,7 @@ class LoadMeans:
             self._step = step
         if self._last is not None:
             past_ns = now.monotonic_ns - self._last[0]
-            if 0 < past_ns <= LONGEST_GAP_NS:
+            if 0 < past_ns <= MAX_GAP_NS:
                 self._seen_ns += past_ns
                 self._sum_mw_ns += past_ns * feed_mw
         self._peak_mw = max(self._peak_mw, feed_mw)
@@ -54,7 +54,7 @@ class LoadMeans:
         self._waiting = (samples + self._waiting)[-86_400 // STEP_S :]
 
     def _close(self) -> None:
-        if self._seen_ns >= LEAST_S * NS:
+        if self._seen_ns >= MIN_S * NS:
             mean_mw = self._sum_mw_ns // self._seen_ns
             self._waiting.append(LoadSample(self._step * STEP_S, mean_mw, self._peak_mw, self._limit_mw))
         self._seen_ns = self._sum_mw_ns = self._peak_mw = 0

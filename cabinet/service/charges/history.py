@@ -9,7 +9,7 @@ from cabinet.store import accounts, usage
 from cabinet.store import sessions as table
 from cabinet.store.sessions import SessionRow
 
-MOST_A_PAGE = 100
+MAX_A_PAGE = 100
 
 
 def receipt(connection: sqlite3.Connection, session_id: str) -> tuple[SessionRow | None, str | None]:
@@ -21,7 +21,7 @@ def charges(
     connection: sqlite3.Connection, resident_id: int, before: int | None, limit: int
 ) -> tuple[list[SessionRow], int | None]:
     """Return charges numbered below `before`, and the `before` of the next page, if there is one."""
-    most = max(1, min(limit, MOST_A_PAGE))
+    most = max(1, min(limit, MAX_A_PAGE))
     rows = table.of_resident(connection, resident_id, most + 1, before)
     shown = rows[:most]
     return shown, shown[-1].number if len(rows) > most else None
@@ -29,7 +29,7 @@ def charges(
 
 def statement(connection: sqlite3.Connection, resident_id: int, before: int | None, limit: int) -> StatementPage:
     """Return a page of the wallet, as `ports.ResidentPort.statement`."""
-    most = max(1, min(limit, MOST_A_PAGE))
+    most = max(1, min(limit, MAX_A_PAGE))
     found = accounts.newest(connection, ledger.wallet(resident_id), before, most + 1)
     shown = found[:most]
     return StatementPage(

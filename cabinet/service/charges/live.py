@@ -7,10 +7,10 @@ from cabinet.clock import NS, Clock
 from cabinet.model import MeterCount
 from cabinet.store.sessions import CurveRow
 
-LEAST_GAP_S = 0.5
+MIN_GAP_S = 0.5
 
 CURVE_STEP_S = 10
-MOST_POINTS = 500
+MAX_POINTS = 500
 # Each running session has a database page of its own for its points: twelve at once wear the card a twelfth as much.
 # A crash costs two minutes of the curve, and nothing of the bill.
 POINTS_AT_ONCE = 12
@@ -24,7 +24,7 @@ class Changes:
     def __init__(
         self,
         clock: Clock,
-        least_gap_s: float = LEAST_GAP_S,
+        least_gap_s: float = MIN_GAP_S,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clock = clock
@@ -88,7 +88,7 @@ class Curve:
         power_w = (count.energy_mwh - self._from.energy_mwh) * 3600 // past_ms
         self.points.append(CurveRow(count.powered_ms // 1000, power_w))
         self._from = count
-        if len(self.points) > MOST_POINTS:
+        if len(self.points) > MAX_POINTS:
             self._thin()
 
     def _thin(self) -> None:

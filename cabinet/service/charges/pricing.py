@@ -18,10 +18,10 @@ EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150
 SAMPLE_STEP_S = 60  # a sample receipt is calculated minute by minute
 
-SHORTEST_S, LONGEST_S, STEP_S = 1800, 36_000, 1800
-LEAST_FEN, MOST_FEN = 100, 5000
+MIN_S, MAX_S, STEP_S = 1800, 36_000, 1800
+MIN_FEN, MAX_FEN = 100, 5000
 
-LEAST_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
+MIN_EXPECTED_W = 50  # an idle charger may wake up, so its limits are not calculated for its idle power
 MARGIN_PERCENT = 125  # limits are calculated for somewhat more power than the charge draws now
 
 
@@ -160,13 +160,13 @@ def check_choice(choice: StartChoice) -> int:
     if choice.kind == "package" and choice.seconds is not None and choice.amount_fen is None:
         return choice.seconds  # `session_tariff` checks that it is sold
     if choice.kind == "hours" and choice.seconds is not None and choice.amount_fen is None:
-        if SHORTEST_S <= choice.seconds <= LONGEST_S and choice.seconds % STEP_S == 0:
+        if MIN_S <= choice.seconds <= MAX_S and choice.seconds % STEP_S == 0:
             return choice.seconds
     elif (
         choice.kind == "amount"
         and choice.amount_fen is not None
         and choice.seconds is None
-        and LEAST_FEN <= choice.amount_fen <= MOST_FEN
+        and MIN_FEN <= choice.amount_fen <= MAX_FEN
     ):
         return choice.amount_fen
     raise Refused("bad_choice")
@@ -197,7 +197,7 @@ def expected_w(mean_w: int | None, most_w: int) -> int:
     """Return the power for money limits: somewhat above the present mean, or the outlet's maximum if it is unknown."""
     if mean_w is None:
         return most_w
-    return min(most_w, max(LEAST_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
+    return min(most_w, max(MIN_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
 
 
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:

@@ -31,7 +31,7 @@ from cabinet.store.waiting import WaitingRow
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT_S = 1800
+MAX_WAIT_S = 1800
 READABLE_FOR_S = 7200  # an entry's outcome can be read for this long, counted from joining
 GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
 OWN_TROUBLE_NS = 10 * NS  # longest time that an outlet with a refusal of its own holds up the queue
@@ -138,7 +138,7 @@ class Waiting:
     async def _let_go(self) -> None:
         line = self._context.line
         for row in line.waiting:
-            if self._waited_s(row) > LONGEST_WAIT_S:
+            if self._waited_s(row) > MAX_WAIT_S:
                 await self._give_up(row, EXPIRED)
         for row in line.over:
             if self._waited_s(row) > READABLE_FOR_S:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 
 
 class Pace:
@@ -27,5 +27,5 @@ class Pace:
         """Count one action."""
         self._done.setdefault(key, deque(maxlen=self._most)).append(self._clock.monotonic_ns())
         self._done.move_to_end(key)
-        while len(self._done) > MOST_KEYS:
+        while len(self._done) > MAX_KEYS:
             self._done.popitem(last=False)

@@ -35,7 +35,7 @@ from cabinet.texts import number_format
 
 log = logging.getLogger(__name__)
 
-LONGEST_REQUEST_KEY = 100
+MAX_REQUEST_KEY = 100
 STOP_WAIT_S = 3.0
 
 PACE_S = 600  # starts are rate-limited: each one wears a relay and blocks the outlet for others
@@ -63,7 +63,7 @@ class Starting:
 
         With `paced` False the start comes from the power queue, not from a person's tap, and is not rate-limited.
         """
-        if not 0 < len(request_key) <= LONGEST_REQUEST_KEY:
+        if not 0 < len(request_key) <= MAX_REQUEST_KEY:
             raise Refused("bad_request")
         key = (resident_id, request_key)
         task = self._under_way.get(key)

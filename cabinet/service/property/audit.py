@@ -4,7 +4,7 @@ from cabinet.service.charges.context import Context
 from cabinet.service.property_views import Actor, AuditEntry, AuditFilter
 from cabinet.store import audit
 
-MOST_ENTRIES = 200
+MAX_ENTRIES = 200
 
 
 class Audit:
@@ -15,7 +15,7 @@ class Audit:
 
     async def entries(self, actor: Actor, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
         actor.require("audit")
-        most = max(0, min(limit, MOST_ENTRIES))
+        most = max(0, min(limit, MAX_ENTRIES))
         return await self._storage.read(lambda c: audit.found(c, wanted, most))
 
     async def staff_names(self, actor: Actor) -> list[str]:

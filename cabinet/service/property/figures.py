@@ -11,7 +11,7 @@ from cabinet.service.property_views import Comparison, DaySum, LoadView, UsageSu
 from cabinet.store import load
 from cabinet.store import sessions as table
 
-MOST_DAYS = 366
+MAX_DAYS = 366
 ONE_DAY = datetime.timedelta(days=1)
 WEEK = datetime.timedelta(days=7)
 HOUR_MS = 3_600_000
@@ -39,7 +39,7 @@ class Figures:
 
     async def days(self, first: datetime.date, last: datetime.date) -> list[DaySum]:
         count = (last - first).days + 1
-        if not 1 <= count <= MOST_DAYS:
+        if not 1 <= count <= MAX_DAYS:
             raise Refused("bad_request")
         return await self._summed([(first + number * ONE_DAY, first + number * ONE_DAY) for number in range(count)])
 
@@ -80,7 +80,7 @@ class Figures:
         return LoadView(load.STEP_S, from_s, to_s, samples, limits[-1] if limits else now_mw)
 
     async def utilisation(self, first: datetime.date, last: datetime.date) -> Utilisation:
-        if not 0 <= (last - first).days < MOST_DAYS:
+        if not 0 <= (last - first).days < MAX_DAYS:
             raise Refused("bad_request")
         from_ms = self._start_ms(first)
         to_ms = min(self._start_ms(last + ONE_DAY), self._context.clock.wall().unix_ms)

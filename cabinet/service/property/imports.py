@@ -20,9 +20,9 @@ from cabinet.texts import number_format
 log = logging.getLogger(__name__)
 
 KEPT_NS = 900 * NS
-MOST_KEPT = 8
-MOST_RESIDENTS = 2000  # of one file: a PIN takes 50 ms
-MOST_MISTAKES = 50
+MAX_KEPT = 8
+MAX_RESIDENTS = 2000  # of one file: a PIN takes 50 ms
+MAX_MISTAKES = 50
 ROWS_SHOWN = 20
 
 
@@ -50,18 +50,18 @@ class Imports:
 
     async def plan(self, actor: Actor, content: bytes) -> ImportPlan:
         actor.require("residents")
-        if len(content) > residents_import.LARGEST_BYTES:
+        if len(content) > residents_import.MAX_BYTES:
             raise Refused("bad_file")
         try:
             text = residents_import.decoded("file", content)
             planned = await self._context.storage.read(lambda c: residents_import.plan_residents(c, "file", text))
         except residents_import.ImportFailed as failed:
-            found = [ImportMistake(each.line, each.code, each.word) for each in failed.mistakes[:MOST_MISTAKES]]
+            found = [ImportMistake(each.line, each.code, each.word) for each in failed.mistakes[:MAX_MISTAKES]]
             return ImportPlan("", 0, 0, [], found)
         except CabinetError as error:
             raise Refused("bad_file") from error
-        if len(planned) > MOST_RESIDENTS:
-            return ImportPlan("", len(planned), 0, [], [ImportMistake(1, "too_many", str(MOST_RESIDENTS))])
+        if len(planned) > MAX_RESIDENTS:
+            return ImportPlan("", len(planned), 0, [], [ImportMistake(1, "too_many", str(MAX_RESIDENTS))])
         key = secrets.token_urlsafe(16)
         self._keep(key, _Kept(planned, actor.staff.staff_id, self._context.clock.monotonic_ns() + KEPT_NS))
         shown = [
@@ -110,7 +110,7 @@ class Imports:
     def _keep(self, key: str, kept: _Kept) -> None:
         now_ns = self._context.clock.monotonic_ns()
         self._kept = {name: each for name, each in self._kept.items() if each.until_ns > now_ns}
-        while len(self._kept) >= MOST_KEPT:
+        while len(self._kept) >= MAX_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[key] = kept
 

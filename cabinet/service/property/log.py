@@ -21,7 +21,7 @@ from cabinet.store.database import Database
 
 log = logging.getLogger(__name__)
 
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 
 
 class Log:
@@ -35,7 +35,7 @@ class Log:
 
     async def newest(self, actor: Actor, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
         actor.require("look")
-        most = max(0, min(limit, MOST_RECORDS))
+        most = max(0, min(limit, MAX_RECORDS))
         return await self._context.storage.read(lambda c: usage.newest(c, wanted, before, most))
 
     async def sums(self, actor: Actor, wanted: UsageFilter) -> UsageSums:

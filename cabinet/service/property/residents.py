@@ -18,9 +18,9 @@ from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.residents import ListRow
 from cabinet.texts import number_format
 
-MOST_ROWS = 100
+MAX_ROWS = 100
 LINES_SHOWN = 30
-MOST_FEN = 999_999
+MAX_FEN = 999_999
 UNDO_MS = 24 * 3_600_000
 
 TOP_UP, UNDO = "top-up:web:", "undo:"  # prefixes of ledger keys
@@ -37,7 +37,7 @@ class Residents:
 
     async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
         actor.require("money")
-        most, words = max(0, min(limit, MOST_ROWS)), normal_form.label(words)
+        most, words = max(0, min(limit, MAX_ROWS)), normal_form.label(words)
 
         def look(connection: sqlite3.Connection) -> list[ListRow]:
             after = "" if after_id is None else residents.card_before(connection, after_id)
@@ -61,7 +61,7 @@ class Residents:
         return await self._context.storage.read(look)
 
     async def top_up(self, actor: Actor, resident_id: int, amount_fen: int, request_key: str, note: str) -> None:
-        if not 1 <= amount_fen <= MOST_FEN:
+        if not 1 <= amount_fen <= MAX_FEN:
             raise Refused("bad_amount")
         if not _KEY.fullmatch(request_key):
             raise Refused("bad_request")

@@ -13,9 +13,9 @@ from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
 from cabinet.service.property_views import Actor, Receipt, SampleCharge, TariffLook, TariffView
 
-LARGEST_CHARS = 32_000
-LONGEST_S = 48 * 3600
-MOST_W = 3500
+MAX_CHARS = 32_000
+MAX_S = 48 * 3600
+MAX_W = 3500
 UPLOADED = "tariff"  # in place of a file's name in messages
 
 
@@ -75,7 +75,7 @@ class Tariffs:
 
     def _checked(self, text: str, beside: bool = True) -> Posted | list[str]:
         """Return the tariff in `text`, or its mistakes, a line each."""
-        if len(text) > LARGEST_CHARS:
+        if len(text) > MAX_CHARS:
             raise Refused("bad_request")
         try:
             posted = tariff_files.load_text(text.replace("\r\n", "\n"), UPLOADED)
@@ -87,7 +87,7 @@ class Tariffs:
         return posted
 
     def _receipt(self, posted: Posted, charge: SampleCharge) -> Receipt:
-        if not (0 < charge.seconds <= LONGEST_S and 0 < charge.power_w <= MOST_W):
+        if not (0 < charge.seconds <= MAX_S and 0 < charge.power_w <= MAX_W):
             raise Refused("bad_choice")
         minute = charge.day.toordinal() * billing.MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)

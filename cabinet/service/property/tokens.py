@@ -43,7 +43,7 @@ class Tokens:
             raise Refused("bad_name")
         if not scopes or not set(scopes) <= set(SCOPES):
             raise Refused("bad_request")
-        if not 1 <= days <= admin.MOST_TOKEN_DAYS:
+        if not 1 <= days <= admin.MAX_TOKEN_DAYS:
             raise Refused("bad_days")
         token = secrets.token_urlsafe(32)
         now_ms = self._context.clock.wall().unix_ms

@@ -13,8 +13,8 @@ from cabinet.store import sessions as table
 from cabinet.trips import folder as trips_folder
 from cabinet.trips.format import Recording, TripFileError
 
-MOST_LOOKED_AT = 400  # recordings read per query; more need another page
-MOST_REMEMBERED = 1000
+MAX_LOOKED_AT = 400  # recordings read per query; more need another page
+MAX_REMEMBERED = 1000
 
 
 class Trips:
@@ -54,7 +54,7 @@ class Trips:
         except OSError as error:
             raise Refused("unknown_trip") from error
         found: list[TripView] = []
-        looked_at = [number for number in reversed(numbers) if before is None or number < before][:MOST_LOOKED_AT]
+        looked_at = [number for number in reversed(numbers) if before is None or number < before][:MAX_LOOKED_AT]
         for number in looked_at:
             trip = self._trip(number)
             if outlet is None or any(mark.outlet in (outlet, None) for mark in trip.marks):
@@ -71,7 +71,7 @@ class Trips:
             except TripFileError:
                 return TripView(number, None, [])
             self._known[number] = TripView(number, WallTime(header.unix_ms, header.clock_trusted), header.marks)
-            while len(self._known) > MOST_REMEMBERED:
+            while len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[number]
 

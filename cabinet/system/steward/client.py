@@ -29,7 +29,7 @@ class StewardLine:
                 line.connect(str(self._path))
                 with contextlib.suppress(BrokenPipeError):  # refused before it was read: the answer gives the reason
                     line.send(protocol.encode(request))
-                answer = protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
+                answer = protocol.decode_answer(line.recv(protocol.MAX_FRAME))
         except (OSError, LinkError) as error:
             raise Refused("steward_gone") from error
         if isinstance(answer, Failed):

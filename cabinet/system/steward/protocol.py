@@ -10,7 +10,7 @@ from cabinet.system.update.survey import Age
 from cabinet.system.update.trial import Computer, Trial
 
 SOCKET = "steward.sock"
-LONGEST_FRAME = 64 * 1024
+MAX_FRAME = 64 * 1024
 EARLIEST_MS, LATEST_MS = 1_735_689_600_000, 4_102_444_800_000  # 2025 to 2100: any other time is a typing error
 
 

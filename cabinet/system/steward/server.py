@@ -65,7 +65,7 @@ class Server:
         client.settimeout(PATIENCE_S)
         if not known:
             client.shutdown(socket.SHUT_RD)  # do not wait for data it has not sent: the console comes next
-        frame = client.recv(protocol.LONGEST_FRAME)  # always read: if it is left unread, the answer is lost
+        frame = client.recv(protocol.MAX_FRAME)  # always read: if it is left unread, the answer is lost
         if not known:
             log.warning("refused: user %d is not the console's", uid)
             return Failed("the steward serves the console only")

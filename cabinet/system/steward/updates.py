@@ -25,11 +25,11 @@ from cabinet.system.update.records import Records
 log = logging.getLogger(__name__)
 
 SUFFIX = ".bundle"
-MOST_STICKS = 4
-MOST_BUNDLES = 50  # per stick; the newest files
-MOST_ENTRIES = 5000  # read of its folder
-LONGEST_NAME = 120  # characters
-MOST_CHANGED = 10  # files reported; one of them is enough to block an update
+MAX_STICKS = 4
+MAX_BUNDLES = 50  # per stick; the newest files
+MAX_ENTRIES = 5000  # read of its folder
+MAX_NAME = 120  # characters
+MAX_CHANGED = 10  # files reported; one of them is enough to block an update
 SLICE_NS = 400_000_000  # of one answer: other clients, and the console too, wait meanwhile
 WITHIN_NS = 240 * NS  # the whole inspection: less than the lifetime of an unused login
 PATIENCE_NS = 20 * NS  # if no request comes, the inspection ends and the stick is unmounted
@@ -98,7 +98,7 @@ def look(bench: Bench) -> Generator[Found, None, None]:
     surveyed, keys = yield from _surveyed(bench, until_ns)
     yield surveyed
     here = None if surveyed.computer is None else surveyed.computer.version
-    for stick in usb_drives.sticks(bench.machine)[:MOST_STICKS]:
+    for stick in usb_drives.sticks(bench.machine)[:MAX_STICKS]:
         yield from _stick(bench, stick, keys, here, until_ns)
 
 
@@ -113,7 +113,7 @@ def _surveyed(bench: Bench, until_ns: int) -> Generator[Found, None, tuple[Surve
     try:
         under_way, last = bench.records.load(), bench.records.last()
         computer = yield from _in_time(bench, until_ns)
-        computer = msgspec.structs.replace(computer, changed_files=computer.changed_files[:MOST_CHANGED])
+        computer = msgspec.structs.replace(computer, changed_files=computer.changed_files[:MAX_CHANGED])
     except CabinetError as error:
         problems.append(str(error))
     try:
@@ -162,11 +162,11 @@ def _names(folder: Path) -> Generator[Found, None, tuple[list[str], int]]:
         for seen, entry in enumerate(entries, 1):
             if entry.name.lower().endswith(SUFFIX):
                 found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
-            if seen >= MOST_ENTRIES:
+            if seen >= MAX_ENTRIES:
                 break
             yield Looking()
     found.sort(key=lambda each: (-each[0], each[1]))
-    return [name for _, name in found[:MOST_BUNDLES]], max(0, len(found) - MOST_BUNDLES)
+    return [name for _, name in found[:MAX_BUNDLES]], max(0, len(found) - MAX_BUNDLES)
 
 
 def _bundle(bench: Bench, path: Path, keys: bundle.Keys, here: str | None, until_ns: int) -> Iterator[Found]:
@@ -199,5 +199,5 @@ def _bundle(bench: Bench, path: Path, keys: bundle.Keys, here: str | None, until
 def _shown(name: str) -> tuple[str, bool]:
     """Return a file's name in a form safe for a terminal, and whether it is the unchanged name."""
     text = os.fsencode(name).decode("utf-8", "replace")
-    shown = "".join(each if each.isprintable() else "?" for each in text)[:LONGEST_NAME]
+    shown = "".join(each if each.isprintable() else "?" for each in text)[:MAX_NAME]
     return shown, shown == name

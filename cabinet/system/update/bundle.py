@@ -26,7 +26,7 @@ from cabinet.errors import CabinetError
 FORMAT = 1
 _SIGNED = b"cabinet update bundle 1\n"  # a signature made for another purpose is not valid here
 _MANIFEST, _SIGNATURE, _PACKAGE = "manifest.json", "manifest.sig", "package.deb"
-_LONGEST_MANIFEST = 4096
+_MAX_MANIFEST = 4096
 _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 _NOT_THE_ONE = "the package in it is not the one that was signed"
@@ -130,7 +130,7 @@ def sealed(file: IO[bytes], keys: Keys) -> Sealed:
 
     Raises NotABundle.
     """
-    encoded = _whole_member(file, _MANIFEST, _LONGEST_MANIFEST)
+    encoded = _whole_member(file, _MANIFEST, _MAX_MANIFEST)
     signer = _signer(keys, encoded, _whole_member(file, _SIGNATURE, 64), file.name)
     try:
         manifest = msgspec.json.decode(encoded, type=Manifest)

@@ -14,10 +14,10 @@ WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152
 """Edges of the plot area; the rest of the box is for labels."""
 
-MOST_TICKS = 4
+MAX_TICKS = 4
 FEWEST_TOP = 10
 GAP_SHARE = 0.25  # of a bar's slot
-MOST_LABELS = 7
+MAX_LABELS = 7
 
 
 class Tick(NamedTuple):
@@ -140,7 +140,7 @@ def _bars(
                 each,
             )
         )
-    every = -(-len(sums) // MOST_LABELS)
+    every = -(-len(sums) // MAX_LABELS)
     x_ticks = [
         Tick(round(LEFT + (index + 0.5) * place, 1), label(each))
         for index, each in enumerate(sums)

@@ -13,7 +13,7 @@ from cabinet.reports import spreadsheet
 from cabinet.web import auth, export
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
-from cabinet.web.property.uploads import LARGEST_UPLOAD, content
+from cabinet.web.property.uploads import MAX_UPLOAD, content
 
 
 @get("/property/residents/import")
@@ -21,7 +21,7 @@ async def import_page(request: Visit) -> Response[Any]:
     return show(request, await actor(request, "residents"), "residents", "import", plan=None, refused="")
 
 
-@post("/property/residents/import", request_max_body_size=LARGEST_UPLOAD)
+@post("/property/residents/import", request_max_body_size=MAX_UPLOAD)
 async def plan(request: Visit) -> Response[Any]:
     """Show the effect of the file; nothing is changed."""
     who = await actor(request, "residents")

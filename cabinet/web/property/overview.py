@@ -11,7 +11,7 @@ from cabinet.web.property import charts
 from cabinet.web.property.access import actor, office, show
 from cabinet.web.property.period import site_today, zone_of
 
-MOST_SESSIONS = 20
+MAX_SESSIONS = 20
 
 
 @get("/property")
@@ -52,7 +52,7 @@ async def _overview(request: Visit) -> dict[str, Any]:
         "load_chart": charts.load_chart(load, zone_of(site)),
         "highest": max((each.peak_mw for each in load.samples), default=None),
         "sessions": await site.property_.todays_sessions(),
-        "most_sessions": MOST_SESSIONS,
+        "most_sessions": MAX_SESSIONS,
         "accepting": site.property_.accepting(),
         "guard_reachable": site.property_.guard_reachable(),
         "cabinet": site.property_.cabinet(),

@@ -12,7 +12,7 @@ from cabinet.web.context import Site, Visit
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.property.access import texts
 
-LONGEST_FIELD = 128
+MAX_FIELD = 128
 
 
 @get("/property/sign-in")
@@ -25,7 +25,7 @@ async def sign_in(request: Visit) -> Response[Any]:
     site, form = Site.of(request), auth.form(request)
     name, password = form.get("name", "").strip(), form.get("password", "")
     try:
-        if not name or not password or max(len(name), len(password)) > LONGEST_FIELD:
+        if not name or not password or max(len(name), len(password)) > MAX_FIELD:
             raise Refused("wrong_card_or_pin")
         signed_in = await site.property_.sign_in_staff(name, password, auth.address_of(request))
     except Refused as refusal:
@@ -36,7 +36,7 @@ async def sign_in(request: Visit) -> Response[Any]:
             status=status_of(refusal),
             headers=refusal_headers(refusal),
             refused=texts(request)("property.wrong_login") if wrong else refusal_text(request, refusal),
-            name=name[:LONGEST_FIELD],
+            name=name[:MAX_FIELD],
         )
     if isinstance(signed_in, SecondStep):
         return _code_page(request, signed_in.key)
@@ -49,11 +49,11 @@ async def sign_in_code(request: Visit) -> Response[Any]:
     site, form = Site.of(request), auth.form(request)
     key, code = form.get("key", ""), form.get("code", "").strip()
     try:
-        if not code or max(len(key), len(code)) > LONGEST_FIELD:
+        if not code or max(len(key), len(code)) > MAX_FIELD:
             raise Refused("wrong_second_factor")
         token = await site.property_.sign_in_staff_code(key, code, auth.address_of(request))
     except Refused as refusal:
-        if refusal.code == "wrong_second_factor" and len(key) <= LONGEST_FIELD:
+        if refusal.code == "wrong_second_factor" and len(key) <= MAX_FIELD:
             return _code_page(request, key, refusal)
         return site.pages.page(
             request,

@@ -10,10 +10,10 @@ from cabinet.web import auth
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor
 
-LARGEST_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
+MAX_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
 """Bytes of a whole form including its file."""
 
-LARGEST_FORM = 64 * 1024  # bytes of a form without a file
+MAX_FORM = 64 * 1024  # bytes of a form without a file
 
 
 async def check_form(request: Visit) -> None:
@@ -21,7 +21,7 @@ async def check_form(request: Visit) -> None:
     if request.method in auth.SAFE_METHODS:
         return
     if request.content_type[0] != "multipart/form-data":
-        if len(await request.body()) > LARGEST_FORM:
+        if len(await request.body()) > MAX_FORM:
             raise HTTPException(status_code=413)
         await auth.check_form(request)
         return

@@ -67,7 +67,7 @@ CHANGING = {  # what depends on the machine and the moment
     r"\S*/cabinet\.toml": "/etc/cabinet/cabinet.toml",
     r'paths\.state: "\S+"': 'paths.state: "/srv/cabinet"',
 }
-LONGEST_TEST = 100  # looks at it
+MAX_TEST = 100  # looks at it
 
 
 class DeskGuard:
@@ -199,7 +199,7 @@ class Stage:
     def _to_its_end(self, reply: Reply) -> tuple[str, Reply]:
         """What goes on by itself is let go on."""
         texts = [reply.text]
-        for _ in range(LONGEST_TEST):
+        for _ in range(MAX_TEST):
             if reply.live_s is None:
                 break
             self.desk.run(round(reply.live_s * NS))

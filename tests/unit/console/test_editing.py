@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cabinet.console.terminal.columns import pad, width
-from cabinet.console.terminal.line_editor import LONGEST_LINE, Answer, Echo, Key, Line, LineEditor, narrow
+from cabinet.console.terminal.line_editor import MAX_LINE, Answer, Echo, Key, Line, LineEditor, narrow
 
 
 def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
@@ -75,22 +75,22 @@ def test_character_may_come_byte_by_byte():
 
 
 def test_too_long_line_is_not_handed_over_in_part():
-    assert typed(b"off 3" + b" " * LONGEST_LINE + b"\rhelp\r")[1] == [Key.TOO_LONG, "help"]
+    assert typed(b"off 3" + b" " * MAX_LINE + b"\rhelp\r")[1] == [Key.TOO_LONG, "help"]
 
 
 def test_backspace_does_not_make_a_too_long_line_good():
-    assert typed(b"x" * (LONGEST_LINE + 1) + b"\x7f\x7f\r")[1] == [Key.TOO_LONG]
+    assert typed(b"x" * (MAX_LINE + 1) + b"\x7f\x7f\r")[1] == [Key.TOO_LONG]
 
 
 def test_erasing_a_too_long_line_makes_it_good():
-    assert typed(b"x" * (LONGEST_LINE + 1) + b"\x15help\r")[1] == ["help"]
+    assert typed(b"x" * (MAX_LINE + 1) + b"\x15help\r")[1] == ["help"]
 
 
 def test_line_without_end_is_not_kept():
     editor = LineEditor()
     echoed = sum(len(each.text) for each in editor.feed(b"y" * 200_000) if isinstance(each, Echo))
-    assert echoed == LONGEST_LINE
-    assert len(editor._characters) == LONGEST_LINE
+    assert echoed == MAX_LINE
+    assert len(editor._characters) == MAX_LINE
 
 
 def test_reset_forgets_half_a_line_half_a_character_and_half_a_sequence():
@@ -113,9 +113,9 @@ def test_any_bytes_leave_a_bounded_editor_that_still_takes_a_line(chunks):
     for chunk in chunks:
         for happened in editor.feed(chunk):
             if isinstance(happened, Line):
-                assert len(happened.text) <= LONGEST_LINE
+                assert len(happened.text) <= MAX_LINE
                 assert happened.text.isprintable()
-    assert len(editor._characters) <= LONGEST_LINE
+    assert len(editor._characters) <= MAX_LINE
     assert list(editor.feed(b"\r\x03help\r"))[-1] == Line("help")
 
 

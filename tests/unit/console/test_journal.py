@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from cabinet.clock import ManualClock
-from cabinet.console.audit_file import LONGEST_FILE, Journal
+from cabinet.console.audit_file import MAX_FILE, Journal
 from cabinet.errors import Refused
-from cabinet.link.records import MOST_ENTRIES, Entry
+from cabinet.link.records import MAX_ENTRIES, Entry
 
 
 class Store:
@@ -21,7 +21,7 @@ class Store:
         self.dies_after_commit = False
 
     def send(self, entries: list[Entry]) -> None:
-        assert len(entries) <= MOST_ENTRIES
+        assert len(entries) <= MAX_ENTRIES
         if self.gone:
             raise Refused("service_gone")
         self.kept |= {(entry.journal, entry.seq): entry for entry in entries}
@@ -87,10 +87,10 @@ def test_row_whose_acknowledgement_got_lost_is_kept_once(journal, path):
 
 def test_more_rows_than_one_question_holds_all_arrive(journal):
     store = Store()
-    for number in range(MOST_ENTRIES + 7):
+    for number in range(MAX_ENTRIES + 7):
         journal.note("tech", "look", f"outlet {number}", "ok")
     assert journal.carry(store.send)
-    assert store.lines == [f"outlet {number}" for number in range(MOST_ENTRIES + 7)]
+    assert store.lines == [f"outlet {number}" for number in range(MAX_ENTRIES + 7)]
 
 
 @pytest.mark.parametrize("torn", [b'{"journal":"x"', b"\xff\xfe", b'{"journal":"j","seq":1,'])
@@ -126,9 +126,9 @@ def test_full_disk_keeps_rows_in_memory_and_says_so(journal, path, monkeypatch):
 def test_file_does_not_grow_for_ever(journal, path):
     journal.note("tech", "service", "off 3", "ok")
     with path.open("ab") as file:
-        file.truncate(LONGEST_FILE + 1)
+        file.truncate(MAX_FILE + 1)
     assert not journal.note("tech", "service", "off 4", "ok")
-    assert path.stat().st_size == LONGEST_FILE + 1
+    assert path.stat().st_size == MAX_FILE + 1
 
 
 def test_thread_carries_what_is_noted_and_ends_when_told(journal):

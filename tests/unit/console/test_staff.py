@@ -7,7 +7,7 @@ import argon2
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console.accounts import FREE_ATTEMPTS, LONGEST_LOCK_S, SHORTEST_LOCK_S, Level, Staff
+from cabinet.console.accounts import FREE_ATTEMPTS, MAX_LOCK_S, MIN_LOCK_S, Level, Staff
 from cabinet.errors import CabinetError, Refused
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -99,11 +99,11 @@ def test_new_pin_replaces_the_old_one_and_keeps_the_other_accounts(staff):
 def test_lock_grows_with_every_wrong_pin_and_the_right_one_does_not_open_it(staff, clock):
     staff.set_pin("tech", Level.SERVICE, "123456")
     wrong(staff, FREE_ATTEMPTS)
-    assert refusal(staff, "tech", "123456") == ("locked_out", {"retry_after_s": SHORTEST_LOCK_S})
-    clock.advance_ns(SHORTEST_LOCK_S * NS)
+    assert refusal(staff, "tech", "123456") == ("locked_out", {"retry_after_s": MIN_LOCK_S})
+    clock.advance_ns(MIN_LOCK_S * NS)
     wrong(staff, 1)
-    assert refusal(staff, "tech", "123456") == ("locked_out", {"retry_after_s": 2 * SHORTEST_LOCK_S})
-    clock.advance_ns(2 * SHORTEST_LOCK_S * NS)
+    assert refusal(staff, "tech", "123456") == ("locked_out", {"retry_after_s": 2 * MIN_LOCK_S})
+    clock.advance_ns(2 * MIN_LOCK_S * NS)
     assert staff.check("tech", "123456").failures == 0
     wrong(staff, FREE_ATTEMPTS - 1)
     assert staff.check("tech", "123456").name == "tech"
@@ -114,7 +114,7 @@ def test_lock_has_an_end_however_many_wrong_pins(staff, clock):
     wrong(staff, FREE_ATTEMPTS - 1)
     for _ in range(20):
         wrong(staff, 1)
-        clock.advance_ns(LONGEST_LOCK_S * NS)
+        clock.advance_ns(MAX_LOCK_S * NS)
     assert staff.check("tech", "123456").name == "tech"
 
 
@@ -123,7 +123,7 @@ def test_power_cycle_starts_the_lock_over(staff, path, clock):
     wrong(staff, FREE_ATTEMPTS)
     again = Staff(path, clock, CHEAP)
     assert refusal(again, "tech", "123456")[0] == "locked_out"
-    clock.advance_ns(SHORTEST_LOCK_S * NS)
+    clock.advance_ns(MIN_LOCK_S * NS)
     assert again.check("tech", "123456").name == "tech"
 
 

@@ -28,7 +28,7 @@ def stopped(monkeypatch):
     root = logging.getLogger()
     before = list(root.handlers)
     root.handlers = [Stopped()]
-    monkeypatch.setattr(guard_log, "MOST_LINES", 10)
+    monkeypatch.setattr(guard_log, "MAX_LINES", 10)
     monkeypatch.setattr(guard_log, "LAST_WORDS_S", 0.05)
     yield root.handlers[0]
     root.handlers[0].close()

@@ -453,5 +453,5 @@ def test_upkeep_of_forty_outlets_fits_a_frame():
     calibration = Calibration(Gains(), Gains(), signed)
     page = OutletUpkeep(40, "汉" * 80, signed, RelayWear(2**40, 2**40, signed), Gains(), calibration)
     upkeep = Upkeep(2**60, [page] * 40, PPB)
-    assert len(protocol.encode(upkeep)) < protocol.LONGEST_FRAME / 2
+    assert len(protocol.encode(upkeep)) < protocol.MAX_FRAME / 2
     assert protocol.decode_from_guard(protocol.encode(upkeep)) == upkeep

@@ -17,9 +17,9 @@ from cabinet.link import protocol
 from cabinet.link.accounts import USERS, Accounts, peer_uid
 from cabinet.link.client import BlockingGuard, GuardLink
 from cabinet.link.protocol import (
-    LONGEST_SIREN_S,
-    LONGEST_TRIAL_S,
-    MOST_CYCLES,
+    MAX_CYCLES,
+    MAX_SIREN_S,
+    MAX_TRIAL_S,
     AskBus,
     BusView,
     ChipView,
@@ -166,7 +166,7 @@ def test_recent_events_of_the_longest_words_fit_a_frame():
     longest = Event(word, 2**63 - 1, 2**63 - 1, EventKind.LATCH_CLEARED, 40, word, Fault.SENSOR_DISAGREES, True,
                     EndReason.STOPPED_BY_OPERATOR, {f"{n}{'k' * 20}": 2**63 - 1 for n in range(6)},
                     MeterCount(2**53, 2**53, 2**53), MeterCount(2**53, 2**53, 2**53), word)  # fmt: skip
-    assert len(protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= protocol.LONGEST_FRAME
+    assert len(protocol.encode(Recent(2**63 - 1, [longest] * RECENT_EVENTS))) <= protocol.MAX_FRAME
 
 
 def test_refusal_reaches_the_caller_with_its_code_and_numbers(guard):
@@ -236,7 +236,7 @@ def test_largest_cabinet_with_the_longest_words_fits_a_frame():
         count, count, Fault.SENSOR_LOST, True, why, "voltage_out_of_band",
     )  # fmt: skip
     snapshot = msgspec.structs.replace(SNAPSHOT, outlets=[state] * 40)
-    assert len(protocol.encode(snapshot)) < protocol.LONGEST_FRAME / 2
+    assert len(protocol.encode(snapshot)) < protocol.MAX_FRAME / 2
 
 
 def test_clients_that_talk_without_end_or_say_nothing_do_not_keep_another_out(guard):
@@ -507,10 +507,10 @@ def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
 @pytest.mark.parametrize(
     "command",
     [
-        Try(1, 3, LONGEST_TRIAL_S + 1, "x"),
+        Try(1, 3, MAX_TRIAL_S + 1, "x"),
         Try(1, 3, 0, "x"),
-        CycleRelay(1, 3, MOST_CYCLES + 1, "x"),
-        SoundSiren(1, LONGEST_SIREN_S + 1, "x"),
+        CycleRelay(1, 3, MAX_CYCLES + 1, "x"),
+        SoundSiren(1, MAX_SIREN_S + 1, "x"),
         Lock(1, 3, "x" * 81, "x"),
         Lock(1, 3, "x", "x" * 65),
     ],

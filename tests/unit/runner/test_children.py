@@ -62,7 +62,7 @@ def run(
 
 @pytest.fixture(autouse=True)
 def quick_restart(monkeypatch):
-    monkeypatch.setattr(children, "SHORTEST_BACK_OFF_S", 0.01)
+    monkeypatch.setattr(children, "MIN_BACK_OFF_S", 0.01)
 
 
 def test_each_child_starts_when_the_one_before_is_ready_and_stops_in_reverse(tmp_path):
@@ -186,7 +186,7 @@ def test_what_a_child_prints_comes_line_by_line_under_its_name():
 
 
 def test_endless_line_of_a_child_is_survived(monkeypatch):
-    monkeypatch.setattr(children, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(children, "MAX_LINE", 1000)
 
     async def start(crew: Crew, told: Told) -> None:
         await crew.start()

@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.model import MeterCount
-from cabinet.service.charges.live import MOST_POINTS, Changes, Curve
+from cabinet.service.charges.live import MAX_POINTS, Changes, Curve
 from cabinet.store.sessions import CurveRow
 
 
@@ -130,7 +130,7 @@ def test_a_long_charge_is_thinned_to_pairs_and_its_step_doubled() -> None:
     seconds = 36_000
     for second in range(10, seconds + 1, 10):
         curve.add(count(second, 50 * second))
-    assert MOST_POINTS // 2 <= len(curve.points) <= MOST_POINTS
+    assert MAX_POINTS // 2 <= len(curve.points) <= MAX_POINTS
     assert curve.step_s == 80
     assert curve.points[-1].at_s > seconds - 2 * curve.step_s
     assert {point.power_w for point in curve.points} == {180}
@@ -150,12 +150,12 @@ def test_what_is_taken_is_not_given_twice_unless_it_comes_back() -> None:
 
 
 def test_thinning_replaces_what_was_written() -> None:
-    curve = Curve([CurveRow(10 * n, 1) for n in range(1, MOST_POINTS + 1)], 10, count(10 * MOST_POINTS, 0))
-    curve.add(count(10 * MOST_POINTS + 10, 100))
+    curve = Curve([CurveRow(10 * n, 1) for n in range(1, MAX_POINTS + 1)], 10, count(10 * MAX_POINTS, 0))
+    curve.add(count(10 * MAX_POINTS + 10, 100))
     points, replace = curve.take(last=False)
     assert replace
     assert points == curve.points
-    assert len(points) == MOST_POINTS // 2 + 1
+    assert len(points) == MAX_POINTS // 2 + 1
 
 
 def test_points_are_written_twelve_at_a_time_and_all_of_them_at_the_end() -> None:

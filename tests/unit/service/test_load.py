@@ -74,10 +74,10 @@ def test_the_table_stays_within_its_bound(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
-            many = [LoadSample(number * load.STEP_S, 1, 1, None) for number in range(load.MOST_SAMPLES + 50)]
+            many = [LoadSample(number * load.STEP_S, 1, 1, None) for number in range(load.MAX_SAMPLES + 50)]
             await service.context.storage.write(lambda c: load.add(c, many))
             kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
-        assert (len(kept), kept[0].start_unix_s) == (load.MOST_SAMPLES, 50 * load.STEP_S)
+        assert (len(kept), kept[0].start_unix_s) == (load.MAX_SAMPLES, 50 * load.STEP_S)
 
     asyncio.run(story())
 

@@ -87,7 +87,7 @@ def test_the_refusal_says_when_it_may_be_done_again() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "MOST_KEYS", 3)
+    monkeypatch.setattr(rate_limit, "MAX_KEYS", 3)
     often = Pace(ManualClock(), 1, 60)
     for key in range(10):
         often.count(key)

@@ -250,7 +250,7 @@ def test_other_accounts_keep_the_console_waiting_for_no_moment(tmp_path, compute
     for line in silent:
         line.connect(str(path))
         assert server.serve_one(0)  # in this thread: it would wait for what never comes
-        assert isinstance(protocol.decode_answer(line.recv(protocol.LONGEST_FRAME)), Failed)
+        assert isinstance(protocol.decode_answer(line.recv(protocol.MAX_FRAME)), Failed)
         line.close()
     server.close()
 
@@ -261,7 +261,7 @@ def test_frame_that_is_no_request_does_nothing(tmp_path, computer, frame):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
             line.connect(str(path))
             line.send(frame)
-            return protocol.decode_answer(line.recv(protocol.LONGEST_FRAME))
+            return protocol.decode_answer(line.recv(protocol.MAX_FRAME))
 
     assert isinstance(served(tmp_path, computer, {os.geteuid()}, ask), Failed)
     assert computer.ran == []

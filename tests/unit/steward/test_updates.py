@@ -10,7 +10,7 @@ from cabinet.clock import NS
 from cabinet.errors import CabinetError
 from cabinet.system.steward import protocol, updates, usb_drives
 from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Failed, Looking, StickSeen, Surveyed
-from cabinet.system.steward.updates import MOST_BUNDLES, PATIENCE_NS, WITHIN_NS
+from cabinet.system.steward.updates import MAX_BUNDLES, PATIENCE_NS, WITHIN_NS
 from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.trial import TRIAL_S, Phase, Trial
@@ -39,7 +39,7 @@ def put(computer, name="a.bundle", key=OURS, **about):
 def asked(computer, step):
     """As it comes over the socket: within one frame."""
     frame = protocol.encode(computer.steward.answer(CheckUpdates(step)))
-    assert len(frame) <= protocol.LONGEST_FRAME
+    assert len(frame) <= protocol.MAX_FRAME
     return protocol.decode_answer(frame)
 
 
@@ -235,13 +235,13 @@ def test_of_five_hundred_files_the_newest_are_looked_at_and_the_rest_counted(com
         os.utime(path, (number, number))
     found = look(computer)
     (stick,) = [each for each in found if isinstance(each, StickSeen)]
-    assert (stick.bundles, stick.more) == (MOST_BUNDLES, 500 - MOST_BUNDLES)
+    assert (stick.bundles, stick.more) == (MAX_BUNDLES, 500 - MAX_BUNDLES)
     names = [each.name for each in found if isinstance(each, BundleSeen)]
-    assert names == [f"{number:03}.bundle" for number in range(499, 499 - MOST_BUNDLES, -1)]
+    assert names == [f"{number:03}.bundle" for number in range(499, 499 - MAX_BUNDLES, -1)]
 
 
 def test_folder_without_end_is_not_read_to_its_end(computer, monkeypatch):
-    monkeypatch.setattr(updates, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(updates, "MAX_ENTRIES", 3)
     for number in range(10):
         (computer.stick / f"{number}.bundle").write_bytes(b"junk")
     assert len(bundles(computer)) == 3

@@ -18,7 +18,7 @@ from cabinet.main import main
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import A4_MM, Drawing, pdf
 from cabinet.stickers.font import Font
-from cabinet.stickers.sticker import DEFAULT_MM, LEAST_MM, MOST_MM, draw, sheets, words
+from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, words
 
 DPI = 150  # far below what any printer does
 
@@ -61,7 +61,7 @@ def test_every_printed_code_opens_its_outlet(config: Config, font: Font) -> None
     )
 
 
-@pytest.mark.parametrize("label", [LEAST_MM, (60.0, 120.0), (190.0, 40.0), (105.0, 74.0), MOST_MM])
+@pytest.mark.parametrize("label", [MIN_MM, (60.0, 120.0), (190.0, 40.0), (105.0, 74.0), MAX_MM])
 def test_a_label_of_any_size_can_be_read_with_the_longest_address(
     config: Config, font: Font, label: tuple[float, float]
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_label_of_any_size_can_be_read_with_the_longest_address(
     assert code[0] == "https://charging.sunshine-garden.example.com:8443/s/ABCDEFGH2345"
 
 
-@pytest.mark.parametrize("label", [LEAST_MM, DEFAULT_MM, (60.0, 120.0), MOST_MM])
+@pytest.mark.parametrize("label", [MIN_MM, DEFAULT_MM, (60.0, 120.0), MAX_MM])
 def test_nothing_is_drawn_over_the_edge_however_long_the_names(
     config: Config, font: Font, label: tuple[float, float]
 ) -> None:

@@ -123,7 +123,7 @@ def test_spreadsheet_has_numbers_as_numbers(client: Client, log: FakeService) ->
 def test_spreadsheet_that_would_be_too_long_is_refused(
     client: Client, log: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage_xlsx, "MOST_ROWS", 5)
+    monkeypatch.setattr(usage_xlsx, "MAX_ROWS", 5)
     answer = client.get("/api/v1/usage/export", params={"format": "xlsx"}, headers=TOKEN)
     assert (answer.status_code, answer.json()["code"]) == (400, "too_many_records")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cabinet.service.ports import CurvePoint
-from cabinet.web.curve import HEIGHT, MOST_POINTS, WIDTH, polyline
+from cabinet.web.curve import HEIGHT, MAX_POINTS, WIDTH, polyline
 
 watts = st.integers(min_value=0, max_value=3500)
 
@@ -26,7 +26,7 @@ def test_a_peak_survives_thinning() -> None:
     assert line is not None
     heights = [int(point.split(",")[1]) for point in line.points.split()]
     assert min(heights) == 0
-    assert len(heights) <= MOST_POINTS
+    assert len(heights) <= MAX_POINTS
 
 
 @given(st.lists(watts, min_size=2, max_size=400), st.integers(min_value=1, max_value=60))

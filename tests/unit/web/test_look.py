@@ -6,8 +6,8 @@ from importlib import resources
 import pytest
 
 CSS = (resources.files("cabinet.web") / "static" / "site.css").read_text(encoding="utf-8")
-LEAST_CONTRAST = 4.5  # WCAG 2.2 AA for text
-LEAST_OF_A_BORDER = 3.0
+MIN_CONTRAST = 4.5  # WCAG 2.2 AA for text
+MIN_OF_A_BORDER = 3.0
 
 PAPERS = ("paper", "card")
 TONES = ("free", "busy", "wait", "fault")
@@ -41,13 +41,13 @@ def test_every_text_stands_out_from_what_it_stands_on(theme: dict[str, str]) -> 
     pairs += [("on-tone", tone) for tone in TONES]
     pairs += [("accent-ink", "accent")]
     weak = {pair: round(contrast(theme[pair[0]], theme[pair[1]]), 2) for pair in pairs}
-    assert {pair: found for pair, found in weak.items() if found < LEAST_CONTRAST} == {}
+    assert {pair: found for pair, found in weak.items() if found < MIN_CONTRAST} == {}
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_borders_of_fields_and_the_focus_can_be_seen(theme: dict[str, str]) -> None:
     pairs = [(line, paper) for line in ("line-strong", "busy") for paper in PAPERS]
-    assert [pair for pair in pairs if contrast(theme[pair[0]], theme[pair[1]]) < LEAST_OF_A_BORDER] == []
+    assert [pair for pair in pairs if contrast(theme[pair[0]], theme[pair[1]]) < MIN_OF_A_BORDER] == []
 
 
 def test_both_themes_have_the_same_tokens() -> None:

@@ -9,7 +9,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
-from cabinet.web.site import CONTENT_SECURITY_POLICY, HEADERS, LARGEST_BODY, create_app
+from cabinet.web.site import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY, create_app
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send
 from tests.unit.web.fake_service import FakeService
@@ -107,7 +107,7 @@ def test_a_body_that_is_no_form_is_refused_in_the_readers_language(
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_a_body_that_is_too_large_is_refused(client: Client, service: FakeService, path: str, language: str) -> None:
     client.cookies.set("language", language)
-    answer = send(client, path, name="x" * (LARGEST_BODY + 1))
+    answer = send(client, path, name="x" * (MAX_BODY + 1))
     assert answer.status_code == 413
     assert {"zh": "发送的内容太大", "en": "too large"}[language] in page(answer).text
     assert service.calls == []
