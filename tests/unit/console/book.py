@@ -155,7 +155,7 @@ class Stage:
     has logged in."""
 
     def __init__(self, folder: Path) -> None:
-        self.desk = Desk(folder, noise=False)
+        self.desk = Desk(folder, seed=1)
         self.desk.plug(3, "lead-acid-48v20ah", 30)
         self.desk.start(3, "0192f3a4c5d6")
         self.desk.plug(4, "resistor:60")
