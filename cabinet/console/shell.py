@@ -417,14 +417,9 @@ class Shell:
         plans = tuple(plan for plan in registry.TABLE.values() if plan.level <= account.level)
         return Desk(
             self._config,
-            self._guard,
-            self._words,
-            account,
-            self._clock,
-            self._around,
-            plans,
+            self._guard, self._words, account, self._clock, self._around, plans,
             lambda pin: self._staff.set_pin(account.name, account.level, pin),
-        )
+        )  # fmt: skip
 
     def _site(self) -> str:
         site = self._config.site

@@ -1,7 +1,7 @@
 """The service: sessions, store and link, behind the two ports that the web uses.
 
-One event loop. Guard events and snapshots are taken into memory on arrival (`hearing`), written to disk at once and
-with every checkpoint (`saving`), and reconciled with the sessions whenever the two disagree (`recovery`).
+One event loop. Guard events and snapshots are taken into memory on arrival (`guard_events`), written to disk at once
+and with every checkpoint (`checkpoint`), and reconciled with the sessions if the two disagree (`reconcile`).
 """
 
 import asyncio
@@ -230,12 +230,8 @@ class Service:
 
     def _held(self, session: Session) -> bool:
         state = self.context.watch.outlet(session.outlet)
-        return (
-            state is not None
-            and state.session_id == session.session_id
-            and not session.finished
-            and session.stop_reason is None
-        )
+        holds = state is not None and state.session_id == session.session_id
+        return holds and not session.finished and session.stop_reason is None
 
     async def _renew(self, session: Session) -> None:
         try:
