@@ -55,11 +55,16 @@ def test_slow_register_that_stands_still_under_load_opens_its_outlet_within_six_
     assert desk.outlet(6).closed
 
 
+# Seconds before a gain is lost: its turn to be checked comes every 4.5 s, so one of these waits for it for 3 s.
+MOMENTS_S = (2.0, 3.5, 5.0)
+
+
+@pytest.mark.parametrize("moment_s", MOMENTS_S)
 @pytest.mark.parametrize("register", ["aigain", "pga_ia"])
-def test_short_behind_a_gain_that_was_lost_under_load_is_dead_within_a_third_of_a_second(desk, register):
+def test_short_behind_a_gain_that_was_lost_under_load_is_dead_within_a_third_of_a_second(desk, register, moment_s):
     """A gain of 0, or 1/500, makes peak, RMS and power alike too low: none contradicts another."""
     charging(desk, 3, 6, load=LOAD)
-    desk.run(2 * NS)
+    desk.run(round(moment_s * NS))
     desk.world.fault(3, "stuck", register=register, value=0 if register == "aigain" else 7)
     desk.world.fault(3, "breaker", acts="never")
     desk.world.fault(3, "short", amps=60)
@@ -68,10 +73,11 @@ def test_short_behind_a_gain_that_was_lost_under_load_is_dead_within_a_third_of_
     assert not desk.world.truth(3).welded
 
 
-def test_gain_that_is_lost_while_nothing_is_plugged_in_is_found_within_two_seconds(desk):
+@pytest.mark.parametrize("moment_s", MOMENTS_S)
+def test_gain_that_is_lost_while_nothing_is_plugged_in_is_found_within_two_seconds(desk, moment_s):
     desk.run(3 * NS)
     assert isinstance(desk.start(3), Done)
-    desk.run(2 * NS)
+    desk.run(round(moment_s * NS))
     desk.world.fault(3, "stuck", register="aigain", value=0)
     assert desk.run(2 * NS, until=lambda: not desk.outlet(3).closed)
     assert faults(desk)[3] is Fault.SENSOR_RESET
