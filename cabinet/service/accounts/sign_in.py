@@ -20,8 +20,9 @@ import argon2.exceptions
 from cabinet import normal_form
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
+from cabinet.records import Actor, StaffView
 from cabinet.service.accounts.lockout import AttackWatch, Lockout
-from cabinet.service.property_views import Actor, SecondStep, StaffView
+from cabinet.service.property_views import SecondStep
 from cabinet.service.storage import Storage
 from cabinet.store import audit, guests, people, second_factors
 

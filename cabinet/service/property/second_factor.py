@@ -4,16 +4,17 @@ import secrets
 import sqlite3
 
 from cabinet.errors import Refused
+from cabinet.records import Actor
 from cabinet.service.accounts import totp
 from cabinet.service.accounts.sign_in import SigningIn
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, SecondFactorView
+from cabinet.service.property_views import SecondFactorView
 from cabinet.store import people, second_factors
 
 
 class SecondFactor:
-    """Implements `office_ports.SecondFactorPort`."""
+    """Implements `property_ports.SecondFactorPort`."""
 
     def __init__(self, context: Context, acting: Acting, signing_in: SigningIn) -> None:
         self._context = context

@@ -12,8 +12,8 @@ from cabinet import config as configuration
 from cabinet.clock import WallTime
 from cabinet.config import Config
 from cabinet.errors import CabinetError
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
-from cabinet.service.ports import UsageFilter, UsageRecord
 from cabinet.store import kept, month_closing, proof, usage
 from cabinet.store.database import Database
 from cabinet.store.month_closing import Signed
