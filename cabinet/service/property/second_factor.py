@@ -6,7 +6,7 @@ import sqlite3
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.service.accounts import totp
-from cabinet.service.accounts.sign_in import SigningIn
+from cabinet.service.accounts.sign_in import SigningIn, use_second_factor
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
 from cabinet.service.property_views import SecondFactorView
@@ -50,7 +50,7 @@ class SecondFactor:
             row = second_factors.of_staff(connection, staff_id)
             if row is None or row.confirmed:
                 raise Refused("expired")
-            if second_factors.use(connection, staff_id, code, now_s) is None:
+            if use_second_factor(connection, staff_id, code, now_s) is None:
                 raise Refused("wrong_second_factor")
             return second_factors.confirm(connection, staff_id), Note("second_factor_on", subject=actor.staff.name)
 
@@ -63,7 +63,7 @@ class SecondFactor:
             raise Refused("signed_out")
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
-            if not right and second_factors.use(connection, staff_id, proof, now_s) is None:
+            if not right and use_second_factor(connection, staff_id, proof, now_s) is None:
                 raise Refused("wrong_second_factor")
             return None, _off(connection, row)
 
