@@ -22,8 +22,8 @@ import msgspec
 from bench.usage import record
 from cabinet.clock import NS
 from cabinet.guard.loop import become_realtime
+from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv
-from cabinet.service.ports import UsageRecord
 
 PERIOD_NS = 3_000_000  # guard.scan_period_s
 RECORDS = 5_000

@@ -23,9 +23,10 @@ import httpx
 from bench.footprint import memory_mb
 from cabinet.clock import SystemClock, WallTime
 from cabinet.model import EndReason
+from cabinet.records import CostLine, UsageRecord
 from cabinet.reports import usage_csv
 from cabinet.service.accounts import admin
-from cabinet.service.ports import USAGE_READ, CostLine, UsageRecord
+from cabinet.service.ports import USAGE_READ
 from cabinet.store import people, usage
 from cabinet.store.database import Database
 from campaigns.runner import commit, machine, percentile

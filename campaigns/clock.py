@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cabinet.clock import NS
 from cabinet.model import EndReason
-from cabinet.service.ports import UsageRecord
+from cabinet.records import UsageRecord
 from campaigns.runner import Campaign, Outcome, main
 from tests.unit.service.rig import Rig
 from tests.unit.service.test_clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, Story

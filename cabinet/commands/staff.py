@@ -8,9 +8,9 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import AS_SERVICE, add_config
 from cabinet.errors import CabinetError
 from cabinet.plain_text import one_line
+from cabinet.records import ROLES
 from cabinet.service.accounts import admin
 from cabinet.service.ports import SCOPES
-from cabinet.service.property_views import ROLES
 from cabinet.store.database import Database
 
 

@@ -17,11 +17,11 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
-from cabinet.reports import usage_csv, usage_sums, usage_xlsx
+from cabinet.records import Signed, UsageFilter
+from cabinet.reports import kept, usage_csv, usage_sums, usage_xlsx
 from cabinet.service.accounts import admin
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.service.ports import Signed, UsageFilter
-from cabinet.store import kept, month_closing, proof, usage
+from cabinet.store import month_closing, proof, usage
 from cabinet.store.database import Database
 from cabinet.system import file_output
 from cabinet.texts import LANGUAGES

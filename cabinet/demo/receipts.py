@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cabinet.errors import StoreError
-from cabinet.service.ports import UsageFilter, UsageRecord
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.store import usage
 from cabinet.store.database import Database
 from cabinet.texts import Texts, number_format

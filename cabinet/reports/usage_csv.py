@@ -14,7 +14,7 @@ import msgspec
 
 from cabinet import plain_text, texts
 from cabinet.clock import WallTime
-from cabinet.service.ports import UsageRecord
+from cabinet.records import UsageRecord
 from cabinet.texts import number_format
 
 BOM = "\ufeff"  # without it spreadsheets read a CSV in the local 8-bit encoding, which garbles Chinese

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cabinet.errors import CabinetError
+from cabinet.records import UsageRecord
 from cabinet.reports import spreadsheet, usage_csv
 from cabinet.reports.spreadsheet import Cell, Number
-from cabinet.service.ports import UsageRecord
 from cabinet.texts import number_format
 
 MAX_ROWS = 1_048_575  # in a sheet, below its titles

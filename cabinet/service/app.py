@@ -18,6 +18,7 @@ from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
+from cabinet.records import CurvePoint, Signed, UsageFilter, UsageHead, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import SigningIn
 from cabinet.service.charges import history, pricing, views
@@ -36,18 +37,13 @@ from cabinet.service.ports import (
     AttackView,
     CabinetView,
     ChargesPage,
-    CurvePoint,
     DayFigures,
     OutletView,
     PriceView,
     ResidentView,
     SessionView,
-    Signed,
     StartChoice,
     StatementPage,
-    UsageFilter,
-    UsageHead,
-    UsageRecord,
     WaitingView,
 )
 from cabinet.service.property import Office

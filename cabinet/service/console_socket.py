@@ -34,10 +34,10 @@ from cabinet.link.records import (
     Usage,
     UsageLine,
 )
+from cabinet.records import AuditEntry, AuditFilter, UsageFilter, UsageRecord
 from cabinet.service.charges import views
 from cabinet.service.charges.context import Context
-from cabinet.service.ports import SessionView, UsageFilter, UsageRecord
-from cabinet.service.property_views import AuditEntry, AuditFilter
+from cabinet.service.ports import SessionView
 from cabinet.store import audit, usage
 from cabinet.store import sessions as table
 

@@ -1,20 +1,17 @@
-"""The service's interface to the web: views to show and the few possible actions. Neither side's internals are here.
+"""The service's interface to the web: views to show, and residents' actions. Neither side's internals are here.
 
-Views hold values, never sentences: the edge translates codes and numbers into the reader's language. Money is in fen,
-energy in mWh, power in mW; times for people are `WallTime`.
+`property_ports` adds the interface for staff. Views hold values, never sentences: the edge translates codes and numbers
+into the reader's language. Money is in fen, energy in mWh, power in mW; times for people are `WallTime`.
 """
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault, Snapshot
-
-if TYPE_CHECKING:
-    from cabinet.service.property_ports import OfficePort
-    from cabinet.service.property_views import SecondStep
+from cabinet.model import EndReason, Fault
+from cabinet.records import CostLine, CurvePoint
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
@@ -92,23 +89,6 @@ class ResidentView(msgspec.Struct, frozen=True):
     guest: bool = False  # has no card; the property gave access for a limited time
 
 
-class CostLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
-
-    `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
-    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole package,
-    `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
-    """
-
-    kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
-    quantity: int
-    unit: Literal["once", "s", "mWh"]
-    unit_price_fen: int
-    amount_fen: int
-    detail: str = ""
-    per: int = 1
-
-
 class ExpectedEnd(msgspec.Struct, frozen=True):
     """The forecast end of a charge: `left_s` from now, at the time `at`; `basis` is the reason.
 
@@ -151,13 +131,6 @@ class SessionView(msgspec.Struct, frozen=True):
     hour_fen: int | None = None  # price of an hour at the present power, while charging
     expected_end: ExpectedEnd | None = None  # None if not known yet
     latest_end: ExpectedEnd | None = None  # while charging: the charge ends then even if the battery is not full
-
-
-class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """Mean power over one step of the curve, `at_s` of powered time after the start."""
-
-    at_s: int
-    power_w: int
 
 
 class StartChoice(msgspec.Struct, frozen=True):
@@ -235,74 +208,11 @@ class Unclosed(msgspec.Struct, frozen=True):
     why: str  # clock, storage or key
 
 
-class UsageRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One settled session in the usage log. `record_hash` = SHA-256 of its canonical JSON, `previous_hash` included."""
+class AttackView(msgspec.Struct, frozen=True):
+    """Suspected guessing of PINs or passwords: the number of recent `locks`, and the `address` of the last one."""
 
-    number: int  # gapless from 1
-    order_number: str
-    session_id: str
-    site_id: str
-    outlet: int
-    card: str = ""  # masked: last four characters; empty if the resident is erased. Not part of the hash
-    started: WallTime
-    ended: WallTime
-    powered_s: int
-    charging_s: int
-    energy_mwh: int
-    peak_power_mw: int
-    mean_power_mw: int
-    lines: list[CostLine]
-    electricity_fen: int
-    service_fen: int
-    total_fen: int
-    held_fen: int
-    refund_fen: int
-    end_reason: EndReason
-    fault: Fault | None
-    tariff_version: str
-    previous_hash: str
-    record_hash: str = ""
-    holder: str = ""  # pseudonym of the resident: a random word, meaningless without the resident's own row
-
-
-class UsageFilter(msgspec.Struct, frozen=True):
-    """A selection of usage records: number above `after`, end time in [from, to), one outlet, one holder."""
-
-    after: int = 0
-    from_unix_ms: int | None = None
-    to_unix_ms: int | None = None
-    outlet: int | None = None
-    holder: str | None = None
-
-
-class Closing(msgspec.Struct, frozen=True):
-    """The closing of a month: sums of records `first_number` to `last_number`, and the hash of the last one."""
-
-    number: int  # of the closing, gapless from 1
-    site_id: str
-    month: str  # the month closed, such as 2026-11
-    first_number: int
-    last_number: int
-    last_hash: str
-    energy_mwh: int
-    electricity_fen: int
-    service_fen: int
-    made: WallTime
-    key: str  # public, base64
-
-
-class Signed(msgspec.Struct, frozen=True):
-    closing: Closing
-    signature: str  # of the closing's canonical JSON, base64
-
-
-class UsageHead(msgspec.Struct, frozen=True):
-    """The last record of a day. A copy kept elsewhere reveals later changes to that record or to an earlier one."""
-
-    day: str  # in the site's time zone, such as 2026-11-30
-    site_id: str
-    number: int
-    record_hash: str
+    locks: int
+    address: str
 
 
 class ResidentPort(Protocol):
@@ -355,61 +265,3 @@ class ResidentPort(Protocol):
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
     def changes(self, outlet: int) -> AsyncIterator[None]:
         """Yield at once, then whenever the view of this outlet may have changed; at most twice a second."""
-
-
-class AttackView(msgspec.Struct, frozen=True):
-    """Suspected guessing of PINs or passwords: the number of recent `locks`, and the `address` of the last one."""
-
-    locks: int
-    address: str
-
-
-class PropertyPort(Protocol):
-    @property
-    def office(self) -> "OfficePort":
-        """The functions that need a role."""
-
-    async def sign_in_staff(self, name: str, password: str, address: str) -> "str | SecondStep":
-        """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
-
-        Refuses wrong_card_or_pin, locked_out, storage_full.
-        """
-
-    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
-        """Return a token for a valid second factor. Refuses expired, wrong_second_factor, locked_out, storage_full."""
-
-    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
-    async def token_allows(self, bearer: str, scope: str) -> None:
-        """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""
-
-    def outlets(self) -> list[OutletView]: ...
-    async def today(self) -> DayFigures: ...
-    async def todays_sessions(self) -> list[SessionView]: ...
-    def attack(self) -> AttackView | None:
-        """Return the suspected attack; None if no card, login or address was locked out recently."""
-
-    def tariff_mistakes(self) -> list[str]:
-        """Return the mistakes in tariff files, one line each; a file with mistakes is not used."""
-
-    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
-        """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
-
-    async def usage_closings(self) -> list[Signed]:
-        """Return the closings of all months, the oldest first."""
-
-    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
-        """Return the head of every day with a charge that ended in [from, to), the oldest first."""
-
-    async def usage_key(self) -> str:
-        """Return the public key that verifies closings, base64."""
-
-    def cabinet(self) -> CabinetView: ...
-    def snapshot(self) -> Snapshot:
-        """Return the guard's last published snapshot; refuses guard_unreachable."""
-
-    def guard_reachable(self) -> bool: ...
-    def accepting(self) -> str | None:
-        """Return the code if no new sessions start (guard_unreachable, storage_full), else None."""
-
-    def cabinet_changes(self) -> AsyncIterator[None]:
-        """As `ResidentPort.changes`, for the whole cabinet."""

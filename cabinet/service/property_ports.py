@@ -1,18 +1,18 @@
-"""The service's interface to the property pages, in addition to `ports`: one protocol per subject.
+"""The service's interface to staff and to the HTTP API: `PropertyPort`, and one protocol per subject of the pages.
 
 The person who acts is an `Actor`; the service checks the role again and writes one row of the audit log in the same
-transaction as the action. Arguments and results are in `office_views`.
+transaction as the action. Arguments and results are in `records`, `ports` and `property_views`.
 """
 
 import datetime
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from cabinet.clock import WallTime
-from cabinet.service.ports import Unclosed, UsageFilter, UsageRecord
+from cabinet.model import Snapshot
+from cabinet.records import Actor, AuditEntry, AuditFilter, Role, Signed, StaffView, UsageFilter, UsageHead, UsageRecord
+from cabinet.service.ports import AttackView, CabinetView, DayFigures, OutletView, SessionView, Unclosed
 from cabinet.service.property_views import (
-    Actor,
-    AuditEntry,
-    AuditFilter,
     Comparison,
     DaySum,
     ImportPlan,
@@ -22,10 +22,9 @@ from cabinet.service.property_views import (
     RecordView,
     ResidentPage,
     ResidentRow,
-    Role,
     SampleCharge,
     SecondFactorView,
-    StaffView,
+    SecondStep,
     TariffLook,
     TariffView,
     TokenView,
@@ -224,3 +223,54 @@ class OfficePort(Protocol):
     def second_factor(self) -> SecondFactorPort: ...
     @property
     def audit(self) -> AuditPort: ...
+
+
+class PropertyPort(Protocol):
+    @property
+    def office(self) -> OfficePort:
+        """The functions that need a role."""
+
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
+        """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
+
+        Refuses wrong_card_or_pin, locked_out, storage_full.
+        """
+
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
+        """Return a token for a valid second factor. Refuses expired, wrong_second_factor, locked_out, storage_full."""
+
+    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
+    async def token_allows(self, bearer: str, scope: str) -> None:
+        """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""
+
+    def outlets(self) -> list[OutletView]: ...
+    async def today(self) -> DayFigures: ...
+    async def todays_sessions(self) -> list[SessionView]: ...
+    def attack(self) -> AttackView | None:
+        """Return the suspected attack; None if no card, login or address was locked out recently."""
+
+    def tariff_mistakes(self) -> list[str]:
+        """Return the mistakes in tariff files, one line each; a file with mistakes is not used."""
+
+    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+        """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
+
+    async def usage_closings(self) -> list[Signed]:
+        """Return the closings of all months, the oldest first."""
+
+    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        """Return the head of every day with a charge that ended in [from, to), the oldest first."""
+
+    async def usage_key(self) -> str:
+        """Return the public key that verifies closings, base64."""
+
+    def cabinet(self) -> CabinetView: ...
+    def snapshot(self) -> Snapshot:
+        """Return the guard's last published snapshot; refuses guard_unreachable."""
+
+    def guard_reachable(self) -> bool: ...
+    def accepting(self) -> str | None:
+        """Return the code if no new sessions start (guard_unreachable, storage_full), else None."""
+
+    def cabinet_changes(self) -> AsyncIterator[None]:
+        """As `ResidentPort.changes`, for the whole cabinet."""

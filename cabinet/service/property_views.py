@@ -1,59 +1,14 @@
-"""Permissions on the property pages, and the arguments and results of `office_ports`."""
+"""Arguments and results of `property_ports`, as far as they are not in `records`."""
 
 import datetime
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.errors import Refused
-from cabinet.service.ports import CostLine, CurvePoint, PriceView, UsageRecord
+from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
+from cabinet.service.ports import PriceView
 from cabinet.trips.format import Mark
-
-Role = Literal["operator", "accountant", "viewer"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
-Task = Literal["look", "money", "residents", "tariffs", "tokens", "staff", "audit"]
-"""look: everything without names; money: residents and their wallets; residents: import, block, erase."""
-
-MAY: dict[Role, frozenset[Task]] = {
-    "operator": frozenset(get_args(Task)),
-    "accountant": frozenset({"look", "money", "audit"}),
-    "viewer": frozenset({"look"}),
-}
-
-ACTIONS = (
-    "sign_in",
-    "top_up", "top_up_undo", "resident_reveal", "resident_block", "resident_unblock", "resident_pin", "resident_erase",
-    "residents_import", "tariff_schedule", "token_add", "token_revoke",
-    "usage_export", "usage_verify",
-    "staff_add", "staff_role", "staff_password", "staff_remove",
-    "second_factor_on", "second_factor_off", "recovery_code",
-    "console",
-)  # fmt: skip
-"""Actions of the audit log; each has a text `audit.<action>`."""
-
-
-class StaffView(msgspec.Struct, frozen=True):
-    staff_id: int
-    name: str
-    role: Role
-    second_factor: bool = False  # set in the list of all staff only
-
-
-class Actor(msgspec.Struct, frozen=True):
-    """A member of staff who is signed in, and the network address of the request."""
-
-    staff: StaffView
-    address: str
-
-    def may(self, task: Task) -> bool:
-        return task in MAY[self.staff.role]
-
-    def require(self, task: Task) -> None:
-        """Check the permission. Refuses not_allowed."""
-        if not self.may(task):
-            raise Refused("not_allowed")
 
 
 class SecondStep(msgspec.Struct, frozen=True):
@@ -69,34 +24,6 @@ class SecondFactorView(msgspec.Struct, frozen=True):
     codes_left: int = 0  # recovery codes
     secret: str = ""
     address: str = ""
-
-
-class AuditEntry(msgspec.Struct, frozen=True):
-    """One action of a person. `subject` and `detail` are names and numbers, the same in every language.
-
-    A resident is identified by number: personal data can be erased, and this log stays.
-    """
-
-    number: int
-    at: WallTime
-    staff: str
-    role: Role
-    address: str
-    action: str
-    resident_id: int | None
-    subject: str
-    detail: str
-
-
-class AuditFilter(msgspec.Struct, frozen=True):
-    """A selection of entries: below `before`, made in [from, to), by one member of staff, one action, one resident."""
-
-    before: int | None = None
-    from_unix_ms: int | None = None
-    to_unix_ms: int | None = None
-    staff: str = ""
-    action: str = ""
-    resident_id: int | None = None
 
 
 class UsageSums(msgspec.Struct, frozen=True):
@@ -136,15 +63,6 @@ class Verification(msgspec.Struct, frozen=True):
     failed: bool = False  # the file could not be read
     closings: int = 0  # number of closings, when it is over
     bad_closings: list[str] = []  # problems of closings, in English
-
-
-class LoadSample(msgspec.Struct, frozen=True, gc=False):
-    """The cabinet's load over five minutes from `start_unix_s` on."""
-
-    start_unix_s: int
-    mean_mw: int
-    peak_mw: int
-    limit_mw: int | None
 
 
 class LoadView(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cabinet.clock import WallTime
 from cabinet.link.records import Entry
-from cabinet.service.property_views import Actor, AuditEntry, AuditFilter
+from cabinet.records import Actor, AuditEntry, AuditFilter
 
 
 def add(

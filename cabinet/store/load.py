@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from cabinet.service.property_views import LoadSample
+from cabinet.records import LoadSample
 
 STEP_S = 300
 KEPT_DAYS = 100

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.service.ports import Closing, Signed
+from cabinet.records import Closing, Signed
 from cabinet.store.backup import sync
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from cabinet import normal_form
-from cabinet.service.property_views import Role
+from cabinet.records import Role
 
 
 class ResidentRow(msgspec.Struct, frozen=True):

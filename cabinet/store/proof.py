@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cabinet.config.keys import Site
-from cabinet.service.ports import Signed, UsageHead
+from cabinet.records import Signed, UsageHead
 from cabinet.store import month_closing
 
 MAX_TOLD = 20  # problems listed of one kind

@@ -4,12 +4,8 @@ import base64
 import hashlib
 import secrets
 import sqlite3
-from typing import Literal
 
 import msgspec
-
-from cabinet import normal_form
-from cabinet.service.accounts import totp
 
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 random bits: cannot be guessed
@@ -56,22 +52,17 @@ def confirm(connection: sqlite3.Connection, staff_id: int) -> list[str]:
     return codes
 
 
-def use(connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int) -> Literal["code", "recovery"] | None:
-    """Use up a code of the phone or a recovery code; return None if it is neither, or was used before."""
-    given = normal_form.card(given)  # both kinds of code: digits, or capital letters and digits
-    row = of_staff(connection, staff_id)
-    if row is None:
-        return None
-    if totp.is_code(normal_form.digits(given)):
-        step = totp.step_of(row.secret, normal_form.digits(given), unix_s, row.last_step)
-        if step is None:
-            return None
-        connection.execute("UPDATE second_factor SET last_step = ? WHERE staff_id = ?", (step, staff_id))
-        return "code"
+def use_step(connection: sqlite3.Connection, staff_id: int, step: int) -> None:
+    """Store the time step of a code of the phone: no step up to it is valid again."""
+    connection.execute("UPDATE second_factor SET last_step = ? WHERE staff_id = ?", (step, staff_id))
+
+
+def use_recovery_code(connection: sqlite3.Connection, staff_id: int, code: str) -> bool:
+    """Use up a recovery code. Return False if it is wrong or was used before."""
     used = connection.execute(
-        "DELETE FROM recovery_code WHERE staff_id = ? AND code_hash = ?", (staff_id, _hash(given))
+        "DELETE FROM recovery_code WHERE staff_id = ? AND code_hash = ?", (staff_id, _hash(code))
     ).rowcount
-    return "recovery" if used else None
+    return used > 0
 
 
 def codes_left(connection: sqlite3.Connection, staff_id: int) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from cabinet.billing.session import State, Step
 from cabinet.billing.tariff import Line, Tariff, Use
 from cabinet.model import EndReason, Fault, MeterCount
-from cabinet.service.ports import UsageFilter
+from cabinet.records import UsageFilter
 from cabinet.store.moment import Moment
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cabinet.service.ports import UsageFilter, UsageRecord
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.texts import number_format
 
 FIRST_PREVIOUS_HASH = "0" * 64

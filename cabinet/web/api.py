@@ -25,6 +25,7 @@ from litestar.types import Guard
 
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
+from cabinet.records import Signed, UsageFilter, UsageHead, UsageRecord
 from cabinet.reports import usage_csv
 from cabinet.service.ports import (
     CABINET_READ,
@@ -34,10 +35,6 @@ from cabinet.service.ports import (
     DayFigures,
     OutletView,
     SessionView,
-    Signed,
-    UsageFilter,
-    UsageHead,
-    UsageRecord,
 )
 from cabinet.web import export
 from cabinet.web.context import Connection, Site, Visit, language_of

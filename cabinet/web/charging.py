@@ -7,7 +7,8 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
-from cabinet.service.ports import CurvePoint, SessionView
+from cabinet.records import CurvePoint
+from cabinet.service.ports import SessionView
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.curve import polyline

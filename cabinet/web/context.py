@@ -11,7 +11,8 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
-from cabinet.service.ports import PropertyPort, ResidentPort
+from cabinet.service.ports import ResidentPort
+from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cabinet.service.ports import CurvePoint
+from cabinet.records import CurvePoint
 
 WIDTH = 320
 HEIGHT = 120

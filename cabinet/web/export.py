@@ -10,8 +10,9 @@ import msgspec
 from litestar.response import Stream
 
 from cabinet.errors import Refused
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
-from cabinet.service.ports import PropertyPort, UsageFilter, UsageRecord
+from cabinet.service.property_ports import PropertyPort
 from cabinet.web.context import Site
 
 RECORDS_A_READ = 100  # two milliseconds of work

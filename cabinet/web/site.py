@@ -15,7 +15,8 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from cabinet import __version__
 from cabinet.clock import SystemClock
 from cabinet.config.keys import Config
-from cabinet.service.ports import PropertyPort, ResidentPort
+from cabinet.service.ports import ResidentPort
+from cabinet.service.property_ports import PropertyPort
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import Site, Visit

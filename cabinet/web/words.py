@@ -6,7 +6,8 @@ import zoneinfo
 from babel.dates import format_skeleton
 
 from cabinet.clock import WallTime
-from cabinet.service.ports import CostLine, SessionView
+from cabinet.records import CostLine
+from cabinet.service.ports import SessionView
 from cabinet.texts import Texts, number_format
 
 LOCALES = {"zh": "zh", "en": "en_GB"}

@@ -226,7 +226,7 @@ def test_the_ledgers_export_is_text_in_both_forms(
 @pytest.mark.parametrize(
     ("means", "where"),
     [
-        (r"\bcsv\.writer\(", {"usage_table.py"}),
+        (r"\bcsv\.writer\(", {"usage_csv.py"}),
         (r"\bxlsxwriter\b", {"spreadsheet.py"}),
         (r"logging\.(basicConfig|Formatter|StreamHandler|FileHandler)\b", {"plain_text.py"}),
         (r"std(out|err)\.buffer", {"file_output.py"}),

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from cabinet import model, texts
+from cabinet.records import CostLine
 from cabinet.reports import usage_csv
-from cabinet.service.ports import ChoiceKind, CostLine, OutletCondition, SessionState
+from cabinet.service.ports import ChoiceKind, OutletCondition, SessionState
 
 PARTS = sorted(
     {entry.name.split(".")[0] for entry in resources.files("cabinet.texts").iterdir() if ".toml" in entry.name}

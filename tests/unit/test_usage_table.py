@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cabinet import plain_text, texts
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
+from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv
-from cabinet.service.ports import UsageRecord
 from tests.unit.web.fake_service import STARTED, usage_record
 
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")

@@ -16,9 +16,9 @@ from cabinet.clock import Clock
 from cabinet.config.keys import Config
 from cabinet.errors import CabinetError
 from cabinet.pins import may_be_set, random_pin
+from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.ports import SCOPES
-from cabinet.service.property_views import Actor, Role, StaffView
 from cabinet.store import audit, backup, people, second_factors, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.database import Database

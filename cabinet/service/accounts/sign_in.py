@@ -20,8 +20,10 @@ import argon2.exceptions
 from cabinet import normal_form
 from cabinet.clock import NS, Clock
 from cabinet.errors import Refused, StorageFull
+from cabinet.records import Actor, StaffView
+from cabinet.service.accounts import totp
 from cabinet.service.accounts.lockout import AttackWatch, Lockout
-from cabinet.service.property_views import Actor, SecondStep, StaffView
+from cabinet.service.property_views import SecondStep
 from cabinet.service.storage import Storage
 from cabinet.store import audit, guests, people, second_factors
 
@@ -65,6 +67,26 @@ def matches(secret_hash: str | None, secret: str) -> bool:
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
     return secret_hash is not None
+
+
+def use_second_factor(
+    connection: sqlite3.Connection, staff_id: int, given: str, unix_s: int
+) -> Literal["code", "recovery"] | None:
+    """Use up a code of the phone or a recovery code; return None if it is neither, or was used before.
+
+    Runs inside the caller's transaction.
+    """
+    given = normal_form.card(given)  # both kinds of code: digits, or capital letters and digits
+    row = second_factors.of_staff(connection, staff_id)
+    if row is None:
+        return None
+    if totp.is_code(normal_form.digits(given)):
+        step = totp.step_of(row.secret, normal_form.digits(given), unix_s, row.last_step)
+        if step is None:
+            return None
+        second_factors.use_step(connection, staff_id, step)
+        return "code"
+    return "recovery" if second_factors.use_recovery_code(connection, staff_id, given) else None
 
 
 class HalfWay(NamedTuple):
@@ -153,7 +175,7 @@ class SigningIn:
         def use_up(connection: sqlite3.Connection) -> None:
             if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
                 raise Refused("expired")  # its password, role or second factor has changed
-            used = second_factors.use(connection, row.id, code, wall.unix_ms // 1000)
+            used = use_second_factor(connection, row.id, code, wall.unix_ms // 1000)
             if used is None:
                 raise Refused("wrong_second_factor")
             if used == "recovery":

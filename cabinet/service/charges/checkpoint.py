@@ -16,12 +16,11 @@ from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import State, Step
 from cabinet.model import EndReason
+from cabinet.records import LoadSample, UsageRecord
 from cabinet.service.charges import pricing
 from cabinet.service.charges.context import Context
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
-from cabinet.service.ports import UsageRecord
-from cabinet.service.property_views import LoadSample
 from cabinet.service.tasks import Background
 from cabinet.store import load, people, usage
 from cabinet.store import sessions as table

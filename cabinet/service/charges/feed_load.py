@@ -1,7 +1,7 @@
 """The cabinet's load in means of five minutes, from the guard's snapshots to the next checkpoint."""
 
 from cabinet.clock import NS
-from cabinet.service.property_views import LoadSample
+from cabinet.records import LoadSample
 from cabinet.store.load import STEP_S
 from cabinet.store.moment import Moment
 

@@ -12,7 +12,8 @@ from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
 from cabinet.model import ChargeLimits, EndReason
-from cabinet.service.ports import BandPrice, CostLine, PackagePrice, PeriodPrice, PriceView, StartChoice
+from cabinet.records import CostLine
+from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, PriceView, StartChoice
 
 EXAMPLE_MINUTES = 120
 EXAMPLE_POWER_W = 150

@@ -1,4 +1,4 @@
-"""Functions of the property pages, behind `office_ports`: one module per subject, combined in `Office`."""
+"""Functions of the property pages, behind `property_ports`: one module per subject, combined in `Office`."""
 
 from cabinet.clock import WallTime
 from cabinet.service.accounts.sign_in import SigningIn
@@ -18,7 +18,7 @@ from cabinet.service.tasks import Background
 
 
 class Office:
-    """Implements `office_ports.OfficePort`."""
+    """Implements `property_ports.OfficePort`."""
 
     def __init__(self, context: Context, signing_in: SigningIn, background: Background) -> None:
         acting = Acting(context)

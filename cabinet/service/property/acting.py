@@ -5,15 +5,15 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from cabinet.errors import Refused, StorageFull
+from cabinet.records import Actor, Task
 from cabinet.service.charges.context import Context
-from cabinet.service.property_views import Actor, Task
 from cabinet.store import audit
 
 T = TypeVar("T")
 
 
 class Note(NamedTuple):
-    """An entry for the audit log: see `office_views.AuditEntry`."""
+    """An entry for the audit log: see `property_views.AuditEntry`."""
 
     action: str
     resident_id: int | None = None

@@ -1,14 +1,14 @@
 """Queries of the audit log."""
 
+from cabinet.records import Actor, AuditEntry, AuditFilter
 from cabinet.service.charges.context import Context
-from cabinet.service.property_views import Actor, AuditEntry, AuditFilter
 from cabinet.store import audit
 
 MAX_ENTRIES = 200
 
 
 class Audit:
-    """Implements `office_ports.AuditPort`."""
+    """Implements `property_ports.AuditPort`."""
 
     def __init__(self, context: Context) -> None:
         self._storage = context.storage

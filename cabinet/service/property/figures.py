@@ -5,8 +5,8 @@ from bisect import bisect_right
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
+from cabinet.records import UsageFilter
 from cabinet.service.charges.context import Context
-from cabinet.service.ports import UsageFilter
 from cabinet.service.property_views import Comparison, DaySum, LoadView, UsageSums, Utilisation
 from cabinet.store import load
 from cabinet.store import sessions as table
@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 
 
 class Figures:
-    """Implements `office_ports.FiguresPort`."""
+    """Implements `property_ports.FiguresPort`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError, Refused
+from cabinet.records import Actor
 from cabinet.service.accounts import residents_import
 from cabinet.service.accounts.residents_import import NewResident
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, ImportedRow, ImportMistake, ImportPlan, ImportState
+from cabinet.service.property_views import ImportedRow, ImportMistake, ImportPlan, ImportState
 from cabinet.service.tasks import Background
 from cabinet.texts import number_format
 
@@ -40,7 +41,7 @@ class _Kept:
 
 
 class Imports:
-    """Implements `office_ports.ImportsPort`."""
+    """Implements `property_ports.ImportsPort`."""
 
     def __init__(self, context: Context, acting: Acting, background: Background) -> None:
         self._context = context

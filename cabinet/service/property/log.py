@@ -9,11 +9,12 @@ from collections.abc import Callable
 import msgspec
 
 from cabinet.errors import CabinetError, Refused
+from cabinet.records import Actor, CurvePoint, UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.charges.context import Context
-from cabinet.service.ports import CurvePoint, Unclosed, UsageFilter, UsageRecord
+from cabinet.service.ports import Unclosed
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, RecordView, UsageSums, Verification
+from cabinet.service.property_views import RecordView, UsageSums, Verification
 from cabinet.service.tasks import Background
 from cabinet.store import month_closing, people, proof, usage
 from cabinet.store import sessions as table
@@ -25,7 +26,7 @@ MAX_RECORDS = 1000
 
 
 class Log:
-    """Implements `office_ports.LogPort`."""
+    """Implements `property_ports.LogPort`."""
 
     def __init__(self, context: Context, acting: Acting, background: Background) -> None:
         self._context = context

@@ -9,10 +9,11 @@ from cabinet.billing import ledger
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.pins import random_pin
+from cabinet.records import Actor
 from cabinet.service.accounts.sign_in import hash_secret
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, ResidentPage, ResidentRow, WalletLine
+from cabinet.service.property_views import ResidentPage, ResidentRow, WalletLine
 from cabinet.store import accounts, people, residents, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.residents import ListRow
@@ -29,7 +30,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class Residents:
-    """Implements `office_ports.ResidentsPort`."""
+    """Implements `property_ports.ResidentsPort`."""
 
     def __init__(self, context: Context, acting: Acting) -> None:
         self._context = context

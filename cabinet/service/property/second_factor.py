@@ -4,16 +4,17 @@ import secrets
 import sqlite3
 
 from cabinet.errors import Refused
+from cabinet.records import Actor
 from cabinet.service.accounts import totp
-from cabinet.service.accounts.sign_in import SigningIn
+from cabinet.service.accounts.sign_in import SigningIn, use_second_factor
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, SecondFactorView
+from cabinet.service.property_views import SecondFactorView
 from cabinet.store import people, second_factors
 
 
 class SecondFactor:
-    """Implements `office_ports.SecondFactorPort`."""
+    """Implements `property_ports.SecondFactorPort`."""
 
     def __init__(self, context: Context, acting: Acting, signing_in: SigningIn) -> None:
         self._context = context
@@ -49,7 +50,7 @@ class SecondFactor:
             row = second_factors.of_staff(connection, staff_id)
             if row is None or row.confirmed:
                 raise Refused("expired")
-            if second_factors.use(connection, staff_id, code, now_s) is None:
+            if use_second_factor(connection, staff_id, code, now_s) is None:
                 raise Refused("wrong_second_factor")
             return second_factors.confirm(connection, staff_id), Note("second_factor_on", subject=actor.staff.name)
 
@@ -62,7 +63,7 @@ class SecondFactor:
             raise Refused("signed_out")
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
-            if not right and second_factors.use(connection, staff_id, proof, now_s) is None:
+            if not right and use_second_factor(connection, staff_id, proof, now_s) is None:
                 raise Refused("wrong_second_factor")
             return None, _off(connection, row)
 

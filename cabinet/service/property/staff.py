@@ -6,16 +6,16 @@ import sqlite3
 
 from cabinet import normal_form
 from cabinet.errors import Refused
+from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.sign_in import SigningIn, hash_secret
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, Role, StaffView
 from cabinet.store import people, second_factors
 
 
 class Staff:
-    """Implements `office_ports.StaffPort`."""
+    """Implements `property_ports.StaffPort`."""
 
     def __init__(self, context: Context, acting: Acting, signing_in: SigningIn) -> None:
         self._context = context

@@ -8,10 +8,11 @@ from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, Posted
 from cabinet.errors import CabinetError, ConfigErrors, Refused
+from cabinet.records import Actor
 from cabinet.service.charges import pricing
 from cabinet.service.charges.context import Context
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, Receipt, SampleCharge, TariffLook, TariffView
+from cabinet.service.property_views import Receipt, SampleCharge, TariffLook, TariffView
 
 MAX_CHARS = 32_000
 MAX_S = 48 * 3600
@@ -20,7 +21,7 @@ UPLOADED = "tariff"  # in place of a file's name in messages
 
 
 class Tariffs:
-    """Implements `office_ports.TariffsPort`."""
+    """Implements `property_ports.TariffsPort`."""
 
     def __init__(self, context: Context, acting: Acting) -> None:
         self._context = context

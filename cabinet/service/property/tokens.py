@@ -6,18 +6,19 @@ import sqlite3
 from cabinet import normal_form
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
+from cabinet.records import Actor
 from cabinet.service.accounts import admin
 from cabinet.service.charges.context import Context
 from cabinet.service.ports import SCOPES
 from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Actor, TokenView
+from cabinet.service.property_views import TokenView
 from cabinet.store import people
 
 DAY_MS = 86_400_000
 
 
 class Tokens:
-    """Implements `office_ports.TokensPort`."""
+    """Implements `property_ports.TokensPort`."""
 
     def __init__(self, context: Context, acting: Acting) -> None:
         self._context = context

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
+from cabinet.records import Actor
 from cabinet.service.charges.context import Context
-from cabinet.service.property_views import Actor, TripView
+from cabinet.service.property_views import TripView
 from cabinet.store import sessions as table
 from cabinet.trips import folder as trips_folder
 from cabinet.trips.format import Recording, TripFileError
@@ -18,7 +19,7 @@ MAX_REMEMBERED = 1000
 
 
 class Trips:
-    """Implements `office_ports.TripsPort`."""
+    """Implements `property_ports.TripsPort`."""
 
     def __init__(self, context: Context) -> None:
         self._storage = context.storage

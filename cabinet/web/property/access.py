@@ -7,8 +7,8 @@ from litestar.response import Redirect, Response
 
 from cabinet import normal_form
 from cabinet.errors import Refused
+from cabinet.records import Actor, Task
 from cabinet.service.property_ports import OfficePort
-from cabinet.service.property_views import Actor, Task
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of

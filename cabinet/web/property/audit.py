@@ -7,7 +7,7 @@ from litestar import get
 from litestar.response import Response
 
 from cabinet import normal_form
-from cabinet.service.property_views import ACTIONS, AuditFilter
+from cabinet.records import ACTIONS, AuditFilter
 from cabinet.web.context import Site, Visit
 from cabinet.web.property.access import actor, field, office, show
 from cabinet.web.property.period import Period, day, number, zone_of

@@ -8,7 +8,8 @@ import zoneinfo
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cabinet.service.property_views import DaySum, LoadSample, LoadView
+from cabinet.records import LoadSample
+from cabinet.service.property_views import DaySum, LoadView
 
 WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152

@@ -8,7 +8,7 @@ from litestar import get, post
 from litestar.response import Response
 
 from cabinet.errors import Refused
-from cabinet.service.property_views import Actor
+from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import RowNumber, Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show

@@ -9,7 +9,7 @@ from litestar.response import Response
 from markupsafe import Markup
 
 from cabinet.errors import Refused
-from cabinet.service.property_views import Actor
+from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts

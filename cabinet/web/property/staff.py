@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.response import Response
 
 from cabinet.errors import Refused
-from cabinet.service.property_views import ROLES, Actor, Role
+from cabinet.records import ROLES, Actor, Role
 from cabinet.web import auth
 from cabinet.web.context import RowNumber, Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show

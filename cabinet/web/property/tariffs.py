@@ -10,7 +10,8 @@ from litestar.response import Response
 
 from cabinet import normal_form
 from cabinet.errors import Refused
-from cabinet.service.property_views import Actor, Receipt, SampleCharge, TariffLook
+from cabinet.records import Actor
+from cabinet.service.property_views import Receipt, SampleCharge, TariffLook
 from cabinet.web import auth
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show

@@ -7,8 +7,8 @@ from litestar.response import Response
 
 from cabinet import normal_form
 from cabinet.errors import Refused
+from cabinet.records import Actor
 from cabinet.service.ports import SCOPES
-from cabinet.service.property_views import Actor
 from cabinet.web import auth
 from cabinet.web.context import Visit
 from cabinet.web.property.access import actor, done, field, office, refused_here, show

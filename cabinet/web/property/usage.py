@@ -10,8 +10,7 @@ from litestar.response import Response, Stream
 
 from cabinet import plain_text
 from cabinet.errors import Refused
-from cabinet.service.ports import UsageFilter
-from cabinet.service.property_views import Actor
+from cabinet.records import Actor, UsageFilter
 from cabinet.web import export
 from cabinet.web.context import RowNumber, Site, Visit, language_of
 from cabinet.web.curve import polyline

@@ -17,9 +17,10 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
+from cabinet.records import UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
-from cabinet.service.ports import SessionView, StartChoice, UsageRecord
+from cabinet.service.ports import SessionView, StartChoice
 from cabinet.store import accounts, people, usage
 from cabinet.store.database import Database
 from tests.unit.service.guard_double import GuardDouble

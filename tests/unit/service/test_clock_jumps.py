@@ -12,8 +12,9 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
+from cabinet.records import UsageRecord
 from cabinet.service.app import Service
-from cabinet.service.ports import SessionView, UsageRecord
+from cabinet.service.ports import SessionView
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.clock import NS, ManualClock
+from cabinet.records import LoadSample
 from cabinet.service.charges.feed_load import IDLE_STEPS, LoadMeans
-from cabinet.service.property_views import LoadSample
 from cabinet.store import load
 from cabinet.store.moment import Moment
 from tests.unit.service.rig import FULL, NOON_MS, Rig

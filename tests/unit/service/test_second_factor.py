@@ -9,9 +9,10 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.errors import CabinetError, Refused
+from cabinet.records import Actor
 from cabinet.service.accounts import admin, lockout, sign_in, totp
 from cabinet.service.app import Service
-from cabinet.service.property_views import Actor, SecondStep
+from cabinet.service.property_views import SecondStep
 from cabinet.store import people, second_factors
 from cabinet.store.database import Database
 from tests.unit.service.rig import QUICK, Rig

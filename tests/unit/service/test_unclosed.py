@@ -81,7 +81,7 @@ def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as disk:
-            disk.setattr("cabinet.service.housekeeping.closings.close", full)
+            disk.setattr("cabinet.service.housekeeping.month_closing.close", full)
             with pytest.raises(StoreError):
                 await service.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "storage")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import BandPrice, PeriodPrice, UsageFilter
+from cabinet.records import UsageFilter
+from cabinet.service.ports import BandPrice, PeriodPrice
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 from cabinet.model import ChargeLimits, EndReason, Fault
-from cabinet.service.ports import CostLine, CurvePoint, StartChoice
+from cabinet.records import CostLine, CurvePoint
+from cabinet.service.ports import StartChoice
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
+from cabinet.records import Signed
 from cabinet.store import month_closing, usage
 from cabinet.store.database import Database
-from cabinet.store.month_closing import Signed
 from tests.unit.store.test_usage import record
 
 WALL = WallTime(5000, True)

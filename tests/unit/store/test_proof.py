@@ -12,11 +12,10 @@ from cabinet import config as configuration
 from cabinet.clock import WallTime
 from cabinet.config import Config
 from cabinet.errors import CabinetError
-from cabinet.reports import usage_csv, usage_xlsx
-from cabinet.service.ports import UsageFilter, UsageRecord
-from cabinet.store import kept, month_closing, proof, usage
+from cabinet.records import Signed, UsageFilter, UsageRecord
+from cabinet.reports import kept, usage_csv, usage_xlsx
+from cabinet.store import month_closing, proof, usage
 from cabinet.store.database import Database
-from cabinet.store.month_closing import Signed
 from tests.unit.store.test_usage import record, rewrite
 
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")

@@ -11,7 +11,7 @@ import pytest
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import CostLine, UsageFilter, UsageRecord
+from cabinet.records import CostLine, UsageFilter, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import Bad, Verified

@@ -21,30 +21,36 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+from cabinet.records import (
+    Actor,
+    CostLine,
+    CurvePoint,
+    LoadSample,
+    Role,
+    Signed,
+    StaffView,
+    UsageFilter,
+    UsageHead,
+    UsageRecord,
+)
 from cabinet.service.ports import (
     SCOPES,
     AttackView,
     BandPrice,
     CabinetView,
     ChargesPage,
-    CostLine,
-    CurvePoint,
     DayFigures,
     OutletView,
     PeriodPrice,
     PriceView,
     ResidentView,
     SessionView,
-    Signed,
     StartChoice,
     StatementPage,
-    UsageFilter,
-    UsageHead,
-    UsageRecord,
     WaitingView,
     WalletLine,
 )
-from cabinet.service.property_views import Actor, Comparison, LoadSample, LoadView, Role, StaffView, UsageSums
+from cabinet.service.property_views import Comparison, LoadView, UsageSums
 
 STARTED = WallTime(1_795_500_000_000, True)  # 24 November 2026, 14:00 in Shanghai
 HOUR_MS = 3_600_000

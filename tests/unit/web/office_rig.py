@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 
 from cabinet.model import EndReason, Fault
+from cabinet.records import Role
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
-from cabinet.service.property_views import Role
 from cabinet.store import people
 from cabinet.store.database import Database
 from cabinet.web.site import create_app

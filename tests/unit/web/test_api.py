@@ -14,8 +14,9 @@ from litestar.testing import TestClient
 
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
+from cabinet.records import UsageHead
 from cabinet.reports import usage_csv, usage_xlsx
-from cabinet.service.ports import SCOPES, UsageHead
+from cabinet.service.ports import SCOPES
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
 

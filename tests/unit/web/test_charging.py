@@ -8,7 +8,8 @@ from litestar.testing import TestClient
 
 from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
-from cabinet.service.ports import CurvePoint, ExpectedEnd
+from cabinet.records import CurvePoint
+from cabinet.service.ports import ExpectedEnd
 from cabinet.texts import table
 from tests.unit.web import fake_service
 from tests.unit.web.browser import page, send

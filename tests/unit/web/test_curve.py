@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinet.service.ports import CurvePoint
+from cabinet.records import CurvePoint
 from cabinet.web.curve import HEIGHT, MAX_POINTS, WIDTH, polyline
 
 watts = st.integers(min_value=0, max_value=3500)

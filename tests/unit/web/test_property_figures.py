@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.service.property_views import DaySum, LoadSample, LoadView, UsageSums
+from cabinet.records import LoadSample
+from cabinet.service.property_views import DaySum, LoadView, UsageSums
 from cabinet.web.property import charts
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page

@@ -9,8 +9,8 @@ import openpyxl
 import pytest
 
 from cabinet.clock import NS
+from cabinet.records import Role
 from cabinet.service.accounts import admin, sign_in
-from cabinet.service.property_views import Role
 from cabinet.store.database import Database
 from tests.unit.service.rig import CARDS, FULL, PIN, QUICK
 from tests.unit.web.browser import Page

@@ -9,8 +9,8 @@ import segno
 import zxingcpp
 
 from cabinet.clock import NS
+from cabinet.records import ROLES, Role
 from cabinet.service.accounts import totp
-from cabinet.service.property_views import ROLES, Role
 from cabinet.store import second_factors
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import PASSWORD, Browser, Desk, staff_id, tell

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.service.property_views import MAY, ROLES, Role
+from cabinet.records import MAY, ROLES, Role
 from cabinet.web.property.access import SECTIONS
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import PASSWORD, Desk, secrets_on, staff_id, tell

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cabinet.billing import tariff_files
+from cabinet.records import Role
 from cabinet.service.ports import USAGE_READ
-from cabinet.service.property_views import Role
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.browser import Page
 from tests.unit.web.office_rig import Desk, secrets_on, tell

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cabinet.billing.tariff import Band, Period, Tariff, Use, price
 from cabinet.clock import WallTime
+from cabinet.records import CostLine
 from cabinet.service.charges.pricing import cost_lines
-from cabinet.service.ports import CostLine
 from cabinet.texts import Texts
 from cabinet.web.words import Words
 from tests.unit.web import fake_service

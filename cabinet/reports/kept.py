@@ -10,8 +10,8 @@ import msgspec
 
 from cabinet import normal_form, texts
 from cabinet.errors import CabinetError
+from cabinet.records import Signed, UsageHead, UsageRecord
 from cabinet.reports import xlsx_reader
-from cabinet.service.ports import Signed, UsageHead, UsageRecord
 from cabinet.store import usage
 from cabinet.store.proof import Mark
 
