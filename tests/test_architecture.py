@@ -1,5 +1,8 @@
-"""Rules about the whole source that no single part could test: what is loaded, what is declared, what is said."""
+"""Rules about the whole source that no single part could test: imports, declarations, wording."""
 
+import ast
+import functools
+import graphlib
 import importlib
 import os
 import re
@@ -7,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -18,12 +22,30 @@ from cabinet.main import COMMANDS, EPILOG, main
 ROOT = Path(__file__).parents[1]
 MAX_FILE = 450  # lines; a file beyond is two files
 
-# What the guard must never load: it has to start fast, stay small, and be able to fail for its own reasons only.
+# The guard must start fast, stay small, and fail only for its own reasons: a module that is not loaded delays nothing.
 NOT_IN_THE_GUARD = (
     "asyncio", "jinja2", "litestar", "multiprocessing", "sqlite3", "uvicorn",
-    "cabinet.billing", "cabinet.console", "cabinet.demo", "cabinet.service", "cabinet.store", "cabinet.texts",
-    "cabinet.web",
+    "cabinet.billing", "cabinet.console", "cabinet.demo", "cabinet.reports", "cabinet.service",
+    "cabinet.store", "cabinet.system.steward", "cabinet.system.update", "cabinet.texts", "cabinet.trips.plot",
+    "cabinet.trips.table", "cabinet.web",
 )  # fmt: skip
+# These decide from values alone: no clock, no input or output, so every case can be tested at once.
+PURE = (
+    "cabinet.billing.session", "cabinet.billing.tariff", "cabinet.charge", "cabinet.metering", "cabinet.protections",
+    "cabinet.safety", "cabinet.trips.format",
+)  # fmt: skip
+WORDS = ("cabinet.errors", "cabinet.model")
+WAITS = ("asyncio", "select", "selectors", "socket", "sqlite3", "subprocess", "threading", "time")
+# What serves residents and staff reaches the machine through the link, in another process.
+MACHINE = (
+    "cabinet.charge", "cabinet.guard", "cabinet.hardware", "cabinet.metering", "cabinet.protections",
+    "cabinet.relays", "cabinet.safety",
+)  # fmt: skip
+PEOPLE = (
+    "cabinet.billing", "cabinet.console", "cabinet.reports", "cabinet.service", "cabinet.store",
+    "cabinet.system.update", "cabinet.trips", "cabinet.web",
+)  # fmt: skip
+PORTS = ("cabinet.service.ports", "cabinet.service.property_ports", "cabinet.service.property_views")
 
 
 def python(code: str) -> str:
@@ -39,6 +61,125 @@ def tracked(*suffixes: str) -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in listed.split("\0") if name]
     return [file for file in files if file.is_file() and (not suffixes or file.suffix in suffixes)]
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def import_graph() -> dict[str, frozenset[str]]:
+    """Return for each module of cabinet/ the modules of cabinet/ and the top-level packages that it imports.
+
+    Read from the source: imports inside functions count, and those for the type checker only.
+    """
+    files = {_module_of(file): file for file in (ROOT / "cabinet").rglob("*.py")}
+    return {module: frozenset(_imported(module, file, files.keys())) for module, file in files.items()}
+
+
+def _module_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(module: str, file: Path, modules: Collection[str]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{module}: imports by full names only"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package = name.partition(".")[0]
+            while package == "cabinet" and name not in modules:  # an attribute: its module is meant
+                name = name.rpartition(".")[0]
+            target = name if package == "cabinet" else package
+            if target != module:
+                yield target
+
+
+def reached_from(module: str) -> set[str]:
+    """Return every module and package that `module` imports, directly or through others of cabinet/."""
+    graph, found, left = import_graph(), set[str](), [module]
+    while left:
+        new = graph.get(left.pop(), frozenset()) - found
+        found |= new
+        left += new
+    return found
+
+
+def circle(graph: Mapping[str, Iterable[str]]) -> str:
+    """Return one import circle, as in "a imports b imports a"; empty if there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return " imports ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circle(import_graph()) == ""
+
+
+def test_no_rooms_import_each_other_in_a_circle():
+    """A room is a folder directly in cabinet/, with everything in it, or a file there."""
+    rooms: dict[str, set[str]] = {}
+    for module, imported in import_graph().items():
+        others = {_room(target) for target in imported if in_any(target, ("cabinet",))} - {_room(module)}
+        rooms.setdefault(_room(module), set()).update(others)
+    assert circle(rooms) == ""
+
+
+def _room(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def test_parts_named_in_these_rules_exist():
+    named = {*NOT_IN_THE_GUARD, *PURE, *WORDS, *MACHINE, *PEOPLE, *PORTS}
+    assert {name for name in named if in_any(name, ("cabinet",))} - import_graph().keys() == set()
+
+
+def test_pure_cores_know_only_the_model_and_errors_and_wait_for_nothing():
+    known = [
+        f"{module} knows {target}"
+        for module in sorted(import_graph())
+        if in_any(module, PURE)
+        for target in sorted(reached_from(module))
+        if in_any(target, WAITS) or (in_any(target, ("cabinet",)) and not in_any(target, (*PURE, *WORDS)))
+    ]
+    assert known == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "never"),
+    [
+        (("cabinet.guard", "cabinet.link.server"), (*NOT_IN_THE_GUARD, "cabinet.sim")),
+        (PEOPLE, (*MACHINE, "cabinet.link.server", "cabinet.sim")),
+    ],
+    ids=["guard and people", "people and machine"],
+)
+def test_parts_that_must_not_know_each_other(parts, never):
+    """Not through other modules either. The order of all parts is in `setup.cfg`; it cannot say this."""
+    known = [
+        f"{module} knows {target}"
+        for module in sorted(import_graph())
+        if in_any(module, parts)
+        for target in sorted(reached_from(module))
+        if in_any(target, never)
+    ]
+    assert known == []
+
+
+def test_web_and_console_use_the_service_through_its_ports_only():
+    direct = [
+        f"{module} imports {target}"
+        for module, imported in sorted(import_graph().items())
+        if in_any(module, ("cabinet.console", "cabinet.web"))
+        for target in sorted(imported)
+        if in_any(target, ("cabinet.service", "cabinet.store")) and target not in PORTS
+    ]
+    assert direct == []
 
 
 # --- what is loaded --------------------------------------------------------------------------------------------------
@@ -59,13 +200,13 @@ print(*sys.modules)
     os.chdir(ROOT)
     loaded = python(code).split()
     assert "cabinet.sim.wire" in loaded
-    forbidden = [name for name in loaded if name.startswith(NOT_IN_THE_GUARD) and _is_or_is_in(name)]
-    assert forbidden == []
+    assert [name for name in loaded if in_any(name, NOT_IN_THE_GUARD)] == []
     assert not {"cabinet.sim.world", "cabinet.sim.build", "cabinet.sim.server"} & set(loaded)
 
 
-def _is_or_is_in(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in NOT_IN_THE_GUARD)
+def in_any(module: str, names: tuple[str, ...]) -> bool:
+    """Return whether `module` is one of `names`, or inside one of them."""
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,7 +4,6 @@ Relays are closed only through `Guard.begin_trial`, with its pre-close check; no
 """
 
 import logging
-from typing import Protocol
 
 from cabinet.charge import Trial
 from cabinet.clock import NS, Clock
@@ -13,7 +12,7 @@ from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.limits import milli
 from cabinet.guard.maintenance_file import Book
-from cabinet.guard.maintenance_tests import AlertLineJob, CycleJob, ResidualJob, SelfTestJob, SirenJob, Work
+from cabinet.guard.maintenance_tests import AlertLineJob, CycleJob, Hands, ResidualJob, SelfTestJob, SirenJob, Work
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.segment import Segment
 from cabinet.guard.state_files import Scribe
@@ -42,13 +41,6 @@ log = logging.getLogger(__name__)
 
 MIN_GAIN_PPM, MAX_GAIN_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # as in the configuration
 SQRT2_PER_MILLE = 1414
-
-
-class Hands(Protocol):
-    """Functions of the guard that maintenance needs."""
-
-    def trial_refusal(self, unit: OutletUnit) -> str | None: ...
-    def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
 
 
 class Upkeeper:

@@ -4,18 +4,20 @@ No test waits, each ends by itself, and each restores all that it changed. A job
 `begin_trial`, with the pre-close check before every closing. A trip ends it.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from cabinet.clock import MS, NS
+from cabinet.guard.cabinet import CabinetUnit
+from cabinet.guard.contacts import Contacts
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.residual import Phase as ResidualPhase
+from cabinet.guard.segment import Segment
+from cabinet.guard.switching import Switching
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET, EndReason
-
-if TYPE_CHECKING:
-    from cabinet.guard.maintenance import Upkeeper
+from cabinet.relays import RelayBank
 
 CLOSED_NS = 700 * MS  # long enough for a charger that starts softly (0.8 s to full) to show some of its current
 OPEN_NS = 500 * MS
@@ -25,6 +27,28 @@ ALERT_MA = 150  # peak; a lamp of 40 W draws 260
 ALERT_WATCH_NS = NS
 SELF_TEST_NS = 20 * NS  # ten relays take 0.3 s, and the weld check 1.5 s
 RESIDUAL_NS = 10 * NS
+
+
+class Hands(Protocol):
+    """Functions of the guard that maintenance and its jobs need."""
+
+    def trial_refusal(self, unit: OutletUnit) -> str | None: ...
+    def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
+
+
+class Equipment(Protocol):
+    """Parts of the guard that the jobs use; `maintenance` owns them."""
+
+    relays: RelayBank
+    contacts: Contacts
+    units: list[OutletUnit]
+    cabinet: CabinetUnit
+    switching: Switching
+    hands: Hands
+    segments: list[Segment]
+    alert_edges: dict[int, int]  # by outlet: falling edges of its alert line
+
+    def unit(self, outlet: int) -> OutletUnit | None: ...
 
 
 class Work(Protocol):
@@ -39,8 +63,8 @@ class Work(Protocol):
 class _Base:
     kind: JobKind
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        self._keeper = keeper
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        self._equipment = equipment
         self._job = job
         self._command = command
         self._began_ns = now_ns
@@ -55,25 +79,25 @@ class SelfTestJob(_Base):
 
     kind = JobKind.SELF_TEST
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        super().__init__(keeper, job, command, now_ns)
-        numbers = [unit.number for unit in keeper.units]
-        keeper.switching.test_now(numbers if command.outlet == CABINET else [command.outlet])
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        super().__init__(equipment, job, command, now_ns)
+        numbers = [unit.number for unit in equipment.units]
+        equipment.switching.test_now(numbers if command.outlet == CABINET else [command.outlet])
 
     def step(self, now_ns: int) -> Job:
-        keeper = self._keeper
-        failed = sorted(keeper.switching.self_test_failed)
-        if keeper.cabinet.latched:
-            return self._with(state=JobState.FAILED, fault=keeper.cabinet.fault, outlets=failed)
+        equipment = self._equipment
+        failed = sorted(equipment.switching.self_test_failed)
+        if equipment.cabinet.latched:
+            return self._with(state=JobState.FAILED, fault=equipment.cabinet.fault, outlets=failed)
         if now_ns - self._began_ns > SELF_TEST_NS:
             return self._with(state=JobState.BROKEN_OFF, why="contactor_open", outlets=failed)
-        if keeper.switching.busy:
+        if equipment.switching.busy:
             return self._job
-        ready_at_ns = keeper.switching.ready_at_ns
-        settled = ready_at_ns is not None and now_ns >= ready_at_ns and keeper.relays.contactor_closed
-        if not failed and not settled and not keeper.switching.held_open and not keeper.switching.welded():
+        ready_at_ns = equipment.switching.ready_at_ns
+        settled = ready_at_ns is not None and now_ns >= ready_at_ns and equipment.relays.contactor_closed
+        if not failed and not settled and not equipment.switching.held_open and not equipment.switching.welded():
             return self._job
-        state = JobState.FAILED if failed or keeper.switching.welded() else JobState.PASSED
+        state = JobState.FAILED if failed or equipment.switching.welded() else JobState.PASSED
         return self._with(state=state, outlets=failed, values={"ms": (now_ns - self._began_ns) // MS})
 
 
@@ -82,9 +106,9 @@ class CycleJob(_Base):
 
     kind = JobKind.RELAY_CYCLE
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        super().__init__(keeper, job, command, now_ns)
-        unit = keeper.unit(command.outlet)
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        super().__init__(equipment, job, command, now_ns)
+        unit = equipment.unit(command.outlet)
         assert unit is not None  # checked before
         self._unit: OutletUnit = unit
         self._next_ns = now_ns
@@ -99,8 +123,8 @@ class CycleJob(_Base):
 
     def step(self, now_ns: int) -> Job:
         unit = self._unit
-        if unit.fault is not None or self._keeper.cabinet.latched:
-            fault = unit.fault or self._keeper.cabinet.fault
+        if unit.fault is not None or self._equipment.cabinet.latched:
+            fault = unit.fault or self._equipment.cabinet.fault
             return self._with(state=JobState.FAILED, fault=fault, values=dict(self._values))
         if self._closed_since_ns is not None:
             return self._while_closed(now_ns, self._closed_since_ns)
@@ -112,7 +136,7 @@ class CycleJob(_Base):
         if self._values["done"] >= self._command.times:
             return self._verdict()
         self._peak_ma = 0
-        refusal = self._keeper.hands.begin_trial(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
+        refusal = self._equipment.hands.begin_trial(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
         if refusal is not None:
             return self._with(state=JobState.BROKEN_OFF, why=refusal, values=dict(self._values))
         self._waiting_since_ns = now_ns
@@ -135,7 +159,7 @@ class CycleJob(_Base):
             self._peak_ma = max(self._peak_ma, self._unit.shown_peak.value or 0)
         if now_ns - since_ns < CLOSED_NS:
             return self._job
-        differs = [m for m in self._keeper.relays.check_outputs() if m.outlet == self._unit.number]
+        differs = [m for m in self._equipment.relays.check_outputs() if m.outlet == self._unit.number]
         values = self._values
         flows = self._peak_ma > self._limit_ma()
         values["output_differs"] += bool(differs)
@@ -143,7 +167,7 @@ class CycleJob(_Base):
         values["peak_ma"] = max(values["peak_ma"], self._peak_ma)
         values["least_peak_ma"] = min(values["least_peak_ma"] or self._peak_ma, self._peak_ma)
         values["done"] += 1
-        self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
+        self._equipment.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
         self._closed_since_ns, self._opened_ns, self._next_ns = None, now_ns, now_ns + OPEN_NS
         return self._with(values=dict(values))
 
@@ -158,7 +182,7 @@ class CycleJob(_Base):
     def _broken_off(self, why: str) -> Job:
         """Abort the job. Without a `why`, something else opened the outlet."""
         if self._unit.trial:
-            self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
+            self._equipment.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
         return self._with(state=JobState.BROKEN_OFF, why=why, values=dict(self._values))
 
     def _verdict(self) -> Job:
@@ -174,22 +198,22 @@ class AlertLineJob(_Base):
 
     kind = JobKind.ALERT_LINE
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        super().__init__(keeper, job, command, now_ns)
-        unit = keeper.unit(command.outlet)
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        super().__init__(equipment, job, command, now_ns)
+        unit = equipment.unit(command.outlet)
         assert unit is not None  # checked before
         self._unit: OutletUnit = unit
-        self._index = keeper.units.index(unit)
-        self._edges = dict(keeper.alert_edges)
+        self._index = equipment.units.index(unit)
+        self._edges = dict(equipment.alert_edges)
         self._closed_since_ns: int | None = None
         self._peak_ma = 0
         self._alert_above(ALERT_MA)
-        self._refusal = keeper.hands.begin_trial(unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS)
+        self._refusal = equipment.hands.begin_trial(unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS)
 
     def step(self, now_ns: int) -> Job:
         unit = self._unit
         if self._refusal is not None or not unit.trial:
-            fault = unit.fault or self._keeper.cabinet.fault
+            fault = unit.fault or self._equipment.cabinet.fault
             state = JobState.BROKEN_OFF if fault is None else JobState.FAILED
             return self._end(state, why=self._refusal or "", fault=fault)
         if self._closed_since_ns is None:
@@ -201,7 +225,7 @@ class AlertLineJob(_Base):
         self._peak_ma = max(self._peak_ma, unit.shown_peak.value or 0)
         if now_ns - self._closed_since_ns < ALERT_WATCH_NS:
             return self._job
-        moved = [n for n, edges in self._keeper.alert_edges.items() if edges > self._edges[n]]
+        moved = [n for n, edges in self._equipment.alert_edges.items() if edges > self._edges[n]]
         state = JobState.PASSED if moved == [unit.number] else JobState.FAILED
         return self._end(state, outlets=moved)
 
@@ -209,11 +233,11 @@ class AlertLineJob(_Base):
         """End the job in any case with the chip's alert level back at the one for a short."""
         self._alert_above(None)
         if self._unit.trial:
-            self._keeper.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
+            self._equipment.switching.end(self._unit, EndReason.STOPPED_BY_STAFF, self._command.who)
         return self._with(state=state, values={"peak_ma": self._peak_ma}, **changes)
 
     def _alert_above(self, peak_ma: int | None) -> None:
-        for segment in self._keeper.segments:
+        for segment in self._equipment.segments:
             segment.alert_above(self._index, peak_ma)
 
 
@@ -222,16 +246,16 @@ class ResidualJob(_Base):
 
     kind = JobKind.RESIDUAL
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        super().__init__(keeper, job, command, now_ns)
-        if not keeper.cabinet.residual_test.active:
-            keeper.cabinet.residual_test.reset()
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        super().__init__(equipment, job, command, now_ns)
+        if not equipment.cabinet.residual_test.active:
+            equipment.cabinet.residual_test.reset()
         self._tested_ns: int | None = None
 
     def step(self, now_ns: int) -> Job:
-        test = self._keeper.cabinet.residual_test
-        if test.failed or self._keeper.cabinet.latched:
-            return self._with(state=JobState.FAILED, fault=self._keeper.cabinet.fault)
+        test = self._equipment.cabinet.residual_test
+        if test.failed or self._equipment.cabinet.latched:
+            return self._with(state=JobState.FAILED, fault=self._equipment.cabinet.fault)
         if test.phase is ResidualPhase.TESTING and self._tested_ns is None:
             self._tested_ns = now_ns
         if test.phase is ResidualPhase.RELEASING and self._tested_ns is not None and not self._job.values:
@@ -248,12 +272,12 @@ class SirenJob(_Base):
 
     kind = JobKind.SIREN
 
-    def __init__(self, keeper: "Upkeeper", job: Job, command: Any, now_ns: int) -> None:
-        super().__init__(keeper, job, command, now_ns)
-        keeper.contacts.sound(True)
+    def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
+        super().__init__(equipment, job, command, now_ns)
+        equipment.contacts.sound(True)
 
     def step(self, now_ns: int) -> Job:
         if now_ns - self._began_ns < self._command.seconds * NS:
             return self._job
-        self._keeper.contacts.sound(self._keeper.cabinet.siren)
+        self._equipment.contacts.sound(self._equipment.cabinet.siren)
         return self._with(state=JobState.PASSED)

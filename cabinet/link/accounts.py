@@ -1,4 +1,4 @@
-"""Peer of a local socket: its user, as reported by the kernel, and the roles that this user may take.
+"""Roles that the peer of a local socket may take, by its user as reported by the kernel.
 
 On a cabinet each process has its own user (`systemd/cabinet.sysusers`): the service's user may be the service, the
 console's the console, and every other user that the socket's mode admits may only read. Root, and the user that the
@@ -9,14 +9,11 @@ all processes have one user.
 import contextlib
 import os
 import pwd
-import socket
-import struct
 
 from cabinet.link.protocol import Role
 
 ROOT = 0
 USERS = {Role.SERVICE: "cabinet-service", Role.CONSOLE: "cabinet-console"}
-_CREDENTIALS = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
 
 
 class Accounts:
@@ -40,10 +37,3 @@ class Accounts:
             return frozenset(Role)
         role = self._role_of.get(uid)
         return frozenset({Role.VIEWER} if role is None else {Role.VIEWER, role})
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Return the user that connected. It cannot be forged: the kernel recorded it at that moment."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(credentials)
-    return int(uid)

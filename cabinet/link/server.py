@@ -17,7 +17,7 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import LinkError
 from cabinet.link import protocol
-from cabinet.link.accounts import Accounts, peer_uid
+from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import (
     ALLOWED,
     Acknowledge,
@@ -36,6 +36,7 @@ from cabinet.link.protocol import (
 )
 from cabinet.maintenance import Upkeep
 from cabinet.model import Event, Snapshot
+from cabinet.system.socket_peer import peer_uid
 
 log = logging.getLogger(__name__)
 

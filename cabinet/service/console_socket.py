@@ -13,7 +13,7 @@ from pathlib import Path
 from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, LinkError, Refused, StoreError
 from cabinet.link import records
-from cabinet.link.accounts import Accounts, peer_uid
+from cabinet.link.accounts import Accounts
 from cabinet.link.protocol import Role
 from cabinet.link.records import (
     Answer,
@@ -40,6 +40,7 @@ from cabinet.service.charges.context import Context
 from cabinet.service.ports import SessionView
 from cabinet.store import audit, usage
 from cabinet.store import sessions as table
+from cabinet.system.socket_peer import peer_uid
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from cabinet.sim.chips.ade7953_interrupts import OnPin
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.contacts import INPUTS, Contact, ResidualMonitor, Siren
+from cabinet.sim.faults import FAULTS, FaultTable
 from cabinet.sim.feed import FeedMeter
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.world import World
@@ -39,6 +40,7 @@ def build_world(
         config.hardware.frequency_hz,
         config.simulator.ambient_c,
         config.simulator.seed if seed is None else seed,
+        FaultTable(FAULTS),
     )
     return _Builder(world, config, noise, awake).build()
 

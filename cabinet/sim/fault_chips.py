@@ -2,24 +2,21 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from cabinet.errors import SimError
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, nothing
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, nothing
+from cabinet.sim.world import Params, World
 
 CHIPS = ("meter", "thermometer", "expander", "feed_meter", "inside_thermometer")
 CHIPS_AND_MUX = (*CHIPS, "mux")
 MEASURING = tuple(name for name in CHIPS if name != "expander")
 
 
-def chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017 | Tca9548a]:
+def chips(world: World, number: int, params: Params) -> Iterable[Ade7953 | Tmp102 | Mcp23017 | Tca9548a]:
     """Return the chips that `params` selects, of the outlet or the cabinet. Raises SimError if none is fitted."""
     match params["chip"]:
         case "meter":
@@ -42,12 +39,12 @@ def chips(world: "World", number: int, params: Params) -> Iterable[Ade7953 | Tmp
             raise SimError(f"this cabinet has no {other}: hardware.{other} is not set")
 
 
-def _fitted(world: "World", number: int, params: Params) -> None:
+def _fitted(world: World, number: int, params: Params) -> None:
     chips(world, number, params)
 
 
 def _presence(present: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         for chip in chips(world, number, params):
             chip.present = present
 
@@ -55,26 +52,26 @@ def _presence(present: bool) -> Change:
 
 
 def _stuck(stuck: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         world.segment_of[number].stuck = stuck
         world.bus.rejoin()
 
     return change
 
 
-def _stick_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _stick_upstream(world: World, number: int, params: Params, at_ns: int) -> None:
     upstream = world.bus.upstream
     upstream.stuck, upstream.clocks_left = True, int(params["clocks"]) or None
     world.bus.rejoin()
 
 
-def _free_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _free_upstream(world: World, number: int, params: Params, at_ns: int) -> None:
     world.bus.upstream.stuck = False
     world.bus.rejoin()
 
 
 def _freeze(frozen: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         for chip in chips(world, number, params):
             if isinstance(chip, Tmp102):
                 chip.frozen = frozen
@@ -86,7 +83,7 @@ def _freeze(frozen: bool) -> Change:
     return change
 
 
-def _chip_reset(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _chip_reset(world: World, number: int, params: Params, at_ns: int) -> None:
     for chip in chips(world, number, params):
         if isinstance(chip, Ade7953) and not params["down"]:
             chip.reset(at_ns)
@@ -95,7 +92,7 @@ def _chip_reset(world: "World", number: int, params: Params, at_ns: int) -> None
 
 
 def _garble(implausible: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         for chip in chips(world, number, params):
             assert isinstance(chip, Ade7953)
             chip.implausible = implausible
@@ -103,52 +100,52 @@ def _garble(implausible: bool) -> Change:
     return change
 
 
-def _jump(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _jump(world: World, number: int, params: Params, at_ns: int) -> None:
     for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = float(params["kelvin"])
 
 
-def _jump_back(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _jump_back(world: World, number: int, params: Params, at_ns: int) -> None:
     for chip in chips(world, number, params):
         assert isinstance(chip, Tmp102)
         chip.offset_c = 0.0
 
 
-def _couple(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _couple(world: World, number: int, params: Params, at_ns: int) -> None:
     _set_crosstalk(world, number, (float(params["share"]), params["shows"] == "everywhere"), at_ns)
 
 
-def _uncouple(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _uncouple(world: World, number: int, params: Params, at_ns: int) -> None:
     _set_crosstalk(world, number, world.fitted_crosstalk.get(number, (0.0, False)), at_ns)
 
 
-def _set_crosstalk(world: "World", number: int, crosstalk: tuple[float, bool], at_ns: int) -> None:
+def _set_crosstalk(world: World, number: int, crosstalk: tuple[float, bool], at_ns: int) -> None:
     meter = world.outlets[number].meter
     assert meter is not None  # every outlet of a configuration has one
     share, everywhere = crosstalk
     meter[0].set_crosstalk(share, at_ns, everywhere)
 
 
-def _saturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _saturate(world: World, number: int, params: Params, at_ns: int) -> None:
     _set_saturation(world, number, float(params["amps"]), at_ns)
 
 
-def _desaturate(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _desaturate(world: World, number: int, params: Params, at_ns: int) -> None:
     _set_saturation(world, number, world.fitted_saturation_a.get(number, math.inf), at_ns)
 
 
-def _set_saturation(world: "World", number: int, level_a: float, at_ns: int) -> None:
+def _set_saturation(world: World, number: int, level_a: float, at_ns: int) -> None:
     meter = world.outlets[number].meter
     assert meter is not None  # every outlet of a configuration has one
     meter[0].saturate(meter[1], level_a, at_ns)
 
 
-def _lose_reads(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _lose_reads(world: World, number: int, params: Params, at_ns: int) -> None:
     world.bus.lost_share = float(params["share"])
 
 
-def _lose_none(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _lose_none(world: World, number: int, params: Params, at_ns: int) -> None:
     world.bus.lost_share = 0.0
 
 

@@ -1,33 +1,29 @@
 """Faults of contacts, plugs and coils."""
 
-from typing import TYPE_CHECKING
-
 from cabinet.errors import SimError
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, nothing
+from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, nothing
 from cabinet.sim.heat import CONTACT_OHM
 from cabinet.sim.parts import BREAKERS, SQRT2
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.world import Params, World
 
 
-def _weld(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _weld(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].relay.weld(at_ns)
 
 
-def _unweld(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _unweld(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].relay.unweld(at_ns)
 
 
-def _hot(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _hot(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_contact_ohm(float(params["ohms"]), at_ns)
 
 
-def _cool(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _cool(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_contact_ohm(CONTACT_OHM, at_ns)
 
 
-def _hot_plug(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _hot_plug(world: World, number: int, params: Params, at_ns: int) -> None:
     """Pull the plug and push it in again, with a bounce."""
     outlet = world.outlets[number]
     load = outlet.load
@@ -46,7 +42,7 @@ def _hot_plug(world: "World", number: int, params: Params, at_ns: int) -> None:
         world.timeline.at(at_ns + after_ms * 1_000_000, action)
 
 
-def _wobble(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _wobble(world: World, number: int, params: Params, at_ns: int) -> None:
     """Make and break the contact of the plug, each for 0.5 to 500 ms, with log-uniform durations."""
     outlet = world.outlets[number]
     load = outlet.load
@@ -75,18 +71,18 @@ def _wobble(world: "World", number: int, params: Params, at_ns: int) -> None:
     lose(at_ns)
 
 
-def _push_in(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _push_in(world: World, number: int, params: Params, at_ns: int) -> None:
     load = world.loose_plugs.pop(number)
     if world.outlets[number].load is None:
         world.outlets[number].plug(load, at_ns)
 
 
-def _moment_ns(world: "World") -> int:
+def _moment_ns(world: World) -> int:
     share: float = (WOBBLE_NS[1] / WOBBLE_NS[0]) ** world.rng.random()
     return round(WOBBLE_NS[0] * share)
 
 
-def _weaken(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _weaken(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].part = world.outlets[number].part._replace(
         breaking_peak_a=float(params["breaking_amps"]) * SQRT2,
         making_peak_a=float(params["making_amps"]),
@@ -94,47 +90,47 @@ def _weaken(world: "World", number: int, params: Params, at_ns: int) -> None:
     )
 
 
-def _strengthen(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _strengthen(world: World, number: int, params: Params, at_ns: int) -> None:
     old, new = world.outlets[number].part, world.fitted_relays[number]
     world.outlets[number].part = old._replace(
         breaking_peak_a=new.breaking_peak_a, making_peak_a=new.making_peak_a, sticking_share=new.sticking_share
     )
 
 
-def _slow(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _slow(world: World, number: int, params: Params, at_ns: int) -> None:
     release_ns = round(float(params["ms"]) * 1e6)
     world.outlets[number].part = world.outlets[number].part._replace(release_ns=(release_ns, release_ns))
 
 
-def _quicken(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _quicken(world: World, number: int, params: Params, at_ns: int) -> None:
     release_ns = world.fitted_relays[number].release_ns
     world.outlets[number].part = world.outlets[number].part._replace(release_ns=release_ns)
 
 
-def _slow_contactor(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _slow_contactor(world: World, number: int, params: Params, at_ns: int) -> None:
     release_ns = round(float(params["ms"]) * 1e6)
     world.contactor_part = world.contactor_part._replace(release_ns=(release_ns, release_ns))
 
 
-def _quicken_contactor(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _quicken_contactor(world: World, number: int, params: Params, at_ns: int) -> None:
     world.contactor_part = world.fitted_contactor
 
 
-def _change_breaker(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _change_breaker(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].change_breaker(BREAKERS[str(params["acts"])], at_ns)
 
 
-def _change_breaker_back(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _change_breaker_back(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].change_breaker(world.fitted_breakers[number], at_ns)
 
 
-def _plugged(world: "World", number: int, params: Params) -> None:
+def _plugged(world: World, number: int, params: Params) -> None:
     if world.outlets[number].load is None:
         raise SimError(f"nothing is plugged into outlet {number}")
 
 
 def _hold_coil(held: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         expander, pin = world.coil_place[number]
         if expander is None:
             world.lines.hold(pin, False if held else None, at_ns)
@@ -144,15 +140,15 @@ def _hold_coil(held: bool) -> Change:
     return change
 
 
-def _weld_contactor(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _weld_contactor(world: World, number: int, params: Params, at_ns: int) -> None:
     world.contactor.weld(at_ns)
 
 
-def _unweld_contactor(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _unweld_contactor(world: World, number: int, params: Params, at_ns: int) -> None:
     world.contactor.unweld(at_ns)
 
 
-def _contactor_fitted(world: "World", number: int, params: Params) -> None:
+def _contactor_fitted(world: World, number: int, params: Params) -> None:
     if not world.has_contactor:
         raise SimError("this cabinet has no contactor: hardware.contactor_pin is not set")
 

@@ -2,28 +2,25 @@
 
 import math
 import random
-from typing import TYPE_CHECKING
 
-from cabinet.sim.fault_kinds import Choice, Kind, Number, Params
+from cabinet.sim.fault_kinds import Choice, Kind, Number
 from cabinet.sim.outlet import ExtraCurrent
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.world import Params, World
 
 SHAPES = ("full", "half", "intermittent", "sparse")
 SPARSE_OF, SPARSE_STRUCK = 50, 8  # UL 1699: a breaker must act on eight half-cycles of arcing within 0.5 s
 
 
-def _short(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _short(world: World, number: int, params: Params, at_ns: int) -> None:
     extra = ExtraCurrent("short", float(params["amps"]), _pattern(str(params["shape"]), world.rng))
     _start(world, number, extra, params, at_ns)
 
 
-def _overload(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _overload(world: World, number: int, params: Params, at_ns: int) -> None:
     _start(world, number, ExtraCurrent("overload", float(params["amps"]), (True,)), params, at_ns)
 
 
-def _start(world: "World", number: int, extra: ExtraCurrent, params: Params, at_ns: int) -> None:
+def _start(world: World, number: int, extra: ExtraCurrent, params: Params, at_ns: int) -> None:
     outlet = world.outlets[number]
     if "at_phase" in params and world.mains is not None:
         begin_ns = world.mains.next_angle_ns(math.radians(float(params["at_phase"])), at_ns)
@@ -57,23 +54,23 @@ def _pattern(shape: str, rng: random.Random) -> tuple[bool, ...]:
     return tuple(pattern[:16])
 
 
-def _stop_current(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _stop_current(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_extra(None, at_ns)
 
 
-def _leak(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _leak(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_leak(float(params["ma"]), at_ns)
 
 
-def _no_leak(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _no_leak(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_leak(0.0, at_ns)
 
 
-def _bypass(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _bypass(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_bypass(float(params["amps"]), at_ns)
 
 
-def _no_bypass(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _no_bypass(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].set_bypass(0.0, at_ns)
 
 

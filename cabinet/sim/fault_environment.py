@@ -1,37 +1,34 @@
 """Faults of the mains, the air inside the cabinet, and the alarm contacts."""
 
 import math
-from typing import TYPE_CHECKING
 
 from cabinet.errors import SimError
 from cabinet.sim.contacts import INPUTS
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, Params, ends_after, nothing
+from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, ends_after, nothing
 from cabinet.sim.parts import BREAKERS
 from cabinet.sim.waveform import Harmonic
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.world import Params, World
 
 
-def _mains_cut(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _mains_cut(world: World, number: int, params: Params, at_ns: int) -> None:
     world.change_mains(at_ns, cut=True)
     ends_after(world, "mains_cut", params, at_ns, lambda t: world.change_mains(t, cut=False))
 
 
-def _mains_back(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _mains_back(world: World, number: int, params: Params, at_ns: int) -> None:
     world.change_mains(at_ns, cut=False)
 
 
-def _mains_sag(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _mains_sag(world: World, number: int, params: Params, at_ns: int) -> None:
     world.sag(float(params["volts"]), at_ns)
     ends_after(world, "mains_sag", params, at_ns, lambda t: world.sag(None, t))
 
 
-def _sag_over(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _sag_over(world: World, number: int, params: Params, at_ns: int) -> None:
     world.sag(None, at_ns)
 
 
-def _distort(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _distort(world: World, number: int, params: Params, at_ns: int) -> None:
     """Set harmonics. Flat: third and seventh lower the crest; pointed: they raise it. The fifth raises it in both."""
     pointed = params["crest"] == "pointed"
     shares = ((3, "third", pointed), (5, "fifth", False), (7, "seventh", pointed))
@@ -43,11 +40,11 @@ def _distort(world: "World", number: int, params: Params, at_ns: int) -> None:
     )
 
 
-def _straighten(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _straighten(world: World, number: int, params: Params, at_ns: int) -> None:
     world.distort(world.fitted_harmonics, at_ns)
 
 
-def _wander(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _wander(world: World, number: int, params: Params, at_ns: int) -> None:
     """Move the frequency by a random step every `seconds`, at most `hz` away from its initial value."""
     standing = world.faults[None]["mains_wander"]
     most_hz, period_ns, nominal_hz = float(params["hz"]), round(float(params["seconds"]) * 1e9), world.frequency_hz
@@ -62,7 +59,7 @@ def _wander(world: "World", number: int, params: Params, at_ns: int) -> None:
     step(at_ns)
 
 
-def _fit_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _fit_upstream(world: World, number: int, params: Params, at_ns: int) -> None:
     part = BREAKERS[str(params["acts"])]
     ratio = float(params["amps"]) / part.rated_a
     world.fit_upstream_breaker(
@@ -70,42 +67,42 @@ def _fit_upstream(world: "World", number: int, params: Params, at_ns: int) -> No
     )
 
 
-def _remove_upstream(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _remove_upstream(world: World, number: int, params: Params, at_ns: int) -> None:
     world.fit_upstream_breaker(None, at_ns)
 
 
-def _burn(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _burn(world: World, number: int, params: Params, at_ns: int) -> None:
     world.fire.aim(float(params["kelvin"]), at_ns, float(params["settle_s"]) * 1e9)
 
 
-def _burn_out(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _burn_out(world: World, number: int, params: Params, at_ns: int) -> None:
     """Cool the air down with the time constant of the heating."""
     world.fire.aim(0.0, at_ns)
 
 
 def _alarm(name: str, on: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         world.contacts[name].alarm(on, at_ns)
 
     return change
 
 
 def _cut(cut: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         world.contacts[str(params["input"])].cut_wire(cut, at_ns)
 
     return change
 
 
 def _monitor(dead: bool) -> Change:
-    def change(world: "World", number: int, params: Params, at_ns: int) -> None:
+    def change(world: World, number: int, params: Params, at_ns: int) -> None:
         assert world.residual_monitor is not None  # checked before the fault was set
         world.residual_monitor.die(dead, at_ns)
 
     return change
 
 
-def _need(world: "World", name: str) -> None:
+def _need(world: World, name: str) -> None:
     if name not in world.contacts:
         raise SimError(f"this cabinet has no {name} contact: hardware.{name}_pin is not set")
 

@@ -1,13 +1,11 @@
 """Declaration of a fault: its title, its parameters, the calls that set and remove it. The faults are in `faults`."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.world import Params, World
 
-Params = Mapping[str, float | str]
-Change = Callable[["World", int, Params, int], None]
+Change = Callable[[World, int, Params, int], None]
 
 
 class Number(NamedTuple):
@@ -36,7 +34,7 @@ class Word(NamedTuple):
 Parameter = Number | Choice | Word
 
 
-def nothing(world: "World", number: int, params: Params, at_ns: int) -> None:
+def nothing(world: World, number: int, params: Params, at_ns: int) -> None:
     """Do nothing: a fault that is over at once cannot be undone."""
 
 
@@ -51,16 +49,10 @@ class Kind(NamedTuple):
     cabinet: bool = False  # a fault of the whole cabinet, not of an outlet
     lasts: bool = True  # False: a single event
     shared: bool = False  # a fault of a part that two outlets share: it ends when it is cleared at both
-    check: Callable[["World", int, Params], None] = lambda world, number, params: None  # raises SimError if impossible
+    check: Callable[[World, int, Params], None] = lambda world, number, params: None  # raises SimError if impossible
 
 
-class Standing(NamedTuple):
-    """A fault in effect, with its parameters."""
-
-    params: Params
-
-
-def ends_after(world: "World", kind: str, params: Params, at_ns: int, undo: Callable[[int], None]) -> None:
+def ends_after(world: World, kind: str, params: Params, at_ns: int, undo: Callable[[int], None]) -> None:
     """End the cabinet's fault after `seconds`, if given, unless it has been set again meanwhile."""
     if "seconds" not in params:
         return

@@ -6,18 +6,14 @@ thermometer `temperature`, `config`, `t_low`, `t_high`; for an expander `olat`, 
 ports as one word; for a mux `channels`.
 """
 
-from typing import TYPE_CHECKING
-
 from cabinet.errors import SimError
 from cabinet.sim.chips.stuck import Stickable
 from cabinet.sim.fault_chips import CHIPS_AND_MUX, chips
-from cabinet.sim.fault_kinds import Choice, Kind, Number, Params, Word, nothing
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.fault_kinds import Choice, Kind, Number, Word, nothing
+from cabinet.sim.world import Params, World
 
 
-def _chip(world: "World", number: int, params: Params) -> Stickable:
+def _chip(world: World, number: int, params: Params) -> Stickable:
     """Return the selected chip; if it is an expander, the one that drives the outlet's relay."""
     own = world.coil_place[number][0] if params["chip"] == "expander" else None
     if own is not None:
@@ -32,15 +28,15 @@ def _value(params: Params) -> int | None:
     return int(params["value"]) if "value" in params else None
 
 
-def _register(world: "World", number: int, params: Params) -> None:
+def _register(world: World, number: int, params: Params) -> None:
     _chip(world, number, params).check(str(params["register"]), _value(params))
 
 
-def _setting(world: "World", number: int, params: Params) -> None:
+def _setting(world: World, number: int, params: Params) -> None:
     _chip(world, number, params).check(str(params["register"]), _value(params), upset=True)
 
 
-def _stick(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _stick(world: World, number: int, params: Params, at_ns: int) -> None:
     chip, register, value = _chip(world, number, params), str(params["register"]), _value(params)
     after_ns = round(float(params["after_s"]) * 1e9)
     standing = world.faults[number]["stuck"]
@@ -56,25 +52,25 @@ def _stick(world: "World", number: int, params: Params, at_ns: int) -> None:
         begin(at_ns)
 
 
-def _release(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _release(world: World, number: int, params: Params, at_ns: int) -> None:
     _chip(world, number, params).release(str(params["register"]))
 
 
-def _upset(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _upset(world: World, number: int, params: Params, at_ns: int) -> None:
     value = _value(params)
     assert value is not None  # it has a default
     _chip(world, number, params).upset(str(params["register"]), value, at_ns)
 
 
-def _hold_alert(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _hold_alert(world: World, number: int, params: Params, at_ns: int) -> None:
     _alert_at(world, number, params["level"] == "high", at_ns)
 
 
-def _free_alert(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _free_alert(world: World, number: int, params: Params, at_ns: int) -> None:
     _alert_at(world, number, None, at_ns)
 
 
-def _alert_at(world: "World", number: int, level: bool | None, at_ns: int) -> None:
+def _alert_at(world: World, number: int, level: bool | None, at_ns: int) -> None:
     expander, pin = world.alert_place[number]
     if expander is None:
         world.lines.hold(pin, level, at_ns)
@@ -82,7 +78,7 @@ def _alert_at(world: "World", number: int, level: bool | None, at_ns: int) -> No
         world.expanders[expander].hold(pin, level, at_ns)
 
 
-def _alert_fitted(world: "World", number: int, params: Params) -> None:
+def _alert_fitted(world: World, number: int, params: Params) -> None:
     if number not in world.alert_place:
         raise SimError(f"outlet {number} has no alert line")
 

@@ -1,17 +1,13 @@
 """Wiring mistakes, and the external heat on a contact that a person applies to find them."""
 
-from typing import TYPE_CHECKING
-
 from cabinet.errors import SimError
-from cabinet.sim.fault_kinds import Kind, Number, Params
-
-if TYPE_CHECKING:
-    from cabinet.sim.world import World
+from cabinet.sim.fault_kinds import Kind, Number
+from cabinet.sim.world import Params, World
 
 _OTHER = Number(None, 1, 40, "the other outlet; the next one where it is left out")
 
 
-def _other(world: "World", number: int, params: Params) -> int:
+def _other(world: World, number: int, params: Params) -> int:
     """Return the other outlet. Raises SimError if it does not exist or is the same one."""
     later = [each for each in world.outlets if each > number] or [each for each in world.outlets if each != number]
     other = int(params["other"]) if "other" in params else min(later, default=number)
@@ -20,11 +16,11 @@ def _other(world: "World", number: int, params: Params) -> int:
     return other
 
 
-def _two(world: "World", number: int, params: Params) -> None:
+def _two(world: World, number: int, params: Params) -> None:
     _other(world, number, params)
 
 
-def _other_thermometer(world: "World", number: int, params: Params) -> int:
+def _other_thermometer(world: World, number: int, params: Params) -> int:
     """Return the other outlet as `_other` does. Raises SimError if both share a thermometer or one has none."""
     mine = world.thermometers.get(number)
     if "other" in params:
@@ -38,11 +34,11 @@ def _other_thermometer(world: "World", number: int, params: Params) -> int:
     return other
 
 
-def _two_thermometers(world: "World", number: int, params: Params) -> None:
+def _two_thermometers(world: World, number: int, params: Params) -> None:
     _other_thermometer(world, number, params)
 
 
-def _swap_coils(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _swap_coils(world: World, number: int, params: Params, at_ns: int) -> None:
     """Swap the wires of two coils; each output keeps its level and drives the coil on its new wire."""
     swaps, pair = world.coil_swaps, (number, _other(world, number, params))
     driven = [swaps.get(each, each) for each in pair]
@@ -52,12 +48,12 @@ def _swap_coils(world: "World", number: int, params: Params, at_ns: int) -> None
         world.tell_coil(each, on, at_ns)
 
 
-def _swap_thermometers(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _swap_thermometers(world: World, number: int, params: Params, at_ns: int) -> None:
     here, there = world.thermometers[number], world.thermometers[_other_thermometer(world, number, params)]
     here.temperature_c, there.temperature_c = there.temperature_c, here.temperature_c
 
 
-def _swap_meters(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _swap_meters(world: World, number: int, params: Params, at_ns: int) -> None:
     here, there = world.outlets[number], world.outlets[_other(world, number, params)]
     here.meter, there.meter = there.meter, here.meter
     for outlet in (here, there):
@@ -66,7 +62,7 @@ def _swap_meters(world: "World", number: int, params: Params, at_ns: int) -> Non
             chip.follow(channel, outlet.wave, at_ns)
 
 
-def _reverse(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _reverse(world: World, number: int, params: Params, at_ns: int) -> None:
     meter = world.outlets[number].meter
     assert meter is not None  # every outlet of a configuration has one
     channel = meter[0].channels[meter[1]]
@@ -75,11 +71,11 @@ def _reverse(world: "World", number: int, params: Params, at_ns: int) -> None:
     channel.scale_changed()
 
 
-def _warm(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _warm(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].warmed.aim(float(params["kelvin"]), at_ns)
 
 
-def _cool(world: "World", number: int, params: Params, at_ns: int) -> None:
+def _cool(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].warmed.aim(0.0, at_ns)
 
 

@@ -6,12 +6,13 @@ The world is lazy: no code runs between two calls. Every public call first advan
 import collections
 import math
 import random
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import SimError
-from cabinet.sim import faults
 from cabinet.sim.bus import I2cBus, Segment
 from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
@@ -34,6 +35,22 @@ CYCLE_NS = 20_000_000  # a transient current counts with its mean over a cycle
 INSIDE_SETTLE_NS = 600e9
 FIRE_SETTLE_NS = 60e9
 INSIDE_K_PER_W = 0.004  # warming of the cabinet's air per watt through its outlets
+
+Params = Mapping[str, float | str]
+"""Parameters of a fault, by name."""
+
+
+class Standing(NamedTuple):
+    """A fault in effect, with its parameters."""
+
+    params: Params
+
+
+class Faults(Protocol):
+    """Sets and clears the faults of a world: `faults.FaultTable`."""
+
+    def set_fault(self, world: "World", number: int | None, kind: str, given: Params, at_ns: int) -> None: ...
+    def clear(self, world: "World", number: int | None, at_ns: int) -> None: ...
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -68,7 +85,14 @@ class World:
     """Everything outside the controller. `cabinet.sim.build` assembles it."""
 
     def __init__(
-        self, clock: Clock, speed_hz: int, mains_v: float, frequency_hz: float, ambient_c: float, seed: int
+        self,
+        clock: Clock,
+        speed_hz: int,
+        mains_v: float,
+        frequency_hz: float,
+        ambient_c: float,
+        seed: int,
+        fault_table: Faults,
     ) -> None:
         self.clock = clock
         self.timeline = Timeline(clock.monotonic_ns())
@@ -92,7 +116,8 @@ class World:
         self.residual_monitor: ResidualMonitor | None = None
         self.siren: Siren | None = None
         self.feed_meter: FeedMeter | None = None
-        self.faults: dict[int | None, dict[str, faults.Standing]] = {}
+        self.faults: dict[int | None, dict[str, Standing]] = {}  # in effect, by outlet
+        self._fault_table = fault_table
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
         self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that is not from a load
         self.has_contactor = True
@@ -268,12 +293,12 @@ class World:
     def fault(self, number: int | None, kind: str, **params: float | str) -> None:
         """Set a fault of `faults.FAULTS` with its parameters, at an outlet or, if `number` is None, of the cabinet."""
         now_ns = self.sync()
-        faults.set_fault(self, number, kind, params, now_ns)
+        self._fault_table.set_fault(self, number, kind, params, now_ns)
 
     def clear(self, number: int | None = None) -> None:
         """Remove every fault of an outlet, or all if `number` is None, and push the breakers' levers back."""
         now_ns = self.sync()
-        faults.clear(self, number, now_ns)
+        self._fault_table.clear(self, number, now_ns)
 
     # ---- True state
 

@@ -17,8 +17,9 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.store import accounts, backup_names, consistency_check, file_owner, usage
+from cabinet.store import accounts, consistency_check, file_owner, usage
 from cabinet.store.database import Database, translated
+from cabinet.system import backup_names
 
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups

@@ -9,6 +9,7 @@ from litestar.response import Response
 
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit
+from cabinet.web.pages import Pages
 
 NEWEST_SHOWN = 5
 CHARGES_A_PAGE = 20
@@ -24,7 +25,7 @@ async def account_page(request: Visit) -> Response[Any]:
     site = Site.of(request)
     resident = await auth.resident(request)
     newest = await site.resident.charges(resident.resident_id, None, NEWEST_SHOWN)
-    return site.pages.page(request, "account.html", resident=resident, page=newest)
+    return Pages.of(request).page(request, "account.html", resident=resident, page=newest)
 
 
 @get("/account/charges")
@@ -33,7 +34,7 @@ async def charges_page(request: Visit, before: FromQuery[Place | None] = None) -
     site = Site.of(request)
     resident = await auth.resident(request)
     page = await site.resident.charges(resident.resident_id, before, CHARGES_A_PAGE)
-    return site.pages.page(request, "account_charges.html", page=page, begins=before)
+    return Pages.of(request).page(request, "account_charges.html", page=page, begins=before)
 
 
 @get("/account/statement")
@@ -42,7 +43,7 @@ async def statement_page(request: Visit, before: FromQuery[Place | None] = None)
     site = Site.of(request)
     resident = await auth.resident(request)
     page = await site.resident.statement(resident.resident_id, before, LINES_A_PAGE)
-    return site.pages.page(request, "account_statement.html", resident=resident, page=page, begins=before)
+    return Pages.of(request).page(request, "account_statement.html", resident=resident, page=page, begins=before)
 
 
 router = Router(

@@ -17,7 +17,6 @@ from litestar.exceptions import PermissionDeniedException
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
-from cabinet.web.address import source_of
 from cabinet.web.context import Connection, Site, Visit
 
 RESIDENT_COOKIE = "resident"
@@ -146,11 +145,6 @@ def form(request: Visit) -> Mapping[str, str]:
 def way_back(path: str) -> str:
     """Return `path` if it is a plain path of this site, else the front page: a link must not lead to another site."""
     return path if _OUR_PATH.fullmatch(path) else "/"
-
-
-def address_of(connection: Connection) -> str:
-    """Return the client's network address for rate limits; for IPv6 the network, as one subscriber gets a whole one."""
-    return source_of(connection.client.host if connection.client else None)
 
 
 def _from_our_site(request: Visit) -> bool:

@@ -12,7 +12,8 @@ from cabinet.service.ports import SessionView
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.curve import polyline
-from cabinet.web.live import Parts
+from cabinet.web.live import Parts, Streams
+from cabinet.web.pages import Pages
 
 LIVE_PARTS = ("notice", "announce", "headline", "figures", "curve_words", "bill")
 
@@ -23,7 +24,7 @@ async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
     curve = await viewer.curve(session_id)
-    return viewer.site.pages.page(request, "charge.html", **viewer.values(session, curve))
+    return Pages.of(request).page(request, "charge.html", **viewer.values(session, curve))
 
 
 @post("/charge/{session_id:str}/stop", status_code=303)
@@ -62,13 +63,14 @@ async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] 
         parts |= {name: viewer.part(name, **values) for name in LIVE_PARTS}
         return parts, now.state == "settled"
 
-    return viewer.site.streams.respond(request, viewer.site.resident.changes(session.outlet), render)
+    return Streams.of(request).respond(request, viewer.site.resident.changes(session.outlet), render)
 
 
 class _Viewer(NamedTuple):
     """Signed-in resident who views a charge."""
 
     site: Site
+    pages: Pages
     resident_id: int
     language: str
     form_key: str
@@ -77,7 +79,8 @@ class _Viewer(NamedTuple):
     async def of(cls, request: Visit) -> "_Viewer":
         """Return the viewer of this request. Raises Refused `signed_out`."""
         resident = await auth.resident(request)
-        return cls(Site.of(request), resident.resident_id, language_of(request), auth.form_key(request))
+        site, pages = Site.of(request), Pages.of(request)
+        return cls(site, pages, resident.resident_id, language_of(request), auth.form_key(request))
 
     async def session(self, session_id: str) -> SessionView:
         """Return the session. Raises Refused `unknown_session`, or `not_yours` if it is another resident's."""
@@ -88,7 +91,7 @@ class _Viewer(NamedTuple):
 
     def part(self, name: str, **values: Any) -> str:
         folder = "" if name == "notice" else "charge/"
-        return self.site.pages.part(self.language, f"{folder}{name}.html", **values)
+        return self.pages.part(self.language, f"{folder}{name}.html", **values)
 
     def values(self, session: SessionView, curve: list[CurvePoint]) -> dict[str, Any]:
         """Return the values of the page and of each of its parts."""

@@ -1,9 +1,7 @@
 """Shared context of all handlers; `site.create_app` puts it into the application's state."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -14,12 +12,9 @@ from cabinet.config.keys import Config
 from cabinet.service.ports import ResidentPort
 from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import LANGUAGES
+from cabinet.web.address import source_of
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
-
-if TYPE_CHECKING:
-    from cabinet.web.live import Streams
-    from cabinet.web.pages import Pages
 
 Visit = Request[Any, Any, State]
 """HTTP request; its cookies identify the person, see `auth`."""
@@ -37,22 +32,27 @@ SIZE_COOKIE = "size"
 
 
 class Site(NamedTuple):
+    """The service's ports and the configuration, for every handler. `Pages.of` and `Streams.of` give the rest."""
+
     resident: ResidentPort
     property_: PropertyPort
     config: Config
-    pages: Pages
-    streams: Streams
     log: SourceLog
     simulator: SimulatorPort | None = None  # only if the hardware is simulated
 
     @classmethod
-    def of(cls, connection: Connection) -> Site:
+    def of(cls, connection: Connection) -> "Site":
         return cast(Site, connection.app.state.site)
 
     @property
     def secure(self) -> bool:
         """Whether the site's public address is https; if so, cookies must never be sent without https."""
         return self.config.site.public_url.startswith("https://")
+
+
+def address_of(connection: Connection) -> str:
+    """Return the client's network address for rate limits; for IPv6 the network, as one subscriber gets a whole one."""
+    return source_of(connection.client.host if connection.client else None)
 
 
 def at_end(connection: Connection, callback: Callable[[], None]) -> None:

@@ -10,7 +10,8 @@ from litestar.types import ExceptionHandlersMap
 
 from cabinet.errors import Refused, StoreDamaged
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import Site, Visit, address_of, language_of
+from cabinet.web.pages import Pages
 
 STATUS_OF_REFUSAL = {
     "bad_request": 400, "bad_choice": 400, "too_many_records": 400,
@@ -70,7 +71,7 @@ def refusal_headers(refusal: Refused) -> dict[str, str]:
 
 def refusal_text(request: Visit, refusal: Refused) -> str:
     """Return the refusal in the reader's language, with the time to wait if it is known."""
-    t = Site.of(request).pages.speech[language_of(request)].texts
+    t = Pages.of(request).speech[language_of(request)].texts
     known = f"refusal.{refusal.code}"
     sentence = t(known if known in t else "error.500.text")
     wait_s = refusal.params.get("retry_after_s")
@@ -97,7 +98,7 @@ def on_damage(request: Visit, _: StoreDamaged) -> Response[Any]:
 def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
     """Answer HTTP errors: no such page, wrong method, body too large, parameters that do not parse."""
     status = error.status_code
-    t = Site.of(request).pages.speech[language_of(request)].texts
+    t = Pages.of(request).speech[language_of(request)].texts
     shown = status if status in PAGE_TEXTS else 500 if status >= 500 else 400
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
     if "GET" in headers.get("allow", ""):
@@ -111,9 +112,9 @@ def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
 
 def on_bug(request: Visit, error: Exception) -> Response[Any]:
     """Answer an exception that was not raised on purpose: log it and show the reader an apology."""
-    log = Site.of(request).log.logger("cabinet.web", auth.address_of(request))
+    log = Site.of(request).log.logger("cabinet.web", address_of(request))
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    t = Site.of(request).pages.speech[language_of(request)].texts
+    t = Pages.of(request).speech[language_of(request)].texts
     if _is_api(request):
         return _problem(request, 500, t("error.500.text"))
     return error_page(request, 500, t("error.500.text"))
@@ -123,7 +124,7 @@ def error_page(
     request: Visit, status: int, sentence: str, headers: dict[str, str] | None = None, code: str = ""
 ) -> Response[str]:
     """Return a page with the error and the next step for the reader."""
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request, "error.html", status=status, headers=headers, sentence=sentence, code=code, error_status=status
     )
 

@@ -4,13 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import cast
 
 from litestar.response import Stream
 from litestar.response.sse import ServerSentEventMessage
 
 from cabinet.errors import Refused
-from cabinet.web import auth
-from cabinet.web.context import Connection, at_end
+from cabinet.web.context import Connection, address_of, at_end
 
 Parts = dict[str, str]
 """Name of an event → the HTML it swaps in."""
@@ -31,6 +31,10 @@ class Streams:
         self._most_of_address = most_of_address
         self._open: Counter[str] = Counter()
 
+    @classmethod
+    def of(cls, connection: Connection) -> "Streams":
+        return cast(Streams, connection.app.state.streams)
+
     def respond(
         self,
         connection: Connection,
@@ -42,7 +46,7 @@ class Streams:
 
         Raises Refused `too_many_requests` if a limit is reached: the page then works as without a script.
         """
-        address = auth.address_of(connection)
+        address = address_of(connection)
         if self._open.total() >= self._most or self._open[address] >= self._most_of_address:
             raise Refused("too_many_requests")
         self._open[address] += 1

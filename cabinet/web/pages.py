@@ -2,7 +2,7 @@
 
 import zoneinfo
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar.datastructures import Cookie
@@ -14,7 +14,7 @@ from cabinet.config.keys import Config
 from cabinet.texts import LANGUAGES, Texts
 from cabinet.web import auth
 from cabinet.web.assets import Assets
-from cabinet.web.context import Site, Visit, language_of, large_text
+from cabinet.web.context import Connection, Site, Visit, language_of, large_text
 from cabinet.web.words import Words
 
 
@@ -49,6 +49,10 @@ class Pages:
             "bundled": "dist/app.js" in assets,
             "FORM_FIELD": auth.FORM_FIELD,
         }
+
+    @classmethod
+    def of(cls, connection: Connection) -> "Pages":
+        return cast(Pages, connection.app.state.pages)
 
     def part(self, language: str, template: str, /, **values: Any) -> str:
         """Return the HTML of one template in `language`, for an event or for a page."""

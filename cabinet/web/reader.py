@@ -10,8 +10,9 @@ from cabinet.service.ports import SCOPES
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.api import CODES
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import Visit, language_of
 from cabinet.web.errors import READER, STATUS_OF_REFUSAL
+from cabinet.web.pages import Pages
 
 texts = functools.cache(functools.partial(Texts, "api"))
 
@@ -50,8 +51,7 @@ class Object(NamedTuple):
 @get(READER)
 async def reader(request: Visit) -> Response[Any]:
     document = request.app.openapi_schema.to_schema()
-    site = Site.of(request)
-    return site.pages.page(
+    return Pages.of(request).page(
         request,
         "api/reader.html",
         a=texts(language_of(request)),

@@ -13,9 +13,10 @@ from cabinet.errors import Refused
 from cabinet.service.ports import OutletView, ResidentView, SessionView, StartChoice, WaitingView
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
-from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, language_of
+from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, address_of, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
-from cabinet.web.live import Parts
+from cabinet.web.live import Parts, Streams
+from cabinet.web.pages import Pages
 
 HALF_HOURS_OFFERED = (2, 4, 6, 8, 12, 16, 20)
 YUAN_OFFERED = (1, 2, 3, 5, 10)
@@ -41,7 +42,7 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
             raise Refused("unknown_code")
         return Redirect(f"/s/{typed}", status_code=303)
     visitor = await auth.resident_if_any(request)
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         "home.html",
         visitor=visitor,
@@ -63,7 +64,7 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
 
     The stream ends when the start form can be used: a form is never replaced while a resident fills it in.
     """
-    site, language = Site.of(request), language_of(request)
+    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
     outlet = site.resident.outlet(normal_form.outlet_code(code))
     situation = shown
 
@@ -73,9 +74,9 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
         if values["situation"] == situation:
             return {}, values["startable"]
         situation = values["situation"]
-        return {"body": site.pages.part(language, "outlet_body.html", **values)}, values["startable"]
+        return {"body": pages.part(language, "outlet_body.html", **values)}, values["startable"]
 
-    return site.streams.respond(request, site.resident.changes(outlet.number), render)
+    return Streams.of(request).respond(request, site.resident.changes(outlet.number), render)
 
 
 @post("/s/{code:str}/start", status_code=303)
@@ -130,7 +131,7 @@ async def sign_in(request: Visit) -> Response[Any]:
     try:
         if not card or not pin or max(len(card), len(pin)) > MAX_SECRET:
             raise Refused("wrong_card_or_pin")
-        token = await site.resident.sign_in(card, pin, auth.address_of(request))
+        token = await site.resident.sign_in(card, pin, address_of(request))
     except Refused as refusal:
         return _sign_in_page(request, to, refusal, card=card[:MAX_SECRET])
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
@@ -145,7 +146,7 @@ async def sign_in_guest(request: Visit) -> Response[Any]:
     try:
         if not code.isascii() or not code.isdigit() or len(code) > MAX_SECRET:
             raise Refused("wrong_code")
-        token = await site.resident.sign_in_guest(code, auth.address_of(request))
+        token = await site.resident.sign_in_guest(code, address_of(request))
     except Refused as refusal:
         return _sign_in_page(request, to, refusal, guest=True)
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
@@ -179,7 +180,7 @@ async def preferences(request: Visit) -> Response[Any]:
 async def _outlet_page(
     request: Visit, code: str, visitor: ResidentView | None, refusal: Refused | None = None
 ) -> Response[Any]:
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         "outlet.html",
         status=status_of(refusal) if refusal else 200,
@@ -259,7 +260,7 @@ def _sign_in_page(
     request: Visit, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
 ) -> Response[Any]:
     """Return the sign-in page that leads on to `to`; if `guest`, the guest code's form is open."""
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         "sign_in.html",
         status=status_of(refusal) if refusal else 200,

@@ -17,7 +17,8 @@ from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import Site, Visit, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
-from cabinet.web.live import Parts
+from cabinet.web.live import Parts, Streams
+from cabinet.web.pages import Pages
 from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedOutlet, SimulatorPort, Thermometer
 
 LOOK_S = 0.5  # between two updates of a live page
@@ -64,7 +65,7 @@ async def page(request: Visit, outlet: FromQuery[int] = 0, did: FromQuery[str] =
 @get("/sim/live")
 async def live(request: Visit) -> Stream:
     """Send the parts of the drawing when they change."""
-    site, language = Site.of(request), language_of(request)
+    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
 
     async def render() -> tuple[Parts, bool]:
         cabinet = await _simulator(site).look()
@@ -74,12 +75,12 @@ async def live(request: Visit) -> Stream:
             "bus_live": _bus_live(cabinet),
             "events": cabinet.events[:EVENTS_SHOWN],
         }
-        parts = {name: site.pages.part(language, f"sim/{name}.html", **values) for name in ("feed", "events")}
+        parts = {name: pages.part(language, f"sim/{name}.html", **values) for name in ("feed", "events")}
         for shown in _beside(site, cabinet):
-            parts[f"outlet-{shown.real.number}"] = site.pages.part(language, "sim/outlet.html", shown=shown, **values)
+            parts[f"outlet-{shown.real.number}"] = pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return site.streams.respond(request, site.property_.cabinet_changes(), render, LOOK_S)
+    return Streams.of(request).respond(request, site.property_.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)
@@ -148,7 +149,7 @@ async def _page(request: Visit, outlet: int, did: str, refusal: Refused | None =
     outlets = _beside(site, cabinet)
     chosen = next((shown for shown in outlets if shown.real.number == outlet), outlets[min(2, len(outlets) - 1)])
     fitted = simulator.actions()
-    return site.pages.page(
+    return Pages.of(request).page(
         request,
         "sim/page.html",
         status=status_of(refusal) if refusal else 200,

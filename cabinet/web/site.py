@@ -76,10 +76,7 @@ def create_app(
     """Return the ASGI application over the two ports of the service, and over the simulator if there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
-    streams = Streams(most_of_address=config.service.connections_per_address // 2)
-    site = Site(
-        resident_port, property_port, config, Pages(config, Assets()), streams, SourceLog(SystemClock()), simulator
-    )
+    site = Site(resident_port, property_port, config, SourceLog(SystemClock()), simulator)
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -104,13 +101,15 @@ def create_app(
         debug=False,
     )
     app.state.site = site
+    app.state.pages = Pages(config, Assets())
+    app.state.streams = Streams(most_of_address=config.service.connections_per_address // 2)
     return app
 
 
 @get("/static/{name:path}", include_in_schema=False)
 async def static_file(request: Visit, name: FromPath[str]) -> Response[bytes]:
     """Send a style sheet, script or picture; if the address has the content's hash, it may be cached for ever."""
-    assets = Site.of(request).pages.assets
+    assets = Pages.of(request).assets
     name = name.removeprefix("/")
     if name not in assets:
         raise NotFoundException

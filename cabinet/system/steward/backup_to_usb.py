@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cabinet.store import backup_names
+from cabinet.system import backup_names
 from cabinet.system.steward import usb_drives
 from cabinet.system.steward.machine import Machine, StewardError
 from cabinet.system.steward.protocol import Copied

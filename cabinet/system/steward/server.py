@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cabinet.errors import CabinetError, LinkError
-from cabinet.link.accounts import peer_uid
+from cabinet.system.socket_peer import peer_uid
 from cabinet.system.steward import protocol
 from cabinet.system.steward.protocol import Answer, CheckUpdates, Failed, Request
 

@@ -11,8 +11,9 @@ from cabinet.records import Actor, Task
 from cabinet.service.property_ports import OfficePort
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import Site, Visit, address_of, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.pages import Pages
 
 
 class Section(NamedTuple):
@@ -42,7 +43,7 @@ async def actor(request: Visit, task: Task) -> Actor:
     if not token:
         raise Refused("signed_out")
     by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is no activity of a person
-    found = await office(request).staff.actor(token, auth.address_of(request), active=not by_itself)
+    found = await office(request).staff.actor(token, address_of(request), active=not by_itself)
     found.require(task)
     return found
 
@@ -52,7 +53,7 @@ def office(request: Visit) -> OfficePort:
 
 
 def texts(request: Visit) -> Texts:
-    return Site.of(request).pages.speech[language_of(request)].texts
+    return Pages.of(request).speech[language_of(request)].texts
 
 
 def show(
@@ -67,7 +68,7 @@ def show(
 ) -> Response[Any]:
     """Return a page inside the frame, with the navigation for the role of `who`."""
     sections = [each for each in SECTIONS if who.may(each.task)]
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         f"property/{template}.html",
         status=status,
@@ -92,7 +93,7 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
     """Answer a refusal that no handler has shown on its own page."""
     if refusal.code == "signed_out":
         return Redirect("/property/sign-in", status_code=303)
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         "property/refused.html",
         status=status_of(refusal),

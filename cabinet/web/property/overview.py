@@ -6,7 +6,8 @@ from litestar import get
 from litestar.response import Response, Stream
 
 from cabinet.web.context import Site, Visit, language_of
-from cabinet.web.live import Parts
+from cabinet.web.live import Parts, Streams
+from cabinet.web.pages import Pages
 from cabinet.web.property import charts
 from cabinet.web.property.access import actor, office, show
 from cabinet.web.property.period import site_today, zone_of
@@ -23,20 +24,20 @@ async def overview_page(request: Visit) -> Response[Any]:
 @get("/property/live")
 async def live(request: Visit) -> Stream:
     """Send the overview's parts when they change: one event per outlet, to send little data."""
-    site, language = Site.of(request), language_of(request)
+    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
     await actor(request, "look")
 
     async def render() -> tuple[Parts, bool]:
         values = await _overview(request)
         parts = {
-            f"outlet-{outlet.number}": site.pages.part(language, "property/outlet.html", outlet=outlet)
+            f"outlet-{outlet.number}": pages.part(language, "property/outlet.html", outlet=outlet)
             for outlet in values["outlets"]
         }
         for name in ("notice", "now", "load", "sessions"):
-            parts[name] = site.pages.part(language, f"property/{name}.html", **values)
+            parts[name] = pages.part(language, f"property/{name}.html", **values)
         return parts, False
 
-    return site.streams.respond(request, site.property_.cabinet_changes(), render)
+    return Streams.of(request).respond(request, site.property_.cabinet_changes(), render)
 
 
 async def _overview(request: Visit) -> dict[str, Any]:

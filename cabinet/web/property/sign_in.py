@@ -8,8 +8,9 @@ from litestar.response import Redirect, Response
 from cabinet.errors import Refused
 from cabinet.service.property_views import SecondStep
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit
+from cabinet.web.context import Site, Visit, address_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.pages import Pages
 from cabinet.web.property.access import texts
 
 MAX_FIELD = 128
@@ -17,7 +18,7 @@ MAX_FIELD = 128
 
 @get("/property/sign-in")
 async def sign_in_page(request: Visit) -> Response[Any]:
-    return Site.of(request).pages.page(request, "property/sign_in.html", refused="", name="")
+    return Pages.of(request).page(request, "property/sign_in.html", refused="", name="")
 
 
 @post("/property/sign-in", status_code=303)
@@ -27,10 +28,10 @@ async def sign_in(request: Visit) -> Response[Any]:
     try:
         if not name or not password or max(len(name), len(password)) > MAX_FIELD:
             raise Refused("wrong_card_or_pin")
-        signed_in = await site.property_.sign_in_staff(name, password, auth.address_of(request))
+        signed_in = await site.property_.sign_in_staff(name, password, address_of(request))
     except Refused as refusal:
         wrong = refusal.code == "wrong_card_or_pin"
-        return site.pages.page(
+        return Pages.of(request).page(
             request,
             "property/sign_in.html",
             status=status_of(refusal),
@@ -51,11 +52,11 @@ async def sign_in_code(request: Visit) -> Response[Any]:
     try:
         if not code or max(len(key), len(code)) > MAX_FIELD:
             raise Refused("wrong_second_factor")
-        token = await site.property_.sign_in_staff_code(key, code, auth.address_of(request))
+        token = await site.property_.sign_in_staff_code(key, code, address_of(request))
     except Refused as refusal:
         if refusal.code == "wrong_second_factor" and len(key) <= MAX_FIELD:
             return _code_page(request, key, refusal)
-        return site.pages.page(
+        return Pages.of(request).page(
             request,
             "property/sign_in.html",
             status=status_of(refusal),
@@ -67,7 +68,7 @@ async def sign_in_code(request: Visit) -> Response[Any]:
 
 
 def _code_page(request: Visit, key: str, refusal: Refused | None = None) -> Response[Any]:
-    return Site.of(request).pages.page(
+    return Pages.of(request).page(
         request,
         "property/sign_in_code.html",
         status=200 if refusal is None else status_of(refusal),

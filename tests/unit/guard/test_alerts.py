@@ -10,6 +10,7 @@ from cabinet.guard.alerts import AlertExpander, AlertLines
 from cabinet.hardware.bus import Port
 from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.model import Fault
+from cabinet.sim.faults import FAULTS, FaultTable
 from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.world import World
 from tests.desk import Desk, demo_config
@@ -125,7 +126,7 @@ def test_alert_of_an_inrush_that_nobody_looked_at_in_time_does_not_silence_the_l
 )
 def test_edge_is_from_when_the_line_fell_and_not_from_when_it_was_told(stamped_before_ns, taken_before_ns):
     clock = ManualClock(100 * NS)
-    world = World(clock, 400_000, 230.0, 50.0, 20.0, seed=1)
+    world = World(clock, 400_000, 230.0, 50.0, 20.0, seed=1, fault_table=FaultTable(FAULTS))
     told = {}
     world.lines.watch = lambda number, on_edge: told.update({number: on_edge})
     world.lines.wire(5, level=True)

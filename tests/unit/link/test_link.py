@@ -14,7 +14,7 @@ import pytest
 from cabinet.clock import ManualClock
 from cabinet.errors import LinkError, Refused
 from cabinet.link import protocol
-from cabinet.link.accounts import USERS, Accounts, peer_uid
+from cabinet.link.accounts import USERS, Accounts
 from cabinet.link.client import BlockingGuard, GuardLink
 from cabinet.link.protocol import (
     MAX_CYCLES,
@@ -61,6 +61,7 @@ from cabinet.model import (
     Reading,
     Snapshot,
 )
+from cabinet.system.socket_peer import peer_uid
 
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 30  # only keeps a broken build from hanging
