@@ -99,7 +99,7 @@ def measure(outlets: int, seconds: float) -> str:
 def _run(desk: TapedDesk, socket: Path, seconds: float) -> str:
     guard, tape = desk.guard, desk.tape
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    told = guard.events, guard.handle, guard.snapshot, guard.bus_view, desk.clock, guard.upkeep
+    told = guard.events, guard.handle, guard.snapshot, guard.bus_view, desk.clock, guard.maintenance_state
     server = LinkServer(socket, welcome, *told)
     beat_fd = sink()
     loop = Loop(desk.config, guard, desk.alerts, server, desk.clock, beat_fd)

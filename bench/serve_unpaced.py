@@ -13,7 +13,7 @@ WITHOUT_END = 1_000_000
 
 def unpace() -> None:
     """Remove the rate limits for services created from now on."""
-    start_stop.STARTS_A_CARD = start_stop.STARTS_AN_OUTLET = WITHOUT_END
+    start_stop.MAX_STARTS_PER_CARD = start_stop.MAX_STARTS_PER_OUTLET = WITHOUT_END
 
 
 if __name__ == "__main__":

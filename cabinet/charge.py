@@ -112,7 +112,7 @@ class Charge:
         """Return the time with a load that has not been taken yet; none before the load is confirmed."""
         return self._load.take_ns()
 
-    def without_mains(self) -> None:
+    def note_mains_failure(self) -> None:
         """Note a mains failure: zero power during it is no sign of an end, and no time with a load is counted."""
         self._load.interrupt()
         self._plugged.interrupt()
@@ -300,8 +300,10 @@ def _highest(powers_mw: list[int]) -> float:
     return max(statistics.median(powers_mw[place : place + 3]) for place in range(max(1, len(powers_mw) - 2)))
 
 
-class Trial(Charge):
+class TestCharge(Charge):
     """A test charge by staff: closed until a deadline, with or without a load, and free of charge."""
+
+    __test__ = False  # not a test case of pytest
 
     def __init__(
         self, session_id: str, ends: EndLimits, count_at_start: MeterCount, started_ns: int, until_ns: int

@@ -14,7 +14,7 @@ UNITY_PPM = 1_000_000  # a gain of 1
 MAX_NOTE = 80  # characters
 
 
-class Signed(msgspec.Struct, frozen=True):
+class Attribution(msgspec.Struct, frozen=True):
     """Attribution: the person, and the time by the guard's wall clock, which may not have been set (`trusted`)."""
 
     who: str
@@ -27,7 +27,7 @@ class RelayWear(msgspec.Struct, frozen=True):
 
     operations: int = 0  # closings followed by an opening
     used_ppb: int = 0
-    replaced: Signed | None = None  # None: still the first one
+    replaced: Attribution | None = None  # None: still the first one
 
 
 class Gains(msgspec.Struct, frozen=True):
@@ -42,15 +42,15 @@ class Calibration(msgspec.Struct, frozen=True):
 
     gains: Gains
     before: Gains
-    signed: Signed
+    signed: Attribution
 
 
-class OutletUpkeep(msgspec.Struct, frozen=True):
+class OutletMaintenance(msgspec.Struct, frozen=True):
     """Maintenance state of one outlet. `note` None: in service; else out of service, with the text for residents."""
 
     outlet: int
     note: str | None = None
-    locked: Signed | None = None
+    locked: Attribution | None = None
     wear: RelayWear = RelayWear()
     gains: Gains = Gains()  # in use now
     calibration: Calibration | None = None
@@ -88,13 +88,13 @@ class Job(msgspec.Struct, frozen=True):
     fault: Fault | None = None
 
 
-class Upkeep(msgspec.Struct, frozen=True, tag="upkeep"):
+class MaintenanceState(msgspec.Struct, frozen=True, tag="upkeep"):
     """Maintenance state of the whole cabinet at one moment."""
 
     at_ns: int
-    outlets: list[OutletUpkeep]
+    outlets: list[OutletMaintenance]
     warn_ppb: int  # a relay that has used this much of its life must be replaced
-    contactor_held: Signed | None = None  # held open by staff
+    contactor_held: Attribution | None = None  # held open by staff
     contactor_operations: int = 0
     siren_fitted: bool = False
     residual_test_fitted: bool = False

@@ -118,7 +118,7 @@ class MeterCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class Trip(msgspec.Struct, frozen=True):
-    """A protection opened an outlet. If `outlet` is None, all are open. `why` holds the numbers that caused the trip.
+    """A protection opened an outlet. If `outlet` is None, all are open. `trip_values`: the numbers that caused it.
 
     If `suspends` is set, the charge continues once the cause has passed.
     """
@@ -127,7 +127,7 @@ class Trip(msgspec.Struct, frozen=True):
     outlet: int | None
     at_ns: int
     latched: bool
-    why: dict[str, int]
+    trip_values: dict[str, int]
     suspends: bool = False
 
 

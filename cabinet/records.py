@@ -125,7 +125,7 @@ class Closing(msgspec.Struct, frozen=True):
     key: str  # public, base64
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedClosing(msgspec.Struct, frozen=True):
     closing: Closing
     signature: str  # of the closing's canonical JSON, base64
 

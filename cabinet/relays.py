@@ -15,11 +15,11 @@ from gpiozero import Factory
 
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
-from cabinet.config.wiring import Place
+from cabinet.config.wiring import PinRef
 from cabinet.errors import CabinetError, ChipError, HardwareError
 from cabinet.hardware import mcp23017
-from cabinet.hardware.bus import Bus, Port
-from cabinet.hardware.failsafe import attempt, output
+from cabinet.hardware.bus import Bus, ChipPort
+from cabinet.hardware.failsafe import output, try_call
 from cabinet.hardware.mcp23017 import Mcp23017
 
 LEASE_EXPIRED = "lease_expired"
@@ -31,7 +31,7 @@ EXPANDER_RESET = "expander_reset"
 UNREADABLE = "unreadable"
 
 
-class RelayPlace(msgspec.Struct, frozen=True):
+class RelayPin(msgspec.Struct, frozen=True):
     """Wiring of an outlet's relay: pin 0-15 of the expander at an address, or, if `expander` is None, a BCM GPIO."""
 
     outlet: int
@@ -39,9 +39,9 @@ class RelayPlace(msgspec.Struct, frozen=True):
     pin: int
 
     @classmethod
-    def parse(cls, outlet: int, text: str) -> "RelayPlace":
+    def parse(cls, outlet: int, text: str) -> "RelayPin":
         """Return the place that `text` names, as in `cabinet.toml`. Raises ValueError if it has another form."""
-        place = Place.parse(text)
+        place = PinRef.parse(text)
         return cls(outlet, place.expander, place.pin)
 
 
@@ -54,7 +54,7 @@ class OutputMismatch(msgspec.Struct, frozen=True):
     """
 
     outlet: int
-    told_closed: bool
+    commanded_closed: bool
     found_closed: bool | None
     problem: str
 
@@ -68,7 +68,7 @@ class RelayBank:
 
     def __init__(
         self,
-        outlets: Sequence[RelayPlace],
+        outlets: Sequence[RelayPin],
         expanders: Mapping[int, Mcp23017],
         pin_factory: Factory,
         contactor_pin: int | None,
@@ -104,8 +104,8 @@ class RelayBank:
         """Return the bank that `config` describes, over `bus` and the lines of `pin_factory`."""
         hardware = config.hardware
         return cls(
-            [RelayPlace.parse(outlet.number, outlet.relay) for outlet in config.outlet],
-            {address: Mcp23017(Port(bus, mcp23017.NAME, address)) for address in hardware.expanders},
+            [RelayPin.parse(outlet.number, outlet.relay) for outlet in config.outlet],
+            {address: Mcp23017(ChipPort(bus, mcp23017.NAME, address)) for address in hardware.expanders},
             pin_factory,
             hardware.contactor_pin,
             hardware.heartbeat_pin,
@@ -120,11 +120,11 @@ class RelayBank:
         """
         errors: list[Exception] = []
         if self._contactor is not None:
-            attempt(errors, self.open_contactor)
+            try_call(errors, self.open_contactor)
         for line in self._relay_lines.values():
-            attempt(errors, line.off)
+            try_call(errors, line.off)
         for address in self._expanders:
-            attempt(errors, self.initialise_expander, address)
+            try_call(errors, self.initialise_expander, address)
         if errors:
             raise errors[0]
 
@@ -136,7 +136,7 @@ class RelayBank:
         self._ready.discard(address)
         for place in self._places.values():
             if place.expander == address and self.is_closed(place.outlet):
-                self._tell_open(place.outlet, EXPANDER_RESET)
+                self._command_open(place.outlet, EXPANDER_RESET)
         self._expanders[address].initialise(self._masks[address])
         self._ready.add(address)
         self._sent(address)
@@ -158,7 +158,7 @@ class RelayBank:
         try:
             self._close_relay(place)
         except Exception:
-            self._tell_open(outlet, CLOSING_FAILED)
+            self._command_open(outlet, CLOSING_FAILED)
             raise
         self._closed_at_ns[outlet] = self._clock.monotonic_ns()
 
@@ -169,7 +169,7 @@ class RelayBank:
         again.
         """
         if outlet in self._until_ns or outlet in self._unsent:
-            self._tell_open(outlet, reason)
+            self._command_open(outlet, reason)
             return self._send()
         self._reasons.setdefault(outlet, reason)
         return []
@@ -181,7 +181,7 @@ class RelayBank:
         """
         late = [outlet for outlet, until_ns in self._until_ns.items() if until_ns <= now_ns]
         for outlet in late:
-            self._tell_open(outlet, LEASE_EXPIRED)
+            self._command_open(outlet, LEASE_EXPIRED)
         if self._unsent:
             self._send()
         return late
@@ -194,10 +194,10 @@ class RelayBank:
         """
         errors: list[Exception] = []
         if self._contactor is not None:
-            attempt(errors, self.open_contactor)
+            try_call(errors, self.open_contactor)
         for outlet in self._places:
             if outlet not in but:
-                self._tell_open(outlet, reason)
+                self._command_open(outlet, reason)
         return errors + self._send(set(self._relay_lines).difference(but), self._expanders)
 
     def is_closed(self, outlet: int) -> bool:
@@ -232,7 +232,7 @@ class RelayBank:
         """Return when the hardware took the last order to open (until then: when it was given), or the bank's start."""
         return self._opened_at_ns[outlet]
 
-    def told_open_at_ns(self, outlet: int) -> int | None:
+    def commanded_open_at_ns(self, outlet: int) -> int | None:
         """Return the same while the outlet is open; None if its relay is closed, for a charge or a self-test click."""
         return None if outlet in self._until_ns else self._opened_at_ns[outlet]
 
@@ -281,7 +281,7 @@ class RelayBank:
             outlets = [place.outlet for place in self._places.values() if place.expander == address]
             try:
                 directions, latch, levels = expander.directions(), expander.latch(), expander.levels()
-                if expander.set_right_next():
+                if expander.restore_next_setting():
                     self._resets.append(address)
             except CabinetError:
                 found += [OutputMismatch(outlet, self.is_closed(outlet), None, UNREADABLE) for outlet in outlets]
@@ -305,13 +305,13 @@ class RelayBank:
                 device.close()
 
     def _compare(self, outlet: int, found_closed: bool, found: list[OutputMismatch]) -> None:
-        told_closed = self.is_closed(outlet)
-        if told_closed != found_closed:
-            found.append(OutputMismatch(outlet, told_closed, found_closed, OUTPUT_DIFFERS))
-            if not told_closed:
+        commanded_closed = self.is_closed(outlet)
+        if commanded_closed != found_closed:
+            found.append(OutputMismatch(outlet, commanded_closed, found_closed, OUTPUT_DIFFERS))
+            if not commanded_closed:
                 self._unsent.add(outlet)
 
-    def _close_relay(self, place: RelayPlace) -> None:
+    def _close_relay(self, place: RelayPin) -> None:
         if place.expander is None:
             try:
                 self._relay_lines[place.outlet].on()
@@ -327,7 +327,7 @@ class RelayBank:
         self._unsent.discard(place.outlet)
         self._sent(place.expander)
 
-    def _tell_open(self, outlet: int, reason: str) -> None:
+    def _command_open(self, outlet: int, reason: str) -> None:
         """Count the outlet as open from now on; a closed one stays in `unsent` until `_send` succeeds."""
         self._reasons.setdefault(outlet, reason)
         place = self._places[outlet]
@@ -345,10 +345,10 @@ class RelayBank:
         errors: list[Exception] = []
         owed = [self._places[outlet] for outlet in self._unsent]
         for outlet in {*lines, *(place.outlet for place in owed if place.expander is None)}:
-            if attempt(errors, self._relay_lines[outlet].off):
+            if try_call(errors, self._relay_lines[outlet].off):
                 self._opened(outlet)
         for address in {*expanders, *(place.expander for place in owed if place.expander is not None)}:
-            if attempt(errors, self._expanders[address].write_outputs, self._words[address]):
+            if try_call(errors, self._expanders[address].write_outputs, self._words[address]):
                 self._sent(address)
         return errors
 
@@ -364,5 +364,5 @@ class RelayBank:
             self._opened_at_ns[outlet] = self._clock.monotonic_ns()
 
 
-def _mask(address: int, outlets: Iterable[RelayPlace]) -> int:
+def _mask(address: int, outlets: Iterable[RelayPin]) -> int:
     return sum({1 << place.pin for place in outlets if place.expander == address})

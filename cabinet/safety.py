@@ -1,7 +1,7 @@
 """The protections in their order: inputs are readings and time, outputs are verdicts.
 
 Pure: no code here waits, reads a clock, or depends on relays, buses or sessions. Each protection is a small object in
-`cabinet.protections` with its own limits, its own state and a `why` that holds the numbers that tripped it. Only the
+`cabinet.protections` with its own limits and state; it returns the numbers that tripped it. Only the
 two tables below decide which fault is reported if several trip at once.
 """
 
@@ -12,7 +12,14 @@ from cabinet.protections.battery import ThermalRunaway
 from cabinet.protections.cabinet import CabinetHot, FeedOverload, ResidualCurrent, SensorDisagrees, Smoke, Water
 from cabinet.protections.current import Overcurrent, Overpower, ShortCircuit
 from cabinet.protections.heat import OutletHot
-from cabinet.protections.inputs import CabinetLimits, CabinetNow, CabinetProtection, Limits, OutletNow, Protection
+from cabinet.protections.inputs import (
+    CabinetInputs,
+    CabinetLimits,
+    CabinetProtection,
+    OutletInputs,
+    Protection,
+    ProtectionLimits,
+)
 from cabinet.protections.sensors import SensorFrozen, SensorLost, SensorReset
 from cabinet.protections.supply import Overvoltage, Undervoltage
 from cabinet.protections.switches import ContactorWelded, RelayStuckOpen, RelayWelded
@@ -21,7 +28,7 @@ from cabinet.protections.watch import GuardLate, RecloseStorm
 # The order is the priority: the greatest fire risk comes first, and a cause precedes its consequences. Readings age
 # while the guard is stalled, so the stall is reported rather than a lost sensor; likewise a chip that was reset is also
 # lost for a while. Protections based on peaks precede those based on values read every few tenths of a second.
-PROTECTIONS: tuple[Callable[[Limits], Protection], ...] = (
+PROTECTIONS: tuple[Callable[[ProtectionLimits], Protection], ...] = (
     ShortCircuit,
     RelayWelded,
     GuardLate,
@@ -63,7 +70,7 @@ SOUNDS_SIREN = frozenset({Fault.CONTACTOR_WELDED, Fault.SMOKE, Fault.WATER, Faul
 class OutletSafety:
     """All protections of one outlet, in the order of the table."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self.limits = limits
         self._all = tuple(kind(limits) for kind in PROTECTIONS)
         self._by_fault = {protection.fault: protection for protection in self._all}
@@ -75,7 +82,7 @@ class OutletSafety:
         self._slow_due_ns = 0
         self._warned = False
 
-    def step(self, now: OutletNow) -> Trip | None:
+    def step(self, inputs: OutletInputs) -> Trip | None:
         """Return the trip of the first protection in the table that trips now.
 
         All protections that are due are stepped, so each keeps its state: those based on peaks always, the others with
@@ -84,18 +91,18 @@ class OutletSafety:
         tripped: Protection | None = None
         numbers: dict[str, int] = {}
         for protection, step in self._each_tick:
-            if (why := step(now)) is not None and tripped is None:
+            if (why := step(inputs)) is not None and tripped is None:
                 tripped, numbers = protection, why
-        if now.slow_reads != self._slow_read or now.at_ns >= self._slow_due_ns:
-            self._slow_read = now.slow_reads
-            self._slow_due_ns = now.at_ns + SLOW_NS
+        if inputs.slow_reads != self._slow_read or inputs.at_ns >= self._slow_due_ns:
+            self._slow_read = inputs.slow_reads
+            self._slow_due_ns = inputs.at_ns + SLOW_NS
             for protection, step in self._slow:
-                if (why := step(now)) is not None and tripped is None:
+                if (why := step(inputs)) is not None and tripped is None:
                     tripped, numbers = protection, why
         if tripped is None:
             return None
-        outlet = None if tripped.whole_cabinet else now.outlet
-        return Trip(tripped.fault, outlet, now.at_ns, tripped.latched, numbers, tripped.suspends)
+        outlet = None if tripped.whole_cabinet else inputs.outlet
+        return Trip(tripped.fault, outlet, inputs.at_ns, tripped.latched, numbers, tripped.suspends)
 
     def tripped(self, trip: Trip) -> None:
         """Note that `trip` opened this outlet; after too many of its own, the next step reports a reclose storm."""
@@ -113,18 +120,18 @@ class OutletSafety:
         for at_ns in moments_ns:
             self._storm.note(at_ns)
 
-    def newly_warm(self, now: OutletNow) -> bool:
+    def newly_warm(self, inputs: OutletInputs) -> bool:
         """Return True once when the contacts reach the warning threshold; again only after they have cooled."""
-        if self._hot.warm(now):
+        if self._hot.warm(inputs):
             was, self._warned = self._warned, True
             return not was
-        self._warned = self._warned and self._hot.present(now)
+        self._warned = self._warned and self._hot.present(inputs)
         return False
 
-    def present(self, fault: Fault, now: OutletNow) -> bool:
+    def present(self, fault: Fault, inputs: OutletInputs) -> bool:
         """Return whether the cause of `fault` is still there; False if it is not a fault of an outlet."""
         protection = self._by_fault.get(fault)
-        return protection is not None and protection.present(now)
+        return protection is not None and protection.present(inputs)
 
     def reset(self, fault: Fault | None = None) -> None:
         """Reset the state of one protection, or of all."""
@@ -132,18 +139,18 @@ class OutletSafety:
             if fault is None or protection.fault is fault:
                 protection.reset()
 
-    def refusal(self, now: OutletNow) -> str | None:
+    def interlock(self, inputs: OutletInputs) -> str | None:
         """Return the code that the readings give against closing (the pre-close check), or None."""
-        if self.present(Fault.RELAY_WELDED, now):
+        if self.present(Fault.RELAY_WELDED, inputs):
             return "relay_welded"
-        if self.present(Fault.SENSOR_LOST, now) or now.reset_at_ns is not None:
+        if self.present(Fault.SENSOR_LOST, inputs) or inputs.reset_at_ns is not None:
             return "sensor_lost"
-        voltage_mv = now.voltage_mv.value
+        voltage_mv = inputs.voltage_mv.value
         if voltage_mv is None or not self.limits.lowest_mv <= voltage_mv <= self.limits.highest_mv:
             return "voltage_out_of_band"
-        if self.present(Fault.OVERVOLTAGE, now) or self.present(Fault.UNDERVOLTAGE, now):
+        if self.present(Fault.OVERVOLTAGE, inputs) or self.present(Fault.UNDERVOLTAGE, inputs):
             return "voltage_out_of_band"  # back inside the band, but not for long enough
-        if self._hot.present(now) or self.present(Fault.OVERCURRENT, now):
+        if self._hot.present(inputs) or self.present(Fault.OVERCURRENT, inputs):
             return "outlet_hot"
         return None
 
@@ -157,27 +164,27 @@ class CabinetSafety:
         self._feed = next(protection for protection in self._all if isinstance(protection, FeedOverload))
         self._warned: set[Fault] = set()
 
-    def step(self, now: CabinetNow) -> Trip | None:
+    def step(self, inputs: CabinetInputs) -> Trip | None:
         """Return the first trip, or None; it names an outlet if only that one is to open."""
         verdict: Trip | None = None
         for protection in self._all:
-            why = protection.step(now)
+            why = protection.step(inputs)
             if why is not None and verdict is None:
                 outlet = why.pop("outlet", None)
-                verdict = Trip(protection.fault, outlet, now.at_ns, protection.latched, why)
+                verdict = Trip(protection.fault, outlet, inputs.at_ns, protection.latched, why)
         return verdict
 
-    def newly_warning(self, now: CabinetNow) -> list[Fault]:
+    def newly_warning(self, inputs: CabinetInputs) -> list[Fault]:
         """Return the faults that staff should know before they trip, each once until its cause is gone."""
-        warning = {protection.fault for protection in self._all if protection.warns(now)}
+        warning = {protection.fault for protection in self._all if protection.warns(inputs)}
         new, self._warned = warning - self._warned, warning
         return sorted(new, key=lambda fault: fault.value)
 
-    def present(self, fault: Fault, now: CabinetNow) -> bool:
-        return self._by_fault[fault].present(now)
+    def present(self, fault: Fault, inputs: CabinetInputs) -> bool:
+        return self._by_fault[fault].present(inputs)
 
-    def refusal(self, now: CabinetNow) -> str | None:
+    def interlock(self, inputs: CabinetInputs) -> str | None:
         """Return the reason why no charge may start now, or None."""
-        if self.present(Fault.CABINET_HOT, now):
+        if self.present(Fault.CABINET_HOT, inputs):
             return "cabinet_hot"
-        return "feed_full" if self._feed.full(now) else None
+        return "feed_full" if self._feed.full(inputs) else None

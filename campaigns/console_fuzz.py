@@ -20,10 +20,10 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet.console.service_client import ServiceLine
+from cabinet.console.service_client import ServiceSocketClient
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.link.records import MAX_LINES, AskAudit, Audit, path_in
+from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer, path_in
 from cabinet.model import Event, EventKind, Fault
 from cabinet.system.run_folder import console_terminal, guard_socket
 from campaigns.runner import Campaign, Outcome, main
@@ -205,7 +205,7 @@ def _commands(cabinet: Cabinet) -> list[str]:
 
 
 def _kept(cabinet: Cabinet) -> list[dict[str, str]]:
-    audit = ServiceLine(path_in(cabinet.run), 10).ask(AskAudit(MAX_LINES), Audit)
+    audit = ServiceSocketClient(path_in(cabinet.run), 10).ask(AskAudit(MAX_LINES), AuditAnswer)
     return [{"line": line.subject, "outcome": line.detail} for line in audit.lines if line.action == "console"]
 
 

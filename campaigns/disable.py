@@ -43,21 +43,23 @@ WITNESSES = {
     "only fresh readings in sums": Witness(
         "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
     ),
-    "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.shows_nothing", False, (_STUCK,)),
-    "RMS of a weld": Witness("cabinet.protections.switches:Means.flow", False, (_PROTECTIONS, _STUCK)),
+    "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.draws_no_current", False, (_STUCK,)),
+    "RMS of a weld": Witness("cabinet.protections.switches:UnexpectedRms.flows", False, (_PROTECTIONS, _STUCK)),
     "first window of a weld": Witness(
         "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)
     ),
     "unknown counts as great": Witness("cabinet.guard.outlet:OutletUnit.current_unknown", False, (_EVIDENCE,)),
-    "told is not done": Witness("cabinet.guard.contactor_break:Breaking.conducts", False, (_EVIDENCE,)),
-    "read-back before closing": Witness("cabinet.guard.contactor_break:Breaking._read_back", True, (_EVIDENCE,)),
-    "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._insists", None, (_EVIDENCE,)),
+    "told is not done": Witness("cabinet.guard.contactor_break:ContactorBreak.conducts", False, (_EVIDENCE,)),
+    "read-back before closing": Witness("cabinet.guard.contactor_break:ContactorBreak._read_back", True, (_EVIDENCE,)),
+    "alert line beside a low peak": Witness("cabinet.guard.scan:Scanner._check_contradiction", None, (_EVIDENCE,)),
     "alert line without a peak": Witness("cabinet.protections.current:UNANSWERED_HALF_CYCLES", 10**6, (_EVIDENCE,)),
     "hang of its own channel": Witness("cabinet.guard.scan:Scanner._holder_of_bus", None, (_EVIDENCE,)),
     "peaks of a hung segment": Witness("cabinet.guard.scan:Scanner._salvage", None, (_EVIDENCE,)),
     "crosstalk above the ordinary": Witness("cabinet.guard.outlet:MAX_CROSSTALK_SHARE", 0.0, (_SHORTS,)),
-    "copy in the keeper's memory": Witness("cabinet.guard.counters:KeptBytes.read", None, (_KEPT,)),
-    "room for a latch": Witness("cabinet.guard.state_files:Scribe.able", property(lambda self: True), (_KEPT,)),
+    "copy in the keeper's memory": Witness("cabinet.guard.counters:MemoryCopy.read", None, (_KEPT,)),
+    "room for a latch": Witness(
+        "cabinet.guard.state_files:StateWriter.writable", property(lambda self: True), (_KEPT,)
+    ),
     "step of a charger": Witness("cabinet.protections.battery:STEP_SHARE", 10**6, ("tests/unit/protections",)),
 }
 
@@ -66,8 +68,8 @@ def blind(kind: Callable[..., Any]) -> Callable[..., Any]:
     """Return the same protection, made to never trip."""
 
     class Blind(kind):  # type: ignore[misc, valid-type]
-        def step(self, now: Any) -> None:
-            super().step(now)
+        def step(self, inputs: Any) -> None:
+            super().step(inputs)
 
     Blind.__module__ = kind.__module__  # for tests that read the source of its module
     return Blind

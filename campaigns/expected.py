@@ -8,7 +8,7 @@ may restart its countdown), both are followed.
 import dataclasses
 
 from cabinet.clock import NS
-from cabinet.config.keys import Charge as ChargeKeys
+from cabinet.config.keys import ChargeSection as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.sim.tolerances import MAX_CROSSTALK
 

@@ -18,7 +18,7 @@ from cabinet.billing.tariff import (
     Slice,
     Tariff,
     Use,
-    book,
+    add_slice,
     no_use,
     parts_fen,
     price,
@@ -191,7 +191,7 @@ def _within(tariff: Tariff, before: list[Slice], after: list[Slice], budget_fen:
         time_ms, energy_mwh = time_ms + piece.charging_ms, energy_mwh + piece.energy_mwh
         if any(each and (time_ms > 1000 * each.charging_s or energy_mwh > each.energy_mwh) for each in covers):
             break
-        use, any_taken = book(tariff, use, piece), True
+        use, any_taken = add_slice(tariff, use, piece), True
     return use if any_taken else None
 
 
@@ -203,7 +203,7 @@ def _inside(tariff: Tariff, package: Package, use: Use) -> bool:
 def _booked(tariff: Tariff, pieces: list[Slice]) -> Use:
     use = no_use(tariff)
     for piece in pieces:
-        use = book(tariff, use, piece)
+        use = add_slice(tariff, use, piece)
     return use
 
 

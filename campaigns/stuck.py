@@ -257,7 +257,7 @@ class Trial:
         truth = self.desk.world.truth(number)
         if not truth.conducting or truth.power_mw < 20_000:
             return
-        true_peak_ma = self.desk.world.outlets[number].wave.most_a() * 1000
+        true_peak_ma = self.desk.world.outlets[number].wave.max_a() * 1000
         shown_peak_ma = 0
         for _ in range(20):  # peaks of two half-cycles, each read separately
             self.desk.run(2 * MS)

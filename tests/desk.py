@@ -16,7 +16,7 @@ from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.state_files import Scribe
+from cabinet.guard.state_files import StateWriter
 from cabinet.guard.switching import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
@@ -75,7 +75,7 @@ class Desk:
         """A new guard, as after the old one was killed; runs until outlets may be closed."""
         self.close()
         self._pins = self.open_pins()
-        self._scribe = Scribe(self.state, self.state / "run", self.counters)
+        self._state_writer = StateWriter(self.state, self.state / "run", self.counters)
         self._trip_writer = TripWriter(self.trips, self.clock)
         self._recorder = Recorder(self.config, lambda recorded: self._trip_writer.put(recorded))
         self.guard: Guard
@@ -85,7 +85,7 @@ class Desk:
             self._pins,
             self.clock,
             self.counters,
-            self._scribe,
+            self._state_writer,
             self._recorder,
             realtime=False,
         )
@@ -113,7 +113,7 @@ class Desk:
         if self._lines is not None:
             self._lines.close()
             self._pins.close()
-            self._scribe.close()
+            self._state_writer.close()
             self._trip_writer.close()
             self._lines = None
 
@@ -147,13 +147,13 @@ class Desk:
         end_ns = self.clock.monotonic_ns() + duration_ns
         while self.clock.monotonic_ns() < end_ns:
             self.clock.advance_ns(step_ns)
-            self.tick(everything=True)
+            self.tick(full_scan=True)
             if until is not None and until():
                 return True
         return False
 
-    def tick(self, everything: bool = False) -> None:
-        self.guard.tick(everything=everything)
+    def tick(self, full_scan: bool = False) -> None:
+        self.guard.tick(full_scan=full_scan)
         self.seen += self.guard.events.after(self._seen_seq, 1000)
         self._seen_seq = self.guard.events.last_seq
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.billing.tariff import Band, Period, Slice, Tariff, book, no_use, price, total_fen
+from cabinet.billing.tariff import Band, Period, Slice, Tariff, add_slice, no_use, price, total_fen
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done, Energise
 from cabinet.model import ChargeLimits, EndReason, EventKind, Phase
@@ -35,7 +35,7 @@ def to_the_end(desk, outlet, hours=12.0):
 
 
 def cost_fen(count) -> int:
-    use = book(HALF_HOURS, no_use(HALF_HOURS), Slice(count.charging_ms, count.energy_mwh, (0, 0)))
+    use = add_slice(HALF_HOURS, no_use(HALF_HOURS), Slice(count.charging_ms, count.energy_mwh, (0, 0)))
     return total_fen(price(HALF_HOURS, use))
 
 

@@ -101,16 +101,16 @@ def test_users_can_be_made(tmp_path):
 
 
 def test_folders_are_the_ones_the_configuration_names():
-    from cabinet.config.keys import Paths
+    from cabinet.config.keys import PathsSection
 
     made = {line.split()[1] for line in lines("cabinet.tmpfiles")}
-    assert {Paths().run, Paths().state} <= made
+    assert {PathsSection().run, PathsSection().state} <= made
     for name in RESIDENT:
         steward = name == "cabinet-steward"
-        own = f"{Paths().run}/{name.removeprefix('cabinet-')}"
+        own = f"{PathsSection().run}/{name.removeprefix('cabinet-')}"
         assert own in made
         paths = re.findall(r"^ReadWritePaths=(.*)$", (UNITS / f"{name}.service").read_text(), re.MULTILINE)
-        assert set(paths[0].split()) == ({own} if steward else {own, Paths().state})
+        assert set(paths[0].split()) == ({own} if steward else {own, PathsSection().state})
         assert paths[1:] == (["-/media -/mnt"] if steward else [])
 
 
@@ -121,12 +121,12 @@ def of_tmpfiles() -> dict[str, tuple[str, str, str]]:
 
 def test_each_socket_stands_in_a_folder_that_only_its_owner_writes_to():
     """In a shared folder another process could be there first and answer in its place."""
-    from cabinet.config.keys import Paths
+    from cabinet.config.keys import PathsSection
     from cabinet.link import records, service_status
     from cabinet.system import run_folder
     from cabinet.system.steward.protocol import SOCKET
 
-    run, made = Path(Paths().run), of_tmpfiles()
+    run, made = Path(PathsSection().run), of_tmpfiles()
     of = {
         run_folder.guard_socket(run): "cabinet-guard",
         records.path_in(run): "cabinet-service",
@@ -151,23 +151,23 @@ def test_only_root_can_keep_everything_off_or_end_it():
 
 def test_names_of_the_guards_state_are_the_guards_before_anything_runs():
     """The state folder is shared: a name that another process made first could not be written by the guard."""
-    from cabinet.config.keys import Paths
-    from cabinet.guard.state_files import LATCHES, ROOM_BYTES, UPKEEP
+    from cabinet.config.keys import PathsSection
+    from cabinet.guard.state_files import LATCHES, MAINTENANCE, ROOM_BYTES
     from cabinet.system.atomic_file import ReservedFile
 
     made = of_tmpfiles()
-    for name in (LATCHES, UPKEEP):
-        file = ReservedFile(Path(Paths().state) / name, ROOM_BYTES[name])
+    for name in (LATCHES, MAINTENANCE):
+        file = ReservedFile(Path(PathsSection().state) / name, ROOM_BYTES[name])
         assert made[str(file.path)] == made[str(file.spare)] == ("f", "0640", "cabinet-guard")
 
 
 def test_steward_writes_nothing_of_the_state_and_does_not_see_the_keys():
     """It is root: what others put there must not lead it into what root runs, such as an update on trial."""
-    from cabinet.config.keys import Paths
+    from cabinet.config.keys import PathsSection
 
     steward = section(UNITS / "cabinet-steward.service")["Service"]
-    assert steward["ReadOnlyPaths"] == Paths().state
-    assert steward["InaccessiblePaths"] == f"-{Paths().state}/keys"
+    assert steward["ReadOnlyPaths"] == PathsSection().state
+    assert steward["InaccessiblePaths"] == f"-{PathsSection().state}/keys"
 
 
 def test_only_the_steward_is_root_and_it_may_do_little_of_what_root_may():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.config import Config
-from cabinet.config.wiring import Place
+from cabinet.config.wiring import PinRef
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -198,7 +198,7 @@ def _alerts(config: Config) -> list[str]:
     """Return one line per outlet with the end of its alert line."""
     lines = []
     for outlet in config.outlet:
-        place = None if outlet.alert is None else Place.parse(outlet.alert)
+        place = None if outlet.alert is None else PinRef.parse(outlet.alert)
         where = (
             "by polling only"
             if place is None

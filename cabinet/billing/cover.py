@@ -25,17 +25,17 @@ def rate_fen_per_hour(tariff: Tariff, mean_w: int) -> Fraction:
     return _highest(tariff, _fen_per_hour(tariff), mean_w) + mean_w * _dearest_fen_per_kwh(tariff) / 1000
 
 
-def bound_fen(tariff: Tariff, charging_s: int, most_w: int) -> int:
-    """Return the most that `charging_s` can cost at a mean power of at most `most_w`."""
-    most = tariff.start_fee_fen + math.ceil(rate_fen_per_hour(tariff, most_w) * charging_s / SECONDS_AN_HOUR)
+def bound_fen(tariff: Tariff, charging_s: int, max_w: int) -> int:
+    """Return the most that `charging_s` can cost at a mean power of at most `max_w`."""
+    most = tariff.start_fee_fen + math.ceil(rate_fen_per_hour(tariff, max_w) * charging_s / SECONDS_AN_HOUR)
     most += _step_fen(tariff)
     most = max(most, tariff.minimum_fen)
     return most if tariff.cap_fen is None else min(most, tariff.cap_fen)
 
 
-def package_bound_fen(tariff: Tariff, package: Package, most_w: int) -> int:
-    """Return the most that a charge with `package` can cost at `most_w` or less: its time costs the package price."""
-    energy_fen = package.bought_s * most_w * _dearest_fen_per_kwh(tariff) / (1000 * SECONDS_AN_HOUR)
+def package_bound_fen(tariff: Tariff, package: Package, max_w: int) -> int:
+    """Return the most that a charge with `package` can cost at `max_w` or less: its time costs the package price."""
+    energy_fen = package.bought_s * max_w * _dearest_fen_per_kwh(tariff) / (1000 * SECONDS_AN_HOUR)
     most = max(tariff.start_fee_fen + package.fen + math.ceil(energy_fen), tariff.minimum_fen)
     return most if tariff.cap_fen is None else min(most, tariff.cap_fen)
 

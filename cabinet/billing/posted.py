@@ -15,7 +15,7 @@ from cabinet.billing.tariff import Tariff
 ALWAYS = 1 << 40  # a day that is never reached
 
 
-class Posted(msgspec.Struct, frozen=True):
+class PostedTariff(msgspec.Struct, frozen=True):
     """A tariff and its scope. Empty `outlets` or `groups`: all. Days are `datetime.date` ordinals, both included.
 
     `source` is its origin, for messages.
@@ -40,12 +40,12 @@ class Posted(msgspec.Struct, frozen=True):
         return bool(self.groups), bool(self.outlets), self.from_day
 
 
-def choose(posted: Sequence[Posted], outlet: int, group: str, day: int) -> Tariff:
+def choose(posted: Sequence[PostedTariff], outlet: int, group: str, day: int) -> Tariff:
     """Return the tariff of a charge that begins on `day`; `posted` includes the base tariff."""
     return max((each for each in posted if each.fits(outlet, group, day)), key=lambda each: each.rank).tariff
 
 
-def clashes(posted: Sequence[Posted]) -> Iterator[tuple[Posted, Posted, str]]:
+def clashes(posted: Sequence[PostedTariff]) -> Iterator[tuple[PostedTariff, PostedTariff, str]]:
     """Yield pairs that could both apply to one charge, or that a receipt could not distinguish; and the reason."""
     for one, other in itertools.combinations(posted, 2):
         if one.tariff.version == other.tariff.version:
@@ -54,7 +54,7 @@ def clashes(posted: Sequence[Posted]) -> Iterator[tuple[Posted, Posted, str]]:
             yield one, other, "both are for the same outlets and residents from the same day"
 
 
-def _meet(one: Posted, other: Posted) -> bool:
+def _meet(one: PostedTariff, other: PostedTariff) -> bool:
     """Return whether a charge exists that both fit."""
     return (
         (not one.outlets or not other.outlets or bool(one.outlets & other.outlets))

@@ -21,7 +21,7 @@ class State(enum.Enum):
     SETTLED = "settled"
 
 
-class Step(enum.Enum):
+class SessionStep(enum.Enum):
     """An event in the life of a session."""
 
     CLOSED = "closed"  # the outlet closed for it, no load known yet
@@ -31,20 +31,20 @@ class Step(enum.Enum):
     PAID = "paid"  # the hold became revenue and refund
 
 
-TABLE: dict[State, dict[Step, State]] = {
-    State.AUTHORISED: {Step.CLOSED: State.WAITING_FOR_LOAD, Step.ENDED: State.FINISHED},
+TABLE: dict[State, dict[SessionStep, State]] = {
+    State.AUTHORISED: {SessionStep.CLOSED: State.WAITING_FOR_LOAD, SessionStep.ENDED: State.FINISHED},
     State.WAITING_FOR_LOAD: {
-        Step.LOADED: State.CHARGING,
-        Step.INTERRUPTED: State.SUSPENDED,
-        Step.ENDED: State.FINISHED,
+        SessionStep.LOADED: State.CHARGING,
+        SessionStep.INTERRUPTED: State.SUSPENDED,
+        SessionStep.ENDED: State.FINISHED,
     },
-    State.CHARGING: {Step.INTERRUPTED: State.SUSPENDED, Step.ENDED: State.FINISHED},
+    State.CHARGING: {SessionStep.INTERRUPTED: State.SUSPENDED, SessionStep.ENDED: State.FINISHED},
     State.SUSPENDED: {
-        Step.CLOSED: State.WAITING_FOR_LOAD,
-        Step.LOADED: State.CHARGING,
-        Step.ENDED: State.FINISHED,
+        SessionStep.CLOSED: State.WAITING_FOR_LOAD,
+        SessionStep.LOADED: State.CHARGING,
+        SessionStep.ENDED: State.FINISHED,
     },
-    State.FINISHED: {Step.PAID: State.SETTLED},
+    State.FINISHED: {SessionStep.PAID: State.SETTLED},
     State.SETTLED: {},
 }
 
@@ -52,17 +52,17 @@ TABLE: dict[State, dict[Step, State]] = {
 class IllegalStep(CabinetError):
     """A step that the session's state has no transition for; the state is unchanged."""
 
-    def __init__(self, state: State, step: Step) -> None:
+    def __init__(self, state: State, step: SessionStep) -> None:
         super().__init__(f"a session that is {state.value} cannot be {step.value}")
         self.state = state
         self.step = step
 
 
-def allowed(state: State, step: Step) -> bool:
+def allowed(state: State, step: SessionStep) -> bool:
     return step in TABLE[state]
 
 
-def next_state(state: State, step: Step) -> State:
+def next_state(state: State, step: SessionStep) -> State:
     """Return the state after `step`. Raises IllegalStep if the table has no such transition."""
     try:
         return TABLE[state][step]

@@ -8,12 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cabinet.billing.posted import ALWAYS, Posted, clashes
+from cabinet.billing.posted import ALWAYS, PostedTariff, clashes
 from cabinet.billing.tariff import Band, Package, Period, Tariff
 from cabinet.config.check import Form, parse_as, read
 from cabinet.config.keys import Config
-from cabinet.config.tariff_keys import Tariff as Keys
 from cabinet.config.tariff_keys import TariffFile
+from cabinet.config.tariff_keys import TariffSection as Keys
 from cabinet.config.tariff_mistakes import minute_of_day, tariff_mistakes
 from cabinet.errors import CabinetError, ConfigError, ConfigErrors
 
@@ -46,15 +46,15 @@ def tariff_of(keys: Keys) -> Tariff:
     )
 
 
-def load_file(path: Path) -> Posted:
+def load_file(path: Path) -> PostedTariff:
     """Load and check one tariff file. Raises ConfigErrors with every mistake found."""
     return load_text(read(path), str(path))
 
 
-def load_text(text: str, source: str) -> Posted:
+def load_text(text: str, source: str) -> PostedTariff:
     """Load a tariff from text that is not in a file yet; `source` is its name in messages."""
     keys = parse_as(Form(TariffFile, _good_tariff), tariff_mistakes, text, source)
-    return Posted(
+    return PostedTariff(
         tariff_of(keys),
         source,
         frozenset(keys.outlets),
@@ -64,9 +64,9 @@ def load_text(text: str, source: str) -> Posted:
     )
 
 
-def base(config: Config) -> Posted:
+def base(config: Config) -> PostedTariff:
     """Return the tariff of `cabinet.toml`, which applies if no file does."""
-    return Posted(tariff_of(config.tariff), BASE, from_day=-1)
+    return PostedTariff(tariff_of(config.tariff), BASE, from_day=-1)
 
 
 def folder(config: Config) -> Path:
@@ -114,7 +114,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:
+def load_all(config: Config) -> tuple[list[PostedTariff], list[ConfigErrors]]:
     """Return the base tariff and those of the files, ordered by file name; and the mistakes in rejected files."""
     posted, wrong = [base(config)], []
     for path in sorted(folder(config).glob("*.toml")):
@@ -128,7 +128,7 @@ def load_all(config: Config) -> tuple[list[Posted], list[ConfigErrors]]:
     return posted, wrong
 
 
-def check_beside(config: Config, tariff: Posted, others: list[Posted]) -> None:
+def check_beside(config: Config, tariff: PostedTariff, others: list[PostedTariff]) -> None:
     """Raise ConfigErrors if `tariff` is for an outlet that does not exist, or clashes with one of `others`."""
     problems = [
         ConfigError("outlets", f"outlet {number} is not in cabinet.toml")

@@ -55,7 +55,7 @@ def _changes(folder: Path, config: Config) -> dict[Path, tuple[bytes, bytes]]:
     """Return the present and the new content of each file that must change."""
     found = {folder / "config.txt": _content(folder / "config.txt")}
     after = {folder / "config.txt": raspberry_pi.with_lines(found[folder / "config.txt"], raspberry_pi.lines(config))}
-    if raspberry_pi.on_the_boards_uart(config) and (path := folder / "cmdline.txt").exists():
+    if raspberry_pi.console_on_board_uart(config) and (path := folder / "cmdline.txt").exists():
         found[path] = _content(path)
         after[path] = raspberry_pi.without_serial_login(found[path])
     return {path: (text, after[path]) for path, text in found.items() if text != after[path]}

@@ -16,23 +16,23 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.config.commissioning import load_or_commission
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.audit_file import Journal
-from cabinet.console.command import Around
-from cabinet.console.guard_client import GuardLine
-from cabinet.console.service_client import ServiceLine
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.audit_file import AuditFile
+from cabinet.console.command import Backends
+from cabinet.console.guard_client import ReconnectingGuardClient
+from cabinet.console.service_client import ServiceSocketClient
 from cabinet.console.shell import Shell
-from cabinet.console.terminal.pty_pair import Cable
-from cabinet.console.terminal.serial_port import READ_TIMEOUT_S, Line, Port, open_port
-from cabinet.console.terminal.session import Conversation
+from cabinet.console.terminal.pty_pair import PtyPair
+from cabinet.console.terminal.serial_port import READ_TIMEOUT_S, SerialPort, SerialServer, open_port
+from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import CabinetError
 from cabinet.link import service_status
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.link.records import Entry, Keep, Kept, path_in
+from cabinet.link.records import ConsoleAuditEntry, StoreAudit, Stored, path_in
 from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier
-from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.client import StewardSocketClient
 from cabinet.system.steward.protocol import SOCKET
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _first_account(staff: Staff) -> None:
+def _first_account(staff: ConsoleAccounts) -> None:
     """Create the first account. Its PIN is for the installer only: it is printed on a terminal, never in a service
     manager's log."""
     if sys.stdout.isatty():
@@ -90,8 +90,8 @@ def _first_account(staff: Staff) -> None:
         log.warning("no console account yet: make one with: cabinet console --new-pin NAME")
 
 
-def open_staff(config: Config) -> Staff:
-    return Staff(Path(config.paths.state) / "console-staff.json", SystemClock(), owner=_owner())
+def open_staff(config: Config) -> ConsoleAccounts:
+    return ConsoleAccounts(Path(config.paths.state) / "console-staff.json", SystemClock(), owner=_owner())
 
 
 def _owner() -> int | None:
@@ -104,58 +104,58 @@ def _owner() -> int | None:
         return None
 
 
-def serve(config: Config, staff: Staff, source: Path) -> None:
+def serve(config: Config, staff: ConsoleAccounts, source: Path) -> None:
     """Serve the console until SIGTERM or SIGINT."""
     run = Path(config.paths.run)
-    guard = GuardLine(lambda: BlockingGuard(run_folder.guard_socket(run), Role.CONSOLE, GUARD_TIMEOUT_S))
+    guard = ReconnectingGuardClient(lambda: BlockingGuard(run_folder.guard_socket(run), Role.CONSOLE, GUARD_TIMEOUT_S))
     clock, beat = SystemClock(), service_status.path_in(run)
-    records = ServiceLine(path_in(run), SERVICE_TIMEOUT_S)
-    journal = Journal(Path(config.paths.state) / "console-audit.jsonl", clock)
-    steward = StewardLine(run_folder.steward_folder(run) / SOCKET)
-    around = Around(
-        hindrance=lambda: service_status.hindrance(beat, clock.monotonic_ns()),
-        attacker=lambda: service_status.attacker(beat, clock.monotonic_ns()),
+    records = ServiceSocketClient(path_in(run), SERVICE_TIMEOUT_S)
+    audit_file = AuditFile(Path(config.paths.state) / "console-audit.jsonl", clock)
+    steward = StewardSocketClient(run_folder.steward_folder(run) / SOCKET)
+    backends = Backends(
+        hindrance=lambda: service_status.start_refusal(beat, clock.monotonic_ns()),
+        attacker=lambda: service_status.attacking_address(beat, clock.monotonic_ns()),
         records=records,
         steward=steward,
         source=source,
-        unclosed=lambda: service_status.unclosed(beat, clock.monotonic_ns()),
-        unkept=lambda: journal.waiting,
+        unclosed=lambda: service_status.unclosed_month(beat, clock.monotonic_ns()),
+        unkept=lambda: audit_file.waiting,
     )
-    shell = Shell(config, staff, guard, clock, around, journal)
-    conversation = Conversation(shell, clock, config.console.baud)
+    shell = Shell(config, staff, guard, clock, backends, audit_file)
+    conversation = TerminalSession(shell, clock, config.console.baud)
     stop = threading.Event()
-    journal.carry_on(lambda entries: _keep(records, entries), CARRY_RETRY_S)
+    audit_file.start_sending(lambda entries: _keep(records, entries), CARRY_RETRY_S)
     notifier = Notifier()
     try:
         _serve_port(config, run, conversation, stop, notifier)
     finally:
-        journal.close()
+        audit_file.close()
 
 
 def _serve_port(
-    config: Config, run: Path, conversation: Conversation, stop: threading.Event, notifier: Notifier
+    config: Config, run: Path, conversation: TerminalSession, stop: threading.Event, notifier: Notifier
 ) -> None:
     if config.console.port == "pty":
-        cable = Cable()
+        cable = PtyPair()
         link = run_folder.console_terminal(run)
         _point(link, cable.terminal)
         try:
-            line = Line(_from_cable(cable, config.console.baud), conversation, _waiter(stop), notifier.alive)
+            line = SerialServer(_from_cable(cable, config.console.baud), conversation, _waiter(stop), notifier.alive)
             _until_stopped(line, stop, notifier, f"on {cable.terminal}")
         finally:
             link.unlink(missing_ok=True)
             cable.close()
     else:
         port, baud = config.console.port, config.console.baud
-        line = Line(lambda: open_port(port, baud), conversation, _waiter(stop), notifier.alive)
+        line = SerialServer(lambda: open_port(port, baud), conversation, _waiter(stop), notifier.alive)
         _until_stopped(line, stop, notifier, f"on {port} at {baud}")
 
 
-def _keep(records: ServiceLine, entries: list[Entry]) -> None:
-    records.ask(Keep(entries), Kept)
+def _keep(records: ServiceSocketClient, entries: list[ConsoleAuditEntry]) -> None:
+    records.ask(StoreAudit(entries), Stored)
 
 
-def _from_cable(cable: Cable, baud: int) -> Callable[[], Port]:
+def _from_cable(cable: PtyPair, baud: int) -> Callable[[], SerialPort]:
     return lambda: open_port(cable.device(READ_TIMEOUT_S), baud)
 
 
@@ -166,7 +166,7 @@ def _waiter(stop: threading.Event) -> Callable[[float], None]:
     return wait
 
 
-def _until_stopped(line: Line, stop: threading.Event, notifier: Notifier, where: str) -> None:
+def _until_stopped(line: SerialServer, stop: threading.Event, notifier: Notifier, where: str) -> None:
     def end(number: int, frame: object) -> None:
         line.stopping = True
         stop.set()

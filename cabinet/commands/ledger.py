@@ -134,7 +134,7 @@ def _statement(args: argparse.Namespace, config: Config, database: Database) -> 
             )
 
 
-def _when(entry: accounts.Entry, zone: zoneinfo.ZoneInfo) -> str:
+def _when(entry: accounts.LedgerEntry, zone: zoneinfo.ZoneInfo) -> str:
     """Return the time of an entry, with a question mark if the clock was not set then."""
     moment = number_format.local(WallTime(entry.unix_ms, entry.trusted), zone)
     return f"{moment:%Y-%m-%d %H:%M:%S}{' ' if entry.trusted else '?'}"
@@ -158,7 +158,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
     with database.reading() as connection:
         cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
 
-        def row(entry: accounts.Entry) -> ledger_csv.Row:
+        def row(entry: accounts.LedgerEntry) -> ledger_csv.Row:
             order = sessions.order_of_key(connection, entry.key)
             return ledger_csv.Row(
                 **msgspec.structs.asdict(entry), card=cards.get(entry.account, ""), order_number=order

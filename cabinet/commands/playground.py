@@ -30,7 +30,7 @@ KINDS: dict[Action, str] = {
 THERMOMETERS: dict[Thermometer, str] = {"silent": "nack", "jumps": "thermometer_jump", "stuck": "frozen"}
 
 
-class Playground:
+class SimulatorClient:
     """Implementation of `cabinet.web.sim_port.SimulatorPort`."""
 
     def __init__(self, config: Config, clock: Clock) -> None:

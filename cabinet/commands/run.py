@@ -17,9 +17,9 @@ from cabinet.clock import NS, SystemClock
 from cabinet.commands.options import DEFAULT_CONFIG, FALLBACK_CONFIG
 from cabinet.config import Config
 from cabinet.demo import folder
-from cabinet.demo.banner import greeting
-from cabinet.demo.children import ChildPlan, Crew
-from cabinet.demo.event_log import changes
+from cabinet.demo.banner import banner_lines
+from cabinet.demo.children import ChildGroup, ChildPlan
+from cabinet.demo.event_log import event_lines
 from cabinet.demo.logins import Logins, seed
 from cabinet.demo.receipts import Receipts
 from cabinet.errors import CabinetError
@@ -58,14 +58,14 @@ def main(args: argparse.Namespace) -> int:
     path = args.config.absolute() if args.config is not None else folder.prepare(args.state, args.port)
     config = configuration.load(path)
     logging.getLogger("cabinet.link").setLevel(logging.ERROR)  # `_on_link` reports a lost guard
-    with only_one(Path(config.paths.run)):
+    with lock_run_folder(Path(config.paths.run)):
         folder.check_port_is_free(config.service.host, config.service.port)
         logins = seed(config, args.state / "demo-secrets.json", SystemClock()) if args.config is None else None
-        return asyncio.run(Run(path, config, logins, args.verbose).until_stopped())
+        return asyncio.run(CabinetProcesses(path, config, logins, args.verbose).until_stopped())
 
 
 @contextlib.contextmanager
-def only_one(run_folder: Path) -> Iterator[None]:
+def lock_run_folder(run_folder: Path) -> Iterator[None]:
     """Lock the folder of sockets. Raises CabinetError if another `cabinet run` uses it."""
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def only_one(run_folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-class Run:
+class CabinetProcesses:
     """Processes of one cabinet, and their log on the terminal."""
 
     def __init__(self, path: Path, config: Config, logins: Logins | None, verbose: bool) -> None:
@@ -106,8 +106,8 @@ class Run:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
-        crew = Crew(self._plans(), self._pass_on, self._clock, self._still_valid)
-        work, stop = asyncio.create_task(self._work(crew)), asyncio.create_task(self._stop.wait())
+        group = ChildGroup(self._plans(), self._pass_on, self._clock, self._still_valid)
+        work, stop = asyncio.create_task(self._work(group)), asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -117,17 +117,17 @@ class Run:
             stop.cancel()
             await asyncio.wait({work})
             self._say("run", "stopping: console, service, guard, simulator")
-            await crew.stop()
+            await group.stop()
             self._say("run", "stopped")
         return 0
 
-    async def _work(self, crew: Crew) -> None:
-        await crew.start()
+    async def _work(self, group: ChildGroup) -> None:
+        await group.start()
         for line in self._greeting():
             self._print(line)
         Notifier().ready("every process is up")
         link = GuardLink(run_folder.guard_socket(self._run), Role.VIEWER, self._on_snapshot, _no_event, self._on_link)
-        await asyncio.gather(crew.failed(), link.run(), self._show_receipts())
+        await asyncio.gather(group.failed(), link.run(), self._show_receipts())
 
     def _greeting(self) -> list[str]:
         url = run_folder.service_address(self._run).read_text(encoding="utf-8").strip()
@@ -137,7 +137,7 @@ class Run:
             device = os.readlink(run_folder.console_terminal(self._run)) if port == "pty" else port
             python = _as_typed(Path(sys.executable))
             terminal = f"{python} -m serial.tools.miniterm --raw {device} {self._config.console.baud}"
-        return greeting(self._config, self._cabinet(), url, self._logins, terminal)
+        return banner_lines(self._config, self._cabinet(), url, self._logins, terminal)
 
     def _cabinet(self) -> str:
         """Return the `cabinet` command line for this configuration, as typed in the terminal of this process."""
@@ -169,7 +169,7 @@ class Run:
         configuration.load(self._path)
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
-        for line in changes(self._seen, snapshot, self._words):
+        for line in event_lines(self._seen, snapshot, self._words):
             self._say("guard", line)
         if self._seen is not None and _charges(self._seen) - _charges(snapshot):
             self._look_until_ns = snapshot.at_ns + RECEIPT_WITHIN_NS

@@ -28,16 +28,16 @@ from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.system.secret_files import check_private
 from cabinet.web.address import Networks
-from cabinet.web.connections import Acceptor, Limits, Seat, SeatedProtocol, Seats
+from cabinet.web.connections import Acceptor, ConnectionLimits, Seat, SeatedProtocol, Seats
 from cabinet.web.gate import Gate, GateLimits
 from cabinet.web.source_log import SourceLog
 
 if TYPE_CHECKING:
-    from cabinet.commands.playground import Playground
+    from cabinet.commands.playground import SimulatorClient
 
 BACKLOG = 1024  # the kernel's queue, for a burst; a client that is not in it retries after 1 s
 SEND_BUFFER_BYTES = 128 * 1024  # per connection; the kernel doubles it: a stalled reader holds no more
-AGAIN = 75  # sysexits.h: a temporary failure
+EXIT_RESTART = 75  # sysexits.h: a temporary failure
 GRACE_S = 3  # for requests in progress when the service is stopped
 
 
@@ -68,7 +68,7 @@ async def serve(config: Config) -> int:
     notifier = Notifier()
     service = Service(config)
     with (
-        backup.only_one(admin.database_path(config)),
+        backup.exclusive_lock(admin.database_path(config)),
         _listen(config) as listener,
         _address_file(config, listener) as address,
     ):
@@ -83,18 +83,18 @@ async def serve(config: Config) -> int:
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
-                others.append(group.create_task(_end_to_begin_anew(server, service)))
+                others.append(group.create_task(_stop_for_restart(server, service)))
                 await server.serve(sockets=[listener])
                 notifier.send("STOPPING=1")
                 for other in others:
                     other.cancel()
         finally:
             await service.close()
-    return AGAIN if service.to_begin_anew.is_set() else 0
+    return EXIT_RESTART if service.restart_wanted.is_set() else 0
 
 
-async def _end_to_begin_anew(server: uvicorn.Server, service: Service) -> None:
-    await service.to_begin_anew.wait()
+async def _stop_for_restart(server: uvicorn.Server, service: Service) -> None:
+    await service.restart_wanted.wait()
     server.should_exit = True
     service.end_watches()
 
@@ -118,13 +118,13 @@ def check_secrets(config: Config) -> None:
         raise CabinetError(f"service.tls_certificate or service.tls_key: {error.strerror}") from error
 
 
-def _simulator(config: Config) -> "Playground | None":
+def _simulator(config: Config) -> "SimulatorClient | None":
     """Return the simulator for the page /sim, or None; a cabinet with real hardware has neither."""
     if not config.simulated:
         return None
-    from cabinet.commands.playground import Playground
+    from cabinet.commands.playground import SimulatorClient
 
-    return Playground(config, SystemClock())
+    return SimulatorClient(config, SystemClock())
 
 
 def _no_passphrase() -> str:
@@ -164,11 +164,11 @@ def make_server(
     app: ASGIApp,
     config: Config,
     serving: Callable[[], None] = lambda: None,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> uvicorn.Server:
     """Return the web server over `app`; run it with `serve(sockets=[…])`."""
     service = config.service
-    limits = limits or Limits(max_of_source=service.connections_per_address)
+    limits = limits or ConnectionLimits(max_of_source=service.connections_per_address)
     gated = Gate(app, GateLimits(max_of_source=limits.max_of_source))
     seats = Seats(limits, Networks(service.trusted_proxies))
     return _Server(server_config(gated, config), seats, SourceLog(SystemClock()), serving)

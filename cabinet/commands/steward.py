@@ -18,15 +18,15 @@ from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier
 from cabinet.system.steward import usb_drives
 from cabinet.system.steward.protocol import SOCKET
-from cabinet.system.steward.requests import Steward, this_machine
+from cabinet.system.steward.requests import StewardRequests, this_machine
 from cabinet.system.steward.server import Server
-from cabinet.system.steward.updates import Bench, Updates
+from cabinet.system.steward.updates import InspectionContext, UpdateInspections
 from cabinet.system.update.computer import Computer
-from cabinet.system.update.records import Records
+from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.survey import KEYS
 
 CONSOLE_USER = "cabinet-console"
-TURN_S = 5.0  # systemd's watchdog waits 60
+POLL_S = 5.0  # systemd's watchdog waits 60
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +48,10 @@ def main(args: argparse.Namespace) -> int:
         ) from None
     run = Path(config.paths.run)
     machine = this_machine(Path(config.paths.state) / "backups")
-    usb_drives.tidy(machine)
-    bench = Bench(machine, Computer(args.config), Records(), KEYS, boot_id(), SystemClock())
-    updates = Updates(bench)
-    steward = Steward(machine, lambda: charging(run_folder.guard_socket(run)), updates)
+    usb_drives.unmount_leftover(machine)
+    context = InspectionContext(machine, Computer(args.config), UpdateFolder(), KEYS, boot_id(), SystemClock())
+    updates = UpdateInspections(context)
+    steward = StewardRequests(machine, lambda: charging(run_folder.guard_socket(run)), updates)
     server = Server(run_folder.steward_folder(run) / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
     stopping: list[int] = []
 
@@ -63,8 +63,8 @@ def main(args: argparse.Namespace) -> int:
     notifier = Notifier()
     notifier.ready("the console's steward")
     while not stopping:
-        server.serve_one(TURN_S)
-        steward.turn()
+        server.serve_one(POLL_S)
+        steward.poll()
         notifier.alive()
     updates.close()
     server.close()

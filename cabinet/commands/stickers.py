@@ -7,11 +7,11 @@ from pathlib import Path
 from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.commands.options import add_config
-from cabinet.config.keys import Config, Outlet
+from cabinet.config.keys import Config, OutletSection
 from cabinet.errors import CabinetError
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import pdf, svg
-from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, words
+from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, sticker_text
 
 _SIZE = re.compile(r"([0-9]{2,3}(?:\.[0-9])?)x([0-9]{2,3}(?:\.[0-9])?)")
 
@@ -58,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def chosen(config: Config, text: str | None) -> list[Outlet]:
+def chosen(config: Config, text: str | None) -> list[OutletSection]:
     """Return the outlets of a list such as 3,5-7, in its order. Raises CabinetError."""
     if text is None:
         return list(config.outlet)
@@ -76,10 +76,10 @@ def chosen(config: Config, text: str | None) -> list[Outlet]:
 
 
 def write(
-    config: Config, outlets: list[Outlet], label: tuple[float, float], folder: Path, font_file: Path | None
+    config: Config, outlets: list[OutletSection], label: tuple[float, float], folder: Path, font_file: Path | None
 ) -> int:
     """Draw all stickers, then write the files. Return the number of stickers. Raises CabinetError."""
-    said = [words(config.site, outlet) for outlet in outlets]
+    said = [sticker_text(config.site, outlet) for outlet in outlets]
     font = fonts.find("".join(each.everything() for each in said) + " ·", font_file)
     drawings = [draw(each, font, *label) for each in said]
     files = {"stickers.pdf": pdf(sheets(drawings), f"{config.site.site_id} {config.site.public_url}")}

@@ -111,7 +111,7 @@ def _list(database: Path) -> None:
         print(f"no backups in {backup.folder_of(database)}")
     for path in paths:
         try:
-            found = backup.look_at(path)
+            found = backup.inspect(path)
         except StoreError as error:
             print(f"{path}: not usable: {error}")
             continue
@@ -122,9 +122,9 @@ def _restore(database: Path, which: str) -> None:
     path = backup.newest(database) if which == "newest" else Path(which)
     if path is None or not path.exists():
         raise CabinetError(f"there is no backup {which}; see cabinet store list")
-    with backup.only_one(database):
+    with backup.exclusive_lock(database):
         kept = backup.restore(database, path, SystemClock().wall())
-    found = backup.look_at(database)
+    found = backup.inspect(database)
     print(f"{database} is {path.name} again: {found.sessions} charges, usage log up to {found.usage_number}")
     if kept is not None:
         print(f"what was there is kept: {kept}")

@@ -9,8 +9,8 @@ from cabinet import config as configuration
 from cabinet import normal_form, texts
 from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
-from cabinet.billing.posted import ALWAYS, Posted
-from cabinet.billing.tariff import Line, Tariff
+from cabinet.billing.posted import ALWAYS, PostedTariff
+from cabinet.billing.tariff import PriceLine, Tariff
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
@@ -20,7 +20,7 @@ from cabinet.model import EndReason
 from cabinet.service.charges import pricing
 from cabinet.service.ports import StartChoice
 from cabinet.texts import Texts, number_format
-from cabinet.web.words import Words
+from cabinet.web.words import Formatter
 
 MAX_HOURS = 48
 MAX_GIVEN = 100_000  # hours, watts or kWh; a larger number is a typing error, and so is NaN
@@ -120,7 +120,7 @@ def receipt(args: argparse.Namespace) -> list[str]:
     minute = start.toordinal() * billing.MINUTES_A_DAY + start.hour * 60 + start.minute
     use = pricing.sample_use(tariff, round(hours * 3600), watts, minute)
     reason = EndReason.TRIPPED if args.end == "tripped" else None
-    return _printed(pricing.charged(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
+    return _printed(pricing.price_lines(tariff, use, 1 << 40, reason), tariff, Texts("web", args.lang))
 
 
 def billing_with(tariff: Tariff, package: billing.Package) -> Tariff:
@@ -145,16 +145,16 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
     return hours, watts
 
 
-def _printed(charged: list[Line], tariff: Tariff, words: Texts) -> list[str]:
-    say = Words(words, zoneinfo.ZoneInfo("UTC"))
+def _printed(charged: list[PriceLine], tariff: Tariff, words: Texts) -> list[str]:
+    fmt = Formatter(words, zoneinfo.ZoneInfo("UTC"))
     rows = [
-        (say.line_name(line), say.line_sum(line), say.money(line.amount_fen)) for line in pricing.cost_lines(charged)
+        (fmt.line_name(line), fmt.line_sum(line), fmt.money(line.amount_fen)) for line in pricing.cost_lines(charged)
     ]
     electricity_fen, service_fen = billing.parts_fen(charged)
     rows += [
-        (words("bill.total"), "", say.money(electricity_fen + service_fen)),
-        (words("bill.electricity"), "", say.money(electricity_fen)),
-        (words("bill.service"), "", say.money(service_fen)),
+        (words("bill.total"), "", fmt.money(electricity_fen + service_fen)),
+        (words("bill.electricity"), "", fmt.money(electricity_fen)),
+        (words("bill.service"), "", fmt.money(service_fen)),
         (words("price.version"), "", tariff.version),
     ]
     names, sums = (max(width(row[column]) for row in rows) for column in (0, 1))
@@ -198,7 +198,7 @@ def _list(config: Config) -> int:
     return 1 if wrong else 0
 
 
-def _what_for(posted: Posted) -> str:
+def _what_for(posted: PostedTariff) -> str:
     """Return one line that identifies a tariff for its owner."""
     outlets = f"outlets {', '.join(map(str, sorted(posted.outlets)))}" if posted.outlets else "all outlets"
     groups = f"residents of {', '.join(sorted(posted.groups))}" if posted.groups else "all residents"

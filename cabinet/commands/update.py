@@ -13,11 +13,11 @@ from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle
 from cabinet.system.update.computer import WATCHER, Computer
-from cabinet.system.update.records import Records
-from cabinet.system.update.survey import KEYS, at_once, survey, trusted
-from cabinet.system.update.trial import TRIAL_S, Asked, Phase, Trial, objections
-from cabinet.system.update.watch import see_through
-from cabinet.system.update.wording import objected, told
+from cabinet.system.update.records import UpdateFolder
+from cabinet.system.update.survey import KEYS, collect_facts, run_to_end, trusted_keys
+from cabinet.system.update.trial import TRIAL_S, InstallOptions, UpdatePhase, UpdateRecord, objections
+from cabinet.system.update.watch import resume_update
+from cabinet.system.update.wording import describe_update, objection_text
 from cabinet.texts import Texts
 
 WORDS = Texts("update", "en")  # like all of the command line
@@ -45,15 +45,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     plain_text.set_up_logging()
-    records = Records()
+    records = UpdateFolder()
     if args.action == "status":
         return _status(records)
     if args.action == "watch":
         records.check_private()
         with records.alone(wait=True):
-            ended = see_through(Computer(args.config), records, SystemClock(), time.sleep)
+            ended = resume_update(Computer(args.config), records, SystemClock(), time.sleep)
             if ended is not None:
-                print(told(ended, WORDS))
+                print(describe_update(ended, WORDS))
         return 0
     trial = _prepare(args, records)
     computer = Computer(args.config)
@@ -62,35 +62,35 @@ def main(args: argparse.Namespace) -> int:
     return 0 if args.no_wait else _follow(computer, records, trial, time.sleep)
 
 
-def _prepare(args: argparse.Namespace, records: Records) -> Trial:
+def _prepare(args: argparse.Namespace, records: UpdateFolder) -> UpdateRecord:
     """Write all data for a return to the old version to disk, before anything is changed. Raises CabinetError."""
     records.check_private()
     with records.alone():
         return _prepare_alone(args, Computer(args.config), records)
 
 
-def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Records) -> Trial:
+def _prepare_alone(args: argparse.Namespace, computer: Computer, records: UpdateFolder) -> UpdateRecord:
     records.incoming.unlink(missing_ok=True)
-    opened = bundle.read(args.bundle, trusted(), records.incoming)
+    opened = bundle.read(args.bundle, trusted_keys(), records.incoming)
     manifest = opened.manifest
-    surveyed = at_once(survey(computer, records))
+    surveyed = run_to_end(collect_facts(computer, records))
     found = msgspec.structs.replace(
         surveyed,
         newer=computer.is_newer(manifest.version, surveyed.version),
         sessions=computer.sessions(),
         free=surveyed.free + manifest.size,  # the package is on disk already, and is part of the required space
     )
-    if refused := objections(manifest, found, Asked(args.during_sessions, args.older)):
+    if refused := objections(manifest, found, InstallOptions(args.during_sessions, args.older)):
         records.incoming.unlink(missing_ok=True)
-        raise CabinetError("\n".join(objected(each, WORDS) for each in refused))
+        raise CabinetError("\n".join(objection_text(each, WORDS) for each in refused))
     records.incoming.replace(records.new)
     print(f"version {manifest.version}, signed by {opened.signer}; {found.version} is packed to go back to")
     computer.pack_installed(records.old_files, records.old)
     computer.sync()  # after a power cut, the decision depends on these files
-    trial = Trial(
+    trial = UpdateRecord(
         old=found.version,
         new=manifest.version,
-        phase=Phase.PREPARED,
+        phase=UpdatePhase.PREPARED,
         boot_id=computer.boot_id(),
         schema=computer.schema(),
         backup=computer.back_up(),  # last: charges and payments after it would be lost with the new version
@@ -101,19 +101,19 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Record
     return trial
 
 
-def _follow(computer: Computer, records: Records, trial: Trial, wait: Callable[[float], None]) -> int:
+def _follow(computer: Computer, records: UpdateFolder, trial: UpdateRecord, wait: Callable[[float], None]) -> int:
     """Print the progress of the update. Return exit status 0 if the new version stays.
 
     Raises CabinetError if no process completes the update any more.
     """
-    said: Phase | None = None
+    said: UpdatePhase | None = None
     while True:
         gave_up = computer.watcher_gave_up()  # read first: the watcher ends the record, and then itself
         if (now := records.load()) is None:
             break
         if now.phase is not said:
             said = now.phase
-            print(told(now, WORDS), flush=True)
+            print(describe_update(now, WORDS), flush=True)
         if gave_up:
             again = "is tried again in a minute" if gave_up.startswith("auto") else "is taken up at the next start"
             raise CabinetError(f"{WATCHER} has failed ({gave_up}), what is left {again}: journalctl -u {WATCHER}")
@@ -121,11 +121,11 @@ def _follow(computer: Computer, records: Records, trial: Trial, wait: Callable[[
     last = records.last()
     if last is None or last.new != trial.new:
         raise CabinetError("what came of the update is not recorded: journalctl -u cabinet-update")
-    print(told(last, WORDS))
-    return 0 if last.phase is Phase.KEPT else 1
+    print(describe_update(last, WORDS))
+    return 0 if last.phase is UpdatePhase.KEPT else 1
 
 
-def _status(records: Records) -> int:
+def _status(records: UpdateFolder) -> int:
     trial = records.load() or records.last()
-    print("there has been no update" if trial is None else told(trial, WORDS))
+    print("there has been no update" if trial is None else describe_update(trial, WORDS))
     return 0

@@ -17,7 +17,7 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
-from cabinet.records import Signed, UsageFilter
+from cabinet.records import SignedClosing, UsageFilter
 from cabinet.reports import kept, usage_csv, usage_sums, usage_xlsx
 from cabinet.service.accounts import admin
 from cabinet.service.charges.pricing import SiteTime
@@ -148,17 +148,17 @@ def _say_unclosed(database: Database, config: Config) -> None:
 
 def _verify(database: Database, config: Config, args: argparse.Namespace) -> int:
     """Verify that the log is as it was written and as it was kept elsewhere. Return the exit status."""
-    kept_closings = kept.closings(args.closings) if args.closings is not None else kept.Closings([])
+    kept_closings = kept.closings(args.closings) if args.closings is not None else kept.KeptClosings([])
     marks = kept.heads(args.heads) if args.heads is not None else []
     marks += kept.export(args.export) if args.export is not None else []
     with database.reading() as connection:
         found = usage.verify(connection)
         own = list(month_closing.all_signed(connection))
         key, problems = _trusted_key(config, args.key, own, kept_closings)
-        problems += proof.of_closings(connection, own, kept_closings.closings, key)
+        problems += proof.compare_closings(connection, own, kept_closings.closings, key)
         if args.receipt is not None:
             marks.append(_receipt(connection, *args.receipt))
-        compared, changed = proof.of_marks(connection, marks)
+        compared, changed = proof.compare_records(connection, marks)
     problems += changed
     if found.bad is not None:
         problems.insert(0, f"record {found.bad.number} is not as it was written: {found.bad.problem}")
@@ -173,7 +173,7 @@ def _verify(database: Database, config: Config, args: argparse.Namespace) -> int
 
 
 def _trusted_key(
-    config: Config, given: str | None, own: list[Signed], kept_closings: kept.Closings
+    config: Config, given: str | None, own: list[SignedClosing], kept_closings: kept.KeptClosings
 ) -> tuple[str, list[str]]:
     """Return the public key that signatures of closings must match: the one given, else the one kept with the closings,
     else the cabinet's own; and the problems of the cabinet's own key if it differs from the one kept."""
@@ -197,7 +197,7 @@ def _trusted_key(
     ]
 
 
-def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> proof.Mark:
+def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> proof.KeptRecord:
     """Return the mark of a receipt, by order number or record number: both are on the receipt."""
     order, number = normal_form.order_number(which), normal_form.whole(which)
     if number is None:
@@ -207,7 +207,7 @@ def _receipt(connection: sqlite3.Connection, which: str, record_hash: str) -> pr
     plain_hash = normal_form.spelling(record_hash).lower()
     if not re.fullmatch("[0-9a-f]{64}", plain_hash):
         raise CabinetError(f"{record_hash!r} is no hash: it has 64 digits and letters a to f, blanks as you like")
-    return proof.Mark(number, plain_hash, f"receipt of {order}")
+    return proof.KeptRecord(number, plain_hash, f"receipt of {order}")
 
 
 def _export(args: argparse.Namespace, config: Config, database: Database, output: BinaryIO) -> None:

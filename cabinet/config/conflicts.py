@@ -4,9 +4,9 @@ import ipaddress
 import zoneinfo
 from collections.abc import Iterator
 
-from cabinet.config.keys import Config, Outlet
+from cabinet.config.keys import Config, OutletSection
 from cabinet.config.tariff_mistakes import tariff_mistakes
-from cabinet.config.wiring import OUTPUT_ONLY, Place
+from cabinet.config.wiring import OUTPUT_ONLY, PinRef
 from cabinet.errors import ConfigError
 
 METER_ADDRESS = 0x38  # ADE7953 data sheet p. 53: fixed, no address pins
@@ -80,10 +80,10 @@ def _pins(config: Config) -> Iterator[tuple[str, int]]:
         yield f"hardware.alert_expanders[{index}].interrupt_pin", fitted.interrupt_pin
 
 
-def _places(index: int, outlet: Outlet) -> Iterator[tuple[str, Place]]:
-    yield f"outlet[{index}].relay", Place.parse(outlet.relay)
+def _places(index: int, outlet: OutletSection) -> Iterator[tuple[str, PinRef]]:
+    yield f"outlet[{index}].relay", PinRef.parse(outlet.relay)
     if outlet.alert is not None:
-        yield f"outlet[{index}].alert", Place.parse(outlet.alert)
+        yield f"outlet[{index}].alert", PinRef.parse(outlet.alert)
 
 
 def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
@@ -111,7 +111,7 @@ def _wrong_wiring(config: Config) -> Iterator[ConfigError]:
 def _wrong_expander_pins(config: Config) -> Iterator[ConfigError]:
     fitted = {"relay": config.hardware.expanders, "alert": [each.address for each in config.hardware.alert_expanders]}
     listed = {"relay": "hardware.expanders", "alert": "hardware.alert_expanders"}
-    taken: dict[Place, str] = {}
+    taken: dict[PinRef, str] = {}
     for index, outlet in enumerate(config.outlet, 1):
         for path, place in _places(index, outlet):
             key = path.rpartition(".")[2]
@@ -168,7 +168,7 @@ def _address_conflicts(config: Config) -> Iterator[ConfigError]:
         )
 
 
-def _behind_mux(outlet: Outlet) -> Iterator[tuple[str, int]]:
+def _behind_mux(outlet: OutletSection) -> Iterator[tuple[str, int]]:
     yield "meter", METER_ADDRESS
     if outlet.thermometer is not None:
         yield "thermometer.address", outlet.thermometer.address

@@ -18,15 +18,15 @@ IMAGE_SHARE = 1.2  # of `rated_a`: the thermal image never lets more through for
 def equivalents(config: Config) -> Iterator[str]:
     """Yield a sentence for each pair of limits; it begins with "warning" if they contradict each other."""
     rated_a = config.protections.overcurrent.rated_a
-    most_a = IMAGE_SHARE * rated_a
+    max_a = IMAGE_SHARE * rated_a
     peak_a = config.protections.short_circuit.peak_a
     lowest_v = config.protections.voltage.lowest_v
     for power_w in sorted({outlet.max_power_w for outlet in config.outlet}):
-        factor = power_w / NOMINAL_V / most_a
+        factor = power_w / NOMINAL_V / max_a
         least_a, needed_a = power_w / NOMINAL_V, power_w / NOMINAL_V / MIN_POWER_FACTOR
         yield (
             f"max_power_w {power_w:g} W: {least_a:.1f} A at a power factor of 1, {needed_a:.1f} A at "
-            f"{MIN_POWER_FACTOR:g}; protections.overcurrent.rated_a {rated_a:g} A opens above {most_a:.1f} A, "
+            f"{MIN_POWER_FACTOR:g}; protections.overcurrent.rated_a {rated_a:g} A opens above {max_a:.1f} A, "
             f"which is before this power below a power factor of {factor:.2f}"
         )
         if factor > MIN_POWER_FACTOR:
@@ -43,9 +43,9 @@ def equivalents(config: Config) -> Iterator[str]:
         f"protections.short_circuit.peak_a {peak_a:g} A: {peak_a / math.sqrt(2):.1f} A RMS of a heater, "
         f"{peak_a / MAX_CREST:.1f} A of a rectifier with a crest factor of {MAX_CREST:g}"
     )
-    if most_a > config.hardware.relay_rated_a:
+    if max_a > config.hardware.relay_rated_a:
         yield (
-            f"warning: protections.overcurrent.rated_a lets {most_a:.1f} A through a relay of "
+            f"warning: protections.overcurrent.rated_a lets {max_a:.1f} A through a relay of "
             f"{config.hardware.relay_rated_a:g} A (hardware.relay_rated_a)"
         )
     charge = config.charge

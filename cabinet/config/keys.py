@@ -9,13 +9,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from cabinet.config.declare import Address, I2cAddress, Pin, Section, number, text
-from cabinet.config.protections import Protections
-from cabinet.config.tariff_keys import Tariff
+from cabinet.config.protections import ProtectionsSection
+from cabinet.config.tariff_keys import TariffSection
 
 PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by `cabinet.config.wiring`
 
 
-class Site(Section, frozen=True, kw_only=True):
+class SiteSection(Section, frozen=True, kw_only=True):
     """Where the cabinet stands, as residents and receipts name it."""
 
     name: Annotated[str, text("name of the cabinet's site, shown to residents", longest=80)]
@@ -28,7 +28,7 @@ class Site(Section, frozen=True, kw_only=True):
     timezone: Annotated[str, text("IANA zone of the site, for dates and time-of-use prices")] = "Asia/Shanghai"
 
 
-class Meter(Section, frozen=True):
+class MeterSection(Section, frozen=True):
     """Where an outlet's ADE7953 sits and which of its two current inputs the outlet uses."""
 
     mux: Annotated[int, number("address of the mux", least=0x70, most=0x77)]
@@ -38,14 +38,14 @@ class Meter(Section, frozen=True):
     power_gain: Annotated[float, number("calibration: true over raw power and energy", least=0.5, most=1.5)] = 1.0
 
 
-class AlertExpander(Section, frozen=True):
+class AlertExpanderSection(Section, frozen=True):
     """An MCP23017 at which alert lines end, and the one line (INTA or INTB, both tell all) that says one has moved."""
 
     address: Annotated[int, number("address of the MCP23017; it may carry relays too", least=0x20, most=0x27)]
     interrupt_pin: Annotated[Pin, Meta(description="GPIO wired to INTA or INTB; active low")]
 
 
-class Hardware(Section, frozen=True):
+class HardwareSection(Section, frozen=True):
     """Bus, pins and chips that all outlets share."""
 
     bus: Annotated[str, text("I2C bus: /dev/i2c-N, or sim for the simulator", pattern="^(/dev/i2c-[0-9]+|sim)$")] = (
@@ -72,7 +72,7 @@ class Hardware(Section, frozen=True):
         ),
     ] = None
     alert_expanders: Annotated[
-        tuple[AlertExpander, ...],
+        tuple[AlertExpanderSection, ...],
         Meta(max_length=8, description="expanders at which over-current lines end, where GPIO lines are too few"),
     ] = ()
     contactor_pin: Annotated[Pin | None, Meta(description="GPIO of the upstream contactor's coil")] = None
@@ -111,7 +111,7 @@ class Hardware(Section, frozen=True):
     )
     siren_pin: Annotated[Pin | None, Meta(description="GPIO of the siren")] = None
     feed_meter: Annotated[
-        Meter | None,
+        MeterSection | None,
         Meta(description="a meter of the whole cabinet, written as an outlet's `meter`"),
     ] = None
     heartbeat_pin: Annotated[
@@ -129,7 +129,7 @@ class Hardware(Section, frozen=True):
     frequency_hz: Annotated[int, number("nominal mains frequency", least=50, most=60)] = 50
 
 
-class Thermometer(Section, frozen=True):
+class ThermometerSection(Section, frozen=True):
     """A TMP102 at the outlet's contacts; two neighbours may share one."""
 
     mux: Annotated[int, number("address of the mux", least=0x70, most=0x77)]
@@ -137,14 +137,14 @@ class Thermometer(Section, frozen=True):
     address: Annotated[int, number("address of the TMP102", least=0x48, most=0x4B)] = 0x48
 
 
-class Outlet(Section, frozen=True, kw_only=True):
+class OutletSection(Section, frozen=True, kw_only=True):
     """One socket-outlet of the cabinet; repeat the table for each."""
 
     number: Annotated[int, number("as printed on the cabinet", least=1, most=40)]
     code: Annotated[str, text("in the printed QR code; public, starts nothing by itself", pattern="^[A-Z0-9]{4,12}$")]
     relay: Annotated[str, text("expander:0x20/3 (pin 0-15, GPA0 = 0, GPB0 = 8) or gpio:17; active high", pattern=PLACE)]
-    meter: Meter
-    thermometer: Thermometer | None = None
+    meter: MeterSection
+    thermometer: ThermometerSection | None = None
     alert: Annotated[
         Annotated[str, Meta(pattern=PLACE)] | None,
         Meta(
@@ -155,7 +155,7 @@ class Outlet(Section, frozen=True, kw_only=True):
     max_power_w: Annotated[float, number("rating of the outlet", above=0, most=3500)] = 1000.0
 
 
-class Feed(Section, frozen=True):
+class FeedSection(Section, frozen=True):
     """What the supply of the whole cabinet may be loaded with."""
 
     limit_w: Annotated[float, number("power the cabinet's supply may give, of all outlets", least=200, most=50_000)] = (
@@ -170,7 +170,7 @@ class Feed(Section, frozen=True):
     ] = 5.0
 
 
-class Charge(Section, frozen=True):
+class ChargeSection(Section, frozen=True):
     """When a charge has come to its normal end."""
 
     full_floor_w: Annotated[
@@ -201,7 +201,7 @@ class Charge(Section, frozen=True):
     max_duration_s: Annotated[float, number("no charge is longer, powered time", least=60, most=86_400)] = 36_000.0
 
 
-class Guard(Section, frozen=True):
+class GuardSection(Section, frozen=True):
     """The guard's own loop."""
 
     scan_period_s: Annotated[
@@ -216,7 +216,7 @@ class Guard(Section, frozen=True):
     snapshot_hz: Annotated[int, number("snapshots a second to whoever watches", least=1, most=20)] = 5
 
 
-class Service(Section, frozen=True):
+class ServiceSection(Section, frozen=True):
     """Web server, sessions and wallets."""
 
     host: Annotated[str, text("address the web server listens on")] = "127.0.0.1"
@@ -250,7 +250,7 @@ class Service(Section, frozen=True):
     ] = 500
 
 
-class Console(Section, frozen=True):
+class ConsoleSection(Section, frozen=True):
     """The maintenance console on its serial port."""
 
     port: Annotated[
@@ -261,14 +261,14 @@ class Console(Section, frozen=True):
     idle_logout_s: Annotated[float, number("a login left alone ends", least=30, most=3600)] = 300.0
 
 
-class Paths(Section, frozen=True):
+class PathsSection(Section, frozen=True):
     """Where files are kept."""
 
     state: Annotated[str, text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
     run: Annotated[str, text("folder of the sockets")] = "/run/cabinet"
 
 
-class Simulator(Section, frozen=True):
+class SimulatorSection(Section, frozen=True):
     """Only for a simulated cabinet (`hardware.bus = "sim"`)."""
 
     mains_v: Annotated[float, number("voltage of the simulated mains", least=0, most=300)] = 220.0
@@ -277,25 +277,25 @@ class Simulator(Section, frozen=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    site: Site
-    hardware: Hardware = Hardware()
-    outlet: Annotated[tuple[Outlet, ...], Meta(min_length=1, max_length=40, description="one table an outlet")]
-    protections: Protections = Protections()
-    feed: Feed = Feed()
-    charge: Charge = Charge()
-    guard: Guard = Guard()
-    service: Service = Service()
-    console: Console = Console()
-    paths: Paths = Paths()
-    tariff: Tariff
-    simulator: Simulator = Simulator()
+    site: SiteSection
+    hardware: HardwareSection = HardwareSection()
+    outlet: Annotated[tuple[OutletSection, ...], Meta(min_length=1, max_length=40, description="one table an outlet")]
+    protections: ProtectionsSection = ProtectionsSection()
+    feed: FeedSection = FeedSection()
+    charge: ChargeSection = ChargeSection()
+    guard: GuardSection = GuardSection()
+    service: ServiceSection = ServiceSection()
+    console: ConsoleSection = ConsoleSection()
+    paths: PathsSection = PathsSection()
+    tariff: TariffSection
+    simulator: SimulatorSection = SimulatorSection()
 
     @property
     def simulated(self) -> bool:
         return self.hardware.bus == "sim"
 
-    def outlet_by_number(self, number: int) -> Outlet | None:
+    def outlet_by_number(self, number: int) -> OutletSection | None:
         return next((outlet for outlet in self.outlet if outlet.number == number), None)
 
-    def outlet_by_code(self, code: str) -> Outlet | None:
+    def outlet_by_code(self, code: str) -> OutletSection | None:
         return next((outlet for outlet in self.outlet if outlet.code == code), None)

@@ -8,7 +8,7 @@ from typing import Annotated
 from cabinet.config.declare import Section, number
 
 
-class ShortCircuit(Section, frozen=True):
+class ShortCircuitSection(Section, frozen=True):
     """A short repeats in every half-cycle, an inrush does not: the outlet opens at once and is latched."""
 
     peak_a: Annotated[
@@ -22,7 +22,7 @@ class ShortCircuit(Section, frozen=True):
     ] = 150.0
 
 
-class Overcurrent(Section, frozen=True):
+class OvercurrentSection(Section, frozen=True):
     """A thermal image (I²t) of wiring and contacts: the outlet opens and is latched.
 
     8 A are what a socket-outlet of 10 A (GB/T 2099.1) bears for hours; fuse, wire and relay bear more. 1000 W stay
@@ -34,13 +34,13 @@ class Overcurrent(Section, frozen=True):
     ] = 8.0
 
 
-class Overpower(Section, frozen=True):
+class OverpowerSection(Section, frozen=True):
     """More than the outlet is rated for: the charge ends."""
 
     after_s: Annotated[float, number("above the outlet's `max_power_w` for so long", least=1, most=120)] = 10.0
 
 
-class ResidualCurrent(Section, frozen=True):
+class ResidualCurrentSection(Section, frozen=True):
     """Current that does not come back flows through something it should not: all open, latched. Where fitted."""
 
     test_every_s: Annotated[
@@ -49,7 +49,7 @@ class ResidualCurrent(Section, frozen=True):
     test_s: Annotated[float, number("the monitor answers its test within", least=0.05, most=2)] = 0.3
 
 
-class OutletHot(Section, frozen=True):
+class OutletHotSection(Section, frozen=True):
     """Contacts too hot, or heating too fast: the outlet opens and is latched."""
 
     trip_c: Annotated[float, number("contacts hotter than this open", least=40, most=90)] = 75.0
@@ -63,7 +63,7 @@ class OutletHot(Section, frozen=True):
     )
 
 
-class SensorLost(Section, frozen=True):
+class SensorLostSection(Section, frozen=True):
     """An outlet that cannot be measured opens; it may close again when readings return."""
 
     peak_after_s: Annotated[float, number("no valid peak reading for so long opens the outlet", least=0.02, most=1)] = (
@@ -77,13 +77,13 @@ class SensorLost(Section, frozen=True):
     ] = 5.0
 
 
-class SensorReset(Section, frozen=True):
+class SensorResetSection(Section, frozen=True):
     """A meter chip back at its power-on values is set up again; where that takes too long its outlets open."""
 
     after_s: Annotated[float, number("not set up again for so long opens the outlet", least=0.05, most=1)] = 0.1
 
 
-class SensorFrozen(Section, frozen=True):
+class SensorFrozenSection(Section, frozen=True):
     """A reading that stands still, or that others contradict, is none: the outlet opens and is latched."""
 
     after_s: Annotated[
@@ -102,7 +102,7 @@ class SensorFrozen(Section, frozen=True):
     ] = 3.0
 
 
-class SensorDisagrees(Section, frozen=True):
+class SensorDisagreesSection(Section, frozen=True):
     """The outlets together against the cabinet's own meter, where one is fitted: all open, latched."""
 
     share: Annotated[float, number("of the cabinet's power that may be missing", above=0, most=0.5)] = 0.1
@@ -111,13 +111,13 @@ class SensorDisagrees(Section, frozen=True):
     open_after_s: Annotated[float, number("all open", least=2, most=120)] = 10.0
 
 
-class RelayStuckOpen(Section, frozen=True):
+class RelayStuckOpenSection(Section, frozen=True):
     """Told to close, found open, and no current: the charge ends, the outlet is latched."""
 
     after_s: Annotated[float, number("found open for so long", least=0.5, most=10)] = 1.0
 
 
-class ThermalRunaway(Section, frozen=True):
+class ThermalRunawaySection(Section, frozen=True):
     """A battery that gradually takes more again while it should take less is heating up: the outlet opens, latched."""
 
     rise_share: Annotated[
@@ -134,34 +134,34 @@ class ThermalRunaway(Section, frozen=True):
     ] = 28_800.0
 
 
-class RecloseStorm(Section, frozen=True):
+class RecloseStormSection(Section, frozen=True):
     """An outlet that trips again and again is not to be tried by the next resident: latched."""
 
     trips: Annotated[int, number("so many trips", least=2, most=20)] = 3
     within_s: Annotated[float, number("within so long", least=60, most=86_400)] = 3600.0
 
 
-class CabinetHot(Section, frozen=True):
+class CabinetHotSection(Section, frozen=True):
     """The air inside too hot: all outlets and the contactor open, the siren sounds, latched."""
 
     trip_c: Annotated[float, number("all open", least=45, most=90)] = 65.0
     warn_c: Annotated[float, number("no new charges, and staff are warned", least=40, most=85)] = 55.0
 
 
-class RelayWelded(Section, frozen=True):
+class RelayWeldedSection(Section, frozen=True):
     """Current through an open relay: the contactor opens, and the outlet is latched."""
 
     current_a: Annotated[float, number("more than this with the relay open is a weld", least=0.02, most=1)] = 0.1
     after_s: Annotated[float, number("given to the relay and the meter before the check", least=0.05, most=2)] = 0.1
 
 
-class GuardLate(Section, frozen=True):
+class GuardLateSection(Section, frozen=True):
     """A loop that cannot keep up cannot protect: all outlets open until it can."""
 
     after_s: Annotated[float, number("a tick later than this opens all outlets", least=0.01, most=0.5)] = 0.05
 
 
-class Voltage(Section, frozen=True):
+class VoltageSection(Section, frozen=True):
     """Outside these charges are suspended and none begins; inside again for a while, they go on."""
 
     lowest_v: Annotated[float, number("undervoltage below", least=50, most=240)] = 176.0
@@ -170,22 +170,22 @@ class Voltage(Section, frozen=True):
     back_s: Annotated[float, number("inside for so long before anything closes again", least=1, most=600)] = 60.0
 
 
-class Protections(Section, frozen=True):
+class ProtectionsSection(Section, frozen=True):
     """Limits of the protection functions; `docs/safety-case.md` says what each is for."""
 
-    short_circuit: ShortCircuit = ShortCircuit()
-    overcurrent: Overcurrent = Overcurrent()
-    overpower: Overpower = Overpower()
-    residual_current: ResidualCurrent = ResidualCurrent()
-    voltage: Voltage = Voltage()
-    outlet_hot: OutletHot = OutletHot()
-    cabinet_hot: CabinetHot = CabinetHot()
-    sensor_lost: SensorLost = SensorLost()
-    sensor_reset: SensorReset = SensorReset()
-    sensor_frozen: SensorFrozen = SensorFrozen()
-    sensor_disagrees: SensorDisagrees = SensorDisagrees()
-    relay_welded: RelayWelded = RelayWelded()
-    relay_stuck_open: RelayStuckOpen = RelayStuckOpen()
-    thermal_runaway: ThermalRunaway = ThermalRunaway()
-    reclose_storm: RecloseStorm = RecloseStorm()
-    guard_late: GuardLate = GuardLate()
+    short_circuit: ShortCircuitSection = ShortCircuitSection()
+    overcurrent: OvercurrentSection = OvercurrentSection()
+    overpower: OverpowerSection = OverpowerSection()
+    residual_current: ResidualCurrentSection = ResidualCurrentSection()
+    voltage: VoltageSection = VoltageSection()
+    outlet_hot: OutletHotSection = OutletHotSection()
+    cabinet_hot: CabinetHotSection = CabinetHotSection()
+    sensor_lost: SensorLostSection = SensorLostSection()
+    sensor_reset: SensorResetSection = SensorResetSection()
+    sensor_frozen: SensorFrozenSection = SensorFrozenSection()
+    sensor_disagrees: SensorDisagreesSection = SensorDisagreesSection()
+    relay_welded: RelayWeldedSection = RelayWeldedSection()
+    relay_stuck_open: RelayStuckOpenSection = RelayStuckOpenSection()
+    thermal_runaway: ThermalRunawaySection = ThermalRunawaySection()
+    reclose_storm: RecloseStormSection = RecloseStormSection()
+    guard_late: GuardLateSection = GuardLateSection()

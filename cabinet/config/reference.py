@@ -37,7 +37,7 @@ _HEXADECIMAL = {"expanders", "muxes", "mux", "address", "inside_thermometer"}
 _FREE_PINS = (4, 5, 6, 12, 13, 16, 18, 19, 20, 21)  # alert lines; 2 and 3 are the bus, 17, 22 and 27 are in use
 
 
-class Key(msgspec.Struct, frozen=True):
+class KeyDoc(msgspec.Struct, frozen=True):
     """One key of the reference; if `default` is None, the key is required."""
 
     name: str
@@ -47,15 +47,15 @@ class Key(msgspec.Struct, frozen=True):
     why: str
 
 
-class Table(msgspec.Struct, frozen=True):
+class TableDoc(msgspec.Struct, frozen=True):
     """One table of the file: `path` such as `protections.short_circuit`, or `outlet[].meter` in a repeated one."""
 
     path: str
     why: str
-    keys: list[Key]
+    keys: list[KeyDoc]
 
 
-def tables() -> list[Table]:
+def tables() -> list[TableDoc]:
     """Return every table of `cabinet.toml`, in the order of the file."""
     return list(_tables(_struct(msgspec.inspect.type_info(Config)), ""))
 
@@ -150,7 +150,7 @@ def _next_outlet(index: int) -> str:
     return "[[outlet]]\n" + "".join(f"{name} = {toml(name, value)}\n" for name, value in _outlet_values(index).items())
 
 
-def _commented(key: Key, value: Any) -> str:
+def _commented(key: KeyDoc, value: Any) -> str:
     facts = ", ".join(part for part in (key.unit, key.bounds) if part and not part.startswith("`"))
     comment = _comment(key.why + (f" ({facts})" if facts else ""))
     if value is not None:
@@ -184,9 +184,9 @@ def toml(name: str, value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _tables(struct: StructType, path: str) -> Iterator[Table]:
+def _tables(struct: StructType, path: str) -> Iterator[TableDoc]:
     nested: list[tuple[str, StructType]] = []
-    keys: list[Key] = []
+    keys: list[KeyDoc] = []
     for field in struct.fields:
         kind, _ = _plain(field.type)
         if isinstance(kind, StructType):
@@ -196,7 +196,7 @@ def _tables(struct: StructType, path: str) -> Iterator[Table]:
         if path and path != "protections":
             keys.append(_key(field))
     if path:
-        yield Table(path, _doc(struct), keys)
+        yield TableDoc(path, _doc(struct), keys)
     for below, kind in nested:
         yield from _tables(kind, below)
 
@@ -214,13 +214,13 @@ def _bracketed(path: str) -> str:
     return f"[[{path.removesuffix('[]')}]]" if path == "outlet[]" else f"[{path}]" if "[]" not in path else path
 
 
-def _key(field: Field) -> Key:
+def _key(field: Field) -> KeyDoc:
     kind, why = _plain(field.type)
     default = None if field.required else "" if field.default is None else toml(field.name, field.default)
-    return Key(field.name, unit_of(field.name), default, _bounds(kind, field.name), why or _doc(kind))
+    return KeyDoc(field.name, unit_of(field.name), default, _bounds(kind, field.name), why or _doc(kind))
 
 
-def _row(key: Key) -> str:
+def _row(key: KeyDoc) -> str:
     default = "**required**" if key.default is None else f"`{key.default}`" if key.default else "none"
     cells = (f"`{key.name}`", key.unit, default, key.bounds, key.why)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -14,7 +14,7 @@ CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAYS = tuple[datetime.date, ...]
 
 
-class PowerBand(Section, frozen=True, kw_only=True):
+class PowerBandSection(Section, frozen=True, kw_only=True):
     """Price of an hour of charging while the power is in [from_w, to_w)."""
 
     from_w: Annotated[int, number("band begins here, inclusive", least=0, most=10_000)]
@@ -28,7 +28,7 @@ class PowerBand(Section, frozen=True, kw_only=True):
     ] = 100
 
 
-class EnergyPeriod(Section, frozen=True):
+class EnergyPeriodSection(Section, frozen=True):
     """Price of electricity while the site's wall clock is in [from, to)."""
 
     start: Annotated[str, Meta(pattern=CLOCK, description="period begins, HH:MM")]
@@ -41,14 +41,14 @@ class EnergyPeriod(Section, frozen=True):
     days: Annotated[str, Meta(pattern="^(every|workday|holiday)$", description="on which days")] = "every"
 
 
-class Package(Section, frozen=True):
+class PackageSection(Section, frozen=True):
     """Hours of charging for one price; what is not used is given back."""
 
     hours: Annotated[int, number("charging time, in bands of 100 %", least=1, most=12)]
     price_fen: Annotated[int, number("for all of them; electricity is charged apart", least=1, most=100_000)]
 
 
-class Tariff(Section, frozen=True, kw_only=True):
+class TariffSection(Section, frozen=True, kw_only=True):
     """What a charge costs. Electricity and service are computed and shown apart (price notice of 2024)."""
 
     version: Annotated[str, text("printed on receipts; change it with the prices", longest=40)]
@@ -78,19 +78,19 @@ class Tariff(Section, frozen=True, kw_only=True):
         number("charging time is charged in steps, begun ones whole; 0: by the second", least=0, most=60),
     ] = 0
     time_bands: Annotated[
-        tuple[PowerBand, ...], Meta(description="price of time by power; must cover every power from 0")
+        tuple[PowerBandSection, ...], Meta(description="price of time by power; must cover every power from 0")
     ]
     energy_periods: Annotated[
-        tuple[EnergyPeriod, ...],
+        tuple[EnergyPeriodSection, ...],
         Meta(min_length=1, description="price of electricity by time of day; must cover 00:00 to 24:00 of every day"),
     ]
-    packages: Annotated[tuple[Package, ...], Meta(max_length=6, description="that residents may buy")] = ()
+    packages: Annotated[tuple[PackageSection, ...], Meta(max_length=6, description="that residents may buy")] = ()
     weekends_are_holidays: Annotated[bool, Meta(description="for `days` of an energy period")] = False
     holidays: Annotated[DAYS, Meta(max_length=100, description="dates that are holidays, such as 2027-01-01")] = ()
     workdays: Annotated[DAYS, Meta(max_length=100, description="dates at weekends that are worked on")] = ()
 
 
-class TariffFile(Tariff, frozen=True, kw_only=True):
+class TariffFile(TariffSection, frozen=True, kw_only=True):
     """A separate tariff for certain outlets, residents and dates. If several match, the most specific one applies."""
 
     outlets: Annotated[

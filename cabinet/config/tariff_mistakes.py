@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from cabinet.config.tariff_keys import EnergyPeriod, Tariff, TariffFile
+from cabinet.config.tariff_keys import EnergyPeriodSection, TariffFile, TariffSection
 from cabinet.errors import ConfigError
 
 
-def tariff_mistakes(tariff: Tariff, prefix: str = "") -> Iterator[ConfigError]:
+def tariff_mistakes(tariff: TariffSection, prefix: str = "") -> Iterator[ConfigError]:
     """Yield every mistake, with the path of its key after `prefix`."""
     yield from _band_gaps(tariff, prefix)
     kinds = ("workday", "holiday") if any(period.days != "every" for period in tariff.energy_periods) else ("every",)
@@ -30,7 +30,7 @@ def tariff_mistakes(tariff: Tariff, prefix: str = "") -> Iterator[ConfigError]:
         hours.add(package.hours)
 
 
-def _band_gaps(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
+def _band_gaps(tariff: TariffSection, prefix: str) -> Iterator[ConfigError]:
     expected: int | None = 0
     for index, band in enumerate(tariff.time_bands, 1):
         path = f"{prefix}time_bands[{index}]"
@@ -51,7 +51,7 @@ def _band_gaps(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
         yield ConfigError(f"{prefix}time_bands", f"gap: no price from {expected} W up; leave to_w out of the last band")
 
 
-def _period_gap(periods: Sequence[EnergyPeriod], kind: str, prefix: str) -> ConfigError | None:
+def _period_gap(periods: Sequence[EnergyPeriodSection], kind: str, prefix: str) -> ConfigError | None:
     """Return the first gap or overlap in a day of that kind, or None."""
     of_kind = "" if kind == "every" else f" of a {kind}"
     clock = 0
@@ -75,7 +75,7 @@ def _period_gap(periods: Sequence[EnergyPeriod], kind: str, prefix: str) -> Conf
     return None
 
 
-def _too_fine(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
+def _too_fine(tariff: TariffSection, prefix: str) -> Iterator[ConfigError]:
     prices = [("service_fen_per_kwh", tariff.service_fen_per_kwh)]
     prices += [
         (f"energy_periods[{index}].electricity_fen_per_kwh", period.electricity_fen_per_kwh)
@@ -86,7 +86,7 @@ def _too_fine(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
             yield ConfigError(f"{prefix}{path}", f"{price:g} has more than two decimals")
 
 
-def _wrong_days(tariff: Tariff, prefix: str) -> Iterator[ConfigError]:
+def _wrong_days(tariff: TariffSection, prefix: str) -> Iterator[ConfigError]:
     for index, day in enumerate(tariff.workdays, 1):
         if day in tariff.holidays:
             yield ConfigError(f"{prefix}workdays[{index}]", f"{day} is among the holidays too")

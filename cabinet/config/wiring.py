@@ -10,14 +10,14 @@ OUTPUT_ONLY = {7: "GPA7", 15: "GPB7"}
 _PLACE = re.compile(r"expander:(?P<expander>0x[0-9a-fA-F]{2})/(?P<line>\d+)|gpio:(?P<gpio>\d+)")
 
 
-class Place(msgspec.Struct, frozen=True):
+class PinRef(msgspec.Struct, frozen=True):
     """Pin 0-15 of the expander at an address (0-7 GPA, 8-15 GPB), or, if `expander` is None, a BCM GPIO."""
 
     expander: int | None
     pin: int
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
+    def parse(cls, text: str) -> "PinRef":
         """Return the place named as in `cabinet.toml`: `expander:0x20/3` or `gpio:17`. Raises ValueError for others."""
         match = _PLACE.fullmatch(text)
         if match is None:

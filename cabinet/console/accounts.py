@@ -65,7 +65,7 @@ class _File(msgspec.Struct):
     accounts: list[Account]
 
 
-class Staff:
+class ConsoleAccounts:
     """The accounts in the file `path`."""
 
     def __init__(
@@ -153,7 +153,7 @@ class Staff:
         self._remember(accounts)
         return login
 
-    def stands(self, account: Account | None) -> bool:
+    def is_current(self, account: Account | None) -> bool:
         """Return True if the account still exists with the same level, or if `account` is None (no login to revoke).
 
         If the file cannot be read, it also returns True: an unreadable file ends no login.
@@ -210,7 +210,7 @@ class Staff:
         except argon2.exceptions.VerificationError:
             return False
         except argon2.exceptions.InvalidHashError as error:
-            raise CabinetError(f"{self._path}: holds a PIN hash that is none; make a new one: {MEND}") from error
+            raise CabinetError(f"{self._path}: holds a PIN hash that is none; make a new one: {REPAIR_HINT}") from error
 
     def _read(self) -> list[Account]:
         try:
@@ -219,7 +219,7 @@ class Staff:
             return []
         except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
             raise CabinetError(
-                f"{self._path}: cannot be read ({error}); move it away and start over: {MEND}"
+                f"{self._path}: cannot be read ({error}); move it away and start over: {REPAIR_HINT}"
             ) from error
 
     def _remember(self, accounts: list[Account]) -> None:
@@ -247,4 +247,4 @@ class Staff:
             raise CabinetError(f"{self._path}: cannot be written ({error.strerror})") from error
 
 
-MEND = "cabinet console --new-pin NAME"
+REPAIR_HINT = "cabinet console --new-pin NAME"

@@ -18,7 +18,7 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.link.records import MAX_ENTRIES, At, Entry
+from cabinet.link.records import MAX_ENTRIES, At, ConsoleAuditEntry
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ MAX_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows sta
 MAX_IN_MEMORY = 10_000
 MAX_TEXT = 200
 
-Send = Callable[[list[Entry]], None]  # raises CabinetError if the service does not accept them
+Send = Callable[[list[ConsoleAuditEntry]], None]  # raises CabinetError if the service does not accept them
 
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(ConsoleAuditEntry)
 
 
-class Journal:
+class AuditFile:
     """Queue of rows for the store. Thread-safe: the console writes rows, a separate thread sends them."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -42,8 +42,8 @@ class Journal:
         self._seq = 0
         self._lock = threading.Lock()
         self._new = threading.Condition(self._lock)
-        self._unwritten: list[Entry] = []  # rows that could not be written to the disk
-        self._waiting = self._left_behind()
+        self._unwritten: list[ConsoleAuditEntry] = []  # rows that could not be written to the disk
+        self._waiting = self._load_unsent()
         self._closing = False
         self._thread: threading.Thread | None = None
 
@@ -52,7 +52,7 @@ class Journal:
         wall = self._clock.wall()
         with self._lock:
             self._seq += 1
-            entry = Entry(
+            entry = ConsoleAuditEntry(
                 self._journal,
                 self._seq,
                 At(wall.unix_ms, wall.trusted),
@@ -75,7 +75,7 @@ class Journal:
         with self._lock:
             return len(self._waiting) + len(self._unwritten)
 
-    def carry(self, send: Send) -> bool:
+    def send_waiting(self, send: Send) -> bool:
         """Send the waiting rows. Return True if none is left.
 
         Raises any exception of `send`; the unsent rows then keep waiting.
@@ -95,9 +95,9 @@ class Journal:
                 else:
                     self._unwritten = self._unwritten[len(batch) :]
 
-    def carry_on(self, send: Send, retry_s: float) -> None:
+    def start_sending(self, send: Send, retry_s: float) -> None:
         """Start a thread that sends rows: at once if there is a new row, else after `retry_s`."""
-        self._thread = threading.Thread(target=self._carry_forever, args=(send, retry_s), daemon=True)
+        self._thread = threading.Thread(target=self._send_forever, args=(send, retry_s), daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -108,11 +108,11 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
 
-    def _carry_forever(self, send: Send, retry_s: float) -> None:
+    def _send_forever(self, send: Send, retry_s: float) -> None:
         said = False
         while True:
             try:
-                self.carry(send)
+                self.send_waiting(send)
                 said = False
             except CabinetError as error:
                 if not said:
@@ -124,7 +124,7 @@ class Journal:
                 if self._closing:
                     return
 
-    def _left_behind(self) -> list[Entry]:
+    def _load_unsent(self) -> list[ConsoleAuditEntry]:
         """Return the rows of an earlier process; a line torn by a power cut is removed."""
         try:
             data = self._path.read_bytes()
@@ -142,7 +142,7 @@ class Journal:
             self._rewrite()
         return entries
 
-    def _append(self, entry: Entry) -> bool:
+    def _append(self, entry: ConsoleAuditEntry) -> bool:
         try:
             new = not self._path.exists()
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Console command declarations: the decorator, the handler's context, and the results that a handler may return.
 
 Each command is declared once: name, required level, arguments, example, and handler. Its help is the text `help.<name>`
-(blanks as `_`) of `cabinet/texts/console*.toml`. `commands.TABLE` collects all commands.
+(blanks as `_`) of `cabinet/texts/console*.toml`. `registry.COMMANDS` collects all commands.
 """
 
 import enum
@@ -18,8 +18,8 @@ from cabinet.console.accounts import Account, Level
 from cabinet.console.arguments import Argument
 from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent
-from cabinet.link.records import Asked
-from cabinet.maintenance import Upkeep
+from cabinet.link.records import Query
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import OutletState, Snapshot
 from cabinet.system.steward.protocol import Answer, Request
 from cabinet.texts import Texts
@@ -27,7 +27,7 @@ from cabinet.texts import Texts
 T = TypeVar("T")
 
 
-class Guard(Protocol):
+class GuardClient(Protocol):
     """Guard interface of the console (`link.client.BlockingGuard`). All calls raise LinkError if the guard is gone."""
 
     def snapshot(self) -> Snapshot: ...
@@ -36,28 +36,28 @@ class Guard(Protocol):
 
     def recent(self) -> Recent: ...
 
-    def upkeep(self) -> Upkeep: ...
+    def maintenance_state(self) -> MaintenanceState: ...
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Send one command. Raises Refused with the guard's code."""
 
 
-class Records(Protocol):
-    """Service interface of the console: queries (`service_line.ServiceLine`)."""
+class ServiceClient(Protocol):
+    """Service interface of the console: queries (`service_client.ServiceSocketClient`)."""
 
-    def ask(self, asked: Asked, kind: type[T], /) -> T:
+    def ask(self, asked: Query, kind: type[T], /) -> T:
         """Return the reply. Raises Refused: `service_gone` if there is no service, else with the service's code."""
 
 
-class NoRecords:
+class NoService:
     """Placeholder without a service connection: refuses every query."""
 
-    def ask(self, asked: Asked, kind: type[T], /) -> T:
+    def ask(self, asked: Query, kind: type[T], /) -> T:
         raise Refused("service_gone")
 
 
-class Steward(Protocol):
-    """Steward interface: operations that require root (`steward.client.StewardLine`)."""
+class StewardClient(Protocol):
+    """Steward interface: operations that require root (`steward.client.StewardSocketClient`)."""
 
     def ask(self, request: Request, /) -> Answer:
         """Return the reply. Raises Refused `steward_gone` if there is no steward, CabinetError if the request fails."""
@@ -70,28 +70,28 @@ class NoSteward:
         raise Refused("steward_gone")
 
 
-class Around(msgspec.Struct, frozen=True):
+class Backends(msgspec.Struct, frozen=True):
     """Backends other than the guard."""
 
     hindrance: Callable[[], str | None] = lambda: None  # code why the service takes no new charges, or None
     attacker: Callable[[], str | None] = lambda: None  # address of a recent attack on PINs or passwords
-    records: Records = NoRecords()
-    steward: Steward = NoSteward()
+    records: ServiceClient = NoService()
+    steward: StewardClient = NoSteward()
     source: Path | None = None  # file of the loaded configuration
     unclosed: Callable[[], tuple[str, str] | None] = lambda: None  # unclosed month of the usage log, and the reason
     unkept: Callable[[], int] = lambda: 0  # audit log rows not stored by the service yet
 
 
-class Desk(msgspec.Struct, frozen=True):
+class CommandContext(msgspec.Struct, frozen=True):
     """Command context: everything that a handler may use."""
 
     config: Config
-    guard: Guard
+    guard: GuardClient
     words: Texts
     account: Account
     clock: Clock
-    around: Around
-    plans: "tuple[CommandPlan, ...]"  # commands that this account may run
+    backends: Backends
+    commands: "tuple[CommandSpec, ...]"  # commands that this account may run
     set_own_pin: Callable[[str], None]  # raises CabinetError
 
     @property
@@ -123,21 +123,21 @@ class Desk(msgspec.Struct, frozen=True):
 # --- results of a handler --------------------------------------------------------------------------------------------
 
 
-class Shown(msgspec.Struct, frozen=True):
+class Output(msgspec.Struct, frozen=True):
     """Output: `text` for a person, `data` for a program (any value that `msgspec.json` encodes)."""
 
     text: str
     data: Any = None
 
 
-class Question(msgspec.Struct, frozen=True):
+class Confirmation(msgspec.Struct, frozen=True):
     """Confirmation before an action; `on_yes` performs the action and returns its result."""
 
     text: str
-    on_yes: Callable[[], "Outcome"]
+    on_yes: Callable[[], "CommandResult"]
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Prompt(msgspec.Struct, frozen=True):
     """One step of a guided dialogue: shows `text` and `prompt`, and passes the next line typed to `on_answer`.
 
     Ctrl-C, a hang-up, or a minute without an answer (`within_s`) ends the dialogue; `on_leave` then cleans up.
@@ -145,13 +145,13 @@ class Ask(msgspec.Struct, frozen=True):
 
     text: str
     prompt: str
-    on_answer: Callable[[str], "Outcome"]
+    on_answer: Callable[[str], "CommandResult"]
     on_leave: Callable[[], None] = lambda: None
     within_s: float = 60.0
     secret: bool = False  # do not echo the input: it is a PIN
 
 
-class Live(msgspec.Struct, frozen=True):
+class LiveView(msgspec.Struct, frozen=True):
     """Live view: `step` is called every `period_s` and its text is shown until it returns None or a key is pressed.
 
     `on_end` then cleans up and returns a final text, or an empty one. With `redraws` each text replaces the previous
@@ -162,8 +162,8 @@ class Live(msgspec.Struct, frozen=True):
     step: Callable[[], str | None]
     on_end: Callable[[], str] = lambda: ""
     redraws: bool = False
-    then: "Callable[[], Outcome] | None" = None  # next result, unless a person ended the view early
-    answer: "Callable[[], Shown] | None" = None  # reply to a program, which has no view; None: refused to programs
+    then: "Callable[[], CommandResult] | None" = None  # next result, unless a person ended the view early
+    answer: "Callable[[], Output] | None" = None  # reply to a program, which has no view; None: refused to programs
 
 
 class Language(msgspec.Struct, frozen=True):
@@ -172,7 +172,7 @@ class Language(msgspec.Struct, frozen=True):
     code: str
 
 
-class Mode(msgspec.Struct, frozen=True):
+class LineMode(msgspec.Struct, frozen=True):
     """Change of the line mode; `own` describes the modes."""
 
     kind: Literal["auto", "plain", "full", "machine"]
@@ -191,13 +191,13 @@ class Logout(enum.Enum):
 
 LOGOUT = Logout.LOGOUT
 
-Outcome = Shown | Question | Ask | Live | Language | Mode | Notify | Logout
+CommandResult = Output | Confirmation | Prompt | LiveView | Language | LineMode | Notify | Logout
 
 
 # --- declaration -----------------------------------------------------------------------------------------------------
 
 
-class CommandPlan(msgspec.Struct, frozen=True):
+class CommandSpec(msgspec.Struct, frozen=True):
     """A declared command. `name` may have two words (`usage tail`); with `reads` the command changes no state."""
 
     name: str
@@ -205,7 +205,7 @@ class CommandPlan(msgspec.Struct, frozen=True):
     takes: tuple[Argument, ...]
     example: str
     reads: bool
-    handler: Callable[..., Outcome]
+    handler: Callable[..., CommandResult]
 
     @property
     def key(self) -> str:
@@ -224,15 +224,15 @@ class CommandPlan(msgspec.Struct, frozen=True):
         return ", ".join(f"{name}: {text}" for name, text in bounds.items() if text)
 
 
-DECLARED: dict[str, CommandPlan] = {}
+DECLARED: dict[str, CommandSpec] = {}
 
-Handler = TypeVar("Handler", bound=Callable[..., Outcome])
+Handler = TypeVar("Handler", bound=Callable[..., CommandResult])
 
 
 def command(
     name: str, level: Level, *takes: Argument, example: str = "", reads: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Declare the decorated `handler(desk, *values)` as command `name`.
+    """Declare the decorated `handler(context, *values)` as command `name`.
 
     The handler receives one value per argument, None for an omitted optional one. It may raise Refused (shown as its
     text), LinkError (shown as "guard gone") or another CabinetError.
@@ -240,7 +240,7 @@ def command(
 
     def declare(handler: Handler) -> Handler:
         assert name not in DECLARED, f"{name} is declared twice"
-        DECLARED[name] = CommandPlan(name, level, takes, example or name, reads, handler)
+        DECLARED[name] = CommandSpec(name, level, takes, example or name, reads, handler)
         return handler
 
     return declare

@@ -4,7 +4,7 @@ import msgspec
 
 from cabinet import plain_text
 from cabinet.console import registry
-from cabinet.console.command import Outcome, Shown
+from cabinet.console.command import CommandResult, Output
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
@@ -12,7 +12,7 @@ JSON = "--json"  # answer in one line of JSON
 YES = "--yes"  # confirmation by a program, instead of the question to a person
 
 
-class Asked(msgspec.Struct, frozen=True):
+class CommandLine(msgspec.Struct, frozen=True):
     """A command line and its options, which may appear anywhere after the command."""
 
     line: str
@@ -20,29 +20,29 @@ class Asked(msgspec.Struct, frozen=True):
     yes: bool = False
 
     @classmethod
-    def read(cls, text: str) -> "Asked":
+    def read(cls, text: str) -> "CommandLine":
         words = text.split()
         options = {word.lower() for word in words[1:] if word.lower() in (JSON, YES)}
         kept = [word for word in words if word.lower() not in options]
         return cls(" ".join(kept), JSON in options, YES in options)
 
 
-def answered(outcome: Outcome | CabinetError, words: Texts) -> dict[str, object]:
+def reply_data(outcome: CommandResult | CabinetError, words: Texts) -> dict[str, object]:
     """Return the reply to a program; it has a text only if the command was refused or failed."""
     if isinstance(outcome, CabinetError):
-        answer: dict[str, object] = {"ok": False, "code": code_of(outcome).partition(":")[0]}
+        answer: dict[str, object] = {"ok": False, "code": error_code(outcome).partition(":")[0]}
         if isinstance(outcome, Refused) and outcome.params:
             answer["params"] = outcome.params
-        return {**answer, "text": registry.excuse(words, outcome)}
-    return {"ok": True, "data": outcome.data if isinstance(outcome, Shown) else None}
+        return {**answer, "text": registry.error_text(words, outcome)}
+    return {"ok": True, "data": outcome.data if isinstance(outcome, Output) else None}
 
 
-def plain_answer(outcome: Outcome | CabinetError, words: Texts) -> str:
+def reply_json(outcome: CommandResult | CabinetError, words: Texts) -> str:
     """Return the same reply as a line of JSON."""
-    return plain_text.json_text(msgspec.json.encode(answered(outcome, words)))
+    return plain_text.json_text(msgspec.json.encode(reply_data(outcome, words)))
 
 
-def code_of(error: CabinetError) -> str:
+def error_code(error: CabinetError) -> str:
     """Return the error code for programs and the audit log."""
     if isinstance(error, Refused):
         return error.code

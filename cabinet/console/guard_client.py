@@ -5,29 +5,29 @@ from typing import Protocol, TypeVar
 
 from cabinet.errors import LinkError
 from cabinet.link.protocol import BusView, Command, Recent
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import Snapshot
 
 T = TypeVar("T")
 
 
-class Connection(Protocol):
+class GuardConnection(Protocol):
     """One connection (`link.client.BlockingGuard`)."""
 
     def snapshot(self) -> Snapshot: ...
     def bus(self, scan: bool = False) -> BusView: ...
     def recent(self) -> Recent: ...
-    def upkeep(self) -> Upkeep: ...
+    def maintenance_state(self) -> MaintenanceState: ...
     def request(self, make: Callable[[int], Command]) -> None: ...
     def close(self) -> None: ...
 
 
-class GuardLine:
+class ReconnectingGuardClient:
     """Guard client that uses one connection as long as it lasts."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], GuardConnection]) -> None:
         self._connect = connect
-        self._connection: Connection | None = None
+        self._connection: GuardConnection | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot. Raises LinkError if there is no guard."""
@@ -41,15 +41,15 @@ class GuardLine:
         """Return the recent events. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.recent())
 
-    def upkeep(self) -> Upkeep:
+    def maintenance_state(self) -> MaintenanceState:
         """Return the maintenance data. Raises LinkError if there is no guard."""
-        return self._ask(lambda connection: connection.upkeep())
+        return self._ask(lambda connection: connection.maintenance_state())
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Send one command. Raises Refused with the guard's code, LinkError if there is no guard."""
         self._ask(lambda connection: connection.request(make))
 
-    def _ask(self, question: Callable[[Connection], T]) -> T:
+    def _ask(self, question: Callable[[GuardConnection], T]) -> T:
         """Ask; if the old connection fails, ask again over a new one: the guard may have restarted since.
 
         Every command may be repeated (see `link.protocol`), so it does no harm if the guard executed the command and

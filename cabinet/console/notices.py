@@ -5,12 +5,12 @@ from collections.abc import Callable
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.console.command import Guard
+from cabinet.console.command import GuardClient
 from cabinet.errors import LinkError
 from cabinet.model import CABINET, Fault, Snapshot
 from cabinet.texts import Texts
 
-LOOK_NS = NS  # interval of the checks
+CHECK_PERIOD_NS = NS  # interval of the checks
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class Notice(msgspec.Struct, frozen=True):
     address: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Seen(msgspec.Struct, frozen=True):
+class WatchedState(msgspec.Struct, frozen=True):
     """Result of one check. `snapshot` None: no guard answers; `hindrance`: code why the service takes no new charges.
 
     `attacker`: address of a recent attack on PINs or passwords.
@@ -34,7 +34,7 @@ class Seen(msgspec.Struct, frozen=True):
     attacker: str | None = None
 
 
-def changes(before: Seen, now: Seen) -> list[Notice]:
+def changes(before: WatchedState, now: WatchedState) -> list[Notice]:
     """Return the differences that are worth a notice."""
     found: list[Notice] = []
     if (before.snapshot is None) != (now.snapshot is None):
@@ -63,41 +63,41 @@ def _fault(outlet: int, fault: Fault | None, latched: bool) -> Notice:
     return Notice("fault_over", outlet) if fault is None else Notice("fault", outlet, fault, latched)
 
 
-class Teller:
+class ChangeMonitor:
     """Change monitor: checks the cabinet once a second while notices are on."""
 
     def __init__(
-        self, guard: Guard, hindrance: Callable[[], str | None], attacker: Callable[[], str | None] = lambda: None
+        self, guard: GuardClient, hindrance: Callable[[], str | None], attacker: Callable[[], str | None] = lambda: None
     ) -> None:
         self._guard = guard
         self._hindrance = hindrance
         self._attacker = attacker
-        self._seen: Seen | None = None  # None: notices are off
+        self._seen: WatchedState | None = None  # None: notices are off
         self._due_ns = 0
 
     def begin(self) -> None:
-        self._seen = self._look()
+        self._seen = self._check()
 
     def end(self) -> None:
         self._seen = None
 
-    def look(self, now_ns: int) -> list[Notice]:
+    def check(self, now_ns: int) -> list[Notice]:
         """Return the changes since the last check; empty if the next check is not due yet."""
         if self._seen is None or now_ns < self._due_ns:
             return []
-        self._due_ns = now_ns + LOOK_NS
-        before, self._seen = self._seen, self._look()
+        self._due_ns = now_ns + CHECK_PERIOD_NS
+        before, self._seen = self._seen, self._check()
         return changes(before, self._seen)
 
-    def _look(self) -> Seen:
+    def _check(self) -> WatchedState:
         try:
             snapshot = self._guard.snapshot()
         except LinkError:
             snapshot = None
-        return Seen(snapshot, self._hindrance(), self._attacker())
+        return WatchedState(snapshot, self._hindrance(), self._attacker())
 
 
-def told(notice: Notice, words: Texts) -> str:
+def notice_text(notice: Notice, words: Texts) -> str:
     """Return the notice as text in the reader's language."""
     place = words("outlet.title", outlet=notice.outlet) if notice.outlet else words("log.cabinet")
     fault = "" if notice.fault is None else words(f"fault.{notice.fault.value}.name")

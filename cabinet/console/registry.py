@@ -1,6 +1,6 @@
-"""All console commands: collects the declarations of the modules in `see` and `do`, and runs a typed line.
+"""All console commands: collects the declarations of the modules in `commands`, and runs a typed line.
 
-A new topic is a module with declarations (see `declare`), added to `TOPICS`; its position there is its position in
+A new topic is a module with declarations (see `command`), added to `TOPICS`; its position there is its position in
 `help`.
 """
 
@@ -9,7 +9,7 @@ import difflib
 import msgspec
 
 from cabinet.console import arguments
-from cabinet.console.command import DECLARED, CommandPlan, Desk, Live, Outcome
+from cabinet.console.command import DECLARED, CommandContext, CommandResult, CommandSpec, LiveView
 from cabinet.console.commands import (
     calibrate,
     charges,
@@ -35,29 +35,29 @@ TOPICS = (  # in the order of `help`
     commissioning, updates, machine, session,
 )  # fmt: skip
 
-TABLE: dict[str, CommandPlan] = {
-    name: plan for topic in TOPICS for name, plan in DECLARED.items() if plan.handler.__module__ == topic.__name__
+COMMANDS: dict[str, CommandSpec] = {
+    name: spec for topic in TOPICS for name, spec in DECLARED.items() if spec.handler.__module__ == topic.__name__
 }
 
 
-class Typed(msgspec.Struct, frozen=True):
+class ParsedCommand(msgspec.Struct, frozen=True):
     """A parsed line: the command, and the words after its name."""
 
-    plan: CommandPlan
+    spec: CommandSpec
     rest: list[str]
 
 
-def find(line: str) -> Typed | None:
+def find(line: str) -> ParsedCommand | None:
     """Return the command that the line begins with, else None; the longest name wins (`usage tail` before `usage`)."""
     typed = line.split()
     for length in (2, 1):
-        plan = TABLE.get(" ".join(typed[:length]).lower()) if len(typed) >= length else None
-        if plan is not None:
-            return Typed(plan, typed[length:])
+        spec = COMMANDS.get(" ".join(typed[:length]).lower()) if len(typed) >= length else None
+        if spec is not None:
+            return ParsedCommand(spec, typed[length:])
     return None
 
 
-def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
+def run(line: str, context: CommandContext, as_json: bool = False) -> CommandResult:
     """Run the line and return its result; `as_json`: for a program, which gets the reply at once, without a live view.
 
     Raises LinkError if the guard is gone, and Refused if the guard refuses. Raises Refused without running anything if
@@ -66,30 +66,30 @@ def run(line: str, desk: Desk, as_json: bool = False) -> Outcome:
     typed = find(line)
     if typed is None:
         name = line.split()[0].lower()
-        near = difflib.get_close_matches(name, {plan.split()[0] for plan in TABLE}, 1)
+        near = difflib.get_close_matches(name, {spec.split()[0] for spec in COMMANDS}, 1)
         raise Refused("unknown_command", **({"near": near[0]} if near else {}))
-    plan = typed.plan
-    if desk.account.level < plan.level:
-        raise Refused("not_for_you", name=plan.name, level=plan.level.name.lower())
-    found = arguments.values(plan.takes, typed.rest, desk.config)
+    spec = typed.spec
+    if context.account.level < spec.level:
+        raise Refused("not_for_you", name=spec.name, level=spec.level.name.lower())
+    found = arguments.values(spec.takes, typed.rest, context.config)
     if found is None:
-        bounds = plan.bounds(desk.words, desk.config)
-        raise Refused("usage", usage=plan.usage(desk.words) + (f"   ({bounds})" if bounds else ""))
-    outcome = plan.handler(desk, *found)
-    return outcome.answer() if as_json and isinstance(outcome, Live) and outcome.answer is not None else outcome
+        bounds = spec.bounds(context.words, context.config)
+        raise Refused("usage", usage=spec.usage(context.words) + (f"   ({bounds})" if bounds else ""))
+    outcome = spec.handler(context, *found)
+    return outcome.answer() if as_json and isinstance(outcome, LiveView) and outcome.answer is not None else outcome
 
 
-def excuse(words: Texts, error: CabinetError) -> str:
+def error_text(words: Texts, error: CabinetError) -> str:
     """Return the reason of an error as text."""
     if isinstance(error, LinkError):
         return words("guard.gone")
     if isinstance(error, Refused):
-        return refusal(words, error)
+        return refusal_text(words, error)
     said = words("failed", error=str(error))
     return "\n".join(line for part in said.split("\n") for line in fold(part))
 
 
-def refusal(words: Texts, refused: Refused) -> str:
+def refusal_text(words: Texts, refused: Refused) -> str:
     """Return the reason of a refusal as text; a code without a text is returned as it is."""
     params = dict(refused.params)
     if refused.code == "unknown_command":

@@ -4,11 +4,11 @@ from typing import Protocol
 
 import msgspec
 
-from cabinet.console.command import Mode
+from cabinet.console.command import LineMode
 
 
-class Audit(Protocol):
-    """Audit log of every command (`journal.Journal`)."""
+class CommandAudit(Protocol):
+    """Audit log of every command (`audit_file.AuditFile`)."""
 
     def note(self, account: str, level: str, line: str, outcome: str) -> bool:
         """Add a row. Return False if it could not be written to the disk."""
@@ -27,4 +27,4 @@ class Reply(msgspec.Struct, frozen=True):
     live_s: float | None = None
     redraws: bool = False
     asks: bool = False
-    mode: Mode | None = None
+    mode: LineMode | None = None

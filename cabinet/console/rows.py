@@ -2,18 +2,18 @@
 
 from cabinet.console import registry
 from cabinet.console.accounts import Account
-from cabinet.console.command_line import Asked
-from cabinet.console.reply import Audit
+from cabinet.console.command_line import CommandLine
+from cabinet.console.reply import CommandAudit
 
 
-class Rows:
+class AuditRowWriter:
     """Writer of audit log rows; remembers if a row could not be written, for a warning to the user."""
 
-    def __init__(self, audit: Audit | None) -> None:
+    def __init__(self, audit: CommandAudit | None) -> None:
         self._audit = audit
         self._unwritten = False
 
-    def note(self, account: Account | None, asked: Asked, outcome: str) -> None:
+    def note(self, account: Account | None, asked: CommandLine, outcome: str) -> None:
         """Write a row if the line is a command; any other line may be a PIN, typed at the wrong prompt."""
         if account is not None and registry.find(asked.line) is not None:
             self.write(account.name, account.level.name.lower(), asked.line, outcome)

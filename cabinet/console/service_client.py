@@ -6,21 +6,21 @@ from typing import TypeVar
 
 from cabinet.errors import LinkError, Refused
 from cabinet.link import records
-from cabinet.link.records import Answer, Asked, Unable
+from cabinet.link.records import Answer, Query, QueryRefusal
 
 T = TypeVar("T")
 
 CHUNK = 65_536
 
 
-class ServiceLine:
+class ServiceSocketClient:
     """Client of the service socket at `path`."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s
 
-    def ask(self, asked: Asked, kind: type[T]) -> T:
+    def ask(self, asked: Query, kind: type[T]) -> T:
         """Return the answer, of type `kind`.
 
         Raises Refused: `service_gone` if no service answers in time, otherwise with the service's own code.
@@ -29,13 +29,13 @@ class ServiceLine:
             answer = self._exchange(asked)
         except (OSError, LinkError) as error:
             raise Refused("service_gone") from error
-        if isinstance(answer, Unable):
+        if isinstance(answer, QueryRefusal):
             raise Refused(answer.code)
         if not isinstance(answer, kind):
             raise Refused("service_gone")
         return answer
 
-    def _exchange(self, asked: Asked) -> Answer:
+    def _exchange(self, asked: Query) -> Answer:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
             sock.settimeout(self._timeout_s)
             sock.connect(str(self._path))

@@ -14,26 +14,26 @@ from cabinet import normal_form, plain_text
 from cabinet.clock import NS, Clock
 from cabinet.config import Config
 from cabinet.console import json_mode, registry, status_text
-from cabinet.console.accounts import NAME, Account, Staff
+from cabinet.console.accounts import NAME, Account, ConsoleAccounts
 from cabinet.console.command import (
     LOGOUT,
-    Around,
-    Ask,
-    Desk,
-    Guard,
+    Backends,
+    CommandContext,
+    CommandResult,
+    Confirmation,
+    GuardClient,
     Language,
-    Live,
-    Mode,
+    LineMode,
+    LiveView,
     Notify,
-    Outcome,
-    Question,
-    Shown,
+    Output,
+    Prompt,
 )
-from cabinet.console.command_line import YES, Asked, answered, code_of, plain_answer
-from cabinet.console.notices import Notice, Teller, told
-from cabinet.console.reply import Audit, Reply
-from cabinet.console.rows import Rows
-from cabinet.console.terminal.line_editor import narrow
+from cabinet.console.command_line import YES, CommandLine, error_code, reply_data, reply_json
+from cabinet.console.notices import ChangeMonitor, Notice, notice_text
+from cabinet.console.reply import CommandAudit, Reply
+from cabinet.console.rows import AuditRowWriter
+from cabinet.console.terminal.line_editor import normal_line
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, Refused
 
@@ -56,28 +56,28 @@ class Shell:
     def __init__(
         self,
         config: Config,
-        staff: Staff,
-        guard: Guard,
+        staff: ConsoleAccounts,
+        guard: GuardClient,
         clock: Clock,
-        around: Around | None = None,
-        audit: Audit | None = None,
+        backends: Backends | None = None,
+        audit: CommandAudit | None = None,
     ) -> None:
         self._config = config
         self._staff = staff
         self._guard = guard
         self._clock = clock
-        self._around = around or Around()
-        self._rows = Rows(audit)
+        self._backends = backends or Backends()
+        self._rows = AuditRowWriter(audit)
         self._idle_ns = int(config.console.idle_logout_s * NS)
         self._state = _State.NAME
         self._words = wording(config.console.language)
         self._account: Account | None = None
         self._name = ""  # account name typed; its PIN is not entered yet
-        self._question: Question | Ask | None = None
-        self._asked = Asked("")  # command of the open question or dialogue
-        self._live: Live | None = None
+        self._question: Confirmation | Prompt | None = None
+        self._asked = CommandLine("")  # command of the open question or dialogue
+        self._live: LiveView | None = None
         self._live_due_ns = 0
-        self._teller = Teller(guard, self._around.hindrance, self._around.attacker)
+        self._change_monitor = ChangeMonitor(guard, self._backends.hindrance, self._backends.attacker)
         self._touched_ns = clock.monotonic_ns()
 
     @property
@@ -109,40 +109,40 @@ class Shell:
     def line(self, typed: str) -> Reply:
         """Process one entered line."""
         self._touched_ns = self._clock.monotonic_ns()
-        text = narrow(typed)
-        if not self._staff.stands(self._account):
+        text = normal_line(typed)
+        if not self._staff.is_current(self._account):
             return self._log_out("login.withdrawn")
         return self._guarded(lambda: self._take(text))
 
     def machine_line(self, typed: str) -> str | Reply:
         """Return the one-line reply to a program's request, or a Reply if the dialogue continues as with a person."""
         self._touched_ns = self._clock.monotonic_ns()
-        if not self._staff.stands(self._account):
+        if not self._staff.is_current(self._account):
             return self._log_out("login.withdrawn")
         request = json_mode.read(typed)
         if not request.sound:
-            return json_mode.reply(request, answered(Refused("bad_checksum"), self._words))
-        asked = Asked.read(narrow(request.command))
+            return json_mode.reply(request, reply_data(Refused("bad_checksum"), self._words))
+        asked = CommandLine.read(normal_line(request.command))
         try:
-            outcome = self._ask(asked) if request.command else Shown("", None)
-            if isinstance(outcome, Question):
+            outcome = self._ask(asked) if request.command else Output("", None)
+            if isinstance(outcome, Confirmation):
                 outcome = self._confirmed(asked, outcome)
-            if isinstance(outcome, Live) and outcome.answer is not None:
+            if isinstance(outcome, LiveView) and outcome.answer is not None:
                 outcome = outcome.answer()
-            if isinstance(outcome, Ask | Live):
-                (outcome.on_leave if isinstance(outcome, Ask) else outcome.on_end)()
+            if isinstance(outcome, Prompt | LiveView):
+                (outcome.on_leave if isinstance(outcome, Prompt) else outcome.on_end)()
                 raise Refused("for_people")
             if isinstance(outcome, Notify):
                 outcome = self._notify(outcome)
             if isinstance(outcome, Language):
-                outcome = self._speak(outcome)
+                outcome = self._set_language(outcome)
         except CabinetError as error:
-            self._note(asked, code_of(error))
-            return json_mode.reply(request, answered(error, self._words))
-        if (isinstance(outcome, Mode) and outcome.kind != "machine") or outcome is LOGOUT:
+            self._note(asked, error_code(error))
+            return json_mode.reply(request, reply_data(error, self._words))
+        if (isinstance(outcome, LineMode) and outcome.kind != "machine") or outcome is LOGOUT:
             return self._show(asked, outcome)
         self._note(asked, "ok")
-        return json_mode.reply(request, answered(outcome, self._words))
+        return json_mode.reply(request, reply_data(outcome, self._words))
 
     def too_long(self) -> Reply:
         """Reject a line over the length limit: no part of it is run."""
@@ -176,7 +176,7 @@ class Shell:
             return self._log_out("logout.idle")
         if self._state is _State.LIVE:
             return self._guarded_live()
-        within_s = self._question.within_s if isinstance(self._question, Ask) else ANSWER_WITHIN_S
+        within_s = self._question.within_s if isinstance(self._question, Prompt) else ANSWER_WITHIN_S
         if self._state in (_State.ANSWER, _State.PIN) and idle_ns >= within_s * NS:
             self._drop_question()
             return self._reply("")
@@ -184,11 +184,11 @@ class Shell:
 
     def notices(self) -> list[Notice]:
         """Return the changes since the last check if notices are on; checks once a second."""
-        return [] if self._state is _State.LIVE else self._teller.look(self._clock.monotonic_ns())
+        return [] if self._state is _State.LIVE else self._change_monitor.check(self._clock.monotonic_ns())
 
-    def told(self, notice: Notice) -> str:
+    def notice_text(self, notice: Notice) -> str:
         """Return a notice as text in the reader's language."""
-        return plain_text.lines(told(notice, self._words))
+        return plain_text.lines(notice_text(notice, self._words))
 
     # --- lines typed by a person -------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Shell:
         try:
             return act()
         except CabinetError as error:
-            return self._reply(registry.excuse(self._words, error))
+            return self._reply(registry.error_text(self._words, error))
 
     def _take_name(self, text: str) -> Reply:
         if not text:
@@ -237,49 +237,49 @@ class Shell:
         level = self._words(f"level.{account.level.name.lower()}")
         lines = [
             self._words("login.done", name=account.name, level=level),
-            status_text.last_login(login, self._words, self._desk().zone),
+            status_text.last_login(login, self._words, self._context().zone),
         ]
-        mode = Mode(account.terminal, account.rows)
+        mode = LineMode(account.terminal, account.rows)
         return msgspec.structs.replace(self._reply("\n".join(line for line in lines if line)), mode=mode)
 
     def _run(self, text: str) -> Reply:
         if not text:
             return self._reply("")
-        asked = Asked.read(text)
+        asked = CommandLine.read(text)
         try:
             outcome = self._ask(asked)
         except CabinetError as error:
-            self._note(asked, code_of(error))
+            self._note(asked, error_code(error))
             if asked.json:
-                return self._reply(plain_answer(error, self._words))
+                return self._reply(reply_json(error, self._words))
             raise
         return self._show(asked, outcome)
 
-    def _ask(self, asked: Asked) -> Outcome:
-        return registry.run(asked.line, self._desk(), asked.json)
+    def _ask(self, asked: CommandLine) -> CommandResult:
+        return registry.run(asked.line, self._context(), asked.json)
 
-    def _show(self, asked: Asked, outcome: Outcome) -> Reply:
+    def _show(self, asked: CommandLine, outcome: CommandResult) -> Reply:
         """Apply the result of a command or dialogue step; write its audit log row once it is final."""
-        if isinstance(outcome, Question | Ask):
-            if isinstance(outcome, Ask) and asked is not self._asked:
+        if isinstance(outcome, Confirmation | Prompt):
+            if isinstance(outcome, Prompt) and asked is not self._asked:
                 self._note(asked, "begun")
             self._question, self._asked = outcome, asked
             self._state = _State.ANSWER
             return self._reply(outcome.text)
-        if isinstance(outcome, Live) and outcome.then is not None:
+        if isinstance(outcome, LiveView) and outcome.then is not None:
             self._asked = asked  # a dialogue step: the result of `then` is the final one
             return self._begin_live(outcome)
         self._note(asked, "ok")
-        self._asked = Asked("")
-        if isinstance(outcome, Shown):
-            return self._reply(plain_answer(outcome, self._words) if asked.json else outcome.text)
-        if isinstance(outcome, Live):
+        self._asked = CommandLine("")
+        if isinstance(outcome, Output):
+            return self._reply(reply_json(outcome, self._words) if asked.json else outcome.text)
+        if isinstance(outcome, LiveView):
             return self._begin_live(outcome)
         if isinstance(outcome, Language):
-            return self._reply(self._speak(outcome).text)
+            return self._reply(self._set_language(outcome).text)
         if isinstance(outcome, Notify):
             return self._reply(self._notify(outcome).text)
-        if isinstance(outcome, Mode):
+        if isinstance(outcome, LineMode):
             return self._use(outcome)
         assert outcome is LOGOUT
         return self._log_out("logout.done")
@@ -289,33 +289,33 @@ class Shell:
         question, self._question = self._question, None
         asked = self._asked
         try:
-            if isinstance(question, Ask):
+            if isinstance(question, Prompt):
                 return self._show(asked, question.on_answer(text))
             if question is None or text.lower() not in ("yes", "是"):
                 self._note(asked, "not_confirmed")
                 return self._reply(self._words("answer.no"))
             return self._show(asked, question.on_yes())
         except CabinetError as error:
-            self._note(asked, code_of(error))
+            self._note(asked, error_code(error))
             raise
 
-    def _confirmed(self, asked: Asked, question: Question) -> Outcome:
+    def _confirmed(self, asked: CommandLine, question: Confirmation) -> CommandResult:
         """Return the result of `on_yes`. Raises Refused if the request lacks `--yes`: a program cannot be asked."""
         if not asked.yes:
             raise Refused("confirm", question=question.text, option=YES)
         return question.on_yes()
 
-    def _speak(self, language: Language) -> Shown:
+    def _set_language(self, language: Language) -> Output:
         assert self._account is not None
         self._words = wording(language.code)
         self._staff.remember(self._account.name, language=language.code)
-        return Shown(self._words("language.done"), {"language": language.code})
+        return Output(self._words("language.done"), {"language": language.code})
 
-    def _notify(self, notify: Notify) -> Shown:
-        (self._teller.begin if notify.on else self._teller.end)()
-        return Shown(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
+    def _notify(self, notify: Notify) -> Output:
+        (self._change_monitor.begin if notify.on else self._change_monitor.end)()
+        return Output(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
 
-    def _use(self, mode: Mode) -> Reply:
+    def _use(self, mode: LineMode) -> Reply:
         assert self._account is not None
         if mode.kind != "machine":
             self._staff.remember(self._account.name, terminal=mode.kind, rows=mode.rows)
@@ -336,12 +336,12 @@ class Shell:
         ended = self._end_live(over=True)
         return ended if live.then is None else self._follow(ended, live.then())
 
-    def _begin_live(self, live: Live) -> Reply:
+    def _begin_live(self, live: LiveView) -> Reply:
         self._live, self._live_due_ns = live, self._clock.monotonic_ns()
         self._state = _State.LIVE
         return self._guarded_live() or self._reply("")
 
-    def _follow(self, ended: Reply, outcome: Outcome) -> Reply:
+    def _follow(self, ended: Reply, outcome: CommandResult) -> Reply:
         """Return the result that follows a live view, below the view's final text."""
         reply = self._show(self._asked, outcome)
         return msgspec.structs.replace(reply, text="\n".join(text for text in (ended.text, reply.text) if text))
@@ -351,9 +351,9 @@ class Shell:
         try:
             return self._live_step()
         except CabinetError as error:
-            self._end_dialogue(code_of(error))
+            self._end_dialogue(error_code(error))
             self._drop_question()
-            return self._reply(registry.excuse(self._words, error))
+            return self._reply(registry.error_text(self._words, error))
 
     def _end_live(self, over: bool = False) -> Reply:
         live, self._live = self._live, None
@@ -371,7 +371,7 @@ class Shell:
         self._state = self._resting_state()
         self._end_dialogue("left" if question is None else "not_confirmed")
         try:
-            if isinstance(question, Ask):
+            if isinstance(question, Prompt):
                 question.on_leave()
             if live is not None:
                 live.on_end()
@@ -381,13 +381,13 @@ class Shell:
     def _log_out(self, key: str) -> Reply:
         text = self._words(key)
         self._leave()
-        return msgspec.structs.replace(self._reply(text), mode=Mode("plain"))
+        return msgspec.structs.replace(self._reply(text), mode=LineMode("plain"))
 
     def _leave(self) -> None:
         self._drop_question()
         self._state = _State.NAME
         self._account = None
-        self._teller.end()
+        self._change_monitor.end()
         self._words = wording(self._config.console.language)
         self._touched_ns = self._clock.monotonic_ns()
 
@@ -396,11 +396,11 @@ class Shell:
 
     # --- the audit log -----------------------------------------------------------------------------------------------
 
-    def _note(self, asked: Asked, outcome: str) -> None:
+    def _note(self, asked: CommandLine, outcome: str) -> None:
         self._rows.note(self._account, asked, outcome)
 
     def _end_dialogue(self, outcome: str) -> None:
-        asked, self._asked = self._asked, Asked("")
+        asked, self._asked = self._asked, CommandLine("")
         self._note(asked, outcome)
 
     # --- replies -----------------------------------------------------------------------------------------------------
@@ -411,13 +411,13 @@ class Shell:
         except CabinetError:
             return True  # the login reports the error of the file
 
-    def _desk(self) -> Desk:
+    def _context(self) -> CommandContext:
         account = self._account
         assert account is not None
-        plans = tuple(plan for plan in registry.TABLE.values() if plan.level <= account.level)
-        return Desk(
+        commands = tuple(spec for spec in registry.COMMANDS.values() if spec.level <= account.level)
+        return CommandContext(
             self._config,
-            self._guard, self._words, account, self._clock, self._around, plans,
+            self._guard, self._words, account, self._clock, self._backends, commands,
             lambda pin: self._staff.set_pin(account.name, account.level, pin),
         )  # fmt: skip
 
@@ -432,7 +432,7 @@ class Shell:
         return Reply(
             plain_text.lines(text),
             plain_text.one_line(self._prompt()),
-            secret=self._state is _State.PIN or (isinstance(self._question, Ask) and self._question.secret),
+            secret=self._state is _State.PIN or (isinstance(self._question, Prompt) and self._question.secret),
             live_s=None if self._live is None else self._live.period_s,
             redraws=self._live is not None and self._live.redraws,
             asks=self._question is not None,
@@ -441,6 +441,6 @@ class Shell:
     def _prompt(self) -> str:
         if self._state is _State.LIVE:
             return ""
-        if isinstance(self._question, Ask):
+        if isinstance(self._question, Prompt):
             return self._question.prompt
         return self._words(self._state.value, site=self._config.site.site_id)

@@ -6,13 +6,13 @@ import msgspec
 
 from cabinet.clock import NS
 from cabinet.config import Config
-from cabinet.config.keys import Outlet
+from cabinet.config.keys import OutletSection
 from cabinet.console.accounts import Login
 from cabinet.console.commands.margins import Nearness
 from cabinet.console.terminal.columns import fold, pad, width
 from cabinet.model import OutletState, Quality, Reading, Snapshot
 from cabinet.texts import Texts, number_format
-from cabinet.texts.trip_values import quantities
+from cabinet.texts.trip_values import trip_values_text
 
 OLD_SNAPSHOT_NS = 2 * NS  # the guard scans all inputs many times a second
 
@@ -20,7 +20,7 @@ OLD_SNAPSHOT_NS = 2 * NS  # the guard scans all inputs many times a second
 _COLUMNS = (("outlet", -3), ("relay", 7), ("w", -6), ("a", -7), ("c", -5), ("min", -5), ("kwh", -7))
 
 
-class Machine(msgspec.Struct, frozen=True):
+class ComputerStatus(msgspec.Struct, frozen=True):
     """Status data that does not come from the guard. `service` None: it accepts charges; else the code why not."""
 
     clock: str
@@ -34,7 +34,7 @@ class Machine(msgspec.Struct, frozen=True):
     attacker: str | None = None  # address of a recent attack on PINs or passwords
 
 
-def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> str:
+def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: ComputerStatus) -> str:
     """Return the status of the whole cabinet; with ten outlets it fits on 24 lines."""
     title = "  ".join(pad(words(f"column.{key}"), columns) for key, columns in _COLUMNS)
     return "\n".join(
@@ -49,7 +49,7 @@ def status(snapshot: Snapshot, words: Texts, now_ns: int, machine: Machine) -> s
     )
 
 
-def machine_lines(machine: Machine, words: Texts) -> list[str]:
+def machine_lines(machine: ComputerStatus, words: Texts) -> list[str]:
     """Return lines for clock and trust, disk, versions; and for service, audit log or attack problems, if any."""
     trust = words("clock.right" if machine.trusted else "clock.not_right")
     free = "?" if machine.disk_free_bytes is None else f"{machine.disk_free_bytes / 1e9:.1f}"
@@ -110,7 +110,7 @@ def _doing(state: OutletState, words: Texts) -> str:
     return words(f"phase.{state.phase.value}")
 
 
-def _sensing(place: Outlet) -> str:
+def _sensing(place: OutletSection) -> str:
     """Return the bus positions of the meter and the thermometer."""
     meter, thermometer = place.meter, place.thermometer
     at = f"ADE7953 0x{meter.mux:02x}/{meter.channel}{meter.input}"
@@ -156,7 +156,7 @@ def cabinet_fault_lines(snapshot: Snapshot, words: Texts) -> list[str]:
     """Return the lines of the cabinet-wide fault; empty if there is none."""
     if snapshot.fault is None:
         return []
-    numbers = fold(quantities(snapshot.why, words), "  ") if snapshot.why else []
+    numbers = fold(trip_values_text(snapshot.why, words), "  ") if snapshot.why else []
     staff = fold(words(f"fault.{snapshot.fault.value}.staff"), "  ")
     return [_cabinet_fault("fault_line.cabinet", snapshot, words), *numbers, *staff]
 
@@ -177,7 +177,7 @@ def fault_lines(state: OutletState, words: Texts) -> list[str]:
         return []
     name = words(f"fault.{state.fault.value}.name")
     line = words("fault_line.latched" if state.latched else "fault_line.present", outlet=state.outlet, fault=name)
-    numbers = fold(quantities(state.why, words), "  ") if state.why else []
+    numbers = fold(trip_values_text(state.why, words), "  ") if state.why else []
     return [line, *numbers, *fold(words(f"fault.{state.fault.value}.staff"), "  ")]
 
 

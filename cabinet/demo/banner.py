@@ -6,7 +6,7 @@ from cabinet.demo.logins import CONSOLE_NAME, STAFF_NAME, Logins
 TRIED_OUTLET = 3  # as in README.md
 
 
-def greeting(config: Config, cabinet: str, url: str, logins: Logins | None, terminal: str | None) -> list[str]:
+def banner_lines(config: Config, cabinet: str, url: str, logins: Logins | None, terminal: str | None) -> list[str]:
     """Return the banner; `cabinet` is the command as typed here, `url` the service, `terminal` opens the console."""
     outlet = config.outlet_by_number(TRIED_OUTLET) or config.outlet[0]
     rows = [("resident", f"{url}/s/{outlet.code}   (outlet {outlet.number}; {url}/ lists all)")]

@@ -79,7 +79,7 @@ class Child:
         try:
             await asyncio.wait({ready, ended}, timeout=self.plan.ready_within_s, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                raise ChildError(f"{self.plan.name} {in_words(ended.result())} before it was ready")
+                raise ChildError(f"{self.plan.name} {exit_status_text(ended.result())} before it was ready")
             if not ready.done():
                 self._kill()
                 raise ChildError(f"{self.plan.name} was not ready within {self.plan.ready_within_s:g} s")
@@ -134,11 +134,11 @@ class Child:
                 self._say(self.plan.name, text)
 
 
-class Crew:
+class ChildGroup:
     """All children of one run."""
 
     def __init__(self, plans: Sequence[ChildPlan], say: Say, clock: Clock, before_restart: Callable[[], None]) -> None:
-        """Create the crew. `before_restart` raises CabinetError if a restart is pointless: that ends the run."""
+        """Create the group. `before_restart` raises CabinetError if a restart is pointless: that ends the run."""
         self._children = [Child(plan, say) for plan in plans]
         self._say = say
         self._clock = clock
@@ -168,7 +168,7 @@ class Crew:
         back_off_s = MIN_BACK_OFF_S
         while True:
             started_ns = self._clock.monotonic_ns()
-            what = in_words(await child.ended())
+            what = exit_status_text(await child.ended())
             if self._clock.monotonic_ns() - started_ns > SETTLED_AFTER_S * NS:
                 back_off_s = MIN_BACK_OFF_S
             self._before_restart()
@@ -180,7 +180,7 @@ class Crew:
                 self._say("run", f"{child.plan.name} is back")
 
 
-def in_words(status: int) -> str:
+def exit_status_text(status: int) -> str:
     """Return an exit status in words."""
     if status < 0:
         return f"was killed by {signal.Signals(-status).name}"

@@ -2,10 +2,10 @@
 
 from cabinet.model import OutletState, Phase, Snapshot
 from cabinet.texts import Texts, number_format
-from cabinet.texts.trip_values import quantities
+from cabinet.texts.trip_values import trip_values_text
 
 
-def changes(before: Snapshot | None, after: Snapshot, words: Texts) -> list[str]:
+def event_lines(before: Snapshot | None, after: Snapshot, words: Texts) -> list[str]:
     """Return one line an event, in the order of the outlets; empty if there is nothing to report.
 
     If `before` is None, the lines report the present deviations from idle.
@@ -34,7 +34,7 @@ def _outlet(before: OutletState | None, after: OutletState, words: Texts) -> lis
             lines.append(f"charge ended{_used(after)}")
     if after.fault is not None and after.fault is not fault_before:
         name = words(f"fault.{after.fault.value}.name")
-        why = f" ({quantities(after.why, words)})" if after.why else ""
+        why = f" ({trip_values_text(after.why, words)})" if after.why else ""
         latched = ", latched until staff clear it" if after.latched else ""
         ended = f"; charge ended{_used(after)}" if phase_before is not Phase.IDLE else ""
         lines.append(f"TRIPPED: {name}{why}{latched}{ended}")

@@ -8,7 +8,7 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.config import Config
-from cabinet.console.accounts import Level, Staff
+from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.errors import CabinetError
 from cabinet.pins import may_be_set, random_pin
 from cabinet.service.accounts import admin, wallets
@@ -67,7 +67,7 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
             logins = msgspec.structs.replace(logins, api_token=token)
     finally:
         database.close()
-    console = Staff(Path(config.paths.state) / "console-staff.json", clock)
+    console = ConsoleAccounts(Path(config.paths.state) / "console-staff.json", clock)
     if kept is None or CONSOLE_NAME not in console.names():
         console.set_pin(CONSOLE_NAME, Level.SERVICE, logins.console_pin)
     if logins != kept:

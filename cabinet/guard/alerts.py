@@ -11,10 +11,10 @@ from gpiozero.pins import Factory
 
 from cabinet.clock import MS, NS, Clock
 from cabinet.config.keys import Config
-from cabinet.config.wiring import Place
+from cabinet.config.wiring import PinRef
 from cabinet.errors import CabinetError
 from cabinet.hardware import mcp23017
-from cabinet.hardware.bus import Bus, Port
+from cabinet.hardware.bus import Bus, ChipPort
 from cabinet.hardware.mcp23017 import Mcp23017
 
 log = logging.getLogger(__name__)
@@ -129,10 +129,10 @@ class AlertLines:
     @classmethod
     def from_config(cls, config: Config, bus: Bus, pin_factory: Factory, clock: Clock) -> "AlertLines":
         """Build the lines that `config` describes, over `bus` and `pin_factory`."""
-        places = {o.number: Place.parse(o.alert) for o in config.outlet if o.alert is not None}
+        places = {o.number: PinRef.parse(o.alert) for o in config.outlet if o.alert is not None}
         expanders = [
             AlertExpander(
-                Mcp23017(Port(bus, mcp23017.NAME, fitted.address)),
+                Mcp23017(ChipPort(bus, mcp23017.NAME, fitted.address)),
                 fitted.interrupt_pin,
                 {place.pin: outlet for outlet, place in places.items() if place.expander == fitted.address},
             )

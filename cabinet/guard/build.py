@@ -4,26 +4,26 @@ from gpiozero import OutputDevice
 from gpiozero.pins import Factory
 
 from cabinet.clock import NS, Clock
-from cabinet.config.keys import Config, Outlet
+from cabinet.config.keys import Config, OutletSection
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.phase import MainsPhase
-from cabinet.guard.probe import Prober, unexpected_places
+from cabinet.guard.probe import Prober, probe_targets
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.round_robin import SlowReads
+from cabinet.guard.round_robin import RoundRobinReader
 from cabinet.guard.scan import Scanner
 from cabinet.guard.segment import Input, Segment
-from cabinet.guard.state_files import Scribe
+from cabinet.guard.state_files import StateWriter
 from cabinet.guard.thermometer import Thermometer
 from cabinet.hardware.ade7953 import ADDRESS as METER_ADDRESS
 from cabinet.hardware.ade7953 import Ade7953, Gain, Scale
-from cabinet.hardware.bus import Bus, Muxes, Port
+from cabinet.hardware.bus import Bus, ChipPort, Muxes
 from cabinet.hardware.tmp102 import NAME as TMP102
 from cabinet.hardware.tmp102 import Tmp102
-from cabinet.protections.inputs import OutletNow
+from cabinet.protections.inputs import OutletInputs
 from cabinet.protections.stillness import StillThermometer
 from cabinet.relays import RelayBank
 
@@ -34,13 +34,13 @@ def build_guard(
     pins: Factory,
     clock: Clock,
     counters: Counters,
-    scribe: Scribe,
+    state_writer: StateWriter,
     recorder: Recorder,
     realtime: bool,
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
-    guard = Guard(config, clock, relays, contacts, counters, scribe, recorder, realtime)
+    guard = Guard(config, clock, relays, contacts, counters, state_writer, recorder, realtime)
     alerts = AlertLines.from_config(config, bus, pins, clock)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts
@@ -51,18 +51,18 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     hardware = config.hardware
     muxes = Muxes(bus, hardware.muxes)
     inside = hardware.inside_thermometer
-    guard.make_prober = lambda: Prober(bus, muxes, unexpected_places(config))
+    guard.make_prober = lambda: Prober(bus, muxes, probe_targets(config))
 
     def active_low(pin: int | None) -> OutputDevice | None:
         return None if pin is None else OutputDevice(pin, active_high=False, pin_factory=pins)
 
-    outlets = [unit.now for unit in guard.units]
+    outlets = [unit.inputs for unit in guard.units]
     segments = _segments(config, bus, muxes, outlets, clock)
-    thermometer = None if inside is None else _inside(config, Port(bus, TMP102, inside), clock)
+    thermometer = None if inside is None else _inside(config, ChipPort(bus, TMP102, inside), clock)
     return Scanner(
         segments=segments,
         outlets=outlets,
-        slow=SlowReads(segments, outlets, thermometer, guard.add_energy, clock),
+        slow=RoundRobinReader(segments, outlets, thermometer, guard.add_energy, clock),
         muxes=muxes,
         mux_reset=active_low(hardware.mux_reset_pin),
         clock_out_line=active_low(hardware.clock_out_pin),
@@ -72,10 +72,10 @@ def build_scanner(config: Config, bus: Bus, pins: Factory, clock: Clock, guard: 
     )
 
 
-def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNow], clock: Clock) -> list[Segment]:
+def _segments(config: Config, bus: Bus, muxes: Muxes, outlet_inputs: list[OutletInputs], clock: Clock) -> list[Segment]:
     """Return one segment for each mux channel that has a meter, in the order of the channels."""
     scale = Scale(milli(config.hardware.current_full_scale_a), milli(config.hardware.voltage_full_scale_v))
-    behind: dict[tuple[int, int], list[tuple[int, Outlet]]] = {}
+    behind: dict[tuple[int, int], list[tuple[int, OutletSection]]] = {}
     for index, outlet in enumerate(config.outlet):
         behind.setdefault((outlet.meter.mux, outlet.meter.channel), []).append((index, outlet))
     segments = []
@@ -83,11 +83,11 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNo
     if feed is not None:
         behind.setdefault((feed.mux, feed.channel), [])
     for (mux, channel), outlets in sorted(behind.items()):
-        port = Port(bus, "ADE7953", METER_ADDRESS, muxes, mux, channel)
+        port = ChipPort(bus, "ADE7953", METER_ADDRESS, muxes, mux, channel)
         gains = {o.meter.input: Gain(o.meter.current_gain, o.meter.power_gain) for _, o in outlets}
         inputs = [Input(o.meter.input, index) for index, o in outlets]
         name = f"segment 0x{mux:02x}/{channel}"
-        thermometers = _thermometers(config, bus, muxes, (mux, channel), outlets_now, clock)
+        thermometers = _thermometers(config, bus, muxes, (mux, channel), outlet_inputs, clock)
         feed_input = feed.input if feed is not None and (feed.mux, feed.channel) == (mux, channel) else None
         if feed is not None and feed_input is not None:
             gains[feed_input] = Gain(feed.current_gain, feed.power_gain)
@@ -96,18 +96,18 @@ def _segments(config: Config, bus: Bus, muxes: Muxes, outlets_now: list[OutletNo
 
 
 def _thermometers(
-    config: Config, bus: Bus, muxes: Muxes, meter: tuple[int, int], outlets_now: list[OutletNow], clock: Clock
+    config: Config, bus: Bus, muxes: Muxes, meter: tuple[int, int], outlet_inputs: list[OutletInputs], clock: Clock
 ) -> list[Thermometer]:
     """Return the thermometers read together with the meter of this channel: those of its outlets, on any channel."""
-    served: dict[tuple[int, int, int], list[OutletNow]] = {}
+    served: dict[tuple[int, int, int], list[OutletInputs]] = {}
     for index, outlet in enumerate(config.outlet):
         at = outlet.thermometer
         if at is not None and (outlet.meter.mux, outlet.meter.channel) == meter:
-            served.setdefault((at.mux, at.channel, at.address), []).append(outlets_now[index])
+            served.setdefault((at.mux, at.channel, at.address), []).append(outlet_inputs[index])
     of = config.protections
     return [
         Thermometer(
-            Tmp102(Port(bus, TMP102, address, muxes, at_mux, at_channel)),
+            Tmp102(ChipPort(bus, TMP102, address, muxes, at_mux, at_channel)),
             beside,
             milli(of.outlet_hot.trip_c),
             StillThermometer(milli(of.sensor_frozen.load_a), milli(of.sensor_frozen.neighbours_k)),
@@ -118,7 +118,7 @@ def _thermometers(
     ]
 
 
-def _inside(config: Config, port: Port, clock: Clock) -> Thermometer:
+def _inside(config: Config, port: ChipPort, clock: Clock) -> Thermometer:
     """Return the thermometer of the air inside: no load warms it directly."""
     of = config.protections
     watch = StillThermometer(None, milli(of.sensor_frozen.neighbours_k))

@@ -7,11 +7,11 @@ from cabinet.guard.limits import cabinet_limits, nanoseconds
 from cabinet.guard.outlet import OutletUnit, aged
 from cabinet.guard.residual import ResidualTest
 from cabinet.model import ABSENT, CABINET, Fault, Phase, Trip
-from cabinet.protections.inputs import CabinetNow, Load, PeakWindow
+from cabinet.protections.inputs import CabinetInputs, OutletLoad, PeakWindow
 from cabinet.safety import SOUNDS_SIREN, CabinetSafety
 
 KNOWN_NS = 30 * NS  # by then a charger that starts softly shows its final power
-LOOK_NS = NS // 10  # loads change slowly; contacts and windows are read on each tick
+SLOW_STEP_NS = NS // 10  # loads change slowly; contacts and windows are read on each tick
 
 
 class CabinetUnit:
@@ -22,71 +22,71 @@ class CabinetUnit:
     def __init__(self, config: Config, contacts: Contacts) -> None:
         of = config.protections.residual_current
         self._contacts = contacts
-        self._next_look_ns = 0
-        self.now = CabinetNow()
+        self._slow_due_ns = 0
+        self.inputs = CabinetInputs()
         self.safety = CabinetSafety(cabinet_limits(config))
         self.residual_test = ResidualTest(nanoseconds(of.test_every_s), nanoseconds(of.test_s))
         self.fault: Fault | None = None
         self.latched = False
-        self.why: dict[str, int] = {}
+        self.trip_values: dict[str, int] = {}
         self.siren = False
 
     def note_window(self, window: PeakWindow | None) -> None:
         """Note a peak read in this tick: the highest counts."""
-        highest = self.now.highest_window
+        highest = self.inputs.highest_window
         if window is not None and (highest is None or window.peak_ma > highest.peak_ma):
-            self.now.highest_window = window
+            self.inputs.highest_window = window
 
     def step(self, now_ns: int, units: list[OutletUnit]) -> Trip | None:
         """Read the contacts, run the residual test, run the protections. The windows noted so far are used up."""
-        now, contacts = self.now, self._contacts
-        contacts.look()
-        now.at_ns = now_ns
-        now.smoke = contacts.alarms.get("smoke")
-        now.water = contacts.alarms.get("water")
-        now.residual = contacts.alarms.get("residual")
+        inputs, contacts = self.inputs, self._contacts
+        contacts.read_next()
+        inputs.at_ns = now_ns
+        inputs.smoke = contacts.alarms.get("smoke")
+        inputs.water = contacts.alarms.get("water")
+        inputs.residual = contacts.alarms.get("residual")
         if contacts.residual_test_fitted:
             self._test_residual(now_ns, units)
-        if now_ns >= self._next_look_ns:
+        if now_ns >= self._slow_due_ns:
             self.count_loads(now_ns, units)
-        trip = self.safety.step(now)
-        now.highest_window = None
+        trip = self.safety.step(inputs)
+        inputs.highest_window = None
         return trip
 
     def count_loads(self, now_ns: int, units: list[OutletUnit]) -> None:
         """Update each outlet's load on the feed: ten times a second, and before each start."""
-        self._next_look_ns = now_ns + LOOK_NS
-        self.now.loads = [_load(unit, now_ns) for unit in units]
-        currents = [aged(unit.now.current_ma, now_ns, unit.limits.slow_lost_ns) for unit in units if _moves(unit)]
-        self.now.highest_current_ma = max(currents, key=lambda each: each.value or 0, default=ABSENT)
+        self._slow_due_ns = now_ns + SLOW_STEP_NS
+        self.inputs.loads = [_load(unit, now_ns) for unit in units]
+        currents = [aged(unit.inputs.current_ma, now_ns, unit.limits.slow_lost_ns) for unit in units if _moves(unit)]
+        self.inputs.highest_current_ma = max(currents, key=lambda each: each.value or 0, default=ABSENT)
 
     def _test_residual(self, now_ns: int, units: list[OutletUnit]) -> None:
-        test, now = self.residual_test, self.now
+        test, inputs = self.residual_test, self.inputs
         idle = not any(unit.charge is not None for unit in units)
-        self._contacts.test_residual(test.step(now_ns, now.residual is True, idle))
-        now.residual_testing, now.residual_test_failed = test.active, test.failed
+        self._contacts.test_residual(test.step(now_ns, inputs.residual is True, idle))
+        inputs.residual_testing, inputs.residual_test_failed = test.active, test.failed
 
-    def refusal(self) -> str | None:
+    def interlock(self) -> str | None:
         """Return the reason why no charge may start now, or None."""
         if self.latched:
             return "cabinet_fault"
-        if self.now.residual_testing:
+        if self.inputs.residual_testing:
             return "not_ready"
-        return self.safety.refusal(self.now)
+        return self.safety.interlock(self.inputs)
 
     def trip(self, trip: Trip) -> None:
         """Store the reason why everything is open; sound the siren for faults in which people must leave."""
-        self.fault, self.latched, self.why = trip.fault, True, trip.why
+        self.fault, self.latched, self.trip_values = trip.fault, True, trip.trip_values
         self.sound(trip.fault in SOUNDS_SIREN)
 
     def remember(self, fault: Fault, why: dict[str, int]) -> None:
         """Restore a latch from before the guard's start; the siren does not sound for it again."""
-        self.fault, self.latched, self.why = fault, True, why
+        self.fault, self.latched, self.trip_values = fault, True, why
 
     def clear(self) -> Fault | None:
         """Clear the latch for staff and return its fault. A cause that is still there trips again at once."""
         cleared, self.fault = self.fault, None
-        self.latched, self.why = False, {}
+        self.latched, self.trip_values = False, {}
         self.residual_test.reset()
         self.sound(False)
         return cleared
@@ -98,11 +98,11 @@ class CabinetUnit:
 
 def _moves(unit: OutletUnit) -> bool:
     """Return whether the RMS is measured: a frozen register holds a current from before it froze."""
-    return unit.fault is not Fault.SENSOR_FROZEN and unit.now.current_unmoved == 0
+    return unit.fault is not Fault.SENSOR_FROZEN and unit.inputs.current_unmoved == 0
 
 
-def _load(unit: OutletUnit, now_ns: int) -> Load:
-    closed_at_ns = unit.now.switched_at_ns if unit.charge is not None else None
+def _load(unit: OutletUnit, now_ns: int) -> OutletLoad:
+    closed_at_ns = unit.inputs.switched_at_ns if unit.charge is not None else None
     charging = unit.charge is not None and unit.charge.phase is Phase.CHARGING
     known = closed_at_ns is not None and charging and now_ns - closed_at_ns >= KNOWN_NS
-    return Load(unit.number, unit.power_mw(now_ns), closed_at_ns, known)
+    return OutletLoad(unit.number, unit.power_mw(now_ns), closed_at_ns, known)

@@ -11,7 +11,7 @@ from cabinet.guard.phase import MainsPhase
 PATIENCE_NS = 30 * MS  # after this time the closing no longer waits for a zero
 
 
-class Closings:
+class ClosingQueue:
     """Queue of outlets, first come, first served, `gap_ns` apart."""
 
     def __init__(self, gap_ns: int, operate_ns: int, near_ns: int, phase: MainsPhase | None) -> None:

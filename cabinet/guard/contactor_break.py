@@ -22,7 +22,7 @@ MAX_BREAK_NS = 500 * MS  # after this time the other outlets have waited long en
 CHECK_AGAIN_NS = 20 * MS  # a failed read-back may have cost an adapter timeout
 
 
-class Breaking:
+class ContactorBreak:
     """Sequencer of contactor breaks, one at a time; a relay commanded to open meanwhile waits in it, or joins it."""
 
     def __init__(self, config: Config, relays: RelayBank) -> None:
@@ -31,14 +31,14 @@ class Breaking:
         self._short_ma = milli(config.protections.short_circuit.peak_a)
         self._contactor_ns = nanoseconds(config.hardware.contactor_release_s)
         self._relay_ns = nanoseconds(config.hardware.relay_release_s)
-        self._contactor_told_ns: int | None = None  # command to open; None: it is closed, or none is fitted
+        self._commanded_open_at_ns: int | None = None  # command to open; None: it is closed, or none is fitted
         self._waiting: dict[int, str] = {}  # outlets to be opened when the contactor has released, and the reason
         self._opened: set[int] = set()  # outlets of this sequence with relays commanded to open
         self._began_ns = 0
         self._released_ns = 0
         self._next_check_ns = 0
-        self.carries: Callable[[int], bool] = lambda outlet: False  # a current over the short-circuit limit now
-        self.free_bus: Callable[[], None] = lambda: None  # set by `Switching.free_bus_by`
+        self.carries_short: Callable[[int], bool] = lambda outlet: False  # a current over the short-circuit limit now
+        self.free_bus: Callable[[], None] = lambda: None  # set by `Switching.set_free_bus`
         self.unchecked: set[int] = set()  # of an abandoned sequence: relays not yet read back as open
 
     @property
@@ -58,26 +58,26 @@ class Breaking:
             return True
         if trip.fault is not Fault.SHORT_CIRCUIT:
             return greatest_ma > self._short_ma
-        crest_ma = trip.why.get("crest_ma")
-        return crest_ma is None or max(crest_ma, trip.why["peak_ma"], greatest_ma) > self._limit_ma
+        crest_ma = trip.trip_values.get("crest_ma")
+        return crest_ma is None or max(crest_ma, trip.trip_values["peak_ma"], greatest_ma) > self._limit_ma
 
     @property
     def possible(self) -> bool:
         """Return whether a contactor is fitted that can break the current, and is closed."""
         return self._relays.has_contactor and self._relays.contactor_closed
 
-    def contactor_told(self, open_at_ns: int | None) -> None:
+    def note_contactor_command(self, open_at_ns: int | None) -> None:
         """Note that the contactor is commanded to open at that time, for any reason; None: to close."""
-        self._contactor_told_ns = open_at_ns
+        self._commanded_open_at_ns = open_at_ns
 
     def conducts(self, now_ns: int) -> bool:
         """Return whether the contactor was commanded to open and may not have done so yet."""
-        told_ns = self._contactor_told_ns
-        return told_ns is not None and now_ns - told_ns < self._contactor_ns
+        commanded_ns = self._commanded_open_at_ns
+        return commanded_ns is not None and now_ns - commanded_ns < self._contactor_ns
 
     def begin(self, outlet: int, reason: str, now_ns: int) -> None:
         """Open the contactor now, and the relay of `outlet` when no current flows any more."""
-        self._contactor_told_ns = now_ns
+        self._commanded_open_at_ns = now_ns
         self.add(outlet, reason, now_ns)
         self._relays.open_contactor()
 
@@ -97,11 +97,11 @@ class Breaking:
             self._note_opened(outlet, now_ns)
         return errors
 
-    def open_all(self, great: Collection[int], reason: str, now_ns: int) -> list[Exception]:
-        """Open contactor and relays, those of `great` when the contactor has released. Return the errors."""
+    def open_all(self, heavy: Collection[int], reason: str, now_ns: int) -> list[Exception]:
+        """Open contactor and relays, those of `heavy` when the contactor has released. Return the errors."""
         waiting = set(self._waiting)
         if self.conducts(now_ns):
-            waiting |= {outlet for outlet in great if self._relays.is_closed(outlet)}
+            waiting |= {outlet for outlet in heavy if self._relays.is_closed(outlet)}
         else:
             self._waiting.clear()  # its time has passed, and it is welded: only the relays are left
             waiting.clear()
@@ -146,10 +146,10 @@ class Breaking:
 
     def _still_flows(self, now_ns: int) -> bool:
         """Return whether to wait once more for a contactor that is too slow; after that, only the relays are left."""
-        told_ns = self._contactor_told_ns
-        if told_ns is None or now_ns - told_ns >= 2 * self._contactor_ns:
+        commanded_ns = self._commanded_open_at_ns
+        if commanded_ns is None or now_ns - commanded_ns >= 2 * self._contactor_ns:
             return False
-        return any(self.carries(outlet) for outlet in self._waiting)
+        return any(self.carries_short(outlet) for outlet in self._waiting)
 
     def _read_back(self) -> bool:
         """Return whether each opened relay is found open; the bank opens one again that is found closed."""

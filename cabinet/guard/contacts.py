@@ -5,7 +5,7 @@ from typing import Any
 from gpiozero import DigitalInputDevice, OutputDevice
 from gpiozero.pins import Factory
 
-from cabinet.config.keys import Hardware
+from cabinet.config.keys import HardwareSection
 
 ALARMS = ("smoke", "water", "residual")
 
@@ -16,7 +16,7 @@ class Contacts:
     One line is read a tick: with three contacts, each is read every 9 ms.
     """
 
-    def __init__(self, hardware: Hardware, pins: Factory) -> None:
+    def __init__(self, hardware: HardwareSection, pins: Factory) -> None:
         self._inputs = [
             (name, DigitalInputDevice(pin, pull_up=True, pin_factory=pins))
             for name in ALARMS
@@ -35,7 +35,7 @@ class Contacts:
     def siren_fitted(self) -> bool:
         return self._siren is not None
 
-    def look(self) -> None:
+    def read_next(self) -> None:
         """Read the next contact."""
         if self._inputs:
             name, line = self._inputs[self._turn % len(self._inputs)]

@@ -14,7 +14,7 @@ from cabinet.metering import OutletMeter
 _WORDS = 3  # energy_uj, powered_ns, charging_ns
 _ONE = struct.Struct("=Q")
 _HEAD = struct.Struct("=II")  # length and CRC-32 of the content
-KEPT_BYTES = 256 * 1024  # of one file: forty outlets with the longest notes and signatures are under 100 kB
+MEMORY_COPY_BYTES = 256 * 1024  # of one file: forty outlets with the longest notes and signatures are under 100 kB
 
 
 class Counters:
@@ -23,9 +23,9 @@ class Counters:
     def __init__(self, outlets: int) -> None:
         self.epoch = uuid.uuid4().hex
         self._memory = mmap.mmap(-1, max(1, outlets * _WORDS * _ONE.size))
-        self.latches = KeptBytes()
-        self.upkeep = KeptBytes()
-        self.recent_trips = KeptBytes()
+        self.latches = MemoryCopy()
+        self.maintenance_state = MemoryCopy()
+        self.recent_trips = MemoryCopy()
 
     def meter(self, index: int) -> OutletMeter:
         """Return a meter that continues from the counts of the last guard."""
@@ -39,7 +39,7 @@ class Counters:
             offset += _ONE.size
 
 
-class KeptBytes:
+class MemoryCopy:
     """The second copy of a file of the guard's state, replaced as a whole.
 
     There are two slots: the one that is not current is filled, then one aligned word makes it current. A guard killed
@@ -47,7 +47,7 @@ class KeptBytes:
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _ONE.size + 2 * KEPT_BYTES)  # word 0: 0 if empty, else 1 + the current slot
+        self._memory = mmap.mmap(-1, _ONE.size + 2 * MEMORY_COPY_BYTES)  # word 0: 0 if empty, else 1 + the current slot
 
     def read(self) -> bytes | None:
         """Return the content; None if nothing was ever written. Raises ValueError if a fault has overwritten it."""
@@ -66,8 +66,8 @@ class KeptBytes:
 
     def write(self, content: bytes) -> None:
         """Replace the content. Raises ValueError if it is too long; then the old content stays."""
-        if len(content) > KEPT_BYTES - _HEAD.size:
-            raise ValueError(f"{len(content)} bytes are more than the {KEPT_BYTES} that are kept")
+        if len(content) > MEMORY_COPY_BYTES - _HEAD.size:
+            raise ValueError(f"{len(content)} bytes are more than the {MEMORY_COPY_BYTES} that are kept")
         (current,) = _ONE.unpack_from(self._memory, 0)
         slot = 1 if current == 1 else 0
         offset = self._offset(slot)
@@ -77,4 +77,4 @@ class KeptBytes:
         _ONE.pack_into(self._memory, 0, slot + 1)
 
     def _offset(self, slot: int) -> int:
-        return _ONE.size + slot * KEPT_BYTES
+        return _ONE.size + slot * MEMORY_COPY_BYTES

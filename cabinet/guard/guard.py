@@ -7,23 +7,23 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from cabinet.charge import Charge, Trial
+from cabinet.charge import Charge, TestCharge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.bus_view import bus_view
-from cabinet.guard.cabinet import LOOK_NS, CabinetUnit
+from cabinet.guard.cabinet import SLOW_STEP_NS, CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
-from cabinet.guard.maintenance import Upkeeper
+from cabinet.guard.maintenance import MaintenanceControl
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.probe import Prober
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.scan import Scanner
 from cabinet.guard.shared import SharedSensors
-from cabinet.guard.state_files import Scribe
+from cabinet.guard.state_files import StateWriter
 from cabinet.guard.switching import Switching
 from cabinet.link.protocol import (
     Acknowledge,
@@ -38,14 +38,14 @@ from cabinet.link.protocol import (
     StaffCommand,
 )
 from cabinet.link.server import EventLog
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
 
 log = logging.getLogger(__name__)
 
 BEAT_NS = 20 * MS  # the heartbeat hardware waits 100 ms
-CARRY_ON_NS = 20 * MS  # charges and counters change ten times more slowly
+CHARGE_STEP_NS = 20 * MS  # charges and counters change ten times more slowly
 
 
 class Guard:
@@ -58,7 +58,7 @@ class Guard:
         relays: RelayBank,
         contacts: Contacts,
         counters: Counters,
-        scribe: Scribe,
+        state_writer: StateWriter,
         recorder: Recorder,
         realtime: bool = False,
     ) -> None:
@@ -66,7 +66,7 @@ class Guard:
         self._clock = clock
         self._relays = relays
         self._counters = counters
-        self._scribe = scribe
+        self._state_writer = state_writer
         self._recorder = recorder
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
@@ -77,9 +77,9 @@ class Guard:
             for index, outlet in enumerate(config.outlet)
         ]
         self.cabinet = CabinetUnit(config, contacts)
-        self.switching = Switching(config, clock, relays, scribe, recorder, self.events, self.units, self.cabinet)
-        self.upkeeper = Upkeeper(
-            config, clock, relays, contacts, scribe, self.units, self.cabinet, self.switching, self
+        self.switching = Switching(config, clock, relays, state_writer, recorder, self.events, self.units, self.cabinet)
+        self.maintenance_control = MaintenanceControl(
+            config, clock, relays, contacts, state_writer, self.units, self.cabinet, self.switching, self
         )
         self._by_number = {unit.number: unit for unit in self.units}
         self._index = {unit.number: index for index, unit in enumerate(self.units)}
@@ -92,8 +92,8 @@ class Guard:
         self._alerts: AlertLines | None = None
         self._next_beat_ns = 0
         # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
-        first_ns, apart_ns = clock.monotonic_ns(), CARRY_ON_NS // len(self.units)
-        self._carry_on_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
+        first_ns, apart_ns = clock.monotonic_ns(), CHARGE_STEP_NS // len(self.units)
+        self._charge_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
         self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
@@ -113,48 +113,48 @@ class Guard:
         scanner.judge = self._judge
         scanner.over = self._note_over
         scanner.line_low = lambda index: alerts.is_low(self.units[index].number)
-        self.switching.free_bus_by(scanner.free_bus)
+        self.switching.set_free_bus(scanner.free_bus)
         if self.switching.open_all():
-            self.upkeeper.lock_everything()
+            self.maintenance_control.take_all_out_of_service()
         self.switching.keep_latches()  # after the locks: until they are written, the loss must stay visible
-        self.upkeeper.start(scanner.segments)
+        self.maintenance_control.start(scanner.segments)
         scanner.start()
         self.switching.start(scanner.phase)
 
     # --- Turn of the loop ------------------------------------------------------------------------------------------
 
-    def tick(self, late_ns: int = 0, everything: bool = False) -> None:
+    def tick(self, late_ns: int = 0, full_scan: bool = False) -> None:
         """Make one scan, one step of every protection and one step of every charge.
 
         `late_ns` is the lateness of the loop; if the guard itself finds that a scan took too long, that counts as well.
-        With `everything` all values are read and no stride is too long; this is for tests that run through hours.
+        With `full_scan` all values are read and no stride is too long; this is for tests that run through hours.
         """
         assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
         start_ns = self._clock.monotonic_ns()
-        self._late_ns = late_ns if everything else max(late_ns, self._unwatched_ns(start_ns))
+        self._late_ns = late_ns if full_scan else max(late_ns, self._unwatched_ns(start_ns))
         self._unjudged = set(range(len(self.units)))
         for outlet in self._alerts.check(start_ns):
             self._scanner.release_alert(self._index[outlet])
-        self._scanner.scan(everything)
+        self._scanner.scan(full_scan)
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
-        if not everything and unwatched_ns > self.units[0].limits.late_ns:
+        if not full_scan and unwatched_ns > self.units[0].limits.late_ns:
             self._late_ns = unwatched_ns
             self._unjudged = set(range(len(self.units)))
         for index in list(self._unjudged):
             self._judge(index)  # its peak could not be read, or was last read long ago: judge that too
         self._judge_cabinet(now_ns)
-        if not everything:
+        if not full_scan:
             self.switching.expire(now_ns)
         for index, unit in enumerate(self.units):
-            if now_ns >= self._carry_on_due_ns[index]:
-                self._carry_on_due_ns[index] = now_ns + CARRY_ON_NS
-                self._carry_on(unit, now_ns)
+            if now_ns >= self._charge_due_ns[index]:
+                self._charge_due_ns[index] = now_ns + CHARGE_STEP_NS
+                self._advance_charge(unit, now_ns)
                 self._counters.save(index, unit.meter)
         self.switching.step(now_ns)
         self._close_next(now_ns)
-        self.upkeeper.step(now_ns)
+        self.maintenance_control.step(now_ns)
         self._recorder.note(now_ns, self.units, self._scanner.slow.inside_mc)
         self._health.note(max(late_ns, self._late_ns), now_ns - start_ns)
 
@@ -189,7 +189,7 @@ class Guard:
         assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
         for outlet, edge_ns in self._alerts.take().items():
-            self.upkeeper.alert_edges[outlet] += 1
+            self.maintenance_control.alert_edges[outlet] += 1
             self._scanner.read_alert(self._index[outlet], edge_ns)
 
     def _judge(self, index: int) -> None:
@@ -200,7 +200,7 @@ class Guard:
     def _note_over(self, index: int) -> None:
         """Note when the relay was commanded to open: that matters for a peak over the short-circuit limit."""
         unit = self.units[index]
-        unit.now.told_open_at_ns = self._relays.told_open_at_ns(unit.number)
+        unit.inputs.commanded_open_at_ns = self._relays.commanded_open_at_ns(unit.number)
 
     def _beat(self, now_ns: int) -> None:
         if now_ns >= self._next_beat_ns:
@@ -208,65 +208,65 @@ class Guard:
             self._next_beat_ns = now_ns + BEAT_NS
 
     def _protect(self, unit: OutletUnit) -> None:
-        now = unit.now
-        now.at_ns = self._clock.monotonic_ns()
-        now.late_ns = self._late_ns
+        inputs = unit.inputs
+        inputs.at_ns = self._clock.monotonic_ns()
+        inputs.late_ns = self._late_ns
         neighbour = self._neighbours.get(unit.number)
-        now.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(now.at_ns)
-        trip = unit.safety.step(now)
+        inputs.crosstalk_ma = 0 if neighbour is None else neighbour.crosstalk_ma(inputs.at_ns)
+        trip = unit.safety.step(inputs)
         if trip is not None:
             self.switching.trip(unit, trip)
-        elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, now):
-            self.events.add(unit.event(EventKind.RECOVERED, now.at_ns, fault=unit.fault))
-            unit.fault, unit.why = None, {}
+        elif unit.fault is not None and not unit.latched and not unit.safety.present(unit.fault, inputs):
+            self.events.add(unit.event(EventKind.RECOVERED, inputs.at_ns, fault=unit.fault))
+            unit.fault, unit.trip_values = None, {}
         unit.note_peak()
         if unit.fault is not Fault.SENSOR_FROZEN:  # its last readings are from before the sensor froze
-            self.cabinet.note_window(now.window)
-        now.window = None
+            self.cabinet.note_window(inputs.window)
+        inputs.window = None
 
     def _judge_cabinet(self, now_ns: int) -> None:
         """Run the cabinet-wide protections and warnings."""
         assert self._scanner is not None  # set by `start`
         assert self._alerts is not None
-        cabinet, now = self.cabinet, self.cabinet.now
+        cabinet, inputs = self.cabinet, self.cabinet.inputs
         slow = self._scanner.slow
-        self._shared.read(slow, now, now_ns)
+        self._shared.read(slow, inputs, now_ns)
         trip = cabinet.step(now_ns, self.units)
         if trip is not None:
             self.switching.trip_cabinet(trip)
         if now_ns >= self._warn_due_ns:  # conditions that need staff last for seconds at least
-            self._warn_due_ns = now_ns + LOOK_NS
+            self._warn_due_ns = now_ns + SLOW_STEP_NS
             expanders = {*self._relays.take_resets(), *self._alerts.take_resets()}
-            soon = cabinet.safety.newly_warning(now)
-            for event in self._shared.warnings(slow, now, soon, expanders, self.units, now_ns):
+            soon = cabinet.safety.newly_warning(inputs)
+            for event in self._shared.warnings(slow, inputs, soon, expanders, self.units, now_ns):
                 self.events.add(event)
 
-    def _carry_on(self, unit: OutletUnit, now_ns: int) -> None:
+    def _advance_charge(self, unit: OutletUnit, now_ns: int) -> None:
         """Count, warn, and end the charge if it is over."""
         unit.count_time(now_ns)
-        if unit.safety.newly_warm(unit.now):
-            why = {"temperature_mc": unit.now.temperature_mc.value or 0}
+        if unit.safety.newly_warm(unit.inputs):
+            why = {"temperature_mc": unit.inputs.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
         assert self._scanner is not None  # set by `start`
-        if unit.shows_nothing(now_ns):
-            self._scanner.doubt(self._index[unit.number])
+        if unit.draws_no_current(now_ns):
+            self._scanner.check_scale_soon(self._index[unit.number])
         charge = unit.charge
         neighbour = self._neighbours.get(unit.number)
         if charge is None:
             if neighbour is not None:
-                unit.learn_crosstalk(neighbour.now)
+                unit.learn_crosstalk(neighbour.inputs)
             return
         if charge.over(now_ns):  # before the lease is renewed
             self.switching.end(unit, EndReason.LIMIT_TIME)
             return
-        if not self.switching.carry_on(unit, now_ns):
+        if not self.switching.renew_lease(unit, now_ns):
             return
         if not unit.mains_present():
-            charge.without_mains()
+            charge.note_mains_failure()
             return
         before = charge.phase
-        shown_mw = 0 if neighbour is None else unit.shown_of(neighbour.power_mw(now_ns) or 0)
-        reason = charge.step(now_ns, unit.now.power_mw, shown_mw, unit.meter.count())
+        shown_mw = 0 if neighbour is None else unit.neighbour_share_mw(neighbour.power_mw(now_ns) or 0)
+        reason = charge.step(now_ns, unit.inputs.power_mw, shown_mw, unit.meter.count())
         unit.count_load()
         if charge.phase is not before:
             self.events.add(unit.event(EventKind.LOAD_SEEN, now_ns))
@@ -278,7 +278,7 @@ class Guard:
         unit = self.switching.next_closing(now_ns)
         if unit is None:
             return
-        if (refusal := self._standing_against(unit)) is not None:
+        if (refusal := self._closing_interlock(unit)) is not None:
             log.warning("outlet %d: not closed after all: %s", unit.number, refusal)
             self.switching.end(unit, EndReason.POWER_LOST)
             return
@@ -291,7 +291,7 @@ class Guard:
         if isinstance(command, Question | Acknowledge):
             raise TypeError(f"{type(command).__name__} is answered by the link")
         if isinstance(command, StaffCommand):
-            refused = self.upkeeper.handle(command)
+            refused = self.maintenance_control.handle(command)
             return Done(command.id) if refused is None else Refusal(command.id, refused)
         unit = self._by_number.get(command.outlet)
         if isinstance(command, ClearLatch):
@@ -314,7 +314,7 @@ class Guard:
             return "session_over"
         now_ns = self._clock.monotonic_ns()
         self.cabinet.count_loads(now_ns, self.units)
-        if (refusal := self.refusal(unit)) is not None:
+        if (refusal := self.interlock(unit)) is not None:
             return refusal
         used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
         charge = Charge(
@@ -342,41 +342,41 @@ class Guard:
         self.switching.clear(unit, command.who)
         return None
 
-    def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None:
+    def start_test_charge(self, unit: OutletUnit, who: str, until_ns: int) -> str | None:
         """Close `unit` for a test charge after the pre-close check. Return the code of the interlock, or None."""
         if unit.charge is not None:
             return "outlet_busy"
         now_ns = self._clock.monotonic_ns()
         self.cabinet.count_loads(now_ns, self.units)
-        if (refusal := self.trial_refusal(unit)) is not None:
+        if (refusal := self.staff_interlock(unit)) is not None:
             return refusal
-        self.switching.close(unit, Trial(f"test:{who}", unit.ends, unit.meter.count(), now_ns, until_ns))
+        self.switching.close(unit, TestCharge(f"test:{who}", unit.ends, unit.meter.count(), now_ns, until_ns))
         self._close_next(now_ns)
         return None
 
-    def refusal(self, unit: OutletUnit) -> str | None:
+    def interlock(self, unit: OutletUnit) -> str | None:
         """Run the pre-close check. Return the reason why `unit` may not be closed now, or None."""
-        if (refusal := self.trial_refusal(unit)) is not None:
+        if (refusal := self.staff_interlock(unit)) is not None:
             return refusal
         if unit.note is not None:
             return "out_of_service"
-        return "not_ready" if self.upkeeper.works_on(unit) else None
+        return "not_ready" if self.maintenance_control.reserves(unit) else None
 
-    def trial_refusal(self, unit: OutletUnit) -> str | None:
+    def staff_interlock(self, unit: OutletUnit) -> str | None:
         """Run the pre-close check for staff, who may also test an outlet that is out of service."""
         if unit.latched:
             return "fault_latched"
-        return self._standing_against(unit) or self.cabinet.refusal()
+        return self._closing_interlock(unit) or self.cabinet.interlock()
 
-    def _standing_against(self, unit: OutletUnit) -> str | None:
+    def _closing_interlock(self, unit: OutletUnit) -> str | None:
         """Run the part of the pre-close check that is repeated at the moment of closing."""
         if unit.latched:
             return "fault_latched"
         if self.cabinet.latched:
             return "cabinet_fault"
-        if not self._scribe.able:
+        if not self._state_writer.writable:
             return "state_unwritable"  # a latch set now would be lost with the next power cut
-        if self.switching.held_open:
+        if self.switching.contactor_locked_out:
             return "contactor_open"
         ready_at_ns = self.switching.ready_at_ns
         if ready_at_ns is None or self._clock.monotonic_ns() < ready_at_ns:
@@ -385,7 +385,7 @@ class Guard:
             return "contactor_open"
         if self.switching.welded():
             return "relay_welded"  # without a contactor nothing could cut the power of that relay
-        if (measured := unit.safety.refusal(unit.now)) is not None:
+        if (measured := unit.safety.interlock(unit.inputs)) is not None:
             return measured
         return None if unit.fault is None else "fault_present"
 
@@ -393,7 +393,7 @@ class Guard:
 
     def state(self, unit: OutletUnit) -> OutletState:
         """Return the present state of one outlet, and whether it may be closed."""
-        return unit.state("outlet_busy" if unit.charge is not None else self.refusal(unit))
+        return unit.state("outlet_busy" if unit.charge is not None else self.interlock(unit))
 
     def snapshot(self) -> Snapshot:
         """Return the present state of the cabinet. Also starts a new span for the worst lateness."""
@@ -410,7 +410,7 @@ class Guard:
             contactor_closed=self._relays.contactor_closed,
             mains_mv=mains or outlets[0].voltage_mv,
             frequency_mhz=scanner.slow.frequency_mhz,
-            inside_mc=self.cabinet.now.inside_mc,
+            inside_mc=self.cabinet.inputs.inside_mc,
             feed_mw=sum(unit.power_mw(now_ns) or 0 for unit in self.units),
             unmeasured=[unit.number for unit in self.units if unit.power_mw(now_ns) is None],
             feed_compared=self._shared.feed_compared,
@@ -419,7 +419,7 @@ class Guard:
             feed_limit_mw=milli(self._config.feed.limit_w),
             fault=self.cabinet.fault,
             latched=self.cabinet.latched,
-            why=self.cabinet.why,
+            why=self.cabinet.trip_values,
             siren=self.cabinet.siren,
         )
 
@@ -432,9 +432,9 @@ class Guard:
         numbers = [unit.number for unit in self.units]
         return bus_view(scanner, numbers, self._relays.expanders_down, self._clock.monotonic_ns())
 
-    def upkeep(self) -> Upkeep:
+    def maintenance_state(self) -> MaintenanceState:
         """Return locks, wear, calibration and the running maintenance test."""
-        return self.upkeeper.shown(self._clock.monotonic_ns())
+        return self.maintenance_control.shown(self._clock.monotonic_ns())
 
     def stop(self) -> bool:
         """Open everything for good; return whether that worked.
@@ -442,5 +442,5 @@ class Guard:
         Charges end without an event: the service detects that they are gone.
         """
         opened = self.switching.stop()
-        self.upkeeper.stop()
+        self.maintenance_control.stop()
         return opened

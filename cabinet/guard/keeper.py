@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 START_NS = 10 * NS  # a guard may take so long until its first beat: everything is open meanwhile
 LAST_WORDS_NS = 3 * NS  # time for a guard that has opened everything to write its state down
-HAND_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
+OPENER_NS = NS  # longest time for opening everything; a hung bus costs 20 ms a try
 LIVED_NS = 10 * NS  # a guard that lived so long did not fail at its start
 FIRST_WAIT_NS = NS // 5
 MAX_WAIT_NS = NS  # systemd's watchdog waits 2 s
@@ -63,7 +63,7 @@ class Keeper:
         self._wake_up, self._wake_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._guard: int | None = None  # pidfd: unlike a pid, it can never refer to another process
         self._beaten = False  # whether the present guard, or the last one, reached its first beat
-        self._busy_hands: list[int] = []
+        self._unfinished_openers: list[int] = []
         self._realtime = False
 
     def run(self) -> int:
@@ -72,7 +72,7 @@ class Keeper:
         A later guard may fail for a passing reason, such as a disk under repair, and there is no person at the cabinet
         to restart it.
         """
-        _be_called(b"cabinet-keeper")
+        _set_process_name(b"cabinet-keeper")
         for number in _ENDING:
             signal.signal(number, self._stop)
         priority = self._config.guard.realtime_priority
@@ -81,7 +81,7 @@ class Keeper:
         first = True
         while not self._stopping():
             started_ns = self._clock.monotonic_ns()
-            status = self._one_life()
+            status = self._run_one_guard()
             if self._stopping():
                 break
             if status == REFUSED_TO_START and first and not self._beaten:
@@ -95,15 +95,15 @@ class Keeper:
             wait_ns = min(2 * wait_ns, MAX_WAIT_NS)
         return 0
 
-    def _one_life(self) -> int:
+    def _run_one_guard(self) -> int:
         """Run one guard from start to death. Return its exit status, or -signal; everything is open then."""
         beats, beat_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.fcntl(beat_fd, fcntl.F_SETPIPE_SZ, PIPE_BEATS)  # when the pipe is full, the guard detects a hung keeper
-        with _signals_wait():
+        with _signals_blocked():
             guard = -1 if self._stopping() else os.fork()
             if guard == 0:
                 os.close(beats)
-                self._be_the_guard(beat_fd)
+                self._become_guard(beat_fd)
             os.close(beat_fd)
             if guard == -1:
                 os.close(beats)
@@ -114,7 +114,7 @@ class Keeper:
         if why == "silent":
             self._signal(signal.SIGKILL)
         self._open_all()
-        while not _readable(self._guard, HAND_NS):  # hanging in its last lines, or in a driver
+        while not _readable(self._guard, OPENER_NS):  # hanging in its last lines, or in a driver
             self._signal(signal.SIGKILL)
             self._open_all()
         status = self._reap(guard)
@@ -145,8 +145,8 @@ class Keeper:
                 return "silent"
 
     def _reap(self, guard: int) -> int:
-        assert self._guard is not None  # set by `_one_life`
-        with _signals_wait():
+        assert self._guard is not None  # set by `_run_one_guard`
+        with _signals_blocked():
             os.close(self._guard)
             self._guard = None
             _, status = os.waitpid(guard, 0)
@@ -155,25 +155,27 @@ class Keeper:
     def _open_all(self) -> bool:
         """Open everything in a separate process; return whether all of it worked.
 
-        A process that is still busy after `HAND_NS` is killed and left behind.
+        A process that is still busy after `OPENER_NS` is killed and left behind.
         """
         self._notifier.alive()  # whatever the result, the keeper is acting
-        self._busy_hands = [hand for hand in self._busy_hands if os.waitpid(hand, os.WNOHANG) == (0, 0)]
+        self._unfinished_openers = [
+            opener for opener in self._unfinished_openers if os.waitpid(opener, os.WNOHANG) == (0, 0)
+        ]
         try:
-            hand = os.fork()
+            opener = os.fork()
         except OSError as error:
             opened = self._open_here()
             log.error("keeper: cannot fork (%s); opened by itself", error)
             return opened
-        if hand == 0:
-            _never_return(self._be_the_hand)
-        over = os.pidfd_open(hand)
-        done = _readable(over, HAND_NS)
+        if opener == 0:
+            _never_return(self._become_opener)
+        over = os.pidfd_open(opener)
+        done = _readable(over, OPENER_NS)
         os.close(over)
         if done:
-            return os.waitpid(hand, 0)[1] == 0
-        os.kill(hand, signal.SIGKILL)
-        self._busy_hands.append(hand)
+            return os.waitpid(opener, 0)[1] == 0
+        os.kill(opener, signal.SIGKILL)
+        self._unfinished_openers.append(opener)
         return False
 
     def _open_here(self) -> bool:
@@ -182,8 +184,8 @@ class Keeper:
             log.error("keeper: opening met %s", error)
         return not errors
 
-    def _be_the_hand(self) -> None:
-        _be_called(b"cabinet-hand")
+    def _become_opener(self) -> None:
+        _set_process_name(b"cabinet-opener")
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)  # it ends in a moment
         if not self._open_here():
@@ -204,8 +206,8 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):  # it has just ended
                 signal.pidfd_send_signal(self._guard, number)
 
-    def _be_the_guard(self, beat_fd: int) -> None:
-        _be_called(b"cabinet-guard")
+    def _become_guard(self, beat_fd: int) -> None:
+        _set_process_name(b"cabinet-guard")
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)  # Ctrl-C goes to the keeper, which ends the guard in order
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -235,7 +237,7 @@ def _never_return(life: Callable[[], None], last_words: Callable[[], None] = lam
         os._exit(status)
 
 
-def _be_called(name: bytes) -> None:
+def _set_process_name(name: bytes) -> None:
     """Set the name that `top` and `ps` show; all three processes began as one command."""
     ctypes.CDLL(None).prctl(_PR_SET_NAME, name)
 
@@ -248,7 +250,7 @@ def _readable(descriptor: int, within_ns: int) -> bool:
 
 
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Hold back the signals that end the keeper: they arrive before or after the block, not within it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:

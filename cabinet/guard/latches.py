@@ -17,7 +17,7 @@ def restore(
         if number == CABINET:
             cabinet.remember(latch.fault, latch.why)
         elif (unit := by_number.get(number)) is not None:
-            unit.fault, unit.latched, unit.why = latch.fault, True, latch.why
+            unit.fault, unit.latched, unit.trip_values = latch.fault, True, latch.why
     for number, moments_ns in recent_trips.items():
         if (unit := by_number.get(number)) is not None:
             unit.safety.recent_trips_ns = moments_ns
@@ -25,7 +25,9 @@ def restore(
 
 def of(units: Sequence[OutletUnit], cabinet: CabinetUnit) -> dict[int, Latch]:
     """Return every latch, by outlet."""
-    latches = {unit.number: Latch(unit.fault, unit.why) for unit in units if unit.latched and unit.fault is not None}
+    latches = {
+        unit.number: Latch(unit.fault, unit.trip_values) for unit in units if unit.latched and unit.fault is not None
+    }
     if cabinet.latched and cabinet.fault is not None:
-        latches[CABINET] = Latch(cabinet.fault, cabinet.why)
+        latches[CABINET] = Latch(cabinet.fault, cabinet.trip_values)
     return latches

@@ -1,8 +1,8 @@
 """Conversion of the limits of `cabinet.toml` (plain SI) to the integer milli-units of the pure parts."""
 
 from cabinet.charge import EndLimits
-from cabinet.config.keys import Config, Outlet
-from cabinet.protections.inputs import CabinetLimits, Limits
+from cabinet.config.keys import Config, OutletSection
+from cabinet.protections.inputs import CabinetLimits, ProtectionLimits
 
 NS = 1_000_000_000
 
@@ -15,10 +15,10 @@ def nanoseconds(seconds: float) -> int:
     return round(NS * seconds)
 
 
-def protection_limits(config: Config, outlet: Outlet) -> Limits:
+def protection_limits(config: Config, outlet: OutletSection) -> ProtectionLimits:
     """Return the limits of one outlet's protections."""
     of = config.protections
-    return Limits(
+    return ProtectionLimits(
         short_peak_ma=milli(of.short_circuit.peak_a),
         short_window_ns=nanoseconds(of.short_circuit.window_s),
         hard_peak_ma=milli(of.short_circuit.hard_peak_a),

@@ -17,7 +17,7 @@ from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.recorder import Recorder
-from cabinet.guard.state_files import Scribe
+from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.hardware.failsafe import OpenBus, OpenPins
 from cabinet.link import protocol
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # mlockall(2): lock present and future pages, but do not load pages that are never touched
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the scribe soon release the interpreter
+SWITCH_INTERVAL_S = 0.0005  # between Python threads: the edge reader and the state writer soon release the interpreter
 COLLECT_NS = 10 * NS
 
 # beats to the keeper
@@ -57,15 +57,15 @@ def run_guard(
         )  # below the keeper, which must get its turn if this process spins
     state = Path(config.paths.state)
     run = Path(config.paths.run)
-    scribe = Scribe(state, run_folder.guard_folder(run), counters)
+    state_writer = StateWriter(state, run_folder.guard_folder(run), counters)
     trip_writer = TripWriter(state / FOLDER, clock)
     recorder = Recorder(config, trip_writer.put)
     pins = open_pins()
-    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, scribe, recorder, realtime)
+    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, state_writer, recorder, realtime)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
     accounts = Accounts.of_this_machine()
-    calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.upkeep
+    calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.maintenance_state
     server = LinkServer(path, welcome, guard.events, *calls, accounts)
     loop = Loop(config, guard, alerts, server, clock, beat_fd)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
@@ -75,7 +75,7 @@ def run_guard(
         if guard.stop():
             beat(beat_fd, OPENED)
         server.close()
-        scribe.close()
+        state_writer.close()
         recorder.finish()
         trip_writer.close()
 
@@ -110,7 +110,7 @@ class Loop:
         now_ns = clock.monotonic_ns()
         next_tick_ns = next_publish_ns = next_watchdog_ns = now_ns
         next_collect_ns = now_ns + COLLECT_NS
-        told_seq = 0
+        published_seq = 0
         self._notifier.ready(f"protecting {len(guard.units)} outlets")
         log.info("protecting %d outlets", len(guard.units))
         while not self._stopping:
@@ -127,9 +127,9 @@ class Loop:
             if next_tick_ns < now_ns:
                 next_tick_ns = now_ns
             self._server.push_events()
-            if now_ns >= next_publish_ns or guard.events.last_seq != told_seq:
+            if now_ns >= next_publish_ns or guard.events.last_seq != published_seq:
                 # at once after an event: a client that reads of a trip must not still find its outlet in use
-                told_seq = guard.events.last_seq
+                published_seq = guard.events.last_seq
                 self._server.publish(guard.snapshot())
                 next_publish_ns = now_ns + self._publish_ns
             if self._watchdog_ns is not None and now_ns >= next_watchdog_ns:

@@ -1,6 +1,6 @@
 """The guard's hardware records that survive restarts: locks, relay wear, calibration, a contactor held open.
 
-They are one file, which the scribe replaces as a whole, in three copies. An outlet that any copy locks is locked. If
+They are one file, replaced as a whole, in three copies. An outlet that any copy locks is locked. If
 the newest copy cannot be read, nothing shows which outlets were out of service: all are then locked, and the file is
 saved for inspection. The guard continues to protect.
 """
@@ -8,63 +8,65 @@ saved for inspection. The guard continues to protect.
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.guard.state_files import UPKEEP, Scribe
-from cabinet.maintenance import Calibration, Gains, OutletUpkeep, RelayWear, Signed
+from cabinet.guard.state_files import MAINTENANCE, StateWriter
+from cabinet.maintenance import Attribution, Calibration, Gains, OutletMaintenance, RelayWear
 from cabinet.model import CABINET
 
-NAME = UPKEEP
+NAME = MAINTENANCE
 SAVE_NS = 60 * NS  # at most one write of operations in this time: an SD card wears too. A power cut loses only a few.
 UNREADABLE_NOTE = "检修中 Under repair"
 
 
-class Page(msgspec.Struct, omit_defaults=True):
+class OutletRecord(msgspec.Struct, omit_defaults=True):
     """Record of one outlet."""
 
     note: str | None = None
-    locked: Signed | None = None
+    locked: Attribution | None = None
     operations: int = 0
     used_ppb: int = 0
-    replaced: Signed | None = None
+    replaced: Attribution | None = None
     calibration: Calibration | None = None
 
 
-class Content(msgspec.Struct, omit_defaults=True):
+class MaintenanceRecords(msgspec.Struct, omit_defaults=True):
     """Content of the file."""
 
-    outlets: dict[int, Page] = {}
-    contactor_held: Signed | None = None
+    outlets: dict[int, OutletRecord] = {}
+    contactor_held: Attribution | None = None
     contactor_operations: int = 0
 
 
-class Book:
+class MaintenanceFile:
     """The guard's own copy of the file, and the control of its writing."""
 
-    def __init__(self, scribe: Scribe, numbers: list[int], now: Signed) -> None:
-        """Read the file. `now` signs the locks that an unreadable file leads to."""
-        self._scribe = scribe
+    def __init__(self, state_writer: StateWriter, numbers: list[int], attribution: Attribution) -> None:
+        """Read the file. `attribution` signs the locks that an unreadable file leads to."""
+        self._state_writer = state_writer
         self._numbers = numbers
         self._dirty_since_ns: int | None = None
-        self.content = self._read(now)
+        self.content = self._read(attribution)
 
-    def page(self, outlet: int) -> Page:
-        return self.content.outlets.setdefault(outlet, Page())
+    def record(self, outlet: int) -> OutletRecord:
+        return self.content.outlets.setdefault(outlet, OutletRecord())
 
-    def lock_all(self, now: Signed) -> None:
-        """Take every outlet out of service, signed by `now`: the record of locked outlets is lost."""
+    def mark_all_out_of_service(self, attribution: Attribution) -> None:
+        """Take every outlet out of service, signed by `attribution`: the record of locked outlets is lost."""
         for number in self._numbers:
-            page = self.page(number)
-            if page.note is None:
-                page.note, page.locked = UNREADABLE_NOTE, now
+            record = self.record(number)
+            if record.note is None:
+                record.note, record.locked = UNREADABLE_NOTE, attribution
 
     def save(self) -> None:
         """Have the file written soon, as a whole."""
         self._dirty_since_ns = None
-        self._scribe.write(NAME, msgspec.json.encode(self.content), "locks and relay wear would be lost with power")
+        self._state_writer.write(
+            NAME, msgspec.json.encode(self.content), "locks and relay wear would be lost with power"
+        )
 
     @property
     def unwritten(self) -> list[str]:
         """Names of the guard's files, this and others, that the disk rejects now."""
-        return self._scribe.unwritten
+        return self._state_writer.unwritten
 
     def save_when_due(self, now_ns: int) -> None:
         if self._dirty_since_ns is not None and now_ns - self._dirty_since_ns >= SAVE_NS:
@@ -81,35 +83,35 @@ class Book:
         if outlet == CABINET:
             self.content.contactor_operations += 1
             return RelayWear(self.content.contactor_operations)
-        page = self.page(outlet)
-        page.operations += 1
-        page.used_ppb += used_ppb
-        return RelayWear(page.operations, page.used_ppb, page.replaced)
+        record = self.record(outlet)
+        record.operations += 1
+        record.used_ppb += used_ppb
+        return RelayWear(record.operations, record.used_ppb, record.replaced)
 
     def gains(self, outlet: int) -> Gains | None:
         """Return the gains calibrated on the cabinet; None: the configuration's apply."""
-        calibration = self.page(outlet).calibration
+        calibration = self.record(outlet).calibration
         return None if calibration is None else calibration.gains
 
-    def shown(self, outlet: int, gains: Gains) -> OutletUpkeep:
-        page = self.page(outlet)
-        wear = RelayWear(page.operations, page.used_ppb, page.replaced)
-        return OutletUpkeep(outlet, page.note, page.locked, wear, gains, page.calibration)
+    def shown(self, outlet: int, gains: Gains) -> OutletMaintenance:
+        record = self.record(outlet)
+        wear = RelayWear(record.operations, record.used_ppb, record.replaced)
+        return OutletMaintenance(outlet, record.note, record.locked, wear, gains, record.calibration)
 
-    def _read(self, now: Signed) -> Content:
-        recalled = self._scribe.recall(NAME, Content)
-        self.content = recalled.copies[0] if recalled.copies else Content()
+    def _read(self, attribution: Attribution) -> MaintenanceRecords:
+        recalled = self._state_writer.read_copies(NAME, MaintenanceRecords)
+        self.content = recalled.copies[0] if recalled.copies else MaintenanceRecords()
         for older in recalled.copies[1:]:
-            self._lock_as(older)
+            self._merge_locks(older)
         if recalled.lost:
-            self.lock_all(now)
+            self.mark_all_out_of_service(attribution)
         if not recalled.complete:
             self.save()  # otherwise the next guard finds no file and takes that for no locks
         return self.content
 
-    def _lock_as(self, older: Content) -> None:
+    def _merge_locks(self, older: MaintenanceRecords) -> None:
         """Keep the locks of a copy that a release has not reached yet: the more careful copy counts."""
-        for number, page in older.outlets.items():
-            if page.note is not None and self.page(number).note is None:
-                self.page(number).note, self.page(number).locked = page.note, page.locked
+        for number, record in older.outlets.items():
+            if record.note is not None and self.record(number).note is None:
+                self.record(number).note, self.record(number).locked = record.note, record.locked
         self.content.contactor_held = self.content.contactor_held or older.contactor_held

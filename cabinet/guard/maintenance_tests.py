@@ -1,7 +1,7 @@
 """Maintenance tests: tests that take the guard some time, run one step a tick.
 
 No test waits, each ends by itself, and each restores all that it changed. A job closes relays only through
-`begin_trial`, with the pre-close check before every closing. A trip ends it.
+`start_test_charge`, with the pre-close check before every closing. A trip ends it.
 """
 
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from cabinet.clock import MS, NS
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.outlet import OutletUnit
-from cabinet.guard.residual import Phase as ResidualPhase
+from cabinet.guard.residual import ResidualTestPhase as ResidualPhase
 from cabinet.guard.segment import Segment
 from cabinet.guard.switching import Switching
 from cabinet.maintenance import Job, JobKind, JobState
@@ -29,11 +29,11 @@ SELF_TEST_NS = 20 * NS  # ten relays take 0.3 s, and the weld check 1.5 s
 RESIDUAL_NS = 10 * NS
 
 
-class Hands(Protocol):
+class Interlocks(Protocol):
     """Functions of the guard that maintenance and its jobs need."""
 
-    def trial_refusal(self, unit: OutletUnit) -> str | None: ...
-    def begin_trial(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
+    def staff_interlock(self, unit: OutletUnit) -> str | None: ...
+    def start_test_charge(self, unit: OutletUnit, who: str, until_ns: int) -> str | None: ...
 
 
 class Equipment(Protocol):
@@ -44,14 +44,14 @@ class Equipment(Protocol):
     units: list[OutletUnit]
     cabinet: CabinetUnit
     switching: Switching
-    hands: Hands
+    interlocks: Interlocks
     segments: list[Segment]
     alert_edges: dict[int, int]  # by outlet: falling edges of its alert line
 
     def unit(self, outlet: int) -> OutletUnit | None: ...
 
 
-class Work(Protocol):
+class RunningTest(Protocol):
     """A running job."""
 
     kind: JobKind
@@ -82,7 +82,7 @@ class SelfTestJob(_Base):
     def __init__(self, equipment: Equipment, job: Job, command: Any, now_ns: int) -> None:
         super().__init__(equipment, job, command, now_ns)
         numbers = [unit.number for unit in equipment.units]
-        equipment.switching.test_now(numbers if command.outlet == CABINET else [command.outlet])
+        equipment.switching.click_relays(numbers if command.outlet == CABINET else [command.outlet])
 
     def step(self, now_ns: int) -> Job:
         equipment = self._equipment
@@ -95,7 +95,12 @@ class SelfTestJob(_Base):
             return self._job
         ready_at_ns = equipment.switching.ready_at_ns
         settled = ready_at_ns is not None and now_ns >= ready_at_ns and equipment.relays.contactor_closed
-        if not failed and not settled and not equipment.switching.held_open and not equipment.switching.welded():
+        if (
+            not failed
+            and not settled
+            and not equipment.switching.contactor_locked_out
+            and not equipment.switching.welded()
+        ):
             return self._job
         state = JobState.FAILED if failed or equipment.switching.welded() else JobState.PASSED
         return self._with(state=state, outlets=failed, values={"ms": (now_ns - self._began_ns) // MS})
@@ -130,13 +135,13 @@ class CycleJob(_Base):
             return self._while_closed(now_ns, self._closed_since_ns)
         if self._waiting_since_ns is not None:
             return self._while_closing(now_ns, self._waiting_since_ns)
-        self._look_open(now_ns)
+        self._note_open_peak(now_ns)
         if now_ns < self._next_ns:
             return self._job
         if self._values["done"] >= self._command.times:
             return self._verdict()
         self._peak_ma = 0
-        refusal = self._equipment.hands.begin_trial(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
+        refusal = self._equipment.interlocks.start_test_charge(unit, self._command.who, now_ns + CLOSING_NS + CLOSED_NS)
         if refusal is not None:
             return self._with(state=JobState.BROKEN_OFF, why=refusal, values=dict(self._values))
         self._waiting_since_ns = now_ns
@@ -144,7 +149,7 @@ class CycleJob(_Base):
 
     def _while_closing(self, now_ns: int, since_ns: int) -> Job:
         """Wait until the outlet closes; others may be before it in the queue of closings."""
-        if self._unit.now.closed:
+        if self._unit.inputs.closed:
             self._waiting_since_ns, self._closed_since_ns = None, now_ns
         elif not self._unit.trial:
             return self._broken_off("")
@@ -171,13 +176,13 @@ class CycleJob(_Base):
         self._closed_since_ns, self._opened_ns, self._next_ns = None, now_ns, now_ns + OPEN_NS
         return self._with(values=dict(values))
 
-    def _look_open(self, now_ns: int) -> None:
+    def _note_open_peak(self, now_ns: int) -> None:
         """Note a window of the last 0.1 s, from 0.2 s after opening: by then the relay and its arc have ended."""
         if self._opened_ns is not None and now_ns - self._opened_ns > 2 * self._unit.limits.weld_after_ns + 100 * MS:
             self._values["open_peak_ma"] = max(self._values["open_peak_ma"], self._unit.shown_peak.value or 0)
 
     def _limit_ma(self) -> int:
-        return self._unit.limits.weld_ma * SQRT2_PER_MILLE // 1000 + self._unit.now.crosstalk_ma
+        return self._unit.limits.weld_ma * SQRT2_PER_MILLE // 1000 + self._unit.inputs.crosstalk_ma
 
     def _broken_off(self, why: str) -> Job:
         """Abort the job. Without a `why`, something else opened the outlet."""
@@ -208,7 +213,9 @@ class AlertLineJob(_Base):
         self._closed_since_ns: int | None = None
         self._peak_ma = 0
         self._alert_above(ALERT_MA)
-        self._refusal = equipment.hands.begin_trial(unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS)
+        self._refusal = equipment.interlocks.start_test_charge(
+            unit, command.who, now_ns + CLOSING_NS + 2 * ALERT_WATCH_NS
+        )
 
     def step(self, now_ns: int) -> Job:
         unit = self._unit
@@ -217,7 +224,7 @@ class AlertLineJob(_Base):
             state = JobState.BROKEN_OFF if fault is None else JobState.FAILED
             return self._end(state, why=self._refusal or "", fault=fault)
         if self._closed_since_ns is None:
-            if unit.now.closed:
+            if unit.inputs.closed:
                 self._closed_since_ns = now_ns
             elif now_ns - self._began_ns > CLOSING_NS:
                 return self._end(JobState.BROKEN_OFF, why="not_ready")

@@ -1,8 +1,8 @@
 """One outlet in the guard: its measurements, protections, counters and charge."""
 
-from cabinet.charge import Charge, EndLimits, Trial
+from cabinet.charge import Charge, EndLimits, TestCharge
 from cabinet.clock import MS
-from cabinet.config.keys import Config, Outlet
+from cabinet.config.keys import Config, OutletSection
 from cabinet.metering import OutletMeter
 from cabinet.model import (
     ABSENT,
@@ -16,7 +16,7 @@ from cabinet.model import (
     Quality,
     Reading,
 )
-from cabinet.protections.inputs import SQRT2_PER_MILLE, Limits, OutletNow
+from cabinet.protections.inputs import SQRT2_PER_MILLE, OutletInputs, ProtectionLimits
 from cabinet.safety import OutletSafety
 
 ANY_CURRENT_MA = 1_000_000
@@ -34,37 +34,37 @@ UNREAD_NS = 40 * MS
 # weld current: next to an ordinary charger of 2.3 A (crest) a welded relay still shows from 0.13 A on.
 MAX_CROSSTALK_SHARE = 0.02
 JUST_NOW_NS = 5 * MS
-LIVELY_MA = 50  # peak; an idle charger of 0.5 W shows about as much, noise less
+CURRENT_SEEN_MA = 50  # peak; an idle charger of 0.5 W shows about as much, noise less
 QUIET_NS = 25 * MS  # more than a cycle: a rectifier draws current only in a part of each half-cycle
-DOUBT_AGAIN_NS = 1000 * MS
+RECHECK_NS = 1000 * MS
 SHOWN_PEAK_NS = 100 * MS  # the displayed peak covers this time, not only the last scan
 
 
 class OutletUnit:
     """State of one outlet. Decisions about all outlets together belong to `Guard`."""
 
-    def __init__(self, config: Outlet, limits: Limits, ends: EndLimits, meter: OutletMeter) -> None:
+    def __init__(self, config: OutletSection, limits: ProtectionLimits, ends: EndLimits, meter: OutletMeter) -> None:
         self.number = config.number
         self.limits = limits
         self.ends = ends
-        self.now = OutletNow(config.number)
+        self.inputs = OutletInputs(config.number)
         self.safety = OutletSafety(limits)
         self.meter = meter
         self.charge: Charge | None = None
         self.last_charge_count = MeterCount()
         self.fault: Fault | None = None
         self.latched = False
-        self.why: dict[str, int] = {}
+        self.trip_values: dict[str, int] = {}
         self.note: str | None = None  # set while staff have the outlet out of service
         self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
         self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
-        self.resets_told = 0  # of `now.chip_resets`
-        self.reset_told_ns = -NEVER_NS
+        self.resets_reported = 0  # of `inputs.chip_resets`
+        self.reset_reported_ns = -NEVER_NS
         self._shown_peak = ABSENT
         self._over_at_ns: int | None = None  # the last peak over the short-circuit limit
         self._unmeasured_at_ns: int | None = None  # the last time that the peak register contradicted an alert
         self._stepped_at_ns: int | None = None
-        self._lively_at_ns = self._doubted_at_ns = -NEVER_NS
+        self._current_seen_at_ns = self._rechecked_at_ns = -NEVER_NS
 
     @property
     def session_id(self) -> str | None:
@@ -73,7 +73,7 @@ class OutletUnit:
     @property
     def trial(self) -> bool:
         """Return whether the outlet is closed for a test charge by staff."""
-        return isinstance(self.charge, Trial)
+        return isinstance(self.charge, TestCharge)
 
     @property
     def has_resident(self) -> bool:
@@ -91,15 +91,15 @@ class OutletUnit:
     def count_time(self, now_ns: int) -> None:
         """Count the time since the last call if the outlet has been closed and the mains is present."""
         before_ns, self._stepped_at_ns = self._stepped_at_ns, now_ns
-        if before_ns is None or not self.now.closed or self.charge is None or not self.mains_present():
+        if before_ns is None or not self.inputs.closed or self.charge is None or not self.mains_present():
             return
-        self.meter.add_time(max(0, now_ns - max(before_ns, self.now.switched_at_ns)))
+        self.meter.add_time(max(0, now_ns - max(before_ns, self.inputs.switched_at_ns)))
 
     def note_opened(self, at_ns: int) -> None:
         """Note that the relay was commanded to open; count the time for which it was closed until then."""
         self.count_time(at_ns)
-        self.now.closed = False
-        self.now.switched_at_ns = at_ns
+        self.inputs.closed = False
+        self.inputs.switched_at_ns = at_ns
 
     def count_load(self) -> None:
         """Count the time in which the charge certainly had a load; this time is billed."""
@@ -112,23 +112,23 @@ class OutletUnit:
         An open outlet has power only if its relay has welded. The last reading of a meter that is lost or stands still
         is no power.
         """
-        now = self.now
-        reading = aged(now.power_mw, now_ns, self.limits.slow_lost_ns)
-        if not now.closed and self.fault is not Fault.RELAY_WELDED:
+        inputs = self.inputs
+        reading = aged(inputs.power_mw, now_ns, self.limits.slow_lost_ns)
+        if not inputs.closed and self.fault is not Fault.RELAY_WELDED:
             return 0
-        return reading.value if now.closed else reading.value or 0
+        return reading.value if inputs.closed else reading.value or 0
 
-    def learn_crosstalk(self, beside: OutletNow) -> None:
+    def learn_crosstalk(self, beside: OutletInputs) -> None:
         """Compare the power of this open outlet with that of its neighbour."""
-        here, there = self.now.power_mw, beside.power_mw
-        if self.now.closed or not beside.closed or there.value is None or there.value < LEARN_FROM_MW:
+        here, there = self.inputs.power_mw, beside.power_mw
+        if self.inputs.closed or not beside.closed or there.value is None or there.value < LEARN_FROM_MW:
             return
-        since_ns = max(beside.switched_at_ns, self.now.switched_at_ns) + LEARN_AFTER_NS
+        since_ns = max(beside.switched_at_ns, self.inputs.switched_at_ns) + LEARN_AFTER_NS
         if here.value is None or min(here.at_ns, there.at_ns) < since_ns:
             return
         self._crosstalk_share = min(self._crosstalk_share, (here.value + NOISE_MW) / there.value)
 
-    def shown_of(self, neighbour_mw: int) -> int:
+    def neighbour_share_mw(self, neighbour_mw: int) -> int:
         """Scale the neighbour's power for `Charge.step`, in proportion to the share of it that shows here."""
         if not self.ends.crosstalk_share:
             return 0
@@ -136,15 +136,15 @@ class OutletUnit:
 
     def mains_present(self) -> bool:
         """Return whether the voltage exceeds half the lowest one for charging; below it, nothing charges at all."""
-        return self.now.voltage_mv.value is not None and self.now.voltage_mv.value > self.limits.lowest_mv // 2
+        return self.inputs.voltage_mv.value is not None and self.inputs.voltage_mv.value > self.limits.lowest_mv // 2
 
     def note_peak(self) -> None:
         """Keep the highest recent peak for display; the protections use every window."""
-        window, shown = self.now.window, self._shown_peak
+        window, shown = self.inputs.window, self._shown_peak
         if window is None:
             return
-        if window.peak_ma >= LIVELY_MA:
-            self._lively_at_ns = window.to_ns
+        if window.peak_ma >= CURRENT_SEEN_MA:
+            self._current_seen_at_ns = window.to_ns
         if window.peak_ma > self.limits.short_peak_ma:
             self._over_at_ns = window.to_ns
             if window.at_least:
@@ -154,22 +154,22 @@ class OutletUnit:
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
-    def shows_nothing(self, now_ns: int) -> bool:
+    def draws_no_current(self, now_ns: int) -> bool:
         """Return whether the closed outlet has shown no current for more than a cycle; True once a second.
 
         Causes: nothing is plugged in, the charger rests, or the chip lost the settings that scale its current.
         """
-        quiet_since_ns = max(self._lively_at_ns, self.now.switched_at_ns)
-        if not self.now.closed or now_ns - quiet_since_ns <= QUIET_NS:
+        quiet_since_ns = max(self._current_seen_at_ns, self.inputs.switched_at_ns)
+        if not self.inputs.closed or now_ns - quiet_since_ns <= QUIET_NS:
             return False
-        if self._doubted_at_ns > quiet_since_ns and now_ns - self._doubted_at_ns < DOUBT_AGAIN_NS:
+        if self._rechecked_at_ns > quiet_since_ns and now_ns - self._rechecked_at_ns < RECHECK_NS:
             return False
-        self._doubted_at_ns = now_ns
+        self._rechecked_at_ns = now_ns
         return True
 
     def recent_peak_ma(self, now_ns: int) -> int:
         """Return the highest peak of the last 0.1 s, or 0 if there is none."""
-        shown, window = self._shown_peak, self.now.window
+        shown, window = self._shown_peak, self.inputs.window
         recent_ma = 0 if shown.value is None or now_ns - shown.at_ns > SHOWN_PEAK_NS else shown.value
         return recent_ma if window is None else max(recent_ma, window.peak_ma)
 
@@ -183,7 +183,7 @@ class OutletUnit:
         peak_ma, rms_ma = self.recent_peak_ma(now_ns), self._rms_ma(now_ns)
         return peak_ma if self._inrush_explains(now_ns) else max(peak_ma, rms_ma * SQRT2_PER_MILLE // 1000)
 
-    def may_be_great(self, now_ns: int) -> bool:
+    def may_be_heavy(self, now_ns: int) -> bool:
         """Return whether the outlet carries a short-circuit current, or its current is unknown."""
         greatest_ma = self.greatest_peak_ma(now_ns)
         return greatest_ma is None or greatest_ma > self.limits.short_peak_ma
@@ -194,13 +194,13 @@ class OutletUnit:
         The witnesses: an alert line with a peak that could not be read; an RMS current above the rated one and above
         every peak of the time that it covers.
         """
-        now = self.now
-        if now.alert_at_ns is not None or now_ns - now.peak_valid_at_ns > UNREAD_NS:
-            return now.closed
+        inputs = self.inputs
+        if inputs.alert_at_ns is not None or now_ns - inputs.peak_valid_at_ns > UNREAD_NS:
+            return inputs.closed
         if self._unmeasured(now_ns, SHOWN_PEAK_NS):
             return True
         rms_ma = self._rms_ma(now_ns)
-        if rms_ma <= self.limits.rated_ma or not now.closed or self._inrush_explains(now_ns):
+        if rms_ma <= self.limits.rated_ma or not inputs.closed or self._inrush_explains(now_ns):
             return False
         return rms_ma > self.recent_peak_ma(now_ns)
 
@@ -208,7 +208,7 @@ class OutletUnit:
         return self._unmeasured_at_ns is not None and now_ns - self._unmeasured_at_ns <= within_ns
 
     def _rms_ma(self, now_ns: int) -> int:
-        current = self.now.current_ma
+        current = self.inputs.current_ma
         fresh = current.value is not None and now_ns - current.at_ns <= self.limits.slow_lost_ns
         return current.value or 0 if fresh else 0
 
@@ -270,34 +270,34 @@ class OutletUnit:
 
     def _shown(self, reading: Reading) -> Reading:
         """Return current or power for the snapshot; if the outlet is open, no value from before it opened."""
-        now = self.now
-        shown = aged(reading, now.at_ns, self.limits.slow_lost_ns)
-        if not now.closed and shown.quality is Quality.OK and shown.at_ns < now.switched_at_ns:
+        inputs = self.inputs
+        shown = aged(reading, inputs.at_ns, self.limits.slow_lost_ns)
+        if not inputs.closed and shown.quality is Quality.OK and shown.at_ns < inputs.switched_at_ns:
             return Reading(None, shown.at_ns, Quality.STALE, NOT_SINCE_OPENED)
         return shown
 
     def state(self, refusal: str | None) -> OutletState:
         """Return the state for the snapshot; readings too old to act on are marked as such."""
-        now, limits = self.now, self.limits
+        inputs, limits = self.inputs, self.limits
         return OutletState(
             outlet=self.number,
-            closed=now.closed,
+            closed=inputs.closed,
             phase=Phase.IDLE if self.charge is None else self.charge.phase,
             session_id=self.session_id,
-            peak_ma=aged(self._shown_peak, now.at_ns, limits.peak_lost_ns + SHOWN_PEAK_NS),
-            current_ma=self._shown(now.current_ma),
-            voltage_mv=aged(now.voltage_mv, now.at_ns, limits.slow_lost_ns),
-            power_mw=self._shown(now.power_mw),
-            temperature_mc=aged(now.temperature_mc, now.at_ns, limits.temperature_lost_ns),
+            peak_ma=aged(self._shown_peak, inputs.at_ns, limits.peak_lost_ns + SHOWN_PEAK_NS),
+            current_ma=self._shown(inputs.current_ma),
+            voltage_mv=aged(inputs.voltage_mv, inputs.at_ns, limits.slow_lost_ns),
+            power_mw=self._shown(inputs.power_mw),
+            temperature_mc=aged(inputs.temperature_mc, inputs.at_ns, limits.temperature_lost_ns),
             count=self.meter.count(),
             charge_count=self.charge_count(),
             fault=self.fault,
             latched=self.latched,
-            why=self.why,
+            why=self.trip_values,
             refusal=refusal,
             note=self.note,
             trial=self.trial,
-            backwards=now.backwards,
+            backwards=inputs.backwards,
         )
 
 

@@ -25,14 +25,14 @@ UPSTREAM = ("MCP23017", "ADE7953", "TMP102", "TCA9548A")
 BEHIND = ("ADE7953", "TMP102")  # on a mux channel: upstream chips answer there too
 
 
-class Place(msgspec.Struct, frozen=True):
+class ProbeTarget(msgspec.Struct, frozen=True):
     chip: str
     address: int
     mux: int | None = None
     channel: int | None = None
 
 
-def unexpected_places(config: Config) -> list[Place]:
+def probe_targets(config: Config) -> list[ProbeTarget]:
     """Return every address that could answer and should not."""
     hardware = config.hardware
     thermometers = {(t.mux, t.channel, t.address) for outlet in config.outlet if (t := outlet.thermometer) is not None}
@@ -45,9 +45,9 @@ def unexpected_places(config: Config) -> list[Place]:
     used |= {(None, None, hardware.inside_thermometer)} if hardware.inside_thermometer is not None else set()
     used |= thermometers | {(mux, channel, METER_ADDRESS) for mux, channel in meters}
     upstream = {address for _, _, address in used if (None, None, address) in used}
-    places = [Place(kind, address) for kind in UPSTREAM for address in KINDS[kind]]
+    places = [ProbeTarget(kind, address) for kind in UPSTREAM for address in KINDS[kind]]
     places += [
-        Place(kind, address, mux, channel)
+        ProbeTarget(kind, address, mux, channel)
         for mux in hardware.muxes
         for channel in range(MUX_CHANNELS)
         for kind in BEHIND
@@ -60,10 +60,10 @@ def unexpected_places(config: Config) -> list[Place]:
 class Prober:
     """One search. `step` probes one address."""
 
-    def __init__(self, bus: Bus, muxes: Muxes, places: list[Place]) -> None:
+    def __init__(self, bus: Bus, muxes: Muxes, places: list[ProbeTarget]) -> None:
         self._bus = bus
         self._muxes = muxes
-        self._left: Iterator[Place] = iter(places)
+        self._left: Iterator[ProbeTarget] = iter(places)
         self._places = len(places)
         self._asked = 0
         self._found: list[ChipView] = []

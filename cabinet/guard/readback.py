@@ -28,13 +28,13 @@ def read_back(relays: RelayBank, units: list[OutletUnit], now_ns: int) -> ReadBa
         log.error("outlet %d: output read-back: %s", mismatch.outlet, mismatch.problem)
         if mismatch.problem == EXPANDER_RESET:
             found.reset.update(relays.expander_of(mismatch.outlet))
-            if mismatch.told_closed:
+            if mismatch.commanded_closed:
                 found.lost.append(mismatch.outlet)
-        elif mismatch.found_closed is None and not mismatch.told_closed:
+        elif mismatch.found_closed is None and not mismatch.commanded_closed:
             found.unknown.add(mismatch.outlet)
-        elif mismatch.told_closed and mismatch.found_closed is False:
+        elif mismatch.commanded_closed and mismatch.found_closed is False:
             found_open.add(mismatch.outlet)
     for unit in units:
-        since_ns = unit.now.found_open_at_ns
-        unit.now.found_open_at_ns = (since_ns or now_ns) if unit.number in found_open else None
+        since_ns = unit.inputs.found_open_at_ns
+        unit.inputs.found_open_at_ns = (since_ns or now_ns) if unit.number in found_open else None
     return found

@@ -24,8 +24,8 @@ from cabinet.trips.format import (
     UNKNOWN,
     VALUES_BEFORE_OUTLETS,
     VALUES_PER_OUTLET,
-    Mark,
     OutletLimits,
+    TripMark,
     row_struct,
 )
 
@@ -39,7 +39,7 @@ MAX_MARKS = 64  # in one recording: more than a cabinet has outlets
 REPEAT_NS = 60 * NS  # a fault that comes and goes by itself is recorded once in this time: it must not fill the folder
 
 
-class Described(msgspec.Struct, frozen=True):
+class RecorderSetup(msgspec.Struct, frozen=True):
     """Facts that do not change while the guard runs."""
 
     outlets: list[int]
@@ -47,12 +47,12 @@ class Described(msgspec.Struct, frozen=True):
     period_ns: int
 
 
-class Slice(msgspec.Struct, frozen=True):
+class RingSlice(msgspec.Struct, frozen=True):
     """A stretch of the ring that is to be kept, and the reason. `rows` must be called before the ring wraps."""
 
     ring: "Ring"
-    described: Described
-    marks: list[Mark]
+    described: RecorderSetup
+    marks: list[TripMark]
     end_row: int
     unrecorded: int
 
@@ -61,7 +61,7 @@ class Slice(msgspec.Struct, frozen=True):
         return self.ring.copy(self.marks[0].at_ns - BEFORE_NS, self.marks[-1].at_ns + AFTER_NS, self.end_row)
 
 
-HandOver = Callable[[Slice], bool]  # False: the writer is too far behind, and the slice is lost
+HandOver = Callable[[RingSlice], bool]  # False: the writer is too far behind, and the slice is lost
 
 
 class Ring:
@@ -113,13 +113,13 @@ class Recorder:
         lost = config.protections.sensor_lost
         outlets = [outlet.number for outlet in config.outlet]
         period_ns = nanoseconds(config.guard.scan_period_s)
-        self._described = Described(outlets, drawn_limits(config), period_ns)
+        self._described = RecorderSetup(outlets, drawn_limits(config), period_ns)
         self._slow_lost_ns = nanoseconds(lost.slow_after_s)
         self._temperature_lost_ns = nanoseconds(lost.temperature_after_s)
         self._hand_over = hand_over
         self._ring = Ring(len(outlets), SPAN_NS // period_ns)
         self._values = [0] * (VALUES_BEFORE_OUTLETS + VALUES_PER_OUTLET * len(outlets))
-        self._marked: list[list[Mark]] = []  # recordings that still wait for their last second: at most two
+        self._marked: list[list[TripMark]] = []  # recordings that still wait for their last second: at most two
         self._recorded_at_ns: dict[tuple[int | None, Fault | None], int] = {}
         self._unrecorded = 0
 
@@ -132,15 +132,15 @@ class Recorder:
         values[1] = _known(inside_mc, temperature_from_ns)
         at = VALUES_BEFORE_OUTLETS
         for unit in units:
-            now = unit.now
+            inputs = unit.inputs
             peak_ma, unit.unrecorded_peak_ma = unit.unrecorded_peak_ma, None
             values[at] = UNKNOWN if peak_ma is None else peak_ma
-            values[at + 1] = _known(now.current_ma, slow_from_ns)
-            values[at + 2] = _known(now.voltage_mv, slow_from_ns)
-            values[at + 3] = _known(now.power_mw, slow_from_ns)
-            values[at + 4] = _known(now.temperature_mc, temperature_from_ns)
+            values[at + 1] = _known(inputs.current_ma, slow_from_ns)
+            values[at + 2] = _known(inputs.voltage_mv, slow_from_ns)
+            values[at + 3] = _known(inputs.power_mw, slow_from_ns)
+            values[at + 4] = _known(inputs.temperature_mc, temperature_from_ns)
             values[at + 5] = (
-                (CLOSED if now.closed else 0)
+                (CLOSED if inputs.closed else 0)
                 | (SESSION if unit.charge is not None else 0)
                 | (FAULT_PRESENT if unit.fault is not None else 0)
             )
@@ -156,7 +156,7 @@ class Recorder:
         if self._is_repeat(event):
             self._unrecorded += 1
             return
-        mark = Mark(event.fault, event.outlet, event.at_ns, event.latched, event.why, event.session_id)
+        mark = TripMark(event.fault, event.outlet, event.at_ns, event.latched, event.why, event.session_id)
         if not self._marked or mark.at_ns - self._marked[-1][0].at_ns > JOIN_NS:
             self._marked.append([mark])
         elif len(self._marked[-1]) < MAX_MARKS:
@@ -179,8 +179,8 @@ class Recorder:
         self._recorded_at_ns[key] = event.at_ns
         return False
 
-    def _keep(self, marks: list[Mark]) -> None:
-        if self._hand_over(Slice(self._ring, self._described, marks, self._ring.written, self._unrecorded)):
+    def _keep(self, marks: list[TripMark]) -> None:
+        if self._hand_over(RingSlice(self._ring, self._described, marks, self._ring.written, self._unrecorded)):
             self._unrecorded = 0
             return
         self._unrecorded += len(marks)

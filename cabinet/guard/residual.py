@@ -11,7 +11,7 @@ from cabinet.clock import NS
 RELEASE_NS = 2 * NS  # for the monitor to close its contact again after the test current has ended
 
 
-class Phase(enum.Enum):
+class ResidualTestPhase(enum.Enum):
     RESTING = "resting"
     TESTING = "testing"  # test current on
     RELEASING = "releasing"
@@ -25,12 +25,12 @@ class ResidualTest:
         self._answer_ns = answer_ns
         self.passed_at_ns: int | None = None
         self._since_ns = 0
-        self.phase = Phase.RESTING
+        self.phase = ResidualTestPhase.RESTING
         self.failed = False
 
     @property
     def active(self) -> bool:
-        return self.phase is not Phase.RESTING
+        return self.phase is not ResidualTestPhase.RESTING
 
     def due(self, now_ns: int) -> bool:
         return self.passed_at_ns is None or now_ns - self.passed_at_ns >= self._every_ns
@@ -41,20 +41,20 @@ class ResidualTest:
 
     def step(self, now_ns: int, alarm: bool, idle: bool) -> bool:
         """Take the state of the monitor's contact. Return True while the test current is to flow."""
-        if self.phase is Phase.RESTING:
+        if self.phase is ResidualTestPhase.RESTING:
             if self.failed or alarm or not idle or not self.due(now_ns):
                 return False
-            self.phase, self._since_ns = Phase.TESTING, now_ns
-        elif self.phase is Phase.TESTING:
+            self.phase, self._since_ns = ResidualTestPhase.TESTING, now_ns
+        elif self.phase is ResidualTestPhase.TESTING:
             if alarm:
                 self.passed_at_ns = now_ns
-                self.phase, self._since_ns = Phase.RELEASING, now_ns
+                self.phase, self._since_ns = ResidualTestPhase.RELEASING, now_ns
             elif now_ns - self._since_ns > self._answer_ns:
                 self.failed = True
-                self.phase = Phase.RESTING
+                self.phase = ResidualTestPhase.RESTING
         elif not alarm or now_ns - self._since_ns > RELEASE_NS:
-            self.phase = Phase.RESTING  # from now on, a contact that stays open is an alarm
-        return self.phase is Phase.TESTING
+            self.phase = ResidualTestPhase.RESTING  # from now on, a contact that stays open is an alarm
+        return self.phase is ResidualTestPhase.TESTING
 
     def reset(self) -> None:
         """Test again, after staff have removed the cause."""

@@ -10,8 +10,8 @@ from cabinet.guard.thermometer import STILL, Thermometer
 from cabinet.hardware.ade7953 import IRMS, VRMS, WATT
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.evidence import LOAD_MW, STILL_READS
-from cabinet.protections.inputs import OutletNow
-from cabinet.protections.stillness import Other
+from cabinet.protections.inputs import OutletInputs
+from cabinet.protections.stillness import PeerThermometer
 
 ROUND_NS = 500 * MS  # each value is read in this time: half the maximum age of the shortest-lived (slow_lost_s)
 BACKWARDS_MW = 3000  # less is noise around zero
@@ -20,16 +20,16 @@ OTHERS_FRESH_NS = 60 * NS  # of thermometers used for comparison; longer than a 
 AddEnergy = Callable[[int, int], None]  # (outlet's index, microjoules)
 
 
-class SlowReads:
+class RoundRobinReader:
     """Round-robin reader of one value of a segment after the other; the scanner notes the failures.
 
-    The readings go into the guard's `OutletNow`s.
+    The readings go into the guard's `OutletInputs`.
     """
 
     def __init__(
         self,
         segments: list[Segment],
-        outlets: list[OutletNow],
+        outlets: list[OutletInputs],
         inside: Thermometer | None,
         add_energy: AddEnergy,
         clock: Clock,
@@ -59,13 +59,15 @@ class SlowReads:
         reading = self.inside.reading
         return reading if self.inside.still is None else Reading(None, reading.at_ns, Quality.FAULT, STILL)
 
-    def _others(self, thermometer: Thermometer) -> dict[int, Other]:
+    def _others(self, thermometer: Thermometer) -> dict[int, PeerThermometer]:
         """Return the other thermometers that are read at present."""
         oldest_ns = self._clock.monotonic_ns() - OTHERS_FRESH_NS
         return {
             place: other
             for place, each in enumerate(self._thermometers)
-            if each is not thermometer and each.reading.at_ns >= oldest_ns and (other := each.as_other()) is not None
+            if each is not thermometer
+            and each.reading.at_ns >= oldest_ns
+            and (other := each.for_comparison()) is not None
         }
 
     def due(self) -> list[Segment]:
@@ -114,23 +116,23 @@ class SlowReads:
         return Reading(value, self._clock.monotonic_ns(), Quality.OK)
 
     def _read_current(self, segment: Segment, input_: Input) -> None:
-        now = self._outlets[input_.index]
-        now.current_ma = self._ok(segment.chip.current_ma(input_.name))
-        now.current_unmoved = segment.chip.unmoved(IRMS[input_.name])
-        now.slow_reads += 1
+        inputs = self._outlets[input_.index]
+        inputs.current_ma = self._ok(segment.chip.current_ma(input_.name))
+        inputs.current_unmoved = segment.chip.unmoved(IRMS[input_.name])
+        inputs.slow_reads += 1
 
     def _read_power(self, segment: Segment, input_: Input) -> None:
         # a current transformer clamped on backwards gives the same power with a minus sign
-        now = self._outlets[input_.index]
+        inputs = self._outlets[input_.index]
         power_mw = segment.chip.power_mw(input_.name)
-        now.power_mw = self._ok(abs(power_mw))
-        now.power_unmoved = segment.chip.unmoved(WATT[input_.name])
-        now.backwards = power_mw < -BACKWARDS_MW
-        now.slow_reads += 1
+        inputs.power_mw = self._ok(abs(power_mw))
+        inputs.power_unmoved = segment.chip.unmoved(WATT[input_.name])
+        inputs.backwards = power_mw < -BACKWARDS_MW
+        inputs.slow_reads += 1
 
     def _read_feed(self, segment: Segment, input_name: str) -> None:
         power_mw = abs(segment.chip.power_mw(input_name))
-        loads_mw = [now.power_mw.value or 0 for now in self._outlets if now.closed]
+        loads_mw = [inputs.power_mw.value or 0 for inputs in self._outlets if inputs.closed]
         still = segment.chip.unmoved(WATT[input_name]) >= STILL_READS and max(power_mw, *loads_mw, 0) >= LOAD_MW
         self.feed_still = still
         self.feed_mw = Reading(None, self._clock.monotonic_ns(), Quality.FAULT, STILL) if still else self._ok(power_mw)
@@ -138,17 +140,17 @@ class SlowReads:
     def _read_energy(self, segment: Segment, input_: Input) -> None:
         energy_uj = abs(segment.chip.energy_uj(input_.name))
         self._add_energy(input_.index, energy_uj)
-        now = self._outlets[input_.index]
-        now.energy_uj += energy_uj
-        now.energy_at_ns = self._clock.monotonic_ns()
+        inputs = self._outlets[input_.index]
+        inputs.energy_uj += energy_uj
+        inputs.energy_at_ns = self._clock.monotonic_ns()
 
     def _read_voltage(self, segment: Segment) -> None:
         reading = self._ok(segment.chip.voltage_mv())
         for input_ in segment.inputs:
-            now = self._outlets[input_.index]
-            now.voltage_mv = reading
-            now.voltage_unmoved = segment.chip.unmoved(VRMS)
-            now.slow_reads += 1
+            inputs = self._outlets[input_.index]
+            inputs.voltage_mv = reading
+            inputs.voltage_unmoved = segment.chip.unmoved(VRMS)
+            inputs.slow_reads += 1
 
     def _read_frequency(self, segment: Segment) -> None:
         frequency_mhz = segment.chip.frequency_mhz()

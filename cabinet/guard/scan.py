@@ -6,7 +6,7 @@ segment that is joined with the bus: if a chip seizes the bus after it was read,
 hang.
 
 An alert line and a peak register are two witnesses. If a line fell and its peak cannot be read, the suspicion stays
-(`OutletNow.alert_at_ns`) until a peak is read. If the peak was read and is low although the chip insists, that counts
+(`inputs.alert_at_ns`) until a peak is read. If the peak was read and is low although the chip insists, that counts
 as one window over the limit: the register stands still or is wrong.
 """
 
@@ -18,12 +18,12 @@ from cabinet.clock import MS, Clock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober
-from cabinet.guard.round_robin import SlowReads
+from cabinet.guard.round_robin import RoundRobinReader
 from cabinet.guard.segment import Input, Segment
 from cabinet.hardware.ade7953 import NAME as METER_NAME
-from cabinet.hardware.bus import Line, Muxes, clock_out
+from cabinet.hardware.bus import Muxes, OutputLine, clock_out
 from cabinet.protections.current import AFTER_SECOND_CREST_NS
-from cabinet.protections.inputs import OutletNow, PeakWindow
+from cabinet.protections.inputs import OutletInputs, PeakWindow
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,16 @@ CONTRADICTS_SHARE = 0.5
 
 
 class Scanner:
-    """Owner of the sensor side of the bus. Writes its readings into the guard's `OutletNow`s."""
+    """Owner of the sensor side of the bus. Writes its readings into the guard's `OutletInputs`."""
 
     def __init__(
         self,
         segments: list[Segment],
-        outlets: list[OutletNow],
-        slow: SlowReads,
+        outlets: list[OutletInputs],
+        slow: RoundRobinReader,
         muxes: Muxes,
-        mux_reset: Line | None,
-        clock_out_line: Line | None,
+        mux_reset: OutputLine | None,
+        clock_out_line: OutputLine | None,
         phase: MainsPhase,
         alert_peak_ma: int,
         clock: Clock,
@@ -81,20 +81,20 @@ class Scanner:
             self.between()
             self._attempt(segment, partial(self._bring_up, segment))
 
-    def scan(self, everything: bool = False) -> None:
-        """Make one scan. With `everything` all slow values are read too, for tests that stride through hours."""
+    def scan(self, full_scan: bool = False) -> None:
+        """Make one scan. With `full_scan` all slow values are read too, for tests that stride through hours."""
         sampled = False
         raised = False
         self._hangs = 0
         due = self.slow.due()
         for segment in self.segments:
-            if not everything:  # after a stride an alert would be judged with values that are a stride old
+            if not full_scan:  # after a stride an alert would be judged with values that are a stride old
                 self.between()
             if not segment.up:
                 if raised or self._clock.monotonic_ns() < segment.retry_at_ns or self._cannot_wait_for(segment):
                     continue
                 raised = True  # setting a chip up takes longer than a scan: one at a time
-            if everything and segment.up:
+            if full_scan and segment.up:
                 for read in segment.slow:  # first: the peak read below is judged together with them
                     self._attempt(segment, read)
             work = self._bring_up if not segment.up else self._read_peaks
@@ -102,16 +102,16 @@ class Scanner:
                 if self._hangs > 1:
                     return  # two transfers that run into the adapter's timeout are enough for one scan
                 continue
-            if segment.doubts:
-                self._attempt(segment, segment.doubts.pop())
+            if segment.urgent_checks:
+                self._attempt(segment, segment.urgent_checks.pop())
             due_ns = self._sampled_at_ns + SAMPLE_NS
             if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
                 sampled = self._attempt(segment, partial(self._sample_voltage, segment))
             if segment in due:
-                if not everything:
+                if not full_scan:
                     self.watch()
                 self._attempt(segment, partial(self.slow.next, segment))
-            if not everything:
+            if not full_scan:
                 self.between()
                 self.watch()
         if self.prober is not None and not self.prober.done and not self._watched:
@@ -147,16 +147,16 @@ class Scanner:
         for place, (segment, input_) in enumerate(self._watched):
             if input_.read_from_ns is None or now_ns - input_.read_from_ns >= REST_NS:
                 self._watched.append(self._watched.pop(place))
-                self._attempt(segment, partial(self._look_again, segment, input_))
+                self._attempt(segment, partial(self._read_watched, segment, input_))
                 return
 
-    def _look_again(self, segment: Segment, input_: Input) -> None:
+    def _read_watched(self, segment: Segment, input_: Input) -> None:
         self._read_peak(segment, input_)
-        self._linger(segment, input_)
+        self._follow_past_crest(segment, input_)
         if input_.alert_held and not input_.was_over:
             self._release(segment, input_)
 
-    def _linger(self, segment: Segment, input_: Input) -> None:
+    def _follow_past_crest(self, segment: Segment, input_: Input) -> None:
         """Follow a high current past the voltage's crest: if it stays high until well after the crest, it is no inrush.
 
         A current of 25 A RMS is high for 0.8 ms there, about as long as it takes until this outlet's next turn.
@@ -197,11 +197,11 @@ class Scanner:
         if input_.edge_ns is not None and segment.alert_peak_ma is None:
             self._outlets[index].alert_at_ns = input_.edge_ns
 
-    def doubt(self, index: int) -> None:
+    def check_scale_soon(self, index: int) -> None:
         """Check the settings that scale the readings of a closed outlet before their turn: it shows no current."""
         segment, input_ = self._places[index]
-        if segment.up and not segment.doubts:
-            segment.doubts = segment.chip.scale_checks(input_.name)
+        if segment.up and not segment.urgent_checks:
+            segment.urgent_checks = segment.chip.scale_checks(input_.name)
 
     def release_alert(self, index: int) -> None:
         """Clear the alert of an outlet that has had a low line for long: its edge was missed."""
@@ -209,7 +209,7 @@ class Scanner:
         if segment.up and (segment, input_) not in self._watched:
             self._attempt(segment, partial(self._release, segment, input_))
 
-    def _insists(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> None:
+    def _check_contradiction(self, segment: Segment, input_: Input, peak_ma: int, edge_ns: int) -> None:
         """Clear the alert after a valid low peak; if chip or line insist, the peak register stands still."""
         low = self.line_low(input_.index)
         insists = self._release(segment, input_) or low
@@ -254,21 +254,21 @@ class Scanner:
         """Return whether access to `segment` may cost an adapter timeout just when an outlet is about to be judged."""
         if not segment.hung:
             return False
-        return bool(self._watched) or any(now.closed and now.alert_at_ns is not None for now in self._outlets)
+        return bool(self._watched) or any(inputs.closed and inputs.alert_at_ns is not None for inputs in self._outlets)
 
     def _note_reset(self, segment: Segment) -> None:
         """Mark the outlets as not properly measured from now until the first peak after the new set-up."""
         for input_ in segment.inputs:
-            now = self._outlets[input_.index]
-            now.chip_resets += now.reset_at_ns is None
-            now.reset_at_ns = self._clock.monotonic_ns() if now.reset_at_ns is None else now.reset_at_ns
+            inputs = self._outlets[input_.index]
+            inputs.chip_resets += inputs.reset_at_ns is None
+            inputs.reset_at_ns = self._clock.monotonic_ns() if inputs.reset_at_ns is None else inputs.reset_at_ns
 
     def _failed(self, segment: Segment, error: BusError | ChipError, hung: bool) -> None:
         segment.failed(error, self._clock.monotonic_ns(), hung)
         for input_ in segment.inputs:
-            now = self._outlets[input_.index]
-            if input_.was_over and now.alert_at_ns is None:
-                now.alert_at_ns = input_.over_to_ns  # and no low peak since
+            inputs = self._outlets[input_.index]
+            if input_.was_over and inputs.alert_at_ns is None:
+                inputs.alert_at_ns = input_.over_to_ns  # and no low peak since
         if hung:
             self.free_bus()
 
@@ -302,8 +302,8 @@ class Scanner:
     def _salvage(self, segment: Segment) -> None:
         """Read peaks gathered while the registers could not be read. A high one counts; a low one proves nothing."""
         for input_ in segment.inputs:
-            now, from_ns = self._outlets[input_.index], input_.read_from_ns
-            if from_ns is None or now.reset_at_ns is not None:
+            inputs, from_ns = self._outlets[input_.index], input_.read_from_ns
+            if from_ns is None or inputs.reset_at_ns is not None:
                 continue
             start_ns = input_.read_from_ns = self._clock.monotonic_ns()
             peak_ma = segment.chip.peak_ma(input_.name)
@@ -319,25 +319,25 @@ class Scanner:
         start_ns = self._clock.monotonic_ns()
         peak_ma = segment.chip.peak_ma(input_.name)
         end_ns = self._clock.monotonic_ns()
-        now = self._outlets[input_.index]
-        if not now.closed and peak_ma > ODD_MA:
+        inputs = self._outlets[input_.index]
+        if not inputs.closed and peak_ma > ODD_MA:
             segment.chip.port.confirm()  # a mux that keeps another channel shows another outlet's current
         from_ns, input_.read_from_ns = input_.read_from_ns, start_ns
         if from_ns is None:  # discard: the register covers time before its first reset
             input_.was_over = peak_ma > self._alert_peak_ma
             if input_.was_over:
-                self._suspect(segment, input_, end_ns)
+                self._watch_input(segment, input_, end_ns)
             return
         edge_ns = input_.edge_ns
         if edge_ns is not None or peak_ma > self._alert_peak_ma:
             self._note_alert(segment, input_, peak_ma, from_ns, end_ns)
             if edge_ns is not None and not input_.was_over:
-                self._insists(segment, input_, peak_ma, edge_ns)
+                self._check_contradiction(segment, input_, peak_ma, edge_ns)
             return
         input_.was_over = False
-        now.peak_valid_at_ns = end_ns
-        now.reset_at_ns = now.alert_at_ns = None
-        now.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
+        inputs.peak_valid_at_ns = end_ns
+        inputs.reset_at_ns = inputs.alert_at_ns = None
+        inputs.window = PeakWindow(peak_ma, from_ns, end_ns, None, None)
         self.judge(input_.index)
 
     def _note_alert(self, segment: Segment, input_: Input, peak_ma: int, from_ns: int, to_ns: int) -> None:
@@ -345,21 +345,21 @@ class Scanner:
 
         If there was an edge, it gives the time when the current was over the level.
         """
-        now, edge_ns = self._outlets[input_.index], input_.edge_ns
-        now.peak_valid_at_ns = to_ns
-        now.reset_at_ns = now.alert_at_ns = input_.edge_ns = None
+        inputs, edge_ns = self._outlets[input_.index], input_.edge_ns
+        inputs.peak_valid_at_ns = to_ns
+        inputs.reset_at_ns = inputs.alert_at_ns = input_.edge_ns = None
         before_over, input_.was_over = input_.was_over, peak_ma > self._alert_peak_ma
         crest_ns = None
         if input_.was_over:
-            self._suspect(segment, input_, to_ns)
+            self._watch_input(segment, input_, to_ns)
             if edge_ns is not None and not before_over and from_ns < edge_ns < to_ns:
                 from_ns, to_ns = max(from_ns, edge_ns - EDGE_LATE_NS), edge_ns
             crest_ns = self.phase.crest_ns(to_ns)
             self.over(input_.index)
-        now.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
+        inputs.window = PeakWindow(peak_ma, from_ns, to_ns, *self.phase.half_cycles(from_ns, to_ns), crest_ns)
         self.judge(input_.index)
 
-    def _suspect(self, segment: Segment, input_: Input, now_ns: int) -> None:
+    def _watch_input(self, segment: Segment, input_: Input, now_ns: int) -> None:
         input_.alert_held = True  # the chip sets the flag whether its line is connected or not
         input_.over_to_ns = now_ns
         if now_ns >= input_.watched_until_ns or (segment, input_) not in self._watched:

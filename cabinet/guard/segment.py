@@ -67,7 +67,7 @@ class Segment:
         self._sample_mv: int | None = None
         self._same_samples = 0
         self.slow: list[Callable[[], None]] = []
-        self.doubts: list[Callable[[], None]] = []  # checks that cannot wait for their turn, one a scan
+        self.urgent_checks: list[Callable[[], None]] = []  # checks that cannot wait for their turn, one a scan
         self.turn = 0
 
     def came_up(self) -> None:
@@ -77,7 +77,7 @@ class Segment:
             input_.was_over = input_.alert_held = False
             input_.edge_ns = None
         self.sample_still = False
-        self.doubts.clear()
+        self.urgent_checks.clear()
         self.up, self.hung = True, False
         self.retry_wait_ns = FIRST_RETRY_NS
         log.info("%s: up", self.name)

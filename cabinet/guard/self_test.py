@@ -34,7 +34,7 @@ class SelfTest:
         if now_ns < self._next_ns:
             return
         if self._clicked is not None:
-            self._look(self._clicked)
+            self._check_output(self._clicked)
             self._relays.release(self._clicked, "self-test")
             self._clicked = None
             self._next_ns = now_ns + OPEN_NS
@@ -52,7 +52,7 @@ class SelfTest:
         self._clicked = outlet
         self._next_ns = now_ns + CLOSED_NS
 
-    def _look(self, outlet: int) -> None:
+    def _check_output(self, outlet: int) -> None:
         """Check the output of the clicked relay; a bus that does not answer proves nothing about the relay."""
         for mismatch in self._relays.check_outputs():
             if mismatch.outlet == outlet and mismatch.found_closed is False:

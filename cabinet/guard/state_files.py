@@ -6,7 +6,7 @@ keeper; then on disk, which survives a power cut. Room for the files is reserved
 
 When a guard starts, it keeps every latch and lock that *any* copy holds: a release counts once it has reached every
 copy. If the disk rejects a file, the write is repeated until it succeeds. Until then, and while the disk does not
-answer, `able` is False and nothing closes.
+answer, `writable` is False and nothing closes.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from cabinet.clock import NS, Clock, SystemClock
-from cabinet.guard.counters import Counters, KeptBytes
+from cabinet.guard.counters import Counters, MemoryCopy
 from cabinet.model import Fault
 from cabinet.system.atomic_file import ReservedFile
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 5.0
-LATCHES, UPKEEP = "latches.json", "upkeep.json"
+LATCHES, MAINTENANCE = "latches.json", "upkeep.json"
 # Forty latches with eight numbers each are 12 kB, forty outlets with locks and calibration 30 kB.
-ROOM_BYTES = {LATCHES: 32 * 1024, UPKEEP: 64 * 1024}
+ROOM_BYTES = {LATCHES: 32 * 1024, MAINTENANCE: 64 * 1024}
 HANGS_NS = 10 * NS  # an SD card may take seconds for one write; after this time it is considered dead
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Latch(msgspec.Struct, frozen=True):
     why: dict[str, int]
 
 
-class Recalled(NamedTuple, Generic[T]):
+class StateCopies(NamedTuple, Generic[T]):
     """The readable copies of one file, newest first. `lost` names the newest if it cannot be read."""
 
     copies: list[T]
@@ -51,7 +51,7 @@ class Recalled(NamedTuple, Generic[T]):
     complete: bool  # every file exists and all are equal, or none exists: nothing is to be written
 
 
-class _Page(NamedTuple):
+class _PendingWrite(NamedTuple):
     """A file to be written."""
 
     name: str
@@ -59,8 +59,8 @@ class _Page(NamedTuple):
     loss: str
 
 
-class Scribe:
-    """Writer of the latches and of other state. `recall` and `latches` are called before the loop starts."""
+class StateWriter:
+    """Writer of the latches and of other state. `read_copies` and `latches` are called before the loop starts."""
 
     def __init__(
         self,
@@ -83,21 +83,21 @@ class Scribe:
         if run is not None:
             self._run = {name: ReservedFile(run / name, room, synced=False) for name, room in ROOM_BYTES.items()}
         kept = memory or Counters(0)
-        self._memory: dict[str, KeptBytes] = {LATCHES: kept.latches, UPKEEP: kept.upkeep}
+        self._memory: dict[str, MemoryCopy] = {LATCHES: kept.latches, MAINTENANCE: kept.maintenance_state}
         self._recent_trips = kept.recent_trips
-        self._pending: dict[str, _Page] = {}  # by name: only the newest of each is written
-        self._failed: dict[str, _Page] = {}  # to be tried again
+        self._pending: dict[str, _PendingWrite] = {}  # by name: only the newest of each is written
+        self._failed: dict[str, _PendingWrite] = {}  # to be tried again
         self._refused: frozenset[str] = frozenset()  # files that the disk rejects
         self._not_in_run: set[str] = set()
         self._busy_since_ns: int | None = None
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._look()  # nothing is closed yet, and nothing may close before this is known
-        self._thread = threading.Thread(target=self._write_all, name="scribe", daemon=True)
+        self._check_files()  # nothing is closed yet, and nothing may close before this is known
+        self._thread = threading.Thread(target=self._write_all, name="state-writer", daemon=True)
         self._thread.start()
 
     # --- State from earlier guards -----------------------------------------------------------------------------------
 
-    def recall(self, name: str, kind: type[T]) -> Recalled[T]:
+    def read_copies(self, name: str, kind: type[T]) -> StateCopies[T]:
         """Read every copy of the file. A copy that exists but cannot be read is named in `damaged`.
 
         It stays in place until the name is written, and its content is saved to another file: if the guard is killed
@@ -105,7 +105,7 @@ class Scribe:
         """
         copies: list[T] = []
         lost, missing = "", False
-        sources: list[KeptBytes | ReservedFile] = [self._memory[name]]
+        sources: list[MemoryCopy | ReservedFile] = [self._memory[name]]
         sources += [of[name] for of in (self._run, self._disk) if name in of]
         for source in sources:
             try:
@@ -122,9 +122,9 @@ class Scribe:
                     lost = lost or str(at)
                 missing = True
         same = not missing and all(copy == copies[0] for copy in copies)
-        return Recalled(copies, lost, same or not (copies or lost))
+        return StateCopies(copies, lost, same or not (copies or lost))
 
-    def _decoded(self, source: KeptBytes | ReservedFile, content: bytes, kind: type[T]) -> T:
+    def _decoded(self, source: MemoryCopy | ReservedFile, content: bytes, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.MsgspecError, ValueError):
@@ -132,9 +132,9 @@ class Scribe:
                 _keep_beside(source.path.with_suffix(".damaged"), content)
             raise
 
-    def latches(self) -> Recalled[dict[int, Latch]]:
+    def latches(self) -> StateCopies[dict[int, Latch]]:
         """Return all copies, outlet → latch. The first merges the others; there the newest copy names the fault."""
-        recalled = self.recall(LATCHES, dict[int, Latch])
+        recalled = self.read_copies(LATCHES, dict[int, Latch])
         merged: dict[int, Latch] = {}
         for copy in reversed(recalled.copies):
             merged.update(copy)
@@ -155,22 +155,24 @@ class Scribe:
 
     def write(self, name: str, content: bytes, loss: str) -> None:
         """Replace the content of that name; return at once. `loss` states the consequence if the disk rejects it."""
-        self._remember(name, content)
-        self._pending[name] = _Page(name, content, loss)  # before its name: the thread finds this or a newer page
+        self._write_memory(name, content)
+        self._pending[name] = _PendingWrite(
+            name, content, loss
+        )  # before its name: the thread finds this or a newer page
         self._queue.put(name)
 
     def keep_trips(self, trips: dict[int, list[int]]) -> None:
         """Keep the times of trips, in memory only: they are times of this boot."""
         self._recent_trips.write(msgspec.json.encode(trips))
 
-    def _remember(self, name: str, content: bytes) -> None:
+    def _write_memory(self, name: str, content: bytes) -> None:
         try:
             self._memory[name].write(content)
         except ValueError as error:
             log.error("%s: not kept in memory: %s", name, error)
 
     @property
-    def able(self) -> bool:
+    def writable(self) -> bool:
         """Return whether a latch set now would reach the disk: it accepts every file, answers, and the thread runs."""
         since_ns = self._busy_since_ns
         hangs = since_ns is not None and self._clock.monotonic_ns() - since_ns > HANGS_NS
@@ -195,7 +197,7 @@ class Scribe:
                 name = self._queue.get(timeout=self._retry_s)
             except queue.Empty:
                 self._busy_since_ns = self._clock.monotonic_ns()
-                self._look()
+                self._check_files()
                 continue
             self._busy_since_ns = self._clock.monotonic_ns()
             if name is None:
@@ -205,7 +207,7 @@ class Scribe:
             if page is not None:  # otherwise a newer one was written in its place
                 self._write(page)
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
         """Repeat failed writes; check that each file can be written before it must be, and keep its room reserved."""
         self._try_again()
         for name, file in self._run.items():
@@ -222,9 +224,9 @@ class Scribe:
                 log.error("%s: could not be written (%s); nothing is switched on until it can", file.path, error)
             self._refused |= {name}
             return
-        self._taken(name)
+        self._note_accepted(name)
 
-    def _taken(self, name: str) -> None:
+    def _note_accepted(self, name: str) -> None:
         if name in self._refused:
             log.info("%s: the disk takes it again", self._disk[name].path)
             self._refused -= {name}
@@ -233,7 +235,7 @@ class Scribe:
         for failed in list(self._failed.values()):
             self._write(failed)
 
-    def _write(self, page: _Page) -> None:
+    def _write(self, page: _PendingWrite) -> None:
         self._write_run(page)
         file = self._disk[page.name]
         try:
@@ -245,9 +247,9 @@ class Scribe:
             self._refused |= {page.name}
             return
         self._failed.pop(page.name, None)
-        self._taken(page.name)
+        self._note_accepted(page.name)
 
-    def _write_run(self, page: _Page) -> None:
+    def _write_run(self, page: _PendingWrite) -> None:
         """Write the copy in `run` before the disk, as it never waits; without this copy there are still two."""
         if (file := self._run.get(page.name)) is not None:
             self._in_run(page.name, lambda: file.write(page.content))

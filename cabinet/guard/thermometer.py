@@ -7,10 +7,10 @@ from cabinet.clock import Clock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.hardware.tmp102 import ALERT_HYSTERESIS_MC, FIRST_CONVERSION_NS, Tmp102
 from cabinet.model import ABSENT, Quality, Reading
-from cabinet.protections.evidence import Why
-from cabinet.protections.heat import believable
-from cabinet.protections.inputs import OutletNow
-from cabinet.protections.stillness import Other, StillThermometer
+from cabinet.protections.evidence import TripValues
+from cabinet.protections.heat import plausible
+from cabinet.protections.inputs import OutletInputs
+from cabinet.protections.stillness import PeerThermometer, StillThermometer
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Thermometer:
     def __init__(
         self,
         chip: Tmp102,
-        outlets: Sequence[OutletNow],
+        outlets: Sequence[OutletInputs],
         limit_mc: int,
         watch: StillThermometer,
         fresh_ns: int,
@@ -34,7 +34,7 @@ class Thermometer:
         self.chip = chip
         self.reading = ABSENT
         self.resets = 0
-        self.others: Callable[[], dict[int, Other]] = dict  # thermometers of the cabinet
+        self.others: Callable[[], dict[int, PeerThermometer]] = dict  # thermometers of the cabinet
         self._outlets = outlets
         self._limit_mc = limit_mc
         self._watch = watch
@@ -44,16 +44,16 @@ class Thermometer:
         self._valid_from_ns = 0
         self._last_good = ABSENT
         self._read_mc: int | None = None  # plausible or not
-        self._still: Why | None = None  # by its readings
-        self._contradicted: Why | None = None  # by the chip's own comparison
+        self._still: TripValues | None = None  # by its readings
+        self._contradicted: TripValues | None = None  # by the chip's own comparison
         self._problem = ""
 
-    def as_other(self) -> Other | None:
+    def for_comparison(self) -> PeerThermometer | None:
         """Return its value to the other thermometers, for comparison; None if it has no reading now."""
-        return None if self.reading.value is None else self._watch.as_other(self.reading.value)
+        return None if self.reading.value is None else self._watch.for_comparison(self.reading.value)
 
     @property
-    def still(self) -> Why | None:
+    def still(self) -> TripValues | None:
         """The numbers that prove that it stands still, or None."""
         return self._still or self._contradicted
 
@@ -93,7 +93,7 @@ class Thermometer:
         at_ns = self._clock.monotonic_ns()
         self._read_mc = value_mc
         before = self._last_good if self._outlets else ABSENT  # the air of a burning cabinet may jump
-        if not believable(value_mc, at_ns, before):
+        if not plausible(value_mc, at_ns, before):
             self._show(Reading(None, before.at_ns, Quality.FAULT, JUMP))
             return
         self._last_good = Reading(value_mc, at_ns, Quality.OK)
@@ -117,8 +117,8 @@ class Thermometer:
     def _squares_ma2(self, at_ns: int) -> float | None:
         """Return the squared currents of its outlets; the heat of their contacts is proportional to them."""
         total = 0.0
-        for now in self._outlets:
-            current = now.current_ma
+        for inputs in self._outlets:
+            current = inputs.current_ma
             if current.value is None or at_ns - current.at_ns > self._fresh_ns:
                 return None
             total += current.value**2
@@ -126,12 +126,12 @@ class Thermometer:
 
     def _show(self, reading: Reading) -> None:
         self.reading = reading
-        for now in self._outlets:
-            now.temperature_mc = reading
-            now.still_thermometer = self.still
-            now.slow_reads += 1
+        for inputs in self._outlets:
+            inputs.temperature_mc = reading
+            inputs.still_thermometer = self.still
+            inputs.slow_reads += 1
             if reading.quality is Quality.OK:
-                now.thermometer_reset_at_ns = None
+                inputs.thermometer_reset_at_ns = None
 
     def _failed(self, error: ChipError) -> None:
         """Have the chip set up again in its next turn; count lost settings, which are reported to staff."""
@@ -142,6 +142,6 @@ class Thermometer:
         if not isinstance(error, ChipReset):
             return
         self.resets += 1
-        for now in self._outlets:
-            now.chip_resets += 1
-            now.thermometer_reset_at_ns = now.thermometer_reset_at_ns or self._clock.monotonic_ns()
+        for inputs in self._outlets:
+            inputs.chip_resets += 1
+            inputs.thermometer_reset_at_ns = inputs.thermometer_reset_at_ns or self._clock.monotonic_ns()

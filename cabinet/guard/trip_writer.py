@@ -1,6 +1,6 @@
 """Writer of the flight recorder's slices to files, in a thread of its own.
 
-It is not the scribe's thread: a latched fault must not wait behind a recording on its way to the disk.
+It is not the state writer's thread: a latched fault must not wait behind a recording on its way to the disk.
 
 The thread keeps real-time scheduling, at the lowest priority. With ordinary scheduling, the web server or an export
 would preempt it now and then just when it holds the interpreter's lock, and the loop would wait for both: measured with
@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from cabinet.clock import MS, Clock
-from cabinet.guard.recorder import Slice
+from cabinet.guard.recorder import RingSlice
 from cabinet.system.atomic_file import replace_file
 from cabinet.trips.folder import numbers, path_of
 from cabinet.trips.format import Header, encode, row_struct
@@ -35,11 +35,11 @@ class TripWriter:
         self._folder = folder
         self._clock = clock
         self._kept = kept
-        self._queue: queue.SimpleQueue[Slice | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[RingSlice | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="trips", daemon=True)
         self._thread.start()
 
-    def put(self, slice_: Slice) -> bool:
+    def put(self, slice_: RingSlice) -> bool:
         """Write the slice soon; return at once. Return False if too many wait already: this one is then lost."""
         if self._queue.qsize() >= MAX_WAITING:
             return False
@@ -52,14 +52,14 @@ class TripWriter:
         self._thread.join(LAST_WORDS_S)
 
     def _write_all(self) -> None:
-        give_way()
+        lower_priority()
         while (slice_ := self._queue.get()) is not None:
             try:
                 self._write(slice_)
             except OSError as error:
                 log.error("%s: %d trips are not recorded (%s)", self._folder, len(slice_.marks), error)
 
-    def _write(self, slice_: Slice) -> None:
+    def _write(self, slice_: RingSlice) -> None:
         rows = slice_.rows()
         content = encode(self._header(slice_, rows), rows)
         there = numbers(self._folder)
@@ -68,7 +68,7 @@ class TripWriter:
         for old in [*there, number][: -self._kept]:
             path_of(self._folder, old).unlink(missing_ok=True)
 
-    def _header(self, slice_: Slice, rows: bytes) -> Header:
+    def _header(self, slice_: RingSlice, rows: bytes) -> Header:
         described = slice_.described
         wall = self._clock.wall()
         ago_ms = (self._clock.monotonic_ns() - slice_.marks[0].at_ns) // MS
@@ -84,7 +84,7 @@ class TripWriter:
         )
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Stop this thread from competing with the loop; the module docstring explains why it stays real-time."""
     if os.sched_getscheduler(0) == os.SCHED_FIFO:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(MIN_REALTIME))

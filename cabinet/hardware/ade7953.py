@@ -15,7 +15,7 @@ import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import ChipError, ChipReset
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 
 NAME = "ADE7953"
 ADDRESS = 0x38  # fixed, no address pins (p. 53)
@@ -119,7 +119,7 @@ class Alerts(msgspec.Struct, frozen=True, gc=False):
     reset: bool
 
 
-class Setting(msgspec.Struct, frozen=True):
+class Ade7953Setting(msgspec.Struct, frozen=True):
     """A register that must hold a value; `mask` selects the bits that read back as written."""
 
     name: str
@@ -135,12 +135,12 @@ class Ade7953:
     in use; a caller that loses readings to either has lost the sensor.
     """
 
-    def __init__(self, port: Port, scale: Scale, gains: Mapping[str, Gain], clock: Clock) -> None:
+    def __init__(self, port: ChipPort, scale: Scale, gains: Mapping[str, Gain], clock: Clock) -> None:
         self.port = port
         self._clock = clock
         self._scale = scale
         self._gains = {input: gains.get(input, Gain()) for input in ("A", "B")}
-        self._settings: tuple[Setting, ...] = ()
+        self._settings: tuple[Ade7953Setting, ...] = ()
         self._next_check = self._next_neutral = self._checks = 0
         self._work_out_steps()
         # Energy is exact: counts times numerator over denominator, with the remainder of the division kept. mA times mV
@@ -304,23 +304,23 @@ class Ade7953:
         registers = (CONFIG, PGA_I[input], CALIBRATION[f"{input}IGAIN"][0])
         return [partial(self._check, each) for each in (*self._settings, *NEUTRAL) if each.register in registers]
 
-    def _wanted(self, alert_peak_ma: int) -> tuple[Setting, ...]:
+    def _wanted(self, alert_peak_ma: int) -> tuple[Ade7953Setting, ...]:
         """Return the settings in the order of writing; write protection comes last."""
         level = min(*(int(alert_peak_ma / step) for step in self._peak_step.values()), MAX_OILVL)
         return (
-            Setting("CONFIG", CONFIG, CONFIG_LOCKED, 0xFFFF),
-            Setting("RESERVED", RESERVED, RESERVED_REQUIRED, 0xFFFF),
-            Setting("PGA_V", PGA_V, PGA_GAIN_1, 0xFF),
-            Setting("PGA_IA", PGA_IA, PGA_GAIN_1, 0xFF),
-            Setting("PGA_IB", PGA_IB, PGA_GAIN_1, 0xFF),
-            Setting("LCYCMODE", LCYCMODE, LCYCMODE_RSTREAD, 0xFF),
-            Setting("ACCMODE", ACCMODE, ACCMODE_SIGNED, ACCMODE_SETTINGS),
-            Setting("DISNOLOAD", DISNOLOAD, DISNOLOAD_ALL, 0xFF),
-            Setting("OILVL", OILVL, level, 0xFFFFFF),
-            Setting("ALT_OUTPUT", ALT_OUTPUT, ALT_OUTPUT_ZX_IS_IRQ_B, 0xFFFF),
-            Setting("IRQENA", IRQEN["A"], IRQ_OVERCURRENT | IRQ_RESET, IRQ_OVERCURRENT),
-            Setting("IRQENB", IRQEN["B"], IRQ_OVERCURRENT, IRQ_OVERCURRENT),
-            Setting("WRITE_PROTECT", WRITE_PROTECT, WRITE_PROTECT_ALL, 0xFF),
+            Ade7953Setting("CONFIG", CONFIG, CONFIG_LOCKED, 0xFFFF),
+            Ade7953Setting("RESERVED", RESERVED, RESERVED_REQUIRED, 0xFFFF),
+            Ade7953Setting("PGA_V", PGA_V, PGA_GAIN_1, 0xFF),
+            Ade7953Setting("PGA_IA", PGA_IA, PGA_GAIN_1, 0xFF),
+            Ade7953Setting("PGA_IB", PGA_IB, PGA_GAIN_1, 0xFF),
+            Ade7953Setting("LCYCMODE", LCYCMODE, LCYCMODE_RSTREAD, 0xFF),
+            Ade7953Setting("ACCMODE", ACCMODE, ACCMODE_SIGNED, ACCMODE_SETTINGS),
+            Ade7953Setting("DISNOLOAD", DISNOLOAD, DISNOLOAD_ALL, 0xFF),
+            Ade7953Setting("OILVL", OILVL, level, 0xFFFFFF),
+            Ade7953Setting("ALT_OUTPUT", ALT_OUTPUT, ALT_OUTPUT_ZX_IS_IRQ_B, 0xFFFF),
+            Ade7953Setting("IRQENA", IRQEN["A"], IRQ_OVERCURRENT | IRQ_RESET, IRQ_OVERCURRENT),
+            Ade7953Setting("IRQENB", IRQEN["B"], IRQ_OVERCURRENT, IRQ_OVERCURRENT),
+            Ade7953Setting("WRITE_PROTECT", WRITE_PROTECT, WRITE_PROTECT_ALL, 0xFF),
         )
 
     def _check_not_reset(self) -> None:
@@ -329,7 +329,7 @@ class Ade7953:
         if self._read(IRQSTATA) & IRQ_RESET:
             raise ChipReset(NAME, str(self.port), "was reset: its set-up is lost")
 
-    def _check(self, setting: Setting) -> None:
+    def _check(self, setting: Ade7953Setting) -> None:
         found = self._read(setting.register)
         if (found ^ setting.value) & setting.mask:
             problem = f"{setting.name} reads 0x{found:x} instead of 0x{setting.value:x}"
@@ -359,7 +359,7 @@ class Ade7953:
 
 
 NEUTRAL = tuple(
-    Setting(name, register, value, 0xFFFF if register < 0x200 else 0xFFFFFF)
+    Ade7953Setting(name, register, value, 0xFFFF if register < 0x200 else 0xFFFFFF)
     for name, (register, value) in CALIBRATION.items()
 )
 

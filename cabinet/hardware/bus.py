@@ -32,14 +32,14 @@ CLOCKS_TO_FREE = 9
 """A chip interrupted within a byte releases SDA after at most this many clocks (UM10204, 3.1.16 bus clear)."""
 
 
-class Line(Protocol):
+class OutputLine(Protocol):
     """An output with a low active level, set by `on`."""
 
     def on(self) -> None: ...
     def off(self) -> None: ...
 
 
-def clock_out(line: Line) -> None:
+def clock_out(line: OutputLine) -> None:
     """Pull SCL low nine times through `line`, to free SDA from a chip that holds it. The adapter must be idle."""
     for _ in range(CLOCKS_TO_FREE):
         line.on()
@@ -183,7 +183,7 @@ class Muxes:
         self._control[mux] = control
 
 
-class Port:
+class ChipPort:
     """Location of one chip: a bus address, and the mux channel it is behind, if any.
 
     Every failure is a BusError with the chip, its address, the register and the errno (or with the mux's, if the mux

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from gpiozero import Factory, OutputDevice
 
 from cabinet.config.keys import Config
-from cabinet.config.wiring import Place
+from cabinet.config.wiring import PinRef
 from cabinet.errors import HardwareError
 from cabinet.hardware import mcp23017
-from cabinet.hardware.bus import Bus, Port, clock_out
+from cabinet.hardware.bus import Bus, ChipPort, clock_out
 from cabinet.hardware.mcp23017 import Mcp23017
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> l
     keep them low. May be called again at any time.
     """
     errors: list[Exception] = []
-    pins = made(errors, open_pins)
+    pins = try_make(errors, open_pins)
     devices = [] if pins is None else _drive_low(config, pins, errors)
 
     def free_bus() -> None:
@@ -41,36 +41,36 @@ def open_everything(config: Config, open_bus: OpenBus, open_pins: OpenPins) -> l
             devices.append(clocks)
             clock_out(clocks)
 
-    bus = made(errors, open_bus)
+    bus = try_make(errors, open_bus)
     if bus is not None:
         errors += _clear_latches(bus, config.hardware.expanders, free_bus)
-        attempt(errors, bus.close)
+        try_call(errors, bus.close)
     for device in devices:
-        attempt(errors, device.close)
+        try_call(errors, device.close)
     if pins is not None:
-        attempt(errors, pins.close)
+        try_call(errors, pins.close)
     return errors
 
 
 def _drive_low(config: Config, pins: Factory, errors: list[Exception]) -> list[Any]:
     """Drive contactor, GPIO relays and heartbeat low, each in its own try; return the devices that are available."""
-    places = [(outlet.number, Place.parse(outlet.relay)) for outlet in config.outlet]
+    places = [(outlet.number, PinRef.parse(outlet.relay)) for outlet in config.outlet]
     lines = [("contactor", config.hardware.contactor_pin)]
     lines += [(f"relay of outlet {number}", place.pin) for number, place in places if place.expander is None]
     lines += [("heartbeat", config.hardware.heartbeat_pin)]
-    devices = [made(errors, output, pin, name, pins) for name, pin in lines if pin is not None]
+    devices = [try_make(errors, output, pin, name, pins) for name, pin in lines if pin is not None]
     return [device for device in devices if device is not None]
 
 
 def _clear_latches(bus: Bus, addresses: Sequence[int], free_bus: Callable[[], None]) -> list[Exception]:
     """Set OLAT of every expander to 0; retry those that fail once after `free_bus`. Return the last errors."""
-    expanders = [Mcp23017(Port(bus, mcp23017.NAME, address)) for address in addresses]
-    failed = [expander for expander in expanders if not attempt([], expander.write_outputs, mcp23017.ALL_LOW)]
+    expanders = [Mcp23017(ChipPort(bus, mcp23017.NAME, address)) for address in addresses]
+    failed = [expander for expander in expanders if not try_call([], expander.write_outputs, mcp23017.ALL_LOW)]
     errors: list[Exception] = []
     if failed:
-        attempt(errors, free_bus)
+        try_call(errors, free_bus)
     for expander in failed:
-        attempt(errors, expander.write_outputs, mcp23017.ALL_LOW)
+        try_call(errors, expander.write_outputs, mcp23017.ALL_LOW)
     return errors
 
 
@@ -82,7 +82,7 @@ def output(pin: int, name: str, pin_factory: Factory, *, active_high: bool = Tru
         raise HardwareError(f"{name} on GPIO {pin}: {error}") from error
 
 
-def attempt(errors: list[Exception], action: Callable[..., object], *arguments: object) -> bool:
+def try_call(errors: list[Exception], action: Callable[..., object], *arguments: object) -> bool:
     """Call `action`; append any error to `errors`, because the following steps must be tried in any case."""
     try:
         action(*arguments)
@@ -92,7 +92,7 @@ def attempt(errors: list[Exception], action: Callable[..., object], *arguments: 
     return True
 
 
-def made(errors: list[Exception], make: Callable[..., T], *arguments: object) -> T | None:
+def try_make(errors: list[Exception], make: Callable[..., T], *arguments: object) -> T | None:
     """Return the result of `make`, or None with its error in `errors`."""
     try:
         return make(*arguments)

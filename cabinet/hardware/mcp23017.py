@@ -5,7 +5,7 @@ transaction, low byte first. Page numbers are those of Microchip's data sheet DS
 """
 
 from cabinet.errors import ChipError
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 
 NAME = "MCP23017"
 
@@ -29,7 +29,7 @@ _READ = {register: bytes([register]) for register in (IODIR, IPOL, GPINTEN, INTC
 class Mcp23017:
     """Register-level driver; the wiring of the pins is the caller's concern. Every method raises BusError."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: ChipPort) -> None:
         self._port = port
         self._next_check = IOCON
 
@@ -54,7 +54,7 @@ class Mcp23017:
             if found != wanted:
                 raise ChipError(NAME, str(self._port), f"{name} reads 0x{found:04x} after 0x{wanted:04x} was written")
 
-    def set_right_next(self) -> bool:
+    def restore_next_setting(self) -> bool:
         """Re-read one setting a call, in turn, that the output read-back does not cover. Return whether it was wrong.
 
         If so, it is written again, which changes no output.

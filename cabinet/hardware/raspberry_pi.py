@@ -7,7 +7,7 @@ belong to others and are edited as bytes: all other content stays unchanged, in 
 import re
 
 from cabinet.config.keys import Config
-from cabinet.config.wiring import Place
+from cabinet.config.wiring import PinRef
 
 BEGIN = "# --- cabinet: begin (made by `cabinet boot`; change cabinet.toml, not these lines)"
 END = "# --- cabinet: end"
@@ -39,12 +39,12 @@ def lines(config: Config) -> list[str]:
     ]
     if outputs:
         wanted += ["# coils stay off until the guard has them", f"gpio={','.join(map(str, outputs))}=ip,pd"]
-    if on_the_boards_uart(config):
+    if console_on_board_uart(config):
         wanted += ["# the serial port of the maintenance console", "enable_uart=1"]
     return wanted
 
 
-def on_the_boards_uart(config: Config) -> bool:
+def console_on_board_uart(config: Config) -> bool:
     """Return whether the kernel may also use the console's port for its own messages and a login."""
     return config.console.port.startswith(_SERIAL)
 
@@ -52,7 +52,7 @@ def on_the_boards_uart(config: Config) -> bool:
 def _outputs(config: Config) -> set[int]:
     """Return the lines that close a circuit when they are high."""
     hardware = config.hardware
-    places = [Place.parse(outlet.relay) for outlet in config.outlet]
+    places = [PinRef.parse(outlet.relay) for outlet in config.outlet]
     relays = {place.pin for place in places if place.expander is None}
     return relays | {pin for pin in (hardware.contactor_pin, hardware.heartbeat_pin) if pin is not None}
 

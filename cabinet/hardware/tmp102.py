@@ -3,7 +3,7 @@
 import msgspec
 
 from cabinet.errors import ChipError, ChipReset
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 
 NAME = "TMP102"
 
@@ -29,7 +29,7 @@ ALERT_HYSTERESIS_MC = 5_000
 FIRST_CONVERSION_NS = 35_000_000  # 26 ms typically; earlier reads predate the settings
 
 
-class Setting(msgspec.Struct, frozen=True):
+class Tmp102Setting(msgspec.Struct, frozen=True):
     """A register that must hold a value; `mask` selects the bits that read back as written."""
 
     name: str
@@ -41,10 +41,10 @@ class Setting(msgspec.Struct, frozen=True):
 class Tmp102:
     """Thermometer. After set-up it measures eight times a second; before its first value (35 ms) it reads 0 °C."""
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, port: ChipPort) -> None:
         self.port = port
         self.above_limit = False  # the chip's own comparison as last read, independent of the temperature register
-        self._settings: tuple[Setting, ...] = ()
+        self._settings: tuple[Tmp102Setting, ...] = ()
         self._next_check = 0
 
     def initialise(self, limit_mc: int) -> bool:
@@ -57,9 +57,9 @@ class Tmp102:
         if found & CONFIG_RESOLUTION != CONFIG_RESOLUTION:
             raise ChipError(NAME, str(self.port), f"no such chip: configuration reads 0x{found:04x}")
         self._settings = (
-            Setting("T_LOW", T_LOW, _register(limit_mc - ALERT_HYSTERESIS_MC), 0xFFFF),
-            Setting("T_HIGH", T_HIGH, _register(limit_mc), 0xFFFF),
-            Setting("CONFIG", CONFIG, CONFIG_WANTED, CONFIG_SETTINGS),
+            Tmp102Setting("T_LOW", T_LOW, _register(limit_mc - ALERT_HYSTERESIS_MC), 0xFFFF),
+            Tmp102Setting("T_HIGH", T_HIGH, _register(limit_mc), 0xFFFF),
+            Tmp102Setting("CONFIG", CONFIG, CONFIG_WANTED, CONFIG_SETTINGS),
         )
         for setting in self._settings:
             self.port.write(setting.register + setting.value.to_bytes(2, "big"), setting.register[0])
@@ -89,7 +89,7 @@ class Tmp102:
         word = self.port.last_read(TEMPERATURE, 2)
         return {} if word is None else {"TEMPERATURE": int.from_bytes(word, "big")}
 
-    def _check(self, setting: Setting) -> None:
+    def _check(self, setting: Tmp102Setting) -> None:
         found = self._read(setting.register)
         if (found ^ setting.value) & setting.mask:
             problem = f"{setting.name} reads 0x{found:04x} instead of 0x{setting.value:04x}"

@@ -18,10 +18,10 @@ from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.link import protocol
 from cabinet.link.protocol import (
     Acknowledge,
-    Ask,
     AskBus,
     AskEvents,
-    AskUpkeep,
+    AskMaintenance,
+    AskSnapshot,
     BusView,
     Command,
     Done,
@@ -31,7 +31,7 @@ from cabinet.link.protocol import (
     Role,
     Welcome,
 )
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import Event, Snapshot
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class GuardLink:
             self.welcome = message
             self.connected = True
             self._on_link(True)
-        elif isinstance(message, BusView | Recent | Upkeep):
+        elif isinstance(message, BusView | Recent | MaintenanceState):
             raise LinkError(f"{self._path}: a {type(message).__name__} that nobody asked for")
         elif not self.connected and isinstance(message, Refusal):
             raise LinkError(f"{self._path}: the guard does not take user {os.geteuid()} as {self._role.value}")
@@ -198,7 +198,7 @@ class BlockingGuard:
 
     def snapshot(self) -> Snapshot:
         """Return the cabinet's present state."""
-        self._send(Ask(next(self._ids)))
+        self._send(AskSnapshot(next(self._ids)))
         snapshot = self._receive(Snapshot)
         self._receive(Done)
         return snapshot
@@ -217,12 +217,12 @@ class BlockingGuard:
         self._receive(Done)
         return recent
 
-    def upkeep(self) -> Upkeep:
+    def maintenance_state(self) -> MaintenanceState:
         """Return locks, wear, calibration and the running job."""
-        self._send(AskUpkeep(next(self._ids)))
-        upkeep = self._receive(Upkeep)
+        self._send(AskMaintenance(next(self._ids)))
+        maintenance_state = self._receive(MaintenanceState)
         self._receive(Done)
-        return upkeep
+        return maintenance_state
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Send a command as `GuardLink.request`, but raise LinkError if the guard does not answer."""

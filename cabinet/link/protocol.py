@@ -11,7 +11,7 @@ from typing import Annotated, get_args
 import msgspec
 
 from cabinet.errors import LinkError
-from cabinet.maintenance import MAX_NOTE, Gains, Upkeep
+from cabinet.maintenance import MAX_NOTE, Gains, MaintenanceState
 from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
 
 VERSION = 3
@@ -86,7 +86,7 @@ class ClearLatch(msgspec.Struct, frozen=True, tag="clear_latch"):
     who: Word
 
 
-class Try(msgspec.Struct, frozen=True, tag="try"):
+class StartTestCharge(msgspec.Struct, frozen=True, tag="try"):
     """Close `outlet` for a test charge, after the pre-close check; after `seconds` the guard opens it by itself.
 
     If a resident charges there, that charge ends first with `forced`; otherwise the command is refused. If it is sent
@@ -100,7 +100,7 @@ class Try(msgspec.Struct, frozen=True, tag="try"):
     forced: bool = False
 
 
-class Lock(msgspec.Struct, frozen=True, tag="lock"):
+class TakeOutOfService(msgspec.Struct, frozen=True, tag="lock"):
     """Take `outlet` out of service with a note for residents; with `note` None, put it back into service.
 
     The lock survives restarts. Staff may still close a locked outlet for a test.
@@ -113,7 +113,7 @@ class Lock(msgspec.Struct, frozen=True, tag="lock"):
     forced: bool = False
 
 
-class HoldContactor(msgspec.Struct, frozen=True, tag="hold_contactor"):
+class SetContactorLockout(msgspec.Struct, frozen=True, tag="hold_contactor"):
     """Open the contactor and keep it open, over restarts, until the command is sent with `open` False."""
 
     id: int
@@ -139,7 +139,7 @@ class SetGains(msgspec.Struct, frozen=True, tag="set_gains"):
     who: Word
 
 
-class SelfTest(msgspec.Struct, frozen=True, tag="self_test"):
+class StartSelfTest(msgspec.Struct, frozen=True, tag="self_test"):
     """Click the relay of `outlet`, or with 0 (`model.CABINET`) every relay, with the contactor open."""
 
     id: int
@@ -187,8 +187,8 @@ class SoundSiren(msgspec.Struct, frozen=True, tag="sound_siren"):
     who: Word
 
 
-class AskUpkeep(msgspec.Struct, frozen=True, tag="ask_upkeep"):
-    """Request one `Upkeep` now, then `Done`."""
+class AskMaintenance(msgspec.Struct, frozen=True, tag="ask_upkeep"):
+    """Request one `MaintenanceState` now, then `Done`."""
 
     id: int
 
@@ -200,7 +200,7 @@ class Acknowledge(msgspec.Struct, frozen=True, tag="acknowledge"):
     seq: int
 
 
-class Ask(msgspec.Struct, frozen=True, tag="ask"):
+class AskSnapshot(msgspec.Struct, frozen=True, tag="ask"):
     """Request one snapshot now, then `Done`."""
 
     id: int
@@ -291,12 +291,12 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     outlets: list[int]
 
 
-JobCommand = SelfTest | CycleRelay | TestAlertLine | TestResidual | SoundSiren
-StaffCommand = Try | Lock | HoldContactor | ReplaceRelay | SetGains | JobCommand
-Question = Ask | AskBus | AskEvents | AskUpkeep  # answered by the requested data, then Done
+TestCommand = StartSelfTest | CycleRelay | TestAlertLine | TestResidual | SoundSiren
+StaffCommand = StartTestCharge | TakeOutOfService | SetContactorLockout | ReplaceRelay | SetGains | TestCommand
+Question = AskSnapshot | AskBus | AskEvents | AskMaintenance  # answered by the requested data, then Done
 Command = Energise | Open | ClearLatch | StaffCommand | Acknowledge | Question
 FromClient = Hello | Command
-FromGuard = Welcome | Done | Refusal | Snapshot | Event | BusView | Recent | Upkeep
+FromGuard = Welcome | Done | Refusal | Snapshot | Event | BusView | Recent | MaintenanceState
 
 STAFF_COMMANDS = get_args(StaffCommand)
 
@@ -305,10 +305,10 @@ ALLOWED: dict[type, frozenset[Role]] = {
     Open: frozenset({Role.SERVICE, Role.CONSOLE}),
     ClearLatch: frozenset({Role.CONSOLE}),
     Acknowledge: frozenset({Role.SERVICE}),
-    Ask: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
+    AskSnapshot: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
     AskBus: frozenset({Role.CONSOLE}),
     AskEvents: frozenset({Role.CONSOLE}),
-    AskUpkeep: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
+    AskMaintenance: frozenset({Role.SERVICE, Role.CONSOLE, Role.VIEWER}),
     **dict.fromkeys(STAFF_COMMANDS, frozenset({Role.CONSOLE})),
 }
 

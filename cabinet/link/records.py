@@ -29,7 +29,7 @@ class At(msgspec.Struct, frozen=True):
     trusted: bool
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ConsoleAuditEntry(msgspec.Struct, frozen=True):
     """One row of the console's audit log. `journal` and `seq` (from 1 in it) identify it for ever: it is kept once."""
 
     journal: Word
@@ -57,10 +57,10 @@ class AskAudit(msgspec.Struct, frozen=True, tag="audit"):
     most: Count = 20
 
 
-class Keep(msgspec.Struct, frozen=True, tag="keep"):
+class StoreAudit(msgspec.Struct, frozen=True, tag="keep"):
     """Store these in the store's audit log; entries that are there already stay unchanged."""
 
-    entries: Annotated[list[Entry], msgspec.Meta(max_length=MAX_ENTRIES)]
+    entries: Annotated[list[ConsoleAuditEntry], msgspec.Meta(max_length=MAX_ENTRIES)]
 
 
 class SessionLine(msgspec.Struct, frozen=True):
@@ -127,29 +127,29 @@ class AuditLine(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Audit(msgspec.Struct, frozen=True, tag="audit"):
+class AuditAnswer(msgspec.Struct, frozen=True, tag="audit"):
     """Audit entries, newest last."""
 
     lines: list[AuditLine]
 
 
-class Kept(msgspec.Struct, frozen=True, tag="kept"):
+class Stored(msgspec.Struct, frozen=True, tag="kept"):
     """Answer that all entries are in the store, added now or before."""
 
 
-class Unable(msgspec.Struct, frozen=True, tag="unable"):
+class QueryRefusal(msgspec.Struct, frozen=True, tag="unable"):
     """Refusal; `code` is one of `cabinet.model.REFUSALS`."""
 
     code: str
 
 
-Asked = AskSessions | AskUsage | AskEnergy | AskAudit | Keep
-Answer = Sessions | Usage | Energy | Audit | Kept | Unable
+Query = AskSessions | AskUsage | AskEnergy | AskAudit | StoreAudit
+Answer = Sessions | Usage | Energy | AuditAnswer | Stored | QueryRefusal
 
 _NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 _encoder = msgspec.json.Encoder()
-_asked_decoder: msgspec.json.Decoder[Asked] = msgspec.json.Decoder(Asked)
+_query_decoder: msgspec.json.Decoder[Query] = msgspec.json.Decoder(Query)
 _answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
@@ -157,15 +157,15 @@ def path_in(run: Path) -> Path:
     return run_folder.service_folder(run) / SOCKET
 
 
-def encode(message: Asked | Answer) -> bytes:
+def encode(message: Query | Answer) -> bytes:
     """Encode one line, its end included."""
     return _encoder.encode(message) + b"\n"
 
 
-def decode_asked(line: bytes) -> Asked:
+def decode_query(line: bytes) -> Query:
     """Decode a question. Raises LinkError for anything else."""
     try:
-        return _asked_decoder.decode(line)
+        return _query_decoder.decode(line)
     except _NOT_A_MESSAGE as error:
         raise LinkError(f"not a question to the service: {error}") from error
 

@@ -23,7 +23,7 @@ from cabinet.link.protocol import (
     Acknowledge,
     AskBus,
     AskEvents,
-    AskUpkeep,
+    AskMaintenance,
     BusView,
     Command,
     Done,
@@ -34,7 +34,7 @@ from cabinet.link.protocol import (
     Role,
     Welcome,
 )
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import Event, Snapshot
 from cabinet.system.socket_peer import peer_uid
 
@@ -109,19 +109,19 @@ class LinkServer:
         snapshot: Callable[[], Snapshot],
         bus: Callable[[bool], BusView],
         clock: Clock,
-        upkeep: Callable[[], Upkeep] = lambda: Upkeep(0, [], 0),
+        maintenance_state: Callable[[], MaintenanceState] = lambda: MaintenanceState(0, [], 0),
         accounts: Accounts | None = None,
     ) -> None:
         """Listen on `path`. `bus` is called with True to begin a search for unexpected chips.
 
         Without `accounts`, only root and the user of this process may be more than a viewer.
         """
-        self._welcome = protocol.encode(welcome)
+        self._note_success = protocol.encode(welcome)
         self._events = events
         self._handle = handle
         self._snapshot = snapshot
         self._bus = bus
-        self._upkeep = upkeep
+        self._maintenance_state = maintenance_state
         self._clock = clock
         self._accounts = accounts or Accounts(os.geteuid(), {})
         self._warn_from_ns = 0
@@ -242,7 +242,7 @@ class LinkServer:
                 raise LinkError(f"client speaks version {message.version}, this guard {protocol.VERSION}")
             self._take_role(client, message.role)
             client.snapshots = message.snapshots
-            self._send(client, self._welcome)
+            self._send(client, self._note_success)
             return
         if client.role is None:
             raise LinkError("a command before hello")
@@ -269,13 +269,13 @@ class LinkServer:
                 raise LinkError(f"there are {MAX_OF_ROLE[role]} of role {role.value} already")
         client.role = role
 
-    def _answer(self, question: Question) -> Snapshot | BusView | Recent | Upkeep:
+    def _answer(self, question: Question) -> Snapshot | BusView | Recent | MaintenanceState:
         if isinstance(question, AskBus):
             return self._bus(question.scan)
         if isinstance(question, AskEvents):
             return Recent(self._clock.monotonic_ns(), list(self._events.recent))
-        if isinstance(question, AskUpkeep):
-            return self._upkeep()
+        if isinstance(question, AskMaintenance):
+            return self._maintenance_state()
         return self._snapshot()
 
     def _send(self, client: _Client, frame: bytes, must: bool = True) -> bool:

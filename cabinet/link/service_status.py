@@ -20,7 +20,7 @@ BEATS_MISSED = 3
 GONE = "gone"  # the service does not run, or hangs
 
 
-class Pulse(msgspec.Struct, frozen=True):
+class ServiceStatus(msgspec.Struct, frozen=True):
     """`hindrance`: the service's own reason why no charge may start (one of REFUSALS), or None.
 
     `attacker`: an address that has recently guessed PINs or passwords, or None. `unclosed`: a past month of the usage
@@ -39,12 +39,12 @@ def path_in(run: Path) -> Path:
     return run_folder.service_folder(run) / "service.pulse"
 
 
-def write(path: Path, pulse: Pulse) -> None:
+def write(path: Path, status: ServiceStatus) -> None:
     """Write the file atomically. Never raises: nothing depends on it."""
     part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.encode(pulse))
+        part.write_bytes(msgspec.json.encode(status))
         part.replace(path)
     except OSError as error:
         log.warning("%s: %s", path, error.strerror)
@@ -55,31 +55,31 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def hindrance(path: Path, now_ns: int) -> str | None:
+def start_refusal(path: Path, now_ns: int) -> str | None:
     """Return the code of the reason why no charge may start, as reported by the service; GONE without a report."""
-    pulse = _fresh(path, now_ns)
-    if pulse is None:
+    status = _fresh(path, now_ns)
+    if status is None:
         return GONE
-    return pulse.hindrance if pulse.hindrance in REFUSALS else None
+    return status.hindrance if status.hindrance in REFUSALS else None
 
 
-def attacker(path: Path, now_ns: int) -> str | None:
+def attacking_address(path: Path, now_ns: int) -> str | None:
     """Return the address that has recently guessed PINs or passwords, as reported by the service."""
-    pulse = _fresh(path, now_ns)
-    if pulse is None or pulse.attacker is None:
+    status = _fresh(path, now_ns)
+    if status is None or status.attacker is None:
         return None
-    return "".join(sign for sign in pulse.attacker[:64] if sign.isprintable())
+    return "".join(sign for sign in status.attacker[:64] if sign.isprintable())
 
 
-def unclosed(path: Path, now_ns: int) -> tuple[str, str] | None:
+def unclosed_month(path: Path, now_ns: int) -> tuple[str, str] | None:
     """Return the month that could not be closed and why; None if there is none, or if no service reports."""
-    pulse = _fresh(path, now_ns)
-    return None if pulse is None or not pulse.unclosed else (pulse.unclosed, pulse.unclosed_why)
+    status = _fresh(path, now_ns)
+    return None if status is None or not status.unclosed else (status.unclosed, status.unclosed_why)
 
 
-def _fresh(path: Path, now_ns: int) -> Pulse | None:
+def _fresh(path: Path, now_ns: int) -> ServiceStatus | None:
     try:
-        pulse = msgspec.json.decode(path.read_bytes(), type=Pulse)
+        status = msgspec.json.decode(path.read_bytes(), type=ServiceStatus)
     except (OSError, msgspec.MsgspecError):
         return None
-    return pulse if 0 <= now_ns - pulse.at_ns <= BEATS_MISSED * pulse.every_s * NS else None
+    return status if 0 <= now_ns - status.at_ns <= BEATS_MISSED * status.every_s * NS else None

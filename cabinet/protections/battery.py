@@ -7,7 +7,7 @@ or the resident: a second pack or charger, a rest, a fan, an end of derating.
 """
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.inputs import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, OutletInputs, ProtectionLimits
 
 MEAN_TAU_S = 30.0
 # A step: two readings in a row that differ from the mean by more than this. With the mean's lag, growth of less than 16
@@ -42,7 +42,7 @@ class ThermalRunaway:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._forget()
 
@@ -61,17 +61,17 @@ class ThermalRunaway:
         self._settling_from_ns = 0
         self._gone_at_ns: int | None = None
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        if not now.closed:
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if not inputs.closed:
             self._forget()
             return None
-        power = now.power_mw
+        power = inputs.power_mw
         if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns:
             return None
         if self._is_gone(power.value, power.at_ns):
             return None
         if self._at_ns is None:
-            self._begin(power.value, power.at_ns, now.resumed)
+            self._begin(power.value, power.at_ns, inputs.resumed)
             return None
         past_ns = power.at_ns - self._at_ns
         self._at_ns = power.at_ns
@@ -160,7 +160,7 @@ class ThermalRunaway:
             return None
         return {"power_mw": round(mean_mw), "lowest_mw": round(self._lowest_mw), "limit_mw": round(limit_mw)}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         return False
 
     def reset(self) -> None:

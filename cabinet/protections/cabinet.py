@@ -1,7 +1,7 @@
 """Protections of the cabinet as a whole. Pure."""
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.inputs import NS, CabinetLimits, CabinetNow, Load
+from cabinet.protections.inputs import NS, CabinetInputs, CabinetLimits, OutletLoad
 
 SMOKE_NS = NS // 10  # rejects a contact that bounces in the draught of a door
 WATER_NS = NS
@@ -10,16 +10,16 @@ SETTLE_NS = NS  # after an opening, until the sum is valid
 WARN_NS = NS  # ten inrushes at once show in the meters' means for half a second
 
 
-def measured_sum(loads: list[Load]) -> tuple[int, bool]:
+def measured_sum(loads: list[OutletLoad]) -> tuple[int, bool]:
     """Return the total power of all measured outlets, and whether that covers all outlets."""
     powers_mw = [load.power_mw for load in loads]
     known_mw = [power_mw for power_mw in powers_mw if power_mw is not None]
     return sum(known_mw), len(known_mw) == len(powers_mw)
 
 
-def comparable(now: CabinetNow) -> bool:
+def comparable(inputs: CabinetInputs) -> bool:
     """Return whether the outlets' sum and the cabinet's own meter are both known."""
-    return now.feed_mw.quality is Quality.OK and measured_sum(now.loads)[1]
+    return inputs.feed_mw.quality is Quality.OK and measured_sum(inputs.loads)[1]
 
 
 class _Contact:
@@ -32,38 +32,38 @@ class _Contact:
     def __init__(self, limits: CabinetLimits) -> None:
         self._since_ns: int | None = None
 
-    def _alarm(self, now: CabinetNow) -> bool:
+    def _alarm(self, inputs: CabinetInputs) -> bool:
         raise NotImplementedError
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
-        if not self._alarm(now):
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        if not self._alarm(inputs):
             self._since_ns = None
             return None
-        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
-        past_ns = now.at_ns - self._since_ns
+        self._since_ns = inputs.at_ns if self._since_ns is None else self._since_ns
+        past_ns = inputs.at_ns - self._since_ns
         return {"alarm_ms": past_ns // 1_000_000} if past_ns >= self.least_ns else None
 
-    def warns(self, now: CabinetNow) -> bool:
+    def warns(self, inputs: CabinetInputs) -> bool:
         return False
 
-    def present(self, now: CabinetNow) -> bool:
-        return self._alarm(now)
+    def present(self, inputs: CabinetInputs) -> bool:
+        return self._alarm(inputs)
 
 
 class Smoke(_Contact):
     fault = Fault.SMOKE
     least_ns = SMOKE_NS
 
-    def _alarm(self, now: CabinetNow) -> bool:
-        return now.smoke is True
+    def _alarm(self, inputs: CabinetInputs) -> bool:
+        return inputs.smoke is True
 
 
 class Water(_Contact):
     fault = Fault.WATER
     least_ns = WATER_NS
 
-    def _alarm(self, now: CabinetNow) -> bool:
-        return now.water is True
+    def _alarm(self, inputs: CabinetInputs) -> bool:
+        return inputs.water is True
 
 
 class ResidualCurrent(_Contact):
@@ -72,11 +72,11 @@ class ResidualCurrent(_Contact):
     fault = Fault.RESIDUAL_CURRENT
     least_ns = RESIDUAL_NS
 
-    def _alarm(self, now: CabinetNow) -> bool:
-        return now.residual is True and not now.residual_testing
+    def _alarm(self, inputs: CabinetInputs) -> bool:
+        return inputs.residual is True and not inputs.residual_testing
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
-        return {"test_failed": 1} if now.residual_test_failed else super().step(now)
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        return {"test_failed": 1} if inputs.residual_test_failed else super().step(inputs)
 
 
 class CabinetHot:
@@ -88,17 +88,17 @@ class CabinetHot:
     def __init__(self, limits: CabinetLimits) -> None:
         self._limits = limits
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
-        inside = now.inside_mc
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        inside = inputs.inside_mc
         if inside.quality is not Quality.OK or inside.value is None or inside.value < self._limits.hot_trip_mc:
             return None
         return {"temperature_mc": inside.value, "limit_mc": self._limits.hot_trip_mc}
 
-    def warns(self, now: CabinetNow) -> bool:
-        return now.inside_mc.value is not None and now.inside_mc.value >= self._limits.hot_warn_mc
+    def warns(self, inputs: CabinetInputs) -> bool:
+        return inputs.inside_mc.value is not None and inputs.inside_mc.value >= self._limits.hot_warn_mc
 
-    def present(self, now: CabinetNow) -> bool:
-        return self.warns(now)
+    def present(self, inputs: CabinetInputs) -> bool:
+        return self.warns(inputs)
 
 
 class FeedOverload:
@@ -112,38 +112,38 @@ class FeedOverload:
         self._since_ns: int | None = None
         self._opened_at_ns: int | None = None
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
         """Judge the measured outlets; an unmeasured one, for a second at most, neither ends nor begins an overload."""
-        sum_mw, complete = measured_sum(now.loads)
+        sum_mw, complete = measured_sum(inputs.loads)
         if sum_mw <= self._limits.feed_mw:
             if complete:
                 self._since_ns = self._opened_at_ns = None
             return None
-        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
-        waited = self._opened_at_ns is None or now.at_ns - self._opened_at_ns >= SETTLE_NS
-        if now.at_ns - self._since_ns < self._limits.feed_overload_ns or not waited:
+        self._since_ns = inputs.at_ns if self._since_ns is None else self._since_ns
+        waited = self._opened_at_ns is None or inputs.at_ns - self._opened_at_ns >= SETTLE_NS
+        if inputs.at_ns - self._since_ns < self._limits.feed_overload_ns or not waited:
             return None
-        closed = [(load.closed_at_ns, load.outlet) for load in now.loads if load.closed_at_ns is not None]
+        closed = [(load.closed_at_ns, load.outlet) for load in inputs.loads if load.closed_at_ns is not None]
         if not closed:
             return None
-        self._opened_at_ns = now.at_ns
+        self._opened_at_ns = inputs.at_ns
         return {"sum_mw": sum_mw, "limit_mw": self._limits.feed_mw, "outlet": max(closed)[1]}
 
-    def full(self, now: CabinetNow) -> bool:
+    def full(self, inputs: CabinetInputs) -> bool:
         """Return whether no charge may begin: a charge that has just begun counts with the power it may reach."""
         reserved_mw = sum(
             load.power_mw
             if load.known and load.power_mw is not None
             else max(load.power_mw or 0, self._limits.feed_reserve_mw)
-            for load in now.loads
+            for load in inputs.loads
             if load.closed_at_ns is not None
         )
         return reserved_mw > self._limits.feed_refuse_mw
 
-    def warns(self, now: CabinetNow) -> bool:
-        return self._since_ns is not None and now.at_ns - self._since_ns >= WARN_NS
+    def warns(self, inputs: CabinetInputs) -> bool:
+        return self._since_ns is not None and inputs.at_ns - self._since_ns >= WARN_NS
 
-    def present(self, now: CabinetNow) -> bool:
+    def present(self, inputs: CabinetInputs) -> bool:
         return self._since_ns is not None
 
 
@@ -160,23 +160,23 @@ class SensorDisagrees:
         self._limits = limits
         self._since_ns: int | None = None
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
-        feed = now.feed_mw
-        if not comparable(now) or feed.value is None:
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        feed = inputs.feed_mw
+        if not comparable(inputs) or feed.value is None:
             self._since_ns = None
             return None
-        sum_mw, _ = measured_sum(now.loads)
+        sum_mw, _ = measured_sum(inputs.loads)
         allowed_mw = max(self._limits.disagree_mw, int(self._limits.disagree_share * feed.value))
         if abs(feed.value - sum_mw) <= allowed_mw:
             self._since_ns = None
             return None
-        self._since_ns = now.at_ns if self._since_ns is None else self._since_ns
-        if now.at_ns - self._since_ns < self._limits.disagree_open_ns:
+        self._since_ns = inputs.at_ns if self._since_ns is None else self._since_ns
+        if inputs.at_ns - self._since_ns < self._limits.disagree_open_ns:
             return None
         return {"feed_mw": feed.value, "sum_mw": sum_mw, "limit_mw": allowed_mw}
 
-    def warns(self, now: CabinetNow) -> bool:
-        return self._since_ns is not None and now.at_ns - self._since_ns >= self._limits.disagree_warn_ns
+    def warns(self, inputs: CabinetInputs) -> bool:
+        return self._since_ns is not None and inputs.at_ns - self._since_ns >= self._limits.disagree_warn_ns
 
-    def present(self, now: CabinetNow) -> bool:
+    def present(self, inputs: CabinetInputs) -> bool:
         return self._since_ns is not None

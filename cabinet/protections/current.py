@@ -5,7 +5,7 @@ from collections import deque
 from typing import NamedTuple
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import NS, Limits, OutletNow, PeakWindow
+from cabinet.protections.inputs import NS, OutletInputs, PeakWindow, ProtectionLimits
 
 # Thermal image of `overcurrent`: heat approaches I² with this time constant, and trips at (1.2 In)². From cold that is
 # never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: with the meter's own lag of 0.3 s, 3 In still trips within 2 s.
@@ -96,20 +96,23 @@ class ShortCircuit:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._hits: deque[_Hit] = deque(maxlen=64)
         self._low_at_ns = 0  # last time under the limit
         self._run: _Pulse | None = None  # the pulse in progress
         self._before: _Pulse | None = None  # the last pulse that ended
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        window = now.window
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        window = inputs.window
         limits = self._limits
-        if not now.closed:
+        if not inputs.closed:
             return None
-        if now.alert_at_ns is not None and now.at_ns - now.alert_at_ns >= UNANSWERED_HALF_CYCLES * limits.half_cycle_ns:
-            return {"alert_ms": (now.at_ns - now.alert_at_ns) // 1_000_000, "limit_ma": limits.short_peak_ma}
+        if (
+            inputs.alert_at_ns is not None
+            and inputs.at_ns - inputs.alert_at_ns >= UNANSWERED_HALF_CYCLES * limits.half_cycle_ns
+        ):
+            return {"alert_ms": (inputs.at_ns - inputs.alert_at_ns) // 1_000_000, "limit_ma": limits.short_peak_ma}
         if window is None:
             return None
         if window.peak_ma <= limits.short_peak_ma:
@@ -244,7 +247,7 @@ class ShortCircuit:
             return later.from_ns - earlier.to_ns >= self._limits.half_cycle_ns
         return later.first_half_cycle > earlier.last_half_cycle
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         return False
 
     def reset(self) -> None:
@@ -261,7 +264,7 @@ class Overcurrent:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._trip_heat = (THERMAL_TRIP_SHARE * limits.rated_ma) ** 2
         self._heat = 0.0
         self._at_ns: int | None = None
@@ -269,8 +272,8 @@ class Overcurrent:
         self._last_ma = 0
         self._hot = False  # reached the trip's heat, by any current, and has not cooled down since
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        current = now.current_ma
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        current = inputs.current_ma
         if current.value is None or current.at_ns == self._at_ns:
             return None
         past_s = 0.0 if self._at_ns is None else (current.at_ns - self._at_ns) / NS
@@ -279,11 +282,11 @@ class Overcurrent:
         counted_ma = current.value if current.value <= self._lasting_ma else min(current.value, last_ma)
         self._heat += (counted_ma**2 - self._heat) * -math.expm1(-past_s / THERMAL_TAU_S)
         self._hot = self._heat > (self._trip_heat / 2 if self._hot else self._trip_heat)
-        if self._heat <= self._trip_heat or not now.closed:
+        if self._heat <= self._trip_heat or not inputs.closed:
             return None
         return {"current_ma": current.value, "heat_percent": int(100 * self._heat / self._trip_heat)}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         """Return whether it is still warm from the trip's cause, also a short: closing now would load a hot wire.
 
         An ordinary charge near the rated current stays at 0.69 of the trip permanently; if it is stopped, it may
@@ -303,25 +306,25 @@ class Overpower:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._since_ns: int | None = None
         self._tripped_at_ns: int | None = None
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        power = now.power_mw
-        if power.value is None or power.value <= self._limits.most_mw or not now.closed:
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        power = inputs.power_mw
+        if power.value is None or power.value <= self._limits.most_mw or not inputs.closed:
             self._since_ns = None
             return None
         self._since_ns = power.at_ns if self._since_ns is None else self._since_ns
         if power.at_ns - self._since_ns < self._limits.overpower_ns:
             return None
-        self._tripped_at_ns = now.at_ns
+        self._tripped_at_ns = inputs.at_ns
         return {"power_mw": power.value, "limit_mw": self._limits.most_mw}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         """Return True for as long again as it took to trip: the next charge should not meet the same load."""
-        return self._tripped_at_ns is not None and now.at_ns - self._tripped_at_ns < self._limits.overpower_ns
+        return self._tripped_at_ns is not None and inputs.at_ns - self._tripped_at_ns < self._limits.overpower_ns
 
     def reset(self) -> None:
         self._since_ns = None

@@ -8,7 +8,7 @@ live register has.
 from typing import Protocol
 
 from cabinet.model import Quality
-from cabinet.protections.inputs import NS, OutletNow
+from cabinet.protections.inputs import NS, OutletInputs
 
 LASTING_NS = 2 * NS  # a load change shows in one register before the other (RMS settles in 0.2 s), for less than this
 LASTING_READS = 5
@@ -26,17 +26,17 @@ ENERGY_MIN_MW = 10_000
 ENERGY_FACTOR = 2
 ENERGY_SPANS = 3
 
-Why = dict[str, int]
+TripValues = dict[str, int]
 
 
-class Lasting:
+class Persistence:
     """A contradiction that counts if it persists in every reading: a single one is a load change."""
 
     def __init__(self) -> None:
         self._since_ns: int | None = None
         self._reads = 0
 
-    def lasts(self, contradicts: bool, at_ns: int) -> bool:
+    def persists(self, contradicts: bool, at_ns: int) -> bool:
         """Note one reading and return whether the contradiction persists."""
         if not contradicts:
             self.clear()
@@ -63,20 +63,20 @@ class StillPeaks:
         self._still_ns = still_ns
         self.clear()
 
-    def step(self, now: OutletNow) -> Why | None:
+    def step(self, inputs: OutletInputs) -> TripValues | None:
         """Check one window; must be called with each."""
-        assert now.window is not None
-        peak_ma = now.window.peak_ma
+        assert inputs.window is not None
+        peak_ma = inputs.window.peak_ma
         if peak_ma != self._peak_ma:
-            self._peak_ma, self._since_ns, self._windows = peak_ma, now.at_ns, 0
+            self._peak_ma, self._since_ns, self._windows = peak_ma, inputs.at_ns, 0
             return None
         self._windows += 1
-        if self._windows < STILL_WINDOWS or now.at_ns - self._since_ns < self._still_ns:
+        if self._windows < STILL_WINDOWS or inputs.at_ns - self._since_ns < self._still_ns:
             return None
-        if not peak_ma and not (now.closed and loaded(now)):
+        if not peak_ma and not (inputs.closed and loaded(inputs)):
             return None
-        still_ms = (now.at_ns - self._since_ns) // 1_000_000
-        return {"still_ms": still_ms, "peak_ma": peak_ma, "power_mw": now.power_mw.value or 0}
+        still_ms = (inputs.at_ns - self._since_ns) // 1_000_000
+        return {"still_ms": still_ms, "peak_ma": peak_ma, "power_mw": inputs.power_mw.value or 0}
 
     def clear(self) -> None:
         self._peak_ma, self._since_ns, self._windows = None, 0, 0
@@ -92,17 +92,17 @@ class StillReads:
         self._is_voltage = register == "voltage_mv"
         self._moved_ns: int | None = None
 
-    def step(self, now: OutletNow) -> Why | None:
-        unmoved = getattr(now, self._unmoved)
+    def step(self, inputs: OutletInputs) -> TripValues | None:
+        unmoved = getattr(inputs, self._unmoved)
         if not unmoved or self._moved_ns is None:
-            self._moved_ns = now.at_ns
+            self._moved_ns = inputs.at_ns
             return None
-        still_ns = now.at_ns - self._moved_ns
+        still_ns = inputs.at_ns - self._moved_ns
         if unmoved < STILL_READS or still_ns < self._still_ns:
             return None
-        if not (_mains_there(now) if self._is_voltage else loaded(now)):
+        if not (_mains_there(inputs) if self._is_voltage else loaded(inputs)):
             return None
-        return {"still_ms": still_ns // 1_000_000, self._shown: getattr(now, self._shown).value or 0}
+        return {"still_ms": still_ns // 1_000_000, self._shown: getattr(inputs, self._shown).value or 0}
 
     def clear(self) -> None:
         self._moved_ns = None
@@ -117,20 +117,20 @@ class PeakBelowCurrent:
     _read_ns: int
 
     def __init__(self) -> None:
-        self._lasting = Lasting()
+        self._lasting = Persistence()
         self.clear()
 
-    def note(self, now: OutletNow) -> None:
+    def note(self, inputs: OutletInputs) -> None:
         """Note the peak of one window; must be called with each."""
-        assert now.window is not None
-        peak_ma, at_ns = now.window.peak_ma, now.window.to_ns
+        assert inputs.window is not None
+        peak_ma, at_ns = inputs.window.peak_ma, inputs.window.to_ns
         if at_ns - self._since_ns >= PEAK_SPAN_NS:
             self._before_ma, self._highest_ma, self._since_ns = self._highest_ma, peak_ma, at_ns
         elif self._highest_ma is None or peak_ma > self._highest_ma:
             self._highest_ma = peak_ma
 
-    def step(self, now: OutletNow) -> Why | None:
-        current = now.current_ma
+    def step(self, inputs: OutletInputs) -> TripValues | None:
+        current = inputs.current_ma
         if current.at_ns == self._read_ns or self._before_ma is None or self._highest_ma is None:
             return None
         self._read_ns = current.at_ns
@@ -138,7 +138,7 @@ class PeakBelowCurrent:
             return None
         highest_ma = max(self._before_ma, self._highest_ma)
         below = current.value >= MIN_RMS_MA and highest_ma < MIN_CREST * current.value
-        if not self._lasting.lasts(below, current.at_ns):
+        if not self._lasting.persists(below, current.at_ns):
             return None
         return {"peak_ma": highest_ma, "current_ma": current.value}
 
@@ -152,11 +152,11 @@ class PowerAboveVoltAmperes:
     """More power than voltage times RMS current: one of the three is wrong."""
 
     def __init__(self) -> None:
-        self._lasting = Lasting()
+        self._lasting = Persistence()
         self._read_ns = 0
 
-    def step(self, now: OutletNow) -> Why | None:
-        power, current, voltage = now.power_mw, now.current_ma, now.voltage_mv
+    def step(self, inputs: OutletInputs) -> TripValues | None:
+        power, current, voltage = inputs.power_mw, inputs.current_ma, inputs.voltage_mv
         if power.at_ns == self._read_ns:
             return None
         self._read_ns = power.at_ns
@@ -164,7 +164,7 @@ class PowerAboveVoltAmperes:
             self._lasting.clear()
             return None
         most_mw = MAX_FACTOR * voltage.value * current.value / 1000 + MAX_EXTRA_MW
-        if not self._lasting.lasts(power.value > most_mw, power.at_ns):
+        if not self._lasting.persists(power.value > most_mw, power.at_ns):
             return None
         return {"power_mw": power.value, "current_ma": current.value, "voltage_mv": voltage.value}
 
@@ -190,20 +190,20 @@ class EnergyUnlikePower:
         self._gap_ns = gap_ns
         self.clear()
 
-    def step(self, now: OutletNow) -> Why | None:
-        at_ns, power = now.energy_at_ns, now.power_mw
+    def step(self, inputs: OutletInputs) -> TripValues | None:
+        at_ns, power = inputs.energy_at_ns, inputs.power_mw
         if at_ns == self._read_ns:
             return None
         before_ns, self._read_ns = self._read_ns, at_ns
-        if power.value is None or not now.closed or at_ns - before_ns > self._gap_ns:
-            self._begin(now)
+        if power.value is None or not inputs.closed or at_ns - before_ns > self._gap_ns:
+            self._begin(inputs)
             self._odd, self._sign = 0, 0
             return None
         self._power_uj += power.value * (at_ns - before_ns) // 1_000_000  # mW times ms
         if at_ns - self._since_ns < ENERGY_SPAN_NS:
             return None
-        metered_uj, power_uj = now.energy_uj - self._from_uj, self._power_uj
-        self._begin(now)
+        metered_uj, power_uj = inputs.energy_uj - self._from_uj, self._power_uj
+        self._begin(inputs)
         least_uj = ENERGY_MIN_MW * (ENERGY_SPAN_NS // 1_000_000)
         sign = 0
         if metered_uj > ENERGY_FACTOR * max(power_uj, least_uj):
@@ -216,8 +216,8 @@ class EnergyUnlikePower:
             return None
         return {"energy_j": metered_uj // 1_000_000, "power_j": power_uj // 1_000_000}
 
-    def _begin(self, now: OutletNow) -> None:
-        self._since_ns, self._from_uj, self._power_uj = now.energy_at_ns, now.energy_uj, 0
+    def _begin(self, inputs: OutletInputs) -> None:
+        self._since_ns, self._from_uj, self._power_uj = inputs.energy_at_ns, inputs.energy_uj, 0
 
     def clear(self) -> None:
         self._read_ns = 0
@@ -228,7 +228,7 @@ class EnergyUnlikePower:
 class Evidence(Protocol):
     """One comparison of readings; `step` returns the numbers that contradict each other."""
 
-    def step(self, now: OutletNow) -> Why | None: ...
+    def step(self, inputs: OutletInputs) -> TripValues | None: ...
     def clear(self) -> None: ...
 
 
@@ -250,10 +250,10 @@ class PlausibleReadings:
             *(StillReads(register, still_ns) for register in ("current_ma", "power_mw", "voltage_mv")),
         )
 
-    def slow(self, now: OutletNow) -> Why | None:
-        found: Why | None = None
+    def slow(self, inputs: OutletInputs) -> TripValues | None:
+        found: TripValues | None = None
         for each in self._of_reads:
-            why = each.step(now)
+            why = each.step(inputs)
             found = why if found is None else found
         return found
 
@@ -263,10 +263,10 @@ class PlausibleReadings:
             each.clear()
 
 
-def loaded(now: OutletNow) -> bool:
+def loaded(inputs: OutletInputs) -> bool:
     """Return whether one of the meter's registers shows a load."""
-    return (now.power_mw.value or 0) >= LOAD_MW or (now.current_ma.value or 0) >= MIN_RMS_MA
+    return (inputs.power_mw.value or 0) >= LOAD_MW or (inputs.current_ma.value or 0) >= MIN_RMS_MA
 
 
-def _mains_there(now: OutletNow) -> bool:
-    return (now.voltage_mv.value or 0) >= 100_000
+def _mains_there(inputs: OutletInputs) -> bool:
+    return (inputs.voltage_mv.value or 0) >= 100_000

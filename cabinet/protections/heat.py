@@ -3,7 +3,7 @@
 from collections import deque
 
 from cabinet.model import Fault, Quality, Reading
-from cabinet.protections.inputs import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, OutletInputs, ProtectionLimits
 
 RISE_WINDOW_NS = 30 * NS  # a slope over less would only be the thermometer's 0.0625 K step (TMP102 data sheet)
 JUMP_K = 5  # between two readings: a thermometer in a plug cannot rise by more than this plus JUMP_K_PER_S
@@ -18,17 +18,17 @@ class OutletHot:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._history: deque[Reading] = deque(maxlen=64)
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        reading = now.temperature_mc
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        reading = inputs.temperature_mc
         limits = self._limits
         if reading.quality is not Quality.OK or reading.value is None:
             return None
         rise = self._rise_mc_per_min(reading)
-        if not now.closed:
+        if not inputs.closed:
             return None
         if reading.value >= limits.hot_trip_mc:
             return {"temperature_mc": reading.value, "limit_mc": limits.hot_trip_mc}
@@ -53,20 +53,20 @@ class OutletHot:
             return 0
         return (reading.value - oldest.value) * 60 * NS // past_ns
 
-    def warm(self, now: OutletNow) -> bool:
+    def warm(self, inputs: OutletInputs) -> bool:
         """Return whether the temperature is above the warning threshold."""
-        value = now.temperature_mc.value
+        value = inputs.temperature_mc.value
         return value is not None and value >= self._limits.hot_warn_mc
 
-    def present(self, now: OutletNow) -> bool:
-        value = now.temperature_mc.value
+    def present(self, inputs: OutletInputs) -> bool:
+        value = inputs.temperature_mc.value
         return value is not None and value > self._limits.hot_trip_mc - self._limits.hot_hysteresis_mc
 
     def reset(self) -> None:
         self._history.clear()
 
 
-def believable(temperature_mc: int, at_ns: int, before: Reading) -> bool:
+def plausible(temperature_mc: int, at_ns: int, before: Reading) -> bool:
     """Return whether a thermometer in a plug can go from `before` to this value; if not, the sensor is faulty."""
     if not -40_000 <= temperature_mc <= 125_000:  # the TMP102's range
         return False

@@ -10,7 +10,7 @@ NS = 1_000_000_000
 SQRT2_PER_MILLE = 1414
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ProtectionLimits(msgspec.Struct, frozen=True):
     """Limits of one outlet's protections in milli-units; the guard builds them from `cabinet.toml`."""
 
     short_peak_ma: int
@@ -82,7 +82,7 @@ class PeakWindow(msgspec.Struct, frozen=True, gc=False):
     at_least: bool = False
 
 
-class OutletNow(msgspec.Struct):
+class OutletInputs(msgspec.Struct):
     """Inputs of one outlet at a tick. `window` is None unless a peak was read since the last step."""
 
     outlet: int
@@ -110,11 +110,11 @@ class OutletNow(msgspec.Struct):
     chip_resets: int = 0  # count of altered settings found in its meter or thermometer
     reset_at_ns: int | None = None  # its chip was found at power-on values then, and is not set up again yet
     found_open_at_ns: int | None = None  # commanded closed, and found open since then
-    told_open_at_ns: int | None = None  # of the relay itself; set for windows over a short's limit
+    commanded_open_at_ns: int | None = None  # of the relay itself; set for windows over a short's limit
     alert_at_ns: int | None = None  # its chip reported a current over the alert level, and no valid low peak followed
 
 
-class Load(msgspec.Struct, frozen=True, gc=False):
+class OutletLoad(msgspec.Struct, frozen=True, gc=False):
     """Power that one outlet takes from the feed."""
 
     outlet: int
@@ -123,7 +123,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     known: bool  # closed long enough for its power to have settled
 
 
-class CabinetNow(msgspec.Struct):
+class CabinetInputs(msgspec.Struct):
     """Inputs of the cabinet as a whole at a tick. An alarm is None if no such contact is fitted."""
 
     at_ns: int = 0
@@ -134,7 +134,7 @@ class CabinetNow(msgspec.Struct):
     residual_test_failed: bool = False
     inside_mc: Reading = ABSENT
     feed_mw: Reading = ABSENT  # of the cabinet's own meter
-    loads: list[Load] = []
+    loads: list[OutletLoad] = []
     contactor_open_at_ns: int | None = None  # when it was commanded open; None: it is closed, or none is fitted
     highest_window: PeakWindow | None = None  # highest peak of any outlet read in this tick
     highest_current_ma: Reading = ABSENT  # highest RMS of any outlet with a live register
@@ -148,9 +148,9 @@ class Protection(Protocol):
     whole_cabinet: bool
     suspends: bool
 
-    def step(self, now: OutletNow) -> dict[str, int] | None: ...
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None: ...
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         """Return whether the cause is still there (a fault that clears by itself may go once it is not)."""
 
     def reset(self) -> None:
@@ -163,10 +163,10 @@ class CabinetProtection(Protocol):
     fault: Fault
     latched: bool
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None: ...
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None: ...
 
-    def warns(self, now: CabinetNow) -> bool:
+    def warns(self, inputs: CabinetInputs) -> bool:
         """Return whether staff should be warned already."""
 
-    def present(self, now: CabinetNow) -> bool:
+    def present(self, inputs: CabinetInputs) -> bool:
         """Return whether the cause is still there."""

@@ -8,7 +8,7 @@ that differs from its register.
 import math
 from typing import NamedTuple
 
-from cabinet.protections.evidence import Lasting, Why
+from cabinet.protections.evidence import Persistence, TripValues
 from cabinet.protections.inputs import NS
 
 # Contacts take minutes to follow a load: some a quarter of an hour, some half a minute. The slow ones are judged by an
@@ -24,14 +24,14 @@ MIN_OTHERS = 2
 MAX_REST_MA2 = 500**2
 
 
-class Other(NamedTuple):
+class PeerThermometer(NamedTuple):
     """Another thermometer of the cabinet, with quick and slow means of the squared current of its outlets."""
 
     value_mc: int
     load_ma2: float = 0.0
     heat_ma2: float = 0.0
 
-    def rests_since(self, then: "Other") -> bool:
+    def rests_since(self, then: "PeerThermometer") -> bool:
         """Return whether its own load has neither warmed nor cooled it meanwhile."""
         changes_ma2 = abs(self.load_ma2 - then.load_ma2), abs(self.heat_ma2 - then.heat_ma2)
         return max(changes_ma2) <= MAX_REST_MA2
@@ -44,7 +44,7 @@ class StillThermometer:
         """Create the detector; `load_ma` None: no load warms it directly."""
         self._least_ma2 = None if load_ma is None else load_ma**2
         self._neighbours_mc = neighbours_mc
-        self._comparison = Lasting()
+        self._comparison = Persistence()
         self._load_ma2 = self._load_then_ma2 = (
             0.0  # squared current of the outlets next to it; the same at the last step
         )
@@ -58,11 +58,13 @@ class StillThermometer:
         self._value_mc: int | None = None
         self._comparison.clear()
 
-    def as_other(self, value_mc: int) -> Other:
-        """Return this thermometer, at a temperature of `value_mc`, as an `Other` for the rest of the cabinet."""
-        return Other(value_mc, self._load_ma2, self._heat_ma2)
+    def for_comparison(self, value_mc: int) -> PeerThermometer:
+        """Return this thermometer, at a temperature of `value_mc`, as a `PeerThermometer` for the others."""
+        return PeerThermometer(value_mc, self._load_ma2, self._heat_ma2)
 
-    def note(self, at_ns: int, value_mc: int, squares_ma2: float | None, others: dict[int, Other]) -> Why | None:
+    def note(
+        self, at_ns: int, value_mc: int, squares_ma2: float | None, others: dict[int, PeerThermometer]
+    ) -> TripValues | None:
         """Note a reading; `squares_ma2` sums its outlets, None if one is not measured; `others` is by thermometer."""
         self._follow_load(at_ns, squares_ma2)
         if value_mc != self._value_mc or squares_ma2 is None:
@@ -80,10 +82,10 @@ class StillThermometer:
         moved_mc = self._others_moved_mc(others)
         return None if abs(moved_mc) < self._neighbours_mc else why | {"others_mc": moved_mc}
 
-    def compare(self, at_ns: int, value_mc: int, above_mc: int | None) -> Why | None:
+    def compare(self, at_ns: int, value_mc: int, above_mc: int | None) -> TripValues | None:
         """Compare with the chip's own comparison, which reports that `above_mc` is reached; None: it has no report."""
         contradicts = above_mc is not None and value_mc < above_mc
-        if not self._comparison.lasts(contradicts, at_ns) or above_mc is None:
+        if not self._comparison.persists(contradicts, at_ns) or above_mc is None:
             return None
         return {"temperature_mc": value_mc, "limit_mc": above_mc}
 
@@ -103,7 +105,7 @@ class StillThermometer:
             self._heat_ma2 += (1 - math.exp(-past_ns / HEAT_SETTLE_NS)) * (squares_ma2 - self._heat_ma2)
             self._load_ma2 += (1 - math.exp(-past_ns / LOAD_SETTLE_NS)) * (squares_ma2 - self._load_ma2)
 
-    def _others_moved_mc(self, others: dict[int, Other]) -> int:
+    def _others_moved_mc(self, others: dict[int, PeerThermometer]) -> int:
         """Return the least movement of half of the resting others, in one direction; 0 if there are too few."""
         then = self._others_then
         moved_mc = sorted(

@@ -1,7 +1,7 @@
 """Protections against mains voltage outside its band: charges are suspended and resume by themselves. Pure."""
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import Limits, OutletNow
+from cabinet.protections.inputs import OutletInputs, ProtectionLimits
 
 
 class _Voltage:
@@ -11,7 +11,7 @@ class _Voltage:
     whole_cabinet = False
     suspends = True
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._since_ns: int | None = None  # start of the time outside
         self._last_ns: int | None = None  # last time outside, after long enough to suspend
@@ -22,8 +22,8 @@ class _Voltage:
     def _outside(self, voltage_mv: int) -> bool:
         raise NotImplementedError
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        voltage = now.voltage_mv
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        voltage = inputs.voltage_mv
         if voltage.value is None:
             return None
         if not self._outside(voltage.value):
@@ -32,11 +32,11 @@ class _Voltage:
         self._since_ns = voltage.at_ns if self._since_ns is None else self._since_ns
         if voltage.at_ns - self._since_ns < self._limits.voltage_ns:
             return None
-        self._last_ns = now.at_ns
-        return {"voltage_mv": voltage.value, "limit_mv": self._limit_mv()} if now.closed else None
+        self._last_ns = inputs.at_ns
+        return {"voltage_mv": voltage.value, "limit_mv": self._limit_mv()} if inputs.closed else None
 
-    def present(self, now: OutletNow) -> bool:
-        return self._last_ns is not None and now.at_ns - self._last_ns < self._limits.voltage_back_ns
+    def present(self, inputs: OutletInputs) -> bool:
+        return self._last_ns is not None and inputs.at_ns - self._last_ns < self._limits.voltage_back_ns
 
     def reset(self) -> None:
         """Keep the state: switching an outlet does not change the voltage."""

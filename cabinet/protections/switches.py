@@ -4,7 +4,15 @@ from collections import deque
 
 from cabinet.model import Fault, Reading
 from cabinet.protections.evidence import MIN_RMS_MA
-from cabinet.protections.inputs import NS, SQRT2_PER_MILLE, CabinetLimits, CabinetNow, Limits, OutletNow, PeakWindow
+from cabinet.protections.inputs import (
+    NS,
+    SQRT2_PER_MILLE,
+    CabinetInputs,
+    CabinetLimits,
+    OutletInputs,
+    PeakWindow,
+    ProtectionLimits,
+)
 
 WELD_HITS = 3  # windows with current: a single one may be a disturbance, and rectifiers draw once in 10 ms
 WELD_WINDOW_NS = NS // 10
@@ -14,7 +22,7 @@ WELD_MEAN_OLD_NS = NS
 RMS_FALLS_NS = 7 * NS // 10
 
 
-class Hits:
+class UnexpectedPeaks:
     """Windows with current that should have none. Three within a tenth of a second mean that current flows.
 
     The exception is three identical peaks: the windows of a mains current differ by their place in the wave, so a peak
@@ -30,7 +38,7 @@ class Hits:
     def add(self, window: PeakWindow) -> None:
         self._seen.append((window.to_ns, window.peak_ma))
 
-    def flow(self, at_ns: int) -> bool:
+    def flows(self, at_ns: int) -> bool:
         """Return whether current flows, at `at_ns`."""
         recent = len(self._seen) == WELD_HITS and at_ns - self._seen[0][0] <= WELD_WINDOW_NS
         if not recent:
@@ -42,7 +50,7 @@ class Hits:
         self._seen.clear()
 
 
-class Means:
+class UnexpectedRms:
     """The same check with the RMS register, which is separate from the peak register: a frozen peak hides no weld.
 
     It falls slowly: after 100 A were broken it shows 0.09 A after 0.7 s (0.2 s to settle, ADE7953 p. 23). A value with
@@ -68,9 +76,9 @@ class Means:
         self._since_ns = self._since_ns if self._reads else at_ns
         self._reads += 1
         self._last_ns, self.current_ma = at_ns, current.value
-        return self.flow(at_ns)
+        return self.flows(at_ns)
 
-    def flow(self, at_ns: int) -> bool:
+    def flows(self, at_ns: int) -> bool:
         """Return whether current flows, at `at_ns`: enough readings in a row, the last one recent."""
         lasting = self._reads >= WELD_READS and self._last_ns - self._since_ns >= WELD_MEAN_NS
         return lasting and at_ns - self._last_ns <= WELD_MEAN_OLD_NS
@@ -92,53 +100,53 @@ class RelayWelded:
     whole_cabinet = True
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = Hits(limits.short_peak_ma)
-        self._means = Means(limits.weld_ma)
+        self._hits = UnexpectedPeaks(limits.short_peak_ma)
+        self._means = UnexpectedRms(limits.weld_ma)
         self._slow_read = -1
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        if now.slow_reads != self._slow_read:
-            self._slow_read = now.slow_reads
-            if not now.closed and self._means.add(
-                now.current_ma, now.current_unmoved, now.switched_at_ns, now.crosstalk_ma
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if inputs.slow_reads != self._slow_read:
+            self._slow_read = inputs.slow_reads
+            if not inputs.closed and self._means.add(
+                inputs.current_ma, inputs.current_unmoved, inputs.switched_at_ns, inputs.crosstalk_ma
             ):
                 return {"current_ma": self._means.current_ma, "limit_ma": self._limits.weld_ma}
-        window = now.window
-        if window is None or now.closed:
+        window = inputs.window
+        if window is None or inputs.closed:
             return None
-        if window.peak_ma > self._limits.short_peak_ma and (why := self._short_through_it(now, window)) is not None:
+        if window.peak_ma > self._limits.short_peak_ma and (why := self._short_through_it(inputs, window)) is not None:
             return why
-        if window.from_ns < now.switched_at_ns + self._limits.weld_after_ns:
+        if window.from_ns < inputs.switched_at_ns + self._limits.weld_after_ns:
             return None
-        limit_ma = self._peak_limit_ma + now.crosstalk_ma
+        limit_ma = self._peak_limit_ma + inputs.crosstalk_ma
         if window.peak_ma <= limit_ma:
             return None
         self._hits.add(window)
-        if not self.present(now):
+        if not self.present(inputs):
             return None
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
-    def _short_through_it(self, now: OutletNow, window: PeakWindow) -> dict[str, int] | None:
+    def _short_through_it(self, inputs: OutletInputs, window: PeakWindow) -> dict[str, int] | None:
         """Return the numbers of a short through the open relay: one window suffices, as no disturbance is that large.
 
         The time counts from the order to the relay itself: neither the contactor's closing nor the self-test's clicks
         restart it. A neighbour shows half a percent of its current here: crosstalk of another such limit would need
         6000 A.
         """
-        limits, told_ns = self._limits, now.told_open_at_ns
-        if told_ns is None or window.from_ns < told_ns + limits.parted_ns:
+        limits, commanded_ns = self._limits, inputs.commanded_open_at_ns
+        if commanded_ns is None or window.from_ns < commanded_ns + limits.parted_ns:
             return None
-        limit_ma = limits.short_peak_ma + min(now.crosstalk_ma, limits.short_peak_ma)
+        limit_ma = limits.short_peak_ma + min(inputs.crosstalk_ma, limits.short_peak_ma)
         if window.peak_ma <= limit_ma:
             return None
         self._hits.add(window)
         return {"peak_ma": window.peak_ma, "limit_ma": limit_ma}
 
-    def present(self, now: OutletNow) -> bool:
-        return self._hits.flow(now.at_ns) or self._means.flow(now.at_ns)
+    def present(self, inputs: OutletInputs) -> bool:
+        return self._hits.flows(inputs.at_ns) or self._means.flows(inputs.at_ns)
 
     def reset(self) -> None:
         self._hits.clear()
@@ -153,19 +161,19 @@ class RelayStuckOpen:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        if now.found_open_at_ns is None or now.window is None or not now.closed:
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if inputs.found_open_at_ns is None or inputs.window is None or not inputs.closed:
             return None
-        open_ns = now.at_ns - now.found_open_at_ns
-        if open_ns < self._limits.stuck_open_ns or now.window.peak_ma > self._peak_limit_ma + now.crosstalk_ma:
+        open_ns = inputs.at_ns - inputs.found_open_at_ns
+        if open_ns < self._limits.stuck_open_ns or inputs.window.peak_ma > self._peak_limit_ma + inputs.crosstalk_ma:
             return None
-        return {"open_ms": open_ns // 1_000_000, "peak_ma": now.window.peak_ma}
+        return {"open_ms": open_ns // 1_000_000, "peak_ma": inputs.window.peak_ma}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         return False
 
     def reset(self) -> None:
@@ -181,28 +189,28 @@ class ContactorWelded:
     def __init__(self, limits: CabinetLimits) -> None:
         self._limits = limits
         self._peak_limit_ma = limits.weld_ma * SQRT2_PER_MILLE // 1000
-        self._hits = Hits(limits.short_peak_ma)
-        self._means = Means(limits.weld_ma)
+        self._hits = UnexpectedPeaks(limits.short_peak_ma)
+        self._means = UnexpectedRms(limits.weld_ma)
 
-    def step(self, now: CabinetNow) -> dict[str, int] | None:
-        window, open_at_ns = now.highest_window, now.contactor_open_at_ns
+    def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
+        window, open_at_ns = inputs.highest_window, inputs.contactor_open_at_ns
         if open_at_ns is None:
             self._hits.clear()
             self._means.clear()
             return None
-        if self._means.add(now.highest_current_ma, 0, open_at_ns):
+        if self._means.add(inputs.highest_current_ma, 0, open_at_ns):
             return {"current_ma": self._means.current_ma, "limit_ma": self._limits.weld_ma}
         if window is None or window.from_ns < open_at_ns + self._limits.contactor_release_ns:
             return None
         if window.peak_ma <= self._peak_limit_ma:
             return None
         self._hits.add(window)
-        if window.peak_ma <= self._limits.short_peak_ma and not self.present(now):
+        if window.peak_ma <= self._limits.short_peak_ma and not self.present(inputs):
             return None  # above a short's limit it is no disturbance: the first window is enough
         return {"peak_ma": window.peak_ma, "limit_ma": self._peak_limit_ma}
 
-    def warns(self, now: CabinetNow) -> bool:
+    def warns(self, inputs: CabinetInputs) -> bool:
         return False
 
-    def present(self, now: CabinetNow) -> bool:
-        return self._hits.flow(now.at_ns) or self._means.flow(now.at_ns)
+    def present(self, inputs: CabinetInputs) -> bool:
+        return self._hits.flows(inputs.at_ns) or self._means.flows(inputs.at_ns)

@@ -3,7 +3,7 @@
 from collections import deque
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import NS, Limits, OutletNow
+from cabinet.protections.inputs import NS, OutletInputs, ProtectionLimits
 
 
 class GuardLate:
@@ -14,15 +14,15 @@ class GuardLate:
     whole_cabinet = True
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        if now.late_ns <= self._limits.late_ns or not now.closed:
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if inputs.late_ns <= self._limits.late_ns or not inputs.closed:
             return None
-        return {"late_ms": now.late_ns // 1_000_000, "limit_ms": self._limits.late_ns // 1_000_000}
+        return {"late_ms": inputs.late_ns // 1_000_000, "limit_ms": self._limits.late_ns // 1_000_000}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         return False
 
     def reset(self) -> None:
@@ -37,7 +37,7 @@ class RecloseStorm:
     whole_cabinet = False
     suspends = False
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ProtectionLimits) -> None:
         self._limits = limits
         self._trips_ns: deque[int] = deque(maxlen=limits.storm_trips)
 
@@ -49,16 +49,16 @@ class RecloseStorm:
         """Note a trip for a reason of the outlet's own."""
         self._trips_ns.append(at_ns)
 
-    def step(self, now: OutletNow) -> dict[str, int] | None:
-        if not self.present(now):
+    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
+        if not self.present(inputs):
             return None
         trips = len(self._trips_ns)
         self._trips_ns.clear()
         return {"trips": trips, "within_s": self._limits.storm_ns // NS}
 
-    def present(self, now: OutletNow) -> bool:
+    def present(self, inputs: OutletInputs) -> bool:
         trips = self._trips_ns
-        return len(trips) == self._limits.storm_trips and now.at_ns - trips[0] <= self._limits.storm_ns
+        return len(trips) == self._limits.storm_trips and inputs.at_ns - trips[0] <= self._limits.storm_ns
 
     def reset(self) -> None:
         self._trips_ns.clear()

@@ -10,54 +10,56 @@ import msgspec
 
 from cabinet import normal_form, texts
 from cabinet.errors import CabinetError
-from cabinet.records import Signed, UsageHead, UsageRecord
+from cabinet.records import SignedClosing, UsageHead, UsageRecord
 from cabinet.reports import xlsx_reader
 from cabinet.store import usage
-from cabinet.store.proof import Mark
+from cabinet.store.proof import KeptRecord
 
 MAX_BYTES = 1024 * 1024 * 1024
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Closings(msgspec.Struct):
+class KeptClosings(msgspec.Struct):
     """Closings as the API returns them: with the key that should have signed them."""
 
-    closings: list[Signed]
+    closings: list[SignedClosing]
     key: str = ""
 
 
-class Heads(msgspec.Struct):
+class KeptHeads(msgspec.Struct):
     heads: list[UsageHead]
 
 
-def closings(path: Path) -> Closings:
+def closings(path: Path) -> KeptClosings:
     """Read closings as listed by `cabinet usage closings` or returned by the API. Raises CabinetError."""
     data = _read(path)
     try:
         if data.lstrip().startswith((b'{"key"', b'{"closings"')):
-            return msgspec.json.decode(data, type=Closings)
-        return Closings([msgspec.json.decode(line, type=Signed) for line in data.splitlines() if line.strip()])
+            return msgspec.json.decode(data, type=KeptClosings)
+        return KeptClosings(
+            [msgspec.json.decode(line, type=SignedClosing) for line in data.splitlines() if line.strip()]
+        )
     except msgspec.MsgspecError as error:
         raise CabinetError(f"{path}: is no list of closings: {error}") from error
 
 
-def heads(path: Path) -> list[Mark]:
+def heads(path: Path) -> list[KeptRecord]:
     """Read heads from `cabinet usage heads` or the API; a file may contain several answers. Raises CabinetError."""
     data = _read(path)
     try:
         found: list[UsageHead] = []
         for line in data.splitlines():
             if line.lstrip().startswith(b'{"heads"'):
-                found += msgspec.json.decode(line, type=Heads).heads
+                found += msgspec.json.decode(line, type=KeptHeads).heads
             elif line.strip():
                 found.append(msgspec.json.decode(line, type=UsageHead))
     except msgspec.MsgspecError as error:
         raise CabinetError(f"{path}: is no list of heads: {error}") from error
-    return [Mark(head.number, head.record_hash, f"{path}, {head.site_id} on {head.day}") for head in found]
+    return [KeptRecord(head.number, head.record_hash, f"{path}, {head.site_id} on {head.day}") for head in found]
 
 
-def export(path: Path) -> list[Mark]:
+def export(path: Path) -> list[KeptRecord]:
     """Read the records of an export: JSON lines, CSV or spreadsheet, in any language. Raises CabinetError.
 
     JSON lines hold whole records: their contents must give the hash.
@@ -76,7 +78,7 @@ def export(path: Path) -> list[Mark]:
     return list(_of_table(path, table))
 
 
-def _of_json(path: Path, data: bytes) -> Iterator[Mark]:
+def _of_json(path: Path, data: bytes) -> Iterator[KeptRecord]:
     for line, text in enumerate(data.splitlines(), 1):
         if not text.strip():
             continue
@@ -89,10 +91,10 @@ def _of_json(path: Path, data: bytes) -> Iterator[Mark]:
                 f"{path}, line {line}: record {record.number} was changed in this file: its contents do not give its"
                 " hash; take another copy of the export"
             )
-        yield Mark(record.number, record.record_hash, f"{path}, line {line}")
+        yield KeptRecord(record.number, record.record_hash, f"{path}, line {line}")
 
 
-def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[Mark]:
+def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[KeptRecord]:
     rows = enumerate(table, 1)
     titles = [normal_form.text(cell) for cell in next(rows, (0, []))[1]]
     number_at, hash_at = _column(titles, "number"), _column(titles, "record_hash")
@@ -105,7 +107,7 @@ def _of_table(path: Path, table: Iterable[Sequence[str]]) -> Iterator[Mark]:
         whole = normal_form.whole(number.removesuffix(".0"))
         if whole is None or not _HASH.fullmatch(record_hash):
             raise CabinetError(f"{path}, row {row}: no number and hash of a record: was the file changed?")
-        yield Mark(whole, record_hash, f"{path}, row {row}")
+        yield KeptRecord(whole, record_hash, f"{path}, row {row}")
 
 
 def _column(titles: Sequence[str], name: str) -> int | None:

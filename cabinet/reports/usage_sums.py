@@ -16,7 +16,7 @@ GROUPS = ("month", "outlet", "card")
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-class Figures(Protocol):
+class SummableRecord(Protocol):
     """The fields of a record that the sums need."""
 
     @property
@@ -49,7 +49,7 @@ class Sum(msgspec.Struct):
     total_fen: int = 0
 
 
-def grouped(records: Iterable[Figures], by: str, zone: zoneinfo.ZoneInfo) -> list[Sum]:
+def grouped(records: Iterable[SummableRecord], by: str, zone: zoneinfo.ZoneInfo) -> list[Sum]:
     """Return the sums by month or outlet, or cards by first record. Two cards that look alike stay separate."""
     sums: dict[object, Sum] = {}
     for record in records:
@@ -66,7 +66,7 @@ def grouped(records: Iterable[Figures], by: str, zone: zoneinfo.ZoneInfo) -> lis
     return sorted(sums.values(), key=lambda each: (len(each.group), each.group))  # outlet 2 before outlet 10
 
 
-def _group(record: Figures, by: str, zone: zoneinfo.ZoneInfo) -> tuple[object, str]:
+def _group(record: SummableRecord, by: str, zone: zoneinfo.ZoneInfo) -> tuple[object, str]:
     if by == "month":
         month = datetime.datetime.fromtimestamp(record.ended_unix_ms / 1000, zone).strftime("%Y-%m")
         return month, month

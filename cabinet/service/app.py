@@ -18,21 +18,21 @@ from cabinet.errors import CabinetError, Refused, StoreError
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
-from cabinet.records import CurvePoint, Signed, UsageFilter, UsageHead, UsageRecord
+from cabinet.records import CurvePoint, SignedClosing, UsageFilter, UsageHead, UsageRecord
 from cabinet.service.accounts import admin
-from cabinet.service.accounts.sign_in import SigningIn
+from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges import history, pricing, views
-from cabinet.service.charges.checkpoint import Saver
-from cabinet.service.charges.context import Context, Guard
-from cabinet.service.charges.guard_events import Hearing
-from cabinet.service.charges.live import CABINET, Changes, Curve
-from cabinet.service.charges.queue_service import Waiting
-from cabinet.service.charges.reconcile import Recovery
+from cabinet.service.charges.checkpoint import CheckpointWriter
+from cabinet.service.charges.context import GuardPort, ServiceContext
+from cabinet.service.charges.guard_events import GuardEventHandler
+from cabinet.service.charges.live import CABINET, ChangeNotifier, Curve
+from cabinet.service.charges.queue_service import QueueControl
+from cabinet.service.charges.reconcile import Reconciler
 from cabinet.service.charges.session import Session, restored
-from cabinet.service.charges.start_stop import Starting
-from cabinet.service.charges.tariff_catalogue import Shelf
-from cabinet.service.console_socket import ConsoleDesk
-from cabinet.service.housekeeping import Upkeep
+from cabinet.service.charges.start_stop import ChargeControl
+from cabinet.service.charges.tariff_catalogue import TariffCatalogue
+from cabinet.service.console_socket import ConsoleServer
+from cabinet.service.housekeeping import Housekeeping
 from cabinet.service.ports import (
     AttackView,
     CabinetView,
@@ -46,7 +46,7 @@ from cabinet.service.ports import (
     StatementPage,
     WaitingView,
 )
-from cabinet.service.property import Office
+from cabinet.service.property import PropertyPages
 from cabinet.service.property_views import SecondStep
 from cabinet.service.storage import Storage
 from cabinet.service.tasks import Background
@@ -61,7 +61,9 @@ log = logging.getLogger(__name__)
 
 MAX_RECORDS = 1000  # in one page of the usage log
 
-MakeGuard = Callable[[Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]], Guard]
+MakeGuard = Callable[
+    [Callable[[Snapshot], None], Callable[[Event], Awaitable[None]], Callable[[bool], None]], GuardPort
+]
 
 
 def guard_link(config: Config) -> MakeGuard:
@@ -83,89 +85,88 @@ class Service:
         clock = SystemClock() if clock is None else clock
         make_guard = guard_link(config) if make_guard is None else make_guard
         self._background = Background()
-        self._look = asyncio.Event()
+        self._reconcile_wanted = asyncio.Event()
         site_time = pricing.SiteTime(config.site.timezone)
         storage = Storage(admin.database_path(config), connection_class)
-        self.context = Context(
+        self.context = ServiceContext(
             config=config,
             clock=clock,
             boot_id=boot_id() if boot is None else boot,
             storage=storage,
             guard=make_guard(self._on_snapshot, self._on_event, self._on_link),
-            shelf=Shelf(config, site_time),
+            tariff_catalogue=TariffCatalogue(config, site_time),
             site_time=site_time,
-            changes=Changes(clock),
+            changes=ChangeNotifier(clock),
         )
-        self._saver = Saver(self.context, self._background)
-        self._hearing = Hearing(self.context, self._saver)
-        self._recovery = Recovery(self.context, self._saver, self._hearing)
-        self._starting = Starting(self.context, self._saver, self._hearing, self._recovery, self._background)
-        self._waiting = Waiting(self.context, self._starting)
-        self._serve = asyncio.Event()
+        self._checkpoint_writer = CheckpointWriter(self.context, self._background)
+        self._event_handler = GuardEventHandler(self.context, self._checkpoint_writer)
+        self._reconciler = Reconciler(self.context, self._checkpoint_writer, self._event_handler)
+        self._charge_control = ChargeControl(
+            self.context, self._checkpoint_writer, self._event_handler, self._reconciler, self._background
+        )
+        self._queue_control = QueueControl(self.context, self._charge_control)
+        self._queue_wanted = asyncio.Event()
         self._blind = False  # database unreadable: the guard's charges are unknown here, and end at its own limits
-        self._signing_in = SigningIn(storage, clock, config.service.staff_idle_s)
-        self._upkeep = Upkeep(self.context, self._signing_in.attacks)
-        self.office = Office(self.context, self._signing_in, self._background)
+        self._authenticator = Authenticator(storage, clock, config.service.staff_idle_s)
+        self._housekeeping = Housekeeping(self.context, self._authenticator.attacks)
+        self.property_pages = PropertyPages(self.context, self._authenticator, self._background)
 
     # --- lifecycle -------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Migrate the database and restore its unfinished sessions.
-
-        Raises StoreError; CabinetError if the state folder cannot be created.
-        """
+        """Migrate the database and restore its sessions. Raises StoreError; CabinetError without a state folder."""
         context = self.context
         path = admin.database_path(context.config)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
-        context.shelf.refresh()
+        context.tariff_catalogue.refresh()
         await context.storage.open()
         if context.storage.damaged or not context.storage.is_open:
             self._blind = True
-            self._upkeep.tell()
+            self._housekeeping.publish_status()
             return
         today = context.site_time.day(context.clock.wall())
-        rows, positions, energies, line, newest = await context.storage.read(
+        rows, positions, energies, queue, newest = await context.storage.read(
             lambda c: (
                 table.unfinished_with_curves(c),
                 table.positions(c),
                 table.day_energies(c, today),
-                waiting_table.everybody(c),
+                waiting_table.all_entries(c),
                 table.newest_trusted_ms(c),
             )
         )
         if newest is not None:
-            context.shelf.newest_day = context.site_time.day_number(WallTime(newest, True))
+            context.tariff_catalogue.newest_day = context.site_time.day_number(WallTime(newest, True))
         for row, points in rows:
             count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
-            context.running.add(restored(row, context.site_time, Curve(points, row.curve_step_s, count)))
+            context.sessions.add(restored(row, context.site_time, Curve(points, row.curve_step_s, count)))
             log.info("outlet %d: %s was %s", row.outlet, row.order_number, row.state.value)
-        context.line.show(line)
-        context.watch.handled.update(positions)
-        context.watch.written.update(positions)
+        context.power_queue.replace(queue)
+        context.guard_state.handled.update(positions)
+        context.guard_state.written.update(positions)
         for outlet, energy_mwh in energies.items():
-            context.days.add(today, outlet, energy_mwh)
-        self._upkeep.tell()
+            context.daily_energy.add(today, outlet, energy_mwh)
+        self._housekeeping.publish_status()
 
     async def run(self) -> None:
         """Serve the guard link, reconcile and checkpoint until cancelled; any exception raised is a bug."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.context.guard.run())
-            group.create_task(self._upkeep.run())
+            group.create_task(self._housekeeping.run())
             group.create_task(self._reconcile_when_wanted())
-            group.create_task(self._serve_the_line())
+            group.create_task(self._serve_queue_when_wanted())
             group.create_task(self._checkpoint_forever())
-            group.create_task(ConsoleDesk(self.context).serve())
+            group.create_task(ConsoleServer(self.context).serve())
 
     async def close(self) -> None:
         """End all watches, write the last checkpoint, close the database. Sessions go on in the guard."""
         self.context.changes.close()
         await self._background.finished()
         await self.checkpoint(last=True)
-        self._upkeep.end()
-        self._signing_in.close()
+        self._housekeeping.remove_status()
+        self._authenticator.close()
         await self.context.storage.close()
 
     def end_watches(self) -> None:
@@ -174,15 +175,15 @@ class Service:
 
     async def _reconcile_when_wanted(self) -> None:
         while True:
-            await self._look.wait()
-            self._look.clear()
+            await self._reconcile_wanted.wait()
+            self._reconcile_wanted.clear()
             await self.reconcile()
 
-    async def _serve_the_line(self) -> None:
+    async def _serve_queue_when_wanted(self) -> None:
         while True:
-            await self._serve.wait()
-            self._serve.clear()
-            await self.serve_line()
+            await self._queue_wanted.wait()
+            self._queue_wanted.clear()
+            await self.serve_queue()
 
     async def _checkpoint_forever(self) -> None:
         while True:
@@ -190,49 +191,49 @@ class Service:
             await self.checkpoint()
 
     async def close_month(self) -> None:
-        """Close the past month: see `Upkeep.close_month`."""
-        await self._upkeep.close_month()
+        """Close the past month: see `Housekeeping.close_month`."""
+        await self._housekeeping.close_month()
 
     @property
-    def to_begin_anew(self) -> asyncio.Event:
+    def restart_wanted(self) -> asyncio.Event:
         """Set if only a new process can continue."""
-        return self._upkeep.to_begin_anew
+        return self._housekeeping.restart_wanted
 
     async def reconcile(self) -> None:
         """Reconcile sessions and outlets if the last snapshot shows that they disagree."""
         if not self._blind:
-            await self._recovery.reconcile()
+            await self._reconciler.reconcile()
 
-    async def serve_line(self) -> None:
+    async def serve_queue(self) -> None:
         """Start the first entry of the power queue, if there is power for it now."""
         if not self._blind:
-            await self._waiting.serve()
+            await self._queue_control.serve()
 
     async def checkpoint(self, last: bool = False) -> None:
         """Write all meters in one transaction, then send the guard new money limits. Never raises for a full disk."""
         await self.context.storage.measure()
         if self._blind and not self.context.storage.is_open:
-            await self._upkeep.look_for_room()
-        if self.context.shelf.refresh():
+            await self._housekeeping.request_restart_if_room()
+        if self.context.tariff_catalogue.refresh():
             self.context.changes.touch(CABINET)
         try:
-            await self._saver.flush(meters=True, last=last)
+            await self._checkpoint_writer.flush(meters=True, last=last)
         except StoreError as error:
             log.error("no checkpoint: %s", error)
-        self._upkeep.tell()
-        for session in self.context.running:
+        self._housekeeping.publish_status()
+        for session in self.context.sessions:
             if self.context.guard_reachable() and not session.busy.locked() and self._held(session):
                 await self._renew(session)
 
     def _held(self, session: Session) -> bool:
-        state = self.context.watch.outlet(session.outlet)
+        state = self.context.guard_state.outlet(session.outlet)
         holds = state is not None and state.session_id == session.session_id
         return holds and not session.finished and session.stop_reason is None
 
     async def _renew(self, session: Session) -> None:
         try:
             async with session.busy:
-                await self._recovery.energise(session)
+                await self._reconciler.energise(session)
         except Refused as refusal:
             # session_over: its end event will arrive; otherwise the old limits stay in force, and they are lower
             log.info("outlet %d: limits not renewed: %s", session.outlet, refusal)
@@ -240,22 +241,22 @@ class Service:
     # --- the guard's callbacks ---------------------------------------------------------------------------------------
 
     def _on_snapshot(self, snapshot: Snapshot) -> None:
-        self._hearing.on_snapshot(snapshot)
-        for session in self.context.running:
+        self._event_handler.on_snapshot(snapshot)
+        for session in self.context.sessions:
             if self._held(session) and session.used_up():
                 session.stop_reason = EndReason.LIMIT_MONEY
-        if self._recovery.wanted(snapshot):
-            self._look.set()
-        if self.context.line.waiting or self.context.line.over:
-            self._serve.set()
+        if self._reconciler.wanted(snapshot):
+            self._reconcile_wanted.set()
+        if self.context.power_queue.waiting or self.context.power_queue.over:
+            self._queue_wanted.set()
 
     async def _on_event(self, event: Event) -> None:
-        await self._hearing.on_event(event)
+        await self._event_handler.on_event(event)
 
     def _on_link(self, connected: bool) -> None:
         log.info("guard %s", "connected" if connected else "gone")
         for outlet in self.context.config.outlet:
-            self._hearing.show(outlet.number)
+            self._event_handler.notify_viewers(outlet.number)
         self.context.changes.touch(CABINET)
 
     # --- public views ------------------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ class Service:
         outlet = context.config.outlet_by_code(code)
         if outlet is None:
             raise Refused("unknown_code")
-        tariff = context.shelf.in_force(outlet.number, group, wall)
+        tariff = context.tariff_catalogue.in_force(outlet.number, group, wall)
         return pricing.price_view(tariff, context.site_time.minute(wall), power_w or pricing.EXAMPLE_POWER_W)
 
     def guard_reachable(self) -> bool:
@@ -290,7 +291,7 @@ class Service:
         return self.context.changes.watch(outlet)
 
     def snapshot(self) -> Snapshot:
-        snapshot = self.context.watch.snapshot
+        snapshot = self.context.guard_state.snapshot
         if snapshot is None or not self.context.guard_reachable():
             raise Refused("guard_unreachable")
         return snapshot
@@ -301,16 +302,16 @@ class Service:
     # --- residents ---------------------------------------------------------------------------------------------------
 
     async def sign_in(self, card: str, pin: str, address: str) -> str:
-        return await self._signing_in.resident(card, pin, address)
+        return await self._authenticator.resident(card, pin, address)
 
     async def sign_in_guest(self, code: str, address: str) -> str:
-        return await self._signing_in.guest(code, address)
+        return await self._authenticator.guest(code, address)
 
     async def sign_out(self, token: str, everywhere: bool = False) -> None:
-        await self._signing_in.sign_out(token, everywhere)
+        await self._authenticator.sign_out(token, everywhere)
 
     async def resident(self, token: str) -> ResidentView:
-        resident_id = await self._signing_in.who("resident", token)
+        resident_id = await self._authenticator.who("resident", token)
 
         def look(connection: sqlite3.Connection) -> ResidentView:
             row = people.resident_by_id(connection, resident_id)
@@ -323,31 +324,31 @@ class Service:
         return await self.context.storage.read(look)
 
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
-        session_id = await self._starting.start(resident_id, code, choice, request_key)
+        session_id = await self._charge_control.start(resident_id, code, choice, request_key)
         try:
-            await self._waiting.leave(resident_id)
+            await self._queue_control.leave(resident_id)
         except StoreError as error:
             log.error("an entry of the line could not be taken out: %s", error)
         return await self.session(resident_id, session_id)
 
     async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
-        await self._waiting.join(resident_id, code, choice)
-        view = self._waiting.view(resident_id)
+        await self._queue_control.join(resident_id, code, choice)
+        view = self._queue_control.view(resident_id)
         assert view is not None  # just joined
         return view
 
     async def leave(self, resident_id: int) -> None:
-        await self._waiting.leave(resident_id)
+        await self._queue_control.leave(resident_id)
 
     def waiting(self, resident_id: int) -> WaitingView | None:
-        return self._waiting.view(resident_id)
+        return self._queue_control.view(resident_id)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
-        await self._starting.stop(resident_id, session_id)
+        await self._charge_control.stop(resident_id, session_id)
         return await self.session(resident_id, session_id)
 
     async def session(self, resident_id: int, session_id: str) -> SessionView:
-        session = self.context.running.get(session_id)
+        session = self.context.sessions.get(session_id)
         if session is not None:
             if session.resident_id != resident_id:
                 raise Refused("not_yours")
@@ -371,7 +372,7 @@ class Service:
         return await self.context.storage.read(lambda c: history.statement(c, resident_id, before, limit))
 
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]:
-        session = self.context.running.get(session_id)
+        session = self.context.sessions.get(session_id)
         if session is not None and session.resident_id == resident_id:
             points = session.curve.points
         else:
@@ -381,40 +382,39 @@ class Service:
 
     def _view(self, row: SessionRow, record_hash: str | None = None) -> SessionView:
         """Return the view of a session: from memory if it runs, as memory is newer than the disk."""
-        session = self.context.running.get(row.session_id)
+        session = self.context.sessions.get(row.session_id)
         return views.stored_view(row, record_hash) if session is None else views.running_view(self.context, session)
 
     # --- property ----------------------------------------------------------------------------------------------------
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
-        signed_in = await self._signing_in.staff(name, password, address)
+        signed_in = await self._authenticator.staff(name, password, address)
         if isinstance(signed_in, str):
-            await self.office.staff.note_sign_in(signed_in, address)
+            await self.property_pages.staff.note_sign_in(signed_in, address)
         return signed_in
 
     async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
-        token = await self._signing_in.staff_code(key, code, address)
-        await self.office.staff.note_sign_in(token, address)
+        token = await self._authenticator.staff_code(key, code, address)
+        await self.property_pages.staff.note_sign_in(token, address)
         return token
 
     async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
-        await self._signing_in.sign_out(token, everywhere)
+        await self._authenticator.sign_out(token, everywhere)
 
     async def token_allows(self, bearer: str, scope: str) -> None:
-        await self._signing_in.check_scope(bearer, scope)
+        await self._authenticator.check_scope(bearer, scope)
 
     async def today(self) -> DayFigures:
-        context = self.context
-        wall = context.clock.wall()
+        context, wall = self.context, self.context.clock.wall()
         start_ms, end_ms = context.site_time.day_bounds_ms(wall)
         sessions, (electricity_fen, service_fen) = await context.storage.read(
             lambda c: (table.count_started_in(c, start_ms, end_ms), table.earned_in(c, start_ms, end_ms))
         )
         day = context.site_time.day(wall)
-        snapshot = context.watch.snapshot
+        snapshot = context.guard_state.snapshot
         return DayFigures(
             sessions=sessions,
-            energy_mwh=sum(context.days.energy_mwh(day, outlet.number) for outlet in context.config.outlet),
+            energy_mwh=sum(context.daily_energy.energy_mwh(day, outlet.number) for outlet in context.config.outlet),
             electricity_fen=electricity_fen,
             service_fen=service_fen,
             feed_mw=snapshot.feed_mw if snapshot is not None and context.guard_reachable() else None,
@@ -426,16 +426,15 @@ class Service:
         return [self._view(row) for row in rows]
 
     def attack(self) -> AttackView | None:
-        return self._signing_in.attacks.view()
+        return self._authenticator.attacks.view()
 
     def tariff_mistakes(self) -> list[str]:
-        return self.context.shelf.wrong
+        return self.context.tariff_catalogue.mistakes
 
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
-        most = max(0, min(limit, MAX_RECORDS))
-        return await self.context.storage.read(lambda c: list(usage.found(c, wanted, most)))
+        return await self.context.storage.read(lambda c: list(usage.found(c, wanted, max(0, min(limit, MAX_RECORDS)))))
 
-    async def usage_closings(self) -> list[Signed]:
+    async def usage_closings(self) -> list[SignedClosing]:
         return await self.context.storage.read(lambda c: list(month_closing.all_signed(c)))
 
     async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
@@ -443,4 +442,4 @@ class Service:
         return await self.context.storage.read(lambda c: proof.heads(c, site, from_unix_ms, to_unix_ms))
 
     async def usage_key(self) -> str:
-        return month_closing.public(await self._upkeep.key())
+        return month_closing.public(await self._housekeeping.key())

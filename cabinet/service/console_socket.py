@@ -18,25 +18,25 @@ from cabinet.link.protocol import Role
 from cabinet.link.records import (
     Answer,
     AskAudit,
-    Asked,
     AskEnergy,
     AskSessions,
     AskUsage,
     At,
-    Audit,
+    AuditAnswer,
     AuditLine,
     DayEnergy,
     Energy,
-    Kept,
+    Query,
+    QueryRefusal,
     SessionLine,
     Sessions,
-    Unable,
+    Stored,
     Usage,
     UsageLine,
 )
 from cabinet.records import AuditEntry, AuditFilter, UsageFilter, UsageRecord
 from cabinet.service.charges import views
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import SessionView
 from cabinet.store import audit, usage
 from cabinet.store import sessions as table
@@ -50,10 +50,10 @@ ENERGY_DAYS = 7
 DAY_MS = 86_400_000
 
 
-class ConsoleDesk:
+class ConsoleServer:
     """Console socket server: `serve` runs until cancelled."""
 
-    def __init__(self, context: Context, accounts: Accounts | None = None) -> None:
+    def __init__(self, context: ServiceContext, accounts: Accounts | None = None) -> None:
         self._context = context
         self._accounts = accounts or Accounts.of_this_machine()
         self._open = {True: 0, False: 0}  # connections of the console's user, and of others
@@ -90,25 +90,25 @@ class ConsoleDesk:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 line = await reader.readline()  # also from other users: if it stayed unread, the answer would be lost
                 if line:
-                    writer.write(records.encode(await self._answer(line) if known else Unable("not_allowed")))
+                    writer.write(records.encode(await self._answer(line) if known else QueryRefusal("not_allowed")))
                     await writer.drain()
 
     async def _answer(self, line: bytes) -> Answer:
         try:
-            return await self._found(records.decode_asked(line))
+            return await self._found(records.decode_query(line))
         except LinkError as error:
             log.warning("service.sock: %s", error)
-            return Unable("bad_request")
+            return QueryRefusal("bad_request")
         except Refused as refused:
-            return Unable(refused.code)
+            return QueryRefusal(refused.code)
         except StoreError as error:
             log.warning("service.sock: %s", error)
-            return Unable(self._context.storage.hindrance or "storage_full")
+            return QueryRefusal(self._context.storage.refusal or "storage_full")
         except CabinetError as error:
             log.error("service.sock: %s", error)
-            return Unable("bad_request")
+            return QueryRefusal("bad_request")
 
-    async def _found(self, asked: Asked) -> Answer:
+    async def _found(self, asked: Query) -> Answer:
         storage = self._context.storage
         if isinstance(asked, AskSessions):
             return await self._sessions(asked.most)
@@ -119,15 +119,15 @@ class ConsoleDesk:
             return await self._energy()
         if isinstance(asked, AskAudit):
             entries = await storage.read(lambda c: audit.found(c, AuditFilter(), asked.most))
-            return Audit([_audit_line(entry) for entry in reversed(entries)])
+            return AuditAnswer([_audit_line(entry) for entry in reversed(entries)])
         new = await storage.write(lambda c: audit.add_console(c, asked.entries))
         if new:
             log.info("audit log: %d of the console", new)
-        return Kept()
+        return Stored()
 
     async def _sessions(self, most: int) -> Sessions:
-        running = [views.running_view(self._context, session) for session in self._context.running]
-        over = await self._context.storage.read(lambda c: table.newest_over(c, most))
+        running = [views.running_view(self._context, session) for session in self._context.sessions]
+        over = await self._context.storage.read(lambda c: table.newest_settled(c, most))
         return Sessions(
             [_session_line(view) for view in running], [_session_line(views.stored_view(row)) for row in over]
         )
@@ -137,7 +137,7 @@ class ConsoleDesk:
         context, wall = self._context, self._context.clock.wall()
         days = [context.site_time.day(WallTime(wall.unix_ms - n * DAY_MS, wall.trusted)) for n in range(ENERGY_DAYS)]
         stored = await context.storage.read(lambda c: {day: table.day_energies(c, day) for day in days[1:]})
-        stored[days[0]] = {o.number: context.days.energy_mwh(days[0], o.number) for o in context.config.outlet}
+        stored[days[0]] = {o.number: context.daily_energy.energy_mwh(days[0], o.number) for o in context.config.outlet}
         return Energy([DayEnergy(day, stored[day]) for day in days if any(stored[day].values())])
 
 

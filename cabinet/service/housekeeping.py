@@ -8,10 +8,10 @@ from nacl.signing import SigningKey
 
 from cabinet.errors import CabinetError, StoreError
 from cabinet.link import service_status
-from cabinet.link.service_status import Pulse
+from cabinet.link.service_status import ServiceStatus
 from cabinet.service.accounts import admin
 from cabinet.service.accounts.lockout import AttackWatch
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, people
 
@@ -25,17 +25,17 @@ _WHY = {
 }
 
 
-class Upkeep:
+class Housekeeping:
     """Housekeeping of the service."""
 
-    def __init__(self, context: Context, attacks: AttackWatch) -> None:
+    def __init__(self, context: ServiceContext, attacks: AttackWatch) -> None:
         self._context = context
         self._attacks = attacks
-        self.to_begin_anew = asyncio.Event()  # set if only a new process can continue
+        self.restart_wanted = asyncio.Event()  # set if only a new process can continue
 
     async def run(self) -> None:
         """Make a backup at the start and every day; every hour, close the past month if it is open."""
-        await self._tell_of_cards_alike()
+        await self._warn_of_similar_cards()
         while True:
             try:
                 await self.key()
@@ -49,13 +49,13 @@ class Upkeep:
                     log.error("the month is not closed: %s", error)
                 await asyncio.sleep(HOUR_S)
 
-    async def _tell_of_cards_alike(self) -> None:
+    async def _warn_of_similar_cards(self) -> None:
         """Warn of old cards that differ in capital letters only: each is found by its exact spelling only.
 
         The property should change one.
         """
         try:
-            for cards in await self._context.storage.read(people.cards_alike):
+            for cards in await self._context.storage.read(people.similar_cards):
                 log.warning("cards %s differ only in capital letters: give one of them another", ", ".join(cards))
         except StoreError as error:
             log.error("the cards could not be compared: %s", error)
@@ -100,7 +100,7 @@ class Upkeep:
             log.warning("usage log: %s is not closed: %s", unclosed.month, _WHY[unclosed.why])
         self._context.unclosed = unclosed
 
-    def tell(self) -> None:
+    def publish_status(self) -> None:
         """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
         context = self._context
         every_s = context.config.service.checkpoint_s
@@ -108,17 +108,19 @@ class Upkeep:
         address = None if attack is None else attack.address
         month, why = ("", "") if context.unclosed is None else (context.unclosed.month, context.unclosed.why)
         now_ns = context.clock.monotonic_ns()
-        service_status.write(self._pulse, Pulse(now_ns, every_s, context.storage.hindrance, address, month, why))
+        service_status.write(
+            self._status_path, ServiceStatus(now_ns, every_s, context.storage.refusal, address, month, why)
+        )
 
-    def end(self) -> None:
+    def remove_status(self) -> None:
         """Remove the status: the console need not wait until it is outdated."""
-        service_status.remove(self._pulse)
+        service_status.remove(self._status_path)
 
     @property
-    def _pulse(self) -> Path:
+    def _status_path(self) -> Path:
         return service_status.path_in(Path(self._context.config.paths.run))
 
-    async def look_for_room(self) -> None:
+    async def request_restart_if_room(self) -> None:
         """Request a new process if the database, not opened for lack of room, can be opened now.
 
         The guard sends the events of the meantime again, but only to a service that is new to it.
@@ -131,4 +133,4 @@ class Upkeep:
             log.warning("still no room: %s", error)
         else:
             log.warning("there is room again: the service begins anew")
-            self.to_begin_anew.set()
+            self.restart_wanted.set()

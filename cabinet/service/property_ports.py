@@ -10,7 +10,17 @@ from typing import Protocol
 
 from cabinet.clock import WallTime
 from cabinet.model import Snapshot
-from cabinet.records import Actor, AuditEntry, AuditFilter, Role, Signed, StaffView, UsageFilter, UsageHead, UsageRecord
+from cabinet.records import (
+    Actor,
+    AuditEntry,
+    AuditFilter,
+    Role,
+    SignedClosing,
+    StaffView,
+    UsageFilter,
+    UsageHead,
+    UsageRecord,
+)
 from cabinet.service.ports import AttackView, CabinetView, DayFigures, OutletView, SessionView, Unclosed
 from cabinet.service.property_views import (
     Comparison,
@@ -18,14 +28,14 @@ from cabinet.service.property_views import (
     ImportPlan,
     ImportState,
     LoadView,
+    PropertyResidentView,
     Receipt,
     RecordView,
     ResidentPage,
-    ResidentRow,
     SampleCharge,
     SecondFactorView,
     SecondStep,
-    TariffLook,
+    TariffPreview,
     TariffView,
     TokenView,
     TripView,
@@ -82,7 +92,7 @@ class AuditPort(Protocol):
         """Return the names of all staff in the log."""
 
 
-class LogPort(Protocol):
+class UsageLogPort(Protocol):
     """The usage log; its records are masked."""
 
     async def newest(self, actor: Actor, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
@@ -106,7 +116,7 @@ class LogPort(Protocol):
         """Return the past month that could not be closed, if there is one."""
 
 
-class FiguresPort(Protocol):
+class StatisticsPort(Protocol):
     """Statistics by hour, day and month. Needs no more than `look`, which the page has checked."""
 
     async def comparison(self) -> Comparison: ...
@@ -134,7 +144,7 @@ class TripsPort(Protocol):
 
 
 class ResidentsPort(Protocol):
-    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
+    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[PropertyResidentView]:
         """Return masked residents by card, after `after_id`, if `words` begin or end the card or are in the name."""
 
     async def page(self, actor: Actor, resident_id: int, *, unmasked: bool = False) -> ResidentPage:
@@ -176,7 +186,7 @@ class TariffsPort(Protocol):
     async def posted(self, actor: Actor) -> list[TariffView]:
         """Return the tariffs in force, then future ones, then past ones."""
 
-    async def look(self, actor: Actor, text: str) -> TariffLook: ...
+    async def preview(self, actor: Actor, text: str) -> TariffPreview: ...
     async def sample(self, actor: Actor, text: str, charge: SampleCharge) -> Receipt:
         """Return a sample receipt by a tariff text that is not posted. Refuses bad_tariff, bad_choice."""
 
@@ -196,16 +206,16 @@ class TokensPort(Protocol):
         """Revoke a token. Idempotent."""
 
 
-class OfficePort(Protocol):
+class PropertyPagesPort(Protocol):
     """Interface of the property pages. A method that cannot act raises `Refused` and changes nothing."""
 
     def wall(self) -> WallTime:
         """Return the time by the cabinet's clock."""
 
     @property
-    def figures(self) -> FiguresPort: ...
+    def figures(self) -> StatisticsPort: ...
     @property
-    def log(self) -> LogPort: ...
+    def log(self) -> UsageLogPort: ...
     @property
     def residents(self) -> ResidentsPort: ...
     @property
@@ -227,7 +237,7 @@ class OfficePort(Protocol):
 
 class PropertyPort(Protocol):
     @property
-    def office(self) -> OfficePort:
+    def property_pages(self) -> PropertyPagesPort:
         """The functions that need a role."""
 
     async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
@@ -255,7 +265,7 @@ class PropertyPort(Protocol):
     async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
         """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
 
-    async def usage_closings(self) -> list[Signed]:
+    async def usage_closings(self) -> list[SignedClosing]:
         """Return the closings of all months, the oldest first."""
 
     async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:

@@ -8,7 +8,7 @@ import msgspec
 from cabinet.clock import WallTime
 from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
 from cabinet.service.ports import PriceView
-from cabinet.trips.format import Mark
+from cabinet.trips.format import TripMark
 
 
 class SecondStep(msgspec.Struct, frozen=True):
@@ -108,11 +108,11 @@ class TripView(msgspec.Struct, frozen=True):
 
     number: int
     at: WallTime | None
-    marks: list[Mark]
+    marks: list[TripMark]
     usage_numbers: dict[str, int] = {}
 
 
-class ResidentRow(msgspec.Struct, frozen=True):
+class PropertyResidentView(msgspec.Struct, frozen=True):
     """One resident. If `masked`, card and name show only enough to distinguish residents."""
 
     resident_id: int
@@ -126,7 +126,7 @@ class ResidentRow(msgspec.Struct, frozen=True):
     held_fen: int
 
 
-class WalletLine(msgspec.Struct, frozen=True):
+class PropertyWalletLine(msgspec.Struct, frozen=True):
     """One movement of a wallet, and the balance after it. `kind` as in the ledger."""
 
     number: int  # of the ledger's transaction
@@ -141,8 +141,8 @@ class WalletLine(msgspec.Struct, frozen=True):
 
 
 class ResidentPage(msgspec.Struct, frozen=True):
-    resident: ResidentRow
-    lines: list[WalletLine]  # newest first
+    resident: PropertyResidentView
+    lines: list[PropertyWalletLine]  # newest first
     more_lines: bool
     charging: bool
 
@@ -203,7 +203,7 @@ class TariffView(msgspec.Struct, frozen=True):
     when: Literal["now", "later", "over"]
 
 
-class TariffLook(msgspec.Struct, frozen=True):
+class TariffPreview(msgspec.Struct, frozen=True):
     """A new file's mistakes, a line each, or its tariff, which can be posted only if `in_future`."""
 
     mistakes: list[str]

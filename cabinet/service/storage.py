@@ -103,7 +103,7 @@ class Storage:
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `work` on the last committed state. Raises StoreError."""
         try:
-            return await self._in(self._read_thread, functools.partial(self._look, work))
+            return await self._in(self._read_thread, functools.partial(self._query, work))
         except StoreDamaged as error:
             self._found_damaged(str(error))
             raise
@@ -124,7 +124,7 @@ class Storage:
         return self._writer is not None and self._reader is not None
 
     @property
-    def hindrance(self) -> str | None:
+    def refusal(self) -> str | None:
         """Return the code if the database permits no new session (storage_damaged, storage_full), else None."""
         if self.damaged:
             return "storage_damaged"
@@ -148,7 +148,7 @@ class Storage:
         with self._writer.transaction() as connection:
             return work(connection)
 
-    def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._reader is None:
             raise self._not_open()
         with self._reader.reading() as connection:

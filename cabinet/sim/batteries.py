@@ -17,7 +17,7 @@ HOUR = 3600.0
 MAX_IRON_PEAK_A = 80.0  # limited by the resistance of winding and wires, about 4 ohm together
 
 
-class Kind(NamedTuple):
+class BatteryKind(NamedTuple):
     """Parameters of one charger and its battery."""
 
     title: str
@@ -53,26 +53,26 @@ class Kind(NamedTuple):
     step_s: float = 5.0
 
 
-_LEAD_48 = Kind(
+_LEAD_48 = BatteryKind(
     "48 V 20 Ah lead-acid, 3 A", 20, 3.0, 59.2, 0.80, 0.55, float_v=55.2, float_from_a=0.5, float_to_a=0.06,
     float_s=2.5 * HOUR, charge_factor=1.08, shape=Shape.of(2.3, 0.68), inrush=Inrush(50.0, 1_500_000),
 )  # fmt: skip
-_LITHIUM_48 = Kind(
+_LITHIUM_48 = BatteryKind(
     "48 V 15 Ah lithium (13 cells), 3 A", 15, 3.0, 54.6, 0.88, 0.20, efficiency=0.88, standby_w=1.5,
     shape=Shape.of(2.0, 0.78), inrush=Inrush(55.0, 1_200_000),
 )  # fmt: skip
-_LITHIUM_60 = Kind(
+_LITHIUM_60 = BatteryKind(
     "60 V 24 Ah lithium (17 cells), 5 A, power factor corrected", 24, 5.0, 71.4, 0.90, 0.40, efficiency=0.90,
     standby_w=2.5, shape=Shape.of(1.5, 0.98), inrush=Inrush(75.0, 2_500_000),
 )  # fmt: skip
 
 HEALTHY = {
-    "lead-acid-36v12ah": Kind(
+    "lead-acid-36v12ah": BatteryKind(
         "36 V 12 Ah lead-acid, 1.8 A", 12, 1.8, 44.4, 0.78, 0.3, float_v=41.4, float_from_a=0.3, float_to_a=0.05,
         float_s=2 * HOUR, floats_on=True, charge_factor=1.08, shape=Shape.of(2.5, 0.62), inrush=Inrush(38.0, 800_000),
     ),
     "lead-acid-48v20ah": _LEAD_48,
-    "iron-36v12ah": Kind(
+    "iron-36v12ah": BatteryKind(
         "36 V 12 Ah lead-acid, 1.8 A, charger with an iron core: inrush of one sign that falls cycle by cycle", 12, 1.8,
         44.4, 0.78, 0.3, float_v=41.4, float_from_a=0.3, float_to_a=0.05, float_s=2 * HOUR, floats_on=True,
         charge_factor=1.08, efficiency=0.75, standby_w=6.0, shape=Shape.of(1.8, 0.75),
@@ -80,7 +80,7 @@ HEALTHY = {
     ),
     "lithium-48v": _LITHIUM_48,
     "lithium-60v": _LITHIUM_60,
-    "demo": Kind(
+    "demo": BatteryKind(
         "a toy battery that is full in about two minutes, 150 W", 0.115, 2.5, 54.6, 0.90, 0.45, efficiency=0.90,
         shape=Shape.of(2.1, 0.72), inrush=Inrush(40.0, 1_000_000), step_s=0.5,
     ),
@@ -117,7 +117,7 @@ SHAPES = (
 )  # fmt: skip
 
 
-def random_kind(rng: random.Random, iron_share: float = 0.0) -> Kind:
+def random_kind(rng: random.Random, iron_share: float = 0.0) -> BatteryKind:
     """Draw a healthy battery and charger: lead-acid or lithium, 36 to 72 V, 1.8 to 5 A.
 
     From empty, the constant current lasts 2 to 6.5 hours. Some are topped off, balance their cells or have a fan;
@@ -154,14 +154,14 @@ def random_inrush(rng: random.Random) -> Inrush:
     return Inrush(311.0 / ohm, 5_000_000, 68 * (1000 / 68) ** rng.random(), ohm)
 
 
-def _random_lead(rng: random.Random) -> Kind:
+def _random_lead(rng: random.Random) -> BatteryKind:
     blocks = rng.choice((3, 4, 5, 6))
     amps = rng.uniform(1.8, 3.5) if blocks <= 4 else rng.uniform(2.5, 5.0)
     full_v = 14.8 * blocks * rng.uniform(0.99, 1.01)
     taper_from, factor = rng.uniform(0.74, 0.84), rng.uniform(1.05, 1.10)
     capacity_ah = amps * rng.uniform(3.0, 6.5) / (taper_from * factor)
     ends_a = amps * rng.uniform(0.15, 0.20)
-    kind = Kind(
+    kind = BatteryKind(
         f"{12 * blocks} V {capacity_ah:.0f} Ah lead-acid, {amps:.1f} A", capacity_ah, amps, full_v, taper_from, ends_a,
         float_v=full_v * rng.uniform(0.925, 0.94), float_from_a=ends_a * rng.uniform(0.85, 0.95),
         float_to_a=rng.uniform(0.04, 0.07), float_s=rng.uniform(1.5, 3.0) * HOUR, floats_on=rng.random() < 0.3,
@@ -174,11 +174,11 @@ def _random_lead(rng: random.Random) -> Kind:
     return kind
 
 
-def _random_lithium(rng: random.Random) -> Kind:
+def _random_lithium(rng: random.Random) -> BatteryKind:
     cells = rng.choice((10, 13, 17, 20))
     amps, taper_from = rng.uniform(2.0, 5.0), rng.uniform(0.85, 0.93)
     capacity_ah = amps * rng.uniform(2.0, 5.5) / taper_from
-    kind = Kind(
+    kind = BatteryKind(
         f"{cells} cells {capacity_ah:.0f} Ah lithium, {amps:.1f} A", capacity_ah, amps, 4.2 * cells, taper_from,
         amps * rng.uniform(0.05, 0.10), efficiency=rng.uniform(0.86, 0.92),
     )  # fmt: skip

@@ -4,9 +4,9 @@ import random
 
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
-from cabinet.config.keys import Meter as MeterConfig
-from cabinet.config.keys import Outlet as OutletConfig
-from cabinet.config.wiring import Place
+from cabinet.config.keys import MeterSection as MeterConfig
+from cabinet.config.keys import OutletSection as OutletConfig
+from cabinet.config.wiring import PinRef
 from cabinet.sim.bus import Segment
 from cabinet.sim.chips import ade7953
 from cabinet.sim.chips.ade7953 import Ade7953
@@ -53,7 +53,7 @@ class _Builder:
         self._on_ns = world.timeline.now_ns - (10_000_000_000 if awake else 0)
         self._awake = awake
         self._segments: dict[tuple[int, int], Segment] = {}
-        self._pins: dict[tuple[int, int, str], Place] = {}  # alert lines: (mux, channel, chip pin) to the line's end
+        self._pins: dict[tuple[int, int, str], PinRef] = {}  # alert lines: (mux, channel, chip pin) to the line's end
         self._coils: dict[int, dict[int, int]] = {}  # expander address, pin: outlet
 
     def build(self) -> World:
@@ -85,17 +85,17 @@ class _Builder:
         return world
 
     def _wire_relay(self, place: OutletConfig) -> None:
-        at = Place.parse(place.relay)
+        at = PinRef.parse(place.relay)
         self._world.coil_place[place.number] = (at.expander, at.pin)
         if at.expander is None:
-            self._world.lines.wire(at.pin, False, lambda high, t: self._world.tell_coil(place.number, high, t))
+            self._world.lines.wire(at.pin, False, lambda high, t: self._world.set_coil(place.number, high, t))
         else:
             self._coils.setdefault(at.expander, {})[at.pin] = place.number
 
     def _wire_alert(self, place: OutletConfig) -> None:
         if place.alert is None:
             return
-        at = Place.parse(place.alert)
+        at = PinRef.parse(place.alert)
         pin = ade7953.PIN_IRQ if place.meter.input == "A" else ade7953.PIN_ZX
         self._pins[place.meter.mux, place.meter.channel, pin] = at
         self._world.alert_place[place.number] = (at.expander, at.pin)
@@ -109,7 +109,7 @@ class _Builder:
 
         def tell_coils(driven: int, at_ns: int) -> None:
             for pin, number in coils.items():
-                world.tell_coil(number, bool(driven >> pin & 1), at_ns)
+                world.set_coil(number, bool(driven >> pin & 1), at_ns)
 
         def outputs(driven: int, at_ns: int) -> None:
             world.timeline.at(at_ns, lambda t: tell_coils(driven, t))  # STOP may be slightly in the future
@@ -214,7 +214,7 @@ class _Builder:
             world.contactor.closed = True  # no contactor fitted: a wire in its place
             world.has_contactor = False
         else:
-            world.lines.wire(hardware.contactor_pin, False, world.tell_contactor)
+            world.lines.wire(hardware.contactor_pin, False, world.set_contactor)
         if hardware.heartbeat_pin is not None:
             world.lines.wire(hardware.heartbeat_pin, False, lambda high, t: world.coil_supply.edge(t))
             for outlet in world.outlets.values():

@@ -8,7 +8,7 @@ import math
 import random
 
 from cabinet.errors import SimError
-from cabinet.sim.batteries import HOUR, KINDS, Kind, random_kind
+from cabinet.sim.batteries import HOUR, KINDS, BatteryKind, random_kind
 from cabinet.sim.loads import CAPACITOR_NS, Draw, Inrush, emptied_share
 
 HOT_LIMITER = 1.6  # current through a hot inrush limiter, as a multiple of that through a cold one
@@ -21,7 +21,9 @@ _CHARGING = ("constant current", "constant voltage", "runaway", "boost", "balanc
 class Charger:
     """A charger with its battery, at `speed` times real time."""
 
-    def __init__(self, name: str, charge_percent: float = 30.0, speed: float = 1.0, kind: Kind | None = None) -> None:
+    def __init__(
+        self, name: str, charge_percent: float = 30.0, speed: float = 1.0, kind: BatteryKind | None = None
+    ) -> None:
         """Set up the charger; if `kind` is None, take the kind named `name`."""
         if not 0 <= charge_percent <= 100:
             raise SimError(f"a state of charge is 0 to 100 percent, not {charge_percent:g}")

@@ -101,7 +101,7 @@ class ResidualMonitor:
         """Set or clear the defect: a dead monitor keeps its contact closed at any current."""
         self.dead = dead
         if dead:
-            self._call_off()
+            self._cancel_opening()
             self._since_ns = None
             self._contact.alarm(False, at_ns)
         else:
@@ -110,7 +110,7 @@ class ResidualMonitor:
     def _follow(self, at_ns: int) -> None:
         if self.dead:
             return
-        self._call_off()
+        self._cancel_opening()
         if self.residual_ma < NEVER_MA:
             self._since_ns = None
             if self._contact.alarming:
@@ -124,7 +124,7 @@ class ResidualMonitor:
             due_ns = self._since_ns + int(self._share * permitted_ns(self.residual_ma))
             self._planned = self._timeline.at(max(due_ns, at_ns), lambda t: self._contact.alarm(True, t))
 
-    def _call_off(self) -> None:
+    def _cancel_opening(self) -> None:
         if self._planned is not None:
             self._planned.cancel()
             self._planned = None

@@ -10,8 +10,8 @@ from cabinet.errors import CabinetError, SimError
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.world import World
 
-RECORDS_MOST = 400  # in one answer
-LONGEST = 200 * 1024
+MAX_RECORDS = 400  # in one answer
+MAX_FRAME_BYTES = 200 * 1024
 
 
 class Plug(msgspec.Struct, frozen=True, tag="plug", forbid_unknown_fields=True):
@@ -94,7 +94,7 @@ def _do(world: World, request: Request) -> Any:
             return world.truth(request.outlet)
         case GetJournal():
             world.sync()
-            return world.journal.after(request.after, request.outlet)[:RECORDS_MOST]
+            return world.journal.after(request.after, request.outlet)[:MAX_RECORDS]
     return {"at_ns": world.timeline.now_ns, "journal_seq": world.journal.last_seq}
 
 
@@ -125,7 +125,7 @@ class SimControl:
     def request(self, request: Request) -> Any:
         try:
             self._connection.send(_encoder.encode(request))
-            frame = self._connection.recv(LONGEST)
+            frame = self._connection.recv(MAX_FRAME_BYTES)
         except OSError as error:
             raise SimError(f"the simulator does not answer: {error}") from error
         if not frame:
@@ -166,6 +166,6 @@ class SimControl:
         while True:
             more = self.request(GetJournal(after, outlet))
             records += more
-            if len(more) < RECORDS_MOST:
+            if len(more) < MAX_RECORDS:
                 return records
             after = more[-1]["seq"]

@@ -8,7 +8,7 @@ from cabinet.sim.chips.ade7953 import Ade7953
 from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, nothing
+from cabinet.sim.fault_kinds import Change, Choice, FaultKind, Number, nothing
 from cabinet.sim.world import Params, World
 
 CHIPS = ("meter", "thermometer", "expander", "feed_meter", "inside_thermometer")
@@ -152,32 +152,32 @@ def _lose_none(world: World, number: int, params: Params, at_ns: int) -> None:
 _CHIP = Choice(CHIPS, "which chip; the last two are the cabinet's own")
 _CHIP_OR_MUX = Choice(CHIPS_AND_MUX, "which chip; feed_meter and inside_thermometer are the cabinet's own")
 
-BUS: dict[str, Kind] = {
-    "nack": Kind(
+BUS: dict[str, FaultKind] = {
+    "nack": FaultKind(
         "a chip stops answering", "2 nack --chip thermometer", _presence(False), _presence(True),
         {"chip": _CHIP_OR_MUX}, shared=True, check=_fitted,
     ),
-    "stuck_bus": Kind(
+    "stuck_bus": FaultKind(
         "SDA held low behind the outlet's mux channel", "2 stuck_bus", _stuck(True), _stuck(False), shared=True
     ),
-    "stuck_upstream": Kind(
+    "stuck_upstream": FaultKind(
         "SDA held low before the muxes, by a chip interrupted in a byte", "all stuck_upstream --clocks 4",
         _stick_upstream, _free_upstream,
         {"clocks": Number(9, 0, 9, "after which it lets go; 0: never")}, cabinet=True,
     ),
-    "noise_reads": Kind(
+    "noise_reads": FaultKind(
         "reads fail now and then, on the whole bus", "all noise_reads --share 0.02", _lose_reads, _lose_none,
         {"share": Number(0.01, 0, 1, "of the reads are not acknowledged")}, cabinet=True,
     ),
-    "frozen": Kind(
+    "frozen": FaultKind(
         "a chip's readings stop changing", "2 frozen --chip meter", _freeze(True), _freeze(False),
         {"chip": Choice(MEASURING, "which chip")}, shared=True, check=_fitted,
     ),
-    "implausible": Kind(
+    "implausible": FaultKind(
         "a meter chip's peaks and RMS are read as all ones", "2 implausible", _garble(True), _garble(False),
         {"chip": Choice(("meter", "feed_meter"), "which chip")}, shared=True, check=_fitted,
     ),
-    "thermometer_jump": Kind(
+    "thermometer_jump": FaultKind(
         "a thermometer shows too much from one moment on", "2 thermometer_jump --kelvin 40", _jump, _jump_back,
         {
             "kelvin": Number(30, -100, 100, "shown above what is so"),
@@ -185,7 +185,7 @@ BUS: dict[str, Kind] = {
         },
         shared=True, check=_fitted,
     ),
-    "crosstalk": Kind(
+    "crosstalk": FaultKind(
         "the meter chip's two inputs show a share of each other's current", "2 crosstalk --share 0.01",
         _couple, _uncouple,
         {
@@ -194,12 +194,12 @@ BUS: dict[str, Kind] = {
         },
         shared=True,
     ),
-    "saturates": Kind(
+    "saturates": FaultKind(
         "the outlet's current transformer saturates: peaks, RMS and alert show less than what flows",
         "2 saturates --amps 35", _saturate, _desaturate,
         {"amps": Number(35, 1, 2000, "instantaneous, from which it follows but weakly")},
     ),
-    "chip_reset": Kind(
+    "chip_reset": FaultKind(
         "a chip is back at its power-on values", "2 chip_reset --chip meter --down 1", _chip_reset, nothing,
         {"chip": _CHIP, "down": Number(0, 0, 1, "1: with its start-up of 66 ms, 0: at once")},
         lasts=False, check=_fitted,

@@ -1,7 +1,7 @@
 """Faults of contacts, plugs and coils."""
 
 from cabinet.errors import SimError
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, nothing
+from cabinet.sim.fault_kinds import Change, Choice, FaultKind, Number, nothing
 from cabinet.sim.heat import CONTACT_OHM
 from cabinet.sim.parts import BREAKERS, SQRT2
 from cabinet.sim.world import Params, World
@@ -155,27 +155,27 @@ def _contactor_fitted(world: World, number: int, params: Params) -> None:
 
 WOBBLE_NS = (500_000, 500_000_000)  # a contact's bounce to a hand's movement; no measurement of plugs was found
 
-CONTACTS: dict[str, Kind] = {
-    "welded": Kind("the relay's contacts stick together", "3 welded", _weld, _unweld),
-    "stuck_open": Kind(
+CONTACTS: dict[str, FaultKind] = {
+    "welded": FaultKind("the relay's contacts stick together", "3 welded", _weld, _unweld),
+    "stuck_open": FaultKind(
         "a broken driver holds the relay's coil output low", "3 stuck_open", _hold_coil(True), _hold_coil(False)
     ),
-    "contactor_welded": Kind(
+    "contactor_welded": FaultKind(
         "the contactor's contacts stick together", "all contactor_welded", _weld_contactor, _unweld_contactor,
         cabinet=True, check=_contactor_fitted,
     ),
-    "hot": Kind(
+    "hot": FaultKind(
         "a bad contact", "3 hot --ohms 3", _hot, _cool, {"ohms": Number(3, 0.01, 20, "ohm of the contact")}
     ),
-    "hot_plug": Kind(
+    "hot_plug": FaultKind(
         "the plug is pulled and pushed in again, with a bounce", "3 hot_plug", _hot_plug, nothing,
         lasts=False, check=_plugged,
     ),
-    "loose_plug": Kind(
+    "loose_plug": FaultKind(
         "the plug makes and loses contact for a while", "3 loose_plug --seconds 3", _wobble, _push_in,
         {"seconds": Number(3, 0.01, 60, "until it sits")}, check=_plugged,
     ),
-    "weak_contacts": Kind(
+    "weak_contacts": FaultKind(
         "the relay's contacts weld more easily: on breaking, on closing, or by chance",
         "3 weak_contacts --breaking-amps 16 --making-amps 30", _weaken, _strengthen,
         {
@@ -184,16 +184,16 @@ CONTACTS: dict[str, Kind] = {
             "share": Number(0, 0, 1, "of operations with current after which they stick by chance"),
         },
     ),
-    "slow_release": Kind(
+    "slow_release": FaultKind(
         "the relay's coil lets go late, as with a plain diode across it", "3 slow_release --ms 25", _slow, _quicken,
         {"ms": Number(25, 1, 100, "from the coil's supply gone to parting contacts")},
     ),
-    "breaker": Kind(
+    "breaker": FaultKind(
         "another breaker is in front of the outlet, or none", "3 breaker --acts never",
         _change_breaker, _change_breaker_back,
         {"acts": Choice(tuple(BREAKERS)[::-1], "quick: a B16 at its lowest, slow: a D16 at its highest")},
     ),
-    "contactor_slow": Kind(
+    "contactor_slow": FaultKind(
         "the contactor's coil lets go late", "all contactor_slow --ms 24", _slow_contactor, _quicken_contactor,
         {"ms": Number(24, 1, 200, "from the coil's supply gone to parting contacts")},
         cabinet=True, check=_contactor_fitted,

@@ -3,7 +3,7 @@
 import math
 import random
 
-from cabinet.sim.fault_kinds import Choice, Kind, Number
+from cabinet.sim.fault_kinds import Choice, FaultKind, Number
 from cabinet.sim.outlet import ExtraCurrent
 from cabinet.sim.world import Params, World
 
@@ -76,8 +76,8 @@ def _no_bypass(world: World, number: int, params: Params, at_ns: int) -> None:
 
 _PHASE = Number(None, 0, 360, "begin at this angle of the mains, degrees")
 
-CURRENTS: dict[str, Kind] = {
-    "short": Kind(
+CURRENTS: dict[str, FaultKind] = {
+    "short": FaultKind(
         "a short at the plug", "5 short --amps 60 --shape half --at-phase 90", _short, _stop_current,
         {
             "amps": Number(60, 1, 2000, "RMS ampere"),
@@ -85,15 +85,15 @@ CURRENTS: dict[str, Kind] = {
             "at_phase": _PHASE,
         },
     ),
-    "overload": Kind(
+    "overload": FaultKind(
         "a load too much at the plug", "5 overload --amps 9", _overload, _stop_current,
         {"amps": Number(10, 0.1, 100, "RMS ampere"), "at_phase": _PHASE},
     ),
-    "leak": Kind(
+    "leak": FaultKind(
         "current to earth while the outlet has mains", "4 leak --ma 30", _leak, _no_leak,
         {"ma": Number(50, 0, 1000, "residual current, milliampere")},
     ),
-    "bypass": Kind(
+    "bypass": FaultKind(
         "a current through the outlet and the cabinet's meter, past the outlet's own", "4 bypass --amps 2",
         _bypass, _no_bypass, {"amps": Number(2, 0.1, 32, "RMS ampere")},
     ),

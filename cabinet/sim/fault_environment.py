@@ -4,7 +4,7 @@ import math
 
 from cabinet.errors import SimError
 from cabinet.sim.contacts import INPUTS
-from cabinet.sim.fault_kinds import Change, Choice, Kind, Number, ends_after, nothing
+from cabinet.sim.fault_kinds import Change, Choice, FaultKind, Number, ends_after, nothing
 from cabinet.sim.parts import BREAKERS
 from cabinet.sim.waveform import Harmonic
 from cabinet.sim.world import Params, World
@@ -107,12 +107,12 @@ def _need(world: World, name: str) -> None:
         raise SimError(f"this cabinet has no {name} contact: hardware.{name}_pin is not set")
 
 
-SURROUNDINGS: dict[str, Kind] = {
-    "mains_cut": Kind(
+ENVIRONMENT: dict[str, FaultKind] = {
+    "mains_cut": FaultKind(
         "the mains goes", "all mains_cut --seconds 2", _mains_cut, _mains_back,
         {"seconds": Number(None, 0.001, 86_400, "until it comes back by itself")}, cabinet=True,
     ),
-    "mains_sag": Kind(
+    "mains_sag": FaultKind(
         "the mains sinks, or rises, to another voltage", "all mains_sag --volts 150 --seconds 3", _mains_sag, _sag_over,
         {
             "volts": Number(150, 0, 400, "RMS volt"),
@@ -120,7 +120,7 @@ SURROUNDINGS: dict[str, Kind] = {
         },
         cabinet=True,
     ),
-    "mains_harmonics": Kind(
+    "mains_harmonics": FaultKind(
         "the mains is no sine, through every cut and sag; the most that EN 50160 lets pass", "all mains_harmonics",
         _distort, _straighten,
         {
@@ -131,7 +131,7 @@ SURROUNDINGS: dict[str, Kind] = {
         },
         cabinet=True,
     ),
-    "mains_wander": Kind(
+    "mains_wander": FaultKind(
         "the frequency wanders; GB/T 15945 allows 0.2 Hz, 0.5 in a small grid", "all mains_wander --hz 0.2",
         _wander, nothing,
         {
@@ -140,7 +140,7 @@ SURROUNDINGS: dict[str, Kind] = {
         },
         cabinet=True,
     ),
-    "upstream_breaker": Kind(
+    "upstream_breaker": FaultKind(
         "a breaker in front of the cabinet: tripped, it takes the mains from all outlets",
         "all upstream_breaker --acts quick --amps 40", _fit_upstream, _remove_upstream,
         {
@@ -149,7 +149,7 @@ SURROUNDINGS: dict[str, Kind] = {
         },
         cabinet=True,
     ),
-    "cabinet_heat": Kind(
+    "cabinet_heat": FaultKind(
         "the air inside heats up; contacts and their thermometers are left out", "all cabinet_heat --kelvin 50",
         _burn, _burn_out,
         {
@@ -158,20 +158,20 @@ SURROUNDINGS: dict[str, Kind] = {
         },
         cabinet=True,
     ),
-    "smoke": Kind(
+    "smoke": FaultKind(
         "the smoke contact opens", "all smoke", _alarm("smoke", True), _alarm("smoke", False),
         cabinet=True, check=lambda world, number, params: _need(world, "smoke"),
     ),
-    "water": Kind(
+    "water": FaultKind(
         "the water contact opens", "all water", _alarm("water", True), _alarm("water", False),
         cabinet=True, check=lambda world, number, params: _need(world, "water"),
     ),
-    "wire_cut": Kind(
+    "wire_cut": FaultKind(
         "the wire of an alarm contact is cut", "all wire_cut --input smoke", _cut(True), _cut(False),
         {"input": Choice(INPUTS, "which contact")},
         cabinet=True, check=lambda world, number, params: _need(world, str(params["input"])),
     ),
-    "rcm_dead": Kind(
+    "rcm_dead": FaultKind(
         "the residual-current monitor never reacts", "all rcm_dead", _monitor(True), _monitor(False),
         cabinet=True, check=lambda world, number, params: _need(world, "residual"),
     ),

@@ -38,7 +38,7 @@ def nothing(world: World, number: int, params: Params, at_ns: int) -> None:
     """Do nothing: a fault that is over at once cannot be undone."""
 
 
-class Kind(NamedTuple):
+class FaultKind(NamedTuple):
     """A fault. `example` is the text to type after `cabinet sim fault`."""
 
     what: str

@@ -9,7 +9,7 @@ ports as one word; for a mux `channels`.
 from cabinet.errors import SimError
 from cabinet.sim.chips.stuck import Stickable
 from cabinet.sim.fault_chips import CHIPS_AND_MUX, chips
-from cabinet.sim.fault_kinds import Choice, Kind, Number, Word, nothing
+from cabinet.sim.fault_kinds import Choice, FaultKind, Number, Word, nothing
 from cabinet.sim.world import Params, World
 
 
@@ -86,8 +86,8 @@ def _alert_fitted(world: World, number: int, params: Params) -> None:
 _CHIP = Choice(CHIPS_AND_MUX, "which chip; of expanders the one that drives the outlet's relay")
 _REGISTER = Word("peak_a", "of the chip; a wrong name is answered with the right ones")
 
-REGISTERS: dict[str, Kind] = {
-    "stuck": Kind(
+REGISTERS: dict[str, FaultKind] = {
+    "stuck": FaultKind(
         "one register of a chip stands still", "3 stuck --register peak_a --value 3000", _stick, _release,
         {
             "chip": _CHIP,
@@ -97,7 +97,7 @@ REGISTERS: dict[str, Kind] = {
         },
         shared=True, check=_register,
     ),
-    "upset": Kind(
+    "upset": FaultKind(
         "a register of settings is changed once, not by the controller",
         "3 upset --chip thermometer --register config --value 0x61a0", _upset, nothing,
         {
@@ -107,7 +107,7 @@ REGISTERS: dict[str, Kind] = {
         },
         lasts=False, check=_setting,
     ),
-    "alert_stuck": Kind(
+    "alert_stuck": FaultKind(
         "the outlet's alert line stands still, whatever the meter says", "3 alert_stuck --level low",
         _hold_alert, _free_alert, {"level": Choice(("high", "low"), "high: it never alerts; low: always")},
         check=_alert_fitted,

@@ -1,7 +1,7 @@
 """Wiring mistakes, and the external heat on a contact that a person applies to find them."""
 
 from cabinet.errors import SimError
-from cabinet.sim.fault_kinds import Kind, Number
+from cabinet.sim.fault_kinds import FaultKind, Number
 from cabinet.sim.world import Params, World
 
 _OTHER = Number(None, 1, 40, "the other outlet; the next one where it is left out")
@@ -42,10 +42,10 @@ def _swap_coils(world: World, number: int, params: Params, at_ns: int) -> None:
     """Swap the wires of two coils; each output keeps its level and drives the coil on its new wire."""
     swaps, pair = world.coil_swaps, (number, _other(world, number, params))
     driven = [swaps.get(each, each) for each in pair]
-    told = [world.outlets[coil].relay.told for coil in driven]
+    commanded = [world.outlets[coil].relay.commanded for coil in driven]
     swaps[pair[0]], swaps[pair[1]] = driven[1], driven[0]
-    for each, on in zip(pair, told, strict=True):
-        world.tell_coil(each, on, at_ns)
+    for each, on in zip(pair, commanded, strict=True):
+        world.set_coil(each, on, at_ns)
 
 
 def _swap_thermometers(world: World, number: int, params: Params, at_ns: int) -> None:
@@ -79,23 +79,23 @@ def _cool(world: World, number: int, params: Params, at_ns: int) -> None:
     world.outlets[number].warmed.aim(0.0, at_ns)
 
 
-WIRING: dict[str, Kind] = {
-    "relays_swapped": Kind(
+WIRING: dict[str, FaultKind] = {
+    "relays_swapped": FaultKind(
         "the wires of two relays' coils are swapped", "3 relays_swapped --other 7", _swap_coils, _swap_coils,
         {"other": _OTHER}, check=_two,
     ),
-    "meters_swapped": Kind(
+    "meters_swapped": FaultKind(
         "the current sensors of two outlets are swapped", "3 meters_swapped --other 7", _swap_meters, _swap_meters,
         {"other": _OTHER}, check=_two,
     ),
-    "current_reversed": Kind(
+    "current_reversed": FaultKind(
         "the current sensor is put on backwards", "3 current_reversed", _reverse, _reverse
     ),
-    "thermometers_swapped": Kind(
+    "thermometers_swapped": FaultKind(
         "two thermometers sit at each other's place", "3 thermometers_swapped --other 7",
         _swap_thermometers, _swap_thermometers, {"other": _OTHER}, check=_two_thermometers,
     ),
-    "warmed": Kind(
+    "warmed": FaultKind(
         "somebody warms the contacts from outside", "3 warmed --kelvin 12", _warm, _cool,
         {"kelvin": Number(12, 1, 60, "warmer than the air")},
     ),

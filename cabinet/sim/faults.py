@@ -11,21 +11,21 @@ from cabinet.errors import SimError
 from cabinet.sim.fault_chips import BUS
 from cabinet.sim.fault_contacts import CONTACTS
 from cabinet.sim.fault_currents import CURRENTS
-from cabinet.sim.fault_environment import SURROUNDINGS
-from cabinet.sim.fault_kinds import Choice, Kind, Number, Word
+from cabinet.sim.fault_environment import ENVIRONMENT
+from cabinet.sim.fault_kinds import Choice, FaultKind, Number, Word
 from cabinet.sim.fault_registers import REGISTERS
 from cabinet.sim.fault_wiring import WIRING
-from cabinet.sim.world import Params, Standing, World
+from cabinet.sim.world import Params, World
 
-__all__ = ["FAULTS", "Choice", "FaultTable", "Kind", "Number", "Word"]
+__all__ = ["FAULTS", "Choice", "FaultKind", "FaultTable", "Number", "Word"]
 
-FAULTS: dict[str, Kind] = {**CURRENTS, **CONTACTS, **BUS, **REGISTERS, **SURROUNDINGS, **WIRING}
+FAULTS: dict[str, FaultKind] = {**CURRENTS, **CONTACTS, **BUS, **REGISTERS, **ENVIRONMENT, **WIRING}
 
 
 class FaultTable:
     """Set and clear faults of a world. Each kind of `kinds` applies and removes itself."""
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, kinds: Mapping[str, FaultKind]) -> None:
         self._kinds = kinds
 
     def set_fault(self, world: World, number: int | None, kind: str, given: Params, at_ns: int) -> None:
@@ -48,7 +48,7 @@ class FaultTable:
         if old is not None:
             found.remove(world, number or 0, old.params, at_ns)
         world.journal.add(at_ns, "fault", number, fault=kind, **params)
-        world.faults[number][kind] = Standing(params)
+        world.faults[number][kind] = ActiveFault(params)
         found.apply(world, number or 0, params, at_ns)
         if not found.lasts:
             del world.faults[number][kind]
@@ -71,7 +71,7 @@ class FaultTable:
         world.journal.add(at_ns, "cleared", number)
 
 
-def _checked(kind: str, found: Kind, given: Params) -> dict[str, float | str]:
+def _checked(kind: str, found: FaultKind, given: Params) -> dict[str, float | str]:
     for name in given:
         if name not in found.params:
             takes = ", ".join(found.params) or "nothing"

@@ -8,7 +8,7 @@ from cabinet.sim.smbus import Message
 TRANSFER, SPEED, LEVEL, DRIVE, RELEASE, PULL, WATCH, UNWATCH = b"T", b"S", b"L", b"D", b"R", b"P", b"W", b"U"
 DONE, BIT, SHOWS, EDGE, WATCHING, REFUSED = b"t", b"s", b"l", b"e", b"w", b"x"
 
-LONGEST = 16 * 1024
+MAX_FRAME_BYTES = 16 * 1024
 _T, _D, _L, _E = TRANSFER[0], DONE[0], SHOWS[0], EDGE[0]
 
 _TRANSFER = struct.Struct("<BQB")  # kind, start (ns), number of messages

@@ -4,7 +4,7 @@ from collections import deque
 
 import msgspec
 
-LONGEST = 4000
+MAX_RECORDS = 4000
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,10 +49,10 @@ KINDS = {
 
 
 class Journal:
-    """The last `LONGEST` records."""
+    """The last `MAX_RECORDS` records."""
 
     def __init__(self) -> None:
-        self._records: deque[Record] = deque(maxlen=LONGEST)
+        self._records: deque[Record] = deque(maxlen=MAX_RECORDS)
         self._seq = 0
 
     def add(self, at_ns: int, kind: str, outlet: int | None = None, **detail: int | float | str) -> None:

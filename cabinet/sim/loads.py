@@ -13,7 +13,7 @@ from cabinet.errors import SimError
 from cabinet.sim.waveform import RESISTIVE, Shape
 
 RATED_V = 220.0
-REPLAY_ROWS_MOST = 20_000
+MAX_REPLAY_ROWS = 20_000
 
 
 class Draw(NamedTuple):
@@ -162,8 +162,8 @@ def read_recording(path: Path) -> list[tuple[float, float]]:
         raise SimError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     if not rows:
         raise SimError(f"{path}: no rows")
-    if len(rows) > REPLAY_ROWS_MOST:
-        raise SimError(f"{path}: {len(rows)} rows are more than {REPLAY_ROWS_MOST}")
+    if len(rows) > MAX_REPLAY_ROWS:
+        raise SimError(f"{path}: {len(rows)} rows are more than {MAX_REPLAY_ROWS}")
     if any(later <= earlier for (earlier, _), (later, _) in itertools.pairwise(rows)):
         raise SimError(f"{path}: the timestamps do not rise")
     start = rows[0][0]

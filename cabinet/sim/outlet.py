@@ -16,10 +16,10 @@ from cabinet.sim.heat import (
 from cabinet.sim.journal import Journal
 from cabinet.sim.loads import Inrush, Load
 from cabinet.sim.parts import RELAY, SETTLING_NS, BreakerPart
-from cabinet.sim.summed_current import together
+from cabinet.sim.summed_current import sum_currents
 from cabinet.sim.supply import Relay
 from cabinet.sim.timeline import Event, Timeline
-from cabinet.sim.transient import Filling, Magnetising, Pulse, Sampled, Sum
+from cabinet.sim.transient import CapacitorCharging, HalfSinePulse, Magnetising, Sampled, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, Wave, steady, unit_wave
 
 WARMED_SETTLE_NS = 5e9
@@ -70,7 +70,7 @@ class Outlet:
         self._arc: Event | None = None
         self._bounced = False  # the closing contacts have parted for a moment
         self._step: Event | None = None
-        self._pulses: list[Pulse | Sampled] = []
+        self._pulses: list[HalfSinePulse | Sampled] = []
         self._pulses_end_ns = 0
         self._last_load: Load | None = None
         self._inrush: Inrush | None = None  # worst inrush of the load so far
@@ -135,11 +135,11 @@ class Outlet:
         self.breaker.part = part
         self._rewave(at_ns)
 
-    def tell(self, on: bool, at_ns: int) -> None:
+    def command(self, on: bool, at_ns: int) -> None:
         """Switch the relay's coil on or off."""
-        if on != self.relay.told:
+        if on != self.relay.commanded:
             self._journal.add(at_ns, "coil_on" if on else "coil_off", self.number)
-        self.relay.tell(on, at_ns)
+        self.relay.command(on, at_ns)
 
     def clear(self, at_ns: int) -> None:
         """Push the breaker's lever back, and replace the relay if it is welded."""
@@ -282,7 +282,7 @@ class Outlet:
         mains = self._mains
         assert mains is not None
         if inrush.capacitor_uf:
-            filling = Filling(mains, inrush.capacitor_uf * 1e-6, inrush.limiter_ohm, inrush.charged, at_ns)
+            filling = CapacitorCharging(mains, inrush.capacitor_uf * 1e-6, inrush.limiter_ohm, inrush.charged, at_ns)
             self._pulses, self._pulses_end_ns = [filling], filling.end_ns
             self._timeline.at(at_ns + (filling.end_ns - at_ns) // 2, self._filled)  # meters are updated cycle by cycle
             self._timeline.at(self._pulses_end_ns, self._filled)
@@ -300,7 +300,10 @@ class Outlet:
             return
         width_ns = inrush.width_ns
         second_ns = at_ns + width_ns
-        self._pulses = [Pulse(mains, peak_a, at_ns, width_ns), Pulse(mains, peak_a * 0.3, second_ns, width_ns)]
+        self._pulses = [
+            HalfSinePulse(mains, peak_a, at_ns, width_ns),
+            HalfSinePulse(mains, peak_a * 0.3, second_ns, width_ns),
+        ]
         self._pulses_end_ns = second_ns + width_ns
         self._timeline.at(self._pulses_end_ns, self._filled)
 
@@ -368,7 +371,7 @@ class Outlet:
         if not self.bypass_a or mains is None or not self.conducting:
             return metered
         past = steady(mains, self.bypass_a * mains.peak_v / math.sqrt(2), RESISTIVE)
-        return together(mains, (metered, past))
+        return sum_currents(mains, (metered, past))
 
     def _plan_step(self, at_ns: int) -> None:
         if self._step is not None:

@@ -24,7 +24,7 @@ from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 
 REALTIME_PRIORITY = 60  # above the guard's, because hardware does not wait for software
 _MAX_WAIT_S = 1.0
-_KNOWN_MOST = 1000
+_MAX_KNOWN = 1000
 
 
 class _Client:
@@ -131,7 +131,7 @@ class SimServer:
 
     def _serve_client(self, client: _Client) -> None:
         try:
-            frame = client.connection.recv(frames.LONGEST)
+            frame = client.connection.recv(frames.MAX_FRAME_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -143,16 +143,16 @@ class SimServer:
         try:
             reply = handler(client, frame)
         except SimError as error:
-            reply = frames.REFUSED + self._complain(str(error)).encode()
+            reply = frames.REFUSED + self._report_unmodelled(str(error)).encode()
         except (struct.error, IndexError) as error:
-            reply = frames.REFUSED + self._complain(f"bad frame: {error}").encode()
+            reply = frames.REFUSED + self._report_unmodelled(f"bad frame: {error}").encode()
         if reply is not None:
             try:
                 client.connection.send(reply)
             except OSError:
                 self._drop(client)
 
-    def _complain(self, text: str) -> str:
+    def _report_unmodelled(self, text: str) -> str:
         """Report an unmodelled use of a chip: every time in the journal, each text once on the terminal."""
         if text not in self._complained:
             self._complained.add(text)
@@ -162,7 +162,7 @@ class SimServer:
 
     def _serve_controller(self, connection: socket.socket) -> None:
         try:
-            frame = connection.recv(control.LONGEST)
+            frame = connection.recv(control.MAX_FRAME_BYTES)
             if frame:
                 connection.send(control.answer(self._world, frame))
                 return
@@ -192,7 +192,7 @@ class SimServer:
         body = frame[frames.BODY :]
         known = self._known.get(body)
         if known is None:
-            if len(self._known) >= _KNOWN_MOST:
+            if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             messages = frames.unpack_messages(body)
             known = self._known[body] = (messages, wire_bits(messages))

@@ -8,7 +8,7 @@ from smbus2 import i2c_msg
 # One message: address, bytes to write (None: a read), count to read.
 Message = tuple[int, bytes | None, int]
 
-BLOCK_MOST = 32  # bytes in a block transfer, limit of smbus2 and the kernel
+MAX_BLOCK_BYTES = 32  # bytes in a block transfer, limit of smbus2 and the kernel
 
 
 def wire_bits(messages: Sequence[Message]) -> int:
@@ -65,14 +65,14 @@ class SmbusCalls:
         self.transfer(((i2c_addr, bytes((register,)) + value.to_bytes(2, "little"), 0),))
 
     def read_i2c_block_data(self, i2c_addr: int, register: int, length: int, force: bool | None = None) -> list[int]:
-        if length > BLOCK_MOST:
-            raise ValueError(f"a block has at most {BLOCK_MOST} bytes")
+        if length > MAX_BLOCK_BYTES:
+            raise ValueError(f"a block has at most {MAX_BLOCK_BYTES} bytes")
         return list(self.transfer(((i2c_addr, bytes((register,)), 0), (i2c_addr, None, length))))
 
     def write_i2c_block_data(
         self, i2c_addr: int, register: int, data: Iterable[int], force: bool | None = None
     ) -> None:
         payload = bytes(data)
-        if len(payload) > BLOCK_MOST:
-            raise ValueError(f"a block has at most {BLOCK_MOST} bytes")
+        if len(payload) > MAX_BLOCK_BYTES:
+            raise ValueError(f"a block has at most {MAX_BLOCK_BYTES} bytes")
         self.transfer(((i2c_addr, bytes((register,)) + payload, 0),))

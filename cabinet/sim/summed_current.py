@@ -13,7 +13,7 @@ from cabinet.sim.transient import Sum
 from cabinet.sim.waveform import SILENCE, HalfWave, Mains, Periodic, Wave, square_product
 
 
-class Together:
+class SummedCurrent:
     """Sum of steady currents on one stretch of mains. It is a `Wave` with exact values."""
 
     def __init__(self, mains: Mains, parts: Sequence[Periodic]) -> None:
@@ -55,8 +55,8 @@ class Together:
     def value_a(self, at_ns: int) -> float:
         return self._whole.value_a(at_ns)
 
-    def most_a(self) -> float:
-        return sum(part.most_a() for part in self.parts)
+    def max_a(self) -> float:
+        return sum(part.max_a() for part in self.parts)
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return self._whole.peak_a(from_ns, to_ns)
@@ -80,7 +80,7 @@ class Together:
         return self._whole.zero_after_ns(at_ns)
 
 
-def together(mains: Mains, waves: Iterable[Wave]) -> Wave:
+def sum_currents(mains: Mains, waves: Iterable[Wave]) -> Wave:
     """Return the sum of `waves`; transients among them are kept as separate parts."""
     steady: list[Periodic] = []
     brief: list[Wave] = []
@@ -88,11 +88,11 @@ def together(mains: Mains, waves: Iterable[Wave]) -> Wave:
         for part in wave.parts if isinstance(wave, Sum) else (wave,):
             if isinstance(part, Periodic):
                 steady.append(part)
-            elif isinstance(part, Together):
+            elif isinstance(part, SummedCurrent):
                 steady.extend(part.parts)
             elif part is not SILENCE:
                 brief.append(part)
     base: Wave = SILENCE
     if steady:
-        base = steady[0] if len(steady) == 1 else Together(mains, steady)
+        base = steady[0] if len(steady) == 1 else SummedCurrent(mains, steady)
     return Sum([*brief, base]) if brief else base

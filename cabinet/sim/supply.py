@@ -8,7 +8,7 @@ HEARTBEAT_NS = 100_000_000  # without an edge for so long, the coil supply switc
 
 
 class Relay:
-    """A coil and its contacts. The coil is energised while `told` and `supplied`; the contacts follow after a delay.
+    """A coil and its contacts. The coil is energised while `commanded` and `supplied`; the contacts follow later.
 
     `moved(closed, at_ns)` is called when the contacts have moved; a welded contact does not open.
     """
@@ -26,17 +26,17 @@ class Relay:
         self._moved = moved
         self._moving: Event | None = None
         self._moving_to = False
-        self.told = False
+        self.commanded = False
         self.supplied = True
         self.closed = False
         self.welded = False
 
     @property
     def energised(self) -> bool:
-        return self.told and self.supplied
+        return self.commanded and self.supplied
 
-    def tell(self, on: bool, at_ns: int) -> None:
-        self.told = on
+    def command(self, on: bool, at_ns: int) -> None:
+        self.commanded = on
         self._follow(at_ns)
 
     def supply(self, on: bool, at_ns: int) -> None:
@@ -94,19 +94,19 @@ class CoilSupply:
         if not self.on:
             self.on = True
             self._switched(True, at_ns)
-            self._timeline.at(at_ns + HEARTBEAT_NS, self._look)
+            self._timeline.at(at_ns + HEARTBEAT_NS, self._check_heartbeat)
 
     def hold(self, at_ns: int) -> None:
         """Keep the supply on permanently, without a heartbeat: for long simulations without a controller."""
         self._held = True
         self.edge(at_ns)
 
-    def _look(self, at_ns: int) -> None:
+    def _check_heartbeat(self, at_ns: int) -> None:
         if self._held:
             return
         due_ns = self._last_edge_ns + HEARTBEAT_NS
         if due_ns > at_ns:
-            self._timeline.at(due_ns, self._look)
+            self._timeline.at(due_ns, self._check_heartbeat)
         else:
             self.on = False
             self._switched(False, at_ns)

@@ -10,7 +10,7 @@ _STEP_NS = 50_000
 _NS = 1e-9
 
 
-class Pulse:
+class HalfSinePulse:
     """A half-sine of current from `start_ns`, `width_ns` long, into a charging capacitor; zero before and after."""
 
     __slots__ = ("_amp", "_end_ns", "_mains", "_start_ns", "_width_ns")
@@ -27,7 +27,7 @@ class Pulse:
             return 0.0
         return self._amp * math.sin(math.pi * (at_ns - self._start_ns) / self._width_ns)
 
-    def most_a(self) -> float:
+    def max_a(self) -> float:
         return abs(self._amp)
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
@@ -82,7 +82,7 @@ class Pulse:
         return max(at_ns, self._end_ns) if at_ns >= self._start_ns else at_ns
 
 
-FILLING_HALVES = 4  # after these, a rectifier's capacitor draws only the current of the load
+CHARGING_HALF_CYCLES = 4  # after these, a rectifier's capacitor draws only the current of the load
 _FILL_STEP_NS = 20_000
 
 
@@ -118,7 +118,7 @@ class Sampled:
             return 0.0
         return self._amps[int(self._place(at_ns)) + 1]
 
-    def most_a(self) -> float:
+    def max_a(self) -> float:
         return self._most_a
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
@@ -156,8 +156,8 @@ class Sampled:
         return max(at_ns, self._start_ns + (flowing - 1) * self._step_ns)
 
 
-class Filling(Sampled):
-    """A rectifier's capacitor that charges through an inrush limiter, for `FILLING_HALVES` half-cycles.
+class CapacitorCharging(Sampled):
+    """A rectifier's capacitor that charges through an inrush limiter, for `CHARGING_HALF_CYCLES` half-cycles.
 
     Current flows while the mains is above the capacitor's voltage, which follows with the RC time constant. The steps
     are 20 us; within a step the mains is taken as constant and the exponential is exact.
@@ -169,7 +169,7 @@ class Filling(Sampled):
         decay = math.exp(-_FILL_STEP_NS * _NS / (limiter_ohm * capacitor_f))
         filled_v = charged * mains.peak_v
         amps, volts = [], []
-        for number in range(round(FILLING_HALVES * mains.half_ns / _FILL_STEP_NS)):
+        for number in range(round(CHARGING_HALF_CYCLES * mains.half_ns / _FILL_STEP_NS)):
             mains_v = mains.value_v(start_ns + number * _FILL_STEP_NS + _FILL_STEP_NS // 2)
             over_v = max(0.0, abs(mains_v) - filled_v) * (1 - decay)
             filled_v += over_v
@@ -224,8 +224,8 @@ class Sum:
     def _grid(self, from_ns: int, to_ns: int) -> list[int]:
         return [*range(from_ns, to_ns, _STEP_NS), to_ns]
 
-    def most_a(self) -> float:
-        return sum(wave.most_a() for wave in self.parts)
+    def max_a(self) -> float:
+        return sum(wave.max_a() for wave in self.parts)
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return max(abs(self.value_a(at_ns)) for at_ns in self._grid(from_ns, to_ns))

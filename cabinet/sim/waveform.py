@@ -133,7 +133,7 @@ class Wave(Protocol):
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         """Return the greatest magnitude in the interval."""
 
-    def most_a(self) -> float:
+    def max_a(self) -> float:
         """Return an upper bound of the magnitude, without computation."""
 
     def energy_j(self, from_ns: int, to_ns: int) -> float:
@@ -164,7 +164,7 @@ class Silence:
     def peak_a(self, from_ns: int, to_ns: int) -> float:
         return 0.0
 
-    def most_a(self) -> float:
+    def max_a(self) -> float:
         return 0.0
 
     energy_j = mean_square = mean_w = mean_var = peak_a
@@ -286,7 +286,7 @@ class Periodic:
         value = (amps[j] + (amps[j + 1] - amps[j]) * (step - j)) * self._amp[which]
         return -value if half & 1 else value
 
-    def most_a(self) -> float:
+    def max_a(self) -> float:
         return self._peak
 
     def peak_a(self, from_ns: int, to_ns: int) -> float:

@@ -65,7 +65,7 @@ def _ask(connection: socket.socket, frame: bytes, before: Callable[[], None] | N
         connection.send(frame)
         if before is not None:
             before()
-        answer = connection.recv(frames.LONGEST)
+        answer = connection.recv(frames.MAX_FRAME_BYTES)
     except BlockingIOError:
         raise OSError(errno.ETIMEDOUT, "the simulator does not answer") from None
     except OSError as error:
@@ -156,7 +156,7 @@ class _WireDoor:
     def _listen(self, edges: socket.socket) -> None:
         while True:
             try:
-                frame = edges.recv(frames.LONGEST)
+                frame = edges.recv(frames.MAX_FRAME_BYTES)
             except OSError:
                 return
             if not frame:

@@ -26,7 +26,7 @@ from cabinet.sim.lines import Lines
 from cabinet.sim.loads import Load
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.parts import CONTACTOR, BreakerPart, RelayPart
-from cabinet.sim.summed_current import together
+from cabinet.sim.summed_current import sum_currents
 from cabinet.sim.supply import CoilSupply, Relay
 from cabinet.sim.timeline import Timeline
 from cabinet.sim.waveform import SILENCE, Harmonic, Mains, Wave
@@ -40,7 +40,7 @@ Params = Mapping[str, float | str]
 """Parameters of a fault, by name."""
 
 
-class Standing(NamedTuple):
+class ActiveFault(NamedTuple):
     """A fault in effect, with its parameters."""
 
     params: Params
@@ -116,7 +116,7 @@ class World:
         self.residual_monitor: ResidualMonitor | None = None
         self.siren: Siren | None = None
         self.feed_meter: FeedMeter | None = None
-        self.faults: dict[int | None, dict[str, Standing]] = {}  # in effect, by outlet
+        self.faults: dict[int | None, dict[str, ActiveFault]] = {}  # in effect, by outlet
         self._fault_table = fault_table
         self.inside_heat = Body(INSIDE_SETTLE_NS, self.timeline.now_ns)
         self.fire = Body(FIRE_SETTLE_NS, self.timeline.now_ns)  # heat in the cabinet's air that is not from a load
@@ -216,7 +216,7 @@ class World:
         if self.feed_meter is None and self.upstream_breaker is None:
             return
         mains = self.mains
-        wave = SILENCE if mains is None else together(mains, (outlet.wave for outlet in self.outlets.values()))
+        wave = SILENCE if mains is None else sum_currents(mains, (outlet.wave for outlet in self.outlets.values()))
         if self.feed_meter is not None:
             self.feed_meter.follow(wave, at_ns)
         if self.upstream_breaker is not None:
@@ -240,16 +240,16 @@ class World:
         self.journal.add(at_ns, "upstream_breaker_tripped", why=why)
         self.change_mains(at_ns, cut=True)
 
-    def tell_coil(self, number: int, on: bool, at_ns: int) -> None:
+    def set_coil(self, number: int, on: bool, at_ns: int) -> None:
         """Set the coil output of outlet `number`, which drives the coil that it is wired to."""
         outlet = self.outlets[self.coil_swaps.get(number, number)]
-        if outlet.relay.told != on:
-            outlet.tell(on, at_ns)
+        if outlet.relay.commanded != on:
+            outlet.command(on, at_ns)
 
-    def tell_contactor(self, on: bool, at_ns: int) -> None:
-        if on != self.contactor.told:
+    def set_contactor(self, on: bool, at_ns: int) -> None:
+        if on != self.contactor.commanded:
             self.journal.add(at_ns, "contactor_on" if on else "contactor_off")
-        self.contactor.tell(on, at_ns)
+        self.contactor.command(on, at_ns)
 
     def _contactor_moved(self, closed: bool, at_ns: int) -> None:
         self.journal.add(at_ns, "contactor_closed" if closed else "contactor_opened")
@@ -324,7 +324,7 @@ class World:
             current_ma=round(outlet.current_a(now_ns) * 1000),
             power_mw=round(outlet.watts(now_ns) * 1000),
             contacts_closed=outlet.relay.closed,
-            coil_told=outlet.relay.told,
+            coil_told=outlet.relay.commanded,
             conducting=outlet.conducting,
             welded=outlet.relay.welded,
             breaker_closed=outlet.breaker.closed,

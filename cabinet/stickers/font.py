@@ -11,7 +11,7 @@ from cabinet.errors import CabinetError
 
 FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
 # Plain and legible fonts first; then any other font that has the characters.
-LIKED = (
+PREFERRED_FONTS = (
     "NotoSansCJK-Bold",
     "NotoSansCJK",
     "NotoSansSC",
@@ -107,11 +107,13 @@ def find(text: str, given: Path | None = None, folders: Iterable[Path] = FOLDERS
 
 def _files(folders: Iterable[Path]) -> list[Path]:
     found = [path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
-    return sorted(found, key=lambda path: (_liking(path), path.name))
+    return sorted(found, key=lambda path: (_preference(path), path.name))
 
 
-def _liking(path: Path) -> int:
-    return next((place for place, name in enumerate(LIKED) if path.name.startswith(name)), len(LIKED))
+def _preference(path: Path) -> int:
+    return next(
+        (place for place, name in enumerate(PREFERRED_FONTS) if path.name.startswith(name)), len(PREFERRED_FONTS)
+    )
 
 
 def _fonts(path: Path) -> Iterator[Font]:

@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 
 import segno
 
-from cabinet.config.keys import Outlet, Site
+from cabinet.config.keys import OutletSection, SiteSection
 from cabinet.stickers.drawing import A4_MM, Drawing
 from cabinet.stickers.font import Font
 from cabinet.texts import LANGUAGES, Texts
 
-QUIET = 4  # modules of white around the code: ISO 18004
+QUIET_ZONE_MODULES = 4  # modules of white around the code: ISO 18004
 MIN_MM, MAX_MM = (60.0, 40.0), (190.0, 277.0)
 DEFAULT_MM = (95.0, 55.0)  # ten on a sheet
 PAGE_MARGIN = 5.0  # most printers cannot print closer to the edge
 FRAME_GREY = 0.7
 
 
-class Words(NamedTuple):
+class StickerText(NamedTuple):
     """All text on one sticker."""
 
     address: str  # in the QR code
@@ -44,7 +44,7 @@ class Words(NamedTuple):
         return self.domain + self.number + self.typed + "".join("".join(part) for part in parts)
 
 
-def words(site: Site, outlet: Outlet) -> Words:
+def sticker_text(site: SiteSection, outlet: OutletSection) -> StickerText:
     """Return the texts, Chinese first, then English; the domain is readable, which reveals a swapped sticker."""
     texts = [Texts("stickers", language) for language in LANGUAGES]
     domain = urlsplit(site.public_url).netloc
@@ -53,7 +53,7 @@ def words(site: Site, outlet: Outlet) -> Words:
         return tuple(t(f"sticker.{key}", **params) for t in texts)
 
     names = (site.name,) if site.name_en in ("", site.name) else (site.name, site.name_en)
-    return Words(
+    return StickerText(
         address=f"{site.public_url}/s/{outlet.code}",
         domain=domain,
         number=str(outlet.number),
@@ -66,7 +66,7 @@ def words(site: Site, outlet: Outlet) -> Words:
     )
 
 
-def draw(said: Words, font: Font, width: float, height: float) -> Drawing:
+def draw(said: StickerText, font: Font, width: float, height: float) -> Drawing:
     """Draw a sticker in millimetres; everything scales with the label, and text that is too wide is reduced."""
     drawing = Drawing(width, height)
     unit = min(width / 95, height / 55)  # of the default label
@@ -91,7 +91,7 @@ def draw(said: Words, font: Font, width: float, height: float) -> Drawing:
     return drawing
 
 
-def _foot(drawing: Drawing, said: Words, font: Font, unit: float, margin: float, top: float) -> None:
+def _foot(drawing: Drawing, said: StickerText, font: Font, unit: float, margin: float, top: float) -> None:
     """Draw the site, the domain that the code must open, and the phone number for help."""
     room = drawing.width - 2 * margin
     drawing.rectangle(margin, top, room, 0.3 * unit, FRAME_GREY)
@@ -118,9 +118,9 @@ def _code(drawing: Drawing, address: str, x: float, y: float, side: float) -> No
     """Draw the code with its quiet zone; it stays readable if a scratch destroys a quarter of it."""
     code = segno.make_qr(address, error="q", boost_error=True)
     rows = [list(row) for row in code.matrix]
-    module = side / (len(rows) + 2 * QUIET)
+    module = side / (len(rows) + 2 * QUIET_ZONE_MODULES)
     drawing.rectangles([
-        (x + (column + QUIET) * module, y + (row + QUIET) * module, module, module)
+        (x + (column + QUIET_ZONE_MODULES) * module, y + (row + QUIET_ZONE_MODULES) * module, module, module)
         for row, line in enumerate(rows) for column, dark in enumerate(line) if dark
     ])  # fmt: skip
 

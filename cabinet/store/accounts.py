@@ -51,7 +51,7 @@ def balance_fen(connection: sqlite3.Connection, account: str) -> int:
     return 0 if row is None else int(row["balance_fen"])
 
 
-class Entry(msgspec.Struct, frozen=True):
+class LedgerEntry(msgspec.Struct, frozen=True):
     """One posting with its transaction: a line of a statement, or of the accountant's list."""
 
     number: int  # of the transaction, without gaps, in the order of entry
@@ -74,7 +74,7 @@ def entries(
     account: str | None = None,
     from_unix_ms: int | None = None,
     to_unix_ms: int | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[LedgerEntry]:
     """Return entries of one or all accounts, made in [from, to), in the order of entry; None leaves a side open."""
     rows = connection.execute(
         "SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen"
@@ -84,10 +84,12 @@ def entries(
         " ORDER BY id, account",
         (account, from_unix_ms, to_unix_ms),
     )
-    return (Entry(**{**dict(row), "trusted": bool(row["trusted"])}) for row in rows)
+    return (LedgerEntry(**{**dict(row), "trusted": bool(row["trusted"])}) for row in rows)
 
 
-def newest(connection: sqlite3.Connection, account: str, before: int | None, limit: int) -> list[tuple[Entry, int]]:
+def newest(
+    connection: sqlite3.Connection, account: str, before: int | None, limit: int
+) -> list[tuple[LedgerEntry, int]]:
     """Return the last entries of `account` numbered below `before`, newest first, each with the balance after it."""
     rows = connection.execute(
         "SELECT * FROM (SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen,"
@@ -100,7 +102,7 @@ def newest(connection: sqlite3.Connection, account: str, before: int | None, lim
     for row in rows:
         values = {**dict(row), "trusted": bool(row["trusted"])}
         balance_fen = values.pop("balance_fen")
-        found.append((Entry(**values), balance_fen))
+        found.append((LedgerEntry(**values), balance_fen))
     return found
 
 

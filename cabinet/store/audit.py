@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from cabinet.clock import WallTime
-from cabinet.link.records import Entry
+from cabinet.link.records import ConsoleAuditEntry
 from cabinet.records import Actor, AuditEntry, AuditFilter
 
 
@@ -31,7 +31,7 @@ def add(
 CONSOLE = "console"  # both the action and the address of a console entry
 
 
-def add_console(connection: sqlite3.Connection, entries: Sequence[Entry]) -> int:
+def add_console(connection: sqlite3.Connection, entries: Sequence[ConsoleAuditEntry]) -> int:
     """Add entries of the console's log, each once even if it is sent repeatedly; return the number of new ones."""
     new = 0
     for entry in entries:

@@ -148,7 +148,7 @@ def newest(database: Path) -> Path | None:
     return next(reversed(backups(database)), None)
 
 
-def look_at(path: Path) -> Backup:
+def inspect(path: Path) -> Backup:
     """Return the facts of one backup. Raises StoreError if it is not a database of this program."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection, translated(path):
         sessions = connection.execute("SELECT count(*) FROM session").fetchone()[0]
@@ -188,7 +188,7 @@ def problems(path: Path, thorough: bool = True) -> list[str]:
 def restore(database: Path, backup: Path, wall: WallTime) -> Path | None:
     """Replace the database with `backup`; return the new path of the old database, or None if there was none.
 
-    The caller holds `only_one`. Raises StoreError; the database is then unchanged.
+    The caller holds `exclusive_lock`. Raises StoreError; the database is then unchanged.
     """
     file_owner.check_account(database)
     if wrong := problems(backup):
@@ -236,7 +236,7 @@ def check_not_half_restored(database: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_one(database: Path) -> Iterator[None]:
+def exclusive_lock(database: Path) -> Iterator[None]:
     """Hold the database: the service for its lifetime, a restore while it replaces the file.
 
     Raises StoreError if another process holds it, or if the account is the wrong one (`owner`).

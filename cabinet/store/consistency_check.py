@@ -7,7 +7,7 @@ import sqlite3
 
 from cabinet.billing import ledger
 
-MOST = 20  # problems listed of one kind
+MAX_PROBLEMS = 20  # problems listed of one kind
 
 
 def problems(connection: sqlite3.Connection) -> list[str]:
@@ -17,7 +17,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         for row in connection.execute(
             "SELECT order_number FROM session LEFT JOIN usage_record USING (session_id)"
             " WHERE state = 'settled' AND end_reason IS NOT NULL AND usage_record.number IS NULL LIMIT ?",
-            (MOST,),
+            (MAX_PROBLEMS,),
         )
     ]
     found += [
@@ -25,7 +25,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         for row in connection.execute(
             "SELECT usage_record.number AS number FROM usage_record LEFT JOIN session USING (session_id)"
             " WHERE session.state IS NOT 'settled' LIMIT ?",
-            (MOST,),
+            (MAX_PROBLEMS,),
         )
     ]
     found += [
@@ -33,7 +33,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         for row in connection.execute(
             "SELECT order_number, cost_fen, body ->> '$.total_fen' AS recorded_fen"
             " FROM session JOIN usage_record USING (session_id) WHERE recorded_fen IS NOT cost_fen LIMIT ?",
-            (MOST,),
+            (MAX_PROBLEMS,),
         )
     ]
     found += [
@@ -44,7 +44,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
             " LEFT JOIN posting ON transaction_id = ledger_transaction.id AND account IN (?, ?)"
             " WHERE state = 'settled' AND cost_fen IS NOT NULL"
             " GROUP BY session.number HAVING earned_fen != cost_fen LIMIT ?",
-            (ledger.ELECTRICITY, ledger.SERVICE, MOST),
+            (ledger.ELECTRICITY, ledger.SERVICE, MAX_PROBLEMS),
         )
     ]
     found += [
@@ -52,7 +52,7 @@ def problems(connection: sqlite3.Connection) -> list[str]:
         for row in connection.execute(
             "SELECT name, balance_fen FROM account WHERE substr(name, 1, 5) = 'hold:' AND balance_fen != 0"
             " AND substr(name, 6) NOT IN (SELECT session_id FROM session WHERE state != 'settled') LIMIT ?",
-            (MOST,),
+            (MAX_PROBLEMS,),
         )
     ]
     return found

@@ -42,8 +42,10 @@ class Database:
         self.path = path
         if not read_only:
             file_owner.check_account(path)
-            if hindrance := file_owner.hindrance(path):  # SQLite would open it anyway, and fail at the first write
-                raise StoreError(hindrance)
+            if problem := file_owner.permission_problem(
+                path
+            ):  # SQLite would open it anyway, and fail at the first write
+                raise StoreError(problem)
         with translated(path):
             if not read_only and path.parent.is_dir() and not path.exists():
                 path.touch(0o600)  # it holds hashes of short PINs; SQLite's own files get the same mode
@@ -182,8 +184,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _MAY_BE_OF_OTHERS and (hindrance := file_owner.hindrance(path)):
-            raise StoreError(hindrance) from error
+        if code is not None and code & 0xFF in _MAY_BE_OF_OTHERS and (problem := file_owner.permission_problem(path)):
+            raise StoreError(problem) from error
         if code is not None and code & 0xFF in _NO_ROOM:
             raise StorageFull(f"{path}: {error}: free some space on its disk") from error
         if code is not None and code & 0xFF in _DAMAGED:
@@ -192,8 +194,8 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageFull(f"{path}: {error.strerror}: free some space on its disk") from error
-        if error.errno in _FORBIDDEN and os.path.exists(path) and (hindrance := file_owner.hindrance(path)):
-            raise StoreError(hindrance) from error
+        if error.errno in _FORBIDDEN and os.path.exists(path) and (problem := file_owner.permission_problem(path)):
+            raise StoreError(problem) from error
         where = error.filename if isinstance(error.filename, str) else path
         raise StoreError(f"{where}: {error.strerror}") from error
 

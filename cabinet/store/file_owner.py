@@ -38,7 +38,7 @@ def account_of(database: Path) -> str:
     return SERVICE if shared else "root"
 
 
-def hindrance(database: Path) -> str | None:
+def permission_problem(database: Path) -> str | None:
     """Return the path that this account may not write, and a remedy; None if it may, or if the disk is read-only."""
     try:
         if os.statvfs(database.parent).f_flag & os.ST_RDONLY:

@@ -30,7 +30,7 @@ def seconds_between(earlier: Moment, later: Moment) -> float | None:
     return None
 
 
-def back_dated(now: Moment, at_ns: int) -> Moment:
+def at_monotonic(now: Moment, at_ns: int) -> Moment:
     """Return the moment at `at_ns` of this boot's monotonic clock, calculated from `now`; never later than `now`."""
     ago_ns = max(0, now.monotonic_ns - at_ns)
     return Moment(now.boot_id, now.monotonic_ns - ago_ns, now.unix_ms - ago_ns // MS, now.trusted)

@@ -18,7 +18,7 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.records import Closing, Signed
+from cabinet.records import Closing, SignedClosing
 from cabinet.store.backup import sync
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def close(
     month: str,
     wall: WallTime,
     before_unix_ms: int | None = None,
-) -> Signed | None:
+) -> SignedClosing | None:
     """Store and return a closing of all records since the last closing; None if there are none.
 
     It stops before the first record that ended at `before_unix_ms` or later by a trusted clock: its sums are those of
@@ -92,7 +92,7 @@ def close(
         "INSERT INTO usage_closing (number, month, body, signature) VALUES (?, ?, ?, ?)",
         (closing.number, month, body.decode(), signature),
     )
-    return Signed(closing, signature)
+    return SignedClosing(closing, signature)
 
 
 def to_be_closed(connection: sqlite3.Connection, before_unix_ms: int) -> bool:
@@ -131,16 +131,16 @@ def _sums(
     return (row["last"], found["record_hash"], row[1], row[2], row[3])
 
 
-def all_signed(connection: sqlite3.Connection) -> Iterator[Signed]:
+def all_signed(connection: sqlite3.Connection) -> Iterator[SignedClosing]:
     for row in connection.execute("SELECT body, signature FROM usage_closing ORDER BY number"):
-        yield Signed(msgspec.json.decode(row["body"], type=Closing), row["signature"])
+        yield SignedClosing(msgspec.json.decode(row["body"], type=Closing), row["signature"])
 
 
 def months_closed(connection: sqlite3.Connection) -> set[str]:
     return {row["month"] for row in connection.execute("SELECT month FROM usage_closing")}
 
 
-def is_signed(signed: Signed, key: str) -> bool:
+def is_signed(signed: SignedClosing, key: str) -> bool:
     """Return whether the signature matches the public `key`."""
     try:
         VerifyKey(base64.b64decode(key, validate=True)).verify(
@@ -151,7 +151,7 @@ def is_signed(signed: Signed, key: str) -> bool:
     return True
 
 
-def problem_of(connection: sqlite3.Connection, signed: Signed, key: str) -> str | None:
+def problem_of(connection: sqlite3.Connection, signed: SignedClosing, key: str) -> str | None:
     """Return why the log is not the one that was closed, or None. `key` is the public key that the reader trusts."""
     closing = signed.closing
     if not is_signed(signed, key):

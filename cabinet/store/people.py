@@ -104,7 +104,7 @@ def residents_by_card(connection: sqlite3.Connection, card: str) -> list[Residen
     return [row for row in map(_resident, rows) if row is not None]
 
 
-def cards_alike(connection: sqlite3.Connection) -> list[list[str]]:
+def similar_cards(connection: sqlite3.Connection) -> list[list[str]]:
     """Return the cards that differ in capital letters only, grouped by form."""
     groups = connection.execute(
         "SELECT json_group_array(card) AS cards FROM (SELECT card FROM resident ORDER BY card)"

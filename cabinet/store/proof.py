@@ -10,16 +10,16 @@ import zoneinfo
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cabinet.config.keys import Site
-from cabinet.records import Signed, UsageHead
+from cabinet.config.keys import SiteSection
+from cabinet.records import SignedClosing, UsageHead
 from cabinet.store import month_closing
 
-MAX_TOLD = 20  # problems listed of one kind
+MAX_REPORTED = 20  # problems listed of one kind
 MAX_UNIX_MS = 253_370_764_800_000  # the year 9999, the last one of `datetime`
 _SHOWN_DIGITS = 16
 
 
-class Mark(NamedTuple):
+class KeptRecord(NamedTuple):
     """One record as it was kept; `place` is its location, such as `november.csv, row 17`."""
 
     number: int
@@ -28,7 +28,7 @@ class Mark(NamedTuple):
 
 
 def heads(
-    connection: sqlite3.Connection, site: Site, from_unix_ms: int | None = None, to_unix_ms: int | None = None
+    connection: sqlite3.Connection, site: SiteSection, from_unix_ms: int | None = None, to_unix_ms: int | None = None
 ) -> list[UsageHead]:
     """Return the last record, by number, of every day of the site on which charges ended; oldest day first."""
     zone, found, at_ms = zoneinfo.ZoneInfo(site.timezone), [], from_unix_ms or 0
@@ -57,7 +57,9 @@ def _midnight_ms(day: datetime.date, zone: datetime.tzinfo) -> int:
     return int(datetime.datetime.combine(day, datetime.time(), zone).timestamp() * 1000)
 
 
-def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Sequence[Signed], key: str) -> list[str]:
+def compare_closings(
+    connection: sqlite3.Connection, own: Sequence[SignedClosing], kept: Sequence[SignedClosing], key: str
+) -> list[str]:
     """Return a sentence for every invalid closing, of the cabinet's `own` and of those `kept` elsewhere.
 
     `key` is the trusted public key. A kept closing must exist here with identical contents.
@@ -92,7 +94,7 @@ def of_closings(connection: sqlite3.Connection, own: Sequence[Signed], kept: Seq
     return list(dict.fromkeys(problems))
 
 
-def of_marks(connection: sqlite3.Connection, marks: Iterable[Mark]) -> tuple[int, list[str]]:
+def compare_records(connection: sqlite3.Connection, marks: Iterable[KeptRecord]) -> tuple[int, list[str]]:
     """Return the number of records compared, and a sentence for each kept record that is missing or different here."""
     last = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()[0]
     problems: list[str] = []
@@ -102,7 +104,7 @@ def of_marks(connection: sqlite3.Connection, marks: Iterable[Mark]) -> tuple[int
         row = connection.execute("SELECT record_hash FROM usage_record WHERE number = ?", (mark.number,)).fetchone()
         if row is not None and row["record_hash"] == mark.record_hash:
             continue
-        if len(problems) >= MAX_TOLD:
+        if len(problems) >= MAX_REPORTED:
             more += 1
         elif row is None:
             problems.append(

@@ -28,7 +28,7 @@ def is_on(connection: sqlite3.Connection, staff_id: int) -> bool:
     return row is not None and row.confirmed
 
 
-def everybody(connection: sqlite3.Connection) -> set[int]:
+def enabled_staff_ids(connection: sqlite3.Connection) -> set[int]:
     """Return the ids of the logins with the second factor on."""
     return {row["staff_id"] for row in connection.execute("SELECT staff_id FROM second_factor WHERE confirmed")}
 

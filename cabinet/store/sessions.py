@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from cabinet.billing.session import State, Step
-from cabinet.billing.tariff import Line, Tariff, Use
+from cabinet.billing.session import SessionStep, State
+from cabinet.billing.tariff import PriceLine, Tariff, Use
 from cabinet.model import EndReason, Fault, MeterCount
 from cabinet.records import UsageFilter
 from cabinet.store.moment import Moment
@@ -54,7 +54,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_trusted: bool | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
-    lines: list[Line] | None = None
+    lines: list[PriceLine] | None = None
     cost_fen: int | None = None
     refund_fen: int | None = None
     electricity_fen: int | None = None
@@ -63,7 +63,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 class Transition(msgspec.Struct, frozen=True):
     session_id: str
-    step: Step
+    step: SessionStep
     from_state: State
     to_state: State
     at: Moment
@@ -167,7 +167,7 @@ def unfinished(connection: sqlite3.Connection) -> list[SessionRow]:
     return _many(connection, "state != 'settled' ORDER BY number")
 
 
-def newest_over(connection: sqlite3.Connection, limit: int) -> list[SessionRow]:
+def newest_settled(connection: sqlite3.Connection, limit: int) -> list[SessionRow]:
     """Return settled sessions, newest first; refused starts are not sessions."""
     return _many(connection, "state = 'settled' AND refusal IS NULL ORDER BY number DESC LIMIT ?", max(0, limit))
 

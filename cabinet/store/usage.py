@@ -32,7 +32,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(UsageRecord)
 
 
-class Figures(NamedTuple):
+class UsageFigures(NamedTuple):
     """Figures of one record; `card` is masked, and empty once the resident is erased."""
 
     ended_unix_ms: int
@@ -45,7 +45,7 @@ class Figures(NamedTuple):
     card: str
 
 
-class Bad(msgspec.Struct, frozen=True):
+class BadRecord(msgspec.Struct, frozen=True):
     """First record that is not as it was written, and its problem."""
 
     number: int
@@ -56,7 +56,7 @@ class Verified(msgspec.Struct, frozen=True):
     """Result of `verify`: `records` are good before `bad`; if `bad` is None, all are good."""
 
     records: int
-    bad: Bad | None
+    bad: BadRecord | None
 
 
 def canonical(record: UsageRecord) -> bytes:
@@ -110,10 +110,10 @@ def after(connection: sqlite3.Connection, number: int, limit: int) -> list[Usage
     return list(found(connection, UsageFilter(number), limit))
 
 
-def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[Figures]:
+def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[UsageFigures]:
     """Yield the few figures needed for sums; much faster than whole records."""
     for row in _rows(connection, _FIGURES, wanted, None):
-        yield Figures(**{**dict(row), "card": number_format.masked(row["card"] or "")})
+        yield UsageFigures(**{**dict(row), "card": number_format.masked(row["card"] or "")})
 
 
 def newest(connection: sqlite3.Connection, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
@@ -180,18 +180,18 @@ def verify(connection: sqlite3.Connection, progress: Callable[[int], None] = lam
     ):
         problem = _problem(row, expected, previous_hash)
         if problem is not None:
-            return Verified(expected - 1, Bad(min(row["number"], expected), problem))
+            return Verified(expected - 1, BadRecord(min(row["number"], expected), problem))
         expected, previous_hash = expected + 1, row["record_hash"]
         if expected % RECORDS_A_STEP == 0:
             progress(expected - 1)
     head = connection.execute("SELECT number, record_hash FROM usage_head").fetchone()
     last, last_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head["number"], head["record_hash"])
     if last >= expected:
-        return Verified(expected - 1, Bad(expected, f"dropped: the log ends before it, and had {last} records"))
+        return Verified(expected - 1, BadRecord(expected, f"dropped: the log ends before it, and had {last} records"))
     if last < expected - 1:
-        return Verified(last, Bad(last + 1, f"inserted: the log had {last} records"))
+        return Verified(last, BadRecord(last + 1, f"inserted: the log had {last} records"))
     if last_hash != previous_hash:
-        return Verified(expected - 2, Bad(expected - 1, "edited: it is not the last record that was written"))
+        return Verified(expected - 2, BadRecord(expected - 1, "edited: it is not the last record that was written"))
     return Verified(expected - 1, None)
 
 

@@ -22,7 +22,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-def everybody(connection: sqlite3.Connection) -> list[WaitingRow]:
+def all_entries(connection: sqlite3.Connection) -> list[WaitingRow]:
     """Return all entries in the order of arrival, including those that ended without a charge."""
     return [_to_row(record) for record in connection.execute("SELECT * FROM waiting ORDER BY number")]
 

@@ -1,4 +1,4 @@
-"""The numbers of a trip (`Trip.why`) in the reader's language: peak_ma 61200 → "peak 61.2 A", "峰值 61.2 安". Pure.
+"""The numbers of a trip (`trip_values`) in the reader's language: peak_ma 61200 → "peak 61.2 A", "峰值 61.2 安". Pure.
 
 For staff: on the property pages, the console, in `cabinet trips` and the log of `cabinet run`.
 """
@@ -26,7 +26,7 @@ _UNITS: dict[str, tuple[int, str]] = {  # suffix → divisor, unit
 }
 
 
-def quantity(name: str, value: int) -> str:
+def number_with_unit(name: str, value: int) -> str:
     """Return the rest of `name`, then `value` with the unit of `name`; a name without a unit is unchanged."""
     suffix = _suffix(name)
     divisor, unit = _UNITS.get(suffix, (1, ""))
@@ -34,7 +34,7 @@ def quantity(name: str, value: int) -> str:
     return " ".join(part for part in (label, _decimal(value, divisor), unit) if part)
 
 
-def quantities(values: dict[str, int], words: Texts) -> str:
+def trip_values_text(values: dict[str, int], words: Texts) -> str:
     """Return all values in the words of `why.<name>`, separated by commas; a name without words stays as it is.
 
     Names without words come from old recordings.
@@ -42,7 +42,7 @@ def quantities(values: dict[str, int], words: Texts) -> str:
     return words("numbers.between").join(
         words(key, value=_decimal(value, _UNITS.get(_suffix(name), (1, ""))[0]))
         if key in words
-        else quantity(name, value)
+        else number_with_unit(name, value)
         for name, value in values.items()
         for key in [f"why.{name}"]
     )

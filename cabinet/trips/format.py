@@ -49,7 +49,7 @@ class OutletLimits(msgspec.Struct, frozen=True):
     trip_mc: int
 
 
-class Mark(msgspec.Struct, frozen=True):
+class TripMark(msgspec.Struct, frozen=True):
     """One trip within a recording. `outlet` None: the cabinet as a whole; `at_ns` of the guard's monotonic clock."""
 
     fault: Fault
@@ -63,7 +63,7 @@ class Mark(msgspec.Struct, frozen=True):
 class Header(msgspec.Struct, frozen=True):
     """Header of a recording. `marks` is never empty; `unix_ms` and `clock_trusted` belong to the first."""
 
-    marks: list[Mark]
+    marks: list[TripMark]
     unix_ms: int
     clock_trusted: bool
     outlets: list[int]

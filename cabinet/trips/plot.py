@@ -16,8 +16,8 @@ import msgspec
 from cabinet import plain_text
 from cabinet.clock import NS
 from cabinet.texts import Texts
-from cabinet.trips.format import CLOSED, Mark, Recording
-from cabinet.trips.svg import BOTTOM, WIDTH, Axis, Limit, Line, Panel, Stretch, draw_panel, highest, text
+from cabinet.trips.format import CLOSED, Recording, TripMark
+from cabinet.trips.svg import BOTTOM, WIDTH, Axis, Limit, LineSegment, Panel, StepLine, draw_panel, highest, text
 from cabinet.trips.table import cause, limit_texts, moment, place
 
 GAP_PERIODS = 10  # rows further apart than this many scans: a gap without readings
@@ -53,7 +53,7 @@ def plot(recording: Recording, outlet: int, words: Texts, zone: datetime.tzinfo 
     )
 
 
-def _facts(recording: Recording, mark: Mark, words: Texts, zone: datetime.tzinfo | None) -> list[str]:
+def _facts(recording: Recording, mark: TripMark, words: Texts, zone: datetime.tzinfo | None) -> list[str]:
     """Return the lines under the title: time, fault and its numbers."""
     header = recording.header
     unsure = "" if header.clock_trusted else f" ({words('clock_not_synchronised')})"
@@ -90,20 +90,20 @@ class _Scene:
         whole = Axis(*ends_s, step_s=0.5, label_s=1)
         labelled = msgspec.structs.replace(whole, unit=words("plot.seconds"))
         close_up = Axis(-0.1, 0.1, step_s=0.02, label_s=0.001, unit=words("plot.milliseconds"))
-        peak = Line(list(self._since(track.peak_ma)), _PEAK, filled=True)
+        peak = StepLine(list(self._since(track.peak_ma)), _PEAK, filled=True)
         small = msgspec.structs.replace(peak, name=words("plot.peak"), thinnest=_CYCLE)
-        rms = Line(list(self._held(track.current_ma)), _RMS, words("plot.rms"))
-        power = Line(list(self._held(track.power_mw)), _RMS)
-        voltage = Line(list(self._held(track.voltage_mv)), _RMS)
-        contacts = Line(list(self._held(track.temperature_mc)), _PEAK, words("plot.contacts"))
-        inside = Line(list(self._held(self._recording.inside_mc)), _OTHER, words("plot.inside"))
+        rms = StepLine(list(self._held(track.current_ma)), _RMS, words("plot.rms"))
+        power = StepLine(list(self._held(track.power_mw)), _RMS)
+        voltage = StepLine(list(self._held(track.voltage_mv)), _RMS)
+        contacts = StepLine(list(self._held(track.temperature_mc)), _PEAK, words("plot.contacts"))
+        inside = StepLine(list(self._held(self._recording.inside_mc)), _OTHER, words("plot.inside"))
         yield self._panel("close_up", close_up, [peak], ["short_peak_ma", "hard_peak_ma"])
         yield self._panel("current", whole, [small, rms], ["rated_ma", "short_peak_ma", "hard_peak_ma"])
         yield self._panel("power", whole, [power], ["max_power_mw"])
         yield self._panel("voltage", whole, [voltage], ["lowest_mv", "highest_mv"], reach=math.inf)
         yield self._panel("temperature", labelled, [contacts, inside], ["warn_mc", "trip_mc"], reach=math.inf)
 
-    def _panel(self, name: str, axis: Axis, lines: list[Line], limits: list[str], reach: float = REACH) -> Panel:
+    def _panel(self, name: str, axis: Axis, lines: list[StepLine], limits: list[str], reach: float = REACH) -> Panel:
         fits_ma = reach * highest(lines, axis)
         drawn, beyond = [], []
         for limit in limits:
@@ -123,26 +123,26 @@ class _Scene:
             mark_label=self._words("plot.trip") if name == "close_up" else "",
         )
 
-    def _held(self, values: list[int | None]) -> Iterator[Stretch]:
+    def _held(self, values: list[int | None]) -> Iterator[LineSegment]:
         """Yield each number from its row to the next: slow readings stay until they are renewed."""
         for index, value in enumerate(values):
             from_s = self._at_s[index]
             to_s = self._at_s[index + 1] if index + 1 < len(values) else from_s + self._period_s
             if to_s - from_s > GAP_PERIODS * self._period_s:
-                yield Stretch(from_s, from_s + self._period_s, value)
-                yield Stretch(from_s + self._period_s, to_s, None)
+                yield LineSegment(from_s, from_s + self._period_s, value)
+                yield LineSegment(from_s + self._period_s, to_s, None)
             else:
-                yield Stretch(from_s, to_s, value)
+                yield LineSegment(from_s, to_s, value)
 
-    def _since(self, values: list[int | None]) -> Iterator[Stretch]:
+    def _since(self, values: list[int | None]) -> Iterator[LineSegment]:
         """Yield each number from the row before to its row: it is the highest value of that time."""
         for index, value in enumerate(values):
             to_s = self._at_s[index]
             from_s = self._at_s[index - 1] if index else to_s - self._period_s
             if to_s - from_s > GAP_PERIODS * self._period_s:
-                yield Stretch(from_s, to_s - self._period_s, None)
+                yield LineSegment(from_s, to_s - self._period_s, None)
                 from_s = to_s - self._period_s
-            yield Stretch(from_s, to_s, value)
+            yield LineSegment(from_s, to_s, value)
 
     def _spans(self, flag: int) -> list[tuple[float, float]]:
         """Return the spans in which the flag was set."""

@@ -23,7 +23,7 @@ _NEAR = 17  # labels of limits closer than this are placed at opposite ends
 _INK, _SOFT, _GRID, _CLOSED, _BLIND, _LIMIT = "#111827", "#6b7280", "#e5e7eb", "#e7f6ec", "#d1d5db", "#b91c1c"
 
 
-class Stretch(NamedTuple):
+class LineSegment(NamedTuple):
     """One value, in thousandths of the scale's unit, over a time span; None: not known."""
 
     from_s: float
@@ -31,10 +31,10 @@ class Stretch(NamedTuple):
     value: int | None
 
 
-class Line(msgspec.Struct, frozen=True):
+class StepLine(msgspec.Struct, frozen=True):
     """A step line. `name` follows the panel's title in the line's colour; for `thinnest` see `_THINNEST`."""
 
-    stretches: list[Stretch]
+    stretches: list[LineSegment]
     colour: str
     name: str = ""
     filled: bool = False
@@ -66,7 +66,7 @@ class Panel(msgspec.Struct, frozen=True):
     title: str
     note: str
     axis: Axis
-    lines: list[Line]
+    lines: list[StepLine]
     limits: list[Limit]
     closed: list[tuple[float, float]]  # spans in which the outlet had power
     marks_s: list[float]  # trips; the one at 0 is the subject of the plot
@@ -132,12 +132,12 @@ def _title(panel: Panel, y: float) -> str:
     return f'<text x="{_LEFT}" y="{y}" fill="{_INK}" font-size="16" font-weight="600">{title}{names}</text>'
 
 
-def highest(lines: Iterable[Line], axis: Axis) -> int:
+def highest(lines: Iterable[StepLine], axis: Axis) -> int:
     """Return the greatest value that `axis` shows; 0 if none is known."""
     return max(_shown(lines, axis), default=0)
 
 
-def _shown(lines: Iterable[Line], axis: Axis) -> list[int]:
+def _shown(lines: Iterable[StepLine], axis: Axis) -> list[int]:
     return [
         value
         for line in lines
@@ -202,7 +202,7 @@ def _grid(panel: Panel, scale: _Scale) -> list[str]:
     return parts
 
 
-def _step_line(line: Line, axis: Axis, scale: _Scale) -> str:
+def _step_line(line: StepLine, axis: Axis, scale: _Scale) -> str:
     """Return one path, interrupted while the value is not known."""
     bottom = scale.top + _HEIGHT
     path, area, end_x = [], [], None
@@ -227,7 +227,7 @@ def _step_line(line: Line, axis: Axis, scale: _Scale) -> str:
     return f'<path d="{"".join(area)}V{bottom}Z" fill="{line.colour}" fill-opacity="0.2"/>\n{drawn}'
 
 
-def _thinned(line: Line, axis: Axis) -> list[tuple[float, float, int]]:
+def _thinned(line: StepLine, axis: Axis) -> list[tuple[float, float, int]]:
     """Return (left, right, value) of the stretches on `axis`; equal neighbours, and invisibly thin ones, are merged."""
     thinned: list[tuple[float, float, int]] = []
     for from_s, to_s, value in line.stretches:

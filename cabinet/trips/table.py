@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from cabinet.clock import MS
 from cabinet.texts import Texts
-from cabinet.texts.trip_values import quantities
-from cabinet.trips.format import CLOSED, Header, Mark, OutletLimits, Recording
+from cabinet.texts.trip_values import trip_values_text
+from cabinet.trips.format import CLOSED, Header, OutletLimits, Recording, TripMark
 
 COLUMNS = ("time_ms", "state", "peak", "current", "power", "voltage", "temperature")
 
@@ -21,15 +21,15 @@ def moment(header: Header, zone: datetime.tzinfo | None) -> str:
     return at.isoformat(" ", "seconds")[:19]
 
 
-def place(mark: Mark, words: Texts) -> str:
+def place(mark: TripMark, words: Texts) -> str:
     return words("cabinet") if mark.outlet is None else words("outlet", outlet=mark.outlet)
 
 
-def cause(mark: Mark, words: Texts) -> str:
+def cause(mark: TripMark, words: Texts) -> str:
     """Return the fault, "latched" if it is, and the numbers: "Short circuit, latched: peak 61.2 A, limit 30 A"."""
     name = words(f"fault.{mark.fault.value}.name")
     latched = words("comma") + words("latched") if mark.latched else ""
-    return name + latched + (words("colon") + quantities(mark.why, words) if mark.why else "")
+    return name + latched + (words("colon") + trip_values_text(mark.why, words) if mark.why else "")
 
 
 def limit_texts(limits: OutletLimits, words: Texts) -> dict[str, str]:

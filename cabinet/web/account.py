@@ -8,7 +8,7 @@ from litestar.params import FromQuery
 from litestar.response import Response
 
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit
+from cabinet.web.context import PageRequest, WebSite
 from cabinet.web.pages import Pages
 
 NEWEST_SHOWN = 5
@@ -20,27 +20,27 @@ Place = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
 @get("/account")
-async def account_page(request: Visit) -> Response[Any]:
+async def account_page(request: PageRequest) -> Response[Any]:
     """Show the balance, the last charges, and links to older entries."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     resident = await auth.resident(request)
     newest = await site.resident.charges(resident.resident_id, None, NEWEST_SHOWN)
     return Pages.of(request).page(request, "account.html", resident=resident, page=newest)
 
 
 @get("/account/charges")
-async def charges_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
+async def charges_page(request: PageRequest, before: FromQuery[Place | None] = None) -> Response[Any]:
     """Show all charges, newest first; `before` is the exclusive upper bound of their numbers."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     resident = await auth.resident(request)
     page = await site.resident.charges(resident.resident_id, before, CHARGES_A_PAGE)
     return Pages.of(request).page(request, "account_charges.html", page=page, begins=before)
 
 
 @get("/account/statement")
-async def statement_page(request: Visit, before: FromQuery[Place | None] = None) -> Response[Any]:
+async def statement_page(request: PageRequest, before: FromQuery[Place | None] = None) -> Response[Any]:
     """Show every movement of the resident's money with the balance after it, newest first."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     resident = await auth.resident(request)
     page = await site.resident.statement(resident.resident_id, before, LINES_A_PAGE)
     return Pages.of(request).page(request, "account_statement.html", resident=resident, page=page, begins=before)

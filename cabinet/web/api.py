@@ -25,7 +25,7 @@ from litestar.types import Guard
 
 from cabinet.errors import Refused
 from cabinet.model import Snapshot
-from cabinet.records import Signed, UsageFilter, UsageHead, UsageRecord
+from cabinet.records import SignedClosing, UsageFilter, UsageHead, UsageRecord
 from cabinet.reports import usage_csv
 from cabinet.service.ports import (
     CABINET_READ,
@@ -37,7 +37,7 @@ from cabinet.service.ports import (
     SessionView,
 )
 from cabinet.web import export
-from cabinet.web.context import Connection, Site, Visit, language_of
+from cabinet.web.context import Connection, PageRequest, WebSite, language_of
 from cabinet.web.errors import Problem
 
 MAX_RECORDS = 1000
@@ -52,7 +52,7 @@ def needs(scope: str) -> Guard:
         scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
             raise Refused("wrong_token")
-        await Site.of(connection).property_.token_allows(token.strip(), scope)
+        await WebSite.of(connection).property_.token_allows(token.strip(), scope)
 
     return check
 
@@ -134,7 +134,7 @@ Language = Annotated[Literal["zh", "en"] | None, QueryParameter(description="lan
     },
 )
 async def usage(
-    request: Visit,
+    request: PageRequest,
     after: After = 0,
     limit: Annotated[int, QueryParameter(ge=1, le=MAX_RECORDS, description="at most so many records")] = 500,
     format: Annotated[Literal["jsonl", "csv"], QueryParameter(description="form of the answer")] = "jsonl",
@@ -144,7 +144,7 @@ async def usage(
     outlet: OutletNumber = None,
 ) -> Response[bytes]:
     """Return a page of the usage log as JSON lines or CSV."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     records = await site.property_.usage(_wanted(site, after, from_day, to_day, outlet), limit)
     next_after = records[-1].number if records else after
     headers = {"X-Next-After": str(next_after), "Cache-Control": "private, no-cache"}
@@ -164,7 +164,7 @@ async def usage(
 
 
 def _wanted(
-    site: Site, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
+    site: WebSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
 ) -> UsageFilter:
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     day = datetime.timedelta(days=1)
@@ -175,7 +175,7 @@ def _wanted(
     return UsageFilter(after, from_ms, to_ms, outlet)
 
 
-def _unless_known(request: Visit, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
+def _unless_known(request: PageRequest, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
     """Return the answer, or 304 if the client already has exactly this answer."""
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     known = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
@@ -196,14 +196,14 @@ def _unless_known(request: Visit, body: bytes, media_type: str, headers: dict[st
     },
 )
 async def usage_export(
-    request: Visit,
+    request: PageRequest,
     format: Annotated[Form, QueryParameter(description="form of the file")] = "csv",
     lang: Language = None,
     from_day: FromDay = None,
     to_day: ToDay = None,
     outlet: OutletNumber = None,
 ) -> Stream:
-    site = Site.of(request)
+    site = WebSite.of(request)
     wanted = _wanted(site, 0, from_day, to_day, outlet)
     return await export.respond(site, wanted, format, lang or language_of(request))
 
@@ -212,7 +212,7 @@ class Closings(msgspec.Struct):
     """All signed closings; `key` is the public key (Ed25519, base64) that their signatures must match."""
 
     key: str
-    closings: list[Signed]
+    closings: list[SignedClosing]
 
 
 @get(
@@ -221,9 +221,9 @@ class Closings(msgspec.Struct):
     summary="The signed closings of every month",
     responses=PROBLEMS,
 )
-async def usage_closings(request: Visit) -> Response[Closings]:
+async def usage_closings(request: PageRequest) -> Response[Closings]:
     """Return the closings. Copies kept elsewhere reveal a log that was rewritten as a whole."""
-    property_ = Site.of(request).property_
+    property_ = WebSite.of(request).property_
     return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
 
 
@@ -237,47 +237,47 @@ class Heads(msgspec.Struct):
     summary="The last record of every day, with its hash",
     responses=PROBLEMS,
 )
-async def usage_heads(request: Visit, from_day: FromDay = None, to_day: ToDay = None) -> Response[Heads]:
+async def usage_heads(request: PageRequest, from_day: FromDay = None, to_day: ToDay = None) -> Response[Heads]:
     """Return the heads. If copies are fetched daily and kept elsewhere, `cabinet usage verify --heads` finds later
     changes and truncation."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     wanted = _wanted(site, 0, from_day, to_day, None)
     return Response(Heads(await site.property_.usage_heads(wanted.from_unix_ms, wanted.to_unix_ms)))
 
 
 @get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
-async def outlets(request: Visit) -> Response[list[OutletView]]:
+async def outlets(request: PageRequest) -> Response[list[OutletView]]:
     """Return the public state of each outlet, as seen at the cabinet, and the reason if it cannot start now."""
-    return Response(Site.of(request).property_.outlets(), headers=NOW)
+    return Response(WebSite.of(request).property_.outlets(), headers=NOW)
 
 
 @get("/cabinet", guards=[needs(CABINET_READ)], summary="The cabinet as a whole, now", responses=PROBLEMS)
-async def cabinet(request: Visit) -> Response[CabinetView]:
+async def cabinet(request: PageRequest) -> Response[CabinetView]:
     """Return a fault that has opened every outlet, the load of the feed, and the number of waiting residents."""
-    return Response(Site.of(request).property_.cabinet(), headers=NOW)
+    return Response(WebSite.of(request).property_.cabinet(), headers=NOW)
 
 
 @get("/readings", guards=[needs(CABINET_READ)], summary="Everything the guard measures, now", responses=PROBLEMS)
-async def readings(request: Visit) -> Response[Snapshot]:
+async def readings(request: PageRequest) -> Response[Snapshot]:
     """Return the snapshot that the guard publishes several times a second: each value with its time and quality."""
-    return Response(Site.of(request).property_.snapshot(), headers=NOW)
+    return Response(WebSite.of(request).property_.snapshot(), headers=NOW)
 
 
 @get("/sessions", guards=[needs(SESSIONS_READ)], summary="Charges that began today", responses=PROBLEMS)
-async def sessions(request: Visit) -> Response[list[SessionView]]:
+async def sessions(request: PageRequest) -> Response[list[SessionView]]:
     """Return running and ended charges of the site's date, without the residents' identity."""
-    return Response(await Site.of(request).property_.todays_sessions(), headers=NOW)
+    return Response(await WebSite.of(request).property_.todays_sessions(), headers=NOW)
 
 
 @get("/today", guards=[needs(SESSIONS_READ)], summary="Today in figures", responses=PROBLEMS)
-async def today(request: Visit) -> Response[DayFigures]:
+async def today(request: PageRequest) -> Response[DayFigures]:
     """Return charges, energy and revenue of the site's date so far; electricity is listed separately."""
-    return Response(await Site.of(request).property_.today(), headers=NOW)
+    return Response(await WebSite.of(request).property_.today(), headers=NOW)
 
 
-def _own_address(request: Visit) -> str:
+def _own_address(request: PageRequest) -> str:
     """Return the site's address as the client uses it: a proxy may terminate https, a test may use another port."""
-    public = Site.of(request).config.site.public_url
+    public = WebSite.of(request).config.site.public_url
     if request.headers.get("host") == urlsplit(public).netloc:
         return public
     return str(request.base_url).rstrip("/")
@@ -291,9 +291,9 @@ class Health(msgspec.Struct):
 
 
 @get("/healthz", include_in_schema=False)
-async def healthz(request: Visit) -> Response[Any]:
+async def healthz(request: PageRequest) -> Response[Any]:
     """Answer 200 if new sessions can start, else 503 and the reason. For monitoring; no token is needed."""
-    property_ = Site.of(request).property_
+    property_ = WebSite.of(request).property_
     health = Health(property_.guard_reachable(), property_.accepting())
     well = health.guard_reachable and health.accepting is None
     return Response(health, status_code=200 if well else 503, headers={"Cache-Control": "no-store"})

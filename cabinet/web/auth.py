@@ -17,7 +17,7 @@ from litestar.exceptions import PermissionDeniedException
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
-from cabinet.web.context import Connection, Site, Visit
+from cabinet.web.context import Connection, PageRequest, WebSite
 
 RESIDENT_COOKIE = "resident"
 STAFF_COOKIE = "staff"
@@ -42,16 +42,16 @@ class FormExpired(PermissionDeniedException):
     """Form without a valid key: from an old page, or not from our site. Nothing was done."""
 
 
-def cookie_name(site: Site, name: str) -> str:
+def cookie_name(site: WebSite, name: str) -> str:
     """Return the cookie's full name. With https, the prefix makes the browser accept the cookie only from this host."""
     return f"__Host-{name}" if site.secure else name
 
 
 def read_cookie(connection: Connection, name: str) -> str | None:
-    return connection.cookies.get(cookie_name(Site.of(connection), name))
+    return connection.cookies.get(cookie_name(WebSite.of(connection), name))
 
 
-def make_cookie(site: Site, name: str, value: str, max_age: int | None = None) -> Cookie:
+def make_cookie(site: WebSite, name: str, value: str, max_age: int | None = None) -> Cookie:
     """Return a cookie. `max_age` None lasts until the browser is closed, 0 deletes the cookie."""
     return Cookie(
         key=cookie_name(site, name),
@@ -74,7 +74,7 @@ def resident_token(connection: Connection) -> str:
 
 async def resident(connection: Connection) -> ResidentView:
     """Return the signed-in resident. Raises Refused `signed_out`."""
-    return await Site.of(connection).resident.resident(resident_token(connection))
+    return await WebSite.of(connection).resident.resident(resident_token(connection))
 
 
 async def resident_if_any(connection: Connection) -> ResidentView | None:
@@ -99,10 +99,10 @@ def form_cookie(connection: Connection) -> Cookie | None:
     """Return the cookie that belongs to `form_key`, or None if the browser has it already."""
     if "form_key" not in connection.state or connection.state["form_key"] == read_cookie(connection, FORM_COOKIE):
         return None
-    return make_cookie(Site.of(connection), FORM_COOKIE, connection.state["form_key"])
+    return make_cookie(WebSite.of(connection), FORM_COOKIE, connection.state["form_key"])
 
 
-async def check_form(request: Visit) -> None:
+async def check_form(request: PageRequest) -> None:
     """Read the form of an unsafe method before every page's handler; admit only forms of our own pages.
 
     Raises Refused `bad_request` if the body is not a form in UTF-8, and FormExpired. The handler gets the fields from
@@ -127,7 +127,7 @@ def cleaned(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: value if name in AS_TYPED else normal_form.text(value) for name, value in fields}
 
 
-def check_key(request: Visit) -> None:
+def check_key(request: PageRequest) -> None:
     """Check that the form in the request's state came from one of our own pages. Raises FormExpired if not."""
     expected = read_cookie(request, FORM_COOKIE) or ""
     given = form(request).get(FORM_FIELD, "")
@@ -137,24 +137,24 @@ def check_key(request: Visit) -> None:
         raise FormExpired
 
 
-def form(request: Visit) -> Mapping[str, str]:
+def form(request: PageRequest) -> Mapping[str, str]:
     """Return the cleaned fields of the form that `check_form` has admitted."""
     return cast(Mapping[str, str], request.state["form"])
 
 
-def way_back(path: str) -> str:
+def safe_return_path(path: str) -> str:
     """Return `path` if it is a plain path of this site, else the front page: a link must not lead to another site."""
     return path if _OUR_PATH.fullmatch(path) else "/"
 
 
-def _from_our_site(request: Visit) -> bool:
+def _from_our_site(request: PageRequest) -> bool:
     """Return False if the browser's headers name another site as origin; very old browsers send no such headers."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    site = Site.of(request)
+    site = WebSite.of(request)
     host = request.headers.get("host", "")
     schemes = ("https",) if site.secure else ("http", "https")
     return origin in (site.config.site.public_url, *(f"{scheme}://{host}" for scheme in schemes))

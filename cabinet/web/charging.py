@@ -10,7 +10,7 @@ from litestar.response import Redirect, Response, Stream
 from cabinet.records import CurvePoint
 from cabinet.service.ports import SessionView
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import PageRequest, WebSite, language_of
 from cabinet.web.curve import polyline
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
@@ -19,7 +19,7 @@ LIVE_PARTS = ("notice", "announce", "headline", "figures", "curve_words", "bill"
 
 
 @get("/charge/{session_id:str}")
-async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any]:
+async def charge_page(request: PageRequest, session_id: FromPath[str]) -> Response[Any]:
     """Show the running charge live, or its receipt after settlement. Another resident's charge gives 404."""
     viewer = await _Viewer.of(request)
     session = await viewer.session(session_id)
@@ -28,14 +28,14 @@ async def charge_page(request: Visit, session_id: FromPath[str]) -> Response[Any
 
 
 @post("/charge/{session_id:str}/stop", status_code=303)
-async def stop(request: Visit, session_id: FromPath[str]) -> Response[Any]:
+async def stop(request: PageRequest, session_id: FromPath[str]) -> Response[Any]:
     resident = await auth.resident(request)
-    await Site.of(request).resident.stop(resident.resident_id, session_id)
+    await WebSite.of(request).resident.stop(resident.resident_id, session_id)
     return Redirect(f"/charge/{session_id}", status_code=303)
 
 
 @get("/charge/{session_id:str}/curve")
-async def curve_points(request: Visit, session_id: FromPath[str], after: FromQuery[int] = -1) -> Response[bytes]:
+async def curve_points(request: PageRequest, session_id: FromPath[str], after: FromQuery[int] = -1) -> Response[bytes]:
     """Return the curve's points after `after` seconds of powered time, as [[s, W], …]."""
     viewer = await _Viewer.of(request)
     newer = [point for point in await viewer.curve(session_id) if point.at_s > after]
@@ -43,7 +43,7 @@ async def curve_points(request: Visit, session_id: FromPath[str], after: FromQue
 
 
 @get("/charge/{session_id:str}/live")
-async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] = "") -> Stream:
+async def live(request: PageRequest, session_id: FromPath[str], shape: FromQuery[str] = "") -> Stream:
     """Send the parts of the charge's page when they change; the stream ends when the charge is settled.
 
     `shape` is the shape that the page was rendered with: if the shape changes, the whole body is sent as `body`.
@@ -69,17 +69,17 @@ async def live(request: Visit, session_id: FromPath[str], shape: FromQuery[str] 
 class _Viewer(NamedTuple):
     """Signed-in resident who views a charge."""
 
-    site: Site
+    site: WebSite
     pages: Pages
     resident_id: int
     language: str
     form_key: str
 
     @classmethod
-    async def of(cls, request: Visit) -> "_Viewer":
+    async def of(cls, request: PageRequest) -> "_Viewer":
         """Return the viewer of this request. Raises Refused `signed_out`."""
         resident = await auth.resident(request)
-        site, pages = Site.of(request), Pages.of(request)
+        site, pages = WebSite.of(request), Pages.of(request)
         return cls(site, pages, resident.resident_id, language_of(request), auth.form_key(request))
 
     async def session(self, session_id: str) -> SessionView:

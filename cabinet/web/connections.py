@@ -48,7 +48,7 @@ class Stage(enum.Enum):
     CLOSING = "closing"
 
 
-class Limits(NamedTuple):
+class ConnectionLimits(NamedTuple):
     max_connections: int = 500
     max_of_source: int = 100
     handshake_s: float = 5.0
@@ -121,7 +121,7 @@ class Seat:
 class Seats:
     """All connections, grouped by source, the oldest first."""
 
-    def __init__(self, limits: Limits, proxies: Networks) -> None:
+    def __init__(self, limits: ConnectionLimits, proxies: Networks) -> None:
         self.limits = limits
         self.dropped = 0  # to make room
         self.refused = 0

@@ -16,7 +16,7 @@ from cabinet.web.address import source_of
 from cabinet.web.sim_port import SimulatorPort
 from cabinet.web.source_log import SourceLog
 
-Visit = Request[Any, Any, State]
+PageRequest = Request[Any, Any, State]
 """HTTP request; its cookies identify the person, see `auth`."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -31,7 +31,7 @@ LANGUAGE_COOKIE = "language"
 SIZE_COOKIE = "size"
 
 
-class Site(NamedTuple):
+class WebSite(NamedTuple):
     """The service's ports and the configuration, for every handler. `Pages.of` and `Streams.of` give the rest."""
 
     resident: ResidentPort
@@ -41,8 +41,8 @@ class Site(NamedTuple):
     simulator: SimulatorPort | None = None  # only if the hardware is simulated
 
     @classmethod
-    def of(cls, connection: Connection) -> "Site":
-        return cast(Site, connection.app.state.site)
+    def of(cls, connection: Connection) -> "WebSite":
+        return cast(WebSite, connection.app.state.site)
 
     @property
     def secure(self) -> bool:

@@ -10,7 +10,7 @@ from litestar.types import ExceptionHandlersMap
 
 from cabinet.errors import Refused, StoreDamaged
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, address_of, language_of
+from cabinet.web.context import PageRequest, WebSite, address_of, language_of
 from cabinet.web.pages import Pages
 
 STATUS_OF_REFUSAL = {
@@ -69,9 +69,9 @@ def refusal_headers(refusal: Refused) -> dict[str, str]:
     return headers
 
 
-def refusal_text(request: Visit, refusal: Refused) -> str:
+def refusal_text(request: PageRequest, refusal: Refused) -> str:
     """Return the refusal in the reader's language, with the time to wait if it is known."""
-    t = Pages.of(request).speech[language_of(request)].texts
+    t = Pages.of(request).locales[language_of(request)].texts
     known = f"refusal.{refusal.code}"
     sentence = t(known if known in t else "error.500.text")
     wait_s = refusal.params.get("retry_after_s")
@@ -80,7 +80,7 @@ def refusal_text(request: Visit, refusal: Refused) -> str:
     return sentence
 
 
-def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
+def on_refused(request: PageRequest, refusal: Refused) -> Response[Any]:
     """Answer a refusal that no handler has shown on its own page."""
     status = status_of(refusal)
     if _is_api(request):
@@ -90,15 +90,15 @@ def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
     return error_page(request, status, refusal_text(request, refusal), refusal_headers(refusal), refusal.code)
 
 
-def on_damage(request: Visit, _: StoreDamaged) -> Response[Any]:
+def on_damage(request: PageRequest, _: StoreDamaged) -> Response[Any]:
     """Answer damaged storage as `storage_damaged`: the log already has the details, the reader gets the effect."""
     return on_refused(request, Refused("storage_damaged"))
 
 
-def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
+def on_http_error(request: PageRequest, error: HTTPException) -> Response[Any]:
     """Answer HTTP errors: no such page, wrong method, body too large, parameters that do not parse."""
     status = error.status_code
-    t = Pages.of(request).speech[language_of(request)].texts
+    t = Pages.of(request).locales[language_of(request)].texts
     shown = status if status in PAGE_TEXTS else 500 if status >= 500 else 400
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "retry-after")}
     if "GET" in headers.get("allow", ""):
@@ -110,18 +110,18 @@ def on_http_error(request: Visit, error: HTTPException) -> Response[Any]:
     return error_page(request, status, t(f"error.{shown}.text"), headers)
 
 
-def on_bug(request: Visit, error: Exception) -> Response[Any]:
+def on_bug(request: PageRequest, error: Exception) -> Response[Any]:
     """Answer an exception that was not raised on purpose: log it and show the reader an apology."""
-    log = Site.of(request).log.logger("cabinet.web", address_of(request))
+    log = WebSite.of(request).log.logger("cabinet.web", address_of(request))
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    t = Pages.of(request).speech[language_of(request)].texts
+    t = Pages.of(request).locales[language_of(request)].texts
     if _is_api(request):
         return _problem(request, 500, t("error.500.text"))
     return error_page(request, 500, t("error.500.text"))
 
 
 def error_page(
-    request: Visit, status: int, sentence: str, headers: dict[str, str] | None = None, code: str = ""
+    request: PageRequest, status: int, sentence: str, headers: dict[str, str] | None = None, code: str = ""
 ) -> Response[str]:
     """Return a page with the error and the next step for the reader."""
     return Pages.of(request).page(
@@ -137,11 +137,11 @@ HANDLERS: ExceptionHandlersMap = {
 }
 
 
-def _is_api(request: Visit) -> bool:
+def _is_api(request: PageRequest) -> bool:
     return request.url.path.startswith("/api")
 
 
-def _to_sign_in(request: Visit) -> Response[Any]:
+def _to_sign_in(request: PageRequest) -> Response[Any]:
     """Redirect to the sign-in page and then back to the page that was read; a submitted form is not sent again."""
     path = request.url.path
     if path.startswith("/property"):
@@ -158,7 +158,7 @@ def _parameters_at_fault(error: HTTPException) -> str:
 
 
 def _problem(
-    request: Visit, status: int, detail: str, code: str = "", headers: dict[str, str] | None = None
+    request: PageRequest, status: int, detail: str, code: str = "", headers: dict[str, str] | None = None
 ) -> Response[Any]:
     return Response(
         Problem(f"{READER}#{code}" if code else "about:blank", HTTPStatus(status).phrase, status, detail, code),

@@ -13,7 +13,7 @@ from cabinet.errors import Refused
 from cabinet.records import UsageFilter, UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.property_ports import PropertyPort
-from cabinet.web.context import Site
+from cabinet.web.context import WebSite
 
 RECORDS_A_READ = 100  # two milliseconds of work
 CHUNK_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ MEDIA_TYPES = {
 }
 
 
-async def respond(site: Site, wanted: UsageFilter, form: str, language: str) -> Stream:
+async def respond(site: WebSite, wanted: UsageFilter, form: str, language: str) -> Stream:
     """Return the file; `form` is one of MEDIA_TYPES. Raises Refused `too_many_records` if a sheet cannot hold them."""
     name = f"usage-{site.config.site.site_id}.{form}"
     body = await _sheet(site, wanted, language) if form == "xlsx" else _lines(site, wanted, form, language)
@@ -49,7 +49,7 @@ async def _pages(port: PropertyPort, wanted: UsageFilter) -> AsyncIterator[list[
         wanted = msgspec.structs.replace(wanted, after=records[-1].number)
 
 
-async def _lines(site: Site, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
+async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     first = True
     async for records in _pages(site.property_, wanted):
@@ -60,7 +60,7 @@ async def _lines(site: Site, wanted: UsageFilter, form: str, language: str) -> A
         first = False
 
 
-async def _sheet(site: Site, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
+async def _sheet(site: WebSite, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
     """Return the spreadsheet, completed in a separate thread before anything is sent: a partial sheet is unusable."""
     zone = zoneinfo.ZoneInfo(site.config.site.timezone)
     loop = asyncio.get_running_loop()

@@ -14,15 +14,15 @@ from cabinet.config.keys import Config
 from cabinet.texts import LANGUAGES, Texts
 from cabinet.web import auth
 from cabinet.web.assets import Assets
-from cabinet.web.context import Connection, Site, Visit, language_of, large_text
-from cabinet.web.words import Words
+from cabinet.web.context import Connection, PageRequest, WebSite, language_of, large_text
+from cabinet.web.words import Formatter
 
 
-class Speech(NamedTuple):
+class Locale(NamedTuple):
     """Texts and number formatter of one language."""
 
     texts: Texts
-    words: Words
+    fmt: Formatter
 
 
 class Pages:
@@ -31,8 +31,9 @@ class Pages:
     def __init__(self, config: Config, assets: Assets) -> None:
         zone = zoneinfo.ZoneInfo(config.site.timezone)
         self.assets = assets
-        self.speech = {
-            language: Speech(texts := Texts("web", language, "property"), Words(texts, zone)) for language in LANGUAGES
+        self.locales = {
+            language: Locale(texts := Texts("web", language, "property"), Formatter(texts, zone))
+            for language in LANGUAGES
         }
         self._environment = Environment(
             loader=PackageLoader("cabinet.web"),
@@ -56,12 +57,12 @@ class Pages:
 
     def part(self, language: str, template: str, /, **values: Any) -> str:
         """Return the HTML of one template in `language`, for an event or for a page."""
-        speech = self.speech[language]
-        return self._environment.get_template(template).render(t=speech.texts, say=speech.words, **values)
+        locale = self.locales[language]
+        return self._environment.get_template(template).render(t=locale.texts, fmt=locale.fmt, **values)
 
     def page(
         self,
-        request: Visit,
+        request: PageRequest,
         template: str,
         *,
         status: int = 200,
@@ -71,7 +72,7 @@ class Pages:
     ) -> Response[str]:
         """Return a whole page with `status`. It sets the form key's cookie if the browser does not have it."""
         language = language_of(request)
-        site = Site.of(request)
+        site = WebSite.of(request)
         common = {
             "language": language,
             "large": large_text(request),

@@ -10,7 +10,7 @@ from cabinet.service.ports import SCOPES
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.api import CODES
-from cabinet.web.context import Visit, language_of
+from cabinet.web.context import PageRequest, language_of
 from cabinet.web.errors import READER, STATUS_OF_REFUSAL
 from cabinet.web.pages import Pages
 
@@ -26,7 +26,7 @@ class Field(NamedTuple):
     what: str
 
 
-class Answer(NamedTuple):
+class DocumentedResponse(NamedTuple):
     status: str
     what: str
     forms: list[str]  # media types
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
     summary: str
     what: str
     parameters: list[Field]
-    answers: list[Answer]
+    answers: list[DocumentedResponse]
 
 
 class Object(NamedTuple):
@@ -49,7 +49,7 @@ class Object(NamedTuple):
 
 
 @get(READER)
-async def reader(request: Visit) -> Response[Any]:
+async def reader(request: PageRequest) -> Response[Any]:
     document = request.app.openapi_schema.to_schema()
     return Pages.of(request).page(
         request,
@@ -103,10 +103,10 @@ def _parameter(parameter: dict[str, Any]) -> Field:
     )
 
 
-def _answer(status: str, answer: dict[str, Any]) -> Answer:
+def _answer(status: str, answer: dict[str, Any]) -> DocumentedResponse:
     content = answer.get("content", {})
     kinds = [type_of(each.get("schema", {})) for each in content.values()]
-    return Answer(status, answer.get("description", ""), list(content), kinds[0] if kinds else "")
+    return DocumentedResponse(status, answer.get("description", ""), list(content), kinds[0] if kinds else "")
 
 
 def type_of(schema: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from cabinet.errors import Refused
 from cabinet.service.ports import OutletView, ResidentView, SessionView, StartChoice, WaitingView
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
-from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, Site, Visit, address_of, language_of
+from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, PageRequest, WebSite, address_of, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
@@ -35,7 +35,7 @@ _REQUEST_KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
 @get("/")
-async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
+async def home_page(request: PageRequest, code: FromQuery[str] = "") -> Response[Any]:
     """Show every outlet with its state and a field for an outlet's code; `?code=` is the code typed there."""
     if typed := normal_form.outlet_code(code):
         if not typed.isascii() or not typed.isalnum() or len(typed) > MAX_CODE:
@@ -46,25 +46,25 @@ async def home_page(request: Visit, code: FromQuery[str] = "") -> Response[Any]:
         request,
         "home.html",
         visitor=visitor,
-        outlets=Site.of(request).property_.outlets(),
+        outlets=WebSite.of(request).property_.outlets(),
         running=_running(await _recent(request, visitor)),
         waiting=_waiting(request, visitor),
     )
 
 
 @get("/s/{code:str}")
-async def outlet_page(request: Visit, code: FromPath[str]) -> Response[Any]:
+async def outlet_page(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Show the page that the printed code of an outlet opens."""
     return await _outlet_page(request, code, await auth.resident_if_any(request))
 
 
 @get("/s/{code:str}/live")
-async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str] = "") -> Stream:
+async def outlet_live(request: PageRequest, code: FromPath[str], shown: FromQuery[str] = "") -> Stream:
     """Send the outlet's page again when its situation differs from `shown`, until a charge can start there.
 
     The stream ends when the start form can be used: a form is never replaced while a resident fills it in.
     """
-    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
+    site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
     outlet = site.resident.outlet(normal_form.outlet_code(code))
     situation = shown
 
@@ -80,14 +80,14 @@ async def outlet_live(request: Visit, code: FromPath[str], shown: FromQuery[str]
 
 
 @post("/s/{code:str}/start", status_code=303)
-async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
+async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Start a charge and redirect to its page. If it is refused, nothing is done and the outlet's page shows why.
 
     With `queue=true`, a start refused for lack of power joins the power queue, and the outlet's page shows that.
     """
     resident = await auth.resident(request)
     form = auth.form(request)
-    port = Site.of(request).resident
+    port = WebSite.of(request).resident
     try:
         key = form.get("request_key", "")
         if not _REQUEST_KEY.fullmatch(key):
@@ -108,25 +108,25 @@ async def start(request: Visit, code: FromPath[str]) -> Response[Any]:
 
 
 @post("/s/{code:str}/leave", status_code=303)
-async def leave(request: Visit, code: FromPath[str]) -> Response[Any]:
+async def leave(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Leave the power queue; also dismiss the notice that waiting has ended without a charge."""
     resident = await auth.resident(request)
-    port = Site.of(request).resident
+    port = WebSite.of(request).resident
     outlet = port.outlet(normal_form.outlet_code(code))
     await port.leave(resident.resident_id)
     return Redirect(f"/s/{outlet.code}", status_code=303)
 
 
 @get("/sign-in")
-async def sign_in_page(request: Visit, to: FromQuery[str] = "/account") -> Response[Any]:
-    return _sign_in_page(request, auth.way_back(to))
+async def sign_in_page(request: PageRequest, to: FromQuery[str] = "/account") -> Response[Any]:
+    return _sign_in_page(request, auth.safe_return_path(to))
 
 
 @post("/sign-in", status_code=303)
-async def sign_in(request: Visit) -> Response[Any]:
+async def sign_in(request: PageRequest) -> Response[Any]:
     """Sign in on this phone and redirect to the form's target. If card or PIN is wrong, show the form again."""
-    site, form = Site.of(request), auth.form(request)
-    to, card = auth.way_back(form.get("to", "")), normal_form.spelling(form.get("card", ""))
+    site, form = WebSite.of(request), auth.form(request)
+    to, card = auth.safe_return_path(form.get("to", "")), normal_form.spelling(form.get("card", ""))
     pin = normal_form.digits(form.get("pin", ""))
     try:
         if not card or not pin or max(len(card), len(pin)) > MAX_SECRET:
@@ -139,10 +139,10 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 
 @post("/sign-in/guest", status_code=303)
-async def sign_in_guest(request: Visit) -> Response[Any]:
+async def sign_in_guest(request: PageRequest) -> Response[Any]:
     """Sign in like `sign_in`, but with a guest code issued by the property; its digits may be grouped in any way."""
-    site, form = Site.of(request), auth.form(request)
-    to, code = auth.way_back(form.get("to", "")), normal_form.digits(form.get("code", ""))
+    site, form = WebSite.of(request), auth.form(request)
+    to, code = auth.safe_return_path(form.get("to", "")), normal_form.digits(form.get("code", ""))
     try:
         if not code.isascii() or not code.isdigit() or len(code) > MAX_SECRET:
             raise Refused("wrong_code")
@@ -154,9 +154,9 @@ async def sign_in_guest(request: Visit) -> Response[Any]:
 
 
 @post("/sign-out", status_code=303)
-async def sign_out(request: Visit) -> Response[Any]:
+async def sign_out(request: PageRequest) -> Response[Any]:
     """Sign out on this phone, or with `everywhere=true` on all phones."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     token = auth.read_cookie(request, auth.RESIDENT_COOKIE)
     if token:
         await site.resident.sign_out(token, auth.form(request).get("everywhere") == "true")
@@ -164,9 +164,9 @@ async def sign_out(request: Visit) -> Response[Any]:
 
 
 @post("/preferences", status_code=303)
-async def preferences(request: Visit) -> Response[Any]:
+async def preferences(request: PageRequest) -> Response[Any]:
     """Set language and text size, stored on this phone only."""
-    site, form = Site.of(request), auth.form(request)
+    site, form = WebSite.of(request), auth.form(request)
     cookies = []
     if form.get("language") in LANGUAGES:
         cookies.append(_preference(site, LANGUAGE_COOKIE, form["language"]))
@@ -174,11 +174,11 @@ async def preferences(request: Visit) -> Response[Any]:
         cookies.append(_preference(site, SIZE_COOKIE, form["size"]))
     if not cookies:
         raise Refused("bad_request")
-    return Redirect(auth.way_back(form.get("back", "")), status_code=303, cookies=cookies)
+    return Redirect(auth.safe_return_path(form.get("back", "")), status_code=303, cookies=cookies)
 
 
 async def _outlet_page(
-    request: Visit, code: str, visitor: ResidentView | None, refusal: Refused | None = None
+    request: PageRequest, code: str, visitor: ResidentView | None, refusal: Refused | None = None
 ) -> Response[Any]:
     return Pages.of(request).page(
         request,
@@ -189,9 +189,11 @@ async def _outlet_page(
     )
 
 
-async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None, refused: str = "") -> dict[str, Any]:
+async def _outlet_values(
+    request: PageRequest, code: str, visitor: ResidentView | None, refused: str = ""
+) -> dict[str, Any]:
     """Return the values of the outlet's page, for the first load and for live updates."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     outlet = site.resident.outlet(normal_form.outlet_code(code))
     recent = await _recent(request, visitor)
     running = _running(recent)
@@ -224,9 +226,9 @@ async def _outlet_values(request: Visit, code: str, visitor: ResidentView | None
     }
 
 
-async def _recent(request: Visit, visitor: ResidentView | None) -> list[SessionView]:
+async def _recent(request: PageRequest, visitor: ResidentView | None) -> list[SessionView]:
     """Return the visitor's last charges, newest first."""
-    return [] if visitor is None else await Site.of(request).resident.sessions(visitor.resident_id, limit=RECENT)
+    return [] if visitor is None else await WebSite.of(request).resident.sessions(visitor.resident_id, limit=RECENT)
 
 
 def _running(recent: list[SessionView]) -> SessionView | None:
@@ -251,13 +253,13 @@ def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView 
     return last
 
 
-def _waiting(request: Visit, visitor: ResidentView | None) -> WaitingView | None:
+def _waiting(request: PageRequest, visitor: ResidentView | None) -> WaitingView | None:
     """Return the visitor's entry in the power queue."""
-    return None if visitor is None else Site.of(request).resident.waiting(visitor.resident_id)
+    return None if visitor is None else WebSite.of(request).resident.waiting(visitor.resident_id)
 
 
 def _sign_in_page(
-    request: Visit, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
+    request: PageRequest, to: str, refusal: Refused | None = None, card: str = "", guest: bool = False
 ) -> Response[Any]:
     """Return the sign-in page that leads on to `to`; if `guest`, the guest code's form is open."""
     return Pages.of(request).page(
@@ -288,7 +290,7 @@ def _choice(form: Any) -> StartChoice:
     raise Refused("bad_choice")
 
 
-def _preference(site: Site, name: str, value: str) -> Any:
+def _preference(site: WebSite, name: str, value: str) -> Any:
     cookie = auth.make_cookie(site, name, value, auth.PREFERENCE_S)
     cookie.key = name  # no prefix: read before the visitor is identified, also by error pages
     return cookie

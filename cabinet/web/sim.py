@@ -15,7 +15,7 @@ from cabinet.errors import Refused
 from cabinet.service.ports import OutletView
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import PageRequest, WebSite, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
@@ -49,7 +49,7 @@ DONE = frozenset({"plug", "unplug", "clear", "clear_all", *ACTIONS})
 texts = functools.cache(functools.partial(Texts, "sim"))
 
 
-class Shown(NamedTuple):
+class RealAndMeasured(NamedTuple):
     """Real state of an outlet, and the guard's view of it."""
 
     real: SimulatedOutlet
@@ -57,15 +57,15 @@ class Shown(NamedTuple):
 
 
 @get("/sim")
-async def page(request: Visit, outlet: FromQuery[int] = 0, did: FromQuery[str] = "") -> Response[Any]:
+async def page(request: PageRequest, outlet: FromQuery[int] = 0, did: FromQuery[str] = "") -> Response[Any]:
     """Show the cabinet and all actions for the chosen outlet; `did` is the action just done."""
     return await _page(request, outlet, did if did in DONE else "")
 
 
 @get("/sim/live")
-async def live(request: Visit) -> Stream:
+async def live(request: PageRequest) -> Stream:
     """Send the parts of the drawing when they change."""
-    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
+    site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
 
     async def render() -> tuple[Parts, bool]:
         cabinet = await _simulator(site).look()
@@ -84,10 +84,10 @@ async def live(request: Visit) -> Stream:
 
 
 @post("/sim", status_code=303)
-async def act(request: Visit) -> Response[Any]:
+async def act(request: PageRequest) -> Response[Any]:
     """Do the form's action and show the page again. If it is refused, nothing is done and the page shows why."""
     form = auth.form(request)
-    site = Site.of(request)
+    site = WebSite.of(request)
     outlet = _whole(form.get("outlet", ""), 0, 40)
     done = form.get("do", "")
     try:
@@ -119,7 +119,7 @@ async def _do(simulator: SimulatorPort, done: str, outlet: int, form: Any) -> No
         raise Refused("bad_request")
 
 
-def _simulator(site: Site) -> SimulatorPort:
+def _simulator(site: WebSite) -> SimulatorPort:
     assert site.simulator is not None  # these pages exist only with a simulator
     return site.simulator
 
@@ -137,13 +137,13 @@ def _bus_live(cabinet: SimulatedCabinet) -> bool:
     return cabinet.mains_v >= DEAD_V and cabinet.contactor != "open"
 
 
-def _beside(site: Site, cabinet: SimulatedCabinet) -> list[Shown]:
+def _beside(site: WebSite, cabinet: SimulatedCabinet) -> list[RealAndMeasured]:
     guard = {view.number: view for view in site.property_.outlets()}
-    return [Shown(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
+    return [RealAndMeasured(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
 
 
-async def _page(request: Visit, outlet: int, did: str, refusal: Refused | None = None) -> Response[Any]:
-    site = Site.of(request)
+async def _page(request: PageRequest, outlet: int, did: str, refusal: Refused | None = None) -> Response[Any]:
+    site = WebSite.of(request)
     simulator = _simulator(site)
     cabinet = await simulator.look()
     outlets = _beside(site, cabinet)

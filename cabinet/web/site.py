@@ -19,7 +19,7 @@ from cabinet.service.ports import ResidentPort
 from cabinet.service.property_ports import PropertyPort
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
-from cabinet.web.context import Site, Visit
+from cabinet.web.context import PageRequest, WebSite
 from cabinet.web.live import Streams
 from cabinet.web.pages import Pages
 from cabinet.web.sim_port import SimulatorPort
@@ -76,7 +76,7 @@ def create_app(
     """Return the ASGI application over the two ports of the service, and over the simulator if there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
-    site = Site(resident_port, property_port, config, SourceLog(SystemClock()), simulator)
+    site = WebSite(resident_port, property_port, config, SourceLog(SystemClock()), simulator)
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 
@@ -107,7 +107,7 @@ def create_app(
 
 
 @get("/static/{name:path}", include_in_schema=False)
-async def static_file(request: Visit, name: FromPath[str]) -> Response[bytes]:
+async def static_file(request: PageRequest, name: FromPath[str]) -> Response[bytes]:
     """Send a style sheet, script or picture; if the address has the content's hash, it may be cached for ever."""
     assets = Pages.of(request).assets
     name = name.removeprefix("/")

@@ -29,7 +29,7 @@ class SourceLog:
     def logger(self, name: str, source: str) -> "SourceLogger":
         return SourceLogger(logging.getLogger(name), self, source)
 
-    def turn(self, source: str, with_traceback: bool) -> "Turn | None":
+    def permit(self, source: str, with_traceback: bool) -> "LogPermit | None":
         """Return permission for one line now, or None: the line is dropped and counted."""
         now_ns = self._clock.monotonic_ns()
         said = self._sources.pop(source, None) or _Said(now_ns - GAP_NS, now_ns - TRACEBACK_GAP_NS)
@@ -42,14 +42,14 @@ class SourceLog:
             said.left_out += 1
             return None
         self._lines += 1
-        turn = Turn(said.left_out, with_traceback and now_ns - said.traceback_at_ns >= TRACEBACK_GAP_NS)
+        permit = LogPermit(said.left_out, with_traceback and now_ns - said.traceback_at_ns >= TRACEBACK_GAP_NS)
         said.left_out, said.at_ns = 0, now_ns
-        if turn.traceback:
+        if permit.traceback:
             said.traceback_at_ns = now_ns
-        return turn
+        return permit
 
 
-class Turn(NamedTuple):
+class LogPermit(NamedTuple):
     """Permission for one line. `left_out`: dropped lines since the last one; `traceback`: a traceback may follow."""
 
     left_out: int
@@ -80,15 +80,15 @@ class SourceLogger(logging.LoggerAdapter[logging.Logger]):
         if not self.isEnabledFor(level):
             return
         error = kwargs.pop("exc_info", None)
-        turn = self._of_all.turn(self._source, error is not None)
-        if turn is None:
+        permit = self._of_all.permit(self._source, error is not None)
+        if permit is None:
             return
         words = _printable(str(msg) % args if args else str(msg))
-        if isinstance(error, BaseException) and not turn.traceback:
+        if isinstance(error, BaseException) and not permit.traceback:
             words += _printable(f": {type(error).__name__}: {error}")
-        if turn.left_out:
-            words += f" ({turn.left_out} lines like it left out)"
-        self.logger.log(level, "%s: %s", self._source, words, exc_info=error if turn.traceback else None)
+        if permit.left_out:
+            words += f" ({permit.left_out} lines like it left out)"
+        self.logger.log(level, "%s: %s", self._source, words, exc_info=error if permit.traceback else None)
 
 
 def _printable(text: str) -> str:

@@ -13,7 +13,7 @@ from cabinet.texts import Texts, number_format
 LOCALES = {"zh": "zh", "en": "en_GB"}
 
 
-class Words:
+class Formatter:
     """Formatter for numbers in templates; one object per language."""
 
     def __init__(self, texts: Texts, zone: zoneinfo.ZoneInfo) -> None:

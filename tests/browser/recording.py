@@ -4,7 +4,7 @@ import math
 
 from cabinet.clock import MS, Clock
 from cabinet.model import Fault
-from cabinet.trips.format import Header, Mark, OutletLimits, encode, row_struct
+from cabinet.trips.format import Header, OutletLimits, TripMark, encode, row_struct
 
 PERIOD_MS = 3
 BEFORE_MS, AFTER_MS = 2000, 1000
@@ -25,7 +25,7 @@ def recording(clock: Clock, outlet: int, session_id: str) -> bytes:
         rows.append(
             row_struct(OUTLETS).pack(trip_ns + at_ms * MS, 31_000, *(value for group in groups for value in group))
         )
-    mark = Mark(Fault.SHORT_CIRCUIT, outlet, trip_ns, True, {"peak_ma": 61_000, "limit_ma": 30_000}, session_id)
+    mark = TripMark(Fault.SHORT_CIRCUIT, outlet, trip_ns, True, {"peak_ma": 61_000, "limit_ma": 30_000}, session_id)
     numbers = list(range(1, OUTLETS + 1))
     wall = clock.wall()
     header = Header(

@@ -139,21 +139,25 @@ class Stage:
         await self._be_careful(service)
 
     async def _be_careful(self, service: Service) -> None:
-        actor = await service.office.staff.actor(await service.sign_in_staff(CAREFUL, PASSWORD, "a desk"), "a desk")
-        await service.office.second_factor.begin(actor)
+        actor = await service.property_pages.staff.actor(
+            await service.sign_in_staff(CAREFUL, PASSWORD, "a desk"), "a desk"
+        )
+        await service.property_pages.second_factor.begin(actor)
         row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))
         assert row is not None
         step = self._rig.clock.wall().unix_ms // 1000 // totp.STEP_S
-        await service.office.second_factor.confirm(actor, totp.code_of(row.secret, step))
+        await service.property_pages.second_factor.confirm(actor, totp.code_of(row.secret, step))
 
     async def _import(self) -> str:
         """Key of an import that is done; its PINs can still be seen."""
-        office = self._service.office
-        actor = await office.staff.actor(self.staff, "an office")
-        await office.second_factor.begin(actor)  # its page has most to show while a phone is to read it
-        plan = await office.imports.plan(actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode())
-        await office.imports.begin(actor, plan.key)
-        while not office.imports.state(actor, plan.key).rows:
+        property_pages = self._service.property_pages
+        actor = await property_pages.staff.actor(self.staff, "an office")
+        await property_pages.second_factor.begin(actor)  # its page has most to show while a phone is to read it
+        plan = await property_pages.imports.plan(
+            actor, "card,name,balance\n10023344,王芳,20\n10023345,李伟,50".encode()
+        )
+        await property_pages.imports.begin(actor, plan.key)
+        while not property_pages.imports.state(actor, plan.key).rows:
             await asyncio.sleep(0.01)
         return plan.key
 

@@ -187,7 +187,7 @@ def test_the_stuck_campaign_sees_a_guard_that_does_nothing(monkeypatch):
 
 
 def test_disabled_protection_is_blind():
-    kind = blind(type("Kind", (), {"fault": Fault.SMOKE, "step": lambda self, now: {"alarm_ms": 1}}))
+    kind = blind(type("Kind", (), {"fault": Fault.SMOKE, "step": lambda self, inputs: {"alarm_ms": 1}}))
     assert kind().step(None) is None
 
 

@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from cabinet.config import commissioning
-from cabinet.config.keys import Config, Paths
+from cabinet.config.keys import Config, PathsSection
 from cabinet.main import main
 
 system = commissioning.uncommissioned
@@ -17,7 +17,7 @@ system = commissioning.uncommissioned
 
 def uncommissioned() -> Config:
     folder = os.environ["NEW_CABINET"]
-    return msgspec.structs.replace(system(), paths=Paths(state=f"{folder}/state", run=f"{folder}/run"))
+    return msgspec.structs.replace(system(), paths=PathsSection(state=f"{folder}/state", run=f"{folder}/run"))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from cabinet.system import run_folder
-from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.client import StewardSocketClient
 from cabinet.system.steward.protocol import SOCKET as STEWARD
-from cabinet.system.steward.protocol import CallOff, Done
+from cabinet.system.steward.protocol import CancelReboot, RequestDone
 from tests.e2e.processes import Process
 
 WHOEVER_TESTS = pwd.getpwuid(os.geteuid()).pw_name
@@ -20,7 +20,9 @@ def test_steward_serves_a_cabinet_that_is_not_commissioned(tmp_path, monkeypatch
     words = ["steward", "--commissioning", "--user", WHOEVER_TESTS]
     steward = Process("steward", words, tmp_path, tmp_path / "cabinet.toml", module="tests.e2e.new_cabinet")
     try:
-        assert isinstance(StewardLine(run_folder.steward_folder(tmp_path / "run") / STEWARD).ask(CallOff()), Done)
+        assert isinstance(
+            StewardSocketClient(run_folder.steward_folder(tmp_path / "run") / STEWARD).ask(CancelReboot()), RequestDone
+        )
     finally:
         status = steward.stop()
     assert status == 0

@@ -10,7 +10,7 @@ from smbus2 import i2c_msg
 
 from cabinet.clock import MS, ManualClock
 from cabinet.config import load
-from cabinet.config.keys import Config, Meter
+from cabinet.config.keys import Config, MeterSection
 from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.chips.ade7953 import Ade7953
@@ -33,7 +33,7 @@ def fitted_config() -> Config:
     config = demo_config()
     hardware = msgspec.structs.replace(
         config.hardware, smoke_pin=SMOKE, water_pin=WATER, residual_pin=RESIDUAL, residual_test_pin=RESIDUAL_TEST,
-        siren_pin=SIREN, feed_meter=Meter(mux=MUX, channel=FEED_CHANNEL, input="A"),
+        siren_pin=SIREN, feed_meter=MeterSection(mux=MUX, channel=FEED_CHANNEL, input="A"),
     )  # fmt: skip
     return msgspec.structs.replace(config, hardware=hardware)
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from cabinet.sim.chips.ade7953 import PIN_IRQ, PIN_ZX
-from cabinet.sim.transient import Pulse
+from cabinet.sim.transient import HalfSinePulse
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, steady, unit_wave
 from tests.sim.bench import FULL_A, FULL_V, Chip
 
@@ -84,7 +84,7 @@ def test_the_peak_is_that_since_the_last_read_with_reset(meter: Chip) -> None:
 
 
 def test_a_peak_is_kept_when_the_current_has_gone(meter: Chip) -> None:
-    meter.chip.follow("B", Pulse(meter.mains, 60.0, meter.now_ns, 1_000_000), meter.now_ns)
+    meter.chip.follow("B", HalfSinePulse(meter.mains, 60.0, meter.now_ns, 1_000_000), meter.now_ns)
     meter.pass_ms(1)
     meter.chip.follow("B", SILENCE, meter.now_ns)
     meter.pass_ms(50)

@@ -237,7 +237,7 @@ class TestIronCore:
         assert all(inrush.value_a(at_ns) >= 0 for at_ns in range(0, 100 * MS, MS // 2))
 
     def test_switched_on_at_the_crest_of_the_voltage_without_remanence_there_is_none(self) -> None:
-        assert Magnetising(MAINS, 40.0, 30e6, 0.0, 5 * MS).most_a() == 0.0
+        assert Magnetising(MAINS, 40.0, 30e6, 0.0, 5 * MS).max_a() == 0.0
 
     def test_it_takes_hardly_any_energy(self) -> None:
         inrush = Magnetising(MAINS, 40.0, 100e6, 0.5, 0)

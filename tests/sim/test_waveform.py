@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cabinet.sim.transient import Pulse, Sum
+from cabinet.sim.transient import HalfSinePulse, Sum
 from cabinet.sim.waveform import RESISTIVE, SILENCE, STEPS, HalfWave, Mains, Periodic, Shape, steady, unit_wave
 
 MAINS = Mains(220 * math.sqrt(2), 1_234_567_891, 10e6)
@@ -132,7 +132,7 @@ def test_an_arc_goes_out_at_the_next_zero_or_where_the_pulse_ends() -> None:
 
 
 def test_a_pulse_has_the_heat_of_a_half_sine() -> None:
-    pulse = Pulse(MAINS, 60.0, MAINS.origin_ns + 4_000_000, 1_500_000)
+    pulse = HalfSinePulse(MAINS, 60.0, MAINS.origin_ns + 4_000_000, 1_500_000)
     start, end = MAINS.origin_ns + 3_000_000, MAINS.origin_ns + 9_000_000
     assert pulse.mean_square(start, end) * (end - start) * 1e-9 == pytest.approx(60.0**2 / 2 * 1.5e-3, rel=1e-9)
     assert pulse.peak_a(start, end) == pytest.approx(60.0)
@@ -147,7 +147,7 @@ def test_a_pulse_has_the_heat_of_a_half_sine() -> None:
 
 def test_a_sum_is_its_parts() -> None:
     load = steady(MAINS, 300.0, Shape.of(2.3, 0.68))
-    pulse = Pulse(MAINS, 40.0, MAINS.origin_ns + 5_000_000, 2_000_000)
+    pulse = HalfSinePulse(MAINS, 40.0, MAINS.origin_ns + 5_000_000, 2_000_000)
     both = Sum([pulse, load])
     start, end = MAINS.origin_ns + 4_500_000, MAINS.origin_ns + 7_500_000
     assert both.energy_j(start, end) == pytest.approx(pulse.energy_j(start, end) + load.energy_j(start, end))

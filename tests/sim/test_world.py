@@ -10,7 +10,7 @@ from cabinet.clock import MS, NS
 from cabinet.errors import SimError
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.catalogue import make_load
-from cabinet.sim.transient import Filling
+from cabinet.sim.transient import CapacitorCharging
 from cabinet.sim.waveform import Mains
 from tests.sim.bench import Cabinet
 
@@ -287,13 +287,13 @@ class TestInrush:
     def test_a_capacitor_draws_what_it_stores_and_leaves_off_soon_after_the_crest(self) -> None:
         mains = Mains(311.0, 0, 10 * MS)
         for micro, ohm, begins_ms in ((470, 3.0, 1.0), (220, 5.0, 4.0), (1000, 3.0, 0.5)):
-            wave = Filling(mains, micro * 1e-6, ohm, 0.0, round(begins_ms * MS))
+            wave = CapacitorCharging(mains, micro * 1e-6, ohm, 0.0, round(begins_ms * MS))
             stored = micro * 1e-6 * 311**2 / 2
             assert stored < wave.energy_j(0, wave.end_ns) < 2.2 * stored, "as much again is heat in the limiter"
             last_ms = max(at for at in range(0, 10 * MS, MS // 50) if abs(wave.value_a(at)) > 30) / MS
             assert last_ms < 6.8
             assert wave.peak_a(0, 10 * MS) > wave.peak_a(10 * MS, 20 * MS) > wave.peak_a(20 * MS, 30 * MS)
-        late = Filling(mains, 680e-6, 4.0, 0.0, 8 * MS)
+        late = CapacitorCharging(mains, 680e-6, 4.0, 0.0, 8 * MS)
         assert late.peak_a(8 * MS, 10 * MS) > 30 < late.peak_a(10 * MS, 20 * MS), "twice, when plugged in late"
 
     def test_a_dip_hardly_empties_the_capacitor_and_a_hot_limiter_makes_it_worse(self) -> None:

@@ -10,20 +10,20 @@ import cabinet
 from cabinet.clock import NS, ManualClock
 from cabinet.config.check import load
 from cabinet.config.keys import Config
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.mcp23017 import Mcp23017
-from cabinet.relays import RelayBank, RelayPlace
+from cabinet.relays import RelayBank, RelayPin
 from tests.unit.chips.wire import FakeBus, Registers
 
 EXPANDER, OTHER_EXPANDER = 0x20, 0x21  # on the wire 40 and 42
 CONTACTOR, HEARTBEAT, RELAY_4, RELAY_5, MUX_RESET = 17, 27, 23, 24, 22
 # Outlets 1 and 2 on the first expander, 3 on the second, 4 and 5 on GPIO.
 PLACES = [
-    RelayPlace(1, EXPANDER, 0),
-    RelayPlace(2, EXPANDER, 9),
-    RelayPlace(3, OTHER_EXPANDER, 7),
-    RelayPlace(4, None, RELAY_4),
-    RelayPlace(5, None, RELAY_5),
+    RelayPin(1, EXPANDER, 0),
+    RelayPin(2, EXPANDER, 9),
+    RelayPin(3, OTHER_EXPANDER, 7),
+    RelayPin(4, None, RELAY_4),
+    RelayPin(5, None, RELAY_5),
 ]
 POWER_ON = {"00": "FF FF", "02": "00 00", "0A": "00 00", "12": "00 00", "14": "00 00"}
 ALL = [1, 2, 3, 4, 5]
@@ -67,7 +67,7 @@ class Bench:
         self.clock = ManualClock()
         self.bank = RelayBank(
             PLACES,
-            {address: Mcp23017(Port(self.bus, "MCP23017", address)) for address in (EXPANDER, OTHER_EXPANDER)},
+            {address: Mcp23017(ChipPort(self.bus, "MCP23017", address)) for address in (EXPANDER, OTHER_EXPANDER)},
             self.pins,
             CONTACTOR,
             HEARTBEAT,

@@ -394,7 +394,7 @@ def test_time_in_which_the_mains_were_away_is_no_charging_time():
     outlet = Outlet()
     outlet.draw(160, 60)
     before_ms = outlet.count.charging_ms
-    outlet.charge.without_mains()
+    outlet.charge.note_mains_failure()
     outlet.now_ns += 25 * S
     outlet.draw(160, 60)
     assert outlet.count.charging_ms - before_ms == 59_000

@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.link import service_status
-from cabinet.link.service_status import GONE, Pulse
+from cabinet.link.service_status import GONE, ServiceStatus
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from cabinet.link.service_status import GONE, Pulse
 )
 def test_old_word_is_none(tmp_path: Path, age_s: float, hindrance: str | None, found: str | None) -> None:
     path = service_status.path_in(tmp_path)
-    service_status.write(path, Pulse(100 * NS, 10.0, hindrance))
-    assert service_status.hindrance(path, round((100 + age_s) * NS)) == found
+    service_status.write(path, ServiceStatus(100 * NS, 10.0, hindrance))
+    assert service_status.start_refusal(path, round((100 + age_s) * NS)) == found
 
 
 @pytest.mark.parametrize("rubbish", [None, b"", b"{", b'{"at_ns": "x"}', b"\xff"])
@@ -31,11 +31,11 @@ def test_without_a_word_the_service_is_gone(tmp_path: Path, rubbish: bytes | Non
     if rubbish is not None:
         path.parent.mkdir()
         path.write_bytes(rubbish)
-    assert service_status.hindrance(path, NS) == GONE
+    assert service_status.start_refusal(path, NS) == GONE
 
 
 def test_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     path = service_status.path_in(tmp_path / "nowhere")
-    service_status.write(path, Pulse(0, 10.0, None))
+    service_status.write(path, ServiceStatus(0, 10.0, None))
     service_status.remove(path)
-    assert service_status.hindrance(path, 0) == GONE
+    assert service_status.start_refusal(path, 0) == GONE

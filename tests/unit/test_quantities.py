@@ -8,7 +8,7 @@ import pytest
 
 from cabinet import texts
 from cabinet.texts import LANGUAGES, Texts
-from cabinet.texts.trip_values import quantities
+from cabinet.texts.trip_values import trip_values_text
 
 SOURCES = [
     *Path(str(resources.files("cabinet.protections"))).glob("*.py"),
@@ -34,7 +34,7 @@ def test_every_number_of_every_protection_has_its_words_and_no_others_do() -> No
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", sorted(names()))
 def test_no_name_of_a_number_is_left_as_programs_write_it(name: str, language: str) -> None:
-    said = quantities({name: 61_200}, Texts("common", language))
+    said = trip_values_text({name: 61_200}, Texts("common", language))
     assert "_" not in said
     if language == "zh":
         assert not [letter for letter in said if letter.isascii() and letter.isalpha()]
@@ -42,12 +42,15 @@ def test_no_name_of_a_number_is_left_as_programs_write_it(name: str, language: s
 
 def test_numbers_of_a_trip_in_both_languages() -> None:
     values = {"peak_ma": 61_200, "earlier_peak_ma": 58_000, "limit_ma": 30_000}
-    assert quantities(values, Texts("common", "en")) == "peak 61.2 A, earlier peak 58 A, limit 30 A"
-    assert quantities(values, Texts("common", "zh")) == "峰值 61.2 安，此前峰值 58 安，限值 30 安"
+    assert trip_values_text(values, Texts("common", "en")) == "peak 61.2 A, earlier peak 58 A, limit 30 A"
+    assert trip_values_text(values, Texts("common", "zh")) == "峰值 61.2 安，此前峰值 58 安，限值 30 安"
     hot = {"temperature_mc": 61_000, "rise_mc_per_min": 5_500, "limit_mc_per_min": 5_000}
-    assert quantities(hot, Texts("common", "zh")) == "温度 61 ℃，每分钟上升 5.5 ℃，限值每分钟 5 ℃"
-    assert quantities({"current_ma": 12_000, "heat_percent": 101}, Texts("common", "en")) == "current 12 A, heat 101%"
+    assert trip_values_text(hot, Texts("common", "zh")) == "温度 61 ℃，每分钟上升 5.5 ℃，限值每分钟 5 ℃"
+    assert (
+        trip_values_text({"current_ma": 12_000, "heat_percent": 101}, Texts("common", "en"))
+        == "current 12 A, heat 101%"
+    )
 
 
 def test_a_number_that_this_version_does_not_know_is_said_as_it_is_named() -> None:
-    assert quantities({"peak_ma": 1000, "new_mk": 2500}, Texts("common", "zh")) == "峰值 1 安，new 2.5 K"
+    assert trip_values_text({"peak_ma": 1000, "new_mk": 2500}, Texts("common", "zh")) == "峰值 1 安，new 2.5 K"

@@ -10,7 +10,7 @@ from gpiozero.pins.mock import MockFactory
 
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.errors import BusError, ChipError, HardwareError
-from cabinet.relays import OutputMismatch, RelayBank, RelayPlace
+from cabinet.relays import OutputMismatch, RelayBank, RelayPin
 from tests.unit.chips.wire import FakeBus, Registers
 from tests.unit.relay_bench import (
     ALL,
@@ -53,19 +53,19 @@ def closed(bench: Bench) -> Bench:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("expander:0x20/3", RelayPlace(6, 0x20, 3)),
-        ("expander:0x27/15", RelayPlace(6, 0x27, 15)),
-        ("gpio:17", RelayPlace(6, None, 17)),
+        ("expander:0x20/3", RelayPin(6, 0x20, 3)),
+        ("expander:0x27/15", RelayPin(6, 0x27, 15)),
+        ("gpio:17", RelayPin(6, None, 17)),
     ],
 )
-def test_places_are_named_as_in_the_configuration(text: str, place: RelayPlace) -> None:
-    assert RelayPlace.parse(6, text) == place
+def test_places_are_named_as_in_the_configuration(text: str, place: RelayPin) -> None:
+    assert RelayPin.parse(6, text) == place
 
 
 @pytest.mark.parametrize("text", ["", "gpio:", "gpio:1x", "expander:0x20", "expander:32/1", "Expander:0x20/1"])
 def test_another_form_is_no_place(text: str) -> None:
     with pytest.raises(ValueError, match="neither expander"):
-        RelayPlace.parse(6, text)
+        RelayPin.parse(6, text)
 
 
 # --- start -----------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_initialise_goes_on_after_a_dead_expander_and_tells_of_it() -> None:
 def test_a_line_that_cannot_be_had_is_named() -> None:
     pins = MockFactory()
     with pytest.raises(HardwareError, match=r"relay of outlet 4 on GPIO 23"):
-        RelayBank([RelayPlace(4, None, 23), RelayPlace(4, None, 23)], {}, pins, None, 23, ManualClock())
+        RelayBank([RelayPin(4, None, 23), RelayPin(4, None, 23)], {}, pins, None, 23, ManualClock())
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
@@ -383,8 +383,8 @@ def test_a_latch_that_differs_is_told_for_its_outlets_only(closed: Bench) -> Non
     closed.bank.release(1, "full")
     closed.first.cells["14"] = "01 00"
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=False, found_closed=True, problem="output_differs"),
-        OutputMismatch(2, told_closed=True, found_closed=False, problem="output_differs"),
+        OutputMismatch(1, commanded_closed=False, found_closed=True, problem="output_differs"),
+        OutputMismatch(2, commanded_closed=True, found_closed=False, problem="output_differs"),
     ]
 
 
@@ -401,14 +401,14 @@ def test_what_is_found_closed_is_opened_on_the_next_tick_and_what_is_found_open_
 def test_a_pin_held_low_is_told_although_the_latch_agrees(closed: Bench) -> None:
     closed.first.held_low = 1 << 9
     assert closed.bank.check_outputs() == [
-        OutputMismatch(2, told_closed=True, found_closed=False, problem="output_differs")
+        OutputMismatch(2, commanded_closed=True, found_closed=False, problem="output_differs")
     ]
 
 
 def test_a_gpio_line_that_differs_is_told(closed: Bench) -> None:
     closed.line(RELAY_5).state = False
     assert closed.bank.check_outputs() == [
-        OutputMismatch(5, told_closed=True, found_closed=False, problem="output_differs")
+        OutputMismatch(5, commanded_closed=True, found_closed=False, problem="output_differs")
     ]
 
 
@@ -416,8 +416,8 @@ def test_an_expander_back_at_power_on_values_is_told_and_closes_nothing_until_se
     closed.bank.release(1, "full")
     closed.first.cells |= POWER_ON
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=False, found_closed=False, problem="expander_reset"),
-        OutputMismatch(2, told_closed=True, found_closed=False, problem="expander_reset"),
+        OutputMismatch(1, commanded_closed=False, found_closed=False, problem="expander_reset"),
+        OutputMismatch(2, commanded_closed=True, found_closed=False, problem="expander_reset"),
     ]
     with pytest.raises(ChipError, match="is not set up"):
         closed.bank.hold(1, 10 * NS)
@@ -441,9 +441,9 @@ def test_an_expander_that_cannot_be_read_is_told_and_the_others_are_read(closed:
     closed.bus.failures[EXPANDER] = [errno.EREMOTEIO]
     closed.second.cells["14"] = "00 00"
     assert closed.bank.check_outputs() == [
-        OutputMismatch(1, told_closed=True, found_closed=None, problem="unreadable"),
-        OutputMismatch(2, told_closed=True, found_closed=None, problem="unreadable"),
-        OutputMismatch(3, told_closed=True, found_closed=False, problem="output_differs"),
+        OutputMismatch(1, commanded_closed=True, found_closed=None, problem="unreadable"),
+        OutputMismatch(2, commanded_closed=True, found_closed=None, problem="unreadable"),
+        OutputMismatch(3, commanded_closed=True, found_closed=False, problem="output_differs"),
     ]
 
 

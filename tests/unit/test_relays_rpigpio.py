@@ -13,7 +13,7 @@ from gpiozero.pins.rpigpio import RPiGPIOFactory
 from RPi import GPIO  # type: ignore[import-untyped]
 
 from cabinet.clock import NS, ManualClock
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.failsafe import open_everything
 from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.relays import OutputMismatch, RelayBank
@@ -63,7 +63,7 @@ def bus() -> FakeBus:
 
 @pytest.fixture
 def bank(bus: FakeBus, pins: OffPiFactory) -> Iterator[RelayBank]:
-    expanders = {address: Mcp23017(Port(bus, "MCP23017", address)) for address in (EXPANDER, OTHER_EXPANDER)}
+    expanders = {address: Mcp23017(ChipPort(bus, "MCP23017", address)) for address in (EXPANDER, OTHER_EXPANDER)}
     bank = RelayBank(PLACES, expanders, pins, CONTACTOR, HEARTBEAT, ManualClock())
     bank.initialise()
     yield bank
@@ -123,8 +123,8 @@ def test_a_line_that_somebody_else_drove_is_found(bank: RelayBank) -> None:
     GPIO.output(RELAY_4, False)
     GPIO.output(RELAY_5, True)
     assert bank.check_outputs() == [
-        OutputMismatch(4, told_closed=True, found_closed=False, problem="output_differs"),
-        OutputMismatch(5, told_closed=False, found_closed=True, problem="output_differs"),
+        OutputMismatch(4, commanded_closed=True, found_closed=False, problem="output_differs"),
+        OutputMismatch(5, commanded_closed=False, found_closed=True, problem="output_differs"),
     ]
     bank.expire(NS)
     assert levels() == LOW

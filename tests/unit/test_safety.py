@@ -14,8 +14,8 @@ from cabinet.config import parse
 from cabinet.config.reference import example
 from cabinet.guard.limits import protection_limits
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
-from cabinet.protections.heat import believable
-from cabinet.protections.inputs import CabinetLimits, Limits
+from cabinet.protections.heat import plausible
+from cabinet.protections.inputs import CabinetLimits, ProtectionLimits
 from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
 from tests.unit.protections.bench import HALF, LIMITS, MS, Bench, S
 
@@ -34,7 +34,7 @@ def test_peaks_in_two_half_cycles_are_a_short():
     trip = bench.step(4 * MS, peak_ma=62_000)
     assert trip is not None
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.SHORT_CIRCUIT, 3, True)
-    assert trip.why == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000}, "and rises still"
+    assert trip.trip_values == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000}, "and rises still"
 
 
 @pytest.mark.parametrize("begins_ms", [0.3, 5.5, 6.5, 7.5, 9.0])
@@ -51,9 +51,9 @@ def test_crest_is_known_only_when_the_current_has_fallen(peak_a, growth, begins_
 
     trip = current(Bench(), amps, 0.05)
     assert trip is not None
-    if "crest_ma" in trip.why:
-        assert trip.why["crest_ma"] >= 1000 * 0.99 * worst_a[0], "nothing there has been was greater"
-        assert trip.why["crest_ma"] >= 1000 * 0.97 * peak_a, "and it was a crest, and no falling side"
+    if "crest_ma" in trip.trip_values:
+        assert trip.trip_values["crest_ma"] >= 1000 * 0.99 * worst_a[0], "nothing there has been was greater"
+        assert trip.trip_values["crest_ma"] >= 1000 * 0.97 * peak_a, "and it was a crest, and no falling side"
 
 
 def test_current_that_still_rises_past_every_earlier_one_has_no_crest_yet():
@@ -62,7 +62,7 @@ def test_current_that_still_rises_past_every_earlier_one_has_no_crest_yet():
     assert bench.step(6 * MS, peak_ma=1_500) is None
     assert bench.step(1 * MS, peak_ma=35_000) is None, "as a capacitor's second pulse"
     trip = bench.step(1 * MS, peak_ma=97_000)
-    assert "crest_ma" not in trip.why, "this goes on to 158 A"
+    assert "crest_ma" not in trip.trip_values, "this goes on to 158 A"
 
 
 def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
@@ -70,13 +70,13 @@ def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
     for peak_ma in (60_000, 45_000, 31_000, 20_000):
         assert bench.step(2_500_000, peak_ma=peak_ma) is None
     trip = bench.step(3 * MS, peak_ma=31_000)
-    assert "crest_ma" not in trip.why
+    assert "crest_ma" not in trip.trip_values
 
 
 def current(bench: Bench, amps: Callable[[float], float], seconds: float, step_ns: int = MS // 4) -> Trip | None:
     """Looks every quarter of a millisecond at a current given over the time since the last zero crossing in ms."""
     for _ in range(round(seconds * S / step_ns)):
-        moments = [(bench.now.at_ns % (1000 * HALF) + step_ns * part / 8) / MS for part in range(9)]
+        moments = [(bench.inputs.at_ns % (1000 * HALF) + step_ns * part / 8) / MS for part in range(9)]
         if (trip := bench.step(step_ns, peak_ma=round(1000 * max(map(amps, moments))))) is not None:
             return trip
     return None
@@ -104,20 +104,20 @@ def test_current_that_outlasts_the_crest_of_the_voltage_is_a_short_in_its_first_
     trip = current(bench, sine(peak_a), 0.05)
     assert trip is not None
     assert trip.fault is Fault.SHORT_CIRCUIT
-    assert bench.now.at_ns % HALF <= 7.6 * MS
-    assert trip.why["crest_ma"] == pytest.approx(1000 * peak_a, rel=0.01), "the crest was seen"
+    assert bench.inputs.at_ns % HALF <= 7.6 * MS
+    assert trip.trip_values["crest_ma"] == pytest.approx(1000 * peak_a, rel=0.01), "the crest was seen"
 
 
 def test_small_short_waits_for_its_second_half_cycle():
     trip = current(bench := Bench(), sine(36), 0.05)
     assert trip is not None
-    assert HALF < bench.now.at_ns % (10 * HALF) < 2 * HALF
+    assert HALF < bench.inputs.at_ns % (10 * HALF) < 2 * HALF
 
 
 def test_short_that_begins_behind_the_crest_is_known_before_its_third_half_cycle():
     trip = current(bench := Bench(), sine(60, begins_ms=6.5), 0.05)
     assert trip is not None
-    assert bench.now.at_ns % (10 * HALF) <= 17.6 * MS
+    assert bench.inputs.at_ns % (10 * HALF) <= 17.6 * MS
 
 
 @settings(max_examples=200, deadline=None)
@@ -135,7 +135,7 @@ def test_capacitor_that_fills_is_no_short_wherever_it_begins(capacitor_uf, limit
 def test_short_is_found_wherever_it_begins(peak_a, begins_ms):
     trip = current(bench := Bench(), sine(peak_a, begins_ms), 0.05)
     assert trip is not None
-    assert bench.now.at_ns % (10 * HALF) <= (begins_ms + 20) * MS
+    assert bench.inputs.at_ns % (10 * HALF) <= (begins_ms + 20) * MS
 
 
 def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():
@@ -190,7 +190,7 @@ def test_two_inrushes_further_apart_than_the_window_do_not_trip():
 def test_peak_over_the_hard_ceiling_does_not_wait():
     trip = Bench().step(peak_ma=151_000)
     assert trip is not None
-    assert trip.why == {"peak_ma": 151_000, "limit_ma": 150_000}
+    assert trip.trip_values == {"peak_ma": 151_000, "limit_ma": 150_000}
 
 
 def test_short_is_found_without_a_known_mains_phase():
@@ -235,13 +235,13 @@ def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
     bench = Bench()
     bench.values["current_ma"] = 16_500
     bench.run(10)
-    bench.now.closed = False
+    bench.inputs.closed = False
     bench.values["current_ma"] = 0
     bench.safety.reset(Fault.OVERCURRENT)
     bench.step()
-    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
     bench.run(30)
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
@@ -251,19 +251,19 @@ def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
     bench.run(0.5)
     bench.values["current_ma"] = 0
     bench.step()
-    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
     bench.run(30)
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
     bench = Bench()
     bench.values["current_ma"] = 5_500
     assert bench.run(120)[0] is None
-    bench.now.closed = False
+    bench.inputs.closed = False
     bench.values["current_ma"] = 0
     bench.step()
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
@@ -271,13 +271,13 @@ def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
     bench.values["temperature_mc"] = 75_000
     trip = bench.step()
     assert (trip.fault, trip.latched) == (Fault.OUTLET_HOT, True)
-    bench.now.closed = False
+    bench.inputs.closed = False
     bench.values["temperature_mc"] = 66_000
     bench.step()
-    assert bench.safety.refusal(bench.now) == "outlet_hot"
+    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
     bench.values["temperature_mc"] = 64_900
     bench.step()
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
@@ -288,8 +288,8 @@ def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
         bench.values["temperature_mc"] += 100  # 12 K/min
         trip = bench.step(500 * MS)
     assert trip.fault is Fault.OUTLET_HOT
-    assert trip.why["rise_mc_per_min"] > 8_000
-    assert trip.why["temperature_mc"] < 60_000
+    assert trip.trip_values["rise_mc_per_min"] > 8_000
+    assert trip.trip_values["temperature_mc"] < 60_000
 
 
 def test_slow_warming_of_a_summer_day_does_not_trip():
@@ -305,7 +305,7 @@ def test_warm_contacts_warn_once():
     warned = []
     for _ in range(10):
         bench.step()
-        warned.append(bench.safety.newly_warm(bench.now))
+        warned.append(bench.safety.newly_warm(bench.inputs))
     assert warned == [True] + [False] * 9
 
 
@@ -322,36 +322,36 @@ def test_lost_sensor_opens_its_outlet(silent, peak_ma, after_s):
     trip, took_s = bench.run(10, step_ns=3 * MS, peak_ma=peak_ma)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_LOST, False)
     assert after_s < took_s < after_s + 0.05
-    assert bench.safety.refusal(bench.now) == "sensor_lost"
+    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
 
 
 def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
     bench = Bench(closed=False)
     bench.step(S, peak_ma=None)
     bench.step()
-    assert bench.safety.refusal(bench.now) == "sensor_lost"
+    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
     bench.run(0.5, step_ns=3 * MS)
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
     bench = Bench(closed=False)
-    bench.now.switched_at_ns = bench.now.at_ns
+    bench.inputs.switched_at_ns = bench.inputs.at_ns
     trip, took_s = bench.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
     assert 0.1 < took_s < 0.2
-    assert bench.safety.refusal(bench.now) == "relay_welded"
+    assert bench.safety.interlock(bench.inputs) == "relay_welded"
 
 
 def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
     bench = Bench(closed=False)
-    bench.now.switched_at_ns = bench.now.at_ns
+    bench.inputs.switched_at_ns = bench.inputs.at_ns
     assert bench.run(5, step_ns=3 * MS, peak_ma=900)[0] is None
 
 
 def test_short_through_a_welded_relay_is_a_weld_although_the_meter_is_at_the_end_of_its_scale():
     bench = Bench(closed=False)
-    bench.now.switched_at_ns = bench.now.at_ns
+    bench.inputs.switched_at_ns = bench.inputs.at_ns
     trip, took_s = bench.run(1, step_ns=3 * MS, peak_ma=200_000)
     assert trip.fault is Fault.RELAY_WELDED
     assert took_s < 0.2
@@ -365,21 +365,21 @@ def test_one_disturbance_on_an_open_outlet_is_no_weld():
 
 def test_current_while_the_relay_is_still_releasing_is_no_weld():
     bench = Bench(closed=False)
-    bench.now.switched_at_ns = bench.now.at_ns
+    bench.inputs.switched_at_ns = bench.inputs.at_ns
     assert bench.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
 
 
 def test_late_loop_opens_everything_and_does_not_latch():
     bench = Bench()
-    bench.now.late_ns = 51 * MS
+    bench.inputs.late_ns = 51 * MS
     trip = bench.step()
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.GUARD_LATE, None, False)
-    assert trip.why == {"late_ms": 51, "limit_ms": 50}
+    assert trip.trip_values == {"late_ms": 51, "limit_ms": 50}
 
 
 def test_where_several_trip_the_first_of_the_table_names_the_fault():
     bench = Bench()
-    bench.now.late_ns = 51 * MS
+    bench.inputs.late_ns = 51 * MS
     bench.values["temperature_mc"] = 90_000
     assert bench.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
 
@@ -389,7 +389,7 @@ def test_voltage_out_of_band_refuses_closing(voltage_mv):
     bench = Bench(closed=False)
     bench.values["voltage_mv"] = voltage_mv
     bench.step()
-    assert bench.safety.refusal(bench.now) == "voltage_out_of_band"
+    assert bench.safety.interlock(bench.inputs) == "voltage_out_of_band"
 
 
 @pytest.mark.parametrize(
@@ -398,12 +398,12 @@ def test_voltage_out_of_band_refuses_closing(voltage_mv):
 )
 def test_temperature_jump_no_plug_can_make_is_not_believed(temperature_mc, after_s, believed):
     before = Reading(25_000, 0, Quality.OK)
-    assert believable(temperature_mc, int(after_s * S), before) is believed
+    assert plausible(temperature_mc, int(after_s * S), before) is believed
 
 
 def test_first_temperature_is_believed_within_the_thermometers_range():
-    assert believable(25_000, 0, ABSENT)
-    assert not believable(-50_000, 0, ABSENT)
+    assert plausible(25_000, 0, ABSENT)
+    assert not plausible(-50_000, 0, ABSENT)
 
 
 @settings(max_examples=200)
@@ -415,12 +415,12 @@ def test_first_temperature_is_believed_within_the_thermometers_range():
 def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, start_ns, inrush_ma):
     """Any phase, any scan jitter up to the period, one inrush: never a false trip."""
     bench = Bench()
-    bench.now.at_ns += start_ns
+    bench.inputs.at_ns += start_ns
     inrush_half = None
     for peak_ma in peaks:
         step_ns = 2 * MS + peak_ma % (2 * MS)
-        half = (bench.now.at_ns + step_ns) // HALF
-        within = bench.now.at_ns // HALF == half
+        half = (bench.inputs.at_ns + step_ns) // HALF
+        within = bench.inputs.at_ns // HALF == half
         inrush_half = half if inrush_half is None and within else inrush_half
         trip = bench.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
         assert trip is None or trip.fault is not Fault.SHORT_CIRCUIT
@@ -430,7 +430,7 @@ def test_every_limit_is_used_by_some_protection():
     """A limit nobody reads would be a promise of the configuration that nothing keeps."""
     modules = {sys.modules[kind.__module__] for kind in (*PROTECTIONS, *CABINET_PROTECTIONS, OutletSafety)}
     source = "".join(map(inspect.getsource, modules))
-    for limits in (Limits, CabinetLimits):
+    for limits in (ProtectionLimits, CabinetLimits):
         assert [f.name for f in msgspec.structs.fields(limits) if f"limits.{f.name}" not in source] == []
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from cabinet.billing import tariff_files
-from cabinet.billing.tariff import MINUTES_A_DAY, Line, Package, Slice, Tariff, book, no_use, total_fen
+from cabinet.billing.tariff import MINUTES_A_DAY, Package, PriceLine, Slice, Tariff, add_slice, no_use, total_fen
 from cabinet.model import EndReason
 from cabinet.service.charges import pricing
 from cabinet.texts.number_format import yuan
@@ -37,7 +37,7 @@ def tariff_of(keys: str) -> Tariff:
     return tariff
 
 
-def said(line: Line) -> str:
+def said(line: PriceLine) -> str:
     quantity = {"s": f" {line.quantity} s", "mWh": f" {line.quantity // 1000} Wh", "once": ""}[line.unit]
     period = f" {line.detail.split()[0]}" if line.kind == "electricity" else ""
     return f"{line.kind.replace('_', ' ')}{period}{quantity} ¥{yuan(line.amount_fen)}"
@@ -50,8 +50,8 @@ def charged(keys: str, used: str) -> str:
         from_h, from_m, to_h, to_m = map(int, times)
         day = DAY * MINUTES_A_DAY
         looks = (day + 60 * from_h + from_m, day + 60 * to_h + to_m)
-        use = book(tariff, use, Slice(round(1000 * float(seconds)), round(1000 * float(watt_hours)), looks))
-    lines = pricing.charged(tariff, use, 1 << 40, EndReason.TRIPPED if "a fault" in used else EndReason.FULL)
+        use = add_slice(tariff, use, Slice(round(1000 * float(seconds)), round(1000 * float(watt_hours)), looks))
+    lines = pricing.price_lines(tariff, use, 1 << 40, EndReason.TRIPPED if "a fault" in used else EndReason.FULL)
     return f"{' + '.join(map(said, lines))} = ¥{yuan(total_fen(lines))}"
 
 

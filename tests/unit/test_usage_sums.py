@@ -5,14 +5,14 @@ import zoneinfo
 import pytest
 
 from cabinet.reports.usage_sums import Sum, grouped, lines
-from cabinet.store.usage import Figures
+from cabinet.store.usage import UsageFigures
 
 ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 NOVEMBER_MS = 1_793_462_400_000  # 2026-11-01 00:00 in Shanghai
 
 
-def figures(ended_ms: int, outlet: int = 3, holder: str = "a", card: str = "**01") -> Figures:
-    return Figures(NOVEMBER_MS + ended_ms, outlet, holder, 3600, 150_000, 8, 24, card)
+def figures(ended_ms: int, outlet: int = 3, holder: str = "a", card: str = "**01") -> UsageFigures:
+    return UsageFigures(NOVEMBER_MS + ended_ms, outlet, holder, 3600, 150_000, 8, 24, card)
 
 
 def test_month_is_that_of_the_site() -> None:

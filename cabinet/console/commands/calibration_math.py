@@ -11,7 +11,7 @@ from cabinet.maintenance import UNITY_PPM, Gains
 
 MIN_MA, MIN_MW = 100, 20_000  # below these, noise is a large part of a meter's reading
 MAX_SPREAD = 0.02  # max. distance of a point from the fitted line, as a share of the true value
-MAX_STRAY = 0.01  # max. deviation of a reading with the new gains from the reference
+MAX_DEVIATION = 0.01  # max. deviation of a reading with the new gains from the reference
 MIN_PPM, MAX_PPM = UNITY_PPM // 2, UNITY_PPM * 3 // 2  # range that the guard accepts
 MIN_POINTS = 2
 APART = 1.5  # min. ratio of the largest load to the smallest
@@ -68,7 +68,7 @@ def fitted(points: list[Point], gains: Gains) -> Gains:
     )
 
 
-def stray(true: int, read: int) -> float:
+def relative_deviation(true: int, read: int) -> float:
     """Return the signed deviation of `read` from `true`, as a share of `true`."""
     return (read - true) / true
 
@@ -76,7 +76,7 @@ def stray(true: int, read: int) -> float:
 def _gain(pairs: list[tuple[int, int]], now_ppm: int, what: str) -> int:
     slope = sum(true * read for true, read in pairs) / sum(read * read for _, read in pairs)
     for true, read in pairs:
-        if abs(stray(true, round(slope * read))) > MAX_SPREAD:
+        if abs(relative_deviation(true, round(slope * read))) > MAX_SPREAD:
             raise CalibrationError(f"spread_{what}", percent=f"{100 * MAX_SPREAD:g}")
     ppm = round(now_ppm * slope)
     if not MIN_PPM <= ppm <= MAX_PPM:

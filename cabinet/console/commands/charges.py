@@ -3,7 +3,7 @@
 from cabinet.clock import WallTime
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import optional, whole
-from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.commands.history import moment
 from cabinet.console.terminal.columns import table
 from cabinet.errors import LinkError, Refused
@@ -28,69 +28,69 @@ NUMBERS = [2, 3, 4]
 
 
 @command("sessions", Level.LOOK, optional(COUNT), example="sessions", reads=True)
-def sessions(desk: Desk, count: int | None) -> Outcome:
+def sessions(context: CommandContext, count: int | None) -> CommandResult:
     """Show the sessions; if the service is down, only those of the guard."""
-    words = desk.words
+    words = context.words
     try:
-        found = desk.around.records.ask(AskSessions(count or USUAL), Sessions)
+        found = context.backends.records.ask(AskSessions(count or USUAL), Sessions)
     except Refused as refused:
-        here = [state for state in desk.guard.snapshot().outlets if state.phase is not Phase.IDLE]
-        rows = [_guards_row(desk, state) for state in here]
+        here = [state for state in context.guard.snapshot().outlets if state.phase is not Phase.IDLE]
+        rows = [_guards_row(context, state) for state in here]
         titles = [words(f"sessions.{key}") for key in ("outlet", "session", "minutes", "kwh", "state")]
         lines = table(titles, rows, right=[0, 2, 3]) if rows else [words("sessions.none")]
-        return Shown(
+        return Output(
             "\n".join([words("sessions.service_gone"), *lines]),
             {"service": refused.code, "guard": [_guards_data(state) for state in here]},
         )
     titles = [words(f"sessions.{key}") for key in ("order", "outlet", "minutes", "kwh", "yuan", "started", "state")]
-    rows = [_row(desk, line) for line in [*found.running, *found.over]]
+    rows = [_row(context, line) for line in [*found.running, *found.over]]
     text = "\n".join(table(titles, rows, right=[1, *NUMBERS])) if rows else words("sessions.none")
-    return Shown(text, found)
+    return Output(text, found)
 
 
 @command("usage tail", Level.LOOK, optional(COUNT), example="usage tail 5", reads=True)
-def usage_tail(desk: Desk, count: int | None) -> Outcome:
-    found = desk.around.records.ask(AskUsage(count or USUAL), Usage)
+def usage_tail(context: CommandContext, count: int | None) -> CommandResult:
+    found = context.backends.records.ask(AskUsage(count or USUAL), Usage)
     rows = [
         [
             str(line.number),
-            moment(desk, _wall(line.ended)),
+            moment(context, _wall(line.ended)),
             str(line.outlet),
             number_format.minutes(line.charging_s),
             number_format.kwh(line.energy_mwh),
             number_format.yuan(line.total_fen),
             line.card or "-",
-            desk.words(f"fault.{line.fault.value}.name")
+            context.words(f"fault.{line.fault.value}.name")
             if line.fault is not None
-            else desk.words(f"end_reason.{line.end_reason.value}"),
+            else context.words(f"end_reason.{line.end_reason.value}"),
         ]
         for line in found.lines
     ]
     keys = ("number", "ended", "outlet", "minutes", "kwh", "yuan", "card", "reason")
-    titles = [desk.words(f"sessions.{key}") for key in keys]
-    return Shown("\n".join(table(titles, rows, right=[0, 2, 3, 4, 5])) if rows else desk.words("usage.none"), found)
+    titles = [context.words(f"sessions.{key}") for key in keys]
+    return Output("\n".join(table(titles, rows, right=[0, 2, 3, 4, 5])) if rows else context.words("usage.none"), found)
 
 
 @command("energy", Level.LOOK, reads=True)
-def energy(desk: Desk) -> Outcome:
+def energy(context: CommandContext) -> CommandResult:
     """Show the guard's counters and the service's last days; if one of the two is down, only the other's data."""
-    words = desk.words
+    words = context.words
     days: list[DayEnergy] = []
     states: list[OutletState] = []
     notes = []
     try:
-        days = desk.around.records.ask(AskEnergy(), Energy).days
+        days = context.backends.records.ask(AskEnergy(), Energy).days
     except Refused:
         notes.append(words("energy.service_gone"))
     try:
-        states = desk.guard.snapshot().outlets
+        states = context.guard.snapshot().outlets
     except LinkError:
         if not days:
             raise
         notes.append(words("energy.guard_gone"))
     counts = {state.outlet: state.count for state in states}
     rows = []
-    for outlet in desk.config.outlet:
+    for outlet in context.config.outlet:
         count = counts.get(outlet.number)
         rows.append(
             [
@@ -114,11 +114,11 @@ def energy(desk: Desk) -> Outcome:
     titles = [words(f"energy.{key}") for key in ("outlet", "counter", "hours")] + [day.day[5:] for day in days[:4]]
     lines = table(titles, rows, right=range(len(titles)))
     data = {"counters": counts, "days": days}
-    return Shown("\n".join([*lines, words("energy.explained"), *notes]), data)
+    return Output("\n".join([*lines, words("energy.explained"), *notes]), data)
 
 
-def _row(desk: Desk, line: SessionLine) -> list[str]:
-    words = desk.words
+def _row(context: CommandContext, line: SessionLine) -> list[str]:
+    words = context.words
     if line.fault is not None:
         state = words(f"fault.{line.fault.value}.name")
     elif line.end_reason is not None:
@@ -131,19 +131,19 @@ def _row(desk: Desk, line: SessionLine) -> list[str]:
         number_format.minutes(line.charging_s),
         number_format.kwh(line.energy_mwh),
         number_format.yuan(line.cost_fen),
-        moment(desk, _wall(line.started))[5:],
+        moment(context, _wall(line.started))[5:],
         state,
     ]
 
 
-def _guards_row(desk: Desk, state: OutletState) -> list[str]:
+def _guards_row(context: CommandContext, state: OutletState) -> list[str]:
     count = state.charge_count
     return [
         str(state.outlet),
         state.session_id or "-",
         number_format.minutes(count.charging_ms // 1000),
         number_format.kwh(count.energy_mwh),
-        desk.words(f"phase.{state.phase.value}"),
+        context.words(f"phase.{state.phase.value}"),
     ]
 
 

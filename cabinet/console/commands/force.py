@@ -2,44 +2,44 @@
 
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import choice, optional
-from cabinet.console.command import Desk
+from cabinet.console.command import CommandContext
 from cabinet.errors import Refused
 from cabinet.model import OutletState
 
 FORCE = optional(choice("force", "force"))
 
 
-def charging(desk: Desk, *outlets: int) -> list[OutletState]:
+def charging(context: CommandContext, *outlets: int) -> list[OutletState]:
     """Return the outlets with a resident's charge, of those given or of all. Raises LinkError."""
-    states = desk.guard.snapshot().outlets
+    states = context.guard.snapshot().outlets
     return [s for s in states if (not outlets or s.outlet in outlets) and s.session_id is not None and not s.trial]
 
 
-def forced(desk: Desk, force: str | None, *outlets: int, least: Level = Level.SERVICE) -> bool:
+def ends_charges(context: CommandContext, force: str | None, *outlets: int, least: Level = Level.SERVICE) -> bool:
     """Return False if there is no charge, True if an account of level `least` typed `force` to end the charges.
 
     Raises Refused (`charging_there`, `force_not_for_you`) otherwise.
     """
-    busy = charging(desk, *outlets)
+    busy = charging(context, *outlets)
     if not busy:
         return False
     numbers = ", ".join(str(state.outlet) for state in busy)
     if force is None:
         raise Refused("charging_there", outlets=numbers)
-    if desk.account.level < least:
+    if context.account.level < least:
         raise Refused("force_not_for_you", outlets=numbers)
     return True
 
 
-def unforced(desk: Desk, *outlets: int) -> None:
+def require_no_charge(context: CommandContext, *outlets: int) -> None:
     """Raise Refused `charging_first` if there is a charge; for commands that cannot be forced."""
-    if busy := charging(desk, *outlets):
+    if busy := charging(context, *outlets):
         raise Refused("charging_first", outlets=", ".join(str(state.outlet) for state in busy))
 
 
-def warning(desk: Desk, ends: bool, *outlets: int) -> list[str]:
+def warning(context: CommandContext, ends: bool, *outlets: int) -> list[str]:
     """Return the line that names the outlets that lose a charge; empty if there are none."""
     if not ends:
         return []
-    numbers = ", ".join(str(state.outlet) for state in charging(desk, *outlets))
-    return [desk.words("force.ends", outlets=numbers)]
+    numbers = ", ".join(str(state.outlet) for state in charging(context, *outlets))
+    return [context.words("force.ends", outlets=numbers)]

@@ -5,14 +5,14 @@ import contextlib
 from cabinet.clock import MS, WallTime
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, optional, whole
-from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
 from cabinet.errors import CabinetError, Refused
-from cabinet.link.records import MAX_LINES, AskAudit, At, Audit
+from cabinet.link.records import MAX_LINES, AskAudit, At, AuditAnswer
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
-from cabinet.texts.trip_values import quantities
+from cabinet.texts.trip_values import trip_values_text
 from cabinet.trips import folder as trips_folder
 from cabinet.trips import table as trip_table
 from cabinet.trips.format import Recording, TripFileError
@@ -24,8 +24,8 @@ TABLE_ROWS = 24  # rows of a recording shown: those nearest to the trip
 
 
 @command("trips", Level.LOOK, optional(COUNT), example="trips", reads=True)
-def trips(desk: Desk, count: int | None) -> Outcome:
-    folder, words = desk.state_folder / trips_folder.FOLDER, _trip_words(desk)
+def trips(context: CommandContext, count: int | None) -> CommandResult:
+    folder, words = context.state_folder / trips_folder.FOLDER, _trip_words(context)
     try:
         numbers = trips_folder.numbers(folder)[-(count or USUAL) :]
     except OSError as error:
@@ -39,7 +39,7 @@ def trips(desk: Desk, count: int | None) -> Outcome:
             data.append({"number": number, "error": str(error)})
             continue
         header = recording.header
-        when = trip_table.moment(header, desk.zone) + ("" if header.clock_trusted else " ?")
+        when = trip_table.moment(header, context.zone) + ("" if header.clock_trusted else " ?")
         for mark in header.marks:
             rows.append([str(number), when, trip_table.place(mark, words), trip_table.cause(mark, words)])
         data.append(
@@ -51,15 +51,15 @@ def trips(desk: Desk, count: int | None) -> Outcome:
             }
         )
     if not rows:
-        return Shown(desk.words("trips.none"), [])
-    titles = [desk.words(f"trips.{key}") for key in ("number", "when", "where", "cause")]
-    return Shown("\n".join(table(titles, rows, right=[0])), data)
+        return Output(context.words("trips.none"), [])
+    titles = [context.words(f"trips.{key}") for key in ("number", "when", "where", "cause")]
+    return Output("\n".join(table(titles, rows, right=[0])), data)
 
 
 @command("trip", Level.LOOK, whole("trip", 1, 999_999), optional(OUTLET), example="trip 1", reads=True)
-def trip(desk: Desk, number: int, outlet: int | None) -> Outcome:
+def trip(context: CommandContext, number: int, outlet: int | None) -> CommandResult:
     """Show a trip: its numbers, a chart of its peaks, and the rows nearest to it."""
-    folder, words = desk.state_folder / trips_folder.FOLDER, _trip_words(desk)
+    folder, words = context.state_folder / trips_folder.FOLDER, _trip_words(context)
     if not trips_folder.path_of(folder, number).exists():
         raise Refused("unknown_trip")
     recording = trips_folder.load(folder, number)
@@ -68,47 +68,48 @@ def trip(desk: Desk, number: int, outlet: int | None) -> Outcome:
         raise Refused("unknown_outlet", outlet=shown)
     header, track = recording.header, recording.tracks[shown]
     lines = [
-        trip_table.moment(header, desk.zone) + ("" if header.clock_trusted else f" ({words('clock_not_synchronised')})")
+        trip_table.moment(header, context.zone)
+        + ("" if header.clock_trusted else f" ({words('clock_not_synchronised')})")
     ]
     for mark in header.marks:
         lines += fold(f"{trip_table.place(mark, words)}{GAP}{trip_table.cause(mark, words)}")
     limits = words("comma").join(trip_table.limit_texts(header.limits[shown], words).values())
-    lines += [*fold(words("limits", limits=limits)), "", desk.words("trip.chart", outlet=shown)]
+    lines += [*fold(words("limits", limits=limits)), "", context.words("trip.chart", outlet=shown)]
     lines += _chart(recording, shown)
     lines += ["", *_rows(recording, shown, words)]
     rows = {"at_ns": recording.at_ns, "inside_mc": recording.inside_mc, "outlet": track}
-    return Shown("\n".join(lines), {"number": number, "outlet": shown, "header": header, "rows": rows})
+    return Output("\n".join(lines), {"number": number, "outlet": shown, "header": header, "rows": rows})
 
 
 @command("log", Level.LOOK, optional(COUNT), example="log", reads=True)
-def log(desk: Desk, count: int | None) -> Outcome:
+def log(context: CommandContext, count: int | None) -> CommandResult:
     """Show the guard's own events, which it keeps even if the service is down."""
-    recent = desk.guard.recent()
+    recent = context.guard.recent()
     events = recent.events[-(count or USUAL) :]
-    wall = desk.clock.wall()
+    wall = context.clock.wall()
     lines, data = [], []
     for event in events:
         at = WallTime(wall.unix_ms - (recent.at_ns - event.at_ns) // MS, wall.trusted)
-        lines += fold(f"{moment(desk, at)}{GAP}{_told(event, desk.words)}")
+        lines += fold(f"{moment(context, at)}{GAP}{_told(event, context.words)}")
         data.append({"unix_ms": at.unix_ms, "trusted": at.trusted, "event": event})
-    return Shown("\n".join(lines) if lines else desk.words("log.none"), data)
+    return Output("\n".join(lines) if lines else context.words("log.none"), data)
 
 
 @command("audit", Level.SERVICE, optional(COUNT), example="audit", reads=True)
-def audit(desk: Desk, count: int | None) -> Outcome:
+def audit(context: CommandContext, count: int | None) -> CommandResult:
     """Show the audit log of the console and the web pages: time, person, action, outcome."""
-    found = desk.around.records.ask(AskAudit(count or USUAL), Audit)
+    found = context.backends.records.ask(AskAudit(count or USUAL), AuditAnswer)
     rows = []
     for line in found.lines:
         what = line.subject if line.action == "console" else f"{line.action} {line.subject}"
-        rows.append([moment(desk, _wall(line.at)), line.who, what, line.detail])
-    titles = [desk.words(f"audit.{key}") for key in ("when", "who", "what", "outcome")]
-    return Shown("\n".join(table(titles, rows)) if rows else desk.words("log.none"), found.lines)
+        rows.append([moment(context, _wall(line.at)), line.who, what, line.detail])
+    titles = [context.words(f"audit.{key}") for key in ("when", "who", "what", "outcome")]
+    return Output("\n".join(table(titles, rows)) if rows else context.words("log.none"), found.lines)
 
 
-def moment(desk: Desk, at: WallTime) -> str:
+def moment(context: CommandContext, at: WallTime) -> str:
     """Return date and time in the site's time zone; with a question mark if the clock was not trusted."""
-    return number_format.local(at, desk.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
+    return number_format.local(at, context.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
 
 
 def _wall(at: At) -> WallTime:
@@ -125,14 +126,14 @@ def _told(event: Event, words: Texts) -> str:
         parts.append(words(f"end_reason.{event.reason.value}"))
     if event.why:
         with contextlib.suppress(KeyError):
-            parts.append(quantities(event.why, words))
+            parts.append(trip_values_text(event.why, words))
     if event.who:
         parts.append(event.who)
     return GAP.join(parts)
 
 
-def _trip_words(desk: Desk) -> Texts:
-    return Texts("trips", desk.words.language)
+def _trip_words(context: CommandContext) -> Texts:
+    return Texts("trips", context.words.language)
 
 
 def _chart(recording: Recording, outlet: int) -> list[str]:

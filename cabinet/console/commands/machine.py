@@ -13,19 +13,19 @@ from cabinet import config as configuration
 from cabinet.config import Config
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import choice, optional, text, word
-from cabinet.console.command import Desk, Outcome, Question, Shown, command
-from cabinet.console.commands.force import FORCE, forced
+from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
+from cabinet.console.commands.force import FORCE, ends_charges
 from cabinet.console.terminal.columns import fold, pad
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.system.steward.protocol import (
     EARLIEST_MS,
     LATEST_MS,
     BackUp,
-    CallOff,
-    Copied,
-    Done,
+    BackupCopied,
+    CancelReboot,
     Network,
     Reboot,
+    RequestDone,
     Restart,
     SetClock,
     ShowNetwork,
@@ -36,25 +36,25 @@ TIME_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
 
 
 @command("clock", Level.SERVICE, word("set"), text("time"), example="clock set 2026-11-25 21:30")
-def clock(desk: Desk, typed: str) -> Outcome:
+def clock(context: CommandContext, typed: str) -> CommandResult:
     """Set the clock, in local time of the site.
 
     Bills use the monotonic clock and are not affected; dates and time-of-use prices are.
     """
-    unix_ms = moment(typed, desk.config.site.timezone)
+    unix_ms = moment(typed, context.config.site.timezone)
     if unix_ms is None:
         raise Refused("no_time")
-    now = desk.clock.wall()
+    now = context.clock.wall()
     if now.trusted:
         raise Refused("clock_synchronised")
     off_s = (unix_ms - now.unix_ms) // 1000
 
-    def on_yes() -> Outcome:
-        desk.around.steward.ask(SetClock(unix_ms))
-        return Shown(desk.words("clock_set.done", time=typed), {"unix_ms": unix_ms, "moved_s": off_s})
+    def on_yes() -> CommandResult:
+        context.backends.steward.ask(SetClock(unix_ms))
+        return Output(context.words("clock_set.done", time=typed), {"unix_ms": unix_ms, "moved_s": off_s})
 
-    return Question(
-        desk.words("clock_set.question", time=typed, zone=desk.config.site.timezone, off=f"{off_s:+d}"), on_yes
+    return Confirmation(
+        context.words("clock_set.question", time=typed, zone=context.config.site.timezone, off=f"{off_s:+d}"), on_yes
     )
 
 
@@ -71,55 +71,55 @@ def moment(typed: str, zone: str) -> int | None:
 
 
 @command("network", Level.LOOK, optional(word("show")), example="network show", reads=True)
-def network(desk: Desk) -> Outcome:
-    shown = desk.around.steward.ask(ShowNetwork())
+def network(context: CommandContext) -> CommandResult:
+    shown = context.backends.steward.ask(ShowNetwork())
     assert isinstance(shown, Network)
-    words = desk.words
+    words = context.words
     lines = []
     for each in shown.interfaces:
         state = words("network.up" if each.up else "network.down")
         lines += fold(f"{pad(each.name, 10)} {state}  {each.mac}  {', '.join(each.addresses) or '-'}")
     lines.append(words("network.gateway", gateways=", ".join(shown.gateways) or "-"))
     lines.append(words("network.names", servers=", ".join(shown.name_servers) or "-"))
-    return Shown("\n".join(lines), shown)
+    return Output("\n".join(lines), shown)
 
 
 @command("backup", Level.SERVICE, word("to"), word("usb"), example="backup to usb")
-def backup(desk: Desk) -> Outcome:
-    def on_yes() -> Outcome:
-        copied = desk.around.steward.ask(BackUp())
-        assert isinstance(copied, Copied)
+def backup(context: CommandContext) -> CommandResult:
+    def on_yes() -> CommandResult:
+        copied = context.backends.steward.ask(BackUp())
+        assert isinstance(copied, BackupCopied)
         params = {"path": copied.to, "kib": copied.size // 1024, "sum": copied.sha256[:16]}
-        said = desk.words("backup.done", **params)
-        return Shown(f"{said}\n{desk.words('backup.let_go')}" if copied.let_go else said, copied)
+        said = context.words("backup.done", **params)
+        return Output(f"{said}\n{context.words('backup.let_go')}" if copied.let_go else said, copied)
 
-    return Question(desk.words("backup.question"), on_yes)
+    return Confirmation(context.words("backup.question"), on_yes)
 
 
 @command("reload", Level.SERVICE, FORCE)
-def reload(desk: Desk, force: str | None) -> Outcome:
+def reload(context: CommandContext, force: str | None) -> CommandResult:
     """Restart guard and service to load the configuration: every outlet opens. A file with an error changes nothing."""
-    source = desk.around.source
+    source = context.backends.source
     if source is None:
         raise Refused("no_source")
     try:
         fresh = configuration.load(source)
     except ConfigErrors as errors:
         raise CabinetError("\n" + "\n".join(str(error) for error in errors.errors[:MAX_CHANGES])) from errors
-    changed = differences(desk.config, fresh)
+    changed = differences(context.config, fresh)
     if not changed:
-        return Shown(desk.words("reload.same", path=source), [])
-    interrupts = forced(desk, force)
+        return Output(context.words("reload.same", path=source), [])
+    interrupts = ends_charges(context, force)
 
-    def on_yes() -> Outcome:
-        forced(desk, force)
-        desk.around.steward.ask(Restart())
-        return Shown(desk.words("reload.done"), changed)
+    def on_yes() -> CommandResult:
+        ends_charges(context, force)
+        context.backends.steward.ask(Restart())
+        return Output(context.words("reload.done"), changed)
 
     shown = [f"  {line}" for line in changed[:MAX_CHANGES]]
-    more = [desk.words("reload.more", count=len(changed) - MAX_CHANGES)] if len(changed) > MAX_CHANGES else []
+    more = [context.words("reload.more", count=len(changed) - MAX_CHANGES)] if len(changed) > MAX_CHANGES else []
     key = "reload.force_question" if interrupts else "reload.question"
-    return Question("\n".join([*shown, *more, desk.words(key)]), on_yes)
+    return Confirmation("\n".join([*shown, *more, context.words(key)]), on_yes)
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -146,30 +146,30 @@ def _value(value: Any) -> str:
 
 
 @command("reboot", Level.SERVICE, optional(choice("reboot", "wait", "cancel", "force")))
-def reboot(desk: Desk, how: str | None) -> Outcome:
+def reboot(context: CommandContext, how: str | None) -> CommandResult:
     """Restart the computer.
 
     Plain: refused during a charge. `wait`: once no charge is active, regardless of logins then. `force`: now.
     """
     if how == "cancel":
-        waited = _asked(desk, CallOff())
-        return Shown(desk.words("reboot.called_off" if waited else "reboot.none_waits"), {"waited": waited})
+        waited = _asked(context, CancelReboot())
+        return Output(context.words("reboot.called_off" if waited else "reboot.none_waits"), {"waited": waited})
     if how == "wait":
-        return Question(desk.words("reboot.wait_question"), lambda: _rebooting(desk, True))
-    interrupts = forced(desk, how)
+        return Confirmation(context.words("reboot.wait_question"), lambda: _rebooting(context, True))
+    interrupts = ends_charges(context, how)
 
-    def on_yes() -> Outcome:
-        forced(desk, how)  # a charge may have started meanwhile
-        return _rebooting(desk, False)
+    def on_yes() -> CommandResult:
+        ends_charges(context, how)  # a charge may have started meanwhile
+        return _rebooting(context, False)
 
-    return Question(desk.words("reboot.force_question" if interrupts else "reboot.question"), on_yes)
-
-
-def _rebooting(desk: Desk, wait: bool) -> Outcome:
-    waits = _asked(desk, Reboot(wait))
-    return Shown(desk.words("reboot.waits" if waits else "reboot.done"), {"waits": waits})
+    return Confirmation(context.words("reboot.force_question" if interrupts else "reboot.question"), on_yes)
 
 
-def _asked(desk: Desk, request: Reboot | CallOff) -> bool:
-    done = desk.around.steward.ask(request)
-    return isinstance(done, Done) and done.waiting
+def _rebooting(context: CommandContext, wait: bool) -> CommandResult:
+    waits = _asked(context, Reboot(wait))
+    return Output(context.words("reboot.waits" if waits else "reboot.done"), {"waits": waits})
+
+
+def _asked(context: CommandContext, request: Reboot | CancelReboot) -> bool:
+    done = context.backends.steward.ask(request)
+    return isinstance(done, RequestDone) and done.waiting

@@ -6,9 +6,9 @@ import msgspec
 
 from cabinet.clock import NS
 from cabinet.console.accounts import Level
-from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.terminal.columns import pad
-from cabinet.maintenance import PPB, OutletUpkeep, RelayWear, Signed, Upkeep
+from cabinet.maintenance import PPB, Attribution, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import CABINET, OutletState, Snapshot
 from cabinet.texts import Texts
 
@@ -24,7 +24,7 @@ class WearRow(msgspec.Struct, frozen=True):
     used_percent: float
     left: int | None
     replace: bool
-    replaced: Signed | None
+    replaced: Attribution | None
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -35,8 +35,8 @@ class Due(msgspec.Struct, frozen=True):
     params: dict[str, int | str] = {}
 
 
-def rows(upkeep: Upkeep) -> list[WearRow]:
-    return [_row(page.outlet, page.wear, upkeep.warn_ppb) for page in upkeep.outlets]
+def rows(maintenance_state: MaintenanceState) -> list[WearRow]:
+    return [_row(page.outlet, page.wear, maintenance_state.warn_ppb) for page in maintenance_state.outlets]
 
 
 def _row(outlet: int, wear: RelayWear, warn_ppb: int) -> WearRow:
@@ -46,24 +46,26 @@ def _row(outlet: int, wear: RelayWear, warn_ppb: int) -> WearRow:
     return WearRow(outlet, wear.operations, used, left, wear.used_ppb >= warn_ppb, wear.replaced)
 
 
-def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
+def due(maintenance_state: MaintenanceState, snapshot: Snapshot, late_us: int) -> list[Due]:
     """Return the due tasks, the urgent first. A guard that was ever later than `late_us` opened every outlet then."""
-    found = [Due("damaged", params={"file": upkeep.damaged})] if upkeep.damaged else []
-    if upkeep.unwritten:
-        found.append(Due("unwritten", params={"files": ", ".join(upkeep.unwritten)}))
+    found = [Due("damaged", params={"file": maintenance_state.damaged})] if maintenance_state.damaged else []
+    if maintenance_state.unwritten:
+        found.append(Due("unwritten", params={"files": ", ".join(maintenance_state.unwritten)}))
     if snapshot.fault is not None:
         found.append(Due("cabinet_fault"))
     found += [Due("latched", state.outlet) for state in snapshot.outlets if state.latched]
-    for row in rows(upkeep):
+    for row in rows(maintenance_state):
         if row.replace:
             found.append(Due("relay", row.outlet, {"percent": f"{row.used_percent:.0f}"}))
-    if upkeep.contactor_held is not None:
-        found.append(Due("contactor_held", params={"who": upkeep.contactor_held.who}))
-    found += [Due("locked", page.outlet, {"note": page.note or "-"}) for page in upkeep.outlets if _locked(page)]
-    found += _residual_due(upkeep, snapshot)
+    if maintenance_state.contactor_held is not None:
+        found.append(Due("contactor_held", params={"who": maintenance_state.contactor_held.who}))
+    found += [
+        Due("locked", page.outlet, {"note": page.note or "-"}) for page in maintenance_state.outlets if _locked(page)
+    ]
+    found += _residual_due(maintenance_state, snapshot)
     found += [Due("backwards", state.outlet) for state in snapshot.outlets if state.backwards]
     found += [Due("no_thermometer", state.outlet) for state in snapshot.outlets if _cold(state)]
-    found += [Due("calibrate", page.outlet) for page in upkeep.outlets if _relay_new(page)]
+    found += [Due("calibrate", page.outlet) for page in maintenance_state.outlets if _relay_new(page)]
     if snapshot.health.late_worst_ever_us > late_us:
         found.append(Due("late", params={"ms": snapshot.health.late_worst_ever_us // 1000}))
     if snapshot.health.bus_errors > MANY_BUS_ERRORS:
@@ -71,30 +73,30 @@ def due(upkeep: Upkeep, snapshot: Snapshot, late_us: int) -> list[Due]:
     return found
 
 
-def kept(desk: Desk, text: str) -> str:
+def kept(context: CommandContext, text: str) -> str:
     """Return `text`, with a warning if a file is unwritten: a restart would lose the change."""
-    files = desk.guard.upkeep().unwritten
-    return "\n".join([text, desk.words("due.unwritten", files=", ".join(files))]) if files else text
+    files = context.guard.maintenance_state().unwritten
+    return "\n".join([text, context.words("due.unwritten", files=", ".join(files))]) if files else text
 
 
-def _locked(page: OutletUpkeep) -> bool:
+def _locked(page: OutletMaintenance) -> bool:
     return page.note is not None
 
 
-def _residual_due(upkeep: Upkeep, snapshot: Snapshot) -> list[Due]:
-    if not upkeep.residual_test_fitted:
+def _residual_due(maintenance_state: MaintenanceState, snapshot: Snapshot) -> list[Due]:
+    if not maintenance_state.residual_test_fitted:
         return []
-    if upkeep.residual_failed:
+    if maintenance_state.residual_failed:
         return [Due("residual_failed")]
-    since_ns = upkeep.residual_passed_at_ns or snapshot.health.started_at_ns
-    return [Due("residual")] if upkeep.at_ns - since_ns > RESIDUAL_OVERDUE_NS else []
+    since_ns = maintenance_state.residual_passed_at_ns or snapshot.health.started_at_ns
+    return [Due("residual")] if maintenance_state.at_ns - since_ns > RESIDUAL_OVERDUE_NS else []
 
 
 def _cold(state: OutletState) -> bool:
     return state.temperature_mc.value is None
 
 
-def _relay_new(page: OutletUpkeep) -> bool:
+def _relay_new(page: OutletMaintenance) -> bool:
     """Return True if the relay was replaced after the last calibration.
 
     Contact resistance does not affect the meter, but a replacement disturbs the sensor's wires.
@@ -104,16 +106,16 @@ def _relay_new(page: OutletUpkeep) -> bool:
 
 
 @command("wear", Level.LOOK, reads=True)
-def wear(desk: Desk) -> Outcome:
-    upkeep = desk.guard.upkeep()
-    found = rows(upkeep)
-    words = desk.words
+def wear(context: CommandContext) -> CommandResult:
+    maintenance_state = context.guard.maintenance_state()
+    found = rows(maintenance_state)
+    words = context.words
     title = "  ".join([pad(words("wear.outlet"), -3), pad(words("wear.operations"), -10), pad(words("wear.used"), -8),
                        pad(words("wear.left"), -11), words("wear.replaced")])  # fmt: skip
-    lines = [title, *(_wear_line(row, words, desk.zone) for row in found)]
-    lines.append(words("wear.contactor", operations=upkeep.contactor_operations))
-    lines.append(words("wear.basis", percent=f"{100 * upkeep.warn_ppb / PPB:.0f}"))
-    return Shown("\n".join(lines), {"relays": found, "contactor_operations": upkeep.contactor_operations})
+    lines = [title, *(_wear_line(row, words, context.zone) for row in found)]
+    lines.append(words("wear.contactor", operations=maintenance_state.contactor_operations))
+    lines.append(words("wear.basis", percent=f"{100 * maintenance_state.warn_ppb / PPB:.0f}"))
+    return Output("\n".join(lines), {"relays": found, "contactor_operations": maintenance_state.contactor_operations})
 
 
 def _wear_line(row: WearRow, words: Texts, zone: datetime.tzinfo) -> str:
@@ -123,7 +125,7 @@ def _wear_line(row: WearRow, words: Texts, zone: datetime.tzinfo) -> str:
     return "  ".join([*cells, note]).rstrip()
 
 
-def signed_text(signed: Signed | None, zone: datetime.tzinfo) -> str:
+def signed_text(signed: Attribution | None, zone: datetime.tzinfo) -> str:
     """Return day and name, such as `2026-11-25 console:tech`, marked if the clock was untrusted; empty for None."""
     if signed is None:
         return ""
@@ -132,11 +134,11 @@ def signed_text(signed: Signed | None, zone: datetime.tzinfo) -> str:
 
 
 @command("maintenance", Level.LOOK, reads=True)
-def maintenance(desk: Desk) -> Outcome:
-    late_us = round(1e6 * desk.config.protections.guard_late.after_s)
-    found = due(desk.guard.upkeep(), desk.guard.snapshot(), late_us)
-    if (unclosed := desk.around.unclosed()) is not None:
+def maintenance(context: CommandContext) -> CommandResult:
+    late_us = round(1e6 * context.config.protections.guard_late.after_s)
+    found = due(context.guard.maintenance_state(), context.guard.snapshot(), late_us)
+    if (unclosed := context.backends.unclosed()) is not None:
         found.append(Due(f"unclosed_{unclosed[1]}", params={"month": unclosed[0]}))
-    words = desk.words
+    words = context.words
     lines = [words(f"due.{each.code}", outlet=each.outlet, **each.params) for each in found]
-    return Shown("\n".join(lines) if lines else words("due.nothing"), found)
+    return Output("\n".join(lines) if lines else words("due.nothing"), found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cabinet.console.command import Desk, Live, Outcome, Shown
+from cabinet.console.command import CommandContext, CommandResult, LiveView, Output
 from cabinet.link.protocol import Command
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET
@@ -11,32 +11,32 @@ from cabinet.texts import Texts
 PERIOD_S = 0.5
 
 
-def begin(desk: Desk, make: Callable[[int], Command]) -> Outcome:
+def begin(context: CommandContext, make: Callable[[int], Command]) -> CommandResult:
     """Start a test in the guard and show its progress. Ending the view ends no test: `job` shows its result."""
-    desk.guard.request(make)
+    context.guard.request(make)
     said: list[str] = []
 
     def step() -> str | None:
-        job = desk.guard.upkeep().job
+        job = context.guard.maintenance_state().job
         if job is None or job.state is not JobState.RUNNING:
             return None
-        line = progress(job, desk.words)
+        line = progress(job, context.words)
         if said[-1:] == [line]:
             return ""
         said.append(line)
         return line
 
     def on_end() -> str:
-        return told(desk.guard.upkeep().job, desk.words)
+        return job_text(context.guard.maintenance_state().job, context.words)
 
-    begun = desk.guard.upkeep().job
-    return Live(PERIOD_S, step, on_end, answer=lambda: Shown("", begun))
+    begun = context.guard.maintenance_state().job
+    return LiveView(PERIOD_S, step, on_end, answer=lambda: Output("", begun))
 
 
-def shown(desk: Desk) -> Shown:
+def shown(context: CommandContext) -> Output:
     """Return the running test, or the last one."""
-    job = desk.guard.upkeep().job
-    return Shown(told(job, desk.words), job)
+    job = context.guard.maintenance_state().job
+    return Output(job_text(job, context.words), job)
 
 
 def progress(job: Job, words: Texts) -> str:
@@ -45,7 +45,7 @@ def progress(job: Job, words: Texts) -> str:
     return words("job.running", what=_what(job, words))
 
 
-def told(job: Job | None, words: Texts) -> str:
+def job_text(job: Job | None, words: Texts) -> str:
     """Return one job as text: its kind, account, outcome, and numbers."""
     if job is None:
         return words("job.none")

@@ -5,7 +5,7 @@ import time
 from cabinet.clock import NS
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, optional
-from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.status_text import reading
 from cabinet.console.terminal.columns import fold, table
 from cabinet.link.protocol import BusView, ChipView, ScanView, SegmentView
@@ -18,9 +18,9 @@ SHARED = ("VRMS", "V", "PERIOD")  # shared by both inputs
 
 
 @command("sensors", Level.LOOK, optional(OUTLET), example="sensors 3", reads=True)
-def sensors(desk: Desk, number: int | None) -> Outcome:
-    view = desk.guard.bus()
-    states = [s for s in desk.guard.snapshot().outlets if number in (None, s.outlet)]
+def sensors(context: CommandContext, number: int | None) -> CommandResult:
+    view = context.guard.bus()
+    states = [s for s in context.guard.snapshot().outlets if number in (None, s.outlet)]
     rows = []
     data = []
     for state in states:
@@ -30,33 +30,33 @@ def sensors(desk: Desk, number: int | None) -> Outcome:
             [
                 str(state.outlet),
                 f"0x{segment.mux:02x}/{segment.channel}{input_}",
-                _scaled(desk, state),
+                _scaled(context, state),
                 " ".join(f"{name}={value}" for name, value in raw.items()) if number else _short(raw),
             ]
         )
         data.append({"outlet": state.outlet, "segment": segment.name, "input": input_, "raw": raw, "scaled": state})
-    titles = [desk.words(f"sensors.{key}") for key in ("outlet", "place", "scaled", "raw")]
-    lines = table(titles, rows, right=[0]) if number is None else _one(desk, states[0], rows[0])
-    lines += [desk.words("sensors.inside", raw=_short(chip.raw)) for chip in view.upstream]
-    return Shown("\n".join(lines), {"outlets": data, "upstream": view.upstream})
+    titles = [context.words(f"sensors.{key}") for key in ("outlet", "place", "scaled", "raw")]
+    lines = table(titles, rows, right=[0]) if number is None else _one(context, states[0], rows[0])
+    lines += [context.words("sensors.inside", raw=_short(chip.raw)) for chip in view.upstream]
+    return Output("\n".join(lines), {"outlets": data, "upstream": view.upstream})
 
 
 @command("bus", Level.LOOK, reads=True)
-def bus(desk: Desk) -> Outcome:
-    view = desk.guard.bus()
-    return Shown("\n".join(_bus_lines(desk, view)), view)
+def bus(context: CommandContext) -> CommandResult:
+    view = context.guard.bus()
+    return Output("\n".join(_bus_lines(context, view)), view)
 
 
 @command("bus scan", Level.OPERATE, reads=True)
-def bus_scan(desk: Desk) -> Outcome:
+def bus_scan(context: CommandContext) -> CommandResult:
     """Scan the bus: one address per guard scan, half a second for all of them if no chip hangs."""
-    view = desk.guard.bus(scan=True)
+    view = context.guard.bus(scan=True)
     for _ in range(int(SCAN_WITHIN_S / SCAN_POLL_S)):
         if not view.scan.running:
             break
         time.sleep(SCAN_POLL_S)
-        view = desk.guard.bus()
-    return Shown("\n".join([*_bus_lines(desk, view), *_scan_lines(desk, view.scan)]), view)
+        view = context.guard.bus()
+    return Output("\n".join([*_bus_lines(context, view), *_scan_lines(context, view.scan)]), view)
 
 
 def _place(view: BusView, outlet: int) -> tuple[SegmentView, str]:
@@ -73,8 +73,8 @@ def _registers(segment: SegmentView, input_: str) -> dict[str, int]:
     return found
 
 
-def _scaled(desk: Desk, state: OutletState) -> str:
-    words = desk.words
+def _scaled(context: CommandContext, state: OutletState) -> str:
+    words = context.words
     return " ".join(
         [
             reading(state.current_ma, 1000, 3, words, "A"),
@@ -90,8 +90,8 @@ def _short(raw: dict[str, int]) -> str:
     return " ".join(str(value) for name, value in raw.items() if name not in SHARED)
 
 
-def _one(desk: Desk, state: OutletState, row: list[str]) -> list[str]:
-    words = desk.words
+def _one(context: CommandContext, state: OutletState, row: list[str]) -> list[str]:
+    words = context.words
     return [
         f"{words('outlet.title', outlet=state.outlet)}  {row[1]}",
         f"  {words('sensors.scaled')}: {row[2]}",
@@ -99,8 +99,8 @@ def _one(desk: Desk, state: OutletState, row: list[str]) -> list[str]:
     ]
 
 
-def _bus_lines(desk: Desk, view: BusView) -> list[str]:
-    words = desk.words
+def _bus_lines(context: CommandContext, view: BusView) -> list[str]:
+    words = context.words
     rows = []
     for segment in view.segments:
         outlets = " ".join(f"{input_}={outlet}" for input_, outlet in segment.inputs.items())
@@ -111,18 +111,18 @@ def _bus_lines(desk: Desk, view: BusView) -> list[str]:
         rows.append([f"0x{segment.mux:02x}/{segment.channel}", state, (outlets + feed).strip(), errors or "-", chips])
     lines = table([words(f"bus.{key}") for key in ("channel", "state", "outlets", "errors", "chips")], rows)
     lines += [words("bus.upstream", chip=_named(chip)) for chip in view.upstream]
-    for address in desk.config.hardware.expanders:
+    for address in context.config.hardware.expanders:
         key = "bus.expander_down" if address in view.expanders_down else "bus.expander_up"
         lines.append(words(key, address=f"0x{address:02x}"))
     for segment in view.segments:
         if segment.last_error:
-            ago_s = (desk.now_ns - segment.last_error_ns) // NS
+            ago_s = (context.now_ns - segment.last_error_ns) // NS
             lines += fold(words("bus.last", name=segment.name, seconds=ago_s, error=segment.last_error))
     return [*lines, words("bus.total", errors=view.errors)]
 
 
-def _scan_lines(desk: Desk, scan: ScanView) -> list[str]:
-    words = desk.words
+def _scan_lines(context: CommandContext, scan: ScanView) -> list[str]:
+    words = context.words
     lines = [words("bus.scanned", asked=scan.asked, places=scan.places)]
     lines += [words("bus.unexpected", chip=_named(chip)) for chip in scan.found]
     if scan.stopped_by:

@@ -6,7 +6,17 @@ from cabinet import normal_form
 from cabinet.console import status_text
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import LANGUAGE, choice, optional, text, whole
-from cabinet.console.command import LOGOUT, Ask, Desk, Language, Mode, Notify, Outcome, Shown, command
+from cabinet.console.command import (
+    LOGOUT,
+    CommandContext,
+    CommandResult,
+    Language,
+    LineMode,
+    Notify,
+    Output,
+    Prompt,
+    command,
+)
 from cabinet.console.terminal.columns import fold
 from cabinet.errors import Refused
 from cabinet.pins import may_be_set
@@ -16,72 +26,72 @@ ROWS = whole("rows", 0, 200)  # rows per page; 0: no paging
 
 
 @command("language", Level.LOOK, LANGUAGE, example="language en")
-def language(desk: Desk, code: str) -> Outcome:
+def language(context: CommandContext, code: str) -> CommandResult:
     return Language(code)
 
 
 @command("help", Level.LOOK, optional(text("command")), example="help outlet", reads=True)
-def help_(desk: Desk, asked: str | None) -> Outcome:
+def help_(context: CommandContext, asked: str | None) -> CommandResult:
     """Show the help of the commands that this account may run."""
     if asked is not None:
-        return _about(desk, asked.lower())
-    rows = [(plan.usage(desk.words), desk.words(f"help.{plan.key}")) for plan in desk.plans]
-    return Shown(status_text.help_lines(rows, desk.words), [{"usage": usage, "help": text} for usage, text in rows])
+        return _about(context, asked.lower())
+    rows = [(spec.usage(context.words), context.words(f"help.{spec.key}")) for spec in context.commands]
+    return Output(status_text.help_lines(rows, context.words), [{"usage": usage, "help": text} for usage, text in rows])
 
 
-def _about(desk: Desk, asked: str) -> Outcome:
-    words = desk.words
-    plans = [plan for plan in desk.plans if plan.name == asked or plan.name.split()[0] == asked]
-    if not plans:
+def _about(context: CommandContext, asked: str) -> CommandResult:
+    words = context.words
+    commands = [spec for spec in context.commands if spec.name == asked or spec.name.split()[0] == asked]
+    if not commands:
         raise Refused("unknown_command")
     lines, data = [], []
-    for plan in plans:
-        level = words(f"level.{plan.level.name.lower()}")
-        lines += fold(words("about.usage", usage=plan.usage(words), level=level))
-        lines += fold(words(f"help.{plan.key}"), "  ")
-        lines += fold(plan.bounds(words, desk.config), "  ")
-        lines += fold(words("about.example", example=plan.example), "  ")
-        data.append({"usage": plan.usage(words), "level": plan.level.name.lower(), "example": plan.example})
-    return Shown("\n".join(lines), data)
+    for spec in commands:
+        level = words(f"level.{spec.level.name.lower()}")
+        lines += fold(words("about.usage", usage=spec.usage(words), level=level))
+        lines += fold(words(f"help.{spec.key}"), "  ")
+        lines += fold(spec.bounds(words, context.config), "  ")
+        lines += fold(words("about.example", example=spec.example), "  ")
+        data.append({"usage": spec.usage(words), "level": spec.level.name.lower(), "example": spec.example})
+    return Output("\n".join(lines), data)
 
 
 @command("terminal", Level.LOOK, TERMINAL, optional(ROWS), example="terminal plain 24")
-def terminal(desk: Desk, kind: Literal["auto", "plain", "full"], rows: int | None) -> Outcome:
+def terminal(context: CommandContext, kind: Literal["auto", "plain", "full"], rows: int | None) -> CommandResult:
     """Set the line editing and paging of the account, stored with it; `auto` queries the terminal's features."""
-    return Mode(kind, rows)
+    return LineMode(kind, rows)
 
 
 @command("notices", Level.LOOK, choice("switch", "on", "off"), example="notices on")
-def notices(desk: Desk, switch: str) -> Outcome:
+def notices(context: CommandContext, switch: str) -> CommandResult:
     return Notify(switch == "on")
 
 
 @command("machine", Level.LOOK, example="machine")
-def machine(desk: Desk) -> Outcome:
+def machine(context: CommandContext) -> CommandResult:
     """Switch to machine mode: one line of JSON per line, no echo, no prompt, until `terminal` or the logout."""
-    return Mode("machine")
+    return LineMode("machine")
 
 
 @command("pin", Level.LOOK, example="pin")
-def pin(desk: Desk) -> Outcome:
+def pin(context: CommandContext) -> CommandResult:
     """Set a new PIN for the own account, typed twice and never shown."""
-    words = desk.words
+    words = context.words
 
-    def first(typed: str) -> Outcome:
+    def first(typed: str) -> CommandResult:
         typed = normal_form.digits(typed)
         if not may_be_set(typed):
             raise Refused("bad_pin")
-        return Ask("", words("pin.again"), lambda again: second(typed, again), secret=True)
+        return Prompt("", words("pin.again"), lambda again: second(typed, again), secret=True)
 
-    def second(typed: str, again: str) -> Outcome:
+    def second(typed: str, again: str) -> CommandResult:
         if normal_form.digits(again) != typed:
             raise Refused("pins_differ")
-        desk.set_own_pin(typed)
-        return Shown(words("pin.done"))
+        context.set_own_pin(typed)
+        return Output(words("pin.done"))
 
-    return Ask(words("pin.rules"), words("pin.new"), first, secret=True)
+    return Prompt(words("pin.rules"), words("pin.new"), first, secret=True)
 
 
 @command("logout", Level.LOOK)
-def logout(desk: Desk) -> Outcome:
+def logout(context: CommandContext) -> CommandResult:
     return LOGOUT

@@ -9,7 +9,7 @@ from cabinet.config.check import UNITS
 from cabinet.config.origins import origins
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import Argument
-from cabinet.console.command import Desk, Outcome, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.terminal.columns import COLUMNS, GAP, fold, table, width
 from cabinet.errors import Refused
 
@@ -28,47 +28,47 @@ KEY_PATH = Argument(
 
 
 @command("limits", Level.LOOK, reads=True)
-def limits(desk: Desk) -> Outcome:
+def limits(context: CommandContext) -> CommandResult:
     """Show every limit in force, grouped by protection."""
     rows, data = [], {}
-    sections = [("protections", desk.config.protections), ("feed", desk.config.feed)]
+    sections = [("protections", context.config.protections), ("feed", context.config.feed)]
     for path, value in _leaves([(name, section) for name, section in sections]):
         name, _, key = path.removeprefix("protections.").rpartition(".")
-        title = f"section.{name}" if f"section.{name}" in desk.words else f"fault.{name}.name"
-        rows.append([desk.words(title), key, _shown(key, value)])
+        title = f"section.{name}" if f"section.{name}" in context.words else f"fault.{name}.name"
+        rows.append([context.words(title), key, _shown(key, value)])
         data[path] = value
-    for outlet in desk.config.outlet:
+    for outlet in context.config.outlet:
         key = f"outlet {outlet.number}"
         rows.append(
-            [desk.words("fault.overpower.name"), f"{key} max_power_w", _shown("max_power_w", outlet.max_power_w)]
+            [context.words("fault.overpower.name"), f"{key} max_power_w", _shown("max_power_w", outlet.max_power_w)]
         )
         data[f"outlet[{outlet.number}].max_power_w"] = outlet.max_power_w
     for index in range(len(rows) - 1, 0, -1):
         if rows[index][0] == rows[index - 1][0]:
             rows[index][0] = ""
-    titles = [desk.words(f"limits.{key}") for key in ("protection", "key", "value")]
-    return Shown("\n".join(table(titles, rows)), data)
+    titles = [context.words(f"limits.{key}") for key in ("protection", "key", "value")]
+    return Output("\n".join(table(titles, rows)), data)
 
 
 @command("config", Level.LOOK, KEY_PATH, example="config console", reads=True)
-def config(desk: Desk, key: str | None) -> Outcome:
+def config(context: CommandContext, key: str | None) -> CommandResult:
     """Show every value in force, or those with paths that begin with `key`: with file and line, or as default."""
-    lines_of, name = _lines(desk)
+    lines_of, name = _lines(context)
     rows, data = [], []
-    for path, value in _leaves([("", desk.config)]):
+    for path, value in _leaves([("", context.config)]):
         if key is not None and not path.lower().startswith(key.lower()):
             continue
         line = _line_of(path, lines_of)
-        origin = desk.words("config.default") if line is None else desk.words("config.line", line=line)
+        origin = context.words("config.default") if line is None else context.words("config.line", line=line)
         rows.append([path, origin, _shown(path.rpartition(".")[2], value)])
         data.append({"key": path, "value": value, "file": None if line is None else name, "line": line})
     if not rows:
         raise Refused("unknown_key")
-    titles = [desk.words(f"config.{key}") for key in ("key", "origin", "value")]
+    titles = [context.words(f"config.{key}") for key in ("key", "origin", "value")]
     lines = _whole(titles, rows)
     if any(row["line"] is not None for row in data):
-        lines += fold(desk.words("config.file", file=name))
-    return Shown("\n".join(lines), data)
+        lines += fold(context.words("config.file", file=name))
+    return Output("\n".join(lines), data)
 
 
 def _whole(titles: list[str], rows: list[list[str]]) -> list[str]:
@@ -82,9 +82,9 @@ def _whole(titles: list[str], rows: list[list[str]]) -> list[str]:
     return shown
 
 
-def _lines(desk: Desk) -> tuple[dict[str, int], str]:
+def _lines(context: CommandContext) -> tuple[dict[str, int], str]:
     """Return key path → line, and the file's name. The file may have changed since the values in force were loaded."""
-    source = desk.around.source
+    source = context.backends.source
     if source is None:
         return {}, ""
     try:

@@ -2,20 +2,20 @@
 
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, PLACE, optional, whole, word
-from cabinet.console.command import Desk, Outcome, Question, Shown, command
+from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
 from cabinet.console.commands import running_test
-from cabinet.console.commands.force import FORCE, forced, warning
+from cabinet.console.commands.force import FORCE, ends_charges, warning
 from cabinet.errors import Refused
 from cabinet.link.protocol import (
     MAX_CYCLES,
     MAX_SIREN_S,
     MAX_TRIAL_S,
     CycleRelay,
-    SelfTest,
     SoundSiren,
+    StartSelfTest,
+    StartTestCharge,
     TestAlertLine,
     TestResidual,
-    Try,
 )
 from cabinet.model import CABINET
 
@@ -23,91 +23,91 @@ SIREN_S = 2
 
 
 @command("on", Level.OPERATE, OUTLET, whole("seconds", 1, MAX_TRIAL_S), FORCE, example="on 4 60")
-def on(desk: Desk, number: int, seconds: int, force: str | None) -> Outcome:
+def on(context: CommandContext, number: int, seconds: int, force: str | None) -> CommandResult:
     """Close the outlet for a test charge; the guard opens it after that time, even if the console is gone."""
-    ends = forced(desk, force, number)
-    state = desk.state(number)
+    ends = ends_charges(context, force, number)
+    state = context.state(number)
     if not ends and state.refusal not in (None, "outlet_busy", "out_of_service"):
         raise Refused(state.refusal)
 
-    def on_yes() -> Outcome:
-        desk.guard.request(lambda id: Try(id, number, seconds, desk.who, ends))
-        return Shown(desk.words("on.done", outlet=number, seconds=seconds), {"outlet": number, "seconds": seconds})
+    def on_yes() -> CommandResult:
+        context.guard.request(lambda id: StartTestCharge(id, number, seconds, context.who, ends))
+        return Output(context.words("on.done", outlet=number, seconds=seconds), {"outlet": number, "seconds": seconds})
 
-    lines = [*warning(desk, ends, number), desk.words("on.question", outlet=number, seconds=seconds)]
-    return Question("\n".join(lines), on_yes)
+    lines = [*warning(context, ends, number), context.words("on.question", outlet=number, seconds=seconds)]
+    return Confirmation("\n".join(lines), on_yes)
 
 
 @command("selftest", Level.SERVICE, optional(PLACE), FORCE, example="selftest 4")
-def selftest(desk: Desk, place: int | None, force: str | None) -> Outcome:
+def selftest(context: CommandContext, place: int | None, force: str | None) -> CommandResult:
     """Run the self-test. It opens the contactor and leaves every outlet without power, so any charge blocks it."""
     number = CABINET if place is None else place
-    ends = forced(desk, force)
+    ends = ends_charges(context, force)
 
-    def on_yes() -> Outcome:
-        return running_test.begin(desk, lambda id: SelfTest(id, number, desk.who, ends))
+    def on_yes() -> CommandResult:
+        return running_test.begin(context, lambda id: StartSelfTest(id, number, context.who, ends))
 
     key = "selftest.question_all" if number == CABINET else "selftest.question"
-    return Question("\n".join([*warning(desk, ends), desk.words(key, outlet=number)]), on_yes)
+    return Confirmation("\n".join([*warning(context, ends), context.words(key, outlet=number)]), on_yes)
 
 
 @command("relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MAX_CYCLES), FORCE, example="relay 4 cycle 5")
-def relay(desk: Desk, number: int, times: int, force: str | None) -> Outcome:
-    ends = forced(desk, force, number)
+def relay(context: CommandContext, number: int, times: int, force: str | None) -> CommandResult:
+    ends = ends_charges(context, force, number)
 
-    def on_yes() -> Outcome:
-        return running_test.begin(desk, lambda id: CycleRelay(id, number, times, desk.who, ends))
+    def on_yes() -> CommandResult:
+        return running_test.begin(context, lambda id: CycleRelay(id, number, times, context.who, ends))
 
-    lines = [*warning(desk, ends, number), desk.words("relay_cycle.question", outlet=number, times=times)]
-    return Question("\n".join(lines), on_yes)
+    lines = [*warning(context, ends, number), context.words("relay_cycle.question", outlet=number, times=times)]
+    return Confirmation("\n".join(lines), on_yes)
 
 
 @command("alert test", Level.SERVICE, OUTLET, FORCE, example="alert test 4")
-def alert_test(desk: Desk, number: int, force: str | None) -> Outcome:
-    neighbours = _on_chip_of(desk, number)
-    ends = forced(desk, force, *neighbours)
+def alert_test(context: CommandContext, number: int, force: str | None) -> CommandResult:
+    neighbours = _on_chip_of(context, number)
+    ends = ends_charges(context, force, *neighbours)
 
-    def on_yes() -> Outcome:
-        return running_test.begin(desk, lambda id: TestAlertLine(id, number, desk.who, ends))
+    def on_yes() -> CommandResult:
+        return running_test.begin(context, lambda id: TestAlertLine(id, number, context.who, ends))
 
-    lines = [*warning(desk, ends, *neighbours), desk.words("alert_test.question", outlet=number)]
-    return Question("\n".join(lines), on_yes)
+    lines = [*warning(context, ends, *neighbours), context.words("alert_test.question", outlet=number)]
+    return Confirmation("\n".join(lines), on_yes)
 
 
-def _on_chip_of(desk: Desk, number: int) -> list[int]:
-    places = {outlet.number: (outlet.meter.mux, outlet.meter.channel) for outlet in desk.config.outlet}
+def _on_chip_of(context: CommandContext, number: int) -> list[int]:
+    places = {outlet.number: (outlet.meter.mux, outlet.meter.channel) for outlet in context.config.outlet}
     return [other for other, place in places.items() if place == places[number]]
 
 
 @command("rcd test", Level.SERVICE, FORCE)
-def rcd_test(desk: Desk, force: str | None) -> Outcome:
-    if not desk.guard.upkeep().residual_test_fitted:
+def rcd_test(context: CommandContext, force: str | None) -> CommandResult:
+    if not context.guard.maintenance_state().residual_test_fitted:
         raise Refused("no_residual_test")
-    ends = forced(desk, force)
+    ends = ends_charges(context, force)
 
-    def on_yes() -> Outcome:
-        return running_test.begin(desk, lambda id: TestResidual(id, desk.who, ends))
+    def on_yes() -> CommandResult:
+        return running_test.begin(context, lambda id: TestResidual(id, context.who, ends))
 
-    return Question("\n".join([*warning(desk, ends), desk.words("rcd_test.question")]), on_yes)
+    return Confirmation("\n".join([*warning(context, ends), context.words("rcd_test.question")]), on_yes)
 
 
 @command("siren test", Level.OPERATE, optional(whole("seconds", 1, MAX_SIREN_S)))
-def siren_test(desk: Desk, seconds: int | None) -> Outcome:
-    if not desk.guard.upkeep().siren_fitted:
+def siren_test(context: CommandContext, seconds: int | None) -> CommandResult:
+    if not context.guard.maintenance_state().siren_fitted:
         raise Refused("no_siren")
 
-    def on_yes() -> Outcome:
-        return running_test.begin(desk, lambda id: SoundSiren(id, seconds or SIREN_S, desk.who))
+    def on_yes() -> CommandResult:
+        return running_test.begin(context, lambda id: SoundSiren(id, seconds or SIREN_S, context.who))
 
-    return Question(desk.words("siren_test.question", seconds=seconds or SIREN_S), on_yes)
+    return Confirmation(context.words("siren_test.question", seconds=seconds or SIREN_S), on_yes)
 
 
 @command("lamp", Level.OPERATE)
-def lamp(desk: Desk) -> Outcome:
+def lamp(context: CommandContext) -> CommandResult:
     """Refuse: no output for lamps can be configured, and the command does not pretend otherwise."""
     raise Refused("no_lamps")
 
 
 @command("job", Level.LOOK, reads=True)
-def job(desk: Desk) -> Outcome:
-    return running_test.shown(desk)
+def job(context: CommandContext) -> CommandResult:
+    return running_test.shown(context)

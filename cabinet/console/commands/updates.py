@@ -12,14 +12,21 @@ import msgspec
 import cabinet
 from cabinet.clock import NS, WallTime
 from cabinet.console.accounts import Level
-from cabinet.console.command import Desk, Live, Outcome, Shown, command
-from cabinet.console.commands.steps import Steps, follow
+from cabinet.console.command import CommandContext, CommandResult, LiveView, Output, command
+from cabinet.console.commands.steps import Steps, run_in_view
 from cabinet.console.terminal.columns import fold
 from cabinet.errors import LinkError, Refused
 from cabinet.link.records import AskSessions, Sessions
-from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Looking, StickSeen, Surveyed
-from cabinet.system.update.trial import Asked, Computer, Objection, fits, objections
-from cabinet.system.update.wording import objected, told
+from cabinet.system.steward.protocol import (
+    BundleFound,
+    CheckUpdates,
+    DriveFound,
+    InspectionProgress,
+    InstalledVersion,
+    RequestDone,
+)
+from cabinet.system.update.trial import ComputerFacts, InstallOptions, Objection, fits, objections
+from cabinet.system.update.wording import describe_update, objection_text
 from cabinet.texts import Texts, number_format
 
 PROGRAM_WITHIN_S = 40  # a reply to a program cannot be interrupted, and the systemd watchdog expires after 60 s
@@ -30,9 +37,9 @@ MIB = 1 << 20
 class _Stick:
     """The bundles and problems found on one USB drive."""
 
-    def __init__(self, seen: StickSeen) -> None:
+    def __init__(self, seen: DriveFound) -> None:
         self.seen = seen
-        self.bundles: list[BundleSeen] = []
+        self.bundles: list[BundleFound] = []
         self.problem = seen.problem
 
 
@@ -40,60 +47,60 @@ class _Findings:
     """All results so far; `complete` once the search is finished."""
 
     def __init__(self) -> None:
-        self.surveyed: Surveyed | None = None
+        self.surveyed: InstalledVersion | None = None
         self.sticks: list[_Stick] = []
         self.complete = False
 
     def add(self, found: object) -> None:
-        if isinstance(found, Surveyed):
+        if isinstance(found, InstalledVersion):
             self.surveyed = found
-        elif isinstance(found, StickSeen):
+        elif isinstance(found, DriveFound):
             if found.problem and self.sticks and self.sticks[-1].seen.device == found.device:
                 self.sticks[-1].problem = found.problem
             else:
                 self.sticks.append(_Stick(found))
-        elif isinstance(found, BundleSeen) and self.sticks:
+        elif isinstance(found, BundleFound) and self.sticks:
             self.sticks[-1].bundles.append(found)
 
 
 @command("update check", Level.LOOK, reads=True)
-def update_check(desk: Desk) -> Outcome:
+def update_check(context: CommandContext) -> CommandResult:
     """Check for updates; a big bundle takes time, and any key ends the check."""
 
     def leave() -> str:
-        desk.around.steward.ask(CheckUpdates("leave"))
-        return desk.words("update_check.left")
+        context.backends.steward.ask(CheckUpdates("leave"))
+        return context.words("update_check.left")
 
-    live = follow(_looking(desk, _Findings()), lambda found: _shown(desk, found), leave)
-    assert isinstance(live, Live)
-    return msgspec.structs.replace(live, answer=lambda: _answer(desk))
+    live = run_in_view(_looking(context, _Findings()), lambda found: _shown(context, found), leave)
+    assert isinstance(live, LiveView)
+    return msgspec.structs.replace(live, answer=lambda: _answer(context))
 
 
-def _looking(desk: Desk, findings: _Findings) -> Steps[_Findings]:
+def _looking(context: CommandContext, findings: _Findings) -> Steps[_Findings]:
     said = ""
-    found = desk.around.steward.ask(CheckUpdates("begin"))
-    while not isinstance(found, Done):
+    found = context.backends.steward.ask(CheckUpdates("begin"))
+    while not isinstance(found, RequestDone):
         findings.add(found)
-        line = _progress(found, desk.words) if isinstance(found, Looking) else ""
+        line = _progress(found, context.words) if isinstance(found, InspectionProgress) else ""
         yield line if line != said else ""
         said = line or said
-        found = desk.around.steward.ask(CheckUpdates("next"))
+        found = context.backends.steward.ask(CheckUpdates("next"))
     findings.complete = True
     return findings
 
 
-def _answer(desk: Desk) -> Shown:
+def _answer(context: CommandContext) -> Output:
     """Return the reply to a program: complete, or partial after `PROGRAM_WITHIN_S`."""
     findings = _Findings()
-    until_ns = desk.now_ns + PROGRAM_WITHIN_S * NS
-    for _ in _looking(desk, findings):
-        if desk.now_ns >= until_ns:
-            desk.around.steward.ask(CheckUpdates("leave"))
+    until_ns = context.now_ns + PROGRAM_WITHIN_S * NS
+    for _ in _looking(context, findings):
+        if context.now_ns >= until_ns:
+            context.backends.steward.ask(CheckUpdates("leave"))
             break
-    return _shown(desk, findings)
+    return _shown(context, findings)
 
 
-def _progress(found: Looking, words: Texts) -> str:
+def _progress(found: InspectionProgress, words: Texts) -> str:
     if not found.name:
         return words("update_check.looking")
     percent = 100 * found.done // max(1, found.size) // PROGRESS_PERCENT * PROGRESS_PERCENT
@@ -103,24 +110,24 @@ def _progress(found: Looking, words: Texts) -> str:
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def _shown(desk: Desk, findings: _Findings) -> Shown:
-    lines, data = _installed(desk, findings.surveyed)
+def _shown(context: CommandContext, findings: _Findings) -> Output:
+    lines, data = _installed(context, findings.surveyed)
     computer = None if findings.surveyed is None else findings.surveyed.computer
     if computer is not None:
-        computer = msgspec.structs.replace(computer, sessions=_charges(desk))
+        computer = msgspec.structs.replace(computer, sessions=_charges(context))
     data |= {"complete": findings.complete, "sticks": []}
     if not findings.sticks and findings.complete:
-        lines += fold(desk.words("update_check.no_stick"))
+        lines += fold(context.words("update_check.no_stick"))
     for stick in findings.sticks:
-        stick_lines, shown = _of_stick(desk.words, stick, computer)
+        stick_lines, shown = _of_stick(context.words, stick, computer)
         lines += ["", *stick_lines]
         data["sticks"].append(shown)
-    return Shown("\n".join(lines), data)
+    return Output("\n".join(lines), data)
 
 
-def _installed(desk: Desk, surveyed: Surveyed | None) -> tuple[list[str], dict[str, Any]]:
+def _installed(context: CommandContext, surveyed: InstalledVersion | None) -> tuple[list[str], dict[str, Any]]:
     """Return lines and data of the running version and the last update."""
-    words = desk.words
+    words = context.words
     data: dict[str, Any] = {"runs": cabinet.__version__, "installed": None, "trial": None, "last": None, "problems": []}
     lines = [words("update_check.runs", version=cabinet.__version__)]
     if surveyed is None:
@@ -134,12 +141,14 @@ def _installed(desk: Desk, surveyed: Surveyed | None) -> tuple[list[str], dict[s
             lines += fold(words("update_check.runs_other", version=cabinet.__version__))
         data["installed"] = msgspec.structs.replace(computer, sessions=None)
     if (trial := surveyed.trial) is not None:
-        lines += fold(words("update_check.under_way", text=told(trial, words)))
+        lines += fold(words("update_check.under_way", text=describe_update(trial, words)))
         if surveyed.left_s is not None:
-            lines += fold(words("update_check.until", time=_time(desk, surveyed.left_s), seconds=surveyed.left_s), "  ")
+            lines += fold(
+                words("update_check.until", time=_time(context, surveyed.left_s), seconds=surveyed.left_s), "  "
+            )
         data["trial"] = {"new": trial.new, "old": trial.old, "phase": trial.phase, "left_s": surveyed.left_s}
     if (last := surveyed.last) is not None:
-        lines += fold(words("update_check.last", text=told(last, words)))
+        lines += fold(words("update_check.last", text=describe_update(last, words)))
         data["last"] = {"new": last.new, "old": last.old, "phase": last.phase, "why": last.why}
     elif trial is None and not surveyed.problems:
         lines += fold(words("update_check.never"))
@@ -149,7 +158,7 @@ def _installed(desk: Desk, surveyed: Surveyed | None) -> tuple[list[str], dict[s
     return lines, data
 
 
-def _of_stick(words: Texts, stick: _Stick, computer: Computer | None) -> tuple[list[str], dict[str, Any]]:
+def _of_stick(words: Texts, stick: _Stick, computer: ComputerFacts | None) -> tuple[list[str], dict[str, Any]]:
     seen = stick.seen
     place = seen.place or words("update_check.mounted_to_look")
     lines = fold(words("update_check.stick", device=seen.device, place=place))
@@ -169,7 +178,7 @@ def _of_stick(words: Texts, stick: _Stick, computer: Computer | None) -> tuple[l
 
 
 def _of_bundle(
-    words: Texts, stick: StickSeen, seen: BundleSeen, computer: Computer | None
+    words: Texts, stick: DriveFound, seen: BundleFound, computer: ComputerFacts | None
 ) -> tuple[list[str], dict[str, Any]]:
     lines = [seen.name]
     data: dict[str, Any] = {"name": seen.name, "wrong": seen.wrong, "why": seen.why}
@@ -187,7 +196,7 @@ def _of_bundle(
         lines += fold(words(f"update.wrong.{seen.wrong}", why=seen.why), "  ")
     elif manifest is not None and computer is not None:
         computer = msgspec.structs.replace(computer, newer=seen.age == "newer")
-        against = objections(manifest, computer, Asked())
+        against = objections(manifest, computer, InstallOptions())
         lines += _against(words, against)
         data["against"] = against
         if fits(manifest, computer):
@@ -201,11 +210,11 @@ def _against(words: Texts, against: list[Objection]) -> list[str]:
         return fold(words("update_check.nothing_against"), "  ")
     lines = fold(words("update_check.against"), "  ")
     for objection in against:
-        lines += fold(objected(objection, words), "    ")
+        lines += fold(objection_text(objection, words), "    ")
     return lines
 
 
-def _install(stick: StickSeen, seen: BundleSeen) -> str:
+def _install(stick: DriveFound, seen: BundleFound) -> str:
     """Return the command to type in a shell of the computer. It is not wrapped, for copying."""
     older = "" if seen.age == "newer" else " --older"
     if stick.place:
@@ -214,21 +223,21 @@ def _install(stick: StickSeen, seen: BundleSeen) -> str:
     return f"sudo mount -o ro {stick.device} /mnt && sudo cabinet update install{older} {there}"
 
 
-def _charges(desk: Desk) -> int | None:
+def _charges(context: CommandContext) -> int | None:
     """Return the number of active charges from the service, or from the guard if there is no service, else None."""
     try:
-        return len(desk.around.records.ask(AskSessions(1), Sessions).running)
+        return len(context.backends.records.ask(AskSessions(1), Sessions).running)
     except Refused:
         pass
     try:
-        return sum(state.session_id is not None and not state.trial for state in desk.guard.snapshot().outlets)
+        return sum(state.session_id is not None and not state.trial for state in context.guard.snapshot().outlets)
     except LinkError:
         return None
 
 
-def _time(desk: Desk, in_s: int) -> str:
-    now = desk.clock.wall()
-    return number_format.local(WallTime(now.unix_ms + in_s * 1000, now.trusted), desk.zone).strftime("%H:%M:%S")
+def _time(context: CommandContext, in_s: int) -> str:
+    now = context.clock.wall()
+    return number_format.local(WallTime(now.unix_ms + in_s * 1000, now.trusted), context.zone).strftime("%H:%M:%S")
 
 
 def _mib(size: int) -> str:

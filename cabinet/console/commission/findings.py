@@ -9,7 +9,7 @@ from cabinet.maintenance import Job, JobKind
 SKIP = "skip"
 
 
-class Verdict(enum.Enum):
+class StepVerdict(enum.Enum):
     OK = "ok"
     WRONG = "wrong"  # a part differs from the configuration
     FAILED = "failed"  # the test could not run, or the part did not work
@@ -19,12 +19,12 @@ class Verdict(enum.Enum):
 class Finding(msgspec.Struct, frozen=True):
     """One conclusion: text `finding.<code>`, formatted with `params`."""
 
-    verdict: Verdict
+    verdict: StepVerdict
     code: str
     params: dict[str, int | str] = {}
 
 
-class Step(msgspec.Struct, frozen=True):
+class CommissioningStep(msgspec.Struct, frozen=True):
     """One commissioning step; `outlet` 0 is the cabinet."""
 
     kind: str
@@ -39,7 +39,7 @@ class Step(msgspec.Struct, frozen=True):
 # --- needs of a step -------------------------------------------------------------------------------------------------
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class AskTechnician(msgspec.Struct, frozen=True):
     """A line typed by the technician: text `ask.<key>`; `skip` skips the step, an empty line continues."""
 
     key: str
@@ -69,7 +69,7 @@ class Measure(msgspec.Struct, frozen=True):
     outlet: int
 
 
-Need = Prompt | Probe | RunTest | ReadTemperatures | Measure
+StepRequest = AskTechnician | Probe | RunTest | ReadTemperatures | Measure
 
 
 # --- observations ----------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Probed(msgspec.Struct, frozen=True):
     tripped: dict[int, str] = {}
 
 
-class Load(msgspec.Struct, frozen=True):
+class MeasuredLoad(msgspec.Struct, frozen=True):
     """Mean of several readings; or the code `refusal`."""
 
     current_ma: int = 0
@@ -97,4 +97,4 @@ class Load(msgspec.Struct, frozen=True):
 Temperatures = dict[int, int | None]
 """Thousandths of a degree by outlet; None: not read."""
 
-Seen = str | Probed | Job | Temperatures | Load
+StepObservation = str | Probed | Job | Temperatures | MeasuredLoad

@@ -1,13 +1,30 @@
-"""Carries out the needs of a step over the link, as generators that never block (see `do.waiting`)."""
+"""Carries out the needs of a step over the link, as generators that never block (see `commands.steps`)."""
 
 from cabinet.clock import NS
-from cabinet.console.command import Desk
+from cabinet.console.command import CommandContext
 from cabinet.console.commands import steps
 from cabinet.console.commands.steps import Steps
-from cabinet.console.commission.findings import Load, Measure, Need, Probe, Probed, ReadTemperatures, RunTest, Seen
+from cabinet.console.commission.findings import (
+    Measure,
+    MeasuredLoad,
+    Probe,
+    Probed,
+    ReadTemperatures,
+    RunTest,
+    StepObservation,
+    StepRequest,
+)
 from cabinet.console.commission.steps import LAMP_MA, WELDED
 from cabinet.errors import Refused
-from cabinet.link.protocol import ClearLatch, Command, SelfTest, SoundSiren, TestAlertLine, TestResidual, Try
+from cabinet.link.protocol import (
+    ClearLatch,
+    Command,
+    SoundSiren,
+    StartSelfTest,
+    StartTestCharge,
+    TestAlertLine,
+    TestResidual,
+)
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET, OutletState, Quality
 
@@ -20,58 +37,58 @@ SIREN_S = 2
 TEMPERATURE_NS = 2 * NS  # each sensor is read every half second
 
 
-def carry_out(desk: Desk, need: Need) -> Steps[Seen]:
+def carry_out(context: CommandContext, need: StepRequest) -> Steps[StepObservation]:
     """Return the observation. Raises LinkError, but never Refused: a refusal is an observation."""
     if isinstance(need, Probe):
-        return _probe(desk, need.outlet)
+        return _probe(context, need.outlet)
     if isinstance(need, Measure):
-        return _measure(desk, need.outlet)
+        return _measure(context, need.outlet)
     if isinstance(need, RunTest):
-        return _run(desk, need)
+        return _run(context, need)
     assert isinstance(need, ReadTemperatures)
-    return _temperatures(desk)
+    return _temperatures(context)
 
 
-def _probe(desk: Desk, outlet: int) -> Steps[Seen]:
+def _probe(context: CommandContext, outlet: int) -> Steps[StepObservation]:
     """Close `outlet` and observe all outlets; always open it, and clear the trips that the probe caused."""
-    before = {state.outlet for state in desk.guard.snapshot().outlets if state.fault is not None}
+    before = {state.outlet for state in context.guard.snapshot().outlets if state.fault is not None}
     try:
-        desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
+        context.guard.request(lambda id: StartTestCharge(id, outlet, PROBE_S, context.who))
     except Refused as refused:
         return Probed(outlet, refusal=refused.code)
     try:
-        yield desk.words("probe.closing", outlet=outlet)
-        probed = yield from _watch(desk, outlet, before)
+        yield context.words("probe.closing", outlet=outlet)
+        probed = yield from _watch(context, outlet, before)
     finally:
-        steps.open_test(desk, outlet)
+        steps.open_test(context, outlet)
     made = [number for number, fault in probed.tripped.items() if fault == WELDED]
     for number in made:
-        _clear(desk, number)
-    yield from steps.until(desk, READY_NS, lambda: _ready(desk, outlet))
+        _clear(context, number)
+    yield from steps.wait_until(context, READY_NS, lambda: _ready(context, outlet))
     return probed
 
 
-def _clear(desk: Desk, number: int) -> None:
+def _clear(context: CommandContext, number: int) -> None:
     """Clear the latch of `number`. A relay that is really welded trips again at once, at the weld check."""
-    desk.guard.request(lambda id: ClearLatch(id, number, desk.who))
+    context.guard.request(lambda id: ClearLatch(id, number, context.who))
 
 
-def _watch(desk: Desk, outlet: int, before: set[int]) -> Steps[Probed]:
+def _watch(context: CommandContext, outlet: int, before: set[int]) -> Steps[Probed]:
     """Wait for a trip or for settled current; return an empty result after `WATCH_NS` without either."""
-    began_ns = desk.now_ns
+    began_ns = context.now_ns
     shown_ns: int | None = None
     while True:
-        states = desk.guard.snapshot().outlets
+        states = context.guard.snapshot().outlets
         tripped = {s.outlet: s.fault.value for s in states if s.fault is not None and s.outlet not in before}
         if tripped:
             return Probed(outlet, tripped=tripped, backwards=_backwards(states))
         drew = {s.outlet: s.current_ma.value or 0 for s in states if _draws(s, began_ns)}
         if drew:
-            shown_ns = desk.now_ns if shown_ns is None else shown_ns
-            if desk.now_ns - shown_ns >= SETTLE_NS:
+            shown_ns = context.now_ns if shown_ns is None else shown_ns
+            if context.now_ns - shown_ns >= SETTLE_NS:
                 watts = {s.outlet: s.power_mw.value or 0 for s in states if s.outlet in drew}
                 return Probed(outlet, drew=drew, power_mw=watts, backwards=_backwards(states))
-        elif desk.now_ns - began_ns >= WATCH_NS:
+        elif context.now_ns - began_ns >= WATCH_NS:
             return Probed(outlet)
         yield ""
 
@@ -85,44 +102,44 @@ def _backwards(states: list[OutletState]) -> list[int]:
     return [state.outlet for state in states if state.backwards]
 
 
-def _ready(desk: Desk, outlet: int) -> bool | None:
+def _ready(context: CommandContext, outlet: int) -> bool | None:
     """Return True once the outlet may be closed for the next probe, else None."""
-    return True if desk.state(outlet).refusal in (None, "out_of_service") else None
+    return True if context.state(outlet).refusal in (None, "out_of_service") else None
 
 
-def _measure(desk: Desk, outlet: int) -> Steps[Seen]:
+def _measure(context: CommandContext, outlet: int) -> Steps[StepObservation]:
     try:
-        desk.guard.request(lambda id: Try(id, outlet, PROBE_S, desk.who))
-        yield desk.words("probe.reading", outlet=outlet)
-        yield from steps.closed(desk, outlet)
-        current_ma, power_mw = yield from steps.mean_load(desk, outlet)
+        context.guard.request(lambda id: StartTestCharge(id, outlet, PROBE_S, context.who))
+        yield context.words("probe.reading", outlet=outlet)
+        yield from steps.wait_until_closed(context, outlet)
+        current_ma, power_mw = yield from steps.mean_load(context, outlet)
     except Refused as refused:
-        return Load(refusal=refused.code)
+        return MeasuredLoad(refusal=refused.code)
     finally:
-        steps.open_test(desk, outlet)
-    return Load(current_ma, power_mw)
+        steps.open_test(context, outlet)
+    return MeasuredLoad(current_ma, power_mw)
 
 
-def _run(desk: Desk, need: RunTest) -> Steps[Seen]:
-    number = 0 if (job := desk.guard.upkeep().job) is None else job.number
+def _run(context: CommandContext, need: RunTest) -> Steps[StepObservation]:
+    number = 0 if (job := context.guard.maintenance_state().job) is None else job.number
     try:
-        desk.guard.request(lambda id: _command(id, need, desk.who))
+        context.guard.request(lambda id: _command(id, need, context.who))
     except Refused as refused:
-        return Job(number, need.kind, need.outlet, desk.who, JobState.BROKEN_OFF, why=refused.code)
-    yield desk.words("probe.testing", what=desk.words(f"job.kind.{need.kind.value}"))
+        return Job(number, need.kind, need.outlet, context.who, JobState.BROKEN_OFF, why=refused.code)
+    yield context.words("probe.testing", what=context.words(f"job.kind.{need.kind.value}"))
 
     def over() -> Job | None:
-        job = desk.guard.upkeep().job
+        job = context.guard.maintenance_state().job
         return job if job is not None and job.number > number and job.state is not JobState.RUNNING else None
 
-    done = yield from steps.until(desk, JOB_NS, over)
-    return done or Job(number, need.kind, need.outlet, desk.who, JobState.BROKEN_OFF, why="not_ready")
+    done = yield from steps.wait_until(context, JOB_NS, over)
+    return done or Job(number, need.kind, need.outlet, context.who, JobState.BROKEN_OFF, why="not_ready")
 
 
 def _command(id_: int, need: RunTest, who: str) -> Command:
     match need.kind:
         case JobKind.SELF_TEST:
-            return SelfTest(id_, need.outlet or CABINET, who)
+            return StartSelfTest(id_, need.outlet or CABINET, who)
         case JobKind.ALERT_LINE:
             return TestAlertLine(id_, need.outlet, who)
         case JobKind.RESIDUAL:
@@ -133,7 +150,7 @@ def _command(id_: int, need: RunTest, who: str) -> Command:
             raise ValueError("commissioning cycles no relay")
 
 
-def _temperatures(desk: Desk) -> Steps[Seen]:
+def _temperatures(context: CommandContext) -> Steps[StepObservation]:
     """Return new readings: an older one may be from before the contacts were warmed."""
-    yield from steps.rest(desk, TEMPERATURE_NS)
-    return {state.outlet: state.temperature_mc.value for state in desk.guard.snapshot().outlets}
+    yield from steps.wait_for(context, TEMPERATURE_NS)
+    return {state.outlet: state.temperature_mc.value for state in context.guard.snapshot().outlets}

@@ -17,12 +17,12 @@ from nacl.signing import SigningKey, VerifyKey
 
 from cabinet import __version__, plain_text
 from cabinet.config import Config
-from cabinet.console.commission.findings import Finding, Step, Verdict
-from cabinet.console.commission.record import Record
+from cabinet.console.commission.findings import CommissioningStep, Finding, StepVerdict
+from cabinet.console.commission.record import CommissioningRecord
 from cabinet.console.commission.steps import summary
 from cabinet.console.terminal.columns import pad
 from cabinet.errors import CabinetError
-from cabinet.maintenance import Signed
+from cabinet.maintenance import Attribution
 from cabinet.stickers.drawing import A4_MM, Drawing, pdf
 from cabinet.stickers.font import Font
 from cabinet.system.secret_files import check_private
@@ -58,13 +58,20 @@ def load_key(folder: Path) -> SigningKey:
         raise CabinetError(f"{path}: is no key of {KEY_BYTES} bytes ({error}); move it away for a new one") from error
 
 
-def written(record: Record, steps: list[Step], config: Config, words: Texts, name: str, now: Signed) -> str:
+def compose(
+    record: CommissioningRecord,
+    steps: list[CommissioningStep],
+    config: Config,
+    words: Texts,
+    name: str,
+    now: Attribution,
+) -> str:
     """Return the report text without its signature: tests, observations, mistakes, and the name of the signer."""
     site = config.site
     zone = zoneinfo.ZoneInfo(site.timezone)
     wrong = summary(record.found)
     undone = [step for step in steps if step.key not in record.found]
-    skipped = [step for step in steps if any(f.verdict is Verdict.SKIPPED for f in record.found.get(step.key, []))]
+    skipped = [step for step in steps if any(f.verdict is StepVerdict.SKIPPED for f in record.found.get(step.key, []))]
     lines = [
         words("protocol.title", site=site.name if words.language == "zh" else site.name_en or site.name),
         words("protocol.cabinet", site_id=site.site_id, outlets=len(config.outlet), version=__version__),
@@ -75,21 +82,21 @@ def written(record: Record, steps: list[Step], config: Config, words: Texts, nam
         words(
             "protocol.result", result=words("protocol.passed" if not wrong and not undone else "protocol.not_passed")
         ),
-        *(f"  ! {said(finding, words)}" for finding in wrong),
+        *(f"  ! {finding_text(finding, words)}" for finding in wrong),
         *([f"  ! {words('protocol.undone', count=len(undone))}"] if undone else []),
         *([f"    {words('protocol.skipped', count=len(skipped))}"] if skipped else []),
         "",
     ]
     for step in steps:
         for finding in record.found.get(step.key, []):
-            lines.append(f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {said(finding, words, step)}")
+            lines.append(f"{pad(words(f'verdict.{finding.verdict.value}'), 8)} {finding_text(finding, words, step)}")
         if (signed := record.signed.get(step.key)) is not None and signed.who != now.who:
             lines.append(f"         {words('protocol.by', who=signed.who)}")
     signed_by = words("protocol.signed_by", name=name, account=now.who, moment=moment(now, zone))
     return "\n".join([*map(plain_text.one_line, [*lines, "", signed_by]), ""])
 
 
-def said(finding: Finding, words: Texts, step: Step | None = None) -> str:
+def finding_text(finding: Finding, words: Texts, step: CommissioningStep | None = None) -> str:
     """Return one finding as text. Codes of a fault or a refusal in its parameters become text too."""
     params = dict(finding.params)
     if "fault" in params:
@@ -97,12 +104,12 @@ def said(finding: Finding, words: Texts, step: Step | None = None) -> str:
     if "refusal" in params:
         params["refusal"] = words(f"refusal.{params['refusal']}")
     text = words(f"finding.{finding.code}", **params)
-    if finding.verdict is Verdict.SKIPPED and step is not None:
+    if finding.verdict is StepVerdict.SKIPPED and step is not None:
         return f"{step_name(step, words)}: {text}"
     return text
 
 
-def step_name(step: Step, words: Texts) -> str:
+def step_name(step: CommissioningStep, words: Texts) -> str:
     return words(f"step.{step.kind}", outlet=step.outlet)
 
 
@@ -127,7 +134,7 @@ def verify(text: str, public: str | None = None) -> bool:
     return True
 
 
-def paper(text: str, title: str, font: Font) -> bytes:
+def to_pdf(text: str, title: str, font: Font) -> bytes:
     """Return the text as a PDF of A4 pages, drawn as outlines."""
     lines = [part for line in text.split("\n") for part in _wrapped(line)]
     pages = []
@@ -144,7 +151,7 @@ def _wrapped(line: str) -> list[str]:
     return [line[start : start + WIDEST] for start in range(0, max(1, len(line)), WIDEST)]
 
 
-def moment(signed: Signed, zone: datetime.tzinfo) -> str:
+def moment(signed: Attribution, zone: datetime.tzinfo) -> str:
     """Return the local time with its UTC offset; with a mark if the clock was not synchronised."""
     when = datetime.datetime.fromtimestamp(signed.unix_ms / 1000, zone)
     return f"{when:%Y-%m-%d %H:%M} UTC{when:%z}{'' if signed.trusted else ' (?)'}"

@@ -1,6 +1,6 @@
 """The commissioning steps, as conversations that use neither the guard nor a terminal. Pure.
 
-Each step is a generator: it yields a need (`findings.Need`), receives the observation by `send`, and returns its
+Each step is a generator: it yields a `StepRequest`, receives the `StepObservation` by `send`, and returns its
 findings. If a run is interrupted, its step restarts from the beginning; earlier findings are passed in.
 
 One lamp, the only load plugged in, shows which relay, sensor and socket belong together. If its current appears at an
@@ -11,25 +11,25 @@ the step evaluates that trip. No protection is changed for it.
 from collections.abc import Callable, Generator, Mapping, Sequence
 
 from cabinet.config import Config
-from cabinet.config.keys import Outlet
-from cabinet.console.commands.calibration_math import CalibrationError, parse, stray
+from cabinet.config.keys import OutletSection
+from cabinet.console.commands.calibration_math import CalibrationError, parse, relative_deviation
 from cabinet.console.commission.findings import (
     SKIP,
+    AskTechnician,
+    CommissioningStep,
     Finding,
-    Load,
     Measure,
-    Need,
+    MeasuredLoad,
     Probe,
     Probed,
-    Prompt,
     ReadTemperatures,
     RunTest,
-    Seen,
-    Step,
+    StepObservation,
+    StepRequest,
+    StepVerdict,
     Temperatures,
-    Verdict,
 )
-from cabinet.maintenance import Job, JobKind, JobState, Upkeep
+from cabinet.maintenance import Job, JobKind, JobState, MaintenanceState
 from cabinet.model import Fault
 
 LAMP_MA = 100  # above: current of the lamp; below: noise and crosstalk
@@ -39,30 +39,30 @@ WARMINGS = 5
 OFF_SHARE = 0.02  # a sensor with a larger deviation needs calibration
 WELDED = Fault.RELAY_WELDED.value
 
-Conversation = Generator[Need, Seen, list[Finding]]
+Conversation = Generator[StepRequest, StepObservation, list[Finding]]
 Earlier = Mapping[str, Sequence[Finding]]
 """Findings of earlier steps, by step key."""
 
 
-def plan(config: Config, upkeep: Upkeep, has_contactor: bool) -> list[Step]:
+def plan(config: Config, maintenance_state: MaintenanceState, has_contactor: bool) -> list[CommissioningStep]:
     """Return every step of this cabinet, in an order that needs the lamp in each outlet only once."""
-    steps = [Step("self_test")] if has_contactor else []
+    steps = [CommissioningStep("self_test")] if has_contactor else []
     for outlet in config.outlet:
-        steps.append(Step("wiring", outlet.number))
+        steps.append(CommissioningStep("wiring", outlet.number))
         if outlet.alert is not None:
-            steps.append(Step("alert", outlet.number))
-        steps.append(Step("calibration", outlet.number))
+            steps.append(CommissioningStep("alert", outlet.number))
+        steps.append(CommissioningStep("calibration", outlet.number))
     if has_contactor:
-        steps.append(Step("contactor", config.outlet[-1].number))
-    if upkeep.residual_test_fitted:
-        steps.append(Step("residual"))
-    if upkeep.siren_fitted:
-        steps.append(Step("siren"))
-    steps += [Step("thermometer", group[0]) for group in thermometer_groups(config.outlet)]
-    return steps + [Step("sticker", outlet.number) for outlet in config.outlet]
+        steps.append(CommissioningStep("contactor", config.outlet[-1].number))
+    if maintenance_state.residual_test_fitted:
+        steps.append(CommissioningStep("residual"))
+    if maintenance_state.siren_fitted:
+        steps.append(CommissioningStep("siren"))
+    steps += [CommissioningStep("thermometer", group[0]) for group in thermometer_groups(config.outlet)]
+    return steps + [CommissioningStep("sticker", outlet.number) for outlet in config.outlet]
 
 
-def thermometer_groups(outlets: Sequence[Outlet]) -> list[tuple[int, ...]]:
+def thermometer_groups(outlets: Sequence[OutletSection]) -> list[tuple[int, ...]]:
     """Return the groups of outlets that share a thermometer; an outlet without one is in no group."""
     groups: dict[object, list[int]] = {}
     for outlet in outlets:
@@ -72,19 +72,19 @@ def thermometer_groups(outlets: Sequence[Outlet]) -> list[tuple[int, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def begin(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def begin(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Return the conversation of `step`."""
     return _CONVERSATIONS[step.kind](step, config, earlier)
 
 
 def wired(outlet: int, earlier: Earlier) -> bool:
     """Return True if the outlet's wiring was found correct: only then is a measurement there valid."""
-    return any(f.verdict is Verdict.OK for f in earlier.get(Step("wiring", outlet).key, ()))
+    return any(f.verdict is StepVerdict.OK for f in earlier.get(CommissioningStep("wiring", outlet).key, ()))
 
 
 def summary(earlier: Earlier) -> list[Finding]:
     """Return the wrong and failed findings, each mistake once: two exchanged relays or sensors are one swap."""
-    wrong = [f for found in earlier.values() for f in found if f.verdict in (Verdict.WRONG, Verdict.FAILED)]
+    wrong = [f for found in earlier.values() for f in found if f.verdict in (StepVerdict.WRONG, StepVerdict.FAILED)]
     named: list[Finding] = []
     for finding in wrong:
         pair = _PAIRS.get(finding.code)
@@ -93,7 +93,7 @@ def summary(earlier: Earlier) -> list[Finding]:
             continue
         here, there = (int(finding.params[name]) for name in ("at", "of"))
         mutual = any(f.code == finding.code and (f.params["at"], f.params["of"]) == (there, here) for f in wrong)
-        swap = Finding(Verdict.WRONG, pair, {"first": min(here, there), "second": max(here, there)})
+        swap = Finding(StepVerdict.WRONG, pair, {"first": min(here, there), "second": max(here, there)})
         if not mutual:
             named.append(finding)
         elif swap not in named:
@@ -109,27 +109,27 @@ _PAIRS = {
 
 
 def _ok(code: str, /, **params: int | str) -> list[Finding]:
-    return [Finding(Verdict.OK, code, params)]
+    return [Finding(StepVerdict.OK, code, params)]
 
 
 def _wrong(code: str, /, **params: int | str) -> list[Finding]:
-    return [Finding(Verdict.WRONG, code, params)]
+    return [Finding(StepVerdict.WRONG, code, params)]
 
 
 def _failed(code: str, /, **params: int | str) -> list[Finding]:
-    return [Finding(Verdict.FAILED, code, params)]
+    return [Finding(StepVerdict.FAILED, code, params)]
 
 
 def _skipped(code: str = "skipped", **params: int | str) -> list[Finding]:
-    return [Finding(Verdict.SKIPPED, code, params)]
+    return [Finding(StepVerdict.SKIPPED, code, params)]
 
 
 # --- relays and current sensors --------------------------------------------------------------------------------------
 
 
-def _wiring(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _wiring(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     here = step.outlet
-    if (yield Prompt("wiring", {"outlet": here})) == SKIP:
+    if (yield AskTechnician("wiring", {"outlet": here})) == SKIP:
         return _skipped()
     for closed in [here, *_others(here, config, earlier)]:
         probed = yield Probe(closed)
@@ -176,7 +176,7 @@ def _judged(here: int, closed: int, shown: int, probed: Probed) -> list[Finding]
     return [*findings, *(_wrong("meter_elsewhere", at=here, of=shown) if shown != here else []), *reversed_]
 
 
-def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _alert(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Test the alert line with the lamp still plugged in."""
     here = step.outlet
     if not wired(here, earlier):
@@ -190,14 +190,14 @@ def _alert(step: Step, config: Config, earlier: Earlier) -> Conversation:
     return _job_failed(job, "alert_dead", outlet=here)
 
 
-def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _calibration(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Check the lamp's load with a reference meter; the finding states if `calibrate N` is needed."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
     key = "calibration"
     while True:
-        typed = yield Prompt(key, {"outlet": here})
+        typed = yield AskTechnician(key, {"outlet": here})
         assert isinstance(typed, str)
         if typed in (SKIP, ""):
             return _skipped()
@@ -207,10 +207,10 @@ def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
         except CalibrationError:
             key = "calibration_again"
     load = yield Measure(here)
-    assert isinstance(load, Load)
+    assert isinstance(load, MeasuredLoad)
     if load.refusal:
         return _failed("refused", outlet=here, refusal=load.refusal)
-    off_power, off_current = stray(true_mw, load.power_mw), stray(true_ma, load.current_ma)
+    off_power, off_current = relative_deviation(true_mw, load.power_mw), relative_deviation(true_ma, load.current_ma)
     params: dict[str, int | str] = {
         "outlet": here,
         "watts": f"{load.power_mw / 1000:.1f}",
@@ -219,14 +219,14 @@ def _calibration(step: Step, config: Config, earlier: Earlier) -> Conversation:
         "off_current": f"{100 * off_current:+.1f}",
     }
     good = max(abs(off_power), abs(off_current)) <= OFF_SHARE
-    return [Finding(Verdict.OK if good else Verdict.WRONG, "calibrated" if good else "calibration_off", params)]
+    return [Finding(StepVerdict.OK if good else StepVerdict.WRONG, "calibrated" if good else "calibration_off", params)]
 
 
 # --- cabinet-wide parts ----------------------------------------------------------------------------------------------
 
 
-def _self_test(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    if (yield Prompt("self_test")) == SKIP:
+def _self_test(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
+    if (yield AskTechnician("self_test")) == SKIP:
         return _skipped()
     job = yield RunTest(JobKind.SELF_TEST)
     assert isinstance(job, Job)
@@ -235,23 +235,23 @@ def _self_test(step: Step, config: Config, earlier: Earlier) -> Conversation:
     return _job_failed(job, "self_test_failed", outlets=", ".join(map(str, job.outlets)) or "-")
 
 
-def _contactor(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _contactor(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Close a relay while the contactor is open: the lamp, still in the last outlet, must stay dark."""
     here = step.outlet
     if not wired(here, earlier):
         return _skipped("wiring_first", outlet=here)
-    if (yield Prompt("contactor", {"outlet": here})) == SKIP:
+    if (yield AskTechnician("contactor", {"outlet": here})) == SKIP:
         return _skipped()
     job = yield RunTest(JobKind.SELF_TEST, here)
     assert isinstance(job, Job)
     if job.state is not JobState.PASSED:
         return _job_failed(job, "contactor_failed")
-    dark = yield Prompt("contactor_dark")
+    dark = yield AskTechnician("contactor_dark")
     assert isinstance(dark, str)
     return _ok("contactor") if yes(dark) else _failed("contactor_failed")
 
 
-def _residual(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _residual(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     job = yield RunTest(JobKind.RESIDUAL)
     assert isinstance(job, Job)
     if job.state is JobState.PASSED:
@@ -259,12 +259,12 @@ def _residual(step: Step, config: Config, earlier: Earlier) -> Conversation:
     return _job_failed(job, "residual_failed")
 
 
-def _siren(step: Step, config: Config, earlier: Earlier) -> Conversation:
-    if (yield Prompt("siren")) == SKIP:
+def _siren(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
+    if (yield AskTechnician("siren")) == SKIP:
         return _skipped()
     job = yield RunTest(JobKind.SIREN)
     assert isinstance(job, Job)
-    heard = yield Prompt("siren_heard")
+    heard = yield AskTechnician("siren_heard")
     assert isinstance(heard, str)
     return _ok("siren") if yes(heard) else _failed("siren_silent")
 
@@ -282,7 +282,7 @@ def _job_failed(job: Job, code: str, **params: int | str) -> list[Finding]:
 # --- thermometers and stickers ---------------------------------------------------------------------------------------
 
 
-def _thermometer(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _thermometer(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Find the sensor that gets warm when the contacts of this outlet are warmed."""
     groups = thermometer_groups(config.outlet)
     mine = next(group for group in groups if step.outlet in group)
@@ -292,7 +292,7 @@ def _thermometer(step: Step, config: Config, earlier: Earlier) -> Conversation:
         return _failed("thermometer_dead", outlet=step.outlet)
     key = "thermometer"
     for _ in range(WARMINGS):
-        if (yield Prompt(key, {"outlet": step.outlet})) == SKIP:
+        if (yield AskTechnician(key, {"outlet": step.outlet})) == SKIP:
             return _skipped()
         now = yield ReadTemperatures()
         assert isinstance(now, dict)
@@ -319,11 +319,11 @@ def _warmed(groups: list[tuple[int, ...]], before: Temperatures, now: Temperatur
     return rises[0][1] if len(rises) == 1 or rises[0][0] >= CLEARLY * rises[1][0] else None
 
 
-def _sticker(step: Step, config: Config, earlier: Earlier) -> Conversation:
+def _sticker(step: CommissioningStep, config: Config, earlier: Earlier) -> Conversation:
     """Compare the code on the sticker: typed by hand, or by a scanner that types the whole address."""
     outlet = config.outlet_by_number(step.outlet)
     assert outlet is not None  # steps are planned from configured outlets
-    typed = yield Prompt("sticker", {"outlet": step.outlet})
+    typed = yield AskTechnician("sticker", {"outlet": step.outlet})
     assert isinstance(typed, str)
     if typed in (SKIP, ""):
         return _skipped()
@@ -340,7 +340,7 @@ def yes(typed: str) -> bool:
     return typed.lower() in ("yes", "y", "是")
 
 
-_CONVERSATIONS: dict[str, Callable[[Step, Config, Earlier], Conversation]] = {
+_CONVERSATIONS: dict[str, Callable[[CommissioningStep, Config, Earlier], Conversation]] = {
     "self_test": _self_test,
     "wiring": _wiring,
     "alert": _alert,

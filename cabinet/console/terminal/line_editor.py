@@ -19,11 +19,11 @@ MAX_LINE = 200  # characters
 MAX_SEQUENCE = 32  # characters of an escape sequence; a longer one is noise
 
 
-narrow = normal_form.command_line
+normal_line = normal_form.command_line
 """Normalise a line: full-width letters and digits become plain ones; Chinese punctuation stays."""
 
 
-class Key(enum.Enum):
+class ControlKey(enum.Enum):
     """Special key, pressed instead of entering a line."""
 
     INTERRUPT = "Ctrl-C"
@@ -35,11 +35,11 @@ class Echo(msgspec.Struct, frozen=True):
     text: str
 
 
-class Line(msgspec.Struct, frozen=True):
+class EnteredLine(msgspec.Struct, frozen=True):
     text: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ControlSequence(msgspec.Struct, frozen=True):
     """A complete control sequence, from `ESC [` to its letter: a key without effect here, or the terminal's answer to a
     query."""
 
@@ -72,7 +72,7 @@ class LineEditor:
         """The text typed so far."""
         return "".join(self._characters)
 
-    def feed(self, data: bytes) -> Iterator[Echo | Line | Key | Answer]:
+    def feed(self, data: bytes) -> Iterator[Echo | EnteredLine | ControlKey | ControlSequence]:
         """Yield the effects of `data` in order. `secret` may change between two of them and applies from then on."""
         for character in self._decoder.decode(data):
             yield from self._take(character)
@@ -88,7 +88,7 @@ class LineEditor:
         self._characters: list[str] = []
         self._too_long = False
 
-    def _take(self, character: str) -> Iterator[Echo | Line | Key | Answer]:
+    def _take(self, character: str) -> Iterator[Echo | EnteredLine | ControlKey | ControlSequence]:
         after_return, self._after_return = self._after_return, character == "\r"
         if self._sequence is not _Sequence.NONE and character in "\r\n\x03\x1b":
             self._sequence = _Sequence.NONE  # no sequence contains these: it was cut off
@@ -111,14 +111,14 @@ class LineEditor:
         elif character == "\x03":
             self._clear()
             yield Echo("^C\n")
-            yield Key.INTERRUPT
+            yield ControlKey.INTERRUPT
         elif character == "\x04":
             if not self._characters:
-                yield Key.END
+                yield ControlKey.END
         else:
             yield from self._type(character)
 
-    def _in_sequence(self, character: str) -> Iterator[Answer]:
+    def _in_sequence(self, character: str) -> Iterator[ControlSequence]:
         """Consume a character of an escape sequence: cursor keys have no effect in a plain line."""
         self._sequence_length += 1
         self._passed = character if self._sequence_length == 1 else self._passed + character
@@ -127,7 +127,7 @@ class LineEditor:
             self._sequence = starts.get(character, _Sequence.NONE)
         elif self._sequence is _Sequence.SINGLE or "@" <= character <= "~" or self._sequence_length > MAX_SEQUENCE:
             if self._sequence is _Sequence.CONTROL and "@" <= character <= "~":
-                yield Answer(self._passed)
+                yield ControlSequence(self._passed)
             self._sequence = _Sequence.NONE
 
     def _type(self, character: str) -> Iterator[Echo]:
@@ -152,7 +152,7 @@ class LineEditor:
         text = "".join(self._characters)
         return len(text) - (text.rstrip().rfind(" ") + 1)
 
-    def _entered(self) -> Line | Key:
+    def _entered(self) -> EnteredLine | ControlKey:
         text, too_long = "".join(self._characters), self._too_long
         self._clear()
-        return Key.TOO_LONG if too_long else Line(text)
+        return ControlKey.TOO_LONG if too_long else EnteredLine(text)

@@ -16,8 +16,8 @@ CHUNK = 4096
 POLL_S = 0.2  # poll interval for a program that opens the terminal: the kernel has no event for that
 
 
-class Cable:
-    """Cable that transfers bytes both ways in its own thread until `close`."""
+class PtyPair:
+    """Pair of pseudo-terminals that transfers bytes both ways in its own thread until `close`."""
 
     def __init__(self) -> None:
         self._outer, slave = os.openpty()

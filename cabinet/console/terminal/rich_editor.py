@@ -27,7 +27,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from cabinet import normal_form
-from cabinet.console.terminal.line_editor import MAX_LINE, Echo, Key, Line
+from cabinet.console.terminal.line_editor import MAX_LINE, ControlKey, Echo, EnteredLine
 
 MAX_REMEMBERED = 100  # lines of history
 KEYS_A_LINE = 1000  # more keys without an Enter are noise
@@ -55,8 +55,8 @@ class _Ended(Exception):
     """Raised on Ctrl-D on an empty line."""
 
 
-class FullEditor:
-    """Line editing of one terminal. `use` it for a login, `begin` a line, `feed` it; begin again after `Line` or `Key`.
+class RichEditor:
+    """Line editing of one terminal. `use` it for a login, `begin` a line, `feed` it; begin again after its end.
 
     Create only one per process: the library never releases the 70 kB of an instance.
     """
@@ -98,7 +98,7 @@ class FullEditor:
         self._pump()
         return self._screen.taken()
 
-    def feed(self, data: bytes) -> Iterator[Echo | Line | Key]:
+    def feed(self, data: bytes) -> Iterator[Echo | EnteredLine | ControlKey]:
         """Yield the effects of `data`, which must hold at most one Enter, Ctrl-C or Ctrl-D, and end with it."""
         text = "".join(self._without_paste(self._decoder.decode(data)))
         self._keys += len(text)
@@ -143,19 +143,19 @@ class FullEditor:
     async def _ask(self, prompt: FormattedText, typed: str) -> str:
         return await self._session.prompt_async(prompt, default=typed, set_exception_handler=False, handle_sigint=False)
 
-    def _result(self) -> Line | Key | None:
+    def _result(self) -> EnteredLine | ControlKey | None:
         task = self._task
         if task is None or not task.done():
             return None
         self._task = None
         error = task.exception()
         if isinstance(error, _Interrupted):
-            return Key.INTERRUPT
+            return ControlKey.INTERRUPT
         if isinstance(error, _Ended):
-            return Key.END
+            return ControlKey.END
         if error is not None:
             raise error
-        return Key.TOO_LONG if self._too_long else Line(normal_form.command_line(task.result()))
+        return ControlKey.TOO_LONG if self._too_long else EnteredLine(normal_form.command_line(task.result()))
 
     def _abandon(self) -> None:
         task, self._task = self._task, None

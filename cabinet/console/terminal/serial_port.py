@@ -11,7 +11,7 @@ from typing import Protocol
 import serial
 
 from cabinet.console.terminal.port_owner import held_by
-from cabinet.console.terminal.session import Conversation
+from cabinet.console.terminal.session import TerminalSession
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class UnpluggedError(OSError):
     """Raised if no terminal is connected yet: not logged as a warning, and retried at once."""
 
 
-class Port(Protocol):
+class SerialPort(Protocol):
     """The used part of `serial.Serial`. Failures raise OSError (serial.SerialException is a subclass)."""
 
     @property
@@ -38,15 +38,15 @@ class Port(Protocol):
     def close(self) -> None: ...
 
 
-def open_port(device: str, baud: int) -> Port:
+def open_port(device: str, baud: int) -> SerialPort:
     """Open the serial port, 8N1, for exclusive use. Raises OSError if it is in use or cannot be opened."""
     if (holder := held_by(device)) is not None:
         raise OSError(holder)
     line = serial.Serial(device, baud, timeout=READ_TIMEOUT_S, write_timeout=WRITE_TIMEOUT_S, exclusive=True)
-    return Wire(line)
+    return CarrierDetectPort(line)
 
 
-class Wire:
+class CarrierDetectPort:
     """Serial port with carrier detection: `read` raises OSError if the carrier drops, because the other end hung up."""
 
     def __init__(self, line: serial.Serial) -> None:
@@ -84,13 +84,13 @@ class Wire:
             return None
 
 
-class Line:
+class SerialServer:
     """Server of one serial port; runs until `stopping` is set."""
 
     def __init__(
         self,
-        open_: Callable[[], Port],
-        conversation: Conversation,
+        open_: Callable[[], SerialPort],
+        conversation: TerminalSession,
         wait: Callable[[float], None],
         beat: Callable[[], None],
     ) -> None:
@@ -122,7 +122,7 @@ class Line:
             retry_s, said = MIN_RETRY_S, ""
             self._until_lost(port)
 
-    def _until_lost(self, port: Port) -> None:
+    def _until_lost(self, port: SerialPort) -> None:
         turns = 0
         try:
             self._send(port, self._conversation.greet())
@@ -140,7 +140,7 @@ class Line:
             self._conversation.hang_up()
             port.close()
 
-    def _send(self, port: Port, answer: bytes) -> None:
+    def _send(self, port: SerialPort, answer: bytes) -> None:
         """Write the answer piece by piece; a Ctrl-C received meanwhile stops it.
 
         Other input received meanwhile is kept, or discarded if the answer ends with a question: it was typed before
@@ -148,8 +148,8 @@ class Line:
         """
         for start in range(0, len(answer), PIECE):
             last = start + PIECE >= len(answer)
-            if last and self._conversation.asks_anew:
-                self._unhear(port)
+            if last and self._conversation.discard_typeahead:
+                self._discard_input(port)
             port.write(answer[start : start + PIECE])
             if not last and port.in_waiting:
                 self._early += port.read(min(port.in_waiting, CHUNK))
@@ -159,7 +159,7 @@ class Line:
                 if len(self._early) > CHUNK:
                     self._early = self._early[-CHUNK:]
 
-    def _unhear(self, port: Port) -> None:
+    def _discard_input(self, port: SerialPort) -> None:
         """Discard the input received so far, except a Ctrl-C."""
         typed = self._early + (port.read(min(port.in_waiting, CHUNK)) if port.in_waiting else b"")
         self._early = b"\x03" if b"\x03" in typed else b""

@@ -10,39 +10,39 @@ import re
 
 from cabinet.clock import NS, Clock
 from cabinet.console import json_mode, registry
-from cabinet.console.command import Mode
-from cabinet.console.command_line import answered
+from cabinet.console.command import LineMode
+from cabinet.console.command_line import reply_data
 from cabinet.console.completion import complete
 from cabinet.console.reply import Reply
 from cabinet.console.shell import Shell
 from cabinet.console.terminal.colours import Colours
-from cabinet.console.terminal.line_editor import Answer, Echo, Key, Line, LineEditor
+from cabinet.console.terminal.line_editor import ControlKey, ControlSequence, Echo, EnteredLine, LineEditor
 from cabinet.console.terminal.pager import LiveScreen, Pager
-from cabinet.console.terminal.rich_editor import FullEditor
+from cabinet.console.terminal.rich_editor import RichEditor
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
 
 log = logging.getLogger(__name__)
 
-ASK_WHAT_IT_IS = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
-ASK_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # cursor to the far corner, report its position, restore it
-ANSWERS_WITHIN_NS = 3 * NS  # over a slow line, with a person typing in between
+QUERY_DEVICE = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
+QUERY_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # cursor to the far corner, report its position, restore it
+QUERY_TIMEOUT_NS = 3 * NS  # over a slow line, with a person typing in between
 BITS_A_BYTE = 10  # 8N1
 USUAL_ROWS, USUAL_COLUMNS = 24, 80
-LEAST, MOST = 4, 500  # bounds of plausible rows and columns
+MIN_SIZE, MAX_SIZE = 4, 500  # bounds of plausible rows and columns
 
 _WHAT_IT_IS = re.compile(r"\[\?[0-9;]*c")
 _SIZE = re.compile(r"\[(\d{1,4});(\d{1,4})R")
 _PIECES = re.compile(rb"[^\r\n\x03\x04]*[\r\n\x03\x04]|[^\r\n\x03\x04]+")
 
 
-class _Way(enum.Enum):
+class _LineMode(enum.Enum):
     PLAIN = "plain lines"
     FULL = "edited lines"
     MACHINE = "requests of a program"
 
 
-class Conversation:
+class TerminalSession:
     """Editor, dialogue and screen of one serial port. `baud` limits the frame rate of live views."""
 
     def __init__(self, shell: Shell, clock: Clock, baud: int = 115_200) -> None:
@@ -50,18 +50,18 @@ class Conversation:
         self._clock = clock
         self._baud = baud
         self._plain = LineEditor()
-        self._full: FullEditor | None = None  # while in use
-        self._editor: FullEditor | None = None  # created when first needed, then kept
-        self._way = _Way.PLAIN
+        self._full: RichEditor | None = None  # while in use
+        self._editor: RichEditor | None = None  # created when first needed, then kept
+        self._line_mode = _LineMode.PLAIN
         self._rows: int | None = None  # rows per page, set by the account's owner; None: as the terminal reports
         self._size: tuple[int, int] | None = None  # rows and columns, as the terminal reports
-        self._asked_until_ns: int | None = None  # deadline of the device query; None: no query is open
+        self._query_deadline_ns: int | None = None  # deadline of the device query; None: no query is open
         self._prompt = ""
         self._pager: Pager | None = None
         self._live: LiveScreen | None = None
         self._busy_until_ns = 0
         self._after_return = False
-        self.asks_anew = False  # the last input led to a question: earlier input is no answer to it
+        self.discard_typeahead = False  # the last input led to a question: earlier input is no answer to it
         self._editing = ""  # account that uses the rich editor
         self._history: dict[str, list[str]] = {}  # by account; kept until the process ends
 
@@ -71,32 +71,32 @@ class Conversation:
     def take(self, data: bytes) -> bytes:
         """Process typed `data`; return the bytes for the terminal."""
         out = b""
-        deaf_until = 0
+        skip_until = 0
         for found in _PIECES.finditer(data):
-            if found.end() <= deaf_until:
+            if found.end() <= skip_until:
                 continue
             piece = found[0]
             after_return, self._after_return = self._after_return, piece.endswith(b"\r")
             if piece == b"\n" and after_return:
                 continue  # one Enter
-            self.asks_anew = False
+            self.discard_typeahead = False
             out += self._take_piece(piece)
-            if self.asks_anew:  # the rest was typed before the question was readable; only a Ctrl-C counts
+            if self.discard_typeahead:  # the rest was typed before the question was readable; only a Ctrl-C counts
                 interrupt = data.find(b"\x03", found.end())
-                deaf_until = len(data) if interrupt < 0 else interrupt
+                skip_until = len(data) if interrupt < 0 else interrupt
         return self._sent(out)
 
     def tick(self) -> bytes:
         """Return the output that is due now. Call several times a second."""
         now_ns = self._clock.monotonic_ns()
-        self.asks_anew = False
-        if self._asked_until_ns is not None and now_ns >= self._asked_until_ns:
-            self._asked_until_ns = None
+        self.discard_typeahead = False
+        if self._query_deadline_ns is not None and now_ns >= self._query_deadline_ns:
+            self._query_deadline_ns = None
         if self._live is not None and now_ns < self._busy_until_ns:
             return b""  # the line still sends the previous frame
-        out = b"" if self._full is None or self._way is not _Way.FULL else self._full.tick()
+        out = b"" if self._full is None or self._line_mode is not _LineMode.FULL else self._full.tick()
         for notice in self._shell.notices():
-            out += self._announced(json_mode.notice(notice) if self._is_machine else self._shell.told(notice))
+            out += self._announced(json_mode.notice(notice) if self._is_machine else self._shell.notice_text(notice))
         reply = self._shell.tick()
         if reply is not None:
             out += self._interrupted_by(reply)
@@ -105,9 +105,9 @@ class Conversation:
     def hang_up(self) -> None:
         self._plain.reset()
         self._leave_full()
-        self._way = _Way.PLAIN
+        self._line_mode = _LineMode.PLAIN
         self._pager = self._live = None
-        self._asked_until_ns = self._size = self._rows = None
+        self._query_deadline_ns = self._size = self._rows = None
         self._shell.hang_up()
 
     # --- input -------------------------------------------------------------------------------------------------------
@@ -119,28 +119,28 @@ class Conversation:
             return b"\r\n" + self._out(self._shell.interrupt())
         if self._pager is not None:
             return self._turn_page(piece)
-        if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
+        if self._line_mode is _LineMode.FULL and self._full is not None and self._shell.at_command:
             return self._take_full(self._full, piece)
-        if self._asked_until_ns is not None and len(piece) > 1:  # bytes after an answer may belong to another editor
+        if self._query_deadline_ns is not None and len(piece) > 1:  # bytes after an answer may belong to another editor
             return b"".join(self._take_piece(piece[n : n + 1]) for n in range(len(piece)))
         out = b""
         for happened in self._plain.feed(piece):
             if isinstance(happened, Echo):
                 out += b"" if self._is_machine else encoded(happened.text)
-            elif isinstance(happened, Answer):
+            elif isinstance(happened, ControlSequence):
                 out += self._heard(happened.sequence)
             else:
                 out += self._done(happened)
         return out
 
-    def _take_full(self, editor: FullEditor, piece: bytes) -> bytes:
+    def _take_full(self, editor: RichEditor, piece: bytes) -> bytes:
         out = b""
         try:
             happenings = list(editor.feed(piece))
         except Exception:  # a library error on an unusual key must not make the console unusable
             log.exception("line editing failed; plain lines from here on")
             self._leave_full()
-            self._way = _Way.PLAIN
+            self._line_mode = _LineMode.PLAIN
             return b"\r\n" + self._prompted()
         for happened in happenings:
             if isinstance(happened, Echo):
@@ -149,19 +149,19 @@ class Conversation:
                 out += self._done(happened)
         return out
 
-    def _done(self, happened: Line | Key) -> bytes:
+    def _done(self, happened: EnteredLine | ControlKey) -> bytes:
         """Process an entered line or a special key."""
-        if happened is Key.INTERRUPT:
+        if happened is ControlKey.INTERRUPT:
             return self._out(self._shell.interrupt())
-        if happened is Key.END:
+        if happened is ControlKey.END:
             return self._out(self._shell.end())
-        if happened is Key.TOO_LONG:
+        if happened is ControlKey.TOO_LONG:
             too_long = self._shell.too_long()
             if self._is_machine:
                 words = wording(self._shell.language)
-                return encoded(json_mode.reply(json_mode.read(""), answered(Refused("too_long"), words)) + "\n")
+                return encoded(json_mode.reply(json_mode.read(""), reply_data(Refused("too_long"), words)) + "\n")
             return self._out(too_long)
-        assert isinstance(happened, Line)
+        assert isinstance(happened, EnteredLine)
         if self._is_machine and self._shell.at_command:
             answer = self._shell.machine_line(happened.text) if happened.text.strip() else ""
             return self._out(answer) if isinstance(answer, Reply) else encoded(answer + "\n" if answer else "")
@@ -183,33 +183,33 @@ class Conversation:
 
     def _heard(self, sequence: str) -> bytes:
         """Process the terminal's answer, if a query is open."""
-        if self._asked_until_ns is None:
+        if self._query_deadline_ns is None:
             return b""
         if _WHAT_IT_IS.fullmatch(sequence):
-            return ASK_SIZE
+            return QUERY_SIZE
         if (size := _SIZE.fullmatch(sequence)) is not None:
-            self._asked_until_ns = None
+            self._query_deadline_ns = None
             rows, columns = int(size[1]), int(size[2])
-            if rows in range(LEAST, MOST) and columns in range(LEAST, MOST):
+            if rows in range(MIN_SIZE, MAX_SIZE) and columns in range(MIN_SIZE, MAX_SIZE):
                 self._size = (rows, columns)
             return self._become_full()
         return b""
 
-    def _use(self, mode: Mode) -> bytes:
+    def _use(self, mode: LineMode) -> bytes:
         """Apply a line mode: chosen by the account's owner or by a program."""
         self._rows = mode.rows
         self._leave_full()
-        self._way = {"machine": _Way.MACHINE, "full": _Way.FULL}.get(mode.kind, _Way.PLAIN)
+        self._line_mode = {"machine": _LineMode.MACHINE, "full": _LineMode.FULL}.get(mode.kind, _LineMode.PLAIN)
         if mode.kind == "auto":
-            self._asked_until_ns = self._clock.monotonic_ns() + ANSWERS_WITHIN_NS
-            return ASK_WHAT_IT_IS
+            self._query_deadline_ns = self._clock.monotonic_ns() + QUERY_TIMEOUT_NS
+            return QUERY_DEVICE
         return b""
 
     def _become_full(self) -> bytes:
         """Switch from a plain line to rich editing; the text typed so far stays."""
         if not self._shell.at_command or self._is_machine:
             return b""
-        self._way = _Way.FULL
+        self._line_mode = _LineMode.FULL
         typed = self._plain.typed
         self._plain.reset()
         return b"\r\x1b[K" + self._prompted(typed)
@@ -225,7 +225,7 @@ class Conversation:
     def _out(self, reply: Reply) -> bytes:
         """Return the reply's text, as a page or a live frame if it is one; then the prompt."""
         self._plain.secret = reply.secret
-        self.asks_anew = reply.asks
+        self.discard_typeahead = reply.asks
         asked = b""
         if not self._shell.logged_in:
             self._leave_full()
@@ -233,7 +233,7 @@ class Conversation:
             asked = self._use(reply.mode)
         self._prompt = reply.prompt
         if reply.live_s is not None:
-            self._live = LiveScreen(self._way is _Way.FULL and reply.redraws)
+            self._live = LiveScreen(self._line_mode is _LineMode.FULL and reply.redraws)
             return self._live.frame(self._coloured(reply.text))
         self._live = None
         text = f"{self._coloured(reply.text)}\n" if reply.text else ""
@@ -246,18 +246,18 @@ class Conversation:
     def _prompted(self, typed: str = "") -> bytes:
         if self._is_machine and self._shell.at_command:
             return b""
-        if self._way is not _Way.FULL or not self._shell.at_command:
+        if self._line_mode is not _LineMode.FULL or not self._shell.at_command:
             return encoded(self._prompt + typed)
         if self._full is None:
             account = self._shell.account
             assert account is not None
             self._editing = account.name
-            plans = tuple(plan for plan in registry.TABLE.values() if plan.level <= account.level)
+            commands = tuple(spec for spec in registry.COMMANDS.values() if spec.level <= account.level)
             config = self._shell.config
             rows, columns = self._size or (USUAL_ROWS, USUAL_COLUMNS)
-            self._full = self._editor = self._editor or FullEditor()
+            self._full = self._editor = self._editor or RichEditor()
             remembered = self._history.get(account.name, [])
-            self._full.use(lambda text: complete(text, plans, config), remembered, rows, columns)
+            self._full.use(lambda text: complete(text, commands, config), remembered, rows, columns)
         return self._full.begin(self._prompt, typed)
 
     def _interrupted_by(self, reply: Reply) -> bytes:
@@ -268,7 +268,7 @@ class Conversation:
         begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; a live frame has none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
-            self._way = _Way.PLAIN
+            self._line_mode = _LineMode.PLAIN
         return begun + self._out(reply)
 
     def _announced(self, text: str) -> bytes:
@@ -277,13 +277,13 @@ class Conversation:
             return encoded(text + "\n")
         if self._pager is not None:
             return b""  # the next status display shows it
-        if self._way is _Way.FULL and self._full is not None and self._shell.at_command:
+        if self._line_mode is _LineMode.FULL and self._full is not None and self._shell.at_command:
             return self._full.announce(self._coloured(text))
         typed = "" if self._plain.secret else self._plain.typed
         return encoded(f"\n{text}\n{self._prompt}{typed}")
 
     def _coloured(self, text: str) -> str:
-        return Colours.of(self._shell.language).paint(text) if self._way is _Way.FULL else text
+        return Colours.of(self._shell.language).paint(text) if self._line_mode is _LineMode.FULL else text
 
     def _page_rows(self) -> int:
         """Return the rows per page; 0 if there is no paging."""
@@ -291,11 +291,11 @@ class Conversation:
             return 0
         if self._rows is not None:
             return self._rows
-        return self._size[0] if self._way is _Way.FULL and self._size is not None else 0
+        return self._size[0] if self._line_mode is _LineMode.FULL and self._size is not None else 0
 
     @property
     def _is_machine(self) -> bool:
-        return self._way is _Way.MACHINE
+        return self._line_mode is _LineMode.MACHINE
 
     def _sent(self, out: bytes) -> bytes:
         """Record how long the line needs to send `out`, and return `out`."""

@@ -46,7 +46,7 @@ class Lockout:
             (self._counting or self._locked).popitem(last=False)
         return count == self._most
 
-    def take_back(self, key: str) -> None:
+    def undo_count(self, key: str) -> None:
         """Take back the last count, as it was no failure."""
         count, since_ns = self._failures(key, self._clock.monotonic_ns())
         self.forget(key)

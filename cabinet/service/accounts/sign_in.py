@@ -29,9 +29,9 @@ from cabinet.store import audit, guests, people, second_factors
 
 Row = TypeVar("Row")
 
-FAILURES_A_NAME = 5
-FAILURES_AN_ADDRESS = 20  # many phones share the address of their mobile network
-MAX_KNOWN = 10_000
+MAX_FAILURES_PER_NAME = 5
+MAX_FAILURES_PER_ADDRESS = 20  # many phones share the address of their mobile network
+MAX_KNOWN_ADDRESSES = 10_000
 MAX_LOGINS = 50  # at once, per card or staff login
 WRONG = frozenset({"wrong_card_or_pin", "wrong_second_factor"})
 SECOND_STEP_NS = 300 * NS  # from the password to the code
@@ -56,14 +56,14 @@ def hash_secret(secret: str) -> str:
 
 
 @functools.cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     return hash_secret(secrets.token_hex(16))
 
 
 def matches(secret_hash: str | None, secret: str) -> bool:
     """Return whether `secret` matches the hash; None (no such name) takes as long and never matches."""
     try:
-        HASHER.verify(secret_hash or _nobodys_hash(), secret)
+        HASHER.verify(secret_hash or _dummy_hash(), secret)
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
     return secret_hash is not None
@@ -89,24 +89,24 @@ def use_second_factor(
     return "recovery" if second_factors.use_recovery_code(connection, staff_id, given) else None
 
 
-class HalfWay(NamedTuple):
+class PendingSecondStep(NamedTuple):
     """A staff login between the correct password and the code of the second factor."""
 
     row: people.StaffRow
     until_ns: int
 
 
-class SigningIn:
+class Authenticator:
     def __init__(self, storage: Storage, clock: Clock, staff_idle_s: float) -> None:
         self._storage = storage
         self._clock = clock
         self._idle_ms = {"resident": RESIDENT_IDLE_MS, "staff": round(staff_idle_s * 1000)}
-        self._names = Lockout(clock, FAILURES_A_NAME)  # names that exist
-        self._unknown = Lockout(clock, FAILURES_A_NAME)
-        self._addresses = Lockout(clock, FAILURES_AN_ADDRESS)
+        self._names = Lockout(clock, MAX_FAILURES_PER_NAME)  # names that exist
+        self._unknown = Lockout(clock, MAX_FAILURES_PER_NAME)
+        self._addresses = Lockout(clock, MAX_FAILURES_PER_ADDRESS)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # (name, address) of past sign-ins
         self.attacks = AttackWatch(clock)
-        self._half_way: OrderedDict[str, HalfWay] = OrderedDict()  # by key, the oldest first
+        self._pending_steps: OrderedDict[str, PendingSecondStep] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
 
     async def resident(self, card: str, pin: str, address: str) -> str:
@@ -118,7 +118,7 @@ class SigningIn:
             _card_key(card), normal_form.digits(pin), address,
             lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
         )  # fmt: skip
-        self._welcome(_card_key(card), address)
+        self._note_success(_card_key(card), address)
         if row.blocked:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_MAX_MS)
@@ -137,7 +137,7 @@ class SigningIn:
             if refusal.code == "wrong_card_or_pin":
                 raise Refused("wrong_code") from refusal
             raise
-        self._welcome(f"guest {number}", address)
+        self._note_success(f"guest {number}", address)
 
         def use_up(connection: sqlite3.Connection) -> None:
             resident = people.resident_by_id(connection, row.resident_id)
@@ -158,8 +158,10 @@ class SigningIn:
             lambda found: found.password_hash,
         )  # fmt: skip
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
-            return self._go_half_way(row)  # the failure count stays: a right password must not allow guessing codes
-        self._welcome(_staff_key(name), address)
+            return self._begin_second_step(
+                row
+            )  # the failure count stays: a right password must not allow guessing codes
+        self._note_success(_staff_key(name), address)
         return await self._sign_in("staff", row.id, STAFF_MAX_MS)
 
     async def staff_code(self, key: str, code: str, address: str) -> str:
@@ -167,10 +169,10 @@ class SigningIn:
 
         Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts like a wrong password.
         """
-        half_way = self._half_way.get(key)
-        if half_way is None or half_way.until_ns <= self._clock.monotonic_ns():
+        pending_step = self._pending_steps.get(key)
+        if pending_step is None or pending_step.until_ns <= self._clock.monotonic_ns():
             raise Refused("expired")
-        row, wall = half_way.row, self._clock.wall()
+        row, wall = pending_step.row, self._clock.wall()
 
         def use_up(connection: sqlite3.Connection) -> None:
             if people.staff_by_id(connection, row.id) != row or not second_factors.is_on(connection, row.id):
@@ -184,15 +186,15 @@ class SigningIn:
 
         with self.attempt(row.name, address):
             token = await self._sign_in("staff", row.id, STAFF_MAX_MS, use_up)
-        self._half_way.pop(key, None)
-        self._welcome(_staff_key(row.name), address)
+        self._pending_steps.pop(key, None)
+        self._note_success(_staff_key(row.name), address)
         return token
 
-    def _go_half_way(self, row: people.StaffRow) -> SecondStep:
+    def _begin_second_step(self, row: people.StaffRow) -> SecondStep:
         key = secrets.token_urlsafe(32)
-        self._half_way[key] = HalfWay(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
-        while len(self._half_way) > MAX_SECOND_STEPS:
-            self._half_way.popitem(last=False)
+        self._pending_steps[key] = PendingSecondStep(row, self._clock.monotonic_ns() + SECOND_STEP_NS)
+        while len(self._pending_steps) > MAX_SECOND_STEPS:
+            self._pending_steps.popitem(last=False)
         return SecondStep(key)
 
     @contextlib.contextmanager
@@ -207,10 +209,10 @@ class SigningIn:
             yield
         except Refused as refusal:
             if refusal.code not in WRONG:
-                self._take_back(self._names, key, address)
+                self._undo_count(self._names, key, address)
             raise
         self._names.forget(key)
-        self._addresses.take_back(address)
+        self._addresses.undo_count(address)
 
     async def is_password(self, row: people.StaffRow, password: str) -> bool:
         return await asyncio.get_running_loop().run_in_executor(self._hashing, matches, row.password_hash, password)
@@ -238,7 +240,7 @@ class SigningIn:
         right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, secret_hash, secret)
         if row is None or not right:
             raise Refused("wrong_card_or_pin")
-        self._take_back(names, key, address)  # the address keeps other failures: an own card must not allow guessing
+        self._undo_count(names, key, address)  # the address keeps other failures: an own card must not allow guessing
         return row
 
     def _count(self, names: Lockout, key: str, address: str) -> None:
@@ -250,9 +252,9 @@ class SigningIn:
         if names.count(key) and names is self._names:
             self.attacks.locked("a card, code or login", address)
 
-    def _take_back(self, names: Lockout, key: str, address: str) -> None:
-        names.take_back(key)
-        self._addresses.take_back(address)
+    def _undo_count(self, names: Lockout, key: str, address: str) -> None:
+        names.undo_count(key)
+        self._addresses.undo_count(address)
 
     def _key(self, name: str, address: str) -> str:
         """Return the key that counts failures of `name` from `address`.
@@ -262,12 +264,12 @@ class SigningIn:
         """
         return f"{name} from {address}" if (name, address) in self._known else name
 
-    def _welcome(self, name: str, address: str) -> None:
+    def _note_success(self, name: str, address: str) -> None:
         """Clear the failures of `name` after a sign-in, and remember the address as known."""
         self._names.forget(self._key(name, address))
         self._known[name, address] = None
         self._known.move_to_end((name, address))
-        while len(self._known) > MAX_KNOWN:
+        while len(self._known) > MAX_KNOWN_ADDRESSES:
             self._known.popitem(last=False)
 
     async def _sign_in(

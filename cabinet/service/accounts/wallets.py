@@ -18,7 +18,7 @@ from cabinet.errors import CabinetError
 from cabinet.service.accounts.admin import resident_of
 from cabinet.store import accounts
 from cabinet.store import sessions as table
-from cabinet.store.accounts import Entry, SqliteBooks, balance_fen
+from cabinet.store.accounts import LedgerEntry, SqliteBooks, balance_fen
 from cabinet.store.database import Database
 
 MAX_KEY, MAX_NOTE = 100, 200  # characters
@@ -38,7 +38,7 @@ class Balances(msgspec.Struct, frozen=True):
 class StatementLine(msgspec.Struct, frozen=True):
     """One entry of a wallet and the balance after it."""
 
-    entry: Entry
+    entry: LedgerEntry
     balance_fen: int
 
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
-from cabinet.billing.session import State, Step
+from cabinet.billing.session import SessionStep, State
 from cabinet.model import EndReason
 from cabinet.records import LoadSample, UsageRecord
 from cabinet.service.charges import pricing
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
 from cabinet.service.tasks import Background
@@ -43,10 +43,10 @@ class _Taken(NamedTuple):
     finished: bool
 
 
-class Saver:
+class CheckpointWriter:
     """Writes one transaction at a time; if it fails, the changes stay unsaved."""
 
-    def __init__(self, context: Context, background: Background) -> None:
+    def __init__(self, context: ServiceContext, background: Background) -> None:
         self._context = context
         self._background = background
         self._turn = asyncio.Lock()
@@ -64,9 +64,13 @@ class Saver:
     async def _flush(self, meters: bool, last: bool) -> None:
         async with self._turn:
             context = self._context
-            watch = context.watch
-            handled = {run: seq for run, seq in watch.handled.items() if watch.written.get(run) != seq}
-            taken = [_take(s, last) for s in context.running if meters or s.untold or s.stop_reason or s.finished]
+            guard_state = context.guard_state
+            handled = {run: seq for run, seq in guard_state.handled.items() if guard_state.written.get(run) != seq}
+            taken = [
+                _take(s, last)
+                for s in context.sessions
+                if meters or s.unsaved_transitions or s.stop_reason or s.finished
+            ]
             samples = context.load.take(at_once=bool(taken or handled)) if meters else []
             if not taken and not handled and not samples:
                 await self._probe_disk()
@@ -81,7 +85,7 @@ class Saver:
                 for each in taken:
                     _give_back(each)
                 raise
-            watch.written.update(handled)
+            guard_state.written.update(handled)
             for guard_run, seq in handled.items():
                 context.guard.acknowledge(guard_run, seq)
             for each in taken:
@@ -97,7 +101,7 @@ class Saver:
 
     def _over(self, session: Session) -> None:
         session.state = State.SETTLED
-        self._context.running.remove(session)
+        self._context.sessions.remove(session)
         session.over.set()
         self._context.changes.touch(session.outlet)
         self._context.changes.touch(CABINET)
@@ -108,7 +112,7 @@ class Saver:
 def _take(session: Session, last: bool) -> _Taken:
     """Close the meter's slice and take the unsaved changes."""
     session.meter.close_slice()
-    transitions, session.untold = session.untold, []
+    transitions, session.unsaved_transitions = session.unsaved_transitions, []
     days, session.unsaved_days = session.unsaved_days, {}
     points, replace = session.curve.take(last or session.finished or session.stop_reason is not None)
     count = session.meter.seen
@@ -132,7 +136,7 @@ def _take(session: Session, last: bool) -> _Taken:
 
 def _give_back(taken: _Taken) -> None:
     session = taken.session
-    session.untold = taken.transitions + session.untold
+    session.unsaved_transitions = taken.transitions + session.unsaved_transitions
     for day, energy_mwh in taken.days.items():
         session.unsaved_days[day] = session.unsaved_days.get(day, 0) + energy_mwh
     session.curve.give_back()
@@ -140,7 +144,7 @@ def _give_back(taken: _Taken) -> None:
 
 def _write(
     connection: sqlite3.Connection,
-    context: Context,
+    context: ServiceContext,
     taken: Iterable[_Taken],
     handled: dict[str, int],
     samples: list[LoadSample],
@@ -168,7 +172,7 @@ def _write(
         load.add(connection, samples)
 
 
-def _settle(connection: sqlite3.Connection, context: Context, session: Session, now: Moment) -> None:
+def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Session, now: Moment) -> None:
     """Turn the hold into revenue and refund; write usage record and receipt. The caller checks that it is unsettled."""
     assert session.ended is not None  # set by `finish`
     lines = session.lines()
@@ -184,7 +188,8 @@ def _settle(connection: sqlite3.Connection, context: Context, session: Session, 
         record = _usage_record(context, session, session.end_reason, lines, holder)
         number = usage.append(connection, record).number
     table.add_transition(
-        connection, Transition(session.session_id, Step.PAID, State.FINISHED, State.SETTLED, now, f"{cost_fen} fen")
+        connection,
+        Transition(session.session_id, SessionStep.PAID, State.FINISHED, State.SETTLED, now, f"{cost_fen} fen"),
     )
     table.update(
         connection,
@@ -203,7 +208,7 @@ def _settle(connection: sqlite3.Connection, context: Context, session: Session, 
 
 
 def _usage_record(
-    context: Context, session: Session, reason: EndReason, lines: list[billing.Line], holder: str
+    context: ServiceContext, session: Session, reason: EndReason, lines: list[billing.PriceLine], holder: str
 ) -> UsageRecord:
     """Return the usage record; the log fills in number and hashes."""
     assert session.ended is not None  # set by `finish`

@@ -9,11 +9,11 @@ from cabinet.config.keys import Config
 from cabinet.link.protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
-from cabinet.service.charges.live import Changes
+from cabinet.service.charges.live import ChangeNotifier
 from cabinet.service.charges.pricing import SiteTime
-from cabinet.service.charges.queue import Line
+from cabinet.service.charges.queue import PowerQueue
 from cabinet.service.charges.session import Session
-from cabinet.service.charges.tariff_catalogue import Shelf
+from cabinet.service.charges.tariff_catalogue import TariffCatalogue
 from cabinet.service.ports import Unclosed
 from cabinet.service.storage import Storage
 from cabinet.store.moment import Moment
@@ -23,7 +23,7 @@ MAX_DAYS = 8  # remembered per outlet; a wrong clock may add false days
 SNAPSHOT_OLD_NS = 3 * NS  # the guard publishes several a second; an older one is out of date
 
 
-class Guard(Protocol):
+class GuardPort(Protocol):
     """The part of `link.client.GuardLink` that the service uses."""
 
     @property
@@ -33,7 +33,7 @@ class Guard(Protocol):
     def acknowledge(self, guard_run: str, seq: int) -> None: ...
 
 
-class Running:
+class ActiveSessions:
     """The unfinished sessions; iteration yields the oldest first."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Running:
         return len(self._by_id)
 
 
-class GuardWatch:
+class GuardState:
     """State of the guard: its last snapshot, and the progress of its events.
 
     `handled` is the last event in memory, `written` the last on disk, both by guard run; an event is acknowledged only
@@ -81,7 +81,7 @@ class GuardWatch:
         return next((state for state in self.snapshot.outlets if state.outlet == number), None)
 
 
-class Days:
+class DailyEnergy:
     """Energy by outlet and day: that of the database when the service started, and the energy since."""
 
     def __init__(self) -> None:
@@ -99,21 +99,21 @@ class Days:
 
 
 @dataclass
-class Context:
+class ServiceContext:
     """The parts of one service."""
 
     config: Config
     clock: Clock
     boot_id: str
     storage: Storage
-    guard: Guard
-    shelf: Shelf
+    guard: GuardPort
+    tariff_catalogue: TariffCatalogue
     site_time: SiteTime
-    changes: Changes
-    running: Running = field(default_factory=Running)
-    watch: GuardWatch = field(default_factory=GuardWatch)
-    days: Days = field(default_factory=Days)
-    line: Line = field(default_factory=Line)
+    changes: ChangeNotifier
+    sessions: ActiveSessions = field(default_factory=ActiveSessions)
+    guard_state: GuardState = field(default_factory=GuardState)
+    daily_energy: DailyEnergy = field(default_factory=DailyEnergy)
+    power_queue: PowerQueue = field(default_factory=PowerQueue)
     load: LoadMeans = field(default_factory=LoadMeans)
     unclosed: Unclosed | None = None
 
@@ -123,7 +123,7 @@ class Context:
 
     def guard_reachable(self) -> bool:
         """Return whether the guard is connected and has sent a snapshot recently."""
-        snapshot = self.watch.snapshot
+        snapshot = self.guard_state.snapshot
         if snapshot is None or not self.guard.connected:
             return False
         return self.clock.monotonic_ns() - snapshot.at_ns < SNAPSHOT_OLD_NS
@@ -131,9 +131,9 @@ class Context:
     def accepting(self) -> str | None:
         if not self.guard_reachable():
             return "guard_unreachable"
-        return self.storage.hindrance
+        return self.storage.refusal
 
-    def most_w(self, outlet: int) -> int:
+    def max_w(self, outlet: int) -> int:
         """Return an outlet's rating; the highest possible if the outlet is no longer in the configuration."""
         place = self.config.outlet_by_number(outlet)
         return MAX_RATING_W if place is None else round(place.max_power_w)

@@ -28,15 +28,15 @@ class End(msgspec.Struct, frozen=True):
     basis: EndBasis
 
 
-def expected(ends: Sequence[End], taper_s: int | None, until_full: bool) -> End | None:
+def likeliest_end(ends: Sequence[End], taper_s: int | None, until_full: bool) -> End | None:
     """Return the most likely end; None if unknown. `ends` are certain to come; the first of them counts."""
-    first = latest(ends)
+    first = latest_end(ends)
     if taper_s is not None and (first is None or taper_s < first.left_s):
         return End(taper_s, "taper")
     return None if until_full else first
 
 
-def latest(ends: Sequence[End]) -> End | None:
+def latest_end(ends: Sequence[End]) -> End | None:
     return min(ends, key=lambda end: end.left_s, default=None)
 
 
@@ -61,7 +61,7 @@ def package_left_s(tariff: Tariff, use: Use, power_w: int) -> int | None:
     return covering.package_cover(tariff, tariff.package, use, power_w).charging_s
 
 
-def taper_left_s(points: Sequence[CurveRow], ends: keys.Charge) -> int | None:
+def taper_left_s(points: Sequence[CurveRow], ends: keys.ChargeSection) -> int | None:
     """Return the time until the guard counts the battery as full, from its falling power; None if not falling yet."""
     powers_w = [point.power_w for point in points]
     if len(powers_w) < MIN_POINTS or powers_w[-1] <= 0:

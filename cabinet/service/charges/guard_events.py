@@ -2,14 +2,14 @@
 
 import logging
 
-from cabinet.billing.session import Step
+from cabinet.billing.session import SessionStep
 from cabinet.errors import StoreError
 from cabinet.model import EndReason, Event, EventKind, Fault, OutletState, Phase, Quality, Snapshot
-from cabinet.service.charges.checkpoint import Saver
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.checkpoint import CheckpointWriter
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
-from cabinet.store.moment import Moment, back_dated
+from cabinet.store.moment import Moment, at_monotonic
 from cabinet.store.sessions import Counter
 
 log = logging.getLogger(__name__)
@@ -17,40 +17,40 @@ log = logging.getLogger(__name__)
 BEHIND_NS = 10_000_000_000  # events this late will not come: the database is older than the guard
 
 
-class Hearing:
-    """Guard event handler: keeps the running sessions and `context.watch` up to date."""
+class GuardEventHandler:
+    """Guard event handler: keeps the active sessions and `context.guard_state` up to date."""
 
-    def __init__(self, context: Context, saver: Saver) -> None:
+    def __init__(self, context: ServiceContext, checkpoint_writer: CheckpointWriter) -> None:
         self._context = context
-        self._saver = saver
+        self._checkpoint_writer = checkpoint_writer
 
     async def on_event(self, event: Event) -> None:
         """Take `event` into memory and write it; if the disk is full, every checkpoint tries again."""
-        watch = self._context.watch
-        if event.seq <= watch.written.get(event.guard_run, 0):
+        guard_state = self._context.guard_state
+        if event.seq <= guard_state.written.get(event.guard_run, 0):
             self._context.guard.acknowledge(event.guard_run, event.seq)
             return
-        if event.seq > watch.handled.get(event.guard_run, 0):
-            self.take(event)
-            watch.handled[event.guard_run] = event.seq
-            self.show(event.outlet)
+        if event.seq > guard_state.handled.get(event.guard_run, 0):
+            self.apply(event)
+            guard_state.handled[event.guard_run] = event.seq
+            self.notify_viewers(event.outlet)
         try:
-            await self._saver.flush()
+            await self._checkpoint_writer.flush()
         except StoreError as error:
             log.error("event %d waits to be written: %s", event.seq, error)
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Apply `event` to its session, in memory. A repeated event changes nothing."""
         log.info("guard: %s", _about(event))
-        session = self._context.running.get(event.session_id)
+        session = self._context.sessions.get(event.session_id)
         if session is None or session.finished:
             return
-        at = back_dated(self._context.now(), event.at_ns)
+        at = at_monotonic(self._context.now(), event.at_ns)
         if event.kind is EventKind.CLOSED:
-            session.step(Step.CLOSED, at)
+            session.step(SessionStep.CLOSED, at)
         elif event.kind is EventKind.LOAD_SEEN:
-            session.step(Step.CLOSED, at)
-            session.step(Step.LOADED, at)
+            session.step(SessionStep.CLOSED, at)
+            session.step(SessionStep.LOADED, at)
         elif event.kind in (EventKind.ENDED, EventKind.TRIPPED):
             self._note_energy(session, session.observe(event.charge_count, at), at)
             tripped = event.kind is EventKind.TRIPPED
@@ -63,17 +63,17 @@ class Hearing:
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Update meters and live pages; the caller compares states afterwards."""
         context = self._context
-        watch = context.watch
-        watch.snapshot = snapshot
+        guard_state = context.guard_state
+        guard_state.snapshot = snapshot
         now = context.now()
         context.load.add(snapshot.feed_mw, snapshot.feed_limit_mw, now)
-        behind = snapshot.last_seq > watch.handled.get(snapshot.guard_run, 0)
-        watch.behind_since_ns = (watch.behind_since_ns or now.monotonic_ns) if behind else None
+        behind = snapshot.last_seq > guard_state.handled.get(snapshot.guard_run, 0)
+        guard_state.behind_since_ns = (guard_state.behind_since_ns or now.monotonic_ns) if behind else None
         for state in snapshot.outlets:
-            session = context.running.at(state.outlet)
+            session = context.sessions.at(state.outlet)
             if session is not None and not session.finished:
                 self._meter(session, state, snapshot, now)
-            self.show(state.outlet)
+            self.notify_viewers(state.outlet)
         cabinet = (
             snapshot.contactor_closed,
             snapshot.feed_mw // 1000,
@@ -81,24 +81,24 @@ class Hearing:
             snapshot.latched,
             snapshot.siren,
         )
-        context.changes.show(CABINET, (cabinet, context.accepting(), len(context.running)))
+        context.changes.show(CABINET, (cabinet, context.accepting(), len(context.sessions)))
 
     def up_to_date(self) -> bool:
         """Return whether every event counted in the last snapshot was taken in, or is overdue (`BEHIND_NS`). Only then
         does an idle outlet mean that its session was not ended.
         """
-        watch = self._context.watch
-        if watch.snapshot is None:
+        guard_state = self._context.guard_state
+        if guard_state.snapshot is None:
             return False
-        if watch.behind_since_ns is None:
+        if guard_state.behind_since_ns is None:
             return True
-        return self._context.clock.monotonic_ns() - watch.behind_since_ns > BEHIND_NS
+        return self._context.clock.monotonic_ns() - guard_state.behind_since_ns > BEHIND_NS
 
     def _meter(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
         if state.session_id != session.session_id:
             session.power_mw = None
             return
-        at = back_dated(now, snapshot.at_ns)
+        at = at_monotonic(now, snapshot.at_ns)
         power = state.power_mw
         session.power_mw = power.value if power.quality is Quality.OK else None
         session.held_at = at
@@ -108,22 +108,22 @@ class Hearing:
 
     def _note_energy(self, session: Session, new_mwh: int, at: Moment) -> None:
         if new_mwh:
-            self._context.days.add(self._context.site_time.day(at.wall), session.outlet, new_mwh)
+            self._context.daily_energy.add(self._context.site_time.day(at.wall), session.outlet, new_mwh)
 
-    def show(self, outlet: int | None) -> None:
+    def notify_viewers(self, outlet: int | None) -> None:
         """Wake the outlet's viewers if anything they see has changed."""
         context = self._context
         if outlet is None:
             context.changes.touch(CABINET)
             return
-        state, session = context.watch.outlet(outlet), context.running.at(outlet)
-        cabinet_fault = None if context.watch.snapshot is None else context.watch.snapshot.fault
-        face = (_outlet_face(state), _session_face(session), context.accepting(), cabinet_fault)
-        if context.changes.show(outlet, face):
+        state, session = context.guard_state.outlet(outlet), context.sessions.at(outlet)
+        cabinet_fault = None if context.guard_state.snapshot is None else context.guard_state.snapshot.fault
+        appearance = (_outlet_appearance(state), _session_appearance(session), context.accepting(), cabinet_fault)
+        if context.changes.show(outlet, appearance):
             context.changes.touch(CABINET)
 
 
-def _outlet_face(state: OutletState | None) -> tuple[object, ...]:
+def _outlet_appearance(state: OutletState | None) -> tuple[object, ...]:
     """Return an outlet's state as a viewer sees it, as coarse as it is shown."""
     if state is None:
         return ()
@@ -134,7 +134,7 @@ def _outlet_face(state: OutletState | None) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _session_face(session: Session | None) -> tuple[object, ...]:
+def _session_appearance(session: Session | None) -> tuple[object, ...]:
     if session is None:
         return ()
     seen = session.meter.seen

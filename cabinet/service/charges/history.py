@@ -38,7 +38,7 @@ def statement(connection: sqlite3.Connection, resident_id: int, before: int | No
     )
 
 
-def _line(entry: accounts.Entry, balance_fen: int) -> WalletLine:
+def _line(entry: accounts.LedgerEntry, balance_fen: int) -> WalletLine:
     kind = entry.kind if entry.kind in WALLET_MOVES else "other"
     session_id = entry.key.split(":")[1] if entry.kind in ("hold", "settle", "give_back") else None
     return WalletLine(

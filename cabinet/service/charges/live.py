@@ -18,7 +18,7 @@ POINTS_AT_ONCE = 12
 CABINET = "cabinet"
 
 
-class Changes:
+class ChangeNotifier:
     """Change notifier: wakes the watchers of a topic; many changes in a short time count as one."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Changes:
         self._least_gap_ns = int(least_gap_s * NS)
         self._pause = pause
         self._watchers: dict[Hashable, set[asyncio.Event]] = {}
-        self._faces: dict[Hashable, object] = {}
+        self._appearances: dict[Hashable, object] = {}
         self._closed = False
 
     def touch(self, topic: Hashable) -> None:
@@ -39,11 +39,11 @@ class Changes:
         for watcher in self._watchers.get(topic, ()):
             watcher.set()
 
-    def show(self, topic: Hashable, face: object) -> bool:
-        """Touch `topic` if `face`, all that its viewers see, differs from the last one; return True if it does."""
-        if self._faces.get(topic) == face:
+    def show(self, topic: Hashable, appearance: object) -> bool:
+        """Touch `topic` if `appearance`, all that its viewers see, has changed; return True if so."""
+        if self._appearances.get(topic) == appearance:
             return False
-        self._faces[topic] = face
+        self._appearances[topic] = appearance
         self.touch(topic)
         return True
 

@@ -15,11 +15,11 @@ from cabinet.store.moment import Moment, seconds_between
 from cabinet.store.sessions import Counter
 
 ZERO = MeterCount()
-LOOK_S = 2  # counts further apart than this are not from consecutive snapshots
+MAX_SNAPSHOT_GAP_S = 2  # counts further apart than this are not from consecutive snapshots
 CLOCK_STEP_S = 30  # if wall and monotonic clock disagree by more over a slice, one of them was set
 
 
-def grown(count: MeterCount, most: MeterCount) -> MeterCount:
+def not_decreasing(count: MeterCount, most: MeterCount) -> MeterCount:
     """Return `count`, but nowhere below `most`: if a counter restarts lower, it adds nothing and takes nothing away."""
     return MeterCount(
         max(count.energy_mwh, most.energy_mwh),
@@ -29,7 +29,7 @@ def grown(count: MeterCount, most: MeterCount) -> MeterCount:
 
 
 @dataclass
-class Meter:
+class SessionMeter:
     """A meter: `booked` is included in `used`, `seen` is the latest count, `counter` the outlet's own at that time."""
 
     tariff: Tariff
@@ -52,9 +52,9 @@ class Meter:
         """Take the guard's count of this session at `at`, and the outlet's own at the same time."""
         if self._period_changed(at):
             self.close_slice()
-            if (seconds_between(self.seen_at, at) or LOOK_S) < LOOK_S:
+            if (seconds_between(self.seen_at, at) or MAX_SNAPSHOT_GAP_S) < MAX_SNAPSHOT_GAP_S:
                 self.booked_at = at  # the time between two snapshots belongs to the new period
-        self.seen = grown(count, self.seen)
+        self.seen = not_decreasing(count, self.seen)
         self.seen_at = at
         if counter is not None:
             self.counter = counter
@@ -69,7 +69,7 @@ class Meter:
         """
         before = self.counter
         if before is not None and before.epoch == counter.epoch:
-            now, then = grown(counter.count, before.count), before.count
+            now, then = not_decreasing(counter.count, before.count), before.count
             self.seen = MeterCount(
                 self.seen.energy_mwh + now.energy_mwh - then.energy_mwh,
                 self.seen.powered_ms + now.powered_ms - then.powered_ms,
@@ -84,12 +84,12 @@ class Meter:
         piece = self._open_slice()
         if piece.charging_ms:
             self.mean_power_w = piece.energy_mwh * billing.SECONDS_AN_HOUR // piece.charging_ms
-        self.used = billing.book(self.tariff, self.used, piece)
+        self.used = billing.add_slice(self.tariff, self.used, piece)
         self.booked, self.booked_at = self.seen, self.seen_at
 
     def live_use(self) -> Use:
         """Return the use up to the latest count."""
-        return billing.book(self.tariff, self.used, self._open_slice())
+        return billing.add_slice(self.tariff, self.used, self._open_slice())
 
     def _open_slice(self) -> Slice:
         return Slice(

@@ -7,7 +7,7 @@ import msgspec
 
 from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import Line, Tariff, Use
+from cabinet.billing.tariff import PriceLine, Tariff, Use
 from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
@@ -103,7 +103,7 @@ def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
     for past in range(EXAMPLE_MINUTES):
         energy_mwh = power_w * 1000 * (past + 1) // 60
         minute = now_minute + past
-        use = billing.book(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
+        use = billing.add_slice(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
         booked_mwh = energy_mwh
     return billing.total_fen(billing.price(tariff, use))
 
@@ -115,11 +115,13 @@ def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
         until_s = min(past_s + SAMPLE_STEP_S, seconds)
         energy_mwh = round(watts * until_s / 3.6) - round(watts * past_s / 3.6)
         now = minute + past_s // 60
-        use = billing.book(tariff, use, billing.Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
+        use = billing.add_slice(tariff, use, billing.Slice((until_s - past_s) * 1000, energy_mwh, (now, now)))
     return use
 
 
-def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False) -> list[Line]:
+def price_lines(
+    tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False
+) -> list[PriceLine]:
     """Return the price lines of a session that ended with `reason`, or goes on (None). The sum is never above the hold.
 
     This is the only place that prices an end: nothing if there was no load or the start was called off (`waived`);
@@ -131,10 +133,10 @@ def charged(tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, w
     if tripped and tariff.tripped_charge == "nothing":
         return []
     lines = billing.price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
-    return billing.at_most(lines, held_fen)
+    return billing.capped(lines, held_fen)
 
 
-def cost_lines(lines: list[Line]) -> list[CostLine]:
+def cost_lines(lines: list[PriceLine]) -> list[CostLine]:
     return [
         CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail, line.per)
         for line in lines
@@ -173,32 +175,32 @@ def check_choice(choice: StartChoice) -> int:
     raise Refused("bad_choice")
 
 
-def hold_fen(service: keys.Service, tariff: Tariff, choice: StartChoice, balance_fen: int, most_w: int) -> int:
+def hold_fen(service: keys.ServiceSection, tariff: Tariff, choice: StartChoice, balance_fen: int, max_w: int) -> int:
     """Return the amount to hold for `choice`; never above the balance. Refuses no_money."""
     if choice.kind == "amount" and choice.amount_fen is not None:
         wanted_fen = choice.amount_fen
         least_fen = wanted_fen
     elif tariff.package is not None:
         least_fen = max(service.minimum_hold_fen, tariff.start_fee_fen + tariff.package.fen)
-        wanted_fen = max(least_fen, covering.package_bound_fen(tariff, tariff.package, most_w))
+        wanted_fen = max(least_fen, covering.package_bound_fen(tariff, tariff.package, max_w))
     else:
         least_fen = service.minimum_hold_fen
         if choice.kind == "hours" and choice.seconds is not None:
-            wanted_fen = max(least_fen, covering.bound_fen(tariff, choice.seconds, most_w))
+            wanted_fen = max(least_fen, covering.bound_fen(tariff, choice.seconds, max_w))
         else:
             wanted_fen = max(least_fen, service.full_hold_fen)
     hold = min(wanted_fen, balance_fen)
-    covered = covering.cover(tariff, billing.no_use(tariff), hold, most_w)
+    covered = covering.cover(tariff, billing.no_use(tariff), hold, max_w)
     if balance_fen < least_fen or (covered is not None and covered.charging_s == 0):
         raise Refused("no_money", balance_fen=balance_fen, needed_fen=max(least_fen, tariff.start_fee_fen + 1))
     return hold
 
 
-def expected_w(mean_w: int | None, most_w: int) -> int:
+def expected_w(mean_w: int | None, max_w: int) -> int:
     """Return the power for money limits: somewhat above the present mean, or the outlet's maximum if it is unknown."""
     if mean_w is None:
-        return most_w
-    return min(most_w, max(MIN_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
+        return max_w
+    return min(max_w, max(MIN_EXPECTED_W, mean_w * MARGIN_PERCENT // 100))
 
 
 def limits(tariff: Tariff, use: Use, held: int, bought_s: int | None, power_w: int) -> ChargeLimits:

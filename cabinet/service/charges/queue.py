@@ -3,14 +3,14 @@
 from cabinet.store.waiting import WaitingRow
 
 
-class Line:
+class PowerQueue:
     """The power queue: first come, first served. Failed entries are kept apart, for their residents to read."""
 
     def __init__(self) -> None:
         self.waiting: list[WaitingRow] = []
         self.over: list[WaitingRow] = []
 
-    def show(self, rows: list[WaitingRow]) -> None:
+    def replace(self, rows: list[WaitingRow]) -> None:
         """Take over the stored entries, in their order."""
         self.waiting = [row for row in rows if row.outcome is None]
         self.over = [row for row in rows if row.outcome is not None]

@@ -15,12 +15,12 @@ import msgspec
 from cabinet.billing import ledger
 from cabinet.billing.session import State
 from cabinet.clock import NS
-from cabinet.config.keys import Outlet
+from cabinet.config.keys import OutletSection
 from cabinet.errors import Refused, StorageFull, StoreError
 from cabinet.service.charges import pricing
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
-from cabinet.service.charges.start_stop import Starting, check_outlet, terms
+from cabinet.service.charges.start_stop import ChargeControl, check_outlet, terms
 from cabinet.service.ports import StartChoice, WaitingView
 from cabinet.store import people
 from cabinet.store import sessions as table
@@ -33,25 +33,25 @@ log = logging.getLogger(__name__)
 
 MAX_WAIT_S = 1800
 READABLE_FOR_S = 7200  # an entry's outcome can be read for this long, counted from joining
-GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
-OWN_TROUBLE_NS = 10 * NS  # longest time that an outlet with a refusal of its own holds up the queue
+MIN_START_GAP_NS = 1 * NS  # between two starts: the guard has then counted the power of the first
+MAX_OUTLET_REFUSAL_NS = 10 * NS  # longest time that an outlet with a refusal of its own holds up the queue
 
 # Refusals that concern everyone or are the reason for waiting: the queue waits. Any other refusal ends the entry.
-FOR_EVERYBODY = frozenset(
+CABINET_WIDE_REFUSALS = frozenset(
     {"feed_full", "voltage_out_of_band", "cabinet_hot", "cabinet_fault", "contactor_open", "not_ready",
      "guard_unreachable", "storage_full", "state_unwritable"}
 )  # fmt: skip
 EXPIRED = "expired"
 
 
-class Waiting:
+class QueueControl:
     """Lets residents join and leave the power queue, and starts them in turn (`serve`, with every snapshot)."""
 
-    def __init__(self, context: Context, starting: Starting) -> None:
+    def __init__(self, context: ServiceContext, charge_control: ChargeControl) -> None:
         self._context = context
-        self._starting = starting
+        self._charge_control = charge_control
         self._not_before_ns = 0
-        self._trouble_since_ns: tuple[int, int] | None = None  # entry number, start time
+        self._refused_since_ns: tuple[int, int] | None = None  # entry number, start time
 
     async def join(self, resident_id: int, code: str, choice: StartChoice) -> None:
         """Join the queue for this outlet. A resident already in it keeps the place, with the new outlet and choice.
@@ -78,7 +78,7 @@ class Waiting:
         self,
         connection: sqlite3.Connection,
         resident_id: int,
-        outlet: Outlet,
+        outlet: OutletSection,
         choice: StartChoice,
         amount: int,
         now: Moment,
@@ -113,34 +113,34 @@ class Waiting:
 
     async def leave(self, resident_id: int) -> None:
         """Remove the resident's entry, waiting or over, if there is one."""
-        row = self._context.line.of_resident(resident_id)
+        row = self._context.power_queue.of_resident(resident_id)
         if row is not None:
             await self._remove(row)
 
     def view(self, resident_id: int) -> WaitingView | None:
         """Return the resident's own entry, if there is one."""
-        line = self._context.line
-        row = line.of_resident(resident_id)
+        queue = self._context.power_queue
+        row = queue.of_resident(resident_id)
         if row is None:
             return None
-        return WaitingView(row.outlet, row.code, row.choice, row.choice_amount, line.place(row), row.outcome)
+        return WaitingView(row.outlet, row.code, row.choice, row.choice_amount, queue.place(row), row.outcome)
 
     # --- serving the queue -------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Drop entries that are too old, then start the first one if there is power for it."""
         try:
-            await self._let_go()
+            await self._drop_expired()
             await self._serve_head()
         except StoreError as error:
             log.error("the line of those who wait stands still: %s", error)
 
-    async def _let_go(self) -> None:
-        line = self._context.line
-        for row in line.waiting:
+    async def _drop_expired(self) -> None:
+        queue = self._context.power_queue
+        for row in queue.waiting:
             if self._waited_s(row) > MAX_WAIT_S:
-                await self._give_up(row, EXPIRED)
-        for row in line.over:
+                await self._end_entry(row, EXPIRED)
+        for row in queue.over:
             if self._waited_s(row) > READABLE_FOR_S:
                 await self._remove(row)
 
@@ -152,40 +152,40 @@ class Waiting:
 
     async def _serve_head(self) -> None:
         context = self._context
-        head = context.line.head
+        head = context.power_queue.head
         if head is None or context.clock.monotonic_ns() < self._not_before_ns:
             return
-        session = context.running.at(head.outlet)
+        session = context.sessions.at(head.outlet)
         if session is not None and session.resident_id == head.resident_id:
             if session.refusal is None:
                 await self._remove(head)  # it was started, but its entry could not be removed then
             return
-        if any(session.state is State.SUSPENDED for session in context.running):
+        if any(session.state is State.SUSPENDED for session in context.sessions):
             return  # an interrupted charge has priority over a new one
         refusal = self._refusal(head)
         if refusal is None:
             await self._start(head)
-        elif refusal not in FOR_EVERYBODY and self._lasting_trouble(head):
-            await self._give_up(head, refusal)
+        elif refusal not in CABINET_WIDE_REFUSALS and self._has_lasting_refusal(head):
+            await self._end_entry(head, refusal)
 
     def _refusal(self, head: WaitingRow) -> str | None:
         """Return the code if the guard would not close the outlet now, else None."""
         context = self._context
         if (code := context.accepting()) is not None:
             return code
-        state = context.watch.outlet(head.outlet)
+        state = context.guard_state.outlet(head.outlet)
         return "unknown_outlet" if state is None else state.refusal
 
-    def _lasting_trouble(self, head: WaitingRow) -> bool:
-        """Return whether the outlet's own refusal has lasted for `OWN_TROUBLE_NS`; the queue must not wait longer."""
+    def _has_lasting_refusal(self, head: WaitingRow) -> bool:
+        """Return whether the outlet's own refusal has lasted for `MAX_OUTLET_REFUSAL_NS`: the queue waits no longer."""
         now_ns = self._context.clock.monotonic_ns()
-        if self._trouble_since_ns is None or self._trouble_since_ns[0] != head.number:
-            self._trouble_since_ns = (head.number, now_ns)
-        return now_ns - self._trouble_since_ns[1] >= OWN_TROUBLE_NS
+        if self._refused_since_ns is None or self._refused_since_ns[0] != head.number:
+            self._refused_since_ns = (head.number, now_ns)
+        return now_ns - self._refused_since_ns[1] >= MAX_OUTLET_REFUSAL_NS
 
     async def _start(self, head: WaitingRow) -> None:
         """Start the first entry. Each attempt has its own request key; after a crash half-way the same key is used."""
-        self._trouble_since_ns = None
+        self._refused_since_ns = None
         choice = StartChoice(
             head.choice,
             seconds=head.choice_amount if head.choice in ("hours", "package") else None,
@@ -193,20 +193,20 @@ class Waiting:
         )
         request_key = f"waiting:{head.number}:{head.since.unix_ms}:{head.attempts}"
         try:
-            await self._starting.start(head.resident_id, head.code, choice, request_key, paced=False)
+            await self._charge_control.start(head.resident_id, head.code, choice, request_key, rate_limited=False)
         except Refused as refusal:
-            if refusal.code in FOR_EVERYBODY:
+            if refusal.code in CABINET_WIDE_REFUSALS:
                 later = msgspec.structs.replace(head, attempts=head.attempts + 1)
                 await self._change(lambda c: store.note(c, later))
             else:
-                await self._give_up(head, refusal.code)
+                await self._end_entry(head, refusal.code)
         else:
             log.info("outlet %d: started for the first in the line", head.outlet)
             await self._remove(head)
         finally:
-            self._not_before_ns = self._context.clock.monotonic_ns() + GAP_NS
+            self._not_before_ns = self._context.clock.monotonic_ns() + MIN_START_GAP_NS
 
-    async def _give_up(self, row: WaitingRow, outcome: str) -> None:
+    async def _end_entry(self, row: WaitingRow, outcome: str) -> None:
         log.info("outlet %d: waiting for power came to nothing: %s", row.outlet, outcome)
         over = msgspec.structs.replace(row, outcome=outcome)
         await self._change(lambda c: store.note(c, over))
@@ -219,10 +219,10 @@ class Waiting:
 
         def change(connection: sqlite3.Connection) -> list[WaitingRow]:
             work(connection)
-            return store.everybody(connection)
+            return store.all_entries(connection)
 
         context = self._context
-        context.line.show(await context.storage.write(change))
+        context.power_queue.replace(await context.storage.write(change))
         for outlet in context.config.outlet:  # a queue changes the view of every free outlet
             context.changes.touch(outlet.number)
         context.changes.touch(CABINET)

@@ -9,7 +9,7 @@ from cabinet.errors import Refused
 MAX_KEYS = 10_000
 
 
-class Pace:
+class RateLimiter:
     def __init__(self, clock: Clock, most: int, within_s: int) -> None:
         self._clock = clock
         self._most = most

@@ -22,16 +22,16 @@ import logging
 
 import msgspec
 
-from cabinet.billing.session import State, Step
+from cabinet.billing.session import SessionStep, State
 from cabinet.clock import NS
 from cabinet.errors import Refused, StoreError
 from cabinet.link.protocol import Energise, Open
 from cabinet.model import EndReason, Fault, OutletState, Phase, Snapshot
-from cabinet.service.charges.checkpoint import Saver
-from cabinet.service.charges.context import Context
-from cabinet.service.charges.guard_events import Hearing, agrees
+from cabinet.service.charges.checkpoint import CheckpointWriter
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.charges.guard_events import GuardEventHandler, agrees
 from cabinet.service.charges.session import Session
-from cabinet.store.moment import Moment, back_dated, seconds_between
+from cabinet.store.moment import Moment, at_monotonic, seconds_between
 from cabinet.store.sessions import Counter
 
 log = logging.getLogger(__name__)
@@ -80,69 +80,71 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     resume_within_s: float
 
 
-def decide(now: Situation) -> Decision:
+def decide(situation: Situation) -> Decision:
     """Return the action for an unfinished session, given the guard's report of its outlet."""
-    if now.outlet_session_id == now.session_id:
-        return Decision(Action.GO_ON) if now.stop_reason is None else Decision(Action.OPEN, now.stop_reason)
-    if now.state is State.AUTHORISED:
+    if situation.outlet_session_id == situation.session_id:
+        return Decision(Action.GO_ON) if situation.stop_reason is None else Decision(Action.OPEN, situation.stop_reason)
+    if situation.state is State.AUTHORISED:
         return Decision(Action.CALL_OFF)
-    if now.stop_reason is not None:
-        return Decision(Action.SETTLE, now.stop_reason)
-    if now.outlet_session_id is not None:
+    if situation.stop_reason is not None:
+        return Decision(Action.SETTLE, situation.stop_reason)
+    if situation.outlet_session_id is not None:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
-    if now.latched or (now.fault is not None and now.fault not in PASSING_FAULTS):
-        return Decision(Action.SETTLE, EndReason.TRIPPED, now.fault)
-    if now.cabinet_fault is not None:
-        return Decision(Action.SETTLE, EndReason.TRIPPED, now.cabinet_fault)
-    if now.same_guard and now.state is not State.SUSPENDED:
+    if situation.latched or (situation.fault is not None and situation.fault not in PASSING_FAULTS):
+        return Decision(Action.SETTLE, EndReason.TRIPPED, situation.fault)
+    if situation.cabinet_fault is not None:
+        return Decision(Action.SETTLE, EndReason.TRIPPED, situation.cabinet_fault)
+    if situation.same_guard and situation.state is not State.SUSPENDED:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
-    if now.away_s is None:
-        learning = now.since_boot_s < LEARN_TIME_S
+    if situation.away_s is None:
+        learning = situation.since_boot_s < LEARN_TIME_S
         return Decision(Action.WAIT) if learning else Decision(Action.SETTLE, EndReason.POWER_LOST)
-    if now.away_s > now.resume_within_s:
+    if situation.away_s > situation.resume_within_s:
         return Decision(Action.SETTLE, EndReason.POWER_LOST)
     return Decision(Action.RESUME)
 
 
-class Recovery:
+class Reconciler:
     """Reconciles sessions and outlets whenever a snapshot shows that they disagree."""
 
-    def __init__(self, context: Context, saver: Saver, hearing: Hearing) -> None:
+    def __init__(
+        self, context: ServiceContext, checkpoint_writer: CheckpointWriter, event_handler: GuardEventHandler
+    ) -> None:
         self._context = context
-        self._saver = saver
-        self._hearing = hearing
-        self._stray_retry_ns = 0
+        self._checkpoint_writer = checkpoint_writer
+        self._event_handler = event_handler
+        self._orphan_retry_ns = 0
 
     def wanted(self, snapshot: Snapshot) -> bool:
         """Return whether `snapshot` disagrees with a session or shows an orphan session."""
         by_number = {state.outlet: state for state in snapshot.outlets}
-        return bool(self._strays(snapshot)) or any(
+        return bool(self._orphan_sessions(snapshot)) or any(
             not session.finished
             and snapshot.at_ns > session.energised_ns
             and ((state := by_number.get(session.outlet)) is None or not agrees(session, state))
-            for session in self._context.running
+            for session in self._context.sessions
         )
 
-    def _strays(self, snapshot: Snapshot) -> list[OutletState]:
+    def _orphan_sessions(self, snapshot: Snapshot) -> list[OutletState]:
         """Return outlets with an orphan session: finished, settled, or from a lost database."""
 
-        def stray(session_id: str) -> bool:
-            session = self._context.running.get(session_id)
+        def is_orphan(session_id: str) -> bool:
+            session = self._context.sessions.get(session_id)
             return session is None or session.finished
 
         return [
             state
             for state in snapshot.outlets
-            if state.session_id is not None and not state.trial and stray(state.session_id)
+            if state.session_id is not None and not state.trial and is_orphan(state.session_id)
         ]
 
     async def reconcile(self) -> None:
         """Compare every running session with the last snapshot, and act. Skip sessions being started or resumed."""
-        snapshot = self._context.watch.snapshot
-        if snapshot is None or not self._hearing.up_to_date():
+        snapshot = self._context.guard_state.snapshot
+        if snapshot is None or not self._event_handler.up_to_date():
             return
         by_number = {state.outlet: state for state in snapshot.outlets}
-        for session in self._context.running:
+        for session in self._context.sessions:
             if session.finished or session.busy.locked() or snapshot.at_ns <= session.energised_ns:
                 continue
             state = by_number.get(session.outlet)
@@ -152,27 +154,27 @@ class Recovery:
             elif not agrees(session, state):
                 async with session.busy:
                     await self._act(session, state, snapshot)
-            self._hearing.show(session.outlet)
-        await self._open_strays(snapshot)
+            self._event_handler.notify_viewers(session.outlet)
+        await self._open_orphans(snapshot)
         await self._save()
 
-    async def _open_strays(self, snapshot: Snapshot) -> None:
+    async def _open_orphans(self, snapshot: Snapshot) -> None:
         now_ns = self._context.clock.monotonic_ns()
-        strays = self._strays(snapshot)
-        if not strays or now_ns < self._stray_retry_ns:
+        orphans = self._orphan_sessions(snapshot)
+        if not orphans or now_ns < self._orphan_retry_ns:
             return
-        self._stray_retry_ns = now_ns + RETRY_NS
-        for state in strays:
+        self._orphan_retry_ns = now_ns + RETRY_NS
+        for state in orphans:
             log.error("outlet %d: charges for %s, which is not running here: opened", state.outlet, state.session_id)
-            await self._ask_to_open(state.outlet, state.session_id, EndReason.STOPPED_BY_OPERATOR, "service")
+            await self._request_open(state.outlet, state.session_id, EndReason.STOPPED_BY_OPERATOR, "service")
 
     async def _act(self, session: Session, state: OutletState, snapshot: Snapshot) -> None:
-        now = back_dated(self._context.now(), snapshot.at_ns)
+        now = at_monotonic(self._context.now(), snapshot.at_ns)
         decision = decide(self._situation(session, state, snapshot, now))
         if decision.action is Action.GO_ON:
-            session.step(Step.CLOSED, now)
+            session.step(SessionStep.CLOSED, now)
             if state.phase is Phase.CHARGING:
-                session.step(Step.LOADED, now)
+                session.step(SessionStep.LOADED, now)
         elif decision.action is Action.OPEN and decision.reason is not None:
             await self.open(session, decision.reason)
         elif decision.action is Action.CALL_OFF:
@@ -208,9 +210,9 @@ class Recovery:
         if now_ns < session.retry_ns:
             return
         session.retry_ns = now_ns + RETRY_NS
-        await self._ask_to_open(session.outlet, session.session_id, reason, session.stop_who)
+        await self._request_open(session.outlet, session.session_id, reason, session.stop_who)
 
-    async def _ask_to_open(self, outlet: int, session_id: str | None, reason: EndReason, who: str) -> None:
+    async def _request_open(self, outlet: int, session_id: str | None, reason: EndReason, who: str) -> None:
         try:
             await self._context.guard.request(lambda id_: Open(id_, outlet, reason, session_id, who))
         except Refused as refusal:
@@ -219,7 +221,7 @@ class Recovery:
     async def energise(self, session: Session) -> None:
         """Command the guard to close the outlet, or to take new limits if it is closed. Raises Refused."""
         count = session.meter.seen
-        limits = session.limits(self._context.most_w(session.outlet))
+        limits = session.limits(self._context.max_w(session.outlet))
         await self._context.guard.request(
             lambda id_: Energise(
                 id_,
@@ -239,16 +241,16 @@ class Recovery:
         counter = Counter(snapshot.guard_run, snapshot.epoch, state.count)
         if state.session_id is None:
             new_mwh = session.observe_outlet(counter, now)
-            self._context.days.add(self._context.site_time.day(now.wall), session.outlet, new_mwh)
+            self._context.daily_energy.add(self._context.site_time.day(now.wall), session.outlet, new_mwh)
 
     async def _resume(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
         """Suspend it, on disk too, then close the outlet again; if a refusal may pass by itself, retry for a while."""
         now_ns = self._context.clock.monotonic_ns()
         self._count_rest(session, state, snapshot, now)
-        if session.step(Step.INTERRUPTED, now):
+        if session.step(SessionStep.INTERRUPTED, now):
             session.resuming_since_ns = None
             await self._save()
-        if now_ns < session.retry_ns or self._elder_waits(session):
+        if now_ns < session.retry_ns or self._older_session_waits(session):
             return
         session.resuming_since_ns = session.resuming_since_ns or now_ns
         session.retry_ns = now_ns + RETRY_NS
@@ -258,20 +260,22 @@ class Recovery:
             session.waits_for = refusal.code
             if refusal.code in ("session_over", "cabinet_fault"):
                 return  # the guard has ended it or has a cabinet fault: its event or snapshot will arrive
-            if refusal.code not in PASSING_REFUSALS or now_ns - session.resuming_since_ns > self._patience_ns(session):
+            if refusal.code not in PASSING_REFUSALS or now_ns - session.resuming_since_ns > self._retry_limit_ns(
+                session
+            ):
                 log.warning("outlet %d: %s does not resume: %s", session.outlet, session.session_id, refusal)
                 session.finish(EndReason.POWER_LOST, None, session.held_at)
             return
-        session.step(Step.LOADED if session.had_load else Step.CLOSED, self._context.now(), "resumed")
+        session.step(SessionStep.LOADED if session.had_load else SessionStep.CLOSED, self._context.now(), "resumed")
 
-    def _elder_waits(self, session: Session) -> bool:
+    def _older_session_waits(self, session: Session) -> bool:
         """Return whether an older session waits for room on the feed; this one must not take that room."""
         return any(
             other.waits_for == "feed_full" and other.number < session.number and not other.finished
-            for other in self._context.running
+            for other in self._context.sessions
         )
 
-    def _patience_ns(self, session: Session) -> int:
+    def _retry_limit_ns(self, session: Session) -> int:
         """Return how long to retry: if the guard suspended the session, for as long as `decide` allows."""
         if session.suspended_for is None:
             return RESUME_FOR_NS
@@ -279,6 +283,6 @@ class Recovery:
 
     async def _save(self) -> None:
         try:
-            await self._saver.flush()
+            await self._checkpoint_writer.flush()
         except StoreError as error:
             log.error("sessions wait to be written: %s", error)

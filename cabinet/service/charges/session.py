@@ -7,13 +7,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cabinet.billing.session import State, Step, allowed, next_state
-from cabinet.billing.tariff import Line, Tariff, total_fen
+from cabinet.billing.session import SessionStep, State, allowed, next_state
+from cabinet.billing.tariff import PriceLine, Tariff, total_fen
 from cabinet.clock import WallTime
 from cabinet.model import ChargeLimits, EndReason, Fault, MeterCount
 from cabinet.service.charges import pricing
 from cabinet.service.charges.live import Curve
-from cabinet.service.charges.meter import Meter
+from cabinet.service.charges.meter import SessionMeter
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Counter, SessionRow, Transition
 
@@ -34,7 +34,7 @@ class Session:
     held_fen: int
     started: WallTime
     state: State
-    meter: Meter
+    meter: SessionMeter
     curve: Curve
     held_at: Moment  # time of the last snapshot in which the guard held it; initially, of its authorisation
     stop_reason: EndReason | None = None  # set if the session must end, regardless of other events
@@ -49,7 +49,7 @@ class Session:
     ended: WallTime | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
-    untold: list[Transition] = field(default_factory=list)  # transitions not yet in the database
+    unsaved_transitions: list[Transition] = field(default_factory=list)  # transitions not yet in the database
     unsaved_days: dict[str, int] = field(default_factory=dict)  # mWh by day, not yet in the database
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,10 +67,10 @@ class Session:
         """Return whether it has ended, settled or not."""
         return self.state in (State.FINISHED, State.SETTLED)
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[PriceLine]:
         """Return the price lines as if it ended now, or the final ones if it has ended."""
         use = self.meter.live_use()
-        return pricing.charged(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)
+        return pricing.price_lines(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)
 
     def used_up(self) -> bool:
         """Return whether the cost has reached the hold; never if the cap is within the hold, as cost may stay there."""
@@ -79,21 +79,21 @@ class Session:
             return False
         return self.had_load and total_fen(self.lines()) >= self.held_fen
 
-    def limits(self, most_w: int) -> ChargeLimits:
+    def limits(self, max_w: int) -> ChargeLimits:
         """Return the limits at which the guard ends the charge by itself if the service dies now."""
         use = self.meter.live_use()
         bought_s = self.choice_amount if self.choice == "hours" else None
-        power_w = pricing.expected_w(self.meter.mean_power_w, most_w)
+        power_w = pricing.expected_w(self.meter.mean_power_w, max_w)
         return pricing.limits(self.tariff, use, self.held_fen, bought_s, power_w)
 
-    def step(self, step: Step, at: Moment, detail: str = "") -> bool:
+    def step(self, step: SessionStep, at: Moment, detail: str = "") -> bool:
         """Take `step` if the state table allows it here; otherwise change nothing and return False."""
         if not allowed(self.state, step):
             return False
         before, self.state = self.state, next_state(self.state, step)
         if self.state is not State.SUSPENDED:
             self.suspended_for = self.waits_for = None
-        self.untold.append(Transition(self.session_id, step, before, self.state, at, detail))
+        self.unsaved_transitions.append(Transition(self.session_id, step, before, self.state, at, detail))
         return True
 
     def finish(self, reason: EndReason | None, fault: Fault | None, at: Moment) -> bool:
@@ -101,7 +101,7 @@ class Session:
         if self.choice == "package" and reason is EndReason.LIMIT_ENERGY:
             reason = EndReason.LIMIT_TIME  # the energy limit bounds a package's time if the power rises
         detail = reason.value if reason is not None else self.refusal or ""
-        if not self.step(Step.ENDED, at, detail if fault is None else f"{detail}: {fault.value}"):
+        if not self.step(SessionStep.ENDED, at, detail if fault is None else f"{detail}: {fault.value}"):
             return False
         self.end_reason, self.fault, self.ended = reason, fault, at.wall
         self.power_mw = None
@@ -110,8 +110,8 @@ class Session:
     def suspend(self, fault: Fault | None, at: Moment) -> None:
         """Suspend it: the guard opened its outlet for a passing fault. `observe` has taken the guard's count before."""
         if self.state is State.AUTHORISED:
-            self.step(Step.CLOSED, at)  # the outlet was closed, but the event had not arrived
-        self.step(Step.INTERRUPTED, at, "" if fault is None else fault.value)
+            self.step(SessionStep.CLOSED, at)  # the outlet was closed, but the event had not arrived
+        self.step(SessionStep.INTERRUPTED, at, "" if fault is None else fault.value)
         self.meter.counter = None  # the outlet's own counters have nothing more to add
         self.suspended_for, self.resuming_since_ns, self.power_mw = fault, None, None
 
@@ -154,7 +154,7 @@ def restored(row: SessionRow, site_time: pricing.SiteTime, points: Curve) -> Ses
         held_fen=row.held_fen,
         started=WallTime(row.started_unix_ms, row.started_trusted),
         state=row.state,
-        meter=Meter(row.tariff, site_time, row.used, count, row.seen, row.counter, row.peak_power_mw),
+        meter=SessionMeter(row.tariff, site_time, row.used, count, row.seen, row.counter, row.peak_power_mw),
         curve=points,
         held_at=row.seen,
         stop_reason=row.stop_reason,

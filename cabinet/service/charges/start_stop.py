@@ -12,17 +12,17 @@ import sqlite3
 
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
-from cabinet.billing.session import State, Step
-from cabinet.config.keys import Outlet
+from cabinet.billing.session import SessionStep, State
+from cabinet.config.keys import OutletSection
 from cabinet.errors import Refused, StorageFull, StoreError
 from cabinet.model import EndReason, MeterCount
 from cabinet.service.charges import pricing
-from cabinet.service.charges.checkpoint import Saver
-from cabinet.service.charges.context import Context
-from cabinet.service.charges.guard_events import Hearing
+from cabinet.service.charges.checkpoint import CheckpointWriter
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.charges.guard_events import GuardEventHandler
 from cabinet.service.charges.live import CURVE_STEP_S, Curve
-from cabinet.service.charges.rate_limit import Pace
-from cabinet.service.charges.reconcile import Recovery
+from cabinet.service.charges.rate_limit import RateLimiter
+from cabinet.service.charges.reconcile import Reconciler
 from cabinet.service.charges.session import Session, restored
 from cabinet.service.ports import StartChoice
 from cabinet.service.tasks import Background
@@ -38,54 +38,61 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_KEY = 100
 STOP_WAIT_S = 3.0
 
-PACE_S = 600  # starts are rate-limited: each one wears a relay and blocks the outlet for others
-STARTS_A_CARD = 10
-STARTS_AN_OUTLET = 20
+RATE_WINDOW_S = 600  # starts are rate-limited: each one wears a relay and blocks the outlet for others
+MAX_STARTS_PER_CARD = 10
+MAX_STARTS_PER_OUTLET = 20
 
 
-class Starting:
+class ChargeControl:
     def __init__(
-        self, context: Context, saver: Saver, hearing: Hearing, recovery: Recovery, background: Background
+        self,
+        context: ServiceContext,
+        checkpoint_writer: CheckpointWriter,
+        event_handler: GuardEventHandler,
+        reconciler: Reconciler,
+        background: Background,
     ) -> None:
         self._background = background
         self._context = context
-        self._saver = saver
-        self._hearing = hearing
-        self._recovery = recovery
+        self._checkpoint_writer = checkpoint_writer
+        self._event_handler = event_handler
+        self._reconciler = reconciler
         self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
-        self._cards = Pace(context.clock, STARTS_A_CARD, PACE_S)
-        self._outlets = Pace(context.clock, STARTS_AN_OUTLET, PACE_S)
+        self._cards = RateLimiter(context.clock, MAX_STARTS_PER_CARD, RATE_WINDOW_S)
+        self._outlets = RateLimiter(context.clock, MAX_STARTS_PER_OUTLET, RATE_WINDOW_S)
 
     async def start(
-        self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool = True
+        self, resident_id: int, code: str, choice: StartChoice, request_key: str, rate_limited: bool = True
     ) -> str:
         """Return the new session's id, or the same id if `request_key` repeats. Refuses as `ports.ResidentPort.start`.
 
-        With `paced` False the start comes from the power queue, not from a person's tap, and is not rate-limited.
+        If `rate_limited` is False, the start comes from the power queue, not from a person's tap, and is not counted.
         """
         if not 0 < len(request_key) <= MAX_REQUEST_KEY:
             raise Refused("bad_request")
         key = (resident_id, request_key)
         task = self._under_way.get(key)
         if task is None:
-            task = self._background.start(self._start(resident_id, code, choice, request_key, paced))
+            task = self._background.start(self._start(resident_id, code, choice, request_key, rate_limited))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _start(self, resident_id: int, code: str, choice: StartChoice, request_key: str, paced: bool) -> str:
+    async def _start(
+        self, resident_id: int, code: str, choice: StartChoice, request_key: str, rate_limited: bool
+    ) -> str:
         context = self._context
         earlier = await context.storage.read(lambda c: table.by_request_key(c, resident_id, request_key))
         if earlier is not None:
-            return _same_again(earlier)
+            return _repeated_answer(earlier)
         outlet = context.config.outlet_by_code(code)
         if outlet is None:
             raise Refused("unknown_code")
         amount = pricing.check_choice(choice)
         check_outlet(context, outlet, resident_id)
-        if context.line.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.running):
+        if context.power_queue.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.sessions):
             raise Refused("feed_full")  # earlier residents have priority for the available power
-        if paced:
+        if rate_limited:
             self._cards.check(resident_id)
             self._outlets.check(outlet.number)
         try:
@@ -94,13 +101,15 @@ class Starting:
             )
         except StorageFull as full:
             raise Refused("storage_full") from full
-        if paced:  # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
+        if (
+            rate_limited
+        ):  # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
             self._cards.count(resident_id)
             self._outlets.count(outlet.number)
         session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
         async with session.busy:
-            context.running.add(session)
-            self._hearing.show(session.outlet)
+            context.sessions.add(session)
+            self._event_handler.notify_viewers(session.outlet)
             await self._energise(session)
         return session.session_id
 
@@ -108,7 +117,7 @@ class Starting:
         self,
         connection: sqlite3.Connection,
         resident_id: int,
-        outlet: Outlet,
+        outlet: OutletSection,
         choice: StartChoice,
         amount: int,
         request_key: str,
@@ -156,7 +165,7 @@ class Starting:
     async def _energise(self, session: Session) -> None:
         """Have the guard close the outlet; if the guard refuses, finish the session and raise the refusal."""
         try:
-            await self._recovery.energise(session)
+            await self._reconciler.energise(session)
         except Refused as refusal:
             session.refusal = refusal.code
             if refusal.code == "guard_unreachable":
@@ -167,12 +176,12 @@ class Starting:
                 session.finish(None, None, self._context.now())
             await self._save()
             raise
-        session.step(Step.CLOSED, self._context.now())
+        session.step(SessionStep.CLOSED, self._context.now())
         await self._save()
 
     async def stop(self, resident_id: int, session_id: str) -> None:
         """End the session, if it runs; return when it is settled, or after `STOP_WAIT_S`. Refuses not_yours."""
-        session = self._context.running.get(session_id)
+        session = self._context.sessions.get(session_id)
         if session is None or session.finished:
             return
         if session.resident_id != resident_id:
@@ -193,26 +202,26 @@ class Starting:
         await self._save()
         async with session.busy:
             if not session.finished and session.state is not State.SUSPENDED:
-                await self._recovery.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
+                await self._reconciler.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
 
     async def _save(self) -> None:
         try:
-            await self._saver.flush()
+            await self._checkpoint_writer.flush()
         except StoreError as error:
             log.error("sessions wait to be written: %s", error)
 
 
-def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
+def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: int) -> None:
     """Check the interlocks of a start that need neither the database nor a request to the guard. Raises Refused."""
     if (code := context.accepting()) is not None:
         raise Refused(code)
-    session = context.running.at(outlet.number)
+    session = context.sessions.at(outlet.number)
     if session is not None:
         raise Refused("already_charging" if session.resident_id == resident_id else "outlet_busy")
-    state = context.watch.outlet(outlet.number)
+    state = context.guard_state.outlet(outlet.number)
     if state is None:
         raise Refused("unknown_outlet")
-    reserved = context.line.at(outlet.number)
+    reserved = context.power_queue.at(outlet.number)
     if reserved is not None and reserved.resident_id != resident_id:
         raise Refused("reserved")
     if state.refusal is not None:
@@ -221,21 +230,21 @@ def check_outlet(context: Context, outlet: Outlet, resident_id: int) -> None:
 
 def terms(
     connection: sqlite3.Connection,
-    context: Context,
+    context: ServiceContext,
     resident: people.ResidentRow,
-    outlet: Outlet,
+    outlet: OutletSection,
     choice: StartChoice,
     now: Moment,
 ) -> billing.Tariff:
     """Return the tariff that a charge starting now keeps to its end. Refuses bad_choice."""
-    posted = context.shelf.in_force(outlet.number, resident.group, now.wall)
+    posted = context.tariff_catalogue.in_force(outlet.number, resident.group, now.wall)
     spent_fen = 0
     if posted.day_cap_fen is not None:
         spent_fen = table.charged_in(connection, resident.id, *context.site_time.day_bounds_ms(now.wall))
     return pricing.session_tariff(posted, choice, spent_fen)
 
 
-def _same_again(row: SessionRow) -> str:
+def _repeated_answer(row: SessionRow) -> str:
     """Repeat the answer to the first request with this key: the session id, or the refusal."""
     if row.refusal is not None:
         raise Refused(row.refusal)

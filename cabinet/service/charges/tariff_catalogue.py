@@ -3,7 +3,7 @@
 import logging
 
 from cabinet.billing import tariff_files
-from cabinet.billing.posted import Posted, choose
+from cabinet.billing.posted import PostedTariff, choose
 from cabinet.billing.tariff import Tariff
 from cabinet.clock import WallTime
 from cabinet.config.keys import Config
@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 Stamp = list[tuple[str, int, int]]  # name, time of last change in ns, size
 
 
-class Shelf:
-    """The posted tariffs. A file with mistakes is not used; `wrong` has one line per mistake.
+class TariffCatalogue:
+    """The posted tariffs. A file with mistakes is not used; `mistakes` has one line per mistake.
 
     `newest_day` is the latest day that the records prove: if the clock starts before it, as a clock without a battery
     does, old prices do not return.
@@ -25,24 +25,24 @@ class Shelf:
         self._config = config
         self._site_time = site_time
         self._stamp: Stamp | None = None
-        self._posted: list[Posted] = [tariff_files.base(config)]
-        self.wrong: list[str] = []
+        self._posted: list[PostedTariff] = [tariff_files.base(config)]
+        self.mistakes: list[str] = []
         self.newest_day = 0
 
     def refresh(self) -> bool:
         """Read the files again if one is new, gone or changed; return True if so."""
-        stamp = self._look()
+        stamp = self._file_stamps()
         if stamp == self._stamp:
             return False
         self._posted, errors = tariff_files.load_all(self._config)
-        self._stamp, self.wrong = stamp, [line for error in errors for line in str(error).splitlines()]
-        for line in self.wrong:
+        self._stamp, self.mistakes = stamp, [line for error in errors for line in str(error).splitlines()]
+        for line in self.mistakes:
             log.error("this tariff file is not used: %s", line)
         if len(self._posted) > 1:
             log.info("tariffs: %s", ", ".join(each.tariff.version for each in self._posted))
         return True
 
-    def _look(self) -> Stamp:
+    def _file_stamps(self) -> Stamp:
         found = []
         for path in sorted(tariff_files.folder(self._config).glob("*.toml")):
             try:

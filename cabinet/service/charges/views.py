@@ -5,22 +5,21 @@ from typing import NamedTuple
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import State
 from cabinet.clock import WallTime
-from cabinet.config.keys import Outlet
+from cabinet.config.keys import OutletSection
 from cabinet.model import Fault, OutletState, Quality, Reading
-from cabinet.service.charges import end_forecast as expected
-from cabinet.service.charges import pricing
-from cabinet.service.charges.context import Context
+from cabinet.service.charges import end_forecast, pricing
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.end_forecast import End
 from cabinet.service.charges.session import Session
 from cabinet.service.ports import CabinetView, ExpectedEnd, OutletCondition, OutletView, SessionView
 from cabinet.store.sessions import SessionRow
 
-OF_THE_MAINS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # staff cannot repair these at an outlet
+MAINS_FAULTS = frozenset({Fault.OVERVOLTAGE, Fault.UNDERVOLTAGE})  # staff cannot repair these at an outlet
 
 
-def cabinet_view(context: Context) -> CabinetView:
-    snapshot = context.watch.snapshot
-    waiting = len(context.line.waiting)
+def cabinet_view(context: ServiceContext) -> CabinetView:
+    snapshot = context.guard_state.snapshot
+    waiting = len(context.power_queue.waiting)
     if snapshot is None or not context.guard_reachable():
         return CabinetView(None, False, False, None, None, waiting)
     return CabinetView(
@@ -28,9 +27,9 @@ def cabinet_view(context: Context) -> CabinetView:
     )
 
 
-def outlet_view(context: Context, outlet: Outlet) -> OutletView:
-    state = context.watch.outlet(outlet.number)
-    session = context.running.at(outlet.number)
+def outlet_view(context: ServiceContext, outlet: OutletSection) -> OutletView:
+    state = context.guard_state.outlet(outlet.number)
+    session = context.sessions.at(outlet.number)
     reachable = context.guard_reachable() and state is not None
     condition = _condition(state, session, cabinet_view(context).fault) if reachable else "unreachable"
     today = context.site_time.day(context.clock.wall())
@@ -44,7 +43,7 @@ def outlet_view(context: Context, outlet: Outlet) -> OutletView:
         session_id=None if session is None else session.session_id,
         power_mw=None if shown is None else _valid(shown.power_mw),
         temperature_mc=None if shown is None else _valid(shown.temperature_mc),
-        energy_today_mwh=context.days.energy_mwh(today, outlet.number),
+        energy_today_mwh=context.daily_energy.energy_mwh(today, outlet.number),
         note="" if shown is None else shown.note or "",
     )
 
@@ -58,13 +57,13 @@ def _condition(state: OutletState | None, session: Session | None, cabinet_fault
         state.note is not None
         or state.latched
         or cabinet_fault is not None
-        or (state.fault is not None and state.fault not in OF_THE_MAINS)
+        or (state.fault is not None and state.fault not in MAINS_FAULTS)
     ):
         return "needs_service"
     return "free" if session is None and state.session_id is None else "in_use"
 
 
-def _refusal(context: Context, condition: OutletCondition, state: OutletState | None) -> str | None:
+def _refusal(context: ServiceContext, condition: OutletCondition, state: OutletState | None) -> str | None:
     if condition == "unreachable":
         return "guard_unreachable"
     if condition == "in_use":
@@ -72,20 +71,20 @@ def _refusal(context: Context, condition: OutletCondition, state: OutletState | 
     refusal = None if state is None else state.refusal
     if refusal not in (None, "feed_full"):
         return refusal
-    if state is not None and context.line.at(state.outlet) is not None:
+    if state is not None and context.power_queue.at(state.outlet) is not None:
         return "reserved"
-    return refusal or context.accepting() or ("feed_full" if context.line.waiting else None)
+    return refusal or context.accepting() or ("feed_full" if context.power_queue.waiting else None)
 
 
 def _valid(reading: Reading) -> int | None:
     return reading.value if reading.quality is Quality.OK else None
 
 
-def running_view(context: Context, session: Session) -> SessionView:
+def running_view(context: ServiceContext, session: Session) -> SessionView:
     """Return the view of an unsettled session, as of now."""
     lines = session.lines()
     count = session.meter.seen
-    outlook = _Outlook.of(context, session, billing.total_fen(lines))
+    forecast = _Forecast.of(context, session, billing.total_fen(lines))
     return SessionView(
         session_id=session.session_id,
         order_number=session.order_number,
@@ -110,13 +109,13 @@ def running_view(context: Context, session: Session) -> SessionView:
         wait_left_s=_wait_left_s(context, session),
         usage_number=None,
         suspended_for=session.suspended_for,
-        hour_fen=outlook.hour_fen,
-        expected_end=outlook.expected,
-        latest_end=outlook.latest,
+        hour_fen=forecast.hour_fen,
+        expected_end=forecast.expected,
+        latest_end=forecast.latest,
     )
 
 
-class _Outlook(NamedTuple):
+class _Forecast(NamedTuple):
     """Forecast of the rest of a charge; empty if it is not charging or its power is not known."""
 
     hour_fen: int | None = None
@@ -124,29 +123,29 @@ class _Outlook(NamedTuple):
     latest: ExpectedEnd | None = None
 
     @classmethod
-    def of(cls, context: Context, session: Session, cost_fen: int) -> "_Outlook":
+    def of(cls, context: ServiceContext, session: Session, cost_fen: int) -> "_Forecast":
         power_mw = session.power_mw
         if session.state is not State.CHARGING or power_mw is None or not context.guard_reachable():
             return cls()
         wall = context.clock.wall()
-        hour_fen = expected.hour_fen(session.tariff, power_mw // 1000, context.site_time.minute(wall))
-        ends = _sure_ends(context, session, hour_fen, cost_fen)
-        taper_s = expected.taper_left_s(session.curve.points, context.config.charge)
-        likely = expected.expected(ends, taper_s, until_full=session.choice == "full")
-        return cls(hour_fen, _moment_of(likely, wall), _moment_of(expected.latest(ends), wall))
+        hour_fen = end_forecast.hour_fen(session.tariff, power_mw // 1000, context.site_time.minute(wall))
+        ends = _certain_ends(context, session, hour_fen, cost_fen)
+        taper_s = end_forecast.taper_left_s(session.curve.points, context.config.charge)
+        likely = end_forecast.likeliest_end(ends, taper_s, until_full=session.choice == "full")
+        return cls(hour_fen, _moment_of(likely, wall), _moment_of(end_forecast.latest_end(ends), wall))
 
 
-def _sure_ends(context: Context, session: Session, hour_fen: int, cost_fen: int) -> list[End]:
+def _certain_ends(context: ServiceContext, session: Session, hour_fen: int, cost_fen: int) -> list[End]:
     """Return every end that comes even if the battery is not full, as seen from now."""
     seen, tariff = session.meter.seen, session.tariff
     ends = [End(max(0, int(context.config.charge.max_duration_s) - seen.powered_ms // 1000), "longest")]
     if session.choice == "hours":
         ends.append(End(max(0, session.choice_amount - seen.charging_ms // 1000), "time"))
-    package_s = expected.package_left_s(tariff, session.meter.live_use(), (session.power_mw or 0) // 1000)
+    package_s = end_forecast.package_left_s(tariff, session.meter.live_use(), (session.power_mw or 0) // 1000)
     if package_s is not None:
         ends.append(End(package_s, "package"))
     if tariff.cap_fen is None or tariff.cap_fen > session.held_fen:
-        money_s = expected.money_left_s(hour_fen, session.held_fen - cost_fen)
+        money_s = end_forecast.money_left_s(hour_fen, session.held_fen - cost_fen)
         if money_s is not None:
             ends.append(End(money_s, "money"))
     return ends
@@ -158,7 +157,7 @@ def _moment_of(end: End | None, now: WallTime) -> ExpectedEnd | None:
     return ExpectedEnd(end.left_s, WallTime(now.unix_ms + end.left_s * 1000, now.trusted), end.basis)
 
 
-def _wait_left_s(context: Context, session: Session) -> int | None:
+def _wait_left_s(context: ServiceContext, session: Session) -> int | None:
     if session.state is not State.WAITING_FOR_LOAD:
         return None
     return max(0, int(context.config.charge.no_load_s) - session.meter.seen.powered_ms // 1000)
@@ -167,7 +166,7 @@ def _wait_left_s(context: Context, session: Session) -> int | None:
 def stored_view(row: SessionRow, record_hash: str | None = None) -> SessionView:
     """Return the view of a session in the database: if settled, the receipt, with the hash of its usage record."""
     ended = None if row.ended_unix_ms is None else WallTime(row.ended_unix_ms, bool(row.ended_trusted))
-    lines = pricing.charged(row.tariff, row.used, row.held_fen, None) if row.lines is None else row.lines
+    lines = pricing.price_lines(row.tariff, row.used, row.held_fen, None) if row.lines is None else row.lines
     return SessionView(
         session_id=row.session_id,
         order_number=row.order_number,

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from cabinet.errors import Refused, StorageFull
 from cabinet.records import Actor, Task
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.store import audit
 
 T = TypeVar("T")
@@ -21,8 +21,8 @@ class Note(NamedTuple):
     detail: str = ""
 
 
-class Acting:
-    def __init__(self, context: Context) -> None:
+class AuditedActions:
+    def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
     async def do(

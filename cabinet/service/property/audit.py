@@ -1,16 +1,16 @@
 """Queries of the audit log."""
 
 from cabinet.records import Actor, AuditEntry, AuditFilter
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.store import audit
 
 MAX_ENTRIES = 200
 
 
-class Audit:
+class AuditLog:
     """Implements `property_ports.AuditPort`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ServiceContext) -> None:
         self._storage = context.storage
 
     async def entries(self, actor: Actor, wanted: AuditFilter, limit: int) -> list[AuditEntry]:

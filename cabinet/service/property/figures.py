@@ -6,7 +6,7 @@ from bisect import bisect_right
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.records import UsageFilter
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property_views import Comparison, DaySum, LoadView, UsageSums, Utilisation
 from cabinet.store import load
 from cabinet.store import sessions as table
@@ -17,10 +17,10 @@ WEEK = datetime.timedelta(days=7)
 HOUR_MS = 3_600_000
 
 
-class Figures:
+class UsageStatistics:
     """Implements `property_ports.FiguresPort`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ServiceContext) -> None:
         self._context = context
 
     async def comparison(self) -> Comparison:
@@ -74,7 +74,7 @@ class Figures:
             if from_s <= sample.start_unix_s < to_s and sample.start_unix_s not in known
         ]
         samples = sorted([*stored, *waiting], key=lambda sample: sample.start_unix_s)
-        snapshot = self._context.watch.snapshot
+        snapshot = self._context.guard_state.snapshot
         limits = [sample.limit_mw for sample in samples if sample.limit_mw is not None]
         now_mw = None if snapshot is None else snapshot.feed_limit_mw
         return LoadView(load.STEP_S, from_s, to_s, samples, limits[-1] if limits else now_mw)

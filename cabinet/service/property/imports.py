@@ -12,23 +12,23 @@ from cabinet.errors import CabinetError, Refused
 from cabinet.records import Actor
 from cabinet.service.accounts import residents_import
 from cabinet.service.accounts.residents_import import NewResident
-from cabinet.service.charges.context import Context
-from cabinet.service.property.acting import Acting, Note
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import ImportedRow, ImportMistake, ImportPlan, ImportState
 from cabinet.service.tasks import Background
 from cabinet.texts import number_format
 
 log = logging.getLogger(__name__)
 
-KEPT_NS = 900 * NS
-MAX_KEPT = 8
+PLAN_VALID_NS = 900 * NS
+MAX_PLANS = 8
 MAX_RESIDENTS = 2000  # of one file: a PIN takes 50 ms
 MAX_MISTAKES = 50
 ROWS_SHOWN = 20
 
 
 @dataclass
-class _Kept:
+class _PendingImport:
     """A plan, its owner and its expiry; `done` counts PINs when it has begun."""
 
     planned: list[NewResident]
@@ -43,11 +43,11 @@ class _Kept:
 class Imports:
     """Implements `property_ports.ImportsPort`."""
 
-    def __init__(self, context: Context, acting: Acting, background: Background) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions, background: Background) -> None:
         self._context = context
-        self._acting = acting
+        self._audited = audited
         self._background = background
-        self._kept: dict[str, _Kept] = {}
+        self._pending: dict[str, _PendingImport] = {}
 
     async def plan(self, actor: Actor, content: bytes) -> ImportPlan:
         actor.require("residents")
@@ -64,7 +64,9 @@ class Imports:
         if len(planned) > MAX_RESIDENTS:
             return ImportPlan("", len(planned), 0, [], [ImportMistake(1, "too_many", str(MAX_RESIDENTS))])
         key = secrets.token_urlsafe(16)
-        self._keep(key, _Kept(planned, actor.staff.staff_id, self._context.clock.monotonic_ns() + KEPT_NS))
+        self._keep(
+            key, _PendingImport(planned, actor.staff.staff_id, self._context.clock.monotonic_ns() + PLAN_VALID_NS)
+        )
         shown = [
             ImportedRow(
                 new.line, number_format.masked(new.card), number_format.masked_name(new.name), new.group, new.first_fen
@@ -75,51 +77,51 @@ class Imports:
 
     async def begin(self, actor: Actor, key: str) -> None:
         actor.require("residents")
-        kept = self._of(actor, key)
-        if not kept.begun:
-            kept.begun = True
-            self._background.start(self._add(actor, kept))
+        pending = self._of(actor, key)
+        if not pending.begun:
+            pending.begun = True
+            self._background.start(self._add(actor, pending))
 
     def state(self, actor: Actor, key: str) -> ImportState:
         actor.require("residents")
-        kept = self._of(actor, key)
+        pending = self._of(actor, key)
         rows = [
             ImportedRow(new.line, new.card, new.name, new.group, new.first_fen, new.pin)
-            for new in (kept.planned if kept.added else [])
+            for new in (pending.planned if pending.added else [])
         ]
-        return ImportState(kept.done, len(kept.planned), rows, kept.failed)
+        return ImportState(pending.done, len(pending.planned), rows, pending.failed)
 
-    async def _add(self, actor: Actor, kept: _Kept) -> None:
+    async def _add(self, actor: Actor, pending: _PendingImport) -> None:
         def progress(done: int, _: int) -> None:
-            kept.done = done
+            pending.done = done
 
         try:
-            hashes = await asyncio.to_thread(functools.partial(residents_import.pin_hashes, kept.planned, progress))
-            await self._acting.do(actor, "residents", lambda c: self._insert(c, kept, hashes))
-            kept.added = True
+            hashes = await asyncio.to_thread(functools.partial(residents_import.pin_hashes, pending.planned, progress))
+            await self._audited.do(actor, "residents", lambda c: self._insert(c, pending, hashes))
+            pending.added = True
         except Refused as refusal:
-            kept.failed = refusal.code
+            pending.failed = refusal.code
         except CabinetError as error:
             log.error("residents were not imported: %s", error)
-            kept.failed = "expired"  # a card was added meanwhile: the file must be checked again
+            pending.failed = "expired"  # a card was added meanwhile: the file must be checked again
 
-    def _insert(self, connection: sqlite3.Connection, kept: _Kept, hashes: list[str]) -> tuple[None, Note]:
-        residents_import.insert_residents(connection, self._context.clock.wall(), kept.planned, hashes)
-        total = number_format.yuan(sum(new.first_fen for new in kept.planned))
-        return None, Note("residents_import", subject=str(len(kept.planned)), detail=total)
+    def _insert(self, connection: sqlite3.Connection, pending: _PendingImport, hashes: list[str]) -> tuple[None, Note]:
+        residents_import.insert_residents(connection, self._context.clock.wall(), pending.planned, hashes)
+        total = number_format.yuan(sum(new.first_fen for new in pending.planned))
+        return None, Note("residents_import", subject=str(len(pending.planned)), detail=total)
 
-    def _keep(self, key: str, kept: _Kept) -> None:
+    def _keep(self, key: str, pending: _PendingImport) -> None:
         now_ns = self._context.clock.monotonic_ns()
-        self._kept = {name: each for name, each in self._kept.items() if each.until_ns > now_ns}
-        while len(self._kept) >= MAX_KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[key] = kept
+        self._pending = {name: each for name, each in self._pending.items() if each.until_ns > now_ns}
+        while len(self._pending) >= MAX_PLANS:
+            del self._pending[next(iter(self._pending))]
+        self._pending[key] = pending
 
-    def _of(self, actor: Actor, key: str) -> _Kept:
-        kept = self._kept.get(key)
-        if kept is None or kept.staff_id != actor.staff.staff_id:
+    def _of(self, actor: Actor, key: str) -> _PendingImport:
+        pending = self._pending.get(key)
+        if pending is None or pending.staff_id != actor.staff.staff_id:
             raise Refused("expired")
-        if kept.until_ns <= self._context.clock.monotonic_ns():
-            del self._kept[key]  # PINs do not stay in memory
+        if pending.until_ns <= self._context.clock.monotonic_ns():
+            del self._pending[key]  # PINs do not stay in memory
             raise Refused("expired")
-        return kept
+        return pending

@@ -11,9 +11,9 @@ import msgspec
 from cabinet.errors import CabinetError, Refused
 from cabinet.records import Actor, CurvePoint, UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
-from cabinet.service.property.acting import Acting, Note
+from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import RecordView, UsageSums, Verification
 from cabinet.service.tasks import Background
 from cabinet.store import month_closing, people, proof, usage
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 1000
 
 
-class Log:
+class UsageLog:
     """Implements `property_ports.LogPort`."""
 
-    def __init__(self, context: Context, acting: Acting, background: Background) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions, background: Background) -> None:
         self._context = context
-        self._acting = acting
+        self._audited = audited
         self._background = background
         self._verification: Verification | None = None
 
@@ -71,12 +71,12 @@ class Log:
         return await self._context.storage.read(look)
 
     async def note_export(self, actor: Actor, form: str, described: str) -> None:
-        await self._acting.note(actor, "look", Note("usage_export", subject=form, detail=described))
+        await self._audited.note(actor, "look", Note("usage_export", subject=form, detail=described))
 
     async def verify(self, actor: Actor) -> None:
         if self._verification is not None and self._verification.running:
             return
-        await self._acting.note(actor, "look", Note("usage_verify"))
+        await self._audited.note(actor, "look", Note("usage_verify"))
         total = await self._context.storage.read(usage.last_number)
         self._verification = Verification(True, 0, total, self._context.clock.wall())
         self._background.start(self._verify())
@@ -128,6 +128,6 @@ class Log:
                 if not own:
                     return found, 0, []
                 key = month_closing.public(month_closing.load_key(admin.key_path(self._context.config)))
-                return found, len(own), proof.of_closings(connection, own, [], key)
+                return found, len(own), proof.compare_closings(connection, own, [], key)
         finally:
             database.close()

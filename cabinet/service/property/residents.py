@@ -11,9 +11,9 @@ from cabinet.errors import Refused
 from cabinet.pins import random_pin
 from cabinet.records import Actor
 from cabinet.service.accounts.sign_in import hash_secret
-from cabinet.service.charges.context import Context
-from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import ResidentPage, ResidentRow, WalletLine
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.property.acting import AuditedActions, Note
+from cabinet.service.property_views import PropertyResidentView, PropertyWalletLine, ResidentPage
 from cabinet.store import accounts, people, residents, sessions
 from cabinet.store.accounts import SqliteBooks, balance_fen
 from cabinet.store.residents import ListRow
@@ -32,11 +32,11 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{8,64}")
 class Residents:
     """Implements `property_ports.ResidentsPort`."""
 
-    def __init__(self, context: Context, acting: Acting) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions) -> None:
         self._context = context
-        self._acting = acting
+        self._audited = audited
 
-    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[ResidentRow]:
+    async def found(self, actor: Actor, words: str, after_id: int | None, limit: int) -> list[PropertyResidentView]:
         actor.require("money")
         most, words = max(0, min(limit, MAX_ROWS)), normal_form.label(words)
 
@@ -49,7 +49,7 @@ class Residents:
     async def page(self, actor: Actor, resident_id: int, *, unmasked: bool = False) -> ResidentPage:
         actor.require("money")
         if unmasked:
-            await self._acting.do(
+            await self._audited.do(
                 actor, "money", lambda c: (_known(c, resident_id), Note("resident_reveal", resident_id))
             )
 
@@ -77,7 +77,7 @@ class Residents:
                 raise Refused("bad_request") from error
             return None, Note("top_up", resident_id, number_format.yuan(amount_fen), note) if posted else None
 
-        await self._acting.do(actor, "money", work)
+        await self._audited.do(actor, "money", work)
 
     async def undo_top_up(self, actor: Actor, resident_id: int, transaction_number: int) -> None:
         wall = self._context.clock.wall()
@@ -95,7 +95,7 @@ class Residents:
                 raise Refused("cannot_undo") from error
             return None, Note("top_up_undo", resident_id, number_format.yuan(line.amount_fen))
 
-        await self._acting.do(actor, "money", work)
+        await self._audited.do(actor, "money", work)
 
     async def set_blocked(self, actor: Actor, resident_id: int, blocked: bool) -> None:
         def work(connection: sqlite3.Connection) -> tuple[None, Note | None]:
@@ -107,7 +107,7 @@ class Residents:
                 people.remove_logins_of_resident(connection, resident_id)
             return None, Note("resident_block" if blocked else "resident_unblock", resident_id)
 
-        await self._acting.do(actor, "money", work)
+        await self._audited.do(actor, "money", work)
 
     async def new_pin(self, actor: Actor, resident_id: int) -> str:
         actor.require("money")
@@ -120,7 +120,7 @@ class Residents:
             people.remove_logins_of_resident(connection, resident_id)
             return None, Note("resident_pin", resident_id)
 
-        await self._acting.do(actor, "money", work)
+        await self._audited.do(actor, "money", work)
         return pin
 
     async def erase(self, actor: Actor, resident_id: int) -> None:
@@ -134,7 +134,7 @@ class Residents:
             people.erase(connection, resident_id)
             return None, Note("resident_erase", resident_id)
 
-        await self._acting.do(actor, "residents", work)
+        await self._audited.do(actor, "residents", work)
 
 
 def _known(connection: sqlite3.Connection, resident_id: int) -> ListRow:
@@ -144,8 +144,8 @@ def _known(connection: sqlite3.Connection, resident_id: int) -> ListRow:
     return row
 
 
-def _view(row: ListRow, unmasked: bool) -> ResidentRow:
-    return ResidentRow(
+def _view(row: ListRow, unmasked: bool) -> PropertyResidentView:
+    return PropertyResidentView(
         resident_id=row.id,
         card=row.card if unmasked or row.guest else number_format.masked(row.card),
         name=row.name if unmasked else number_format.masked_name(row.name),
@@ -158,7 +158,7 @@ def _view(row: ListRow, unmasked: bool) -> ResidentRow:
     )
 
 
-def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[WalletLine]:
+def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTime) -> list[PropertyWalletLine]:
     """Return every movement of the wallet, newest first, with the balance after it."""
     entries = list(accounts.entries(connection, ledger.wallet(resident_id)))
     undone = {entry.key.removeprefix(UNDO) for entry in entries if entry.kind == ledger.UNDONE}
@@ -168,7 +168,7 @@ def _wallet_lines(connection: sqlite3.Connection, resident_id: int, wall: WallTi
         session_id = entry.key.partition(":")[2] if entry.kind in ("hold", "settle") else ""
         charge = sessions.by_id(connection, session_id) if session_id else None
         lines.append(
-            WalletLine(
+            PropertyWalletLine(
                 number=entry.number,
                 at=WallTime(entry.unix_ms, entry.trusted),
                 kind=entry.kind,

@@ -6,9 +6,9 @@ import sqlite3
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.service.accounts import totp
-from cabinet.service.accounts.sign_in import SigningIn, use_second_factor
-from cabinet.service.charges.context import Context
-from cabinet.service.property.acting import Acting, Note
+from cabinet.service.accounts.sign_in import Authenticator, use_second_factor
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import SecondFactorView
 from cabinet.store import people, second_factors
 
@@ -16,10 +16,10 @@ from cabinet.store import people, second_factors
 class SecondFactor:
     """Implements `property_ports.SecondFactorPort`."""
 
-    def __init__(self, context: Context, acting: Acting, signing_in: SigningIn) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions, authenticator: Authenticator) -> None:
         self._context = context
-        self._acting = acting
-        self._signing_in = signing_in
+        self._audited = audited
+        self._authenticator = authenticator
 
     async def state(self, actor: Actor) -> SecondFactorView:
         actor.require("look")
@@ -41,7 +41,7 @@ class SecondFactor:
             second_factors.begin(connection, actor.staff.staff_id, secret)
             return None, None
 
-        await self._acting.do(actor, "look", work)
+        await self._audited.do(actor, "look", work)
 
     async def confirm(self, actor: Actor, code: str) -> list[str]:
         staff_id, now_s = actor.staff.staff_id, self._now_s()
@@ -54,7 +54,7 @@ class SecondFactor:
                 raise Refused("wrong_second_factor")
             return second_factors.confirm(connection, staff_id), Note("second_factor_on", subject=actor.staff.name)
 
-        return await self._acting.do(actor, "look", work)
+        return await self._audited.do(actor, "look", work)
 
     async def switch_off(self, actor: Actor, proof: str) -> None:
         staff_id, now_s = actor.staff.staff_id, self._now_s()
@@ -67,9 +67,9 @@ class SecondFactor:
                 raise Refused("wrong_second_factor")
             return None, _off(connection, row)
 
-        with self._signing_in.attempt(row.name, actor.address):
-            right = await self._signing_in.is_password(row, proof)
-            await self._acting.do(actor, "look", work)
+        with self._authenticator.attempt(row.name, actor.address):
+            right = await self._authenticator.is_password(row, proof)
+            await self._audited.do(actor, "look", work)
 
     async def switch_off_for(self, actor: Actor, staff_id: int) -> None:
         if staff_id == actor.staff.staff_id:
@@ -81,7 +81,7 @@ class SecondFactor:
                 raise Refused("unknown_staff")
             return None, _off(connection, row)
 
-        await self._acting.do(actor, "staff", work)
+        await self._audited.do(actor, "staff", work)
 
     def _now_s(self) -> int:
         return self._context.clock.wall().unix_ms // 1000

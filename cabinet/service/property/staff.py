@@ -8,33 +8,33 @@ from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts import admin
-from cabinet.service.accounts.sign_in import SigningIn, hash_secret
-from cabinet.service.charges.context import Context
-from cabinet.service.property.acting import Acting, Note
+from cabinet.service.accounts.sign_in import Authenticator, hash_secret
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.store import people, second_factors
 
 
-class Staff:
+class StaffAccounts:
     """Implements `property_ports.StaffPort`."""
 
-    def __init__(self, context: Context, acting: Acting, signing_in: SigningIn) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions, authenticator: Authenticator) -> None:
         self._context = context
-        self._acting = acting
-        self._signing_in = signing_in
+        self._audited = audited
+        self._authenticator = authenticator
 
     async def actor(self, token: str, address: str, active: bool = True) -> Actor:
-        staff_id = await self._signing_in.who("staff", token, active)
+        staff_id = await self._authenticator.who("staff", token, active)
         row = await self._context.storage.read(lambda c: people.staff_by_id(c, staff_id))
         if row is None:
             raise Refused("signed_out")
         return Actor(_view(row), address)
 
     async def note_sign_in(self, token: str, address: str) -> None:
-        await self._acting.note(await self.actor(token, address), "look", Note("sign_in"))
+        await self._audited.note(await self.actor(token, address), "look", Note("sign_in"))
 
     async def everybody(self) -> list[StaffView]:
         def work(connection: sqlite3.Connection) -> list[StaffView]:
-            with_one = second_factors.everybody(connection)
+            with_one = second_factors.enabled_staff_ids(connection)
             return [_view(row, row.id in with_one) for row in people.staff(connection)]
 
         return await self._context.storage.read(work)
@@ -53,7 +53,7 @@ class Staff:
             people.add_staff(connection, name, password_hash, now_ms, role)
             return None, Note("staff_add", subject=name, detail=role)
 
-        await self._acting.do(actor, "staff", work)
+        await self._audited.do(actor, "staff", work)
         return password
 
     async def set_role(self, actor: Actor, staff_id: int, role: Role) -> None:
@@ -66,7 +66,7 @@ class Staff:
             people.set_staff_role(connection, staff_id, role)
             return None, Note("staff_role", subject=row.name, detail=f"{row.role} → {role}")
 
-        await self._acting.do(actor, "staff", work)
+        await self._audited.do(actor, "staff", work)
 
     async def new_password(self, actor: Actor, staff_id: int) -> str:
         password = secrets.token_urlsafe(12)
@@ -78,7 +78,7 @@ class Staff:
             people.remove_logins_of_staff(connection, staff_id)
             return None, Note("staff_password", subject=row.name)
 
-        await self._acting.do(actor, "staff", work)
+        await self._audited.do(actor, "staff", work)
         return password
 
     async def remove(self, actor: Actor, staff_id: int) -> None:
@@ -88,7 +88,7 @@ class Staff:
             people.remove_staff(connection, row.name)
             return None, Note("staff_remove", subject=row.name)
 
-        await self._acting.do(actor, "staff", work)
+        await self._audited.do(actor, "staff", work)
 
 
 def _known(connection: sqlite3.Connection, staff_id: int) -> people.StaffRow:

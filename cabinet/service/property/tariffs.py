@@ -6,13 +6,13 @@ from pathlib import Path
 
 from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
-from cabinet.billing.posted import ALWAYS, Posted
+from cabinet.billing.posted import ALWAYS, PostedTariff
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.records import Actor
 from cabinet.service.charges import pricing
-from cabinet.service.charges.context import Context
-from cabinet.service.property.acting import Acting, Note
-from cabinet.service.property_views import Receipt, SampleCharge, TariffLook, TariffView
+from cabinet.service.charges.context import ServiceContext
+from cabinet.service.property.acting import AuditedActions, Note
+from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview, TariffView
 
 MAX_CHARS = 32_000
 MAX_S = 48 * 3600
@@ -23,9 +23,9 @@ UPLOADED = "tariff"  # in place of a file's name in messages
 class Tariffs:
     """Implements `property_ports.TariffsPort`."""
 
-    def __init__(self, context: Context, acting: Acting) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions) -> None:
         self._context = context
-        self._acting = acting
+        self._audited = audited
 
     async def posted(self, actor: Actor) -> list[TariffView]:
         actor.require("look")
@@ -34,12 +34,12 @@ class Tariffs:
         views = [self._view(each, today) for each in found]
         return sorted(views, key=lambda each: ("now", "later", "over").index(each.when))
 
-    async def look(self, actor: Actor, text: str) -> TariffLook:
+    async def preview(self, actor: Actor, text: str) -> TariffPreview:
         actor.require("look")
         posted = await asyncio.to_thread(self._checked, text)
         if isinstance(posted, list):
-            return TariffLook(posted, None, False)
-        return TariffLook([], self._view(posted, self._today()), posted.from_day > self._today())
+            return TariffPreview(posted, None, False)
+        return TariffPreview([], self._view(posted, self._today()), posted.from_day > self._today())
 
     async def sample(self, actor: Actor, text: str, charge: SampleCharge) -> Receipt:
         actor.require("look")
@@ -66,15 +66,15 @@ class Tariffs:
         version = posted.tariff.version
         from_day = datetime.date.fromordinal(posted.from_day).isoformat()
         # the note first: a tariff without an author must not exist, and a surplus note does no harm
-        await self._acting.note(actor, "tariffs", Note("tariff_schedule", subject=version, detail=from_day))
+        await self._audited.note(actor, "tariffs", Note("tariff_schedule", subject=version, detail=from_day))
         try:
             await asyncio.to_thread(tariff_files.put, self._context.config, version, text.encode())
         except CabinetError as error:
             raise Refused("bad_tariff") from error
-        self._context.shelf.refresh()
+        self._context.tariff_catalogue.refresh()
         return version
 
-    def _checked(self, text: str, beside: bool = True) -> Posted | list[str]:
+    def _checked(self, text: str, beside: bool = True) -> PostedTariff | list[str]:
         """Return the tariff in `text`, or its mistakes, a line each."""
         if len(text) > MAX_CHARS:
             raise Refused("bad_request")
@@ -87,15 +87,15 @@ class Tariffs:
             return [str(error) for error in errors.errors]
         return posted
 
-    def _receipt(self, posted: Posted, charge: SampleCharge) -> Receipt:
+    def _receipt(self, posted: PostedTariff, charge: SampleCharge) -> Receipt:
         if not (0 < charge.seconds <= MAX_S and 0 < charge.power_w <= MAX_W):
             raise Refused("bad_choice")
         minute = charge.day.toordinal() * billing.MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)
-        lines = pricing.charged(posted.tariff, use, 1 << 40, None)
+        lines = pricing.price_lines(posted.tariff, use, 1 << 40, None)
         return Receipt(pricing.cost_lines(lines), *billing.parts_fen(lines), posted.tariff.version)
 
-    def _view(self, posted: Posted, today: int) -> TariffView:
+    def _view(self, posted: PostedTariff, today: int) -> TariffView:
         text = ""
         if posted.source not in (tariff_files.BASE, UPLOADED):
             try:
@@ -116,4 +116,4 @@ class Tariffs:
     def _today(self) -> int:
         """Return the day that tariffs are chosen by."""
         wall = self._context.clock.wall()
-        return max(self._context.site_time.day_number(wall), self._context.shelf.newest_day)
+        return max(self._context.site_time.day_number(wall), self._context.tariff_catalogue.newest_day)

@@ -8,9 +8,9 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.service.accounts import admin
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import SCOPES
-from cabinet.service.property.acting import Acting, Note
+from cabinet.service.property.acting import AuditedActions, Note
 from cabinet.service.property_views import TokenView
 from cabinet.store import people
 
@@ -20,9 +20,9 @@ DAY_MS = 86_400_000
 class Tokens:
     """Implements `property_ports.TokensPort`."""
 
-    def __init__(self, context: Context, acting: Acting) -> None:
+    def __init__(self, context: ServiceContext, audited: AuditedActions) -> None:
         self._context = context
-        self._acting = acting
+        self._audited = audited
 
     async def all(self, actor: Actor) -> list[TokenView]:
         actor.require("tokens")
@@ -55,7 +55,7 @@ class Tokens:
             people.add_token(connection, name, scopes, token, now_ms, now_ms + days * DAY_MS)
             return None, Note("token_add", subject=name, detail=f"{' '.join(scopes)} {days}")
 
-        await self._acting.do(actor, "tokens", work)
+        await self._audited.do(actor, "tokens", work)
         return token
 
     async def revoke(self, actor: Actor, name: str) -> None:
@@ -64,4 +64,4 @@ class Tokens:
             removed = found is not None and people.remove_token(connection, found.name)
             return None, Note("token_revoke", subject=name) if removed else None
 
-        await self._acting.do(actor, "tokens", work)
+        await self._audited.do(actor, "tokens", work)

@@ -8,20 +8,20 @@ from pathlib import Path
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.records import Actor
-from cabinet.service.charges.context import Context
+from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property_views import TripView
 from cabinet.store import sessions as table
 from cabinet.trips import folder as trips_folder
 from cabinet.trips.format import Recording, TripFileError
 
-MAX_LOOKED_AT = 400  # recordings read per query; more need another page
+MAX_SCANNED = 400  # recordings read per query; more need another page
 MAX_REMEMBERED = 1000
 
 
 class Trips:
     """Implements `property_ports.TripsPort`."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ServiceContext) -> None:
         self._storage = context.storage
         self._folder = Path(context.config.paths.state) / trips_folder.FOLDER
         self._known: OrderedDict[int, TripView] = OrderedDict()
@@ -55,7 +55,7 @@ class Trips:
         except OSError as error:
             raise Refused("unknown_trip") from error
         found: list[TripView] = []
-        looked_at = [number for number in reversed(numbers) if before is None or number < before][:MAX_LOOKED_AT]
+        looked_at = [number for number in reversed(numbers) if before is None or number < before][:MAX_SCANNED]
         for number in looked_at:
             trip = self._trip(number)
             if outlet is None or any(mark.outlet in (outlet, None) for mark in trip.marks):

@@ -247,7 +247,7 @@ class Ade7953(Stickable):
         changed = value ^ register.reset
         if register.writable is not None and changed & ~register.writable:
             raise unmodelled(self.name, f"bits 0x{changed & ~register.writable:x} of {register.name}")
-        if address in r.GAINS and not r.GAIN_LEAST <= value <= r.GAIN_MOST:
+        if address in r.GAINS and not r.MIN_GAIN <= value <= r.MAX_GAIN:
             raise unmodelled(self.name, f"{register.name} = 0x{value:06x}, outside x0.5 to x1.5,")
         if address in (r.PGA_V, r.PGA_IA, r.PGA_IB) and (value not in _PGA or (value == 5 and address != r.PGA_IA)):
             raise unmodelled(self.name, f"gain code {value} of {register.name}")

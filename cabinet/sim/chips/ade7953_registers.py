@@ -147,7 +147,7 @@ NAMES: dict[str, tuple[int, ...]] = {
     },
 }
 
-GAIN_LEAST, GAIN_MOST = 0x200000, 0x600000  # p. 34
+MIN_GAIN, MAX_GAIN = 0x200000, 0x600000  # p. 34
 GAINS = frozenset({0x280, 0x281, 0x282, 0x283, 0x284, 0x28C, 0x28D, 0x28E, 0x28F, 0x290})
 
 # Groups of registers: of the last access; cleared by reading; all ones if the bus is undriven; not measured; scaling.

@@ -57,19 +57,19 @@ class Mcp23017(Stickable):
         """Apply supply or RESET: every pin becomes an input."""
         self._defaults()
         self.stop(at_ns)
-        self._tell_interrupt(at_ns)
+        self._drive_interrupt_pin(at_ns)
 
     def hold(self, pin: int, level: bool | None, at_ns: int) -> None:
         """Force a pin to a level by a defect that overrides any driver; None: release it."""
         self._held_low = self._held_low & ~(1 << pin) | (level is False) << pin
         self._held_high = self._held_high & ~(1 << pin) | (level is True) << pin
         self.stop(at_ns)
-        self._feel(at_ns)
+        self._update_interrupt(at_ns)
 
     def set_level(self, pin: int, high: bool, at_ns: int) -> None:
         """Set the external level of a pin; it takes effect if the pin is an input."""
         self._levels = self._levels | 1 << pin if high else self._levels & ~(1 << pin)
-        self._feel(at_ns)
+        self._update_interrupt(at_ns)
 
     def answers(self, at_ns: int) -> bool:
         return self.present
@@ -122,7 +122,7 @@ class Mcp23017(Stickable):
             raise unmodelled(self.name, f"0x{value:04x} in IOCON")
         self._registers[address : address + 2] = value.to_bytes(2, "little")
         self.stop(at_ns)
-        self._feel(at_ns)
+        self._update_interrupt(at_ns)
 
     def _advance(self) -> None:
         if self._registers[IOCON] & _BYTE_MODE:
@@ -130,7 +130,7 @@ class Mcp23017(Stickable):
         else:
             self._pointer = self._pointer + 1 if self._pointer < _LAST else 0
 
-    def _feel(self, at_ns: int) -> None:
+    def _update_interrupt(self, at_ns: int) -> None:
         """Raise the interrupt if pins changed since it was cleared; the levels of the first change are kept (p. 25)."""
         for port in (0, 1):
             enabled = self._registers[GPINTEN + port] & self._registers[IODIR + port]
@@ -138,14 +138,14 @@ class Mcp23017(Stickable):
             if moved and not self._registers[INTF + port]:
                 self._registers[INTF + port] = moved
                 self._registers[INTCAP + port] = self._level(port)
-        self._tell_interrupt(at_ns)
+        self._drive_interrupt_pin(at_ns)
 
     def _take_back(self, port: int, at_ns: int) -> None:
         self._before = self._before & ~(0xFF << 8 * port) | self._level(port) << 8 * port
         self._registers[INTF + port] = 0
-        self._tell_interrupt(at_ns)
+        self._drive_interrupt_pin(at_ns)
 
-    def _tell_interrupt(self, at_ns: int) -> None:
+    def _drive_interrupt_pin(self, at_ns: int) -> None:
         high = not self._word(INTF)
         if high != self._interrupt_high:
             self._interrupt_high = high

@@ -178,7 +178,7 @@ class CurrentChannel:
         var = wave.mean_var(from_ns, to_ns)
         if self._is_exact:
             return square, watts, var
-        if wave.most_a() > self.saturates_a:
+        if wave.max_a() > self.saturates_a:
             seen = self._seen_share()
             square, watts, var = square * seen * seen, watts * seen, var * seen
         if self.leak_share and self.other is not None:
@@ -193,7 +193,7 @@ class CurrentChannel:
         joule = self.wave.energy_j(from_ns, to_ns)
         if self._is_exact:
             return joule
-        if self.wave.most_a() > self.saturates_a:
+        if self.wave.max_a() > self.saturates_a:
             joule *= self._seen_share()
         if self.leak_share and self.other is not None:
             joule += self.leak_share * self.other.wave.energy_j(from_ns, to_ns)
@@ -201,7 +201,7 @@ class CurrentChannel:
 
     def _seen_share(self) -> float:
         """Return the RMS after a saturated sensor over the true RMS, as for a sine clipped at the sensor's level."""
-        crest = self.wave.most_a()
+        crest = self.wave.max_a()
         angle = math.asin(self.saturates_a / crest)
         below = (angle - math.sin(2 * angle) / 2) / 2  # integral of the squared sine below the clip, quarter cycle
         above = (math.pi / 2 - angle) * (self._through(crest) / crest) * (self.saturates_a / crest)
@@ -224,10 +224,10 @@ class CurrentChannel:
         """Return the peak since the last call; 0 if a cheap check shows that it cannot exceed the held peak."""
         if at_ns <= self._peak_since_ns:
             return 0.0
-        most_a = self.wave.most_a() if self._is_exact else self._through(self.wave.most_a())
+        max_a = self.wave.max_a() if self._is_exact else self._through(self.wave.max_a())
         if self.other is not None:
-            most_a += self.crosstalk_share * self.other.wave.most_a()
-        if most_a * self.code_per_a <= self._peak_code:
+            max_a += self.crosstalk_share * self.other.wave.max_a()
+        if max_a * self.code_per_a <= self._peak_code:
             return 0.0
         peak_a = 0.0 if self.wave is SILENCE else self._through(self.wave.peak_a(self._peak_since_ns, at_ns))
         if self.other is not None and self.crosstalk_share and self.other.wave is not SILENCE:

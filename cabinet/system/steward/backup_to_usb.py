@@ -16,7 +16,7 @@ from pathlib import Path
 from cabinet.system import backup_names
 from cabinet.system.steward import usb_drives
 from cabinet.system.steward.machine import Machine, StewardError
-from cabinet.system.steward.protocol import Copied
+from cabinet.system.steward.protocol import BackupCopied
 
 ROOM = 1.1  # free space needed, as a multiple of the backup's size
 FOLDER = "cabinet-backups"  # on the drive
@@ -28,15 +28,15 @@ _PART = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _PART_MODE = 0o640  # as the configuration: owner root, and the cabinet's group may restore it
 
 
-def back_up(machine: Machine) -> Copied:
+def back_up(machine: Machine) -> BackupCopied:
     """Copy the newest backup, sync it and read it back. Raises StewardError, OSError; no partial file remains."""
     with _newest(machine.backups) as (name, source):
-        stick = usb_drives.to_write(machine)
-        with usb_drives.writable(machine, stick) as place, opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive:
+        stick = usb_drives.drive_for_backup(machine)
+        with usb_drives.mounted_writable(machine, stick) as place, opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive:
             size, digest = _copy(source, name, drive, place)
     if stick.place is None:  # it was mounted temporarily: the mount point is gone
-        return Copied(f"{stick.device}: {FOLDER}/{name}", size, digest, let_go=True)
-    return Copied(str(place / FOLDER / name), size, digest)
+        return BackupCopied(f"{stick.device}: {FOLDER}/{name}", size, digest, let_go=True)
+    return BackupCopied(str(place / FOLDER / name), size, digest)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from cabinet.system.steward.protocol import Answer, Failed, Request
 TIMEOUT_S = 30.0  # long enough for a backup to a slow stick
 
 
-class StewardLine:
+class StewardSocketClient:
     """Client of the steward at `path`."""
 
     def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from cabinet.errors import LinkError
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.survey import Age
-from cabinet.system.update.trial import Computer, Trial
+from cabinet.system.update.trial import ComputerFacts, UpdateRecord
 
 SOCKET = "steward.sock"
 MAX_FRAME = 64 * 1024
@@ -36,7 +36,7 @@ class Reboot(msgspec.Struct, frozen=True, tag="reboot"):
     wait: bool = False
 
 
-class CallOff(msgspec.Struct, frozen=True, tag="call_off"):
+class CancelReboot(msgspec.Struct, frozen=True, tag="call_off"):
     """Cancel a waiting reboot."""
 
 
@@ -44,13 +44,13 @@ class CheckUpdates(msgspec.Struct, frozen=True, tag="check_updates"):
     """Inspect the installed version and the bundles on the sticks, a part with each request; one inspection at a time.
 
     `begin` ends an inspection under way and starts one; `next` continues it; `leave` ends it. Each is answered with
-    a finding or with Looking; with Done when there is nothing more.
+    a finding or with InspectionProgress; with RequestDone when there is nothing more.
     """
 
     step: Literal["begin", "next", "leave"]
 
 
-class Looking(msgspec.Struct, frozen=True, tag="looking"):
+class InspectionProgress(msgspec.Struct, frozen=True, tag="looking"):
     """Progress in bytes. `name`: the bundle that is read; empty while the installed files are compared."""
 
     name: str = ""
@@ -58,19 +58,19 @@ class Looking(msgspec.Struct, frozen=True, tag="looking"):
     size: int = 0
 
 
-class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
+class InstalledVersion(msgspec.Struct, frozen=True, tag="surveyed"):
     """Installed version. `problems`: why `computer` or the trusted keys are unknown. `last` is the update that ended
     last, `trial` the one under way, `left_s` the remaining time of its trial.
     """
 
-    computer: Computer | None
-    trial: Trial | None
+    computer: ComputerFacts | None
+    trial: UpdateRecord | None
     left_s: int | None
-    last: Trial | None
+    last: UpdateRecord | None
     problems: list[str]
 
 
-class StickSeen(msgspec.Struct, frozen=True, tag="stick_seen"):
+class DriveFound(msgspec.Struct, frozen=True, tag="stick_seen"):
     """One stick, sent before its bundles. `place` is empty if it is mounted for this inspection only. `more`: bundles
     that are skipped because there are too many; `problem`: why it cannot be read, or not to the end.
     """
@@ -82,7 +82,7 @@ class StickSeen(msgspec.Struct, frozen=True, tag="stick_seen"):
     problem: str = ""
 
 
-class BundleSeen(msgspec.Struct, frozen=True, tag="bundle_seen"):
+class BundleFound(msgspec.Struct, frozen=True, tag="bundle_seen"):
     """One file on the stick named last. Without a `manifest`, none of its contents is trusted; `wrong` is a code of the
     texts `update.wrong`, `why` the system's message. If both are set, the signature is good and the package is not.
     """
@@ -110,7 +110,7 @@ class Network(msgspec.Struct, frozen=True, tag="network"):
     name_servers: list[str]
 
 
-class Copied(msgspec.Struct, frozen=True, tag="copied"):
+class BackupCopied(msgspec.Struct, frozen=True, tag="copied"):
     """Result of a backup: `to` is on the drive, read back and equal. `let_go`: the drive is not mounted any more."""
 
     to: str
@@ -119,8 +119,8 @@ class Copied(msgspec.Struct, frozen=True, tag="copied"):
     let_go: bool = False
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
-    """Request done. `waiting`: a reboot waits (for CallOff: one waited)."""
+class RequestDone(msgspec.Struct, frozen=True, tag="done"):
+    """Request done. `waiting`: a reboot waits (for CancelReboot: one waited)."""
 
     waiting: bool = False
 
@@ -133,9 +133,9 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     params: dict[str, str] = {}
 
 
-Request = SetClock | ShowNetwork | BackUp | Restart | Reboot | CallOff | CheckUpdates
-Found = Looking | Surveyed | StickSeen | BundleSeen
-Answer = Network | Copied | Done | Failed | Found
+Request = SetClock | ShowNetwork | BackUp | Restart | Reboot | CancelReboot | CheckUpdates
+InspectionItem = InspectionProgress | InstalledVersion | DriveFound | BundleFound
+Answer = Network | BackupCopied | RequestDone | Failed | InspectionItem
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)

@@ -16,18 +16,18 @@ from cabinet.system.steward.machine import Machine, StewardError
 from cabinet.system.steward.protocol import (
     Answer,
     BackUp,
-    CallOff,
+    CancelReboot,
     CheckUpdates,
-    Done,
     Failed,
     Interface,
     Network,
     Reboot,
     Request,
+    RequestDone,
     Restart,
     SetClock,
 )
-from cabinet.system.steward.updates import Updates
+from cabinet.system.steward.updates import UpdateInspections
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,10 @@ def run_program(words: Sequence[str]) -> bytes:
     return done.stdout
 
 
-class Steward:
-    """Request handler; `turn` is called every few seconds, and executes a waiting reboot if no charge runs."""
+class StewardRequests:
+    """Request handler; `poll` is called every few seconds, and executes a waiting reboot if no charge runs."""
 
-    def __init__(self, machine: Machine, charging: Callable[[], bool], updates: Updates) -> None:
+    def __init__(self, machine: Machine, charging: Callable[[], bool], updates: UpdateInspections) -> None:
         """Take `charging`, which returns whether a resident's charge is under way, or raises LinkError if unknown."""
         self._machine = machine
         self._charging = charging
@@ -73,9 +73,9 @@ class Steward:
         except OSError as error:
             return Failed(f"{error.filename or type(request).__name__}: {error.strerror}")
 
-    def turn(self) -> None:
+    def poll(self) -> None:
         """Execute a waiting reboot if no charge runs. If the guard does not answer, it protects none: do not wait."""
-        self._updates.turn()
+        self._updates.poll()
         if not self._reboot_waits:
             return
         try:
@@ -91,12 +91,12 @@ class Steward:
 
     def _do(self, request: Request) -> Answer:
         machine = self._machine
-        if isinstance(request, CallOff):
+        if isinstance(request, CancelReboot):
             waited, self._reboot_waits = self._reboot_waits, False
-            return Done(waited)
+            return RequestDone(waited)
         if isinstance(request, Reboot) and request.wait:
             self._reboot_waits = True
-            return Done(True)
+            return RequestDone(True)
         if isinstance(request, SetClock):
             machine.set_clock(request.unix_ms)
         elif isinstance(request, Restart):
@@ -109,7 +109,7 @@ class Steward:
             return self._updates.answer(request)
         else:
             return network(machine)
-        return Done()
+        return RequestDone()
 
 
 # --- network ---------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _SYSTEM = ("/", "/boot", "/boot/firmware")
 _HARMLESS = "nosuid,nodev,noexec,nosymfollow"
 
 
-class Stick(msgspec.Struct, frozen=True):
+class UsbDrive(msgspec.Struct, frozen=True):
     """One drive. `place`: its mount point; None if it is not mounted, then `kind` is its file system."""
 
     device: str
@@ -33,12 +33,12 @@ class Stick(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
-def to_write(machine: Machine) -> Stick:
+def drive_for_backup(machine: Machine) -> UsbDrive:
     """Return the removable drive to write to. Raises StewardError if there is none, or more than one.
 
     A drive that is not mounted was plugged in for this; a mounted one may be for the nightly backups.
     """
-    found = [stick for stick in sticks(machine) if stick.place is None or "rw" in stick.options]
+    found = [stick for stick in find_drives(machine) if stick.place is None or "rw" in stick.options]
     found = [stick for stick in found if stick.place is None] or found
     if not found:
         raise StewardError("no removable drive that can be written: plug one in", "no_drive")
@@ -49,13 +49,13 @@ def to_write(machine: Machine) -> Stick:
 
 
 @contextlib.contextmanager
-def writable(machine: Machine, stick: Stick) -> Iterator[Path]:
+def mounted_writable(machine: Machine, stick: UsbDrive) -> Iterator[Path]:
     """Yield the path for writing. If the stick is not mounted, mount it meanwhile; afterwards it may be pulled out."""
-    with _at_hand(machine, stick, _WRITTEN) as place:
+    with _mounted_as(machine, stick, _WRITTEN) as place:
         yield place
 
 
-def sticks(machine: Machine) -> list[Stick]:
+def find_drives(machine: Machine) -> list[UsbDrive]:
     """Return every removable drive with a file system, the mounted ones first."""
     found = {stick.device: stick for stick in _mounted(machine)}
     lines = _lines(machine)
@@ -66,19 +66,19 @@ def sticks(machine: Machine) -> list[Stick]:
         if disk is None or device in in_use or disk[1] in system or not _is_removable(machine.blocks / disk[1]):
             continue
         if kind := _file_system(machine, block):
-            found[device] = Stick(device, None, kind=kind)
+            found[device] = UsbDrive(device, None, kind=kind)
     return list(found.values())
 
 
 @contextlib.contextmanager
-def readable(machine: Machine, stick: Stick) -> Iterator[Path]:
+def mounted_read_only(machine: Machine, stick: UsbDrive) -> Iterator[Path]:
     """Yield the path for reading. If the stick is not mounted, mount it read-only meanwhile. Raises StewardError."""
-    with _at_hand(machine, stick, _READ_ONLY) as place:
+    with _mounted_as(machine, stick, _READ_ONLY) as place:
         yield place
 
 
 @contextlib.contextmanager
-def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterator[Path]:
+def _mounted_as(machine: Machine, stick: UsbDrive, kinds: Mapping[str, str]) -> Iterator[Path]:
     """Mount the stick, if necessary, with the options of its kind, by systemd: the steward itself may mount nothing."""
     if stick.place is not None:
         yield stick.place
@@ -94,16 +94,16 @@ def _at_hand(machine: Machine, stick: Stick, kinds: Mapping[str, str]) -> Iterat
         ])  # fmt: skip
         yield machine.reading
     finally:
-        leave(machine)
+        unmount(machine)
 
 
-def tidy(machine: Machine) -> None:
+def unmount_leftover(machine: Machine) -> None:
     """Unmount a stick that an earlier steward, killed while reading, has left mounted."""
     if any(place == str(machine.reading) for _, place, *_ in _lines(machine)):
-        leave(machine)
+        unmount(machine)
 
 
-def leave(machine: Machine) -> None:
+def unmount(machine: Machine) -> None:
     """Unmount the stick mounted here, or cancel a mount that is still pending."""
     try:
         machine.run(["systemctl", "--quiet", "stop", f"{str(machine.reading).strip('/').replace('/', '-')}.mount"])
@@ -111,9 +111,9 @@ def leave(machine: Machine) -> None:
         log.warning("%s", error)  # a stick that was pulled out is gone already
 
 
-def _mounted(machine: Machine) -> list[Stick]:
+def _mounted(machine: Machine) -> list[UsbDrive]:
     """Return the mounted removable drives, except a disk that the system runs from, by any connection."""
-    found: dict[tuple[str, str], Stick] = {}  # one mount may be listed twice: a unit's /media is a copy
+    found: dict[tuple[str, str], UsbDrive] = {}  # one mount may be listed twice: a unit's /media is a copy
     lines = _lines(machine)
     system = _system(lines)
     for device, place, kind, options in lines:
@@ -122,7 +122,7 @@ def _mounted(machine: Machine) -> list[Stick]:
             continue
         if _is_removable(machine.blocks / disk[1]):
             where = Path(place.replace("\\040", " "))
-            found[device, place] = Stick(device, where, tuple(options.split(",")), kind)
+            found[device, place] = UsbDrive(device, where, tuple(options.split(",")), kind)
     return list(found.values())
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cabinet.errors import CabinetError
-from cabinet.system.update.survey import at_once
+from cabinet.system.update.survey import run_to_end
 
 PACKAGE = "cabinet"
 COMMAND = "/usr/bin/cabinet"  # command of the installed version, not of this program
@@ -81,7 +81,7 @@ class Computer:
         """Return whether that version is completely installed, with every file unchanged."""
         asked = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", PACKAGE]
         shown = _run(asked, _COMMAND_WITHIN_S, check=False).strip()
-        return shown == f"install ok installed {version}" and not at_once(self.comparing())
+        return shown == f"install ok installed {version}" and not run_to_end(self.comparing())
 
     def read_only_places(self) -> Sequence[str]:
         """Return the read-only file systems of those an installation writes to. Reads the mounts of the first process:

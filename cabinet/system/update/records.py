@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from cabinet.errors import CabinetError
-from cabinet.system.update.trial import Trial
+from cabinet.system.update.trial import UpdateRecord
 
 FOLDER = Path("/var/lib/cabinet/update")
 
 
-class Records:
+class UpdateFolder:
     """Update folder. It must belong to root alone, because root runs its contents."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -52,27 +52,27 @@ class Records:
         finally:
             os.close(descriptor)
 
-    def load(self) -> Trial | None:
+    def load(self) -> UpdateRecord | None:
         """Return the update under way, or None. Raises CabinetError if the file is not valid."""
         return self._read(self._trial)
 
-    def last(self) -> Trial | None:
+    def last(self) -> UpdateRecord | None:
         """Return the update that ended last, or None."""
         return self._read(self._result)
 
-    def save(self, trial: Trial) -> None:
+    def save(self, trial: UpdateRecord) -> None:
         """Save the update, synced to disk. Raises CabinetError."""
         self._write(self._trial, trial)
 
-    def end(self, trial: Trial) -> None:
+    def end(self, trial: UpdateRecord) -> None:
         """End the update: keep its result; at the next boot nothing resumes."""
         self._write(self._result, trial)
         self._trial.unlink(missing_ok=True)
         self._sync()
 
-    def _read(self, path: Path) -> Trial | None:
+    def _read(self, path: Path) -> UpdateRecord | None:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Trial)
+            return msgspec.json.decode(path.read_bytes(), type=UpdateRecord)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -80,7 +80,7 @@ class Records:
         except msgspec.MsgspecError as error:
             raise CabinetError(f"{path}: {error}: remove it, and install the version you want with apt") from error
 
-    def _write(self, path: Path, trial: Trial) -> None:
+    def _write(self, path: Path, trial: UpdateRecord) -> None:
         part = path.with_suffix(".part")
         try:
             with part.open("wb") as file:

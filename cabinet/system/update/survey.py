@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle, trial
-from cabinet.system.update.records import Records
+from cabinet.system.update.records import UpdateFolder
 
 KEYS = Path("/etc/cabinet/update-keys")
 
@@ -15,7 +15,7 @@ Age = Literal["newer", "same", "older"]
 T = TypeVar("T")
 
 
-class System(Protocol):
+class ComputerQueries(Protocol):
     """Queries to the computer (`computer.Computer`). All raise CabinetError."""
 
     def version(self) -> str: ...
@@ -34,7 +34,7 @@ class System(Protocol):
         """Return the changed files; works in steps."""
 
 
-def survey(system: System, records: Records) -> Generator[None, None, trial.Computer]:
+def collect_facts(system: ComputerQueries, records: UpdateFolder) -> Generator[None, None, trial.ComputerFacts]:
     """Collect the facts, in steps of less than a second; those on a bundle and on charges stay open. Changes nothing.
 
     Raises CabinetError.
@@ -50,7 +50,7 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
     except OSError as error:
         raise CabinetError(f"{folder}: {error.strerror}") from error
     changed = yield from system.comparing()
-    return trial.Computer(
+    return trial.ComputerFacts(
         architecture=architecture,
         python=system.python(),
         version=version,
@@ -62,7 +62,7 @@ def survey(system: System, records: Records) -> Generator[None, None, trial.Comp
     )
 
 
-def at_once(steps: Generator[object, None, T]) -> T:
+def run_to_end(steps: Generator[object, None, T]) -> T:
     """Run all steps and return their result, for a caller with nothing else to do meanwhile."""
     while True:
         try:
@@ -72,7 +72,7 @@ def at_once(steps: Generator[object, None, T]) -> T:
             return result
 
 
-def trusted(keys: Path = KEYS) -> bundle.Keys:
+def trusted_keys(keys: Path = KEYS) -> bundle.Keys:
     """Return the keys that may sign bundles for this cabinet. Raises CabinetError."""
     try:
         return bundle.keys_in(keys.read_text(encoding="utf-8"), str(keys))
@@ -81,7 +81,7 @@ def trusted(keys: Path = KEYS) -> bundle.Keys:
         raise CabinetError(f"{keys}: {why}: it says who may update this cabinet") from error
 
 
-def age(system: System, version: str, here: str) -> Age:
+def age(system: ComputerQueries, version: str, here: str) -> Age:
     """Compare `version` with `here` in the order of dpkg."""
     if system.is_newer(version, here):
         return "newer"

@@ -18,7 +18,7 @@ LOOK_EVERY_S = 5
 SPARE = 64 << 20  # bytes that stay free for charges meanwhile and for the copy of the database
 
 
-class Computer(msgspec.Struct, frozen=True, kw_only=True):
+class ComputerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about the computer. `sessions`: running now, None if unknown; `free` and `installed` (the present version's
     files) in bytes. Facts that a survey leaves open (`newer`, `sessions`) block the update until they are known.
     """
@@ -35,7 +35,7 @@ class Computer(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int | None = None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class InstallOptions(msgspec.Struct, frozen=True):
     """Options that the person at the keyboard has accepted beforehand."""
 
     during_sessions: bool = False
@@ -43,13 +43,13 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Objection(msgspec.Struct, frozen=True):
-    """One reason against installing; `wording.objected` returns its text."""
+    """One reason against installing; `wording.objection_text` returns its text."""
 
     code: str
     params: dict[str, str | int] = {}
 
 
-def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Objection]:
+def objections(manifest: Manifest, computer: ComputerFacts, asked: InstallOptions) -> list[Objection]:
     """Return the reasons not to install now; empty if there are none."""
     found = []
 
@@ -71,7 +71,7 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Obj
             against("session_runs")
         else:
             against("sessions_run", count=computer.sessions)
-    if computer.free < (needed := room(manifest, computer)):
+    if computer.free < (needed := required_bytes(manifest, computer)):
         against("no_room", free=computer.free >> 20, needed=needed >> 20)
     if computer.switched_off:
         against("switched_off")
@@ -80,17 +80,17 @@ def objections(manifest: Manifest, computer: Computer, asked: Asked) -> list[Obj
     return found
 
 
-def fits(manifest: Manifest, computer: Computer) -> bool:
+def fits(manifest: Manifest, computer: ComputerFacts) -> bool:
     """Return whether the bundle fits this computer at all, now or later."""
     return (manifest.architecture, manifest.python) == (computer.architecture, computer.python)
 
 
-def room(manifest: Manifest, computer: Computer) -> int:
+def required_bytes(manifest: Manifest, computer: ComputerFacts) -> int:
     """Return the bytes that must be free: the new package, the present version as files and as a package, a spare."""
     return manifest.size + 2 * computer.installed + SPARE
 
 
-class Phase(enum.Enum):
+class UpdatePhase(enum.Enum):
     """Progress of an update; written to disk before the next step begins."""
 
     PREPARED = "prepared"
@@ -101,12 +101,12 @@ class Phase(enum.Enum):
     GONE_BACK = "gone back"
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Record of one update, kept across a restart of the computer."""
 
     old: str
     new: str
-    phase: Phase
+    phase: UpdatePhase
     boot_id: str
     schema: int | None  # of the database before the update; None: there was none
     backup: str = ""  # the database before the update
@@ -118,12 +118,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
     def left_s(self, boot_id: str, now_ns: int) -> int | None:
         """Return the seconds left of the trial; None if there is no trial now, or if they are unknown."""
-        if self.phase is not Phase.TRIAL or self.until_ns is None or self.boot_id != boot_id:
+        if self.phase is not UpdatePhase.TRIAL or self.until_ns is None or self.boot_id != boot_id:
             return None
         return max(0, (self.until_ns - now_ns) // NS)
 
 
-def last_doubt(trial: Trial, sha256: str, sessions: int | None) -> str:
+def last_objection(trial: UpdateRecord, sha256: str, sessions: int | None) -> str:
     """Return why it is not installed after all, checked directly before the installation; "" if it may be.
 
     Minutes pass between the signature check and this check. `sha256` of the package on disk, `sessions` running now.
@@ -147,43 +147,46 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     failed_tests: Sequence[str] = ()  # of the self-test
 
 
-class Verdict(enum.Enum):
+class TrialVerdict(enum.Enum):
     WAIT = "wait"
     KEEP = "keep"  # the installed version
     GO_BACK = "go back"
 
 
-def at_boot(trial: Trial, boot_id: str) -> tuple[Verdict, str]:
+def verdict_at_boot(trial: UpdateRecord, boot_id: str) -> tuple[TrialVerdict, str]:
     """Return the verdict on an update that a restart of the computer has interrupted.
 
     If the computer restarted, the version on trial is not kept: the watchdog may have caused it, and if it was a power
     cut, the cost is only another attempt.
     """
-    if trial.phase in (Phase.KEPT, Phase.GONE_BACK):
-        return Verdict.WAIT, ""
-    if trial.phase is Phase.PREPARED:
-        return Verdict.KEEP, f"the computer restarted before version {trial.new} was installed"
-    if trial.boot_id == boot_id and trial.phase is Phase.TRIAL:
-        return Verdict.WAIT, ""
-    return Verdict.GO_BACK, trial.why or f"the computer restarted while version {trial.new} was {trial.phase.value}"
+    if trial.phase in (UpdatePhase.KEPT, UpdatePhase.GONE_BACK):
+        return TrialVerdict.WAIT, ""
+    if trial.phase is UpdatePhase.PREPARED:
+        return TrialVerdict.KEEP, f"the computer restarted before version {trial.new} was installed"
+    if trial.boot_id == boot_id and trial.phase is UpdatePhase.TRIAL:
+        return TrialVerdict.WAIT, ""
+    return (
+        TrialVerdict.GO_BACK,
+        trial.why or f"the computer restarted while version {trial.new} was {trial.phase.value}",
+    )
 
 
-def judge(trial: Trial, seen: Observation) -> tuple[Verdict, str]:
+def judge(trial: UpdateRecord, seen: Observation) -> tuple[TrialVerdict, str]:
     """Return the verdict on the new version, and the reason for going back."""
     if seen.boot_id != trial.boot_id:
-        return at_boot(trial, seen.boot_id)
+        return verdict_at_boot(trial, seen.boot_id)
     if seen.failed_tests:
-        return Verdict.GO_BACK, f"self-test: {'; '.join(seen.failed_tests)}"
+        return TrialVerdict.GO_BACK, f"self-test: {'; '.join(seen.failed_tests)}"
     if seen.restarted:
-        return Verdict.GO_BACK, f"had to be started again: {', '.join(seen.restarted)}"
+        return TrialVerdict.GO_BACK, f"had to be started again: {', '.join(seen.restarted)}"
     if seen.down and seen.since_s >= READY_WITHIN_S:
-        return Verdict.GO_BACK, f"not running {READY_WITHIN_S} s after the installation: {', '.join(seen.down)}"
+        return TrialVerdict.GO_BACK, f"not running {READY_WITHIN_S} s after the installation: {', '.join(seen.down)}"
     if not seen.down and seen.since_s >= TRIAL_S:
-        return Verdict.KEEP, ""
-    return Verdict.WAIT, ""
+        return TrialVerdict.KEEP, ""
+    return TrialVerdict.WAIT, ""
 
 
-def restores_database(trial: Trial, schema_now: int | None, old_reads_it: Callable[[], bool]) -> bool:
+def restores_database(trial: UpdateRecord, schema_now: int | None, old_reads_it: Callable[[], bool]) -> bool:
     """Return whether going back needs the earlier database: the old version reads no newer schema and no broken file.
 
     If a schema is unknown, which may be temporary, the old version tests the file: payments since the backup must not

@@ -11,18 +11,18 @@ import msgspec
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
 from cabinet.system.update.bundle import sha256_of
-from cabinet.system.update.records import Records
+from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.trial import (
     LOOK_EVERY_S,
     TRIAL_S,
     Observation,
-    Phase,
-    Trial,
-    Verdict,
-    at_boot,
+    TrialVerdict,
+    UpdatePhase,
+    UpdateRecord,
     judge,
-    last_doubt,
+    last_objection,
     restores_database,
+    verdict_at_boot,
 )
 
 READ_ONLY_TRIES = 12
@@ -30,7 +30,7 @@ READ_ONLY_TRIES = 12
 log = logging.getLogger(__name__)
 
 
-class System(Protocol):
+class ComputerOperations(Protocol):
     """Operations on the computer."""
 
     def boot_id(self) -> str: ...
@@ -75,7 +75,9 @@ class System(Protocol):
         """Start every unit, even if another fails. Return the failures."""
 
 
-def see_through(system: System, records: Records, clock: Clock, wait: Callable[[float], None]) -> Trial | None:
+def resume_update(
+    system: ComputerOperations, records: UpdateFolder, clock: Clock, wait: Callable[[float], None]
+) -> UpdateRecord | None:
     """Resume the update under way in any phase, and bring it to its end; return None if there is none.
 
     Raises CabinetError if even going back fails: the next start resumes it.
@@ -86,43 +88,49 @@ def see_through(system: System, records: Records, clock: Clock, wait: Callable[[
     return _read_only_again(system, records, _to_its_end(system, records, trial, clock, wait), wait)
 
 
-def _to_its_end(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
-    if trial.phase is Phase.PREPARED and trial.boot_id == system.boot_id():
+def _to_its_end(
+    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+) -> UpdateRecord:
+    if trial.phase is UpdatePhase.PREPARED and trial.boot_id == system.boot_id():
         return _try_out(system, records, trial, clock, wait)
-    verdict, why = at_boot(trial, system.boot_id())
-    if verdict is Verdict.GO_BACK:
+    verdict, why = verdict_at_boot(trial, system.boot_id())
+    if verdict is TrialVerdict.GO_BACK:
         return _go_back(system, records, trial, why)
-    if verdict is Verdict.KEEP:
-        return _end(records, trial, Phase.GONE_BACK, why)
-    if trial.phase is Phase.TRIAL:
+    if verdict is TrialVerdict.KEEP:
+        return _end(records, trial, UpdatePhase.GONE_BACK, why)
+    if trial.phase is UpdatePhase.TRIAL:
         return _watch(system, records, trial, clock, wait)
     return _end(records, trial, trial.phase, trial.why)
 
 
-def _try_out(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
+def _try_out(
+    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+) -> UpdateRecord:
     try:
         trial = _made_writable(system, records, trial)
         with system.package_tools():
             found = sha256_of(records.new) if records.new.exists() else ""
-            doubt = last_doubt(trial, found, system.sessions())
+            doubt = last_objection(trial, found, system.sessions())
             if not doubt:
-                trial = _enter(records, trial, Phase.INSTALLING)
+                trial = _enter(records, trial, UpdatePhase.INSTALLING)
                 system.install(records.new)
     except CabinetError as error:
-        if trial.phase is Phase.PREPARED:
-            return _end(records, trial, Phase.GONE_BACK, str(error))
+        if trial.phase is UpdatePhase.PREPARED:
+            return _end(records, trial, UpdatePhase.GONE_BACK, str(error))
         if _old_is_there(system, trial):
-            return _end(records, trial, Phase.GONE_BACK, _with_problems(str(error), system.start()))
+            return _end(records, trial, UpdatePhase.GONE_BACK, _with_problems(str(error), system.start()))
         return _go_back(system, records, trial, str(error))
     if doubt:
-        return _end(records, trial, Phase.GONE_BACK, doubt)
+        return _end(records, trial, UpdatePhase.GONE_BACK, doubt)
     return _watch(system, records, trial, clock, wait)
 
 
-def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: Callable[[float], None]) -> Trial:
+def _watch(
+    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+) -> UpdateRecord:
     """Observe and judge the trial. A watcher that was itself restarted counts the five minutes from the start."""
     begun_ns = clock.monotonic_ns()
-    trial = _enter(records, msgspec.structs.replace(trial, until_ns=begun_ns + TRIAL_S * NS), Phase.TRIAL)
+    trial = _enter(records, msgspec.structs.replace(trial, until_ns=begun_ns + TRIAL_S * NS), UpdatePhase.TRIAL)
     tested = False
     while True:
         down = system.down()
@@ -137,16 +145,16 @@ def _watch(system: System, records: Records, trial: Trial, clock: Clock, wait: C
             failed_tests=failed,
         )
         verdict, why = judge(trial, seen)
-        if verdict is Verdict.GO_BACK:
+        if verdict is TrialVerdict.GO_BACK:
             return _go_back(system, records, trial, why)
-        if verdict is Verdict.KEEP:
-            return _end(records, trial, Phase.KEPT, "")
+        if verdict is TrialVerdict.KEEP:
+            return _end(records, trial, UpdatePhase.KEPT, "")
         wait(LOOK_EVERY_S)
 
 
-def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
+def _go_back(system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, why: str) -> UpdateRecord:
     log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
-    trial = _enter(records, trial, Phase.GOING_BACK, why)
+    trial = _enter(records, trial, UpdatePhase.GOING_BACK, why)
     schema = system.schema()
     if not _old_is_there(system, trial):
         trial = _made_writable(system, records, trial)
@@ -162,10 +170,10 @@ def _go_back(system: System, records: Records, trial: Trial, why: str) -> Trial:
     why = _with_problems(why, [*system.start(), *system.self_test()])
     if restore:
         why += f"; the database is that of before the update ({trial.backup}), the other is kept beside it"
-    return _end(records, trial, Phase.GONE_BACK, why)
+    return _end(records, trial, UpdatePhase.GONE_BACK, why)
 
 
-def _old_is_there(system: System, trial: Trial) -> bool:
+def _old_is_there(system: ComputerOperations, trial: UpdateRecord) -> bool:
     """Return whether going back needs no installation: a second attempt must not stop guard and charges again."""
     return trial.new != trial.old and system.is_whole(trial.old)
 
@@ -175,7 +183,7 @@ def _with_problems(why: str, problems: Sequence[str]) -> str:
     return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
 
 
-def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
+def _made_writable(system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord) -> UpdateRecord:
     """Make file systems writable. A read-only root is read-only again after each boot: going back needs this too."""
     for place in system.read_only_places():
         trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
@@ -184,7 +192,9 @@ def _made_writable(system: System, records: Records, trial: Trial) -> Trial:
     return trial
 
 
-def _read_only_again(system: System, records: Records, ended: Trial, wait: Callable[[float], None]) -> Trial:
+def _read_only_again(
+    system: ComputerOperations, records: UpdateFolder, ended: UpdateRecord, wait: Callable[[float], None]
+) -> UpdateRecord:
     """Make file systems read-only again, after the end is recorded: the program that follows the update runs from
     replaced files, and while it runs the file system is busy.
     """
@@ -195,7 +205,7 @@ def _read_only_again(system: System, records: Records, ended: Trial, wait: Calla
     return ended if why == ended.why else _end(records, ended, ended.phase, why)
 
 
-def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -> str:
+def _made_read_only(system: ComputerOperations, place: str, wait: Callable[[float], None]) -> str:
     """Remount, trying for a minute; return the problem, "" if it worked."""
     problem = ""
     for _ in range(READ_ONLY_TRIES):
@@ -209,13 +219,13 @@ def _made_read_only(system: System, place: str, wait: Callable[[float], None]) -
     return problem
 
 
-def _enter(records: Records, trial: Trial, phase: Phase, why: str = "") -> Trial:
+def _enter(records: UpdateFolder, trial: UpdateRecord, phase: UpdatePhase, why: str = "") -> UpdateRecord:
     trial = msgspec.structs.replace(trial, phase=phase, why=why)
     records.save(trial)
     return trial
 
 
-def _end(records: Records, trial: Trial, phase: Phase, why: str) -> Trial:
+def _end(records: UpdateFolder, trial: UpdateRecord, phase: UpdatePhase, why: str) -> UpdateRecord:
     trial = msgspec.structs.replace(trial, phase=phase, why=why)
     records.end(trial)
     return trial

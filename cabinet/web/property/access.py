@@ -8,15 +8,15 @@ from litestar.response import Redirect, Response
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Task
-from cabinet.service.property_ports import OfficePort
+from cabinet.service.property_ports import PropertyPagesPort
 from cabinet.texts import Texts
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, address_of, language_of
+from cabinet.web.context import PageRequest, WebSite, address_of, language_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.pages import Pages
 
 
-class Section(NamedTuple):
+class NavigationEntry(NamedTuple):
     """Entry of the navigation; its title is the text `nav.<name>`."""
 
     name: str
@@ -25,39 +25,39 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section("overview", "/property", "look"),
-    Section("figures", "/property/figures", "look"),
-    Section("faults", "/property/faults", "look"),
-    Section("usage", "/property/usage", "look"),
-    Section("residents", "/property/residents", "money"),
-    Section("tariffs", "/property/tariffs", "look"),
-    Section("tokens", "/property/tokens", "tokens"),
-    Section("staff", "/property/staff", "staff"),
-    Section("audit", "/property/audit", "audit"),
+    NavigationEntry("overview", "/property", "look"),
+    NavigationEntry("figures", "/property/figures", "look"),
+    NavigationEntry("faults", "/property/faults", "look"),
+    NavigationEntry("usage", "/property/usage", "look"),
+    NavigationEntry("residents", "/property/residents", "money"),
+    NavigationEntry("tariffs", "/property/tariffs", "look"),
+    NavigationEntry("tokens", "/property/tokens", "tokens"),
+    NavigationEntry("staff", "/property/staff", "staff"),
+    NavigationEntry("audit", "/property/audit", "audit"),
 )
 
 
-async def actor(request: Visit, task: Task) -> Actor:
+async def actor(request: PageRequest, task: Task) -> Actor:
     """Return the signed-in member of staff, if allowed to do `task`. Raises Refused `signed_out`, `not_allowed`."""
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if not token:
         raise Refused("signed_out")
     by_itself = "text/event-stream" in request.headers.get("accept", "")  # a live page is no activity of a person
-    found = await office(request).staff.actor(token, address_of(request), active=not by_itself)
+    found = await property_pages(request).staff.actor(token, address_of(request), active=not by_itself)
     found.require(task)
     return found
 
 
-def office(request: Visit) -> OfficePort:
-    return Site.of(request).property_.office
+def property_pages(request: PageRequest) -> PropertyPagesPort:
+    return WebSite.of(request).property_.property_pages
 
 
-def texts(request: Visit) -> Texts:
-    return Pages.of(request).speech[language_of(request)].texts
+def texts(request: PageRequest) -> Texts:
+    return Pages.of(request).locales[language_of(request)].texts
 
 
 def show(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     section: str,
     template: str,
@@ -80,7 +80,7 @@ def show(
     )
 
 
-def refused_here(request: Visit, refusal: Refused) -> dict[str, Any]:
+def refused_here(request: PageRequest, refusal: Refused) -> dict[str, Any]:
     """Return the arguments of `show` for a refusal on the page of the refused form."""
     return {
         "status": status_of(refusal),
@@ -89,7 +89,7 @@ def refused_here(request: Visit, refusal: Refused) -> dict[str, Any]:
     }
 
 
-def on_refused(request: Visit, refusal: Refused) -> Response[Any]:
+def on_refused(request: PageRequest, refusal: Refused) -> Response[Any]:
     """Answer a refusal that no handler has shown on its own page."""
     if refusal.code == "signed_out":
         return Redirect("/property/sign-in", status_code=303)

@@ -8,23 +8,23 @@ from litestar.response import Response
 
 from cabinet import normal_form
 from cabinet.records import ACTIONS, AuditFilter
-from cabinet.web.context import Site, Visit
-from cabinet.web.property.access import actor, field, office, show
-from cabinet.web.property.period import Period, day, number, zone_of
+from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.property.access import actor, field, property_pages, show
+from cabinet.web.property.period import DayRange, day, number, zone_of
 
 ENTRIES_A_PAGE = 50
 
 
 @get("/property/audit")
-async def audit_page(request: Visit) -> Response[Any]:
+async def audit_page(request: PageRequest) -> Response[Any]:
     who, asked = await actor(request, "audit"), request.query_params
-    log = office(request).audit
+    log = property_pages(request).audit
     names = await log.staff_names(who)
     shown = {name: field(asked, name, 64) for name in ("from", "to", "staff", "action", "resident")}
     staff = next((name for name in names if normal_form.text(name) == shown["staff"]), shown["staff"])
     wanted = AuditFilter(
         number(field(asked, "before", 16)),
-        *Period(day(shown["from"]), day(shown["to"])).bounds_ms(zone_of(Site.of(request))),
+        *DayRange(day(shown["from"]), day(shown["to"])).bounds_ms(zone_of(WebSite.of(request))),
         staff,
         shown["action"] if shown["action"] in ACTIONS else "",
         number(shown["resident"]),

@@ -11,19 +11,19 @@ from cabinet.errors import Refused
 from cabinet.texts import Texts
 from cabinet.trips import table
 from cabinet.trips.plot import plot
-from cabinet.web.context import RowNumber, Site, Visit, language_of
-from cabinet.web.property.access import actor, field, office, show
+from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
+from cabinet.web.property.access import actor, field, property_pages, show
 from cabinet.web.property.period import number, zone_of
 
 TRIPS_A_PAGE = 20
 
 
 @get("/property/faults")
-async def faults_page(request: Visit) -> Response[Any]:
-    who, site = await actor(request, "look"), Site.of(request)
+async def faults_page(request: PageRequest) -> Response[Any]:
+    who, site = await actor(request, "look"), WebSite.of(request)
     asked = {"outlet": field(request.query_params, "outlet", 8)}
     before = number(field(request.query_params, "before", 12))
-    trips = await office(request).trips.newest(who, before, number(asked["outlet"]), TRIPS_A_PAGE + 1)
+    trips = await property_pages(request).trips.newest(who, before, number(asked["outlet"]), TRIPS_A_PAGE + 1)
     more = len(trips) > TRIPS_A_PAGE
     trips = trips[:TRIPS_A_PAGE]
     words = Texts("trips", language_of(request))
@@ -44,8 +44,8 @@ async def faults_page(request: Visit) -> Response[Any]:
 
 
 @get("/property/faults/{trip_number:int}")
-async def trip_page(request: Visit, trip_number: RowNumber) -> Response[Any]:
-    who, trips = await actor(request, "look"), office(request).trips
+async def trip_page(request: PageRequest, trip_number: RowNumber) -> Response[Any]:
+    who, trips = await actor(request, "look"), property_pages(request).trips
     recording = await trips.recording(who, trip_number)
     wanted = number(field(request.query_params, "outlet", 8))
     outlet = table.lead_outlet(recording) if wanted is None else wanted
@@ -63,7 +63,7 @@ async def trip_page(request: Visit, trip_number: RowNumber) -> Response[Any]:
         header=recording.header,
         outlets=list(recording.tracks),
         outlet=outlet,
-        when=table.moment(recording.header, zone_of(Site.of(request))),
+        when=table.moment(recording.header, zone_of(WebSite.of(request))),
         place=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),
         limits=list(table.limit_texts(recording.header.limits[outlet], words).values()),
@@ -75,12 +75,12 @@ async def trip_page(request: Visit, trip_number: RowNumber) -> Response[Any]:
 
 
 @get("/property/faults/{trip_number:int}/plot/{outlet:int}")
-async def trip_plot(request: Visit, trip_number: RowNumber, outlet: RowNumber) -> Response[bytes]:
+async def trip_plot(request: PageRequest, trip_number: RowNumber, outlet: RowNumber) -> Response[bytes]:
     who = await actor(request, "look")
-    recording = await office(request).trips.recording(who, trip_number)
+    recording = await property_pages(request).trips.recording(who, trip_number)
     if outlet not in recording.tracks:
         raise Refused("unknown_trip")
-    words, zone = Texts("trips", language_of(request)), zone_of(Site.of(request))
+    words, zone = Texts("trips", language_of(request)), zone_of(WebSite.of(request))
     picture = await asyncio.to_thread(plot, recording, outlet, words, zone)
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(picture.encode(), media_type="image/svg+xml", headers=headers)

@@ -7,9 +7,9 @@ from litestar.response import Response
 
 from cabinet.errors import Refused
 from cabinet.service.property_views import DaySum
-from cabinet.web.context import Site, Visit
+from cabinet.web.context import PageRequest, WebSite
 from cabinet.web.property import charts
-from cabinet.web.property.access import actor, field, office, show
+from cabinet.web.property.access import actor, field, property_pages, show
 from cabinet.web.property.period import ONE_DAY, day, site_today, zone_of
 
 MONTHS = 12
@@ -18,8 +18,8 @@ USE_DAYS = 28
 
 
 @get("/property/figures")
-async def figures_page(request: Visit) -> Response[Any]:
-    who, asked, figures = await actor(request, "look"), request.query_params, office(request).figures
+async def figures_page(request: PageRequest) -> Response[Any]:
+    who, asked, figures = await actor(request, "look"), request.query_params, property_pages(request).figures
     today = site_today(request)
     load_day = day(field(asked, "day", 16)) or today
     by = "month" if field(asked, "by", 8) == "month" else "day"
@@ -44,7 +44,7 @@ async def figures_page(request: Visit) -> Response[Any]:
         day_before=load_day - ONE_DAY,
         day_after=load_day + ONE_DAY,
         load=load,
-        load_chart=charts.load_chart(load, zone_of(Site.of(request))),
+        load_chart=charts.load_chart(load, zone_of(WebSite.of(request))),
         sums=sums,
         total=_total(sums),
         label=label,

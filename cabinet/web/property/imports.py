@@ -11,49 +11,49 @@ from litestar.response import Response
 from cabinet.errors import Refused
 from cabinet.reports import spreadsheet
 from cabinet.web import auth, export
-from cabinet.web.context import Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
+from cabinet.web.context import PageRequest
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show, texts
 from cabinet.web.property.uploads import MAX_UPLOAD, content
 
 
 @get("/property/residents/import")
-async def import_page(request: Visit) -> Response[Any]:
+async def import_page(request: PageRequest) -> Response[Any]:
     return show(request, await actor(request, "residents"), "residents", "import", plan=None, refused="")
 
 
 @post("/property/residents/import", request_max_body_size=MAX_UPLOAD)
-async def plan(request: Visit) -> Response[Any]:
+async def plan(request: PageRequest) -> Response[Any]:
     """Show the effect of the file; nothing is changed."""
     who = await actor(request, "residents")
     try:
         uploaded = content(request)
         if not uploaded:
             raise Refused("bad_file")
-        made = await office(request).imports.plan(who, uploaded)
+        made = await property_pages(request).imports.plan(who, uploaded)
     except Refused as refusal:
         return show(request, who, "residents", "import", plan=None, **refused_here(request, refusal))
     return show(request, who, "residents", "import", plan=made, refused="", status=400 if made.mistakes else 200)
 
 
 @post("/property/residents/import/begin", status_code=303)
-async def begin(request: Visit) -> Response[Any]:
+async def begin(request: PageRequest) -> Response[Any]:
     who = await actor(request, "residents")
     key = field(auth.form(request), "key", 64)
-    await office(request).imports.begin(who, key)
+    await property_pages(request).imports.begin(who, key)
     return done(f"/property/residents/import/{key}")
 
 
 @get("/property/residents/import/{key:str}")
-async def import_state_page(request: Visit, key: FromPath[str]) -> Response[Any]:
+async def import_state_page(request: PageRequest, key: FromPath[str]) -> Response[Any]:
     who = await actor(request, "residents")
-    return show(request, who, "residents", "imported", state=office(request).imports.state(who, key), key=key)
+    return show(request, who, "residents", "imported", state=property_pages(request).imports.state(who, key), key=key)
 
 
 @get("/property/residents/import/{key:str}/pins")
-async def pins_file(request: Visit, key: FromPath[str]) -> Response[bytes]:
+async def pins_file(request: PageRequest, key: FromPath[str]) -> Response[bytes]:
     """Send cards and PINs as a spreadsheet, as long as the import is kept; as text, because then no digit is lost."""
     who = await actor(request, "residents")
-    state = office(request).imports.state(who, key)
+    state = property_pages(request).imports.state(who, key)
     t = texts(request)
     titles = [t("import.column_card"), t("import.column_name"), t("import.column_pin")]
     made = io.BytesIO()

@@ -5,26 +5,26 @@ from typing import Any
 from litestar import get
 from litestar.response import Response, Stream
 
-from cabinet.web.context import Site, Visit, language_of
+from cabinet.web.context import PageRequest, WebSite, language_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 from cabinet.web.property import charts
-from cabinet.web.property.access import actor, office, show
+from cabinet.web.property.access import actor, property_pages, show
 from cabinet.web.property.period import site_today, zone_of
 
 MAX_SESSIONS = 20
 
 
 @get("/property")
-async def overview_page(request: Visit) -> Response[Any]:
+async def overview_page(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
     return show(request, who, "overview", "overview", **await _overview(request))
 
 
 @get("/property/live")
-async def live(request: Visit) -> Stream:
+async def live(request: PageRequest) -> Stream:
     """Send the overview's parts when they change: one event per outlet, to send little data."""
-    site, pages, language = Site.of(request), Pages.of(request), language_of(request)
+    site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
     await actor(request, "look")
 
     async def render() -> tuple[Parts, bool]:
@@ -40,8 +40,8 @@ async def live(request: Visit) -> Stream:
     return Streams.of(request).respond(request, site.property_.cabinet_changes(), render)
 
 
-async def _overview(request: Visit) -> dict[str, Any]:
-    site, figures = Site.of(request), office(request).figures
+async def _overview(request: PageRequest) -> dict[str, Any]:
+    site, figures = WebSite.of(request), property_pages(request).figures
     outlets = site.property_.outlets()
     load = await figures.load(site_today(request))
     return {

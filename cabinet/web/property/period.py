@@ -7,12 +7,12 @@ from typing import NamedTuple
 from cabinet import normal_form
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.web.context import Site, Visit
+from cabinet.web.context import PageRequest, WebSite
 
 ONE_DAY = datetime.timedelta(days=1)
 
 
-class Period(NamedTuple):
+class DayRange(NamedTuple):
     """Period from the first day to the last, both included; None: open on that side."""
 
     first: datetime.date | None
@@ -46,9 +46,9 @@ def presets(today: datetime.date) -> list[Preset]:
     ]
 
 
-def site_today(request: Visit) -> datetime.date:
-    site = Site.of(request)
-    return date_of(site.property_.office.wall(), zone_of(site))
+def site_today(request: PageRequest) -> datetime.date:
+    site = WebSite.of(request)
+    return date_of(site.property_.property_pages.wall(), zone_of(site))
 
 
 def number(text: str) -> int | None:
@@ -61,7 +61,7 @@ def number(text: str) -> int | None:
     return found
 
 
-def zone_of(site: Site) -> zoneinfo.ZoneInfo:
+def zone_of(site: WebSite) -> zoneinfo.ZoneInfo:
     return zoneinfo.ZoneInfo(site.config.site.timezone)
 
 

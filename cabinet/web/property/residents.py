@@ -10,8 +10,8 @@ from litestar.response import Response
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.web import auth
-from cabinet.web.context import RowNumber, Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.context import PageRequest, RowNumber
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
 from cabinet.web.property.amounts import fen_of_yuan
 from cabinet.web.property.period import number
 
@@ -19,10 +19,10 @@ RESIDENTS_A_PAGE = 30
 
 
 @get("/property/residents")
-async def residents_page(request: Visit) -> Response[Any]:
+async def residents_page(request: PageRequest) -> Response[Any]:
     who, asked = await actor(request, "money"), field(request.query_params, "find", 40)
     after = number(field(request.query_params, "after", 12))
-    rows = await office(request).residents.found(who, asked, after, RESIDENTS_A_PAGE + 1)
+    rows = await property_pages(request).residents.found(who, asked, after, RESIDENTS_A_PAGE + 1)
     more = len(rows) > RESIDENTS_A_PAGE
     rows = rows[:RESIDENTS_A_PAGE]
     query = urlencode({"find": asked, "after": rows[-1].resident_id}) if more else ""
@@ -38,25 +38,25 @@ async def residents_page(request: Visit) -> Response[Any]:
 
 
 @get("/property/residents/{resident_id:int}")
-async def resident_page(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def resident_page(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     return await _page(request, await actor(request, "money"), resident_id)
 
 
 @post("/property/residents/{resident_id:int}/reveal")
-async def reveal(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def reveal(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Show the resident unmasked in this answer only; a reload masks the data again."""
     return await _page(request, await actor(request, "money"), resident_id, unmasked=True)
 
 
 @post("/property/residents/{resident_id:int}/top-up")
-async def top_up(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def top_up(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Show a preview of the top-up; with `confirmed`, do it."""
     who, form = await actor(request, "money"), auth.form(request)
     note = field(form, "note", 80)
     try:
         amount_fen = fen_of_yuan(field(form, "amount", 12))
         if form.get("confirmed") != "true":
-            page = await office(request).residents.page(who, resident_id)
+            page = await property_pages(request).residents.page(who, resident_id)
             return show(
                 request,
                 who,
@@ -68,7 +68,9 @@ async def top_up(request: Visit, resident_id: RowNumber) -> Response[Any]:
                 note=note,
                 request_key=secrets.token_urlsafe(12),
             )
-        await office(request).residents.top_up(who, resident_id, amount_fen, field(form, "request_key", 64), note)
+        await property_pages(request).residents.top_up(
+            who, resident_id, amount_fen, field(form, "request_key", 64), note
+        )
     except Refused as refusal:
         if refusal.code != "bad_amount":
             raise
@@ -77,10 +79,10 @@ async def top_up(request: Visit, resident_id: RowNumber) -> Response[Any]:
 
 
 @post("/property/residents/{resident_id:int}/undo/{transaction:int}", status_code=303)
-async def undo(request: Visit, resident_id: RowNumber, transaction: RowNumber) -> Response[Any]:
+async def undo(request: PageRequest, resident_id: RowNumber, transaction: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
     try:
-        await office(request).residents.undo_top_up(who, resident_id, transaction)
+        await property_pages(request).residents.undo_top_up(who, resident_id, transaction)
     except Refused as refusal:
         if refusal.code != "cannot_undo":
             raise
@@ -89,29 +91,29 @@ async def undo(request: Visit, resident_id: RowNumber, transaction: RowNumber) -
 
 
 @post("/property/residents/{resident_id:int}/block", status_code=303)
-async def block(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def block(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     who = await actor(request, "money")
-    await office(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
+    await property_pages(request).residents.set_blocked(who, resident_id, auth.form(request).get("blocked") == "true")
     return done(f"/property/residents/{resident_id}")
 
 
 @post("/property/residents/{resident_id:int}/pin")
-async def new_pin(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def new_pin(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Set a new PIN. It is shown only in this answer."""
     who = await actor(request, "money")
-    pin = await office(request).residents.new_pin(who, resident_id)
+    pin = await property_pages(request).residents.new_pin(who, resident_id)
     return await _page(request, who, resident_id, pin=pin)
 
 
 @post("/property/residents/{resident_id:int}/erase")
-async def erase(request: Visit, resident_id: RowNumber) -> Response[Any]:
+async def erase(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     """Explain the consequences of erasing; with `confirmed`, erase the resident."""
     who = await actor(request, "residents")
     if auth.form(request).get("confirmed") != "true":
-        page = await office(request).residents.page(who, resident_id)
+        page = await property_pages(request).residents.page(who, resident_id)
         return show(request, who, "residents", "erase", page=page)
     try:
-        await office(request).residents.erase(who, resident_id)
+        await property_pages(request).residents.erase(who, resident_id)
     except Refused as refusal:
         if refusal.code not in ("charge_running", "money_left"):
             raise
@@ -120,7 +122,7 @@ async def erase(request: Visit, resident_id: RowNumber) -> Response[Any]:
 
 
 async def _page(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     resident_id: int,
     *,
@@ -130,7 +132,7 @@ async def _page(
     amount: str = "",
 ) -> Response[Any]:
     refused = {"refused": ""} if refusal is None else refused_here(request, refusal)
-    page = await office(request).residents.page(who, resident_id, unmasked=unmasked)
+    page = await property_pages(request).residents.page(who, resident_id, unmasked=unmasked)
     return show(request, who, "residents", "resident", page=page, pin=pin, amount=amount, **refused)
 
 

@@ -11,39 +11,39 @@ from markupsafe import Markup
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.web import auth
-from cabinet.web.context import Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show, texts
+from cabinet.web.context import PageRequest
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show, texts
 
 PATH = "/property/second-factor"
 
 
 @get(PATH)
-async def second_factor_page(request: Visit) -> Response[Any]:
+async def second_factor_page(request: PageRequest) -> Response[Any]:
     return await _page(request, await actor(request, "look"))
 
 
 @post(f"{PATH}/begin", status_code=303)
-async def begin(request: Visit) -> Response[Any]:
-    await office(request).second_factor.begin(await actor(request, "look"))
+async def begin(request: PageRequest) -> Response[Any]:
+    await property_pages(request).second_factor.begin(await actor(request, "look"))
     return done(PATH)
 
 
 @post(PATH)
-async def confirm(request: Visit) -> Response[Any]:
+async def confirm(request: PageRequest) -> Response[Any]:
     """Confirm the second factor. The recovery codes are shown only in this answer."""
     who = await actor(request, "look")
     try:
-        codes = await office(request).second_factor.confirm(who, field(auth.form(request), "code"))
+        codes = await property_pages(request).second_factor.confirm(who, field(auth.form(request), "code"))
     except Refused as refusal:
         return await _page(request, who, **refused_here(request, refusal))
     return await _page(request, who, codes=codes)
 
 
 @post(f"{PATH}/off", status_code=303)
-async def switch_off(request: Visit) -> Response[Any]:
+async def switch_off(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
     try:
-        await office(request).second_factor.switch_off(who, field(auth.form(request), "proof"))
+        await property_pages(request).second_factor.switch_off(who, field(auth.form(request), "proof"))
     except Refused as refusal:
         here = refused_here(request, refusal)
         if refusal.code == "wrong_second_factor":
@@ -53,7 +53,7 @@ async def switch_off(request: Visit) -> Response[Any]:
 
 
 async def _page(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     *,
     status: int = 200,
@@ -61,7 +61,7 @@ async def _page(
     refused: str = "",
     codes: list[str] | None = None,
 ) -> Response[Any]:
-    state = await office(request).second_factor.state(who)
+    state = await property_pages(request).second_factor.state(who)
     return show(
         request,
         who,

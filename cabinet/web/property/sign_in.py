@@ -8,7 +8,7 @@ from litestar.response import Redirect, Response
 from cabinet.errors import Refused
 from cabinet.service.property_views import SecondStep
 from cabinet.web import auth
-from cabinet.web.context import Site, Visit, address_of
+from cabinet.web.context import PageRequest, WebSite, address_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
 from cabinet.web.pages import Pages
 from cabinet.web.property.access import texts
@@ -17,13 +17,13 @@ MAX_FIELD = 128
 
 
 @get("/property/sign-in")
-async def sign_in_page(request: Visit) -> Response[Any]:
+async def sign_in_page(request: PageRequest) -> Response[Any]:
     return Pages.of(request).page(request, "property/sign_in.html", refused="", name="")
 
 
 @post("/property/sign-in", status_code=303)
-async def sign_in(request: Visit) -> Response[Any]:
-    site, form = Site.of(request), auth.form(request)
+async def sign_in(request: PageRequest) -> Response[Any]:
+    site, form = WebSite.of(request), auth.form(request)
     name, password = form.get("name", "").strip(), form.get("password", "")
     try:
         if not name or not password or max(len(name), len(password)) > MAX_FIELD:
@@ -45,9 +45,9 @@ async def sign_in(request: Visit) -> Response[Any]:
 
 
 @post("/property/sign-in/code", status_code=303)
-async def sign_in_code(request: Visit) -> Response[Any]:
+async def sign_in_code(request: PageRequest) -> Response[Any]:
     """Do the second step, if the login has a second factor."""
-    site, form = Site.of(request), auth.form(request)
+    site, form = WebSite.of(request), auth.form(request)
     key, code = form.get("key", ""), form.get("code", "").strip()
     try:
         if not code or max(len(key), len(code)) > MAX_FIELD:
@@ -67,7 +67,7 @@ async def sign_in_code(request: Visit) -> Response[Any]:
     return _signed_in(site, token)
 
 
-def _code_page(request: Visit, key: str, refusal: Refused | None = None) -> Response[Any]:
+def _code_page(request: PageRequest, key: str, refusal: Refused | None = None) -> Response[Any]:
     return Pages.of(request).page(
         request,
         "property/sign_in_code.html",
@@ -78,14 +78,14 @@ def _code_page(request: Visit, key: str, refusal: Refused | None = None) -> Resp
     )
 
 
-def _signed_in(site: Site, token: str) -> Redirect:
+def _signed_in(site: WebSite, token: str) -> Redirect:
     return Redirect("/property", status_code=303, cookies=[auth.make_cookie(site, auth.STAFF_COOKIE, token)])
 
 
 @post("/property/sign-out", status_code=303)
-async def sign_out(request: Visit) -> Response[Any]:
+async def sign_out(request: PageRequest) -> Response[Any]:
     """Sign out in this browser, or with `everywhere=true` in all browsers."""
-    site = Site.of(request)
+    site = WebSite.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:
         await site.property_.sign_out_staff(token, auth.form(request).get("everywhere") == "true")

@@ -8,64 +8,66 @@ from litestar.response import Response
 from cabinet.errors import Refused
 from cabinet.records import ROLES, Actor, Role
 from cabinet.web import auth
-from cabinet.web.context import RowNumber, Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.context import PageRequest, RowNumber
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
 
 
 @get("/property/staff")
-async def staff_page(request: Visit) -> Response[Any]:
+async def staff_page(request: PageRequest) -> Response[Any]:
     return await _page(request, await actor(request, "staff"))
 
 
 @post("/property/staff")
-async def add(request: Visit) -> Response[Any]:
+async def add(request: PageRequest) -> Response[Any]:
     """Add a login. Its password is shown only in this answer."""
     who, form = await actor(request, "staff"), auth.form(request)
     name = field(form, "name")
     try:
-        password = await office(request).staff.add(who, name, _role(form.get("role", "")))
+        password = await property_pages(request).staff.add(who, name, _role(form.get("role", "")))
     except Refused as refusal:
         return await _page(request, who, name=name, **refused_here(request, refusal))
     return await _page(request, who, new_login=name, password=password)
 
 
 @post("/property/staff/{staff_id:int}/role", status_code=303)
-async def set_role(request: Visit, staff_id: RowNumber) -> Response[Any]:
+async def set_role(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
-        await office(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
+        await property_pages(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
     except Refused as refusal:
         return await _page(request, who, **refused_here(request, refusal))
     return done("/property/staff")
 
 
 @post("/property/staff/{staff_id:int}/password")
-async def new_password(request: Visit, staff_id: RowNumber) -> Response[Any]:
+async def new_password(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
-    name = next((each.name for each in await office(request).staff.everybody() if each.staff_id == staff_id), "")
-    password = await office(request).staff.new_password(who, staff_id)
+    name = next(
+        (each.name for each in await property_pages(request).staff.everybody() if each.staff_id == staff_id), ""
+    )
+    password = await property_pages(request).staff.new_password(who, staff_id)
     return await _page(request, who, new_login=name, password=password)
 
 
 @post("/property/staff/{staff_id:int}/second-factor", status_code=303)
-async def switch_off_second_factor(request: Visit, staff_id: RowNumber) -> Response[Any]:
+async def switch_off_second_factor(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
-    await office(request).second_factor.switch_off_for(who, staff_id)
+    await property_pages(request).second_factor.switch_off_for(who, staff_id)
     return done("/property/staff")
 
 
 @post("/property/staff/{staff_id:int}/remove", status_code=303)
-async def remove(request: Visit, staff_id: RowNumber) -> Response[Any]:
+async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     who = await actor(request, "staff")
     try:
-        await office(request).staff.remove(who, staff_id)
+        await property_pages(request).staff.remove(who, staff_id)
     except Refused as refusal:
         return await _page(request, who, **refused_here(request, refusal))
     return done("/property/staff")
 
 
 async def _page(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     *,
     status: int = 200,
@@ -82,7 +84,7 @@ async def _page(
         "staff",
         status=status,
         headers=headers,
-        everybody=await office(request).staff.everybody(),
+        everybody=await property_pages(request).staff.everybody(),
         roles=ROLES,
         refused=refused,
         name=name,

@@ -11,10 +11,10 @@ from litestar.response import Response
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor
-from cabinet.service.property_views import Receipt, SampleCharge, TariffLook
+from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview
 from cabinet.web import auth
-from cabinet.web.context import Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.context import PageRequest
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
 from cabinet.web.property.period import day, number, site_today
 from cabinet.web.property.uploads import content
 
@@ -24,7 +24,7 @@ _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
 @get("/property/tariffs")
-async def tariffs_page(request: Visit) -> Response[Any]:
+async def tariffs_page(request: PageRequest) -> Response[Any]:
     """Show the tariffs; with `version` and a sample charge also the receipt that this charge would give."""
     who, asked = await actor(request, "look"), request.query_params
     version = field(asked, "version", 64)
@@ -32,45 +32,45 @@ async def tariffs_page(request: Visit) -> Response[Any]:
     receipt, refused = None, ""
     if version:
         try:
-            receipt = await office(request).tariffs.sample_of(who, version, _charge(request, charge))
+            receipt = await property_pages(request).tariffs.sample_of(who, version, _charge(request, charge))
         except Refused as refusal:
             return await _page(request, who, version=version, charge=charge, **refused_here(request, refusal))
     return await _page(request, who, version=version, charge=charge, receipt=receipt, refused=refused)
 
 
 @post("/property/tariffs/check")
-async def check(request: Visit) -> Response[Any]:
+async def check(request: PageRequest) -> Response[Any]:
     """Show the content of a pasted or uploaded file; nothing is put into force."""
     who, form = await actor(request, "tariffs"), auth.form(request)
     text = form.get("text", "")
     try:
         if content(request):
             text = content(request).decode("utf-8-sig")
-        look = await office(request).tariffs.look(who, text)
+        look = await property_pages(request).tariffs.preview(who, text)
     except UnicodeDecodeError as error:
         raise Refused("bad_file") from error
     charge = {name: field(form, name, 16) or default for name, default in DEFAULTS.items()}
     receipt = None
     if look.tariff is not None:
-        receipt = await office(request).tariffs.sample(who, text, _charge(request, charge))
+        receipt = await property_pages(request).tariffs.sample(who, text, _charge(request, charge))
     return await _page(
         request, who, charge=charge, look=look, text=text, receipt=receipt, status=400 if look.mistakes else 200
     )
 
 
 @post("/property/tariffs/schedule", status_code=303)
-async def schedule(request: Visit) -> Response[Any]:
+async def schedule(request: PageRequest) -> Response[Any]:
     who = await actor(request, "tariffs")
     text = auth.form(request).get("text", "")
     try:
-        await office(request).tariffs.schedule(who, text)
+        await property_pages(request).tariffs.schedule(who, text)
     except Refused as refusal:
-        look = await office(request).tariffs.look(who, text)
+        look = await property_pages(request).tariffs.preview(who, text)
         return await _page(request, who, look=look, text=text, **refused_here(request, refusal))
     return done("/property/tariffs")
 
 
-def _charge(request: Visit, given: Mapping[str, str]) -> SampleCharge:
+def _charge(request: PageRequest, given: Mapping[str, str]) -> SampleCharge:
     """Return the sample charge in the fields. Raises Refused `bad_request`, `bad_choice`."""
     time = _TIME.fullmatch(normal_form.spelling(given["time"]))
     minutes, watts = number(given["minutes"]), number(given["watts"])
@@ -81,7 +81,7 @@ def _charge(request: Visit, given: Mapping[str, str]) -> SampleCharge:
 
 
 async def _page(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     *,
     status: int = 200,
@@ -90,7 +90,7 @@ async def _page(
     version: str = "",
     charge: Mapping[str, str] = DEFAULTS,
     receipt: Receipt | None = None,
-    look: TariffLook | None = None,
+    look: TariffPreview | None = None,
     text: str = "",
 ) -> Response[Any]:
     return show(
@@ -100,7 +100,7 @@ async def _page(
         "tariffs",
         status=status,
         headers=headers,
-        posted=await office(request).tariffs.posted(who),
+        posted=await property_pages(request).tariffs.posted(who),
         refused=refused,
         version=version,
         charge=charge,

@@ -10,19 +10,19 @@ from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.service.ports import SCOPES
 from cabinet.web import auth
-from cabinet.web.context import Visit
-from cabinet.web.property.access import actor, done, field, office, refused_here, show
+from cabinet.web.context import PageRequest
+from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
 
 DAYS_OFFERED = (30, 90, 365, 1830)
 
 
 @get("/property/tokens")
-async def tokens_page(request: Visit) -> Response[Any]:
+async def tokens_page(request: PageRequest) -> Response[Any]:
     return await _page(request, await actor(request, "tokens"))
 
 
 @post("/property/tokens")
-async def add(request: Visit) -> Response[Any]:
+async def add(request: PageRequest) -> Response[Any]:
     """Add a token. It is shown only in this answer."""
     who, form = await actor(request, "tokens"), auth.form(request)
     name, days = field(form, "name"), field(form, "days", 8)
@@ -31,21 +31,21 @@ async def add(request: Visit) -> Response[Any]:
         whole_days = normal_form.whole(days)
         if whole_days is None:
             raise Refused("bad_days")
-        token = await office(request).tokens.add(who, name, scopes, whole_days)
+        token = await property_pages(request).tokens.add(who, name, scopes, whole_days)
     except Refused as refusal:
         return await _page(request, who, name=name, **refused_here(request, refusal))
     return await _page(request, who, new_name=name, token=token)
 
 
 @post("/property/tokens/revoke", status_code=303)
-async def revoke(request: Visit) -> Response[Any]:
+async def revoke(request: PageRequest) -> Response[Any]:
     who = await actor(request, "tokens")
-    await office(request).tokens.revoke(who, field(auth.form(request), "name"))
+    await property_pages(request).tokens.revoke(who, field(auth.form(request), "name"))
     return done("/property/tokens")
 
 
 async def _page(
-    request: Visit,
+    request: PageRequest,
     who: Actor,
     *,
     status: int = 200,
@@ -62,7 +62,7 @@ async def _page(
         "tokens",
         status=status,
         headers=headers,
-        tokens=await office(request).tokens.all(who),
+        tokens=await property_pages(request).tokens.all(who),
         scopes=SCOPES,
         days_offered=DAYS_OFFERED,
         refused=refused,

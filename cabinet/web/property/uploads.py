@@ -7,7 +7,7 @@ from litestar.exceptions import ClientException, HTTPException
 
 from cabinet.errors import Refused
 from cabinet.web import auth
-from cabinet.web.context import Visit
+from cabinet.web.context import PageRequest
 from cabinet.web.property.access import actor
 
 MAX_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
@@ -16,7 +16,7 @@ MAX_UPLOAD = 4 * 1024 * 1024 + 64 * 1024
 MAX_FORM = 64 * 1024  # bytes of a form without a file
 
 
-async def check_form(request: Visit) -> None:
+async def check_form(request: PageRequest) -> None:
     """Check a form like `auth.check_form`. If the form has files, `content` gives the handler the first one."""
     if request.method in auth.SAFE_METHODS:
         return
@@ -46,6 +46,6 @@ async def check_form(request: Visit) -> None:
     auth.check_key(request)
 
 
-def content(request: Visit) -> bytes:
+def content(request: PageRequest) -> bytes:
     """Return the uploaded file; empty if there was none."""
     return cast(bytes, request.state.get("content", b""))

@@ -12,16 +12,16 @@ from cabinet import plain_text
 from cabinet.errors import Refused
 from cabinet.records import Actor, UsageFilter
 from cabinet.web import export
-from cabinet.web.context import RowNumber, Site, Visit, language_of
+from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
 from cabinet.web.curve import polyline
-from cabinet.web.property.access import actor, done, field, office, show
-from cabinet.web.property.period import Period, day, number, presets, site_today, zone_of
+from cabinet.web.property.access import actor, done, field, property_pages, show
+from cabinet.web.property.period import DayRange, day, number, presets, site_today, zone_of
 
 RECORDS_A_PAGE = 30
 SHOWN_DAYS = 31  # default period
 
 
-class Asked(NamedTuple):
+class UsageQuery(NamedTuple):
     """Requested filter: its fields, as in the form and in links, and the resulting filter of the log."""
 
     fields: dict[str, str]
@@ -37,10 +37,10 @@ class Asked(NamedTuple):
 
 
 @get("/property/usage")
-async def usage_page(request: Visit) -> Response[Any]:
+async def usage_page(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
-    site, log = Site.of(request), office(request).log
-    refused, asked, records, sums = "", Asked({}, UsageFilter()), [], None
+    site, log = WebSite.of(request), property_pages(request).log
+    refused, asked, records, sums = "", UsageQuery({}, UsageFilter()), [], None
     try:
         asked = await _asked(request, who)
         before = number(field(request.query_params, "before", 16))
@@ -50,7 +50,7 @@ async def usage_page(request: Visit) -> Response[Any]:
         if refusal.code != "unknown_resident":
             raise
         refused = refusal.code
-        asked = Asked(_fields(request, who), UsageFilter())
+        asked = UsageQuery(_fields(request, who), UsageFilter())
     more = len(records) > RECORDS_A_PAGE
     records = records[:RECORDS_A_PAGE]
     return show(
@@ -75,20 +75,20 @@ async def usage_page(request: Visit) -> Response[Any]:
 
 
 @get(["/property/usage.csv", "/property/usage.xlsx"])
-async def usage_file(request: Visit) -> Stream:
+async def usage_file(request: PageRequest) -> Stream:
     """Send the filtered rows for a spreadsheet, in the reader's language and the site's time."""
     who = await actor(request, "look")
     form = request.url.path.rpartition(".")[2]
     asked = await _asked(request, who)
-    await office(request).log.note_export(who, form, asked.described)
-    return await export.respond(Site.of(request), asked.wanted, form, language_of(request))
+    await property_pages(request).log.note_export(who, form, asked.described)
+    return await export.respond(WebSite.of(request), asked.wanted, form, language_of(request))
 
 
 @get("/property/usage/heads.jsonl")
-async def heads_file(request: Visit) -> Response[bytes]:
+async def heads_file(request: PageRequest) -> Response[bytes]:
     """Send the last record of every day, to be kept elsewhere."""
-    who, site = await actor(request, "look"), Site.of(request)
-    await office(request).log.note_export(who, "heads", "")
+    who, site = await actor(request, "look"), WebSite.of(request)
+    await property_pages(request).log.note_export(who, "heads", "")
     lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.usage_heads(None, None)]
     name = f"heads-{site.config.site.site_id}-{site_today(request)}.jsonl"
     return Response(
@@ -99,26 +99,26 @@ async def heads_file(request: Visit) -> Response[bytes]:
 
 
 @get("/property/usage/{record_number:int}")
-async def record_page(request: Visit, record_number: RowNumber) -> Response[Any]:
+async def record_page(request: PageRequest, record_number: RowNumber) -> Response[Any]:
     who = await actor(request, "look")
-    view = await office(request).log.record(who, record_number)
+    view = await property_pages(request).log.record(who, record_number)
     return show(request, who, "usage", "record", view=view, record=view.record, curve=polyline(view.curve))
 
 
 @get("/property/usage/verify")
-async def verify_page(request: Visit) -> Response[Any]:
+async def verify_page(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
-    return show(request, who, "usage", "verify", verification=office(request).log.verification())
+    return show(request, who, "usage", "verify", verification=property_pages(request).log.verification())
 
 
 @post("/property/usage/verify", status_code=303)
-async def verify(request: Visit) -> Response[Any]:
+async def verify(request: PageRequest) -> Response[Any]:
     who = await actor(request, "look")
-    await office(request).log.verify(who)
+    await property_pages(request).log.verify(who)
     return done("/property/usage/verify")
 
 
-def _fields(request: Visit, who: Actor) -> dict[str, str]:
+def _fields(request: PageRequest, who: Actor) -> dict[str, str]:
     """Return the fields of the filter form, by default for the last SHOWN_DAYS days. Card and resident are filters only
     for roles that may see them."""
     names = ["from", "to", "outlet", *(["card", "resident"] if who.may("money") else [])]
@@ -130,16 +130,16 @@ def _fields(request: Visit, who: Actor) -> dict[str, str]:
     return given
 
 
-async def _asked(request: Visit, who: Actor) -> Asked:
+async def _asked(request: PageRequest, who: Actor) -> UsageQuery:
     """Return the requested filter. Raises Refused `bad_request`, `unknown_resident`."""
     fields = _fields(request, who)
-    from_ms, to_ms = Period(day(fields["from"]), day(fields["to"])).bounds_ms(zone_of(Site.of(request)))
+    from_ms, to_ms = DayRange(day(fields["from"]), day(fields["to"])).bounds_ms(zone_of(WebSite.of(request)))
     holder = None
     if fields.get("resident"):
-        holder = await office(request).log.holder(who, resident_id=number(fields["resident"]))
+        holder = await property_pages(request).log.holder(who, resident_id=number(fields["resident"]))
     elif fields.get("card"):
-        holder = await office(request).log.holder(who, card=fields["card"])
-    return Asked(fields, UsageFilter(0, from_ms, to_ms, number(fields["outlet"]), holder))
+        holder = await property_pages(request).log.holder(who, card=fields["card"])
+    return UsageQuery(fields, UsageFilter(0, from_ms, to_ms, number(fields["outlet"]), holder))
 
 
 HANDLERS = [usage_page, usage_file, heads_file, record_page, verify_page, verify]

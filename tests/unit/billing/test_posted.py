@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cabinet.billing.posted import ALWAYS, Posted, choose, clashes
+from cabinet.billing.posted import ALWAYS, PostedTariff, choose, clashes
 from cabinet.billing.tariff import Band, Period, Tariff
 
 
-def posted(version: str, **what_for: object) -> Posted:
+def posted(version: str, **what_for: object) -> PostedTariff:
     tariff = Tariff(version=version, bands=(Band(0, None, 20),), periods=(Period(0, 1440, 50),))
-    return Posted(tariff, version, **what_for)  # type: ignore[arg-type]
+    return PostedTariff(tariff, version, **what_for)  # type: ignore[arg-type]
 
 
 BASE = posted("base")
@@ -45,7 +45,7 @@ def test_the_most_special_tariff_is_chosen(outlet: int, group: str, day: int, ve
         (STAFF, posted("other", groups=frozenset({"staff", "guests"})), "both are for the same outlets"),
     ],
 )
-def test_tariffs_of_which_a_charge_could_have_either_clash(one: Posted, other: Posted, why: str) -> None:
+def test_tariffs_of_which_a_charge_could_have_either_clash(one: PostedTariff, other: PostedTariff, why: str) -> None:
     ((first, second, found),) = clashes([one, other])
     assert (first, second) == (one, other)
     assert found.startswith(why)
@@ -60,7 +60,7 @@ def test_tariffs_of_which_a_charge_could_have_either_clash(one: Posted, other: P
         posted("other", until_day=99),
     ],
 )
-def test_tariffs_for_different_charges_do_not_clash(other: Posted) -> None:
+def test_tariffs_for_different_charges_do_not_clash(other: PostedTariff) -> None:
     assert list(clashes([SPRING, FAST, STAFF, other])) == []
 
 
@@ -76,7 +76,7 @@ some = st.builds(
 
 @given(st.lists(some, max_size=5), st.integers(1, 3), st.sampled_from(["", "a", "b"]), st.integers(0, 9))
 def test_there_is_always_one_and_without_a_clash_only_one(
-    others: list[Posted], outlet: int, group: str, day: int
+    others: list[PostedTariff], outlet: int, group: str, day: int
 ) -> None:
     chosen = choose([BASE, *others], outlet, group, day)
     fitting = [each for each in [BASE, *others] if each.fits(outlet, group, day)]

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from cabinet.billing.session import TABLE, IllegalStep, State, Step, allowed, next_state
+from cabinet.billing.session import TABLE, IllegalStep, SessionStep, State, allowed, next_state
 
 DIAGRAM = """
 authorised       closed      -> waiting_for_load
@@ -21,13 +21,13 @@ finished         paid        -> settled
 """
 
 ARROWS = {
-    (State(before), Step(step)): State(after)
+    (State(before), SessionStep(step)): State(after)
     for before, step, _, after in (line.split() for line in DIAGRAM.strip().splitlines())
 }
 
 
-@pytest.mark.parametrize(("state", "step"), list(itertools.product(State, Step)), ids=lambda value: value.value)
-def test_every_pair_is_a_transition_of_the_diagram_or_refused(state: State, step: Step) -> None:
+@pytest.mark.parametrize(("state", "step"), list(itertools.product(State, SessionStep)), ids=lambda value: value.value)
+def test_every_pair_is_a_transition_of_the_diagram_or_refused(state: State, step: SessionStep) -> None:
     if (state, step) in ARROWS:
         assert allowed(state, step)
         assert next_state(state, step) is ARROWS[state, step]
@@ -55,4 +55,4 @@ def test_every_state_leads_to_settled(state: State) -> None:
 
 def test_the_only_way_into_settled_is_by_paying_what_is_finished() -> None:
     ways = [(state, step) for state, row in TABLE.items() for step, after in row.items() if after is State.SETTLED]
-    assert ways == [(State.FINISHED, Step.PAID)]
+    assert ways == [(State.FINISHED, SessionStep.PAID)]

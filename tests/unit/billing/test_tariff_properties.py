@@ -9,8 +9,8 @@ from cabinet.billing.tariff import (
     Period,
     Slice,
     Tariff,
-    at_most,
-    book,
+    add_slice,
+    capped,
     no_use,
     parts_fen,
     price,
@@ -57,7 +57,7 @@ slices = st.lists(
 def test_the_price_is_the_oracles_to_the_fen(tariff: Tariff, pieces: list[Slice]) -> None:
     use = no_use(tariff)
     for piece in pieces:
-        use = book(tariff, use, piece)
+        use = add_slice(tariff, use, piece)
     assert total_fen(price(tariff, use)) == oracle_fen(tariff, pieces)
 
 
@@ -66,10 +66,10 @@ def test_the_price_is_the_oracles_to_the_fen(tariff: Tariff, pieces: list[Slice]
 def test_nothing_is_lost_and_nothing_is_negative(tariff: Tariff, pieces: list[Slice], held_fen: int) -> None:
     use = no_use(tariff)
     for piece in pieces:
-        use = book(tariff, use, piece)
+        use = add_slice(tariff, use, piece)
     assert use.charging_ms == sum(piece.charging_ms for piece in pieces)
     assert use.energy_mwh == sum(piece.energy_mwh for piece in pieces)
-    lines = at_most(price(tariff, use), held_fen)
+    lines = capped(price(tariff, use), held_fen)
     electricity, service = parts_fen(lines)
     assert electricity >= 0
     assert service >= 0
@@ -83,7 +83,7 @@ def test_what_is_covered_costs_no_more_than_the_budget_however_the_power_moves(
 ) -> None:
     use = no_use(tariff)
     for piece in before:
-        use = book(tariff, use, piece)
+        use = add_slice(tariff, use, piece)
     budget_fen = max(budget_fen, total_fen(price(tariff, use)), tariff.minimum_fen)
     covered = cover(tariff, use, budget_fen, expected_w)
     time_ms, energy_mwh = 0, 0
@@ -94,18 +94,18 @@ def test_what_is_covered_costs_no_more_than_the_budget_however_the_power_moves(
         ):
             continue
         time_ms, energy_mwh = time_ms + piece.charging_ms, energy_mwh + piece.energy_mwh
-        use = book(tariff, use, piece)
+        use = add_slice(tariff, use, piece)
     if time_ms or energy_mwh:
         assert total_fen(price(tariff, use)) <= budget_fen
 
 
 @given(tariffs(), slices, st.integers(1, 2000))
 @settings(max_examples=100, deadline=None)
-def test_no_hour_costs_more_than_its_rate(tariff: Tariff, pieces: list[Slice], most_w: int) -> None:
+def test_no_hour_costs_more_than_its_rate(tariff: Tariff, pieces: list[Slice], max_w: int) -> None:
     use = no_use(tariff)
     for piece in pieces:
-        use = book(tariff, use, piece)
-    if use.charging_ms and use.energy_mwh * 3600 <= most_w * use.charging_ms:
+        use = add_slice(tariff, use, piece)
+    if use.charging_ms and use.energy_mwh * 3600 <= max_w * use.charging_ms:
         charging_s = -(-use.charging_ms // 1000)
-        assert total_fen(price(tariff, use)) <= bound_fen(tariff, charging_s, most_w)
-        assert rate_fen_per_hour(tariff, most_w) >= rate_fen_per_hour(tariff, most_w // 2)
+        assert total_fen(price(tariff, use)) <= bound_fen(tariff, charging_s, max_w)
+        assert rate_fen_per_hour(tariff, max_w) >= rate_fen_per_hour(tariff, max_w // 2)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cabinet.clock import NS, ManualClock
 from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.hardware.ade7953 import ADDRESS, Ade7953, Alerts, Gain, Scale
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from tests.unit.chips.wire import FakeBus, Registers
 
 SCALE = Scale(current_full_scale_ma=200_000, voltage_full_scale_mv=500_000)
@@ -41,7 +41,7 @@ class Bench:
         self.chip = Registers(2, dict(POWER_ON))
         self.bus = FakeBus({ADDRESS: self.chip})
         self.clock = ManualClock()
-        self.meter = Ade7953(Port(self.bus, "ADE7953", ADDRESS), scale, gains or {}, self.clock)
+        self.meter = Ade7953(ChipPort(self.bus, "ADE7953", ADDRESS), scale, gains or {}, self.clock)
 
     def set_up(self) -> None:
         self.meter.initialise(150_000)

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from cabinet.errors import BusError, ChipReset, HardwareError
-from cabinet.hardware.bus import Muxes, Port, open_kernel_bus
+from cabinet.hardware.bus import ChipPort, Muxes, open_kernel_bus
 from tests.unit.chips.wire import ControlByte, FakeBus, Registers
 
 FIRST, SECOND = 0x70, 0x71  # on the wire E0 and E2
@@ -24,8 +24,8 @@ def muxes(bus: FakeBus) -> Muxes:
     return muxes
 
 
-def port_at(bus: FakeBus, muxes: Muxes, mux: int, channel: int) -> Port:
-    return Port(bus, "CHIP", METER, muxes, mux, channel)
+def port_at(bus: FakeBus, muxes: Muxes, mux: int, channel: int) -> ChipPort:
+    return ChipPort(bus, "CHIP", METER, muxes, mux, channel)
 
 
 def coordinates(error: BusError) -> tuple[str, int, int | None, int]:
@@ -143,13 +143,13 @@ def test_deselecting_tries_every_mux_and_tells_the_first_error(bus: FakeBus, mux
 
 
 def test_a_chip_before_the_muxes_needs_no_selection(bus: FakeBus) -> None:
-    assert Port(bus, "CHIP", METER).write_read(b"\x01", 1) == b"\xaa"
+    assert ChipPort(bus, "CHIP", METER).write_read(b"\x01", 1) == b"\xaa"
     assert bus.log == ["S 70 01 Sr 71 AA P"]
 
 
 def test_a_repeated_read_brings_the_new_value(bus: FakeBus) -> None:
     bus.chips[METER] = Registers(1, {"01": ["11 22", "33 44"], "02": "55 66"})
-    port = Port(bus, "CHIP", METER)
+    port = ChipPort(bus, "CHIP", METER)
     assert [port.write_read(prefix, 2) for prefix in (b"\x01", b"\x02", b"\x01")] == [
         b"\x11\x22",
         b"\x55\x66",
@@ -163,7 +163,7 @@ def test_an_error_without_a_number_counts_as_eio() -> None:
             raise OSError("no number")
 
     with pytest.raises(BusError) as caught:
-        Port(Numberless({}), "CHIP", METER).write(b"\x01", 0x01)
+        ChipPort(Numberless({}), "CHIP", METER).write(b"\x01", 0x01)
     assert coordinates(caught.value) == ("CHIP", METER, 0x01, errno.EIO)
 
 
@@ -172,11 +172,14 @@ def test_half_a_place_behind_a_mux_is_refused(
     bus: FakeBus, muxes: Muxes, place: tuple[str | None, int, int | None]
 ) -> None:
     with pytest.raises(ValueError, match="CHIP"):
-        Port(bus, "CHIP", METER, muxes if place[0] else None, place[1], place[2])
+        ChipPort(bus, "CHIP", METER, muxes if place[0] else None, place[1], place[2])
 
 
 def test_a_port_says_where_it_is(bus: FakeBus, muxes: Muxes) -> None:
-    assert [str(Port(bus, "CHIP", METER)), str(port_at(bus, muxes, FIRST, 2))] == ["0x38", "0x38 behind 0x70 channel 2"]
+    assert [str(ChipPort(bus, "CHIP", METER)), str(port_at(bus, muxes, FIRST, 2))] == [
+        "0x38",
+        "0x38 behind 0x70 channel 2",
+    ]
 
 
 @pytest.mark.parametrize("path", ["/dev/i2c-none", "/dev/null"], ids=["does not exist", "is no bus"])
@@ -201,5 +204,5 @@ def test_mux_that_joins_another_channel_than_it_was_told_is_found_and_told_again
 
 
 def test_chip_before_the_muxes_has_nothing_to_confirm(bus: FakeBus) -> None:
-    Port(bus, "CHIP", METER).confirm()
+    ChipPort(bus, "CHIP", METER).confirm()
     assert bus.log == []

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from cabinet.errors import BusError, ChipError
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.mcp23017 import Mcp23017
 from tests.unit.chips.wire import FakeBus, Registers
 
@@ -22,7 +22,7 @@ def bus() -> FakeBus:
 
 @pytest.fixture
 def chip(bus: FakeBus) -> Mcp23017:
-    return Mcp23017(Port(bus, "MCP23017", ADDRESS))
+    return Mcp23017(ChipPort(bus, "MCP23017", ADDRESS))
 
 
 def test_no_pin_becomes_an_output_before_its_latch_is_low(bus: FakeBus, chip: Mcp23017) -> None:
@@ -43,12 +43,12 @@ def test_a_setting_that_no_read_back_shows_is_re_read_in_turn_and_written_again(
     bus: FakeBus, chip: Mcp23017, register: str, found: str
 ) -> None:
     chip.initialise(0x03FF)
-    assert [chip.set_right_next() for _ in range(2)] == [False, False]
+    assert [chip.restore_next_setting() for _ in range(2)] == [False, False]
     bus.chips[ADDRESS].cells[register] = found  # type: ignore[union-attr]
     bus.log.clear()
-    assert sorted(chip.set_right_next() for _ in range(2)) == [False, True]
+    assert sorted(chip.restore_next_setting() for _ in range(2)) == [False, True]
     assert [entry for entry in bus.log if "Sr" not in entry] == [f"S 40 {register} 00 00 P"]
-    assert [chip.set_right_next() for _ in range(2)] == [False, False]
+    assert [chip.restore_next_setting() for _ in range(2)] == [False, False]
 
 
 def test_an_expander_with_its_registers_in_banks_is_put_right_before_its_pins_become_outputs(
@@ -62,7 +62,7 @@ def test_an_expander_with_its_registers_in_banks_is_put_right_before_its_pins_be
 def test_interrupts_that_another_driver_set_up_on_the_same_chip_are_left_alone(bus: FakeBus, chip: Mcp23017) -> None:
     bus.chips[ADDRESS].cells["0A"] = "40 40"  # type: ignore[union-attr]
     chip.initialise(0x03FF)
-    assert not any(chip.set_right_next() for _ in range(4))
+    assert not any(chip.restore_next_setting() for _ in range(4))
     assert "S 40 0A 00 00 P" not in bus.log
 
 

@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from cabinet.errors import BusError, ChipError, ChipReset
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.tmp102 import Tmp102
 from tests.unit.chips.wire import FakeBus, Registers
 
@@ -15,7 +15,7 @@ ADDRESS = 0x48  # on the wire 90 to write, 91 to read
 
 def chip_with(cells: dict[str, str | list[str]]) -> tuple[FakeBus, Tmp102]:
     bus = FakeBus({ADDRESS: Registers(1, cells)})
-    return bus, Tmp102(Port(bus, "TMP102", ADDRESS))
+    return bus, Tmp102(ChipPort(bus, "TMP102", ADDRESS))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ class Real(Registers):
 def chip_found(cells: dict[str, str]) -> tuple[FakeBus, Registers, Tmp102]:
     registers = Real(1, POWER_ON | cells)
     bus = FakeBus({ADDRESS: registers})
-    return bus, registers, Tmp102(Port(bus, "TMP102", ADDRESS))
+    return bus, registers, Tmp102(ChipPort(bus, "TMP102", ADDRESS))
 
 
 def found_wrong(chip: Tmp102) -> bool:

@@ -5,7 +5,7 @@ import pytest
 from cabinet.clock import ManualClock
 from cabinet.config.commissioning import load_or_commission, uncommissioned
 from cabinet.config.reference import example
-from cabinet.console.accounts import Staff
+from cabinet.console.accounts import ConsoleAccounts
 from cabinet.console.shell import Shell
 from cabinet.errors import ConfigErrors
 
@@ -13,7 +13,7 @@ from cabinet.errors import ConfigErrors
 def test_new_cabinet_says_so_before_anybody_logs_in(tmp_path):
     clock = ManualClock()
     config = load_or_commission(tmp_path / "cabinet.toml")
-    shell = Shell(config, Staff(tmp_path / "staff.json", clock), None, clock)
+    shell = Shell(config, ConsoleAccounts(tmp_path / "staff.json", clock), None, clock)
     assert "尚未配置 (NEW)" in shell.greet().text
 
 

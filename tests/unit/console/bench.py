@@ -5,13 +5,13 @@ from collections.abc import Callable
 import argon2
 
 from cabinet.clock import MS, NS
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.command import Around
-from cabinet.console.reply import Audit, Reply
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.command import Backends
+from cabinet.console.reply import CommandAudit, Reply
 from cabinet.console.shell import Shell
 from cabinet.errors import LinkError, Refused
 from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import Snapshot
 from tests.desk import Desk
 
@@ -31,9 +31,9 @@ class DeskGuard:
         self._there()
         return self.desk.guard.snapshot()
 
-    def upkeep(self) -> Upkeep:
+    def maintenance_state(self) -> MaintenanceState:
         self._there()
-        return self.desk.guard.upkeep()
+        return self.desk.guard.maintenance_state()
 
     def bus(self, scan: bool = False) -> BusView:
         self._there()
@@ -60,15 +60,17 @@ class DeskGuard:
 class Technician:
     """Types lines and reads answers; what goes on by itself is let go on in the desk's time."""
 
-    def __init__(self, desk: Desk, folder, name: str = "tech", audit: Audit | None = None, **around: object) -> None:
+    def __init__(
+        self, desk: Desk, folder, name: str = "tech", audit: CommandAudit | None = None, **backends: object
+    ) -> None:
         self.desk = desk
         self.guard = DeskGuard(desk)
         path = folder / "staff.json"
-        staff = Staff(path, desk.clock, CHEAP)
+        staff = ConsoleAccounts(path, desk.clock, CHEAP)
         for account, level in ACCOUNTS.items():
             staff.set_pin(account, level, f"pin-{account}")
             staff.remember(account, language="en")
-        self.shell = Shell(desk.config, staff, self.guard, desk.clock, Around(**around), audit)
+        self.shell = Shell(desk.config, staff, self.guard, desk.clock, Backends(**backends), audit)
         self.read: list[str] = []
         self.shell.greet()
         self.log_in(name)

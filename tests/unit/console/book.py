@@ -13,9 +13,9 @@ import argon2
 import msgspec
 
 from cabinet.clock import NS
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.command import Around, CommandPlan
-from cabinet.console.registry import TABLE
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.command import Backends, CommandSpec
+from cabinet.console.registry import COMMANDS
 from cabinet.console.reply import Reply
 from cabinet.console.shell import Shell
 from cabinet.console.wording import wording
@@ -23,7 +23,7 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent, Refusal
 from cabinet.link.records import (
     At,
-    Audit,
+    AuditAnswer,
     AuditLine,
     DayEnergy,
     Energy,
@@ -32,22 +32,22 @@ from cabinet.link.records import (
     Usage,
     UsageLine,
 )
-from cabinet.maintenance import Upkeep
+from cabinet.maintenance import MaintenanceState
 from cabinet.model import EndReason, Snapshot
 from cabinet.system.steward.protocol import (
     Answer,
     BackUp,
-    BundleSeen,
+    BackupCopied,
+    BundleFound,
     CheckUpdates,
-    Copied,
-    Done,
+    DriveFound,
+    InspectionProgress,
+    InstalledVersion,
     Interface,
-    Looking,
     Network,
     Request,
+    RequestDone,
     ShowNetwork,
-    StickSeen,
-    Surveyed,
 )
 from cabinet.system.update import trial as update
 from cabinet.system.update.bundle import Manifest
@@ -85,8 +85,8 @@ class DeskGuard:
             self._desk.run(NS)
         return self._desk.guard.bus_view()
 
-    def upkeep(self) -> Upkeep:
-        return self._desk.guard.upkeep()
+    def maintenance_state(self) -> MaintenanceState:
+        return self._desk.guard.maintenance_state()
 
     def recent(self) -> Recent:
         return Recent(self._desk.clock.monotonic_ns(), list(self._desk.guard.events.recent))
@@ -108,25 +108,25 @@ def records(now_ms: int) -> PlayedRecords:
         DayEnergy("2026-05-28", dict.fromkeys(range(1, 11), 1_905_000)),
     ]
     audit = AuditLine(77, began, "tech", "service", "console", "console", "clear 5", "ok")
-    return PlayedRecords(Sessions([running], [over]), Usage([line]), Energy(days), Audit([audit]))
+    return PlayedRecords(Sessions([running], [over]), Usage([line]), Energy(days), AuditAnswer([audit]))
 
 
-HERE = update.Computer(
+HERE = update.ComputerFacts(
     architecture="arm64", python="3.11", version="0.1.0", free=9 << 30, installed=90 << 20,
     changed_files=(), on_trial=None,
 )  # fmt: skip
-LAST = update.Trial(
-    old="0.1.0", new="0.1.9", phase=update.Phase.GONE_BACK, boot_id="b", schema=12,
+LAST = update.UpdateRecord(
+    old="0.1.0", new="0.1.9", phase=update.UpdatePhase.GONE_BACK, boot_id="b", schema=12,
     why="had to be started again: cabinet-service.service",
 )  # fmt: skip
 NEWER = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=31_457_280, sha256="5e" * 32)
 FOUND: list[Answer] = [
-    Looking(),
-    Surveyed(HERE, None, None, LAST, []),
-    StickSeen("/dev/sda1", "/media/stick", 2),
-    Looking("cabinet-0.2.0-arm64.bundle", 13_107_200, 31_457_280),
-    BundleSeen("cabinet-0.2.0-arm64.bundle", NEWER, "maker", "newer"),
-    BundleSeen("found-somewhere.bundle", wrong="unsigned"),
+    InspectionProgress(),
+    InstalledVersion(HERE, None, None, LAST, []),
+    DriveFound("/dev/sda1", "/media/stick", 2),
+    InspectionProgress("cabinet-0.2.0-arm64.bundle", 13_107_200, 31_457_280),
+    BundleFound("cabinet-0.2.0-arm64.bundle", NEWER, "maker", "newer"),
+    BundleFound("found-somewhere.bundle", wrong="unsigned"),
 ]
 
 
@@ -140,14 +140,16 @@ class PlayedSteward:
         if isinstance(request, CheckUpdates):
             if request.step == "begin":
                 self._found = list(FOUND)
-            return self._found.pop(0) if self._found else Done()
+            return self._found.pop(0) if self._found else RequestDone()
         if isinstance(request, ShowNetwork):
             return Network(
                 [Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], ["192.0.2.53"]
             )
         if isinstance(request, BackUp):
-            return Copied("/media/stick/cabinet-backups/cabinet-000017-2026-05-28T00-00-00.db", 1_843_200, "3f" * 32)
-        return Done()
+            return BackupCopied(
+                "/media/stick/cabinet-backups/cabinet-000017-2026-05-28T00-00-00.db", 1_843_200, "3f" * 32
+            )
+        return RequestDone()
 
 
 class Stage:
@@ -170,16 +172,16 @@ class Stage:
         source.write_bytes(resources.files("cabinet.examples").joinpath("demo.toml").read_bytes())
         paths = msgspec.structs.replace(self.desk.config.paths, state=str(folder))
         config = msgspec.structs.replace(self.desk.config, paths=paths)
-        staff = Staff(folder / "staff.json", self.desk.clock, QUICK)
+        staff = ConsoleAccounts(folder / "staff.json", self.desk.clock, QUICK)
         staff.set_pin("tech", Level.SERVICE, "123456")
         staff.remember("tech", language="en")
         played = records(self.desk.clock.wall().unix_ms)
-        around = Around(records=played, steward=PlayedSteward(), source=source)
-        self.shell = Shell(config, staff, DeskGuard(self.desk), self.desk.clock, around)
+        backends = Backends(records=played, steward=PlayedSteward(), source=source)
+        self.shell = Shell(config, staff, DeskGuard(self.desk), self.desk.clock, backends)
         self.shell.line("tech")
         self.shell.line("123456")
 
-    def show(self, plan: CommandPlan) -> str:
+    def show(self, plan: CommandSpec) -> str:
         """What typing the example shows, an answer to its question included."""
         reply = self.shell.line(plan.example)
         if plan.name == "update check":
@@ -227,7 +229,7 @@ def examples() -> str:
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder))
         try:
-            for plan in TABLE.values():
+            for plan in COMMANDS.values():
                 level = words(f"level.{plan.level.name.lower()}")
                 about = f"`{plan.usage(words)}`, level {level}: {words(f'help.{plan.key}')}."
                 sections.append(f"### {plan.name}\n\n{about}\n\n```\n{steady(stage.show(plan))}\n```\n")

@@ -19,14 +19,14 @@ from cabinet.link.protocol import (
     Recent,
     ScanView,
     SegmentView,
-    SelfTest,
     SoundSiren,
     StaffCommand,
+    StartSelfTest,
     TestAlertLine,
     TestResidual,
 )
-from cabinet.link.records import Asked
-from cabinet.maintenance import Job, JobKind, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
+from cabinet.link.records import Query
+from cabinet.maintenance import Attribution, Job, JobKind, JobState, MaintenanceState, OutletMaintenance, RelayWear
 from cabinet.model import (
     ABSENT,
     CABINET,
@@ -145,13 +145,13 @@ def segment(channel: int) -> SegmentView:
 BUS = BusView(NS, [segment(channel) for channel in range(5)], [], [], 0, ScanView())
 
 
-SIGNED = Signed("console:tech", 1_795_000_000_000, True)
+SIGNED = Attribution("console:tech", 1_795_000_000_000, True)
 
 
-def upkeep(snapshot: Snapshot, job: Job | None = None) -> Upkeep:
+def maintenance_state(snapshot: Snapshot, job: Job | None = None) -> MaintenanceState:
     """Of relays with some charges behind them; that of outlet 4 near its end."""
     pages = [
-        OutletUpkeep(
+        OutletMaintenance(
             state.outlet,
             state.note,
             None if state.note is None else SIGNED,
@@ -159,7 +159,9 @@ def upkeep(snapshot: Snapshot, job: Job | None = None) -> Upkeep:
         )
         for state in snapshot.outlets
     ]
-    return Upkeep(snapshot.at_ns, pages, 800_000_000, None, 41, siren_fitted=True, residual_test_fitted=True, job=job)
+    return MaintenanceState(
+        snapshot.at_ns, pages, 800_000_000, None, 41, siren_fitted=True, residual_test_fitted=True, job=job
+    )
 
 
 class PlayedRecords:
@@ -167,9 +169,9 @@ class PlayedRecords:
 
     def __init__(self, *answers: object) -> None:
         self.answers = {type(answer): answer for answer in answers}
-        self.asked: list[Asked] = []
+        self.asked: list[Query] = []
 
-    def ask(self, asked: Asked, kind: type[T], /) -> T:
+    def ask(self, asked: Query, kind: type[T], /) -> T:
         self.asked.append(asked)
         if kind not in self.answers:
             raise Refused("service_gone")
@@ -189,10 +191,10 @@ class PlayedGuard:
         self.happened: list[Event] = []
         self.job: Job | None = None
 
-    def upkeep(self) -> Upkeep:
+    def maintenance_state(self) -> MaintenanceState:
         if self.gone:
             raise LinkError("guard.sock: no guard answers (Connection refused)")
-        return upkeep(self.shown, self.job)
+        return maintenance_state(self.shown, self.job)
 
     def snapshot(self) -> Snapshot:
         if self.gone:
@@ -230,7 +232,7 @@ class PlayedGuard:
 
     def _play(self, command: StaffCommand) -> None:
         """Tests pass at once; what else staff ask is only kept."""
-        kinds = {SelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
+        kinds = {StartSelfTest: JobKind.SELF_TEST, CycleRelay: JobKind.RELAY_CYCLE, TestAlertLine: JobKind.ALERT_LINE,
                  TestResidual: JobKind.RESIDUAL, SoundSiren: JobKind.SIREN}  # fmt: skip
         kind = kinds.get(type(command))
         if kind is None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cabinet.console.registry import TABLE
+from cabinet.console.registry import COMMANDS
 from tests.unit.console.book import MARK, PAGE, examples
 
 
@@ -12,6 +12,6 @@ def test_every_command_is_in_the_document_with_its_real_output():
     assert written == examples().strip()
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example_of_its_own(name):
-    assert TABLE[name].example.split()[: len(name.split())] == name.split()
+    assert COMMANDS[name].example.split()[: len(name.split())] == name.split()

@@ -13,7 +13,7 @@ import pytest
 import serial
 
 from cabinet.clock import SystemClock
-from cabinet.console.accounts import Level, Staff
+from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.demo import folder
 from cabinet.main import main
 from cabinet.system.run_folder import console_terminal
@@ -26,8 +26,8 @@ def config(tmp_path) -> Path:
     return folder.prepare(tmp_path, None)
 
 
-def staff(config: Path) -> Staff:
-    return Staff(config.parent / "state" / "console-staff.json", SystemClock())
+def staff(config: Path) -> ConsoleAccounts:
+    return ConsoleAccounts(config.parent / "state" / "console-staff.json", SystemClock())
 
 
 def test_new_pin_makes_an_account_and_prints_the_pin_once(config, capsys):

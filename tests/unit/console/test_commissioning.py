@@ -8,9 +8,9 @@ import pypdfium2
 import pytest
 
 from cabinet.console.commission import report
-from cabinet.console.commission.record import NAME, Records
+from cabinet.console.commission.record import NAME, CommissioningFolder
 from cabinet.errors import CabinetError
-from cabinet.maintenance import Signed
+from cabinet.maintenance import Attribution
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
 
@@ -94,7 +94,7 @@ def tech(desk, tmp_path):
 
 
 def files(desk: Desk, suffix: str):
-    return sorted(Records(path_of(desk)).folder.glob(f"*{suffix}"))
+    return sorted(CommissioningFolder(path_of(desk)).folder.glob(f"*{suffix}"))
 
 
 def path_of(desk: Desk):
@@ -180,7 +180,7 @@ def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
 
 
 def test_moments_of_the_protocol_are_the_sites():
-    evening_utc = Signed("console:tech", 1_795_638_600_000, True)  # 2026-11-25 20:30 UTC
+    evening_utc = Attribution("console:tech", 1_795_638_600_000, True)  # 2026-11-25 20:30 UTC
     assert report.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
 
 
@@ -203,7 +203,7 @@ def test_other_wiring_begins_anew(desk, tech, tmp_path):
 
 
 def test_record_that_cannot_be_read_is_said_and_kept(desk, tech):
-    folder = Records(path_of(desk)).folder
+    folder = CommissioningFolder(path_of(desk)).folder
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"{")
     assert "moveitawaytobeginanew" in "".join(tech.say("commission").split())  # wherever it is folded

@@ -11,10 +11,10 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console import json_mode
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.command import Around
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.command import Backends
 from cabinet.console.shell import Shell
-from cabinet.console.terminal.session import ASK_SIZE, ASK_WHAT_IT_IS, Conversation
+from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE, TerminalSession
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from tests.unit.console.scenes import CHARGING, CONFIG, SHORTED, PlayedGuard, outlet, snapshot
@@ -32,13 +32,13 @@ class Line:
     def __init__(self, folder, language: str = "en", terminal: str = "plain") -> None:
         self.clock = ManualClock()
         self.guard = PlayedGuard(snapshot(CHARGING, SHORTED))
-        self.staff = Staff(folder / "staff.json", self.clock, CHEAP)
+        self.staff = ConsoleAccounts(folder / "staff.json", self.clock, CHEAP)
         self.staff.set_pin("tech", Level.SERVICE, "123456")
         self.staff.remember("tech", language=language, terminal=terminal)
         self.rows: list[tuple[str, str]] = []
         self.hindrance: str | None = None
-        shell = Shell(CONFIG, self.staff, self.guard, self.clock, Around(lambda: self.hindrance), self)
-        self.talk = Conversation(shell, self.clock, baud=9600)
+        shell = Shell(CONFIG, self.staff, self.guard, self.clock, Backends(lambda: self.hindrance), self)
+        self.talk = TerminalSession(shell, self.clock, baud=9600)
         self.talk.greet()
 
     def note(self, account: str, level: str, line: str, outcome: str) -> bool:
@@ -78,8 +78,8 @@ def full(tmp_path):
 def test_terminal_is_asked_after_the_login_only_and_answers_are_followed(tmp_path):
     line = Line(tmp_path, terminal="auto")
     assert b"\x1b" not in line.talk.greet()
-    assert line.type(LOGIN).encode().endswith(b"SG-1> " + ASK_WHAT_IT_IS)
-    assert line.type(IT_IS_A_TERMINAL).encode() == ASK_SIZE
+    assert line.type(LOGIN).encode().endswith(b"SG-1> " + QUERY_DEVICE)
+    assert line.type(IT_IS_A_TERMINAL).encode() == QUERY_SIZE
     assert seen(line.type(OF_24_BY_80)).strip() == "SG-1>"
     assert "\x1b[1;31mShort circuit" in line.type(b"faults\r"), "colours"
 
@@ -370,10 +370,10 @@ def test_terminal_plain_ends_the_machine_mode(program):
 
 
 def test_json_on_every_reading_command_is_one_line(line):
-    from cabinet.console.registry import TABLE
+    from cabinet.console.registry import COMMANDS
 
     line.type(LOGIN)
-    for plan in TABLE.values():
+    for plan in COMMANDS.values():
         if plan.reads and plan.name != "watch":
             shown = line.type(f"{plan.example} --json\r".encode()).split("\r\n")
             answer = msgspec.json.decode(shown[1])

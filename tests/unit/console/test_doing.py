@@ -12,11 +12,11 @@ from cabinet.clock import NS
 from cabinet.console.commands import relay_wear
 from cabinet.console.commands.calibration_math import CalibrationError, Point, fitted, parse
 from cabinet.console.commands.relay_wear import due, signed_text
-from cabinet.console.commands.running_test import progress, told
+from cabinet.console.commands.running_test import job_text, progress
 from cabinet.console.wording import wording
-from cabinet.guard.state_files import Scribe
+from cabinet.guard.state_files import StateWriter
 from cabinet.link.protocol import Done
-from cabinet.maintenance import PPB, UNITY_PPM, Gains, Job, JobKind, JobState, Signed
+from cabinet.maintenance import PPB, UNITY_PPM, Attribution, Gains, Job, JobKind, JobState
 from cabinet.model import EndReason, Fault, Phase
 from tests.desk import Desk, demo_config
 from tests.unit.console.bench import Technician
@@ -107,7 +107,7 @@ def test_lock_with_a_note_and_unlock(desk, tech):
 
 
 def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk, tech, monkeypatch):
-    monkeypatch.setattr(Scribe, "unwritten", ["upkeep.json"])
+    monkeypatch.setattr(StateWriter, "unwritten", ["upkeep.json"])
     tech.say("lock 3 broken")
     assert tech.say("yes").splitlines() == [
         "Outlet 3 is out of service.",
@@ -208,14 +208,14 @@ def test_contactor_is_held_open_and_let_close(desk, tech):
 
 def test_day_of_a_replaced_relay_is_the_sites():
     evening_utc_ms = 1_795_638_600_000  # 2026-11-25 20:30 UTC
-    signed = Signed("console:tech", evening_utc_ms, True)
+    signed = Attribution("console:tech", evening_utc_ms, True)
     assert signed_text(signed, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 console:tech"
     assert signed_text(msgspec.structs.replace(signed, trusted=False), datetime.UTC) == "2026-11-25? console:tech"
 
 
 def test_worn_relay_is_due_until_it_is_replaced(desk, tech):
     assert tech.say("maintenance") == "Nothing is due."
-    desk.guard.upkeeper.book.page(3).used_ppb = 85 * PPB // 100
+    desk.guard.maintenance_control.records.record(3).used_ppb = 85 * PPB // 100
     assert "Outlet 3: the relay has used 85 % of its life. Replace it." in tech.say("maintenance")
     assert "REPLACE SOON" in tech.say("wear")
     tech.say("replace 3")
@@ -228,9 +228,9 @@ def test_worn_relay_is_due_until_it_is_replaced(desk, tech):
 def test_what_is_due_puts_the_urgent_first(desk):
     desk.world.fault(2, "nack", chip="thermometer")
     desk.unit(5).fault, desk.unit(5).latched = Fault.SHORT_CIRCUIT, True
-    desk.guard.upkeeper.book.page(3).used_ppb = PPB
+    desk.guard.maintenance_control.records.record(3).used_ppb = PPB
     desk.run(11 * NS)
-    found = due(desk.guard.upkeep(), desk.guard.snapshot(), 50_000)
+    found = due(desk.guard.maintenance_state(), desk.guard.snapshot(), 50_000)
     assert [(each.code, each.outlet) for each in found] == [
         ("latched", 5), ("relay", 3), ("no_thermometer", 1), ("no_thermometer", 2)
     ]  # fmt: skip
@@ -277,14 +277,14 @@ def test_calibration_brings_the_readings_to_the_reference_and_is_undone(desk, te
     said = tech.say("yes")
     assert "Set and kept." in said
     assert not desk.outlet(3).closed
-    page = desk.guard.upkeep().outlets[2]
+    page = desk.guard.maintenance_state().outlets[2]
     assert page.gains.current_ppm == pytest.approx(UNITY_PPM / 0.97, rel=0.01)
     assert page.gains.power_ppm == pytest.approx(UNITY_PPM / 0.95, rel=0.01)
     assert page.calibration.signed.who == "console:tech"
     assert page.calibration.before == Gains()
     assert "calibrated by console:tech" in tech.say("calibrate 3 undo")
     tech.say("yes")
-    assert desk.guard.upkeep().outlets[2].gains == Gains()
+    assert desk.guard.maintenance_state().outlets[2].gains == Gains()
 
 
 def test_calibration_that_does_not_read_back_is_put_back(desk, tech):
@@ -294,7 +294,7 @@ def test_calibration_that_does_not_read_back_is_put_back(desk, tech):
     desk.world.unplug(3)
     desk.plug(3, "resistor:300")
     assert "The gains before are back in place." in tech.say("yes")
-    assert desk.guard.upkeep().outlets[2].gains == Gains()
+    assert desk.guard.maintenance_state().outlets[2].gains == Gains()
     assert not desk.outlet(3).closed
 
 
@@ -305,7 +305,7 @@ def test_calibration_that_is_left_opens_the_outlet_and_changes_nothing(desk, tec
     assert desk.outlet(3).closed
     getattr(tech.shell, leave)()
     assert not desk.outlet(3).closed
-    assert desk.guard.upkeep().outlets[2].calibration is None
+    assert desk.guard.maintenance_state().outlets[2].calibration is None
 
 
 def test_calibration_says_what_is_wrong_with_a_load(desk, tech):
@@ -377,7 +377,7 @@ def test_every_test_that_the_guard_runs_is_told_in_words(language, kind, state):
     words = wording(language)
     for outlet, outlets, why, fault in ((0, [], "", None), (3, [3], "contactor_open", Fault.RELAY_WELDED)):
         job = Job(1, kind, outlet, "console:tech", state, VALUES, outlets, why, fault)
-        assert words(f"job.state.{state.value}") in told(job, words)
+        assert words(f"job.state.{state.value}") in job_text(job, words)
         assert progress(job, words)
 
 

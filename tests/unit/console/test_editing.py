@@ -5,21 +5,29 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cabinet.console.terminal.columns import pad, width
-from cabinet.console.terminal.line_editor import MAX_LINE, Answer, Echo, Key, Line, LineEditor, narrow
+from cabinet.console.terminal.line_editor import (
+    MAX_LINE,
+    ControlKey,
+    ControlSequence,
+    Echo,
+    EnteredLine,
+    LineEditor,
+    normal_line,
+)
 
 
-def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | Key]]:
+def typed(*chunks: bytes, secret: bool = False) -> tuple[str, list[str | ControlKey]]:
     """All echo, and the lines and keys that came out."""
     editor = LineEditor()
     editor.secret = secret
     happened = [each for chunk in chunks for each in editor.feed(chunk)]
     echo = "".join(each.text for each in happened if isinstance(each, Echo))
-    kept = [each for each in happened if not isinstance(each, Echo | Answer)]
-    return echo, [each.text if isinstance(each, Line) else each for each in kept]
+    kept = [each for each in happened if not isinstance(each, Echo | ControlSequence)]
+    return echo, [each.text if isinstance(each, EnteredLine) else each for each in kept]
 
 
 def test_full_width_letters_are_narrowed_and_chinese_punctuation_stays():
-    assert narrow("ＬＯＣＫ　３　坏了，请勿使用！（１号）") == "LOCK 3 坏了，请勿使用！（1号）"
+    assert normal_line("ＬＯＣＫ　３　坏了，请勿使用！（１号）") == "LOCK 3 坏了，请勿使用！（1号）"
 
 
 ENTERED = {
@@ -32,8 +40,8 @@ ENTERED = {
     "backspace over a Chinese character clears two columns": ("充\x7f\r".encode(), "充\b \b\b \b\n", [""]),
     "Ctrl-U erases the line": (b"ab\x15c\r", "ab\b \b\b \bc\n", ["c"]),
     "Ctrl-W erases a word": (b"off 3\x174\r", "off 3\b \b4\n", ["off 4"]),
-    "Ctrl-C drops the line": (b"clear 3\x03\r", "clear 3^C\n\n", [Key.INTERRUPT, ""]),
-    "Ctrl-D on an empty line": (b"\x04", "", [Key.END]),
+    "Ctrl-C drops the line": (b"clear 3\x03\r", "clear 3^C\n\n", [ControlKey.INTERRUPT, ""]),
+    "Ctrl-D on an empty line": (b"\x04", "", [ControlKey.END]),
     "Ctrl-D in a line is nothing": (b"a\x04\r", "a\n", ["a"]),
     "cursor keys are passed over": (b"a\x1b[D\x1b[1;5Cb\x1bOH\r", "ab\n", ["ab"]),
     "a cut-off sequence does not swallow the Enter": (b"a\x1b[\rb\r", "a\nb\n", ["a", "b"]),
@@ -52,7 +60,7 @@ def test_typed_bytes(data, echo, out):
 def test_what_a_terminal_answers_is_told_whole_and_only_whole():
     editor = LineEditor()
     happened = [each for chunk in (b"a\x1b[?62;", b"22c", b"\x1b[24;8\r", b"\x1b[5;9R") for each in editor.feed(chunk)]
-    assert [each.sequence for each in happened if isinstance(each, Answer)] == ["[?62;22c", "[5;9R"]
+    assert [each.sequence for each in happened if isinstance(each, ControlSequence)] == ["[?62;22c", "[5;9R"]
 
 
 def test_nothing_of_a_secret_is_echoed():
@@ -75,11 +83,11 @@ def test_character_may_come_byte_by_byte():
 
 
 def test_too_long_line_is_not_handed_over_in_part():
-    assert typed(b"off 3" + b" " * MAX_LINE + b"\rhelp\r")[1] == [Key.TOO_LONG, "help"]
+    assert typed(b"off 3" + b" " * MAX_LINE + b"\rhelp\r")[1] == [ControlKey.TOO_LONG, "help"]
 
 
 def test_backspace_does_not_make_a_too_long_line_good():
-    assert typed(b"x" * (MAX_LINE + 1) + b"\x7f\x7f\r")[1] == [Key.TOO_LONG]
+    assert typed(b"x" * (MAX_LINE + 1) + b"\x7f\x7f\r")[1] == [ControlKey.TOO_LONG]
 
 
 def test_erasing_a_too_long_line_makes_it_good():
@@ -98,7 +106,7 @@ def test_reset_forgets_half_a_line_half_a_character_and_half_a_sequence():
         editor = LineEditor()
         list(editor.feed(half))
         editor.reset()
-        assert [each for each in editor.feed(b"help\r") if isinstance(each, Line)] == [Line("help")]
+        assert [each for each in editor.feed(b"help\r") if isinstance(each, EnteredLine)] == [EnteredLine("help")]
 
 
 def test_every_kind_of_blank_is_a_blank():
@@ -112,11 +120,11 @@ def test_any_bytes_leave_a_bounded_editor_that_still_takes_a_line(chunks):
     editor = LineEditor()
     for chunk in chunks:
         for happened in editor.feed(chunk):
-            if isinstance(happened, Line):
+            if isinstance(happened, EnteredLine):
                 assert len(happened.text) <= MAX_LINE
                 assert happened.text.isprintable()
     assert len(editor._characters) <= MAX_LINE
-    assert list(editor.feed(b"\r\x03help\r"))[-1] == Line("help")
+    assert list(editor.feed(b"\r\x03help\r"))[-1] == EnteredLine("help")
 
 
 def test_width_and_padding_count_columns():

@@ -7,20 +7,20 @@ import threading
 import pytest
 
 from cabinet.clock import ManualClock
-from cabinet.console.audit_file import MAX_FILE, Journal
+from cabinet.console.audit_file import MAX_FILE, AuditFile
 from cabinet.errors import Refused
-from cabinet.link.records import MAX_ENTRIES, Entry
+from cabinet.link.records import MAX_ENTRIES, ConsoleAuditEntry
 
 
 class Store:
     """Keeps each row once, as the service does (`store.audit.add_console`)."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, int], Entry] = {}
+        self.kept: dict[tuple[str, int], ConsoleAuditEntry] = {}
         self.gone = False
         self.dies_after_commit = False
 
-    def send(self, entries: list[Entry]) -> None:
+    def send(self, entries: list[ConsoleAuditEntry]) -> None:
         assert len(entries) <= MAX_ENTRIES
         if self.gone:
             raise Refused("service_gone")
@@ -40,7 +40,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def journal(path):
-    return Journal(path, ManualClock())
+    return AuditFile(path, ManualClock())
 
 
 def test_row_is_in_the_file_when_note_returns(journal, path):
@@ -53,7 +53,7 @@ def test_carried_rows_leave_the_file(journal, path):
     store = Store()
     for line in ("off 3", "clear 3"):
         journal.note("tech", "service", line, "ok")
-    assert journal.carry(store.send)
+    assert journal.send_waiting(store.send)
     assert store.lines == ["off 3", "clear 3"]
     assert path.read_bytes() == b""
     assert journal.waiting == 0
@@ -64,11 +64,11 @@ def test_with_the_service_dead_rows_wait_over_restarts_and_keep_their_order(jour
     store.gone = True
     journal.note("tech", "service", "off 3", "ok")
     with pytest.raises(Refused):
-        journal.carry(store.send)
-    second = Journal(path, ManualClock())
+        journal.send_waiting(store.send)
+    second = AuditFile(path, ManualClock())
     second.note("night", "look", "status", "ok")
     store.gone = False
-    assert Journal(path, ManualClock()).carry(store.send)
+    assert AuditFile(path, ManualClock()).send_waiting(store.send)
     assert store.lines == ["off 3", "status"]
 
 
@@ -77,11 +77,11 @@ def test_row_whose_acknowledgement_got_lost_is_kept_once(journal, path):
     store.dies_after_commit = True
     journal.note("tech", "service", "off 3", "ok")
     with pytest.raises(Refused):
-        journal.carry(store.send)
+        journal.send_waiting(store.send)
     store.dies_after_commit = False
-    again = Journal(path, ManualClock())
+    again = AuditFile(path, ManualClock())
     again.note("tech", "service", "off 4", "ok")
-    again.carry(store.send)
+    again.send_waiting(store.send)
     assert store.lines == ["off 3", "off 4"]
 
 
@@ -89,7 +89,7 @@ def test_more_rows_than_one_question_holds_all_arrive(journal):
     store = Store()
     for number in range(MAX_ENTRIES + 7):
         journal.note("tech", "look", f"outlet {number}", "ok")
-    assert journal.carry(store.send)
+    assert journal.send_waiting(store.send)
     assert store.lines == [f"outlet {number}" for number in range(MAX_ENTRIES + 7)]
 
 
@@ -98,10 +98,10 @@ def test_row_that_a_power_cut_tore_spoils_no_other(journal, path, torn):
     journal.note("tech", "service", "off 3", "ok")
     with path.open("ab") as file:
         file.write(torn)
-    again = Journal(path, ManualClock())
+    again = AuditFile(path, ManualClock())
     again.note("tech", "service", "off 4", "ok")
     store = Store()
-    Journal(path, ManualClock()).carry(store.send)
+    AuditFile(path, ManualClock()).send_waiting(store.send)
     assert store.lines == ["off 3", "off 4"]
 
 
@@ -119,7 +119,7 @@ def test_full_disk_keeps_rows_in_memory_and_says_so(journal, path, monkeypatch):
     assert journal.note("tech", "service", "off 5", "ok")
     assert path.read_bytes().count(b"\n") == 2, "nothing is left of the half row"
     store = Store()
-    journal.carry(store.send)
+    journal.send_waiting(store.send)
     assert sorted(store.lines) == ["off 3", "off 4", "off 5"]
 
 
@@ -135,11 +135,11 @@ def test_thread_carries_what_is_noted_and_ends_when_told(journal):
     arrived = threading.Event()
     seen: list[str] = []
 
-    def send(entries: list[Entry]) -> None:
+    def send(entries: list[ConsoleAuditEntry]) -> None:
         seen.extend(entry.line for entry in entries)
         arrived.set()
 
-    journal.carry_on(send, retry_s=60)
+    journal.start_sending(send, retry_s=60)
     journal.note("tech", "service", "off 3", "ok")
     assert arrived.wait(20)
     journal.close()

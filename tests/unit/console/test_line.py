@@ -8,12 +8,12 @@ import argon2
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.guard_client import GuardLine
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.guard_client import ReconnectingGuardClient
 from cabinet.console.shell import Shell
-from cabinet.console.terminal.pty_pair import Cable
-from cabinet.console.terminal.serial_port import Line, UnpluggedError, Wire, open_port
-from cabinet.console.terminal.session import Conversation
+from cabinet.console.terminal.pty_pair import PtyPair
+from cabinet.console.terminal.serial_port import CarrierDetectPort, SerialServer, UnpluggedError, open_port
+from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import LinkError
 from tests.unit.console.scenes import CONFIG, SHORTED, PlayedGuard, snapshot
 
@@ -33,10 +33,12 @@ def guard():
 
 @pytest.fixture
 def conversation(tmp_path, clock, guard):
-    staff = Staff(tmp_path / "staff.json", clock, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    staff = ConsoleAccounts(
+        tmp_path / "staff.json", clock, argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    )
     staff.set_pin("tech", Level.SERVICE, "123456")
     staff.remember("tech", language="en", terminal="plain")
-    return Conversation(Shell(CONFIG, staff, guard, clock), clock)
+    return TerminalSession(Shell(CONFIG, staff, guard, clock), clock)
 
 
 # --- bytes to bytes --------------------------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ class PlayedPort:
         self.closed = True
 
 
-def serve(conversation: Conversation, *opened: PlayedPort | Exception) -> list[float]:
+def serve(conversation: TerminalSession, *opened: PlayedPort | Exception) -> list[float]:
     """Serve the ports one after the other; what was waited between two attempts."""
     coming = list(opened)
     waited: list[float] = []
@@ -135,7 +137,7 @@ def serve(conversation: Conversation, *opened: PlayedPort | Exception) -> list[f
             raise following
         return following
 
-    line = Line(open_next, conversation, waited.append, lambda: None)
+    line = SerialServer(open_next, conversation, waited.append, lambda: None)
     line.serve()
     return waited
 
@@ -211,7 +213,7 @@ def test_control_c_typed_before_the_question_is_shown_answers_no(conversation, g
 
 
 class ModemLine:
-    """As much of `serial.Serial` as `Wire` uses; `cd` is the carrier."""
+    """As much of `serial.Serial` as `CarrierDetectPort` uses; `cd` is the carrier."""
 
     def __init__(self, *carrier: bool | None) -> None:
         self._carrier = list(carrier)
@@ -238,7 +240,7 @@ class ModemLine:
     ],
 )
 def test_carrier_that_drops_is_a_hang_up(carrier, hangs_up):
-    wire = Wire(ModemLine(*carrier))
+    wire = CarrierDetectPort(ModemLine(*carrier))
     wire.read()
     if hangs_up:
         with pytest.raises(OSError, match="hung up"):
@@ -252,7 +254,7 @@ def test_carrier_that_drops_is_a_hang_up(carrier, hangs_up):
 
 @pytest.fixture
 def cable():
-    made = Cable()
+    made = PtyPair()
     yield made
     made.close()
 
@@ -265,7 +267,7 @@ def read_until(descriptor: int, end: bytes) -> bytes:
     return data
 
 
-def wait_unplugged(cable: Cable) -> None:
+def wait_unplugged(cable: PtyPair) -> None:
     with cable._plugged:
         assert cable._plugged.wait_for(lambda: cable._device is None, WITHIN_S)
 
@@ -318,7 +320,7 @@ def test_closing_the_terminal_pulls_the_cable_and_opening_plugs_it_in_again(cabl
 
 
 def test_whole_console_over_a_cable(cable, conversation, guard):
-    line = Line(lambda: open_port(cable.device(0.1), 115_200), conversation, lambda seconds: None, lambda: None)
+    line = SerialServer(lambda: open_port(cable.device(0.1), 115_200), conversation, lambda seconds: None, lambda: None)
     thread = threading.Thread(target=line.serve)
     thread.start()
     try:
@@ -359,7 +361,7 @@ def test_connection_is_made_once_and_again_after_the_guard_was_away():
         made.append(Connection())
         return made[-1]
 
-    line = GuardLine(connect)
+    line = ReconnectingGuardClient(connect)
     line.snapshot()
     line.snapshot()
     assert len(made) == 1
@@ -379,7 +381,7 @@ def test_guard_gone_is_one_error_at_once_and_not_remembered():
             raise LinkError("guard.sock: no guard answers")
         return Connection()
 
-    line = GuardLine(connect)
+    line = ReconnectingGuardClient(connect)
     for tried in (1, 2):
         with pytest.raises(LinkError):
             line.snapshot()
@@ -391,7 +393,7 @@ def test_guard_gone_is_one_error_at_once_and_not_remembered():
 def test_fresh_connection_that_breaks_is_closed_and_not_tried_for_ever():
     broken = Connection()
     broken.gone = True
-    line = GuardLine(lambda: broken)
+    line = ReconnectingGuardClient(lambda: broken)
     with pytest.raises(LinkError):
         line.snapshot()
     assert broken.closed

@@ -13,12 +13,12 @@ from cabinet.errors import CabinetError
 from cabinet.model import Phase
 from cabinet.system.steward.protocol import (
     BackUp,
-    CallOff,
-    Copied,
-    Done,
+    BackupCopied,
+    CancelReboot,
     Interface,
     Network,
     Reboot,
+    RequestDone,
     Restart,
     SetClock,
     ShowNetwork,
@@ -42,11 +42,11 @@ class PlayedSteward:
         if isinstance(request, ShowNetwork):
             return Network([Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], [])
         if isinstance(request, BackUp):
-            return Copied("/media/stick/cabinet-backups/a.db", 204_800, "ab" * 32)
+            return BackupCopied("/media/stick/cabinet-backups/a.db", 204_800, "ab" * 32)
         if isinstance(request, Reboot):
             self.waits = request.wait
-            return Done(request.wait)
-        return Done(isinstance(request, CallOff) and self.waits)
+            return RequestDone(request.wait)
+        return RequestDone(isinstance(request, CancelReboot) and self.waits)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_reboot_is_refused_waits_or_is_forced(desk, tech, steward):
     assert "does not come" in tech.say("reboot cancel")
     assert "CHARGES ARE INTERRUPTED" in tech.say("reboot force")
     tech.say("yes")
-    assert steward.asked == [Reboot(wait=True), CallOff(), Reboot()]
+    assert steward.asked == [Reboot(wait=True), CancelReboot(), Reboot()]
 
 
 def test_without_a_steward_it_is_said(desk, tmp_path):

@@ -9,18 +9,23 @@ import pytest
 from cabinet.clock import NS
 from cabinet.console import registry
 from cabinet.console.accounts import Level
-from cabinet.console.audit_file import Journal
+from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands import session
-from cabinet.link.records import Entry
+from cabinet.link.records import ConsoleAuditEntry
 from cabinet.model import Fault, Phase
 from tests.desk import Desk
 from tests.unit.console.bench import ACCOUNTS, Technician
 
-HARMLESS = {name for name, plan in registry.TABLE.items() if plan.reads or plan.handler.__module__ == session.__name__}
-DANGEROUS = sorted(set(registry.TABLE) - HARMLESS)
+HARMLESS = {
+    name for name, spec in registry.COMMANDS.items() if spec.reads or spec.handler.__module__ == session.__name__
+}
+DANGEROUS = sorted(set(registry.COMMANDS) - HARMLESS)
 STATES = ("free", "charging", "latched", "locked", "cabinet_latched", "service_dead", "guard_dead")
 TOO_LOW = [
-    (name, account) for name in DANGEROUS for account, level in ACCOUNTS.items() if level < registry.TABLE[name].level
+    (name, account)
+    for name in DANGEROUS
+    for account, level in ACCOUNTS.items()
+    if level < registry.COMMANDS[name].level
 ]
 OUTLET = 3
 
@@ -31,7 +36,7 @@ class Bench:
     def __init__(self, folder, state: str) -> None:
         self.desk = Desk(folder)
         self.path = folder / "audit.jsonl"
-        self.journal = Journal(self.path, self.desk.clock)
+        self.journal = AuditFile(self.path, self.desk.clock)
         self.tech = Technician(self.desk, folder, audit=self.journal)
         getattr(self, state)()
 
@@ -64,18 +69,18 @@ class Bench:
     def guard_dead(self) -> None:
         self.tech.guard.gone = True
 
-    def rows(self) -> list[Entry]:
+    def rows(self) -> list[ConsoleAuditEntry]:
         lines = self.path.read_bytes().splitlines() if self.path.exists() else []
-        return [msgspec.json.decode(line, type=Entry) for line in lines]
+        return [msgspec.json.decode(line, type=ConsoleAuditEntry) for line in lines]
 
     def switched(self) -> int:
         return self.desk.world.journal.last_seq
 
     def standing(self) -> object:
         """What staff could have changed."""
-        pages = self.desk.guard.upkeep().outlets
+        pages = self.desk.guard.maintenance_state().outlets
         states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.desk.guard.snapshot().outlets]
-        return states, pages, self.desk.guard.snapshot().contactor_closed, self.desk.guard.upkeep().job
+        return states, pages, self.desk.guard.snapshot().contactor_closed, self.desk.guard.maintenance_state().job
 
 
 @pytest.fixture(scope="module", params=STATES)
@@ -88,22 +93,22 @@ def test_the_dangerous_commands_are_those_that_do_something():
         "on", "off", "clear", "lock", "unlock", "selftest", "relay", "alert test", "rcd test", "siren test",
         "contactor", "replace", "calibrate", "clock", "reload", "backup", "reboot", "commission",
     }  # fmt: skip
-    assert {registry.TABLE[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
+    assert {registry.COMMANDS[name].level for name in DANGEROUS} == {Level.OPERATE, Level.SERVICE}
 
 
 @pytest.mark.parametrize(("name", "account"), TOO_LOW)
 def test_who_may_not_is_refused_with_a_reason_and_a_row_and_nothing_is_switched(bench, name, account):
     bench.tech.log_in(account)
-    plan = registry.TABLE[name]
+    spec = registry.COMMANDS[name]
     rows, switched, standing = bench.rows(), bench.switched(), bench.standing()
-    said = bench.tech.say(plan.example)
-    assert said == f"{name} needs an account of level {plan.level.name.lower()}."
+    said = bench.tech.say(spec.example)
+    assert said == f"{name} needs an account of level {spec.level.name.lower()}."
     bench.tech.say("yes")  # no question is open that this could answer
     assert bench.tech.guard.asked == []
     assert (bench.switched(), bench.standing()) == (switched, standing)
     new = [row for row in bench.rows() if row not in rows]
     assert [(row.account, row.line, row.outcome) for row in new if row.line != "yes"] == [
-        (account, plan.example, "not_for_you")
+        (account, spec.example, "not_for_you")
     ]
 
 
@@ -144,7 +149,7 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
     rows, standing = busy.rows(), busy.standing()
     typed = registry.find(line)
     assert typed is not None
-    takes_force = any("force" in argument.choices(busy.desk.config) for argument in typed.plan.takes)
+    takes_force = any("force" in argument.choices(busy.desk.config) for argument in typed.spec.takes)
     code, said = CHARGING[takes_force]
     assert busy.tech.say(line) == said
     assert busy.standing() == standing

@@ -7,7 +7,7 @@ from cabinet.clock import NS
 from cabinet.console import status_text
 from cabinet.console.accounts import Level
 from cabinet.console.commands.margins import nearness
-from cabinet.console.registry import TABLE
+from cabinet.console.registry import COMMANDS
 from cabinet.console.terminal.columns import fold, width
 from cabinet.console.terminal.session import BITS_A_BYTE, encoded
 from cabinet.console.wording import wording
@@ -17,7 +17,9 @@ from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, 
 
 EN, ZH = wording("en"), wording("zh")
 
-MACHINE = status_text.Machine("2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0)
+MACHINE = status_text.ComputerStatus(
+    "2026-11-25 03:14:15", True, 12_345_000_000, 172_800, "0.1.0", "Linux 6.12.47", None, 0
+)
 WORST_MACHINE = msgspec.structs.replace(MACHINE, trusted=False, service="storage_damaged", unkept=1234)
 
 
@@ -143,8 +145,8 @@ def test_worst_status_screen_fits_the_terminal(words, fault):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_console_has_words_for_everything_it_may_have_to_say(language):
     words = wording(language)
-    keys = {f"help.{plan.key}" for plan in TABLE.values()}
-    keys |= {f"argument.{taken.key}" for plan in TABLE.values() for taken in plan.takes if not taken.literal}
+    keys = {f"help.{plan.key}" for plan in COMMANDS.values()}
+    keys |= {f"argument.{taken.key}" for plan in COMMANDS.values() for taken in plan.takes if not taken.literal}
     keys |= {f"level.{level.name.lower()}" for level in Level}
     keys |= {f"phase.{phase.value}" for phase in Phase}
     keys |= {f"fault.{fault.value}.{part}" for fault in Fault for part in ("name", "staff")}

@@ -8,13 +8,13 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.config.reference import example
-from cabinet.console.accounts import Level, Staff
-from cabinet.console.command import Around
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.command import Backends
 from cabinet.console.commands.chart import chart
 from cabinet.console.commands.margins import nearness
 from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
-from cabinet.link.records import At, Audit, AuditLine, DayEnergy, Energy
+from cabinet.link.records import At, AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from tests.unit.console.scenes import (
     BUS,
@@ -37,10 +37,10 @@ class Terminal:
         self.clock = ManualClock(start_ns=2 * NS)
         source = folder / "cabinet.toml"
         source.write_text(example().replace("# baud = 115200", "baud = 9600"), encoding="utf-8")
-        staff = Staff(folder / "staff.json", self.clock, QUICK)
+        staff = ConsoleAccounts(folder / "staff.json", self.clock, QUICK)
         staff.set_pin("tech", Level.SERVICE, "123456")
         staff.remember("tech", language=language)
-        self.shell = Shell(CONFIG, staff, self.guard, self.clock, Around(records=records, source=source))
+        self.shell = Shell(CONFIG, staff, self.guard, self.clock, Backends(records=records, source=source))
         self.shell.line("tech")
         self.shell.line("123456")
 
@@ -156,7 +156,7 @@ def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
     at = At(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
-    terminal = Terminal(tmp_path, language, PlayedRecords(Audit([line])))
+    terminal = Terminal(tmp_path, language, PlayedRecords(AuditAnswer([line])))
     shown = terminal.say("audit")
     assert len(shown.splitlines()) == 2
     assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd\ufffdforged\ufffd" in shown

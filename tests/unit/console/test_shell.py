@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from cabinet.clock import NS, ManualClock
 from cabinet.console import registry
-from cabinet.console.accounts import FREE_ATTEMPTS, Level, Staff
-from cabinet.console.command import Around, Mode
-from cabinet.console.notices import Notice, Seen, changes, told
+from cabinet.console.accounts import FREE_ATTEMPTS, ConsoleAccounts, Level
+from cabinet.console.command import Backends, LineMode
+from cabinet.console.notices import Notice, WatchedState, changes, notice_text
 from cabinet.console.reply import Reply
 from cabinet.console.shell import ANSWER_WITHIN_S, Shell
 from cabinet.console.terminal.columns import width
@@ -27,7 +27,7 @@ ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
 @pytest.fixture(scope="module")
 def staff_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("staff") / "console-staff.json"
-    staff = Staff(path, ManualClock(), CHEAP)
+    staff = ConsoleAccounts(path, ManualClock(), CHEAP)
     for name, level in ACCOUNTS.items():
         staff.set_pin(name, level, f"pin-{name}")
         staff.remember(name, language="en")
@@ -42,10 +42,10 @@ class Terminal:
         self.guard = guard
         self.hindrance: str | None = None
         self.attacker: str | None = None
-        self.staff = staff = Staff(path, self.clock, CHEAP)
+        self.staff = staff = ConsoleAccounts(path, self.clock, CHEAP)
         self.rows: list[tuple[str, str, str, str]] = []
         self.shell = Shell(
-            CONFIG, staff, guard, self.clock, Around(lambda: self.hindrance, lambda: self.attacker), self
+            CONFIG, staff, guard, self.clock, Backends(lambda: self.hindrance, lambda: self.attacker), self
         )
         self.prompt = self.shell.greet().prompt
 
@@ -90,7 +90,7 @@ def test_login_asks_for_name_and_pin_and_hides_the_pin(terminal):
         "Logged in as tech (service). help lists the commands.",
         "This is the first login of this account.",
     ]
-    assert (reply.prompt, reply.mode) == ("SG-1> ", Mode("auto"))
+    assert (reply.prompt, reply.mode) == ("SG-1> ", LineMode("auto"))
     assert terminal.shell.logged_in
 
 
@@ -259,7 +259,7 @@ def test_help_lists_exactly_what_the_account_may_run(terminal):
     for name, level in ACCOUNTS.items():
         terminal.log_in(name)
         answer = msgspec.json.decode(terminal.say("help --json"))
-        plans = [plan for plan in registry.TABLE.values() if plan.level <= level]
+        plans = [plan for plan in registry.COMMANDS.values() if plan.level <= level]
         assert [row["usage"] for row in answer["data"]] == [plan.usage(terminal.shell._words) for plan in plans]
         shown = terminal.say("help").splitlines()
         assert [line for line in shown if width(line) > 80] == []
@@ -512,11 +512,11 @@ def test_status_and_notices_tell_of_somebody_who_guesses_at_pins(terminal):
     assert "guesses" not in terminal.say("status")
     terminal.attacker = "203.0.113.9"
     assert "Somebody guesses at PINs or passwords, last from 203.0.113.9" in terminal.say("status")
-    before = Seen(None, None)
-    assert changes(before, Seen(None, None, "203.0.113.9")) == [Notice("attack", address="203.0.113.9")]
-    assert changes(Seen(None, None, "203.0.113.9"), before) == []
+    before = WatchedState(None, None)
+    assert changes(before, WatchedState(None, None, "203.0.113.9")) == [Notice("attack", address="203.0.113.9")]
+    assert changes(WatchedState(None, None, "203.0.113.9"), before) == []
     words = Texts("console", "en", "console_see")
-    said = told(Notice("attack", address="203.0.113.9"), words)
+    said = notice_text(Notice("attack", address="203.0.113.9"), words)
     assert said == "* Somebody guesses at PINs or passwords, from 203.0.113.9: sign-ins are locked."
 
 

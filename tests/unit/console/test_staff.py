@@ -7,7 +7,7 @@ import argon2
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console.accounts import FREE_ATTEMPTS, MAX_LOCK_S, MIN_LOCK_S, Level, Staff
+from cabinet.console.accounts import FREE_ATTEMPTS, MAX_LOCK_S, MIN_LOCK_S, ConsoleAccounts, Level
 from cabinet.errors import CabinetError, Refused
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -25,16 +25,16 @@ def path(tmp_path):
 
 @pytest.fixture
 def staff(path, clock):
-    return Staff(path, clock, CHEAP)
+    return ConsoleAccounts(path, clock, CHEAP)
 
 
-def refusal(staff: Staff, name: str, pin: str) -> tuple[str, dict]:
+def refusal(staff: ConsoleAccounts, name: str, pin: str) -> tuple[str, dict]:
     with pytest.raises(Refused) as caught:
         staff.check(name, pin)
     return caught.value.code, caught.value.params
 
 
-def wrong(staff: Staff, times: int, name: str = "tech") -> None:
+def wrong(staff: ConsoleAccounts, times: int, name: str = "tech") -> None:
     for _ in range(times):
         assert refusal(staff, name, "wrong") == ("wrong_card_or_pin", {})
 
@@ -43,7 +43,7 @@ def test_first_account_is_made_once_with_a_random_pin(staff, path, clock):
     name, pin = staff.create_first()
     assert (name, len(pin), pin.isdigit()) == ("tech", 6, True)
     assert staff.create_first() is None
-    account = Staff(path, clock, CHEAP).check("tech", pin)
+    account = ConsoleAccounts(path, clock, CHEAP).check("tech", pin)
     assert (account.name, account.level) == ("tech", Level.SERVICE)
 
 
@@ -58,9 +58,9 @@ def test_file_holds_no_pin_and_is_its_owners_alone(staff, path):
 def test_file_that_root_writes_is_given_to_the_console(path, clock, monkeypatch):
     given = []
     monkeypatch.setattr(os, "fchown", lambda descriptor, user, group: given.append((user, group)))
-    Staff(path, clock, CHEAP, owner=992).new_pin("tech", Level.SERVICE)
+    ConsoleAccounts(path, clock, CHEAP, owner=992).new_pin("tech", Level.SERVICE)
     assert given == [(992, -1)]
-    Staff(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
+    ConsoleAccounts(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
     assert len(given) == 1
 
 
@@ -68,7 +68,7 @@ def test_new_pin_of_another_process_ends_the_wait_at_once(staff, path, clock):
     staff.set_pin("tech", Level.SERVICE, "123456")
     wrong(staff, FREE_ATTEMPTS)
     assert refusal(staff, "tech", "123456")[0] == "locked_out"
-    pin = Staff(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
+    pin = ConsoleAccounts(path, clock, CHEAP).new_pin("tech", Level.SERVICE)
     assert refusal(staff, "tech", "123456") == ("wrong_card_or_pin", {})
     assert staff.check("tech", pin).failures == 0
 
@@ -121,7 +121,7 @@ def test_lock_has_an_end_however_many_wrong_pins(staff, clock):
 def test_power_cycle_starts_the_lock_over(staff, path, clock):
     staff.set_pin("tech", Level.SERVICE, "123456")
     wrong(staff, FREE_ATTEMPTS)
-    again = Staff(path, clock, CHEAP)
+    again = ConsoleAccounts(path, clock, CHEAP)
     assert refusal(again, "tech", "123456")[0] == "locked_out"
     clock.advance_ns(MIN_LOCK_S * NS)
     assert again.check("tech", "123456").name == "tech"
@@ -137,7 +137,7 @@ def test_one_account_locked_leaves_the_others_open(staff):
 def test_language_is_kept(staff, path, clock):
     staff.set_pin("tech", Level.SERVICE, "123456")
     staff.remember("tech", language="en")
-    assert Staff(path, clock, CHEAP).check("tech", "123456").language == "en"
+    assert ConsoleAccounts(path, clock, CHEAP).check("tech", "123456").language == "en"
 
 
 @pytest.fixture

@@ -5,29 +5,43 @@ import pytest
 
 import cabinet
 from cabinet.clock import NS
-from cabinet.console.audit_file import Journal
+from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands.updates import PROGRAM_WITHIN_S
 from cabinet.console.terminal.columns import COLUMNS, width
 from cabinet.errors import CabinetError
-from cabinet.link.records import At, Entry, SessionLine, Sessions
+from cabinet.link.records import At, ConsoleAuditEntry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
-from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Looking, StickSeen, Surveyed
+from cabinet.system.steward.protocol import (
+    BundleFound,
+    CheckUpdates,
+    DriveFound,
+    InspectionProgress,
+    InstalledVersion,
+    RequestDone,
+)
 from cabinet.system.update.bundle import Manifest
-from cabinet.system.update.trial import Asked, Computer, Phase, Trial, objections, room
-from cabinet.system.update.wording import objected
+from cabinet.system.update.trial import (
+    ComputerFacts,
+    InstallOptions,
+    UpdatePhase,
+    UpdateRecord,
+    objections,
+    required_bytes,
+)
+from cabinet.system.update.wording import objection_text
 from cabinet.texts import Texts
 from tests.desk import Desk
 from tests.unit.console.bench import Technician
 from tests.unit.console.scenes import PlayedRecords
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=48 << 20, sha256="0" * 64)
-HERE = Computer(
+HERE = ComputerFacts(
     architecture="arm64", python="3.11", version=cabinet.__version__, free=9 << 30, installed=90 << 20,
     changed_files=(), on_trial=None,
 )  # fmt: skip
-QUIET = Surveyed(HERE, None, None, None, [])
-STICK = StickSeen("/dev/sda1", "/media/stick", 1)
-BUNDLE = BundleSeen("cabinet-0.2.0-arm64.bundle", MANIFEST, "maker", "newer")
+QUIET = InstalledVersion(HERE, None, None, None, [])
+STICK = DriveFound("/dev/sda1", "/media/stick", 1)
+BUNDLE = BundleFound("cabinet-0.2.0-arm64.bundle", MANIFEST, "maker", "newer")
 INSTALL = "sudo cabinet update install"
 
 
@@ -45,11 +59,11 @@ class PlayedSteward:
         assert isinstance(request, CheckUpdates), "anything else would change something"
         if request.step == "leave":
             self.left = []
-            return Done()
+            return RequestDone()
         if request.step == "begin":
             self.left = list(self.finds)
         self.after_each()
-        found = self.left.pop(0) if self.left else Done()
+        found = self.left.pop(0) if self.left else RequestDone()
         if isinstance(found, Exception):
             raise found
         return found
@@ -80,7 +94,9 @@ def said(desk, tmp_path, *finds, **more):
 
 
 def test_without_a_stick_it_says_so_and_shows_what_runs_and_the_last_update(desk, tmp_path):
-    last = Trial(old="0.1.0", new="0.1.5", phase=Phase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken")
+    last = UpdateRecord(
+        old="0.1.0", new="0.1.5", phase=UpdatePhase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken"
+    )
     text = said(desk, tmp_path, msgspec.structs.replace(QUIET, last=last))
     assert text.splitlines() == [
         f"Version {cabinet.__version__} is installed (arm64, Python 3.11).",
@@ -90,7 +106,7 @@ def test_without_a_stick_it_says_so_and_shows_what_runs_and_the_last_update(desk
 
 
 def test_update_that_was_kept_is_told(desk, tmp_path):
-    last = Trial(old="0.0.9", new="0.1.0", phase=Phase.KEPT, boot_id="b", schema=12)
+    last = UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.KEPT, boot_id="b", schema=12)
     text = said(desk, tmp_path, msgspec.structs.replace(QUIET, last=last))
     assert "Last update: version 0.1.0 is installed and stays" in text
 
@@ -100,7 +116,7 @@ def test_cabinet_that_was_never_updated_says_so(desk, tmp_path):
 
 
 def test_trial_under_way_is_told_with_its_end_and_stands_against_another(desk, tmp_path):
-    trial = Trial(old="0.0.9", new=cabinet.__version__, phase=Phase.TRIAL, boot_id="b", schema=12)
+    trial = UpdateRecord(old="0.0.9", new=cabinet.__version__, phase=UpdatePhase.TRIAL, boot_id="b", schema=12)
     here = msgspec.structs.replace(HERE, on_trial=cabinet.__version__)
     surveyed = msgspec.structs.replace(QUIET, computer=here, trial=trial, left_s=125)
     tech, _ = technician(desk, tmp_path, surveyed, STICK, BUNDLE)
@@ -119,7 +135,7 @@ def test_other_version_on_the_disk_than_runs_is_told(desk, tmp_path):
 
 
 def test_computer_that_cannot_be_asked_costs_neither_version_nor_bundles(desk, tmp_path):
-    surveyed = Surveyed(None, None, None, None, ["dpkg-query: no packages found"])
+    surveyed = InstalledVersion(None, None, None, None, ["dpkg-query: no packages found"])
     text = said(desk, tmp_path, surveyed, STICK, msgspec.structs.replace(BUNDLE, age=None))
     assert f"Version {cabinet.__version__} runs here." in text
     assert "Not known: dpkg-query: no packages found" in text
@@ -147,7 +163,7 @@ def test_bundle_that_may_be_installed_ends_with_the_command_for_it(desk, tmp_pat
 @pytest.mark.parametrize(
     "change",
     [
-        {"free": room(MANIFEST, HERE) - 1},
+        {"free": required_bytes(MANIFEST, HERE) - 1},
         {"changed_files": ("/usr/lib/cabinet/x.py",)},
         {"on_trial": "0.1.9"},
         {"switched_off": True},
@@ -163,8 +179,8 @@ def test_what_install_would_object_to_is_told_in_the_same_words(desk, tmp_path, 
     tech.say(f"language {language}")
     shown = "".join(tech.say("update check").split())
     installing = msgspec.structs.replace(here, newer=True, sessions=0)
-    (objection,) = objections(MANIFEST, installing, Asked())
-    assert "".join(objected(objection, Texts("update", language)).split()) in shown
+    (objection,) = objections(MANIFEST, installing, InstallOptions())
+    assert "".join(objection_text(objection, Texts("update", language)).split()) in shown
 
 
 @pytest.mark.parametrize("change", [{"architecture": "armhf"}, {"python": "3.13"}])
@@ -186,7 +202,7 @@ def test_bundle_that_is_not_newer_is_told_and_its_command_says_so(desk, tmp_path
 @pytest.mark.parametrize("wrong", ["unsigned", "no_keys", "no_bundle", "not_a_file", "name", "unreadable"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_is_not_trusted_is_named_with_the_reason_and_nothing_else(desk, tmp_path, wrong, language):
-    tech, _ = technician(desk, tmp_path, QUIET, STICK, BundleSeen("x.bundle", wrong=wrong, why="Input/output error"))
+    tech, _ = technician(desk, tmp_path, QUIET, STICK, BundleFound("x.bundle", wrong=wrong, why="Input/output error"))
     tech.say(f"language {language}")
     name, *rest = tech.say("update check").splitlines()[4:]
     assert name == "x.bundle"
@@ -203,7 +219,7 @@ def test_signed_bundle_whose_package_is_not_whole_has_no_command(desk, tmp_path,
 
 
 def test_stick_that_was_mounted_to_look_has_to_be_mounted_for_the_command(desk, tmp_path):
-    text = said(desk, tmp_path, QUIET, StickSeen("/dev/sda1", "", 1), BUNDLE)
+    text = said(desk, tmp_path, QUIET, DriveFound("/dev/sda1", "", 1), BUNDLE)
     assert "/dev/sda1: was mounted to look, read-only, and is not any more" in text
     assert f"  sudo mount -o ro /dev/sda1 /mnt && {INSTALL} /mnt/cabinet-0.2.0-arm64.bundle" in text
 
@@ -214,10 +230,10 @@ def test_name_with_blanks_and_signs_is_one_word_for_the_shell(desk, tmp_path):
 
 
 def test_stick_without_bundles_with_too_many_or_unreadable_says_so(desk, tmp_path):
-    assert "no bundle (*.bundle) in its top folder" in said(desk, tmp_path, QUIET, StickSeen("/dev/sda1", "/media/s"))
-    more = StickSeen("/dev/sda1", "/media/s", 1, more=450)
+    assert "no bundle (*.bundle) in its top folder" in said(desk, tmp_path, QUIET, DriveFound("/dev/sda1", "/media/s"))
+    more = DriveFound("/dev/sda1", "/media/s", 1, more=450)
     assert "450 more are not looked at" in said(desk, tmp_path, QUIET, more, BUNDLE)
-    broken = StickSeen("/dev/sda1", "", problem="Input/output error")
+    broken = DriveFound("/dev/sda1", "", problem="Input/output error")
     text = said(desk, tmp_path, QUIET, STICK, BUNDLE, broken)
     assert text.count("/dev/sda1: ") == 1
     assert "cannot be read, or not to its end: Input/output error" in text
@@ -228,9 +244,9 @@ def test_lines_fit_a_terminal_but_for_the_command(desk, tmp_path, language):
     manifest = msgspec.structs.replace(MANIFEST, architecture="amd64")
     here = msgspec.structs.replace(HERE, changed_files=("/usr/lib/cabinet/a.py",), free=0)
     tech, _ = technician(
-        desk, tmp_path, Looking(), msgspec.structs.replace(QUIET, computer=here), STICK, Looking(BUNDLE.name, 1, 2),
-        BUNDLE, msgspec.structs.replace(BUNDLE, manifest=manifest), BundleSeen("x.bundle", wrong="unsigned"),
-        records=idle(3),
+        desk, tmp_path, InspectionProgress(), msgspec.structs.replace(QUIET, computer=here), STICK,
+        InspectionProgress(BUNDLE.name, 1, 2), BUNDLE, msgspec.structs.replace(BUNDLE, manifest=manifest),
+        BundleFound("x.bundle", wrong="unsigned"), records=idle(3),
     )  # fmt: skip
     tech.say(f"language {language}")
     lines = tech.say("update check").splitlines()
@@ -265,8 +281,8 @@ def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(desk, tmp_pat
 
 def test_big_bundle_shows_how_far_it_is_in_a_few_lines(desk, tmp_path):
     size = 1000 << 20
-    reading = [Looking(BUNDLE.name, done << 20, size) for done in range(1, 1000, 7)]
-    text = said(desk, tmp_path, Looking(), QUIET, STICK, *reading, BUNDLE)
+    reading = [InspectionProgress(BUNDLE.name, done << 20, size) for done in range(1, 1000, 7)]
+    text = said(desk, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
     shown = [line for line in text.splitlines() if line.endswith("…")]
     assert len(shown) == 11
     assert shown[:2] == [
@@ -277,7 +293,7 @@ def test_big_bundle_shows_how_far_it_is_in_a_few_lines(desk, tmp_path):
 
 
 def test_key_ends_the_look_and_the_stick_is_let_go(desk, tmp_path):
-    tech, steward = technician(desk, tmp_path, *[Looking(BUNDLE.name, 1, 2)] * 100)
+    tech, steward = technician(desk, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
     assert tech.begin("update check").live_s is not None
     tech.wait(1)
     tech.shell.tick()
@@ -287,7 +303,7 @@ def test_key_ends_the_look_and_the_stick_is_let_go(desk, tmp_path):
 
 @pytest.mark.parametrize("leave", ["hang_up", "end", "interrupt"])
 def test_who_goes_away_lets_go_of_the_stick(desk, tmp_path, leave):
-    tech, steward = technician(desk, tmp_path, *[Looking(BUNDLE.name, 1, 2)] * 100)
+    tech, steward = technician(desk, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
     tech.begin("update check")
     getattr(tech.shell, leave)()
     assert steward.asked[-1] == CheckUpdates("leave")
@@ -301,12 +317,12 @@ def test_steward_that_fails_in_the_middle_is_a_sentence(desk, tmp_path):
 
 def test_without_a_steward_it_is_said_and_the_console_goes_on(desk, tmp_path):
     path = tmp_path / "audit.jsonl"
-    tech = Technician(desk, tmp_path, audit=Journal(path, desk.clock))
+    tech = Technician(desk, tmp_path, audit=AuditFile(path, desk.clock))
     reply = tech.begin("update check")
     assert "cabinet-steward" in reply.text
     assert (reply.live_s, reply.prompt) == (None, "DEMO-1> ")
     assert tech.shell.tick() is None
-    rows = [msgspec.json.decode(line, type=Entry) for line in path.read_bytes().splitlines()]
+    rows = [msgspec.json.decode(line, type=ConsoleAuditEntry) for line in path.read_bytes().splitlines()]
     assert (rows[-1].line, rows[-1].outcome) == ("update check", "steward_gone")
 
 
@@ -320,9 +336,9 @@ def test_everybody_may_look_and_the_steward_is_only_asked_to_look(desk, tmp_path
 
 def test_look_is_in_the_audit_log(desk, tmp_path):
     path = tmp_path / "audit.jsonl"
-    tech, _ = technician(desk, tmp_path, QUIET, audit=Journal(path, desk.clock))
+    tech, _ = technician(desk, tmp_path, QUIET, audit=AuditFile(path, desk.clock))
     tech.say("update check")
-    rows = [msgspec.json.decode(line, type=Entry) for line in path.read_bytes().splitlines()]
+    rows = [msgspec.json.decode(line, type=ConsoleAuditEntry) for line in path.read_bytes().splitlines()]
     assert [(row.line, row.outcome) for row in rows if row.line != "login"] == [("update check", "ok")]
 
 
@@ -331,8 +347,8 @@ def test_look_is_in_the_audit_log(desk, tmp_path):
 
 @pytest.mark.parametrize("how", ["json", "machine"])
 def test_program_gets_one_line_with_everything(desk, tmp_path, how):
-    unsigned = BundleSeen("x.bundle", wrong="unsigned")
-    tech, _ = technician(desk, tmp_path, Looking(), QUIET, STICK, BUNDLE, unsigned, records=idle(1))
+    unsigned = BundleFound("x.bundle", wrong="unsigned")
+    tech, _ = technician(desk, tmp_path, InspectionProgress(), QUIET, STICK, BUNDLE, unsigned, records=idle(1))
     line = tech.say("update check --json") if how == "json" else tech.shell.machine_line("update check")
     answer = msgspec.json.decode(line)
     assert answer["ok"]
@@ -346,7 +362,7 @@ def test_program_gets_one_line_with_everything(desk, tmp_path, how):
 
 
 def test_program_does_not_wait_longer_than_the_watchdog(desk, tmp_path):
-    tech, steward = technician(desk, tmp_path, QUIET, STICK, *[Looking(BUNDLE.name, 1, 2)] * 10_000)
+    tech, steward = technician(desk, tmp_path, QUIET, STICK, *[InspectionProgress(BUNDLE.name, 1, 2)] * 10_000)
     steward.after_each = lambda: desk.clock.advance_ns(NS)
     data = msgspec.json.decode(tech.shell.machine_line("update check"))["data"]
     assert (data["complete"], len(data["sticks"])) == (False, 1)

@@ -7,7 +7,7 @@ import pytest
 from bench.scan import cabinet_of
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.guard.alerts import AlertExpander, AlertLines
-from cabinet.hardware.bus import Port
+from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.model import Fault
 from cabinet.sim.faults import FAULTS, FaultTable
@@ -83,7 +83,7 @@ def test_without_its_expander_a_short_is_found_by_polling(tmp_path, caplog):
 def test_interrupt_whose_edge_nobody_saw_is_answered_at_the_next_check():
     cells = {"00": "FF FF", "02": "00 00", "04": "00 04", "08": "00 00", "0A": "40 40", "12": "00 00"}
     bus = FakeBus({0x21: Registers(1, dict(cells))})
-    expander = AlertExpander(Mcp23017(Port(bus, "MCP23017", 0x21)), 14, {10: 3})
+    expander = AlertExpander(Mcp23017(ChipPort(bus, "MCP23017", 0x21)), 14, {10: 3})
     assert expander.fallen(100) == []
     expander.check(200, interrupt_low=True)
     assert expander.fallen(300) == [(3, 200)]

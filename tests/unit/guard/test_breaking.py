@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from cabinet.clock import NS
-from cabinet.guard.contactor_break import Breaking
+from cabinet.guard.contactor_break import ContactorBreak
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind, Fault, Trip
 from tests.desk import Desk, demo_config
@@ -14,7 +14,7 @@ from tests.unit.guard.charges import charging
 
 def needed(fault: Fault, why: dict[str, int], recent_peak_ma: int, contactor_closed: bool = True) -> bool:
     relays = SimpleNamespace(has_contactor=True, contactor_closed=contactor_closed)
-    return Breaking(demo_config(), relays).needed(Trip(fault, 3, 0, True, why), recent_peak_ma)
+    return ContactorBreak(demo_config(), relays).needed(Trip(fault, 3, 0, True, why), recent_peak_ma)
 
 
 def test_short_whose_crest_the_relay_can_break_is_left_to_it():

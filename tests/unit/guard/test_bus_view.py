@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.probe import Place, Prober, unexpected_places
+from cabinet.guard.probe import Prober, ProbeTarget, probe_targets
 from cabinet.hardware.bus import Muxes
 from cabinet.link import protocol
 from tests.desk import Desk
@@ -57,7 +57,7 @@ def test_failed_transfers_are_counted_by_kind_at_their_segment_only(desk):
 
 def test_search_asks_no_chip_that_is_in_use(desk):
     hardware = desk.config.hardware
-    places = {(place.mux, place.channel, place.address) for place in unexpected_places(desk.config)}
+    places = {(place.mux, place.channel, place.address) for place in probe_targets(desk.config)}
     assert places.isdisjoint({(None, None, a) for a in (*hardware.expanders, *hardware.muxes)})
     assert places.isdisjoint({(o.meter.mux, o.meter.channel, 0x38) for o in desk.config.outlet})
     assert places.isdisjoint({(t.mux, t.channel, t.address) for o in desk.config.outlet if (t := o.thermometer)})
@@ -80,7 +80,7 @@ def test_search_of_a_cabinet_as_configured_finds_nothing_and_opens_nothing(desk)
 def test_search_finds_a_chip_that_is_not_in_the_configuration(desk):
     inside = desk.config.hardware.inside_thermometer
     hardware = msgspec.structs.replace(desk.config.hardware, inside_thermometer=None)
-    places = unexpected_places(msgspec.structs.replace(desk.config, hardware=hardware))
+    places = probe_targets(msgspec.structs.replace(desk.config, hardware=hardware))
     desk.guard.make_prober = lambda: Prober(desk.open_bus(), Muxes(desk.open_bus(), hardware.muxes), places)
     desk.guard.bus_view(scan=True)
     assert desk.run(5 * NS, until=lambda: not desk.guard.bus_view().scan.running)
@@ -95,7 +95,7 @@ def test_hanging_bus_ends_the_search():
         def read_byte(self, address):
             raise OSError(errno.ETIMEDOUT, "timed out")
 
-    prober = Prober(HangingBus(), Muxes(HangingBus(), []), [Place("TMP102", 0x49), Place("TMP102", 0x4A)])
+    prober = Prober(HangingBus(), Muxes(HangingBus(), []), [ProbeTarget("TMP102", 0x49), ProbeTarget("TMP102", 0x4A)])
     assert prober.step()
     assert prober.done
     assert "ETIMEDOUT" in prober.view().stopped_by

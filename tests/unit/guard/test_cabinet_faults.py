@@ -5,7 +5,7 @@ import pytest
 
 from cabinet.clock import MS, NS
 from cabinet.errors import ChipReset
-from cabinet.guard.cabinet import LOOK_NS
+from cabinet.guard.cabinet import SLOW_STEP_NS
 from cabinet.link.protocol import Done, Refusal
 from cabinet.model import CABINET, EventKind, Fault, Phase
 from tests.desk import Desk, demo_config
@@ -94,7 +94,7 @@ class TestCabinet:
         desk.world.fault(None, "cabinet_heat", kelvin=33, settle_s=1)
         assert desk.run(20 * NS, until=lambda: desk.outlet(1).refusal == "cabinet_hot")
         assert desk.outlet(3).closed
-        desk.run(2 * LOOK_NS)
+        desk.run(2 * SLOW_STEP_NS)
         assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == [Fault.CABINET_HOT]
 
     def test_lost_thermometer_of_the_air_inside_warns_once_and_charges_go_on(self, tmp_path):

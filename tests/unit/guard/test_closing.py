@@ -6,7 +6,7 @@ import math
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.closing import PATIENCE_NS, Closings
+from cabinet.guard.closing import PATIENCE_NS, ClosingQueue
 from cabinet.guard.phase import MainsPhase
 from cabinet.link.protocol import Done, Refusal
 from cabinet.model import EventKind, Fault, Phase
@@ -16,8 +16,8 @@ GAP_NS, OPERATE_NS, NEAR_NS = 200 * MS, 7 * MS, 1_500_000
 TEN = range(1, 11)
 
 
-def closings(phase: MainsPhase | None = None) -> Closings:
-    return Closings(GAP_NS, OPERATE_NS, NEAR_NS, phase)
+def closings(phase: MainsPhase | None = None) -> ClosingQueue:
+    return ClosingQueue(GAP_NS, OPERATE_NS, NEAR_NS, phase)
 
 
 def test_first_come_first_closed_a_gap_apart():

@@ -208,7 +208,7 @@ def test_short_through_an_open_outlet_is_a_weld_during_the_weld_check_too(desk):
     """The contactor closed 20 ms ago, and the weld check has 1.5 s to go."""
     desk.world.fault(3, "welded")
     desk.world.outlets[3].relay.closed = True
-    desk.guard.switching.test_now([5])
+    desk.guard.switching.click_relays([5])
     desk.run(2 * NS, until=lambda: desk.guard.snapshot().contactor_closed)
     before = desk.world.journal.last_seq
     desk.world.fault(3, "short", amps=60)
@@ -333,5 +333,5 @@ def test_segment_that_holds_the_bus_does_not_keep_a_relay_closed(desk):
     desk.world.fault(9, "stuck_bus")
     assert isinstance(desk.stop(3), Done)
     desk.run(50 * MS)
-    assert not desk.world.outlets[3].relay.told
+    assert not desk.world.outlets[3].relay.commanded
     assert (desk.outlet(2).closed, desk.guard.snapshot().contactor_closed) == (True, True)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.guard import CARRY_ON_NS
+from cabinet.guard.guard import CHARGE_STEP_NS
 from cabinet.link.protocol import Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, EventKind, Fault, Phase, Quality
 from tests.desk import Desk, demo_config
@@ -262,7 +262,7 @@ def test_stall_in_the_middle_of_a_scan_opens_everything_too(desk, monkeypatch):
 def test_relay_found_open_ends_its_charge_and_is_not_closed_again(desk):
     charging(desk, 3)
     desk.guard._relays.release(3, "something else")
-    desk.run(CARRY_ON_NS + 5 * MS)
+    desk.run(CHARGE_STEP_NS + 5 * MS)
     assert desk.events(3)[-1].reason is EndReason.POWER_LOST
     desk.run(NS)
     assert desk.world.truth(3).coil_told is False

@@ -57,10 +57,10 @@ def test_hands_left_behind_are_not_kept_as_zombies(keeper, monkeypatch):
     monkeypatch.setattr(keeper, "_open_here", signal.pause)
     for _ in range(3):
         assert not keeper._open_all()
-    for hand in keeper._busy_hands:
+    for hand in keeper._unfinished_openers:
         os.waitid(os.P_PID, hand, os.WEXITED | os.WNOWAIT)  # dead, however long that takes, and nobody has looked yet
     assert not keeper._open_all()
-    (last,) = keeper._busy_hands
+    (last,) = keeper._unfinished_openers
     os.waitpid(last, 0)
 
 
@@ -71,5 +71,5 @@ def no_more_processes() -> int:
 def test_stop_between_two_guards_is_not_waited_for(keeper):
     """The handler finds no guard, and the next life does not begin."""
     keeper._stop()
-    assert keeper._one_life() == 0
+    assert keeper._run_one_guard() == 0
     assert keeper._guard is None

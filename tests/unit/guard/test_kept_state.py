@@ -8,7 +8,7 @@ import pytest
 from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
 from cabinet.guard.maintenance_file import UNREADABLE_NOTE
-from cabinet.link.protocol import Done, HoldContactor, Lock, Refusal, Try
+from cabinet.link.protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
 from cabinet.model import EventKind, Fault
 from cabinet.system.atomic_file import ReservedFile
 from tests.desk import Desk
@@ -62,7 +62,7 @@ def short(desk: Desk, outlet: int) -> None:
 
 def look_at_the_disk(desk: Desk) -> None:
     """As the thread does every five seconds."""
-    desk._scribe._look()
+    desk._state_writer._check_files()
 
 
 @pytest.mark.parametrize("killed", ["guard", "guard and keeper"])
@@ -115,8 +115,8 @@ def test_guard_that_cannot_write_its_state_closes_nothing_and_serves_again_by_it
     look_at_the_disk(desk)
     assert {state.refusal for state in desk.guard.snapshot().outlets} == {"state_unwritable", "outlet_busy"}
     assert desk.start(3).code == "state_unwritable"
-    assert ask(desk, Try, 4, 60) == "state_unwritable"
-    assert desk.guard.upkeep().unwritten == ["latches.json", "upkeep.json"]
+    assert ask(desk, StartTestCharge, 4, 60) == "state_unwritable"
+    assert desk.guard.maintenance_state().unwritten == ["latches.json", "upkeep.json"]
     desk.run(NS)
     assert desk.outlet(5).closed, "what charges goes on: it is watched as before"
     disk.full = False
@@ -150,13 +150,13 @@ def test_damaged_latches_leave_everything_off_until_staff_have_seen_to_each_outl
         assert not desk.guard.snapshot().contactor_closed
         assert {state.note for state in desk.guard.snapshot().outlets} == {UNREADABLE_NOTE}
         assert {state.refusal for state in desk.guard.snapshot().outlets} == {"contactor_open"}
-        assert desk.guard.upkeep().contactor_held.who == "guard"
+        assert desk.guard.maintenance_state().contactor_held.who == "guard"
         assert not desk.world.contactor.closed
     assert (desk.state / "latches.damaged").read_bytes() == b"{ damaged"
-    assert ask(desk, HoldContactor, False) is None
+    assert ask(desk, SetContactorLockout, False) is None
     desk.run(5 * NS, until=lambda: desk.outlet(4).refusal == "out_of_service")
     assert {state.refusal for state in desk.guard.snapshot().outlets} == {"out_of_service"}
-    assert ask(desk, Lock, 4, None) is None
+    assert ask(desk, TakeOutOfService, 4, None) is None
     assert desk.outlet(4).refusal is None
     assert desk.outlet(3).refusal == "out_of_service"
 
@@ -165,7 +165,7 @@ def test_damaged_latches_are_named_while_staff_look(desk):
     desk.close()
     (desk.state / "latches.json").write_bytes(b"{ damaged")
     desk.boot()
-    assert str(desk.state / "latches.json") in desk.guard.upkeep().damaged
+    assert str(desk.state / "latches.json") in desk.guard.maintenance_state().damaged
 
 
 def test_cleared_latch_is_cleared_in_every_copy(desk):
@@ -184,8 +184,8 @@ def test_cleared_latch_is_cleared_in_every_copy(desk):
 @pytest.mark.parametrize("killed", ["guard", "guard and keeper"])
 def test_outlet_taken_out_of_service_while_the_disk_was_full_stays_out(desk, disk, killed):
     disk.full = True
-    assert ask(desk, Lock, 4, "plug loose") is None
-    assert ask(desk, HoldContactor, True) is None
+    assert ask(desk, TakeOutOfService, 4, "plug loose") is None
+    assert ask(desk, SetContactorLockout, True) is None
     desk.close()  # killed: nothing more reaches a file
     if killed != "guard":
         desk.counters = Counters(len(desk.config.outlet))

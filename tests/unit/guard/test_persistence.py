@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from cabinet.clock import ManualClock
-from cabinet.guard.counters import KEPT_BYTES, Counters, KeptBytes
-from cabinet.guard.state_files import HANGS_NS, Latch, Scribe
+from cabinet.guard.counters import MEMORY_COPY_BYTES, Counters, MemoryCopy
+from cabinet.guard.state_files import HANGS_NS, Latch, StateWriter
 from cabinet.metering import OutletMeter
 from cabinet.model import Fault
 from cabinet.system import atomic_file
@@ -29,86 +29,86 @@ def wait_for(holds: Callable[[], bool]) -> bool:
     return held
 
 
-def kept(scribe: Scribe) -> dict[int, Latch]:
+def kept(state_writer: StateWriter) -> dict[int, Latch]:
     """What a guard that starts now holds for latched."""
-    return scribe.latches().copies[0]
+    return state_writer.latches().copies[0]
 
 
 LATCHES = {3: Latch(Fault.SHORT_CIRCUIT, {"peak_ma": 61_000}), 7: Latch(Fault.OUTLET_HOT, {"temperature_mc": 76_000})}
 
 
 def test_latches_are_there_for_the_next_guard(tmp_path):
-    scribe = Scribe(tmp_path)
-    assert scribe.latches() == ([{}], "", True)
-    scribe.save(LATCHES)
-    scribe.close()
-    assert kept(Scribe(tmp_path)) == LATCHES
+    state_writer = StateWriter(tmp_path)
+    assert state_writer.latches() == ([{}], "", True)
+    state_writer.save(LATCHES)
+    state_writer.close()
+    assert kept(StateWriter(tmp_path)) == LATCHES
 
 
 def test_last_of_many_saves_is_what_stays(tmp_path):
-    scribe = Scribe(tmp_path)
+    state_writer = StateWriter(tmp_path)
     for count in range(50):
-        scribe.save({1: Latch(Fault.OVERCURRENT, {"current_ma": count})})
-    scribe.close()
-    assert kept(Scribe(tmp_path)) == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
+        state_writer.save({1: Latch(Fault.OVERCURRENT, {"current_ma": count})})
+    state_writer.close()
+    assert kept(StateWriter(tmp_path)) == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
 
 
 def test_files_of_different_names_do_not_wait_for_each_other_and_the_newest_is_kept(tmp_path):
-    scribe = Scribe(tmp_path)
+    state_writer = StateWriter(tmp_path)
     for count in range(50):
-        scribe.write("upkeep.json", b"%d" % count, "nothing")
-        scribe.save({1: Latch(Fault.OVERCURRENT, {"current_ma": count})})
-    scribe.close()
+        state_writer.write("upkeep.json", b"%d" % count, "nothing")
+        state_writer.save({1: Latch(Fault.OVERCURRENT, {"current_ma": count})})
+    state_writer.close()
     assert (tmp_path / "upkeep.json").read_bytes().rstrip() == b"49"
-    assert kept(Scribe(tmp_path)) == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
+    assert kept(StateWriter(tmp_path)) == {1: Latch(Fault.OVERCURRENT, {"current_ma": 49})}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"1": {"fault": "gremlins", "why": {}}}', b"\xff"])
 def test_damaged_latches_are_lost_with_the_name_of_the_file_and_kept_beside(tmp_path, content):
     (tmp_path / "latches.json").write_bytes(content)
-    scribe = Scribe(tmp_path)
-    recalled = scribe.latches()
+    state_writer = StateWriter(tmp_path)
+    recalled = state_writer.latches()
     assert (recalled.copies, recalled.lost) == ([{}], str(tmp_path / "latches.json"))
-    assert str(tmp_path / "latches.json") in scribe.damaged[0]
+    assert str(tmp_path / "latches.json") in state_writer.damaged[0]
     assert (tmp_path / "latches.damaged").read_bytes() == content
     assert (tmp_path / "latches.json").read_bytes() == content, "until another content is written, it shows"
 
 
 def test_latches_that_cannot_be_read_at_all_are_lost(tmp_path):
     (tmp_path / "latches.json").mkdir()
-    assert Scribe(tmp_path).latches().lost == str(tmp_path / "latches.json")
+    assert StateWriter(tmp_path).latches().lost == str(tmp_path / "latches.json")
 
 
 def test_disk_that_takes_nothing_does_not_stop_the_scribe(tmp_path, caplog):
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
-    scribe = Scribe(blocked)
-    scribe.save(LATCHES)
-    scribe.close()
+    state_writer = StateWriter(blocked)
+    state_writer.save(LATCHES)
+    state_writer.close()
     assert "latched faults would be lost" in caplog.text
 
 
 def test_what_a_full_disk_did_not_take_is_named_and_written_once_it_does(tmp_path):
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
-    scribe = Scribe(blocked, retry_s=0.01)
-    scribe.save(LATCHES)
-    assert wait_for(lambda: scribe.unwritten == ["latches.json", "upkeep.json"])
+    state_writer = StateWriter(blocked, retry_s=0.01)
+    state_writer.save(LATCHES)
+    assert wait_for(lambda: state_writer.unwritten == ["latches.json", "upkeep.json"])
     blocked.unlink()
-    assert wait_for(lambda: scribe.unwritten == [])
-    scribe.close()
-    assert kept(Scribe(blocked)) == LATCHES
+    assert wait_for(lambda: state_writer.unwritten == [])
+    state_writer.close()
+    assert kept(StateWriter(blocked)) == LATCHES
 
 
 def test_guard_that_ends_tries_once_more_what_the_disk_did_not_take(tmp_path):
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
-    scribe = Scribe(blocked, retry_s=3600)
-    scribe.save(LATCHES)
-    assert wait_for(lambda: scribe.unwritten == ["latches.json", "upkeep.json"])
+    state_writer = StateWriter(blocked, retry_s=3600)
+    state_writer.save(LATCHES)
+    assert wait_for(lambda: state_writer.unwritten == ["latches.json", "upkeep.json"])
     blocked.unlink()
-    scribe.close()
-    assert kept(Scribe(blocked)) == LATCHES
+    state_writer.close()
+    assert kept(StateWriter(blocked)) == LATCHES
 
 
 def test_killed_guard_leaves_its_counters_to_the_next():
@@ -135,15 +135,15 @@ def test_each_keeper_counts_in_an_epoch_of_its_own():
 # --- three copies ----------------------------------------------------------------------------------------------------
 
 
-def scribe_of(tmp_path, memory: Counters, **more) -> Scribe:
-    return Scribe(tmp_path / "state", tmp_path / "run", memory, **more)
+def scribe_of(tmp_path, memory: Counters, **more) -> StateWriter:
+    return StateWriter(tmp_path / "state", tmp_path / "run", memory, **more)
 
 
 COPIES = ("memory", "run", "disk")
 
 
-def left_with(tmp_path, only: str, latches: dict[int, Latch]) -> Scribe:
-    """A new guard's scribe, after all but one of the copies were lost."""
+def left_with(tmp_path, only: str, latches: dict[int, Latch]) -> StateWriter:
+    """A new guard's state writer, after all but one of the copies were lost."""
     memory = Counters(1)
     first = scribe_of(tmp_path, memory)
     first.save(latches)
@@ -168,7 +168,7 @@ def test_clearing_that_has_not_reached_every_copy_has_not_happened(tmp_path):
     second = scribe_of(tmp_path, memory)
     for of in (second._disk, second._run):  # killed before the thread comes to it
         of.clear()
-    second._remember("latches.json", b"{}")
+    second._write_memory("latches.json", b"{}")
     assert kept(scribe_of(tmp_path, memory)) == LATCHES
 
 
@@ -188,9 +188,9 @@ def test_copies_that_disagree_latch_all_that_any_of_them_latches(tmp_path):
 
 def test_damaged_copy_is_made_good_from_a_newer_one_and_none_newer_is_a_loss(tmp_path):
     memory = Counters(1)
-    scribe = scribe_of(tmp_path, memory)
-    scribe.save(LATCHES)
-    scribe.close()
+    state_writer = scribe_of(tmp_path, memory)
+    state_writer.save(LATCHES)
+    state_writer.close()
     (tmp_path / "state/latches.json").write_bytes(b"{")
     again = scribe_of(tmp_path, memory)
     recalled = again.latches()
@@ -202,12 +202,12 @@ def test_damaged_copy_is_made_good_from_a_newer_one_and_none_newer_is_a_loss(tmp
 def test_disk_that_is_full_or_read_only_is_known_before_it_is_needed_and_when_that_is_over(tmp_path):
     blocked = tmp_path / "state"
     blocked.write_text("a file where the folder should be")
-    scribe = Scribe(blocked, retry_s=0.01)
-    assert (scribe.able, scribe.unwritten) == (False, ["latches.json", "upkeep.json"])
+    state_writer = StateWriter(blocked, retry_s=0.01)
+    assert (state_writer.writable, state_writer.unwritten) == (False, ["latches.json", "upkeep.json"])
     blocked.unlink()
-    assert wait_for(lambda: scribe.able)
-    assert scribe.unwritten == []
-    scribe.close()
+    assert wait_for(lambda: state_writer.writable)
+    assert state_writer.unwritten == []
+    state_writer.close()
 
 
 def test_room_is_kept_in_memory_and_on_disk_before_anything_is_latched(tmp_path):
@@ -219,26 +219,26 @@ def test_room_is_kept_in_memory_and_on_disk_before_anything_is_latched(tmp_path)
 
 def test_folder_in_memory_that_takes_nothing_hinders_no_start(tmp_path, caplog):
     (tmp_path / "run").write_text("a file where the folder should be")
-    scribe = scribe_of(tmp_path, Counters(1))
-    scribe.save(LATCHES)
-    scribe.close()
+    state_writer = scribe_of(tmp_path, Counters(1))
+    state_writer.save(LATCHES)
+    state_writer.close()
     assert caplog.text.count("run/latches.json: cannot be written") == 1
-    assert kept(Scribe(tmp_path / "state")) == LATCHES
+    assert kept(StateWriter(tmp_path / "state")) == LATCHES
 
 
 def test_disk_that_does_not_answer_is_not_able(tmp_path, monkeypatch):
     """A dying card: the write neither fails nor returns."""
     reader, writer = os.pipe()
-    scribe = Scribe(tmp_path, clock=(clock := ManualClock()))
+    state_writer = StateWriter(tmp_path, clock=(clock := ManualClock()))
     monkeypatch.setattr(ReservedFile, "write", lambda *_: os.read(reader, 1))
-    scribe.save(LATCHES)
-    assert wait_for(lambda: scribe._busy_since_ns is not None)
-    assert scribe.able
+    state_writer.save(LATCHES)
+    assert wait_for(lambda: state_writer._busy_since_ns is not None)
+    assert state_writer.writable
     clock.advance_ns(HANGS_NS + 1)
-    assert not scribe.able
+    assert not state_writer.writable
     os.write(writer, b".")
-    assert wait_for(lambda: scribe.able)
-    scribe.close()
+    assert wait_for(lambda: state_writer.writable)
+    state_writer.close()
 
 
 # --- a file with its room reserved -----------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_file_system_that_cannot_exchange_names_replaces(tmp_path, monkeypatch):
 
 def test_memory_of_a_guard_that_is_killed_while_it_writes_holds_the_old_or_the_new():
     """Whatever of the other slot was filled: only the last word makes it the current one."""
-    memory = KeptBytes()
+    memory = MemoryCopy()
     assert memory.read() is None
     memory.write(b"first")
     memory.write(b"second")
@@ -358,7 +358,7 @@ def test_memory_of_a_guard_that_is_killed_while_it_writes_holds_the_old_or_the_n
     memory.write(b"third")
     assert memory.read() == b"third"
     with pytest.raises(ValueError, match="more than"):
-        memory.write(b"x" * KEPT_BYTES)
+        memory.write(b"x" * MEMORY_COPY_BYTES)
     assert memory.read() == b"third"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import MS, NS, ManualClock
 from cabinet.guard import trip_writer
-from cabinet.guard.recorder import AFTER_NS, BEFORE_NS, Recorder, Slice
+from cabinet.guard.recorder import AFTER_NS, BEFORE_NS, Recorder, RingSlice
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import Done
 from cabinet.model import Event, EventKind, Fault
@@ -21,11 +21,11 @@ class Bench:
     """A recorder without outlets to look at, and what it handed over."""
 
     def __init__(self, takes: bool = True) -> None:
-        self.slices: list[Slice] = []
+        self.slices: list[RingSlice] = []
         self.takes = takes
         self.recorder = Recorder(demo_config(), self._hand_over)
 
-    def _hand_over(self, slice_: Slice) -> bool:
+    def _hand_over(self, slice_: RingSlice) -> bool:
         self.slices.append(slice_)
         return self.takes
 

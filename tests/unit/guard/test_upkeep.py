@@ -3,25 +3,34 @@
 import pytest
 
 from cabinet.clock import MS, NS
-from cabinet.guard.guard import CARRY_ON_NS
+from cabinet.guard.guard import CHARGE_STEP_NS
 from cabinet.guard.maintenance_file import NAME, UNREADABLE_NOTE
 from cabinet.guard.wear import RelayLife
 from cabinet.link import protocol
 from cabinet.link.protocol import (
     CycleRelay,
     Done,
-    HoldContactor,
-    Lock,
     Refusal,
     ReplaceRelay,
-    SelfTest,
+    SetContactorLockout,
     SetGains,
     SoundSiren,
+    StartSelfTest,
+    StartTestCharge,
+    TakeOutOfService,
     TestAlertLine,
     TestResidual,
-    Try,
 )
-from cabinet.maintenance import PPB, Calibration, Gains, JobState, OutletUpkeep, RelayWear, Signed, Upkeep
+from cabinet.maintenance import (
+    PPB,
+    Attribution,
+    Calibration,
+    Gains,
+    JobState,
+    MaintenanceState,
+    OutletMaintenance,
+    RelayWear,
+)
 from cabinet.model import CABINET, EndReason, EventKind, Fault, Phase
 from tests.desk import Desk, demo_config
 
@@ -44,11 +53,11 @@ def job_done(desk: Desk, within_s: int = 30):
     """The job, once it does not run any more."""
 
     def over() -> bool:
-        job = desk.guard.upkeep().job
+        job = desk.guard.maintenance_state().job
         return job is not None and job.state is not JobState.RUNNING
 
     assert desk.run(within_s * NS, until=over)
-    return desk.guard.upkeep().job
+    return desk.guard.maintenance_state().job
 
 
 def charging(desk: Desk, outlet: int) -> None:
@@ -63,7 +72,7 @@ def switched(desk: Desk, outlet: int) -> int:
 
 
 def page_of(desk: Desk, outlet: int):
-    return next(page for page in desk.guard.upkeep().outlets if page.outlet == outlet)
+    return next(page for page in desk.guard.maintenance_state().outlets if page.outlet == outlet)
 
 
 # --- closing for a test ----------------------------------------------------------------------------------------------
@@ -71,28 +80,28 @@ def page_of(desk: Desk, outlet: int):
 
 def test_test_closing_ends_by_itself_with_nobody_there(desk):
     desk.plug(3, LAMP)
-    assert ask(desk, Try, 3, 4) is None
+    assert ask(desk, StartTestCharge, 3, 4) is None
     assert desk.run(NS, until=lambda: desk.outlet(3).closed)
     assert desk.outlet(3).trial
     assert desk.outlet(3).session_id == "test:console:tech"
     begun_ns = desk.clock.monotonic_ns()
     assert desk.run(6 * NS, until=lambda: not desk.outlet(3).closed)
-    assert 3 * NS < desk.clock.monotonic_ns() - begun_ns <= 4 * NS + CARRY_ON_NS
+    assert 3 * NS < desk.clock.monotonic_ns() - begun_ns <= 4 * NS + CHARGE_STEP_NS
     assert desk.events(3)[-1].reason is EndReason.LIMIT_TIME
     assert desk.world.truth(3).coil_told is False
 
 
 def test_test_closing_ends_in_time_although_the_mains_are_away(desk):
-    assert ask(desk, Try, 3, 2) is None
+    assert ask(desk, StartTestCharge, 3, 2) is None
     desk.run(NS)
     desk.world.set_mains(cut=True)
-    desk.run(NS + CARRY_ON_NS)
+    desk.run(NS + CHARGE_STEP_NS)
     assert not desk.outlet(3).closed
 
 
 def test_test_closing_does_not_end_for_want_of_a_load(tmp_path):
     desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
-    assert ask(desk, Try, 3, 600) is None
+    assert ask(desk, StartTestCharge, 3, 600) is None
     desk.stride(590 * NS)
     assert desk.outlet(3).closed
     desk.stride(20 * NS)
@@ -102,10 +111,10 @@ def test_test_closing_does_not_end_for_want_of_a_load(tmp_path):
 def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_when_forced(desk):
     charging(desk, 3)
     before = switched(desk, 3)
-    assert ask(desk, Try, 3, 10) == "resident_charging"
+    assert ask(desk, StartTestCharge, 3, 10) == "resident_charging"
     assert not desk.outlet(3).trial
     assert switched(desk, 3) == before
-    assert ask(desk, Try, 3, 10, forced=True) is None
+    assert ask(desk, StartTestCharge, 3, 10, forced=True) is None
     desk.run(NS, until=lambda: desk.outlet(3).closed)
     ended = desk.events(3, EventKind.ENDED)
     assert [(event.reason, event.session_id) for event in ended] == [(EndReason.STOPPED_BY_STAFF, "s1")]
@@ -114,22 +123,22 @@ def test_test_closing_is_refused_while_a_resident_charges_and_ends_the_charge_wh
 
 def test_forced_test_that_the_check_refuses_does_not_end_the_charge(desk):
     charging(desk, 3)
-    desk.unit(3).safety.refusal = lambda now: "voltage_out_of_band"
-    assert ask(desk, Try, 3, 10, forced=True) == "voltage_out_of_band"
+    desk.unit(3).safety.interlock = lambda inputs: "voltage_out_of_band"
+    assert ask(desk, StartTestCharge, 3, 10, forced=True) == "voltage_out_of_band"
     assert desk.unit(3).has_resident
 
 
 def test_test_closing_passes_the_pre_close_check(desk):
     desk.world.fault(None, "contactor_welded")
     desk.unit(3).fault, desk.unit(3).latched = Fault.SHORT_CIRCUIT, True
-    assert ask(desk, Try, 3, 10) == "fault_latched"
-    assert ask(desk, Try, 11, 10) == "unknown_outlet"
+    assert ask(desk, StartTestCharge, 3, 10) == "fault_latched"
+    assert ask(desk, StartTestCharge, 11, 10) == "unknown_outlet"
     assert switched(desk, 3) == 1, "the self-test's click"
 
 
 def test_protections_guard_a_test_as_a_charge(desk):
     desk.plug(3, LAMP)
-    assert ask(desk, Try, 3, 60) is None
+    assert ask(desk, StartTestCharge, 3, 60) is None
     desk.run(NS)
     desk.world.fault(3, "short", amps=60)
     assert desk.run(NS, until=lambda: desk.outlet(3).latched)
@@ -138,7 +147,7 @@ def test_protections_guard_a_test_as_a_charge(desk):
 
 
 def test_resident_is_refused_where_staff_test(desk):
-    assert ask(desk, Try, 3, 60) is None
+    assert ask(desk, StartTestCharge, 3, 60) is None
     assert desk.start(3) == Refusal(1, "outlet_busy", {"outlet": 3})
 
 
@@ -146,24 +155,24 @@ def test_resident_is_refused_where_staff_test(desk):
 
 
 def test_locked_outlet_refuses_residents_and_lets_staff_test_also_after_a_restart(desk):
-    assert ask(desk, Lock, 3, "插座松动") is None
+    assert ask(desk, TakeOutOfService, 3, "插座松动") is None
     desk.boot()
     assert desk.outlet(3).note == "插座松动"
     assert desk.outlet(3).refusal == "out_of_service"
     assert desk.start(3) == Refusal(1, "out_of_service", {"outlet": 3})
-    assert ask(desk, Try, 3, 2) is None
+    assert ask(desk, StartTestCharge, 3, 2) is None
     assert page_of(desk, 3).locked.who == WHO
-    assert ask(desk, Lock, 3, None) is None
+    assert ask(desk, TakeOutOfService, 3, None) is None
     desk.boot()
     assert desk.outlet(3).refusal is None
 
 
 def test_lock_of_a_charging_outlet_needs_force(desk):
     charging(desk, 3)
-    assert ask(desk, Lock, 3, "x") == "resident_charging"
+    assert ask(desk, TakeOutOfService, 3, "x") == "resident_charging"
     assert desk.outlet(3).note is None
     assert desk.outlet(3).closed
-    assert ask(desk, Lock, 3, "x", forced=True) is None
+    assert ask(desk, TakeOutOfService, 3, "x", forced=True) is None
     assert not desk.outlet(3).closed
 
 
@@ -174,7 +183,7 @@ def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(desk, tmp
     assert {state.refusal for state in desk.guard.snapshot().outlets} == {"out_of_service"}
     assert desk.outlet(1).note == UNREADABLE_NOTE
     assert (tmp_path / "upkeep.damaged").read_bytes() == b"{"
-    assert "upkeep.json" in desk.guard.upkeep().damaged
+    assert "upkeep.json" in desk.guard.maintenance_state().damaged
     desk.boot()
     assert desk.outlet(1).refusal == "out_of_service"
 
@@ -184,26 +193,26 @@ def test_unreadable_book_takes_every_outlet_out_of_service_and_is_kept(desk, tmp
 
 def test_contactor_held_open_stays_open_over_a_restart_until_released(desk):
     charging(desk, 3)
-    assert ask(desk, HoldContactor, True) == "resident_charging"
+    assert ask(desk, SetContactorLockout, True) == "resident_charging"
     assert desk.guard.snapshot().contactor_closed
-    assert ask(desk, HoldContactor, True, forced=True) is None
+    assert ask(desk, SetContactorLockout, True, forced=True) is None
     assert not desk.guard.snapshot().contactor_closed
     desk.boot()
     desk.run(3 * NS)
     assert not desk.guard.snapshot().contactor_closed
     assert desk.outlet(4).refusal == "contactor_open"
-    assert desk.guard.upkeep().contactor_held.who == WHO
-    assert ask(desk, HoldContactor, False) is None
+    assert desk.guard.maintenance_state().contactor_held.who == WHO
+    assert ask(desk, SetContactorLockout, False) is None
     assert desk.run(5 * NS, until=lambda: desk.outlet(4).refusal is None)
 
 
-@pytest.mark.parametrize("command", [CycleRelay, TestAlertLine, SelfTest])
+@pytest.mark.parametrize("command", [CycleRelay, TestAlertLine, StartSelfTest])
 def test_contactor_opens_at_once_whatever_test_runs(desk, command):
     desk.plug(3, LAMP)
     more = {"times": 5} if command is CycleRelay else {}
     assert ask(desk, command, 3, **more) is None
     desk.run(300 * MS)
-    assert ask(desk, HoldContactor, True) is None
+    assert ask(desk, SetContactorLockout, True) is None
     assert not desk.guard.snapshot().contactor_closed
     job = job_done(desk)
     assert job.state in (JobState.BROKEN_OFF, JobState.PASSED)
@@ -218,8 +227,8 @@ def test_contactor_opens_at_once_whatever_test_runs(desk, command):
 def test_self_test_clicks_without_power_and_passes(desk):
     desk.plug(3, LAMP)
     before_uj = desk.world.truth(3).energy_uj
-    assert ask(desk, SelfTest, CABINET) is None
-    assert ask(desk, SelfTest, CABINET) is None, "the same again is the one that runs"
+    assert ask(desk, StartSelfTest, CABINET) is None
+    assert ask(desk, StartSelfTest, CABINET) is None, "the same again is the one that runs"
     assert ask(desk, CycleRelay, 3, 1) == "work_under_way"
     job = job_done(desk)
     assert (job.state, job.outlets, job.why) == (JobState.PASSED, [], "")
@@ -230,7 +239,7 @@ def test_self_test_clicks_without_power_and_passes(desk):
 
 def test_self_test_finds_the_relay_that_does_not_follow(desk):
     desk.world.fault(7, "stuck_open")
-    assert ask(desk, SelfTest, 7) is None
+    assert ask(desk, StartSelfTest, 7) is None
     job = job_done(desk)
     assert (job.state, job.outlets) == (JobState.FAILED, [7])
     assert desk.outlet(7).fault is Fault.RELAY_STUCK_OPEN
@@ -240,16 +249,16 @@ def test_self_test_finds_the_relay_that_does_not_follow(desk):
 def test_self_test_finds_a_contactor_that_does_not_open(desk):
     desk.plug(3, "resistor:200")
     desk.world.fault(None, "contactor_welded")
-    assert ask(desk, SelfTest, 3) is None
+    assert ask(desk, StartSelfTest, 3) is None
     job = job_done(desk)
     assert (job.state, job.fault) == (JobState.FAILED, Fault.CONTACTOR_WELDED)
 
 
 def test_self_test_waits_for_residents_unless_forced(desk):
     charging(desk, 3)
-    assert ask(desk, SelfTest, 5) == "resident_charging"
+    assert ask(desk, StartSelfTest, 5) == "resident_charging"
     assert desk.outlet(3).closed
-    assert ask(desk, SelfTest, 5, forced=True) is None
+    assert ask(desk, StartSelfTest, 5, forced=True) is None
     assert job_done(desk).state is JobState.PASSED
     assert desk.events(3)[-1].reason is EndReason.STOPPED_BY_STAFF
 
@@ -276,7 +285,7 @@ def test_cycled_relay_whose_contacts_miss_fails(desk):
     """The lamp is pulled out after the first closing, as a contact that misses would show."""
     desk.plug(3, LAMP)
     assert ask(desk, CycleRelay, 3, 3) is None
-    assert desk.run(10 * NS, until=lambda: desk.guard.upkeep().job.values.get("done") == 1)
+    assert desk.run(10 * NS, until=lambda: desk.guard.maintenance_state().job.values.get("done") == 1)
     desk.world.unplug(3)
     job = job_done(desk)
     assert (job.state, job.values["with_current"]) == (JobState.FAILED, 1)
@@ -285,7 +294,7 @@ def test_cycled_relay_whose_contacts_miss_fails(desk):
 def test_welded_relay_ends_the_cycling(desk):
     desk.plug(3, "resistor:200")
     assert ask(desk, CycleRelay, 3, 5) is None
-    assert desk.run(10 * NS, until=lambda: desk.guard.upkeep().job.values.get("done") == 1)
+    assert desk.run(10 * NS, until=lambda: desk.guard.maintenance_state().job.values.get("done") == 1)
     desk.world.fault(3, "welded")
     job = job_done(desk)
     assert (job.state, job.fault) == (JobState.FAILED, Fault.RELAY_WELDED)
@@ -299,14 +308,14 @@ def test_alert_line_is_seen_to_move_and_the_level_is_a_shorts_again(desk):
     assert (job.state, job.outlets) == (JobState.PASSED, [3])
     assert not desk.outlet(3).closed
     desk.run(20 * MS)  # the last edge of the test may still be on its way
-    before = desk.guard.upkeeper.alert_edges[3]
-    assert ask(desk, Try, 3, 10) is None
+    before = desk.guard.maintenance_control.alert_edges[3]
+    assert ask(desk, StartTestCharge, 3, 10) is None
     desk.run(2 * NS)
     assert desk.outlet(3).closed
-    assert desk.guard.upkeeper.alert_edges[3] == before
+    assert desk.guard.maintenance_control.alert_edges[3] == before
     desk.world.fault(3, "short", amps=60)
     desk.run(100 * MS)
-    assert desk.guard.upkeeper.alert_edges[3] > before
+    assert desk.guard.maintenance_control.alert_edges[3] > before
 
 
 def test_alert_line_without_a_lamp_fails(desk):
@@ -341,8 +350,8 @@ def test_parts_that_are_not_there_are_refused_by_name(tmp_path):
     desk = Desk(tmp_path, config)
     assert ask(desk, SoundSiren, 2) == "not_fitted"
     assert ask(desk, TestResidual) == "not_fitted"
-    assert ask(desk, SelfTest, 3) == "no_contactor"
-    assert ask(desk, HoldContactor, True) == "no_contactor"
+    assert ask(desk, StartSelfTest, 3) == "no_contactor"
+    assert ask(desk, SetContactorLockout, True) == "no_contactor"
     assert ask(desk, TestAlertLine, 3) == "no_alert_line"
 
 
@@ -391,12 +400,12 @@ def test_short_costs_more_than_a_charge(desk):
 
 
 def test_relay_near_its_end_is_warned_of_once_and_a_new_one_starts_at_zero(desk, caplog):
-    desk.guard.upkeeper.book.page(3).used_ppb = 8 * PPB // 10 - 50
+    desk.guard.maintenance_control.records.record(3).used_ppb = 8 * PPB // 10 - 50
     for _ in range(2):
-        assert ask(desk, Try, 3, 1) is None
+        assert ask(desk, StartTestCharge, 3, 1) is None
         desk.run(2 * NS)
     assert caplog.text.count("outlet 3: its relay has used 80 % of its life") == 1
-    assert page_of(desk, 3).wear.used_ppb >= desk.guard.upkeep().warn_ppb
+    assert page_of(desk, 3).wear.used_ppb >= desk.guard.maintenance_state().warn_ppb
     assert ask(desk, ReplaceRelay, 3) is None
     wear = page_of(desk, 3).wear
     assert (wear.operations, wear.used_ppb, wear.replaced.who) == (0, 0, WHO)
@@ -422,7 +431,7 @@ def mean_mw(desk: Desk) -> float:
 
 def test_calibration_counts_at_once_keeps_the_old_and_outlives_the_guard(desk):
     desk.plug(3, "resistor:500")
-    assert ask(desk, Try, 3, 60) is None
+    assert ask(desk, StartTestCharge, 3, 60) is None
     before_mw = mean_mw(desk)
     assert ask(desk, SetGains, 3, Gains(1_020_000, 1_050_000)) is None
     assert ask(desk, SetGains, 3, Gains(1_020_000, 1_050_000)) is None, "again: nothing new"
@@ -432,7 +441,7 @@ def test_calibration_counts_at_once_keeps_the_old_and_outlives_the_guard(desk):
     assert (kept.gains, kept.before, kept.signed.who) == (Gains(1_020_000, 1_050_000), Gains(), WHO)
     desk.boot()
     assert page_of(desk, 3).gains == Gains(1_020_000, 1_050_000)
-    assert ask(desk, Try, 3, 60) is None
+    assert ask(desk, StartTestCharge, 3, 60) is None
     assert mean_mw(desk) == pytest.approx(1.05 * before_mw, rel=0.005)
 
 
@@ -449,9 +458,9 @@ def test_calibration_waits_for_the_resident_on_the_same_chip(desk):
 
 
 def test_upkeep_of_forty_outlets_fits_a_frame():
-    signed = Signed("console:" + "x" * 32, 2**53, True)
+    signed = Attribution("console:" + "x" * 32, 2**53, True)
     calibration = Calibration(Gains(), Gains(), signed)
-    page = OutletUpkeep(40, "汉" * 80, signed, RelayWear(2**40, 2**40, signed), Gains(), calibration)
-    upkeep = Upkeep(2**60, [page] * 40, PPB)
-    assert len(protocol.encode(upkeep)) < protocol.MAX_FRAME / 2
-    assert protocol.decode_from_guard(protocol.encode(upkeep)) == upkeep
+    page = OutletMaintenance(40, "汉" * 80, signed, RelayWear(2**40, 2**40, signed), Gains(), calibration)
+    maintenance_state = MaintenanceState(2**60, [page] * 40, PPB)
+    assert len(protocol.encode(maintenance_state)) < protocol.MAX_FRAME / 2
+    assert protocol.decode_from_guard(protocol.encode(maintenance_state)) == maintenance_state

@@ -27,8 +27,6 @@ from cabinet.link.protocol import (
     CycleRelay,
     Done,
     Energise,
-    HoldContactor,
-    Lock,
     Open,
     Recent,
     Refusal,
@@ -36,16 +34,18 @@ from cabinet.link.protocol import (
     Role,
     ScanView,
     SegmentView,
-    SelfTest,
+    SetContactorLockout,
     SetGains,
     SoundSiren,
+    StartSelfTest,
+    StartTestCharge,
+    TakeOutOfService,
     TestAlertLine,
     TestResidual,
-    Try,
     Welcome,
 )
 from cabinet.link.server import HELLO_NS, MAX_OF_ROLE, MAX_SILENT, RECENT_EVENTS, EventLog, LinkServer
-from cabinet.maintenance import Gains, Upkeep
+from cabinet.maintenance import Gains, MaintenanceState
 from cabinet.model import (
     ABSENT,
     ChargeLimits,
@@ -479,12 +479,12 @@ def test_event_whose_handling_failed_is_handed_over_again(guard):
 
 
 STAFF = [
-    Try(1, 3, 60, "console:tech"),
-    Lock(1, 3, "插座松动", "console:tech", forced=True),
-    HoldContactor(1, True, "console:tech"),
+    StartTestCharge(1, 3, 60, "console:tech"),
+    TakeOutOfService(1, 3, "插座松动", "console:tech", forced=True),
+    SetContactorLockout(1, True, "console:tech"),
     ReplaceRelay(1, 3, "console:tech"),
     SetGains(1, 3, Gains(1_010_000, 990_000), "console:tech"),
-    SelfTest(1, 0, "console:tech"),
+    StartSelfTest(1, 0, "console:tech"),
     CycleRelay(1, 3, 5, "console:tech"),
     TestAlertLine(1, 3, "console:tech"),
     TestResidual(1, "console:tech"),
@@ -508,12 +508,12 @@ def test_what_staff_ask_comes_from_the_console_only(guard, role, command):
 @pytest.mark.parametrize(
     "command",
     [
-        Try(1, 3, MAX_TRIAL_S + 1, "x"),
-        Try(1, 3, 0, "x"),
+        StartTestCharge(1, 3, MAX_TRIAL_S + 1, "x"),
+        StartTestCharge(1, 3, 0, "x"),
         CycleRelay(1, 3, MAX_CYCLES + 1, "x"),
         SoundSiren(1, MAX_SIREN_S + 1, "x"),
-        Lock(1, 3, "x" * 81, "x"),
-        Lock(1, 3, "x", "x" * 65),
+        TakeOutOfService(1, 3, "x" * 81, "x"),
+        TakeOutOfService(1, 3, "x", "x" * 65),
     ],
 )
 def test_staff_command_beyond_its_bounds_is_no_message(command):
@@ -523,4 +523,4 @@ def test_staff_command_beyond_its_bounds_is_no_message(command):
 
 def test_upkeep_is_told_to_the_console(guard):
     with BlockingGuard(guard.path, Role.CONSOLE) as link:
-        assert link.upkeep() == Upkeep(0, [], 0)
+        assert link.maintenance_state() == MaintenanceState(0, [], 0)

@@ -4,14 +4,21 @@ from collections.abc import Iterable
 from itertools import cycle
 
 from cabinet.model import Quality, Reading
-from cabinet.protections.inputs import CabinetLimits, CabinetNow, Limits, Load, OutletNow, PeakWindow
+from cabinet.protections.inputs import (
+    CabinetInputs,
+    CabinetLimits,
+    OutletInputs,
+    OutletLoad,
+    PeakWindow,
+    ProtectionLimits,
+)
 from cabinet.safety import CabinetSafety, OutletSafety
 
 MS = 1_000_000
 S = 1_000_000_000
 HALF = 10 * MS
 
-LIMITS = Limits(
+LIMITS = ProtectionLimits(
     short_peak_ma=30_000,
     short_window_ns=100 * MS,
     hard_peak_ma=150_000,
@@ -51,7 +58,7 @@ class Bench:
 
     def __init__(self, closed: bool = True) -> None:
         self.safety = OutletSafety(LIMITS)
-        self.now = OutletNow(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
+        self.inputs = OutletInputs(3, at_ns=100 * S, closed=closed, switched_at_ns=0)
         self.values = {"current_ma": 1_000, "voltage_mv": 220_000, "power_mw": 150_000, "temperature_mc": 25_000}
         self.silent: set[str] = set()
         self.contradicting = False  # True: values as they are set, whether a meter could measure them together or not
@@ -62,40 +69,40 @@ class Bench:
         self.steps += 1
         if peak_ma == -1:
             peak_ma = (
-                3 * self._measured()["current_ma"] // 2 + self.steps % 7 if self.now.closed else 0
+                3 * self._measured()["current_ma"] // 2 + self.steps % 7 if self.inputs.closed else 0
             )  # a live load's never stand still
-        now = self.now
-        from_ns, now.at_ns = now.at_ns, now.at_ns + past_ns
-        now.window = None
+        inputs = self.inputs
+        from_ns, inputs.at_ns = inputs.at_ns, inputs.at_ns + past_ns
+        inputs.window = None
         if peak_ma is not None:
-            halves = (from_ns // HALF, now.at_ns // HALF) if phase_known else (None, None)
-            crest_ns = now.at_ns // HALF * HALF + HALF // 2 if phase_known else None
-            now.window = PeakWindow(peak_ma, from_ns, now.at_ns, *halves, crest_ns)
-            now.peak_valid_at_ns = now.at_ns
+            halves = (from_ns // HALF, inputs.at_ns // HALF) if phase_known else (None, None)
+            crest_ns = inputs.at_ns // HALF * HALF + HALF // 2 if phase_known else None
+            inputs.window = PeakWindow(peak_ma, from_ns, inputs.at_ns, *halves, crest_ns)
+            inputs.peak_valid_at_ns = inputs.at_ns
         values = self._measured()
         for name in values.keys() - self.silent:
-            now.slow_reads += 1
-            setattr(now, name, Reading(values[name], now.at_ns, Quality.OK))
-        return self.safety.step(now)
+            inputs.slow_reads += 1
+            setattr(inputs, name, Reading(values[name], inputs.at_ns, Quality.OK))
+        return self.safety.step(inputs)
 
     def _measured(self) -> dict[str, int]:
         """The values as a meter shows them together: current for the power, nothing while open or without mains."""
         values = dict(self.values)
         if self.contradicting:
             return values
-        if not self.now.closed or values["voltage_mv"] < 1_000:
+        if not self.inputs.closed or values["voltage_mv"] < 1_000:
             return values | {"power_mw": 0, "current_ma": 0}
         return values | {"current_ma": max(values["current_ma"], values["power_mw"] * 1000 // values["voltage_mv"])}
 
     def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
-        start_ns = self.now.at_ns
+        start_ns = self.inputs.at_ns
         peaks = cycle(peaks_ma)
-        while self.now.at_ns - start_ns < seconds * S:
+        while self.inputs.at_ns - start_ns < seconds * S:
             if peaks_ma:
                 kwargs["peak_ma"] = next(peaks)
             if (trip := self.step(step_ns, **kwargs)) is not None:
-                return trip, (self.now.at_ns - start_ns) / S
+                return trip, (self.inputs.at_ns - start_ns) / S
         return None, seconds
 
 
@@ -121,30 +128,30 @@ class CabinetBench:
 
     def __init__(self, powers_mw: dict[int, int] | None = None) -> None:
         self.safety = CabinetSafety(CABINET_LIMITS)
-        self.now = CabinetNow(at_ns=100 * S)
+        self.inputs = CabinetInputs(at_ns=100 * S)
         self.powers_mw = dict(powers_mw or {})
         self.feed_mw: int | None = None
         self.inside_mc: int | None = None
 
     def step(self, past_ns: int = 3 * MS, peak_ma: int | None = None):
         """Move on and judge; `peak_ma` is the highest peak of any outlet in that time."""
-        now = self.now
-        from_ns, now.at_ns = now.at_ns, now.at_ns + past_ns
-        now.loads = [Load(outlet, mw, outlet * S, True) for outlet, mw in self.powers_mw.items()]
+        inputs = self.inputs
+        from_ns, inputs.at_ns = inputs.at_ns, inputs.at_ns + past_ns
+        inputs.loads = [OutletLoad(outlet, mw, outlet * S, True) for outlet, mw in self.powers_mw.items()]
         if self.feed_mw is not None:
-            now.feed_mw = Reading(self.feed_mw, now.at_ns, Quality.OK)
+            inputs.feed_mw = Reading(self.feed_mw, inputs.at_ns, Quality.OK)
         if self.inside_mc is not None:
-            now.inside_mc = Reading(self.inside_mc, now.at_ns, Quality.OK)
-        now.highest_window = None if peak_ma is None else PeakWindow(peak_ma, from_ns, now.at_ns, None, None)
-        return self.safety.step(now)
+            inputs.inside_mc = Reading(self.inside_mc, inputs.at_ns, Quality.OK)
+        inputs.highest_window = None if peak_ma is None else PeakWindow(peak_ma, from_ns, inputs.at_ns, None, None)
+        return self.safety.step(inputs)
 
     def run(self, seconds: float, step_ns: int = 100 * MS, peaks_ma: Iterable[int] = (), **kwargs):
         """Step until something trips or the time is over; returns (trip, seconds it took). `peaks_ma` in turn."""
-        start_ns = self.now.at_ns
+        start_ns = self.inputs.at_ns
         peaks = cycle(peaks_ma)
-        while self.now.at_ns - start_ns < seconds * S:
+        while self.inputs.at_ns - start_ns < seconds * S:
             if peaks_ma:
                 kwargs["peak_ma"] = next(peaks)
             if (trip := self.step(step_ns, **kwargs)) is not None:
-                return trip, (self.now.at_ns - start_ns) / S
+                return trip, (self.inputs.at_ns - start_ns) / S
         return None, seconds

@@ -15,7 +15,7 @@ HOUR = 3600.0
 def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
     """Feed the curve (W by s) to one outlet; the trip and the hour it came at."""
     bench = Bench()
-    bench.now.resumed = resumed
+    bench.inputs.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
         bench.values["power_mw"] = round(1000 * curve(turn * step_s))
         if (trip := bench.step(int(step_s * 1e9))) is not None:
@@ -42,7 +42,7 @@ def test_power_that_rises_again_in_the_voltage_phase_is_a_runaway():
 
     trip, hour = follow(curve, 9)
     assert (trip.fault, trip.latched, trip.outlet) == (Fault.THERMAL_RUNAWAY, True, 3)
-    assert trip.why["power_mw"] > trip.why["limit_mw"] > trip.why["lowest_mw"]
+    assert trip.trip_values["power_mw"] > trip.trip_values["limit_mw"] > trip.trip_values["lowest_mw"]
     assert 6.1 < hour < 6.8
 
 
@@ -166,7 +166,7 @@ def test_habit_of_a_healthy_charger_is_no_runaway(habit, step_s):
 def test_made_up_habit_of_a_healthy_charger_is_no_runaway(seed):
     habit = habits.random_habit(random.Random(seed))
     trip, hour = follow(habit.watts, min(habit.hours, 10), step_s=1.0)
-    assert trip is None, f"{habit.name} after {hour:.2f} h: {trip.why}"
+    assert trip is None, f"{habit.name} after {hour:.2f} h: {trip.trip_values}"
 
 
 @pytest.mark.parametrize("rise", [0.08, 0.2, 0.35])

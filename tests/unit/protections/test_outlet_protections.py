@@ -11,7 +11,7 @@ def test_overpower_ends_the_charge_after_ten_seconds():
     bench.values["power_mw"] = 1_010_000
     trip, seconds = bench.run(20)
     assert (trip.fault, trip.latched, trip.outlet) == (Fault.OVERPOWER, False, 3)
-    assert trip.why == {"power_mw": 1_010_000, "limit_mw": 1_000_000}
+    assert trip.trip_values == {"power_mw": 1_010_000, "limit_mw": 1_000_000}
     assert seconds == pytest.approx(10, abs=0.3)
 
 
@@ -53,31 +53,31 @@ def test_nothing_closes_until_the_voltage_has_been_back_for_a_minute():
     bench = Bench()
     bench.values["voltage_mv"] = 100_000
     bench.run(3)
-    bench.now.closed = False
+    bench.inputs.closed = False
     bench.values["voltage_mv"] = 220_000
     bench.run(59)
-    assert bench.safety.refusal(bench.now) == "voltage_out_of_band"
+    assert bench.safety.interlock(bench.inputs) == "voltage_out_of_band"
     bench.run(2)
-    assert bench.safety.refusal(bench.now) is None
+    assert bench.safety.interlock(bench.inputs) is None
 
 
 def test_chip_that_was_reset_and_set_up_again_in_time_trips_nothing():
     bench = Bench()
-    bench.now.reset_at_ns = bench.now.at_ns
+    bench.inputs.reset_at_ns = bench.inputs.at_ns
     assert bench.run(0.09, 3 * MS)[0] is None
-    bench.now.reset_at_ns = None
+    bench.inputs.reset_at_ns = None
     assert bench.run(1)[0] is None
 
 
 def test_chip_that_stays_reset_opens_its_outlet_under_its_own_name():
     bench = Bench()
     bench.step()
-    bench.now.reset_at_ns = bench.now.at_ns
+    bench.inputs.reset_at_ns = bench.inputs.at_ns
     trip, seconds = bench.run(1, 3 * MS, peak_ma=None)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_RESET, False)
     assert 0.1 < seconds < 0.11
-    bench.now.closed = False
-    assert bench.safety.refusal(bench.now) == "sensor_lost"
+    bench.inputs.closed = False
+    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
 
 
 def test_readings_that_stand_still_under_load_are_none():
@@ -92,11 +92,11 @@ def test_one_register_that_brings_the_same_bits_under_load_stands_still(register
     bench = Bench()
     bench.run(1)
     for _ in range(100):
-        setattr(bench.now, f"{register}_unmoved", getattr(bench.now, f"{register}_unmoved") + 1)
+        setattr(bench.inputs, f"{register}_unmoved", getattr(bench.inputs, f"{register}_unmoved") + 1)
         if (trip := bench.step(100 * MS)) is not None:
             break
     assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
-    assert 5_000 <= trip.why["still_ms"] < 5_200
+    assert 5_000 <= trip.trip_values["still_ms"] < 5_200
 
 
 @pytest.mark.parametrize("register", ["current", "power"])
@@ -104,7 +104,7 @@ def test_register_of_an_idle_charger_may_bring_the_same_bits(register):
     bench = Bench()
     bench.values |= {"power_mw": 900, "current_ma": 20}
     for _ in range(300):
-        setattr(bench.now, f"{register}_unmoved", getattr(bench.now, f"{register}_unmoved") + 1)
+        setattr(bench.inputs, f"{register}_unmoved", getattr(bench.inputs, f"{register}_unmoved") + 1)
         assert bench.step(100 * MS) is None
 
 
@@ -127,7 +127,7 @@ class TestContradiction:
         bench.values |= {"current_ma": 1_350, "power_mw": 280_000}
         trip, seconds = bench.run(10, 3 * MS, peaks_ma)
         assert (trip.fault, trip.latched, trip.outlet) == (Fault.SENSOR_FROZEN, True, 3)
-        assert trip.why == {"peak_ma": max(peaks_ma), "current_ma": 1_350}
+        assert trip.trip_values == {"peak_ma": max(peaks_ma), "current_ma": 1_350}
         assert 2 <= seconds < 3.3
 
     def test_windows_without_a_crest_between_those_that_hold_one_are_no_contradiction(self):
@@ -173,8 +173,8 @@ class TestContradiction:
     def charge(self, bench: Bench, power_mw: int, factor: float, seconds: int):
         bench.values["power_mw"] = power_mw
         for tenth in range(10 * seconds):
-            bench.now.energy_uj += int(power_mw * 100 * factor)
-            bench.now.energy_at_ns = bench.now.at_ns
+            bench.inputs.energy_uj += int(power_mw * 100 * factor)
+            bench.inputs.energy_at_ns = bench.inputs.at_ns
             if (trip := bench.step(100 * MS)) is not None:
                 return trip, tenth / 10
         return None, seconds
@@ -185,7 +185,7 @@ class TestSecondWitnessOfAWeld:
 
     def opened(self, current_ma: int) -> Bench:
         bench = Bench(closed=False)
-        bench.now.switched_at_ns = bench.now.at_ns
+        bench.inputs.switched_at_ns = bench.inputs.at_ns
         bench.contradicting = True
         bench.values |= {"current_ma": current_ma, "power_mw": 0}
         return bench
@@ -193,9 +193,9 @@ class TestSecondWitnessOfAWeld:
     def test_current_by_the_rms_is_a_weld_although_the_peaks_show_none(self):
         bench = self.opened(2_000)
         trip, seconds = bench.run(3, peaks_ma=[3, 5, 4])
-        assert (trip.fault, trip.outlet, trip.why["current_ma"]) == (Fault.RELAY_WELDED, None, 2_000)
+        assert (trip.fault, trip.outlet, trip.trip_values["current_ma"]) == (Fault.RELAY_WELDED, None, 2_000)
         assert 1.0 <= seconds < 1.4, "the RMS has fallen after 0.7 s"
-        assert bench.safety.refusal(bench.now) == "relay_welded"
+        assert bench.safety.interlock(bench.inputs) == "relay_welded"
 
     def test_rms_that_falls_after_the_opening_is_no_weld(self):
         bench = self.opened(100_000)
@@ -207,25 +207,25 @@ class TestSecondWitnessOfAWeld:
     def test_rms_that_stood_still_before_the_opening_is_no_weld_and_has_its_own_name(self):
         bench = self.opened(2_000)
         for _ in range(40):
-            bench.now.current_unmoved += 1
+            bench.inputs.current_unmoved += 1
             if (trip := bench.step(100 * MS, peak_ma=4 + bench.steps % 3)) is not None:
                 break
         assert trip.fault is Fault.SENSOR_FROZEN
 
     def test_short_of_a_neighbour_is_no_weld(self):
         bench = self.opened(2_000)
-        bench.now.crosstalk_ma = 2_500
+        bench.inputs.crosstalk_ma = 2_500
         bench.values["current_ma"] = 1_500
         for _ in range(12):
             assert bench.step(100 * MS, peak_ma=1_000 + bench.steps % 9) is None
-        bench.now.crosstalk_ma = 0
+        bench.inputs.crosstalk_ma = 0
         bench.values["current_ma"] = 0
         assert bench.run(5, peaks_ma=[3, 5])[0] is None
 
 
 def test_relay_found_open_without_current_is_stuck():
     bench = Bench()
-    bench.now.found_open_at_ns = bench.now.at_ns
+    bench.inputs.found_open_at_ns = bench.inputs.at_ns
     trip, seconds = bench.run(5, 3 * MS, peak_ma=20)
     assert (trip.fault, trip.latched, trip.outlet) == (Fault.RELAY_STUCK_OPEN, True, 3)
     assert seconds == pytest.approx(1, abs=0.01)
@@ -233,13 +233,13 @@ def test_relay_found_open_without_current_is_stuck():
 
 def test_relay_found_open_that_carries_current_is_not_stuck():
     bench = Bench()
-    bench.now.found_open_at_ns = bench.now.at_ns
+    bench.inputs.found_open_at_ns = bench.inputs.at_ns
     assert bench.run(5)[0] is None
 
 
 class TestRecloseStorm:
     def trip(self, bench: Bench, fault: Fault = Fault.SENSOR_LOST, outlet: int | None = 3) -> None:
-        bench.safety.tripped(Trip(fault, outlet, bench.now.at_ns, False, {}))
+        bench.safety.tripped(Trip(fault, outlet, bench.inputs.at_ns, False, {}))
 
     def test_third_trip_within_an_hour_latches(self):
         bench = Bench(closed=False)
@@ -248,7 +248,11 @@ class TestRecloseStorm:
             assert bench.run(1200, S)[0] is None
         self.trip(bench)
         trip = bench.step()
-        assert (trip.fault, trip.latched, trip.why) == (Fault.RECLOSE_STORM, True, {"trips": 3, "within_s": 3600})
+        assert (trip.fault, trip.latched, trip.trip_values) == (
+            Fault.RECLOSE_STORM,
+            True,
+            {"trips": 3, "within_s": 3600},
+        )
         assert bench.step() is None, "it is said once"
 
     def test_three_trips_in_more_than_an_hour_do_not(self):
@@ -261,7 +265,7 @@ class TestRecloseStorm:
         bench = Bench(closed=False)
         for _ in range(5):
             self.trip(bench, Fault.GUARD_LATE, outlet=None)
-            bench.safety.tripped(Trip(Fault.UNDERVOLTAGE, 3, bench.now.at_ns, False, {}, suspends=True))
+            bench.safety.tripped(Trip(Fault.UNDERVOLTAGE, 3, bench.inputs.at_ns, False, {}, suspends=True))
             assert bench.run(10, S)[0] is None
 
     def test_clearing_begins_the_count_anew(self):

@@ -21,16 +21,16 @@ def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = S
     """When a current, over the time since a zero crossing of the voltage, is a short; looks follow each other."""
     bench = Bench()
     protection = detector(bench.safety.limits)
-    began_ns = bench.now.at_ns
+    began_ns = bench.inputs.at_ns
     bench.step(MS, peak_ma=0)
-    while (past_ns := bench.now.at_ns - began_ns) < LONG_MS * MS:
+    while (past_ns := bench.inputs.at_ns - began_ns) < LONG_MS * MS:
         moments = [past_ns / MS + look_ms * part / 8 for part in range(9)]
         peak_ma = round(1000 * max(map(amps, moments)))
-        from_ns, bench.now.at_ns = bench.now.at_ns, bench.now.at_ns + round(look_ms * MS)
+        from_ns, bench.inputs.at_ns = bench.inputs.at_ns, bench.inputs.at_ns + round(look_ms * MS)
         bench.step(0, peak_ma=None)
-        bench.now.window = _window(peak_ma, from_ns, bench.now.at_ns)
-        if protection.step(bench.now) is not None:
-            return (bench.now.at_ns - began_ns) / MS
+        bench.inputs.window = _window(peak_ma, from_ns, bench.inputs.at_ns)
+        if protection.step(bench.inputs) is not None:
+            return (bench.inputs.at_ns - began_ns) / MS
     return None
 
 

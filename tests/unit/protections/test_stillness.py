@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from cabinet.protections.stillness import Other, StillThermometer
+from cabinet.protections.stillness import PeerThermometer, StillThermometer
 from tests.unit.protections.bench import S
 
 STEP_MC = 62.5
@@ -31,7 +31,7 @@ class Bench:
         self.at_s += 1
         self._contact_k += (K_PER_A2 * self.rms_a**2 - self._contact_k) / self._settle_s
         value_mc = self._shown(self.ambient_c() + self._contact_k)
-        others = {place: Other(self._shown(self.ambient_c() + 0.01 * place)) for place in range(5)}
+        others = {place: PeerThermometer(self._shown(self.ambient_c() + 0.01 * place)) for place in range(5)}
         if self.frozen_mc is not None:
             value_mc = self.frozen_mc
         return self.watch.note(self.at_s * S, value_mc, (1000 * self.rms_a) ** 2, others)
@@ -124,7 +124,7 @@ def test_still_thermometer_is_found_when_the_day_warms_the_others():
 def test_one_other_thermometer_that_moves_says_nothing():
     watch = StillThermometer(2_000, 3_000)
     for second in range(600):
-        others = {0: Other(25_000), 1: Other(25_000), 2: Other(25_000 + 10 * second)}
+        others = {0: PeerThermometer(25_000), 1: PeerThermometer(25_000), 2: PeerThermometer(25_000 + 10 * second)}
         assert watch.note(second * S, 25_000, 0.0, others) is None
 
 
@@ -132,8 +132,11 @@ def test_one_other_thermometer_that_moves_says_nothing():
 def test_others_that_their_own_charges_warm_say_nothing_of_an_idle_outlet(mean):
     watch = StillThermometer(2_000, 3_000)
     for second in range(3600):
-        warm = {place: Other(25_000 + min(6_000, 50 * second), **{mean: min(9e6, 1e5 * second)}) for place in range(4)}
-        assert watch.note(second * S, 25_000, 0.0, warm | {4: Other(25_000)}) is None
+        warm = {
+            place: PeerThermometer(25_000 + min(6_000, 50 * second), **{mean: min(9e6, 1e5 * second)})
+            for place in range(4)
+        }
+        assert watch.note(second * S, 25_000, 0.0, warm | {4: PeerThermometer(25_000)}) is None
 
 
 def test_outlet_that_is_not_measured_is_no_evidence():

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from cabinet.demo.event_log import changes
+from cabinet.demo.event_log import event_lines
 from cabinet.model import Fault, MeterCount, Phase
 from cabinet.texts import Texts
-from cabinet.texts.trip_values import quantities, quantity
+from cabinet.texts.trip_values import number_with_unit, trip_values_text
 from tests.unit.console.scenes import CHARGING, SHORTED, ok, outlet, snapshot
 
 WORDS = Texts("common", "en")
@@ -41,24 +41,24 @@ TABLE = {
 
 @pytest.mark.parametrize(("before", "after", "lines"), TABLE.values(), ids=TABLE)
 def test_outlet(before, after, lines):
-    assert changes(snapshot(before), snapshot(after), WORDS) == [f"outlet  3  {line}" for line in lines]
+    assert event_lines(snapshot(before), snapshot(after), WORDS) == [f"outlet  3  {line}" for line in lines]
 
 
 def test_first_snapshot_shows_what_stands_out():
-    assert changes(None, snapshot(CHARGING, SHORTED), WORDS) == [
+    assert event_lines(None, snapshot(CHARGING, SHORTED), WORDS) == [
         "outlet  3  charging",
         "outlet  5  TRIPPED: Short circuit (peak 61.2 A, limit 30 A), latched until staff clear it",
     ]
-    assert changes(None, snapshot(), WORDS) == []
+    assert event_lines(None, snapshot(), WORDS) == []
 
 
 def test_new_guard_and_contactor_are_lines_of_their_own():
     after = snapshot(guard_run="run-2", contactor_closed=False)
-    assert changes(snapshot(), after, WORDS) == [
+    assert event_lines(snapshot(), after, WORDS) == [
         "a new guard has taken over: every outlet was open in between",
         "contactor OPEN: no outlet has power",
     ]
-    assert changes(after, snapshot(guard_run="run-2"), WORDS) == ["contactor closed"]
+    assert event_lines(after, snapshot(guard_run="run-2"), WORDS) == ["contactor closed"]
 
 
 def test_numbers_carry_the_unit_of_their_name():
@@ -74,8 +74,8 @@ def test_numbers_carry_the_unit_of_their_name():
         "half_cycles": 2,
         "tiny_ma": 0,
     }
-    assert quantities(values, WORDS) == (
+    assert trip_values_text(values, WORDS) == (
         "peak 61.234 A, voltage 220.1 V, power -0.5 W, temperature 75 °C, rise 8.25 K/min, late 51.3 ms, "
         "within 80 ms, energy 2.5 J, half cycles 2, tiny 0 A"
     )
-    assert quantity("_ma", 1000) == "1 A"
+    assert number_with_unit("_ma", 1000) == "1 A"

@@ -11,7 +11,7 @@ import pytest
 
 from cabinet.clock import SystemClock
 from cabinet.demo import children
-from cabinet.demo.children import ChildError, ChildPlan, Crew
+from cabinet.demo.children import ChildError, ChildGroup, ChildPlan
 from cabinet.errors import CabinetError
 
 READY = "from cabinet.system.sd_notify import Notifier; Notifier().ready('up')"
@@ -43,18 +43,18 @@ class Told:
 
 def run(
     plans: list[ChildPlan],
-    what: Callable[[Crew, Told], Coroutine[Any, Any, None]],
+    what: Callable[[ChildGroup, Told], Coroutine[Any, Any, None]],
     before_restart: Callable[[], None] = lambda: None,
 ) -> list[str]:
-    """Do `what` with a crew, stop it, and return every line that was said."""
+    """Do `what` with a group, stop it, and return every line that was said."""
 
     async def life() -> list[str]:
         told = Told()
-        crew = Crew(plans, told, SystemClock(), before_restart)
+        group = ChildGroup(plans, told, SystemClock(), before_restart)
         try:
-            await what(crew, told)
+            await what(group, told)
         finally:
-            await crew.stop()
+            await group.stop()
         return told.lines
 
     return asyncio.run(life())
@@ -79,8 +79,8 @@ Notifier().ready("up")
 signal.pause()
 """
 
-    async def start(crew: Crew, told: Told) -> None:
-        await crew.start()
+    async def start(group: ChildGroup, told: Told) -> None:
+        await group.start()
 
     said = run([plan(name, code.format(log=str(log), name=name)) for name in ("one", "two", "three")], start)
     assert log.read_text().splitlines() == [
@@ -91,40 +91,40 @@ signal.pause()
 
 
 def test_child_that_ends_before_it_is_ready_is_an_error_after_its_last_words():
-    async def start(crew: Crew, told: Told) -> None:
+    async def start(group: ChildGroup, told: Told) -> None:
         with pytest.raises(ChildError, match=r"^bad ended with status 3 before it was ready$"):
-            await crew.start()
+            await group.start()
 
     said = run([plan("good", UP), plan("bad", "import sys; print('no such bus'); sys.exit(3)")], start)
     assert said == ["bad: no such bus"]
 
 
 def test_child_that_is_never_ready_is_killed():
-    async def start(crew: Crew, told: Told) -> None:
+    async def start(group: ChildGroup, told: Told) -> None:
         with pytest.raises(ChildError, match=r"^slow was not ready within 0\.2 s$"):
-            await crew.start()
+            await group.start()
 
     assert run([plan("slow", WAIT, ready_within_s=0.2)], start) == []
 
 
 def test_killed_child_is_started_again_and_that_is_said():
-    async def kill(crew: Crew, told: Told) -> None:
-        await crew.start()
-        victim = crew._children[1]
+    async def kill(group: ChildGroup, told: Told) -> None:
+        await group.start()
+        victim = group._children[1]
         before = victim.pid
         assert before is not None
         os.kill(before, signal.SIGKILL)
         await told.until("run: two is back")
         assert victim.pid != before
-        assert crew._children[0].pid is not None
+        assert group._children[0].pid is not None
 
     said = run([plan("one", UP), plan("two", UP)], kill)
     assert said == ["run: two was killed by SIGKILL: starting it again in 0.01 s", "run: two is back"]
 
 
 def test_child_that_keeps_dying_is_started_later_and_later(monkeypatch):
-    async def wait(crew: Crew, told: Told) -> None:
-        await crew.start()
+    async def wait(group: ChildGroup, told: Told) -> None:
+        await group.start()
         await told.until("run: sick ended with status 1: starting it again in 0.04 s")
 
     code = f"{READY}; raise SystemExit(1)"
@@ -137,12 +137,12 @@ def test_error_before_a_restart_ends_the_run():
     def broken() -> None:
         raise CabinetError("cabinet.toml: site: is missing")
 
-    async def kill(crew: Crew, told: Told) -> None:
-        await crew.start()
-        assert crew._children[0].pid is not None
-        os.kill(crew._children[0].pid, signal.SIGKILL)
+    async def kill(group: ChildGroup, told: Told) -> None:
+        await group.start()
+        assert group._children[0].pid is not None
+        os.kill(group._children[0].pid, signal.SIGKILL)
         with pytest.raises(CabinetError, match="site: is missing"):
-            await crew.failed()
+            await group.failed()
 
     assert run([plan("one", UP)], kill, broken) == []
 
@@ -159,8 +159,8 @@ open({str(pid_file)!r}, "w").write(str(pid))
 signal.pause()
 """
 
-    async def start(crew: Crew, told: Told) -> None:
-        await crew.start()
+    async def start(group: ChildGroup, told: Told) -> None:
+        await group.start()
 
     said = run([plan("deaf", code, stop_within_s=0.2)], start)
     assert said == ["run: deaf did not stop within 0.2 s: killed"]
@@ -177,8 +177,8 @@ def state_of(pid: int) -> str | None:
 
 
 def test_what_a_child_prints_comes_line_by_line_under_its_name():
-    async def start(crew: Crew, told: Told) -> None:
-        await crew.start()
+    async def start(group: ChildGroup, told: Told) -> None:
+        await group.start()
         await told.until("one: last")
 
     prints = "import os; os.write(1, b'first\\n\\n  second\\n' + b'\\xff' * 3 + b'\\nlast\\n')"
@@ -188,8 +188,8 @@ def test_what_a_child_prints_comes_line_by_line_under_its_name():
 def test_endless_line_of_a_child_is_survived(monkeypatch):
     monkeypatch.setattr(children, "MAX_LINE", 1000)
 
-    async def start(crew: Crew, told: Told) -> None:
-        await crew.start()
+    async def start(group: ChildGroup, told: Told) -> None:
+        await group.start()
         await told.until("one: last")
 
     run([plan("one", f"print('x' * 100_000); print('last'); {READY}; {WAIT}")], start)
@@ -200,11 +200,11 @@ def test_children_die_with_their_parent(tmp_path):
     code = f"""
 import asyncio, sys
 from cabinet.clock import SystemClock
-from cabinet.demo.children import ChildPlan, Crew
+from cabinet.demo.children import ChildGroup, ChildPlan
 async def main():
-    crew = Crew([ChildPlan("one", [sys.executable, "-c", {UP!r}])], print, SystemClock(), lambda: None)
-    await crew.start()
-    print(crew._children[0].pid, flush=True)
+    group = ChildGroup([ChildPlan("one", [sys.executable, "-c", {UP!r}])], print, SystemClock(), lambda: None)
+    await group.start()
+    print(group._children[0].pid, flush=True)
     await asyncio.sleep(3600)
 asyncio.run(main())
 """

@@ -14,9 +14,9 @@ from cabinet.clock import ManualClock
 from cabinet.commands import run
 from cabinet.config import load, parse
 from cabinet.config.reference import example
-from cabinet.console.accounts import Staff
+from cabinet.console.accounts import ConsoleAccounts
 from cabinet.demo import folder as demo
-from cabinet.demo.banner import greeting
+from cabinet.demo.banner import banner_lines
 from cabinet.demo.logins import Logins, seed
 from cabinet.errors import CabinetError, ConfigError
 from cabinet.service.accounts import admin
@@ -131,12 +131,12 @@ def test_port_that_is_none_is_refused_before_anything_is_written(port, tmp_path,
 
 def test_second_run_in_the_same_folder_is_refused(tmp_path):
     with (
-        run.only_one(tmp_path),
+        run.lock_run_folder(tmp_path),
         pytest.raises(CabinetError, match="another cabinet run is at work"),
-        run.only_one(tmp_path),
+        run.lock_run_folder(tmp_path),
     ):
         raise AssertionError("two at once")
-    with run.only_one(tmp_path):
+    with run.lock_run_folder(tmp_path):
         assert (tmp_path / "run.lock").exists()
 
 
@@ -169,7 +169,9 @@ def test_logins_are_random_kept_private_and_the_same_the_second_time(seeded):
 def test_every_login_works(seeded):
     config, _, again = seeded
     logins = again()
-    assert Staff(Path(config.paths.state) / "console-staff.json", ManualClock()).check("tech", logins.console_pin)
+    assert ConsoleAccounts(Path(config.paths.state) / "console-staff.json", ManualClock()).check(
+        "tech", logins.console_pin
+    )
     database = admin.open_database(config)
     try:
         assert [(r.card, r.balance_fen) for r in admin.list_residents(database)] == [(logins.card, 5_000)]
@@ -210,7 +212,7 @@ def test_damaged_secrets_say_what_to_do(seeded):
 
 def test_greeting_of_a_demonstration_shows_every_way_in(tmp_path):
     config = load(demo.prepare(tmp_path, None))
-    text = "\n".join(greeting(config, ".venv/bin/cabinet", "http://127.0.0.1:8080", LOGINS, "miniterm /dev/pts/7"))
+    text = "\n".join(banner_lines(config, ".venv/bin/cabinet", "http://127.0.0.1:8080", LOGINS, "miniterm /dev/pts/7"))
     for needed in (
         "http://127.0.0.1:8080/s/C5T4", "card 12345678, PIN 471108",
         "http://127.0.0.1:8080/property", "name property, password secret",
@@ -222,7 +224,7 @@ def test_greeting_of_a_demonstration_shows_every_way_in(tmp_path):
 
 
 def test_greeting_of_a_real_cabinet_shows_no_secret_and_no_simulator():
-    text = "\n".join(greeting(parse(example()), "cabinet", "http://192.168.1.20:8080", None, None))
+    text = "\n".join(banner_lines(parse(example()), "cabinet", "http://192.168.1.20:8080", None, None))
     assert "http://192.168.1.20:8080/s/C5T4" in text
     assert not any(word in text for word in ("PIN", "password", "Bearer", "sim plug"))
 
@@ -234,7 +236,7 @@ class GoneTerminal(io.TextIOBase):
 
 def test_terminal_that_is_gone_stops_the_run(tmp_path, monkeypatch):
     """`cabinet run | head` ends in an orderly stop, not in a traceback."""
-    watched = run.Run(tmp_path / "cabinet.toml", load(demo.prepare(tmp_path, None)), None, verbose=False)
+    watched = run.CabinetProcesses(tmp_path / "cabinet.toml", load(demo.prepare(tmp_path, None)), None, verbose=False)
     monkeypatch.setattr("sys.stdout", GoneTerminal())
     watched._say("run", "anything")
     watched._say("run", "goes nowhere")

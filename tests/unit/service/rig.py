@@ -103,8 +103,8 @@ class Rig:
     async def die(self, service: Service) -> None:
         """The process is gone: nothing in memory is written any more. Only threads and files are tidied up."""
         self.guard.disconnect()
-        service.context.running = type(service.context.running)()
-        service.context.watch.handled = dict(service.context.watch.written)
+        service.context.sessions = type(service.context.sessions)()
+        service.context.guard_state.handled = dict(service.context.guard_state.written)
         with contextlib.suppress(BaseException):
             await service.close()
 
@@ -180,7 +180,7 @@ class Rig:
 
 
 async def wait_until_settled(service: Service, view: SessionView) -> None:
-    session = service.context.running.get(view.session_id)
+    session = service.context.sessions.get(view.session_id)
     if session is not None:
         async with asyncio.timeout(5):
             await session.over.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cabinet.console.service_client import ServiceLine
+from cabinet.console.service_client import ServiceSocketClient
 from cabinet.errors import Refused
 from cabinet.link import records
 from cabinet.link.accounts import Accounts
@@ -19,37 +19,37 @@ from cabinet.link.records import (
     AskSessions,
     AskUsage,
     At,
-    Audit,
+    AuditAnswer,
+    ConsoleAuditEntry,
     Energy,
-    Entry,
-    Keep,
-    Kept,
     Sessions,
+    StoreAudit,
+    Stored,
     Usage,
 )
 from cabinet.model import EndReason
 from cabinet.service.app import Service
-from cabinet.service.console_socket import ConsoleDesk
+from cabinet.service.console_socket import ConsoleServer
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
-TYPED = Entry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")
-REFUSED = Entry("journal-1", 2, At(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
+TYPED = ConsoleAuditEntry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")
+REFUSED = ConsoleAuditEntry("journal-1", 2, At(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
 
 
 @contextlib.asynccontextmanager
-async def desk(rig: Rig, service: Service) -> AsyncIterator[ServiceLine]:
+async def desk(rig: Rig, service: Service) -> AsyncIterator[ServiceSocketClient]:
     path = records.path_in(Path(rig.config.paths.run))
-    serving = asyncio.create_task(ConsoleDesk(service.context).serve())
+    serving = asyncio.create_task(ConsoleServer(service.context).serve())
     while not path.exists():
         await asyncio.sleep(0)
     try:
-        yield ServiceLine(path, timeout_s=20)
+        yield ServiceSocketClient(path, timeout_s=20)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
 
 
-def ask(line: ServiceLine, asked, kind):
+def ask(line: ServiceSocketClient, asked, kind):
     return asyncio.to_thread(line.ask, asked, kind)
 
 
@@ -82,9 +82,9 @@ def test_row_sent_twice_and_by_another_service_is_in_the_audit_log_once(tmp_path
         rig = Rig(tmp_path)
         for entries in ([TYPED], [TYPED, REFUSED]):
             async with rig.running() as service, desk(rig, service) as line:
-                assert await ask(line, Keep(entries), Kept) == Kept()
-                assert await ask(line, Keep(entries), Kept) == Kept()
-                audit = await ask(line, AskAudit(), Audit)
+                assert await ask(line, StoreAudit(entries), Stored) == Stored()
+                assert await ask(line, StoreAudit(entries), Stored) == Stored()
+                audit = await ask(line, AskAudit(), AuditAnswer)
         assert [(a.number, a.who, a.role, a.subject, a.detail, a.address) for a in audit.lines] == [
             (1, "tech", "service", "off 3", "ok", "console"),
             (2, "guest", "look", "clear 3", "not_for_you", "console"),
@@ -96,7 +96,7 @@ def test_row_sent_twice_and_by_another_service_is_in_the_audit_log_once(tmp_path
 
 def test_no_service_is_said_as_such(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="service_gone"):
-        ServiceLine(tmp_path / "service.sock", timeout_s=1).ask(AskSessions(), Sessions)
+        ServiceSocketClient(tmp_path / "service.sock", timeout_s=1).ask(AskSessions(), Sessions)
 
 
 @pytest.mark.parametrize("roles", [{Role.VIEWER}, {Role.VIEWER, Role.SERVICE}])
@@ -106,10 +106,10 @@ def test_other_users_than_the_consoles_see_nothing_and_add_nothing_to_the_audit_
         async with rig.running() as service, desk(rig, service) as line:
             with pytest.MonkeyPatch.context() as other:
                 other.setattr(Accounts, "roles", lambda *_: frozenset(roles))
-                for asked, kind in ((AskSessions(), Sessions), (Keep([TYPED]), Kept)):
+                for asked, kind in ((AskSessions(), Sessions), (StoreAudit([TYPED]), Stored)):
                     with pytest.raises(Refused, match="not_allowed"):
                         await ask(line, asked, kind)
-            assert (await ask(line, AskAudit(), Audit)).lines == []
+            assert (await ask(line, AskAudit(), AuditAnswer)).lines == []
 
     asyncio.run(story())
 

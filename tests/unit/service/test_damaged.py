@@ -24,7 +24,7 @@ def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
         damage(admin.database_path(rig.config), 0)
         async with rig.running() as service:
             assert service.accepting() == "storage_damaged"
-            word = service_status.hindrance(
+            word = service_status.start_refusal(
                 service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns()
             )
             assert word == "storage_damaged", "which the console reads"
@@ -134,7 +134,7 @@ def test_commands_from_check_to_restore(cabinet, tmp_path: Path) -> None:
 
 def test_restore_waits_for_the_service_to_be_stopped(cabinet, tmp_path: Path) -> None:
     cabinet("backup")
-    with backup.only_one(tmp_path / "state" / "cabinet.db"):
+    with backup.exclusive_lock(tmp_path / "state" / "cabinet.db"):
         said = cabinet("restore", "newest", status=1)
     assert said == f"{tmp_path}/state/cabinet.db: the service is running with it: stop that first\n"
 

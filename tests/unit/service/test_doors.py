@@ -27,7 +27,7 @@ SPELLINGS = ["ab-12", "AB-12", "Ab-12", "ａｂ－１２", " ab‑12 ", "AB–12
 
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
+    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: QUICK.hash("nobody's"))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_cards_of_before_that_are_alike_stay_two_with_a_wallet_each(
     wallets.top_up(database, SystemClock(), "AB-12", 7)
     with database.reading() as connection:
         assert [balance_fen(connection, f"wallet:{each}") for each in (small, capital)] == [100, 7]
-        assert people.cards_alike(connection) == [["AB-12", "ab-12"]]
+        assert people.similar_cards(connection) == [["AB-12", "ab-12"]]
     with pytest.raises(CabinetError, match="card Ab-12: there are ab-12 and AB-12: spell it as one"):
         wallets.top_up(database, SystemClock(), "Ab-12", 100)
     with pytest.raises(CabinetError, match="is there already"):

@@ -14,7 +14,7 @@ from cabinet.service.ports import StartChoice
 from cabinet.store.sessions import CurveRow
 from tests.unit.service.rig import FULL, Rig
 
-ENDS = keys.Charge()  # full below 12 % of the plateau, for half an hour
+ENDS = keys.ChargeSection()  # full below 12 % of the plateau, for half an hour
 HOLD_S = 1800
 TARIFF = Tariff(
     version="t",
@@ -73,12 +73,12 @@ def test_below_the_threshold_the_rest_of_the_half_hour_is_left() -> None:
 
 def test_the_first_of_the_ends_counts_and_until_full_only_the_taper_is_expected() -> None:
     ends = [End(36_000, "longest"), End(7200, "time"), End(9000, "money")]
-    assert end_forecast.latest(ends) == End(7200, "time")
-    assert end_forecast.expected(ends, None, until_full=False) == End(7200, "time")
-    assert end_forecast.expected(ends, 900, until_full=False) == End(900, "taper")
-    assert end_forecast.expected(ends, 7500, until_full=False) == End(7200, "time")
-    assert end_forecast.expected(ends, None, until_full=True) is None
-    assert end_forecast.expected(ends, 900, until_full=True) == End(900, "taper")
+    assert end_forecast.latest_end(ends) == End(7200, "time")
+    assert end_forecast.likeliest_end(ends, None, until_full=False) == End(7200, "time")
+    assert end_forecast.likeliest_end(ends, 900, until_full=False) == End(900, "taper")
+    assert end_forecast.likeliest_end(ends, 7500, until_full=False) == End(7200, "time")
+    assert end_forecast.likeliest_end(ends, None, until_full=True) is None
+    assert end_forecast.likeliest_end(ends, 900, until_full=True) == End(900, "taper")
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
             rig.guard.show()
             await service.checkpoint()
             assert rig.guard.kept, "what is not written is not acknowledged"
-            assert service.to_begin_anew.is_set(), "another connection finds the file as it should be"
+            assert service.restart_wanted.is_set(), "another connection finds the file as it should be"
         rig.connection_class = Unsynced
         async with rig.running() as service:
             receipt = await service.session(1, view.session_id)

@@ -6,7 +6,7 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.model import MeterCount
-from cabinet.service.charges.live import MAX_POINTS, Changes, Curve
+from cabinet.service.charges.live import MAX_POINTS, ChangeNotifier, Curve
 from cabinet.store.sessions import CurveRow
 
 
@@ -25,7 +25,7 @@ class Pauses:
 def test_a_watch_yields_at_once_and_then_with_every_change() -> None:
     async def story() -> None:
         clock = ManualClock()
-        changes = Changes(clock, pause=Pauses(clock))
+        changes = ChangeNotifier(clock, pause=Pauses(clock))
         watch = changes.watch(3)
         await anext(watch)
         waiting = asyncio.ensure_future(anext(watch))
@@ -44,7 +44,7 @@ def test_many_changes_are_one_and_two_a_second_the_most() -> None:
     async def story() -> list[float]:
         clock = ManualClock()
         pauses = Pauses(clock)
-        changes = Changes(clock, pause=pauses)
+        changes = ChangeNotifier(clock, pause=pauses)
         watch = changes.watch(3)
         await anext(watch)
         for _ in range(3):
@@ -64,7 +64,7 @@ def test_many_changes_are_one_and_two_a_second_the_most() -> None:
 def test_a_change_while_a_viewer_is_busy_is_not_lost() -> None:
     async def story() -> None:
         clock = ManualClock()
-        changes = Changes(clock, pause=Pauses(clock))
+        changes = ChangeNotifier(clock, pause=Pauses(clock))
         watch = changes.watch(3)
         await anext(watch)
         changes.touch(3)
@@ -75,7 +75,7 @@ def test_a_change_while_a_viewer_is_busy_is_not_lost() -> None:
 
 
 def test_the_same_face_wakes_nobody() -> None:
-    changes = Changes(ManualClock())
+    changes = ChangeNotifier(ManualClock())
     assert changes.show(3, ("free", 0))
     assert not changes.show(3, ("free", 0))
     assert changes.show(4, ("free", 0))
@@ -84,7 +84,7 @@ def test_the_same_face_wakes_nobody() -> None:
 
 def test_closing_ends_every_watch() -> None:
     async def story() -> None:
-        changes = Changes(ManualClock())
+        changes = ChangeNotifier(ManualClock())
         watches = [changes.watch(topic) for topic in (1, 2, "cabinet")]
         for watch in watches:
             await anext(watch)
@@ -99,7 +99,7 @@ def test_closing_ends_every_watch() -> None:
 
 def test_a_viewer_that_left_is_forgotten() -> None:
     async def story() -> None:
-        changes = Changes(ManualClock())
+        changes = ChangeNotifier(ManualClock())
         watch = changes.watch(3)
         await anext(watch)
         await watch.aclose()  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ import pytest
 from cabinet.billing.tariff import Band, Period, Tariff, Use, no_use
 from cabinet.clock import NS
 from cabinet.model import MeterCount
-from cabinet.service.charges.meter import Meter
+from cabinet.service.charges.meter import SessionMeter
 from cabinet.service.charges.pricing import SiteTime
 from cabinet.store.moment import Moment
 from cabinet.store.sessions import Counter
@@ -26,8 +26,8 @@ def at(unix_s: float, *, trusted: bool = True, boot: str = "boot-1", wall_s: flo
     return Moment(boot, int((unix_s - NOON_S + 100_000) * NS), int(wall * 1000), trusted)
 
 
-def meter(start_s: float, **how: bool) -> Meter:
-    return Meter(TARIFF, SiteTime("Asia/Shanghai"), no_use(TARIFF), MeterCount(), at(start_s, **how))
+def meter(start_s: float, **how: bool) -> SessionMeter:
+    return SessionMeter(TARIFF, SiteTime("Asia/Shanghai"), no_use(TARIFF), MeterCount(), at(start_s, **how))
 
 
 def count(seconds: float, energy_mwh: int) -> MeterCount:
@@ -73,7 +73,7 @@ def test_hours_that_nobody_saw_are_priced_by_the_cheapest_period_they_touch() ->
     ],
 )
 def test_a_clock_that_cannot_be_believed_means_the_cheapest_period(start: Moment, end: Moment) -> None:
-    one = Meter(TARIFF, SiteTime("Asia/Shanghai"), no_use(TARIFF), MeterCount(), start)
+    one = SessionMeter(TARIFF, SiteTime("Asia/Shanghai"), no_use(TARIFF), MeterCount(), start)
     one.observe(count(10, 500), end)
     one.close_slice()
     assert one.used == Use((10_000, 0), (0, 0, 500))

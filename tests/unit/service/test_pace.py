@@ -12,7 +12,7 @@ from cabinet.errors import Refused
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.charges import rate_limit, start_stop
-from cabinet.service.charges.rate_limit import Pace
+from cabinet.service.charges.rate_limit import RateLimiter
 from cabinet.store.accounts import SqliteBooks
 from tests.unit.service.rig import FULL, Rig
 
@@ -31,11 +31,11 @@ def test_a_card_starts_ten_times_in_ten_minutes(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
-            for number in range(start_stop.STARTS_A_CARD):
+            for number in range(start_stop.MAX_STARTS_PER_CARD):
                 assert await start_and_stop(rig, service, 1, "C5T4", f"key-{number}") == ""
             assert await start_and_stop(rig, service, 1, "A7K2", "one-more") == "too_many_requests", "at no outlet"
             assert await start_and_stop(rig, service, 2, "A7K2", "another-card") == ""
-            rig.clock.advance_ns(start_stop.PACE_S * NS)
+            rig.clock.advance_ns(start_stop.RATE_WINDOW_S * NS)
             rig.guard.show()
             assert await start_and_stop(rig, service, 1, "C5T4", "later") == ""
 
@@ -46,7 +46,7 @@ def test_an_outlet_is_started_twenty_times_in_ten_minutes_by_whomever(tmp_path: 
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
-            for number in range(start_stop.STARTS_AN_OUTLET):
+            for number in range(start_stop.MAX_STARTS_PER_OUTLET):
                 assert await start_and_stop(rig, service, 1 + number % 2, "C5T4", f"key-{number}") == ""
             assert await start_and_stop(rig, service, 3, "C5T4", "one-more") == "too_many_requests"
             assert await start_and_stop(rig, service, 3, "A7K2", "elsewhere") == ""
@@ -60,10 +60,10 @@ def test_what_was_refused_for_another_reason_or_asked_for_twice_does_not_count(t
         async with rig.running() as service:
             rig.guard.outlets[1].refusal = "feed_full"
             rig.guard.show()
-            for number in range(2 * start_stop.STARTS_A_CARD):
+            for number in range(2 * start_stop.MAX_STARTS_PER_CARD):
                 assert await start_and_stop(rig, service, 1, "A7K2", f"full-{number}") == "feed_full"
             view = await service.start(1, "C5T4", FULL, "the-same")
-            for _ in range(2 * start_stop.STARTS_A_CARD):
+            for _ in range(2 * start_stop.MAX_STARTS_PER_CARD):
                 assert (await service.start(1, "C5T4", FULL, "the-same")).session_id == view.session_id
             await rig.stop(service, 1, view.session_id)
             assert await start_and_stop(rig, service, 1, "C5T4", "another") == ""
@@ -73,7 +73,7 @@ def test_what_was_refused_for_another_reason_or_asked_for_twice_does_not_count(t
 
 def test_the_refusal_says_when_it_may_be_done_again() -> None:
     clock = ManualClock()
-    often = Pace(clock, 2, 60)
+    often = RateLimiter(clock, 2, 60)
     often.count("a")
     clock.advance_ns(20 * NS)
     often.count("a")
@@ -88,7 +88,7 @@ def test_the_refusal_says_when_it_may_be_done_again() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limit, "MAX_KEYS", 3)
-    often = Pace(ManualClock(), 1, 60)
+    often = RateLimiter(ManualClock(), 1, 60)
     for key in range(10):
         often.count(key)
     often.check(0)
@@ -102,7 +102,7 @@ def test_cards_without_money_block_no_outlet(tmp_path: Path) -> None:
         with contextlib.closing(admin.open_database(rig.config)) as database, database.transaction() as connection:
             ledger.post(SqliteBooks(connection, rig.clock.wall()), ledger.top_up("some", 3, 2000))
         async with rig.running() as service:
-            for number in range(2 * start_stop.STARTS_AN_OUTLET):
+            for number in range(2 * start_stop.MAX_STARTS_PER_OUTLET):
                 assert await start_and_stop(rig, service, 1 + number % 2, "C5T4", f"poor-{number}") == "no_money"
             assert await start_and_stop(rig, service, 3, "C5T4", "with-money") == ""
 

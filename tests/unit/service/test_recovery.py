@@ -383,7 +383,7 @@ def test_a_stop_that_the_guard_did_not_hear_is_carried_out_when_it_is_back(tmp_p
         await rig.guard.connect()
         view = await charging(rig, service)
         rig.guard.disconnect()
-        session = service.context.running.get(view.session_id)
+        session = service.context.sessions.get(view.session_id)
         assert session is not None
         stopping = asyncio.create_task(service.stop(1, view.session_id))
         while session.stop_reason is None or session.retry_ns == 0:
@@ -405,7 +405,7 @@ def test_a_stopped_session_does_not_resume_after_the_guard_died(tmp_path: Path) 
         rig = Rig(tmp_path)
         async with rig.running() as service:
             view = await charging(rig, service)
-            session = service.context.running.get(view.session_id)
+            session = service.context.sessions.get(view.session_id)
             assert session is not None
             rig.guard.disconnect()
             session.stop_reason = EndReason.STOPPED_BY_RESIDENT

@@ -20,7 +20,7 @@ WRONG = "0000"
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work of checking a hash is in the hash; only making one is cheaper here."""
-    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: _QUICK)
+    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: _QUICK)
 
 
 _QUICK = QUICK.hash("nobody's")
@@ -33,7 +33,7 @@ async def code_of(asked: object) -> str:
 
 
 async def staff_name(service: Service, token: str, active: bool = True) -> str:
-    return (await service.office.staff.actor(token, "here", active)).staff.name
+    return (await service.property_pages.staff.actor(token, "here", active)).staff.name
 
 
 def administer(rig: Rig) -> Database:
@@ -302,7 +302,7 @@ def test_an_unknown_name_costs_the_work_of_a_known_one(monkeypatch: pytest.Monke
 
 def test_the_hash_for_nobody_is_of_the_same_kind_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    parameters = [sign_in.argon2.extract_parameters(h) for h in (sign_in._nobodys_hash(), sign_in.hash_secret("x"))]
+    parameters = [sign_in.argon2.extract_parameters(h) for h in (sign_in._dummy_hash(), sign_in.hash_secret("x"))]
     assert parameters[0] == parameters[1]
 
 
@@ -402,9 +402,9 @@ def test_what_was_refused_for_another_reason_is_no_failure_of_a_second_factor(tm
         async with rig.running() as service:
             for code, times in (("storage_full", 30), ("expired", 30), ("wrong_second_factor", 5)):
                 for _ in range(times):
-                    with pytest.raises(Refused, match=code), service._signing_in.attempt("office", "here"):
+                    with pytest.raises(Refused, match=code), service._authenticator.attempt("office", "here"):
                         raise Refused(code)
-            with pytest.raises(Refused, match="locked_out"), service._signing_in.attempt("office", "here"):
+            with pytest.raises(Refused, match="locked_out"), service._authenticator.attempt("office", "here"):
                 pass
 
     asyncio.run(story())

@@ -156,7 +156,7 @@ def test_stopped_during_a_pause_it_is_settled_at_once_and_never_resumes(tmp_path
             rig.guard.suspend(Fault.UNDERVOLTAGE)
             await rig.settle(service)
             stopping = asyncio.create_task(service.stop(1, view.session_id))
-            session = service.context.running.get(view.session_id)
+            session = service.context.sessions.get(view.session_id)
             assert session is not None
             while session.stop_reason is None:
                 await asyncio.sleep(0)

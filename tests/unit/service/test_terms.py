@@ -109,11 +109,11 @@ def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
         write(rig, NIGHT.replace("from_w = 0", "from_w = 10"))
         async with rig.running() as service:
             assert service.price("C5T4", "").version == rig.config.tariff.version
-            (line,) = service.context.shelf.wrong
+            (line,) = service.context.tariff_catalogue.mistakes
             assert "time_bands[1].from_w: gap" in line
             write(rig, NIGHT)
             await service.checkpoint()
-            assert service.context.shelf.wrong == []
+            assert service.context.tariff_catalogue.mistakes == []
             assert service.price("C5T4", "").version == "night"
 
     run(story)

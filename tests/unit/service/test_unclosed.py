@@ -46,12 +46,12 @@ def test_month_without_a_synchronised_clock_says_so_until_it_is_closed(tmp_path,
         for _ in range(3):
             await service.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "clock")
-        service._upkeep.tell()
+        service._housekeeping.publish_status()
         assert said(rig) == ("2026-05", "clock")
         assert caplog.text.count("usage log: 2026-05 is not closed: the clock is not synchronised") == 1
         rig.clock.set_wall(JUNE_MS, trusted=True)
         await service.close_month()
-        service._upkeep.tell()
+        service._housekeeping.publish_status()
         assert (service.context.unclosed, said(rig)) == (None, None)
 
     told(tmp_path, story)

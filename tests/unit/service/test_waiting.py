@@ -29,7 +29,7 @@ async def pass_time(rig: Rig, service: Service, seconds: float, steps: int = 1) 
     for _ in range(steps):
         rig.clock.advance_ns(int(seconds * NS / steps))
         await rig.settle(service)
-        await service.serve_line()
+        await service.serve_queue()
 
 
 def started(rig: Rig) -> list[int]:

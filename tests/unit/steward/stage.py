@@ -7,9 +7,9 @@ from nacl.signing import SigningKey
 from cabinet.clock import ManualClock
 from cabinet.errors import LinkError
 from cabinet.system.steward.machine import Machine, StewardError
-from cabinet.system.steward.requests import Steward
-from cabinet.system.steward.updates import Bench, Updates
-from cabinet.system.update.records import Records
+from cabinet.system.steward.requests import StewardRequests
+from cabinet.system.steward.updates import InspectionContext, UpdateInspections
+from cabinet.system.update.records import UpdateFolder
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
 
@@ -78,11 +78,13 @@ class Computer:
         )  # fmt: skip
         self.clock = ManualClock()
         self.system = PlayedSystem()
-        self.records = Records(tmp_path / "update")
+        self.records = UpdateFolder(tmp_path / "update")
         self.keys = tmp_path / "update-keys"
         self.keys.write_text(f"{base64.b64encode(bytes(OURS.verify_key)).decode()} maker\n")
-        self.updates = Updates(Bench(self.machine, self.system, self.records, self.keys, "this", self.clock))
-        self.steward = Steward(self.machine, self.anybody, self.updates)
+        self.updates = UpdateInspections(
+            InspectionContext(self.machine, self.system, self.records, self.keys, "this", self.clock)
+        )
+        self.steward = StewardRequests(self.machine, self.anybody, self.updates)
 
     def run(self, words):
         self.ran.append(list(words))

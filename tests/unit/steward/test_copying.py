@@ -5,11 +5,11 @@ import stat
 
 import pytest
 
-from cabinet.console.registry import excuse
+from cabinet.console.registry import error_text
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
 from cabinet.system.steward.backup_to_usb import FOLDER
-from cabinet.system.steward.protocol import BackUp, Copied
+from cabinet.system.steward.protocol import BackUp, BackupCopied
 from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
 
@@ -56,7 +56,7 @@ def test_folder_on_the_stick_that_is_a_file_is_refused(computer):
 def test_link_in_the_place_of_the_copy_is_replaced_and_not_followed(computer, elsewhere, name):
     (computer.stick / FOLDER).mkdir()
     (computer.stick / FOLDER / name).symlink_to(elsewhere)
-    assert isinstance(computer.steward.answer(BackUp()), Copied)
+    assert isinstance(computer.steward.answer(BackUp()), BackupCopied)
     assert elsewhere.read_bytes() == b"of root"
     copy = computer.stick / FOLDER / NAME
     assert not copy.is_symlink()
@@ -150,5 +150,5 @@ def test_copy_is_for_nobody_outside_the_cabinet(computer):
 def test_technician_reads_where_the_link_is(computer, language):
     (computer.stick / FOLDER).symlink_to(computer.backups)
     failed = computer.steward.answer(BackUp())
-    said = excuse(wording(language), Refused(failed.code, **failed.params))
+    said = error_text(wording(language), Refused(failed.code, **failed.params))
     assert said == wording(language)("refusal.not_ours", path=str(computer.stick / FOLDER))

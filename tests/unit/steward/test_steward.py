@@ -7,27 +7,27 @@ import threading
 import msgspec
 import pytest
 
-from cabinet.console.registry import excuse
+from cabinet.console.registry import error_text
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.system.steward import backup_to_usb, protocol, requests
 from cabinet.system.steward.backup_to_usb import FOLDER
-from cabinet.system.steward.client import StewardLine
+from cabinet.system.steward.client import StewardSocketClient
 from cabinet.system.steward.protocol import (
     BackUp,
-    CallOff,
-    Copied,
-    Done,
+    BackupCopied,
+    CancelReboot,
     Failed,
     Network,
     Reboot,
+    RequestDone,
     Restart,
     SetClock,
     ShowNetwork,
 )
-from cabinet.system.steward.requests import Steward, interface
+from cabinet.system.steward.requests import StewardRequests, interface
 from cabinet.system.steward.server import MAX_WAITING, Server
-from cabinet.system.steward.usb_drives import to_write
+from cabinet.system.steward.usb_drives import drive_for_backup
 from cabinet.texts import LANGUAGES
 from tests.unit.steward.stage import Computer
 
@@ -40,7 +40,7 @@ def computer(tmp_path):
 
 
 def test_clock_is_set_and_nonsense_is_no_request(computer):
-    assert computer.steward.answer(SetClock(MS_2026)) == Done()
+    assert computer.steward.answer(SetClock(MS_2026)) == RequestDone()
     assert computer.clock_ms == MS_2026
     with pytest.raises(LinkError):
         protocol.decode_request(b'{"type":"set_clock","unix_ms":0}')
@@ -51,7 +51,7 @@ def test_clock_that_may_not_be_set_says_so(computer):
         raise PermissionError(1, "Operation not permitted")
 
     machine = msgspec.structs.replace(computer.machine, set_clock=forbidden)
-    assert Steward(machine, computer.anybody, computer.updates).answer(SetClock(MS_2026)) == Failed(
+    assert StewardRequests(machine, computer.anybody, computer.updates).answer(SetClock(MS_2026)) == Failed(
         "SetClock: Operation not permitted"
     )
 
@@ -73,7 +73,7 @@ def test_newest_backup_goes_to_the_stick_and_reads_back(computer):
         path.write_bytes(content)
         os.utime(path, (number, number))
     copied = computer.steward.answer(BackUp())
-    assert isinstance(copied, Copied)
+    assert isinstance(copied, BackupCopied)
     assert copied.size == 3
     assert [path.name for path in (computer.stick / FOLDER).iterdir()] == ["cabinet-000002-2026-11-25T00-00-00.db"]
     assert (computer.stick / FOLDER / "cabinet-000002-2026-11-25T00-00-00.db").read_bytes() == b"new"
@@ -119,7 +119,7 @@ def test_backup_says_what_is_missing_and_leaves_no_half_file(computer, monkeypat
 def test_technician_reads_in_their_language_why_there_is_no_backup_on_the_drive(computer, language, monkeypatch):
     def why_not() -> str:
         failed = computer.steward.answer(BackUp())
-        return excuse(wording(language), Refused(failed.code, **failed.params))
+        return error_text(wording(language), Refused(failed.code, **failed.params))
 
     said = [why_not()]
     (computer.backups / "cabinet-000001-2026-11-25T00-00-00.db").write_bytes(b"x" * 4096)
@@ -142,13 +142,13 @@ def test_technician_reads_in_their_language_why_there_is_no_backup_on_the_drive(
 def test_stick_that_is_mounted_while_we_run_is_listed_twice_and_is_one_drive(computer):
     """A unit's /media is a copy of the computer's, and the kernel mounts it in both."""
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n" * 2)
-    assert to_write(computer.machine).place == computer.stick
+    assert drive_for_backup(computer.machine).place == computer.stick
 
 
 def test_disk_that_the_system_runs_from_is_no_drive_to_write_a_backup_to(computer):
     computer.mounts.write_text(f"/dev/sda2 / ext4 rw 0 0\n/dev/sda1 {computer.stick} vfat rw 0 0\n")
     with pytest.raises(CabinetError, match="no removable drive"):
-        to_write(computer.machine)
+        drive_for_backup(computer.machine)
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_disk_that_the_system_runs_from_is_no_drive_to_write_a_backup_to(compute
 def test_only_a_writable_removable_drive_is_one(computer, line):
     computer.mounts.write_text(line.format(stick=computer.stick) + "\n")
     with pytest.raises(CabinetError, match="no removable drive"):
-        to_write(computer.machine)
+        drive_for_backup(computer.machine)
 
 
 def test_of_two_drives_none_is_guessed(computer):
     computer.mounts.write_text(f"/dev/sda1 {computer.stick} vfat rw 0 0\n/dev/sda2 /media/b vfat rw 0 0\n")
     with pytest.raises(CabinetError, match="leave one"):
-        to_write(computer.machine)
+        drive_for_backup(computer.machine)
 
 
 def test_restart_and_reboot_are_systemds(computer):
@@ -177,23 +177,23 @@ def test_restart_and_reboot_are_systemds(computer):
 
 def test_reboot_waits_for_residents_and_is_called_off(computer):
     computer.charging = True
-    assert computer.steward.answer(Reboot(wait=True)) == Done(waiting=True)
-    computer.steward.turn()
+    assert computer.steward.answer(Reboot(wait=True)) == RequestDone(waiting=True)
+    computer.steward.poll()
     assert computer.ran == []
-    assert computer.steward.answer(CallOff()) == Done(waiting=True)
+    assert computer.steward.answer(CancelReboot()) == RequestDone(waiting=True)
     computer.charging = False
-    computer.steward.turn()
+    computer.steward.poll()
     assert computer.ran == []
     computer.steward.answer(Reboot(wait=True))
-    computer.steward.turn()
-    computer.steward.turn()
+    computer.steward.poll()
+    computer.steward.poll()
     assert computer.ran == [["systemctl", "--no-block", "reboot"]]
 
 
 def test_reboot_does_not_wait_for_a_guard_that_is_gone(computer):
     computer.steward.answer(Reboot(wait=True))
     computer.gone = True
-    computer.steward.turn()
+    computer.steward.poll()
     assert len(computer.ran) == 1
 
 
@@ -221,14 +221,14 @@ def served(tmp_path, computer, uids, ask):
 
 
 def test_console_asks_over_the_socket(tmp_path, computer):
-    answer = served(tmp_path, computer, {os.geteuid()}, lambda path: StewardLine(path, 10).ask(CallOff()))
-    assert answer == Done()
+    answer = served(tmp_path, computer, {os.geteuid()}, lambda path: StewardSocketClient(path, 10).ask(CancelReboot()))
+    assert answer == RequestDone()
 
 
 def test_console_is_told_by_code_what_it_has_words_for(tmp_path, computer):
     def ask(path):
         with pytest.raises(Refused, match="no_backup_yet"):
-            StewardLine(path, 10).ask(BackUp())
+            StewardSocketClient(path, 10).ask(BackUp())
 
     served(tmp_path, computer, {os.geteuid()}, ask)
 
@@ -236,7 +236,7 @@ def test_console_is_told_by_code_what_it_has_words_for(tmp_path, computer):
 def test_other_accounts_are_refused_and_nothing_is_done(tmp_path, computer):
     def ask(path):
         with pytest.raises(CabinetError, match="serves the console only"):
-            StewardLine(path, 10).ask(Reboot())
+            StewardSocketClient(path, 10).ask(Reboot())
 
     served(tmp_path, computer, {os.geteuid() + 1}, ask)
     assert computer.ran == []
@@ -279,4 +279,4 @@ def test_steward_that_is_told_to_end_waits_for_no_client(tmp_path, computer):
 
 def test_steward_that_is_not_there_is_a_refusal(tmp_path):
     with pytest.raises(Refused, match="steward_gone"):
-        StewardLine(tmp_path / "none.sock", 1).ask(CallOff())
+        StewardSocketClient(tmp_path / "none.sock", 1).ask(CancelReboot())

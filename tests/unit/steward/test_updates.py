@@ -9,15 +9,25 @@ import pytest
 from cabinet.clock import NS
 from cabinet.errors import CabinetError
 from cabinet.system.steward import protocol, updates, usb_drives
-from cabinet.system.steward.protocol import BundleSeen, CheckUpdates, Done, Failed, Looking, StickSeen, Surveyed
+from cabinet.system.steward.protocol import (
+    BundleFound,
+    CheckUpdates,
+    DriveFound,
+    Failed,
+    InspectionProgress,
+    InstalledVersion,
+    RequestDone,
+)
 from cabinet.system.steward.updates import MAX_BUNDLES, PATIENCE_NS, WITHIN_NS
 from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
-from cabinet.system.update.trial import TRIAL_S, Phase, Trial
+from cabinet.system.update.trial import TRIAL_S, UpdatePhase, UpdateRecord
 from tests.unit.steward.stage import OURS, THEIRS, Computer
 
 PACKAGE = b"the package" * 1000
-LAST = Trial(old="0.1.0", new="0.1.5", phase=Phase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken")
+LAST = UpdateRecord(
+    old="0.1.0", new="0.1.5", phase=UpdatePhase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken"
+)
 
 
 @pytest.fixture
@@ -46,16 +56,16 @@ def asked(computer, step):
 def look(computer):
     """All answers to the end of one look, but how far it is."""
     found, answer = [], asked(computer, "begin")
-    while not isinstance(answer, Done):
+    while not isinstance(answer, RequestDone):
         found.append(answer)
         if isinstance(answer, Failed):
             break
         answer = asked(computer, "next")
-    return [each for each in found if not isinstance(each, Looking)]
+    return [each for each in found if not isinstance(each, InspectionProgress)]
 
 
 def bundles(computer):
-    return [each for each in look(computer) if isinstance(each, BundleSeen)]
+    return [each for each in look(computer) if isinstance(each, BundleFound)]
 
 
 def everything_on(computer):
@@ -72,8 +82,8 @@ def test_signed_bundle_is_told_with_its_version_and_who_signed_it(computer):
     _, manifest = put(computer)
     surveyed, stick, seen = look(computer)
     assert surveyed.computer.version == "0.1.0"
-    assert stick == StickSeen("/dev/sda1", str(computer.stick), 1)
-    assert seen == BundleSeen("a.bundle", manifest, "maker", "newer")
+    assert stick == DriveFound("/dev/sda1", str(computer.stick), 1)
+    assert seen == BundleFound("a.bundle", manifest, "maker", "newer")
 
 
 @pytest.mark.parametrize(("version", "age"), [("0.2.0", "newer"), ("0.1.0", "same"), ("0.0.9", "older")])
@@ -96,7 +106,7 @@ def test_trial_under_way_is_told_with_the_time_that_is_left(computer):
     computer.records.folder.mkdir()
     until_ns = computer.clock.monotonic_ns() + 100 * NS
     computer.records.save(
-        Trial(old="0.0.9", new="0.1.0", phase=Phase.TRIAL, boot_id="this", schema=12, until_ns=until_ns)
+        UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=12, until_ns=until_ns)
     )
     computer.clock.advance_ns(30 * NS)
     surveyed = look(computer)[0]
@@ -105,11 +115,13 @@ def test_trial_under_way_is_told_with_the_time_that_is_left(computer):
 
 
 def test_trial_of_another_boot_or_of_an_older_watcher_has_no_end_that_is_known(computer):
-    trial = Trial(old="0.0.9", new="0.1.0", phase=Phase.TRIAL, boot_id="this", schema=12, until_ns=TRIAL_S * NS)
+    trial = UpdateRecord(
+        old="0.0.9", new="0.1.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=12, until_ns=TRIAL_S * NS
+    )
     assert trial.left_s("this", 0) == TRIAL_S
     assert trial.left_s("another", 0) is None
     assert msgspec.structs.replace(trial, until_ns=None).left_s("this", 0) is None
-    assert msgspec.structs.replace(trial, phase=Phase.GOING_BACK).left_s("this", 0) is None
+    assert msgspec.structs.replace(trial, phase=UpdatePhase.GOING_BACK).left_s("this", 0) is None
 
 
 def test_changed_files_of_what_is_installed_are_told(computer):
@@ -128,7 +140,7 @@ def test_tool_that_fails_costs_the_comparison_and_not_the_bundles(computer):
     surveyed, _, seen = look(computer)
     assert surveyed.computer is None
     assert surveyed.problems == ["dpkg-query: no packages found matching cabinet"]
-    assert seen == BundleSeen("a.bundle", manifest, "maker", None)
+    assert seen == BundleFound("a.bundle", manifest, "maker", None)
 
 
 # --- what is not believed --------------------------------------------------------------------------------------------
@@ -234,9 +246,9 @@ def test_of_five_hundred_files_the_newest_are_looked_at_and_the_rest_counted(com
         path.write_bytes(b"junk")
         os.utime(path, (number, number))
     found = look(computer)
-    (stick,) = [each for each in found if isinstance(each, StickSeen)]
+    (stick,) = [each for each in found if isinstance(each, DriveFound)]
     assert (stick.bundles, stick.more) == (MAX_BUNDLES, 500 - MAX_BUNDLES)
-    names = [each.name for each in found if isinstance(each, BundleSeen)]
+    names = [each.name for each in found if isinstance(each, BundleFound)]
     assert names == [f"{number:03}.bundle" for number in range(499, 499 - MAX_BUNDLES, -1)]
 
 
@@ -252,29 +264,29 @@ def test_big_bundle_is_read_in_slices_and_says_how_far_it_is(computer, monkeypat
     monkeypatch.setattr(bundle, "_CHUNK", 1000)
     monkeypatch.setattr(updates, "SLICE_NS", 0)  # every answer is one slice
     answers = [asked(computer, "begin")]
-    while not isinstance(answers[-1], Done):
+    while not isinstance(answers[-1], RequestDone):
         answers.append(asked(computer, "next"))
-    read = [(each.done, each.size) for each in answers if isinstance(each, Looking) and each.name]
+    read = [(each.done, each.size) for each in answers if isinstance(each, InspectionProgress) and each.name]
     assert read == [(min(1000 * n, len(PACKAGE)), len(PACKAGE)) for n in range(1, 12)]
-    assert Looking() in answers  # while the installed files are compared
+    assert InspectionProgress() in answers  # while the installed files are compared
 
 
 def test_look_that_takes_too_long_says_of_each_bundle_that_it_was_not_read(computer):
     put(computer, "a.bundle")
     put(computer, "b.bundle")
-    assert isinstance(asked(computer, "begin"), Surveyed)
+    assert isinstance(asked(computer, "begin"), InstalledVersion)
     computer.clock.advance_ns(WITHIN_NS)
-    assert isinstance(asked(computer, "next"), StickSeen)
+    assert isinstance(asked(computer, "next"), DriveFound)
     seen = [asked(computer, "next"), asked(computer, "next")]
     assert [each.wrong for each in seen] == ["late", "late"]
-    assert asked(computer, "next") == Done()
+    assert asked(computer, "next") == RequestDone()
 
 
 def test_dying_card_does_not_hold_the_bundles_up(computer, monkeypatch):
     put(computer)
     monkeypatch.setattr(updates, "SLICE_NS", 0)
     computer.system.steps = 10**9
-    assert asked(computer, "begin") == Looking()
+    assert asked(computer, "begin") == InspectionProgress()
     computer.clock.advance_ns(WITHIN_NS)
     surveyed = asked(computer, "next")
     assert surveyed.computer is None
@@ -288,7 +300,7 @@ def test_stick_that_nobody_has_mounted_is_mounted_read_only_and_unmounted_again(
     _, manifest = put(computer)
     computer.nobody_has_mounted_it()
     _, stick, seen = look(computer)
-    assert stick == StickSeen("/dev/sda1", "", 1)
+    assert stick == DriveFound("/dev/sda1", "", 1)
     assert seen.manifest == manifest
     mounted, unmounted = computer.ran
     assert mounted[0] == "systemd-mount"
@@ -307,7 +319,7 @@ def test_journal_of_a_stick_is_not_played_back(computer):
 @pytest.mark.parametrize(("kind", "usage"), [("crypto_LUKS", "crypto"), ("", "")])
 def test_drive_without_a_file_system_is_no_stick(computer, kind, usage):
     computer.nobody_has_mounted_it(kind, usage)
-    assert [type(each) for each in look(computer)] == [Surveyed]
+    assert [type(each) for each in look(computer)] == [InstalledVersion]
 
 
 def test_file_system_that_is_not_known_is_not_mounted(computer):
@@ -334,21 +346,21 @@ def test_stick_that_somebody_has_mounted_stays_mounted(computer):
 
 def test_disk_that_the_system_runs_from_is_no_stick(computer):
     computer.mounts.write_text(f"/dev/sda2 / ext4 rw 0 0\n/dev/sda1 {computer.stick} vfat rw 0 0\n")
-    assert [type(each) for each in look(computer)] == [Surveyed]
+    assert [type(each) for each in look(computer)] == [InstalledVersion]
 
 
 def test_partition_of_the_systems_disk_that_nobody_has_mounted_is_none_either(computer):
     computer.nobody_has_mounted_it()
     computer.mounts.write_text("/dev/root / ext4 rw 0 0\n/dev/sda2 /boot/firmware vfat rw 0 0\n")
-    assert [type(each) for each in look(computer)] == [Surveyed]
+    assert [type(each) for each in look(computer)] == [InstalledVersion]
 
 
 def test_stick_that_a_killed_steward_has_left_mounted_is_let_go(computer):
-    usb_drives.tidy(computer.machine)
+    usb_drives.unmount_leftover(computer.machine)
     assert computer.ran == []
     computer.reading.symlink_to(computer.stick)
     computer.mounts.write_text(f"/dev/sda1 {computer.reading} vfat ro 0 0\n")
-    usb_drives.tidy(computer.machine)
+    usb_drives.unmount_leftover(computer.machine)
     assert not computer.reading.is_symlink()
 
 
@@ -356,7 +368,7 @@ def test_mount_that_is_listed_twice_is_one_stick(computer):
     """The folder /media of a unit is a copy of the computer's, and what is mounted later is in both."""
     line = f"/dev/sda1 {computer.stick} vfat rw 0 0\n"
     computer.mounts.write_text(line + line)
-    assert [type(each) for each in look(computer)] == [Surveyed, StickSeen]
+    assert [type(each) for each in look(computer)] == [InstalledVersion, DriveFound]
 
 
 def test_two_sticks_are_both_looked_at(computer, tmp_path):
@@ -365,7 +377,7 @@ def test_two_sticks_are_both_looked_at(computer, tmp_path):
     (tmp_path / "blocks/sdb/removable").write_text("1\n")
     with computer.mounts.open("a") as mounts:
         mounts.write(f"/dev/sdb1 {tmp_path / 'backups'} ext4 rw 0 0\n")
-    assert [each.device for each in look(computer) if isinstance(each, StickSeen)] == ["/dev/sda1", "/dev/sdb1"]
+    assert [each.device for each in look(computer) if isinstance(each, DriveFound)] == ["/dev/sda1", "/dev/sdb1"]
 
 
 def test_stick_that_is_pulled_out_while_it_is_read_is_told_and_let_go(computer):
@@ -373,11 +385,11 @@ def test_stick_that_is_pulled_out_while_it_is_read_is_told_and_let_go(computer):
         put(computer, name)
     computer.nobody_has_mounted_it()
     asked(computer, "begin")
-    assert asked(computer, "next") == StickSeen("/dev/sda1", "", 2)
+    assert asked(computer, "next") == DriveFound("/dev/sda1", "", 2)
     computer.pull_out()
     seen = [asked(computer, "next"), asked(computer, "next")]
     assert [(each.wrong, each.manifest) for each in seen] == [("unreadable", None)] * 2
-    assert asked(computer, "next") == Done()
+    assert asked(computer, "next") == RequestDone()
     assert computer.ran[-1][:3] == ["systemctl", "--quiet", "stop"]
 
 
@@ -402,17 +414,17 @@ def test_look_that_is_left_lets_go_of_the_stick(computer, end):
     assert computer.reading.is_symlink()
     if end == "turn":
         computer.clock.advance_ns(PATIENCE_NS - 1)
-        computer.steward.turn()
+        computer.steward.poll()
         assert computer.reading.is_symlink()
         computer.clock.advance_ns(1)
-        computer.steward.turn()
+        computer.steward.poll()
     elif end == "close":
         computer.updates.close()
     else:
         asked(computer, end)
     assert not computer.reading.is_symlink()
     if end != "begin":
-        assert asked(computer, "next") == Done()
+        assert asked(computer, "next") == RequestDone()
 
 
 def test_comparison_that_is_left_runs_no_further(computer, monkeypatch):

@@ -18,7 +18,7 @@ from cabinet.main import main
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import A4_MM, Drawing, pdf
 from cabinet.stickers.font import Font
-from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, words
+from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, sticker_text
 
 DPI = 150  # far below what any printer does
 
@@ -29,7 +29,7 @@ def config() -> Config:
 
 
 def everything(config: Config) -> str:
-    return "".join(words(config.site, outlet).everything() for outlet in config.outlet) + " ·"
+    return "".join(sticker_text(config.site, outlet).everything() for outlet in config.outlet) + " ·"
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def read_codes(document: bytes) -> list[list[tuple[str, float]]]:
 
 
 def test_every_printed_code_opens_its_outlet(config: Config, font: Font) -> None:
-    drawings = [draw(words(config.site, outlet), font, *DEFAULT_MM) for outlet in config.outlet]
+    drawings = [draw(sticker_text(config.site, outlet), font, *DEFAULT_MM) for outlet in config.outlet]
     (codes,) = read_codes(pdf(sheets(drawings), "stickers"))
     assert sorted(text for text, _ in codes) == sorted(
         f"{config.site.public_url}/s/{outlet.code}" for outlet in config.outlet
@@ -67,7 +67,7 @@ def test_a_label_of_any_size_can_be_read_with_the_longest_address(
 ) -> None:
     site = msgspec.structs.replace(config.site, public_url="https://charging.sunshine-garden.example.com:8443")
     outlet = msgspec.structs.replace(config.outlet[0], code="ABCDEFGH2345")
-    ((code,),) = read_codes(pdf(sheets([draw(words(site, outlet), font, *label)]), "one"))
+    ((code,),) = read_codes(pdf(sheets([draw(sticker_text(site, outlet), font, *label)]), "one"))
     assert code[0] == "https://charging.sunshine-garden.example.com:8443/s/ABCDEFGH2345"
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_drawn_over_the_edge_however_long_the_names(
         config.site, name="示范小区充电柜" * 8, name_en="Demo Compound Charging Cabinet " * 2,
         complaint_phone="000-0000-0000-000000000000000000000",
     )  # fmt: skip
-    drawing = draw(words(site, config.outlet[-1]), font, *label)
+    drawing = draw(sticker_text(site, config.outlet[-1]), font, *label)
     xs, ys = zip(*_points(drawing), strict=True)
     assert min(xs) >= -0.01
     assert min(ys) >= -0.01
@@ -97,7 +97,7 @@ def _points(drawing: Drawing) -> list[tuple[float, float]]:
 
 
 def test_a_sticker_says_in_both_languages_where_it_leads_and_whom_to_call(config: Config) -> None:
-    said = words(config.site, config.outlet[2])
+    said = sticker_text(config.site, config.outlet[2])
     assert said.domain == "127.0.0.1:8080"
     assert said.outlet == ("号插座", "Outlet")
     assert said.phone == (f"服务电话 {config.site.complaint_phone}", f"Service {config.site.complaint_phone}")

@@ -251,9 +251,13 @@ def test_what_is_no_database_is_damaged(tmp_path: Path, text: bytes) -> None:
 
 
 def test_only_one_process_has_it(path: Path) -> None:
-    with backup.only_one(path), pytest.raises(StoreError, match="the service is running"), backup.only_one(path):
+    with (
+        backup.exclusive_lock(path),
+        pytest.raises(StoreError, match="the service is running"),
+        backup.exclusive_lock(path),
+    ):
         pass
-    with backup.only_one(path):
+    with backup.exclusive_lock(path):
         pass
 
 

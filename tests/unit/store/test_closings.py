@@ -10,7 +10,7 @@ import pytest
 
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
-from cabinet.records import Signed
+from cabinet.records import SignedClosing
 from cabinet.store import month_closing, usage
 from cabinet.store.database import Database
 from tests.unit.store.test_usage import record
@@ -37,12 +37,12 @@ def add(database: Database, *sessions: str) -> None:
             usage.append(connection, record(session))
 
 
-def close(database: Database, key, month: str) -> Signed | None:
+def close(database: Database, key, month: str) -> SignedClosing | None:
     with database.transaction() as connection:
         return month_closing.close(connection, key, "DEMO-1", month, WALL)
 
 
-def problem(database: Database, signed: Signed, key: str) -> str | None:
+def problem(database: Database, signed: SignedClosing, key: str) -> str | None:
     with database.reading() as connection:
         return month_closing.problem_of(connection, signed, key)
 
@@ -133,7 +133,7 @@ def test_log_that_ends_before_it_is_found(tmp_path: Path, database: Database, ke
 def test_closing_that_was_changed_has_no_signature(database: Database, key, change: dict[str, object]) -> None:
     kept = close(database, key, "2026-10")
     assert kept is not None
-    forged = Signed(msgspec.structs.replace(kept.closing, **change), kept.signature)
+    forged = SignedClosing(msgspec.structs.replace(kept.closing, **change), kept.signature)
     assert problem(database, forged, month_closing.public(key)) == "its signature is not of this key"
 
 

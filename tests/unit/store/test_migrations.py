@@ -83,7 +83,7 @@ def test_database_of_every_earlier_schema_opens_with_all_it_held(tmp_path: Path,
         assert (row.tariff.service_fen, row.tariff.priced_kwh) == (30, 1)
         assert len(sessions.curve(connection, "s1")) == 1
         assert [resident.group for resident in people.residents(connection)] == ["", ""]
-        assert [each.outlet for each in waiting.everybody(connection)] == ([4] if version >= 2 else [])
+        assert [each.outlet for each in waiting.all_entries(connection)] == ([4] if version >= 2 else [])
         assert usage.verify(connection).bad is None
     fresh = Database(tmp_path / "fresh.db")
     assert schema(database) == schema(fresh), "indexes and triggers came along"

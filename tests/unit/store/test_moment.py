@@ -3,7 +3,7 @@
 import pytest
 
 from cabinet.clock import NS
-from cabinet.store.moment import Moment, back_dated, seconds_between
+from cabinet.store.moment import Moment, at_monotonic, seconds_between
 
 THEN = Moment("boot-1", 100 * NS, 1_000_000, True)
 
@@ -27,8 +27,8 @@ def test_seconds_between(later: Moment, seconds: float | None) -> None:
 
 def test_back_dating_moves_both_clocks() -> None:
     now = Moment("boot-1", 100 * NS, 1_000_000, True)
-    assert back_dated(now, 70 * NS) == Moment("boot-1", 70 * NS, 970_000, True)
+    assert at_monotonic(now, 70 * NS) == Moment("boot-1", 70 * NS, 970_000, True)
 
 
 def test_what_is_said_to_come_from_the_future_is_now() -> None:
-    assert back_dated(THEN, 101 * NS) == THEN
+    assert at_monotonic(THEN, 101 * NS) == THEN

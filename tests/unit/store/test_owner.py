@@ -77,7 +77,7 @@ def restore(path: Path) -> None:
 
 
 def hold(path: Path) -> None:
-    with backup.only_one(path):
+    with backup.exclusive_lock(path):
         pass
 
 

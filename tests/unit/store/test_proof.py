@@ -12,7 +12,7 @@ from cabinet import config as configuration
 from cabinet.clock import WallTime
 from cabinet.config import Config
 from cabinet.errors import CabinetError
-from cabinet.records import Signed, UsageFilter, UsageRecord
+from cabinet.records import SignedClosing, UsageFilter, UsageRecord
 from cabinet.reports import kept, usage_csv, usage_xlsx
 from cabinet.store import month_closing, proof, usage
 from cabinet.store.database import Database
@@ -86,14 +86,14 @@ def test_an_end_that_was_cut_off_is_found_by_a_head_that_was_kept(
         heads = proof.heads(connection, config.site)
     file.write_bytes(b"".join(msgspec.json.encode(head) + b"\n" for head in heads))
     assert kept.heads(file) == [
-        proof.Mark(head.number, head.record_hash, f"{file}, DEMO-1 on {head.day}") for head in heads
+        proof.KeptRecord(head.number, head.record_hash, f"{file}, DEMO-1 on {head.day}") for head in heads
     ]
     api = tmp_path / "heads.json"
     api.write_bytes(msgspec.json.encode({"heads": heads}))
     assert [mark[:2] for mark in kept.heads(api)] == [mark[:2] for mark in kept.heads(file)]
     cut_off(database, 3)
     with database.reading() as connection:
-        compared, problems = proof.of_marks(connection, kept.heads(file))
+        compared, problems = proof.compare_records(connection, kept.heads(file))
     assert compared == 2
     assert problems == [
         f"{file}, DEMO-1 on 2026-05-29: record 3 was kept and is missing here, where the log ends with 2:"
@@ -108,8 +108,8 @@ def test_a_log_rewritten_as_a_whole_is_found_by_a_head_that_was_kept(
         heads = proof.heads(connection, config.site)
     forged = log_of(tmp_path / "forged.db", "s1", "s2", "s4")
     with forged.reading() as connection:
-        _, problems = proof.of_marks(
-            connection, [proof.Mark(head.number, head.record_hash, head.day) for head in heads]
+        _, problems = proof.compare_records(
+            connection, [proof.KeptRecord(head.number, head.record_hash, head.day) for head in heads]
         )
     forged.close()
     (problem,) = problems
@@ -120,17 +120,17 @@ def test_a_log_rewritten_as_a_whole_is_found_by_a_head_that_was_kept(
 # --- closings, both ways ----------------------------------------------------------------------------------------------
 
 
-def close(database: Database, key, month: str) -> Signed:
+def close(database: Database, key, month: str) -> SignedClosing:
     with database.transaction() as connection:
         signed = month_closing.close(connection, key, "DEMO-1", month, WallTime(5000, True))
     assert signed is not None
     return signed
 
 
-def problems_of(database: Database, kept_closings: list[Signed], key) -> list[str]:
+def problems_of(database: Database, kept_closings: list[SignedClosing], key) -> list[str]:
     with database.reading() as connection:
         own = list(month_closing.all_signed(connection))
-        return proof.of_closings(connection, own, kept_closings, month_closing.public(key))
+        return proof.compare_closings(connection, own, kept_closings, month_closing.public(key))
 
 
 def test_newest_closing_that_was_kept_and_is_gone_is_found(database: Database, tmp_path: Path) -> None:
@@ -194,12 +194,12 @@ def test_a_kept_export_names_what_was_changed_and_what_is_missing(
     file = write_export(tmp_path / name, records(database), language)
     marks = kept.export(file)
     with database.reading() as connection:
-        assert proof.of_marks(connection, marks) == (3, [])
+        assert proof.compare_records(connection, marks) == (3, [])
     with database.transaction() as connection:
         rewrite(connection, 2, total_fen=1)
         connection.execute("DELETE FROM usage_record WHERE number = 3")
     with database.reading() as connection:
-        compared, problems = proof.of_marks(connection, marks)
+        compared, problems = proof.compare_records(connection, marks)
     assert compared == 3
     row = {"kept.csv": "row 3", "kept.xlsx": "row 3", "kept.jsonl": "line 2"}[name]
     assert problems[0].startswith(f"{file}, {row}: record 2 was kept with hash ")
@@ -214,7 +214,7 @@ def test_a_spreadsheet_that_was_opened_and_saved_is_still_read(database: Databas
     book = openpyxl.load_workbook(file)
     book.save(file)
     with database.reading() as connection:
-        assert proof.of_marks(connection, kept.export(file)) == (3, [])
+        assert proof.compare_records(connection, kept.export(file)) == (3, [])
 
 
 def test_an_export_that_was_changed_itself_proves_nothing(database: Database, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cabinet.model import EndReason, Fault
 from cabinet.records import CostLine, UsageFilter, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
-from cabinet.store.usage import Bad, Verified
+from cabinet.store.usage import BadRecord, Verified
 
 
 def record(session_id: str, ended_unix_ms: int = 1000) -> UsageRecord:
@@ -124,47 +124,47 @@ TAMPERINGS: list[tuple[str, Callable[[sqlite3.Connection], object], Verified]] =
     (
         "a charge laid at another's door",
         lambda c: c.execute("UPDATE usage_record SET holder = 'c3d4' WHERE number = 2"),
-        Verified(1, Bad(2, "edited: its columns differ from its contents")),
+        Verified(1, BadRecord(2, "edited: its columns differ from its contents")),
     ),
     (
         "a sum edited",
         lambda c: c.execute("UPDATE usage_record SET body = replace(body, '481', '491') WHERE number = 3"),
-        Verified(2, Bad(3, "edited: its contents do not give its hash")),
+        Verified(2, BadRecord(3, "edited: its contents do not give its hash")),
     ),
     (
         "a record edited and hashed anew",
         lambda c: rewrite(c, 3, total_fen=9),
-        Verified(3, Bad(4, "edited: it does not follow from the record before it, one of the two was replaced")),
+        Verified(3, BadRecord(4, "edited: it does not follow from the record before it, one of the two was replaced")),
     ),
     (
         "the last record edited and hashed anew",
         lambda c: rewrite(c, 5, total_fen=9),
-        Verified(4, Bad(5, "edited: it is not the last record that was written")),
+        Verified(4, BadRecord(5, "edited: it is not the last record that was written")),
     ),
     (
         "a record dropped from the middle",
         lambda c: c.execute("DELETE FROM usage_record WHERE number = 2"),
-        Verified(1, Bad(2, "dropped: there is no such record")),
+        Verified(1, BadRecord(2, "dropped: there is no such record")),
     ),
     (
         "the first record dropped",
         lambda c: c.execute("DELETE FROM usage_record WHERE number = 1"),
-        Verified(0, Bad(1, "dropped: there is no such record")),
+        Verified(0, BadRecord(1, "dropped: there is no such record")),
     ),
     (
         "records cut off the end",
         lambda c: c.execute("DELETE FROM usage_record WHERE number > 3"),
-        Verified(3, Bad(4, "dropped: the log ends before it, and had 5 records")),
+        Verified(3, BadRecord(4, "dropped: the log ends before it, and had 5 records")),
     ),
     (
         "everything dropped",
         lambda c: c.execute("DELETE FROM usage_record"),
-        Verified(0, Bad(1, "dropped: the log ends before it, and had 5 records")),
+        Verified(0, BadRecord(1, "dropped: the log ends before it, and had 5 records")),
     ),
     (
         "two records swapped",
         lambda c: swap(c, 2, 4),
-        Verified(1, Bad(2, "reordered: it was written as number 4")),
+        Verified(1, BadRecord(2, "reordered: it was written as number 4")),
     ),
     (
         "a record put in at the end",
@@ -172,19 +172,19 @@ TAMPERINGS: list[tuple[str, Callable[[sqlite3.Connection], object], Verified]] =
             "INSERT INTO usage_record SELECT 6, 's6', 6000, replace(body, 's5', 's6'), record_hash, holder"
             " FROM usage_record WHERE number = 5"
         ),
-        Verified(5, Bad(6, "edited: its contents do not give its hash")),
+        Verified(5, BadRecord(6, "edited: its contents do not give its hash")),
     ),
     (
         "a column changed to hide a record from an export",
         lambda c: c.execute("UPDATE usage_record SET ended_unix_ms = 0 WHERE number = 4"),
-        Verified(3, Bad(4, "edited: its columns differ from its contents")),
+        Verified(3, BadRecord(4, "edited: its columns differ from its contents")),
     ),
     (
         "contents that are no record at all",
         lambda c: c.execute(
             "UPDATE usage_record SET body = 'x', record_hash = ? WHERE number = 1", (hashlib.sha256(b"x").hexdigest(),)
         ),
-        Verified(0, Bad(1, "edited: its contents are no JSON")),
+        Verified(0, BadRecord(1, "edited: its contents are no JSON")),
     ),
 ]
 
@@ -205,7 +205,7 @@ def test_a_record_chained_on_by_hand_is_found_by_the_head(database: Database) ->
         usage.append(connection, record("s6", 6000))
         connection.execute("UPDATE usage_head SET number = ?, record_hash = ?", tuple(head))
     with database.reading() as connection:
-        assert usage.verify(connection) == Verified(5, Bad(6, "inserted: the log had 5 records"))
+        assert usage.verify(connection) == Verified(5, BadRecord(6, "inserted: the log had 5 records"))
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM usage_record", "UPDATE usage_record SET body = ''"])

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from cabinet.model import Fault
 from cabinet.trips.folder import load, numbers, path_of
-from cabinet.trips.format import LARGEST, UNKNOWN, Header, Mark, OutletLimits, TripFileError, decode, encode, row_struct
+from cabinet.trips.format import (
+    LARGEST,
+    UNKNOWN,
+    Header,
+    OutletLimits,
+    TripFileError,
+    TripMark,
+    decode,
+    encode,
+    row_struct,
+)
 
 LIMITS = OutletLimits(30_000, 150_000, 5_500, 1_000_000, 176_000, 264_000, 65_000, 75_000)
 NUMBER = st.one_of(st.none(), st.integers(UNKNOWN + 1, LARGEST))
@@ -14,7 +24,7 @@ ROW = st.tuples(st.integers(0, 2**62), NUMBER, NUMBER, NUMBER, NUMBER, NUMBER, N
 
 
 def header(rows: int, outlets: tuple[int, ...] = (3,)) -> Header:
-    mark = Mark(Fault.SHORT_CIRCUIT, 3, 5, True, {"peak_ma": 61_000, "limit_ma": 30_000}, "s1")
+    mark = TripMark(Fault.SHORT_CIRCUIT, 3, 5, True, {"peak_ma": 61_000, "limit_ma": 30_000}, "s1")
     limits = dict.fromkeys(outlets, LIMITS)
     return Header([mark], 1_780_000_000_000, True, list(outlets), limits, 3_000_000, rows)
 

@@ -11,8 +11,8 @@ from cabinet.commands import update
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
-from cabinet.system.update.records import Records
-from cabinet.system.update.trial import Phase, Trial, room
+from cabinet.system.update.records import UpdateFolder
+from cabinet.system.update.trial import UpdatePhase, UpdateRecord, required_bytes
 from tests.unit.steward.stage import PlayedSystem
 from tests.unit.update.test_bundle import KEYS, OURS
 
@@ -61,13 +61,13 @@ class PlayedComputer(PlayedSystem):
 def computer(monkeypatch, tmp_path):
     played = PlayedComputer()
     monkeypatch.setattr(update, "Computer", lambda config: played)
-    monkeypatch.setattr(update, "trusted", lambda: KEYS)
+    monkeypatch.setattr(update, "trusted_keys", lambda: KEYS)
     return played
 
 
 @pytest.fixture
 def records(tmp_path):
-    return Records(tmp_path / "update")
+    return UpdateFolder(tmp_path / "update")
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def prepare(tmp_path, records, computer):
 def test_bundle_is_put_in_place_with_all_that_going_back_needs(prepare, records, computer, capsys):
     trial = prepare()
     assert trial == records.load()
-    assert trial == Trial(
-        old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
+    assert trial == UpdateRecord(
+        old="0.1.0", new="0.2.0", phase=UpdatePhase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
         sha256=bundle.sha256_of(records.new),
     )  # fmt: skip
     assert records.new.read_bytes() == b"the package" * 1000
@@ -141,10 +141,10 @@ def test_refused_bundle_names_every_reason_and_leaves_nothing(prepare, records, 
 
 def test_update_under_way_is_not_disturbed(prepare, records):
     records.check_private()
-    records.save(Trial(old="0.0.9", new="0.1.0", phase=Phase.TRIAL, boot_id="this", schema=12))
+    records.save(UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=12))
     with pytest.raises(CabinetError, match=r"version 0\.1\.0 is on trial"):
         prepare()
-    assert records.load().phase is Phase.TRIAL
+    assert records.load().phase is UpdatePhase.TRIAL
     assert not records.new.exists()
 
 
@@ -152,7 +152,7 @@ def test_update_under_way_is_not_disturbed(prepare, records):
 def test_package_that_lies_there_already_needs_no_room_a_second_time(prepare, monkeypatch, missing, refused):
     """So that a look at the stick, which copies nothing, says the same."""
     size = 11_000
-    needed = room(SimpleNamespace(size=size), SimpleNamespace(installed=3000))
+    needed = required_bytes(SimpleNamespace(size=size), SimpleNamespace(installed=3000))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - size - missing))
     if refused:
         with pytest.raises(CabinetError, match="are needed"):
@@ -167,13 +167,13 @@ def test_package_that_lies_there_already_needs_no_room_a_second_time(prepare, mo
 @pytest.fixture
 def trial(records):
     records.check_private()
-    trial = Trial(old="0.1.0", new="0.2.0", phase=Phase.TRIAL, boot_id="this", schema=12)
+    trial = UpdateRecord(old="0.1.0", new="0.2.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=12)
     records.save(trial)
     return trial
 
 
 def test_update_is_followed_to_its_end(records, computer, trial, capsys):
-    ended = msgspec.structs.replace(trial, phase=Phase.KEPT)
+    ended = msgspec.structs.replace(trial, phase=UpdatePhase.KEPT)
     assert update._follow(computer, records, trial, lambda seconds: records.end(ended)) == 0
     assert capsys.readouterr().out == "version 0.2.0 is on trial\nversion 0.2.0 is installed and stays\n"
 
@@ -190,7 +190,7 @@ def test_watcher_that_ends_its_record_and_then_itself_has_not_failed(records, co
     """Asked in this order, whatever comes between."""
 
     def gave_up():
-        records.end(msgspec.structs.replace(trial, phase=Phase.GONE_BACK))
+        records.end(msgspec.structs.replace(trial, phase=UpdatePhase.GONE_BACK))
         return "dead"
 
     computer.watcher_gave_up = gave_up

@@ -9,9 +9,9 @@ import pytest
 from cabinet.errors import CabinetError
 from cabinet.system.update import survey
 from cabinet.system.update.computer import Computer, _mount
-from cabinet.system.update.records import Records
-from cabinet.system.update.survey import age, at_once, trusted
-from cabinet.system.update.trial import Phase, Trial
+from cabinet.system.update.records import UpdateFolder
+from cabinet.system.update.survey import age, run_to_end, trusted_keys
+from cabinet.system.update.trial import UpdatePhase, UpdateRecord
 
 VERIFY = """#!/bin/sh
 [ -e "$(dirname "$0")/slow" ] && exec sleep 600
@@ -44,9 +44,9 @@ def computer(tmp_path, monkeypatch):
 
 
 def test_computer_is_surveyed_without_a_change(computer, tmp_path):
-    records = Records(tmp_path / "state" / "update")
+    records = UpdateFolder(tmp_path / "state" / "update")
     records.folder.parent.mkdir()
-    found = at_once(survey.survey(computer, records))
+    found = run_to_end(survey.collect_facts(computer, records))
     assert (found.version, found.architecture, found.installed) == ("0.1.0", "arm64", 90 * 1024)
     assert found.free > 0
     assert (found.newer, found.sessions, found.on_trial) == (False, None, None)
@@ -66,7 +66,7 @@ def test_who_keeps_everything_off_is_told_and_no_guard_is_missed(computer, tmp_p
 
 
 def test_changed_files_are_told_but_not_changed_settings(computer):
-    assert at_once(computer.comparing()) == ["/usr/lib/cabinet/x.py", "/usr/bin/cabinet"]
+    assert run_to_end(computer.comparing()) == ["/usr/lib/cabinet/x.py", "/usr/bin/cabinet"]
 
 
 def test_comparison_that_is_left_leaves_no_program_running(computer, tmp_path, monkeypatch):
@@ -86,9 +86,9 @@ def test_comparison_that_is_left_leaves_no_program_running(computer, tmp_path, m
 
 
 def test_update_under_way_is_found(computer, tmp_path):
-    records = Records(tmp_path)
-    records.save(Trial(old="0.0.9", new="0.1.0", phase=Phase.TRIAL, boot_id="this", schema=None))
-    assert at_once(survey.survey(computer, records)).on_trial == "0.1.0"
+    records = UpdateFolder(tmp_path)
+    records.save(UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=None))
+    assert run_to_end(survey.collect_facts(computer, records)).on_trial == "0.1.0"
 
 
 @pytest.mark.parametrize(("version", "found"), [("0.10.0", "newer"), ("0.1.0", "same"), ("0.0.9", "older")])
@@ -116,9 +116,9 @@ def test_mount_is_the_one_where_the_package_lies(mounts, expected):
 
 def test_keys_that_are_missing_or_no_text_are_an_error_that_names_them(tmp_path):
     with pytest.raises(CabinetError, match="update-keys: No such file"):
-        trusted(tmp_path / "update-keys")
+        trusted_keys(tmp_path / "update-keys")
     (tmp_path / "update-keys").write_bytes(b"\xff\xfe")
     with pytest.raises(CabinetError, match="update-keys: is no text"):
-        trusted(tmp_path / "update-keys")
+        trusted_keys(tmp_path / "update-keys")
     (tmp_path / "update-keys").write_text(f"{base64.b64encode(bytes(range(32))).decode()} maker\n")
-    assert list(trusted(tmp_path / "update-keys").values()) == ["maker"]
+    assert list(trusted_keys(tmp_path / "update-keys").values()) == ["maker"]

@@ -10,9 +10,9 @@ import pytest
 
 from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
-from cabinet.system.update.records import Records
-from cabinet.system.update.trial import TRIAL_S, Phase, Trial
-from cabinet.system.update.watch import see_through
+from cabinet.system.update.records import UpdateFolder
+from cabinet.system.update.trial import TRIAL_S, UpdatePhase, UpdateRecord
+from cabinet.system.update.watch import resume_update
 
 
 class Computer:
@@ -106,11 +106,11 @@ class Computer:
 class Bench:
     def __init__(self, folder: Path) -> None:
         self.computer = Computer()
-        self.records = Records(folder)
+        self.records = UpdateFolder(folder)
         self.records.new.write_bytes(b"the new one")
         self.clock = ManualClock()
-        self.trial = Trial(
-            old="0.1.0", new="0.2.0", phase=Phase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
+        self.trial = UpdateRecord(
+            old="0.1.0", new="0.2.0", phase=UpdatePhase.PREPARED, boot_id="this", schema=12, backup="/b/before.db",
             sha256=hashlib.sha256(b"the new one").hexdigest(),
         )  # fmt: skip
         self.records.save(self.trial)
@@ -122,8 +122,8 @@ class Bench:
         self.waited_s += seconds
         self.while_waiting(self.waited_s)
 
-    def run(self) -> Trial | None:
-        return see_through(self.computer, self.records, self.clock, self.wait)
+    def run(self) -> UpdateRecord | None:
+        return resume_update(self.computer, self.records, self.clock, self.wait)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_good_version_is_kept_after_five_minutes(bench):
     ended = bench.run()
-    assert (ended.phase, ended.why) == (Phase.KEPT, "")
+    assert (ended.phase, ended.why) == (UpdatePhase.KEPT, "")
     assert bench.computer.done == ["install new.deb"]
     assert bench.waited_s >= TRIAL_S
     assert (bench.records.load(), bench.records.last()) == (None, ended)
@@ -144,14 +144,14 @@ def test_end_of_the_trial_is_on_disk_while_it_lasts(bench):
     begun_ns = bench.clock.monotonic_ns()
     bench.while_waiting = lambda waited_s: seen.append(bench.records.load())
     bench.run()
-    assert {(trial.phase, trial.until_ns) for trial in seen} == {(Phase.TRIAL, begun_ns + round(TRIAL_S * 1e9))}
+    assert {(trial.phase, trial.until_ns) for trial in seen} == {(UpdatePhase.TRIAL, begun_ns + round(TRIAL_S * 1e9))}
     assert seen[0].left_s("this", begun_ns + 10**10) == TRIAL_S - 10
 
 
 def test_package_that_cannot_be_installed_goes_back(bench):
     bench.computer.refuses = {"new.deb"}
     ended = bench.run()
-    assert (ended.phase, bench.computer.installed) == (Phase.GONE_BACK, "old.deb")
+    assert (ended.phase, bench.computer.installed) == (UpdatePhase.GONE_BACK, "old.deb")
     assert "new.deb cannot be installed" in ended.why
     assert bench.waited_s == 0
 
@@ -159,7 +159,7 @@ def test_package_that_cannot_be_installed_goes_back(bench):
 def test_failed_self_test_goes_back_at_once(bench):
     bench.computer.problems["new.deb"] = ["the configuration is refused"]
     ended = bench.run()
-    assert (ended.phase, bench.computer.installed, bench.waited_s) == (Phase.GONE_BACK, "old.deb", 0)
+    assert (ended.phase, bench.computer.installed, bench.waited_s) == (UpdatePhase.GONE_BACK, "old.deb", 0)
     assert bench.computer.done == ["install new.deb", "install old.deb", "start"]
 
 
@@ -169,7 +169,7 @@ def test_unit_that_never_comes_up_goes_back(bench):
         bench.computer.not_running.extend(["cabinet-guard"] if package.name == "new.deb" else []),
     )
     ended = bench.run()
-    assert ended.phase is Phase.GONE_BACK
+    assert ended.phase is UpdatePhase.GONE_BACK
     assert "cabinet-guard" in ended.why
     assert bench.waited_s < TRIAL_S
 
@@ -180,7 +180,7 @@ def test_unit_that_crashes_in_the_last_seconds_goes_back(bench):
             bench.computer.started_again = ["cabinet-service"]
 
     bench.while_waiting = crash
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.installed == "old.deb"
 
 
@@ -205,17 +205,19 @@ def test_database_of_the_same_form_keeps_its_money(bench):
     assert not [done for done in bench.computer.done if done.startswith("restore")]
 
 
-@pytest.mark.parametrize("phase", [Phase.INSTALLING, Phase.TRIAL, Phase.GOING_BACK])
+@pytest.mark.parametrize("phase", [UpdatePhase.INSTALLING, UpdatePhase.TRIAL, UpdatePhase.GOING_BACK])
 def test_power_cut_meanwhile_goes_back(bench, phase):
     bench.computer.installed = "new.deb"
-    bench.records.save(Trial(old="0.1.0", new="0.2.0", phase=phase, boot_id="before", schema=12, backup="/b/before.db"))
-    assert bench.run().phase is Phase.GONE_BACK
+    bench.records.save(
+        UpdateRecord(old="0.1.0", new="0.2.0", phase=phase, boot_id="before", schema=12, backup="/b/before.db")
+    )
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.done == ["install old.deb", "start"]
 
 
 def test_power_cut_before_the_installation_changes_nothing(bench):
     bench.computer.boot = "another"
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert (bench.computer.done, bench.records.load()) == ([], None)
 
 
@@ -224,8 +226,8 @@ def test_going_back_that_fails_is_taken_up_again(bench):
     with pytest.raises(CabinetError):
         bench.run()
     bench.computer.refuses = set()
-    assert bench.records.load().phase is Phase.GOING_BACK
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.records.load().phase is UpdatePhase.GOING_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.done == ["install new.deb", "install old.deb", "install old.deb", "start"]
 
 
@@ -238,7 +240,7 @@ def test_second_attempt_to_go_back_does_not_install_what_is_there(bench):
     assert bench.computer.done[-2:] == ["restore before.db", "start"], "what can run meanwhile runs"
     bench.computer.done.clear()
     bench.computer.wont_restore = False
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.done == ["restore before.db", "start"]
 
 
@@ -246,7 +248,7 @@ def test_same_version_once_more_is_not_taken_for_the_old_one(bench):
     bench.records.save(msgspec.structs.replace(bench.trial, new="0.1.0"))
     bench.computer.is_whole = lambda version: True  # dpkg says so of either
     bench.computer.problems["new.deb"] = ["wrong"]
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.done == ["install new.deb", "install old.deb", "start"]
 
 
@@ -254,14 +256,14 @@ def test_package_that_changed_nothing_needs_no_going_back(bench):
     bench.computer.refuses, bench.computer.refused_early = {"new.deb"}, True
     bench.computer.schema_now = None  # a reason to restore, if anything had been changed
     ended = bench.run()
-    assert (ended.phase, ended.why) == (Phase.GONE_BACK, "new.deb cannot be installed")
+    assert (ended.phase, ended.why) == (UpdatePhase.GONE_BACK, "new.deb cannot be installed")
     assert bench.computer.done == ["install new.deb", "start"]
 
 
 def test_while_another_program_installs_nothing_begins(bench):
     bench.computer.busy = CabinetError("another program installs packages")
     ended = bench.run()
-    assert (ended.phase, ended.why) == (Phase.GONE_BACK, "another program installs packages")
+    assert (ended.phase, ended.why) == (UpdatePhase.GONE_BACK, "another program installs packages")
     assert bench.computer.done == []
 
 
@@ -270,7 +272,7 @@ def test_old_version_whose_sensor_is_dead_is_back_all_the_same(bench):
     bench.computer.problems["new.deb"] = ["wrong"]
     bench.computer.wont_start = ["cabinet-guard.service failed"]
     ended = bench.run()
-    assert ended.phase is Phase.GONE_BACK
+    assert ended.phase is UpdatePhase.GONE_BACK
     assert ended.why == "self-test: wrong; the old version runs, and says: cabinet-guard.service failed"
     assert (bench.records.load(), bench.records.last()) == (None, ended)
 
@@ -281,28 +283,28 @@ def test_old_version_whose_sensor_is_dead_is_back_all_the_same(bench):
 def test_package_that_is_not_the_signed_one_any_more_is_not_installed(bench):
     bench.records.new.write_bytes(b"somebody's")
     ended = bench.run()
-    assert ended.phase is Phase.GONE_BACK
+    assert ended.phase is UpdatePhase.GONE_BACK
     assert "is not the one that was signed" in ended.why
     assert bench.computer.done == []
 
 
 def test_record_of_a_version_that_kept_no_sum_is_seen_through(bench):
     bench.records.save(msgspec.structs.replace(bench.trial, sha256=""))
-    assert bench.run().phase is Phase.KEPT
+    assert bench.run().phase is UpdatePhase.KEPT
 
 
 @pytest.mark.parametrize("charges", [1, None])
 def test_charge_that_began_meanwhile_is_not_cut(bench, charges):
     bench.computer.charges = charges
     ended = bench.run()
-    assert (ended.phase, bench.computer.done) == (Phase.GONE_BACK, [])
+    assert (ended.phase, bench.computer.done) == (UpdatePhase.GONE_BACK, [])
     assert "nothing was changed" in ended.why
 
 
 def test_charge_that_began_meanwhile_is_paused_where_that_was_asked_for(bench):
     bench.records.save(msgspec.structs.replace(bench.trial, during_sessions=True))
     bench.computer.charges = 1
-    assert bench.run().phase is Phase.KEPT
+    assert bench.run().phase is UpdatePhase.KEPT
 
 
 # --- a root that is read-only ----------------------------------------------------------------------------------------
@@ -310,15 +312,15 @@ def test_charge_that_began_meanwhile_is_paused_where_that_was_asked_for(bench):
 
 def test_read_only_root_is_writable_for_the_update_alone(bench):
     bench.computer.read_only = ["/"]
-    assert bench.run().phase is Phase.KEPT
+    assert bench.run().phase is UpdatePhase.KEPT
     assert bench.computer.done == ["remount / rw", "install new.deb", "remount / ro"]
 
 
 def test_restart_in_the_trial_goes_back_on_a_read_only_root(bench):
     """By fstab it is read-only again; what somebody had remounted by hand is forgotten."""
-    bench.records.save(msgspec.structs.replace(bench.trial, phase=Phase.TRIAL, boot_id="before"))
+    bench.records.save(msgspec.structs.replace(bench.trial, phase=UpdatePhase.TRIAL, boot_id="before"))
     bench.computer.installed, bench.computer.read_only = "new.deb", ["/"]
-    assert bench.run().phase is Phase.GONE_BACK
+    assert bench.run().phase is UpdatePhase.GONE_BACK
     assert bench.computer.done == ["remount / rw", "install old.deb", "start", "remount / ro"]
 
 
@@ -331,7 +333,7 @@ def test_root_that_was_made_writable_is_read_only_again_after_a_refusal(bench):
 def test_root_that_cannot_be_made_writable_is_a_refusal(bench):
     bench.computer.read_only, bench.computer.wont_remount = ["/"], {"rw", "ro"}
     ended = bench.run()
-    assert ended.phase is Phase.GONE_BACK
+    assert ended.phase is UpdatePhase.GONE_BACK
     assert ended.why == "mount: / is busy"
     assert "install new.deb" not in bench.computer.done
 
@@ -339,7 +341,7 @@ def test_root_that_cannot_be_made_writable_is_a_refusal(bench):
 def test_root_that_stays_writable_is_told_and_costs_no_update(bench):
     bench.computer.read_only, bench.computer.wont_remount = ["/"], {"ro"}
     ended = bench.run()
-    assert (ended.phase, ended.why) == (Phase.KEPT, "/ is writable still: mount: / is busy")
+    assert (ended.phase, ended.why) == (UpdatePhase.KEPT, "/ is writable still: mount: / is busy")
     assert (bench.records.load(), bench.records.last()) == (None, ended)
 
 
@@ -377,4 +379,4 @@ def test_folder_of_somebody_else_is_not_used(tmp_path):
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
     with pytest.raises(CabinetError, match="not of root alone"):
-        Records(folder).check_private()
+        UpdateFolder(folder).check_private()

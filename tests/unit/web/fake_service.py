@@ -27,7 +27,7 @@ from cabinet.records import (
     CurvePoint,
     LoadSample,
     Role,
-    Signed,
+    SignedClosing,
     StaffView,
     UsageFilter,
     UsageHead,
@@ -161,7 +161,7 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
     return msgspec.structs.replace(record, **changes)
 
 
-class FakeOffice:
+class FakePropertyPages:
     """As much of the office as the overview needs; the other pages are tested on a real service."""
 
     def __init__(self, service: "FakeService") -> None:
@@ -219,7 +219,7 @@ class FakeService:
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
         self.role: Role = "operator"
-        self.office = FakeOffice(self)
+        self.property_pages = FakePropertyPages(self)
         self.staff_active = True
         self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
@@ -227,7 +227,7 @@ class FakeService:
         self.records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
         self.attack_view: AttackView | None = None
-        self.closings: list[Signed] = []
+        self.closings: list[SignedClosing] = []
         self.heads: list[UsageHead] = []
         self.wanted = UsageFilter()
         self.guard_answers = True
@@ -375,7 +375,7 @@ class FakeService:
         self.wanted = wanted
         return [record for record in self.records if record.number > wanted.after][:limit]
 
-    async def usage_closings(self) -> list[Signed]:
+    async def usage_closings(self) -> list[SignedClosing]:
         return self.closings
 
     async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:

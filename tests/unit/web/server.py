@@ -11,7 +11,7 @@ import uvicorn
 
 from cabinet.commands import serve
 from cabinet.config.keys import Config
-from cabinet.web.connections import Limits
+from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
 from tests.unit.web import fake_service
 from tests.unit.web.fake_service import FakeService
@@ -20,7 +20,7 @@ from tests.unit.web.fake_service import FakeService
 @contextlib.asynccontextmanager
 async def listening(
     config: Config,
-    limits: Limits | None = None,
+    limits: ConnectionLimits | None = None,
     app: Any = None,
     *,
     certificate: Path | None = None,

@@ -13,13 +13,13 @@ import uvicorn
 
 from cabinet.config.keys import Config
 from cabinet.web.address import Networks
-from cabinet.web.connections import Limits, Seat, Seats, Stage
+from cabinet.web.connections import ConnectionLimits, Seat, Seats, Stage
 from tests.unit.web.server import body_of, listening
 
 LONG_S = 30  # only keeps a broken build from hanging
 SHORT = 0.05
 NEVER = 3600.0
-PATIENT = Limits(500, 100, NEVER, NEVER, NEVER, NEVER, NEVER)
+PATIENT = ConnectionLimits(500, 100, NEVER, NEVER, NEVER, NEVER, NEVER)
 
 Dropped = list[str]
 

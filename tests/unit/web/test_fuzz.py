@@ -23,7 +23,7 @@ from litestar.testing import TestClient
 from cabinet.config.keys import Config
 from cabinet.service.accounts import sign_in
 from cabinet.store import people
-from cabinet.web.connections import Limits
+from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
 from tests.unit.service.rig import CARDS, QUICK, Rig
 from tests.unit.web.browser import page
@@ -280,7 +280,7 @@ def test_no_bytes_are_a_500_and_a_source_writes_a_line_a_second_at_most(
     config: Config, seed: random.Random, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        async with listening(config, Limits(first_byte_s=0.2, header_s=0.2, body_s=0.2)) as (port, _):
+        async with listening(config, ConnectionLimits(first_byte_s=0.2, header_s=0.2, body_s=0.2)) as (port, _):
             for _ in range(20 * EXAMPLES):
                 request = broken(seed)
                 for answer in re.findall(rb"HTTP/1.1 (\d+)", await sent_and_closed(port, request)):

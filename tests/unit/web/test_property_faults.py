@@ -7,7 +7,7 @@ import pytest
 
 from cabinet.model import EndReason, Fault
 from cabinet.trips.folder import FOLDER, path_of
-from cabinet.trips.format import Header, Mark, OutletLimits, encode, row_struct
+from cabinet.trips.format import Header, OutletLimits, TripMark, encode, row_struct
 from tests.unit.service.rig import NOON_MS
 from tests.unit.web.office_rig import Desk, charge, tell
 
@@ -19,7 +19,9 @@ def record(at: Desk, number: int, outlet: int | None, session_id: str | None = N
     """A recording of outlets 1 to 3 with a trip of one of them, or of all."""
     outlets = [1, 2, 3]
     rows = [(index * SCAN_NS, 25_000, *([900, 700, 220_000, 150_000, 30_000, 1] * 3)) for index in range(1000)]
-    mark = Mark(Fault.SHORT_CIRCUIT, outlet, 700 * SCAN_NS, True, {"peak_ma": 61_000, "limit_ma": 30_000}, session_id)
+    mark = TripMark(
+        Fault.SHORT_CIRCUIT, outlet, 700 * SCAN_NS, True, {"peak_ma": 61_000, "limit_ma": 30_000}, session_id
+    )
     header = Header(
         [mark], NOON_MS + number * 60_000, True, outlets, dict.fromkeys(outlets, LIMITS), SCAN_NS, len(rows)
     )

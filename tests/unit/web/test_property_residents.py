@@ -24,7 +24,7 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("residents", "staff"):
         monkeypatch.setattr(f"cabinet.service.property.{module}.hash_secret", QUICK.hash)
     monkeypatch.setattr("cabinet.service.accounts.residents_import.hash_secret", QUICK.hash)
-    monkeypatch.setattr(sign_in, "_nobodys_hash", lambda: QUICK.hash("nobody's"))
+    monkeypatch.setattr(sign_in, "_dummy_hash", lambda: QUICK.hash("nobody's"))
 
 
 async def named(at: Desk, resident_id: int, name: str) -> None:

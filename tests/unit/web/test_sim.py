@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from cabinet import texts
 from cabinet.clock import ManualClock
-from cabinet.commands.playground import KINDS, THERMOMETERS, Playground
+from cabinet.commands.playground import KINDS, THERMOMETERS, SimulatorClient
 from cabinet.commands.serve import _simulator
 from cabinet.config import check
 from cabinet.config.keys import Config
@@ -66,7 +66,7 @@ def test_a_cabinet_with_real_hardware_cannot_be_given_one(real_config: Config, s
 
 
 def test_one_with_simulated_hardware_has_it(config: Config) -> None:
-    assert isinstance(_simulator(config), Playground)
+    assert isinstance(_simulator(config), SimulatorClient)
 
 
 # --- what it shows ----------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_every_action_says_what_to_expect_in_both_languages() -> None:
 
 def test_everything_the_simulator_has_is_named_in_words(config: Config) -> None:
     known = texts.table("sim", "zh")
-    loads = {f"sim.load.{load.replace(':', '-')}" for load in Playground(config, ManualClock()).loads()}
+    loads = {f"sim.load.{load.replace(':', '-')}" for load in SimulatorClient(config, ManualClock()).loads()}
     records = {f"sim.event.{kind}" for kind in RECORDS} - {
         "sim.event.fault", "sim.event.alert", "sim.event.mux_reset", "sim.event.unmodelled"
     }  # fmt: skip
@@ -190,4 +190,4 @@ def test_what_was_done_is_one_of_our_words(client: Client) -> None:
 @pytest.mark.parametrize("load", ["replay:/etc/passwd", "random:1", "nothing", "", "resistor:99999"])
 def test_no_file_and_no_load_of_its_own_making_can_be_plugged_in(config: Config, load: str) -> None:
     with pytest.raises(Refused, match="bad_request"):
-        asyncio.run(Playground(config, ManualClock()).plug(1, load, 40.0, 1.0))
+        asyncio.run(SimulatorClient(config, ManualClock()).plug(1, load, 40.0, 1.0))

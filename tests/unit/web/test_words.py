@@ -14,7 +14,7 @@ from cabinet.clock import WallTime
 from cabinet.records import CostLine
 from cabinet.service.charges.pricing import cost_lines
 from cabinet.texts import Texts
-from cabinet.web.words import Words
+from cabinet.web.words import Formatter
 from tests.unit.web import fake_service
 
 SITE_ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
@@ -24,7 +24,7 @@ class Plain:
     """Words with plain spaces: that a number and its unit stay on one line is not looked at here."""
 
     def __init__(self, language: str) -> None:
-        self._words = Words(Texts("web", language), zoneinfo.ZoneInfo("Asia/Shanghai"))
+        self._words = Formatter(Texts("web", language), zoneinfo.ZoneInfo("Asia/Shanghai"))
 
     def __getattr__(self, name: str) -> Callable[..., str]:
         return lambda *values: getattr(self._words, name)(*values).replace("\u00a0", " ")
@@ -138,9 +138,9 @@ def test_receipt_can_be_worked_out_again_from_what_it_shows(data: st.DataObject)
     )
     ms, mwh = st.integers(0, 40_000_000), st.integers(0, 5_000_000)
     use = Use((data.draw(ms), data.draw(ms)), (data.draw(mwh), data.draw(mwh)))
-    say = Words(Texts("web", "zh"), SITE_ZONE)
+    fmt = Formatter(Texts("web", "zh"), SITE_ZONE)
     for line in cost_lines(price(tariff, use)):
-        assert _worked_out(say.line_sum(line)) == line.amount_fen, say.line_sum(line)
+        assert _worked_out(fmt.line_sum(line)) == line.amount_fen, fmt.line_sum(line)
 
 
 def _worked_out(shown: str) -> int:
@@ -164,7 +164,7 @@ def test_what_was_bought(zh: Plain, en: Plain) -> None:
 
 
 def test_a_number_and_its_unit_are_never_on_two_lines() -> None:
-    words = Words(Texts("web", "zh"), zoneinfo.ZoneInfo("Asia/Shanghai"))
+    words = Formatter(Texts("web", "zh"), zoneinfo.ZoneInfo("Asia/Shanghai"))
     assert (words.money(30), words.duration(5025)) == ("0.30\u00a0元", "1\u00a0小时\u00a023\u00a0分")
 
 

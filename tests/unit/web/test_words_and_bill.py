@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cabinet.billing.tariff import Band, Package, Period, Slice, Tariff, Use, book, no_use, parts_fen, total_fen
+from cabinet.billing.tariff import Band, Package, Period, Slice, Tariff, Use, add_slice, no_use, parts_fen, total_fen
 from cabinet.model import EndReason, Fault
 from cabinet.service.charges import pricing
 from cabinet.service.ports import SessionView
@@ -50,7 +50,7 @@ USES = {
 
 
 def settled(tariff: Tariff, use: Use, reason: EndReason, fault: Fault | None) -> SessionView:
-    lines = pricing.charged(tariff, use, HELD_FEN, reason)
+    lines = pricing.price_lines(tariff, use, HELD_FEN, reason)
     return fake_service.settled(
         "s1", reason=reason, fault=fault, lines=pricing.cost_lines(lines), cost_fen=total_fen(lines), held_fen=HELD_FEN
     )
@@ -61,7 +61,7 @@ def every():
         tariff = msgspec.structs.replace(PLAIN, **keys)
         use = no_use(tariff)
         for piece in pieces:
-            use = book(tariff, use, piece)
+            use = add_slice(tariff, use, piece)
         yield f"{feature}, {used}, {reason.value}", tariff, use, settled(tariff, use, reason, fault)
 
 
@@ -73,7 +73,7 @@ def test_lines_add_up_and_stay_within_hold_and_cap():
 
 def test_no_part_of_a_bill_is_below_nothing_on_any_page():
     for name, tariff, use, session in every():
-        lines = pricing.charged(tariff, use, HELD_FEN, session.end_reason)
+        lines = pricing.price_lines(tariff, use, HELD_FEN, session.end_reason)
         assert (electricity_fen(session), session.cost_fen - electricity_fen(session)) == parts_fen(lines), name
         assert min(parts_fen(lines)) >= 0, name
 
