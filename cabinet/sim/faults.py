@@ -15,7 +15,7 @@ from cabinet.sim.fault_environment import ENVIRONMENT
 from cabinet.sim.fault_kinds import Choice, FaultKind, Number, Word
 from cabinet.sim.fault_registers import REGISTERS
 from cabinet.sim.fault_wiring import WIRING
-from cabinet.sim.world import Params, World
+from cabinet.sim.world import ActiveFault, Params, World
 
 __all__ = ["FAULTS", "Choice", "FaultKind", "FaultTable", "Number", "Word"]
 
