@@ -221,19 +221,22 @@ class Trial:
             self.problems.append(f"the short flowed for {flowed_ns / MS:.0f} ms")
 
     def judge_welds(self) -> None:
-        """Check for outlets that should not conduct; allow a contactor break in progress to finish."""
-        if self._unwanted():
+        """Check for outlets that should not conduct. A relay that is not opened yet may wait for the contactor."""
+        found = self._unwanted()
+        if found and not any(self.desk.world.truth(number).welded for number in found):
             self.desk.run(MAX_BREAK_NS)
-        self.problems += self._unwanted()
+            found = self._unwanted()
+        self.problems += found.values()
 
-    def _unwanted(self) -> list[str]:
-        found = []
+    def _unwanted(self) -> dict[int, str]:
+        """Return each outlet that conducts and should not, with a sentence on it."""
+        found = {}
         for number in self.stage.outlets:
             truth = self.desk.world.truth(number)
             wanted = self.desk.outlet(number).closed and truth.coil_told
             if truth.power_mw > 1000 and not wanted:
                 what = "welded" if truth.welded else "not opened"
-                found.append(f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W")
+                found[number] = f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W"
         return found
 
     def alone(self) -> None:

@@ -211,7 +211,7 @@ def test_short_through_an_open_outlet_is_a_weld_during_the_weld_check_too(desk):
     desk.guard.switching.click_relays([5])
     desk.run(2 * NS, until=lambda: desk.guard.snapshot().contactor_closed)
     before = desk.world.journal.last_seq
-    desk.world.fault(3, "short", amps=60)
+    desk.world.fault(3, "short", amps=60, at_phase=30)  # over the limit from its first moment on
     assert desk.run(100 * MS, until=lambda: not desk.guard.snapshot().contactor_closed)
     records = {r.kind: r.at_ns for r in desk.world.journal.after(before)}
     assert records["contactor_off"] - records["fault_onset"] <= 5 * MS

@@ -71,7 +71,8 @@ def test_bought_limits_end_a_charge_with_nobody_else_alive(desk):
     desk.guard.handle(Energise(99, 3, desk.unit(3).session_id, ChargeLimits(charging_s=10)))
     assert desk.run(20 * NS, until=lambda: desk.ended(3))
     assert desk.events(3)[-1].reason is EndReason.LIMIT_TIME
-    assert 10_000 <= desk.events(3)[-1].charge_count.charging_ms < 10_100
+    # The time with a load is counted with each reading of the power, a quarter of a second apart.
+    assert 10_000 <= desk.events(3)[-1].charge_count.charging_ms < 10_250
 
 
 def test_same_energise_again_changes_the_limits_and_nothing_else(desk):

@@ -179,7 +179,7 @@ def test_unit_that_does_not_start_keeps_no_other_from_it(tmp_path, programs):
 
 
 def test_every_resident_unit_is_on_trial(tmp_path, computer):
-    root = Path(module.__file__).parents[2]
+    root = Path(module.__file__).parents[3]
     always = {unit.name for unit in (root / "systemd").glob("*.service") if "\nRestart=always\n" in unit.read_text()}
     assert set(module.UNITS) == always
     assert set(module.ALWAYS) == {
