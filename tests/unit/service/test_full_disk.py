@@ -167,7 +167,7 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
 
 def standing(rig: Rig) -> str | None:
     """What the console reads."""
-    return service_status.hindrance(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.start_refusal(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
 
 
 def refusing(code: int, message: str) -> type[sqlite3.Connection]:

@@ -423,7 +423,7 @@ def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
             assert (attack.locks, attack.address) == (1, "there")
             await service.checkpoint()
             beat = service_status.path_in(Path(rig.config.paths.run))
-            assert service_status.attacker(beat, rig.clock.monotonic_ns()) == "there"
+            assert service_status.attacking_address(beat, rig.clock.monotonic_ns()) == "there"
             for card in CARDS[1:]:
                 await guess(service, card, "there", 5)
             assert "locks lately: 1" in caplog.text

@@ -27,7 +27,7 @@ async def one_charge(rig: Rig, service: Service) -> None:
 
 def said(rig: Rig) -> tuple[str, str] | None:
     """What the console reads."""
-    return service_status.unclosed(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.unclosed_month(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
 
 
 def told(tmp_path: Path, story) -> None:
