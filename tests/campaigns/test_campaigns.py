@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cabinet import safety
+from cabinet.clock import NS
 from cabinet.model import Fault
 from cabinet.sim.chips import ade7953_registers
 from cabinet.sim.chips.mcp23017 import Mcp23017
