@@ -1,4 +1,4 @@
-"""A cabinet put into service at the console: real guard and simulator, planted mistakes found, protocol signed."""
+"""A cabinet put into service at the console: real guard and simulator, planted mistakes found, report signed."""
 
 import re
 import zoneinfo
@@ -27,7 +27,7 @@ class Fitter:
         self.warmed: int | None = None
 
     def work(self, text: str, steps: int = 200) -> str:
-        """Until the protocol is signed, or the console asks nothing any more."""
+        """Until the report is signed, or the console asks nothing any more."""
         for _ in range(steps):
             if not self.asked():
                 return text
@@ -104,7 +104,7 @@ def path_of(desk: Desk):
 
 
 @pytest.mark.slow
-def test_faultless_cabinet_passes_with_a_signed_protocol_as_text_and_pdf(desk, tech):
+def test_faultless_cabinet_passes_with_a_signed_report_as_text_and_pdf(desk, tech):
     said = Fitter(desk, tech).work(tech.say("commission"))
     assert "Written:" in said
     assert any("Nothing is wrong." in text for text in tech.read)
@@ -117,7 +117,7 @@ def test_faultless_cabinet_passes_with_a_signed_protocol_as_text_and_pdf(desk, t
     assert not report.verify(text.replace("PASSED", "FAILED"))
     (paper,) = files(desk, ".pdf")
     assert len(pypdfium2.PdfDocument(paper)) == 1
-    assert "Protocol signed" in tech.say("commission status")
+    assert "Report signed" in tech.say("commission status")
     assert all(not state.closed for state in desk.guard.snapshot().outlets)
     assert all(state.fault is None for state in desk.guard.snapshot().outlets)
 
@@ -179,7 +179,7 @@ def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
     assert "outlet 1" in tech.say("commission")
 
 
-def test_moments_of_the_protocol_are_the_sites():
+def test_moments_of_the_report_are_the_sites():
     evening_utc = Attribution("console:tech", 1_795_638_600_000, True)  # 2026-11-25 20:30 UTC
     assert report.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
 
