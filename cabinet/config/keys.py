@@ -16,7 +16,7 @@ PLACE = "^(expander:0x2[0-7]/(1[0-5]|[0-9])|gpio:(0|[1-9][0-9]?))$"  # parsed by
 
 
 class SiteSection(Section, frozen=True, kw_only=True):
-    """Where the cabinet stands, as residents and receipts name it."""
+    """The cabinet's place, as residents and receipts name it."""
 
     name: Annotated[str, text("name of the cabinet's site, shown to residents", longest=80)]
     name_en: Annotated[str, Meta(max_length=80, description="the same in English; empty: as `name`")] = ""
@@ -29,7 +29,7 @@ class SiteSection(Section, frozen=True, kw_only=True):
 
 
 class MeterSection(Section, frozen=True):
-    """Where an outlet's ADE7953 sits and which of its two current inputs the outlet uses."""
+    """The place of an outlet's ADE7953, and the current input (of two) that the outlet uses."""
 
     mux: Annotated[int, number("address of the mux", least=0x70, most=0x77)]
     channel: Annotated[int, number("channel of the mux", least=0, most=7)]
@@ -39,7 +39,7 @@ class MeterSection(Section, frozen=True):
 
 
 class AlertExpanderSection(Section, frozen=True):
-    """An MCP23017 at which alert lines end, and the one line (INTA or INTB, both tell all) that says one has moved."""
+    """An MCP23017 that reads alert lines, and its interrupt line (INTA or INTB: both report all)."""
 
     address: Annotated[int, number("address of the MCP23017; it may carry relays too", least=0x20, most=0x27)]
     interrupt_pin: Annotated[Pin, Meta(description="GPIO wired to INTA or INTB; active low")]
@@ -156,7 +156,7 @@ class OutletSection(Section, frozen=True, kw_only=True):
 
 
 class FeedSection(Section, frozen=True):
-    """What the supply of the whole cabinet may be loaded with."""
+    """Maximum load of the supply of the whole cabinet."""
 
     limit_w: Annotated[float, number("power the cabinet's supply may give, of all outlets", least=200, most=50_000)] = (
         7000.0
@@ -171,7 +171,7 @@ class FeedSection(Section, frozen=True):
 
 
 class ChargeSection(Section, frozen=True):
-    """When a charge has come to its normal end."""
+    """Normal ends of a charge."""
 
     full_floor_w: Annotated[
         float,
@@ -262,7 +262,7 @@ class ConsoleSection(Section, frozen=True):
 
 
 class PathsSection(Section, frozen=True):
-    """Where files are kept."""
+    """Folders for files."""
 
     state: Annotated[str, text("folder of database, latches, trips and keys; writable")] = "/var/lib/cabinet"
     run: Annotated[str, text("folder of the sockets")] = "/run/cabinet"

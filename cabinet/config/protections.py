@@ -35,13 +35,13 @@ class OvercurrentSection(Section, frozen=True):
 
 
 class OverpowerSection(Section, frozen=True):
-    """More than the outlet is rated for: the charge ends."""
+    """Power above the outlet's rating: the charge ends."""
 
     after_s: Annotated[float, number("above the outlet's `max_power_w` for so long", least=1, most=120)] = 10.0
 
 
 class ResidualCurrentSection(Section, frozen=True):
-    """Current that does not come back flows through something it should not: all open, latched. Where fitted."""
+    """Residual current, if a detector is fitted: current that does not return flows to earth. All open, latched."""
 
     test_every_s: Annotated[
         float, number("the monitor is tested so often, and at each start", least=3600, most=604_800)
@@ -78,13 +78,13 @@ class SensorLostSection(Section, frozen=True):
 
 
 class SensorResetSection(Section, frozen=True):
-    """A meter chip back at its power-on values is set up again; where that takes too long its outlets open."""
+    """A meter chip back at its power-on values is set up again; if that takes too long, its outlets open."""
 
     after_s: Annotated[float, number("not set up again for so long opens the outlet", least=0.05, most=1)] = 0.1
 
 
 class SensorFrozenSection(Section, frozen=True):
-    """A reading that stands still, or that others contradict, is none: the outlet opens and is latched."""
+    """A reading that is frozen, or that others contradict, is invalid: the outlet opens and is latched."""
 
     after_s: Annotated[
         float, number("a value of a meter that does not change for so long, under load", least=1, most=60)
@@ -103,7 +103,7 @@ class SensorFrozenSection(Section, frozen=True):
 
 
 class SensorDisagreesSection(Section, frozen=True):
-    """The outlets together against the cabinet's own meter, where one is fitted: all open, latched."""
+    """The sum of the outlets against the cabinet's own meter, if one is fitted: all open, latched."""
 
     share: Annotated[float, number("of the cabinet's power that may be missing", above=0, most=0.5)] = 0.1
     power_w: Annotated[float, number("and at least so much (0.5 A at 220 V)", least=20, most=2000)] = 110.0
@@ -112,13 +112,13 @@ class SensorDisagreesSection(Section, frozen=True):
 
 
 class RelayStuckOpenSection(Section, frozen=True):
-    """Told to close, found open, and no current: the charge ends, the outlet is latched."""
+    """A relay that should be closed, is found open and carries no current: the charge ends, the outlet is latched."""
 
     after_s: Annotated[float, number("found open for so long", least=0.5, most=10)] = 1.0
 
 
 class ThermalRunawaySection(Section, frozen=True):
-    """A battery that gradually takes more again while it should take less is heating up: the outlet opens, latched."""
+    """A battery whose power rises again although it should fall is heating up: the outlet opens, latched."""
 
     rise_share: Annotated[
         float,
@@ -135,7 +135,7 @@ class ThermalRunawaySection(Section, frozen=True):
 
 
 class RecloseStormSection(Section, frozen=True):
-    """An outlet that trips again and again is not to be tried by the next resident: latched."""
+    """An outlet that trips repeatedly is latched, so that the next resident does not try it."""
 
     trips: Annotated[int, number("so many trips", least=2, most=20)] = 3
     within_s: Annotated[float, number("within so long", least=60, most=86_400)] = 3600.0
@@ -156,13 +156,13 @@ class RelayWeldedSection(Section, frozen=True):
 
 
 class GuardLateSection(Section, frozen=True):
-    """A loop that cannot keep up cannot protect: all outlets open until it can."""
+    """If the guard's loop is late it cannot protect: all outlets open until it is on time."""
 
     after_s: Annotated[float, number("a tick later than this opens all outlets", least=0.01, most=0.5)] = 0.05
 
 
 class VoltageSection(Section, frozen=True):
-    """Outside these charges are suspended and none begins; inside again for a while, they go on."""
+    """Outside these limits charges are suspended and none begins; they continue after a while inside."""
 
     lowest_v: Annotated[float, number("undervoltage below", least=50, most=240)] = 176.0
     highest_v: Annotated[float, number("overvoltage above", least=100, most=300)] = 264.0
@@ -171,7 +171,7 @@ class VoltageSection(Section, frozen=True):
 
 
 class ProtectionsSection(Section, frozen=True):
-    """Limits of the protection functions; `docs/safety-case.md` says what each is for."""
+    """Limits of the protection functions; `docs/safety-case.md` gives the hazard of each."""
 
     short_circuit: ShortCircuitSection = ShortCircuitSection()
     overcurrent: OvercurrentSection = OvercurrentSection()

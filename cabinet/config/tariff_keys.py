@@ -42,14 +42,14 @@ class EnergyPeriodSection(Section, frozen=True):
 
 
 class PackageSection(Section, frozen=True):
-    """Hours of charging for one price; what is not used is given back."""
+    """Hours of charging for one price; the unused part is given back."""
 
     hours: Annotated[int, number("charging time, in bands of 100 %", least=1, most=12)]
     price_fen: Annotated[int, number("for all of them; electricity is charged apart", least=1, most=100_000)]
 
 
 class TariffSection(Section, frozen=True, kw_only=True):
-    """What a charge costs. Electricity and service are computed and shown apart (price notice of 2024)."""
+    """The price of a charge. Electricity and service are computed and shown apart (price notice of 2024)."""
 
     version: Annotated[str, text("printed on receipts; change it with the prices", longest=40)]
     start_fee_fen: Annotated[int, number("once a session with load", least=0, most=100_000)] = 0
