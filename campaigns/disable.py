@@ -43,7 +43,7 @@ WITNESSES = {
     "only fresh readings in sums": Witness(
         "cabinet.protections.cabinet:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")
     ),
-    "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.draws_no_current", False, (_STUCK,)),
+    "gain of a silent input": Witness("cabinet.guard.outlet:OutletUnit.take_scale_check", False, (_STUCK,)),
     "RMS of a weld": Witness("cabinet.protections.switches:UnexpectedRms.flows", False, (_PROTECTIONS, _STUCK)),
     "first window of a weld": Witness(
         "cabinet.protections.switches:RelayWelded._short_through_it", None, (_PROTECTIONS, _EVIDENCE)

@@ -248,7 +248,7 @@ class Guard:
             why = {"temperature_mc": unit.inputs.temperature_mc.value or 0}
             self.events.add(unit.event(EventKind.WARNED, now_ns, fault=Fault.OUTLET_HOT, why=why))
         assert self._scanner is not None  # set by `start`
-        if unit.draws_no_current(now_ns):
+        if unit.take_scale_check(now_ns):
             self._scanner.check_scale_soon(self._index[unit.number])
         charge = unit.charge
         neighbour = self._neighbours.get(unit.number)

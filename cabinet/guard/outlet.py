@@ -154,10 +154,11 @@ class OutletUnit:
         if shown.value is None or window.peak_ma >= shown.value or window.to_ns - shown.at_ns > SHOWN_PEAK_NS:
             self._shown_peak = Reading(window.peak_ma, window.to_ns, Quality.OK)
 
-    def draws_no_current(self, now_ns: int) -> bool:
-        """Return whether the closed outlet has shown no current for more than a cycle; True once a second.
+    def take_scale_check(self, now_ns: int) -> bool:
+        """Return True, once a second, if the settings that scale the outlet's current are to be checked now.
 
-        Causes: nothing is plugged in, the charger rests, or the chip lost the settings that scale its current.
+        They are if it is closed and has shown no current for more than a cycle: nothing is plugged in, the charger
+        rests, or the chip lost those settings. A call that returns True starts the next second.
         """
         quiet_since_ns = max(self._current_seen_at_ns, self.inputs.switched_at_ns)
         if not self.inputs.closed or now_ns - quiet_since_ns <= QUIET_NS:

@@ -123,9 +123,6 @@ def json_line(record: UsageRecord) -> bytes:
     return plain_text.json_text(_encoder.encode(record)).encode() + b"\n"
 
 
-harmless = plain_text.cell
-
-
 def csv_line(cells: Iterable[str]) -> str:
     """Return a line of a CSV file; none of its cells acts in a terminal or a spreadsheet."""
     buffer = io.StringIO()

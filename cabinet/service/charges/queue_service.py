@@ -20,10 +20,8 @@ from cabinet.errors import Refused, StorageFull, StoreError
 from cabinet.service.charges import pricing
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
-from cabinet.service.charges.start_stop import ChargeControl, check_outlet, terms
+from cabinet.service.charges.start_stop import ChargeControl, check_outlet, resident_who_may_start, terms
 from cabinet.service.ports import StartChoice, WaitingView
-from cabinet.store import people
-from cabinet.store import sessions as table
 from cabinet.store import waiting as store
 from cabinet.store.accounts import balance_fen
 from cabinet.store.moment import Moment, seconds_between
@@ -83,13 +81,7 @@ class QueueControl:
         amount: int,
         now: Moment,
     ) -> None:
-        resident = people.resident_by_id(connection, resident_id)
-        if resident is None:
-            raise Refused("signed_out")
-        if resident.blocked:
-            raise Refused("card_blocked")
-        if table.unfinished_of_resident(connection, resident_id) is not None:
-            raise Refused("already_charging")
+        resident = resident_who_may_start(connection, resident_id)
         other = store.waits_at(connection, outlet.number)
         if other is not None and other.resident_id != resident_id:
             raise Refused("reserved")

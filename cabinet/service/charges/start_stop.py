@@ -124,13 +124,7 @@ class ChargeControl:
         now: Moment,
     ) -> SessionRow:
         """Check again, free of races, hold the money, write the session: all in one transaction."""
-        resident = people.resident_by_id(connection, resident_id)
-        if resident is None:
-            raise Refused("signed_out")
-        if resident.blocked:
-            raise Refused("card_blocked")
-        if table.unfinished_of_resident(connection, resident_id) is not None:
-            raise Refused("already_charging")
+        resident = resident_who_may_start(connection, resident_id)
         if table.unfinished_at(connection, outlet.number) is not None:
             raise Refused("outlet_busy")
         context = self._context
@@ -226,6 +220,18 @@ def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: in
         raise Refused("reserved")
     if state.refusal is not None:
         raise Refused(state.refusal)
+
+
+def resident_who_may_start(connection: sqlite3.Connection, resident_id: int) -> people.ResidentRow:
+    """Return the resident, who is signed in, not blocked and not charging. Raises Refused."""
+    resident = people.resident_by_id(connection, resident_id)
+    if resident is None:
+        raise Refused("signed_out")
+    if resident.blocked:
+        raise Refused("card_blocked")
+    if table.unfinished_of_resident(connection, resident_id) is not None:
+        raise Refused("already_charging")
+    return resident
 
 
 def terms(
