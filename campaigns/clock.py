@@ -16,9 +16,9 @@ from pathlib import Path
 from cabinet.clock import NS
 from cabinet.model import EndReason
 from cabinet.records import UsageRecord
+from cabinet_testing.clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, JumpedCharge
 from cabinet_testing.service_harness import ServiceHarness
 from campaigns.runner import Campaign, Outcome, main
-from tests.unit.service.test_clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, Story
 
 CHARGES = 10  # per scenario
 SECOND, MINUTE, HOUR, DAY, YEAR = 1000, 60_000, 3_600_000, 86_400_000, 365 * 86_400_000
@@ -52,13 +52,13 @@ def charge(
     async def lives() -> int:
         if reboot:
             async with harness.running() as service:
-                await Story(harness, service, first).start()
+                await JumpedCharge(harness, service, first).start()
                 await harness.charge(service, 3, BEFORE_S, POWER_MW)
             harness.guard.restart(new_epoch=True)
             harness.boot = "boot-2"
             first(harness)
         async with harness.running() as service:
-            story = Story(harness, service, first)
+            story = JumpedCharge(harness, service, first)
             if reboot:
                 for _ in range(3):
                     harness.clock.advance_ns(2 * NS)

@@ -26,9 +26,9 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 from cabinet_testing.fake_guard import Killed
+from cabinet_testing.killed_service import CHECKPOINT_S, afterwards, charge_to_full
 from cabinet_testing.service_harness import ServiceHarness, Unsynced
 from campaigns.runner import Campaign, Outcome, main
-from tests.unit.service.test_killed_anywhere import CHECKPOINT_S, afterwards, charge_to_full
 
 SECTOR = 512
 CUTS = 10  # scenarios per seed

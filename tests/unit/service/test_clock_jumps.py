@@ -11,16 +11,12 @@ from pathlib import Path
 import pytest
 
 from cabinet.clock import NS
-from cabinet.model import EndReason, Fault
+from cabinet.model import EndReason
 from cabinet.records import UsageRecord
-from cabinet.service.app import Service
-from cabinet.service.ports import SessionView
-from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
+from cabinet_testing.clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, JumpedCharge
+from cabinet_testing.service_harness import NOON_MS, ServiceHarness
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-POWER_MW = 180_000  # 50 mWh a second
-DEAREST, CHEAPEST = 55, 40  # fen a kWh, of the example's tariff; service is 30
-BEFORE_S, AFTER_S = 605, 1210
 
 JUMPS: dict[str, Callable[[ServiceHarness], None]] = {
     "to 1970": lambda harness: harness.clock.set_wall(0, trusted=False),
@@ -42,63 +38,6 @@ def by(harness: ServiceHarness, step_ms: int) -> None:
     harness.clock.set_wall(harness.clock.wall().unix_ms + step_ms, trusted=True)
 
 
-class Story:
-    """One charge with one jump in it, at a state of its life."""
-
-    def __init__(self, harness: ServiceHarness, service: Service, jump: Callable[[ServiceHarness], None]) -> None:
-        self.harness, self.service, self.jump = harness, service, jump
-
-    async def start(self) -> SessionView:
-        return await self.service.start(1, "C5T4", FULL, "k")
-
-    async def charge(self, seconds: int) -> None:
-        await self.harness.charge(self.service, 3, seconds, POWER_MW)
-
-    async def authorised(self) -> None:
-        """Between the commit of the start and the guard's answer."""
-        self.harness.guard.before_request = self._once
-        await self.start()
-        await self.charge(BEFORE_S + AFTER_S)
-
-    def _once(self) -> None:
-        self.harness.guard.before_request = lambda: None
-        self.jump(self.harness)
-
-    async def waiting_for_load(self) -> None:
-        await self.start()
-        self.jump(self.harness)
-        await self.charge(BEFORE_S + AFTER_S)
-
-    async def charging(self) -> None:
-        await self.start()
-        await self.charge(BEFORE_S)
-        self.jump(self.harness)
-        await self.charge(AFTER_S)
-
-    async def suspended(self) -> None:
-        await self.start()
-        await self.charge(BEFORE_S)
-        self.harness.guard.suspend(Fault.UNDERVOLTAGE)
-        await self.harness.settle(self.service)
-        self.jump(self.harness)
-        self.harness.guard.let_close()
-        for _ in range(3):
-            self.harness.clock.advance_ns(2 * NS)
-            await self.harness.settle(self.service)
-        await self.charge(AFTER_S)
-
-    async def finished(self) -> None:
-        """Ended in the guard, and the service has not heard of it yet."""
-        await self.start()
-        await self.charge(BEFORE_S + AFTER_S)
-        self.harness.guard.end(3, EndReason.FULL)
-        self.jump(self.harness)
-        await self.harness.settle(self.service)
-
-
-STATES = ("authorised", "waiting_for_load", "charging", "suspended", "finished")
-
-
 def settled(tmp_path: Path, state: str, name: str) -> tuple[ServiceHarness, UsageRecord]:
     harness = ServiceHarness(tmp_path)
     if name in WRONG_BEFORE:
@@ -106,7 +45,7 @@ def settled(tmp_path: Path, state: str, name: str) -> tuple[ServiceHarness, Usag
 
     async def story() -> None:
         async with harness.running() as service:
-            await getattr(Story(harness, service, JUMPS[name]), state)()
+            await getattr(JumpedCharge(harness, service, JUMPS[name]), state)()
             if harness.guard.outlets[3].session_id is not None:
                 harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
@@ -155,7 +94,7 @@ def test_reboot_in_the_middle_with_any_clock_bills_what_was_delivered(
 
     async def story() -> None:
         async with harness.running() as service:
-            await Story(harness, service, lambda _: None).start()
+            await JumpedCharge(harness, service, lambda _: None).start()
             await harness.charge(service, 3, BEFORE_S, POWER_MW)
         harness.guard.restart(new_epoch=True)
         harness.boot = "boot-2"
@@ -191,7 +130,7 @@ def test_zone_with_or_without_summer_time_bills_the_same_hour(tmp_path: Path, zo
 
     async def story() -> None:
         async with harness.running() as service:
-            await Story(harness, service, lambda _: None).start()
+            await JumpedCharge(harness, service, lambda _: None).start()
             await harness.charge(service, 3, 3600, POWER_MW)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
