@@ -1,6 +1,6 @@
 """The examples of docs/console.md: every command, run on a console over the simulated cabinet, with its real output.
 
-`python -m cabinet_testing.console_examples` writes the page anew; a test compares it with what the commands show today.
+`python -m cabinet_testing.console_examples` writes the page; a test compares it with the output of today's commands.
 """
 
 import re
@@ -71,7 +71,7 @@ MAX_TEST = 100  # looks at it
 
 
 class SimGuardClient:
-    """The guard on the desk, as the console's line to it."""
+    """The console's guard client, connected directly to the guard of a simulated cabinet."""
 
     def __init__(self, sim: SimCabinet) -> None:
         self._sim = sim
@@ -175,8 +175,8 @@ class ExampleConsole:
         staff = ConsoleAccounts(folder / "staff.json", self.sim.clock, QUICK)
         staff.set_pin("tech", Level.SERVICE, "123456")
         staff.remember("tech", language="en")
-        played = records(self.sim.clock.wall().unix_ms)
-        backends = Backends(records=played, steward=FakeSteward(), source=source)
+        service = records(self.sim.clock.wall().unix_ms)
+        backends = Backends(records=service, steward=FakeSteward(), source=source)
         self.shell = Shell(config, staff, SimGuardClient(self.sim), self.sim.clock, backends)
         self.shell.line("tech")
         self.shell.line("123456")

@@ -1,4 +1,4 @@
-"""A technician at the console of a cabinet on the desk: the real shell and guard over the simulator, no process."""
+"""Console over a simulated cabinet: the real shell and guard over the simulator, in one process."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
 
 
 class SimGuardClient:
-    """The guard of a desk as the console's link shows it."""
+    """The console's guard client, connected directly to the guard of a simulated cabinet."""
 
     def __init__(self, sim: SimCabinet) -> None:
         self.sim = sim
@@ -58,7 +58,7 @@ class SimGuardClient:
 
 
 class ConsoleHarness:
-    """Types lines and reads answers; what goes on by itself is let go on in the desk's time."""
+    """Types lines as a technician and returns the answers; live views run on the simulated cabinet's clock."""
 
     def __init__(
         self, sim: SimCabinet, folder, name: str = "tech", audit: CommandAudit | None = None, **backends: object

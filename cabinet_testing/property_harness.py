@@ -1,4 +1,4 @@
-"""The property company's pages on a real service with a database of its own: what a member of staff sees and does."""
+"""The property company's pages over a real service with a database of its own."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ class Browser:
 
 
 class PropertyHarness:
-    """The rig's service with its web pages; `browser(role)` is one that somebody of that role is signed in with."""
+    """A service with its web pages; `browser(role)` returns a browser signed in with that role."""
 
     def __init__(self, harness: ServiceHarness, service: Service) -> None:
         self.harness = harness
@@ -100,7 +100,7 @@ async def property_harness(
 
 
 def tell(folder: Path, story: Callable[[PropertyHarness], Awaitable[None]], **options: Any) -> None:
-    """Run a test's story at a desk."""
+    """Run a test's story with a property harness."""
 
     async def run() -> None:
         async with property_harness(folder, **options) as at:

@@ -1,6 +1,6 @@
 """`make screenshots`: a picture of every page in both languages, as residents and the property company see them.
 
-Residents' pages on a phone; the property company's on a desk and on a phone; some also in the dark. They go to
+Residents' pages on a phone; the property company's on a desktop and on a phone; some also in the dark. They go to
 build/screenshots/, and with --docs the few that the documents show go to docs/images/.
 """
 

@@ -1,4 +1,4 @@
-"""A service on a database of its own, with a guard double and a clock that moves when told."""
+"""The real service on a database of its own, with a fake guard and a manual clock."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ class Unsynced(sqlite3.Connection):
 
 
 class ServiceHarness:
-    """`async with rig.service()` is one life of the service process; the guard double goes on between them."""
+    """`async with harness.running()` is one life of the service process; the fake guard continues between them."""
 
     def __init__(
         self, folder: Path, changes: dict[str, str] | None = None, balance_fen: int = 2000, residents: int = 3

@@ -1,7 +1,7 @@
-"""A cabinet on a desk: the real guard over the simulated chips and world, in one process, under a manual clock.
+"""Simulated cabinet: the real guard over the simulated chips and world, in one process, under a manual clock.
 
 `run` ticks as the guard's loop would; `stride` makes ticks seconds apart and reads everything in each, so that a day
-of charging takes seconds. What a service would do is done by `start`, `stop` and `events`.
+of charging takes seconds. `start`, `stop` and `events` replace the service.
 """
 
 from importlib import resources

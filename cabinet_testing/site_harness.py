@@ -1,8 +1,7 @@
-"""A service with days behind it and something going on, its pages on a port of this machine: what every page is shown
-with.
+"""Pages of a service with days of history and charges in progress, on a port of this machine.
 
-The service is the real one; the guard is a double and the clock is set by hand, so that a week of charges takes
-seconds and nothing changes while somebody measures.
+The service is the real one; the guard is a fake and the clock is manual, so that a week of charges takes seconds and
+nothing changes during a measurement.
 """
 
 import asyncio
@@ -55,7 +54,7 @@ class SiteHarness:
         self._harness = ServiceHarness(folder, balance_fen=20_000)
         Path(self._harness.config.paths.run).mkdir(parents=True, exist_ok=True)
         self._loop = asyncio.new_event_loop()
-        self._keys = (f"request-key-of-the-stage-{number}" for number in itertools.count())
+        self._keys = (f"request-key-of-the-site-{number}" for number in itertools.count())
         self._over = asyncio.Event()
         self._playing = threading.Event()
         self._failure: BaseException | None = None
@@ -140,7 +139,7 @@ class SiteHarness:
 
     async def _be_careful(self, service: Service) -> None:
         actor = await service.property_pages.staff.actor(
-            await service.sign_in_staff(CAREFUL, PASSWORD, "a desk"), "a desk"
+            await service.sign_in_staff(CAREFUL, PASSWORD, "an office"), "an office"
         )
         await service.property_pages.second_factor.begin(actor)
         row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))

@@ -1,6 +1,6 @@
 """Every page that the application has, found by walking its routes, so that a new one cannot be forgotten.
 
-A route with a placeholder is filled with everything of its kind that the stage has. What answers with anything but
+A route with a placeholder is filled with everything of its kind that the site has. What answers with anything but
 HTML (a stream, a table, a picture, the API) is no page.
 """
 

@@ -88,7 +88,7 @@ def row(report: Report, share: float) -> Row:
 
 
 def load(folder: Path = FOLDER) -> CampaignResults:
-    """Return the stored results; an empty book if there is no file."""
+    """Return the stored results; empty results if there is no file."""
     kept = folder / "campaign.json"
     return msgspec.json.decode(kept.read_bytes(), type=CampaignResults) if kept.exists() else CampaignResults()
 

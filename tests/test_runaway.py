@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
-    """Each load on an outlet of its own, at once: the desk, and every outlet's true power at each step."""
+    """Each load on an outlet of its own, at once: the cabinet, and every outlet's true power at each step."""
     sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT))
     loads = {1: "runaway-48v20ah", 2: "shorted-cell-48v20ah", 3: "boost-48v20ah", 4: "balancing-48v", 5: "fan-60v"}
     for outlet, load in loads.items():

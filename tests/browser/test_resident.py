@@ -1,6 +1,6 @@
 """The whole way of a resident in a real browser: scan, sign in, start, plug in, watch, stop, receipt, account.
 
-In Chinese on a small phone and in English on a desk, each with and without scripts.
+In Chinese on a small phone and in English on a desktop, each with and without scripts.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Fixtures of the simulator's tests; the classes behind them are in `bench`."""
+"""Fixtures of the simulator's tests; the classes behind them are in `sim_hardware`."""
 
 from pathlib import Path
 

@@ -78,7 +78,7 @@ def small_config():
 
 
 def site(tmp_path, config):
-    """The desk, with its state folder where the configuration says."""
+    """A simulated cabinet, with its state folder where the configuration says."""
     paths = msgspec.structs.replace(config.paths, state=str(tmp_path / "state"))
     return SimCabinet(tmp_path / "guard", msgspec.structs.replace(config, paths=paths))
 

@@ -71,7 +71,7 @@ class FakeSteward:
 
 @pytest.fixture(scope="module")
 def sim(tmp_path_factory):
-    return SimCabinet(tmp_path_factory.mktemp("desk"))
+    return SimCabinet(tmp_path_factory.mktemp("sim"))
 
 
 def idle(count=0):
@@ -261,7 +261,7 @@ def test_charges_are_those_of_the_service(sim, tmp_path):
 
 
 def test_with_the_service_dead_the_guards_charges_count(tmp_path):
-    sim = SimCabinet(tmp_path / "desk")
+    sim = SimCabinet(tmp_path / "sim")
     sim.plug(3, "resistor:500")
     sim.start(3)
     assert sim.run(5 * NS, until=lambda: sim.outlet(3).phase is OutletPhase.CHARGING)

@@ -26,7 +26,7 @@ TOO_WEAK = "a PIN has 6 to 12 digits, not all the same and not in a row such as 
 
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
-    """A configuration file for the folder that a `Rig` would use."""
+    """A configuration file for the folder that a `ServiceHarness` uses."""
     from importlib import resources
 
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")

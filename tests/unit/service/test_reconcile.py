@@ -1,4 +1,4 @@
-"""Sessions and outlets that disagree: the table of decisions, and each situation played through."""
+"""Sessions and outlets that disagree: the table of decisions, and every situation."""
 
 import asyncio
 import itertools
@@ -129,7 +129,7 @@ def test_there_is_a_decision_for_everything_and_only_held_sessions_go_on() -> No
             assert decision.action is not Action.RESUME
 
 
-# --- played through -------------------------------------------------------------------------------------------------
+# --- situations -----------------------------------------------------------------------------------------------------
 
 
 async def charging(harness: ServiceHarness, service: Service, seconds: int = 60) -> SessionView:

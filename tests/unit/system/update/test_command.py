@@ -59,10 +59,10 @@ class FakeUpdateComputer(FakeComputerQueries):
 
 @pytest.fixture
 def computer(monkeypatch, tmp_path):
-    played = FakeUpdateComputer()
-    monkeypatch.setattr(update, "Computer", lambda config: played)
+    computer = FakeUpdateComputer()
+    monkeypatch.setattr(update, "Computer", lambda config: computer)
     monkeypatch.setattr(update, "trusted_keys", lambda: KEYS)
-    return played
+    return computer
 
 
 @pytest.fixture
