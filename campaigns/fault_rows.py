@@ -230,7 +230,7 @@ def thermal_runaway(harness: FaultHarness) -> None:
             lowest_mw = min(lowest_mw, power_mw)
         if (
             risen_s is None
-            and sim.world.truth(victim).harness != "constant current"
+            and sim.world.truth(victim).stage != "constant current"
             and power_mw > 1.2 * lowest_mw + 6000
         ):
             risen_s = at_s
