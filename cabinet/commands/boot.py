@@ -9,7 +9,7 @@ from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.errors import CabinetError
 from cabinet.hardware import raspberry_pi
-from cabinet.system.foreign_file import keep_copy, replace_content
+from cabinet.system.atomic_file import keep_copy, replace_content
 
 FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and earlier
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cabinet.errors import CabinetError
+from cabinet.system.atomic_file import replacing
 
 
 def check_not_terminal(form: str, path: Path | None) -> None:
@@ -36,14 +37,8 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
         except BrokenPipeError:
             sys.stderr.close()  # the reader, such as `head`, has finished
         return
-    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as file:
+        with replacing(path, synced=False) as file:
             yield file
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise CabinetError(f"{path}: {error.strerror}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet.errors import CabinetError
+from cabinet.system.atomic_file import sync, write_file
 from cabinet.system.update.trial import UpdateRecord
 
 FOLDER = Path("/var/lib/cabinet/update")
@@ -68,7 +69,7 @@ class UpdateFolder:
         """End the update: keep its result; at the next boot nothing resumes."""
         self._write(self._result, trial)
         self._trial.unlink(missing_ok=True)
-        self._sync()
+        sync(self.folder)
 
     def _read(self, path: Path) -> UpdateRecord | None:
         try:
@@ -81,20 +82,7 @@ class UpdateFolder:
             raise CabinetError(f"{path}: {error}: remove it, and install the version you want with apt") from error
 
     def _write(self, path: Path, trial: UpdateRecord) -> None:
-        part = path.with_suffix(".part")
         try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(trial))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            self._sync()
+            write_file(path, msgspec.json.encode(trial))
         except OSError as error:
             raise CabinetError(f"{path}: {error.strerror}") from error
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
