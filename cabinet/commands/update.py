@@ -12,9 +12,9 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle
-from cabinet.system.update.computer import WATCHER, Computer
+from cabinet.system.update.computer import WATCHER, Computer, run_to_end
 from cabinet.system.update.records import UpdateFolder
-from cabinet.system.update.survey import KEYS, collect_facts, run_to_end, trusted_keys
+from cabinet.system.update.survey import KEYS, collect_facts, trusted_keys
 from cabinet.system.update.trial import TRIAL_S, InstallOptions, UpdatePhase, UpdateRecord, objections
 from cabinet.system.update.watch import resume_update
 from cabinet.system.update.wording import describe_update, objection_text

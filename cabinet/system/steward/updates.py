@@ -25,6 +25,7 @@ from cabinet.system.steward.protocol import (
 from cabinet.system.steward.usb_drives import UsbDrive
 from cabinet.system.update import bundle, survey, trial
 from cabinet.system.update.bundle import NotABundle
+from cabinet.system.update.computer import Computer
 from cabinet.system.update.records import UpdateFolder
 
 SUFFIX = ".bundle"
@@ -41,7 +42,7 @@ class InspectionContext(msgspec.Struct, frozen=True):
     """Parts of this computer that an inspection needs."""
 
     machine: Machine
-    system: survey.ComputerQueries
+    system: Computer
     records: UpdateFolder
     keys: Path
     boot_id: str

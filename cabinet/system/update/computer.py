@@ -11,10 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cabinet.errors import CabinetError
-from cabinet.system.update.survey import run_to_end
+
+T = TypeVar("T")
 
 PACKAGE = "cabinet"
 COMMAND = "/usr/bin/cabinet"  # command of the installed version, not of this program
@@ -39,7 +40,10 @@ _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
 class Computer:
-    """This computer; every method needs root. `config` is the cabinet's configuration, which may be absent."""
+    """This computer; every method needs root. `config` is the cabinet's configuration, which may be absent.
+
+    Except where a method says otherwise, a failure raises CabinetError.
+    """
 
     def __init__(self, config: Path, wait: Callable[[float], None] = time.sleep) -> None:
         self._config = config
@@ -70,7 +74,7 @@ class Computer:
             yield
 
     def install(self, package: Path) -> None:
-        """Install the package; configuration files that were changed stay as they are. Raises CabinetError."""
+        """Install the package, with `package_tools` held, and start the units; changed configuration files stay."""
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "DPKG_FRONTEND_LOCKED": "1"}
         _run(
             ["dpkg", "--install", "--force-downgrade", "--force-confold", "--force-confdef", str(package)],
@@ -95,9 +99,11 @@ class Computer:
         return list(dict.fromkeys(place for place, options in found if "ro" in options.split(",")))
 
     def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
+        """Remount a file system read-write or read-only."""
         _run(["mount", "-o", f"remount,{how}", place], _COMMAND_WITHIN_S)
 
     def down(self) -> Sequence[str]:
+        """Return the units that should run and do not."""
         found = [unit for unit in self._units if _shown(unit, "ActiveState") != "active"]
         return [unit for unit in found if unit not in UNITS[:1]] if found and self.switched_off() else found
 
@@ -106,6 +112,7 @@ class Computer:
         return [unit for unit in self._units if _shown(unit, "NRestarts") not in ("", "0")]
 
     def self_test(self) -> Sequence[str]:
+        """Return the problems the installed version finds with itself, its configuration and its database."""
         if not self._config.exists():
             return _problem([COMMAND, "--version"])
         found = _problem([COMMAND, "check", str(self._config)])
@@ -114,7 +121,10 @@ class Computer:
         return found
 
     def schema(self) -> int | None:
-        """Return the schema version, read from the file itself: this program may be older than the file's contents."""
+        """Return the schema version of the database; None if no database can be read.
+
+        It is read from the file itself: this program may be older than the file's contents.
+        """
         code = (
             "import contextlib, sqlite3, sys\n"
             "with contextlib.closing(sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)) as found:\n"
@@ -128,12 +138,14 @@ class Computer:
             return None
 
     def restore(self, backup: Path) -> None:
+        """Stop the service, replace the database with `backup`, keep the old one next to it."""
         _run(["systemctl", "stop", SERVICE], _COMMAND_WITHIN_S)
         _run(
             [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _INSTALL_WITHIN_S
         )
 
     def start(self) -> Sequence[str]:
+        """Start every unit, even if another fails. Return the failures."""
         found: list[str] = []
         for unit in self._units:
             found += _started(unit)
@@ -193,6 +205,7 @@ class Computer:
             return [line.split()[-1] for line in said if line.strip() and " c " not in line]
 
     def sessions(self) -> int | None:
+        """Return the number of running charges; None if unknown."""
         if not (self._config.exists() and self.has_database()):
             return 0
         try:
@@ -243,6 +256,16 @@ class Computer:
             return Path(config.load(self._config).paths.state) / "cabinet.db"
         except CabinetError:
             return Path("/var/lib/cabinet/cabinet.db")
+
+
+def run_to_end(steps: Generator[object, None, T]) -> T:
+    """Run all steps and return their result, for a caller with nothing else to do meanwhile."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _pack_conffiles(files: Path) -> None:

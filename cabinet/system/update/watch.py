@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, Protocol
 
 import msgspec
 
 from cabinet.clock import NS, Clock
 from cabinet.errors import CabinetError
 from cabinet.system.update.bundle import sha256_of
+from cabinet.system.update.computer import Computer
 from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.trial import (
     LOOK_EVERY_S,
@@ -30,53 +29,8 @@ READ_ONLY_TRIES = 12
 log = logging.getLogger(__name__)
 
 
-class ComputerOperations(Protocol):
-    """Operations on the computer."""
-
-    def boot_id(self) -> str: ...
-
-    def sessions(self) -> int | None:
-        """Return the number of running charges; None if unknown."""
-
-    def package_tools(self) -> AbstractContextManager[None]:
-        """Keep other installers out while held; wait for one that runs. Raises CabinetError if that takes too long."""
-
-    def install(self, package: Path) -> None:
-        """Install the package in place of the installed one, with the package tools held, and start the units.
-
-        Raises CabinetError.
-        """
-
-    def is_whole(self, version: str) -> bool:
-        """Return whether that version is completely installed, with every file unchanged. Raises CabinetError."""
-
-    def read_only_places(self) -> Sequence[str]:
-        """Return the file systems that an installation must write to and that are read-only. Raises CabinetError."""
-
-    def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
-        """Remount a file system read-write or read-only. Raises CabinetError."""
-
-    def down(self) -> Sequence[str]:
-        """Return the units that should run and do not."""
-
-    def restarted(self) -> Sequence[str]:
-        """Return the units that systemd has restarted by itself since the installation."""
-
-    def self_test(self) -> Sequence[str]:
-        """Return the problems the installed version finds with itself, its configuration and its database."""
-
-    def schema(self) -> int | None:
-        """Return the schema version of the database; None if no database can be read."""
-
-    def restore(self, backup: Path) -> None:
-        """Stop the units, replace the database with `backup`, keep the old one next to it. Raises CabinetError."""
-
-    def start(self) -> Sequence[str]:
-        """Start every unit, even if another fails. Return the failures."""
-
-
 def resume_update(
-    system: ComputerOperations, records: UpdateFolder, clock: Clock, wait: Callable[[float], None]
+    system: Computer, records: UpdateFolder, clock: Clock, wait: Callable[[float], None]
 ) -> UpdateRecord | None:
     """Resume the update under way in any phase, and bring it to its end; return None if there is none.
 
@@ -89,7 +43,7 @@ def resume_update(
 
 
 def _to_its_end(
-    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+    system: Computer, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
 ) -> UpdateRecord:
     if trial.phase is UpdatePhase.PREPARED and trial.boot_id == system.boot_id():
         return _try_out(system, records, trial, clock, wait)
@@ -104,7 +58,7 @@ def _to_its_end(
 
 
 def _try_out(
-    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+    system: Computer, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
 ) -> UpdateRecord:
     try:
         trial = _made_writable(system, records, trial)
@@ -126,7 +80,7 @@ def _try_out(
 
 
 def _watch(
-    system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
+    system: Computer, records: UpdateFolder, trial: UpdateRecord, clock: Clock, wait: Callable[[float], None]
 ) -> UpdateRecord:
     """Observe and judge the trial. A watcher that was itself restarted counts the five minutes from the start."""
     begun_ns = clock.monotonic_ns()
@@ -152,7 +106,7 @@ def _watch(
         wait(LOOK_EVERY_S)
 
 
-def _go_back(system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord, why: str) -> UpdateRecord:
+def _go_back(system: Computer, records: UpdateFolder, trial: UpdateRecord, why: str) -> UpdateRecord:
     log.error("version %s goes, %s comes back: %s", trial.new, trial.old, why)
     trial = _enter(records, trial, UpdatePhase.GOING_BACK, why)
     schema = system.schema()
@@ -173,7 +127,7 @@ def _go_back(system: ComputerOperations, records: UpdateFolder, trial: UpdateRec
     return _end(records, trial, UpdatePhase.GONE_BACK, why)
 
 
-def _old_is_there(system: ComputerOperations, trial: UpdateRecord) -> bool:
+def _old_is_there(system: Computer, trial: UpdateRecord) -> bool:
     """Return whether going back needs no installation: a second attempt must not stop guard and charges again."""
     return trial.new != trial.old and system.is_whole(trial.old)
 
@@ -183,7 +137,7 @@ def _with_problems(why: str, problems: Sequence[str]) -> str:
     return f"{why}; the old version runs, and says: {'; '.join(problems)}" if problems else why
 
 
-def _made_writable(system: ComputerOperations, records: UpdateFolder, trial: UpdateRecord) -> UpdateRecord:
+def _made_writable(system: Computer, records: UpdateFolder, trial: UpdateRecord) -> UpdateRecord:
     """Make file systems writable. A read-only root is read-only again after each boot: going back needs this too."""
     for place in system.read_only_places():
         trial = msgspec.structs.replace(trial, made_writable=(*trial.made_writable, place))
@@ -193,7 +147,7 @@ def _made_writable(system: ComputerOperations, records: UpdateFolder, trial: Upd
 
 
 def _read_only_again(
-    system: ComputerOperations, records: UpdateFolder, ended: UpdateRecord, wait: Callable[[float], None]
+    system: Computer, records: UpdateFolder, ended: UpdateRecord, wait: Callable[[float], None]
 ) -> UpdateRecord:
     """Make file systems read-only again, after the end is recorded: the program that follows the update runs from
     replaced files, and while it runs the file system is busy.
@@ -205,7 +159,7 @@ def _read_only_again(
     return ended if why == ended.why else _end(records, ended, ended.phase, why)
 
 
-def _made_read_only(system: ComputerOperations, place: str, wait: Callable[[float], None]) -> str:
+def _made_read_only(system: Computer, place: str, wait: Callable[[float], None]) -> str:
     """Remount, trying for a minute; return the problem, "" if it worked."""
     problem = ""
     for _ in range(READ_ONLY_TRIES):

@@ -8,9 +8,9 @@ import pytest
 
 from cabinet.errors import CabinetError
 from cabinet.system.update import survey
-from cabinet.system.update.computer import Computer, _mount
+from cabinet.system.update.computer import Computer, _mount, run_to_end
 from cabinet.system.update.records import UpdateFolder
-from cabinet.system.update.survey import age, run_to_end, trusted_keys
+from cabinet.system.update.survey import age, trusted_keys
 from cabinet.system.update.trial import UpdatePhase, UpdateRecord
 
 VERIFY = """#!/bin/sh
