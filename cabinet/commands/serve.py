@@ -20,7 +20,7 @@ from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
@@ -229,11 +229,9 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
     scheme = "https" if config.service.tls_certificate else "http"
     address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
     path = run_folder.service_address(Path(config.paths.run))
-    try:
+    with os_error_at(path, ": check paths.run"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(address + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}: check paths.run") from error
     try:
         yield address
     finally:

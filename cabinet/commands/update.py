@@ -73,7 +73,7 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Update
     records.incoming.unlink(missing_ok=True)
     opened = bundle.read(args.bundle, trusted_keys(), records.incoming)
     manifest = opened.manifest
-    surveyed = run_to_end(collect_facts(computer, records))
+    surveyed = collect_facts(computer, records, run_to_end(computer.comparing()))
     found = msgspec.structs.replace(
         surveyed,
         newer=computer.is_newer(manifest.version, surveyed.version),

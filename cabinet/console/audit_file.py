@@ -27,7 +27,7 @@ MAX_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows sta
 MAX_IN_MEMORY = 10_000
 MAX_TEXT = 200
 
-Send = Callable[[list[ConsoleAuditEntry]], None]  # raises CabinetError if the service does not accept them
+Send = Callable[[list[ConsoleAuditEntry]], object]  # raises CabinetError if the service does not accept them
 
 _decoder = msgspec.json.Decoder(ConsoleAuditEntry)
 

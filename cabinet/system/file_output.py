@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.system.atomic_file import replacing
 
 
@@ -37,8 +37,5 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
         except BrokenPipeError:
             sys.stderr.close()  # the reader, such as `head`, has finished
         return
-    try:
-        with replacing(path, synced=False) as file:
-            yield file
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}") from error
+    with os_error_at(path), replacing(path, synced=False) as file:
+        yield file

@@ -6,7 +6,7 @@ before the signature of a trusted key is verified.
 
 import contextlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -81,8 +81,8 @@ def _surveyed(
     under_way = last = None
     try:
         under_way, last = context.records.load(), context.records.last()
-        computer = yield from _in_time(context, until_ns)
-        computer = msgspec.structs.replace(computer, changed_files=computer.changed_files[:MAX_CHANGED])
+        changed = yield from _compared(context, until_ns)
+        computer = survey.collect_facts(context.system, context.records, changed[:MAX_CHANGED])
     except CabinetError as error:
         problems.append(str(error))
     try:
@@ -93,15 +93,14 @@ def _surveyed(
     return InstalledVersion(computer, under_way, left_s, last, problems), keys
 
 
-def _in_time(context: InspectionContext, until_ns: int) -> Generator[InspectionItem, None, trial.ComputerFacts]:
-    """Survey the computer within the time limit: a dying card may take forever to read the installed files."""
-    steps = survey.collect_facts(context.system, context.records)
-    with contextlib.closing(steps):
+def _compared(context: InspectionContext, until_ns: int) -> Generator[InspectionItem, None, Sequence[str]]:
+    """Return the changed files, within the time limit: a dying card may take forever to read the installed ones."""
+    with contextlib.closing(context.system.comparing()) as steps:
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                found: trial.ComputerFacts = end.value
+                found: Sequence[str] = end.value
                 return found
             if context.clock.monotonic_ns() >= until_ns:
                 raise StewardError("comparing the installed files takes too long: is the card dying?")

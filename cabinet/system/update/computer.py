@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 
 T = TypeVar("T")
 
@@ -58,10 +58,8 @@ class Computer:
     @contextlib.contextmanager
     def package_tools(self) -> Iterator[None]:
         """Hold the lock of dpkg, which does not wait for another installer itself. Waits as apt does: ten minutes."""
-        try:
+        with os_error_at(_LOCK):
             lock = _LOCK.open("w")
-        except OSError as error:
-            raise CabinetError(f"{_LOCK}: {error.strerror}") from error
         with lock:
             for _ in range(_LOCK_TRIES):
                 try:
@@ -91,10 +89,8 @@ class Computer:
         """Return the read-only file systems of those an installation writes to. Reads the mounts of the first process:
         in a unit with ProtectSystem every file system appears read-only.
         """
-        try:
+        with os_error_at("/proc/1/mounts", ": run this as root"):
             mounts = Path("/proc/1/mounts").read_text(errors="replace")
-        except OSError as error:
-            raise CabinetError(f"/proc/1/mounts: {error.strerror}: run this as root") from error
         found = (_mount(mounts, path) for path in _WRITTEN)
         return list(dict.fromkeys(place for place, options in found if "ro" in options.split(",")))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.system.atomic_file import sync, write_file
 from cabinet.system.update.trial import UpdateRecord
 
@@ -29,11 +29,9 @@ class UpdateFolder:
 
     def check_private(self) -> None:
         """Raise CabinetError if another account could have put files into the folder."""
-        try:
+        with os_error_at(self.folder, ": run this as root"):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             found = self.folder.lstat()
-        except OSError as error:
-            raise CabinetError(f"{self.folder}: {error.strerror}: run this as root") from error
         if found.st_uid != os.geteuid() or found.st_mode & 0o077 or self.folder.is_symlink():
             raise CabinetError(f"{self.folder}: is not of root alone: look who made it, then remove it")
 
@@ -82,7 +80,5 @@ class UpdateFolder:
             raise CabinetError(f"{path}: {error}: remove it, and install the version you want with apt") from error
 
     def _write(self, path: Path, trial: UpdateRecord) -> None:
-        try:
+        with os_error_at(path):
             write_file(path, msgspec.json.encode(trial))
-        except OSError as error:
-            raise CabinetError(f"{path}: {error.strerror}") from error

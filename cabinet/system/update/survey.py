@@ -1,11 +1,11 @@
 """Facts about the computer on which a bundle would be installed; `trial.objections` judges them."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.system.update import bundle, trial
 from cabinet.system.update.computer import Computer
 from cabinet.system.update.records import UpdateFolder
@@ -15,29 +15,22 @@ KEYS = Path("/etc/cabinet/update-keys")
 Age = Literal["newer", "same", "older"]
 
 
-def collect_facts(system: Computer, records: UpdateFolder) -> Generator[None, None, trial.ComputerFacts]:
-    """Collect the facts, in steps of less than a second; those on a bundle and on charges stay open. Changes nothing.
+def collect_facts(system: Computer, records: UpdateFolder, changed_files: Sequence[str]) -> trial.ComputerFacts:
+    """Return the facts, with the given result of `Computer.comparing`; those on a bundle and on charges stay open.
 
-    Raises CabinetError.
+    Takes less than a second and changes nothing. Raises CabinetError.
     """
     under_way = records.load()
-    yield
-    version, architecture = system.version(), system.architecture()
-    yield
-    installed = system.installed_bytes()
     folder = records.folder if records.folder.exists() else records.folder.parent
-    try:
+    with os_error_at(folder):
         free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise CabinetError(f"{folder}: {error.strerror}") from error
-    changed = yield from system.comparing()
     return trial.ComputerFacts(
-        architecture=architecture,
+        architecture=system.architecture(),
         python=system.python(),
-        version=version,
+        version=system.version(),
         free=free,
-        installed=installed,
-        changed_files=changed,
+        installed=system.installed_bytes(),
+        changed_files=changed_files,
         on_trial=under_way.new if under_way is not None else None,
         switched_off=system.switched_off(),
     )
