@@ -25,6 +25,7 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 from cabinet.system import run_folder
+from cabinet.system.atomic_file import write_file
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.system.secret_files import check_private
 from cabinet.web.address import Networks
@@ -230,8 +231,7 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
     address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
     path = run_folder.service_address(Path(config.paths.run))
     with os_error_at(path, ": check paths.run"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(address + "\n", encoding="utf-8")
+        write_file(path, f"{address}\n".encode(), synced=False)
     try:
         yield address
     finally:

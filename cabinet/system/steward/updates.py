@@ -115,7 +115,7 @@ def _stick(
 ) -> Iterator[InspectionItem]:
     place = "" if stick.place is None else str(stick.place)
     try:
-        with usb_drives.mounted_read_only(context.machine, stick) as folder:
+        with usb_drives.mounted(context.machine, stick) as folder:
             names, more = yield from _names(folder)
             yield DriveFound(stick.device, place, len(names), more)
             for name in names:

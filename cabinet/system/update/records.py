@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet.errors import CabinetError, os_error_at
-from cabinet.system.atomic_file import sync, write_file
+from cabinet.system.atomic_file import replacing, sync
 from cabinet.system.update.trial import UpdateRecord
 
 FOLDER = Path("/var/lib/cabinet/update")
@@ -80,5 +80,5 @@ class UpdateFolder:
             raise CabinetError(f"{path}: {error}: remove it, and install the version you want with apt") from error
 
     def _write(self, path: Path, trial: UpdateRecord) -> None:
-        with os_error_at(path):
-            write_file(path, msgspec.json.encode(trial))
+        with os_error_at(path), replacing(path) as file:
+            file.write(msgspec.json.encode(trial))
