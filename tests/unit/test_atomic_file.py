@@ -160,6 +160,13 @@ def test_link_in_place_of_the_unfinished_file_is_not_followed(path, tmp_path):
     assert (path.read_bytes(), target.read_bytes()) == (NEW, OLD)
 
 
+def test_link_in_place_of_the_file_is_replaced_not_followed(path, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    write_file(link, NEW)
+    assert (link.is_symlink(), link.read_bytes(), path.read_bytes()) == (False, NEW, OLD)
+
+
 def test_new_file_replaces_none(path):
     with pytest.raises(FileExistsError):
         write_file(path, NEW, new=True)
