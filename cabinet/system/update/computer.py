@@ -21,6 +21,8 @@ PACKAGE = "cabinet"
 COMMAND = "/usr/bin/cabinet"  # command of the installed version, not of this program
 SERVICE = "cabinet-service.service"
 ALWAYS = ("cabinet-steward.service", "cabinet-console.service")  # these run without a configuration too
+# Prefix for a command of the service's account: a file of root next to its database would lock it out.
+AS_SERVICE = ("setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--")
 UNITS = ("cabinet-guard.service", SERVICE, *ALWAYS)
 WATCHER = "cabinet-update.service"
 _INSTALL_WITHIN_S = 900  # a worn-out SD card takes minutes
@@ -82,7 +84,7 @@ class Computer:
     def is_whole(self, version: str) -> bool:
         """Return whether that version is completely installed, with every file unchanged."""
         asked = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", PACKAGE]
-        shown = _run(asked, _COMMAND_WITHIN_S, check=False).strip()
+        shown = _run(asked, check=False).strip()
         return shown == f"install ok installed {version}" and not run_to_end(self.comparing())
 
     def read_only_places(self) -> Sequence[str]:
@@ -96,7 +98,7 @@ class Computer:
 
     def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
         """Remount a file system read-write or read-only."""
-        _run(["mount", "-o", f"remount,{how}", place], _COMMAND_WITHIN_S)
+        _run(["mount", "-o", f"remount,{how}", place])
 
     def down(self) -> Sequence[str]:
         """Return the units that should run and do not."""
@@ -113,7 +115,7 @@ class Computer:
             return _problem([COMMAND, "--version"])
         found = _problem([COMMAND, "check", str(self._config)])
         if not found and self.has_database():
-            found = _problem([*_as_service(), COMMAND, "store", "check", "--config", str(self._config)])
+            found = _problem(self._store("check"))
         return found
 
     def schema(self) -> int | None:
@@ -127,18 +129,14 @@ class Computer:
             "    print(found.execute('SELECT max(version) FROM schema_migration').fetchone()[0])\n"
         )
         try:
-            return int(
-                _run([*_as_service(), sys.executable, "-I", "-c", code, str(self._database())], _COMMAND_WITHIN_S)
-            )
+            return int(_run([*AS_SERVICE, sys.executable, "-I", "-c", code, str(self._database())]))
         except (CabinetError, ValueError):
             return None
 
     def restore(self, backup: Path) -> None:
         """Stop the service, replace the database with `backup`, keep the old one next to it."""
-        _run(["systemctl", "stop", SERVICE], _COMMAND_WITHIN_S)
-        _run(
-            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _INSTALL_WITHIN_S
-        )
+        _run(["systemctl", "stop", SERVICE])
+        _run(self._store("restore", str(backup)), _INSTALL_WITHIN_S)
 
     def start(self) -> Sequence[str]:
         """Start every unit, even if another fails. Return the failures."""
@@ -164,10 +162,10 @@ class Computer:
         os.sync()
 
     def version(self) -> str:
-        return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE], _COMMAND_WITHIN_S).strip()
+        return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE]).strip()
 
     def installed_bytes(self) -> int:
-        shown = _run(["dpkg-query", "--show", "--showformat=${Installed-Size}", PACKAGE], _COMMAND_WITHIN_S)
+        shown = _run(["dpkg-query", "--show", "--showformat=${Installed-Size}", PACKAGE])
         return 1024 * int(shown)
 
     def switched_off(self) -> bool:
@@ -175,7 +173,7 @@ class Computer:
         return any(file.exists() for file in _SWITCHED_OFF)
 
     def architecture(self) -> str:
-        return _run(["dpkg", "--print-architecture"], _COMMAND_WITHIN_S).strip()
+        return _run(["dpkg", "--print-architecture"]).strip()
 
     def python(self) -> str:
         return ".".join(platform.python_version_tuple()[:2])
@@ -205,8 +203,7 @@ class Computer:
         if not (self._config.exists() and self.has_database()):
             return 0
         try:
-            asked = [*_as_service(), COMMAND, "store", "running", "--config", str(self._config)]
-            return int(_run(asked, _COMMAND_WITHIN_S))
+            return int(_run(self._store("running")))
         except (CabinetError, ValueError):
             return None
 
@@ -217,15 +214,12 @@ class Computer:
         """Back up the database, apart from the seven backups kept; return the path, "" if there is no database."""
         if not (self._config.exists() and self.has_database()):
             return ""
-        return _run(
-            [*_as_service(), COMMAND, "store", "backup", "--before-update", "--config", str(self._config)],
-            _INSTALL_WITHIN_S,
-        ).strip()
+        return _run(self._store("backup", "--before-update"), _INSTALL_WITHIN_S).strip()
 
     def pack_installed(self, files: Path, package: Path) -> None:
         """Save the installed version as files and, again, as a package. Raises CabinetError."""
         shutil.rmtree(files, ignore_errors=True)
-        for listed in _run(["dpkg-query", "--listfiles", PACKAGE], _COMMAND_WITHIN_S).splitlines():
+        for listed in _run(["dpkg-query", "--listfiles", PACKAGE]).splitlines():
             source, target = Path(listed), files / listed.lstrip("/")
             if source.is_symlink() or source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +228,7 @@ class Computer:
                 target.mkdir(parents=True, exist_ok=True)
         control = files / "DEBIAN"
         control.mkdir()
-        fields = _run(["dpkg-query", "--status", PACKAGE], _COMMAND_WITHIN_S).splitlines()
+        fields = _run(["dpkg-query", "--status", PACKAGE]).splitlines()
         (control / "control").write_text("\n".join(_without(fields, "Status", "Conffiles")) + "\n")
         for name in _SCRIPTS:
             source = _INFO / f"{PACKAGE}.{name}"
@@ -244,6 +238,10 @@ class Computer:
         _run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(files), str(package)], _INSTALL_WITHIN_S
         )
+
+    def _store(self, *words: str) -> list[str]:
+        """Return the installed version's command `cabinet store`, run as the service."""
+        return [*AS_SERVICE, COMMAND, "store", *words, "--config", str(self._config)]
 
     def _database(self) -> Path:
         from cabinet import config
@@ -308,30 +306,30 @@ def _without(fields: list[str], *names: str) -> list[str]:
     return kept
 
 
-def _as_service() -> list[str]:
-    """Return the prefix for a command of the service's account: a file of root next to its database locks it out."""
-    return ["setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--"]
-
-
 def _started(unit: str) -> list[str]:
     """Start a unit, even if it has used up its restarts; return the problem, if any."""
-    _run(["systemctl", "reset-failed", unit], _COMMAND_WITHIN_S, check=False)
+    _run(["systemctl", "reset-failed", unit], check=False)
     return _problem(["systemctl", "start", unit])
 
 
 def _shown(unit: str, name: str) -> str:
-    return _run(["systemctl", "show", "--value", f"--property={name}", unit], _COMMAND_WITHIN_S, check=False).strip()
+    return _run(["systemctl", "show", "--value", f"--property={name}", unit], check=False).strip()
 
 
 def _problem(command: list[str]) -> list[str]:
     try:
-        _run(command, _COMMAND_WITHIN_S)
+        _run(command)
     except CabinetError as error:
         return [str(error)]
     return []
 
 
-def _run(command: list[str], within_s: float, environment: dict[str, str] | None = None, check: bool = True) -> str:
+def _run(
+    command: list[str],
+    within_s: float = _COMMAND_WITHIN_S,
+    environment: dict[str, str] | None = None,
+    check: bool = True,
+) -> str:
     """Run a command and return its output. Raises CabinetError with the last line of its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, env=environment, check=False)
