@@ -4,23 +4,27 @@ import functools
 import math
 import multiprocessing
 import random
+import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+import zoneinfo
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import httpx
+import msgspec
 
-from bench.jitter import export, sync
 from bench.shorts import HARD_A, MAX_A, MIN_A, SHAPES, SHORT_A, Shot, sine_a
+from bench.usage import record
 from cabinet.config import load
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
+from cabinet.reports import usage_csv
 from cabinet.sim.control import SimControl
 from cabinet.system.run_folder import guard_socket, service_address
 from cabinet_testing.real_cabinet import Process, RealCabinet, Resident, reaction_ms, running, wait_for
 
+RECORDS = 5_000  # of the log that is exported meanwhile
 LOAD_A = 300 / 220  # current of the resistor that is always on
 CARD = "90000001"
 PAGE = "/s/C5T4"
@@ -28,7 +32,31 @@ PAGE = "/s/C5T4"
 PATIENT = {"[tariff]\n": "[protections.reclose_storm]\ntrips = 20\nwithin_s = 60.0\n\n[tariff]\n"}
 
 
-def _read_pages(url: str, stopping) -> None:  # type: ignore[no-untyped-def]
+def _export(stopping: Event) -> None:
+    """Export the usage log as CSV and JSON lines, repeatedly."""
+    log = [
+        msgspec.structs.replace(record(number, "bench"), number=number, previous_hash="0" * 64, record_hash="1" * 64)
+        for number in range(1, RECORDS + 1)
+    ]
+    while not stopping.is_set():
+        "".join(usage_csv.csv_lines(log, "zh", zoneinfo.ZoneInfo("Asia/Shanghai")))
+        b"\n".join(map(usage_csv.json_line, log))
+
+
+def _sync(stopping: Event) -> None:
+    """Commit with fsync, as checkpoints do."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = sqlite3.connect(Path(folder) / "bench.sqlite")
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("CREATE TABLE checkpoint (outlet, energy_mwh)")
+        while not stopping.is_set():
+            with database:
+                database.executemany("INSERT INTO checkpoint VALUES (?, ?)", [(n, n) for n in range(200)])
+        database.close()
+
+
+def _read_pages(url: str, stopping: Event) -> None:
     with httpx.Client(base_url=url) as client:
         while not stopping.is_set():
             client.get(PAGE).raise_for_status()
@@ -41,35 +69,21 @@ def real(count: int, seed: int) -> list[Shot]:
         wait_for("the pages", (service_address(cabinet.run)).exists)
         stopping = multiprocessing.Event()
         work = [
-            multiprocessing.Process(target=export, args=(stopping.is_set,), daemon=True),
-            multiprocessing.Process(target=sync, args=(stopping.is_set,), daemon=True),
+            multiprocessing.Process(target=_export, args=(stopping,), daemon=True),
+            multiprocessing.Process(target=_sync, args=(stopping,), daemon=True),
             multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True),
         ]
-        return _with_work(work, stopping, lambda: _shots(cabinet, "alert", count, seed))
-
-
-def threaded(count: int, seed: int) -> list[Shot]:
-    """Run the same shorts with guard, service, exports and syncs as threads of one process (bench/one_process.py)."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder), PATIENT, "sim") as cabinet:
-        cabinet.processes["one"] = Process("one", [], cabinet.folder, cabinet.config, "bench.one_process")
-        wait_for("the pages", (service_address(cabinet.run)).exists)  # then its guard is ready
-        stopping = multiprocessing.Event()
-        pages = multiprocessing.Process(target=_read_pages, args=(cabinet.url, stopping), daemon=True)
-        return _with_work([pages], stopping, lambda: _shots(cabinet, "thread", count, seed))
-
-
-def _with_work(work: list[Any], stopping: Any, shoot: Callable[[], list[Shot]]) -> list[Shot]:
-    for process in work:
-        process.start()
-    try:
-        shots = shoot()
-    finally:
-        stopping.set()
         for process in work:
-            process.join()
-    if any(process.exitcode for process in work):
-        raise RuntimeError("the work beside the guard failed: the figures would mean nothing")
-    return shots
+            process.start()
+        try:
+            shots = _shots(cabinet, "alert", count, seed)
+        finally:
+            stopping.set()
+            for process in work:
+                process.join()
+        if any(process.exitcode for process in work):
+            raise RuntimeError("the work beside the guard failed: the figures would mean nothing")
+        return shots
 
 
 def _shots(cabinet: RealCabinet, path: str, count: int, seed: int) -> list[Shot]:

@@ -1,13 +1,12 @@
 """Time from the fault current to the command of relay or contactor, by the simulator's clock, over random shorts.
 
-There are three parts. Under a manual clock the real guard runs over the simulated chips in one process, with and
+There are two parts. Under a manual clock the real guard runs over the simulated chips in one process, with and
 without alert lines: thousands of shorts without scheduler effects, compared with the bare limit, the earliest time at
 which the waveform has exceeded the limit in two half-cycles (or once the hard ceiling). In real time the real processes
-run: guard and simulator, and a service with concurrent web requests, exports and syncs. In the third part, the
-reference, the same guard is a thread of the service, together with the exports and syncs. Amperes are RMS of the actual
+run: guard and simulator, and a service with concurrent web requests, exports and syncs. Amperes are RMS of the actual
 current: a half wave of 25 A is half of a sine of 35 A.
 
-    python -m bench.trip [--manual 1000] [--real 60] [--thread 20] [--seed N]
+    python -m bench.trip [--manual 1000] [--real 60] [--seed N]
 """
 
 import argparse
@@ -26,7 +25,7 @@ SHOWN = 5  # number of shorts over the limit in the output
 HEAD = "| shorts | count | p50 ms | p99.9 ms | worst ms | bar ms | over the bar |\n|---|---|---|---|---|---|---|"
 
 
-PATHS = {"alert": "with alert lines", "polled": "polled only", "thread": "one process"}
+PATHS = {"alert": "with alert lines", "polled": "polled only"}
 
 
 def manual(count: int, seed: int) -> list[Shot]:
@@ -82,17 +81,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--manual", type=int, default=1000, metavar="N", help="shorts under the manual clock")
     parser.add_argument("--real", type=int, default=60, metavar="N", help="shorts on the real processes")
-    parser.add_argument("--thread", type=int, default=20, metavar="N", help="the same with all in one process")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     args = parser.parse_args()
     print(f"{machine()}, commit {commit()}, seed {args.seed}\n\n{HEAD}")
     if args.manual:
         table("manual clock", manual(args.manual, args.seed))
-    if args.real or args.thread:
-        from bench.shorts_real import real, threaded  # it starts processes, so the pool's workers must not import it
+    if args.real:
+        from bench.shorts_real import real  # it starts processes, so the pool's workers must not import it
 
-        table("real time, under load", real(args.real, args.seed + 1) if args.real else [])
-        table("the same as threads", threaded(args.thread, args.seed + 1) if args.thread else [])
+        table("real time, under load", real(args.real, args.seed + 1))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,22 @@ A protection that acts is not an error but a value (`cabinet.model.Trip`); no er
 one line that gives the problem, its place and the remedy.
 """
 
+import contextlib
 import errno as errno_names
+from collections.abc import Iterator
 
 
 class CabinetError(Exception):
     """Base of every error this project raises on purpose. Anything else that escapes is a bug."""
+
+
+@contextlib.contextmanager
+def os_error_at(place: object, remedy: str = "") -> Iterator[None]:
+    """Raise an OSError of the block as a CabinetError that names the place and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise CabinetError(f"{place}: {error.strerror}{remedy}") from error
 
 
 class ConfigError(CabinetError):

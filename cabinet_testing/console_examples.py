@@ -5,7 +5,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from importlib import resources
 from pathlib import Path
 
@@ -39,8 +39,8 @@ from cabinet.system.steward.protocol import (
     BackUp,
     BackupCopied,
     BundleFound,
-    CheckUpdates,
     DriveFound,
+    InspectionItem,
     InspectionProgress,
     InstalledVersion,
     Interface,
@@ -120,7 +120,7 @@ LAST = update.UpdateRecord(
     why="had to be started again: cabinet-service.service",
 )  # fmt: skip
 NEWER = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=31_457_280, sha256="5e" * 32)
-FOUND: list[Answer] = [
+FOUND: list[InspectionItem] = [
     InspectionProgress(),
     InstalledVersion(HERE, None, None, LAST, []),
     DriveFound("/dev/sda1", "/media/stick", 2),
@@ -133,14 +133,10 @@ FOUND: list[Answer] = [
 class FakeSteward:
     """A steward as it might answer, with two bundles on its stick."""
 
-    def __init__(self) -> None:
-        self._found: list[Answer] = []
+    def inspect_updates(self) -> Generator[InspectionItem, None, None]:
+        yield from FOUND
 
     def ask(self, request: Request, /) -> Answer:
-        if isinstance(request, CheckUpdates):
-            if request.step == "begin":
-                self._found = list(FOUND)
-            return self._found.pop(0) if self._found else RequestDone()
         if isinstance(request, ShowNetwork):
             return Network(
                 [Interface("eth0", True, "02:00:00:00:00:01", ["192.0.2.7/24"])], ["192.0.2.1 (eth0)"], ["192.0.2.53"]

@@ -8,7 +8,7 @@ from cabinet.clock import ManualClock
 from cabinet.errors import LinkError
 from cabinet.system.steward.machine import Machine, StewardError
 from cabinet.system.steward.requests import StewardRequests
-from cabinet.system.steward.updates import InspectionContext, UpdateInspections
+from cabinet.system.steward.updates import InspectionContext
 from cabinet.system.update.records import UpdateFolder
 
 OURS, THEIRS = SigningKey(b"o" * 32), SigningKey(b"t" * 32)
@@ -81,10 +81,8 @@ class FakeComputer:
         self.records = UpdateFolder(tmp_path / "update")
         self.keys = tmp_path / "update-keys"
         self.keys.write_text(f"{base64.b64encode(bytes(OURS.verify_key)).decode()} maker\n")
-        self.updates = UpdateInspections(
-            InspectionContext(self.machine, self.system, self.records, self.keys, "this", self.clock)
-        )
-        self.steward = StewardRequests(self.machine, self.anybody, self.updates)
+        self.context = InspectionContext(self.machine, self.system, self.records, self.keys, "this", self.clock)
+        self.steward = StewardRequests(self.context, self.anybody)
 
     def run(self, words):
         self.ran.append(list(words))

@@ -1,7 +1,6 @@
 """Loading of `[tariff]` and the tariff files into the form that billing uses."""
 
 import hashlib
-import os
 import re
 import tomllib
 from importlib import resources
@@ -16,6 +15,7 @@ from cabinet.config.tariff_keys import TariffFile
 from cabinet.config.tariff_keys import TariffSection as Keys
 from cabinet.config.tariff_mistakes import minute_of_day, tariff_mistakes
 from cabinet.errors import CabinetError, ConfigError, ConfigErrors
+from cabinet.system.atomic_file import write_file
 
 BASE = "[tariff]"  # source of the tariff in `cabinet.toml`
 
@@ -88,30 +88,12 @@ def put(config: Config, version: str, content: bytes) -> None:
     Raises CabinetError.
     """
     target = path_of(config, version)
-    part = target.with_suffix(".part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(part, target)  # unlike a rename, it fails if the name exists
-        finally:
-            part.unlink()
-        _sync_folder(target.parent)
+        write_file(target, content, new=True)
     except FileExistsError as error:
         raise CabinetError(f"{target}: is there already: a tariff that was posted is not changed") from error
     except OSError as error:
         raise CabinetError(f"{target}: {error.strerror}") from error
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load_all(config: Config) -> tuple[list[PostedTariff], list[ConfigErrors]]:

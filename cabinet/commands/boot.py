@@ -7,9 +7,9 @@ from pathlib import Path
 from cabinet import config as configuration
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.hardware import raspberry_pi
-from cabinet.system.foreign_file import keep_copy, replace_content
+from cabinet.system.atomic_file import keep_copy, replace_content
 
 FOLDERS = ("/boot/firmware", "/boot")  # since Debian 12, and earlier
 
@@ -69,10 +69,8 @@ def _removed(folder: Path) -> dict[Path, tuple[bytes, bytes]]:
 
 
 def _content(path: Path) -> bytes:
-    try:
+    with os_error_at(path):
         return path.read_bytes()
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}") from error
 
 
 def _difference(path: Path, before: bytes, after: bytes) -> list[str]:
@@ -83,8 +81,6 @@ def _difference(path: Path, before: bytes, after: bytes) -> list[str]:
 
 def _replace(path: Path, after: bytes) -> None:
     """Replace the file completely or not at all: a Pi without config.txt does not boot correctly."""
-    try:
+    with os_error_at(path, ": nothing is changed; run it as root"):
         keep_copy(path, path.with_name(f"{path.name}.before-cabinet"))
         replace_content(path, after)
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}: nothing is changed; run it as root") from error

@@ -25,11 +25,11 @@ from cabinet.console.shell import Shell
 from cabinet.console.terminal.pty_pair import PtyPair
 from cabinet.console.terminal.serial_port import READ_TIMEOUT_S, SerialPort, SerialServer, open_port
 from cabinet.console.terminal.session import TerminalSession
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.link import service_status
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
-from cabinet.link.records import ConsoleAuditEntry, StoreAudit, Stored, path_in
+from cabinet.link.records import StoreAudit, Stored, path_in
 from cabinet.system import run_folder
 from cabinet.system.sd_notify import Notifier
 from cabinet.system.steward.client import StewardSocketClient
@@ -124,7 +124,7 @@ def serve(config: Config, staff: ConsoleAccounts, source: Path) -> None:
     shell = Shell(config, staff, guard, clock, backends, audit_file)
     conversation = TerminalSession(shell, clock, config.console.baud)
     stop = threading.Event()
-    audit_file.start_sending(lambda entries: _keep(records, entries), CARRY_RETRY_S)
+    audit_file.start_sending(lambda entries: records.ask(StoreAudit(entries), Stored), CARRY_RETRY_S)
     notifier = Notifier()
     try:
         _serve_port(config, run, conversation, stop, notifier)
@@ -135,35 +135,23 @@ def serve(config: Config, staff: ConsoleAccounts, source: Path) -> None:
 def _serve_port(
     config: Config, run: Path, conversation: TerminalSession, stop: threading.Event, notifier: Notifier
 ) -> None:
-    if config.console.port == "pty":
-        cable = PtyPair()
-        link = run_folder.console_terminal(run)
-        _point(link, cable.terminal)
-        try:
-            line = SerialServer(_from_cable(cable, config.console.baud), conversation, _waiter(stop), notifier.alive)
-            _until_stopped(line, stop, notifier, f"on {cable.terminal}")
-        finally:
-            link.unlink(missing_ok=True)
-            cable.close()
-    else:
-        port, baud = config.console.port, config.console.baud
-        line = SerialServer(lambda: open_port(port, baud), conversation, _waiter(stop), notifier.alive)
-        _until_stopped(line, stop, notifier, f"on {port} at {baud}")
+    port, baud = config.console.port, config.console.baud
 
+    def serve_on(connect: Callable[[], SerialPort], where: str) -> None:
+        line = SerialServer(connect, conversation, stop.wait, notifier.alive)
+        _until_stopped(line, stop, notifier, f"on {where}")
 
-def _keep(records: ServiceSocketClient, entries: list[ConsoleAuditEntry]) -> None:
-    records.ask(StoreAudit(entries), Stored)
-
-
-def _from_cable(cable: PtyPair, baud: int) -> Callable[[], SerialPort]:
-    return lambda: open_port(cable.device(READ_TIMEOUT_S), baud)
-
-
-def _waiter(stop: threading.Event) -> Callable[[float], None]:
-    def wait(seconds: float) -> None:
-        stop.wait(seconds)
-
-    return wait
+    if port != "pty":
+        serve_on(lambda: open_port(port, baud), f"{port} at {baud}")
+        return
+    cable = PtyPair()
+    link = run_folder.console_terminal(run)
+    _point(link, cable.terminal)
+    try:
+        serve_on(lambda: open_port(cable.device(READ_TIMEOUT_S), baud), cable.terminal)
+    finally:
+        link.unlink(missing_ok=True)
+        cable.close()
 
 
 def _until_stopped(line: SerialServer, stop: threading.Event, notifier: Notifier, where: str) -> None:
@@ -180,10 +168,8 @@ def _until_stopped(line: SerialServer, stop: threading.Event, notifier: Notifier
 def _point(link: Path, target: str) -> None:
     """Make `link` a symbolic link to `target`, replacing one left by an earlier process."""
     beside = link.with_name(link.name + ".new")
-    try:
+    with os_error_at(link):
         link.parent.mkdir(parents=True, exist_ok=True)
         beside.unlink(missing_ok=True)
         beside.symlink_to(target)
         beside.replace(link)
-    except OSError as error:
-        raise CabinetError(f"{link}: {error.strerror}") from error

@@ -9,15 +9,19 @@ import importlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from gpiozero.pins import Factory
 
 from cabinet.config.keys import Config
 from cabinet.errors import HardwareError
-from cabinet.hardware.bus import Bus, open_kernel_bus
+from cabinet.hardware.bus import open_kernel_bus
 from cabinet.hardware.failsafe import OpenBus, OpenPins
 from cabinet.system import run_folder
+
+T = TypeVar("T")
 
 FACTORIES = {
     "lgpio": "gpiozero.pins.lgpio:LGPIOFactory",
@@ -32,27 +36,19 @@ def openers(config: Config) -> tuple[OpenBus, OpenPins]:
         from cabinet.sim.wire import WireBus, WirePinFactory
 
         path = Path(config.paths.run) / "sim.sock"
-
-        def open_sim_bus() -> Bus:
-            try:
-                return WireBus(path)
-            except OSError as error:
-                raise HardwareError(
-                    f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve"
-                ) from error
-
-        def open_sim_pins() -> Factory:
-            try:
-                return WirePinFactory(path)
-            except OSError as error:
-                raise HardwareError(
-                    f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve"
-                ) from error
-
-        return open_sim_bus, open_sim_pins
+        return lambda: _simulated(WireBus, path), lambda: _simulated(WirePinFactory, path)
     return lambda: open_kernel_bus(config.hardware.bus), lambda: _named_factory(
         config.hardware.pin_factory, run_folder.guard_folder(Path(config.paths.run))
     )
+
+
+def _simulated(connect: Callable[[Path], T], path: Path) -> T:
+    try:
+        return connect(path)
+    except OSError as error:
+        raise HardwareError(
+            f"{path}: the simulator does not answer ({error.strerror}); start it: cabinet sim serve"
+        ) from error
 
 
 def _named_factory(name: str, run: Path) -> Factory:

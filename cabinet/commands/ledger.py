@@ -1,6 +1,7 @@
 """`cabinet ledger`: balances, statements and exports of the ledger, and money movements by staff."""
 
 import argparse
+import contextlib
 import datetime
 import sys
 import zoneinfo
@@ -12,7 +13,7 @@ from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import SystemClock, WallTime
-from cabinet.commands.options import AS_SERVICE, add_config
+from cabinet.commands.options import AS_SERVICE, add_action, add_days
 from cabinet.config import Config
 from cabinet.plain_text import one_line
 from cabinet.reports import ledger_csv
@@ -39,44 +40,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet ledger pay-out 10023344 18.50 --key moved-out-2026-12"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _action(actions, "balance", "wallets, holds and revenue, all together")
-    statement = _action(actions, "statement", "every movement of one wallet, with the balance after it")
+    add_action(actions, "balance", "wallets, holds and revenue, all together")
+    statement = add_action(actions, "statement", "every movement of one wallet, with the balance after it")
     statement.add_argument("card", metavar="CARD")
-    statement.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day")
-    statement.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
-    _action(actions, "check", "whether every transaction balances and every balance is the sum of its postings")
-    export = _action(actions, "export", "a month's postings for the accountant, as CSV or spreadsheet")
+    add_days(statement)
+    add_action(actions, "check", "whether every transaction balances and every balance is the sum of its postings")
+    export = add_action(actions, "export", "a month's postings for the accountant, as CSV or spreadsheet")
     export.add_argument("--format", choices=("csv", "xlsx"), default="csv", help="(default: csv)")
     export.add_argument("--output", type=Path, metavar="FILE", help="(default: standard output)")
     export.add_argument("--month", type=_month, required=True, metavar="YYYY-MM")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the words in it")
-    give_back = _action(actions, "give-back", "return part of what a charge has cost into the wallet")
+    give_back = add_action(actions, "give-back", "return part of what a charge has cost into the wallet")
     give_back.add_argument("order", metavar="ORDER", help="order number, as on the receipt")
     for name, summary in (
         ("pay-out", "money of a wallet that its resident takes away"),
         ("write-off", "what is left in a wallet that nobody will claim"),
     ):
-        _action(actions, name, summary).add_argument("card", metavar="CARD")
+        add_action(actions, name, summary).add_argument("card", metavar="CARD")
     for name in ("give-back", "pay-out", "write-off"):
         action = actions.choices[name]
         action.add_argument("amount", metavar="YUAN")
         action.add_argument("--note", default="", help="why; kept in the ledger")
         action.add_argument("--key", help="such as the complaint's number: the same key twice moves money once")
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=summary, description=summary)
-    add_config(action)
-    return action
-
-
-def _day(text: str) -> datetime.date:
-    found = normal_form.day(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
-    return found
 
 
 def _month(text: str) -> datetime.date:
@@ -88,8 +73,7 @@ def _month(text: str) -> datetime.date:
 
 def main(args: argparse.Namespace) -> int:
     config = configuration.load(args.config)
-    database = admin.open_database(config)
-    try:
+    with contextlib.closing(admin.open_database(config)) as database:
         if args.action == "balance":
             _balance(database)
         elif args.action == "statement":
@@ -100,8 +84,6 @@ def main(args: argparse.Namespace) -> int:
             _export(args, config, database)
         else:
             _move(args, database)
-    finally:
-        database.close()
     return 0
 
 

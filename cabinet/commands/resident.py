@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import io
 import os
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from cabinet import config as configuration
 from cabinet import normal_form, terminal
 from cabinet.clock import SystemClock
-from cabinet.commands.options import AS_SERVICE, add_config
+from cabinet.commands.options import AS_SERVICE, add_action
 from cabinet.errors import CabinetError
 from cabinet.plain_text import one_line
 from cabinet.reports import spreadsheet
@@ -35,16 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet resident list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "a new resident; the PIN is printed once")
+    add = add_action(actions, "add", "a new resident; the PIN is printed once")
     add.add_argument("card", metavar="CARD", help="4 to 32 letters, digits or hyphens")
     add.add_argument("--name", default="", help="for the property company's eyes only")
     add.add_argument("--pin", help="6 to 12 digits, not easily guessed (default: six random ones)")
     add.add_argument("--balance", metavar="YUAN", default="0", help="first money in the wallet")
     add.add_argument("--group", default="", help="that tariff files may be for")
-    group = _action(actions, "group", "the group that tariff files may be for; without one: none")
+    group = add_action(actions, "group", "the group that tariff files may be for; without one: none")
     group.add_argument("card", metavar="CARD")
     group.add_argument("group", nargs="?", default="", metavar="GROUP")
-    top_up = _action(actions, "top-up", "put money into a wallet")
+    top_up = add_action(actions, "top-up", "put money into a wallet")
     top_up.add_argument("card", metavar="CARD")
     top_up.add_argument("amount", metavar="YUAN")
     top_up.add_argument("--key", help="such as the receipt's number: the same key twice tops up once")
@@ -53,15 +54,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("unblock", "the card may be used again"),
         ("erase", "take name, card and PIN out of the database for good; charges stay, and lead to nobody"),
     ):
-        _action(actions, name, summary).add_argument("card", metavar="CARD")
-    pin = _action(actions, "pin", "a new PIN, printed once; signs out")
+        add_action(actions, name, summary).add_argument("card", metavar="CARD")
+    pin = add_action(actions, "pin", "a new PIN, printed once; signs out")
     pin.add_argument("card", metavar="CARD")
     pin.add_argument("--pin", help="6 to 12 digits, not easily guessed (default: six random ones)")
-    guest = _action(actions, "guest", "a code for somebody without a card; signs in once, printed once")
+    guest = add_action(actions, "guest", "a code for somebody without a card; signs in once, printed once")
     guest.add_argument("--balance", metavar="YUAN", required=True, help="what the guest has paid to charge with")
     guest.add_argument("--hours", type=int, default=guests.HOURS, help=f"good for (default {guests.HOURS})")
     guest.add_argument("--name", default="", help="for the property company's eyes only")
-    bring_in = _action(actions, "import", "residents from a CSV: card, and name, group, pin, balance as there are")
+    bring_in = add_action(actions, "import", "residents from a CSV: card, and name, group, pin, balance as there are")
     bring_in.add_argument("file", type=Path, metavar="FILE")
     bring_in.add_argument(
         "--pins",
@@ -69,27 +70,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where cards and PINs are written, for you only: a spreadsheet (.xlsx), or CSV for programs",
     )
-    top_ups = _action(actions, "import-top-ups", "top-ups from a CSV: card, amount, key (such as the receipt's number)")
+    top_ups = add_action(
+        actions, "import-top-ups", "top-ups from a CSV: card, amount, key (such as the receipt's number)"
+    )
     top_ups.add_argument("file", type=Path, metavar="FILE")
     for action in (bring_in, top_ups):
         action.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
-    _action(actions, "list", "all residents with their balances")
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=summary, description=summary)
-    add_config(action)
-    return action
+    add_action(actions, "list", "all residents with their balances")
 
 
 def main(args: argparse.Namespace) -> int:
-    database = admin.open_database(configuration.load(args.config))
-    try:
+    with contextlib.closing(admin.open_database(configuration.load(args.config))) as database:
         _do(args, database)
-    finally:
-        database.close()
     return 0
 
 
@@ -127,10 +119,8 @@ def _do(args: argparse.Namespace, database: Database) -> None:
         _import(args, database)
     elif args.action == "import-top-ups":
         _import_top_ups(args, database)
-    elif args.action == "list":
-        _print_list(admin.list_residents(database))
     else:
-        raise CabinetError(f"there is no action {args.action}")  # argparse admits no other
+        _print_list(admin.list_residents(database))
 
 
 def _import(args: argparse.Namespace, database: Database) -> None:

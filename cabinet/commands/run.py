@@ -22,7 +22,7 @@ from cabinet.demo.children import ChildGroup, ChildPlan
 from cabinet.demo.event_log import event_lines
 from cabinet.demo.logins import Logins, seed
 from cabinet.demo.receipts import Receipts
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import Event, Snapshot
@@ -67,11 +67,9 @@ def main(args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def lock_run_folder(run_folder: Path) -> Iterator[None]:
     """Lock the folder of sockets. Raises CabinetError if another `cabinet run` uses it."""
-    try:
+    with os_error_at(run_folder):
         run_folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(run_folder / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise CabinetError(f"{run_folder}: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -20,11 +20,12 @@ from cabinet import plain_text
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.config import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
 from cabinet.system import run_folder
+from cabinet.system.atomic_file import write_file
 from cabinet.system.sd_notify import Notifier, watchdog_interval_s
 from cabinet.system.secret_files import check_private
 from cabinet.web.address import Networks
@@ -229,11 +230,8 @@ def _address_file(config: Config, listener: socket.socket) -> Iterator[str]:
     scheme = "https" if config.service.tls_certificate else "http"
     address = f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}"
     path = run_folder.service_address(Path(config.paths.run))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(address + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}: check paths.run") from error
+    with os_error_at(path, ": check paths.run"):
+        write_file(path, f"{address}\n".encode(), synced=False)
     try:
         yield address
     finally:

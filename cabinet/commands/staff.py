@@ -1,12 +1,12 @@
 """`cabinet staff`: manage logins to the property's pages, and tokens for programs that read its API."""
 
 import argparse
+import contextlib
 
 from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.clock import SystemClock
-from cabinet.commands.options import AS_SERVICE, add_config
-from cabinet.errors import CabinetError
+from cabinet.commands.options import AS_SERVICE, add_action
 from cabinet.plain_text import one_line
 from cabinet.records import ROLES
 from cabinet.service.accounts import admin
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet staff list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "a login of the property company's pages; its password is printed once")
+    add = add_action(actions, "add", "a login of the property company's pages; its password is printed once")
     add.add_argument("name", metavar="NAME")
     add.add_argument(
         "--role",
@@ -36,32 +36,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="operator: everything; accountant: residents' money, audit log; viewer: figures (default: operator)",
     )
     add.add_argument("--password", help="at least 10 characters (default: a random one)")
-    token = _action(actions, "token", "a token of the API for one program; it is printed once")
+    token = add_action(actions, "token", "a token of the API for one program; it is printed once")
     token.add_argument("name", metavar="NAME", help="the program that will use it")
     token.add_argument(
         "--scope", action="append", choices=SCOPES, required=True, help="what it may do; may be given again"
     )
     token.add_argument("--days", type=int, default=admin.TOKEN_DAYS, help="how long it is good (default: %(default)s)")
-    _action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
-    one_step = _action(actions, "one-step", "switch off two-step sign-in of a login whose phone is lost")
+    add_action(actions, "revoke", "remove the login and the token of that name").add_argument("name", metavar="NAME")
+    one_step = add_action(actions, "one-step", "switch off two-step sign-in of a login whose phone is lost")
     one_step.add_argument("name", metavar="NAME")
-    _action(actions, "list", "logins and tokens")
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=summary, description=summary)
-    add_config(action)
-    return action
+    add_action(actions, "list", "logins and tokens")
 
 
 def main(args: argparse.Namespace) -> int:
-    database = admin.open_database(configuration.load(args.config))
-    try:
+    with contextlib.closing(admin.open_database(configuration.load(args.config))) as database:
         _do(args, database)
-    finally:
-        database.close()
     return 0
 
 
@@ -79,7 +68,7 @@ def _do(args: argparse.Namespace, database: Database) -> None:
     elif args.action == "one-step":
         admin.switch_off_second_factor(database, clock, args.name)
         print(f"{name}: signs in with the password alone now")
-    elif args.action == "list":
+    else:
         staff, tokens = admin.list_staff(database)
         for each in staff:
             print(f"login  {one_line(each.name)}, {each.role}")
@@ -89,5 +78,3 @@ def _do(args: argparse.Namespace, database: Database) -> None:
             print(f"token  {one_line(token.name)} ({', '.join(token.scopes)}), {until}")
         if not staff and not tokens:
             print("no logins and no tokens yet: cabinet staff add NAME")
-    else:
-        raise CabinetError(f"there is no action {args.action}")  # argparse admits no other

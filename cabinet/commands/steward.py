@@ -20,7 +20,7 @@ from cabinet.system.steward import usb_drives
 from cabinet.system.steward.protocol import SOCKET
 from cabinet.system.steward.requests import StewardRequests, this_machine
 from cabinet.system.steward.server import Server
-from cabinet.system.steward.updates import InspectionContext, UpdateInspections
+from cabinet.system.steward.updates import InspectionContext
 from cabinet.system.update.computer import Computer
 from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.survey import KEYS
@@ -50,9 +50,8 @@ def main(args: argparse.Namespace) -> int:
     machine = this_machine(Path(config.paths.state) / "backups")
     usb_drives.unmount_leftover(machine)
     context = InspectionContext(machine, Computer(args.config), UpdateFolder(), KEYS, boot_id(), SystemClock())
-    updates = UpdateInspections(context)
-    steward = StewardRequests(machine, lambda: charging(run_folder.guard_socket(run)), updates)
-    server = Server(run_folder.steward_folder(run) / SOCKET, frozenset({uid, os.geteuid()}), steward.answer)
+    steward = StewardRequests(context, lambda: charging(run_folder.guard_socket(run)))
+    server = Server(run_folder.steward_folder(run) / SOCKET, frozenset({uid, os.geteuid()}), steward)
     stopping: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -66,7 +65,6 @@ def main(args: argparse.Namespace) -> int:
         server.serve_one(POLL_S)
         steward.poll()
         notifier.alive()
-    updates.close()
     server.close()
     return 0
 

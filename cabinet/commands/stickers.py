@@ -8,7 +8,7 @@ from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.commands.options import add_config
 from cabinet.config.keys import Config, OutletSection
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.stickers import font as fonts
 from cabinet.stickers.drawing import pdf, svg
 from cabinet.stickers.sticker import DEFAULT_MM, MAX_MM, MIN_MM, draw, sheets, sticker_text
@@ -85,10 +85,8 @@ def write(
     files = {"stickers.pdf": pdf(sheets(drawings), f"{config.site.site_id} {config.site.public_url}")}
     for outlet, drawing in zip(outlets, drawings, strict=True):
         files[f"outlet-{outlet.number:02}-{outlet.code}.svg"] = svg(drawing, f"{outlet.number} {outlet.code}").encode()
-    try:
+    with os_error_at(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-    except OSError as error:
-        raise CabinetError(f"{folder}: {error.strerror}") from error
     return len(drawings)

@@ -1,12 +1,13 @@
 """`cabinet store`: check the database, back it up, and restore it from a backup."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
 from cabinet import config as configuration
 from cabinet.clock import SystemClock
-from cabinet.commands.options import AS_SERVICE, add_config
+from cabinet.commands.options import AS_SERVICE, add_action
 from cabinet.errors import CabinetError, StoreError
 from cabinet.service.accounts import admin
 from cabinet.store import backup, sessions
@@ -26,26 +27,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet store restore newest    (systemctl stop cabinet-service before, and start afterwards)"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _action(actions, "check", "pages, references, ledger and usage log: whether all is whole")
-    copy = _action(actions, "backup", "a whole copy, made while the service runs")
+    add_action(actions, "check", "pages, references, ledger and usage log: whether all is whole")
+    copy = add_action(actions, "backup", "a whole copy, made while the service runs")
     where = copy.add_mutually_exclusive_group()
     where.add_argument("--to", type=Path, metavar="FILE", help="(default: one more of the seven)")
     where.add_argument(
         "--into", type=Path, metavar="FOLDER", help="of another medium: with keys and configuration, seven are kept"
     )
     where.add_argument("--before-update", action="store_true", help="the one that going back from an update needs")
-    _action(actions, "running", "how many charges are not over yet, as a number")
-    _action(actions, "list", "the backups there are, and how far each goes")
-    restore = _action(actions, "restore", "put a backup in place of the database; what is there now is kept beside it")
+    add_action(actions, "running", "how many charges are not over yet, as a number")
+    add_action(actions, "list", "the backups there are, and how far each goes")
+    restore = add_action(
+        actions, "restore", "put a backup in place of the database; what is there now is kept beside it"
+    )
     restore.add_argument("backup", metavar="FILE", help="a backup, or: newest")
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=summary, description=summary)
-    add_config(action)
-    return action
 
 
 def main(args: argparse.Namespace) -> int:
@@ -96,12 +91,8 @@ def _check(database: Path) -> int:
 
 
 def _running(database: Path) -> int:
-    opened = Database(database, read_only=True)
-    try:
-        with opened.reading() as connection:
-            return len(sessions.unfinished(connection))
-    finally:
-        opened.close()
+    with contextlib.closing(Database(database, read_only=True)) as opened, opened.reading() as connection:
+        return len(sessions.unfinished(connection))
 
 
 def _list(database: Path) -> None:

@@ -12,7 +12,7 @@ from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, PostedTariff
 from cabinet.billing.tariff import PriceLine, Tariff
 from cabinet.clock import SystemClock
-from cabinet.commands.options import add_config
+from cabinet.commands.options import add_action
 from cabinet.config import Config
 from cabinet.console.terminal.columns import pad, width
 from cabinet.errors import CabinetError, ConfigErrors
@@ -37,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "  cabinet tariff list"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = _action(actions, "check", "find every mistake in tariff files")
+    check = add_action(actions, "check", "find every mistake in tariff files", config=False)
     check.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    explain = _action(actions, "explain", "the receipt that a charge at one power would give")
+    explain = add_action(actions, "explain", "the receipt that a charge at one power would give", config=False)
     explain.add_argument("file", type=Path, metavar="FILE")
     explain.add_argument("--hours", type=float, help="charging time")
     explain.add_argument("--watts", type=float, help="power")
@@ -48,19 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("--package", type=int, metavar="HOURS", help="the charge bought this package")
     explain.add_argument("--end", choices=("normal", "tripped"), default="normal", help="(default: normal)")
     explain.add_argument("--lang", choices=texts.LANGUAGES, default=texts.LANGUAGES[0], help="language of the receipt")
-    add = _action(actions, "add", "put a tariff file into force")
+    add = add_action(actions, "add", "put a tariff file into force")
     add.add_argument("file", type=Path, metavar="FILE")
-    remove = _action(actions, "remove", "take a tariff out of force; running charges keep theirs")
+    remove = add_action(actions, "remove", "take a tariff out of force; running charges keep theirs")
     remove.add_argument("version", metavar="VERSION")
-    listing = _action(actions, "list", "every tariff, and what it is for")
-    for action in (add, remove, listing):
-        add_config(action)
-
-
-def _action(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    return actions.add_parser(name, help=summary, description=summary)
+    add_action(actions, "list", "every tariff, and what it is for")
 
 
 def _local(text: str) -> datetime.datetime:

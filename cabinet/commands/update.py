@@ -12,11 +12,11 @@ from cabinet.clock import SystemClock
 from cabinet.commands.options import add_config
 from cabinet.errors import CabinetError
 from cabinet.system.update import bundle
-from cabinet.system.update.computer import WATCHER, Computer
+from cabinet.system.update.computer import WATCHER, Computer, run_to_end
 from cabinet.system.update.records import UpdateFolder
-from cabinet.system.update.survey import KEYS, collect_facts, run_to_end, trusted_keys
+from cabinet.system.update.survey import KEYS, collect_facts, trusted_keys
 from cabinet.system.update.trial import TRIAL_S, InstallOptions, UpdatePhase, UpdateRecord, objections
-from cabinet.system.update.watch import resume_update
+from cabinet.system.update.watch import UpdateRun
 from cabinet.system.update.wording import describe_update, objection_text
 from cabinet.texts import Texts
 
@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "watch":
         records.check_private()
         with records.alone(wait=True):
-            ended = resume_update(Computer(args.config), records, SystemClock(), time.sleep)
+            ended = UpdateRun(Computer(args.config), records, SystemClock(), time.sleep).resume()
             if ended is not None:
                 print(describe_update(ended, WORDS))
         return 0
@@ -73,7 +73,7 @@ def _prepare_alone(args: argparse.Namespace, computer: Computer, records: Update
     records.incoming.unlink(missing_ok=True)
     opened = bundle.read(args.bundle, trusted_keys(), records.incoming)
     manifest = opened.manifest
-    surveyed = run_to_end(collect_facts(computer, records))
+    surveyed = collect_facts(computer, records, run_to_end(computer.comparing()))
     found = msgspec.structs.replace(
         surveyed,
         newer=computer.is_newer(manifest.version, surveyed.version),

@@ -1,6 +1,7 @@
 """`cabinet usage`: export the usage log, and verify that it was not changed."""
 
 import argparse
+import contextlib
 import datetime
 import re
 import sqlite3
@@ -14,7 +15,7 @@ import msgspec
 from cabinet import config as configuration
 from cabinet import normal_form, plain_text
 from cabinet.clock import SystemClock
-from cabinet.commands.options import add_config
+from cabinet.commands.options import add_config, add_days
 from cabinet.config import Config
 from cabinet.errors import CabinetError, StoreError
 from cabinet.records import SignedClosing, UsageFilter
@@ -45,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     export = actions.add_parser("export", help="one row a charge", description="One row a charge, in order.")
     add_config(export)
     export.add_argument("--format", choices=("csv", "xlsx", "jsonl"), default="csv", help="(default: csv)")
-    _add_days(export)
+    add_days(export, "first day by end of charge")
     export.add_argument("--outlet", type=int, metavar="N", help="of this outlet only")
     export.add_argument("--group", choices=usage_sums.GROUPS, help="sums, one row a month, an outlet or a card")
     export.add_argument("--lang", choices=LANGUAGES, default=LANGUAGES[0], help="language of the CSV's words")
@@ -80,21 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="One JSON object a line. Keep them elsewhere every day: they show an end that was cut off.",
     )
     add_config(heads)
-    _add_days(heads)
+    add_days(heads, "first day by end of charge")
     key = actions.add_parser("key", help="the public key that closings are signed with", description="Base64, Ed25519.")
     add_config(key)
-
-
-def _add_days(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="from_day", type=_day, metavar="DAY", help="first day by end of charge")
-    parser.add_argument("--to", dest="to_day", type=_day, metavar="DAY", help="last day, included")
-
-
-def _day(text: str) -> datetime.date:
-    found = normal_form.day(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day, such as 2026-11-04")
-    return found
 
 
 def main(args: argparse.Namespace) -> int:
@@ -102,8 +91,7 @@ def main(args: argparse.Namespace) -> int:
     path = admin.database_path(config)
     if not path.exists():
         raise CabinetError(f"{path}: there is no usage log yet; has `cabinet serve` run with this configuration?")
-    database = Database(path, read_only=True)
-    try:
+    with contextlib.closing(Database(path, read_only=True)) as database:
         if args.action in ("verify", "closings"):
             _say_unclosed(database, config)
         if args.action == "verify":
@@ -126,8 +114,6 @@ def main(args: argparse.Namespace) -> int:
         file_output.check_not_terminal(args.format, args.output)
         with file_output.output(args.output) as output:
             _export(args, config, database, output)
-    finally:
-        database.close()
     return 0
 
 

@@ -6,7 +6,6 @@ wrong PINs: a power cycle of the cabinet gives a thief no new attempts, it resta
 
 import enum
 import logging
-import os
 import re
 import secrets
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import CabinetError, Refused
 from cabinet.pins import random_pin
+from cabinet.system.atomic_file import write_file
 
 log = logging.getLogger(__name__)
 
@@ -231,18 +231,9 @@ class ConsoleAccounts:
 
     def _write(self, accounts: list[Account]) -> None:
         """Replace the file atomically; it is readable by its owner only, at all times."""
-        beside = self._path.with_name(self._path.name + ".new")
+        content = msgspec.json.format(msgspec.json.encode(_File(accounts))) + b"\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            beside.unlink(missing_ok=True)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                if self._owner is not None:
-                    os.fchown(descriptor, self._owner, -1)
-                file.write(msgspec.json.format(msgspec.json.encode(_File(accounts))) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            write_file(self._path, content, 0o600, owner=self._owner)
         except OSError as error:
             raise CabinetError(f"{self._path}: cannot be written ({error.strerror})") from error
 

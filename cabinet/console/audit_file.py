@@ -19,6 +19,7 @@ import msgspec
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
 from cabinet.link.records import MAX_ENTRIES, At, ConsoleAuditEntry
+from cabinet.system.atomic_file import sync, write_file
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ MAX_FILE = 16 * 1024 * 1024  # about 100,000 commands; above this size, rows sta
 MAX_IN_MEMORY = 10_000
 MAX_TEXT = 200
 
-Send = Callable[[list[ConsoleAuditEntry]], None]  # raises CabinetError if the service does not accept them
+Send = Callable[[list[ConsoleAuditEntry]], object]  # raises CabinetError if the service does not accept them
 
 _decoder = msgspec.json.Decoder(ConsoleAuditEntry)
 
@@ -152,7 +153,7 @@ class AuditFile:
             finally:
                 os.close(descriptor)
             if new:
-                _sync_folder(self._path.parent)
+                sync(self._path.parent)  # a new file's name must survive a power cut too
         except OSError as error:
             log.warning("%s: %s: the audit log is only in memory", self._path, error.strerror)
             return False
@@ -160,16 +161,8 @@ class AuditFile:
 
     def _rewrite(self) -> bool:
         """Replace the file with the waiting rows, atomically. Return False if that fails."""
-        beside = self._path.with_name(self._path.name + ".new")
         try:
-            beside.unlink(missing_ok=True)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(b"".join(msgspec.json.encode(entry) + b"\n" for entry in self._waiting))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-            _sync_folder(self._path.parent)
+            write_file(self._path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in self._waiting), 0o600)
         except OSError as error:
             log.warning("%s: %s", self._path, error.strerror)
             return False
@@ -189,12 +182,3 @@ def _write_whole(descriptor: int, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, size)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the folder, because a new file's name must survive a power cut too."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ Each command is declared once: name, required level, arguments, example, and han
 
 import enum
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -21,7 +21,7 @@ from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.link.records import Query
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import OutletState, Snapshot
-from cabinet.system.steward.protocol import Answer, Request
+from cabinet.system.steward.protocol import Answer, InspectionItem, Request
 from cabinet.texts import Texts
 
 T = TypeVar("T")
@@ -62,11 +62,17 @@ class StewardClient(Protocol):
     def ask(self, request: Request, /) -> Answer:
         """Return the reply. Raises Refused `steward_gone` if there is no steward, CabinetError if the request fails."""
 
+    def inspect_updates(self) -> Generator[InspectionItem | None, None, None]:
+        """Yield what is found, and None from time to time while there is nothing new. Raises as `ask`."""
+
 
 class NoSteward:
     """Placeholder without a steward connection: refuses every request."""
 
     def ask(self, request: Request, /) -> Answer:
+        raise Refused("steward_gone")
+
+    def inspect_updates(self) -> Generator[InspectionItem | None, None, None]:
         raise Refused("steward_gone")
 
 

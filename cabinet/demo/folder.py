@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cabinet.errors import CabinetError, ConfigError
 from cabinet.system import run_folder
-from cabinet.system.foreign_file import replace_content
+from cabinet.system.atomic_file import replace_content, write_file
 
 MAX_SOCKET_PATH = 107  # unix(7): 108 bytes with the terminating zero
 MAX_SOCKET_NAME = run_folder.LONGEST
@@ -33,7 +33,7 @@ def prepare(folder: Path, port: int | None) -> Path:
         if port is not None:
             text = with_port(text, port)
         if before is None:
-            path.write_bytes(text.encode())
+            write_file(path, text.encode())
         elif text.encode() != before:
             replace_content(path, text.encode())
     except UnicodeDecodeError as error:

@@ -1,6 +1,5 @@
 """Logins of a demonstration: random, because a default would end up on a real cabinet, and kept from run to run."""
 
-import os
 import secrets
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from cabinet.errors import CabinetError
 from cabinet.pins import may_be_set, random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import SCOPES
+from cabinet.system.atomic_file import write_file
 
 CARD_NAME = "Demo"
 STAFF_NAME = "property"
@@ -87,9 +87,6 @@ def _load(path: Path) -> Logins | None:
 def _save(path: Path, logins: Logins) -> None:
     """Save the logins, readable by the owner alone from the first byte on."""
     try:
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(logins)) + b"\n")
+        write_file(path, msgspec.json.format(msgspec.json.encode(logins)) + b"\n", 0o600)
     except OSError as error:
         raise CabinetError(f"{path}: cannot be written ({error.strerror})") from error

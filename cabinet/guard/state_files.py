@@ -11,7 +11,6 @@ answer, `writable` is False and nothing closes.
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -23,7 +22,7 @@ import msgspec
 from cabinet.clock import NS, Clock, SystemClock
 from cabinet.guard.counters import Counters, MemoryCopy
 from cabinet.model import Fault
-from cabinet.system.atomic_file import ReservedFile
+from cabinet.system.atomic_file import ReservedFile, write_file
 
 log = logging.getLogger(__name__)
 
@@ -266,8 +265,6 @@ class StateWriter:
 
 
 def _keep_beside(path: Path, content: bytes) -> None:
-    """Save the content for inspection; ignore a disk that rejects it, or a link put there by another process."""
+    """Save the content for inspection; ignore a disk that rejects it. A link in its place is replaced, not followed."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        with open(descriptor, "wb") as file:
-            file.write(content)
+        write_file(path, content, 0o640, synced=False)

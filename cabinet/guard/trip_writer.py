@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cabinet.clock import MS, Clock
 from cabinet.guard.recorder import RingSlice
-from cabinet.system.atomic_file import replace_file
+from cabinet.system.atomic_file import write_file
 from cabinet.trips.folder import numbers, path_of
 from cabinet.trips.format import Header, encode, row_struct
 
@@ -64,7 +64,7 @@ class TripWriter:
         content = encode(self._header(slice_, rows), rows)
         there = numbers(self._folder)
         number = there[-1] + 1 if there else 1
-        replace_file(path_of(self._folder, number), content, self._folder / "unfinished")
+        write_file(path_of(self._folder, number), content)
         for old in [*there, number][: -self._kept]:
             path_of(self._folder, old).unlink(missing_ok=True)
 

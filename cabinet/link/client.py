@@ -26,6 +26,7 @@ from cabinet.link.protocol import (
     Command,
     Done,
     Hello,
+    Question,
     Recent,
     Refusal,
     Role,
@@ -198,31 +199,19 @@ class BlockingGuard:
 
     def snapshot(self) -> Snapshot:
         """Return the cabinet's present state."""
-        self._send(AskSnapshot(next(self._ids)))
-        snapshot = self._receive(Snapshot)
-        self._receive(Done)
-        return snapshot
+        return self._ask(AskSnapshot, Snapshot)
 
     def bus(self, scan: bool = False) -> BusView:
         """Return the bus as last read by the guard; with `scan`, also begin a search for unexpected chips."""
-        self._send(AskBus(next(self._ids), scan))
-        view = self._receive(BusView)
-        self._receive(Done)
-        return view
+        return self._ask(lambda number: AskBus(number, scan), BusView)
 
     def recent(self) -> Recent:
         """Return the newest events."""
-        self._send(AskEvents(next(self._ids)))
-        recent = self._receive(Recent)
-        self._receive(Done)
-        return recent
+        return self._ask(AskEvents, Recent)
 
     def maintenance_state(self) -> MaintenanceState:
         """Return locks, wear, calibration and the running job."""
-        self._send(AskMaintenance(next(self._ids)))
-        maintenance_state = self._receive(MaintenanceState)
-        self._receive(Done)
-        return maintenance_state
+        return self._ask(AskMaintenance, MaintenanceState)
 
     def request(self, make: Callable[[int], Command]) -> None:
         """Send a command as `GuardLink.request`, but raise LinkError if the guard does not answer."""
@@ -255,6 +244,12 @@ class BlockingGuard:
         if isinstance(message, Welcome):
             return message
         raise LinkError(f"{self._path}: the guard does not take user {os.geteuid()} as {role.value}")
+
+    def _ask(self, make: Callable[[int], Question], kind: type[T]) -> T:
+        self._send(make(next(self._ids)))
+        found = self._receive(kind)
+        self._receive(Done)
+        return found
 
     def _receive(self, kind: type[T]) -> T:
         """Return the next message of `kind`; skip others in between."""

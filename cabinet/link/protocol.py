@@ -13,6 +13,7 @@ import msgspec
 from cabinet.errors import LinkError
 from cabinet.maintenance import MAX_NOTE, Gains, MaintenanceState
 from cabinet.model import ChargeLimits, EndReason, Event, NotNegative, Snapshot
+from cabinet.system.frame_codec import decoding
 
 VERSION = 3
 MAX_FRAME = 128 * 1024  # bytes; a snapshot of 40 outlets with the longest words is under half of it
@@ -312,12 +313,11 @@ ALLOWED: dict[type, frozenset[Role]] = {
     **dict.fromkeys(STAFF_COMMANDS, frozenset({Role.CONSOLE})),
 }
 
-# ValueError: text that is not UTF-8; RecursionError: deeply nested lists
-_NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
-
 _encoder = msgspec.msgpack.Encoder()
 _client_decoder: msgspec.msgpack.Decoder[FromClient] = msgspec.msgpack.Decoder(FromClient)
 _guard_decoder: msgspec.msgpack.Decoder[FromGuard] = msgspec.msgpack.Decoder(FromGuard)
+decode_from_client = decoding(_client_decoder.decode, "a message to the guard")
+decode_from_guard = decoding(_guard_decoder.decode, "a message of the guard")
 
 
 def encode(message: FromClient | FromGuard) -> bytes:
@@ -326,19 +326,3 @@ def encode(message: FromClient | FromGuard) -> bytes:
     if len(frame) > MAX_FRAME:
         raise LinkError(f"a {type(message).__name__} frame of {len(frame)} bytes is over {MAX_FRAME}")
     return frame
-
-
-def decode_from_client(frame: bytes) -> FromClient:
-    """Decode a client's message. Raises LinkError for anything else."""
-    try:
-        return _client_decoder.decode(frame)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not a message to the guard: {error}") from error
-
-
-def decode_from_guard(frame: bytes) -> FromGuard:
-    """Decode a message of the guard. Raises LinkError for anything else."""
-    try:
-        return _guard_decoder.decode(frame)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not a message of the guard: {error}") from error

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import msgspec
 
-from cabinet.errors import LinkError
 from cabinet.model import EndReason, Fault
 from cabinet.system import run_folder
+from cabinet.system.frame_codec import decoding
 
 SOCKET = "service.sock"
 MAX_LINE = 1024 * 1024
@@ -146,11 +146,11 @@ class QueryRefusal(msgspec.Struct, frozen=True, tag="unable"):
 Query = AskSessions | AskUsage | AskEnergy | AskAudit | StoreAudit
 Answer = Sessions | Usage | Energy | AuditAnswer | Stored | QueryRefusal
 
-_NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
-
 _encoder = msgspec.json.Encoder()
 _query_decoder: msgspec.json.Decoder[Query] = msgspec.json.Decoder(Query)
 _answer_decoder: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
+decode_query = decoding(_query_decoder.decode, "a question to the service")
+decode_answer = decoding(_answer_decoder.decode, "an answer of the service")
 
 
 def path_in(run: Path) -> Path:
@@ -160,19 +160,3 @@ def path_in(run: Path) -> Path:
 def encode(message: Query | Answer) -> bytes:
     """Encode one line, its end included."""
     return _encoder.encode(message) + b"\n"
-
-
-def decode_query(line: bytes) -> Query:
-    """Decode a question. Raises LinkError for anything else."""
-    try:
-        return _query_decoder.decode(line)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not a question to the service: {error}") from error
-
-
-def decode_answer(line: bytes) -> Answer:
-    """Decode an answer. Raises LinkError for anything else."""
-    try:
-        return _answer_decoder.decode(line)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not an answer of the service: {error}") from error

@@ -13,6 +13,7 @@ import msgspec
 from cabinet.clock import NS
 from cabinet.model import REFUSALS
 from cabinet.system import run_folder
+from cabinet.system.atomic_file import write_file
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,8 @@ def path_in(run: Path) -> Path:
 
 def write(path: Path, status: ServiceStatus) -> None:
     """Write the file atomically. Never raises: nothing depends on it."""
-    part = path.with_suffix(".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.encode(status))
-        part.replace(path)
+        write_file(path, msgspec.json.encode(status), synced=False)
     except OSError as error:
         log.warning("%s: %s", path, error.strerror)
 

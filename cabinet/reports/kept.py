@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from cabinet import normal_form, texts
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.records import SignedClosing, UsageHead, UsageRecord
 from cabinet.reports import xlsx_reader
 from cabinet.store import usage
@@ -116,9 +116,7 @@ def _column(titles: Sequence[str], name: str) -> int | None:
 
 
 def _read(path: Path) -> bytes:
-    try:
+    with os_error_at(path):
         if path.stat().st_size > MAX_BYTES:
             raise CabinetError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MB")
         return path.read_bytes()
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from cabinet.billing import ledger
 from cabinet.clock import Clock, SystemClock, WallTime, boot_id
 from cabinet.config.keys import Config
-from cabinet.errors import CabinetError, Refused, StoreError
+from cabinet.errors import Refused, StoreError, os_error_at
 from cabinet.link.client import GuardLink
 from cabinet.link.protocol import Role
 from cabinet.model import EndReason, Event, MeterCount, Snapshot
@@ -117,10 +117,8 @@ class Service:
         """Migrate the database and restore its sessions. Raises StoreError; CabinetError without a state folder."""
         context = self.context
         path = admin.database_path(context.config)
-        try:
+        with os_error_at(path.parent, ": check paths.state"):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
         context.tariff_catalogue.refresh()
         await context.storage.open()
         if context.storage.damaged or not context.storage.is_open:

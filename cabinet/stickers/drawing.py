@@ -9,7 +9,6 @@ from cabinet.stickers.font import Font, Step
 
 POINTS_PER_MM = 72 / 25.4
 A4_MM = (210.0, 297.0)
-CURVE = 0.5523  # of the radius: a quarter of a circle by one curve
 
 
 class Shape(NamedTuple):

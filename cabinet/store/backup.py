@@ -20,6 +20,7 @@ from cabinet.errors import StoreError
 from cabinet.store import accounts, consistency_check, file_owner, usage
 from cabinet.store.database import Database, translated
 from cabinet.system import backup_names
+from cabinet.system.atomic_file import replacing, sync, write_file
 
 KEPT = 7
 NUMBERS_LEFT_OUT = 1000  # more charges than a cabinet makes between two backups
@@ -102,35 +103,20 @@ def surplus(paths: list[Path]) -> list[Path]:
 
 def copy_into(database: Path, target: Path) -> None:
     """Copy the database to `target`, completely or not at all. Raises StoreError."""
-    part = target.with_suffix(".part")
-    with translated(database):
-        part.unlink(missing_ok=True)
-        part.touch(0o600)  # mode of the database: the copy holds the same secrets
+    mode = 0o600  # of the database: the copy holds the same secrets
+    with translated(database), replacing(target, mode) as copy:
         source = sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None)
         try:
-            source.execute("VACUUM INTO ?", (str(part),))
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+            source.execute("VACUUM INTO ?", (copy.name,))
         finally:
             source.close()
-        sync(part)
-        part.replace(target)
-        sync(target.parent)
 
 
 def copy_beside(files: list[Path], folder: Path) -> None:
     """Copy the files that a restored database needs, each private, completely or not at all. Raises StoreError."""
     for file in files:
-        part = folder / f"{file.name}.part"
-        with translated(part):
-            part.unlink(missing_ok=True)
-            part.touch(0o600)
-            part.write_bytes(file.read_bytes())
-            sync(part)
-            part.replace(folder / file.name)
-    with translated(folder):
-        sync(folder)
+        with translated(folder / file.name):
+            write_file(folder / file.name, file.read_bytes(), 0o600)
 
 
 def backups(database: Path) -> list[Path]:
@@ -252,12 +238,3 @@ def exclusive_lock(database: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StoreError(f"{database}: the service is running with it: stop that first") from None
         yield
-
-
-def sync(path: Path) -> None:
-    """Flush a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ have signed another. The key signs and never leaves the cabinet; the property ke
 
 import base64
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from nacl.signing import SigningKey, VerifyKey
 from cabinet.clock import WallTime
 from cabinet.errors import StoreError
 from cabinet.records import Closing, SignedClosing
-from cabinet.store.backup import sync
+from cabinet.system.atomic_file import write_file
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +32,7 @@ def load_key(path: Path, make: bool = False) -> SigningKey:
     """
     try:
         if make and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.unlink(missing_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb") as file:
-                file.write(bytes(SigningKey.generate()))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            sync(path.parent)
+            write_file(path, bytes(SigningKey.generate()), 0o600)
         return SigningKey(path.read_bytes())
     except FileNotFoundError:
         raise StoreError(f"{path}: there is no key yet: start `cabinet serve` once") from None

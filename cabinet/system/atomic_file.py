@@ -1,9 +1,14 @@
 """Files that survive a power cut: they hold the old content or the new one, never half of it."""
 
+import contextlib
 import ctypes
 import errno
 import os
+import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 BLOCK = 4096  # of an ext4 file system: the smallest part of a file that is written
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # renameat2(2)
@@ -61,7 +66,7 @@ class ReservedFile:
             os.close(descriptor)
         _exchange(self.spare, self.path)
         if self._synced:
-            _sync(self.path.parent)
+            sync(self.path.parent)
         self.reserve()  # at once, before any other writer takes the room
 
     def _open_spare(self) -> int:
@@ -96,33 +101,78 @@ def _exchange(spare: Path, path: Path) -> None:
     spare.replace(path)  # the first time, and on file systems that cannot exchange
 
 
-def replace_file(path: Path, content: bytes, unfinished: Path) -> None:
-    """Write `content` to `path` as a whole, through `unfinished` in the same folder; it is on disk on return.
+@contextlib.contextmanager
+def replacing(
+    path: Path, mode: int = 0o666, *, owner: int | None = None, new: bool = False, synced: bool = True
+) -> Iterator[BinaryIO]:
+    """Yield a file next to `path` that takes its name, with its content on disk, when the block ends.
 
-    Make the folder if it is missing. Raises OSError, and then `path` is unchanged.
+    The file has `mode`, less the umask, and `owner`, if given, before it has any content. With `new`, an existing
+    file is never replaced: raises FileExistsError. Raises OSError; on any exception `path` is unchanged and the file
+    next to it is removed. Without `synced`, for memory and for output, no call waits for a disk.
     """
-    _make_folder(path.parent)
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)  # left by a process that was killed
     try:
-        with unfinished.open("wb") as file:
-            file.write(content)
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            if owner is not None:
+                os.fchown(file.fileno(), owner, -1)
+            yield file
             file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)  # a full disk needs the room
+            if synced:
+                os.fsync(file.fileno())
+        if new:
+            os.link(part, path)  # unlike a rename, it fails if the name exists
+            part.unlink()
+        else:
+            part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)  # a full disk needs the room
         raise
-    _sync(path.parent)
+    if synced:
+        sync(path.parent)
+
+
+def write_file(
+    path: Path, content: bytes, mode: int = 0o666, *, owner: int | None = None, new: bool = False, synced: bool = True
+) -> None:
+    """Write the file at once as `replacing` does, and make its folder if that is missing. Raises OSError."""
+    _make_folder(path.parent)
+    with replacing(path, mode, owner=owner, new=new, synced=synced) as file:
+        file.write(content)
+
+
+def replace_content(path: Path, content: bytes) -> None:
+    """Replace the content of another program's file at `path`, links followed. Raises OSError; then it is unchanged.
+
+    Mode and owner stay; a file system without owners, such as the firmware's FAT, has none to keep.
+    """
+    target = path.resolve()
+    before = target.stat()
+    with replacing(target) as file:
+        file.write(content)
+        with contextlib.suppress(PermissionError):
+            os.fchown(file.fileno(), before.st_uid, before.st_gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+
+
+def keep_copy(path: Path, copy: Path) -> None:
+    """Copy the file to `copy` unless that exists already: the copy holds the original state. Raises OSError."""
+    if not copy.exists():
+        with replacing(copy) as file:
+            shutil.copy2(path, file.name)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
+from cabinet.system.atomic_file import replacing
 
 
 def check_not_terminal(form: str, path: Path | None) -> None:
@@ -36,14 +37,5 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
         except BrokenPipeError:
             sys.stderr.close()  # the reader, such as `head`, has finished
         return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CabinetError(f"{path}: {error.strerror}") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with os_error_at(path), replacing(path, synced=False) as file:
+        yield file

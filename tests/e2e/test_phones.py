@@ -1,4 +1,4 @@
-"""The quick part of `bench.phones`: fifty live pages, and the service takes no more memory for the later events."""
+"""Fifty live pages: the service takes no more memory for the later events."""
 
 import pytest
 

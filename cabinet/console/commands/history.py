@@ -8,7 +8,7 @@ from cabinet.console.arguments import OUTLET, optional, whole
 from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
-from cabinet.errors import CabinetError, Refused
+from cabinet.errors import Refused, os_error_at
 from cabinet.link.records import MAX_LINES, AskAudit, At, AuditAnswer
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
@@ -26,10 +26,8 @@ TABLE_ROWS = 24  # rows of a recording shown: those nearest to the trip
 @command("trips", Level.LOOK, optional(COUNT), example="trips", reads=True)
 def trips(context: CommandContext, count: int | None) -> CommandResult:
     folder, words = context.state_folder / trips_folder.FOLDER, _trip_words(context)
-    try:
+    with os_error_at(folder):
         numbers = trips_folder.numbers(folder)[-(count or USUAL) :]
-    except OSError as error:
-        raise CabinetError(f"{folder}: {error.strerror}") from error
     rows, data = [], []
     for number in numbers:
         try:

@@ -1,9 +1,10 @@
 """`update check`: installed version, result of the last update, and bundles on USB drives. Installs nothing.
 
-The steward reads the drives, a part with each request. The objections to a bundle are evaluated here, by the rules of
-`cabinet update install`, with the number of charges from service or guard.
+The steward reads the drives, and reports each finding as it comes. The objections to a bundle are evaluated here, by
+the rules of `cabinet update install`, with the number of charges from service or guard.
 """
 
+import contextlib
 import shlex
 from typing import Any
 
@@ -19,11 +20,9 @@ from cabinet.errors import LinkError, Refused
 from cabinet.link.records import AskSessions, Sessions
 from cabinet.system.steward.protocol import (
     BundleFound,
-    CheckUpdates,
     DriveFound,
     InspectionProgress,
     InstalledVersion,
-    RequestDone,
 )
 from cabinet.system.update.trial import ComputerFacts, InstallOptions, Objection, fits, objections
 from cabinet.system.update.wording import describe_update, objection_text
@@ -66,25 +65,21 @@ class _Findings:
 @command("update check", Level.LOOK, reads=True)
 def update_check(context: CommandContext) -> CommandResult:
     """Check for updates; a big bundle takes time, and any key ends the check."""
-
-    def leave() -> str:
-        context.backends.steward.ask(CheckUpdates("leave"))
-        return context.words("update_check.left")
-
-    live = run_in_view(_looking(context, _Findings()), lambda found: _shown(context, found), leave)
+    live = run_in_view(
+        _looking(context, _Findings()), lambda found: _shown(context, found), lambda: context.words("update_check.left")
+    )
     assert isinstance(live, LiveView)
     return msgspec.structs.replace(live, answer=lambda: _answer(context))
 
 
 def _looking(context: CommandContext, findings: _Findings) -> Steps[_Findings]:
     said = ""
-    found = context.backends.steward.ask(CheckUpdates("begin"))
-    while not isinstance(found, RequestDone):
-        findings.add(found)
-        line = _progress(found, context.words) if isinstance(found, InspectionProgress) else ""
-        yield line if line != said else ""
-        said = line or said
-        found = context.backends.steward.ask(CheckUpdates("next"))
+    with contextlib.closing(context.backends.steward.inspect_updates()) as inspection:
+        for found in inspection:
+            findings.add(found)
+            line = _progress(found, context.words) if isinstance(found, InspectionProgress) else ""
+            yield line if line != said else ""
+            said = line or said
     findings.complete = True
     return findings
 
@@ -93,10 +88,10 @@ def _answer(context: CommandContext) -> Output:
     """Return the reply to a program: complete, or partial after `PROGRAM_WITHIN_S`."""
     findings = _Findings()
     until_ns = context.now_ns + PROGRAM_WITHIN_S * NS
-    for _ in _looking(context, findings):
-        if context.now_ns >= until_ns:
-            context.backends.steward.ask(CheckUpdates("leave"))
-            break
+    with contextlib.closing(_looking(context, findings)) as steps:
+        for _ in steps:
+            if context.now_ns >= until_ns:
+                break
     return _shown(context, findings)
 
 

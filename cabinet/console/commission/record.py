@@ -1,7 +1,6 @@
 """Findings of a commissioning run, saved to disk after every step: an interrupted run continues at the same step."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from cabinet.config import Config
 from cabinet.console.commission.findings import CommissioningStep, Finding, StepVerdict
 from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
+from cabinet.system.atomic_file import write_file
 
 NAME = "commissioning.json"
 
@@ -69,14 +69,8 @@ class CommissioningFolder:
     def write(self, name: str, content: bytes) -> Path:
         """Write the file atomically and return its path. Raises CabinetError."""
         path = self.folder / name
-        beside = path.with_name(name + ".new")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            write_file(path, content)
         except OSError as error:
             raise CabinetError(f"{path}: cannot be written ({error.strerror})") from error
         return path

@@ -5,9 +5,7 @@ public key is printed there and shown by the cabinet: with it any reader can che
 """
 
 import base64
-import contextlib
 import datetime
-import os
 import secrets
 import zoneinfo
 from pathlib import Path
@@ -25,6 +23,7 @@ from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
 from cabinet.stickers.drawing import A4_MM, Drawing, pdf
 from cabinet.stickers.font import Font
+from cabinet.system.atomic_file import write_file
 from cabinet.system.secret_files import check_private
 from cabinet.texts import Texts
 
@@ -39,18 +38,13 @@ WIDEST = 88  # columns of a line on paper
 def load_key(folder: Path) -> SigningKey:
     """Return the console's own key, created at first use, readable by its owner only. Raises CabinetError."""
     path = folder / KEY_NAME
-    with contextlib.suppress(FileExistsError):
+    if not path.exists():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            write_file(path, secrets.token_bytes(KEY_BYTES), 0o600, new=True)
         except FileExistsError:
-            raise
+            pass  # another process has just made it
         except OSError as error:
             raise CabinetError(f"{path}: cannot be written ({error.strerror})") from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
     check_private(path)
     try:
         return SigningKey(path.read_bytes())

@@ -91,7 +91,7 @@ class SerialServer:
         self,
         open_: Callable[[], SerialPort],
         conversation: TerminalSession,
-        wait: Callable[[float], None],
+        wait: Callable[[float], object],
         beat: Callable[[], None],
     ) -> None:
         """`wait` sleeps between two attempts to open; `beat` is called every half second in normal operation."""

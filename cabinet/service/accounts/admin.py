@@ -14,7 +14,7 @@ from cabinet import normal_form, plain_text
 from cabinet.billing import ledger
 from cabinet.clock import Clock
 from cabinet.config.keys import Config
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.pins import may_be_set, random_pin
 from cabinet.records import Actor, Role, StaffView
 from cabinet.service.accounts.sign_in import hash_secret
@@ -54,10 +54,8 @@ def open_database(config: Config) -> Database:
     Raises StoreError; CabinetError if the folder cannot be created.
     """
     path = database_path(config)
-    try:
+    with os_error_at(path.parent, ": check paths.state"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
     backup.check_not_half_restored(path)
     return Database(path)
 

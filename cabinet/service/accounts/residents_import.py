@@ -17,7 +17,7 @@ import msgspec
 from cabinet import normal_form
 from cabinet.billing import ledger
 from cabinet.clock import Clock, WallTime
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
 from cabinet.pins import random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.accounts.sign_in import hash_secret
@@ -146,12 +146,10 @@ def _names(source: str, cells: Sequence[str], needed: Iterable[str], allowed: It
 
 
 def text_of(path: Path) -> str:
-    try:
+    with os_error_at(path):
         if path.stat().st_size > MAX_BYTES:
             raise CabinetError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MB: split it")
         data = path.read_bytes()
-    except OSError as error:
-        raise CabinetError(f"{path}: {error.strerror}") from error
     return decoded(str(path), data)
 
 

@@ -32,7 +32,10 @@ def back_up(machine: Machine) -> BackupCopied:
     """Copy the newest backup, sync it and read it back. Raises StewardError, OSError; no partial file remains."""
     with _newest(machine.backups) as (name, source):
         stick = usb_drives.drive_for_backup(machine)
-        with usb_drives.mounted_writable(machine, stick) as place, opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive:
+        with (
+            usb_drives.mounted(machine, stick, usb_drives.WRITABLE) as place,
+            opened(place, os.O_RDONLY | os.O_DIRECTORY) as drive,
+        ):
             size, digest = _copy(source, name, drive, place)
     if stick.place is None:  # it was mounted temporarily: the mount point is gone
         return BackupCopied(f"{stick.device}: {FOLDER}/{name}", size, digest, let_go=True)

@@ -1,10 +1,13 @@
-"""Requests to the steward and its answers: one SEQPACKET frame each. Pure."""
+"""Requests to the steward and its answers: one SEQPACKET frame each. Pure.
 
-from typing import Annotated, Literal
+Each request has one answer, and only CheckUpdates several.
+"""
+
+from typing import Annotated
 
 import msgspec
 
-from cabinet.errors import LinkError
+from cabinet.system.frame_codec import decoding
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.survey import Age
 from cabinet.system.update.trial import ComputerFacts, UpdateRecord
@@ -41,13 +44,10 @@ class CancelReboot(msgspec.Struct, frozen=True, tag="call_off"):
 
 
 class CheckUpdates(msgspec.Struct, frozen=True, tag="check_updates"):
-    """Inspect the installed version and the bundles on the sticks, a part with each request; one inspection at a time.
-
-    `begin` ends an inspection under way and starts one; `next` continues it; `leave` ends it. Each is answered with
-    a finding or with InspectionProgress; with RequestDone when there is nothing more.
+    """Inspect the installed version and the bundles on the sticks. The answers are findings and InspectionProgress as
+    they come, and at last RequestDone or Failed. One inspection at a time: a new one ends the one under way, and so
+    does its client by closing the connection.
     """
-
-    step: Literal["begin", "next", "leave"]
 
 
 class InspectionProgress(msgspec.Struct, frozen=True, tag="looking"):
@@ -139,24 +139,9 @@ Answer = Network | BackupCopied | RequestDone | Failed | InspectionItem
 
 _requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
-_NOT_A_MESSAGE = (msgspec.MsgspecError, ValueError, RecursionError)
+decode_request = decoding(_requests.decode, "a request to the steward")
+decode_answer = decoding(_answers.decode, "an answer of the steward")
 
 
 def encode(message: Request | Answer) -> bytes:
     return msgspec.json.encode(message)
-
-
-def decode_request(frame: bytes) -> Request:
-    """Decode a request. Raises LinkError for anything else."""
-    try:
-        return _requests.decode(frame)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not a request to the steward: {error}") from error
-
-
-def decode_answer(frame: bytes) -> Answer:
-    """Decode an answer. Raises LinkError for anything else."""
-    try:
-        return _answers.decode(frame)
-    except _NOT_A_MESSAGE as error:
-        raise LinkError(f"not an answer of the steward: {error}") from error

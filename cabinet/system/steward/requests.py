@@ -3,7 +3,7 @@
 import logging
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from cabinet.system.steward.protocol import (
     Answer,
     BackUp,
     CancelReboot,
-    CheckUpdates,
     Failed,
     Interface,
     Network,
@@ -27,7 +26,7 @@ from cabinet.system.steward.protocol import (
     Restart,
     SetClock,
 )
-from cabinet.system.steward.updates import UpdateInspections
+from cabinet.system.steward.updates import InspectionContext, inspect_in_slices
 
 log = logging.getLogger(__name__)
 
@@ -55,27 +54,31 @@ def run_program(words: Sequence[str]) -> bytes:
 class StewardRequests:
     """Request handler; `poll` is called every few seconds, and executes a waiting reboot if no charge runs."""
 
-    def __init__(self, machine: Machine, charging: Callable[[], bool], updates: UpdateInspections) -> None:
+    def __init__(self, context: InspectionContext, charging: Callable[[], bool]) -> None:
         """Take `charging`, which returns whether a resident's charge is under way, or raises LinkError if unknown."""
-        self._machine = machine
+        self._context = context
+        self._machine = context.machine
         self._charging = charging
-        self._updates = updates
         self._reboot_waits = False
 
     def answer(self, request: Request) -> Answer:
         """Execute the request; a failure is an answer too."""
         try:
             return self._do(request)
-        except StewardError as error:
-            return Failed(str(error), error.code, error.params)
-        except CabinetError as error:
-            return Failed(str(error))
-        except OSError as error:
-            return Failed(f"{error.filename or type(request).__name__}: {error.strerror}")
+        except (CabinetError, OSError) as error:
+            return _failed(error, type(request).__name__)
+
+    def inspect(self) -> Generator[Answer, None, None]:
+        """Yield the answers to `CheckUpdates`, one at most every `updates.SLICE_NS` while there are no findings."""
+        try:
+            yield from inspect_in_slices(self._context)
+        except (CabinetError, OSError) as error:
+            yield _failed(error, "CheckUpdates")
+        else:
+            yield RequestDone()
 
     def poll(self) -> None:
         """Execute a waiting reboot if no charge runs. If the guard does not answer, it protects none: do not wait."""
-        self._updates.poll()
         if not self._reboot_waits:
             return
         try:
@@ -105,11 +108,15 @@ class StewardRequests:
             machine.run(["systemctl", "--no-block", "reboot"])
         elif isinstance(request, BackUp):
             return back_up(machine)
-        elif isinstance(request, CheckUpdates):
-            return self._updates.answer(request)
         else:
             return network(machine)
         return RequestDone()
+
+
+def _failed(error: CabinetError | OSError, request: str) -> Failed:
+    if isinstance(error, StewardError):
+        return Failed(str(error), error.code, error.params)
+    return Failed(str(error) if isinstance(error, CabinetError) else f"{error.filename or request}: {error.strerror}")
 
 
 # --- network ---------------------------------------------------------------------------------------------------------

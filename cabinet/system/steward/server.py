@@ -1,16 +1,17 @@
-"""Steward socket: one request after the other. The kernel, not the request, identifies the client."""
+"""Steward socket: one request after the other, and one inspection meanwhile. The kernel identifies the client."""
 
 import logging
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Generator
 from pathlib import Path
 
 from cabinet.errors import CabinetError, LinkError
 from cabinet.system.socket_peer import peer_uid
 from cabinet.system.steward import protocol
-from cabinet.system.steward.protocol import Answer, CheckUpdates, Failed, Request
+from cabinet.system.steward.protocol import Answer, CheckUpdates, Failed
+from cabinet.system.steward.requests import StewardRequests
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +22,11 @@ PATIENCE_S = 2.0  # a silent client blocks the others no longer than this
 class Server:
     """Server on `path`, for the accounts `uids` only."""
 
-    def __init__(self, path: Path, uids: frozenset[int], answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, path: Path, uids: frozenset[int], requests: StewardRequests) -> None:
         self._path = path
         self._uids = uids
-        self._answer = answer
+        self._requests = requests
+        self._inspection: tuple[socket.socket, Generator[Answer, None, None]] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._woken, self._wake = socket.socketpair()
         try:
@@ -37,29 +39,59 @@ class Server:
             raise CabinetError(f"{path}: cannot be served ({error.strerror})") from error
 
     def serve_one(self, timeout_s: float | None = None) -> bool:
-        """Serve the next client completely. Return False if none connected in time, or if `wake` was called."""
-        ready, _, _ = select.select([self._socket, self._woken], [], [], timeout_s)
-        if self._socket not in ready:
-            return False
-        client, _ = self._socket.accept()
-        with client:
+        """Serve the next client completely, but an inspection only one step further, and do not wait during one.
+
+        Return False if no client connected in time, or if `wake` was called.
+        """
+        within_s = timeout_s if self._inspection is None else 0
+        ready, _, _ = select.select([self._socket, self._woken], [], [], within_s)
+        if connected := self._socket in ready:
+            client, _ = self._socket.accept()
             try:
-                client.send(protocol.encode(self._reply(client)))
+                answer = self._reply(client)
+                if answer is not None:
+                    client.send(protocol.encode(answer))
+                    client.close()
             except OSError as error:
                 log.warning("a client went away: %s", error)
-        return True
+                client.close()
+        self._inspect_on()
+        return connected
 
     def wake(self) -> None:
         """End the wait for a client. A signal handler may call it: the signal alone does not end a wait."""
         self._wake.send(b"\0")
 
     def close(self) -> None:
+        self._end_inspection()
         self._socket.close()
         self._woken.close()
         self._wake.close()
         self._path.unlink(missing_ok=True)
 
-    def _reply(self, client: socket.socket) -> Answer:
+    def _inspect_on(self) -> None:
+        """Send the next answer of the inspection; end it after the last, or if its client is gone or does not read."""
+        if self._inspection is None:
+            return
+        client, answers = self._inspection
+        try:
+            if (answer := next(answers, None)) is not None:
+                client.send(protocol.encode(answer))
+                return
+        except OSError as error:
+            log.info("the inspection is over: its client went away (%s)", error)
+        self._end_inspection()
+
+    def _end_inspection(self) -> None:
+        """Close and unmount everything that the inspection uses."""
+        if self._inspection is not None:
+            client, answers = self._inspection
+            self._inspection = None
+            answers.close()
+            client.close()
+
+    def _reply(self, client: socket.socket) -> Answer | None:
+        """Return the answer; None if an inspection begins, which has its own."""
         uid = peer_uid(client)
         known = uid in self._uids
         client.settimeout(PATIENCE_S)
@@ -73,9 +105,12 @@ class Server:
             request = protocol.decode_request(frame)
         except LinkError as error:
             return Failed(str(error))
-        goes_on = isinstance(request, CheckUpdates) and request.step == "next"
-        log.log(logging.DEBUG if goes_on else logging.INFO, "%s", request)  # sent twice a second: not worth INFO
-        answer = self._answer(request)
+        log.info("%s", request)
+        if isinstance(request, CheckUpdates):
+            self._end_inspection()
+            self._inspection = client, self._requests.inspect()
+            return None
+        answer = self._requests.answer(request)
         if isinstance(answer, Failed):
             log.warning("%s", answer.text)
         return answer

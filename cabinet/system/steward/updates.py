@@ -5,9 +5,8 @@ before the signature of a trusted key is verified.
 """
 
 import contextlib
-import logging
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,21 +16,17 @@ from cabinet.errors import CabinetError
 from cabinet.system.steward import usb_drives
 from cabinet.system.steward.machine import Machine, StewardError
 from cabinet.system.steward.protocol import (
-    Answer,
     BundleFound,
-    CheckUpdates,
     DriveFound,
     InspectionItem,
     InspectionProgress,
     InstalledVersion,
-    RequestDone,
 )
 from cabinet.system.steward.usb_drives import UsbDrive
 from cabinet.system.update import bundle, survey, trial
 from cabinet.system.update.bundle import NotABundle
+from cabinet.system.update.computer import Computer
 from cabinet.system.update.records import UpdateFolder
-
-log = logging.getLogger(__name__)
 
 SUFFIX = ".bundle"
 MAX_STICKS = 4
@@ -39,66 +34,29 @@ MAX_BUNDLES = 50  # per stick; the newest files
 MAX_ENTRIES = 5000  # read of its folder
 MAX_NAME = 120  # characters
 MAX_CHANGED = 10  # files reported; one of them is enough to block an update
-SLICE_NS = 400_000_000  # of one answer: other clients, and the console too, wait meanwhile
+SLICE_NS = 400_000_000  # between two reports of progress: other clients wait meanwhile
 WITHIN_NS = 240 * NS  # the whole inspection: less than the lifetime of an unused login
-PATIENCE_NS = 20 * NS  # if no request comes, the inspection ends and the stick is unmounted
 
 
 class InspectionContext(msgspec.Struct, frozen=True):
     """Parts of this computer that an inspection needs."""
 
     machine: Machine
-    system: survey.ComputerQueries
+    system: Computer
     records: UpdateFolder
     keys: Path
     boot_id: str
     clock: Clock
 
 
-class UpdateInspections:
-    """One inspection at a time; a new one ends the previous one."""
-
-    def __init__(self, context: InspectionContext) -> None:
-        self._context = context
-        self._inspection: Generator[InspectionItem, None, None] | None = None
-        self._asked_ns = 0
-
-    def answer(self, request: CheckUpdates) -> Answer:
-        """Return the next answer. Raises CabinetError; the inspection is then over."""
-        if request.step != "next":
-            self.close()
-        if request.step == "begin":
-            self._inspection = inspect_updates(self._context)
-        return self._go_on()
-
-    def poll(self) -> None:
-        """End an abandoned inspection; called every few seconds, because the client may leave without notice."""
-        if self._inspection is not None and self._context.clock.monotonic_ns() - self._asked_ns >= PATIENCE_NS:
-            log.warning("nobody goes on with the look at the sticks: it is over")
-            self.close()
-
-    def close(self) -> None:
-        """End the inspection; close and unmount everything it uses."""
-        under_way, self._inspection = self._inspection, None
-        if under_way is not None:
-            under_way.close()
-
-    def _go_on(self) -> Answer:
-        """Continue until there is a finding, or until the slice is over."""
-        clock = self._context.clock
-        begun_ns = self._asked_ns = clock.monotonic_ns()
-        if self._inspection is None:
-            return RequestDone()
-        try:
-            for found in self._inspection:
-                if not isinstance(found, InspectionProgress) or clock.monotonic_ns() - begun_ns >= SLICE_NS:
-                    self._asked_ns = clock.monotonic_ns()
-                    return found
-        except BaseException:
-            self.close()
-            raise
-        self.close()
-        return RequestDone()
+def inspect_in_slices(context: InspectionContext) -> Iterator[InspectionItem]:
+    """Yield every finding of `inspect_updates` at once, and of the progress between them one report a slice."""
+    begun_ns = context.clock.monotonic_ns()
+    with contextlib.closing(inspect_updates(context)) as inspection:
+        for found in inspection:
+            if not isinstance(found, InspectionProgress) or context.clock.monotonic_ns() - begun_ns >= SLICE_NS:
+                yield found
+                begun_ns = context.clock.monotonic_ns()
 
 
 def inspect_updates(context: InspectionContext) -> Generator[InspectionItem, None, None]:
@@ -123,8 +81,8 @@ def _surveyed(
     under_way = last = None
     try:
         under_way, last = context.records.load(), context.records.last()
-        computer = yield from _in_time(context, until_ns)
-        computer = msgspec.structs.replace(computer, changed_files=computer.changed_files[:MAX_CHANGED])
+        changed = yield from _compared(context, until_ns)
+        computer = survey.collect_facts(context.system, context.records, changed[:MAX_CHANGED])
     except CabinetError as error:
         problems.append(str(error))
     try:
@@ -135,15 +93,14 @@ def _surveyed(
     return InstalledVersion(computer, under_way, left_s, last, problems), keys
 
 
-def _in_time(context: InspectionContext, until_ns: int) -> Generator[InspectionItem, None, trial.ComputerFacts]:
-    """Survey the computer within the time limit: a dying card may take forever to read the installed files."""
-    steps = survey.collect_facts(context.system, context.records)
-    with contextlib.closing(steps):
+def _compared(context: InspectionContext, until_ns: int) -> Generator[InspectionItem, None, Sequence[str]]:
+    """Return the changed files, within the time limit: a dying card may take forever to read the installed ones."""
+    with contextlib.closing(context.system.comparing()) as steps:
         while True:
             try:
                 next(steps)
             except StopIteration as end:
-                found: trial.ComputerFacts = end.value
+                found: Sequence[str] = end.value
                 return found
             if context.clock.monotonic_ns() >= until_ns:
                 raise StewardError("comparing the installed files takes too long: is the card dying?")
@@ -158,7 +115,7 @@ def _stick(
 ) -> Iterator[InspectionItem]:
     place = "" if stick.place is None else str(stick.place)
     try:
-        with usb_drives.mounted_read_only(context.machine, stick) as folder:
+        with usb_drives.mounted(context.machine, stick) as folder:
             names, more = yield from _names(folder)
             yield DriveFound(stick.device, place, len(names), more)
             for name in names:

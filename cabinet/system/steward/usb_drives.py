@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 _DISK = re.compile(r"/dev/((?:sd[a-z]+|mmcblk\d+|nvme\d+n\d+))(?:p?\d+)?")
 # File systems that a stick may have, and the options to read each without writing a byte: ext4 would clean its journal.
-_READ_ONLY = {
+READ_ONLY = {
     "vfat": "ro", "exfat": "ro", "ext4": "ro,noload", "ext3": "ro,noload", "ext2": "ro",
 }  # fmt: skip
-_WRITTEN = dict.fromkeys(_READ_ONLY, "rw")
+WRITABLE = dict.fromkeys(READ_ONLY, "rw")
 _SYSTEM = ("/", "/boot", "/boot/firmware")
 # A link on a stick may point into this computer. The code follows none even with these options: the stick may have
 # been mounted by another program.
@@ -48,18 +48,11 @@ def drive_for_backup(machine: Machine) -> UsbDrive:
     return found[0]
 
 
-@contextlib.contextmanager
-def mounted_writable(machine: Machine, stick: UsbDrive) -> Iterator[Path]:
-    """Yield the path for writing. If the stick is not mounted, mount it meanwhile; afterwards it may be pulled out."""
-    with _mounted_as(machine, stick, _WRITTEN) as place:
-        yield place
-
-
 def find_drives(machine: Machine) -> list[UsbDrive]:
     """Return every removable drive with a file system, the mounted ones first."""
-    found = {stick.device: stick for stick in _mounted(machine)}
     lines = _lines(machine)
     in_use, system = {device for device, *_ in lines}, _system(lines)
+    found = {stick.device: stick for stick in _mounted(machine, lines, system)}
     for block in sorted(machine.blocks.glob("*")):
         device = f"/dev/{block.name}"
         disk = _DISK.fullmatch(device)
@@ -71,15 +64,12 @@ def find_drives(machine: Machine) -> list[UsbDrive]:
 
 
 @contextlib.contextmanager
-def mounted_read_only(machine: Machine, stick: UsbDrive) -> Iterator[Path]:
-    """Yield the path for reading. If the stick is not mounted, mount it read-only meanwhile. Raises StewardError."""
-    with _mounted_as(machine, stick, _READ_ONLY) as place:
-        yield place
+def mounted(machine: Machine, stick: UsbDrive, kinds: Mapping[str, str] = READ_ONLY) -> Iterator[Path]:
+    """Yield the path of the stick. If it is not mounted, mount it meanwhile with the options of its kind.
 
-
-@contextlib.contextmanager
-def _mounted_as(machine: Machine, stick: UsbDrive, kinds: Mapping[str, str]) -> Iterator[Path]:
-    """Mount the stick, if necessary, with the options of its kind, by systemd: the steward itself may mount nothing."""
+    systemd mounts it, because the steward itself may mount nothing; afterwards it may be pulled out. Raises
+    StewardError.
+    """
     if stick.place is not None:
         yield stick.place
         return
@@ -111,11 +101,9 @@ def unmount(machine: Machine) -> None:
         log.warning("%s", error)  # a stick that was pulled out is gone already
 
 
-def _mounted(machine: Machine) -> list[UsbDrive]:
+def _mounted(machine: Machine, lines: list[tuple[str, str, str, str]], system: set[str]) -> list[UsbDrive]:
     """Return the mounted removable drives, except a disk that the system runs from, by any connection."""
     found: dict[tuple[str, str], UsbDrive] = {}  # one mount may be listed twice: a unit's /media is a copy
-    lines = _lines(machine)
-    system = _system(lines)
     for device, place, kind, options in lines:
         disk = _DISK.fullmatch(device)
         if disk is None or disk[1] in system or place == str(machine.reading):

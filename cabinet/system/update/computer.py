@@ -11,15 +11,18 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from cabinet.errors import CabinetError
-from cabinet.system.update.survey import run_to_end
+from cabinet.errors import CabinetError, os_error_at
+
+T = TypeVar("T")
 
 PACKAGE = "cabinet"
 COMMAND = "/usr/bin/cabinet"  # command of the installed version, not of this program
 SERVICE = "cabinet-service.service"
 ALWAYS = ("cabinet-steward.service", "cabinet-console.service")  # these run without a configuration too
+# Prefix for a command of the service's account: a file of root next to its database would lock it out.
+AS_SERVICE = ("setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--")
 UNITS = ("cabinet-guard.service", SERVICE, *ALWAYS)
 WATCHER = "cabinet-update.service"
 _INSTALL_WITHIN_S = 900  # a worn-out SD card takes minutes
@@ -39,7 +42,10 @@ _SCRIPTS = ("postinst", "prerm", "postrm", "conffiles", "md5sums")
 
 
 class Computer:
-    """This computer; every method needs root. `config` is the cabinet's configuration, which may be absent."""
+    """This computer; every method needs root. `config` is the cabinet's configuration, which may be absent.
+
+    Except where a method says otherwise, a failure raises CabinetError.
+    """
 
     def __init__(self, config: Path, wait: Callable[[float], None] = time.sleep) -> None:
         self._config = config
@@ -54,10 +60,8 @@ class Computer:
     @contextlib.contextmanager
     def package_tools(self) -> Iterator[None]:
         """Hold the lock of dpkg, which does not wait for another installer itself. Waits as apt does: ten minutes."""
-        try:
+        with os_error_at(_LOCK):
             lock = _LOCK.open("w")
-        except OSError as error:
-            raise CabinetError(f"{_LOCK}: {error.strerror}") from error
         with lock:
             for _ in range(_LOCK_TRIES):
                 try:
@@ -70,7 +74,7 @@ class Computer:
             yield
 
     def install(self, package: Path) -> None:
-        """Install the package; configuration files that were changed stay as they are. Raises CabinetError."""
+        """Install the package, with `package_tools` held, and start the units; changed configuration files stay."""
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C", "DPKG_FRONTEND_LOCKED": "1"}
         _run(
             ["dpkg", "--install", "--force-downgrade", "--force-confold", "--force-confdef", str(package)],
@@ -80,24 +84,24 @@ class Computer:
     def is_whole(self, version: str) -> bool:
         """Return whether that version is completely installed, with every file unchanged."""
         asked = ["dpkg-query", "--show", "--showformat=${Status} ${Version}", PACKAGE]
-        shown = _run(asked, _COMMAND_WITHIN_S, check=False).strip()
+        shown = _run(asked, check=False).strip()
         return shown == f"install ok installed {version}" and not run_to_end(self.comparing())
 
     def read_only_places(self) -> Sequence[str]:
         """Return the read-only file systems of those an installation writes to. Reads the mounts of the first process:
         in a unit with ProtectSystem every file system appears read-only.
         """
-        try:
+        with os_error_at("/proc/1/mounts", ": run this as root"):
             mounts = Path("/proc/1/mounts").read_text(errors="replace")
-        except OSError as error:
-            raise CabinetError(f"/proc/1/mounts: {error.strerror}: run this as root") from error
         found = (_mount(mounts, path) for path in _WRITTEN)
         return list(dict.fromkeys(place for place, options in found if "ro" in options.split(",")))
 
     def remount(self, place: str, how: Literal["rw", "ro"]) -> None:
-        _run(["mount", "-o", f"remount,{how}", place], _COMMAND_WITHIN_S)
+        """Remount a file system read-write or read-only."""
+        _run(["mount", "-o", f"remount,{how}", place])
 
     def down(self) -> Sequence[str]:
+        """Return the units that should run and do not."""
         found = [unit for unit in self._units if _shown(unit, "ActiveState") != "active"]
         return [unit for unit in found if unit not in UNITS[:1]] if found and self.switched_off() else found
 
@@ -106,34 +110,36 @@ class Computer:
         return [unit for unit in self._units if _shown(unit, "NRestarts") not in ("", "0")]
 
     def self_test(self) -> Sequence[str]:
+        """Return the problems the installed version finds with itself, its configuration and its database."""
         if not self._config.exists():
             return _problem([COMMAND, "--version"])
         found = _problem([COMMAND, "check", str(self._config)])
         if not found and self.has_database():
-            found = _problem([*_as_service(), COMMAND, "store", "check", "--config", str(self._config)])
+            found = _problem(self._store("check"))
         return found
 
     def schema(self) -> int | None:
-        """Return the schema version, read from the file itself: this program may be older than the file's contents."""
+        """Return the schema version of the database; None if no database can be read.
+
+        It is read from the file itself: this program may be older than the file's contents.
+        """
         code = (
             "import contextlib, sqlite3, sys\n"
             "with contextlib.closing(sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)) as found:\n"
             "    print(found.execute('SELECT max(version) FROM schema_migration').fetchone()[0])\n"
         )
         try:
-            return int(
-                _run([*_as_service(), sys.executable, "-I", "-c", code, str(self._database())], _COMMAND_WITHIN_S)
-            )
+            return int(_run([*AS_SERVICE, sys.executable, "-I", "-c", code, str(self._database())]))
         except (CabinetError, ValueError):
             return None
 
     def restore(self, backup: Path) -> None:
-        _run(["systemctl", "stop", SERVICE], _COMMAND_WITHIN_S)
-        _run(
-            [*_as_service(), COMMAND, "store", "restore", str(backup), "--config", str(self._config)], _INSTALL_WITHIN_S
-        )
+        """Stop the service, replace the database with `backup`, keep the old one next to it."""
+        _run(["systemctl", "stop", SERVICE])
+        _run(self._store("restore", str(backup)), _INSTALL_WITHIN_S)
 
     def start(self) -> Sequence[str]:
+        """Start every unit, even if another fails. Return the failures."""
         found: list[str] = []
         for unit in self._units:
             found += _started(unit)
@@ -156,10 +162,10 @@ class Computer:
         os.sync()
 
     def version(self) -> str:
-        return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE], _COMMAND_WITHIN_S).strip()
+        return _run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE]).strip()
 
     def installed_bytes(self) -> int:
-        shown = _run(["dpkg-query", "--show", "--showformat=${Installed-Size}", PACKAGE], _COMMAND_WITHIN_S)
+        shown = _run(["dpkg-query", "--show", "--showformat=${Installed-Size}", PACKAGE])
         return 1024 * int(shown)
 
     def switched_off(self) -> bool:
@@ -167,7 +173,7 @@ class Computer:
         return any(file.exists() for file in _SWITCHED_OFF)
 
     def architecture(self) -> str:
-        return _run(["dpkg", "--print-architecture"], _COMMAND_WITHIN_S).strip()
+        return _run(["dpkg", "--print-architecture"]).strip()
 
     def python(self) -> str:
         return ".".join(platform.python_version_tuple()[:2])
@@ -193,11 +199,11 @@ class Computer:
             return [line.split()[-1] for line in said if line.strip() and " c " not in line]
 
     def sessions(self) -> int | None:
+        """Return the number of running charges; None if unknown."""
         if not (self._config.exists() and self.has_database()):
             return 0
         try:
-            asked = [*_as_service(), COMMAND, "store", "running", "--config", str(self._config)]
-            return int(_run(asked, _COMMAND_WITHIN_S))
+            return int(_run(self._store("running")))
         except (CabinetError, ValueError):
             return None
 
@@ -208,15 +214,12 @@ class Computer:
         """Back up the database, apart from the seven backups kept; return the path, "" if there is no database."""
         if not (self._config.exists() and self.has_database()):
             return ""
-        return _run(
-            [*_as_service(), COMMAND, "store", "backup", "--before-update", "--config", str(self._config)],
-            _INSTALL_WITHIN_S,
-        ).strip()
+        return _run(self._store("backup", "--before-update"), _INSTALL_WITHIN_S).strip()
 
     def pack_installed(self, files: Path, package: Path) -> None:
         """Save the installed version as files and, again, as a package. Raises CabinetError."""
         shutil.rmtree(files, ignore_errors=True)
-        for listed in _run(["dpkg-query", "--listfiles", PACKAGE], _COMMAND_WITHIN_S).splitlines():
+        for listed in _run(["dpkg-query", "--listfiles", PACKAGE]).splitlines():
             source, target = Path(listed), files / listed.lstrip("/")
             if source.is_symlink() or source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +228,7 @@ class Computer:
                 target.mkdir(parents=True, exist_ok=True)
         control = files / "DEBIAN"
         control.mkdir()
-        fields = _run(["dpkg-query", "--status", PACKAGE], _COMMAND_WITHIN_S).splitlines()
+        fields = _run(["dpkg-query", "--status", PACKAGE]).splitlines()
         (control / "control").write_text("\n".join(_without(fields, "Status", "Conffiles")) + "\n")
         for name in _SCRIPTS:
             source = _INFO / f"{PACKAGE}.{name}"
@@ -236,6 +239,10 @@ class Computer:
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(files), str(package)], _INSTALL_WITHIN_S
         )
 
+    def _store(self, *words: str) -> list[str]:
+        """Return the installed version's command `cabinet store`, run as the service."""
+        return [*AS_SERVICE, COMMAND, "store", *words, "--config", str(self._config)]
+
     def _database(self) -> Path:
         from cabinet import config
 
@@ -243,6 +250,16 @@ class Computer:
             return Path(config.load(self._config).paths.state) / "cabinet.db"
         except CabinetError:
             return Path("/var/lib/cabinet/cabinet.db")
+
+
+def run_to_end(steps: Generator[object, None, T]) -> T:
+    """Run all steps and return their result, for a caller with nothing else to do meanwhile."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _pack_conffiles(files: Path) -> None:
@@ -289,30 +306,30 @@ def _without(fields: list[str], *names: str) -> list[str]:
     return kept
 
 
-def _as_service() -> list[str]:
-    """Return the prefix for a command of the service's account: a file of root next to its database locks it out."""
-    return ["setpriv", "--reuid=cabinet-service", "--regid=cabinet", "--clear-groups", "--"]
-
-
 def _started(unit: str) -> list[str]:
     """Start a unit, even if it has used up its restarts; return the problem, if any."""
-    _run(["systemctl", "reset-failed", unit], _COMMAND_WITHIN_S, check=False)
+    _run(["systemctl", "reset-failed", unit], check=False)
     return _problem(["systemctl", "start", unit])
 
 
 def _shown(unit: str, name: str) -> str:
-    return _run(["systemctl", "show", "--value", f"--property={name}", unit], _COMMAND_WITHIN_S, check=False).strip()
+    return _run(["systemctl", "show", "--value", f"--property={name}", unit], check=False).strip()
 
 
 def _problem(command: list[str]) -> list[str]:
     try:
-        _run(command, _COMMAND_WITHIN_S)
+        _run(command)
     except CabinetError as error:
         return [str(error)]
     return []
 
 
-def _run(command: list[str], within_s: float, environment: dict[str, str] | None = None, check: bool = True) -> str:
+def _run(
+    command: list[str],
+    within_s: float = _COMMAND_WITHIN_S,
+    environment: dict[str, str] | None = None,
+    check: bool = True,
+) -> str:
     """Run a command and return its output. Raises CabinetError with the last line of its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, env=environment, check=False)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from cabinet.errors import CabinetError
+from cabinet.errors import CabinetError, os_error_at
+from cabinet.system.atomic_file import replacing, sync
 from cabinet.system.update.trial import UpdateRecord
 
 FOLDER = Path("/var/lib/cabinet/update")
@@ -28,11 +29,9 @@ class UpdateFolder:
 
     def check_private(self) -> None:
         """Raise CabinetError if another account could have put files into the folder."""
-        try:
+        with os_error_at(self.folder, ": run this as root"):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             found = self.folder.lstat()
-        except OSError as error:
-            raise CabinetError(f"{self.folder}: {error.strerror}: run this as root") from error
         if found.st_uid != os.geteuid() or found.st_mode & 0o077 or self.folder.is_symlink():
             raise CabinetError(f"{self.folder}: is not of root alone: look who made it, then remove it")
 
@@ -68,7 +67,7 @@ class UpdateFolder:
         """End the update: keep its result; at the next boot nothing resumes."""
         self._write(self._result, trial)
         self._trial.unlink(missing_ok=True)
-        self._sync()
+        sync(self.folder)
 
     def _read(self, path: Path) -> UpdateRecord | None:
         try:
@@ -81,20 +80,5 @@ class UpdateFolder:
             raise CabinetError(f"{path}: {error}: remove it, and install the version you want with apt") from error
 
     def _write(self, path: Path, trial: UpdateRecord) -> None:
-        part = path.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(trial))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-            self._sync()
-        except OSError as error:
-            raise CabinetError(f"{path}: {error.strerror}") from error
-
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with os_error_at(path), replacing(path) as file:
+            file.write(msgspec.json.encode(trial))

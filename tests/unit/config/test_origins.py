@@ -1,5 +1,6 @@
 """Every value of a configuration is found on the line it stands on."""
 
+import random
 import tomllib
 from importlib import resources
 from typing import Any
@@ -45,3 +46,13 @@ CASES = {
 @pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES)
 def test_lines(text, expected):
     assert origins(text) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_file_that_was_broken_since_is_read_to_its_end(seed):
+    chance = random.Random(seed)
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    for _ in range(20):
+        first, last = sorted(chance.sample(range(len(text)), 2))
+        broken = text[:first] + chance.choice('[]{}="\n#') + text[last:]
+        assert all(line <= broken.count("\n") + 1 for line in origins(broken).values())

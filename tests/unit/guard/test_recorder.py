@@ -140,7 +140,7 @@ class TestWriter:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(trip_writer, "replace_file", full)
+            patched.setattr(trip_writer, "write_file", full)
             writer = TripWriter(tmp_path, ManualClock())
             self.hand_over(Recorder(demo_config(), writer.put), 1)
             writer.close()

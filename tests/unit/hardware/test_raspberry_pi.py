@@ -186,7 +186,7 @@ def test_disk_that_takes_nothing_changes_nothing(folder, monkeypatch, capsys):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cabinet.system.foreign_file.os.fsync", full)
+    monkeypatch.setattr("cabinet.system.atomic_file.os.fsync", full)
     assert cabinet(folder, "--apply") == 1
     assert (folder / "cmdline.txt").read_text() == CMDLINE
     assert (folder / "config.txt").read_text() == FOUND

@@ -61,7 +61,7 @@ def test_what_is_no_recording_is_said_so(content):
 def test_folder_numbers_what_is_there_and_names_what_is_missing(tmp_path):
     assert numbers(tmp_path / "none yet") == []
     path_of(tmp_path, 12).write_bytes(encode(header(0), b""))
-    (tmp_path / "unfinished").write_bytes(b"half a file")
+    (tmp_path / "000013.trip.part").write_bytes(b"half a file")
     assert numbers(tmp_path) == [12]
     assert load(tmp_path, 12).header.marks[0].fault is Fault.SHORT_CIRCUIT
     with pytest.raises(TripFileError, match=r"there is no such recording; see: cabinet trips list"):

@@ -11,14 +11,13 @@ from cabinet.errors import CabinetError
 from cabinet.system.steward import protocol, updates, usb_drives
 from cabinet.system.steward.protocol import (
     BundleFound,
-    CheckUpdates,
     DriveFound,
     Failed,
     InspectionProgress,
     InstalledVersion,
     RequestDone,
 )
-from cabinet.system.steward.updates import MAX_BUNDLES, PATIENCE_NS, WITHIN_NS
+from cabinet.system.steward.updates import MAX_BUNDLES, WITHIN_NS
 from cabinet.system.update import bundle
 from cabinet.system.update.bundle import Manifest
 from cabinet.system.update.trial import TRIAL_S, UpdatePhase, UpdateRecord
@@ -46,21 +45,18 @@ def put(computer, name="a.bundle", key=OURS, **about):
     return computer.stick / name, manifest
 
 
-def asked(computer, step):
-    """As it comes over the socket: within one frame."""
-    frame = protocol.encode(computer.steward.answer(CheckUpdates(step)))
-    assert len(frame) <= protocol.MAX_FRAME
-    return protocol.decode_answer(frame)
+def inspected(computer):
+    """The answers of one inspection as they come over the socket: each within one frame."""
+    for answer in computer.steward.inspect():
+        frame = protocol.encode(answer)
+        assert len(frame) <= protocol.MAX_FRAME
+        yield protocol.decode_answer(frame)
 
 
 def look(computer):
-    """All answers to the end of one look, but how far it is."""
-    found, answer = [], asked(computer, "begin")
-    while not isinstance(answer, RequestDone):
-        found.append(answer)
-        if isinstance(answer, Failed):
-            break
-        answer = asked(computer, "next")
+    """All answers of one inspection to its end, but how far it is."""
+    *found, last = inspected(computer)
+    assert last == RequestDone()
     return [each for each in found if not isinstance(each, InspectionProgress)]
 
 
@@ -263,9 +259,7 @@ def test_big_bundle_is_read_in_slices_and_says_how_far_it_is(computer, monkeypat
     put(computer)
     monkeypatch.setattr(bundle, "_CHUNK", 1000)
     monkeypatch.setattr(updates, "SLICE_NS", 0)  # every answer is one slice
-    answers = [asked(computer, "begin")]
-    while not isinstance(answers[-1], RequestDone):
-        answers.append(asked(computer, "next"))
+    answers = list(inspected(computer))
     read = [(each.done, each.size) for each in answers if isinstance(each, InspectionProgress) and each.name]
     assert read == [(min(1000 * n, len(PACKAGE)), len(PACKAGE)) for n in range(1, 12)]
     assert InspectionProgress() in answers  # while the installed files are compared
@@ -274,21 +268,23 @@ def test_big_bundle_is_read_in_slices_and_says_how_far_it_is(computer, monkeypat
 def test_look_that_takes_too_long_says_of_each_bundle_that_it_was_not_read(computer):
     put(computer, "a.bundle")
     put(computer, "b.bundle")
-    assert isinstance(asked(computer, "begin"), InstalledVersion)
+    looking = inspected(computer)
+    assert isinstance(next(looking), InstalledVersion)
     computer.clock.advance_ns(WITHIN_NS)
-    assert isinstance(asked(computer, "next"), DriveFound)
-    seen = [asked(computer, "next"), asked(computer, "next")]
+    stick, *seen, last = looking
+    assert isinstance(stick, DriveFound)
     assert [each.wrong for each in seen] == ["late", "late"]
-    assert asked(computer, "next") == RequestDone()
+    assert last == RequestDone()
 
 
 def test_dying_card_does_not_hold_the_bundles_up(computer, monkeypatch):
     put(computer)
     monkeypatch.setattr(updates, "SLICE_NS", 0)
     computer.system.steps = 10**9
-    assert asked(computer, "begin") == InspectionProgress()
+    looking = inspected(computer)
+    assert next(looking) == InspectionProgress()
     computer.clock.advance_ns(WITHIN_NS)
-    surveyed = asked(computer, "next")
+    surveyed = next(looking)
     assert surveyed.computer is None
     assert "takes too long" in surveyed.problems[0]
 
@@ -384,12 +380,13 @@ def test_stick_that_is_pulled_out_while_it_is_read_is_told_and_let_go(computer):
     for name in ("a.bundle", "b.bundle"):
         put(computer, name)
     computer.nobody_has_mounted_it()
-    asked(computer, "begin")
-    assert asked(computer, "next") == DriveFound("/dev/sda1", "", 2)
+    looking = inspected(computer)
+    next(looking)
+    assert next(looking) == DriveFound("/dev/sda1", "", 2)
     computer.pull_out()
-    seen = [asked(computer, "next"), asked(computer, "next")]
+    *seen, last = looking
     assert [(each.wrong, each.manifest) for each in seen] == [("unreadable", None)] * 2
-    assert asked(computer, "next") == RequestDone()
+    assert last == RequestDone()
     assert computer.ran[-1][:3] == ["systemctl", "--quiet", "stop"]
 
 
@@ -405,26 +402,15 @@ def test_read_error_in_the_middle_of_a_package_is_told(computer, monkeypatch):
     assert (seen.wrong, seen.why) == ("unreadable", "Input/output error")
 
 
-@pytest.mark.parametrize("end", ["leave", "begin", "turn", "close"])
-def test_look_that_is_left_lets_go_of_the_stick(computer, end):
+def test_look_that_is_left_lets_go_of_the_stick(computer):
     put(computer)
     computer.nobody_has_mounted_it()
-    asked(computer, "begin")
-    asked(computer, "next")
+    looking = computer.steward.inspect()
+    next(looking)
+    next(looking)
     assert computer.reading.is_symlink()
-    if end == "turn":
-        computer.clock.advance_ns(PATIENCE_NS - 1)
-        computer.steward.poll()
-        assert computer.reading.is_symlink()
-        computer.clock.advance_ns(1)
-        computer.steward.poll()
-    elif end == "close":
-        computer.updates.close()
-    else:
-        asked(computer, end)
+    looking.close()
     assert not computer.reading.is_symlink()
-    if end != "begin":
-        assert asked(computer, "next") == RequestDone()
 
 
 def test_comparison_that_is_left_runs_no_further(computer, monkeypatch):
@@ -440,11 +426,18 @@ def test_comparison_that_is_left_runs_no_further(computer, monkeypatch):
             state[0] = "ended"
 
     computer.system.comparing = comparing
-    for step in ("begin", "next", "next"):
-        asked(computer, step)
+    looking = computer.steward.inspect()
+    for _ in range(3):
+        next(looking)
     assert state == ["runs"]
-    asked(computer, "leave")
+    looking.close()
     assert state == ["ended"]
+
+
+def test_failure_is_the_last_answer(computer):
+    computer.mounts.unlink()
+    *_, last = inspected(computer)
+    assert last == Failed(f"{computer.mounts}: No such file or directory")
 
 
 def test_look_changes_nothing(computer):

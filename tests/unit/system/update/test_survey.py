@@ -8,9 +8,9 @@ import pytest
 
 from cabinet.errors import CabinetError
 from cabinet.system.update import survey
-from cabinet.system.update.computer import Computer, _mount
+from cabinet.system.update.computer import Computer, _mount, run_to_end
 from cabinet.system.update.records import UpdateFolder
-from cabinet.system.update.survey import age, run_to_end, trusted_keys
+from cabinet.system.update.survey import age, trusted_keys
 from cabinet.system.update.trial import UpdatePhase, UpdateRecord
 
 VERIFY = """#!/bin/sh
@@ -46,7 +46,7 @@ def computer(tmp_path, monkeypatch):
 def test_computer_is_surveyed_without_a_change(computer, tmp_path):
     records = UpdateFolder(tmp_path / "state" / "update")
     records.folder.parent.mkdir()
-    found = run_to_end(survey.collect_facts(computer, records))
+    found = survey.collect_facts(computer, records, run_to_end(computer.comparing()))
     assert (found.version, found.architecture, found.installed) == ("0.1.0", "arm64", 90 * 1024)
     assert found.free > 0
     assert (found.newer, found.sessions, found.on_trial) == (False, None, None)
@@ -88,7 +88,7 @@ def test_comparison_that_is_left_leaves_no_program_running(computer, tmp_path, m
 def test_update_under_way_is_found(computer, tmp_path):
     records = UpdateFolder(tmp_path)
     records.save(UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.TRIAL, boot_id="this", schema=None))
-    assert run_to_end(survey.collect_facts(computer, records)).on_trial == "0.1.0"
+    assert survey.collect_facts(computer, records, run_to_end(computer.comparing())).on_trial == "0.1.0"
 
 
 @pytest.mark.parametrize(("version", "found"), [("0.10.0", "newer"), ("0.1.0", "same"), ("0.0.9", "older")])

@@ -12,7 +12,7 @@ from cabinet.clock import ManualClock
 from cabinet.errors import CabinetError
 from cabinet.system.update.records import UpdateFolder
 from cabinet.system.update.trial import TRIAL_S, UpdatePhase, UpdateRecord
-from cabinet.system.update.watch import resume_update
+from cabinet.system.update.watch import UpdateRun
 
 
 class Computer:
@@ -123,7 +123,7 @@ class UpdateHarness:
         self.while_waiting(self.waited_s)
 
     def run(self) -> UpdateRecord | None:
-        return resume_update(self.computer, self.records, self.clock, self.wait)
+        return UpdateRun(self.computer, self.records, self.clock, self.wait).resume()
 
 
 @pytest.fixture
