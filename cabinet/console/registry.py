@@ -9,6 +9,7 @@ import difflib
 import msgspec
 
 from cabinet.console import arguments
+from cabinet.console.accounts import Level
 from cabinet.console.command import DECLARED, CommandContext, CommandResult, CommandSpec, LiveView
 from cabinet.console.commands import (
     calibrate,
@@ -38,6 +39,11 @@ TOPICS = (  # in the order of `help`
 COMMANDS: dict[str, CommandSpec] = {
     name: spec for topic in TOPICS for name, spec in DECLARED.items() if spec.handler.__module__ == topic.__name__
 }
+
+
+def allowed(level: Level) -> tuple[CommandSpec, ...]:
+    """Return the commands that an account of this level may run."""
+    return tuple(spec for spec in COMMANDS.values() if spec.level <= level)
 
 
 class ParsedCommand(msgspec.Struct, frozen=True):

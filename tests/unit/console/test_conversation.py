@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console import json_mode
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends
 from cabinet.console.shell import Shell
@@ -320,19 +319,14 @@ def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
     assert (answer["ok"], answer["data"]["outlet"]["session_id"]) == (True, "S-1")
 
 
-def test_sequence_and_checksum_come_back(program):
-    asked = "#17 faults"
-    shown = program.type(f"{asked} *{json_mode.crc(asked)}\r".encode()).strip()
-    match = re.fullmatch(r"(#17 (\{.*\})) \*([0-9A-F]{4})", shown)
-    assert match is not None
-    assert json_mode.crc(match[1]) == match[3]
-    assert msgspec.json.decode(match[2])["data"]["outlets"][0]["fault"] == "short_circuit"
-
-
-def test_wrong_checksum_does_nothing(program):
-    shown = program.type(f"#1 off 3 *{json_mode.crc('#1 off 4')}\r".encode())
-    assert msgspec.json.decode(shown.removeprefix("#1 ").rpartition(" *")[0])["code"] == "bad_checksum"
+def test_noise_in_a_request_is_a_refusal_and_in_a_reply_no_json(program):
+    """There is no checksum: a broken request names no command, and a broken line of a reply is no JSON."""
+    assert msgspec.json.decode(program.type(b"off\xff 3\r"))["code"] == "unknown_command"
     assert program.guard.asked == []
+    reply = program.type(b"faults\r").strip()
+    for cut in range(1, len(reply)):
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(reply[:cut])
 
 
 def test_what_needs_a_yes_needs_it_in_the_request(program):
