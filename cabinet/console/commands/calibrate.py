@@ -7,7 +7,6 @@ from cabinet.console.command import CommandContext, CommandResult, Confirmation,
 from cabinet.console.commands import steps
 from cabinet.console.commands.calibration_math import (
     MAX_DEVIATION,
-    CalibrationError,
     Point,
     check_point,
     fitted,
@@ -104,7 +103,7 @@ class Calibrating:
             return self._fit()
         try:
             true_mw, true_ma = parse(typed)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         self._renew()
         return steps.run_in_view(
@@ -115,18 +114,18 @@ class Calibrating:
         point = Point(true_ma, true_mw, read_ma, read_mw)
         try:
             check_point(point)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         self._points.append(point)
         return self._ask("calibrate.point", count=len(self._points), **point_text(point))
 
-    def _again(self, error: CalibrationError) -> Prompt:
-        return self._ask("calibrate.again", why=self._context.words(f"calibration.{error.key}", **error.params))
+    def _again(self, error: Refused) -> Prompt:
+        return self._ask("calibrate.again", why=self._context.words(f"calibration.{error.code}", **error.params))
 
     def _fit(self) -> CommandResult:
         try:
             gains = fitted(self._points, self._before)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         before, after = gain_text(self._before), gain_text(gains)
         words = self._context.words

@@ -4,8 +4,8 @@ An unknown terminal gets plain lines. A terminal that has answered the device qu
 `full`) gets line editing, colours and pages. A program gets one line of JSON per request. Waits only for the guard.
 """
 
-import enum
 import re
+from typing import Literal
 
 from cabinet.clock import NS, Clock
 from cabinet.console import registry
@@ -41,12 +41,6 @@ _SIZE = re.compile(r"\[(\d{1,4});(\d{1,4})R")
 _PIECES = re.compile(rb"[^\r\n\x03\x04]*[\r\n\x03\x04]|[^\r\n\x03\x04]+")
 
 
-class _LineMode(enum.Enum):
-    PLAIN = "plain lines"
-    FULL = "edited lines"
-    MACHINE = "requests of a program"
-
-
 class TerminalSession:
     """Editor, dialogue and screen of one serial port. `baud` limits the frame rate of live views."""
 
@@ -55,7 +49,7 @@ class TerminalSession:
         self._clock = clock
         self._baud = baud
         self._editor = LineEditor()
-        self._line_mode = _LineMode.PLAIN
+        self._line_mode: Literal["plain", "full", "machine"] = "plain"
         self._rows: int | None = None  # rows per page, set by the account's owner; None: as the terminal reports
         self._size: tuple[int, int] | None = None  # rows and columns, as the terminal reports
         self._query_deadline_ns: int | None = None  # deadline of the device query; None: no query is open
@@ -106,7 +100,7 @@ class TerminalSession:
 
     def hang_up(self) -> None:
         self._editor.reset()
-        self._line_mode = _LineMode.PLAIN
+        self._line_mode = "plain"
         self._pager = self._live = None
         self._query_deadline_ns = self._size = self._rows = None
         self._shell.hang_up()
@@ -178,7 +172,7 @@ class TerminalSession:
     def _use(self, mode: LineMode) -> bytes:
         """Apply a line mode: chosen by the account's owner or by a program."""
         self._rows = mode.rows
-        self._line_mode = {"machine": _LineMode.MACHINE, "full": _LineMode.FULL}.get(mode.kind, _LineMode.PLAIN)
+        self._line_mode = "plain" if mode.kind == "auto" else mode.kind
         if mode.kind == "auto":
             self._query_deadline_ns = self._clock.monotonic_ns() + QUERY_TIMEOUT_NS
             return QUERY_DEVICE
@@ -188,7 +182,7 @@ class TerminalSession:
         """Switch from plain lines to line editing; the text typed so far stays."""
         if not self._shell.at_command or self._is_machine:
             return b""
-        self._line_mode = _LineMode.FULL
+        self._line_mode = "full"
         return encoded(f"\r{ERASE_LINE}") + self._prompted()
 
     # --- output ------------------------------------------------------------------------------------------------------
@@ -202,7 +196,7 @@ class TerminalSession:
             asked = self._use(reply.mode)
         self._prompt = reply.prompt
         if reply.live_s is not None:
-            self._live = LiveScreen(self._line_mode is _LineMode.FULL and reply.redraws)
+            self._live = LiveScreen(self._line_mode == "full" and reply.redraws)
             return self._live.frame(self._coloured(reply.text))
         self._live = None
         text = f"{self._coloured(reply.text)}\n" if reply.text else ""
@@ -215,11 +209,11 @@ class TerminalSession:
     def _prompted(self) -> bytes:
         """Return the prompt and the line typed so far."""
         account = self._shell.account if self._shell.at_command else None
+        self._editor.edits = None
         if account is not None and self._is_machine:
             return b""
-        self._editor.edits = None
         prompt = self._prompt
-        if account is not None and self._line_mode is _LineMode.FULL:
+        if account is not None and self._line_mode == "full":
             commands = registry.allowed(account.level)
             columns = self._size[1] if self._size is not None else COLUMNS
             self._editor.edits = Editing(
@@ -238,7 +232,7 @@ class TerminalSession:
         begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; a live frame has none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
-            self._line_mode = _LineMode.PLAIN
+            self._line_mode = "plain"
         return begun + self._out(reply)
 
     def _announced(self, text: str) -> bytes:
@@ -251,7 +245,7 @@ class TerminalSession:
         return encoded(f"{place}{self._coloured(text)}\n") + self._prompted()
 
     def _coloured(self, text: str) -> str:
-        return Colours.of(self._shell.language).paint(text) if self._line_mode is _LineMode.FULL else text
+        return Colours.of(self._shell.language).paint(text) if self._line_mode == "full" else text
 
     def _page_rows(self) -> int:
         """Return the rows per page; 0 if there is no paging."""
@@ -259,11 +253,11 @@ class TerminalSession:
             return 0
         if self._rows is not None:
             return self._rows
-        return self._size[0] if self._line_mode is _LineMode.FULL and self._size is not None else 0
+        return self._size[0] if self._line_mode == "full" and self._size is not None else 0
 
     @property
     def _is_machine(self) -> bool:
-        return self._line_mode is _LineMode.MACHINE
+        return self._line_mode == "machine"
 
     def _sent(self, out: bytes) -> bytes:
         """Record how long the line needs to send `out`, and return `out`."""

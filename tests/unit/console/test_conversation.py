@@ -130,6 +130,22 @@ def test_history_brings_back_what_was_typed_also_after_another_login(full):
     assert "session        S-1" in seen(full.type(b"\r"))
 
 
+def test_screen_is_cleared_and_the_line_stays(full):
+    assert full.type(b"fau\x0c").endswith("\x1b[H\x1b[2J\x1b[1mSG-1> \x1b[0mfau")
+    assert "Short circuit" in seen(full.type(b"lts\r"))
+
+
+def test_line_wider_than_the_terminal_scrolls_sideways(full):
+    note = "".join(f"{n:04}" for n in range(20))
+    full.type(f"lock 1 {note}".encode())
+    assert seen(full.type(b"\x0c")).strip().endswith("0019")
+    full.type(b"\x01")
+    assert seen(full.type(b"\x0c")).replace("\b", "").strip().startswith("SG-1> lock 1 0000")
+    full.type(b"\r")
+    full.type(b"yes\r")
+    assert [command.note for command in full.guard.asked] == [note], "entered whole"
+
+
 def test_completion_offers_commands_and_outlets(full):
     assert "sensors" in seen(full.type(b"sen\t"))
     full.type(b"\x15")
@@ -357,6 +373,15 @@ def test_notices_to_a_program_are_lines_of_their_own(program):
     program.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
     told = [msgspec.json.decode(told[1:]) for told in program.tick(2).splitlines()]
     assert {"code": "fault", "outlet": 7, "fault": "outlet_hot", "latched": True} in [each["notice"] for each in told]
+
+
+def test_program_at_a_terminal_with_line_editing_recalls_and_completes_nothing(full):
+    full.type(b"off 1\r")
+    assert full.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
+    full.guard.asked.clear()
+    assert full.type(b"\x1b[A\r") == ""
+    assert msgspec.json.decode(full.type(b"fau\t\r"))["code"] == "unknown_command"
+    assert full.guard.asked == []
 
 
 def test_terminal_plain_ends_the_machine_mode(program):
