@@ -22,13 +22,12 @@ from cabinet.console.command import (
     CommandResult,
     Confirmation,
     GuardClient,
-    Language,
     LineMode,
     LiveView,
     Logout,
-    Notify,
     Output,
     Prompt,
+    is_yes,
 )
 from cabinet.console.command_line import YES, CommandLine, error_code, reply_json
 from cabinet.console.notices import ChangeMonitor, Notice, notice_text
@@ -256,14 +255,14 @@ class Shell:
         self._note(asked, "ok")
         self._asked = CommandLine("")
         match outcome:
+            case Output():
+                return self._reply(reply_json(outcome, self._words) if asked.json else outcome.text)
             case LiveView():
                 return self._begin_live(outcome)
             case LineMode():
                 return self._use(outcome)
             case Logout():
                 return self._log_out("logout.done")
-        output = self._applied(outcome)
-        return self._reply(reply_json(output, self._words) if asked.json else output.text)
 
     def _begin_question(self, asked: CommandLine, question: Confirmation | Prompt) -> Reply:
         if isinstance(question, Prompt) and asked is not self._asked:
@@ -279,7 +278,7 @@ class Shell:
         try:
             if isinstance(question, Prompt):
                 return self._show(asked, question.on_answer(text))
-            if question is None or text.lower() not in ("yes", "是"):
+            if question is None or not is_yes(text):
                 self._note(asked, "not_confirmed")
                 return self._reply(self._words("answer.no"))
             return self._show(asked, question.on_yes())
@@ -300,19 +299,15 @@ class Shell:
         if isinstance(outcome, Prompt | LiveView):
             (outcome.on_leave if isinstance(outcome, Prompt) else outcome.on_end)()
             raise Refused("for_people")
-        return self._applied(outcome) if isinstance(outcome, Language | Notify) else outcome
+        return outcome
 
-    def _applied(self, outcome: Output | Language | Notify) -> Output:
-        """Apply a setting and return its confirmation; an output is returned as it is."""
-        if isinstance(outcome, Output):
-            return outcome
-        if isinstance(outcome, Notify):
-            (self._change_monitor.begin if outcome.on else self._change_monitor.end)()
-            return Output(self._words("notices.on" if outcome.on else "notices.off"), {"notices": outcome.on})
+    def _set_language(self, code: str) -> None:
         assert self._account is not None
-        self._words = wording(outcome.code)
-        self._staff.remember(self._account.name, language=outcome.code)
-        return Output(self._words("language.done"), {"language": outcome.code})
+        self._words = wording(code)
+        self._staff.remember(self._account.name, language=code)
+
+    def _set_notices(self, on: bool) -> None:
+        (self._change_monitor.begin if on else self._change_monitor.end)()
 
     def _use(self, mode: LineMode) -> Reply:
         assert self._account is not None
@@ -416,7 +411,7 @@ class Shell:
         return CommandContext(
             self._config,
             self._guard, self._words, account, self._clock, self._backends, registry.allowed(account.level),
-            lambda pin: self._staff.set_pin(account.name, account.level, pin),
+            lambda pin: self._staff.set_pin(account.name, account.level, pin), self._set_language, self._set_notices,
         )  # fmt: skip
 
     def _site(self) -> str:

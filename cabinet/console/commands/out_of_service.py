@@ -50,13 +50,12 @@ def replace(context: CommandContext, number: int) -> CommandResult:
     require_no_charge(context, number)
     if context.state(number).closed:
         raise Refused("outlet_closed", outlet=number)
-    before = next((page.wear for page in context.guard.maintenance_state().outlets if page.outlet == number), None)
+    operations = context.outlet_maintenance(number).wear.operations
 
     def on_yes() -> CommandResult:
         context.guard.request(lambda id: ReplaceRelay(id, number, context.who))
         return Output(kept(context, context.words("replace.done", outlet=number)), {"outlet": number})
 
-    operations = 0 if before is None else before.operations
     return Confirmation(context.words("replace.question", outlet=number, operations=operations), on_yes)
 
 

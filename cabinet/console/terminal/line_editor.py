@@ -103,6 +103,7 @@ class LineEditor:
     def redrawn(self) -> str:
         """Return the line typed so far, with the cursor in its place, to follow a newly drawn prompt."""
         self._shown, self._shown_cursor = "", 0
+        self._drawn = None
         return self._changes()
 
     def _clear(self) -> None:
@@ -110,6 +111,7 @@ class LineEditor:
         self._cursor = 0  # place of the next character
         self._left = 0  # first character shown: a long line scrolls sideways
         self._shown, self._shown_cursor = "", 0  # as the terminal shows it
+        self._drawn: tuple[str, int] | None = None  # line and cursor that this is drawn from
         self._too_long = False
         self._noisy = False  # it holds broken characters and is not typed by a person: it is not run
         self._recalled: int | None = None  # place in the history; None: the line is typed
@@ -260,10 +262,12 @@ class LineEditor:
 
     def _changes(self) -> str:
         """Return the characters and backspaces from the line as the terminal shows it to the line as it is."""
-        if self.secret:
+        line = ("".join(self._characters), self._cursor)
+        if self.secret or line == self._drawn:
             return ""
+        self._drawn = line
         old, old_cursor = self._shown, self._shown_cursor
-        new, cursor = self._window()
+        new, cursor = self._window(*line)
         self._shown, self._shown_cursor = new, cursor
         if old == new:
             return _back(new[cursor:old_cursor]) + new[old_cursor:cursor]
@@ -272,9 +276,8 @@ class LineEditor:
         surplus = max(0, width(old[same:]) - width(new[same:]))
         return to_same + new[same:] + " " * surplus + "\b" * surplus + _back(new[cursor:])
 
-    def _window(self) -> tuple[str, int]:
+    def _window(self, text: str, cursor: int) -> tuple[str, int]:
         """Return the part of the line that fits beside the prompt, and the place of the cursor in it."""
-        text, cursor = "".join(self._characters), self._cursor
         if self.edits is None:
             return text, cursor
         room = self.edits.room
