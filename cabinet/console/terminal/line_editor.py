@@ -103,7 +103,7 @@ class LineEditor:
     def redrawn(self) -> str:
         """Return the line typed so far, with the cursor in its place, to follow a newly drawn prompt."""
         self._shown, self._shown_cursor = "", 0
-        self._drawn = None
+        self._drawn = ("", -1)
         return self._changes()
 
     def _clear(self) -> None:
@@ -111,7 +111,7 @@ class LineEditor:
         self._cursor = 0  # place of the next character
         self._left = 0  # first character shown: a long line scrolls sideways
         self._shown, self._shown_cursor = "", 0  # as the terminal shows it
-        self._drawn: tuple[str, int] | None = None  # line and cursor that this is drawn from
+        self._drawn = ("", -1)  # line and cursor that this is drawn from; a cursor of -1: not drawn yet
         self._too_long = False
         self._noisy = False  # it holds broken characters and is not typed by a person: it is not run
         self._recalled: int | None = None  # place in the history; None: the line is typed
