@@ -158,7 +158,7 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
 
 
 def test_every_command_that_can_be_forced_is_tested_to_refuse():
-    """`reload` and `reboot` act on all outlets, through the steward: `test_machinery.py`."""
+    """`reload` and `reboot` act on all outlets, through the steward: `test_machine.py`."""
     tested = {typed.spec.name for line in RESIDENTS_FIRST if (typed := registry.find(line)) is not None}
     specs, config = registry.COMMANDS.values(), demo_config()
     forced = {spec.name for spec in specs if any("force" in taken.choices(config) for taken in spec.takes)}
