@@ -93,23 +93,15 @@ def values(takes: tuple[Argument, ...], typed: list[str], config: Config) -> lis
     one (`selftest force`).
     """
     found: list[Value | None] = []
-    left = list(typed)
+    left = typed
     for argument in takes:
-        if not left:
-            if not argument.optional:
-                return None
-            if not argument.literal:
-                found.append(None)
-            continue
-        taken = " ".join(left) if argument.rest else left[0]
-        value = argument.read(taken if argument.rest else taken.lower(), config)
-        if value is None:
-            if not argument.optional:
-                return None
-            if not argument.literal:
-                found.append(None)
-            continue
-        left = [] if argument.rest else left[1:]
+        value = None
+        if left:
+            value = argument.read(" ".join(left) if argument.rest else left[0].lower(), config)
+        if value is not None:
+            left = [] if argument.rest else left[1:]
+        elif not argument.optional:
+            return None
         if not argument.literal:
             found.append(value)
     return None if left else found

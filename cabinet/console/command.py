@@ -19,7 +19,7 @@ from cabinet.console.arguments import Argument
 from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.link.records import Query
-from cabinet.maintenance import MaintenanceState
+from cabinet.maintenance import MaintenanceState, OutletMaintenance
 from cabinet.model import OutletState, Snapshot
 from cabinet.system.steward.protocol import Answer, InspectionItem, Request
 from cabinet.texts import Texts
@@ -99,6 +99,8 @@ class CommandContext(msgspec.Struct, frozen=True):
     backends: Backends
     commands: "tuple[CommandSpec, ...]"  # commands that this account may run
     set_own_pin: Callable[[str], None]  # raises CabinetError
+    set_language: Callable[[str], None]  # of the account, from now on
+    set_notices: Callable[[bool], None]  # switches unsolicited notices on or off
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -124,6 +126,18 @@ class CommandContext(msgspec.Struct, frozen=True):
         if state is None:
             raise Refused("unknown_outlet", outlet=outlet)
         return state
+
+    def outlet_maintenance(self, outlet: int) -> OutletMaintenance:
+        """Return the outlet's maintenance data. Raises LinkError; Refused if the guard has no such outlet."""
+        page = next((page for page in self.guard.maintenance_state().outlets if page.outlet == outlet), None)
+        if page is None:
+            raise Refused("unknown_outlet", outlet=outlet)
+        return page
+
+
+def is_yes(typed: str) -> bool:
+    """Return True if a typed answer confirms."""
+    return typed.lower() in ("yes", "是")
 
 
 # --- results of a handler --------------------------------------------------------------------------------------------
@@ -172,23 +186,11 @@ class LiveView(msgspec.Struct, frozen=True):
     answer: "Callable[[], Output] | None" = None  # reply to a program, which has no view; None: refused to programs
 
 
-class Language(msgspec.Struct, frozen=True):
-    """Change of the display language to `code`."""
-
-    code: str
-
-
 class LineMode(msgspec.Struct, frozen=True):
     """Change of the line mode; `own` describes the modes."""
 
     kind: Literal["auto", "plain", "full", "machine"]
     rows: int | None = None  # rows per page; 0: no paging
-
-
-class Notify(msgspec.Struct, frozen=True):
-    """Switch unsolicited notices on or off."""
-
-    on: bool
 
 
 class Logout(enum.Enum):
@@ -197,7 +199,7 @@ class Logout(enum.Enum):
 
 LOGOUT = Logout.LOGOUT
 
-CommandResult = Output | Confirmation | Prompt | LiveView | Language | LineMode | Notify | Logout
+CommandResult = Output | Confirmation | Prompt | LiveView | LineMode | Logout
 
 
 # --- declaration -----------------------------------------------------------------------------------------------------

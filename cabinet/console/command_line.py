@@ -5,10 +5,11 @@ import msgspec
 from cabinet import plain_text
 from cabinet.console import registry
 from cabinet.console.command import CommandResult, Output
+from cabinet.console.completion import JSON
+from cabinet.console.notices import Notice
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
-JSON = "--json"  # answer in one line of JSON
 YES = "--yes"  # confirmation by a program, instead of the question to a person
 
 
@@ -27,19 +28,23 @@ class CommandLine(msgspec.Struct, frozen=True):
         return cls(" ".join(kept), JSON in options, YES in options)
 
 
-def reply_data(outcome: CommandResult | CabinetError, words: Texts) -> dict[str, object]:
-    """Return the reply to a program; it has a text only if the command was refused or failed."""
+def reply_json(outcome: CommandResult | CabinetError, words: Texts) -> str:
+    """Return the reply to a program as a line of JSON; it has a text only if the command was refused or failed."""
     if isinstance(outcome, CabinetError):
         answer: dict[str, object] = {"ok": False, "code": error_code(outcome).partition(":")[0]}
         if isinstance(outcome, Refused) and outcome.params:
             answer["params"] = outcome.params
-        return {**answer, "text": registry.error_text(words, outcome)}
-    return {"ok": True, "data": outcome.data if isinstance(outcome, Output) else None}
+        return _json({**answer, "text": registry.error_text(words, outcome)})
+    return _json({"ok": True, "data": outcome.data if isinstance(outcome, Output) else None})
 
 
-def reply_json(outcome: CommandResult | CabinetError, words: Texts) -> str:
-    """Return the same reply as a line of JSON."""
-    return plain_text.json_text(msgspec.json.encode(reply_data(outcome, words)))
+def notice_json(notice: Notice) -> str:
+    """Return a notice to a program as a line of JSON, with a mark that no reply begins with."""
+    return f"!{_json({'notice': notice})}"
+
+
+def _json(answer: object) -> str:
+    return plain_text.json_text(msgspec.json.encode(answer))
 
 
 def error_code(error: CabinetError) -> str:

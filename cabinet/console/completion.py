@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cabinet.config import Config
 from cabinet.console.command import CommandSpec
 
-JSON = "--json"
+JSON = "--json"  # option: answer in one line of JSON
 
 
 def complete(text: str, commands: Sequence[CommandSpec], config: Config) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from cabinet.console.command import GuardClient
 from cabinet.errors import LinkError
 from cabinet.link.protocol import BusView, Command, Recent
 from cabinet.maintenance import MaintenanceState
@@ -11,42 +12,32 @@ from cabinet.model import Snapshot
 T = TypeVar("T")
 
 
-class GuardConnection(Protocol):
+class GuardConnection(GuardClient, Protocol):
     """One connection (`link.client.BlockingGuard`)."""
 
-    def snapshot(self) -> Snapshot: ...
-    def bus(self, scan: bool = False) -> BusView: ...
-    def recent(self) -> Recent: ...
-    def maintenance_state(self) -> MaintenanceState: ...
-    def request(self, make: Callable[[int], Command]) -> None: ...
     def close(self) -> None: ...
 
 
 class ReconnectingGuardClient:
-    """Guard client that uses one connection as long as it lasts."""
+    """Guard client (`command.GuardClient`) that uses one connection as long as it lasts."""
 
     def __init__(self, connect: Callable[[], GuardConnection]) -> None:
         self._connect = connect
         self._connection: GuardConnection | None = None
 
     def snapshot(self) -> Snapshot:
-        """Return the snapshot. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.snapshot())
 
     def bus(self, scan: bool = False) -> BusView:
-        """Return the bus view. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.bus(scan))
 
     def recent(self) -> Recent:
-        """Return the recent events. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.recent())
 
     def maintenance_state(self) -> MaintenanceState:
-        """Return the maintenance data. Raises LinkError if there is no guard."""
         return self._ask(lambda connection: connection.maintenance_state())
 
     def request(self, make: Callable[[int], Command]) -> None:
-        """Send one command. Raises Refused with the guard's code, LinkError if there is no guard."""
         self._ask(lambda connection: connection.request(make))
 
     def _ask(self, question: Callable[[GuardConnection], T]) -> T:

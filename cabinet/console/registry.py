@@ -1,43 +1,48 @@
-"""All console commands: collects the declarations of the modules in `commands`, and runs a typed line.
-
-A new topic is a module with declarations (see `command`), added to `TOPICS`; its position there is its position in
-`help`.
-"""
+"""All console commands: collects the declarations of the modules in `TOPICS`, and runs a typed line."""
 
 import difflib
+import importlib
 
 import msgspec
 
 from cabinet.console import arguments
+from cabinet.console.accounts import Level
 from cabinet.console.command import DECLARED, CommandContext, CommandResult, CommandSpec, LiveView
-from cabinet.console.commands import (
-    calibrate,
-    charges,
-    history,
-    machine,
-    out_of_service,
-    relay_wear,
-    sensors,
-    session,
-    settings,
-    switching,
-    tests,
-    updates,
-)
-from cabinet.console.commands import status as seen_now
-from cabinet.console.commission import dialogue as commissioning
 from cabinet.console.terminal.columns import fold
 from cabinet.errors import CabinetError, LinkError, Refused
 from cabinet.texts import Texts
 
-TOPICS = (  # in the order of `help`
-    seen_now, sensors, history, charges, settings, relay_wear, switching, tests, calibrate, out_of_service,
-    commissioning, updates, machine, session,
-)  # fmt: skip
+TOPICS = (  # modules with declarations (see `command`), in the order of `help`
+    "commands.status",
+    "commands.sensors",
+    "commands.history",
+    "commands.charges",
+    "commands.settings",
+    "commands.relay_wear",
+    "commands.switching",
+    "commands.tests",
+    "commands.calibrate",
+    "commands.out_of_service",
+    "commission.dialogue",
+    "commands.updates",
+    "commands.machine",
+    "commands.session",
+)
 
-COMMANDS: dict[str, CommandSpec] = {
-    name: spec for topic in TOPICS for name, spec in DECLARED.items() if spec.handler.__module__ == topic.__name__
-}
+
+def _collect() -> dict[str, CommandSpec]:
+    modules = [importlib.import_module(f"cabinet.console.{topic}").__name__ for topic in TOPICS]
+    found = [spec for module in modules for spec in DECLARED.values() if spec.handler.__module__ == module]
+    return {spec.name: spec for spec in found}
+
+
+COMMANDS = _collect()
+"""Every command by name, in the order of `help`."""
+
+
+def allowed(level: Level) -> tuple[CommandSpec, ...]:
+    """Return the commands that an account of this level may run."""
+    return tuple(spec for spec in COMMANDS.values() if spec.level <= level)
 
 
 class ParsedCommand(msgspec.Struct, frozen=True):

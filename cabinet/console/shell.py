@@ -13,7 +13,7 @@ import msgspec
 from cabinet import normal_form, plain_text
 from cabinet.clock import NS, Clock
 from cabinet.config import Config
-from cabinet.console import json_mode, registry, status_text
+from cabinet.console import registry, status_text
 from cabinet.console.accounts import NAME, Account, ConsoleAccounts
 from cabinet.console.command import (
     LOGOUT,
@@ -22,18 +22,17 @@ from cabinet.console.command import (
     CommandResult,
     Confirmation,
     GuardClient,
-    Language,
     LineMode,
     LiveView,
-    Notify,
+    Logout,
     Output,
     Prompt,
+    is_yes,
 )
-from cabinet.console.command_line import YES, CommandLine, error_code, reply_data, reply_json
+from cabinet.console.command_line import YES, CommandLine, error_code, reply_json
 from cabinet.console.notices import ChangeMonitor, Notice, notice_text
 from cabinet.console.reply import CommandAudit, Reply
 from cabinet.console.rows import AuditRowWriter
-from cabinet.console.terminal.line_editor import normal_line
 from cabinet.console.wording import wording
 from cabinet.errors import CabinetError, Refused
 
@@ -109,40 +108,28 @@ class Shell:
     def line(self, typed: str) -> Reply:
         """Process one entered line."""
         self._touched_ns = self._clock.monotonic_ns()
-        text = normal_line(typed)
+        text = normal_form.command_line(typed)
         if not self._staff.is_current(self._account):
             return self._log_out("login.withdrawn")
         return self._guarded(lambda: self._take(text))
 
     def machine_line(self, typed: str) -> str | Reply:
-        """Return the one-line reply to a program's request, or a Reply if the dialogue continues as with a person."""
+        """Return a program's reply as one line, or a Reply if the dialogue continues as with a person."""
         self._touched_ns = self._clock.monotonic_ns()
         if not self._staff.is_current(self._account):
             return self._log_out("login.withdrawn")
-        request = json_mode.read(typed)
-        if not request.sound:
-            return json_mode.reply(request, reply_data(Refused("bad_checksum"), self._words))
-        asked = CommandLine.read(normal_line(request.command))
+        asked = CommandLine.read(normal_form.command_line(typed))
+        if not asked.line:
+            return ""
         try:
-            outcome = self._ask(asked) if request.command else Output("", None)
-            if isinstance(outcome, Confirmation):
-                outcome = self._confirmed(asked, outcome)
-            if isinstance(outcome, LiveView) and outcome.answer is not None:
-                outcome = outcome.answer()
-            if isinstance(outcome, Prompt | LiveView):
-                (outcome.on_leave if isinstance(outcome, Prompt) else outcome.on_end)()
-                raise Refused("for_people")
-            if isinstance(outcome, Notify):
-                outcome = self._notify(outcome)
-            if isinstance(outcome, Language):
-                outcome = self._set_language(outcome)
+            result = self._run_for_program(asked)
         except CabinetError as error:
             self._note(asked, error_code(error))
-            return json_mode.reply(request, reply_data(error, self._words))
-        if (isinstance(outcome, LineMode) and outcome.kind != "machine") or outcome is LOGOUT:
-            return self._show(asked, outcome)
+            return reply_json(error, self._words) + "\n"
+        if result is LOGOUT or (isinstance(result, LineMode) and result.kind != "machine"):
+            return self._show(asked, result)
         self._note(asked, "ok")
-        return json_mode.reply(request, reply_data(outcome, self._words))
+        return reply_json(result, self._words) + "\n"
 
     def too_long(self) -> Reply:
         """Reject a line over the length limit: no part of it is run."""
@@ -261,28 +248,28 @@ class Shell:
     def _show(self, asked: CommandLine, outcome: CommandResult) -> Reply:
         """Apply the result of a command or dialogue step; write its audit log row once it is final."""
         if isinstance(outcome, Confirmation | Prompt):
-            if isinstance(outcome, Prompt) and asked is not self._asked:
-                self._note(asked, "begun")
-            self._question, self._asked = outcome, asked
-            self._state = _State.ANSWER
-            return self._reply(outcome.text)
+            return self._begin_question(asked, outcome)
         if isinstance(outcome, LiveView) and outcome.then is not None:
             self._asked = asked  # a dialogue step: the result of `then` is the final one
             return self._begin_live(outcome)
         self._note(asked, "ok")
         self._asked = CommandLine("")
-        if isinstance(outcome, Output):
-            return self._reply(reply_json(outcome, self._words) if asked.json else outcome.text)
-        if isinstance(outcome, LiveView):
-            return self._begin_live(outcome)
-        if isinstance(outcome, Language):
-            return self._reply(self._set_language(outcome).text)
-        if isinstance(outcome, Notify):
-            return self._reply(self._notify(outcome).text)
-        if isinstance(outcome, LineMode):
-            return self._use(outcome)
-        assert outcome is LOGOUT
-        return self._log_out("logout.done")
+        match outcome:
+            case Output():
+                return self._reply(reply_json(outcome, self._words) if asked.json else outcome.text)
+            case LiveView():
+                return self._begin_live(outcome)
+            case LineMode():
+                return self._use(outcome)
+            case Logout():
+                return self._log_out("logout.done")
+
+    def _begin_question(self, asked: CommandLine, question: Confirmation | Prompt) -> Reply:
+        if isinstance(question, Prompt) and asked is not self._asked:
+            self._note(asked, "begun")
+        self._question, self._asked = question, asked
+        self._state = _State.ANSWER
+        return self._reply(question.text)
 
     def _take_answer(self, text: str) -> Reply:
         self._state = _State.COMMAND
@@ -291,7 +278,7 @@ class Shell:
         try:
             if isinstance(question, Prompt):
                 return self._show(asked, question.on_answer(text))
-            if question is None or text.lower() not in ("yes", "是"):
+            if question is None or not is_yes(text):
                 self._note(asked, "not_confirmed")
                 return self._reply(self._words("answer.no"))
             return self._show(asked, question.on_yes())
@@ -299,21 +286,28 @@ class Shell:
             self._note(asked, error_code(error))
             raise
 
-    def _confirmed(self, asked: CommandLine, question: Confirmation) -> CommandResult:
-        """Return the result of `on_yes`. Raises Refused if the request lacks `--yes`: a program cannot be asked."""
-        if not asked.yes:
-            raise Refused("confirm", question=question.text, option=YES)
-        return question.on_yes()
+    def _run_for_program(self, asked: CommandLine) -> CommandResult:
+        """Return the final result: a program can neither be asked nor watch a view. Raises Refused if it would have
+        to."""
+        outcome = self._ask(asked)
+        if isinstance(outcome, Confirmation):
+            if not asked.yes:
+                raise Refused("confirm", question=outcome.text, option=YES)
+            outcome = outcome.on_yes()
+        if isinstance(outcome, LiveView) and outcome.answer is not None:
+            return outcome.answer()
+        if isinstance(outcome, Prompt | LiveView):
+            (outcome.on_leave if isinstance(outcome, Prompt) else outcome.on_end)()
+            raise Refused("for_people")
+        return outcome
 
-    def _set_language(self, language: Language) -> Output:
+    def _set_language(self, code: str) -> None:
         assert self._account is not None
-        self._words = wording(language.code)
-        self._staff.remember(self._account.name, language=language.code)
-        return Output(self._words("language.done"), {"language": language.code})
+        self._words = wording(code)
+        self._staff.remember(self._account.name, language=code)
 
-    def _notify(self, notify: Notify) -> Output:
-        (self._change_monitor.begin if notify.on else self._change_monitor.end)()
-        return Output(self._words("notices.on" if notify.on else "notices.off"), {"notices": notify.on})
+    def _set_notices(self, on: bool) -> None:
+        (self._change_monitor.begin if on else self._change_monitor.end)()
 
     def _use(self, mode: LineMode) -> Reply:
         assert self._account is not None
@@ -414,11 +408,10 @@ class Shell:
     def _context(self) -> CommandContext:
         account = self._account
         assert account is not None
-        commands = tuple(spec for spec in registry.COMMANDS.values() if spec.level <= account.level)
         return CommandContext(
             self._config,
-            self._guard, self._words, account, self._clock, self._backends, commands,
-            lambda pin: self._staff.set_pin(account.name, account.level, pin),
+            self._guard, self._words, account, self._clock, self._backends, registry.allowed(account.level),
+            lambda pin: self._staff.set_pin(account.name, account.level, pin), self._set_language, self._set_notices,
         )  # fmt: skip
 
     def _site(self) -> str:

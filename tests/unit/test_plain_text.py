@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 
 import cabinet
 from cabinet import plain_text, terminal
-from cabinet.console import json_mode
+from cabinet.console import command_line
+from cabinet.console.command import Output
 from cabinet.console.terminal import columns
+from cabinet.console.wording import wording
 from cabinet.main import main
 from cabinet.reports import spreadsheet
 from cabinet.service.accounts import admin
@@ -93,8 +95,8 @@ def test_json_shows_what_acts_as_an_escape_and_loses_nothing(text: str) -> None:
     shown = plain_text.json_text(json.dumps({"note": text}, ensure_ascii=False).encode())
     assert acts(shown.replace("\u200c", "").replace("\u200d", "")) == []
     assert json.loads(shown) == {"note": text}
-    assert acts(json_mode.reply(json_mode.read("status"), {"ok": True, "data": text}).replace("\u200c", "").replace(
-        "\u200d", "")) == []  # fmt: skip
+    reply = command_line.reply_json(Output("", text), wording("en"))
+    assert acts(reply.replace("\u200c", "").replace("\u200d", "")) == []
 
 
 def test_a_line_is_not_broken_inside_a_joined_sign() -> None:

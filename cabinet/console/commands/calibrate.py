@@ -3,11 +3,10 @@
 from cabinet.clock import NS
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, choice, optional
-from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, Prompt, command
+from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, Prompt, command, is_yes
 from cabinet.console.commands import steps
 from cabinet.console.commands.calibration_math import (
     MAX_DEVIATION,
-    CalibrationError,
     Point,
     check_point,
     fitted,
@@ -18,7 +17,7 @@ from cabinet.console.commands.force import require_no_charge
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
 from cabinet.link.protocol import MAX_TRIAL_S, SetGains, StartTestCharge
-from cabinet.maintenance import UNITY_PPM, Calibration, Gains, OutletMaintenance
+from cabinet.maintenance import UNITY_PPM, Gains
 
 PATIENCE_S = 290.0  # time to fetch and plug in a load between two answers; the login's idle limit is longer
 READ_BACK_NS = NS
@@ -32,26 +31,13 @@ def calibrate(context: CommandContext, number: int, what: str | None) -> Command
     return Calibrating(context, number).begin()
 
 
-def page_of(context: CommandContext, number: int) -> OutletMaintenance:
-    """Return the outlet's maintenance data. Raises Refused if the guard has no such outlet."""
-    page = next((page for page in context.guard.maintenance_state().outlets if page.outlet == number), None)
-    if page is None:
-        raise Refused("unknown_outlet", outlet=number)
-    return page
-
-
-def is_yes(typed: str) -> bool:
-    """Return True if the answer is yes, by the shell's rule."""
-    return typed.lower() in ("yes", "是")
-
-
 def gain_text(gains: Gains) -> dict[str, str]:
     """Return both gains as factors, for the texts."""
     return {"current": f"{gains.current_ppm / UNITY_PPM:.4f}", "power": f"{gains.power_ppm / UNITY_PPM:.4f}"}
 
 
 def _undo(context: CommandContext, number: int) -> CommandResult:
-    calibration: Calibration | None = page_of(context, number).calibration
+    calibration = context.outlet_maintenance(number).calibration
     if calibration is None:
         raise Refused("never_calibrated", outlet=number)
     before = calibration.before
@@ -72,7 +58,7 @@ class Calibrating:
         self._context = context
         self._number = number
         self._points: list[Point] = []
-        self._before = page_of(context, number).gains
+        self._before = context.outlet_maintenance(number).gains
 
     def begin(self) -> CommandResult:
         """Return the first prompt. A program, which is refused dialogues, therefore closes no outlet."""
@@ -104,7 +90,7 @@ class Calibrating:
             return self._fit()
         try:
             true_mw, true_ma = parse(typed)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         self._renew()
         return steps.run_in_view(
@@ -115,18 +101,18 @@ class Calibrating:
         point = Point(true_ma, true_mw, read_ma, read_mw)
         try:
             check_point(point)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         self._points.append(point)
         return self._ask("calibrate.point", count=len(self._points), **point_text(point))
 
-    def _again(self, error: CalibrationError) -> Prompt:
-        return self._ask("calibrate.again", why=self._context.words(f"calibration.{error.key}", **error.params))
+    def _again(self, error: Refused) -> Prompt:
+        return self._ask("calibrate.again", why=self._context.words(f"calibration.{error.code}", **error.params))
 
     def _fit(self) -> CommandResult:
         try:
             gains = fitted(self._points, self._before)
-        except CalibrationError as error:
+        except Refused as error:
             return self._again(error)
         before, after = gain_text(self._before), gain_text(gains)
         words = self._context.words

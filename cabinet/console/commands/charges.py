@@ -1,28 +1,24 @@
 """Charges and their energy: `sessions`, `usage tail`, `energy`. The service stores them; the guard has a part."""
 
-from cabinet.clock import WallTime
 from cabinet.console.accounts import Level
-from cabinet.console.arguments import optional, whole
+from cabinet.console.arguments import optional
 from cabinet.console.command import CommandContext, CommandResult, Output, command
-from cabinet.console.commands.history import moment
+from cabinet.console.commands.history import COUNT, moment
 from cabinet.console.terminal.columns import table
 from cabinet.errors import LinkError, Refused
 from cabinet.link.records import (
-    MAX_LINES,
     AskEnergy,
     AskSessions,
     AskUsage,
-    At,
     DayEnergy,
     Energy,
     SessionLine,
     Sessions,
     Usage,
 )
-from cabinet.model import OutletState, Phase
+from cabinet.model import MeterCount, OutletState, Phase
 from cabinet.texts import number_format
 
-COUNT = whole("count", 1, MAX_LINES)
 USUAL = 10
 NUMBERS = [2, 3, 4]
 
@@ -54,7 +50,7 @@ def usage_tail(context: CommandContext, count: int | None) -> CommandResult:
     rows = [
         [
             str(line.number),
-            moment(context, _wall(line.ended)),
+            moment(context, line.ended),
             str(line.outlet),
             number_format.minutes(line.charging_s),
             number_format.kwh(line.energy_mwh),
@@ -89,32 +85,25 @@ def energy(context: CommandContext) -> CommandResult:
             raise
         notes.append(words("energy.guard_gone"))
     counts = {state.outlet: state.count for state in states}
-    rows = []
-    for outlet in context.config.outlet:
-        count = counts.get(outlet.number)
-        rows.append(
-            [
-                str(outlet.number),
-                "-" if count is None else number_format.kwh(count.energy_mwh),
-                "-" if count is None else f"{count.powered_ms / 3_600_000:.1f}",
-                *(number_format.kwh(day.energy_mwh.get(outlet.number, 0)) for day in days[:4]),
-            ]
-        )
-    total = [sum(day.energy_mwh.values()) for day in days[:4]]
-    counted = sum(count.energy_mwh for count in counts.values())
-    hours = f"{sum(count.powered_ms for count in counts.values()) / 3_600_000:.1f}"
-    rows.append(
-        [
-            words("energy.all"),
-            number_format.kwh(counted) if counts else "-",
-            hours if counts else "-",
-            *map(number_format.kwh, total),
-        ]
-    )
-    titles = [words(f"energy.{key}") for key in ("outlet", "counter", "hours")] + [day.day[5:] for day in days[:4]]
+    shown = days[:4]
+    rows = [
+        _energy_row(str(outlet.number), [counts[outlet.number]] if outlet.number in counts else [],
+                    [day.energy_mwh.get(outlet.number, 0) for day in shown])
+        for outlet in context.config.outlet
+    ]  # fmt: skip
+    totals = [sum(day.energy_mwh.values()) for day in shown]
+    rows.append(_energy_row(words("energy.all"), list(counts.values()), totals))
+    titles = [words(f"energy.{key}") for key in ("outlet", "counter", "hours")] + [day.day[5:] for day in shown]
     lines = table(titles, rows, right=range(len(titles)))
     data = {"counters": counts, "days": days}
     return Output("\n".join([*lines, words("energy.explained"), *notes]), data)
+
+
+def _energy_row(title: str, counts: list[MeterCount], days_mwh: list[int]) -> list[str]:
+    """Return the sum of the counters, a dash if there are none, and the days."""
+    counter = number_format.kwh(sum(count.energy_mwh for count in counts)) if counts else "-"
+    hours = f"{sum(count.powered_ms for count in counts) / 3_600_000:.1f}" if counts else "-"
+    return [title, counter, hours, *map(number_format.kwh, days_mwh)]
 
 
 def _row(context: CommandContext, line: SessionLine) -> list[str]:
@@ -131,7 +120,7 @@ def _row(context: CommandContext, line: SessionLine) -> list[str]:
         number_format.minutes(line.charging_s),
         number_format.kwh(line.energy_mwh),
         number_format.yuan(line.cost_fen),
-        moment(context, _wall(line.started))[5:],
+        moment(context, line.started)[5:],
         state,
     ]
 
@@ -154,7 +143,3 @@ def _guards_data(state: OutletState) -> dict[str, object]:
         "phase": state.phase,
         "charge_count": state.charge_count,
     }
-
-
-def _wall(at: At) -> WallTime:
-    return WallTime(at.unix_ms, at.trusted)

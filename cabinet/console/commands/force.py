@@ -1,8 +1,10 @@
 """Residents have priority: a command that would end their charges is refused without an authorised `force`."""
 
+from collections.abc import Callable
+
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import choice, optional
-from cabinet.console.command import CommandContext
+from cabinet.console.command import CommandContext, CommandResult, Confirmation
 from cabinet.errors import Refused
 from cabinet.model import OutletState
 
@@ -37,9 +39,11 @@ def require_no_charge(context: CommandContext, *outlets: int) -> None:
         raise Refused("charging_first", outlets=", ".join(str(state.outlet) for state in busy))
 
 
-def warning(context: CommandContext, ends: bool, *outlets: int) -> list[str]:
-    """Return the line that names the outlets that lose a charge; empty if there are none."""
-    if not ends:
-        return []
-    numbers = ", ".join(str(state.outlet) for state in charging(context, *outlets))
-    return [context.words("force.ends", outlets=numbers)]
+def confirmation(
+    context: CommandContext, question: str, on_yes: Callable[[], CommandResult], ends: bool = False, *outlets: int
+) -> Confirmation:
+    """Ask before an action; if it `ends` charges, name their outlets first."""
+    if ends:
+        numbers = ", ".join(str(state.outlet) for state in charging(context, *outlets))
+        question = f"{context.words('force.ends', outlets=numbers)}\n{question}"
+    return Confirmation(question, on_yes)

@@ -100,18 +100,15 @@ def audit(context: CommandContext, count: int | None) -> CommandResult:
     rows = []
     for line in found.lines:
         what = line.subject if line.action == "console" else f"{line.action} {line.subject}"
-        rows.append([moment(context, _wall(line.at)), line.who, what, line.detail])
+        rows.append([moment(context, line.at), line.who, what, line.detail])
     titles = [context.words(f"audit.{key}") for key in ("when", "who", "what", "outcome")]
     return Output("\n".join(table(titles, rows)) if rows else context.words("log.none"), found.lines)
 
 
-def moment(context: CommandContext, at: WallTime) -> str:
+def moment(context: CommandContext, at: At | WallTime) -> str:
     """Return date and time in the site's time zone; with a question mark if the clock was not trusted."""
-    return number_format.local(at, context.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
-
-
-def _wall(at: At) -> WallTime:
-    return WallTime(at.unix_ms, at.trusted)
+    local = number_format.local(WallTime(at.unix_ms, at.trusted), context.zone)
+    return f"{local.isoformat(' ', 'seconds')[:19]}{'' if at.trusted else ' ?'}"
 
 
 def _told(event: Event, words: Texts) -> str:

@@ -15,6 +15,7 @@ from cabinet.console.accounts import Level
 from cabinet.console.arguments import choice, optional, text, word
 from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
 from cabinet.console.commands.force import FORCE, ends_charges
+from cabinet.console.commands.settings import leaves
 from cabinet.console.terminal.columns import fold, pad
 from cabinet.errors import CabinetError, ConfigErrors, Refused
 from cabinet.system.steward.protocol import (
@@ -124,21 +125,13 @@ def reload(context: CommandContext, force: str | None) -> CommandResult:
 
 def differences(old: Config, new: Config) -> list[str]:
     """Return every key with a changed value, as `path: old -> new`."""
-    before, after = (dict(_flat(msgspec.to_builtins(each), "")) for each in (old, new))
+    before, after = (dict(leaves([("", each)])) for each in (old, new))
     keys = [*before, *(key for key in after if key not in before)]
     return [
         f"{key}: {_value(before.get(key))} -> {_value(after.get(key))}"
         for key in keys
         if before.get(key) != after.get(key)
     ]
-
-
-def _flat(tree: Any, path: str) -> list[tuple[str, Any]]:
-    if isinstance(tree, dict):
-        return [pair for key, value in tree.items() for pair in _flat(value, f"{path}.{key}" if path else str(key))]
-    if isinstance(tree, list | tuple) and any(isinstance(each, dict) for each in tree):
-        return [pair for place, value in enumerate(tree, 1) for pair in _flat(value, f"{path}[{place}]")]
-    return [(path, tree)]
 
 
 def _value(value: Any) -> str:

@@ -3,7 +3,7 @@
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, choice, optional, text
 from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
-from cabinet.console.commands.force import FORCE, ends_charges, require_no_charge, warning
+from cabinet.console.commands.force import FORCE, confirmation, ends_charges, require_no_charge
 from cabinet.console.commands.relay_wear import kept
 from cabinet.errors import Refused
 from cabinet.link.protocol import ReplaceRelay, SetContactorLockout, TakeOutOfService
@@ -27,10 +27,8 @@ def lock(context: CommandContext, number: int, force: str | None, typed: str | N
         context.guard.request(lambda id: TakeOutOfService(id, number, note, context.who, ends))
         return Output(kept(context, context.words("lock.done", outlet=number)), {"outlet": number, "note": note})
 
-    key = "lock.question" if note else "lock.question_plain"
-    return Confirmation(
-        "\n".join([*warning(context, ends, number), context.words(key, outlet=number, note=note)]), on_yes
-    )
+    question = context.words("lock.question" if note else "lock.question_plain", outlet=number, note=note)
+    return confirmation(context, question, on_yes, ends, number)
 
 
 @command("unlock", Level.OPERATE, OUTLET, example="unlock 4")
@@ -52,13 +50,12 @@ def replace(context: CommandContext, number: int) -> CommandResult:
     require_no_charge(context, number)
     if context.state(number).closed:
         raise Refused("outlet_closed", outlet=number)
-    before = next((page.wear for page in context.guard.maintenance_state().outlets if page.outlet == number), None)
+    operations = context.outlet_maintenance(number).wear.operations
 
     def on_yes() -> CommandResult:
         context.guard.request(lambda id: ReplaceRelay(id, number, context.who))
         return Output(kept(context, context.words("replace.done", outlet=number)), {"outlet": number})
 
-    operations = 0 if before is None else before.operations
     return Confirmation(context.words("replace.question", outlet=number, operations=operations), on_yes)
 
 
@@ -75,4 +72,4 @@ def contactor(context: CommandContext, what: str, force: str | None) -> CommandR
         context.guard.request(lambda id: SetContactorLockout(id, opens, context.who, ends))
         return Output(kept(context, context.words(f"contactor_do.{what}_done")), {"held_open": opens})
 
-    return Confirmation("\n".join([*warning(context, ends), context.words(f"contactor_do.{what}_question")]), on_yes)
+    return confirmation(context, context.words(f"contactor_do.{what}_question"), on_yes, ends)

@@ -9,7 +9,7 @@ from cabinet.console.accounts import Level
 from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.terminal.columns import pad
 from cabinet.maintenance import PPB, Attribution, MaintenanceState, OutletMaintenance, RelayWear
-from cabinet.model import CABINET, OutletState, Snapshot
+from cabinet.model import CABINET, Snapshot
 from cabinet.texts import Texts
 
 RESIDUAL_OVERDUE_NS = 48 * 3600 * NS  # the guard tests once a day, while no charge is active
@@ -59,13 +59,12 @@ def due(maintenance_state: MaintenanceState, snapshot: Snapshot, late_us: int) -
             found.append(Due("relay", row.outlet, {"percent": f"{row.used_percent:.0f}"}))
     if maintenance_state.contactor_held is not None:
         found.append(Due("contactor_held", params={"who": maintenance_state.contactor_held.who}))
-    found += [
-        Due("locked", page.outlet, {"note": page.note or "-"}) for page in maintenance_state.outlets if _locked(page)
-    ]
+    outlets = maintenance_state.outlets
+    found += [Due("locked", page.outlet, {"note": page.note or "-"}) for page in outlets if page.note is not None]
     found += _residual_due(maintenance_state, snapshot)
     found += [Due("backwards", state.outlet) for state in snapshot.outlets if state.backwards]
-    found += [Due("no_thermometer", state.outlet) for state in snapshot.outlets if _cold(state)]
-    found += [Due("calibrate", page.outlet) for page in maintenance_state.outlets if _relay_new(page)]
+    found += [Due("no_thermometer", state.outlet) for state in snapshot.outlets if state.temperature_mc.value is None]
+    found += [Due("calibrate", page.outlet) for page in outlets if _relay_new(page)]
     if snapshot.health.late_worst_ever_us > late_us:
         found.append(Due("late", params={"ms": snapshot.health.late_worst_ever_us // 1000}))
     if snapshot.health.bus_errors > MANY_BUS_ERRORS:
@@ -79,10 +78,6 @@ def kept(context: CommandContext, text: str) -> str:
     return "\n".join([text, context.words("due.unwritten", files=", ".join(files))]) if files else text
 
 
-def _locked(page: OutletMaintenance) -> bool:
-    return page.note is not None
-
-
 def _residual_due(maintenance_state: MaintenanceState, snapshot: Snapshot) -> list[Due]:
     if not maintenance_state.residual_test_fitted:
         return []
@@ -90,10 +85,6 @@ def _residual_due(maintenance_state: MaintenanceState, snapshot: Snapshot) -> li
         return [Due("residual_failed")]
     since_ns = maintenance_state.residual_passed_at_ns or snapshot.health.started_at_ns
     return [Due("residual")] if maintenance_state.at_ns - since_ns > RESIDUAL_OVERDUE_NS else []
-
-
-def _cold(state: OutletState) -> bool:
-    return state.temperature_mc.value is None
 
 
 def _relay_new(page: OutletMaintenance) -> bool:

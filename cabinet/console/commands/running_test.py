@@ -2,13 +2,21 @@
 
 from collections.abc import Callable
 
-from cabinet.console.command import CommandContext, CommandResult, LiveView, Output
+from cabinet.console.command import CommandContext, CommandResult, Confirmation, LiveView, Output
+from cabinet.console.commands.force import confirmation
 from cabinet.link.protocol import Command
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET
 from cabinet.texts import Texts
 
 PERIOD_S = 0.5
+
+
+def ask(
+    context: CommandContext, question: str, make: Callable[[int], Command], ends: bool = False, *outlets: int
+) -> Confirmation:
+    """Ask before the test that `make` commands; if it `ends` charges, name their outlets first."""
+    return confirmation(context, question, lambda: begin(context, make), ends, *outlets)
 
 
 def begin(context: CommandContext, make: Callable[[int], Command]) -> CommandResult:

@@ -6,18 +6,9 @@ from cabinet import normal_form
 from cabinet.console import status_text
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import LANGUAGE, choice, optional, text, whole
-from cabinet.console.command import (
-    LOGOUT,
-    CommandContext,
-    CommandResult,
-    Language,
-    LineMode,
-    Notify,
-    Output,
-    Prompt,
-    command,
-)
+from cabinet.console.command import LOGOUT, CommandContext, CommandResult, LineMode, Output, Prompt, command
 from cabinet.console.terminal.columns import fold
+from cabinet.console.wording import wording
 from cabinet.errors import Refused
 from cabinet.pins import may_be_set
 
@@ -27,7 +18,8 @@ ROWS = whole("rows", 0, 200)  # rows per page; 0: no paging
 
 @command("language", Level.LOOK, LANGUAGE, example="language en")
 def language(context: CommandContext, code: str) -> CommandResult:
-    return Language(code)
+    context.set_language(code)
+    return Output(wording(code)("language.done"), {"language": code})
 
 
 @command("help", Level.LOOK, optional(text("command")), example="help outlet", reads=True)
@@ -63,7 +55,8 @@ def terminal(context: CommandContext, kind: Literal["auto", "plain", "full"], ro
 
 @command("notices", Level.LOOK, choice("switch", "on", "off"), example="notices on")
 def notices(context: CommandContext, switch: str) -> CommandResult:
-    return Notify(switch == "on")
+    context.set_notices(switch == "on")
+    return Output(context.words(f"notices.{switch}"), {"notices": switch == "on"})
 
 
 @command("machine", Level.LOOK, example="machine")

@@ -32,7 +32,7 @@ def limits(context: CommandContext) -> CommandResult:
     """Show every limit in force, grouped by protection."""
     rows, data = [], {}
     sections = [("protections", context.config.protections), ("feed", context.config.feed)]
-    for path, value in _leaves([(name, section) for name, section in sections]):
+    for path, value in leaves([(name, section) for name, section in sections]):
         name, _, key = path.removeprefix("protections.").rpartition(".")
         title = f"section.{name}" if f"section.{name}" in context.words else f"fault.{name}.name"
         rows.append([context.words(title), key, _shown(key, value)])
@@ -55,7 +55,7 @@ def config(context: CommandContext, key: str | None) -> CommandResult:
     """Show every value in force, or those with paths that begin with `key`: with file and line, or as default."""
     lines_of, name = _lines(context)
     rows, data = [], []
-    for path, value in _leaves([("", context.config)]):
+    for path, value in leaves([("", context.config)]):
         if key is not None and not path.lower().startswith(key.lower()):
             continue
         line = _line_of(path, lines_of)
@@ -104,14 +104,14 @@ def _line_of(path: str, lines: dict[str, int]) -> int | None:
     return None
 
 
-def _leaves(sections: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+def leaves(sections: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     """Yield path and value of every setting that is not a table."""
     for path, value in sections:
         if isinstance(value, msgspec.Struct):
             fields = msgspec.structs.fields(value)
-            yield from _leaves([(f"{path}.{f.name}" if path else f.name, getattr(value, f.name)) for f in fields])
+            yield from leaves([(f"{path}.{f.name}" if path else f.name, getattr(value, f.name)) for f in fields])
         elif isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
-            yield from _leaves([(f"{path}[{index}]", each) for index, each in enumerate(value, 1)])
+            yield from leaves([(f"{path}[{index}]", each) for index, each in enumerate(value, 1)])
         else:
             yield path, value
 

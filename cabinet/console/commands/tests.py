@@ -2,9 +2,9 @@
 
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import OUTLET, PLACE, optional, whole, word
-from cabinet.console.command import CommandContext, CommandResult, Confirmation, Output, command
+from cabinet.console.command import CommandContext, CommandResult, Output, command
 from cabinet.console.commands import running_test
-from cabinet.console.commands.force import FORCE, ends_charges, warning
+from cabinet.console.commands.force import FORCE, confirmation, ends_charges
 from cabinet.errors import Refused
 from cabinet.link.protocol import (
     MAX_CYCLES,
@@ -34,8 +34,8 @@ def on(context: CommandContext, number: int, seconds: int, force: str | None) ->
         context.guard.request(lambda id: StartTestCharge(id, number, seconds, context.who, ends))
         return Output(context.words("on.done", outlet=number, seconds=seconds), {"outlet": number, "seconds": seconds})
 
-    lines = [*warning(context, ends, number), context.words("on.question", outlet=number, seconds=seconds)]
-    return Confirmation("\n".join(lines), on_yes)
+    question = context.words("on.question", outlet=number, seconds=seconds)
+    return confirmation(context, question, on_yes, ends, number)
 
 
 @command("selftest", Level.SERVICE, optional(PLACE), FORCE, example="selftest 4")
@@ -43,40 +43,30 @@ def selftest(context: CommandContext, place: int | None, force: str | None) -> C
     """Run the self-test. It opens the contactor and leaves every outlet without power, so any charge blocks it."""
     number = CABINET if place is None else place
     ends = ends_charges(context, force)
-
-    def on_yes() -> CommandResult:
-        return running_test.begin(context, lambda id: StartSelfTest(id, number, context.who, ends))
-
     key = "selftest.question_all" if number == CABINET else "selftest.question"
-    return Confirmation("\n".join([*warning(context, ends), context.words(key, outlet=number)]), on_yes)
+    return running_test.ask(
+        context, context.words(key, outlet=number), lambda id: StartSelfTest(id, number, context.who, ends), ends
+    )
 
 
 @command("relay", Level.SERVICE, OUTLET, word("cycle"), whole("times", 1, MAX_CYCLES), FORCE, example="relay 4 cycle 5")
 def relay(context: CommandContext, number: int, times: int, force: str | None) -> CommandResult:
     ends = ends_charges(context, force, number)
-
-    def on_yes() -> CommandResult:
-        return running_test.begin(context, lambda id: CycleRelay(id, number, times, context.who, ends))
-
-    lines = [*warning(context, ends, number), context.words("relay_cycle.question", outlet=number, times=times)]
-    return Confirmation("\n".join(lines), on_yes)
+    question = context.words("relay_cycle.question", outlet=number, times=times)
+    return running_test.ask(
+        context, question, lambda id: CycleRelay(id, number, times, context.who, ends), ends, number
+    )
 
 
 @command("alert test", Level.SERVICE, OUTLET, FORCE, example="alert test 4")
 def alert_test(context: CommandContext, number: int, force: str | None) -> CommandResult:
-    neighbours = _on_chip_of(context, number)
+    chips = {outlet.number: (outlet.meter.mux, outlet.meter.channel) for outlet in context.config.outlet}
+    neighbours = [other for other, chip in chips.items() if chip == chips[number]]
     ends = ends_charges(context, force, *neighbours)
-
-    def on_yes() -> CommandResult:
-        return running_test.begin(context, lambda id: TestAlertLine(id, number, context.who, ends))
-
-    lines = [*warning(context, ends, *neighbours), context.words("alert_test.question", outlet=number)]
-    return Confirmation("\n".join(lines), on_yes)
-
-
-def _on_chip_of(context: CommandContext, number: int) -> list[int]:
-    places = {outlet.number: (outlet.meter.mux, outlet.meter.channel) for outlet in context.config.outlet}
-    return [other for other, place in places.items() if place == places[number]]
+    question = context.words("alert_test.question", outlet=number)
+    return running_test.ask(
+        context, question, lambda id: TestAlertLine(id, number, context.who, ends), ends, *neighbours
+    )
 
 
 @command("rcd test", Level.SERVICE, FORCE)
@@ -84,22 +74,17 @@ def rcd_test(context: CommandContext, force: str | None) -> CommandResult:
     if not context.guard.maintenance_state().residual_test_fitted:
         raise Refused("no_residual_test")
     ends = ends_charges(context, force)
-
-    def on_yes() -> CommandResult:
-        return running_test.begin(context, lambda id: TestResidual(id, context.who, ends))
-
-    return Confirmation("\n".join([*warning(context, ends), context.words("rcd_test.question")]), on_yes)
+    question = context.words("rcd_test.question")
+    return running_test.ask(context, question, lambda id: TestResidual(id, context.who, ends), ends)
 
 
 @command("siren test", Level.OPERATE, optional(whole("seconds", 1, MAX_SIREN_S)))
 def siren_test(context: CommandContext, seconds: int | None) -> CommandResult:
     if not context.guard.maintenance_state().siren_fitted:
         raise Refused("no_siren")
-
-    def on_yes() -> CommandResult:
-        return running_test.begin(context, lambda id: SoundSiren(id, seconds or SIREN_S, context.who))
-
-    return Confirmation(context.words("siren_test.question", seconds=seconds or SIREN_S), on_yes)
+    sounds_s = seconds or SIREN_S
+    question = context.words("siren_test.question", seconds=sounds_s)
+    return running_test.ask(context, question, lambda id: SoundSiren(id, sounds_s, context.who))
 
 
 @command("lamp", Level.OPERATE)

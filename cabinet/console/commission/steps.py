@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 from cabinet.config import Config
 from cabinet.config.keys import OutletSection
-from cabinet.console.commands.calibration_math import CalibrationError, parse, relative_deviation
+from cabinet.console.commands.calibration_math import parse, relative_deviation
 from cabinet.console.commission.findings import (
     SKIP,
     AskTechnician,
@@ -29,6 +29,7 @@ from cabinet.console.commission.findings import (
     StepVerdict,
     Temperatures,
 )
+from cabinet.errors import Refused
 from cabinet.maintenance import Job, JobKind, JobState, MaintenanceState
 from cabinet.model import Fault
 
@@ -204,7 +205,7 @@ def _calibration(step: CommissioningStep, config: Config, earlier: Earlier) -> C
         try:
             true_mw, true_ma = parse(typed)
             break
-        except CalibrationError:
+        except Refused:
             key = "calibration_again"
     load = yield Measure(here)
     assert isinstance(load, MeasuredLoad)

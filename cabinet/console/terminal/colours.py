@@ -6,7 +6,7 @@ import re
 from cabinet.console.wording import wording
 from cabinet.model import Fault
 
-RED, GREEN, PLAIN = "\x1b[1;31m", "\x1b[32m", "\x1b[0m"
+RED, GREEN, BOLD, PLAIN = "\x1b[1;31m", "\x1b[32m", "\x1b[1m", "\x1b[0m"
 
 WRONG = ("latched_mark", "contactor.open", "contactor.open_line", "realtime.no", "clock.not_right", "bus.down")
 ON = ("relay.closed", "phase.charging", "contactor.closed")

@@ -12,6 +12,8 @@ JOINERS = "\u200c\u200d"
 
 def width(text: str) -> int:
     """Return the terminal columns of `text`: a Chinese character takes two, combining marks and joiners none."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if _joins(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text
     )

@@ -4,42 +4,41 @@ An unknown terminal gets plain lines. A terminal that has answered the device qu
 `full`) gets line editing, colours and pages. A program gets one line of JSON per request. Waits only for the guard.
 """
 
-import enum
-import logging
 import re
+from typing import Literal
 
 from cabinet.clock import NS, Clock
-from cabinet.console import json_mode, registry
+from cabinet.console import registry
 from cabinet.console.command import LineMode
-from cabinet.console.command_line import reply_data
+from cabinet.console.command_line import notice_json, reply_json
 from cabinet.console.completion import complete
 from cabinet.console.reply import Reply
 from cabinet.console.shell import Shell
-from cabinet.console.terminal.colours import Colours
-from cabinet.console.terminal.line_editor import ControlKey, ControlSequence, Echo, EnteredLine, LineEditor
-from cabinet.console.terminal.pager import LiveScreen, Pager
-from cabinet.console.terminal.rich_editor import RichEditor
+from cabinet.console.terminal.colours import BOLD, PLAIN, Colours
+from cabinet.console.terminal.columns import COLUMNS, GAP, fold, width
+from cabinet.console.terminal.line_editor import (
+    Completions,
+    ControlKey,
+    ControlSequence,
+    Echo,
+    Editing,
+    LineEditor,
+    LineEvent,
+)
+from cabinet.console.terminal.pager import CLEAR, ERASE_LINE, LiveScreen, Pager
 from cabinet.console.wording import wording
 from cabinet.errors import Refused
-
-log = logging.getLogger(__name__)
 
 QUERY_DEVICE = b"\x1b[c"  # primary device attributes (ECMA-48 DA); a terminal answers ESC [ ? ... c
 QUERY_SIZE = b"\x1b7\x1b[999;999H\x1b[6n\x1b8"  # cursor to the far corner, report its position, restore it
 QUERY_TIMEOUT_NS = 3 * NS  # over a slow line, with a person typing in between
 BITS_A_BYTE = 10  # 8N1
-USUAL_ROWS, USUAL_COLUMNS = 24, 80
+MIN_ROOM = 4  # columns beside a prompt on a very narrow terminal
 MIN_SIZE, MAX_SIZE = 4, 500  # bounds of plausible rows and columns
 
 _WHAT_IT_IS = re.compile(r"\[\?[0-9;]*c")
 _SIZE = re.compile(r"\[(\d{1,4});(\d{1,4})R")
 _PIECES = re.compile(rb"[^\r\n\x03\x04]*[\r\n\x03\x04]|[^\r\n\x03\x04]+")
-
-
-class _LineMode(enum.Enum):
-    PLAIN = "plain lines"
-    FULL = "edited lines"
-    MACHINE = "requests of a program"
 
 
 class TerminalSession:
@@ -49,10 +48,8 @@ class TerminalSession:
         self._shell = shell
         self._clock = clock
         self._baud = baud
-        self._plain = LineEditor()
-        self._full: RichEditor | None = None  # while in use
-        self._editor: RichEditor | None = None  # created when first needed, then kept
-        self._line_mode = _LineMode.PLAIN
+        self._editor = LineEditor()
+        self._line_mode: Literal["plain", "full", "machine"] = "plain"
         self._rows: int | None = None  # rows per page, set by the account's owner; None: as the terminal reports
         self._size: tuple[int, int] | None = None  # rows and columns, as the terminal reports
         self._query_deadline_ns: int | None = None  # deadline of the device query; None: no query is open
@@ -62,7 +59,6 @@ class TerminalSession:
         self._busy_until_ns = 0
         self._after_return = False
         self.discard_typeahead = False  # the last input led to a question: earlier input is no answer to it
-        self._editing = ""  # account that uses the rich editor
         self._history: dict[str, list[str]] = {}  # by account; kept until the process ends
 
     def greet(self) -> bytes:
@@ -94,18 +90,17 @@ class TerminalSession:
             self._query_deadline_ns = None
         if self._live is not None and now_ns < self._busy_until_ns:
             return b""  # the line still sends the previous frame
-        out = b"" if self._full is None or self._line_mode is not _LineMode.FULL else self._full.tick()
+        out = b""
         for notice in self._shell.notices():
-            out += self._announced(json_mode.notice(notice) if self._is_machine else self._shell.notice_text(notice))
+            out += self._announced(notice_json(notice) if self._is_machine else self._shell.notice_text(notice))
         reply = self._shell.tick()
         if reply is not None:
             out += self._interrupted_by(reply)
         return self._sent(out)
 
     def hang_up(self) -> None:
-        self._plain.reset()
-        self._leave_full()
-        self._line_mode = _LineMode.PLAIN
+        self._editor.reset()
+        self._line_mode = "plain"
         self._pager = self._live = None
         self._query_deadline_ns = self._size = self._rows = None
         self._shell.hang_up()
@@ -119,53 +114,32 @@ class TerminalSession:
             return b"\r\n" + self._out(self._shell.interrupt())
         if self._pager is not None:
             return self._turn_page(piece)
-        if self._line_mode is _LineMode.FULL and self._full is not None and self._shell.at_command:
-            return self._take_full(self._full, piece)
-        if self._query_deadline_ns is not None and len(piece) > 1:  # bytes after an answer may belong to another editor
-            return b"".join(self._take_piece(piece[n : n + 1]) for n in range(len(piece)))
-        out = b""
-        for happened in self._plain.feed(piece):
-            if isinstance(happened, Echo):
-                out += b"" if self._is_machine else encoded(happened.text)
-            elif isinstance(happened, ControlSequence):
-                out += self._heard(happened.sequence)
-            else:
-                out += self._done(happened)
-        return out
+        return b"".join(self._done(happened) for happened in self._editor.feed(piece))
 
-    def _take_full(self, editor: RichEditor, piece: bytes) -> bytes:
-        out = b""
-        try:
-            happenings = list(editor.feed(piece))
-        except Exception:  # a library error on an unusual key must not make the console unusable
-            log.exception("line editing failed; plain lines from here on")
-            self._leave_full()
-            self._line_mode = _LineMode.PLAIN
-            return b"\r\n" + self._prompted()
-        for happened in happenings:
-            if isinstance(happened, Echo):
-                out += happened.text.encode(errors="replace")
-            else:
-                out += self._done(happened)
-        return out
-
-    def _done(self, happened: EnteredLine | ControlKey) -> bytes:
-        """Process an entered line or a special key."""
-        if happened is ControlKey.INTERRUPT:
-            return self._out(self._shell.interrupt())
-        if happened is ControlKey.END:
-            return self._out(self._shell.end())
-        if happened is ControlKey.TOO_LONG:
-            too_long = self._shell.too_long()
-            if self._is_machine:
-                words = wording(self._shell.language)
-                return encoded(json_mode.reply(json_mode.read(""), reply_data(Refused("too_long"), words)) + "\n")
-            return self._out(too_long)
-        assert isinstance(happened, EnteredLine)
-        if self._is_machine and self._shell.at_command:
-            answer = self._shell.machine_line(happened.text) if happened.text.strip() else ""
-            return self._out(answer) if isinstance(answer, Reply) else encoded(answer + "\n" if answer else "")
-        return self._out(self._shell.line(happened.text))
+    def _done(self, happened: LineEvent) -> bytes:
+        """Process an event of the line editor."""
+        match happened:
+            case Echo():
+                return b"" if self._is_machine else encoded(happened.text)
+            case ControlSequence():
+                return self._heard(happened.sequence)
+            case Completions():
+                return encoded("\n".join(["", *fold(GAP.join(happened.words)), ""])) + self._prompted()
+            case ControlKey.CLEAR_SCREEN:
+                return CLEAR.encode() + self._prompted()
+            case ControlKey.INTERRUPT:
+                return self._out(self._shell.interrupt())
+            case ControlKey.END:
+                return self._out(self._shell.end())
+            case ControlKey.TOO_LONG:
+                too_long = self._shell.too_long()
+                if self._is_machine:
+                    return encoded(reply_json(Refused("too_long"), wording(self._shell.language)) + "\n")
+                return self._out(too_long)
+        if not (self._is_machine and self._shell.at_command):
+            return self._out(self._shell.line(happened.text))
+        answer = self._shell.machine_line(happened.text)
+        return self._out(answer) if isinstance(answer, Reply) else encoded(answer)
 
     def _turn_page(self, piece: bytes) -> bytes:
         assert self._pager is not None
@@ -198,42 +172,31 @@ class TerminalSession:
     def _use(self, mode: LineMode) -> bytes:
         """Apply a line mode: chosen by the account's owner or by a program."""
         self._rows = mode.rows
-        self._leave_full()
-        self._line_mode = {"machine": _LineMode.MACHINE, "full": _LineMode.FULL}.get(mode.kind, _LineMode.PLAIN)
+        self._line_mode = "plain" if mode.kind == "auto" else mode.kind
         if mode.kind == "auto":
             self._query_deadline_ns = self._clock.monotonic_ns() + QUERY_TIMEOUT_NS
             return QUERY_DEVICE
         return b""
 
     def _become_full(self) -> bytes:
-        """Switch from a plain line to rich editing; the text typed so far stays."""
+        """Switch from plain lines to line editing; the text typed so far stays."""
         if not self._shell.at_command or self._is_machine:
             return b""
-        self._line_mode = _LineMode.FULL
-        typed = self._plain.typed
-        self._plain.reset()
-        return b"\r\x1b[K" + self._prompted(typed)
-
-    def _leave_full(self) -> None:
-        if self._full is not None:
-            self._history[self._editing] = self._full.remembered
-            self._full.leave()
-            self._full = None
+        self._line_mode = "full"
+        return encoded(f"\r{ERASE_LINE}") + self._prompted()
 
     # --- output ------------------------------------------------------------------------------------------------------
 
     def _out(self, reply: Reply) -> bytes:
         """Return the reply's text, as a page or a live frame if it is one; then the prompt."""
-        self._plain.secret = reply.secret
+        self._editor.secret = reply.secret
         self.discard_typeahead = reply.asks
         asked = b""
-        if not self._shell.logged_in:
-            self._leave_full()
         if reply.mode is not None:
             asked = self._use(reply.mode)
         self._prompt = reply.prompt
         if reply.live_s is not None:
-            self._live = LiveScreen(self._line_mode is _LineMode.FULL and reply.redraws)
+            self._live = LiveScreen(self._line_mode == "full" and reply.redraws)
             return self._live.frame(self._coloured(reply.text))
         self._live = None
         text = f"{self._coloured(reply.text)}\n" if reply.text else ""
@@ -243,32 +206,33 @@ class TerminalSession:
             return encoded(self._pager.first())
         return encoded(text) + self._prompted() + asked
 
-    def _prompted(self, typed: str = "") -> bytes:
-        if self._is_machine and self._shell.at_command:
+    def _prompted(self) -> bytes:
+        """Return the prompt and the line typed so far."""
+        account = self._shell.account if self._shell.at_command else None
+        self._editor.edits = None
+        if account is not None and self._is_machine:
             return b""
-        if self._line_mode is not _LineMode.FULL or not self._shell.at_command:
-            return encoded(self._prompt + typed)
-        if self._full is None:
-            account = self._shell.account
-            assert account is not None
-            self._editing = account.name
-            commands = tuple(spec for spec in registry.COMMANDS.values() if spec.level <= account.level)
-            config = self._shell.config
-            rows, columns = self._size or (USUAL_ROWS, USUAL_COLUMNS)
-            self._full = self._editor = self._editor or RichEditor()
-            remembered = self._history.get(account.name, [])
-            self._full.use(lambda text: complete(text, commands, config), remembered, rows, columns)
-        return self._full.begin(self._prompt, typed)
+        prompt = self._prompt
+        if account is not None and self._line_mode == "full":
+            commands = registry.allowed(account.level)
+            columns = self._size[1] if self._size is not None else COLUMNS
+            self._editor.edits = Editing(
+                max(MIN_ROOM, columns - width(prompt) - 1),  # terminals differ in the effect of a full last column
+                lambda text: complete(text, commands, self._shell.config),
+                self._history.setdefault(account.name, []),
+            )
+            prompt = f"{BOLD}{prompt}{PLAIN}"
+        return encoded(prompt + self._editor.redrawn())
 
     def _interrupted_by(self, reply: Reply) -> bytes:
         """Return the bytes of an unsolicited reply: the next live frame, or the end of a question or a login."""
         if self._live is not None and reply.live_s is not None:
             return self._live.frame(self._coloured(reply.text))
-        self._plain.reset()
+        self._editor.reset()
         begun = b"" if self._live is not None else b"\r\n"  # ends the line being typed; a live frame has none
         self._pager = None
         if self._is_machine and not self._shell.logged_in:
-            self._line_mode = _LineMode.PLAIN
+            self._line_mode = "plain"
         return begun + self._out(reply)
 
     def _announced(self, text: str) -> bytes:
@@ -277,13 +241,11 @@ class TerminalSession:
             return encoded(text + "\n")
         if self._pager is not None:
             return b""  # the next status display shows it
-        if self._line_mode is _LineMode.FULL and self._full is not None and self._shell.at_command:
-            return self._full.announce(self._coloured(text))
-        typed = "" if self._plain.secret else self._plain.typed
-        return encoded(f"\n{text}\n{self._prompt}{typed}")
+        place = "\n" if self._editor.edits is None else f"\r{ERASE_LINE}"
+        return encoded(f"{place}{self._coloured(text)}\n") + self._prompted()
 
     def _coloured(self, text: str) -> str:
-        return Colours.of(self._shell.language).paint(text) if self._line_mode is _LineMode.FULL else text
+        return Colours.of(self._shell.language).paint(text) if self._line_mode == "full" else text
 
     def _page_rows(self) -> int:
         """Return the rows per page; 0 if there is no paging."""
@@ -291,11 +253,11 @@ class TerminalSession:
             return 0
         if self._rows is not None:
             return self._rows
-        return self._size[0] if self._line_mode is _LineMode.FULL and self._size is not None else 0
+        return self._size[0] if self._line_mode == "full" and self._size is not None else 0
 
     @property
     def _is_machine(self) -> bool:
-        return self._line_mode is _LineMode.MACHINE
+        return self._line_mode == "machine"
 
     def _sent(self, out: bytes) -> bytes:
         """Record how long the line needs to send `out`, and return `out`."""

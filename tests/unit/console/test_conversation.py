@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from cabinet.clock import NS, ManualClock
-from cabinet.console import json_mode
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends
 from cabinet.console.shell import Shell
@@ -129,6 +128,22 @@ def test_history_brings_back_what_was_typed_also_after_another_login(full):
     full.type(OF_24_BY_80)
     full.type(b"\x1b[A\x1b[A")  # past `logout`
     assert "session        S-1" in seen(full.type(b"\r"))
+
+
+def test_screen_is_cleared_and_the_line_stays(full):
+    assert full.type(b"fau\x0c").endswith("\x1b[H\x1b[2J\x1b[1mSG-1> \x1b[0mfau")
+    assert "Short circuit" in seen(full.type(b"lts\r"))
+
+
+def test_line_wider_than_the_terminal_scrolls_sideways(full):
+    note = "".join(f"{n:04}" for n in range(20))
+    full.type(f"lock 1 {note}".encode())
+    assert seen(full.type(b"\x0c")).strip().endswith("0019")
+    full.type(b"\x01")
+    assert seen(full.type(b"\x0c")).replace("\b", "").strip().startswith("SG-1> lock 1 0000")
+    full.type(b"\r")
+    full.type(b"yes\r")
+    assert [command.note for command in full.guard.asked] == [note], "entered whole"
 
 
 def test_completion_offers_commands_and_outlets(full):
@@ -320,19 +335,14 @@ def test_one_request_is_one_line_of_reply_without_echo_or_prompt(program):
     assert (answer["ok"], answer["data"]["outlet"]["session_id"]) == (True, "S-1")
 
 
-def test_sequence_and_checksum_come_back(program):
-    asked = "#17 faults"
-    shown = program.type(f"{asked} *{json_mode.crc(asked)}\r".encode()).strip()
-    match = re.fullmatch(r"(#17 (\{.*\})) \*([0-9A-F]{4})", shown)
-    assert match is not None
-    assert json_mode.crc(match[1]) == match[3]
-    assert msgspec.json.decode(match[2])["data"]["outlets"][0]["fault"] == "short_circuit"
-
-
-def test_wrong_checksum_does_nothing(program):
-    shown = program.type(f"#1 off 3 *{json_mode.crc('#1 off 4')}\r".encode())
-    assert msgspec.json.decode(shown.removeprefix("#1 ").rpartition(" *")[0])["code"] == "bad_checksum"
+def test_noise_in_a_request_is_a_refusal_and_in_a_reply_no_json(program):
+    """There is no checksum: a broken request names no command, and a broken line of a reply is no JSON."""
+    assert msgspec.json.decode(program.type(b"off\xff 3\r"))["code"] == "unknown_command"
     assert program.guard.asked == []
+    reply = program.type(b"faults\r").strip()
+    for cut in range(1, len(reply)):
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(reply[:cut])
 
 
 def test_what_needs_a_yes_needs_it_in_the_request(program):
@@ -363,6 +373,15 @@ def test_notices_to_a_program_are_lines_of_their_own(program):
     program.guard.shown = snapshot(outlet(7, fault=Fault.OUTLET_HOT, latched=True))
     told = [msgspec.json.decode(told[1:]) for told in program.tick(2).splitlines()]
     assert {"code": "fault", "outlet": 7, "fault": "outlet_hot", "latched": True} in [each["notice"] for each in told]
+
+
+def test_program_at_a_terminal_with_line_editing_recalls_and_completes_nothing(full):
+    full.type(b"off 1\r")
+    assert full.type(b"machine\r").endswith('{"ok":true,"data":"machine"}\r\n')
+    full.guard.asked.clear()
+    assert full.type(b"\x1b[A\r") == ""
+    assert msgspec.json.decode(full.type(b"fau\t\r"))["code"] == "unknown_command"
+    assert full.guard.asked == []
 
 
 def test_terminal_plain_ends_the_machine_mode(program):

@@ -10,10 +10,11 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.console.commands import relay_wear
-from cabinet.console.commands.calibration_math import CalibrationError, Point, fitted, parse
+from cabinet.console.commands.calibration_math import Point, fitted, parse
 from cabinet.console.commands.relay_wear import due, signed_text
 from cabinet.console.commands.running_test import job_text, progress
 from cabinet.console.wording import wording
+from cabinet.errors import Refused
 from cabinet.guard.state_files import StateWriter
 from cabinet.link.protocol import Done
 from cabinet.maintenance import PPB, UNITY_PPM, Attribution, Gains, Job, JobKind, JobState
@@ -331,7 +332,7 @@ def test_trip_in_the_middle_ends_the_calibration(sim, tech):
     "typed", ["", "500", "500 2 3", "nan 1", "1 inf", "-5 2", "500 x", "20000 2", "٥٠٠ 2", "5_0 2"]
 )
 def test_reference_that_is_none_is_refused(typed):
-    with pytest.raises(CalibrationError):
+    with pytest.raises(Refused):
         parse(typed)
 
 
@@ -359,9 +360,9 @@ def test_fit_is_true_over_read_times_the_gain_in_use():
     ],
 )
 def test_points_that_make_no_calibration_are_told_apart(points, key):
-    with pytest.raises(CalibrationError) as refused:
+    with pytest.raises(Refused) as refused:
         fitted(points, Gains())
-    assert refused.value.key == key
+    assert refused.value.code == key
 
 
 VALUES = {"times": 3, "done": 2, "with_current": 1, "output_differs": 0, "least_peak_ma": 0, "peak_ma": 390,

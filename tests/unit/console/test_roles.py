@@ -14,7 +14,7 @@ from cabinet.console.commands import session
 from cabinet.link.records import ConsoleAuditEntry
 from cabinet.model import Fault, Phase
 from cabinet_testing.console_harness import ACCOUNTS, ConsoleHarness
-from cabinet_testing.sim_cabinet import SimCabinet
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 HARMLESS = {
     name for name, spec in registry.COMMANDS.items() if spec.reads or spec.handler.__module__ == session.__name__
@@ -155,6 +155,14 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
     assert busy.standing() == standing
     new = [row for row in busy.rows() if row not in rows]
     assert [(row.line, row.outcome) for row in new] == [(line, code)]
+
+
+def test_every_command_that_can_be_forced_is_tested_to_refuse():
+    """`reload` and `reboot` act on all outlets, through the steward: `test_machine.py`."""
+    tested = {typed.spec.name for line in RESIDENTS_FIRST if (typed := registry.find(line)) is not None}
+    specs, config = registry.COMMANDS.values(), demo_config()
+    forced = {spec.name for spec in specs if any("force" in taken.choices(config) for taken in spec.takes)}
+    assert forced - tested == {"reload", "reboot"}
 
 
 def outcomes(harness: RoleHarness, before: int) -> list[tuple[str, str]]:
