@@ -49,8 +49,12 @@ def run_guard(
     counters: Counters,
     beat_fd: int,
     realtime: bool,
+    idle_period_ns: int | None = None,
 ) -> None:
-    """Run the guard until SIGTERM; everything is then open. The keeper handles every exception that escapes."""
+    """Run the guard until SIGTERM; everything is then open. The keeper handles every exception that escapes.
+
+    `idle_period_ns`: see `Guard.period_ns`.
+    """
     if realtime:
         become_realtime(
             config.guard.realtime_priority
@@ -61,7 +65,8 @@ def run_guard(
     trip_writer = TripWriter(state / FOLDER, clock)
     recorder = Recorder(config, trip_writer.put)
     pins = open_pins()
-    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, state_writer, recorder, realtime)
+    parts = clock, counters, state_writer, recorder, realtime, idle_period_ns
+    guard, alerts = build_guard(config, open_bus(), pins, *parts)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
     accounts = Accounts.of_this_machine()
@@ -91,7 +96,6 @@ class Loop:
         self._server = server
         self._clock = clock
         self._beat_fd = beat_fd
-        self._period_ns = nanoseconds(config.guard.scan_period_s)
         self._publish_ns = NS // config.guard.snapshot_hz
         self._notifier = Notifier()
         interval_s = watchdog_interval_s()
@@ -117,12 +121,13 @@ class Loop:
             self._wait_until(next_tick_ns)
             now_ns = clock.monotonic_ns()
             if now_ns < next_tick_ns:
+                next_tick_ns = min(next_tick_ns, now_ns + guard.period_ns)  # a command may end a demonstration's idling
                 continue
             guard.tick(now_ns - next_tick_ns)
             if not beat(self._beat_fd, TURN):
                 log.error("the keeper is gone or hangs: opening everything")
                 return
-            next_tick_ns += self._period_ns
+            next_tick_ns += guard.period_ns
             now_ns = clock.monotonic_ns()
             if next_tick_ns < now_ns:
                 next_tick_ns = now_ns
