@@ -1,6 +1,6 @@
 """CPU time of every process of `cabinet run` with all outlets open, as a share of one core; and whether it tripped.
 
-    python -m bench.demo [--seconds 120] [--realtime]
+python -m bench.demo [--seconds 120] [--realtime]
 """
 
 import argparse

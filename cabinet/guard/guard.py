@@ -63,7 +63,7 @@ class Guard:
         realtime: bool = False,
         idle_period_ns: int | None = None,
     ) -> None:
-        """Set up the guard. `idle_period_ns`: see `period_ns`; None, as on every real cabinet: always the scan period."""
+        """Set up the guard. `idle_period_ns`: see `period_ns`; None on every real cabinet."""
         self._config = config
         self._clock = clock
         self._relays = relays

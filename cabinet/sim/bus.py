@@ -1,7 +1,7 @@
 """The simulated I2C bus: segments, their connections through the muxes, transfer times and failures.
 
-A transfer is computed at once and returns the time of its end. The caller waits until then: `SimBus` within one
-process, `wire` as the client of `server` between two.
+A transfer is computed at once and returns the time of its end. The caller waits until then: `wire` as
+the client of `server` in another process, or the bus of the tests in the same one.
 """
 
 import errno
@@ -10,10 +10,9 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cabinet.clock import Clock
 from cabinet.sim.chips.device import Device
 from cabinet.sim.chips.tca9548a import Tca9548a
-from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
+from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.timeline import Timeline
 
 ADAPTER_TIMEOUT_NS = 10_000_000  # set by the guard with I2C_TIMEOUT; the kernel's default is 1 s
@@ -51,7 +50,7 @@ class I2cBus:
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer; transfers queue for the one adapter
         self.transfers = 0
-        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `tolerances`
+        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `cabinet_testing.sim_tolerances`
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
@@ -160,22 +159,3 @@ class _Joined:
         for segment in segments:
             for address, chip in segment.chips.items():
                 self.chips_at[address] = (*self.chips_at.get(address, ()), chip)
-
-
-class SimBus(SmbusCalls):
-    """Bus for a driver in this process: each transfer waits on the clock, which may be a manual one."""
-
-    def __init__(self, bus: I2cBus, timeline: Timeline, clock: Clock) -> None:
-        self._bus = bus
-        self._timeline = timeline
-        self._clock = clock
-
-    def transfer(self, messages: Sequence[Message]) -> bytes:
-        start_ns = max(self._clock.monotonic_ns(), self._bus.free_ns)
-        self._timeline.advance_to(start_ns)
-        done = self._bus.transfer(messages, start_ns)
-        self._clock.sleep_until(done.done_ns)
-        self._timeline.advance_to(done.done_ns)
-        if done.errno:
-            raise OSError(done.errno, f"simulated bus: {errno.errorcode[done.errno]}")
-        return done.data
