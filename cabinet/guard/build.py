@@ -37,7 +37,7 @@ def build_guard(
     state_writer: StateWriter,
     recorder: Recorder,
     realtime: bool,
-    idle_period_ns: int | None = None,
+    idle_period_ns: int = 0,
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)

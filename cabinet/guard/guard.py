@@ -61,9 +61,8 @@ class Guard:
         state_writer: StateWriter,
         recorder: Recorder,
         realtime: bool = False,
-        idle_period_ns: int | None = None,
+        idle_period_ns: int = 0,
     ) -> None:
-        """Set up the guard. `idle_period_ns`: see `period_ns`; None on every real cabinet."""
         self._config = config
         self._clock = clock
         self._relays = relays
@@ -88,9 +87,7 @@ class Guard:
         self._unjudged: set[int] = set()
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not yet called by this guard
-        self._scan_period_ns = nanoseconds(config.guard.scan_period_s)
-        self._idle_period_ns = idle_period_ns
-        self._odd_tick = False
+        self._period_ns = max(nanoseconds(config.guard.scan_period_s), idle_period_ns)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
@@ -127,18 +124,6 @@ class Guard:
 
     # --- Turn of the loop ------------------------------------------------------------------------------------------
 
-    @property
-    def period_ns(self) -> int:
-        """Time from one tick to the next: the scan period.
-
-        In a demonstration every second one is longer while nothing is closed, or about to be: two voltage samples
-        farther apart than a scan period would lose the phase of the mains.
-        """
-        if self._idle_period_ns is None or self.switching.busy or self.maintenance_control.testing:
-            return self._scan_period_ns
-        in_use = any(unit.charge is not None for unit in self.units)
-        return self._scan_period_ns if in_use or self._odd_tick else self._idle_period_ns
-
     def tick(self, late_ns: int = 0, full_scan: bool = False) -> None:
         """Make one scan, one step of every protection and one step of every charge.
 
@@ -149,7 +134,6 @@ class Guard:
         assert self._alerts is not None
         start_ns = self._clock.monotonic_ns()
         self._late_ns = late_ns if full_scan else max(late_ns, self._unwatched_ns(start_ns))
-        self._odd_tick = not self._odd_tick
         self._unjudged = set(range(len(self.units)))
         for outlet in self._alerts.check(start_ns):
             self._scanner.release_alert(self._index[outlet])
@@ -178,7 +162,7 @@ class Guard:
     def _unwatched_ns(self, now_ns: int) -> int:
         """Return the time since the last call beyond one period: time in which nothing was watched."""
         before_ns, self._watched_at_ns = self._watched_at_ns, now_ns
-        return 0 if before_ns is None else max(0, now_ns - before_ns - self.period_ns)
+        return 0 if before_ns is None else max(0, now_ns - before_ns - self._period_ns)
 
     def answer_alerts(self) -> None:
         """Read, judge and open, between ticks, the outlets that have a low over-current line."""

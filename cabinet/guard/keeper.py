@@ -56,9 +56,9 @@ class Keeper:
         open_bus: OpenBus,
         open_pins: OpenPins,
         clock: Clock,
-        idle_period_ns: int | None = None,
+        idle_period_ns: int = 0,
     ) -> None:
-        """Set up the keeper. `idle_period_ns`, of a demonstration: no real time, see also `Guard.period_ns`."""
+        """Set up the keeper. `idle_period_ns`, of a demonstration: no real time, see also `Loop.period_ns`."""
         self._idle_period_ns = idle_period_ns
         self._config = config
         self._open_bus = open_bus
@@ -84,7 +84,7 @@ class Keeper:
         _set_process_name(b"cabinet-keeper")
         for number in _ENDING:
             signal.signal(number, self._stop)
-        if self._idle_period_ns is None:
+        if not self._idle_period_ns:
             priority = self._config.guard.realtime_priority
             self._realtime = become_realtime(priority + 1 if priority else 0)
         else:

@@ -5,6 +5,7 @@ from msgspec import structs
 
 from cabinet.clock import MS, NS
 from cabinet.commands.guard import DEMO_IDLE_NS, DEMO_SCAN_S
+from cabinet.guard.loop import Loop
 from cabinet.model import Fault, Phase
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import reaction_ms
@@ -16,37 +17,39 @@ SCAN_NS = round(DEMO_SCAN_S * NS)
 def sim(tmp_path):
     config = demo_config()
     sim = SimCabinet(tmp_path, structs.replace(config, guard=structs.replace(config.guard, scan_period_s=DEMO_SCAN_S)))
-    sim.guard._idle_period_ns = DEMO_IDLE_NS
     yield sim
     sim.close()
 
 
+def demo_loop(sim: SimCabinet) -> Loop:
+    return Loop(sim.config, sim.guard, None, None, sim.clock, 0, DEMO_IDLE_NS)  # type: ignore[arg-type]
+
+
 def run(sim: SimCabinet, duration_ns: int, until=lambda: False) -> bool:  # type: ignore[no-untyped-def]
     """Ticks as the loop makes them, at the guard's own period."""
+    loop = demo_loop(sim)
     end_ns = sim.clock.monotonic_ns() + duration_ns
     while sim.clock.monotonic_ns() < end_ns:
         start_ns = sim.clock.monotonic_ns()
         sim.tick()
-        sim._wait_until(start_ns + sim.guard.period_ns)
+        loop._odd_tick = not loop._odd_tick
+        sim._wait_until(start_ns + loop.period_ns)
         if until():
             return True
     return False
 
 
 def periods(sim: SimCabinet) -> set[int]:
-    found = set()
-    for _ in range(2):
-        sim.tick()
-        found.add(sim.guard.period_ns)
+    loop, found = demo_loop(sim), set()
+    for loop._odd_tick in (False, True):
+        found.add(loop.period_ns)
     return found
 
 
 def test_only_an_unused_cabinet_has_few_ticks(sim):
     assert periods(sim) == {SCAN_NS, DEMO_IDLE_NS}
     sim.start(3)
-    assert sim.guard.period_ns == SCAN_NS, "before the outlet closes"
-    sim.tick()
-    assert sim.guard.period_ns == SCAN_NS
+    assert periods(sim) == {SCAN_NS}, "before the outlet closes"
     assert run(sim, NS, until=lambda: sim.world.truth(3).contacts_closed)
     assert periods(sim) == {SCAN_NS}
     sim.stop(3)

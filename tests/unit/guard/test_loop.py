@@ -31,7 +31,6 @@ class Guard:
             self.loop.stop()
 
     watching = False
-    period_ns = 3 * MS
 
     def snapshot(self) -> str:
         return f"snapshot of tick {self.ticks}"
@@ -89,21 +88,21 @@ def test_event_is_followed_by_a_snapshot_at_once(collector):
 class IdleGuard(Guard):
     """In a demonstration: idle until a command comes, here together with an alert."""
 
-    period_ns = 40 * MS
-
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.at_ms: list[int] = []
+        self.maintenance_control = SimpleNamespace(testing=False)
+        self.switching = SimpleNamespace(busy=False)
 
     def tick(self, late_ns: int) -> None:
         self.at_ms.append(self.clock.monotonic_ns() // MS)
-        if len(self.at_ms) == 3:
+        if len(self.at_ms) == 4:
             self.loop.stop()
 
     def answer_alerts(self) -> None:
         self.clock.advance_ns(MS)
-        if self.at_ms:
-            self.period_ns = 5 * MS
+        if len(self.at_ms) == 2:
+            self.units.append(SimpleNamespace(charge="of the command"))
 
 
 def test_command_ends_the_idling_of_a_demonstration(collector):
@@ -114,8 +113,9 @@ def test_command_ends_the_idling_of_a_demonstration(collector):
     woken, wake = os.pipe()
     os.write(wake, b"x")
     with open(os.devnull, "wb") as beats:
-        guard.loop = Loop(demo_config(), guard, SimpleNamespace(wake_fd=woken), server, clock, beats.fileno())
+        alerts = SimpleNamespace(wake_fd=woken)
+        guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno(), 40 * MS)
         guard.loop.run()
     os.close(woken)
     os.close(wake)
-    assert [at - guard.at_ms[0] for at in guard.at_ms] == [0, 6, 11], "a millisecond to the command, then scans"
+    assert [at - guard.at_ms[0] for at in guard.at_ms] == [0, 2, 6, 9], "one millisecond to the command, then scans"
