@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 # `run` needs the product only, `test` the tools too; a stamp makes the second time start at once.
 BUILT_FROM := setup.cfg pyproject.toml frontend/package-lock.json $(wildcard frontend/src/* tools/*.py)
-BENCHES := failsafe footprint scan trip usage wear web
+BENCHES := demo failsafe footprint scan trip usage wear web
 READY_TO_RUN := .venv/ready-to-run
 READY_TO_TEST := .venv/ready-to-test
 

@@ -22,12 +22,11 @@ from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
 from cabinet.sim.build import build_world
-from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load
-from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.pins import LineFactory
 from cabinet.sim.smbus import SmbusCalls
 from cabinet.trips.folder import FOLDER
+from cabinet_testing.sim_adapters import SimBus, SimPinFactory
 
 NO_LIMITS = ChargeLimits()
 UNTIL_READY_NS = 1000 * MS  # sensors up, self-test done, contactor closed

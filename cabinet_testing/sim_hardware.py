@@ -12,11 +12,10 @@ from cabinet.clock import MS, ManualClock
 from cabinet.config import load
 from cabinet.config.keys import Config, MeterSection
 from cabinet.sim.build import build_world
-from cabinet.sim.bus import SimBus
 from cabinet.sim.chips.ade7953 import Ade7953
-from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.timeline import Timeline
 from cabinet.sim.waveform import Mains
+from cabinet_testing.sim_adapters import SimBus, SimPinFactory
 
 DEMO = Path(__file__).parents[1] / "cabinet" / "examples" / "demo.toml"
 EXPANDER, MUX, METER, THERMOMETER, INSIDE = 0x20, 0x70, 0x38, 0x48, 0x49

@@ -10,7 +10,7 @@ import dataclasses
 from cabinet.clock import NS
 from cabinet.config.keys import ChargeSection as ChargeKeys
 from cabinet.model import ChargeLimits, EndReason
-from cabinet.sim.tolerances import MAX_CROSSTALK
+from cabinet_testing.sim_tolerances import MAX_CROSSTALK
 
 CAME_DOWN_SHARE, CAME_DOWN_HYSTERESIS = 0.5, 0.25  # shares of the plateau: a small charger's limits for a full battery
 UNSURE_HOLDS = 10  # allowed delay, in holds, because a reading may come from the neighbour

@@ -9,8 +9,8 @@ from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
 from cabinet.model import CABINET, Event, EventKind, Fault
 from cabinet.sim import tolerances
-from cabinet.sim.tolerances import Spread
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_tolerances import Spread
 
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # for strides of seconds, in which the heartbeat would be lost
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")

@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Callable
 
-from cabinet.sim.tolerances import SUITED
+from cabinet_testing.sim_tolerances import SUITED
 from campaigns.fault_harness import FaultHarness
 from campaigns.fault_rows import ROWS
 from campaigns.runner import Campaign, Outcome, main

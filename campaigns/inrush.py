@@ -17,8 +17,8 @@ from cabinet.model import EventKind
 from cabinet.sim import tolerances
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger
-from cabinet.sim.tolerances import SUITED
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_tolerances import SUITED
 from campaigns.runner import Campaign, Outcome, main
 
 MOVES = 12

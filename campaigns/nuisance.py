@@ -21,10 +21,10 @@ from cabinet.model import ChargeLimits, EndReason, Event, EventKind, Fault, Mete
 from cabinet.sim import tolerances
 from cabinet.sim.batteries import HEALTHY
 from cabinet.sim.chargers import Charger, random_charger
-from cabinet.sim.habits import Habit, HabitLoad, random_habit
 from cabinet.sim.loads import Load
-from cabinet.sim.tolerances import SUITED
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_habits import Habit, HabitLoad, random_habit
+from cabinet_testing.sim_tolerances import SUITED
 from campaigns.expected import BY_ITSELF, PULLED_OUT, TOLERANCE_S, Expected, Sample, Way
 from campaigns.runner import Campaign, Outcome, main
 

@@ -25,8 +25,8 @@ from cabinet.clock import MS, NS
 from cabinet.guard.counters import Counters
 from cabinet.link.protocol import Done
 from cabinet.model import EventKind
-from cabinet.sim.tolerances import Spread
 from cabinet.system.atomic_file import ReservedFile
+from cabinet_testing.sim_tolerances import Spread
 from campaigns import stuck
 from campaigns.fault_harness import FaultHarness
 from campaigns.runner import Campaign, Outcome, main

@@ -25,7 +25,7 @@ from cabinet.sim.chips.mcp23017 import Mcp23017
 from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.outlet import Outlet
-from cabinet.sim.tolerances import Spread
+from cabinet_testing.sim_tolerances import Spread
 from campaigns.fault_harness import FaultHarness
 from campaigns.runner import Campaign, Outcome, main
 

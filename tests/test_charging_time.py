@@ -6,9 +6,9 @@ from cabinet.billing.tariff import Band, Period, Slice, Tariff, add_slice, no_us
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done, Energise
 from cabinet.model import ChargeLimits, EndReason, EventKind, Phase
-from cabinet.sim.habits import HOUR, HabitLoad, charge, paused, pulsing, woken
 from cabinet.sim.waveform import Shape
 from cabinet_testing.sim_cabinet import NO_LIMITS, SimCabinet, demo_config
+from cabinet_testing.sim_habits import HOUR, HabitLoad, charge, paused, pulsing, woken
 
 HALF_HOURS = Tariff(version="v", bands=(Band(0, None, 18),), periods=(Period(0, 1440, 0),), time_step_s=1800)
 

@@ -7,8 +7,8 @@ import pytest
 from cabinet.clock import NS
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind
-from cabinet.sim.habits import HABITS, LOAD_W, HabitLoad
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_habits import HABITS, LOAD_W, HabitLoad
 
 RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
 MAX_NS = 14 * 3600 * NS

@@ -42,6 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--state", type=Path, default=Path("var"), metavar="DIR", help="folder of the simulated one (default: ./var)"
     )
     parser.add_argument("--port", type=port, metavar="N", help="web port of the simulated one (default: 8080)")
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="simulated hardware: run it and the guard at real-time priority and at the full scan rate, as on a "
+        "real cabinet (default: without either, which takes a fraction of the processor's time)",
+    )
     parser.add_argument("--verbose", action="store_true", help="show everything the processes say, not only warnings")
 
 
@@ -61,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     with lock_run_folder(Path(config.paths.run)):
         folder.check_port_is_free(config.service.host, config.service.port)
         logins = seed(config, args.state / "demo-secrets.json", SystemClock()) if args.config is None else None
-        return asyncio.run(CabinetProcesses(path, config, logins, args.verbose).until_stopped())
+        return asyncio.run(CabinetProcesses(path, config, logins, args.verbose, args.realtime).until_stopped())
 
 
 @contextlib.contextmanager
@@ -86,11 +92,15 @@ def lock_run_folder(run_folder: Path) -> Iterator[None]:
 class CabinetProcesses:
     """Processes of one cabinet, and their log on the terminal."""
 
-    def __init__(self, path: Path, config: Config, logins: Logins | None, verbose: bool) -> None:
+    def __init__(
+        self, path: Path, config: Config, logins: Logins | None, verbose: bool, realtime: bool = False
+    ) -> None:
+        """Prepare the processes. Simulated ones run in demonstration mode unless `realtime` is set."""
         self._path = path
         self._config = config
         self._logins = logins
         self._verbose = verbose
+        self._mode = ["--demo"] if config.simulated and not realtime else []
         self._run = Path(config.paths.run)
         self._clock = SystemClock()
         self._words = Texts("common", "en")
@@ -155,9 +165,9 @@ class CabinetProcesses:
         def plan(name: str, *words: str) -> ChildPlan:
             return ChildPlan(name, [sys.executable, "-m", "cabinet.main", *words, "--config", str(self._path)])
 
-        plans = [plan("guard", "guard"), plan("service", "serve")]
+        plans = [plan("guard", "guard", *self._mode), plan("service", "serve")]
         if self._config.simulated:
-            plans.insert(0, plan("sim", "sim", "serve"))
+            plans.insert(0, plan("sim", "sim", "serve", *self._mode))
         if self._config.console.port:
             plans.append(plan("console", "console"))
         return plans

@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--strict-gpio", action="store_true", help="outputs let go when the process that drives them dies"
     )
+    serve.add_argument("--demo", action="store_true", help="no real-time priority")
     plug = action("plug", "plug a load into an outlet", _listing("loads", catalogue()))
     plug.add_argument("outlet", type=int, metavar="N", help="outlet")
     plug.add_argument("load", metavar="LOAD", help="such as demo, lithium-48v, resistor:500, replay:FILE.csv")
@@ -84,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
     if not config.simulated:
         raise SimError(f"{args.config}: hardware.bus is {config.hardware.bus}, not sim: there is nothing to simulate")
     if args.action == "serve":
-        return _serve(config, args.strict_gpio)
+        return _serve(config, args.strict_gpio, args.demo)
     with SimControl(Path(config.paths.run) / "sim-control.sock") as control:
         return _act(control, args)
 
@@ -114,14 +115,15 @@ def _act(control: SimControl, args: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(config: Config, strict_gpio: bool) -> int:
+def _serve(config: Config, strict_gpio: bool, demo: bool) -> int:
     from cabinet.sim.build import build_world
-    from cabinet.sim.server import SimServer, become_realtime
+    from cabinet.sim.server import SimServer, become_realtime, collect_rarely
 
     server = SimServer(build_world(config, SystemClock()), Path(config.paths.run), strict_gpio)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
-    if not become_realtime():
+    collect_rarely()
+    if not demo and not become_realtime():
         print("cabinet sim: no real-time scheduling here; times will be less exact", file=sys.stderr, flush=True)
     print(f"simulating {len(config.outlet)} outlets, sockets in {config.paths.run}; Ctrl-C ends it", flush=True)
     try:

@@ -1,5 +1,6 @@
 """Logins of a demonstration: random, because a default would end up on a real cabinet, and kept from run to run."""
 
+import contextlib
 import secrets
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cabinet.errors import CabinetError
 from cabinet.pins import may_be_set, random_pin
 from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import SCOPES
+from cabinet.store.database import Database
 from cabinet.system.atomic_file import write_file
 
 CARD_NAME = "Demo"
@@ -38,8 +40,6 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
     not available.
     """
     kept = _load(path)
-    if kept is not None and not (may_be_set(kept.pin) and may_be_set(kept.console_pin)):
-        kept = None  # of a version that accepted shorter ones
     logins = kept or Logins(
         card="".join(secrets.choice("0123456789") for _ in range(8)),
         pin=random_pin(),
@@ -47,26 +47,18 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
         api_token="",
         console_pin=random_pin(),
     )
-    database = admin.open_database(config)
-    try:
-        balances = {resident.card: resident.balance_fen for resident in admin.list_residents(database)}
-        if logins.card not in balances:
-            admin.add_resident(database, clock, logins.card, name=CARD_NAME, pin=logins.pin, first_fen=TOP_UP_FEN)
-        elif balances[logins.card] < ENOUGH_FEN:
-            wallets.top_up(database, clock, logins.card, TOP_UP_FEN)
-        staff, tokens = admin.list_staff(database)
-        names = {each.name for each in staff}
-        if kept is None and STAFF_NAME in names:
-            admin.revoke(database, STAFF_NAME)
-        if kept is None or STAFF_NAME not in names:
+    with contextlib.closing(admin.open_database(config)) as database:
+        _seed_resident(database, clock, logins)
+        staff, tokens = ({each.name for each in found} for found in admin.list_staff(database))
+        if kept is None or STAFF_NAME not in staff:
+            if STAFF_NAME in staff:
+                admin.revoke(database, STAFF_NAME)
             admin.add_staff(database, clock, STAFF_NAME, logins.staff_password)
-        if not logins.api_token or TOKEN_NAME not in [token.name for token in tokens]:
-            if TOKEN_NAME in [token.name for token in tokens]:
+        if not logins.api_token or TOKEN_NAME not in tokens:
+            if TOKEN_NAME in tokens:
                 admin.revoke(database, TOKEN_NAME)
             token = admin.add_token(database, clock, TOKEN_NAME, SCOPES)
             logins = msgspec.structs.replace(logins, api_token=token)
-    finally:
-        database.close()
     console = ConsoleAccounts(Path(config.paths.state) / "console-staff.json", clock)
     if kept is None or CONSOLE_NAME not in console.names():
         console.set_pin(CONSOLE_NAME, Level.SERVICE, logins.console_pin)
@@ -75,13 +67,23 @@ def seed(config: Config, path: Path, clock: Clock) -> Logins:
     return logins
 
 
+def _seed_resident(database: Database, clock: Clock, logins: Logins) -> None:
+    balances = {resident.card: resident.balance_fen for resident in admin.list_residents(database)}
+    if logins.card not in balances:
+        admin.add_resident(database, clock, logins.card, name=CARD_NAME, pin=logins.pin, first_fen=TOP_UP_FEN)
+    elif balances[logins.card] < ENOUGH_FEN:
+        wallets.top_up(database, clock, logins.card, TOP_UP_FEN)
+
+
 def _load(path: Path) -> Logins | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Logins)
+        logins = msgspec.json.decode(path.read_bytes(), type=Logins)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise CabinetError(f"{path}: cannot be read ({error}); delete it to have new logins made") from error
+    # an earlier version accepted shorter PINs
+    return logins if may_be_set(logins.pin) and may_be_set(logins.console_pin) else None
 
 
 def _save(path: Path, logins: Logins) -> None:

@@ -37,10 +37,11 @@ def build_guard(
     state_writer: StateWriter,
     recorder: Recorder,
     realtime: bool,
+    idle_period_ns: int = 0,
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
-    guard = Guard(config, clock, relays, contacts, counters, state_writer, recorder, realtime)
+    guard = Guard(config, clock, relays, contacts, counters, state_writer, recorder, realtime, idle_period_ns)
     alerts = AlertLines.from_config(config, bus, pins, clock)
     guard.start(build_scanner(config, bus, pins, clock, guard), alerts)
     return guard, alerts

@@ -61,6 +61,7 @@ class Guard:
         state_writer: StateWriter,
         recorder: Recorder,
         realtime: bool = False,
+        idle_period_ns: int = 0,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -86,7 +87,7 @@ class Guard:
         self._unjudged: set[int] = set()
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not yet called by this guard
-        self._period_ns = nanoseconds(config.guard.scan_period_s)
+        self._period_ns = max(nanoseconds(config.guard.scan_period_s), idle_period_ns)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None

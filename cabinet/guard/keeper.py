@@ -24,7 +24,7 @@ from cabinet.errors import CabinetError
 from cabinet.guard.counters import Counters
 from cabinet.guard.limits import nanoseconds
 from cabinet.guard.log import LogThread
-from cabinet.guard.loop import OPENED, PIPE_BEATS, become_realtime, run_guard
+from cabinet.guard.loop import OPENED, PIPE_BEATS, SWITCH_INTERVAL_S, become_realtime, run_guard
 from cabinet.hardware.failsafe import OpenBus, OpenPins, open_everything
 from cabinet.system.sd_notify import Notifier
 
@@ -50,7 +50,16 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 class Keeper:
     """Runner of the guards, one after the other until SIGTERM."""
 
-    def __init__(self, config: Config, open_bus: OpenBus, open_pins: OpenPins, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        open_bus: OpenBus,
+        open_pins: OpenPins,
+        clock: Clock,
+        idle_period_ns: int = 0,
+    ) -> None:
+        """Set up the keeper. `idle_period_ns`, of a demonstration: no real time, see also `Loop.period_ns`."""
+        self._idle_period_ns = idle_period_ns
         self._config = config
         self._open_bus = open_bus
         self._open_pins = open_pins
@@ -75,8 +84,11 @@ class Keeper:
         _set_process_name(b"cabinet-keeper")
         for number in _ENDING:
             signal.signal(number, self._stop)
-        priority = self._config.guard.realtime_priority
-        self._realtime = become_realtime(priority + 1 if priority else 0)
+        if not self._idle_period_ns:
+            priority = self._config.guard.realtime_priority
+            self._realtime = become_realtime(priority + 1 if priority else 0)
+        else:
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
         wait_ns = FIRST_WAIT_NS
         first = True
         while not self._stopping():
@@ -215,7 +227,7 @@ class Keeper:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         lines = LogThread()
         parts = self._config, self._open_bus, self._open_pins, self._clock, self._counters
-        _never_return(lambda: run_guard(*parts, beat_fd, self._realtime), lines.close)
+        _never_return(lambda: run_guard(*parts, beat_fd, self._realtime, self._idle_period_ns), lines.close)
 
 
 def _never_return(life: Callable[[], None], last_words: Callable[[], None] = lambda: None) -> None:

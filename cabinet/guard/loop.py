@@ -49,8 +49,12 @@ def run_guard(
     counters: Counters,
     beat_fd: int,
     realtime: bool,
+    idle_period_ns: int = 0,
 ) -> None:
-    """Run the guard until SIGTERM; everything is then open. The keeper handles every exception that escapes."""
+    """Run the guard until SIGTERM; everything is then open. The keeper handles every exception that escapes.
+
+    `idle_period_ns`: see `Loop.period_ns`; 0 on every real cabinet.
+    """
     if realtime:
         become_realtime(
             config.guard.realtime_priority
@@ -61,13 +65,14 @@ def run_guard(
     trip_writer = TripWriter(state / FOLDER, clock)
     recorder = Recorder(config, trip_writer.put)
     pins = open_pins()
-    guard, alerts = build_guard(config, open_bus(), pins, clock, counters, state_writer, recorder, realtime)
+    parts = clock, counters, state_writer, recorder, realtime, idle_period_ns
+    guard, alerts = build_guard(config, open_bus(), pins, *parts)
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
     path = run_folder.guard_socket(run)
     accounts = Accounts.of_this_machine()
     calls = guard.handle, guard.snapshot, guard.bus_view, clock, guard.maintenance_state
     server = LinkServer(path, welcome, guard.events, *calls, accounts)
-    loop = Loop(config, guard, alerts, server, clock, beat_fd)
+    loop = Loop(config, guard, alerts, server, clock, beat_fd, idle_period_ns)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     try:
         loop.run()
@@ -84,7 +89,14 @@ class Loop:
     """Loop that waits for a tick, an alert edge or a command, until the first of them comes."""
 
     def __init__(
-        self, config: Config, guard: Guard, alerts: AlertLines, server: LinkServer, clock: Clock, beat_fd: int
+        self,
+        config: Config,
+        guard: Guard,
+        alerts: AlertLines,
+        server: LinkServer,
+        clock: Clock,
+        beat_fd: int,
+        idle_period_ns: int = 0,
     ) -> None:
         self._guard = guard
         self._alerts = alerts
@@ -92,6 +104,8 @@ class Loop:
         self._clock = clock
         self._beat_fd = beat_fd
         self._period_ns = nanoseconds(config.guard.scan_period_s)
+        self._idle_period_ns = idle_period_ns
+        self._odd_tick = False
         self._publish_ns = NS // config.guard.snapshot_hz
         self._notifier = Notifier()
         interval_s = watchdog_interval_s()
@@ -100,6 +114,18 @@ class Loop:
 
     def stop(self) -> None:
         self._stopping = True
+
+    @property
+    def period_ns(self) -> int:
+        """Time from one tick to the next: the scan period.
+
+        In a demonstration every second one is longer while no outlet is in use: voltage samples that are all farther
+        apart than a scan period would lose the phase of the mains.
+        """
+        guard = self._guard
+        if self._odd_tick or not self._idle_period_ns or guard.switching.busy or guard.maintenance_control.testing:
+            return self._period_ns
+        return self._idle_period_ns if all(unit.charge is None for unit in guard.units) else self._period_ns
 
     def run(self) -> None:
         """Run until `stop`. A late tick receives its lateness; periods that passed meanwhile are not made up for."""
@@ -117,12 +143,14 @@ class Loop:
             self._wait_until(next_tick_ns)
             now_ns = clock.monotonic_ns()
             if now_ns < next_tick_ns:
+                next_tick_ns = min(next_tick_ns, now_ns + self.period_ns)  # a command may end a demonstration's idling
                 continue
             guard.tick(now_ns - next_tick_ns)
             if not beat(self._beat_fd, TURN):
                 log.error("the keeper is gone or hangs: opening everything")
                 return
-            next_tick_ns += self._period_ns
+            self._odd_tick = not self._odd_tick
+            next_tick_ns += self.period_ns
             now_ns = clock.monotonic_ns()
             if next_tick_ns < now_ns:
                 next_tick_ns = now_ns

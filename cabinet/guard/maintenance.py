@@ -120,6 +120,10 @@ class MaintenanceControl:
 
     # --- Turn of a tick ---------------------------------------------------------------------------------------------
 
+    @property
+    def testing(self) -> bool:
+        return self._test is not None
+
     def step(self, now_ns: int) -> None:
         """Count the openings and advance the running job."""
         self._count(now_ns)

@@ -1,18 +1,18 @@
 """The simulated I2C bus: segments, their connections through the muxes, transfer times and failures.
 
-A transfer is computed at once and returns the time of its end. The caller waits until then: `SimBus` within one
-process, `wire` as the client of `server` between two.
+A transfer is computed at once and returns the time of its end. The caller waits until then: `wire` as
+the client of `server` in another process, or the bus of the tests in the same one.
 """
 
 import errno
+import operator
 import random
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cabinet.clock import Clock
 from cabinet.sim.chips.device import Device
 from cabinet.sim.chips.tca9548a import Tca9548a
-from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
+from cabinet.sim.smbus import Message, wire_bits
 from cabinet.sim.timeline import Timeline
 
 ADAPTER_TIMEOUT_NS = 10_000_000  # set by the guard with I2C_TIMEOUT; the kernel's default is 1 s
@@ -50,7 +50,7 @@ class I2cBus:
         self.upstream = Segment("upstream")
         self.free_ns = 0  # end of the last transfer; transfers queue for the one adapter
         self.transfers = 0
-        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `tolerances`
+        self.timeout_ns = ADAPTER_TIMEOUT_NS  # the kernel rounds up to its ticks, see `cabinet_testing.sim_tolerances`
         self._timeline = timeline
         self.bit_ns = 1e9 / speed_hz
         self._muxes: list[tuple[Tca9548a, dict[int, Segment]]] = []
@@ -109,8 +109,7 @@ class I2cBus:
         for the adapter's timeout (110, ETIMEDOUT). The adapter does not support more than one read, or a read that
         is not last (95, EOPNOTSUPP). `bits` is `wire_bits(messages)` if the caller has computed it already.
         """
-        if start_ns < self.free_ns:
-            start_ns = self.free_ns
+        start_ns = max(start_ns, self.free_ns)
         self.transfers += 1
         if self.hung:
             self.free_ns = start_ns + self.timeout_ns
@@ -120,36 +119,33 @@ class I2cBus:
                 return Transfer(start_ns, errno.EOPNOTSUPP, b"")
         now_ns = max(self._timeline.now_ns, start_ns)
         bits = wire_bits(messages) if bits is None else bits
-        chips_at = self._joined.chips_at
-        if self.lost_share and messages and messages[-1][1] is None and self._rng.random() < self.lost_share:
-            self.free_ns = start_ns + int((wire_bits(()) + 10) * self.bit_ns)
-            return Transfer(self.free_ns, errno.EREMOTEIO, b"")
-        data = b""
-        failed = 0
-        addressed: tuple[Device, ...] = ()
+        chips_at = {} if self.lost_share and self._is_lost(messages) else self._joined.chips_at
+        addressed: dict[int, list[Device]] = {}  # the chips that answered, by address
+        data, failed = b"", 0
         for place, (address, payload, count) in enumerate(messages):
-            chips = chips_at.get(address, ())
-            for chip in chips:
-                if not chip.answers(now_ns):
-                    chips = tuple(chip for chip in chips if chip.answers(now_ns))
-                    break
+            chips = addressed.get(address)
+            if chips is None:
+                chips = addressed[address] = [chip for chip in chips_at.get(address, ()) if chip.answers(now_ns)]
             if not chips:
-                failed = errno.EREMOTEIO
-                bits = wire_bits(messages[:place]) + 9 + (1 if place == 0 else 0)
+                data, failed = b"", errno.EREMOTEIO
+                bits = wire_bits(messages[:place]) + 9 + (place == 0)
                 break
-            if chips != addressed:
-                addressed += tuple(chip for chip in chips if chip not in addressed)
-            if payload is not None:
+            if payload is None:
+                data = chips[0].send(count, now_ns)
+                for chip in chips[1:]:  # one open-drain line: if any chip drives a 0, it is 0
+                    data = bytes(map(operator.and_, data, chip.send(count, now_ns)))
+            else:
                 for chip in chips:
                     chip.receive(payload, now_ns)
-            elif len(chips) == 1:
-                data = chips[0].send(count, now_ns)
-            else:
-                data = _wired_and([chip.send(count, now_ns) for chip in chips])
         self.free_ns = done_ns = start_ns + int(bits * self.bit_ns)
-        for chip in addressed:
-            chip.stop(done_ns)
-        return Transfer(done_ns, failed, b"" if failed else data)
+        for chips in addressed.values():
+            for chip in chips:
+                chip.stop(done_ns)
+        return Transfer(done_ns, failed, data)
+
+    def _is_lost(self, messages: Sequence[Message]) -> bool:
+        """Return whether a transaction with a read gets no answer at all."""
+        return bool(messages) and messages[-1][1] is None and self._rng.random() < self.lost_share
 
 
 class _Joined:
@@ -163,31 +159,3 @@ class _Joined:
         for segment in segments:
             for address, chip in segment.chips.items():
                 self.chips_at[address] = (*self.chips_at.get(address, ()), chip)
-
-
-def _wired_and(answers: list[bytes]) -> bytes:
-    """Combine the bytes of several chips on one open-drain line: if any chip drives a 0, the line is 0."""
-    joined = bytearray(answers[0])
-    for answer in answers[1:]:
-        for i, byte in enumerate(answer):
-            joined[i] &= byte
-    return bytes(joined)
-
-
-class SimBus(SmbusCalls):
-    """Bus for a driver in this process: each transfer waits on the clock, which may be a manual one."""
-
-    def __init__(self, bus: I2cBus, timeline: Timeline, clock: Clock) -> None:
-        self._bus = bus
-        self._timeline = timeline
-        self._clock = clock
-
-    def transfer(self, messages: Sequence[Message]) -> bytes:
-        start_ns = max(self._clock.monotonic_ns(), self._bus.free_ns)
-        self._timeline.advance_to(start_ns)
-        done = self._bus.transfer(messages, start_ns)
-        self._clock.sleep_until(done.done_ns)
-        self._timeline.advance_to(done.done_ns)
-        if done.errno:
-            raise OSError(done.errno, f"simulated bus: {errno.errorcode[done.errno]}")
-        return done.data

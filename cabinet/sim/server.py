@@ -263,16 +263,20 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
+def collect_rarely() -> None:
+    """Reduce garbage collection: it would delay a transfer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def become_realtime() -> bool:
-    """Request SCHED_FIFO and reduce garbage collection. Return whether real time was granted.
+    """Request SCHED_FIFO. Return whether it was granted.
 
     The simulator runs on the last processor. The guard's transfers wait for it. On one processor the two would take
     nearly all of its time in turn, and the kernel stops real-time processes for 50 ms of each second in which they
     use 95 % (sched(7), sched_rt_runtime_us): a stall that no real bus has.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -11,12 +11,12 @@ from xml.sax.saxutils import escape
 import msgspec
 
 from cabinet import plain_text
+from cabinet.texts.scale import round_scale
 
 WIDTH = 640
 BOTTOM = 34  # left free under the last panel, for a legend
 _LEFT, _RIGHT = 66, 622
 _TITLE, _HEIGHT, _LABELS = 30, 132, 24  # of one panel, from the top
-_TICKS = 4  # approximate number on a scale
 _THINNEST = 0.8  # narrower stretches are drawn as one, as high as the highest of them
 _NEAR = 17  # labels of limits closer than this are placed at opposite ends
 
@@ -74,13 +74,11 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 class _Scale(NamedTuple):
-    low: int
-    high: int
-    step: int
+    ticks: range
     top: int
 
     def y(self, value: int) -> float:
-        return self.top + _HEIGHT * (self.high - value) / (self.high - self.low)
+        return self.top + _HEIGHT * (self.ticks[-1] - value) / (self.ticks[-1] - self.ticks[0])
 
 
 def _escaped(content: str) -> str:
@@ -152,13 +150,10 @@ def _scale(panel: Panel, top: int) -> _Scale:
     low, high = min(values), max(values)
     if 0 <= low <= high / 3:
         low = 0
-    rough = max((high - low) / _TICKS, 1)
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(int(factor * power) for factor in (1, 2, 5, 10) if factor * power >= rough)
-    low_tick = low // step * step
-    label = step // 2 if any(limit.value == high for limit in panel.limits) else 0  # its letters are above the line
-    high_tick = -(-(high + label) // step) * step
-    return _Scale(low_tick, max(high_tick, low_tick + step), max(step, 1), top)
+    ticks = round_scale(low, high)
+    if any(limit.value == high for limit in panel.limits) and ticks[-1] - high < ticks.step // 2:
+        ticks = range(ticks.start, ticks.stop + ticks.step, ticks.step)  # for its letters, which are above the line
+    return _Scale(ticks, top)
 
 
 def _ground(panel: Panel, scale: _Scale) -> list[str]:
@@ -185,7 +180,7 @@ def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 def _grid(panel: Panel, scale: _Scale) -> list[str]:
     bottom, axis = scale.top + _HEIGHT, panel.axis
     parts = []
-    for value in range(scale.low, scale.high + 1, scale.step):
+    for value in scale.ticks:
         y = scale.y(value)
         parts.append(f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="{_GRID}"/>')
         parts.append(text(_LEFT - 7, y + 5, f"{value / 1000:g}", anchor="end", colour=_SOFT))

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 from cabinet.records import CurvePoint
+from cabinet.texts.scale import round_scale
 
 WIDTH = 320
 HEIGHT = 120
 MAX_POINTS = 160
+MIN_TOP_W = 10
 
 
 class Polyline(NamedTuple):
@@ -32,7 +34,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
         return None
     span_s = max(curve[-1].at_s, 1)
     powers_w = [point.power_w for point in curve]
-    top_w = _round_up(max(max(powers_w), 1))
+    top_w = round_scale(0, max(*powers_w, MIN_TOP_W))[-1]
     highest: dict[int, CurvePoint] = {}
     for point in curve:
         slot = point.at_s * (MAX_POINTS - 1) // span_s
@@ -42,13 +44,3 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
         f"{point.at_s * WIDTH // span_s},{HEIGHT - point.power_w * HEIGHT // top_w}" for point in highest.values()
     )
     return Polyline(points, top_w, span_s, max(powers_w), round(sum(powers_w) / len(powers_w)), powers_w[-1])
-
-
-def _round_up(watts: int) -> int:
-    """Return the next of 10, 20, 50, 100, 200, 500 … that is not below `watts`."""
-    step = 10
-    while True:
-        for factor in (1, 2, 5):
-            if watts <= factor * step:
-                return factor * step
-        step *= 10

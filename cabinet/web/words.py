@@ -3,14 +3,10 @@
 import datetime
 import zoneinfo
 
-from babel.dates import format_skeleton
-
 from cabinet.clock import WallTime
 from cabinet.records import CostLine
 from cabinet.service.ports import SessionView
 from cabinet.texts import Texts, number_format
-
-LOCALES = {"zh": "zh", "en": "en_GB"}
 
 
 class Formatter:
@@ -19,7 +15,6 @@ class Formatter:
     def __init__(self, texts: Texts, zone: zoneinfo.ZoneInfo) -> None:
         self._texts = texts
         self._zone = zone
-        self._locale = LOCALES[texts.language]
 
     def money(self, fen: int) -> str:
         return self._texts("figure.money", yuan=number_format.yuan(fen))
@@ -93,11 +88,12 @@ class Formatter:
 
     def moment(self, moment: WallTime) -> str:
         """Format month, day and time of day at the site: 11月24日 14:05."""
-        return f"{self._date('MMMd', moment)} {self.time_of_day(moment)}"
+        return f"{self._date('day_month', number_format.local(moment, self._zone))} {self.time_of_day(moment)}"
 
     def full_moment(self, moment: WallTime) -> str:
         """Format date and time with year and seconds, for a receipt."""
-        return f"{self._date('yMMMd', moment)} {number_format.local(moment, self._zone):%H:%M:%S}"
+        local = number_format.local(moment, self._zone)
+        return f"{self._date('day_month_year', local)} {local:%H:%M:%S}"
 
     def time_of_day(self, moment: WallTime) -> str:
         return f"{number_format.local(moment, self._zone):%H:%M}"
@@ -107,10 +103,10 @@ class Formatter:
 
     def day(self, date: datetime.date) -> str:
         """Format a date with its day of the week: 11月24日周二."""
-        return format_skeleton("MMMEd", date, locale=self._locale)
+        return self._date("day_month_weekday", date)
 
     def month(self, date: datetime.date) -> str:
-        return format_skeleton("yMMM", date, locale=self._locale)
+        return self._date("month_year", date)
 
     def clock(self, unix_s: int) -> str:
         return self.time_of_day(WallTime(unix_s * 1000, True))
@@ -163,5 +159,7 @@ class Formatter:
         low, _, high = detail.partition("-")
         return self.band(int(low), int(high) if high else None) if low.isdigit() else detail
 
-    def _date(self, skeleton: str, moment: WallTime) -> str:
-        return format_skeleton(skeleton, number_format.local(moment, self._zone), locale=self._locale)
+    def _date(self, form: str, date: datetime.date) -> str:
+        month = self._texts("date.months").split()[date.month - 1]
+        weekday = self._texts("date.weekdays").split()[date.weekday()]
+        return self._texts(f"date.{form}", year=date.year, month=month, day=date.day, weekday=weekday)

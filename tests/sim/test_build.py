@@ -9,9 +9,8 @@ from smbus2 import i2c_msg
 from cabinet.clock import MS, ManualClock
 from cabinet.config import parse
 from cabinet.sim.build import build_world
-from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load
-from cabinet.sim.gpio import SimPinFactory
+from cabinet_testing.sim_adapters import SimBus, SimPinFactory
 from cabinet_testing.sim_hardware import DEMO, METER, SimHardware
 
 DEMO_TEXT = DEMO.read_text(encoding="utf-8")

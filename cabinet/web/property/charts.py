@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 from cabinet.records import LoadSample
 from cabinet.service.property_views import DaySum, LoadView
+from cabinet.texts.scale import round_scale
 
 WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152
 """Edges of the plot area; the rest of the box is for labels."""
 
-MAX_TICKS = 4
-FEWEST_TOP = 10
+MIN_TOP_W = 10
+MIN_TOP = 4  # yuan or kWh
 GAP_SHARE = 0.25  # of a bar's slot
 MAX_LABELS = 7
 
@@ -59,14 +60,15 @@ def load_chart(view: LoadView, zone: zoneinfo.ZoneInfo) -> LoadChart | None:
     """Return the chart, or None if nothing was measured on that day."""
     if not view.samples:
         return None
-    top_w = _round_up(max(*(each.peak_mw for each in view.samples), view.limit_mw or 0, 1000 * FEWEST_TOP) // 1000 + 1)
+    highest_mw = max(*(each.peak_mw for each in view.samples), view.limit_mw or 0)
+    scale_w = round_scale(0, max(highest_mw // 1000 + 1, MIN_TOP_W))
     span_s = view.to_unix_s - view.from_unix_s
 
     def x(unix_s: int) -> float:
         return round(LEFT + (unix_s - view.from_unix_s) / span_s * (RIGHT - LEFT), 1)
 
     def y(power_mw: int) -> float:
-        return round(_y(power_mw / 1000, top_w), 1)
+        return round(_y(power_mw / 1000, scale_w[-1]), 1)
 
     areas, lines, peaks = [], [], []
     for run in _runs(view.samples, view.step_s):
@@ -86,7 +88,7 @@ def load_chart(view: LoadView, zone: zoneinfo.ZoneInfo) -> LoadChart | None:
         "".join(lines),
         "".join(peaks),
         None if view.limit_mw is None else y(view.limit_mw),
-        _y_ticks(top_w, str),
+        _y_ticks(scale_w),
         [Tick(x(at_s), _hour_label(at_s, view, zone)) for at_s in hours],
     )
 
@@ -124,7 +126,8 @@ def _bars(
     lower: Callable[[DaySum], float],
     upper: Callable[[DaySum], float],
 ) -> BarChart:
-    top = _round_up(max((lower(each) + upper(each) for each in sums), default=0))
+    scale = round_scale(0, max((lower(each) + upper(each) for each in sums), default=0) or MIN_TOP)
+    top = scale[-1]
     place = (RIGHT - LEFT) / max(len(sums), 1)
     bars = []
     for index, each in enumerate(sums):
@@ -147,26 +150,12 @@ def _bars(
         for index, each in enumerate(sums)
         if (len(sums) - 1 - index) % every == 0
     ]
-    return BarChart(bars, _y_ticks(top, lambda value: f"{value:g}"), x_ticks)
+    return BarChart(bars, _y_ticks(scale), x_ticks)
 
 
 def _y(value: float, top: float) -> float:
     return BOTTOM - value / top * (BOTTOM - TOP)
 
 
-def _y_ticks(top: float, label: Callable[[int], str]) -> list[Tick]:
-    """Return ticks from 0 to the top in round steps."""
-    count = next(count for count in (4, 5, 2, 3, 1) if top % count == 0)
-    return [
-        Tick(round(_y(top * index / count, top), 1), label(int(top * index // count))) for index in range(count + 1)
-    ]
-
-
-def _round_up(value: float) -> int:
-    """Return the next of 4, 8, 10, 12, 16, 20, 30, 40, 80, 100 … that is not below `value`: each has round steps."""
-    step = 1
-    while True:
-        for factor in (4, 8, 10, 12, 16, 20, 30):
-            if value <= factor * step:
-                return factor * step
-        step *= 10
+def _y_ticks(scale: range) -> list[Tick]:
+    return [Tick(round(_y(value, scale[-1]), 1), str(value)) for value in scale]

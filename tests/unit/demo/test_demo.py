@@ -19,6 +19,7 @@ from cabinet.demo import folder as demo
 from cabinet.demo.banner import banner_lines
 from cabinet.demo.logins import Logins, seed
 from cabinet.errors import CabinetError, ConfigError
+from cabinet.main import main
 from cabinet.service.accounts import admin
 
 LOGINS = Logins(card="12345678", pin="471108", staff_password="secret", api_token="token", console_pin="081547")
@@ -241,3 +242,26 @@ def test_terminal_that_is_gone_stops_the_run(tmp_path, monkeypatch):
     watched._say("run", "anything")
     watched._say("run", "goes nowhere")
     assert watched._stop.is_set()
+
+
+# --- demonstration mode ----------------------------------------------------------------------------------------------
+
+
+def commands(path: Path, *, realtime: bool = False) -> list[list[str]]:
+    processes = run.CabinetProcesses(path, load(path), None, verbose=False, realtime=realtime)
+    return [list(plan.command[3:-2]) for plan in processes._plans()]
+
+
+def test_simulated_cabinet_runs_gently_unless_asked_otherwise(tmp_path):
+    path = demo.prepare(tmp_path, None)
+    others = [["serve"], ["console"]]
+    assert commands(path) == [["sim", "serve", "--demo"], ["guard", "--demo"], *others]
+    assert commands(path, realtime=True) == [["sim", "serve"], ["guard"], *others]
+
+
+def test_real_cabinet_never_runs_gently(tmp_path, capsys):
+    path = tmp_path / "cabinet.toml"
+    path.write_text(example())
+    assert ["guard"] in commands(path)
+    assert main(["guard", "--demo", "--config", str(path)]) == 1
+    assert capsys.readouterr().err == f"{path}: --demo is for simulated hardware\n"

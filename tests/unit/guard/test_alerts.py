@@ -11,9 +11,9 @@ from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.model import Fault
 from cabinet.sim.faults import FAULTS, FaultTable
-from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.world import World
 from cabinet_testing.fake_bus import FakeBus, Registers
+from cabinet_testing.sim_adapters import SimPinFactory
 from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from cabinet_testing.sim_charges import charging, reaction_ms
 

@@ -83,3 +83,39 @@ def test_event_is_followed_by_a_snapshot_at_once(collector):
         guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno())
         guard.loop.run()
     assert server.said == ["snapshot of tick 1", "event in tick 7", "snapshot of tick 7"]
+
+
+class IdleGuard(Guard):
+    """In a demonstration: idle until a command comes, here together with an alert."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.at_ms: list[int] = []
+        self.maintenance_control = SimpleNamespace(testing=False)
+        self.switching = SimpleNamespace(busy=False)
+
+    def tick(self, late_ns: int) -> None:
+        self.at_ms.append(self.clock.monotonic_ns() // MS)
+        if len(self.at_ms) == 4:
+            self.loop.stop()
+
+    def answer_alerts(self) -> None:
+        self.clock.advance_ns(MS)
+        if len(self.at_ms) == 2:
+            self.units.append(SimpleNamespace(charge="of the command"))
+
+
+def test_command_ends_the_idling_of_a_demonstration(collector):
+    clock = ManualClock(0)
+    guard = IdleGuard(clock)
+    server = Server(guard)
+    server.serve = lambda ready: None
+    woken, wake = os.pipe()
+    os.write(wake, b"x")
+    with open(os.devnull, "wb") as beats:
+        alerts = SimpleNamespace(wake_fd=woken)
+        guard.loop = Loop(demo_config(), guard, alerts, server, clock, beats.fileno(), 40 * MS)
+        guard.loop.run()
+    os.close(woken)
+    os.close(wake)
+    assert [at - guard.at_ms[0] for at in guard.at_ms] == [0, 2, 6, 9], "one millisecond to the command, then scans"

@@ -1,5 +1,6 @@
 """Figures as residents read them."""
 
+import datetime
 import math
 import zoneinfo
 from collections.abc import Callable
@@ -88,6 +89,21 @@ def test_moments_are_the_sites_whatever_the_servers_zone(zh: Plain, en: Plain) -
     assert (zh.moment(moment), en.moment(moment)) == ("11月24日 14:00", "24 Nov 14:00")
     assert zh.full_moment(WallTime(moment.unix_ms + 59_999, True)) == "2026年11月24日 14:00:59"
     assert zh.time_of_day(moment) == "14:00"
+
+
+def test_dates_of_every_month_and_every_day_of_the_week(zh: Plain, en: Plain) -> None:
+    dates = [datetime.date(2026, month, month + 6) for month in range(1, 13)]
+    assert [zh.day(date) for date in dates] == [
+        "1月7日周三", "2月8日周日", "3月9日周一", "4月10日周五", "5月11日周一", "6月12日周五",
+        "7月13日周一", "8月14日周五", "9月15日周二", "10月16日周五", "11月17日周二", "12月18日周五",
+    ]  # fmt: skip
+    assert [en.day(date) for date in dates] == [
+        "Wed 7 Jan", "Sun 8 Feb", "Mon 9 Mar", "Fri 10 Apr", "Mon 11 May", "Fri 12 Jun",
+        "Mon 13 Jul", "Fri 14 Aug", "Tue 15 Sept", "Fri 16 Oct", "Tue 17 Nov", "Fri 18 Dec",
+    ]  # fmt: skip
+    assert (zh.day(datetime.date(2026, 1, 1)), en.day(datetime.date(2026, 1, 3))) == ("1月1日周四", "Sat 3 Jan")
+    assert (zh.month(dates[8]), en.month(dates[8])) == ("2026年9月", "Sept 2026")
+    assert en.full_moment(fake_service.STARTED).startswith("24 Nov 2026 ")
 
 
 def test_half_hours(zh: Plain) -> None:

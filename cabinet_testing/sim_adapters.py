@@ -1,8 +1,34 @@
-"""Pins of a simulated cabinet in the same process, for tests: edge callbacks run while the timeline advances."""
+"""Bus and pins of a simulated cabinet in the same process; edge callbacks run while the timeline advances."""
 
+import errno
+from collections.abc import Sequence
+
+from cabinet.clock import Clock
+from cabinet.sim.bus import I2cBus
 from cabinet.sim.lines import OnLevel
 from cabinet.sim.pins import LineFactory, OnEdge
+from cabinet.sim.smbus import Message, SmbusCalls
+from cabinet.sim.timeline import Timeline
 from cabinet.sim.world import World
+
+
+class SimBus(SmbusCalls):
+    """Bus for a driver in this process: each transfer waits on the clock, which may be a manual one."""
+
+    def __init__(self, bus: I2cBus, timeline: Timeline, clock: Clock) -> None:
+        self._bus = bus
+        self._timeline = timeline
+        self._clock = clock
+
+    def transfer(self, messages: Sequence[Message]) -> bytes:
+        start_ns = max(self._clock.monotonic_ns(), self._bus.free_ns)
+        self._timeline.advance_to(start_ns)
+        done = self._bus.transfer(messages, start_ns)
+        self._clock.sleep_until(done.done_ns)
+        self._timeline.advance_to(done.done_ns)
+        if done.errno:
+            raise OSError(done.errno, f"simulated bus: {errno.errorcode[done.errno]}")
+        return done.data
 
 
 class _WorldDoor:
