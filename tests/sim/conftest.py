@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.bench import DEMO, cabinet, meter
+from cabinet_testing.sim_hardware import DEMO, cabinet, meter
 
 __all__ = ["cabinet", "meter"]
 
