@@ -40,8 +40,8 @@ class CostLine(msgspec.Struct, frozen=True, gc=False):
     """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
 
     `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
-    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole package,
-    `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
+    "08:00-22:00"), service (mWh), minimum (adds), cap and free (reduce); package (seconds; `unit_price_fen` is for the
+    whole package, `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
     """
 
     kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]

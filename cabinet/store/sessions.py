@@ -7,9 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from cabinet.billing.session import SessionStep, State
-from cabinet.billing.tariff import PriceLine, Tariff, Use
+from cabinet.billing.tariff import Tariff, Use
 from cabinet.model import EndReason, Fault, MeterCount
-from cabinet.records import UsageFilter
+from cabinet.records import CostLine, UsageFilter
 from cabinet.store.moment import Moment
 
 
@@ -54,7 +54,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_trusted: bool | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
-    lines: list[PriceLine] | None = None
+    lines: list[CostLine] | None = None
     cost_fen: int | None = None
     refund_fen: int | None = None
     electricity_fen: int | None = None

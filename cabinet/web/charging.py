@@ -7,6 +7,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
+from cabinet.billing.tariff import parts_fen
 from cabinet.records import CurvePoint
 from cabinet.service.ports import SessionView
 from cabinet.web import auth
@@ -104,7 +105,7 @@ class _Viewer(NamedTuple):
             "form_key": self.form_key,
             "guard_reachable": self.site.property_.guard_reachable(),
             "cabinet": self.site.property_.cabinet(),
-            "electricity_fen": electricity_fen(session),
+            "electricity_fen": parts_fen(session.lines)[0],
         }
 
 
@@ -115,11 +116,6 @@ def _shape(session: SessionView) -> str:
     if session.state == "finished":
         return "settling"
     return "waiting" if session.state in ("authorised", "waiting_for_load") else "charging"
-
-
-def electricity_fen(session: SessionView) -> int:
-    """Return the electricity part of the cost: a cap or free minutes reduce the other part first."""
-    return min(session.cost_fen, sum(line.amount_fen for line in session.lines if line.kind == "electricity"))
 
 
 def charged_key(session: SessionView) -> str:

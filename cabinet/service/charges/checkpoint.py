@@ -16,8 +16,7 @@ from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
 from cabinet.model import EndReason
-from cabinet.records import LoadSample, UsageRecord
-from cabinet.service.charges import pricing
+from cabinet.records import CostLine, LoadSample, UsageRecord
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
@@ -208,7 +207,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
 
 
 def _usage_record(
-    context: ServiceContext, session: Session, reason: EndReason, lines: list[billing.PriceLine], holder: str
+    context: ServiceContext, session: Session, reason: EndReason, lines: list[CostLine], holder: str
 ) -> UsageRecord:
     """Return the usage record; the log fills in number and hashes."""
     assert session.ended is not None  # set by `finish`
@@ -230,7 +229,7 @@ def _usage_record(
         energy_mwh=count.energy_mwh,
         peak_power_mw=session.meter.peak_power_mw,
         mean_power_mw=count.energy_mwh * 3_600_000 // count.charging_ms if count.charging_ms else 0,
-        lines=pricing.cost_lines(lines),
+        lines=lines,
         electricity_fen=electricity_fen,
         service_fen=service_fen,
         total_fen=total_fen,

@@ -7,7 +7,7 @@ import msgspec
 
 from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import PriceLine, Tariff, Use
+from cabinet.billing.tariff import Tariff, Use
 from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
@@ -121,7 +121,7 @@ def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
 
 def price_lines(
     tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False
-) -> list[PriceLine]:
+) -> list[CostLine]:
     """Return the price lines of a session that ended with `reason`, or goes on (None). The sum is never above the hold.
 
     This is the only place that prices an end: nothing if there was no load or the start was called off (`waived`);
@@ -134,13 +134,6 @@ def price_lines(
         return []
     lines = billing.price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
     return billing.capped(lines, held_fen)
-
-
-def cost_lines(lines: list[PriceLine]) -> list[CostLine]:
-    return [
-        CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail, line.per)
-        for line in lines
-    ]
 
 
 def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tariff:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cabinet.billing.session import SessionStep, State, allowed, next_state
-from cabinet.billing.tariff import PriceLine, Tariff, total_fen
+from cabinet.billing.tariff import Tariff, total_fen
 from cabinet.clock import WallTime
 from cabinet.model import ChargeLimits, EndReason, Fault, MeterCount
+from cabinet.records import CostLine
 from cabinet.service.charges import pricing
 from cabinet.service.charges.live import Curve
 from cabinet.service.charges.meter import SessionMeter
@@ -67,7 +68,7 @@ class Session:
         """Return whether it has ended, settled or not."""
         return self.state in (State.FINISHED, State.SETTLED)
 
-    def lines(self) -> list[PriceLine]:
+    def lines(self) -> list[CostLine]:
         """Return the price lines as if it ended now, or the final ones if it has ended."""
         use = self.meter.live_use()
         return pricing.price_lines(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)

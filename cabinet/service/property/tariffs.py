@@ -93,7 +93,7 @@ class Tariffs:
         minute = charge.day.toordinal() * billing.MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)
         lines = pricing.price_lines(posted.tariff, use, 1 << 40, None)
-        return Receipt(pricing.cost_lines(lines), *billing.parts_fen(lines), posted.tariff.version)
+        return Receipt(lines, *billing.parts_fen(lines), posted.tariff.version)
 
     def _view(self, posted: PostedTariff, today: int) -> TariffView:
         text = ""
