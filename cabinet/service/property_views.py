@@ -11,12 +11,6 @@ from cabinet.service.ports import PriceView
 from cabinet.trips.format import TripMark
 
 
-class SecondStep(msgspec.Struct, frozen=True):
-    """The answer if the password was right and a second factor is on: send `key` with the code within five minutes."""
-
-    key: str
-
-
 class SecondFactorView(msgspec.Struct, frozen=True):
     """The second factor of the own login. `secret` (for typing) and `address` (for the QR code) only until it is on."""
 

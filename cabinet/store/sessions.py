@@ -9,7 +9,7 @@ import msgspec
 from cabinet.billing.session import SessionStep, State
 from cabinet.billing.tariff import Tariff, Use
 from cabinet.model import EndReason, Fault, MeterCount
-from cabinet.records import CostLine, UsageFilter
+from cabinet.records import CostLine, CurvePoint, UsageFilter
 from cabinet.store.moment import Moment
 
 
@@ -68,11 +68,6 @@ class Transition(msgspec.Struct, frozen=True):
     to_state: State
     at: Moment
     detail: str = ""
-
-
-class CurveRow(msgspec.Struct, frozen=True):
-    at_s: int
-    power_w: int
 
 
 _COLUMNS = SessionRow.__struct_fields__
@@ -285,7 +280,7 @@ def _many(connection: sqlite3.Connection, where: str, *values: object) -> list[S
     return [_to_row(record) for record in connection.execute(f"SELECT * FROM session WHERE {where}", values)]
 
 
-def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurveRow], replace: bool) -> None:
+def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurvePoint], replace: bool) -> None:
     """Add points; if `replace` is set, delete the existing ones first."""
     if replace:
         connection.execute("DELETE FROM curve_point WHERE session_id = ?", (session_id,))
@@ -295,12 +290,12 @@ def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[
     )
 
 
-def curve(connection: sqlite3.Connection, session_id: str) -> list[CurveRow]:
+def curve(connection: sqlite3.Connection, session_id: str) -> list[CurvePoint]:
     rows = connection.execute("SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s", (session_id,))
-    return [CurveRow(int(row["at_s"]), int(row["power_w"])) for row in rows]
+    return [CurvePoint(int(row["at_s"]), int(row["power_w"])) for row in rows]
 
 
-def unfinished_with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[CurveRow]]]:
+def unfinished_with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[CurvePoint]]]:
     return [(row, curve(connection, row.session_id)) for row in unfinished(connection)]
 
 

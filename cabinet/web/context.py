@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
-from cabinet.service.ports import ResidentPort
+from cabinet.service.ports import AccountsPort, ChargesPort
 from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.address import source_of
@@ -34,7 +34,8 @@ SIZE_COOKIE = "size"
 class WebSite(NamedTuple):
     """The service's ports and the configuration, for every handler. `Pages.of` and `Streams.of` give the rest."""
 
-    resident: ResidentPort
+    charges: ChargesPort
+    accounts: AccountsPort
     property_: PropertyPort
     config: Config
     log: SourceLog

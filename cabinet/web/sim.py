@@ -80,7 +80,7 @@ async def live(request: PageRequest) -> Stream:
             parts[f"outlet-{shown.real.number}"] = pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return Streams.of(request).respond(request, site.property_.cabinet_changes(), render, LOOK_S)
+    return Streams.of(request).respond(request, site.charges.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)
@@ -138,7 +138,7 @@ def _bus_live(cabinet: SimulatedCabinet) -> bool:
 
 
 def _beside(site: WebSite, cabinet: SimulatedCabinet) -> list[RealAndMeasured]:
-    guard = {view.number: view for view in site.property_.outlets()}
+    guard = {view.number: view for view in site.charges.outlets()}
     return [RealAndMeasured(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
 
 

@@ -48,16 +48,22 @@ def key_path(config: Config) -> Path:
     return Path(config.paths.state) / "keys" / "usage.key"
 
 
+def make_state_folder(config: Config) -> None:
+    """Create the folder of the database if it is missing. Raises CabinetError if it cannot be created."""
+    folder = database_path(config).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CabinetError(f"{folder}: {error.strerror}: check paths.state") from error
+
+
 def open_database(config: Config) -> Database:
     """Open the database; create folder and file if missing.
 
     Raises StoreError; CabinetError if the folder cannot be created.
     """
+    make_state_folder(config)
     path = database_path(config)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CabinetError(f"{path.parent}: {error.strerror}: check paths.state") from error
     backup.check_not_half_restored(path)
     return Database(path)
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
+from cabinet.errors import StoreError
 from cabinet.model import EndReason
-from cabinet.records import CostLine, LoadSample, UsageRecord
+from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
@@ -25,7 +26,7 @@ from cabinet.store import load, people, usage
 from cabinet.store import sessions as table
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.moment import Moment
-from cabinet.store.sessions import CurveRow, Transition
+from cabinet.store.sessions import Transition
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class _Taken(NamedTuple):
     columns: dict[str, Any]
     transitions: list[Transition]
     days: dict[str, int]
-    points: list[CurveRow]
+    points: list[CurvePoint]
     replace_curve: bool
     finished: bool
 
@@ -59,6 +60,13 @@ class CheckpointWriter:
         flush goes on: half-way it is unknown whether the commit succeeded.
         """
         await asyncio.shield(self._background.start(self._flush(meters, last)))
+
+    async def save(self) -> None:
+        """Write all steps and ends. Failure is logged: every checkpoint tries again."""
+        try:
+            await self.flush()
+        except StoreError as error:
+            log.error("sessions wait to be written: %s", error)
 
     async def _flush(self, meters: bool, last: bool) -> None:
         async with self._turn:

@@ -29,9 +29,6 @@ class StaffAccounts:
             raise Refused("signed_out")
         return Actor(_view(row), address)
 
-    async def note_sign_in(self, token: str, address: str) -> None:
-        await self._audited.note(await self.actor(token, address), "look", Note("sign_in"))
-
     async def everybody(self) -> list[StaffView]:
         def work(connection: sqlite3.Connection) -> list[StaffView]:
             with_one = second_factors.enabled_staff_ids(connection)

@@ -27,6 +27,9 @@ class Tariffs:
         self._context = context
         self._audited = audited
 
+    def mistakes(self) -> list[str]:
+        return self._context.tariff_catalogue.mistakes
+
     async def posted(self, actor: Actor) -> list[TariffView]:
         actor.require("look")
         found, _ = await asyncio.to_thread(tariff_files.load_all, self._context.config)

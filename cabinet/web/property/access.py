@@ -8,7 +8,7 @@ from litestar.response import Redirect, Response
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Task
-from cabinet.service.property_ports import PropertyPagesPort
+from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, address_of, language_of
@@ -48,8 +48,8 @@ async def actor(request: PageRequest, task: Task) -> Actor:
     return found
 
 
-def property_pages(request: PageRequest) -> PropertyPagesPort:
-    return WebSite.of(request).property_.property_pages
+def property_pages(request: PageRequest) -> PropertyPort:
+    return WebSite.of(request).property_
 
 
 def texts(request: PageRequest) -> Texts:

@@ -35,7 +35,7 @@ async def faults_page(request: PageRequest) -> Response[Any]:
         "faults",
         asked=asked,
         numbers=[outlet.number for outlet in site.config.outlet],
-        faulty=[outlet for outlet in site.property_.outlets() if outlet.fault is not None],
+        faulty=[outlet for outlet in site.charges.outlets() if outlet.fault is not None],
         trips=trips,
         place=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),

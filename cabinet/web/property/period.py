@@ -48,7 +48,7 @@ def presets(today: datetime.date) -> list[Preset]:
 
 def site_today(request: PageRequest) -> datetime.date:
     site = WebSite.of(request)
-    return date_of(site.property_.property_pages.wall(), zone_of(site))
+    return date_of(site.property_.wall(), zone_of(site))
 
 
 def number(text: str) -> int | None:

@@ -6,7 +6,7 @@ from litestar import get, post
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
-from cabinet.service.property_views import SecondStep
+from cabinet.service.ports import SecondStep
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, address_of
 from cabinet.web.errors import refusal_headers, refusal_text, status_of
@@ -28,7 +28,7 @@ async def sign_in(request: PageRequest) -> Response[Any]:
     try:
         if not name or not password or max(len(name), len(password)) > MAX_FIELD:
             raise Refused("wrong_card_or_pin")
-        signed_in = await site.property_.sign_in_staff(name, password, address_of(request))
+        signed_in = await site.accounts.sign_in_staff(name, password, address_of(request))
     except Refused as refusal:
         wrong = refusal.code == "wrong_card_or_pin"
         return Pages.of(request).page(
@@ -52,7 +52,7 @@ async def sign_in_code(request: PageRequest) -> Response[Any]:
     try:
         if not code or max(len(key), len(code)) > MAX_FIELD:
             raise Refused("wrong_second_factor")
-        token = await site.property_.sign_in_staff_code(key, code, address_of(request))
+        token = await site.accounts.sign_in_staff_code(key, code, address_of(request))
     except Refused as refusal:
         if refusal.code == "wrong_second_factor" and len(key) <= MAX_FIELD:
             return _code_page(request, key, refusal)
@@ -88,7 +88,7 @@ async def sign_out(request: PageRequest) -> Response[Any]:
     site = WebSite.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:
-        await site.property_.sign_out_staff(token, auth.form(request).get("everywhere") == "true")
+        await site.accounts.sign_out(token, auth.form(request).get("everywhere") == "true")
     gone = auth.make_cookie(site, auth.STAFF_COOKIE, "", 0)
     return Redirect("/property/sign-in", status_code=303, cookies=[gone])
 

@@ -89,7 +89,7 @@ async def heads_file(request: PageRequest) -> Response[bytes]:
     """Send the last record of every day, to be kept elsewhere."""
     who, site = await actor(request, "look"), WebSite.of(request)
     await property_pages(request).log.note_export(who, "heads", "")
-    lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.usage_heads(None, None)]
+    lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.log.heads(None, None)]
     name = f"heads-{site.config.site.site_id}-{site_today(request)}.jsonl"
     return Response(
         "".join(f"{line}\n" for line in lines).encode(),

@@ -118,7 +118,7 @@ class Rig:
     async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
         """The resident's stop; the guard's event arrives while it is waited for."""
         asked = len(self.guard.commands)
-        stopping = asyncio.create_task(service.stop(resident_id, session_id))
+        stopping = asyncio.create_task(service.charges.stop(resident_id, session_id))
         while len(self.guard.commands) == asked and not stopping.done():
             await asyncio.sleep(0)
         await self.guard.tell()

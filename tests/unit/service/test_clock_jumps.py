@@ -49,7 +49,7 @@ class Story:
         self.rig, self.service, self.jump = rig, service, jump
 
     async def start(self) -> SessionView:
-        return await self.service.start(1, "C5T4", FULL, "k")
+        return await self.service.charges.start(1, "C5T4", FULL, "k")
 
     async def charge(self, seconds: int) -> None:
         await self.rig.charge(self.service, 3, seconds, POWER_MW)

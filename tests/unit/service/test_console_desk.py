@@ -57,7 +57,7 @@ def test_sessions_usage_and_energy_of_one_charge(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service, desk(rig, service) as line:
-            view = await service.start(1, "C5T4", FULL, "key-1")
+            view = await service.charges.start(1, "C5T4", FULL, "key-1")
             await rig.charge(service, 3, 3600)
             seen = await ask(line, AskSessions(), Sessions)
             assert [(s.order_number, s.outlet, s.state) for s in seen.running] == [(view.order_number, 3, "charging")]

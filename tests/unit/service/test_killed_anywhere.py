@@ -76,7 +76,7 @@ async def life(rig: Rig, fuse: Fuse, work: Callable[[Service], Any]) -> None:
 
 
 async def charge_to_full(rig: Rig, service: Service) -> None:
-    view = await service.start(1, "C5T4", FULL, "key-1")
+    view = await service.charges.start(1, "C5T4", FULL, "key-1")
     await rig.charge(service, 3, 25, POWER_MW)
     if rig.guard.outlets[3].session_id == view.session_id:
         rig.guard.end(3, EndReason.FULL)
@@ -86,7 +86,7 @@ async def charge_to_full(rig: Rig, service: Service) -> None:
 async def afterwards(rig: Rig, service: Service) -> None:
     """The phone tries again; the charge goes on to its end where there is one; time passes for what has to wait."""
     with contextlib.suppress(Refused):
-        await service.start(1, "C5T4", FULL, "key-1")
+        await service.charges.start(1, "C5T4", FULL, "key-1")
     for _ in range(3):
         rig.clock.advance_ns(2 * NS)
         await rig.settle(service)

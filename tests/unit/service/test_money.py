@@ -40,7 +40,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 async def _hour(rig: Rig, service: Service) -> None:
-    await service.start(1, "C5T4", FULL, "k")
+    await service.charges.start(1, "C5T4", FULL, "k")
     await rig.charge(service, 3, 3600, 200_000)
     rig.guard.end(3, EndReason.FULL)
     await rig.settle(service)

@@ -43,11 +43,11 @@ def run(story: object) -> None:
 async def charge(rig: Rig, service: Service, seconds: int, power_mw: int, choice: StartChoice = FULL) -> int:
     """A charge of resident 1 at outlet 3, to its end; what it cost, in fen."""
     number = len(rig.records())
-    view = await service.start(1, "C5T4", choice, f"k{number}")
+    view = await service.charges.start(1, "C5T4", choice, f"k{number}")
     await rig.charge(service, 3, seconds, power_mw)
     rig.guard.end(3, EndReason.FULL)
     await rig.settle(service)
-    return (await service.session(1, view.session_id)).cost_fen
+    return (await service.charges.session(1, view.session_id)).cost_fen
 
 
 def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> N
         database.close()
         write(rig, NIGHT + 'groups = ["staff"]\n')
         async with rig.running() as service:
-            shown = service.price("C5T4", "staff")
+            shown = service.charges.price("C5T4", "staff")
             assert (shown.version, shown.priced_kwh, shown.periods[0].electricity_fen) == ("night", 100, 5103)
-            assert service.price("C5T4", "").version == rig.config.tariff.version
+            assert service.charges.price("C5T4", "").version == rig.config.tariff.version
             assert await charge(rig, service, 1800, 200_000) == 30 + 5
         (record,) = rig.records()
         assert (record.tariff_version, record.electricity_fen, record.lines[1].per) == ("night", 5, 100)
@@ -73,16 +73,16 @@ def test_session_keeps_the_tariff_it_began_with(tmp_path: Path) -> None:
     async def story() -> None:
         rig = Rig(tmp_path)
         async with rig.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             write(rig, NIGHT)
             await service.checkpoint()
-            assert service.price("C5T4", "").version == "night", "without a restart"
+            assert service.charges.price("C5T4", "").version == "night", "without a restart"
             await rig.charge(service, 3, 600)
         async with rig.running() as service:
             await rig.charge(service, 3, 600)
             rig.guard.end(3, EndReason.FULL)
             await rig.settle(service)
-            assert (await service.session(1, view.session_id)).tariff_version == rig.config.tariff.version
+            assert (await service.charges.session(1, view.session_id)).tariff_version == rig.config.tariff.version
 
     run(story)
 
@@ -94,11 +94,11 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_p
         rig = Rig(tmp_path)
         write(rig, NIGHT + "valid_from = 2026-05-01\n")
         async with rig.running() as service:
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
             await charge(rig, service, 60, 200_000)
         rig.clock.set_wall(NOON_MS - 365 * 86_400_000, trusted=False)
         async with rig.running() as service:
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
 
     run(story)
 
@@ -108,13 +108,13 @@ def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
         rig = Rig(tmp_path)
         write(rig, NIGHT.replace("from_w = 0", "from_w = 10"))
         async with rig.running() as service:
-            assert service.price("C5T4", "").version == rig.config.tariff.version
+            assert service.charges.price("C5T4", "").version == rig.config.tariff.version
             (line,) = service.context.tariff_catalogue.mistakes
             assert "time_bands[1].from_w: gap" in line
             write(rig, NIGHT)
             await service.checkpoint()
             assert service.context.tariff_catalogue.mistakes == []
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
 
     run(story)
 
@@ -138,13 +138,13 @@ def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(tmp_path: 
         rig = Rig(tmp_path)
         write(rig, PACKAGES)
         async with rig.running() as service:
-            view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
+            view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
             assert (view.choice, view.choice_amount) == ("package", 3600)
             assert view.held_fen == 80 + 50, "its price, and the electricity of an hour at 1000 W"
             await rig.charge(service, 3, 900, 200_000)
             rig.guard.end(3, EndReason.UNPLUGGED)
             await rig.settle(service)
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
         assert [(line.kind, line.amount_fen) for line in receipt.lines] == [("package", 20), ("electricity", 2)]
         assert (receipt.cost_fen, receipt.refund_fen) == (22, 108)
         rig.check_books()
@@ -159,7 +159,7 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
         rig = Rig(tmp_path)
         write(rig, PACKAGES)
         async with rig.running() as service:
-            view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
+            view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
             await rig.charge(service, 3, 20, 400_000)
             limits = [c for c in rig.guard.commands if isinstance(c, Energise)][-1].limits
             assert limits.charging_s is not None
@@ -168,7 +168,7 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
             assert limits.energy_mwh <= 500 * limits.charging_s * 1000 / 3600 + 1
             rig.guard.end(3, EndReason.LIMIT_ENERGY)
             await rig.settle(service)
-            assert (await service.session(1, view.session_id)).end_reason is EndReason.LIMIT_TIME
+            assert (await service.charges.session(1, view.session_id)).end_reason is EndReason.LIMIT_TIME
 
     run(story)
 
@@ -188,7 +188,7 @@ def test_package_that_is_not_sold_or_cannot_be_paid_is_refused(tmp_path: Path, c
         write(rig, PACKAGES)
         async with rig.running() as service:
             with pytest.raises(Refused, match=code):
-                await service.start(1, "C5T4", choice, "k")
+                await service.charges.start(1, "C5T4", choice, "k")
         assert rig.balance_fen("wallet:1") == 150
 
     run(story)
@@ -200,11 +200,11 @@ def test_charge_that_a_fault_ended_costs_what_the_tariff_says(tmp_path: Path, se
         rig = Rig(tmp_path)
         write(rig, NIGHT + f'tripped_charge = "{setting}"\n')
         async with rig.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             await rig.charge(service, 3, 1800, 200_000)
             rig.guard.trip(3, Fault.OUTLET_HOT)
             await rig.settle(service)
-            assert (await service.session(1, view.session_id)).cost_fen == fen
+            assert (await service.charges.session(1, view.session_id)).cost_fen == fen
         rig.check_books()
 
     run(story)

@@ -49,7 +49,7 @@ class Desk:
     def __init__(self, rig: Rig, service: Service) -> None:
         self.rig = rig
         self.service = service
-        self.app = create_app(service, service, rig.config)
+        self.app = create_app(service, rig.config)
         self._clients = contextlib.AsyncExitStack()
 
     async def browser(self, role: Role | None = "operator", language: str = "zh") -> Browser:
@@ -129,7 +129,7 @@ async def charge(
     """A whole charge, settled; its session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
     code = at.rig.config.outlet[outlet - 1].code
     key = f"key-{at.rig.clock.monotonic_ns()}"
-    view = await at.service.start(resident_id, code, FULL, key)
+    view = await at.service.charges.start(resident_id, code, FULL, key)
     await at.rig.charge(at.service, outlet, seconds)
     if reason is EndReason.TRIPPED:
         at.rig.guard.trip(outlet, Fault.OUTLET_HOT, latched=False)

@@ -156,7 +156,7 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
     async def story() -> None:
         async with desk(tmp_path, rig) as at:
             await charge(at)
-            app = create_app(at.service, at.service, rig.config, FakeSimulator())
+            app = create_app(at.service, rig.config, FakeSimulator())
             for route in routes(app):
                 for _ in range(EXAMPLES):
                     await at.service.context.storage.write(_everybody_signed_in)
