@@ -5,7 +5,6 @@ OpenAPI describes it at `/api/schema`, and a page for people is at `/api/docs` (
 
 import datetime
 import hashlib
-import zoneinfo
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -39,6 +38,7 @@ from cabinet.service.ports import (
 from cabinet.web import export
 from cabinet.web.context import Connection, PageRequest, WebSite, language_of
 from cabinet.web.errors import Problem
+from cabinet.web.period import DayRange
 
 MAX_RECORDS = 1000
 NOW = {"Cache-Control": "no-store"}
@@ -157,7 +157,7 @@ async def usage(
         body = b"".join(usage_csv.json_line(record) for record in records)
         return _unless_known(request, body, "application/x-ndjson", headers)
     language = lang or language_of(request)
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     text = "".join(usage_csv.csv_lines(records, language, zone))
     headers["Content-Language"] = language
     return _unless_known(request, text.encode(), "text/csv", headers)
@@ -166,13 +166,7 @@ async def usage(
 def _wanted(
     site: WebSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
 ) -> UsageFilter:
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
-    day = datetime.timedelta(days=1)
-    from_ms, to_ms = (
-        None if at is None else int(datetime.datetime.combine(at, datetime.time(), zone).timestamp() * 1000)
-        for at in (from_day, None if to_day is None else to_day + day)
-    )
-    return UsageFilter(after, from_ms, to_ms, outlet)
+    return UsageFilter(after, *DayRange(from_day, to_day).bounds_ms(site.zone), outlet)
 
 
 def _unless_known(request: PageRequest, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:

@@ -1,5 +1,6 @@
 """Shared context of all handlers; `site.create_app` puts it into the application's state."""
 
+import zoneinfo
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -44,6 +45,11 @@ class WebSite(NamedTuple):
     @classmethod
     def of(cls, connection: Connection) -> "WebSite":
         return cast(WebSite, connection.app.state.site)
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Return the time zone of the site."""
+        return zoneinfo.ZoneInfo(self.config.site.timezone)
 
     @property
     def secure(self) -> bool:

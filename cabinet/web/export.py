@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-import zoneinfo
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -50,7 +49,7 @@ async def _pages(log: UsageLogPort, wanted: UsageFilter) -> AsyncIterator[list[U
 
 
 async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     first = True
     async for records in _pages(site.property_.log, wanted):
         if form == "jsonl":
@@ -62,7 +61,7 @@ async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -
 
 async def _sheet(site: WebSite, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
     """Return the spreadsheet, completed in a separate thread before anything is sent: a partial sheet is unusable."""
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     loop = asyncio.get_running_loop()
     pages = _pages(site.property_.log, wanted)
 

@@ -14,7 +14,7 @@ from cabinet.service.ports import OutletView, ResidentView, SessionView, StartCh
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
 from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, PageRequest, WebSite, address_of, language_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 
@@ -74,7 +74,7 @@ async def outlet_live(request: PageRequest, code: FromPath[str], shown: FromQuer
         if values["situation"] == situation:
             return {}, values["startable"]
         situation = values["situation"]
-        return {"body": pages.part(language, "outlet_body.html", **values)}, values["startable"]
+        return {"body": pages.part(language, "outlet_body.html", refused="", **values)}, values["startable"]
 
     return Streams.of(request).respond(request, site.charges.changes(outlet.number), render)
 
@@ -183,15 +183,12 @@ async def _outlet_page(
     return Pages.of(request).page(
         request,
         "outlet.html",
-        status=status_of(refusal) if refusal else 200,
-        headers=refusal_headers(refusal) if refusal else None,
-        **await _outlet_values(request, code, visitor, refusal_text(request, refusal) if refusal else ""),
+        **refused_values(request, refusal),
+        **await _outlet_values(request, code, visitor),
     )
 
 
-async def _outlet_values(
-    request: PageRequest, code: str, visitor: ResidentView | None, refused: str = ""
-) -> dict[str, Any]:
+async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView | None) -> dict[str, Any]:
     """Return the values of the outlet's page, for the first load and for live updates."""
     site = WebSite.of(request)
     outlet = site.charges.outlet(normal_form.outlet_code(code))
@@ -213,7 +210,6 @@ async def _outlet_values(
         "visitor": visitor,
         "running": running,
         "here_already": running is not None and running.outlet == outlet.number,
-        "refused": refused,
         "to": f"/s/{outlet.code}",
         "card": "",
         "guest": False,
@@ -265,9 +261,7 @@ def _sign_in_page(
     return Pages.of(request).page(
         request,
         "sign_in.html",
-        status=status_of(refusal) if refusal else 200,
-        headers=refusal_headers(refusal) if refusal else None,
-        refused=refusal_text(request, refusal) if refusal else "",
+        **refused_values(request, refusal),
         to=to,
         card=card,
         guest=guest,

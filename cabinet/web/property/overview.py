@@ -8,9 +8,9 @@ from litestar.response import Response, Stream
 from cabinet.web.context import PageRequest, WebSite, language_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
+from cabinet.web.period import site_today
 from cabinet.web.property import charts
 from cabinet.web.property.access import actor, property_pages, show
-from cabinet.web.property.period import site_today, zone_of
 
 MAX_SESSIONS = 20
 
@@ -50,7 +50,7 @@ async def _overview(request: PageRequest) -> dict[str, Any]:
         "today": await site.property_.figures.today(),
         "comparison": await figures.comparison(),
         "load": load,
-        "load_chart": charts.load_chart(load, zone_of(site)),
+        "load_chart": charts.load_chart(load, site.zone),
         "highest": max((each.peak_mw for each in load.samples), default=None),
         "sessions": await site.charges.todays_sessions(),
         "most_sessions": MAX_SESSIONS,

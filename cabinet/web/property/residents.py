@@ -11,9 +11,9 @@ from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, RowNumber
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
+from cabinet.web.period import number
+from cabinet.web.property.access import actor, done, field, property_pages, show
 from cabinet.web.property.amounts import fen_of_yuan
-from cabinet.web.property.period import number
 
 RESIDENTS_A_PAGE = 30
 
@@ -131,9 +131,8 @@ async def _page(
     pin: str = "",
     amount: str = "",
 ) -> Response[Any]:
-    refused = {"refused": ""} if refusal is None else refused_here(request, refusal)
     page = await property_pages(request).residents.page(who, resident_id, unmasked=unmasked)
-    return show(request, who, "residents", "resident", page=page, pin=pin, amount=amount, **refused)
+    return show(request, who, "residents", "resident", refusal, page=page, pin=pin, amount=amount)
 
 
 HANDLERS = [residents_page, resident_page, reveal, top_up, undo, block, new_pin, erase]

@@ -9,7 +9,7 @@ from cabinet.errors import Refused
 from cabinet.service.ports import SecondStep
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, address_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
 from cabinet.web.property.access import texts
 
@@ -18,7 +18,7 @@ MAX_FIELD = 128
 
 @get("/property/sign-in")
 async def sign_in_page(request: PageRequest) -> Response[Any]:
-    return Pages.of(request).page(request, "property/sign_in.html", refused="", name="")
+    return _page(request)
 
 
 @post("/property/sign-in", status_code=303)
@@ -30,15 +30,7 @@ async def sign_in(request: PageRequest) -> Response[Any]:
             raise Refused("wrong_card_or_pin")
         signed_in = await site.accounts.sign_in_staff(name, password, address_of(request))
     except Refused as refusal:
-        wrong = refusal.code == "wrong_card_or_pin"
-        return Pages.of(request).page(
-            request,
-            "property/sign_in.html",
-            status=status_of(refusal),
-            headers=refusal_headers(refusal),
-            refused=texts(request)("property.wrong_login") if wrong else refusal_text(request, refusal),
-            name=name[:MAX_FIELD],
-        )
+        return _page(request, refusal, name[:MAX_FIELD])
     if isinstance(signed_in, SecondStep):
         return _code_page(request, signed_in.key)
     return _signed_in(site, signed_in)
@@ -56,26 +48,19 @@ async def sign_in_code(request: PageRequest) -> Response[Any]:
     except Refused as refusal:
         if refusal.code == "wrong_second_factor" and len(key) <= MAX_FIELD:
             return _code_page(request, key, refusal)
-        return Pages.of(request).page(
-            request,
-            "property/sign_in.html",
-            status=status_of(refusal),
-            headers=refusal_headers(refusal),
-            refused=refusal_text(request, refusal),
-            name="",
-        )
+        return _page(request, refusal)
     return _signed_in(site, token)
 
 
+def _page(request: PageRequest, refusal: Refused | None = None, name: str = "") -> Response[Any]:
+    values = refused_values(request, refusal)
+    if refusal is not None and refusal.code == "wrong_card_or_pin":
+        values["refused"] = texts(request)("property.wrong_login")
+    return Pages.of(request).page(request, "property/sign_in.html", name=name, **values)
+
+
 def _code_page(request: PageRequest, key: str, refusal: Refused | None = None) -> Response[Any]:
-    return Pages.of(request).page(
-        request,
-        "property/sign_in_code.html",
-        status=200 if refusal is None else status_of(refusal),
-        headers=None if refusal is None else refusal_headers(refusal),
-        refused="" if refusal is None else refusal_text(request, refusal),
-        key=key,
-    )
+    return Pages.of(request).page(request, "property/sign_in_code.html", key=key, **refused_values(request, refusal))
 
 
 def _signed_in(site: WebSite, token: str) -> Redirect:
