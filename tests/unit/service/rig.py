@@ -17,7 +17,7 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
-from cabinet.records import UsageRecord
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice
@@ -137,7 +137,7 @@ class Rig:
 
     def records(self) -> list[UsageRecord]:
         with self.database() as connection:
-            return usage.after(connection, 0, 1000)
+            return list(usage.found(connection, UsageFilter(), 1000))
 
     @contextlib.contextmanager
     def database(self):  # type: ignore[no-untyped-def]
