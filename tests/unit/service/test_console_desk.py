@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cabinet.clock import WallTime
 from cabinet.console.service_client import ServiceSocketClient
 from cabinet.errors import Refused
 from cabinet.link import records
@@ -18,7 +19,6 @@ from cabinet.link.records import (
     AskEnergy,
     AskSessions,
     AskUsage,
-    At,
     AuditAnswer,
     ConsoleAuditEntry,
     Energy,
@@ -32,8 +32,8 @@ from cabinet.service.app import Service
 from cabinet.service.console_socket import ConsoleServer
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 
-TYPED = ConsoleAuditEntry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")
-REFUSED = ConsoleAuditEntry("journal-1", 2, At(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
+TYPED = ConsoleAuditEntry("journal-1", 1, WallTime(NOON_MS, True), "tech", "service", "off 3", "ok")
+REFUSED = ConsoleAuditEntry("journal-1", 2, WallTime(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
 
 
 @contextlib.asynccontextmanager
