@@ -134,16 +134,21 @@ def residents(connection: sqlite3.Connection) -> list[ResidentRow]:
     return rows.many(connection, ResidentRow, f"{_RESIDENT} ORDER BY card")
 
 
-def set_blocked(connection: sqlite3.Connection, card: str, blocked: bool) -> None:
-    connection.execute("UPDATE resident SET blocked = ? WHERE card = ?", (blocked, card))
+def set_blocked(connection: sqlite3.Connection, resident_id: int, blocked: bool) -> None:
+    """Block or unblock a card. A blocked card is signed out."""
+    connection.execute("UPDATE resident SET blocked = ? WHERE id = ?", (blocked, resident_id))
+    if blocked:
+        remove_logins_of_resident(connection, resident_id)
 
 
 def set_group(connection: sqlite3.Connection, card: str, group: str) -> None:
     connection.execute("UPDATE resident SET tariff_group = ? WHERE card = ?", (group, card))
 
 
-def set_pin(connection: sqlite3.Connection, card: str, pin_hash: str) -> None:
-    connection.execute("UPDATE resident SET pin_hash = ? WHERE card = ?", (pin_hash, card))
+def set_pin(connection: sqlite3.Connection, resident_id: int, pin_hash: str) -> None:
+    """Set the hash of a new PIN; all sign-ins of the card end."""
+    connection.execute("UPDATE resident SET pin_hash = ? WHERE id = ?", (pin_hash, resident_id))
+    remove_logins_of_resident(connection, resident_id)
 
 
 def held_fen(connection: sqlite3.Connection, resident_id: int) -> int:
@@ -188,7 +193,9 @@ def set_staff_role(connection: sqlite3.Connection, staff_id: int, role: Role) ->
 
 
 def set_staff_password(connection: sqlite3.Connection, staff_id: int, password_hash: str) -> None:
+    """Set the hash of a new password; all sign-ins of the login end."""
     connection.execute("UPDATE staff SET password_hash = ? WHERE id = ?", (password_hash, staff_id))
+    connection.execute("DELETE FROM login WHERE staff_id = ?", (staff_id,))
 
 
 def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
@@ -251,10 +258,6 @@ def remove_logins_like(connection: sqlite3.Connection, token: str) -> None:
 
 def remove_logins_of_resident(connection: sqlite3.Connection, resident_id: int) -> None:
     connection.execute("DELETE FROM login WHERE resident_id = ?", (resident_id,))
-
-
-def remove_logins_of_staff(connection: sqlite3.Connection, staff_id: int) -> None:
-    connection.execute("DELETE FROM login WHERE staff_id = ?", (staff_id,))
 
 
 def remove_expired_logins(connection: sqlite3.Connection, now_unix_ms: int) -> None:

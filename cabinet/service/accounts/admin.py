@@ -96,10 +96,7 @@ def add_resident(
 def block_resident(database: Database, card: str, blocked: bool) -> None:
     """Block or unblock a card. A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
-        resident = resident_of(connection, card)
-        people.set_blocked(connection, resident.card, blocked)
-        if blocked:
-            people.remove_logins_of_resident(connection, resident.id)
+        people.set_blocked(connection, resident_of(connection, card).id, blocked)
 
 
 def erase_resident(database: Database, card: str) -> None:
@@ -161,9 +158,7 @@ def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     check_pin(pin)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        resident = resident_of(connection, card)
-        people.set_pin(connection, resident.card, pin_hash)
-        people.remove_logins_of_resident(connection, resident.id)
+        people.set_pin(connection, resident_of(connection, card).id, pin_hash)
     return pin
 
 

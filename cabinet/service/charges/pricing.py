@@ -69,6 +69,7 @@ class SiteTime:
 
 def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W) -> PriceView:
     """Return the posted prices, and the price of the example from `now_minute` on (as `SiteTime.minute`)."""
+    example_use = sample_use(tariff, EXAMPLE_MINUTES * 60, example_w, now_minute)
     return PriceView(
         version=tariff.version,
         start_fee_fen=tariff.start_fee_fen,
@@ -92,20 +93,8 @@ def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W
         ],
         example_minutes=EXAMPLE_MINUTES,
         example_power_w=example_w,
-        example_fen=_example_fen(tariff, now_minute, example_w),
+        example_fen=billing.total_fen(billing.price(tariff, example_use)),
     )
-
-
-def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
-    """Return the example's price, booked minute by minute like a real charge."""
-    use = billing.no_use(tariff)
-    booked_mwh = 0
-    for past in range(EXAMPLE_MINUTES):
-        energy_mwh = power_w * 1000 * (past + 1) // 60
-        minute = now_minute + past
-        use = billing.add_slice(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
-        booked_mwh = energy_mwh
-    return billing.total_fen(billing.price(tariff, use))
 
 
 def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:

@@ -72,7 +72,6 @@ class StaffAccounts:
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
             row = _known(connection, staff_id)
             people.set_staff_password(connection, staff_id, password_hash)
-            people.remove_logins_of_staff(connection, staff_id)
             return None, Note("staff_password", subject=row.name)
 
         await self._audited.do(actor, "staff", work)
