@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 
 MINUTES_A_DAY = 24 * 60
 SECONDS_AN_HOUR = 3600

@@ -16,8 +16,7 @@ from cabinet.commands.options import add_config
 from cabinet.config import Config
 from cabinet.console.terminal.columns import pad, width
 from cabinet.errors import CabinetError, ConfigErrors
-from cabinet.model import EndReason
-from cabinet.records import CostLine
+from cabinet.model import CostLine, EndReason
 from cabinet.service.charges import pricing
 from cabinet.service.ports import StartChoice
 from cabinet.texts import Texts, number_format

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault, Snapshot
-from cabinet.records import CostLine, CurvePoint
+from cabinet.model import CostLine, EndReason, Fault, Snapshot
+from cabinet.records import CurvePoint
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]

@@ -6,7 +6,8 @@ from typing import Literal
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
+from cabinet.model import CostLine
+from cabinet.records import CurvePoint, LoadSample, UsageRecord
 from cabinet.service.ports import PriceView
 from cabinet.trips.format import TripMark
 

@@ -8,8 +8,8 @@ import msgspec
 
 from cabinet.billing.session import SessionStep, State
 from cabinet.billing.tariff import Tariff, Use
-from cabinet.model import EndReason, Fault, MeterCount
-from cabinet.records import CostLine, CurvePoint, UsageFilter
+from cabinet.model import CostLine, EndReason, Fault, MeterCount
+from cabinet.records import CurvePoint, UsageFilter
 from cabinet.store import rows
 from cabinet.store.moment import Moment
 

@@ -9,8 +9,7 @@ import pytest
 
 from cabinet.billing import tariff_files
 from cabinet.billing.tariff import MINUTES_A_DAY, Package, Slice, Tariff, add_slice, no_use, total_fen
-from cabinet.model import EndReason
-from cabinet.records import CostLine
+from cabinet.model import CostLine, EndReason
 from cabinet.service.charges import pricing
 from cabinet.texts.number_format import yuan
 from tests.unit.test_tariff_command import DOCS, FILES

@@ -16,8 +16,8 @@ from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
 from cabinet.errors import StoreError
-from cabinet.model import EndReason
-from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
+from cabinet.model import CostLine, EndReason
+from cabinet.records import CurvePoint, LoadSample, UsageRecord
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session

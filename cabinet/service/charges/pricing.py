@@ -11,8 +11,7 @@ from cabinet.billing.tariff import Tariff, Use
 from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
-from cabinet.model import ChargeLimits, EndReason
-from cabinet.records import CostLine
+from cabinet.model import ChargeLimits, CostLine, EndReason
 from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, PriceView, StartChoice
 
 EXAMPLE_MINUTES = 120

@@ -10,8 +10,8 @@ from typing import Literal
 from cabinet.billing.session import SessionStep, State, allowed, next_state
 from cabinet.billing.tariff import Tariff, total_fen
 from cabinet.clock import WallTime
-from cabinet.model import ChargeLimits, EndReason, Fault, MeterCount
-from cabinet.records import CostLine, CurvePoint
+from cabinet.model import ChargeLimits, CostLine, EndReason, Fault, MeterCount
+from cabinet.records import CurvePoint
 from cabinet.service.charges import pricing
 from cabinet.service.charges.live import Curve
 from cabinet.service.charges.meter import SessionMeter

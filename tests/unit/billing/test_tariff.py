@@ -20,7 +20,7 @@ from cabinet.billing.tariff import (
     total_fen,
     within_day,
 )
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 
 BANDS = (Band(0, 200, 20), Band(200, 400, 35), Band(400, None, 60))
 DAY = (Period(0, 480, 40), Period(480, 1320, 55), Period(1320, 1440, 40))

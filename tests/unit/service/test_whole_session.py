@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from cabinet.model import ChargeLimits, EndReason, Fault
-from cabinet.records import CostLine, CurvePoint
+from cabinet.model import ChargeLimits, CostLine, EndReason, Fault
+from cabinet.records import CurvePoint
 from cabinet.service.ports import StartChoice
 from tests.unit.service.rig import FULL, NOON_MS, Rig
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault
-from cabinet.records import CostLine, UsageFilter, UsageRecord
+from cabinet.model import CostLine, EndReason, Fault
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import BadRecord, Verified

@@ -11,6 +11,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import (
     ABSENT,
+    CostLine,
     EndReason,
     Fault,
     GuardHealth,
@@ -23,7 +24,6 @@ from cabinet.model import (
 )
 from cabinet.records import (
     Actor,
-    CostLine,
     CurvePoint,
     LoadSample,
     Role,

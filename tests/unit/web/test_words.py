@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cabinet.billing.tariff import Band, Period, Tariff, Use, price
 from cabinet.clock import WallTime
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 from cabinet.texts import Texts
 from cabinet.web.words import Formatter
 from tests.unit.web import fake_service
