@@ -18,7 +18,7 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.link.records import MAX_ENTRIES, At, ConsoleAuditEntry
+from cabinet.link.records import MAX_ENTRIES, ConsoleAuditEntry
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class AuditFile:
             entry = ConsoleAuditEntry(
                 self._journal,
                 self._seq,
-                At(wall.unix_ms, wall.trusted),
+                wall,
                 account,
                 level,
                 line[:MAX_TEXT],

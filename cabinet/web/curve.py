@@ -1,5 +1,6 @@
 """Power curve as an SVG line: shown without JavaScript and on paper. Pure."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cabinet.records import CurvePoint
@@ -32,7 +33,7 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
         return None
     span_s = max(curve[-1].at_s, 1)
     powers_w = [point.power_w for point in curve]
-    top_w = _round_up(max(max(powers_w), 1))
+    top_w = round_up(max(powers_w), (10, 20, 50))
     highest: dict[int, CurvePoint] = {}
     for point in curve:
         slot = point.at_s * (MAX_POINTS - 1) // span_s
@@ -44,11 +45,9 @@ def polyline(curve: list[CurvePoint]) -> Polyline | None:
     return Polyline(points, top_w, span_s, max(powers_w), round(sum(powers_w) / len(powers_w)), powers_w[-1])
 
 
-def _round_up(watts: int) -> int:
-    """Return the next of 10, 20, 50, 100, 200, 500 … that is not below `watts`."""
-    step = 10
-    while True:
-        for factor in (1, 2, 5):
-            if watts <= factor * step:
-                return factor * step
+def round_up(value: float, factors: Sequence[int]) -> int:
+    """Return the smallest of `factors` × 1, 10, 100 … that is not below `value`; `factors` ascend within a decade."""
+    step = 1
+    while value > factors[-1] * step:
         step *= 10
+    return next(factor * step for factor in factors if value <= factor * step)

@@ -6,7 +6,7 @@ import zoneinfo
 from babel.dates import format_skeleton
 
 from cabinet.clock import WallTime
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 from cabinet.service.ports import SessionView
 from cabinet.texts import Texts, number_format
 

@@ -1,6 +1,5 @@
 """Charges and their energy: `sessions`, `usage tail`, `energy`. The service stores them; the guard has a part."""
 
-from cabinet.clock import WallTime
 from cabinet.console.accounts import Level
 from cabinet.console.arguments import optional, whole
 from cabinet.console.command import CommandContext, CommandResult, Output, command
@@ -12,7 +11,6 @@ from cabinet.link.records import (
     AskEnergy,
     AskSessions,
     AskUsage,
-    At,
     DayEnergy,
     Energy,
     SessionLine,
@@ -54,7 +52,7 @@ def usage_tail(context: CommandContext, count: int | None) -> CommandResult:
     rows = [
         [
             str(line.number),
-            moment(context, _wall(line.ended)),
+            moment(context, line.ended),
             str(line.outlet),
             number_format.minutes(line.charging_s),
             number_format.kwh(line.energy_mwh),
@@ -131,7 +129,7 @@ def _row(context: CommandContext, line: SessionLine) -> list[str]:
         number_format.minutes(line.charging_s),
         number_format.kwh(line.energy_mwh),
         number_format.yuan(line.cost_fen),
-        moment(context, _wall(line.started))[5:],
+        moment(context, line.started)[5:],
         state,
     ]
 
@@ -154,7 +152,3 @@ def _guards_data(state: OutletState) -> dict[str, object]:
         "phase": state.phase,
         "charge_count": state.charge_count,
     }
-
-
-def _wall(at: At) -> WallTime:
-    return WallTime(at.unix_ms, at.trusted)

@@ -9,7 +9,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
 from cabinet.errors import CabinetError, Refused
-from cabinet.link.records import MAX_LINES, AskAudit, At, AuditAnswer
+from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
 from cabinet.texts.trip_values import trip_values_text
@@ -102,7 +102,7 @@ def audit(context: CommandContext, count: int | None) -> CommandResult:
     rows = []
     for line in found.lines:
         what = line.subject if line.action == "console" else f"{line.action} {line.subject}"
-        rows.append([moment(context, _wall(line.at)), line.who, what, line.detail])
+        rows.append([moment(context, line.at), line.who, what, line.detail])
     titles = [context.words(f"audit.{key}") for key in ("when", "who", "what", "outcome")]
     return Output("\n".join(table(titles, rows)) if rows else context.words("log.none"), found.lines)
 
@@ -110,10 +110,6 @@ def audit(context: CommandContext, count: int | None) -> CommandResult:
 def moment(context: CommandContext, at: WallTime) -> str:
     """Return date and time in the site's time zone; with a question mark if the clock was not trusted."""
     return number_format.local(at, context.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
-
-
-def _wall(at: At) -> WallTime:
-    return WallTime(at.unix_ms, at.trusted)
 
 
 def _told(event: Event, words: Texts) -> str:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from cabinet.records import LoadSample
 from cabinet.service.property_views import DaySum, LoadView
+from cabinet.web.curve import round_up
 
 WIDTH, HEIGHT = 340, 176
 LEFT, RIGHT, TOP, BOTTOM = 40, 336, 12, 152
 """Edges of the plot area; the rest of the box is for labels."""
 
-MAX_TICKS = 4
 FEWEST_TOP = 10
 GAP_SHARE = 0.25  # of a bar's slot
 MAX_LABELS = 7
@@ -59,7 +59,7 @@ def load_chart(view: LoadView, zone: zoneinfo.ZoneInfo) -> LoadChart | None:
     """Return the chart, or None if nothing was measured on that day."""
     if not view.samples:
         return None
-    top_w = _round_up(max(*(each.peak_mw for each in view.samples), view.limit_mw or 0, 1000 * FEWEST_TOP) // 1000 + 1)
+    top_w = _top(max(*(each.peak_mw for each in view.samples), view.limit_mw or 0, 1000 * FEWEST_TOP) // 1000 + 1)
     span_s = view.to_unix_s - view.from_unix_s
 
     def x(unix_s: int) -> float:
@@ -124,7 +124,7 @@ def _bars(
     lower: Callable[[DaySum], float],
     upper: Callable[[DaySum], float],
 ) -> BarChart:
-    top = _round_up(max((lower(each) + upper(each) for each in sums), default=0))
+    top = _top(max((lower(each) + upper(each) for each in sums), default=0))
     place = (RIGHT - LEFT) / max(len(sums), 1)
     bars = []
     for index, each in enumerate(sums):
@@ -150,6 +150,11 @@ def _bars(
     return BarChart(bars, _y_ticks(top, lambda value: f"{value:g}"), x_ticks)
 
 
+def _top(value: float) -> int:
+    """Return the next of 4, 8, 10, 12, 16, 20, 30, 40, 80, 100 … that is not below `value`: each has round steps."""
+    return round_up(value, (4, 8, 10, 12, 16, 20, 30))
+
+
 def _y(value: float, top: float) -> float:
     return BOTTOM - value / top * (BOTTOM - TOP)
 
@@ -160,13 +165,3 @@ def _y_ticks(top: float, label: Callable[[int], str]) -> list[Tick]:
     return [
         Tick(round(_y(top * index / count, top), 1), label(int(top * index // count))) for index in range(count + 1)
     ]
-
-
-def _round_up(value: float) -> int:
-    """Return the next of 4, 8, 10, 12, 16, 20, 30, 40, 80, 100 … that is not below `value`: each has round steps."""
-    step = 1
-    while True:
-        for factor in (4, 8, 10, 12, 16, 20, 30):
-            if value <= factor * step:
-                return factor * step
-        step *= 10
