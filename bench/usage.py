@@ -22,8 +22,8 @@ import httpx
 
 from bench.footprint import memory_mb
 from cabinet.clock import SystemClock, WallTime
-from cabinet.model import EndReason
-from cabinet.records import CostLine, UsageRecord
+from cabinet.model import CostLine, EndReason
+from cabinet.records import UsageRecord
 from cabinet.reports import usage_csv
 from cabinet.service.accounts import admin
 from cabinet.service.ports import USAGE_READ

@@ -51,7 +51,7 @@ async def hour(harness: ServiceHarness, minutes: int) -> tuple[int, int]:
             await service.checkpoint()
         idle = written_bytes() - before
         for number, outlet in enumerate(harness.config.outlet, 1):
-            await service.start(number, outlet.code, FULL, f"k{number}")
+            await service.charges.start(number, outlet.code, FULL, f"k{number}")
         before = written_bytes()
         for _ in range(6 * minutes):
             for _ in range(CHECKPOINT_S):

@@ -6,7 +6,7 @@ Outlets are numbered from 1, as printed on the cabinet.
 """
 
 import enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -103,6 +103,23 @@ class ChargeLimits(msgspec.Struct, frozen=True, gc=False):
     energy_mwh: NotNegative | None = None
     money_charging_s: NotNegative | None = None
     money_energy_mwh: NotNegative | None = None
+
+
+class CostLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
+
+    `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
+    "08:00-22:00"), service (mWh), minimum (adds), cap and free (reduce); package (seconds; `unit_price_fen` is for the
+    whole package, `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
+    """
+
+    kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
+    quantity: int
+    unit: Literal["once", "s", "mWh"]
+    unit_price_fen: int
+    amount_fen: int
+    detail: str = ""
+    per: int = 1
 
 
 class MeterCount(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ import msgspec
 
 from cabinet.clock import WallTime
 from cabinet.errors import Refused
-from cabinet.model import EndReason, Fault
+from cabinet.model import CostLine, EndReason, Fault
 
 Role = Literal["operator", "accountant", "viewer"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -34,23 +34,6 @@ ACTIONS = (
     "console",
 )  # fmt: skip
 """Actions of the audit log; each has a text `audit.<action>`."""
-
-
-class CostLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of a bill: `quantity` × `unit_price_fen` (`per` hours or kWh, or once), rounded down to the fen.
-
-    `kind`: start_fee, time (seconds; `detail` is the band "200-400"), electricity (mWh; `detail` is the period
-    "08:00-22:00"), service (mWh), minimum, cap, free; package (seconds; `unit_price_fen` is for the whole package,
-    `detail` is the band and the seconds that the package lasts in it, "200-400 10800").
-    """
-
-    kind: Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
-    quantity: int
-    unit: Literal["once", "s", "mWh"]
-    unit_price_fen: int
-    amount_fen: int
-    detail: str = ""
-    per: int = 1
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):

@@ -21,7 +21,7 @@ class JumpedCharge:
         self.harness, self.service, self.jump = harness, service, jump
 
     async def start(self) -> SessionView:
-        return await self.service.start(1, "C5T4", FULL, "k")
+        return await self.service.charges.start(1, "C5T4", FULL, "k")
 
     async def charge(self, seconds: int) -> None:
         await self.harness.charge(self.service, 3, seconds, POWER_MW)

@@ -12,7 +12,7 @@ from pathlib import Path
 import argon2
 import msgspec
 
-from cabinet.clock import NS
+from cabinet.clock import NS, WallTime
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends, CommandSpec
 from cabinet.console.registry import COMMANDS
@@ -22,7 +22,6 @@ from cabinet.console.wording import wording
 from cabinet.errors import Refused
 from cabinet.link.protocol import BusView, Command, Recent, Refusal
 from cabinet.link.records import (
-    At,
     AuditAnswer,
     AuditLine,
     DayEnergy,
@@ -99,8 +98,10 @@ class SimGuardClient:
 
 def records(now_ms: int) -> FakeServiceClient:
     """A service as it might answer."""
-    began, ended = At(now_ms - 3_600_000, True), At(now_ms - 600_000, True)
-    running = SessionLine("SG-1-000124", 3, "charging", At(now_ms - 420_000, True), None, 405, 21_300, 6, None, None)
+    began, ended = WallTime(now_ms - 3_600_000, True), WallTime(now_ms - 600_000, True)
+    running = SessionLine(
+        "SG-1-000124", 3, "charging", WallTime(now_ms - 420_000, True), None, 405, 21_300, 6, None, None
+    )
     over = SessionLine("SG-1-000123", 7, "settled", began, ended, 2980, 412_600, 52, EndReason.FULL, None)
     line = UsageLine(123, "SG-1-000123", 7, "****0042", ended, 2980, 412_600, 52, EndReason.FULL, None, "9f" * 32)
     days = [

@@ -11,6 +11,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.model import (
     ABSENT,
+    CostLine,
     EndReason,
     Fault,
     GuardHealth,
@@ -23,7 +24,6 @@ from cabinet.model import (
 )
 from cabinet.records import (
     Actor,
-    CostLine,
     CurvePoint,
     LoadSample,
     Role,
@@ -161,16 +161,19 @@ def usage_record(number: int, **changes: Any) -> UsageRecord:
     return msgspec.structs.replace(record, **changes)
 
 
-class FakePropertyPages:
-    """As much of the office as the overview needs; the other pages are tested on a real service."""
+class FakePropertyFunctions:
+    """As much of the property port as the overview needs; the other pages are tested on a real service."""
 
     def __init__(self, service: "FakeService") -> None:
         self._service = service
-        self.staff = self
-        self.figures = self
+        self.staff = self.figures = self
+        self.log = self.tariffs = service
 
     def wall(self) -> WallTime:
         return STARTED
+
+    async def today(self) -> DayFigures:
+        return DayFigures(sessions=12, energy_mwh=4_352_900, electricity_fen=239, service_fen=391, feed_mw=1_250_000)
 
     async def comparison(self) -> Comparison:
         today, before = UsageSums(12, 40_000, 4_352_900, 239, 391), UsageSums(10, 36_000, 4_000_000, 220, 380)
@@ -187,9 +190,14 @@ class FakePropertyPages:
 
 
 class FakeService:
-    """Both ports. `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done."""
+    """All ports of the service.
+
+    `refusals` maps a method's name to what it refuses with; `calls` holds what was asked to be done.
+    """
 
     def __init__(self) -> None:
+        self.charges = self.accounts = self.queue = self
+        self.property_ = FakePropertyFunctions(self)
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -219,16 +227,15 @@ class FakeService:
         self.tokens = {"resident-1": 1, "resident-2": 2}
         self.staff_tokens = {"staff-1": "manager"}
         self.role: Role = "operator"
-        self.property_pages = FakePropertyPages(self)
         self.staff_active = True
         self.bearers = {"api-token": set(SCOPES)} | {f"{scope}-token": {scope} for scope in SCOPES}
         self.session_views: dict[str, tuple[int, SessionView]] = {}
         self.points = [CurvePoint(second, 150 + second % 7) for second in range(0, 4980, 60)]
-        self.records: list[UsageRecord] = []
+        self.usage_records: list[UsageRecord] = []
         self.wrong_tariffs: list[str] = []
         self.attack_view: AttackView | None = None
-        self.closings: list[SignedClosing] = []
-        self.heads: list[UsageHead] = []
+        self.signed_closings: list[SignedClosing] = []
+        self.day_heads: list[UsageHead] = []
         self.wanted = UsageFilter()
         self.guard_answers = True
         self.whole = CabinetView(None, False, False, 1_250_000, 7_000_000, 0)
@@ -285,9 +292,9 @@ class FakeService:
         self.session_views[session_id] = (resident_id, begun)
         return begun
 
-    async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
-        self._refuse("wait")
-        self.calls.append(("wait", resident_id, code, choice))
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        self._refuse("join")
+        self.calls.append(("join", resident_id, code, choice))
         self.entries[resident_id] = waiting(self.outlet(code), len(self.entries) + 1)
         return self.entries[resident_id]
 
@@ -295,7 +302,7 @@ class FakeService:
         self.calls.append(("leave", resident_id))
         self.entries.pop(resident_id, None)
 
-    def waiting(self, resident_id: int) -> WaitingView | None:
+    def view(self, resident_id: int) -> WaitingView | None:
         return self.entries.get(resident_id)
 
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
@@ -317,7 +324,7 @@ class FakeService:
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         return [view for owner, view in reversed(self.session_views.values()) if owner == resident_id][:limit]
 
-    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+    async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
         """Numbered by the order they were put in, from 1."""
         mine = [
             (number, view)
@@ -347,16 +354,13 @@ class FakeService:
             raise Refused("wrong_card_or_pin")
         return "staff-1"
 
-    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None:
-        self.calls.append(("sign_out_staff", token, everywhere))
-
     async def staff_name(self, token: str, active: bool = True) -> str:
         self.staff_active = active
         if token not in self.staff_tokens:
             raise Refused("signed_out")
         return self.staff_tokens[token]
 
-    async def token_allows(self, bearer: str, scope: str) -> None:
+    async def check_scope(self, bearer: str, scope: str) -> None:
         if bearer not in self.bearers:
             raise Refused("wrong_token")
         if scope not in self.bearers[bearer]:
@@ -365,24 +369,21 @@ class FakeService:
     def outlets(self) -> list[OutletView]:
         return list(self.outlet_views.values())
 
-    async def today(self) -> DayFigures:
-        return DayFigures(sessions=12, energy_mwh=4_352_900, electricity_fen=239, service_fen=391, feed_mw=1_250_000)
-
     async def todays_sessions(self) -> list[SessionView]:
         return [view for _, view in self.session_views.values()]
 
-    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+    async def records(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
         self.wanted = wanted
-        return [record for record in self.records if record.number > wanted.after][:limit]
+        return [record for record in self.usage_records if record.number > wanted.after][:limit]
 
-    async def usage_closings(self) -> list[SignedClosing]:
-        return self.closings
+    async def closings(self) -> list[SignedClosing]:
+        return self.signed_closings
 
-    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+    async def heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
         self.wanted = UsageFilter(0, from_unix_ms, to_unix_ms)
-        return self.heads
+        return self.day_heads
 
-    async def usage_key(self) -> str:
+    async def public_key(self) -> str:
         return "key"
 
     def guard_reachable(self) -> bool:
@@ -409,7 +410,7 @@ class FakeService:
     def attack(self) -> AttackView | None:
         return self.attack_view
 
-    def tariff_mistakes(self) -> list[str]:
+    def mistakes(self) -> list[str]:
         return self.wrong_tariffs
 
     def accepting(self) -> str | None:

@@ -49,7 +49,7 @@ class PropertyHarness:
     def __init__(self, harness: ServiceHarness, service: Service) -> None:
         self.harness = harness
         self.service = service
-        self.app = create_app(service, service, harness.config)
+        self.app = create_app(service, harness.config)
         self._clients = contextlib.AsyncExitStack()
 
     async def browser(self, role: Role | None = "operator", language: str = "zh") -> Browser:
@@ -131,7 +131,7 @@ async def charge(
     """A whole charge, settled; its session id. A trip is `EndReason.TRIPPED`, by too hot an outlet."""
     code = at.harness.config.outlet[outlet - 1].code
     key = f"key-{at.harness.clock.monotonic_ns()}"
-    view = await at.service.start(resident_id, code, FULL, key)
+    view = await at.service.charges.start(resident_id, code, FULL, key)
     await at.harness.charge(at.service, outlet, seconds)
     if reason is EndReason.TRIPPED:
         at.harness.guard.trip(outlet, Fault.OUTLET_HOT, latched=False)

@@ -17,7 +17,7 @@ from cabinet import config as configuration
 from cabinet.billing import ledger
 from cabinet.clock import ManualClock
 from cabinet.config import Config
-from cabinet.records import UsageRecord
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView, StartChoice
@@ -118,7 +118,7 @@ class ServiceHarness:
     async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
         """The resident's stop; the guard's event arrives while it is waited for."""
         asked = len(self.guard.commands)
-        stopping = asyncio.create_task(service.stop(resident_id, session_id))
+        stopping = asyncio.create_task(service.charges.stop(resident_id, session_id))
         while len(self.guard.commands) == asked and not stopping.done():
             await asyncio.sleep(0)
         await self.guard.tell()
@@ -137,7 +137,7 @@ class ServiceHarness:
 
     def records(self) -> list[UsageRecord]:
         with self.database() as connection:
-            return usage.after(connection, 0, 1000)
+            return list(usage.found(connection, UsageFilter(), 1000))
 
     @contextlib.contextmanager
     def database(self):  # type: ignore[no-untyped-def]

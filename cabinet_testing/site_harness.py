@@ -93,7 +93,7 @@ class SiteHarness:
                 await self._prepare(service, days)
                 self._playing.set()
                 await self._over.wait()
-                service.end_watches()
+                service.context.changes.close()
         except BaseException as failure:
             self._failure = failure
         finally:
@@ -102,7 +102,7 @@ class SiteHarness:
     @contextlib.asynccontextmanager
     async def _served(self, service: Service):  # type: ignore[no-untyped-def]
         self._service = service
-        app: Any = create_app(service, service, self._harness.config)
+        app: Any = create_app(service, self._harness.config)
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none", timeout_graceful_shutdown=1))
         serving = asyncio.create_task(server.serve())
         while not server.started:
@@ -116,7 +116,7 @@ class SiteHarness:
             await serving
 
     async def _prepare(self, service: Service, days: int) -> None:
-        self.resident_ids = [(await service.resident(token)).resident_id for token in await self._phones()]
+        self.resident_ids = [(await service.accounts.resident(token)).resident_id for token in await self._phones()]
         for _day in range(days):
             await self._day()
         me, other, third = self.resident_ids
@@ -133,23 +133,23 @@ class SiteHarness:
             await self.goes_on(SHORT_TIME_S * 4 // LOOKS, 141_000 + 240 * number)
         self.plugless = await self._begin(other, PLUGLESS)
         self.resident, self.other, _ = await self._phones()
-        self.staff = await service.sign_in_staff(STAFF, PASSWORD, "an office")
+        self.staff = await service.accounts.sign_in_staff(STAFF, PASSWORD, "an office")
         self.import_key = await self._import()
         await self._be_careful(service)
 
     async def _be_careful(self, service: Service) -> None:
-        actor = await service.property_pages.staff.actor(
-            await service.sign_in_staff(CAREFUL, PASSWORD, "an office"), "an office"
+        actor = await service.property_.staff.actor(
+            await service.accounts.sign_in_staff(CAREFUL, PASSWORD, "an office"), "an office"
         )
-        await service.property_pages.second_factor.begin(actor)
+        await service.property_.second_factor.begin(actor)
         row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))
         assert row is not None
         step = self._harness.clock.wall().unix_ms // 1000 // totp.STEP_S
-        await service.property_pages.second_factor.confirm(actor, totp.code_of(row.secret, step))
+        await service.property_.second_factor.confirm(actor, totp.code_of(row.secret, step))
 
     async def _import(self) -> str:
         """Key of an import that is done; its PINs can still be seen."""
-        property_pages = self._service.property_pages
+        property_pages = self._service.property_
         actor = await property_pages.staff.actor(self.staff, "an office")
         await property_pages.second_factor.begin(actor)  # its page has most to show while a phone is to read it
         plan = await property_pages.imports.plan(
@@ -162,7 +162,7 @@ class SiteHarness:
 
     async def _phones(self) -> list[str]:
         """Tokens of all residents, each signed in on a phone."""
-        return [await self._service.sign_in(card, PIN, "a phone") for card in CARDS]
+        return [await self._service.accounts.sign_in(card, PIN, "a phone") for card in CARDS]
 
     async def _day(self) -> None:
         """Charges of an ordinary day, each with its own end; the rest of the day passes."""
@@ -178,7 +178,7 @@ class SiteHarness:
             self._harness.guard.show()
 
     async def _begin(self, resident_id: int, code: str, choice: StartChoice = FULL) -> str:
-        view = await self._service.start(resident_id, code, choice, next(self._keys))
+        view = await self._service.charges.start(resident_id, code, choice, next(self._keys))
         await self._harness.settle(self._service)
         return view.session_id
 

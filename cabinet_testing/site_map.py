@@ -49,7 +49,7 @@ def addresses(on: SiteHarness) -> Iterator[str]:
         "key": [on.import_key],
     }
     service = FakeService()
-    for route in routes(create_app(service, service, on.config)):
+    for route in routes(create_app(service, on.config)):
         names = re.findall(r"\{(\w+)", route)
         lacking = set(names) - set(fillings)
         assert not lacking, f"{route}: say in cabinet_testing/site_map.py what {', '.join(lacking)} may be"

@@ -36,7 +36,7 @@ async def listening(
     if app is None:
         fake = FakeService()
         fake.session_views["s1"] = (1, fake_service.session("s1"))
-        app = create_app(fake, fake, config)
+        app = create_app(fake, config)
     with serve._listen(config) as listener:
         serving = asyncio.Event()
         server = serve.make_server(app, config, serving.set, limits)

@@ -10,12 +10,12 @@ from typing import Literal
 
 import msgspec
 
+from cabinet.model import CostLine
+
 MINUTES_A_DAY = 24 * 60
 SECONDS_AN_HOUR = 3600
 MWH_A_KWH = 1_000_000
 MWH_A_WH = 1000
-
-LineKind = Literal["start_fee", "time", "package", "electricity", "service", "minimum", "cap", "free"]
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -107,21 +107,6 @@ class Slice(msgspec.Struct, frozen=True):
     minutes: tuple[int, int] | None
 
 
-class PriceLine(msgspec.Struct, frozen=True):
-    """Bill line: `quantity` × `unit_price_fen` (`per` hours or kWh, or once). `minimum` adds, `cap` and `free` reduce.
-
-    For `package`: its price × `quantity` / the seconds that it lasts in this band, which are at the end of `detail`.
-    """
-
-    kind: LineKind
-    quantity: int
-    unit: Literal["once", "s", "mWh"]
-    unit_price_fen: int
-    amount_fen: int
-    detail: str = ""
-    per: int = 1
-
-
 def within_day(tariff: Tariff, spent_fen: int) -> Tariff:
     """Return `tariff` for a session on a day on which its resident has already spent `spent_fen`."""
     if tariff.day_cap_fen is None:
@@ -178,7 +163,7 @@ def _periods_touched(tariff: Tariff, day: int, first: int, last: int) -> list[in
     ]
 
 
-def price(tariff: Tariff, use: Use, energy_only: bool = False) -> list[PriceLine]:
+def price(tariff: Tariff, use: Use, energy_only: bool = False) -> list[CostLine]:
     """Return the bill for `use`. Its sum is never negative; without any load there is no start fee.
 
     If `energy_only` is set, there is no start fee, no time and no minimum. Free minutes and the cap still apply.
@@ -189,30 +174,30 @@ def price(tariff: Tariff, use: Use, energy_only: bool = False) -> list[PriceLine
     total = total_fen(lines)
     charging_s = use.charging_ms // 1000
     if total > 0 and charging_s < tariff.free_minutes * 60:
-        return [*lines, PriceLine("free", charging_s, "s", 0, -total)]
+        return [*lines, CostLine("free", charging_s, "s", 0, -total)]
     if 0 < total < tariff.minimum_fen and not energy_only:
-        lines.append(PriceLine("minimum", 1, "once", tariff.minimum_fen, tariff.minimum_fen - total))
+        lines.append(CostLine("minimum", 1, "once", tariff.minimum_fen, tariff.minimum_fen - total))
     return lines if tariff.cap_fen is None else capped(lines, tariff.cap_fen)
 
 
-def _start_fee(tariff: Tariff, use: Use) -> list[PriceLine]:
+def _start_fee(tariff: Tariff, use: Use) -> list[CostLine]:
     if not tariff.start_fee_fen or not use.charging_ms:
         return []
-    return [PriceLine("start_fee", 1, "once", tariff.start_fee_fen, tariff.start_fee_fen)]
+    return [CostLine("start_fee", 1, "once", tariff.start_fee_fen, tariff.start_fee_fen)]
 
 
-def package_lines(package: Package, bands: Sequence[Band], use: Use) -> list[PriceLine]:
+def package_lines(package: Package, bands: Sequence[Band], use: Use) -> list[CostLine]:
     """Return the used part of a package, by band; the rest of its price is not charged."""
     lines = []
     for band, used_ms in zip(bands, use.band_ms, strict=True):
         seconds, lasts_s = used_ms // 1000, package.bought_s * band.package_percent // 100
         if seconds:
             amount_fen = min(package.fen, seconds * package.fen // lasts_s)
-            lines.append(PriceLine("package", seconds, "s", package.fen, amount_fen, f"{band_text(band)} {lasts_s}"))
+            lines.append(CostLine("package", seconds, "s", package.fen, amount_fen, f"{band_text(band)} {lasts_s}"))
     return capped(lines, package.fen)
 
 
-def time_lines(tariff: Tariff, use: Use) -> list[PriceLine]:
+def time_lines(tariff: Tariff, use: Use) -> list[CostLine]:
     """Return charging time by power band, in whole seconds; bands that cost nothing are not listed.
 
     A step that has begun counts in full: the missing time is added to the cheapest band in use.
@@ -228,11 +213,11 @@ def time_lines(tariff: Tariff, use: Use) -> list[PriceLine]:
     for band, seconds in zip(tariff.bands, by_band, strict=True):
         if seconds and band.fen_per_hour:
             amount_fen = seconds * band.fen_per_hour // SECONDS_AN_HOUR
-            lines.append(PriceLine("time", seconds, "s", band.fen_per_hour, amount_fen, band_text(band)))
+            lines.append(CostLine("time", seconds, "s", band.fen_per_hour, amount_fen, band_text(band)))
     return lines
 
 
-def energy_lines(tariff: Tariff, use: Use) -> list[PriceLine]:
+def energy_lines(tariff: Tariff, use: Use) -> list[CostLine]:
     """Return electricity by period of the day, and the service fee by energy separately.
 
     Whole watt-hours are charged, the three decimals of a kWh on a receipt: energy not shown is not charged.
@@ -247,11 +232,11 @@ def energy_lines(tariff: Tariff, use: Use) -> list[PriceLine]:
             if period.days != "every":
                 detail += f" {period.days}"
             amount_fen = used_mwh * unit_fen // priced_mwh
-            lines.append(PriceLine("electricity", used_mwh, "mWh", unit_fen, amount_fen, detail, tariff.priced_kwh))
+            lines.append(CostLine("electricity", used_mwh, "mWh", unit_fen, amount_fen, detail, tariff.priced_kwh))
     all_mwh = use.energy_mwh - use.energy_mwh % MWH_A_WH
     if all_mwh and tariff.service_fen:
         amount_fen = all_mwh * tariff.service_fen // priced_mwh
-        lines.append(PriceLine("service", all_mwh, "mWh", tariff.service_fen, amount_fen, per=tariff.priced_kwh))
+        lines.append(CostLine("service", all_mwh, "mWh", tariff.service_fen, amount_fen, per=tariff.priced_kwh))
     return lines
 
 
@@ -265,17 +250,17 @@ def clock_text(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def total_fen(lines: Sequence[PriceLine]) -> int:
+def total_fen(lines: Sequence[CostLine]) -> int:
     return sum(line.amount_fen for line in lines)
 
 
-def capped(lines: list[PriceLine], most_fen: int) -> list[PriceLine]:
+def capped(lines: list[CostLine], most_fen: int) -> list[CostLine]:
     """Return `lines`, with a cap line added if they exceed `most_fen`."""
     total = total_fen(lines)
-    return [*lines, PriceLine("cap", 1, "once", most_fen, most_fen - total)] if total > most_fen else lines
+    return [*lines, CostLine("cap", 1, "once", most_fen, most_fen - total)] if total > most_fen else lines
 
 
-def parts_fen(lines: Sequence[PriceLine]) -> tuple[int, int]:
+def parts_fen(lines: Sequence[CostLine]) -> tuple[int, int]:
     """Return electricity and the rest, which add up to the total: a cap reduces the rest first."""
     total = total_fen(lines)
     electricity = min(total, sum(line.amount_fen for line in lines if line.kind == "electricity"))

@@ -7,8 +7,6 @@ import sys
 import zoneinfo
 from pathlib import Path
 
-import msgspec
-
 from cabinet import config as configuration
 from cabinet import normal_form
 from cabinet.billing import ledger
@@ -141,10 +139,7 @@ def _export(args: argparse.Namespace, config: Config, database: Database) -> Non
         cards = {ledger.wallet(resident.id): resident.card for resident in people.residents(connection)}
 
         def row(entry: accounts.LedgerEntry) -> ledger_csv.Row:
-            order = sessions.order_of_key(connection, entry.key)
-            return ledger_csv.Row(
-                **msgspec.structs.asdict(entry), card=cards.get(entry.account, ""), order_number=order
-            )
+            return ledger_csv.Row(entry, cards.get(entry.account, ""), sessions.order_of_key(connection, entry.key))
 
         entries = accounts.entries(connection, None, site_time.start_of_ms(month), site_time.start_of_ms(following))
         rows = map(row, entries)

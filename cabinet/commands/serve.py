@@ -80,7 +80,7 @@ async def serve(config: Config) -> int:
                 notifier.ready(f"serving {address}")
                 print(f"serving {address}", flush=True)
 
-            server = make_server(create_app(service, service, config, _simulator(config)), config, serving)
+            server = make_server(create_app(service, config, _simulator(config)), config, serving)
             _stop_on_signals(server, service)
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(service.run()), group.create_task(_feed_watchdog(notifier))]
@@ -91,13 +91,13 @@ async def serve(config: Config) -> int:
                     other.cancel()
         finally:
             await service.close()
-    return EXIT_RESTART if service.restart_wanted.is_set() else 0
+    return EXIT_RESTART if service.housekeeping.restart_wanted.is_set() else 0
 
 
 async def _stop_for_restart(server: uvicorn.Server, service: Service) -> None:
-    await service.restart_wanted.wait()
+    await service.housekeeping.restart_wanted.wait()
     server.should_exit = True
-    service.end_watches()
+    service.context.changes.close()
 
 
 def check_secrets(config: Config) -> None:
@@ -197,7 +197,7 @@ def server_config(app: object, config: Config) -> uvicorn.Config:
 def _stop_on_signals(server: uvicorn.Server, service: Service) -> None:
     def stop() -> None:
         server.should_exit = True
-        service.end_watches()  # live pages would otherwise delay the stop for the whole GRACE_S
+        service.context.changes.close()  # live pages would otherwise delay the stop for the whole GRACE_S
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -10,13 +10,13 @@ from cabinet import normal_form, texts
 from cabinet.billing import tariff as billing
 from cabinet.billing import tariff_files
 from cabinet.billing.posted import ALWAYS, PostedTariff
-from cabinet.billing.tariff import PriceLine, Tariff
+from cabinet.billing.tariff import Tariff
 from cabinet.clock import SystemClock
 from cabinet.commands.options import add_action
 from cabinet.config import Config
 from cabinet.console.terminal.columns import pad, width
 from cabinet.errors import CabinetError, ConfigErrors
-from cabinet.model import EndReason
+from cabinet.model import CostLine, EndReason
 from cabinet.service.charges import pricing
 from cabinet.service.ports import StartChoice
 from cabinet.texts import Texts, number_format
@@ -137,11 +137,9 @@ def _hours_and_watts(hours: float | None, watts: float | None, kwh: float | None
     return hours, watts
 
 
-def _printed(charged: list[PriceLine], tariff: Tariff, words: Texts) -> list[str]:
+def _printed(charged: list[CostLine], tariff: Tariff, words: Texts) -> list[str]:
     fmt = Formatter(words, zoneinfo.ZoneInfo("UTC"))
-    rows = [
-        (fmt.line_name(line), fmt.line_sum(line), fmt.money(line.amount_fen)) for line in pricing.cost_lines(charged)
-    ]
+    rows = [(fmt.line_name(line), fmt.line_sum(line), fmt.money(line.amount_fen)) for line in charged]
     electricity_fen, service_fen = billing.parts_fen(charged)
     rows += [
         (words("bill.total"), "", fmt.money(electricity_fen + service_fen)),

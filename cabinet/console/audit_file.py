@@ -18,7 +18,7 @@ import msgspec
 
 from cabinet.clock import Clock
 from cabinet.errors import CabinetError
-from cabinet.link.records import MAX_ENTRIES, At, ConsoleAuditEntry
+from cabinet.link.records import MAX_ENTRIES, ConsoleAuditEntry
 from cabinet.system.atomic_file import sync, write_file
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class AuditFile:
             entry = ConsoleAuditEntry(
                 self._journal,
                 self._seq,
-                At(wall.unix_ms, wall.trusted),
+                wall,
                 account,
                 level,
                 line[:MAX_TEXT],

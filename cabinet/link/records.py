@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 
+from cabinet.clock import WallTime
 from cabinet.model import EndReason, Fault
 from cabinet.system import run_folder
 from cabinet.system.frame_codec import decoding
@@ -22,19 +23,12 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_LINES)]
 Word = Annotated[str, msgspec.Meta(max_length=64)]
 
 
-class At(msgspec.Struct, frozen=True):
-    """A time, and whether the clock was right then."""
-
-    unix_ms: int
-    trusted: bool
-
-
 class ConsoleAuditEntry(msgspec.Struct, frozen=True):
     """One row of the console's audit log. `journal` and `seq` (from 1 in it) identify it for ever: it is kept once."""
 
     journal: Word
     seq: int
-    at: At
+    at: WallTime
     account: Word
     level: Word
     line: Annotated[str, msgspec.Meta(max_length=200)]  # as typed; never a PIN
@@ -69,8 +63,8 @@ class SessionLine(msgspec.Struct, frozen=True):
     order_number: str
     outlet: int
     state: str
-    started: At
-    ended: At | None
+    started: WallTime
+    ended: WallTime | None
     charging_s: int
     energy_mwh: int
     cost_fen: int
@@ -90,7 +84,7 @@ class UsageLine(msgspec.Struct, frozen=True):
     order_number: str
     outlet: int
     card: str  # masked
-    ended: At
+    ended: WallTime
     charging_s: int
     energy_mwh: int
     total_fen: int
@@ -118,7 +112,7 @@ class Energy(msgspec.Struct, frozen=True, tag="energy"):
 
 class AuditLine(msgspec.Struct, frozen=True):
     number: int
-    at: At
+    at: WallTime
     who: str
     role: str
     address: str  # "console", or the address of a page's visitor

@@ -7,14 +7,14 @@ ledger keeps it below 0, and money taken in is its debit. So both columns add up
 import zoneinfo
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import msgspec
+from typing import NamedTuple
 
 from cabinet import texts
 from cabinet.clock import WallTime
 from cabinet.reports import spreadsheet
 from cabinet.reports.spreadsheet import Cell, Number
 from cabinet.reports.usage_csv import BOM, csv_line
+from cabinet.store.accounts import LedgerEntry
 from cabinet.texts import number_format
 
 COLUMNS = (
@@ -32,17 +32,10 @@ COLUMNS = (
 )
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One posting; `card` and `order_number` are empty if it has none. `amount_fen` goes into `account`."""
+class Row(NamedTuple):
+    """One posting; `card` and `order_number` are empty if it has none."""
 
-    number: int  # of the transaction
-    unix_ms: int
-    trusted: bool
-    kind: str
-    key: str
-    note: str
-    account: str
-    amount_fen: int
+    entry: LedgerEntry
     card: str
     order_number: str
 
@@ -64,7 +57,7 @@ def write_sheet(path: Path, rows: Iterable[Row], language: str, zone: zoneinfo.Z
                 if name in ("debit", "credit") or (name == "number" and row is not None):
                     typed.append(Number(cell) if cell else "")
                 elif name == "time" and row is not None:
-                    typed.append(number_format.local(WallTime(row.unix_ms, row.trusted), zone))
+                    typed.append(number_format.local(WallTime(row.entry.unix_ms, row.entry.trusted), zone))
                 else:
                     typed.append(cell)
             yield typed
@@ -79,8 +72,8 @@ def _table(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Itera
     words = texts.table("common", language)
     debit_fen = credit_fen = 0
     for row in rows:
-        debit_fen += max(0, -row.amount_fen)
-        credit_fen += max(0, row.amount_fen)
+        debit_fen += max(0, -row.entry.amount_fen)
+        credit_fen += max(0, row.entry.amount_fen)
         yield row, _cells(row, words.__getitem__, zone)
     sums = {
         "number": words["bill.total"],
@@ -91,19 +84,19 @@ def _table(rows: Iterable[Row], language: str, zone: zoneinfo.ZoneInfo) -> Itera
 
 
 def _cells(row: Row, word: Callable[[str], str], zone: zoneinfo.ZoneInfo) -> list[str]:
-    kind, _, _ = row.account.partition(":")
-    name = row.account.replace(":", "_") if kind == "revenue" else kind
-    moment = number_format.local(WallTime(row.unix_ms, row.trusted), zone)
+    kind, _, _ = row.entry.account.partition(":")
+    name = row.entry.account.replace(":", "_") if kind == "revenue" else kind
+    moment = number_format.local(WallTime(row.entry.unix_ms, row.entry.trusted), zone)
     return [
-        str(row.number),
+        str(row.entry.number),
         moment.isoformat(" ", "seconds"),
-        word("yes_no.yes" if row.trusted else "yes_no.no"),
-        word(f"ledger_kind.{row.kind}"),
+        word("yes_no.yes" if row.entry.trusted else "yes_no.no"),
+        word(f"ledger_kind.{row.entry.kind}"),
         word(f"ledger_account.{name}"),
         row.card,
         row.order_number,
-        number_format.yuan(-row.amount_fen) if row.amount_fen < 0 else "",
-        number_format.yuan(row.amount_fen) if row.amount_fen > 0 else "",
-        row.note,
-        row.key,
+        number_format.yuan(-row.entry.amount_fen) if row.entry.amount_fen < 0 else "",
+        number_format.yuan(row.entry.amount_fen) if row.entry.amount_fen > 0 else "",
+        row.entry.note,
+        row.entry.key,
     ]

@@ -3,38 +3,17 @@
 import datetime
 import zoneinfo
 from collections.abc import Iterable, Iterator
-from typing import Protocol
 
 import msgspec
 
 from cabinet import plain_text, texts
 from cabinet.reports.usage_csv import BOM, csv_line
+from cabinet.store.usage import UsageFigures
 from cabinet.texts import number_format
 
 GROUPS = ("month", "outlet", "card")
 
 _encoder = msgspec.json.Encoder(order="sorted")
-
-
-class SummableRecord(Protocol):
-    """The fields of a record that the sums need."""
-
-    @property
-    def ended_unix_ms(self) -> int: ...
-    @property
-    def outlet(self) -> int: ...
-    @property
-    def holder(self) -> str: ...
-    @property
-    def card(self) -> str: ...
-    @property
-    def charging_s(self) -> int: ...
-    @property
-    def energy_mwh(self) -> int: ...
-    @property
-    def electricity_fen(self) -> int: ...
-    @property
-    def service_fen(self) -> int: ...
 
 
 class Sum(msgspec.Struct):
@@ -49,7 +28,7 @@ class Sum(msgspec.Struct):
     total_fen: int = 0
 
 
-def grouped(records: Iterable[SummableRecord], by: str, zone: zoneinfo.ZoneInfo) -> list[Sum]:
+def grouped(records: Iterable[UsageFigures], by: str, zone: zoneinfo.ZoneInfo) -> list[Sum]:
     """Return the sums by month or outlet, or cards by first record. Two cards that look alike stay separate."""
     sums: dict[object, Sum] = {}
     for record in records:
@@ -66,7 +45,7 @@ def grouped(records: Iterable[SummableRecord], by: str, zone: zoneinfo.ZoneInfo)
     return sorted(sums.values(), key=lambda each: (len(each.group), each.group))  # outlet 2 before outlet 10
 
 
-def _group(record: SummableRecord, by: str, zone: zoneinfo.ZoneInfo) -> tuple[object, str]:
+def _group(record: UsageFigures, by: str, zone: zoneinfo.ZoneInfo) -> tuple[object, str]:
     if by == "month":
         month = datetime.datetime.fromtimestamp(record.ended_unix_ms / 1000, zone).strftime("%Y-%m")
         return month, month

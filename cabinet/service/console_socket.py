@@ -10,6 +10,8 @@ import logging
 import os
 from pathlib import Path
 
+import msgspec
+
 from cabinet.clock import WallTime
 from cabinet.errors import CabinetError, LinkError, Refused, StoreError
 from cabinet.link import records
@@ -21,23 +23,20 @@ from cabinet.link.records import (
     AskEnergy,
     AskSessions,
     AskUsage,
-    At,
     AuditAnswer,
     AuditLine,
     DayEnergy,
     Energy,
     Query,
     QueryRefusal,
-    SessionLine,
     Sessions,
     Stored,
     Usage,
     UsageLine,
 )
-from cabinet.records import AuditEntry, AuditFilter, UsageFilter, UsageRecord
+from cabinet.records import AuditEntry, AuditFilter, UsageFilter
 from cabinet.service.charges import views
 from cabinet.service.charges.context import ServiceContext
-from cabinet.service.ports import SessionView
 from cabinet.store import audit, usage
 from cabinet.store import sessions as table
 from cabinet.system.socket_peer import peer_uid
@@ -114,7 +113,7 @@ class ConsoleServer:
             return await self._sessions(asked.most)
         if isinstance(asked, AskUsage):
             newest = await storage.read(lambda c: usage.newest(c, UsageFilter(), None, asked.most))
-            return Usage([_usage_line(record) for record in reversed(newest)])
+            return Usage(msgspec.convert(newest[::-1], list[UsageLine], from_attributes=True))
         if isinstance(asked, AskEnergy):
             return await self._energy()
         if isinstance(asked, AskAudit):
@@ -128,8 +127,8 @@ class ConsoleServer:
     async def _sessions(self, most: int) -> Sessions:
         running = [views.running_view(self._context, session) for session in self._context.sessions]
         over = await self._context.storage.read(lambda c: table.newest_settled(c, most))
-        return Sessions(
-            [_session_line(view) for view in running], [_session_line(views.stored_view(row)) for row in over]
+        return msgspec.convert(
+            {"running": running, "over": [views.stored_view(row) for row in over]}, Sessions, from_attributes=True
         )
 
     async def _energy(self) -> Energy:
@@ -141,43 +140,8 @@ class ConsoleServer:
         return Energy([DayEnergy(day, stored[day]) for day in days if any(stored[day].values())])
 
 
-def _at(wall: WallTime) -> At:
-    return At(wall.unix_ms, wall.trusted)
-
-
-def _session_line(view: SessionView) -> SessionLine:
-    return SessionLine(
-        order_number=view.order_number,
-        outlet=view.outlet,
-        state=view.state,
-        started=_at(view.started),
-        ended=None if view.ended is None else _at(view.ended),
-        charging_s=view.charging_s,
-        energy_mwh=view.energy_mwh,
-        cost_fen=view.cost_fen,
-        end_reason=view.end_reason,
-        fault=view.fault,
-    )
-
-
-def _usage_line(record: UsageRecord) -> UsageLine:
-    return UsageLine(
-        number=record.number,
-        order_number=record.order_number,
-        outlet=record.outlet,
-        card=record.card,
-        ended=_at(record.ended),
-        charging_s=record.charging_s,
-        energy_mwh=record.energy_mwh,
-        total_fen=record.total_fen,
-        end_reason=record.end_reason,
-        fault=record.fault,
-        record_hash=record.record_hash,
-    )
-
-
 def _audit_line(entry: AuditEntry) -> AuditLine:
     subject = entry.subject if entry.resident_id is None else f"{entry.resident_id} {entry.subject}".strip()
     return AuditLine(
-        entry.number, _at(entry.at), entry.staff, entry.role, entry.address, entry.action, subject, entry.detail
+        entry.number, entry.at, entry.staff, entry.role, entry.address, entry.action, subject, entry.detail
     )

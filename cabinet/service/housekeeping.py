@@ -10,7 +10,7 @@ from cabinet.errors import CabinetError, StoreError
 from cabinet.link import service_status
 from cabinet.link.service_status import ServiceStatus
 from cabinet.service.accounts import admin
-from cabinet.service.accounts.lockout import AttackWatch
+from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, people
@@ -28,9 +28,9 @@ _WHY = {
 class Housekeeping:
     """Housekeeping of the service."""
 
-    def __init__(self, context: ServiceContext, attacks: AttackWatch) -> None:
+    def __init__(self, context: ServiceContext, accounts: Authenticator) -> None:
         self._context = context
-        self._attacks = attacks
+        self._accounts = accounts
         self.restart_wanted = asyncio.Event()  # set if only a new process can continue
 
     async def run(self) -> None:
@@ -104,7 +104,7 @@ class Housekeeping:
         """Write the service status for the console: alive, refusal of new charges, suspected attack, unclosed month."""
         context = self._context
         every_s = context.config.service.checkpoint_s
-        attack = self._attacks.view()
+        attack = self._accounts.attack()
         address = None if attack is None else attack.address
         month, why = ("", "") if context.unclosed is None else (context.unclosed.month, context.unclosed.why)
         now_ns = context.clock.monotonic_ns()

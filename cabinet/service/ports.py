@@ -1,7 +1,7 @@
-"""The service's interface to the web: views to show, and residents' actions. Neither side's internals are here.
+"""The service's interface to the web: views to show, charges and accounts. Neither side's internals are here.
 
-`property_ports` adds the interface for staff. Views hold values, never sentences: the edge translates codes and numbers
-into the reader's language. Money is in fen, energy in mWh, power in mW; times for people are `WallTime`.
+`property_ports` adds the interface for the property. Views hold values, never sentences: the edge translates codes and
+numbers into the reader's language. Money is in fen, energy in mWh, power in mW; times for people are `WallTime`.
 """
 
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault
-from cabinet.records import CostLine, CurvePoint
+from cabinet.model import CostLine, EndReason, Fault, Snapshot
+from cabinet.records import CurvePoint
 
 OutletCondition = Literal["free", "in_use", "needs_service", "unreachable"]
 SessionState = Literal["authorised", "waiting_for_load", "charging", "suspended", "finished", "settled"]
@@ -215,44 +215,54 @@ class AttackView(msgspec.Struct, frozen=True):
     address: str
 
 
-class ResidentPort(Protocol):
-    """Residents' interface. A method that cannot act raises `Refused` (code: `model.REFUSALS`) and changes nothing."""
+class SecondStep(msgspec.Struct, frozen=True):
+    """The answer if the password was right and a second factor is on: send `key` with the code within five minutes."""
+
+    key: str
+
+
+class QueuePort(Protocol):
+    """The power queue."""
+
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
+        """Join the queue for this outlet; the charge starts in turn. No money is held until then. Idempotent.
+
+        Refuses as `ChargesPort.start` does, except for lack of power; refuses reserved if another resident waits for
+        this outlet.
+        """
+
+    async def leave(self, resident_id: int) -> None:
+        """Leave the queue. Idempotent."""
+
+    def view(self, resident_id: int) -> WaitingView | None:
+        """Return the resident's own entry, if there is one."""
+
+
+class ChargesPort(Protocol):
+    """Outlets and charges. A method that cannot act raises `Refused` (code: `model.REFUSALS`) and changes nothing."""
+
+    @property
+    def queue(self) -> QueuePort: ...
 
     def outlet(self, code: str) -> OutletView: ...
+    def outlets(self) -> list[OutletView]: ...
+    def cabinet(self) -> CabinetView: ...
+    def snapshot(self) -> Snapshot:
+        """Return the guard's last published snapshot; refuses guard_unreachable."""
+
+    def guard_reachable(self) -> bool: ...
+    def accepting(self) -> str | None:
+        """Return the code if no new sessions start (guard_unreachable, storage_full, storage_damaged), else None."""
+
     def price(self, code: str, group: str, power_w: int | None = None) -> PriceView:
         """Return the prices for a charge that begins now at this outlet, for a resident of `group` ("" if not known).
 
         The example is for a charger of `power_w`, if that is known. Refuses unknown_code.
         """
 
-    async def sign_in(self, card: str, pin: str, address: str) -> str:
-        """Return a session token for the cookie.
-
-        Refuses wrong_card_or_pin (one code for both), locked_out(retry_after_s).
-        """
-
-    async def sign_in_guest(self, code: str, address: str) -> str:
-        """As `sign_in`, with a code that is valid once; refuses wrong_code, locked_out(retry_after_s)."""
-
-    async def sign_out(self, token: str, everywhere: bool = False) -> None:
-        """Sign out; with `everywhere`, on every phone of the same resident."""
-
-    async def resident(self, token: str) -> ResidentView:
-        """Return the resident who is signed in with `token`. Refuses signed_out."""
-
     async def start(self, resident_id: int, code: str, choice: StartChoice, request_key: str) -> SessionView:
         """Start a charge. If `request_key` repeats, return the same session and start nothing."""
 
-    async def wait(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
-        """Join the power queue for this outlet; the charge starts in turn. No money is held until then. Idempotent.
-
-        Refuses as `start` does, except for lack of power; refuses reserved if another resident waits for this outlet.
-        """
-
-    async def leave(self, resident_id: int) -> None:
-        """Leave the power queue. Idempotent."""
-
-    def waiting(self, resident_id: int) -> WaitingView | None: ...
     async def stop(self, resident_id: int, session_id: str) -> SessionView:
         """Stop the charge; return when the outlet is open and the session settled, or after 3 s. Idempotent."""
 
@@ -260,8 +270,53 @@ class ResidentPort(Protocol):
     async def sessions(self, resident_id: int, limit: int = 20) -> list[SessionView]:
         """Return the resident's sessions, newest first."""
 
-    async def charges(self, resident_id: int, before: int | None, limit: int) -> ChargesPage: ...
-    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage: ...
+    async def todays_sessions(self) -> list[SessionView]:
+        """Return the sessions of all residents that began today, newest first."""
+
     async def curve(self, resident_id: int, session_id: str) -> list[CurvePoint]: ...
+    async def history(self, resident_id: int, before: int | None, limit: int) -> ChargesPage:
+        """Return the resident's charges numbered below `before`, newest first; at most 100."""
+
+    async def statement(self, resident_id: int, before: int | None, limit: int) -> StatementPage: ...
     def changes(self, outlet: int) -> AsyncIterator[None]:
         """Yield at once, then whenever the view of this outlet may have changed; at most twice a second."""
+
+    def cabinet_changes(self) -> AsyncIterator[None]:
+        """As `changes`, for the whole cabinet."""
+
+
+class AccountsPort(Protocol):
+    """Sign-in of residents, guests, staff and programs. All sign-ins refuse locked_out(retry_after_s), storage_full."""
+
+    async def sign_in(self, card: str, pin: str, address: str) -> str:
+        """Return a session token for the cookie.
+
+        Refuses wrong_card_or_pin (one code for both), card_blocked (only if the PIN is right).
+        """
+
+    async def sign_in_guest(self, code: str, address: str) -> str:
+        """As `sign_in`, with a code that is valid once; refuses wrong_code, card_blocked."""
+
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
+        """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
+
+        Refuses wrong_card_or_pin.
+        """
+
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
+        """Return a token for a phone code or a recovery code; the code is used up in the same transaction.
+
+        Refuses expired, wrong_second_factor. A wrong code counts like a wrong password.
+        """
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
+        """Sign out; with `everywhere`, in every browser of the same person."""
+
+    async def resident(self, token: str) -> ResidentView:
+        """Return the resident who is signed in with `token`. Refuses signed_out."""
+
+    async def check_scope(self, bearer: str, scope: str) -> None:
+        """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""
+
+    def attack(self) -> AttackView | None:
+        """Return the suspected attack; None if no card, login or address was locked out recently."""

@@ -1,15 +1,13 @@
-"""The service's interface to staff and to the HTTP API: `PropertyPort`, and one protocol per subject of the pages.
+"""The service's interface for the property, its pages and programs: `PropertyPort`, and one protocol per subject.
 
 The person who acts is an `Actor`; the service checks the role again and writes one row of the audit log in the same
 transaction as the action. Arguments and results are in `records`, `ports` and `property_views`.
 """
 
 import datetime
-from collections.abc import AsyncIterator
 from typing import Protocol
 
 from cabinet.clock import WallTime
-from cabinet.model import Snapshot
 from cabinet.records import (
     Actor,
     AuditEntry,
@@ -21,7 +19,7 @@ from cabinet.records import (
     UsageHead,
     UsageRecord,
 )
-from cabinet.service.ports import AttackView, CabinetView, DayFigures, OutletView, SessionView, Unclosed
+from cabinet.service.ports import AccountsPort, ChargesPort, DayFigures, Unclosed
 from cabinet.service.property_views import (
     Comparison,
     DaySum,
@@ -34,7 +32,6 @@ from cabinet.service.property_views import (
     ResidentPage,
     SampleCharge,
     SecondFactorView,
-    SecondStep,
     TariffPreview,
     TariffView,
     TokenView,
@@ -95,6 +92,18 @@ class AuditPort(Protocol):
 class UsageLogPort(Protocol):
     """The usage log; its records are masked."""
 
+    async def records(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+        """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
+
+    async def closings(self) -> list[SignedClosing]:
+        """Return the closings of all months, the oldest first."""
+
+    async def heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        """Return the head of every day with a charge that ended in [from, to), the oldest first."""
+
+    async def public_key(self) -> str:
+        """Return the public key that verifies closings, base64."""
+
     async def newest(self, actor: Actor, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
         """Return records numbered below `before`, the newest first; at most 1000."""
 
@@ -119,6 +128,7 @@ class UsageLogPort(Protocol):
 class StatisticsPort(Protocol):
     """Statistics by hour, day and month. Needs no more than `look`, which the page has checked."""
 
+    async def today(self) -> DayFigures: ...
     async def comparison(self) -> Comparison: ...
     async def days(self, first: datetime.date, last: datetime.date) -> list[DaySum]:
         """Return one sum per day, the first day first; at most 366 days."""
@@ -183,6 +193,9 @@ class ImportsPort(Protocol):
 
 
 class TariffsPort(Protocol):
+    def mistakes(self) -> list[str]:
+        """Return the mistakes in tariff files, one line each; a file with mistakes is not used."""
+
     async def posted(self, actor: Actor) -> list[TariffView]:
         """Return the tariffs in force, then future ones, then past ones."""
 
@@ -206,8 +219,11 @@ class TokensPort(Protocol):
         """Revoke a token. Idempotent."""
 
 
-class PropertyPagesPort(Protocol):
-    """Interface of the property pages. A method that cannot act raises `Refused` and changes nothing."""
+class PropertyPort(Protocol):
+    """Functions for the property's pages and programs. A method that cannot act raises `Refused` and changes nothing.
+
+    Methods with an `actor` check the role; the caller of the others has checked a role or an API token.
+    """
 
     def wall(self) -> WallTime:
         """Return the time by the cabinet's clock."""
@@ -226,7 +242,6 @@ class PropertyPagesPort(Protocol):
     def tokens(self) -> TokensPort: ...
     @property
     def trips(self) -> TripsPort: ...
-
     @property
     def staff(self) -> StaffPort: ...
     @property
@@ -235,52 +250,12 @@ class PropertyPagesPort(Protocol):
     def audit(self) -> AuditPort: ...
 
 
-class PropertyPort(Protocol):
+class ServicePorts(Protocol):
+    """Everything of the service that the web uses."""
+
     @property
-    def property_pages(self) -> PropertyPagesPort:
-        """The functions that need a role."""
-
-    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
-        """Return a token, or the key for `sign_in_staff_code` if the login has a second factor.
-
-        Refuses wrong_card_or_pin, locked_out, storage_full.
-        """
-
-    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
-        """Return a token for a valid second factor. Refuses expired, wrong_second_factor, locked_out, storage_full."""
-
-    async def sign_out_staff(self, token: str, everywhere: bool = False) -> None: ...
-    async def token_allows(self, bearer: str, scope: str) -> None:
-        """Check an API token. Refuses wrong_token; scope_missing if the token is valid but lacks the scope."""
-
-    def outlets(self) -> list[OutletView]: ...
-    async def today(self) -> DayFigures: ...
-    async def todays_sessions(self) -> list[SessionView]: ...
-    def attack(self) -> AttackView | None:
-        """Return the suspected attack; None if no card, login or address was locked out recently."""
-
-    def tariff_mistakes(self) -> list[str]:
-        """Return the mistakes in tariff files, one line each; a file with mistakes is not used."""
-
-    async def usage(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
-        """Return the records that match `wanted`, in order of number; at most 1000, even if `limit` is higher."""
-
-    async def usage_closings(self) -> list[SignedClosing]:
-        """Return the closings of all months, the oldest first."""
-
-    async def usage_heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
-        """Return the head of every day with a charge that ended in [from, to), the oldest first."""
-
-    async def usage_key(self) -> str:
-        """Return the public key that verifies closings, base64."""
-
-    def cabinet(self) -> CabinetView: ...
-    def snapshot(self) -> Snapshot:
-        """Return the guard's last published snapshot; refuses guard_unreachable."""
-
-    def guard_reachable(self) -> bool: ...
-    def accepting(self) -> str | None:
-        """Return the code if no new sessions start (guard_unreachable, storage_full), else None."""
-
-    def cabinet_changes(self) -> AsyncIterator[None]:
-        """As `ResidentPort.changes`, for the whole cabinet."""
+    def charges(self) -> ChargesPort: ...
+    @property
+    def accounts(self) -> AccountsPort: ...
+    @property
+    def property_(self) -> PropertyPort: ...

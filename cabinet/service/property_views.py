@@ -6,15 +6,10 @@ from typing import Literal
 import msgspec
 
 from cabinet.clock import WallTime
-from cabinet.records import CostLine, CurvePoint, LoadSample, UsageRecord
+from cabinet.model import CostLine
+from cabinet.records import CurvePoint, LoadSample, UsageRecord
 from cabinet.service.ports import PriceView
 from cabinet.trips.format import TripMark
-
-
-class SecondStep(msgspec.Struct, frozen=True):
-    """The answer if the password was right and a second factor is on: send `key` with the code within five minutes."""
-
-    key: str
 
 
 class SecondFactorView(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cabinet.clock import WallTime
-from cabinet.errors import StorageFull, StoreDamaged, StoreError
+from cabinet.errors import Refused, StorageFull, StoreDamaged, StoreError
 from cabinet.store import backup
 from cabinet.store.database import Database
 
@@ -99,6 +99,13 @@ class Storage:
             log.warning("the disk takes writes again")
         self.full = False
         return result
+
+    async def write_or_refuse(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As `write`, for a person's request: refuses storage_full."""
+        try:
+            return await self.write(work)
+        except StorageFull as full:
+            raise Refused("storage_full") from full
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `work` on the last committed state. Raises StoreError."""

@@ -7,6 +7,7 @@ import msgspec
 
 from cabinet.billing import ledger
 from cabinet.clock import WallTime
+from cabinet.store import rows
 
 
 class SqliteBooks:
@@ -20,10 +21,8 @@ class SqliteBooks:
         found = self._connection.execute("SELECT id FROM ledger_transaction WHERE key = ?", (key,)).fetchone()
         if found is None:
             return None
-        rows = self._connection.execute(
-            "SELECT account, amount_fen FROM posting WHERE transaction_id = ?", (found["id"],)
-        )
-        return tuple(ledger.Posting(row["account"], row["amount_fen"]) for row in rows)
+        sql = "SELECT account, amount_fen FROM posting WHERE transaction_id = ?"
+        return tuple(rows.many(self._connection, ledger.Posting, sql, found["id"]))
 
     def balance_fen(self, account: str) -> int:
         return balance_fen(self._connection, account)
@@ -47,8 +46,7 @@ class SqliteBooks:
 
 
 def balance_fen(connection: sqlite3.Connection, account: str) -> int:
-    row = connection.execute("SELECT balance_fen FROM account WHERE name = ?", (account,)).fetchone()
-    return 0 if row is None else int(row["balance_fen"])
+    return rows.number(connection, "SELECT coalesce((SELECT balance_fen FROM account WHERE name = ?), 0)", account)
 
 
 class LedgerEntry(msgspec.Struct, frozen=True):
@@ -76,7 +74,7 @@ def entries(
     to_unix_ms: int | None = None,
 ) -> Iterator[LedgerEntry]:
     """Return entries of one or all accounts, made in [from, to), in the order of entry; None leaves a side open."""
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen"
         " FROM ledger_transaction JOIN posting ON transaction_id = id"
         " WHERE account = coalesce(?, account)"
@@ -84,36 +82,37 @@ def entries(
         " ORDER BY id, account",
         (account, from_unix_ms, to_unix_ms),
     )
-    return (LedgerEntry(**{**dict(row), "trusted": bool(row["trusted"])}) for row in rows)
+    return (_entry(row) for row in found)
 
 
 def newest(
     connection: sqlite3.Connection, account: str, before: int | None, limit: int
 ) -> list[tuple[LedgerEntry, int]]:
     """Return the last entries of `account` numbered below `before`, newest first, each with the balance after it."""
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT * FROM (SELECT id AS number, unix_ms, trusted, kind, key, note, account, amount_fen,"
         " sum(amount_fen) OVER (ORDER BY id) AS balance_fen"
         " FROM posting JOIN ledger_transaction ON id = transaction_id WHERE account = ?)"
         " WHERE number < coalesce(?, number + 1) ORDER BY number DESC LIMIT ?",
         (account, before, limit),
     )
-    found = []
-    for row in rows:
-        values = {**dict(row), "trusted": bool(row["trusted"])}
-        balance_fen = values.pop("balance_fen")
-        found.append((LedgerEntry(**values), balance_fen))
-    return found
+    return [(_entry(row), row["balance_fen"]) for row in found]
+
+
+def _entry(row: sqlite3.Row) -> LedgerEntry:
+    return msgspec.convert(dict(row), LedgerEntry, strict=False)
 
 
 def moved_fen(connection: sqlite3.Connection, key_prefix: str, account: str) -> int:
     """Return the sum, in fen, that transactions with this key prefix have posted to `account`."""
-    row = connection.execute(
+    return rows.number(
+        connection,
         "SELECT coalesce(sum(amount_fen), 0) FROM ledger_transaction JOIN posting ON transaction_id = id"
         " WHERE substr(key, 1, length(?)) = ? AND account = ?",
-        (key_prefix, key_prefix, account),
-    ).fetchone()
-    return int(row[0])
+        key_prefix,
+        key_prefix,
+        account,
+    )
 
 
 def check(connection: sqlite3.Connection) -> list[str]:

@@ -2,10 +2,12 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from cabinet.clock import WallTime
 from cabinet.link.records import ConsoleAuditEntry
 from cabinet.records import Actor, AuditEntry, AuditFilter
+from cabinet.store import rows
 
 
 def add(
@@ -57,35 +59,21 @@ def add_console(connection: sqlite3.Connection, entries: Sequence[ConsoleAuditEn
 
 def found(connection: sqlite3.Connection, wanted: AuditFilter, limit: int) -> list[AuditEntry]:
     """Return the matching entries, newest first."""
-    conditions: list[tuple[str, object]] = [
+    where, values = rows.where(
         ("number < ?", wanted.before),
         ("unix_ms >= ?", wanted.from_unix_ms),
         ("unix_ms < ?", wanted.to_unix_ms),
         ("staff = ?", wanted.staff or None),
         ("action = ?", wanted.action or None),
         ("resident_id = ?", wanted.resident_id),
-    ]
-    used = [(condition, value) for condition, value in conditions if value is not None]
-    where = " AND ".join(["1", *(condition for condition, _ in used)])
-    rows = connection.execute(
-        f"SELECT * FROM audit_entry WHERE {where} ORDER BY number DESC LIMIT ?", (*(value for _, value in used), limit)
     )
-    return [_entry(row) for row in rows]
+    sql = f"SELECT * FROM audit_entry WHERE {where} ORDER BY number DESC LIMIT ?"
+    return [_entry(**dict(row)) for row in connection.execute(sql, (*values, limit))]
 
 
 def staff_names(connection: sqlite3.Connection) -> list[str]:
     return [str(row["staff"]) for row in connection.execute("SELECT DISTINCT staff FROM audit_entry ORDER BY staff")]
 
 
-def _entry(row: sqlite3.Row) -> AuditEntry:
-    return AuditEntry(
-        number=row["number"],
-        at=WallTime(row["unix_ms"], bool(row["trusted"])),
-        staff=row["staff"],
-        role=row["role"],
-        address=row["address"],
-        action=row["action"],
-        resident_id=row["resident_id"],
-        subject=row["subject"],
-        detail=row["detail"],
-    )
+def _entry(unix_ms: int, trusted: int, **columns: Any) -> AuditEntry:
+    return AuditEntry(at=WallTime(unix_ms, bool(trusted)), **columns)

@@ -4,6 +4,8 @@ import sqlite3
 
 import msgspec
 
+from cabinet.store import rows
+
 
 class GuestCodeRow(msgspec.Struct, frozen=True):
     """One code. `number` is its public half; of the other half only the hash is stored."""
@@ -22,10 +24,8 @@ def add(connection: sqlite3.Connection, row: GuestCodeRow, expires_unix_ms: int)
 
 def by_number(connection: sqlite3.Connection, number: str, now_unix_ms: int) -> GuestCodeRow | None:
     """Return the code, if it may still be used."""
-    record = connection.execute(
-        "SELECT * FROM guest_code WHERE number = ? AND expires_unix_ms > ?", (number, now_unix_ms)
-    ).fetchone()
-    return None if record is None else GuestCodeRow(record["number"], record["resident_id"], record["secret_hash"])
+    sql = "SELECT * FROM guest_code WHERE number = ? AND expires_unix_ms > ?"
+    return rows.one(connection, GuestCodeRow, sql, number, now_unix_ms)
 
 
 def take(connection: sqlite3.Connection, number: str, resident_id: int) -> bool:

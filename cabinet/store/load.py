@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from cabinet.records import LoadSample
+from cabinet.store import rows
 
 STEP_S = 300
 KEPT_DAYS = 100
@@ -24,8 +25,5 @@ def add(connection: sqlite3.Connection, samples: Iterable[LoadSample]) -> None:
 
 
 def between(connection: sqlite3.Connection, from_unix_s: int, to_unix_s: int) -> list[LoadSample]:
-    rows = connection.execute(
-        "SELECT * FROM load_sample WHERE start_unix_s >= ? AND start_unix_s < ? ORDER BY start_unix_s",
-        (from_unix_s, to_unix_s),
-    )
-    return [LoadSample(row["start_unix_s"], row["mean_mw"], row["peak_mw"], row["limit_mw"]) for row in rows]
+    sql = "SELECT * FROM load_sample WHERE start_unix_s >= ? AND start_unix_s < ? ORDER BY start_unix_s"
+    return rows.many(connection, LoadSample, sql, from_unix_s, to_unix_s)

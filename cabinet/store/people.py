@@ -6,12 +6,13 @@ Secrets are stored only as hashes: a PIN or password as argon2, a random token a
 import hashlib
 import secrets
 import sqlite3
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
 from cabinet import normal_form
 from cabinet.records import Role
+from cabinet.store import rows
 
 
 class ResidentRow(msgspec.Struct, frozen=True):
@@ -40,6 +41,11 @@ class TokenRow(msgspec.Struct, frozen=True):
     name: str
     scopes: tuple[str, ...]
     expires_unix_ms: int
+
+
+Named = TypeVar("Named", StaffRow, TokenRow)
+
+_RESIDENT = 'SELECT *, tariff_group AS "group" FROM resident'
 
 
 def token_hash(token: str) -> str:
@@ -98,10 +104,8 @@ def resident_by_card(connection: sqlite3.Connection, card: str) -> ResidentRow |
 
 def residents_by_card(connection: sqlite3.Connection, card: str) -> list[ResidentRow]:
     """Return the residents with a card of this normal form: at most one, except for cards of an older version."""
-    rows = connection.execute(
-        "SELECT * FROM resident WHERE card = ? COLLATE NOCASE ORDER BY id", (normal_form.card(card),)
-    )
-    return [row for row in map(_resident, rows) if row is not None]
+    sql = f"{_RESIDENT} WHERE card = ? COLLATE NOCASE ORDER BY id"
+    return rows.many(connection, ResidentRow, sql, normal_form.card(card))
 
 
 def similar_cards(connection: sqlite3.Connection) -> list[list[str]]:
@@ -114,11 +118,11 @@ def similar_cards(connection: sqlite3.Connection) -> list[list[str]]:
 
 
 def resident_by_id(connection: sqlite3.Connection, resident_id: int) -> ResidentRow | None:
-    return _resident(connection.execute("SELECT * FROM resident WHERE id = ?", (resident_id,)).fetchone())
+    return rows.one(connection, ResidentRow, f"{_RESIDENT} WHERE id = ?", resident_id)
 
 
 def resident_by_holder(connection: sqlite3.Connection, holder: str) -> ResidentRow | None:
-    return _resident(connection.execute("SELECT * FROM resident WHERE holder = ?", (holder,)).fetchone())
+    return rows.one(connection, ResidentRow, f"{_RESIDENT} WHERE holder = ?", holder)
 
 
 def is_erased(row: ResidentRow) -> bool:
@@ -127,42 +131,30 @@ def is_erased(row: ResidentRow) -> bool:
 
 
 def residents(connection: sqlite3.Connection) -> list[ResidentRow]:
-    found = [_resident(record) for record in connection.execute("SELECT * FROM resident ORDER BY card")]
-    return [row for row in found if row is not None]
+    return rows.many(connection, ResidentRow, f"{_RESIDENT} ORDER BY card")
 
 
-def set_blocked(connection: sqlite3.Connection, card: str, blocked: bool) -> None:
-    connection.execute("UPDATE resident SET blocked = ? WHERE card = ?", (blocked, card))
+def set_blocked(connection: sqlite3.Connection, resident_id: int, blocked: bool) -> None:
+    """Block or unblock a card. A blocked card is signed out."""
+    connection.execute("UPDATE resident SET blocked = ? WHERE id = ?", (blocked, resident_id))
+    if blocked:
+        remove_logins_of_resident(connection, resident_id)
 
 
 def set_group(connection: sqlite3.Connection, card: str, group: str) -> None:
     connection.execute("UPDATE resident SET tariff_group = ? WHERE card = ?", (group, card))
 
 
-def set_pin(connection: sqlite3.Connection, card: str, pin_hash: str) -> None:
-    connection.execute("UPDATE resident SET pin_hash = ? WHERE card = ?", (pin_hash, card))
+def set_pin(connection: sqlite3.Connection, resident_id: int, pin_hash: str) -> None:
+    """Set the hash of a new PIN; all sign-ins of the card end."""
+    connection.execute("UPDATE resident SET pin_hash = ? WHERE id = ?", (pin_hash, resident_id))
+    remove_logins_of_resident(connection, resident_id)
 
 
 def held_fen(connection: sqlite3.Connection, resident_id: int) -> int:
     """Return the money held for the resident's running session."""
-    row = connection.execute(
-        "SELECT coalesce(sum(held_fen), 0) FROM session WHERE resident_id = ? AND state != 'settled'", (resident_id,)
-    ).fetchone()
-    return int(row[0])
-
-
-def _resident(record: sqlite3.Row | None) -> ResidentRow | None:
-    if record is None:
-        return None
-    return ResidentRow(
-        record["id"],
-        record["card"],
-        record["name"],
-        record["pin_hash"],
-        bool(record["blocked"]),
-        record["tariff_group"],
-        bool(record["guest"]),
-    )
+    sql = "SELECT coalesce(sum(held_fen), 0) FROM session WHERE resident_id = ? AND state != 'settled'"
+    return rows.number(connection, sql, resident_id)
 
 
 def add_staff(
@@ -178,19 +170,22 @@ def add_staff(
 
 def staff_by_name(connection: sqlite3.Connection, name: str) -> StaffRow | None:
     """Return the login of this name, in any spelling; if several are alike, the one with this exact spelling."""
-    alike = [row for row in staff(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
+    return _of_name(staff(connection), name)
+
+
+def _of_name(named: list[Named], name: str) -> Named | None:
+    alike = [row for row in named if normal_form.login_name(row.name) == normal_form.login_name(name)]
     if len(alike) > 1:
         alike = [row for row in alike if row.name in (name, normal_form.text(name))]
     return alike[0] if alike else None
 
 
 def staff_by_id(connection: sqlite3.Connection, staff_id: int) -> StaffRow | None:
-    return _staff(connection.execute("SELECT * FROM staff WHERE id = ?", (staff_id,)).fetchone())
+    return rows.one(connection, StaffRow, "SELECT * FROM staff WHERE id = ?", staff_id)
 
 
 def staff(connection: sqlite3.Connection) -> list[StaffRow]:
-    found = [_staff(record) for record in connection.execute("SELECT * FROM staff ORDER BY name")]
-    return [row for row in found if row is not None]
+    return rows.many(connection, StaffRow, "SELECT * FROM staff ORDER BY name")
 
 
 def set_staff_role(connection: sqlite3.Connection, staff_id: int, role: Role) -> None:
@@ -198,18 +193,14 @@ def set_staff_role(connection: sqlite3.Connection, staff_id: int, role: Role) ->
 
 
 def set_staff_password(connection: sqlite3.Connection, staff_id: int, password_hash: str) -> None:
+    """Set the hash of a new password; all sign-ins of the login end."""
     connection.execute("UPDATE staff SET password_hash = ? WHERE id = ?", (password_hash, staff_id))
+    connection.execute("DELETE FROM login WHERE staff_id = ?", (staff_id,))
 
 
 def remove_staff(connection: sqlite3.Connection, name: str) -> bool:
     """Remove a login and its sign-ins. Return False if there is none."""
     return connection.execute("DELETE FROM staff WHERE name = ?", (name,)).rowcount > 0
-
-
-def _staff(record: sqlite3.Row | None) -> StaffRow | None:
-    if record is None:
-        return None
-    return StaffRow(record["id"], record["name"], record["password_hash"], record["role"])
 
 
 def add_login(
@@ -269,10 +260,6 @@ def remove_logins_of_resident(connection: sqlite3.Connection, resident_id: int) 
     connection.execute("DELETE FROM login WHERE resident_id = ?", (resident_id,))
 
 
-def remove_logins_of_staff(connection: sqlite3.Connection, staff_id: int) -> None:
-    connection.execute("DELETE FROM login WHERE staff_id = ?", (staff_id,))
-
-
 def remove_expired_logins(connection: sqlite3.Connection, now_unix_ms: int) -> None:
     connection.execute("DELETE FROM login WHERE expires_unix_ms <= ?", (now_unix_ms,))
 
@@ -288,10 +275,7 @@ def add_token(
 
 def token_by_name(connection: sqlite3.Connection, name: str) -> TokenRow | None:
     """Return the token of this name, matched as in `staff_by_name`."""
-    alike = [row for row in tokens(connection) if normal_form.login_name(row.name) == normal_form.login_name(name)]
-    if len(alike) > 1:
-        alike = [row for row in alike if row.name in (name, normal_form.text(name))]
-    return alike[0] if alike else None
+    return _of_name(tokens(connection), name)
 
 
 def scopes_of(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> tuple[str, ...]:
@@ -303,8 +287,8 @@ def scopes_of(connection: sqlite3.Connection, token: str, now_unix_ms: int) -> t
 
 
 def tokens(connection: sqlite3.Connection) -> list[TokenRow]:
-    rows = connection.execute("SELECT name, scopes, expires_unix_ms FROM api_token ORDER BY name")
-    return [TokenRow(row["name"], tuple(row["scopes"].split()), row["expires_unix_ms"]) for row in rows]
+    found = connection.execute("SELECT name, scopes, expires_unix_ms FROM api_token ORDER BY name")
+    return [TokenRow(row["name"], tuple(row["scopes"].split()), row["expires_unix_ms"]) for row in found]
 
 
 def remove_token(connection: sqlite3.Connection, name: str) -> bool:

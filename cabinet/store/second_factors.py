@@ -7,6 +7,8 @@ import sqlite3
 
 import msgspec
 
+from cabinet.store import rows
+
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10  # 80 random bits: cannot be guessed
 
@@ -18,8 +20,7 @@ class SecondFactorRow(msgspec.Struct, frozen=True):
 
 
 def of_staff(connection: sqlite3.Connection, staff_id: int) -> SecondFactorRow | None:
-    row = connection.execute("SELECT * FROM second_factor WHERE staff_id = ?", (staff_id,)).fetchone()
-    return None if row is None else SecondFactorRow(row["secret"], bool(row["confirmed"]), row["last_step"])
+    return rows.one(connection, SecondFactorRow, "SELECT * FROM second_factor WHERE staff_id = ?", staff_id)
 
 
 def is_on(connection: sqlite3.Connection, staff_id: int) -> bool:
@@ -67,8 +68,7 @@ def use_recovery_code(connection: sqlite3.Connection, staff_id: int, code: str) 
 
 def codes_left(connection: sqlite3.Connection, staff_id: int) -> int:
     """Return the number of unused recovery codes."""
-    row = connection.execute("SELECT count(*) FROM recovery_code WHERE staff_id = ?", (staff_id,)).fetchone()
-    return int(row[0])
+    return rows.number(connection, "SELECT count(*) FROM recovery_code WHERE staff_id = ?", staff_id)
 
 
 def remove(connection: sqlite3.Connection, staff_id: int) -> bool:

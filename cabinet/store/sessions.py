@@ -7,9 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 from cabinet.billing.session import SessionStep, State
-from cabinet.billing.tariff import PriceLine, Tariff, Use
-from cabinet.model import EndReason, Fault, MeterCount
-from cabinet.records import UsageFilter
+from cabinet.billing.tariff import Tariff, Use
+from cabinet.model import CostLine, EndReason, Fault, MeterCount
+from cabinet.records import CurvePoint, UsageFilter
+from cabinet.store import rows
 from cabinet.store.moment import Moment
 
 
@@ -54,7 +55,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_trusted: bool | None = None
     end_reason: EndReason | None = None
     fault: Fault | None = None
-    lines: list[PriceLine] | None = None
+    lines: list[CostLine] | None = None
     cost_fen: int | None = None
     refund_fen: int | None = None
     electricity_fen: int | None = None
@@ -68,11 +69,6 @@ class Transition(msgspec.Struct, frozen=True):
     to_state: State
     at: Moment
     detail: str = ""
-
-
-class CurveRow(msgspec.Struct, frozen=True):
-    at_s: int
-    power_w: int
 
 
 _COLUMNS = SessionRow.__struct_fields__
@@ -98,11 +94,11 @@ def _to_row(record: sqlite3.Row) -> SessionRow:
 
 def next_number(connection: sqlite3.Connection) -> int:
     """Return a number above all numbers in use, including those given out after a restored backup was made."""
-    row = connection.execute(
+    return rows.number(
+        connection,
         "SELECT max((SELECT coalesce(max(number), 0) + 1 FROM session),"
-        " (SELECT coalesce(max(first_number), 1) FROM restored))"
-    ).fetchone()
-    return int(row[0])
+        " (SELECT coalesce(max(first_number), 1) FROM restored))",
+    )
 
 
 def order_of_key(connection: sqlite3.Connection, key: str) -> str:
@@ -196,11 +192,8 @@ def started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: in
 
 
 def count_started_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> int:
-    row = connection.execute(
-        "SELECT count(*) FROM session WHERE started_unix_ms >= ? AND started_unix_ms < ? AND refusal IS NULL",
-        (from_unix_ms, to_unix_ms),
-    ).fetchone()
-    return int(row[0])
+    sql = "SELECT count(*) FROM session WHERE started_unix_ms >= ? AND started_unix_ms < ? AND refusal IS NULL"
+    return rows.number(connection, sql, from_unix_ms, to_unix_ms)
 
 
 def earned_in(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> tuple[int, int]:
@@ -218,19 +211,17 @@ def logged_sums(connection: sqlite3.Connection, wanted: UsageFilter) -> tuple[in
 
     Computed from the session columns: ten times as fast as from the records, with the same result.
     """
-    conditions: list[tuple[str, object]] = [
+    where, values = rows.where(
         ("usage_number > ?", wanted.after),
         ("ended_unix_ms >= ?", wanted.from_unix_ms),
         ("ended_unix_ms < ?", wanted.to_unix_ms),
         ("outlet = ?", wanted.outlet),
         ("resident_id = (SELECT id FROM resident WHERE holder = ?)", wanted.holder),
-    ]
-    used = [(condition, value) for condition, value in conditions if value is not None]
+    )
     row = connection.execute(
         "SELECT count(*), coalesce(sum(charging_ms / 1000), 0), coalesce(sum(energy_mwh), 0),"
-        " coalesce(sum(electricity_fen), 0), coalesce(sum(cost_fen - electricity_fen), 0) FROM session WHERE "
-        + " AND ".join(condition for condition, _ in used),
-        [value for _, value in used],
+        f" coalesce(sum(electricity_fen), 0), coalesce(sum(cost_fen - electricity_fen), 0) FROM session WHERE {where}",
+        values,
     ).fetchone()
     return tuple(row)
 
@@ -239,22 +230,22 @@ def logged_between(
     connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int
 ) -> list[tuple[int, int, int, int, int]]:
     """Return end, charging ms, mWh, electricity and service in fen of each record that ended in [from, to)."""
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT ended_unix_ms, charging_ms, energy_mwh, electricity_fen, cost_fen - electricity_fen FROM session"
         " WHERE usage_number IS NOT NULL AND ended_unix_ms >= ? AND ended_unix_ms < ?",
         (from_unix_ms, to_unix_ms),
     )
-    return [tuple(row) for row in rows]
+    return [tuple(row) for row in found]
 
 
 def occupied_between(connection: sqlite3.Connection, from_unix_ms: int, to_unix_ms: int) -> list[tuple[int, int, int]]:
     """Return outlet, start and end of every charge under way in [from, to); if it still runs, its end is `to`."""
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT outlet, started_unix_ms, ended_unix_ms FROM session WHERE ended_unix_ms > ? AND started_unix_ms < ?"
         " UNION ALL SELECT outlet, started_unix_ms, ? FROM session WHERE state != 'settled' AND started_unix_ms < ?",
         (from_unix_ms, to_unix_ms, to_unix_ms, to_unix_ms),
     )
-    return [tuple(row) for row in rows]
+    return [tuple(row) for row in found]
 
 
 def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
@@ -268,12 +259,14 @@ def newest_trusted_ms(connection: sqlite3.Connection) -> int | None:
 
 def charged_in(connection: sqlite3.Connection, resident_id: int, from_unix_ms: int, to_unix_ms: int) -> int:
     """Return the cost, in fen, of the resident's charges that began in [from, to)."""
-    row = connection.execute(
+    return rows.number(
+        connection,
         "SELECT coalesce(sum(cost_fen), 0) FROM session"
         " WHERE resident_id = ? AND started_unix_ms >= ? AND started_unix_ms < ?",
-        (resident_id, from_unix_ms, to_unix_ms),
-    ).fetchone()
-    return int(row[0])
+        resident_id,
+        from_unix_ms,
+        to_unix_ms,
+    )
 
 
 def _one(connection: sqlite3.Connection, where: str, *values: object) -> SessionRow | None:
@@ -285,7 +278,7 @@ def _many(connection: sqlite3.Connection, where: str, *values: object) -> list[S
     return [_to_row(record) for record in connection.execute(f"SELECT * FROM session WHERE {where}", values)]
 
 
-def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurveRow], replace: bool) -> None:
+def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[CurvePoint], replace: bool) -> None:
     """Add points; if `replace` is set, delete the existing ones first."""
     if replace:
         connection.execute("DELETE FROM curve_point WHERE session_id = ?", (session_id,))
@@ -295,12 +288,12 @@ def add_curve(connection: sqlite3.Connection, session_id: str, points: Sequence[
     )
 
 
-def curve(connection: sqlite3.Connection, session_id: str) -> list[CurveRow]:
-    rows = connection.execute("SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s", (session_id,))
-    return [CurveRow(int(row["at_s"]), int(row["power_w"])) for row in rows]
+def curve(connection: sqlite3.Connection, session_id: str) -> list[CurvePoint]:
+    sql = "SELECT at_s, power_w FROM curve_point WHERE session_id = ? ORDER BY at_s"
+    return [CurvePoint(*row) for row in connection.execute(sql, (session_id,))]
 
 
-def unfinished_with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[CurveRow]]]:
+def unfinished_with_curves(connection: sqlite3.Connection) -> list[tuple[SessionRow, list[CurvePoint]]]:
     return [(row, curve(connection, row.session_id)) for row in unfinished(connection)]
 
 
@@ -314,14 +307,12 @@ def add_day_energy(connection: sqlite3.Connection, outlet: int, day: str, energy
 
 def day_energies(connection: sqlite3.Connection, day: str) -> dict[int, int]:
     """Return mWh by outlet."""
-    rows = connection.execute("SELECT outlet, energy_mwh FROM outlet_day WHERE day = ?", (day,))
-    return {int(row["outlet"]): int(row["energy_mwh"]) for row in rows}
+    return dict(map(tuple, connection.execute("SELECT outlet, energy_mwh FROM outlet_day WHERE day = ?", (day,))))
 
 
 def positions(connection: sqlite3.Connection) -> dict[str, int]:
     """Return the number of the last event stored in this file, by guard run."""
-    rows = connection.execute("SELECT guard_run, seq FROM guard_position")
-    return {str(row["guard_run"]): int(row["seq"]) for row in rows}
+    return dict(map(tuple, connection.execute("SELECT guard_run, seq FROM guard_position")))
 
 
 def set_position(connection: sqlite3.Connection, guard_run: str, seq: int) -> None:

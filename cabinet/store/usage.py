@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cabinet.records import UsageFilter, UsageRecord
+from cabinet.store import rows
 from cabinet.texts import number_format
 
 FIRST_PREVIOUS_HASH = "0" * 64
@@ -105,11 +106,6 @@ def found(connection: sqlite3.Connection, wanted: UsageFilter, limit: int | None
     return map(_record, _rows(connection, _WITH_CARD, wanted, limit))
 
 
-def after(connection: sqlite3.Connection, number: int, limit: int) -> list[UsageRecord]:
-    """Return at most `limit` records numbered above `number`, in order."""
-    return list(found(connection, UsageFilter(number), limit))
-
-
 def figures_of(connection: sqlite3.Connection, wanted: UsageFilter) -> Iterator[UsageFigures]:
     """Yield the few figures needed for sums; much faster than whole records."""
     for row in _rows(connection, _FIGURES, wanted, None):
@@ -139,8 +135,7 @@ def hash_of_session(connection: sqlite3.Connection, session_id: str) -> str | No
 
 
 def last_number(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT coalesce(max(number), 0) FROM usage_record").fetchone()
-    return int(row[0])
+    return rows.number(connection, "SELECT coalesce(max(number), 0) FROM usage_record")
 
 
 def _rows(
@@ -151,19 +146,16 @@ def _rows(
     before: int | None = None,
     order: str = "ASC",
 ) -> Iterable[sqlite3.Row]:
-    conditions: list[tuple[str, object]] = [("number > ?", wanted.after)]
-    for condition, value in (
+    where, values = rows.where(
+        ("number > ?", wanted.after),
         ("number < ?", before),
         ("ended_unix_ms >= ?", wanted.from_unix_ms),
         ("ended_unix_ms < ?", wanted.to_unix_ms),
         ("outlet = ?", wanted.outlet),
         ("usage_record.holder = ?", wanted.holder),
-    ):
-        if value is not None:
-            conditions.append((condition, value))
-    where = " AND ".join(condition for condition, _ in conditions)
-    values = (*(value for _, value in conditions), -1 if limit is None else limit)
-    return connection.execute(f"{select} WHERE {where} ORDER BY number {order} LIMIT ?", values)
+    )
+    sql = f"{select} WHERE {where} ORDER BY number {order} LIMIT ?"
+    return connection.execute(sql, (*values, -1 if limit is None else limit))
 
 
 def _record(row: sqlite3.Row) -> UsageRecord:

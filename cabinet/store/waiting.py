@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from cabinet.store import rows
 from cabinet.store.moment import Moment
 
 
@@ -38,8 +39,7 @@ def waits_at(connection: sqlite3.Connection, outlet: int) -> WaitingRow | None:
 
 
 def next_number(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM waiting").fetchone()
-    return int(row[0])
+    return rows.number(connection, "SELECT coalesce(max(number), 0) + 1 FROM waiting")
 
 
 def put(connection: sqlite3.Connection, row: WaitingRow) -> None:

@@ -24,7 +24,7 @@ async def account_page(request: PageRequest) -> Response[Any]:
     """Show the balance, the last charges, and links to older entries."""
     site = WebSite.of(request)
     resident = await auth.resident(request)
-    newest = await site.resident.charges(resident.resident_id, None, NEWEST_SHOWN)
+    newest = await site.charges.history(resident.resident_id, None, NEWEST_SHOWN)
     return Pages.of(request).page(request, "account.html", resident=resident, page=newest)
 
 
@@ -33,7 +33,7 @@ async def charges_page(request: PageRequest, before: FromQuery[Place | None] = N
     """Show all charges, newest first; `before` is the exclusive upper bound of their numbers."""
     site = WebSite.of(request)
     resident = await auth.resident(request)
-    page = await site.resident.charges(resident.resident_id, before, CHARGES_A_PAGE)
+    page = await site.charges.history(resident.resident_id, before, CHARGES_A_PAGE)
     return Pages.of(request).page(request, "account_charges.html", page=page, begins=before)
 
 
@@ -42,7 +42,7 @@ async def statement_page(request: PageRequest, before: FromQuery[Place | None] =
     """Show every movement of the resident's money with the balance after it, newest first."""
     site = WebSite.of(request)
     resident = await auth.resident(request)
-    page = await site.resident.statement(resident.resident_id, before, LINES_A_PAGE)
+    page = await site.charges.statement(resident.resident_id, before, LINES_A_PAGE)
     return Pages.of(request).page(request, "account_statement.html", resident=resident, page=page, begins=before)
 
 

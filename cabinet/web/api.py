@@ -5,7 +5,6 @@ OpenAPI describes it at `/api/schema`, and a page for people is at `/api/docs` (
 
 import datetime
 import hashlib
-import zoneinfo
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -39,6 +38,7 @@ from cabinet.service.ports import (
 from cabinet.web import export
 from cabinet.web.context import Connection, PageRequest, WebSite, language_of
 from cabinet.web.errors import Problem
+from cabinet.web.period import DayRange
 
 MAX_RECORDS = 1000
 NOW = {"Cache-Control": "no-store"}
@@ -52,7 +52,7 @@ def needs(scope: str) -> Guard:
         scheme, _space, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN:
             raise Refused("wrong_token")
-        await WebSite.of(connection).property_.token_allows(token.strip(), scope)
+        await WebSite.of(connection).accounts.check_scope(token.strip(), scope)
 
     return check
 
@@ -145,7 +145,7 @@ async def usage(
 ) -> Response[bytes]:
     """Return a page of the usage log as JSON lines or CSV."""
     site = WebSite.of(request)
-    records = await site.property_.usage(_wanted(site, after, from_day, to_day, outlet), limit)
+    records = await site.property_.log.records(_wanted(site, after, from_day, to_day, outlet), limit)
     next_after = records[-1].number if records else after
     headers = {"X-Next-After": str(next_after), "Cache-Control": "private, no-cache"}
     if len(records) == limit:
@@ -157,7 +157,7 @@ async def usage(
         body = b"".join(usage_csv.json_line(record) for record in records)
         return _unless_known(request, body, "application/x-ndjson", headers)
     language = lang or language_of(request)
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     text = "".join(usage_csv.csv_lines(records, language, zone))
     headers["Content-Language"] = language
     return _unless_known(request, text.encode(), "text/csv", headers)
@@ -166,13 +166,7 @@ async def usage(
 def _wanted(
     site: WebSite, after: int, from_day: datetime.date | None, to_day: datetime.date | None, outlet: int | None
 ) -> UsageFilter:
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
-    day = datetime.timedelta(days=1)
-    from_ms, to_ms = (
-        None if at is None else int(datetime.datetime.combine(at, datetime.time(), zone).timestamp() * 1000)
-        for at in (from_day, None if to_day is None else to_day + day)
-    )
-    return UsageFilter(after, from_ms, to_ms, outlet)
+    return UsageFilter(after, *DayRange(from_day, to_day).bounds_ms(site.zone), outlet)
 
 
 def _unless_known(request: PageRequest, body: bytes, media_type: str, headers: dict[str, str]) -> Response[bytes]:
@@ -223,8 +217,8 @@ class Closings(msgspec.Struct):
 )
 async def usage_closings(request: PageRequest) -> Response[Closings]:
     """Return the closings. Copies kept elsewhere reveal a log that was rewritten as a whole."""
-    property_ = WebSite.of(request).property_
-    return Response(Closings(await property_.usage_key(), await property_.usage_closings()))
+    log = WebSite.of(request).property_.log
+    return Response(Closings(await log.public_key(), await log.closings()))
 
 
 class Heads(msgspec.Struct):
@@ -242,37 +236,37 @@ async def usage_heads(request: PageRequest, from_day: FromDay = None, to_day: To
     changes and truncation."""
     site = WebSite.of(request)
     wanted = _wanted(site, 0, from_day, to_day, None)
-    return Response(Heads(await site.property_.usage_heads(wanted.from_unix_ms, wanted.to_unix_ms)))
+    return Response(Heads(await site.property_.log.heads(wanted.from_unix_ms, wanted.to_unix_ms)))
 
 
 @get("/outlets", guards=[needs(CABINET_READ)], summary="Every outlet as it is now", responses=PROBLEMS)
 async def outlets(request: PageRequest) -> Response[list[OutletView]]:
     """Return the public state of each outlet, as seen at the cabinet, and the reason if it cannot start now."""
-    return Response(WebSite.of(request).property_.outlets(), headers=NOW)
+    return Response(WebSite.of(request).charges.outlets(), headers=NOW)
 
 
 @get("/cabinet", guards=[needs(CABINET_READ)], summary="The cabinet as a whole, now", responses=PROBLEMS)
 async def cabinet(request: PageRequest) -> Response[CabinetView]:
     """Return a fault that has opened every outlet, the load of the feed, and the number of waiting residents."""
-    return Response(WebSite.of(request).property_.cabinet(), headers=NOW)
+    return Response(WebSite.of(request).charges.cabinet(), headers=NOW)
 
 
 @get("/readings", guards=[needs(CABINET_READ)], summary="Everything the guard measures, now", responses=PROBLEMS)
 async def readings(request: PageRequest) -> Response[Snapshot]:
     """Return the snapshot that the guard publishes several times a second: each value with its time and quality."""
-    return Response(WebSite.of(request).property_.snapshot(), headers=NOW)
+    return Response(WebSite.of(request).charges.snapshot(), headers=NOW)
 
 
 @get("/sessions", guards=[needs(SESSIONS_READ)], summary="Charges that began today", responses=PROBLEMS)
 async def sessions(request: PageRequest) -> Response[list[SessionView]]:
     """Return running and ended charges of the site's date, without the residents' identity."""
-    return Response(await WebSite.of(request).property_.todays_sessions(), headers=NOW)
+    return Response(await WebSite.of(request).charges.todays_sessions(), headers=NOW)
 
 
 @get("/today", guards=[needs(SESSIONS_READ)], summary="Today in figures", responses=PROBLEMS)
 async def today(request: PageRequest) -> Response[DayFigures]:
     """Return charges, energy and revenue of the site's date so far; electricity is listed separately."""
-    return Response(await WebSite.of(request).property_.today(), headers=NOW)
+    return Response(await WebSite.of(request).property_.figures.today(), headers=NOW)
 
 
 def _own_address(request: PageRequest) -> str:
@@ -293,8 +287,8 @@ class Health(msgspec.Struct):
 @get("/healthz", include_in_schema=False)
 async def healthz(request: PageRequest) -> Response[Any]:
     """Answer 200 if new sessions can start, else 503 and the reason. For monitoring; no token is needed."""
-    property_ = WebSite.of(request).property_
-    health = Health(property_.guard_reachable(), property_.accepting())
+    charges = WebSite.of(request).charges
+    health = Health(charges.guard_reachable(), charges.accepting())
     well = health.guard_reachable and health.accepting is None
     return Response(health, status_code=200 if well else 503, headers={"Cache-Control": "no-store"})
 

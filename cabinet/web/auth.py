@@ -74,7 +74,7 @@ def resident_token(connection: Connection) -> str:
 
 async def resident(connection: Connection) -> ResidentView:
     """Return the signed-in resident. Raises Refused `signed_out`."""
-    return await WebSite.of(connection).resident.resident(resident_token(connection))
+    return await WebSite.of(connection).accounts.resident(resident_token(connection))
 
 
 async def resident_if_any(connection: Connection) -> ResidentView | None:

@@ -7,6 +7,7 @@ from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect, Response, Stream
 
+from cabinet.billing.tariff import parts_fen
 from cabinet.records import CurvePoint
 from cabinet.service.ports import SessionView
 from cabinet.web import auth
@@ -30,7 +31,7 @@ async def charge_page(request: PageRequest, session_id: FromPath[str]) -> Respon
 @post("/charge/{session_id:str}/stop", status_code=303)
 async def stop(request: PageRequest, session_id: FromPath[str]) -> Response[Any]:
     resident = await auth.resident(request)
-    await WebSite.of(request).resident.stop(resident.resident_id, session_id)
+    await WebSite.of(request).charges.stop(resident.resident_id, session_id)
     return Redirect(f"/charge/{session_id}", status_code=303)
 
 
@@ -63,7 +64,7 @@ async def live(request: PageRequest, session_id: FromPath[str], shape: FromQuery
         parts |= {name: viewer.part(name, **values) for name in LIVE_PARTS}
         return parts, now.state == "settled"
 
-    return Streams.of(request).respond(request, viewer.site.resident.changes(session.outlet), render)
+    return Streams.of(request).respond(request, viewer.site.charges.changes(session.outlet), render)
 
 
 class _Viewer(NamedTuple):
@@ -84,10 +85,10 @@ class _Viewer(NamedTuple):
 
     async def session(self, session_id: str) -> SessionView:
         """Return the session. Raises Refused `unknown_session`, or `not_yours` if it is another resident's."""
-        return await self.site.resident.session(self.resident_id, session_id)
+        return await self.site.charges.session(self.resident_id, session_id)
 
     async def curve(self, session_id: str) -> list[CurvePoint]:
-        return await self.site.resident.curve(self.resident_id, session_id)
+        return await self.site.charges.curve(self.resident_id, session_id)
 
     def part(self, name: str, **values: Any) -> str:
         folder = "" if name == "notice" else "charge/"
@@ -102,9 +103,9 @@ class _Viewer(NamedTuple):
             "charged": charged_key(session),
             "shape": _shape(session),
             "form_key": self.form_key,
-            "guard_reachable": self.site.property_.guard_reachable(),
-            "cabinet": self.site.property_.cabinet(),
-            "electricity_fen": electricity_fen(session),
+            "guard_reachable": self.site.charges.guard_reachable(),
+            "cabinet": self.site.charges.cabinet(),
+            "electricity_fen": parts_fen(session.lines)[0],
         }
 
 
@@ -115,11 +116,6 @@ def _shape(session: SessionView) -> str:
     if session.state == "finished":
         return "settling"
     return "waiting" if session.state in ("authorised", "waiting_for_load") else "charging"
-
-
-def electricity_fen(session: SessionView) -> int:
-    """Return the electricity part of the cost: a cap or free minutes reduce the other part first."""
-    return min(session.cost_fen, sum(line.amount_fen for line in session.lines if line.kind == "electricity"))
 
 
 def charged_key(session: SessionView) -> str:

@@ -1,5 +1,6 @@
 """Shared context of all handlers; `site.create_app` puts it into the application's state."""
 
+import zoneinfo
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -9,7 +10,7 @@ from litestar.datastructures import State
 from litestar.params import PathParameter
 
 from cabinet.config.keys import Config
-from cabinet.service.ports import ResidentPort
+from cabinet.service.ports import AccountsPort, ChargesPort
 from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import LANGUAGES
 from cabinet.web.address import source_of
@@ -34,7 +35,8 @@ SIZE_COOKIE = "size"
 class WebSite(NamedTuple):
     """The service's ports and the configuration, for every handler. `Pages.of` and `Streams.of` give the rest."""
 
-    resident: ResidentPort
+    charges: ChargesPort
+    accounts: AccountsPort
     property_: PropertyPort
     config: Config
     log: SourceLog
@@ -43,6 +45,11 @@ class WebSite(NamedTuple):
     @classmethod
     def of(cls, connection: Connection) -> "WebSite":
         return cast(WebSite, connection.app.state.site)
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Return the time zone of the site."""
+        return zoneinfo.ZoneInfo(self.config.site.timezone)
 
     @property
     def secure(self) -> bool:

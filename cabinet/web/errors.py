@@ -80,6 +80,17 @@ def refusal_text(request: PageRequest, refusal: Refused) -> str:
     return sentence
 
 
+def refused_values(request: PageRequest, refusal: Refused | None) -> dict[str, Any]:
+    """Return the values of a page with the refusal of its form, if there is one: status, headers, and the text."""
+    if refusal is None:
+        return {"refused": ""}
+    return {
+        "status": status_of(refusal),
+        "headers": refusal_headers(refusal),
+        "refused": refusal_text(request, refusal),
+    }
+
+
 def on_refused(request: PageRequest, refusal: Refused) -> Response[Any]:
     """Answer a refusal that no handler has shown on its own page."""
     status = status_of(refusal)

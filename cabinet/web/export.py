@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-import zoneinfo
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from litestar.response import Stream
 from cabinet.errors import Refused
 from cabinet.records import UsageFilter, UsageRecord
 from cabinet.reports import usage_csv, usage_xlsx
-from cabinet.service.property_ports import PropertyPort
+from cabinet.service.property_ports import UsageLogPort
 from cabinet.web.context import WebSite
 
 RECORDS_A_READ = 100  # two milliseconds of work
@@ -39,10 +38,10 @@ async def respond(site: WebSite, wanted: UsageFilter, form: str, language: str) 
     )
 
 
-async def _pages(port: PropertyPort, wanted: UsageFilter) -> AsyncIterator[list[UsageRecord]]:
+async def _pages(log: UsageLogPort, wanted: UsageFilter) -> AsyncIterator[list[UsageRecord]]:
     """Yield pages of records: at least one, which may be empty."""
     while True:
-        records = await port.usage(wanted, RECORDS_A_READ)
+        records = await log.records(wanted, RECORDS_A_READ)
         yield records
         if len(records) < RECORDS_A_READ:
             return
@@ -50,9 +49,9 @@ async def _pages(port: PropertyPort, wanted: UsageFilter) -> AsyncIterator[list[
 
 
 async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -> AsyncIterator[bytes]:
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     first = True
-    async for records in _pages(site.property_, wanted):
+    async for records in _pages(site.property_.log, wanted):
         if form == "jsonl":
             yield b"".join(map(usage_csv.json_line, records))
         else:
@@ -62,9 +61,9 @@ async def _lines(site: WebSite, wanted: UsageFilter, form: str, language: str) -
 
 async def _sheet(site: WebSite, wanted: UsageFilter, language: str) -> AsyncIterator[bytes]:
     """Return the spreadsheet, completed in a separate thread before anything is sent: a partial sheet is unusable."""
-    zone = zoneinfo.ZoneInfo(site.config.site.timezone)
+    zone = site.zone
     loop = asyncio.get_running_loop()
-    pages = _pages(site.property_, wanted)
+    pages = _pages(site.property_.log, wanted)
 
     async def next_page() -> list[UsageRecord] | None:
         return await anext(pages, None)

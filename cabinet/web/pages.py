@@ -78,8 +78,8 @@ class Pages:
             "large": large_text(request),
             "form_key": auth.form_key(request),
             "here": request.url.path,
-            "guard_reachable": site.property_.guard_reachable(),
-            "cabinet": site.property_.cabinet(),
+            "guard_reachable": site.charges.guard_reachable(),
+            "cabinet": site.charges.cabinet(),
         }
         html = self.part(language, template, **(common | values))
         own = auth.form_cookie(request)

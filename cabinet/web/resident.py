@@ -14,7 +14,7 @@ from cabinet.service.ports import OutletView, ResidentView, SessionView, StartCh
 from cabinet.texts import LANGUAGES
 from cabinet.web import auth
 from cabinet.web.context import LANGUAGE_COOKIE, SIZE_COOKIE, PageRequest, WebSite, address_of, language_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 
@@ -46,7 +46,7 @@ async def home_page(request: PageRequest, code: FromQuery[str] = "") -> Response
         request,
         "home.html",
         visitor=visitor,
-        outlets=WebSite.of(request).property_.outlets(),
+        outlets=WebSite.of(request).charges.outlets(),
         running=_running(await _recent(request, visitor)),
         waiting=_waiting(request, visitor),
     )
@@ -65,7 +65,7 @@ async def outlet_live(request: PageRequest, code: FromPath[str], shown: FromQuer
     The stream ends when the start form can be used: a form is never replaced while a resident fills it in.
     """
     site, pages, language = WebSite.of(request), Pages.of(request), language_of(request)
-    outlet = site.resident.outlet(normal_form.outlet_code(code))
+    outlet = site.charges.outlet(normal_form.outlet_code(code))
     situation = shown
 
     async def render() -> tuple[Parts, bool]:
@@ -74,9 +74,9 @@ async def outlet_live(request: PageRequest, code: FromPath[str], shown: FromQuer
         if values["situation"] == situation:
             return {}, values["startable"]
         situation = values["situation"]
-        return {"body": pages.part(language, "outlet_body.html", **values)}, values["startable"]
+        return {"body": pages.part(language, "outlet_body.html", refused="", **values)}, values["startable"]
 
-    return Streams.of(request).respond(request, site.resident.changes(outlet.number), render)
+    return Streams.of(request).respond(request, site.charges.changes(outlet.number), render)
 
 
 @post("/s/{code:str}/start", status_code=303)
@@ -87,7 +87,7 @@ async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """
     resident = await auth.resident(request)
     form = auth.form(request)
-    port = WebSite.of(request).resident
+    port = WebSite.of(request).charges
     try:
         key = form.get("request_key", "")
         if not _REQUEST_KEY.fullmatch(key):
@@ -98,7 +98,7 @@ async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
         except Refused as refusal:
             if refusal.code != "feed_full" or form.get("queue") != "true":
                 raise
-            entry = await port.wait(resident.resident_id, normal_form.outlet_code(code), choice)
+            entry = await port.queue.join(resident.resident_id, normal_form.outlet_code(code), choice)
             return Redirect(f"/s/{entry.code}", status_code=303)
     except Refused as refusal:
         if refusal.code in ("unknown_code", "signed_out"):
@@ -111,9 +111,9 @@ async def start(request: PageRequest, code: FromPath[str]) -> Response[Any]:
 async def leave(request: PageRequest, code: FromPath[str]) -> Response[Any]:
     """Leave the power queue; also dismiss the notice that waiting has ended without a charge."""
     resident = await auth.resident(request)
-    port = WebSite.of(request).resident
+    port = WebSite.of(request).charges
     outlet = port.outlet(normal_form.outlet_code(code))
-    await port.leave(resident.resident_id)
+    await port.queue.leave(resident.resident_id)
     return Redirect(f"/s/{outlet.code}", status_code=303)
 
 
@@ -131,7 +131,7 @@ async def sign_in(request: PageRequest) -> Response[Any]:
     try:
         if not card or not pin or max(len(card), len(pin)) > MAX_SECRET:
             raise Refused("wrong_card_or_pin")
-        token = await site.resident.sign_in(card, pin, address_of(request))
+        token = await site.accounts.sign_in(card, pin, address_of(request))
     except Refused as refusal:
         return _sign_in_page(request, to, refusal, card=card[:MAX_SECRET])
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
@@ -146,7 +146,7 @@ async def sign_in_guest(request: PageRequest) -> Response[Any]:
     try:
         if not code.isascii() or not code.isdigit() or len(code) > MAX_SECRET:
             raise Refused("wrong_code")
-        token = await site.resident.sign_in_guest(code, address_of(request))
+        token = await site.accounts.sign_in_guest(code, address_of(request))
     except Refused as refusal:
         return _sign_in_page(request, to, refusal, guest=True)
     remembered = auth.make_cookie(site, auth.RESIDENT_COOKIE, token, auth.REMEMBER_S)
@@ -159,7 +159,7 @@ async def sign_out(request: PageRequest) -> Response[Any]:
     site = WebSite.of(request)
     token = auth.read_cookie(request, auth.RESIDENT_COOKIE)
     if token:
-        await site.resident.sign_out(token, auth.form(request).get("everywhere") == "true")
+        await site.accounts.sign_out(token, auth.form(request).get("everywhere") == "true")
     return Redirect("/", status_code=303, cookies=[auth.make_cookie(site, auth.RESIDENT_COOKIE, "", 0)])
 
 
@@ -183,18 +183,15 @@ async def _outlet_page(
     return Pages.of(request).page(
         request,
         "outlet.html",
-        status=status_of(refusal) if refusal else 200,
-        headers=refusal_headers(refusal) if refusal else None,
-        **await _outlet_values(request, code, visitor, refusal_text(request, refusal) if refusal else ""),
+        **refused_values(request, refusal),
+        **await _outlet_values(request, code, visitor),
     )
 
 
-async def _outlet_values(
-    request: PageRequest, code: str, visitor: ResidentView | None, refused: str = ""
-) -> dict[str, Any]:
+async def _outlet_values(request: PageRequest, code: str, visitor: ResidentView | None) -> dict[str, Any]:
     """Return the values of the outlet's page, for the first load and for live updates."""
     site = WebSite.of(request)
-    outlet = site.resident.outlet(normal_form.outlet_code(code))
+    outlet = site.charges.outlet(normal_form.outlet_code(code))
     recent = await _recent(request, visitor)
     running = _running(recent)
     waiting = _waiting(request, visitor)
@@ -207,13 +204,12 @@ async def _outlet_values(
         "waiting": waiting,
         "can_wait": outlet.condition == "free" and outlet.refusal == "feed_full",
         "situation": ".".join(situation),
-        "price": site.resident.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
+        "price": site.charges.price(outlet.code, visitor.group if visitor else "", usual_w := _usual_w(recent)),
         "usual_w": usual_w,
         "tripped": _tripped_here(recent, outlet),
         "visitor": visitor,
         "running": running,
         "here_already": running is not None and running.outlet == outlet.number,
-        "refused": refused,
         "to": f"/s/{outlet.code}",
         "card": "",
         "guest": False,
@@ -221,14 +217,14 @@ async def _outlet_values(
         "half_hours": HALF_HOURS_OFFERED,
         "yuan_offered": YUAN_OFFERED,
         "form_key": auth.form_key(request),
-        "guard_reachable": site.property_.guard_reachable(),
-        "cabinet": site.property_.cabinet(),
+        "guard_reachable": site.charges.guard_reachable(),
+        "cabinet": site.charges.cabinet(),
     }
 
 
 async def _recent(request: PageRequest, visitor: ResidentView | None) -> list[SessionView]:
     """Return the visitor's last charges, newest first."""
-    return [] if visitor is None else await WebSite.of(request).resident.sessions(visitor.resident_id, limit=RECENT)
+    return [] if visitor is None else await WebSite.of(request).charges.sessions(visitor.resident_id, limit=RECENT)
 
 
 def _running(recent: list[SessionView]) -> SessionView | None:
@@ -255,7 +251,7 @@ def _tripped_here(recent: list[SessionView], outlet: OutletView) -> SessionView 
 
 def _waiting(request: PageRequest, visitor: ResidentView | None) -> WaitingView | None:
     """Return the visitor's entry in the power queue."""
-    return None if visitor is None else WebSite.of(request).resident.waiting(visitor.resident_id)
+    return None if visitor is None else WebSite.of(request).charges.queue.view(visitor.resident_id)
 
 
 def _sign_in_page(
@@ -265,9 +261,7 @@ def _sign_in_page(
     return Pages.of(request).page(
         request,
         "sign_in.html",
-        status=status_of(refusal) if refusal else 200,
-        headers=refusal_headers(refusal) if refusal else None,
-        refused=refusal_text(request, refusal) if refusal else "",
+        **refused_values(request, refusal),
         to=to,
         card=card,
         guest=guest,

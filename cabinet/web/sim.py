@@ -16,7 +16,7 @@ from cabinet.service.ports import OutletView
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, language_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
 from cabinet.web.sim_port import Action, SimulatedCabinet, SimulatedOutlet, SimulatorPort, Thermometer
@@ -80,7 +80,7 @@ async def live(request: PageRequest) -> Stream:
             parts[f"outlet-{shown.real.number}"] = pages.part(language, "sim/outlet.html", shown=shown, **values)
         return parts, False
 
-    return Streams.of(request).respond(request, site.property_.cabinet_changes(), render, LOOK_S)
+    return Streams.of(request).respond(request, site.charges.cabinet_changes(), render, LOOK_S)
 
 
 @post("/sim", status_code=303)
@@ -138,7 +138,7 @@ def _bus_live(cabinet: SimulatedCabinet) -> bool:
 
 
 def _beside(site: WebSite, cabinet: SimulatedCabinet) -> list[RealAndMeasured]:
-    guard = {view.number: view for view in site.property_.outlets()}
+    guard = {view.number: view for view in site.charges.outlets()}
     return [RealAndMeasured(real, guard[real.number]) for real in cabinet.outlets if real.number in guard]
 
 
@@ -152,8 +152,7 @@ async def _page(request: PageRequest, outlet: int, did: str, refusal: Refused | 
     return Pages.of(request).page(
         request,
         "sim/page.html",
-        status=status_of(refusal) if refusal else 200,
-        headers=refusal_headers(refusal) if refusal else None,
+        **refused_values(request, refusal),
         s=texts(language_of(request)),
         real=cabinet,
         bus_live=_bus_live(cabinet),
@@ -167,7 +166,6 @@ async def _page(request: PageRequest, outlet: int, did: str, refusal: Refused | 
         speeds=SPEEDS,
         thermometers=THERMOMETERS,
         did=did,
-        refused=refusal_text(request, refusal) if refusal else "",
     )
 
 

@@ -15,8 +15,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message
 from cabinet import __version__
 from cabinet.clock import SystemClock
 from cabinet.config.keys import Config
-from cabinet.service.ports import ResidentPort
-from cabinet.service.property_ports import PropertyPort
+from cabinet.service.property_ports import ServicePorts
 from cabinet.web import account, api, charging, errors, front, property, reader, resident, sim
 from cabinet.web.assets import Assets
 from cabinet.web.context import PageRequest, WebSite
@@ -67,16 +66,11 @@ class Application(Litestar):
             await super().__call__(scope, receive, send)
 
 
-def create_app(
-    resident_port: ResidentPort,
-    property_port: PropertyPort,
-    config: Config,
-    simulator: SimulatorPort | None = None,
-) -> Application:
-    """Return the ASGI application over the two ports of the service, and over the simulator if there is one."""
+def create_app(service: ServicePorts, config: Config, simulator: SimulatorPort | None = None) -> Application:
+    """Return the ASGI application over the ports of the service, and over the simulator if there is one."""
     if simulator is not None and not config.simulated:
         raise ValueError("a cabinet with real hardware has no simulator")
-    site = WebSite(resident_port, property_port, config, SourceLog(SystemClock()), simulator)
+    site = WebSite(service.charges, service.accounts, service.property_, config, SourceLog(SystemClock()), simulator)
     secure_headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if site.secure else {})
     encoded = [(name.lower().encode(), value.encode()) for name, value in secure_headers.items()]
 

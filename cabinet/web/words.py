@@ -4,7 +4,7 @@ import datetime
 import zoneinfo
 
 from cabinet.clock import WallTime
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 from cabinet.service.ports import SessionView
 from cabinet.texts import Texts, number_format
 

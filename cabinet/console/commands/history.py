@@ -9,7 +9,7 @@ from cabinet.console.command import CommandContext, CommandResult, Output, comma
 from cabinet.console.commands.chart import chart
 from cabinet.console.terminal.columns import GAP, fold, pad, table
 from cabinet.errors import Refused, os_error_at
-from cabinet.link.records import MAX_LINES, AskAudit, At, AuditAnswer
+from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer
 from cabinet.model import Event
 from cabinet.texts import Texts, number_format
 from cabinet.texts.trip_values import trip_values_text
@@ -105,10 +105,9 @@ def audit(context: CommandContext, count: int | None) -> CommandResult:
     return Output("\n".join(table(titles, rows)) if rows else context.words("log.none"), found.lines)
 
 
-def moment(context: CommandContext, at: At | WallTime) -> str:
+def moment(context: CommandContext, at: WallTime) -> str:
     """Return date and time in the site's time zone; with a question mark if the clock was not trusted."""
-    local = number_format.local(WallTime(at.unix_ms, at.trusted), context.zone)
-    return f"{local.isoformat(' ', 'seconds')[:19]}{'' if at.trusted else ' ?'}"
+    return number_format.local(at, context.zone).isoformat(" ", "seconds")[:19] + ("" if at.trusted else " ?")
 
 
 def _told(event: Event, words: Texts) -> str:

@@ -48,14 +48,20 @@ def key_path(config: Config) -> Path:
     return Path(config.paths.state) / "keys" / "usage.key"
 
 
+def make_state_folder(config: Config) -> None:
+    """Create the folder of the database if it is missing. Raises CabinetError if it cannot be created."""
+    folder = database_path(config).parent
+    with os_error_at(folder, ": check paths.state"):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def open_database(config: Config) -> Database:
     """Open the database; create folder and file if missing.
 
     Raises StoreError; CabinetError if the folder cannot be created.
     """
+    make_state_folder(config)
     path = database_path(config)
-    with os_error_at(path.parent, ": check paths.state"):
-        path.parent.mkdir(parents=True, exist_ok=True)
     backup.check_not_half_restored(path)
     return Database(path)
 
@@ -88,10 +94,7 @@ def add_resident(
 def block_resident(database: Database, card: str, blocked: bool) -> None:
     """Block or unblock a card. A blocked card is signed out and starts nothing; a running charge goes on."""
     with database.transaction() as connection:
-        resident = resident_of(connection, card)
-        people.set_blocked(connection, resident.card, blocked)
-        if blocked:
-            people.remove_logins_of_resident(connection, resident.id)
+        people.set_blocked(connection, resident_of(connection, card).id, blocked)
 
 
 def erase_resident(database: Database, card: str) -> None:
@@ -153,9 +156,7 @@ def set_pin(database: Database, card: str, pin: str | None = None) -> str:
     check_pin(pin)
     pin_hash = hash_secret(pin)
     with database.transaction() as connection:
-        resident = resident_of(connection, card)
-        people.set_pin(connection, resident.card, pin_hash)
-        people.remove_logins_of_resident(connection, resident.id)
+        people.set_pin(connection, resident_of(connection, card).id, pin_hash)
     return pin
 
 

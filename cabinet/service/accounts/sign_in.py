@@ -18,14 +18,16 @@ import argon2
 import argon2.exceptions
 
 from cabinet import normal_form
-from cabinet.clock import NS, Clock
+from cabinet.billing import ledger
+from cabinet.clock import NS, Clock, WallTime
 from cabinet.errors import Refused, StorageFull
 from cabinet.records import Actor, StaffView
 from cabinet.service.accounts import totp
 from cabinet.service.accounts.lockout import AttackWatch, Lockout
-from cabinet.service.property_views import SecondStep
+from cabinet.service.ports import ResidentView, SecondStep
 from cabinet.service.storage import Storage
 from cabinet.store import audit, guests, people, second_factors
+from cabinet.store.accounts import balance_fen
 
 Row = TypeVar("Row")
 
@@ -97,6 +99,8 @@ class PendingSecondStep(NamedTuple):
 
 
 class Authenticator:
+    """Implements `ports.AccountsPort`."""
+
     def __init__(self, storage: Storage, clock: Clock, staff_idle_s: float) -> None:
         self._storage = storage
         self._clock = clock
@@ -105,15 +109,12 @@ class Authenticator:
         self._unknown = Lockout(clock, MAX_FAILURES_PER_NAME)
         self._addresses = Lockout(clock, MAX_FAILURES_PER_ADDRESS)
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()  # (name, address) of past sign-ins
-        self.attacks = AttackWatch(clock)
+        self._attacks = AttackWatch(clock)
+        self.attack = self._attacks.view
         self._pending_steps: OrderedDict[str, PendingSecondStep] = OrderedDict()  # by key, the oldest first
         self._hashing = ThreadPoolExecutor(1, "hashing")  # one hash at a time, to limit memory
 
-    async def resident(self, card: str, pin: str, address: str) -> str:
-        """Return a token.
-
-        Refuses wrong_card_or_pin, locked_out, card_blocked (only if the PIN is right), storage_full.
-        """
+    async def sign_in(self, card: str, pin: str, address: str) -> str:
         row = await self._checked(
             _card_key(card), normal_form.digits(pin), address,
             lambda: self._storage.read(lambda c: people.resident_by_card(c, card)), lambda found: found.pin_hash,
@@ -123,8 +124,7 @@ class Authenticator:
             raise Refused("card_blocked")
         return await self._sign_in("resident", row.id, RESIDENT_MAX_MS)
 
-    async def guest(self, code: str, address: str) -> str:
-        """Return a token, once per code. Refuses wrong_code, locked_out, card_blocked, storage_full."""
+    async def sign_in_guest(self, code: str, address: str) -> str:
         now_ms, code = self._clock.wall().unix_ms, normal_form.digits(code)
         number, secret = code[:GUEST_NUMBER_DIGITS], code[GUEST_NUMBER_DIGITS:]
         try:
@@ -148,27 +148,19 @@ class Authenticator:
 
         return await self._sign_in("resident", row.resident_id, GUEST_MAX_MS, use_up)
 
-    async def staff(self, name: str, password: str, address: str) -> str | SecondStep:
-        """Return a token, or the key for `staff_code` if the login has a second factor.
-
-        Refuses wrong_card_or_pin, locked_out, storage_full.
-        """
+    async def sign_in_staff(self, name: str, password: str, address: str) -> str | SecondStep:
         row = await self._checked(
             _staff_key(name), password, address, lambda: self._storage.read(lambda c: people.staff_by_name(c, name)),
             lambda found: found.password_hash,
         )  # fmt: skip
         if await self._storage.read(lambda c: second_factors.is_on(c, row.id)):
-            return self._begin_second_step(
-                row
-            )  # the failure count stays: a right password must not allow guessing codes
+            # the failure count stays: a right password must not allow guessing codes
+            return self._begin_second_step(row)
         self._note_success(_staff_key(name), address)
-        return await self._sign_in("staff", row.id, STAFF_MAX_MS)
+        wall = self._clock.wall()
+        return await self._sign_in("staff", row.id, STAFF_MAX_MS, lambda c: _note_sign_in(c, wall, row, address))
 
-    async def staff_code(self, key: str, code: str, address: str) -> str:
-        """Return a token for a phone code or a recovery code; the code is used up in the same transaction.
-
-        Refuses expired, wrong_second_factor, locked_out, storage_full. A wrong code counts like a wrong password.
-        """
+    async def sign_in_staff_code(self, key: str, code: str, address: str) -> str:
         pending_step = self._pending_steps.get(key)
         if pending_step is None or pending_step.until_ns <= self._clock.monotonic_ns():
             raise Refused("expired")
@@ -180,9 +172,7 @@ class Authenticator:
             used = use_second_factor(connection, row.id, code, wall.unix_ms // 1000)
             if used is None:
                 raise Refused("wrong_second_factor")
-            if used == "recovery":
-                actor = Actor(StaffView(row.id, row.name, row.role), address)
-                audit.add(connection, wall, actor, "recovery_code")
+            _note_sign_in(connection, wall, row, address, recovery=used == "recovery")
 
         with self.attempt(row.name, address):
             token = await self._sign_in("staff", row.id, STAFF_MAX_MS, use_up)
@@ -248,9 +238,9 @@ class Authenticator:
         self._addresses.check(address)
         names.check(key)
         if self._addresses.count(address):
-            self.attacks.locked("the address", address)
+            self._attacks.locked("the address", address)
         if names.count(key) and names is self._names:
-            self.attacks.locked("a card, code or login", address)
+            self._attacks.locked("a card, code or login", address)
 
     def _undo_count(self, names: Lockout, key: str, address: str) -> None:
         names.undo_count(key)
@@ -290,10 +280,7 @@ class Authenticator:
             people.add_login(connection, kind, who, token, now_ms, now_ms + longest_ms)
             people.keep_newest_logins(connection, kind, who, MAX_LOGINS)
 
-        try:
-            await self._storage.write(work)
-        except StorageFull as full:
-            raise Refused("storage_full") from full
+        await self._storage.write_or_refuse(work)
         return token
 
     async def who(self, kind: Literal["resident", "staff"], token: str, active: bool = True) -> int:
@@ -309,21 +296,38 @@ class Authenticator:
                 await self._storage.write(lambda c: people.use_login(c, token, now_ms))
         return found.who
 
-    async def sign_out(self, token: str, everywhere: bool) -> None:
+    async def resident(self, token: str) -> ResidentView:
+        resident_id = await self.who("resident", token)
+
+        def look(connection: sqlite3.Connection) -> ResidentView:
+            row = people.resident_by_id(connection, resident_id)
+            if row is None:
+                raise Refused("signed_out")
+            balance = balance_fen(connection, ledger.wallet(resident_id))
+            held = people.held_fen(connection, resident_id)
+            return ResidentView(resident_id, row.card, balance, held, row.group, row.guest)
+
+        return await self._storage.read(look)
+
+    async def sign_out(self, token: str, everywhere: bool = False) -> None:
         remove = people.remove_logins_like if everywhere else people.remove_login
-        try:
-            await self._storage.write(lambda c: remove(c, token))
-        except StorageFull as full:
-            raise Refused("storage_full") from full
+        await self._storage.write_or_refuse(lambda c: remove(c, token))
 
     async def check_scope(self, bearer: str, scope: str) -> None:
-        """Check that the API token has the scope. Refuses wrong_token, scope_missing."""
         scopes = await self._storage.read(lambda c: people.scopes_of(c, bearer, self._clock.wall().unix_ms))
         if scope not in scopes:
             raise Refused("scope_missing" if scopes else "wrong_token")
 
     def close(self) -> None:
         self._hashing.shutdown(wait=False)
+
+
+def _note_sign_in(
+    connection: sqlite3.Connection, wall: WallTime, row: people.StaffRow, address: str, recovery: bool = False
+) -> None:
+    """Add the audit entries of a staff login."""
+    for action in ["recovery_code", "sign_in"] if recovery else ["sign_in"]:
+        audit.add(connection, wall, Actor(StaffView(row.id, row.name, row.role), address), action)
 
 
 def _staff_key(name: str) -> str:

@@ -52,24 +52,15 @@ def fen_of_yuan(text: str) -> int:
 
 def top_up(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None = None) -> int:
     """Put money into a wallet; return the new balance."""
-    return _with_wallet(
-        database,
-        clock,
-        card,
-        lambda books, who: ledger.top_up(posted_key(books, "top-up:", key), who, _some(amount_fen, "a top-up")),
-    )
+    _check_amount(amount_fen, "a top-up")
+    return _post(database, clock, card, "top-up:", key, lambda key, who: ledger.top_up(key, who, amount_fen))
 
 
 def pay_out(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str = "") -> int:
     """Pay money out of a wallet to its resident; return the new balance. Raises Overdrawn."""
-    return _with_wallet(
-        database,
-        clock,
-        card,
-        lambda books, who: ledger.pay_out(
-            posted_key(books, "pay-out:", key), who, _some(amount_fen, "a pay-out"), _note(note)
-        ),
-    )
+    _check_amount(amount_fen, "a pay-out")
+    note = _note(note)
+    return _post(database, clock, card, "pay-out:", key, lambda key, who: ledger.pay_out(key, who, amount_fen, note))
 
 
 def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key: str | None, note: str) -> int:
@@ -77,13 +68,9 @@ def write_off(database: Database, clock: Clock, card: str, amount_fen: int, key:
     note = _note(note)
     if not note:
         raise CabinetError("a write-off needs its reason: --note")
-    return _with_wallet(
-        database,
-        clock,
-        card,
-        lambda books, who: ledger.write_off(
-            posted_key(books, "write-off:", key), who, _some(amount_fen, "a write-off"), note
-        ),
+    _check_amount(amount_fen, "a write-off")
+    return _post(
+        database, clock, card, "write-off:", key, lambda key, who: ledger.write_off(key, who, amount_fen, note)
     )
 
 
@@ -104,20 +91,16 @@ def give_back(database: Database, clock: Clock, order_number: str, amount_fen: i
         books = SqliteBooks(connection, clock.wall())
         full_key = posted_key(books, prefix, key)
         if books.postings(full_key) is None:
-            before_fen = accounts.moved_fen(connection, prefix, wallet)
-            left_fen = row.cost_fen - before_fen
-            if _some(amount_fen, "what is given back") > left_fen:
+            _check_amount(amount_fen, "what is given back")
+            left_fen = row.cost_fen - accounts.moved_fen(connection, prefix, wallet)
+            if amount_fen > left_fen:
                 raise CabinetError(
                     f"{order_number} cost {row.cost_fen / 100:.2f} yuan, of which {left_fen / 100:.2f} were kept"
                 )
-            service_left_fen = (
-                row.cost_fen - row.electricity_fen + accounts.moved_fen(connection, prefix, ledger.SERVICE)
-            )
-            service_fen = min(amount_fen, service_left_fen)
-            ledger.post(
-                books,
-                ledger.give_back(full_key, row.resident_id, amount_fen - service_fen, service_fen, note),
-            )
+            given_back_fen = -accounts.moved_fen(connection, prefix, ledger.SERVICE)
+            service_fen = min(amount_fen, row.cost_fen - row.electricity_fen - given_back_fen)
+            electricity_fen = amount_fen - service_fen
+            ledger.post(books, ledger.give_back(full_key, row.resident_id, electricity_fen, service_fen, note))
         return balance_fen(connection, wallet)
 
 
@@ -146,12 +129,15 @@ def statement(
             yield StatementLine(entry, balance)
 
 
-def _with_wallet(database: Database, clock: Clock, card: str, make: Callable[[SqliteBooks, int], Transaction]) -> int:
+def _post(
+    database: Database, clock: Clock, card: str, prefix: str, key: str | None, make: Callable[[str, int], Transaction]
+) -> int:
+    """Post the transaction that `make` returns for the ledger's key and the resident; return the new balance."""
     with database.transaction() as connection:
-        resident = resident_of(connection, card)
+        resident_id = resident_of(connection, card).id
         books = SqliteBooks(connection, clock.wall())
-        ledger.post(books, make(books, resident.id))
-        return balance_fen(connection, ledger.wallet(resident.id))
+        ledger.post(books, make(posted_key(books, prefix, key), resident_id))
+        return balance_fen(connection, ledger.wallet(resident_id))
 
 
 def posted_key(books: SqliteBooks, prefix: str, key: str | None) -> str:
@@ -174,7 +160,6 @@ def _note(typed: str) -> str:
     return note
 
 
-def _some(amount_fen: int, what: str) -> int:
+def _check_amount(amount_fen: int, what: str) -> None:
     if amount_fen <= 0:
         raise CabinetError(f"{what} is above 0 yuan")
-    return amount_fen

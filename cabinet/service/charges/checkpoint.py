@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
-from cabinet.model import EndReason
-from cabinet.records import LoadSample, UsageRecord
-from cabinet.service.charges import pricing
+from cabinet.errors import StoreError
+from cabinet.model import CostLine, EndReason
+from cabinet.records import CurvePoint, LoadSample, UsageRecord
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.charges.live import CABINET
 from cabinet.service.charges.session import Session
@@ -26,7 +26,7 @@ from cabinet.store import load, people, usage
 from cabinet.store import sessions as table
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.moment import Moment
-from cabinet.store.sessions import CurveRow, Transition
+from cabinet.store.sessions import Transition
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class _Taken(NamedTuple):
     columns: dict[str, Any]
     transitions: list[Transition]
     days: dict[str, int]
-    points: list[CurveRow]
+    points: list[CurvePoint]
     replace_curve: bool
     finished: bool
 
@@ -60,6 +60,13 @@ class CheckpointWriter:
         flush goes on: half-way it is unknown whether the commit succeeded.
         """
         await asyncio.shield(self._background.start(self._flush(meters, last)))
+
+    async def save(self) -> None:
+        """Write all steps and ends. Failure is logged: every checkpoint tries again."""
+        try:
+            await self.flush()
+        except StoreError as error:
+            log.error("sessions wait to be written: %s", error)
 
     async def _flush(self, meters: bool, last: bool) -> None:
         async with self._turn:
@@ -208,7 +215,7 @@ def _settle(connection: sqlite3.Connection, context: ServiceContext, session: Se
 
 
 def _usage_record(
-    context: ServiceContext, session: Session, reason: EndReason, lines: list[billing.PriceLine], holder: str
+    context: ServiceContext, session: Session, reason: EndReason, lines: list[CostLine], holder: str
 ) -> UsageRecord:
     """Return the usage record; the log fills in number and hashes."""
     assert session.ended is not None  # set by `finish`
@@ -230,7 +237,7 @@ def _usage_record(
         energy_mwh=count.energy_mwh,
         peak_power_mw=session.meter.peak_power_mw,
         mean_power_mw=count.energy_mwh * 3_600_000 // count.charging_ms if count.charging_ms else 0,
-        lines=pricing.cost_lines(lines),
+        lines=lines,
         electricity_fen=electricity_fen,
         service_fen=service_fen,
         total_fen=total_fen,

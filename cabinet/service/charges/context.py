@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cabinet.clock import NS, Clock
-from cabinet.config.keys import Config
+from cabinet.config.keys import Config, OutletSection
+from cabinet.errors import Refused
 from cabinet.link.protocol import Command
 from cabinet.model import OutletState, Snapshot
 from cabinet.service.charges.feed_load import LoadMeans
@@ -121,6 +122,19 @@ class ServiceContext:
         wall = self.clock.wall()
         return Moment(self.boot_id, self.clock.monotonic_ns(), wall.unix_ms, wall.trusted)
 
+    def outlet_of(self, code: str) -> OutletSection:
+        """Return the outlet with this printed code. Refuses unknown_code."""
+        outlet = self.config.outlet_by_code(code)
+        if outlet is None:
+            raise Refused("unknown_code")
+        return outlet
+
+    def is_held(self, session: Session) -> bool:
+        """Return whether the guard holds the session, which neither has ended nor is to end."""
+        state = self.guard_state.outlet(session.outlet)
+        holds = state is not None and state.session_id == session.session_id
+        return holds and not session.finished and session.stop_reason is None
+
     def guard_reachable(self) -> bool:
         """Return whether the guard is connected and has sent a snapshot recently."""
         snapshot = self.guard_state.snapshot
@@ -129,6 +143,7 @@ class ServiceContext:
         return self.clock.monotonic_ns() - snapshot.at_ns < SNAPSHOT_OLD_NS
 
     def accepting(self) -> str | None:
+        """Return the code if no new sessions start (guard_unreachable, storage_full, storage_damaged), else None."""
         if not self.guard_reachable():
             return "guard_unreachable"
         return self.storage.refusal

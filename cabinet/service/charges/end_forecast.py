@@ -12,8 +12,8 @@ from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
 from cabinet.billing.tariff import Tariff, Use
 from cabinet.config import keys
+from cabinet.records import CurvePoint
 from cabinet.service.ports import EndBasis
-from cabinet.store.sessions import CurveRow
 
 FALLEN_SHARE = 0.9  # of the plateau; if power is above it, there is no taper yet
 PLATEAU_SHARE = 0.95
@@ -61,7 +61,7 @@ def package_left_s(tariff: Tariff, use: Use, power_w: int) -> int | None:
     return covering.package_cover(tariff, tariff.package, use, power_w).charging_s
 
 
-def taper_left_s(points: Sequence[CurveRow], ends: keys.ChargeSection) -> int | None:
+def taper_left_s(points: Sequence[CurvePoint], ends: keys.ChargeSection) -> int | None:
     """Return the time until the guard counts the battery as full, from its falling power; None if not falling yet."""
     powers_w = [point.power_w for point in points]
     if len(powers_w) < MIN_POINTS or powers_w[-1] <= 0:
@@ -86,14 +86,14 @@ def _plateau(powers_w: Sequence[int]) -> int:
     return max(sorted(powers_w[place : place + 3])[1] for place in range(len(powers_w) - 2))
 
 
-def _hold_left_s(points: Sequence[CurveRow], full_w: float, hold_s: float) -> int:
+def _hold_left_s(points: Sequence[CurvePoint], full_w: float, hold_s: float) -> int:
     """Return the rest of `hold_s`, counted from the last point that was not low; at its end the battery is full."""
     before = [point.at_s for point in points if point.power_w >= full_w]
     low_s = points[-1].at_s - (before[-1] if before else points[0].at_s)
     return max(0, round(hold_s - low_s))
 
 
-def _decay_per_s(falling: Sequence[CurveRow]) -> float | None:
+def _decay_per_s(falling: Sequence[CurvePoint]) -> float | None:
     """Return the decay, above 0, of an exponential through the points; None if they do not fit a falling one."""
     if len(falling) < MIN_POINTS or min(point.power_w for point in falling) <= 0:
         return None

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 
 from cabinet.clock import NS, Clock
 from cabinet.model import MeterCount
-from cabinet.store.sessions import CurveRow
+from cabinet.records import CurvePoint
 
 MIN_GAP_S = 0.5
 
@@ -73,7 +73,7 @@ class ChangeNotifier:
 class Curve:
     """Mean power over equal steps of powered time; if there are too many points, pairs become one."""
 
-    def __init__(self, points: list[CurveRow], step_s: int, at: MeterCount) -> None:
+    def __init__(self, points: list[CurvePoint], step_s: int, at: MeterCount) -> None:
         self.points = points
         self.step_s = step_s
         self._from = at
@@ -86,7 +86,7 @@ class Curve:
         if past_ms < 1000 * self.step_s:
             return
         power_w = (count.energy_mwh - self._from.energy_mwh) * 3600 // past_ms
-        self.points.append(CurveRow(count.powered_ms // 1000, power_w))
+        self.points.append(CurvePoint(count.powered_ms // 1000, power_w))
         self._from = count
         if len(self.points) > MAX_POINTS:
             self._thin()
@@ -94,12 +94,12 @@ class Curve:
     def _thin(self) -> None:
         """Merge pairs of points; an odd point at the end stays as it is."""
         pairs = zip(self.points[0::2], self.points[1::2], strict=False)
-        thinned = [CurveRow(later.at_s, (earlier.power_w + later.power_w) // 2) for earlier, later in pairs]
+        thinned = [CurvePoint(later.at_s, (earlier.power_w + later.power_w) // 2) for earlier, later in pairs]
         self.points = thinned + self.points[2 * len(thinned) :]
         self.step_s *= 2
         self._thinned = True
 
-    def take(self, last: bool) -> tuple[list[CurveRow], bool]:
+    def take(self, last: bool) -> tuple[list[CurvePoint], bool]:
         """Return the points to write now, all unsaved ones if `last`, and whether they replace the stored ones."""
         if not last and not self._thinned and len(self.points) - self._saved < POINTS_AT_ONCE:
             return [], False

@@ -7,12 +7,11 @@ import msgspec
 
 from cabinet.billing import cover as covering
 from cabinet.billing import tariff as billing
-from cabinet.billing.tariff import PriceLine, Tariff, Use
+from cabinet.billing.tariff import Tariff, Use
 from cabinet.clock import WallTime
 from cabinet.config import keys
 from cabinet.errors import Refused
-from cabinet.model import ChargeLimits, EndReason
-from cabinet.records import CostLine
+from cabinet.model import ChargeLimits, CostLine, EndReason
 from cabinet.service.ports import BandPrice, PackagePrice, PeriodPrice, PriceView, StartChoice
 
 EXAMPLE_MINUTES = 120
@@ -69,6 +68,7 @@ class SiteTime:
 
 def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W) -> PriceView:
     """Return the posted prices, and the price of the example from `now_minute` on (as `SiteTime.minute`)."""
+    example_use = sample_use(tariff, EXAMPLE_MINUTES * 60, example_w, now_minute)
     return PriceView(
         version=tariff.version,
         start_fee_fen=tariff.start_fee_fen,
@@ -92,20 +92,8 @@ def price_view(tariff: Tariff, now_minute: int, example_w: int = EXAMPLE_POWER_W
         ],
         example_minutes=EXAMPLE_MINUTES,
         example_power_w=example_w,
-        example_fen=_example_fen(tariff, now_minute, example_w),
+        example_fen=billing.total_fen(billing.price(tariff, example_use)),
     )
-
-
-def _example_fen(tariff: Tariff, now_minute: int, power_w: int) -> int:
-    """Return the example's price, booked minute by minute like a real charge."""
-    use = billing.no_use(tariff)
-    booked_mwh = 0
-    for past in range(EXAMPLE_MINUTES):
-        energy_mwh = power_w * 1000 * (past + 1) // 60
-        minute = now_minute + past
-        use = billing.add_slice(tariff, use, billing.Slice(60_000, energy_mwh - booked_mwh, (minute, minute)))
-        booked_mwh = energy_mwh
-    return billing.total_fen(billing.price(tariff, use))
 
 
 def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
@@ -121,7 +109,7 @@ def sample_use(tariff: Tariff, seconds: int, watts: float, minute: int) -> Use:
 
 def price_lines(
     tariff: Tariff, use: Use, held_fen: int, reason: EndReason | None, waived: bool = False
-) -> list[PriceLine]:
+) -> list[CostLine]:
     """Return the price lines of a session that ended with `reason`, or goes on (None). The sum is never above the hold.
 
     This is the only place that prices an end: nothing if there was no load or the start was called off (`waived`);
@@ -134,13 +122,6 @@ def price_lines(
         return []
     lines = billing.price(tariff, use, energy_only=tripped and tariff.tripped_charge == "energy")
     return billing.capped(lines, held_fen)
-
-
-def cost_lines(lines: list[PriceLine]) -> list[CostLine]:
-    return [
-        CostLine(line.kind, line.quantity, line.unit, line.unit_price_fen, line.amount_fen, line.detail, line.per)
-        for line in lines
-    ]
 
 
 def session_tariff(posted: Tariff, choice: StartChoice, spent_fen: int) -> Tariff:

@@ -43,7 +43,7 @@ EXPIRED = "expired"
 
 
 class QueueControl:
-    """Lets residents join and leave the power queue, and starts them in turn (`serve`, with every snapshot)."""
+    """Implements `ports.QueuePort`: residents join and leave; `serve`, with every snapshot, starts them in turn."""
 
     def __init__(self, context: ServiceContext, charge_control: ChargeControl) -> None:
         self._context = context
@@ -51,15 +51,13 @@ class QueueControl:
         self._not_before_ns = 0
         self._refused_since_ns: tuple[int, int] | None = None  # entry number, start time
 
-    async def join(self, resident_id: int, code: str, choice: StartChoice) -> None:
+    async def join(self, resident_id: int, code: str, choice: StartChoice) -> WaitingView:
         """Join the queue for this outlet. A resident already in it keeps the place, with the new outlet and choice.
 
         Refuses unknown_code, bad_choice, reserved, no_money, already_charging, card_blocked, and every refusal of a
         start except lack of power.
         """
-        outlet = self._context.config.outlet_by_code(code)
-        if outlet is None:
-            raise Refused("unknown_code")
+        outlet = self._context.outlet_of(code)
         amount = pricing.check_choice(choice)
         try:
             check_outlet(self._context, outlet, resident_id)
@@ -71,6 +69,9 @@ class QueueControl:
             await self._change(lambda c: self._enter(c, resident_id, outlet, choice, amount, now))
         except StorageFull as full:
             raise Refused("storage_full") from full
+        view = self.view(resident_id)
+        assert view is not None  # just joined
+        return view
 
     def _enter(
         self,

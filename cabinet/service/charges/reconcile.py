@@ -24,11 +24,11 @@ import msgspec
 
 from cabinet.billing.session import SessionStep, State
 from cabinet.clock import NS
-from cabinet.errors import Refused, StoreError
-from cabinet.link.protocol import Energise, Open
+from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault, OutletState, Phase, Snapshot
 from cabinet.service.charges.checkpoint import CheckpointWriter
 from cabinet.service.charges.context import ServiceContext
+from cabinet.service.charges.guard_commands import RETRY_NS, GuardCommands
 from cabinet.service.charges.guard_events import GuardEventHandler, agrees
 from cabinet.service.charges.session import Session
 from cabinet.store.moment import Moment, at_monotonic, seconds_between
@@ -37,7 +37,6 @@ from cabinet.store.sessions import Counter
 log = logging.getLogger(__name__)
 
 LEARN_TIME_S = 180  # for the wall clock to be synchronised after a boot
-RETRY_NS = 1 * NS
 RESUME_FOR_NS = 120 * NS  # a guard that has just started may need this long until its sensors answer
 
 PASSING_FAULTS = frozenset(
@@ -108,11 +107,16 @@ class Reconciler:
     """Reconciles sessions and outlets whenever a snapshot shows that they disagree."""
 
     def __init__(
-        self, context: ServiceContext, checkpoint_writer: CheckpointWriter, event_handler: GuardEventHandler
+        self,
+        context: ServiceContext,
+        checkpoint_writer: CheckpointWriter,
+        event_handler: GuardEventHandler,
+        guard_commands: GuardCommands,
     ) -> None:
         self._context = context
         self._checkpoint_writer = checkpoint_writer
         self._event_handler = event_handler
+        self._guard_commands = guard_commands
         self._orphan_retry_ns = 0
 
     def wanted(self, snapshot: Snapshot) -> bool:
@@ -156,7 +160,7 @@ class Reconciler:
                     await self._act(session, state, snapshot)
             self._event_handler.notify_viewers(session.outlet)
         await self._open_orphans(snapshot)
-        await self._save()
+        await self._checkpoint_writer.save()
 
     async def _open_orphans(self, snapshot: Snapshot) -> None:
         now_ns = self._context.clock.monotonic_ns()
@@ -166,7 +170,8 @@ class Reconciler:
         self._orphan_retry_ns = now_ns + RETRY_NS
         for state in orphans:
             log.error("outlet %d: charges for %s, which is not running here: opened", state.outlet, state.session_id)
-            await self._request_open(state.outlet, state.session_id, EndReason.STOPPED_BY_OPERATOR, "service")
+            reason = EndReason.STOPPED_BY_OPERATOR
+            await self._guard_commands.open_outlet(state.outlet, state.session_id, reason, "service")
 
     async def _act(self, session: Session, state: OutletState, snapshot: Snapshot) -> None:
         now = at_monotonic(self._context.now(), snapshot.at_ns)
@@ -176,7 +181,7 @@ class Reconciler:
             if state.phase is Phase.CHARGING:
                 session.step(SessionStep.LOADED, now)
         elif decision.action is Action.OPEN and decision.reason is not None:
-            await self.open(session, decision.reason)
+            await self._guard_commands.open(session, decision.reason)
         elif decision.action is Action.CALL_OFF:
             session.refusal = session.refusal or "guard_unreachable"
             session.finish(None, None, now)
@@ -204,38 +209,6 @@ class Reconciler:
             resume_within_s=self._context.config.service.resume_within_s,
         )
 
-    async def open(self, session: Session, reason: EndReason) -> None:
-        """Command the guard to open the outlet; the end arrives as its event. Repeated until the guard acts on it."""
-        now_ns = self._context.clock.monotonic_ns()
-        if now_ns < session.retry_ns:
-            return
-        session.retry_ns = now_ns + RETRY_NS
-        await self._request_open(session.outlet, session.session_id, reason, session.stop_who)
-
-    async def _request_open(self, outlet: int, session_id: str | None, reason: EndReason, who: str) -> None:
-        try:
-            await self._context.guard.request(lambda id_: Open(id_, outlet, reason, session_id, who))
-        except Refused as refusal:
-            log.warning("outlet %d: could not be opened for %s: %s", outlet, session_id, refusal)
-
-    async def energise(self, session: Session) -> None:
-        """Command the guard to close the outlet, or to take new limits if it is closed. Raises Refused."""
-        count = session.meter.seen
-        limits = session.limits(self._context.max_w(session.outlet))
-        await self._context.guard.request(
-            lambda id_: Energise(
-                id_,
-                session.outlet,
-                session.session_id,
-                limits,
-                used_charging_ms=count.charging_ms,
-                used_energy_mwh=count.energy_mwh,
-                used_powered_ms=count.powered_ms,
-                had_load=session.had_load,
-            )
-        )
-        session.energised_ns = self._context.clock.monotonic_ns()
-
     def _count_rest(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
         """Add the outlet's count between the last snapshot and the moment the guard lost the session."""
         counter = Counter(snapshot.guard_run, snapshot.epoch, state.count)
@@ -244,29 +217,38 @@ class Reconciler:
             self._context.daily_energy.add(self._context.site_time.day(now.wall), session.outlet, new_mwh)
 
     async def _resume(self, session: Session, state: OutletState, snapshot: Snapshot, now: Moment) -> None:
-        """Suspend it, on disk too, then close the outlet again; if a refusal may pass by itself, retry for a while."""
+        """Suspend it, on disk too; then close the outlet again, unless an older session waits for the power."""
         now_ns = self._context.clock.monotonic_ns()
         self._count_rest(session, state, snapshot, now)
         if session.step(SessionStep.INTERRUPTED, now):
             session.resuming_since_ns = None
-            await self._save()
+            await self._checkpoint_writer.save()
         if now_ns < session.retry_ns or self._older_session_waits(session):
             return
-        session.resuming_since_ns = session.resuming_since_ns or now_ns
+        since_ns = session.resuming_since_ns = session.resuming_since_ns or now_ns
         session.retry_ns = now_ns + RETRY_NS
         try:
-            await self.energise(session)
+            await self._guard_commands.close(session)
         except Refused as refusal:
             session.waits_for = refusal.code
-            if refusal.code in ("session_over", "cabinet_fault"):
-                return  # the guard has ended it or has a cabinet fault: its event or snapshot will arrive
-            if refusal.code not in PASSING_REFUSALS or now_ns - session.resuming_since_ns > self._retry_limit_ns(
-                session
-            ):
+            if not self._may_pass(refusal.code, session, now_ns - since_ns):
                 log.warning("outlet %d: %s does not resume: %s", session.outlet, session.session_id, refusal)
                 session.finish(EndReason.POWER_LOST, None, session.held_at)
-            return
-        session.step(SessionStep.LOADED if session.had_load else SessionStep.CLOSED, self._context.now(), "resumed")
+        else:
+            step = SessionStep.LOADED if session.had_load else SessionStep.CLOSED
+            session.step(step, self._context.now(), "resumed")
+
+    def _may_pass(self, refusal_code: str, session: Session, tried_ns: int) -> bool:
+        """Return whether to try again after a refusal; `tried_ns` is the time since the first attempt.
+
+        If the guard suspended the session, try for as long as `decide` allows.
+        """
+        if refusal_code in ("session_over", "cabinet_fault"):
+            return True  # the guard has ended it or has a cabinet fault: its event or snapshot will arrive
+        limit_ns = RESUME_FOR_NS
+        if session.suspended_for is not None:
+            limit_ns = max(RESUME_FOR_NS, int(self._context.config.service.resume_within_s * NS))
+        return refusal_code in PASSING_REFUSALS and tried_ns <= limit_ns
 
     def _older_session_waits(self, session: Session) -> bool:
         """Return whether an older session waits for room on the feed; this one must not take that room."""
@@ -274,15 +256,3 @@ class Reconciler:
             other.waits_for == "feed_full" and other.number < session.number and not other.finished
             for other in self._context.sessions
         )
-
-    def _retry_limit_ns(self, session: Session) -> int:
-        """Return how long to retry: if the guard suspended the session, for as long as `decide` allows."""
-        if session.suspended_for is None:
-            return RESUME_FOR_NS
-        return max(RESUME_FOR_NS, int(self._context.config.service.resume_within_s * NS))
-
-    async def _save(self) -> None:
-        try:
-            await self._checkpoint_writer.flush()
-        except StoreError as error:
-            log.error("sessions wait to be written: %s", error)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cabinet.billing.session import SessionStep, State, allowed, next_state
-from cabinet.billing.tariff import PriceLine, Tariff, total_fen
+from cabinet.billing.tariff import Tariff, total_fen
 from cabinet.clock import WallTime
-from cabinet.model import ChargeLimits, EndReason, Fault, MeterCount
+from cabinet.model import ChargeLimits, CostLine, EndReason, Fault, MeterCount
+from cabinet.records import CurvePoint
 from cabinet.service.charges import pricing
 from cabinet.service.charges.live import Curve
 from cabinet.service.charges.meter import SessionMeter
@@ -67,7 +68,7 @@ class Session:
         """Return whether it has ended, settled or not."""
         return self.state in (State.FINISHED, State.SETTLED)
 
-    def lines(self) -> list[PriceLine]:
+    def lines(self) -> list[CostLine]:
         """Return the price lines as if it ended now, or the final ones if it has ended."""
         use = self.meter.live_use()
         return pricing.price_lines(self.tariff, use, self.held_fen, self.end_reason, self.refusal is not None)
@@ -138,8 +139,8 @@ class Session:
         return new_mwh
 
 
-def restored(row: SessionRow, site_time: pricing.SiteTime, points: Curve) -> Session:
-    """Return the session restored from its database row."""
+def restored(row: SessionRow, site_time: pricing.SiteTime, points: list[CurvePoint]) -> Session:
+    """Return the session restored from its database row and the points of its curve."""
     count = MeterCount(row.energy_mwh, row.powered_ms, row.charging_ms)
     return Session(
         session_id=row.session_id,
@@ -155,7 +156,7 @@ def restored(row: SessionRow, site_time: pricing.SiteTime, points: Curve) -> Ses
         started=WallTime(row.started_unix_ms, row.started_trusted),
         state=row.state,
         meter=SessionMeter(row.tariff, site_time, row.used, count, row.seen, row.counter, row.peak_power_mw),
-        curve=points,
+        curve=Curve(points, row.curve_step_s, count),
         held_at=row.seen,
         stop_reason=row.stop_reason,
         stop_who=row.stop_who,

@@ -14,15 +14,15 @@ from cabinet.billing import ledger
 from cabinet.billing import tariff as billing
 from cabinet.billing.session import SessionStep, State
 from cabinet.config.keys import OutletSection
-from cabinet.errors import Refused, StorageFull, StoreError
-from cabinet.model import EndReason, MeterCount
+from cabinet.errors import Refused
+from cabinet.model import EndReason
 from cabinet.service.charges import pricing
 from cabinet.service.charges.checkpoint import CheckpointWriter
 from cabinet.service.charges.context import ServiceContext
+from cabinet.service.charges.guard_commands import GuardCommands
 from cabinet.service.charges.guard_events import GuardEventHandler
-from cabinet.service.charges.live import CURVE_STEP_S, Curve
+from cabinet.service.charges.live import CURVE_STEP_S
 from cabinet.service.charges.rate_limit import RateLimiter
-from cabinet.service.charges.reconcile import Reconciler
 from cabinet.service.charges.session import Session, restored
 from cabinet.service.ports import StartChoice
 from cabinet.service.tasks import Background
@@ -49,14 +49,14 @@ class ChargeControl:
         context: ServiceContext,
         checkpoint_writer: CheckpointWriter,
         event_handler: GuardEventHandler,
-        reconciler: Reconciler,
+        guard_commands: GuardCommands,
         background: Background,
     ) -> None:
         self._background = background
         self._context = context
         self._checkpoint_writer = checkpoint_writer
         self._event_handler = event_handler
-        self._reconciler = reconciler
+        self._guard_commands = guard_commands
         self._under_way: dict[tuple[int, str], asyncio.Task[str]] = {}
         self._cards = RateLimiter(context.clock, MAX_STARTS_PER_CARD, RATE_WINDOW_S)
         self._outlets = RateLimiter(context.clock, MAX_STARTS_PER_OUTLET, RATE_WINDOW_S)
@@ -64,7 +64,7 @@ class ChargeControl:
     async def start(
         self, resident_id: int, code: str, choice: StartChoice, request_key: str, rate_limited: bool = True
     ) -> str:
-        """Return the new session's id, or the same id if `request_key` repeats. Refuses as `ports.ResidentPort.start`.
+        """Return the new session's id, or the same id if `request_key` repeats. Refuses as `ports.ChargesPort.start`.
 
         If `rate_limited` is False, the start comes from the power queue, not from a person's tap, and is not counted.
         """
@@ -85,9 +85,7 @@ class ChargeControl:
         earlier = await context.storage.read(lambda c: table.by_request_key(c, resident_id, request_key))
         if earlier is not None:
             return _repeated_answer(earlier)
-        outlet = context.config.outlet_by_code(code)
-        if outlet is None:
-            raise Refused("unknown_code")
+        outlet = context.outlet_of(code)
         amount = pricing.check_choice(choice)
         check_outlet(context, outlet, resident_id)
         if context.power_queue.others_before(resident_id) or any(s.waits_for == "feed_full" for s in context.sessions):
@@ -95,18 +93,14 @@ class ChargeControl:
         if rate_limited:
             self._cards.check(resident_id)
             self._outlets.check(outlet.number)
-        try:
-            row = await context.storage.write(
-                lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
-            )
-        except StorageFull as full:
-            raise Refused("storage_full") from full
-        if (
-            rate_limited
-        ):  # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
+        row = await context.storage.write_or_refuse(
+            lambda c: self._authorise(c, resident_id, outlet, choice, amount, request_key, context.now())
+        )
+        # only now: a start refused above (no money, charging elsewhere) wears no relay and blocks no outlet
+        if rate_limited:
             self._cards.count(resident_id)
             self._outlets.count(outlet.number)
-        session = restored(row, context.site_time, Curve([], CURVE_STEP_S, MeterCount()))
+        session = restored(row, context.site_time, [])
         async with session.busy:
             context.sessions.add(session)
             self._event_handler.notify_viewers(session.outlet)
@@ -159,7 +153,7 @@ class ChargeControl:
     async def _energise(self, session: Session) -> None:
         """Have the guard close the outlet; if the guard refuses, finish the session and raise the refusal."""
         try:
-            await self._reconciler.energise(session)
+            await self._guard_commands.close(session)
         except Refused as refusal:
             session.refusal = refusal.code
             if refusal.code == "guard_unreachable":
@@ -168,10 +162,21 @@ class ChargeControl:
                 session.energised_ns = self._context.clock.monotonic_ns()
             else:
                 session.finish(None, None, self._context.now())
-            await self._save()
+            await self._checkpoint_writer.save()
             raise
         session.step(SessionStep.CLOSED, self._context.now())
-        await self._save()
+        await self._checkpoint_writer.save()
+
+    async def renew_limits(self) -> None:
+        """Send the guard the money limits of all running sessions anew: what they have used since is known now."""
+        for session in self._context.sessions:
+            if self._context.guard_reachable() and not session.busy.locked() and self._context.is_held(session):
+                try:
+                    async with session.busy:
+                        await self._guard_commands.close(session)
+                except Refused as refusal:
+                    # session_over: its end event will arrive; otherwise the old, lower limits stay in force
+                    log.info("outlet %d: limits not renewed: %s", session.outlet, refusal)
 
     async def stop(self, resident_id: int, session_id: str) -> None:
         """End the session, if it runs; return when it is settled, or after `STOP_WAIT_S`. Refuses not_yours."""
@@ -193,16 +198,10 @@ class ChargeControl:
 
     async def _end(self, session: Session) -> None:
         """Save the stop request, then command the guard: in this order a crash does not let the session go on."""
-        await self._save()
+        await self._checkpoint_writer.save()
         async with session.busy:
             if not session.finished and session.state is not State.SUSPENDED:
-                await self._reconciler.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
-
-    async def _save(self) -> None:
-        try:
-            await self._checkpoint_writer.flush()
-        except StoreError as error:
-            log.error("sessions wait to be written: %s", error)
+                await self._guard_commands.open(session, session.stop_reason or EndReason.STOPPED_BY_RESIDENT)
 
 
 def check_outlet(context: ServiceContext, outlet: OutletSection, resident_id: int) -> None:

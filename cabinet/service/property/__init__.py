@@ -1,6 +1,5 @@
-"""Functions of the property pages, behind `property_ports`: one module per subject, combined in `PropertyPages`."""
+"""Functions for the property, behind `property_ports`: one module per subject, combined in `PropertyFunctions`."""
 
-from cabinet.clock import WallTime
 from cabinet.service.accounts.sign_in import Authenticator
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.property.acting import AuditedActions
@@ -17,8 +16,8 @@ from cabinet.service.property.trips import Trips
 from cabinet.service.tasks import Background
 
 
-class PropertyPages:
-    """Implements `property_ports.OfficePort`."""
+class PropertyFunctions:
+    """Implements `property_ports.PropertyPort`."""
 
     def __init__(self, context: ServiceContext, authenticator: Authenticator, background: Background) -> None:
         audited = AuditedActions(context)
@@ -32,7 +31,4 @@ class PropertyPages:
         self.tariffs = Tariffs(context, audited)
         self.tokens = Tokens(context, audited)
         self.imports = Imports(context, audited, background)
-        self._context = context
-
-    def wall(self) -> WallTime:
-        return self._context.clock.wall()
+        self.wall = context.clock.wall

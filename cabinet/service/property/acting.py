@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from cabinet.errors import Refused, StorageFull
 from cabinet.records import Actor, Task
 from cabinet.service.charges.context import ServiceContext
 from cabinet.store import audit
@@ -13,7 +12,7 @@ T = TypeVar("T")
 
 
 class Note(NamedTuple):
-    """An entry for the audit log: see `property_views.AuditEntry`."""
+    """An entry for the audit log: see `records.AuditEntry`."""
 
     action: str
     resident_id: int | None = None
@@ -45,10 +44,7 @@ class AuditedActions:
                 )  # fmt: skip
             return result
 
-        try:
-            return await self._context.storage.write(both)
-        except StorageFull as full:
-            raise Refused("storage_full") from full
+        return await self._context.storage.write_or_refuse(both)
 
     async def note(self, actor: Actor, task: Task, note: Note) -> None:
         """Write an audit entry only, such as for viewing restricted data."""

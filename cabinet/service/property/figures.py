@@ -7,6 +7,7 @@ from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.records import UsageFilter
 from cabinet.service.charges.context import ServiceContext
+from cabinet.service.ports import DayFigures
 from cabinet.service.property_views import Comparison, DaySum, LoadView, UsageSums, Utilisation
 from cabinet.store import load
 from cabinet.store import sessions as table
@@ -18,10 +19,26 @@ HOUR_MS = 3_600_000
 
 
 class UsageStatistics:
-    """Implements `property_ports.FiguresPort`."""
+    """Implements `property_ports.StatisticsPort`."""
 
     def __init__(self, context: ServiceContext) -> None:
         self._context = context
+
+    async def today(self) -> DayFigures:
+        context, wall = self._context, self._context.clock.wall()
+        start_ms, end_ms = context.site_time.day_bounds_ms(wall)
+        sessions, (electricity_fen, service_fen) = await context.storage.read(
+            lambda c: (table.count_started_in(c, start_ms, end_ms), table.earned_in(c, start_ms, end_ms))
+        )
+        day = context.site_time.day(wall)
+        snapshot = context.guard_state.snapshot
+        return DayFigures(
+            sessions=sessions,
+            energy_mwh=sum(context.daily_energy.energy_mwh(day, outlet.number) for outlet in context.config.outlet),
+            electricity_fen=electricity_fen,
+            service_fen=service_fen,
+            feed_mw=snapshot.feed_mw if snapshot is not None and context.guard_reachable() else None,
+        )
 
     async def comparison(self) -> Comparison:
         wall = self._context.clock.wall()

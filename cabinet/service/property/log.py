@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from cabinet.errors import CabinetError, Refused
-from cabinet.records import Actor, CurvePoint, UsageFilter, UsageRecord
+from cabinet.records import Actor, SignedClosing, UsageFilter, UsageHead, UsageRecord
 from cabinet.service.accounts import admin
 from cabinet.service.charges.context import ServiceContext
 from cabinet.service.ports import Unclosed
@@ -26,13 +26,28 @@ MAX_RECORDS = 1000
 
 
 class UsageLog:
-    """Implements `property_ports.LogPort`."""
+    """Implements `property_ports.UsageLogPort`."""
 
     def __init__(self, context: ServiceContext, audited: AuditedActions, background: Background) -> None:
         self._context = context
         self._audited = audited
         self._background = background
         self._verification: Verification | None = None
+
+    async def records(self, wanted: UsageFilter, limit: int) -> list[UsageRecord]:
+        most = max(0, min(limit, MAX_RECORDS))
+        return await self._context.storage.read(lambda c: list(usage.found(c, wanted, most)))
+
+    async def closings(self) -> list[SignedClosing]:
+        return await self._context.storage.read(lambda c: list(month_closing.all_signed(c)))
+
+    async def heads(self, from_unix_ms: int | None, to_unix_ms: int | None) -> list[UsageHead]:
+        site = self._context.config.site
+        return await self._context.storage.read(lambda c: proof.heads(c, site, from_unix_ms, to_unix_ms))
+
+    async def public_key(self) -> str:
+        path = admin.key_path(self._context.config)
+        return month_closing.public(await asyncio.to_thread(month_closing.load_key, path, make=True))
 
     async def newest(self, actor: Actor, wanted: UsageFilter, before: int | None, limit: int) -> list[UsageRecord]:
         actor.require("look")
@@ -52,7 +67,7 @@ class UsageLog:
                 raise Refused("unknown_record")
             record, body, right = found
             resident = people.resident_by_holder(connection, record.holder) if actor.may("money") else None
-            curve = [CurvePoint(point.at_s, point.power_w) for point in table.curve(connection, record.session_id)]
+            curve = table.curve(connection, record.session_id)
             last = usage.last_number(connection)
             return RecordView(record, body, right, last, None if resident is None else resident.id, curve)
 

@@ -102,9 +102,7 @@ class Residents:
             row = _known(connection, resident_id)
             if row.blocked == blocked:
                 return None, None
-            people.set_blocked(connection, row.card, blocked)
-            if blocked:
-                people.remove_logins_of_resident(connection, resident_id)
+            people.set_blocked(connection, resident_id, blocked)
             return None, Note("resident_block" if blocked else "resident_unblock", resident_id)
 
         await self._audited.do(actor, "money", work)
@@ -115,9 +113,8 @@ class Residents:
         pin_hash = await asyncio.to_thread(hash_secret, pin)
 
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
-            row = _known(connection, resident_id)
-            people.set_pin(connection, row.card, pin_hash)
-            people.remove_logins_of_resident(connection, resident_id)
+            _known(connection, resident_id)
+            people.set_pin(connection, resident_id, pin_hash)
             return None, Note("resident_pin", resident_id)
 
         await self._audited.do(actor, "money", work)

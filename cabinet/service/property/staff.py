@@ -29,9 +29,6 @@ class StaffAccounts:
             raise Refused("signed_out")
         return Actor(_view(row), address)
 
-    async def note_sign_in(self, token: str, address: str) -> None:
-        await self._audited.note(await self.actor(token, address), "look", Note("sign_in"))
-
     async def everybody(self) -> list[StaffView]:
         def work(connection: sqlite3.Connection) -> list[StaffView]:
             with_one = second_factors.enabled_staff_ids(connection)
@@ -75,7 +72,6 @@ class StaffAccounts:
         def work(connection: sqlite3.Connection) -> tuple[None, Note]:
             row = _known(connection, staff_id)
             people.set_staff_password(connection, staff_id, password_hash)
-            people.remove_logins_of_staff(connection, staff_id)
             return None, Note("staff_password", subject=row.name)
 
         await self._audited.do(actor, "staff", work)

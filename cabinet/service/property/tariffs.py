@@ -27,6 +27,9 @@ class Tariffs:
         self._context = context
         self._audited = audited
 
+    def mistakes(self) -> list[str]:
+        return self._context.tariff_catalogue.mistakes
+
     async def posted(self, actor: Actor) -> list[TariffView]:
         actor.require("look")
         found, _ = await asyncio.to_thread(tariff_files.load_all, self._context.config)
@@ -93,7 +96,7 @@ class Tariffs:
         minute = charge.day.toordinal() * billing.MINUTES_A_DAY + charge.minute
         use = pricing.sample_use(posted.tariff, charge.seconds, charge.power_w, minute)
         lines = pricing.price_lines(posted.tariff, use, 1 << 40, None)
-        return Receipt(pricing.cost_lines(lines), *billing.parts_fen(lines), posted.tariff.version)
+        return Receipt(lines, *billing.parts_fen(lines), posted.tariff.version)
 
     def _view(self, posted: PostedTariff, today: int) -> TariffView:
         text = ""

@@ -8,11 +8,11 @@ from litestar.response import Redirect, Response
 from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor, Task
-from cabinet.service.property_ports import PropertyPagesPort
+from cabinet.service.property_ports import PropertyPort
 from cabinet.texts import Texts
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, address_of, language_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
 
 
@@ -48,8 +48,8 @@ async def actor(request: PageRequest, task: Task) -> Actor:
     return found
 
 
-def property_pages(request: PageRequest) -> PropertyPagesPort:
-    return WebSite.of(request).property_.property_pages
+def property_pages(request: PageRequest) -> PropertyPort:
+    return WebSite.of(request).property_
 
 
 def texts(request: PageRequest) -> Texts:
@@ -61,45 +61,25 @@ def show(
     who: Actor,
     section: str,
     template: str,
-    *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
+    refusal: Refused | None = None,
     **values: Any,
 ) -> Response[Any]:
-    """Return a page inside the frame, with the navigation for the role of `who`."""
-    sections = [each for each in SECTIONS if who.may(each.task)]
+    """Return a page inside the frame, with the navigation for the role of `who` and the refusal of its form, if any."""
     return Pages.of(request).page(
         request,
         f"property/{template}.html",
-        status=status,
-        headers=headers,
         actor=who,
-        sections=sections,
+        sections=[each for each in SECTIONS if who.may(each.task)],
         section=section,
-        **values,
+        **(refused_values(request, refusal) | values),
     )
-
-
-def refused_here(request: PageRequest, refusal: Refused) -> dict[str, Any]:
-    """Return the arguments of `show` for a refusal on the page of the refused form."""
-    return {
-        "status": status_of(refusal),
-        "headers": refusal_headers(refusal),
-        "refused": refusal_text(request, refusal),
-    }
 
 
 def on_refused(request: PageRequest, refusal: Refused) -> Response[Any]:
     """Answer a refusal that no handler has shown on its own page."""
     if refusal.code == "signed_out":
         return Redirect("/property/sign-in", status_code=303)
-    return Pages.of(request).page(
-        request,
-        "property/refused.html",
-        status=status_of(refusal),
-        headers=refusal_headers(refusal),
-        refused=refusal_text(request, refusal),
-    )
+    return Pages.of(request).page(request, "property/refused.html", **refused_values(request, refusal))
 
 
 def field(form: Mapping[str, str], name: str, most: int = 128) -> str:

@@ -9,8 +9,8 @@ from litestar.response import Response
 from cabinet import normal_form
 from cabinet.records import ACTIONS, AuditFilter
 from cabinet.web.context import PageRequest, WebSite
+from cabinet.web.period import DayRange, day, number
 from cabinet.web.property.access import actor, field, property_pages, show
-from cabinet.web.property.period import DayRange, day, number, zone_of
 
 ENTRIES_A_PAGE = 50
 
@@ -24,7 +24,7 @@ async def audit_page(request: PageRequest) -> Response[Any]:
     staff = next((name for name in names if normal_form.text(name) == shown["staff"]), shown["staff"])
     wanted = AuditFilter(
         number(field(asked, "before", 16)),
-        *DayRange(day(shown["from"]), day(shown["to"])).bounds_ms(zone_of(WebSite.of(request))),
+        *DayRange(day(shown["from"]), day(shown["to"])).bounds_ms(WebSite.of(request).zone),
         staff,
         shown["action"] if shown["action"] in ACTIONS else "",
         number(shown["resident"]),

@@ -12,8 +12,8 @@ from cabinet.texts import Texts
 from cabinet.trips import table
 from cabinet.trips.plot import plot
 from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
+from cabinet.web.period import number
 from cabinet.web.property.access import actor, field, property_pages, show
-from cabinet.web.property.period import number, zone_of
 
 TRIPS_A_PAGE = 20
 
@@ -35,7 +35,7 @@ async def faults_page(request: PageRequest) -> Response[Any]:
         "faults",
         asked=asked,
         numbers=[outlet.number for outlet in site.config.outlet],
-        faulty=[outlet for outlet in site.property_.outlets() if outlet.fault is not None],
+        faulty=[outlet for outlet in site.charges.outlets() if outlet.fault is not None],
         trips=trips,
         place=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),
@@ -63,7 +63,7 @@ async def trip_page(request: PageRequest, trip_number: RowNumber) -> Response[An
         header=recording.header,
         outlets=list(recording.tracks),
         outlet=outlet,
-        when=table.moment(recording.header, zone_of(WebSite.of(request))),
+        when=table.moment(recording.header, WebSite.of(request).zone),
         place=lambda mark: table.place(mark, words),
         cause=lambda mark: table.cause(mark, words),
         limits=list(table.limit_texts(recording.header.limits[outlet], words).values()),
@@ -80,7 +80,7 @@ async def trip_plot(request: PageRequest, trip_number: RowNumber, outlet: RowNum
     recording = await property_pages(request).trips.recording(who, trip_number)
     if outlet not in recording.tracks:
         raise Refused("unknown_trip")
-    words, zone = Texts("trips", language_of(request)), zone_of(WebSite.of(request))
+    words, zone = Texts("trips", language_of(request)), WebSite.of(request).zone
     picture = await asyncio.to_thread(plot, recording, outlet, words, zone)
     headers = {"Cache-Control": "private, max-age=3600", "Vary": "Cookie"}
     return Response(picture.encode(), media_type="image/svg+xml", headers=headers)

@@ -12,13 +12,13 @@ from cabinet.errors import Refused
 from cabinet.reports import spreadsheet
 from cabinet.web import auth, export
 from cabinet.web.context import PageRequest
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show, texts
+from cabinet.web.property.access import actor, done, field, property_pages, show, texts
 from cabinet.web.property.uploads import MAX_UPLOAD, content
 
 
 @get("/property/residents/import")
 async def import_page(request: PageRequest) -> Response[Any]:
-    return show(request, await actor(request, "residents"), "residents", "import", plan=None, refused="")
+    return show(request, await actor(request, "residents"), "residents", "import", plan=None)
 
 
 @post("/property/residents/import", request_max_body_size=MAX_UPLOAD)
@@ -31,8 +31,8 @@ async def plan(request: PageRequest) -> Response[Any]:
             raise Refused("bad_file")
         made = await property_pages(request).imports.plan(who, uploaded)
     except Refused as refusal:
-        return show(request, who, "residents", "import", plan=None, **refused_here(request, refusal))
-    return show(request, who, "residents", "import", plan=made, refused="", status=400 if made.mistakes else 200)
+        return show(request, who, "residents", "import", refusal, plan=None)
+    return show(request, who, "residents", "import", plan=made, status=400 if made.mistakes else 200)
 
 
 @post("/property/residents/import/begin", status_code=303)

@@ -8,9 +8,9 @@ from litestar.response import Response, Stream
 from cabinet.web.context import PageRequest, WebSite, language_of
 from cabinet.web.live import Parts, Streams
 from cabinet.web.pages import Pages
+from cabinet.web.period import site_today
 from cabinet.web.property import charts
 from cabinet.web.property.access import actor, property_pages, show
-from cabinet.web.property.period import site_today, zone_of
 
 MAX_SESSIONS = 20
 
@@ -37,28 +37,28 @@ async def live(request: PageRequest) -> Stream:
             parts[name] = pages.part(language, f"property/{name}.html", **values)
         return parts, False
 
-    return Streams.of(request).respond(request, site.property_.cabinet_changes(), render)
+    return Streams.of(request).respond(request, site.charges.cabinet_changes(), render)
 
 
 async def _overview(request: PageRequest) -> dict[str, Any]:
     site, figures = WebSite.of(request), property_pages(request).figures
-    outlets = site.property_.outlets()
+    outlets = site.charges.outlets()
     load = await figures.load(site_today(request))
     return {
         "outlets": outlets,
         "in_use": sum(outlet.condition == "in_use" for outlet in outlets),
-        "today": await site.property_.today(),
+        "today": await site.property_.figures.today(),
         "comparison": await figures.comparison(),
         "load": load,
-        "load_chart": charts.load_chart(load, zone_of(site)),
+        "load_chart": charts.load_chart(load, site.zone),
         "highest": max((each.peak_mw for each in load.samples), default=None),
-        "sessions": await site.property_.todays_sessions(),
+        "sessions": await site.charges.todays_sessions(),
         "most_sessions": MAX_SESSIONS,
-        "accepting": site.property_.accepting(),
-        "guard_reachable": site.property_.guard_reachable(),
-        "cabinet": site.property_.cabinet(),
-        "attack": site.property_.attack(),
-        "tariff_mistakes": site.property_.tariff_mistakes(),
+        "accepting": site.charges.accepting(),
+        "guard_reachable": site.charges.guard_reachable(),
+        "cabinet": site.charges.cabinet(),
+        "attack": site.accounts.attack(),
+        "tariff_mistakes": site.property_.tariffs.mistakes(),
     }
 
 

@@ -7,15 +7,16 @@ from urllib.parse import urlencode
 from litestar import get, post
 from litestar.response import Response
 
+from cabinet import normal_form
 from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, RowNumber
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
-from cabinet.web.property.amounts import fen_of_yuan
-from cabinet.web.property.period import number
+from cabinet.web.period import number
+from cabinet.web.property.access import actor, done, field, property_pages, show
 
 RESIDENTS_A_PAGE = 30
+MAX_FEN = 999_999
 
 
 @get("/property/residents")
@@ -54,7 +55,7 @@ async def top_up(request: PageRequest, resident_id: RowNumber) -> Response[Any]:
     who, form = await actor(request, "money"), auth.form(request)
     note = field(form, "note", 80)
     try:
-        amount_fen = fen_of_yuan(field(form, "amount", 12))
+        amount_fen = _fen_of_yuan(field(form, "amount", 12))
         if form.get("confirmed") != "true":
             page = await property_pages(request).residents.page(who, resident_id)
             return show(
@@ -131,9 +132,17 @@ async def _page(
     pin: str = "",
     amount: str = "",
 ) -> Response[Any]:
-    refused = {"refused": ""} if refusal is None else refused_here(request, refusal)
     page = await property_pages(request).residents.page(who, resident_id, unmasked=unmasked)
-    return show(request, who, "residents", "resident", page=page, pin=pin, amount=amount, **refused)
+    return show(request, who, "residents", "resident", refusal, page=page, pin=pin, amount=amount)
+
+
+def _fen_of_yuan(text: str) -> int:
+    """Return the amount in fen: 12.5 is 1250. Raises Refused `bad_amount` if it is nothing, too much, or has more than
+    two decimals."""
+    fen = normal_form.fen(text)
+    if fen is None or not 1 <= fen <= MAX_FEN:
+        raise Refused("bad_amount")
+    return fen
 
 
 HANDLERS = [residents_page, resident_page, reveal, top_up, undo, block, new_pin, erase]

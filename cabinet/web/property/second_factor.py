@@ -1,6 +1,7 @@
 """Second factor of the user's own login: a code from a phone in addition to the password."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import segno
@@ -12,7 +13,7 @@ from cabinet.errors import Refused
 from cabinet.records import Actor
 from cabinet.web import auth
 from cabinet.web.context import PageRequest
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show, texts
+from cabinet.web.property.access import actor, done, field, property_pages, show, texts
 
 PATH = "/property/second-factor"
 
@@ -35,7 +36,7 @@ async def confirm(request: PageRequest) -> Response[Any]:
     try:
         codes = await property_pages(request).second_factor.confirm(who, field(auth.form(request), "code"))
     except Refused as refusal:
-        return await _page(request, who, **refused_here(request, refusal))
+        return await _page(request, who, refusal)
     return await _page(request, who, codes=codes)
 
 
@@ -45,21 +46,14 @@ async def switch_off(request: PageRequest) -> Response[Any]:
     try:
         await property_pages(request).second_factor.switch_off(who, field(auth.form(request), "proof"))
     except Refused as refusal:
-        here = refused_here(request, refusal)
-        if refusal.code == "wrong_second_factor":
-            here["refused"] = texts(request)("second_factor.wrong_proof")
-        return await _page(request, who, **here)
+        wrong = refusal.code == "wrong_second_factor"
+        text = {"refused": texts(request)("second_factor.wrong_proof")} if wrong else {}
+        return await _page(request, who, refusal, **text)
     return done(PATH)
 
 
 async def _page(
-    request: PageRequest,
-    who: Actor,
-    *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-    refused: str = "",
-    codes: list[str] | None = None,
+    request: PageRequest, who: Actor, refusal: Refused | None = None, *, codes: Sequence[str] = (), **text: str
 ) -> Response[Any]:
     state = await property_pages(request).second_factor.state(who)
     return show(
@@ -67,12 +61,11 @@ async def _page(
         who,
         "second_factor",
         "second_factor",
-        status=status,
-        headers=headers,
+        refusal,
         state=state,
         code=_qr(state.address) if state.address else "",
-        codes=codes or [],
-        refused=refused,
+        codes=codes,
+        **text,
     )
 
 

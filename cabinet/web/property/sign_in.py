@@ -6,10 +6,10 @@ from litestar import get, post
 from litestar.response import Redirect, Response
 
 from cabinet.errors import Refused
-from cabinet.service.property_views import SecondStep
+from cabinet.service.ports import SecondStep
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, WebSite, address_of
-from cabinet.web.errors import refusal_headers, refusal_text, status_of
+from cabinet.web.errors import refused_values
 from cabinet.web.pages import Pages
 from cabinet.web.property.access import texts
 
@@ -18,7 +18,7 @@ MAX_FIELD = 128
 
 @get("/property/sign-in")
 async def sign_in_page(request: PageRequest) -> Response[Any]:
-    return Pages.of(request).page(request, "property/sign_in.html", refused="", name="")
+    return _page(request)
 
 
 @post("/property/sign-in", status_code=303)
@@ -28,17 +28,9 @@ async def sign_in(request: PageRequest) -> Response[Any]:
     try:
         if not name or not password or max(len(name), len(password)) > MAX_FIELD:
             raise Refused("wrong_card_or_pin")
-        signed_in = await site.property_.sign_in_staff(name, password, address_of(request))
+        signed_in = await site.accounts.sign_in_staff(name, password, address_of(request))
     except Refused as refusal:
-        wrong = refusal.code == "wrong_card_or_pin"
-        return Pages.of(request).page(
-            request,
-            "property/sign_in.html",
-            status=status_of(refusal),
-            headers=refusal_headers(refusal),
-            refused=texts(request)("property.wrong_login") if wrong else refusal_text(request, refusal),
-            name=name[:MAX_FIELD],
-        )
+        return _page(request, refusal, name[:MAX_FIELD])
     if isinstance(signed_in, SecondStep):
         return _code_page(request, signed_in.key)
     return _signed_in(site, signed_in)
@@ -52,30 +44,23 @@ async def sign_in_code(request: PageRequest) -> Response[Any]:
     try:
         if not code or max(len(key), len(code)) > MAX_FIELD:
             raise Refused("wrong_second_factor")
-        token = await site.property_.sign_in_staff_code(key, code, address_of(request))
+        token = await site.accounts.sign_in_staff_code(key, code, address_of(request))
     except Refused as refusal:
         if refusal.code == "wrong_second_factor" and len(key) <= MAX_FIELD:
             return _code_page(request, key, refusal)
-        return Pages.of(request).page(
-            request,
-            "property/sign_in.html",
-            status=status_of(refusal),
-            headers=refusal_headers(refusal),
-            refused=refusal_text(request, refusal),
-            name="",
-        )
+        return _page(request, refusal)
     return _signed_in(site, token)
 
 
+def _page(request: PageRequest, refusal: Refused | None = None, name: str = "") -> Response[Any]:
+    values = refused_values(request, refusal)
+    if refusal is not None and refusal.code == "wrong_card_or_pin":
+        values["refused"] = texts(request)("property.wrong_login")
+    return Pages.of(request).page(request, "property/sign_in.html", name=name, **values)
+
+
 def _code_page(request: PageRequest, key: str, refusal: Refused | None = None) -> Response[Any]:
-    return Pages.of(request).page(
-        request,
-        "property/sign_in_code.html",
-        status=200 if refusal is None else status_of(refusal),
-        headers=None if refusal is None else refusal_headers(refusal),
-        refused="" if refusal is None else refusal_text(request, refusal),
-        key=key,
-    )
+    return Pages.of(request).page(request, "property/sign_in_code.html", key=key, **refused_values(request, refusal))
 
 
 def _signed_in(site: WebSite, token: str) -> Redirect:
@@ -88,7 +73,7 @@ async def sign_out(request: PageRequest) -> Response[Any]:
     site = WebSite.of(request)
     token = auth.read_cookie(request, auth.STAFF_COOKIE)
     if token:
-        await site.property_.sign_out_staff(token, auth.form(request).get("everywhere") == "true")
+        await site.accounts.sign_out(token, auth.form(request).get("everywhere") == "true")
     gone = auth.make_cookie(site, auth.STAFF_COOKIE, "", 0)
     return Redirect("/property/sign-in", status_code=303, cookies=[gone])
 

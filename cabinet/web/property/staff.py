@@ -9,7 +9,7 @@ from cabinet.errors import Refused
 from cabinet.records import ROLES, Actor, Role
 from cabinet.web import auth
 from cabinet.web.context import PageRequest, RowNumber
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
+from cabinet.web.property.access import actor, done, field, property_pages, show
 
 
 @get("/property/staff")
@@ -25,7 +25,7 @@ async def add(request: PageRequest) -> Response[Any]:
     try:
         password = await property_pages(request).staff.add(who, name, _role(form.get("role", "")))
     except Refused as refusal:
-        return await _page(request, who, name=name, **refused_here(request, refusal))
+        return await _page(request, who, name=name, refusal=refusal)
     return await _page(request, who, new_login=name, password=password)
 
 
@@ -35,7 +35,7 @@ async def set_role(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     try:
         await property_pages(request).staff.set_role(who, staff_id, _role(auth.form(request).get("role", "")))
     except Refused as refusal:
-        return await _page(request, who, **refused_here(request, refusal))
+        return await _page(request, who, refusal=refusal)
     return done("/property/staff")
 
 
@@ -62,7 +62,7 @@ async def remove(request: PageRequest, staff_id: RowNumber) -> Response[Any]:
     try:
         await property_pages(request).staff.remove(who, staff_id)
     except Refused as refusal:
-        return await _page(request, who, **refused_here(request, refusal))
+        return await _page(request, who, refusal=refusal)
     return done("/property/staff")
 
 
@@ -70,9 +70,7 @@ async def _page(
     request: PageRequest,
     who: Actor,
     *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-    refused: str = "",
+    refusal: Refused | None = None,
     name: str = "",
     new_login: str = "",
     password: str = "",
@@ -82,11 +80,9 @@ async def _page(
         who,
         "staff",
         "staff",
-        status=status,
-        headers=headers,
+        refusal,
         everybody=await property_pages(request).staff.everybody(),
         roles=ROLES,
-        refused=refused,
         name=name,
         new_login=new_login,
         password=password,

@@ -14,8 +14,8 @@ from cabinet.records import Actor
 from cabinet.service.property_views import Receipt, SampleCharge, TariffPreview
 from cabinet.web import auth
 from cabinet.web.context import PageRequest
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
-from cabinet.web.property.period import day, number, site_today
+from cabinet.web.period import day, number, site_today
+from cabinet.web.property.access import actor, done, field, property_pages, show
 from cabinet.web.property.uploads import content
 
 DEFAULTS = {"minutes": "120", "watts": "150", "time": "20:00", "day": ""}
@@ -29,13 +29,13 @@ async def tariffs_page(request: PageRequest) -> Response[Any]:
     who, asked = await actor(request, "look"), request.query_params
     version = field(asked, "version", 64)
     charge = {name: field(asked, name, 16) or default for name, default in DEFAULTS.items()}
-    receipt, refused = None, ""
+    receipt, refused = None, None
     if version:
         try:
             receipt = await property_pages(request).tariffs.sample_of(who, version, _charge(request, charge))
         except Refused as refusal:
-            return await _page(request, who, version=version, charge=charge, **refused_here(request, refusal))
-    return await _page(request, who, version=version, charge=charge, receipt=receipt, refused=refused)
+            refused = refusal
+    return await _page(request, who, refused, version=version, charge=charge, receipt=receipt)
 
 
 @post("/property/tariffs/check")
@@ -53,9 +53,7 @@ async def check(request: PageRequest) -> Response[Any]:
     receipt = None
     if look.tariff is not None:
         receipt = await property_pages(request).tariffs.sample(who, text, _charge(request, charge))
-    return await _page(
-        request, who, charge=charge, look=look, text=text, receipt=receipt, status=400 if look.mistakes else 200
-    )
+    return await _page(request, who, charge=charge, look=look, text=text, receipt=receipt)
 
 
 @post("/property/tariffs/schedule", status_code=303)
@@ -66,7 +64,7 @@ async def schedule(request: PageRequest) -> Response[Any]:
         await property_pages(request).tariffs.schedule(who, text)
     except Refused as refusal:
         look = await property_pages(request).tariffs.preview(who, text)
-        return await _page(request, who, look=look, text=text, **refused_here(request, refusal))
+        return await _page(request, who, refusal, look=look, text=text)
     return done("/property/tariffs")
 
 
@@ -83,10 +81,8 @@ def _charge(request: PageRequest, given: Mapping[str, str]) -> SampleCharge:
 async def _page(
     request: PageRequest,
     who: Actor,
+    refusal: Refused | None = None,
     *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-    refused: str = "",
     version: str = "",
     charge: Mapping[str, str] = DEFAULTS,
     receipt: Receipt | None = None,
@@ -98,15 +94,14 @@ async def _page(
         who,
         "tariffs",
         "tariffs",
-        status=status,
-        headers=headers,
+        refusal,
         posted=await property_pages(request).tariffs.posted(who),
-        refused=refused,
         version=version,
         charge=charge,
         receipt=receipt,
         look=look,
         text=text,
+        **({"status": 400} if refusal is None and look is not None and look.mistakes else {}),
     )
 
 

@@ -11,7 +11,7 @@ from cabinet.records import Actor
 from cabinet.service.ports import SCOPES
 from cabinet.web import auth
 from cabinet.web.context import PageRequest
-from cabinet.web.property.access import actor, done, field, property_pages, refused_here, show
+from cabinet.web.property.access import actor, done, field, property_pages, show
 
 DAYS_OFFERED = (30, 90, 365, 1830)
 
@@ -33,7 +33,7 @@ async def add(request: PageRequest) -> Response[Any]:
             raise Refused("bad_days")
         token = await property_pages(request).tokens.add(who, name, scopes, whole_days)
     except Refused as refusal:
-        return await _page(request, who, name=name, **refused_here(request, refusal))
+        return await _page(request, who, name=name, refusal=refusal)
     return await _page(request, who, new_name=name, token=token)
 
 
@@ -48,9 +48,7 @@ async def _page(
     request: PageRequest,
     who: Actor,
     *,
-    status: int = 200,
-    headers: dict[str, str] | None = None,
-    refused: str = "",
+    refusal: Refused | None = None,
     name: str = "",
     new_name: str = "",
     token: str = "",
@@ -60,12 +58,10 @@ async def _page(
         who,
         "tokens",
         "tokens",
-        status=status,
-        headers=headers,
+        refusal,
         tokens=await property_pages(request).tokens.all(who),
         scopes=SCOPES,
         days_offered=DAYS_OFFERED,
-        refused=refused,
         name=name,
         new_name=new_name,
         token=token,

@@ -14,8 +14,8 @@ from cabinet.records import Actor, UsageFilter
 from cabinet.web import export
 from cabinet.web.context import PageRequest, RowNumber, WebSite, language_of
 from cabinet.web.curve import polyline
+from cabinet.web.period import DayRange, day, number, presets, site_today
 from cabinet.web.property.access import actor, done, field, property_pages, show
-from cabinet.web.property.period import DayRange, day, number, presets, site_today, zone_of
 
 RECORDS_A_PAGE = 30
 SHOWN_DAYS = 31  # default period
@@ -89,7 +89,7 @@ async def heads_file(request: PageRequest) -> Response[bytes]:
     """Send the last record of every day, to be kept elsewhere."""
     who, site = await actor(request, "look"), WebSite.of(request)
     await property_pages(request).log.note_export(who, "heads", "")
-    lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.usage_heads(None, None)]
+    lines = [plain_text.json_text(msgspec.json.encode(head)) for head in await site.property_.log.heads(None, None)]
     name = f"heads-{site.config.site.site_id}-{site_today(request)}.jsonl"
     return Response(
         "".join(f"{line}\n" for line in lines).encode(),
@@ -133,7 +133,7 @@ def _fields(request: PageRequest, who: Actor) -> dict[str, str]:
 async def _asked(request: PageRequest, who: Actor) -> UsageQuery:
     """Return the requested filter. Raises Refused `bad_request`, `unknown_resident`."""
     fields = _fields(request, who)
-    from_ms, to_ms = DayRange(day(fields["from"]), day(fields["to"])).bounds_ms(zone_of(WebSite.of(request)))
+    from_ms, to_ms = DayRange(day(fields["from"]), day(fields["to"])).bounds_ms(WebSite.of(request).zone)
     holder = None
     if fields.get("resident"):
         holder = await property_pages(request).log.holder(who, resident_id=number(fields["resident"]))

@@ -7,7 +7,6 @@ from cabinet.billing.tariff import (
     Band,
     Package,
     Period,
-    PriceLine,
     Slice,
     Tariff,
     Use,
@@ -21,6 +20,7 @@ from cabinet.billing.tariff import (
     total_fen,
     within_day,
 )
+from cabinet.model import CostLine
 
 BANDS = (Band(0, 200, 20), Band(200, 400, 35), Band(400, None, 60))
 DAY = (Period(0, 480, 40), Period(480, 1320, 55), Period(1320, 1440, 40))
@@ -127,9 +127,9 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             {},
             Use((HOUR, 0, 0), (0, 150_000, 0)),
             [
-                PriceLine("time", 3600, "s", 20, 20, "0-200"),
-                PriceLine("electricity", 150_000, "mWh", 55, 8, "08:00-22:00"),
-                PriceLine("service", 150_000, "mWh", 30, 4),
+                CostLine("time", 3600, "s", 20, 20, "0-200"),
+                CostLine("electricity", 150_000, "mWh", 55, 8, "08:00-22:00"),
+                CostLine("service", 150_000, "mWh", 30, 4),
             ],
             id="an hour at 150 W: 8.25 and 4.5 fen are rounded down",
         ),
@@ -137,132 +137,132 @@ def test_energy_without_charging_time_is_booked_to_its_period_and_no_band() -> N
             {},
             Use((HOUR, HOUR, 1999), (KWH, 2 * KWH, 0)),
             [
-                PriceLine("time", 3600, "s", 20, 20, "0-200"),
-                PriceLine("time", 3600, "s", 35, 35, "200-400"),
-                PriceLine("time", 1, "s", 60, 0, "400-"),
-                PriceLine("electricity", KWH, "mWh", 40, 40, "00:00-08:00"),
-                PriceLine("electricity", 2 * KWH, "mWh", 55, 110, "08:00-22:00"),
-                PriceLine("service", 3 * KWH, "mWh", 30, 90),
+                CostLine("time", 3600, "s", 20, 20, "0-200"),
+                CostLine("time", 3600, "s", 35, 35, "200-400"),
+                CostLine("time", 1, "s", 60, 0, "400-"),
+                CostLine("electricity", KWH, "mWh", 40, 40, "00:00-08:00"),
+                CostLine("electricity", 2 * KWH, "mWh", 55, 110, "08:00-22:00"),
+                CostLine("service", 3 * KWH, "mWh", 30, 90),
             ],
             id="several bands and periods, each a line; part of a second does not count",
         ),
         pytest.param(
             {"start_fee_fen": 50},
             Use((0, 0, 0), (1000, 0, 0)),
-            [PriceLine("electricity", 1000, "mWh", 40, 0, "00:00-08:00"), PriceLine("service", 1000, "mWh", 30, 0)],
+            [CostLine("electricity", 1000, "mWh", 40, 0, "00:00-08:00"), CostLine("service", 1000, "mWh", 30, 0)],
             id="no load, no start fee",
         ),
         pytest.param(
             {},
             Use((0, 0, 0), (18_500, 999, 0)),
-            [PriceLine("electricity", 18_000, "mWh", 40, 0, "00:00-08:00"), PriceLine("service", 19_000, "mWh", 30, 0)],
+            [CostLine("electricity", 18_000, "mWh", 40, 0, "00:00-08:00"), CostLine("service", 19_000, "mWh", 30, 0)],
             id="energy that the receipt does not show is not charged",
         ),
         pytest.param(
             {"start_fee_fen": 50, "service_fen": 0},
             Use((1000, 0, 0), (0, 0, 0)),
-            [PriceLine("start_fee", 1, "once", 50, 50), PriceLine("time", 1, "s", 20, 0, "0-200")],
+            [CostLine("start_fee", 1, "once", 50, 50), CostLine("time", 1, "s", 20, 0, "0-200")],
             id="a start fee with the first second of load",
         ),
         pytest.param(
             {"bands": (Band(0, None, 0),)},
             Use((HOUR,), (KWH, 0, 0)),
-            [PriceLine("electricity", KWH, "mWh", 40, 40, "00:00-08:00"), PriceLine("service", KWH, "mWh", 30, 30)],
+            [CostLine("electricity", KWH, "mWh", 40, 40, "00:00-08:00"), CostLine("service", KWH, "mWh", 30, 30)],
             id="time that is free has no line",
         ),
         pytest.param(
             {"free_minutes": 10, "start_fee_fen": 50, "service_fen": 0},
             Use((599_999, 0, 0), (0, 0, 0)),
             [
-                PriceLine("start_fee", 1, "once", 50, 50),
-                PriceLine("time", 599, "s", 20, 3, "0-200"),
-                PriceLine("free", 599, "s", 0, -53),
+                CostLine("start_fee", 1, "once", 50, 50),
+                CostLine("time", 599, "s", 20, 3, "0-200"),
+                CostLine("free", 599, "s", 0, -53),
             ],
             id="a millisecond before the free minutes are over: free",
         ),
         pytest.param(
             {"free_minutes": 10, "service_fen": 0},
             Use((600_000, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 600, "s", 20, 3, "0-200")],
+            [CostLine("time", 600, "s", 20, 3, "0-200")],
             id="with the free minutes over everything is charged",
         ),
         pytest.param(
             {"minimum_fen": 30, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 3600, "s", 20, 20, "0-200"), PriceLine("minimum", 1, "once", 30, 10)],
+            [CostLine("time", 3600, "s", 20, 20, "0-200"), CostLine("minimum", 1, "once", 30, 10)],
             id="below the minimum: the minimum",
         ),
         pytest.param(
             {"minimum_fen": 20, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 3600, "s", 20, 20, "0-200")],
+            [CostLine("time", 3600, "s", 20, 20, "0-200")],
             id="exactly the minimum: no line for it",
         ),
         pytest.param(
             {"minimum_fen": 30, "service_fen": 0},
             Use((1000, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 1, "s", 20, 0, "0-200")],
+            [CostLine("time", 1, "s", 20, 0, "0-200")],
             id="what costs nothing has no minimum",
         ),
         pytest.param(
             {"cap_fen": 15, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 3600, "s", 20, 20, "0-200"), PriceLine("cap", 1, "once", 15, -5)],
+            [CostLine("time", 3600, "s", 20, 20, "0-200"), CostLine("cap", 1, "once", 15, -5)],
             id="above the cap: the cap",
         ),
         pytest.param(
             {"cap_fen": 20, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 3600, "s", 20, 20, "0-200")],
+            [CostLine("time", 3600, "s", 20, 20, "0-200")],
             id="exactly the cap: no line for it",
         ),
         pytest.param(
             {"minimum_fen": 50, "cap_fen": 30, "service_fen": 0},
             Use((HOUR, 0, 0), (0, 0, 0)),
             [
-                PriceLine("time", 3600, "s", 20, 20, "0-200"),
-                PriceLine("minimum", 1, "once", 50, 30),
-                PriceLine("cap", 1, "once", 30, -20),
+                CostLine("time", 3600, "s", 20, 20, "0-200"),
+                CostLine("minimum", 1, "once", 50, 30),
+                CostLine("cap", 1, "once", 30, -20),
             ],
             id="what is left of the day's cap is below the minimum: the cap holds",
         ),
         pytest.param(
             {"time_step_s": 1800, "service_fen": 0},
             Use((60_000, 600_000, 0), (0, 0, 0)),
-            [PriceLine("time", 1200, "s", 20, 6, "0-200"), PriceLine("time", 600, "s", 35, 5, "200-400")],
+            [CostLine("time", 1200, "s", 20, 6, "0-200"), CostLine("time", 600, "s", 35, 5, "200-400")],
             id="a step begun is charged whole, at the cheapest price that was used",
         ),
         pytest.param(
             {"time_step_s": 60, "service_fen": 0},
             Use((3_600_000, 0, 0), (0, 0, 0)),
-            [PriceLine("time", 3600, "s", 20, 20, "0-200")],
+            [CostLine("time", 3600, "s", 20, 20, "0-200")],
             id="whole steps are not rounded",
         ),
         pytest.param(
             {"bands": PACKAGE_BANDS, "package": FOUR_HOURS, "service_fen": 0},
             Use((2 * HOUR, HOUR), (0, KWH, 0)),
             [
-                PriceLine("package", 7200, "s", 200, 100, "0-200 14400"),
-                PriceLine("package", 3600, "s", 200, 100, "200- 7200"),
-                PriceLine("electricity", KWH, "mWh", 55, 55, "08:00-22:00"),
+                CostLine("package", 7200, "s", 200, 100, "0-200 14400"),
+                CostLine("package", 3600, "s", 200, 100, "200- 7200"),
+                CostLine("electricity", KWH, "mWh", 55, 55, "08:00-22:00"),
             ],
             id="an hour above 200 W uses up two hours of a package; electricity comes apart",
         ),
         pytest.param(
             {"bands": PACKAGE_BANDS, "package": FOUR_HOURS},
             Use((HOUR, 0), (0, 0, 0)),
-            [PriceLine("package", 3600, "s", 200, 50, "0-200 14400")],
+            [CostLine("package", 3600, "s", 200, 50, "0-200 14400")],
             id="a quarter of the package used: three quarters come back",
         ),
         pytest.param(
             {"bands": PACKAGE_BANDS, "package": FOUR_HOURS},
             Use((0, 2 * HOUR + 60_000), (0, 0, 0)),
-            [PriceLine("package", 7260, "s", 200, 200, "200- 7200")],
+            [CostLine("package", 7260, "s", 200, 200, "200- 7200")],
             id="a package costs no more than its price",
         ),
     ],
 )
-def test_price(changes: dict[str, object], use: Use, lines: list[PriceLine]) -> None:
+def test_price(changes: dict[str, object], use: Use, lines: list[CostLine]) -> None:
     assert price(tariff(**changes), use) == lines
 
 
@@ -276,7 +276,7 @@ def test_price(changes: dict[str, object], use: Use, lines: list[PriceLine]) -> 
     ],
 )
 def test_parts_add_up_to_the_total(lines: list[tuple[str, int]], most: int, parts: tuple[int, int]) -> None:
-    bill = capped([PriceLine(kind, 1, "once", fen, fen) for kind, fen in lines], most)  # type: ignore[arg-type]
+    bill = capped([CostLine(kind, 1, "once", fen, fen) for kind, fen in lines], most)  # type: ignore[arg-type]
     assert parts_fen(bill) == parts
     assert sum(parts) == total_fen(bill) <= most
 

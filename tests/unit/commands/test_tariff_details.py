@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from cabinet.billing import tariff_files
-from cabinet.billing.tariff import MINUTES_A_DAY, Package, PriceLine, Slice, Tariff, add_slice, no_use, total_fen
-from cabinet.model import EndReason
+from cabinet.billing.tariff import MINUTES_A_DAY, Package, Slice, Tariff, add_slice, no_use, total_fen
+from cabinet.model import CostLine, EndReason
 from cabinet.service.charges import pricing
 from cabinet.texts.number_format import yuan
 from tests.unit.commands.test_tariff import DOCS, FILES
@@ -37,7 +37,7 @@ def tariff_of(keys: str) -> Tariff:
     return tariff
 
 
-def said(line: PriceLine) -> str:
+def said(line: CostLine) -> str:
     quantity = {"s": f" {line.quantity} s", "mWh": f" {line.quantity // 1000} Wh", "once": ""}[line.unit]
     period = f" {line.detail.split()[0]}" if line.kind == "electricity" else ""
     return f"{line.kind.replace('_', ' ')}{period}{quantity} ¥{yuan(line.amount_fen)}"

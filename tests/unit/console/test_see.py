@@ -6,7 +6,7 @@ import argon2
 import msgspec
 import pytest
 
-from cabinet.clock import NS, ManualClock
+from cabinet.clock import NS, ManualClock, WallTime
 from cabinet.config.reference import example
 from cabinet.console.accounts import ConsoleAccounts, Level
 from cabinet.console.command import Backends
@@ -15,7 +15,7 @@ from cabinet.console.commands.margins import nearness
 from cabinet.console.registry import COMMANDS
 from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
-from cabinet.link.records import At, AuditAnswer, AuditLine, DayEnergy, Energy
+from cabinet.link.records import AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
 from cabinet_testing.console_snapshots import (
     BUS,
@@ -155,7 +155,7 @@ def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
 def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     """Text that an older version, or an editor of the file, may have left in the store."""
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
-    at = At(1_780_000_000_000, True)
+    at = WallTime(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
     terminal = Terminal(tmp_path, language, FakeServiceClient(AuditAnswer([line])))
     shown = terminal.say("audit")

@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 import cabinet
-from cabinet.clock import NS
+from cabinet.clock import NS, WallTime
 from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands.updates import PROGRAM_WITHIN_S
 from cabinet.console.terminal.columns import COLUMNS, width
 from cabinet.errors import CabinetError
-from cabinet.link.records import At, ConsoleAuditEntry, SessionLine, Sessions
+from cabinet.link.records import ConsoleAuditEntry, SessionLine, Sessions
 from cabinet.model import Phase as OutletPhase
 from cabinet.system.steward.protocol import (
     BundleFound,
@@ -71,7 +71,7 @@ def sim(tmp_path_factory):
 
 def idle(count=0):
     """A service with that many charges under way."""
-    line = SessionLine("SG-1-000124", 3, "charging", At(0, True), None, 405, 21_300, 6, None, None)
+    line = SessionLine("SG-1-000124", 3, "charging", WallTime(0, True), None, 405, 21_300, 6, None, None)
     return FakeServiceClient(Sessions([line] * count, []))
 
 

@@ -80,7 +80,7 @@ def with_two_charges(tmp_path: Path) -> None:
         async with harness.running() as service:
             for number, reason in enumerate((EndReason.FULL, EndReason.STOPPED_BY_RESIDENT)):
                 harness.clock.set_wall(NOON_MS + number * 86_400_000, trusted=True)
-                await service.start(1, "C5T4", FULL, f"k{number}")
+                await service.charges.start(1, "C5T4", FULL, f"k{number}")
                 await harness.charge(service, 3, 300)
                 harness.guard.end(3, reason)
                 await harness.settle(service)
@@ -249,7 +249,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
         path.write_bytes(kept)
         harness.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=False)
         async with harness.running() as service:
-            await service.close_month()
+            await service.housekeeping.close_month()
             assert service.context.unclosed == Unclosed("2026-05", "clock"), "not while the clock may be wrong"
             assert cabinet("usage", "closings") == (
                 "2026-05 is not closed yet: the clock is not synchronised (timedatectl), so which month it is"
@@ -258,8 +258,8 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
             now.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
             assert cabinet("usage", "closings").startswith("2026-05 is not closed yet: the service does so within")
             harness.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
-            await service.close_month()
-            await service.close_month()
+            await service.housekeeping.close_month()
+            await service.housekeeping.close_month()
             assert service.context.unclosed is None
 
     kept = (tmp_path / "state" / "cabinet.db").read_bytes()
@@ -296,12 +296,12 @@ def test_a_receipts_hash_is_its_records(tmp_path: Path, cabinet: Cabinet) -> Non
     async def story() -> tuple[str | None, str | None]:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            begun = await service.start(1, "C5T4", FULL, "key-1")
-            before = (await service.session(1, begun.session_id)).record_hash
+            begun = await service.charges.start(1, "C5T4", FULL, "key-1")
+            before = (await service.charges.session(1, begun.session_id)).record_hash
             await harness.charge(service, 3, 300)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            return before, (await service.session(1, begun.session_id)).record_hash
+            return before, (await service.charges.session(1, begun.session_id)).record_hash
 
     before, after = asyncio.run(story())
     record = json.loads(cabinet("usage", "export", "--format", "jsonl"))

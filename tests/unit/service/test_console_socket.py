@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cabinet.clock import WallTime
 from cabinet.console.service_client import ServiceSocketClient
 from cabinet.errors import Refused
 from cabinet.link import records
@@ -18,7 +19,6 @@ from cabinet.link.records import (
     AskEnergy,
     AskSessions,
     AskUsage,
-    At,
     AuditAnswer,
     ConsoleAuditEntry,
     Energy,
@@ -32,8 +32,8 @@ from cabinet.service.app import Service
 from cabinet.service.console_socket import ConsoleServer
 from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
 
-TYPED = ConsoleAuditEntry("journal-1", 1, At(NOON_MS, True), "tech", "service", "off 3", "ok")
-REFUSED = ConsoleAuditEntry("journal-1", 2, At(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
+TYPED = ConsoleAuditEntry("journal-1", 1, WallTime(NOON_MS, True), "tech", "service", "off 3", "ok")
+REFUSED = ConsoleAuditEntry("journal-1", 2, WallTime(NOON_MS, False), "guest", "look", "clear 3", "not_for_you")
 
 
 @contextlib.asynccontextmanager
@@ -57,7 +57,7 @@ def test_sessions_usage_and_energy_of_one_charge(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service, sim(harness, service) as line:
-            view = await service.start(1, "C5T4", FULL, "key-1")
+            view = await service.charges.start(1, "C5T4", FULL, "key-1")
             await harness.charge(service, 3, 3600)
             seen = await ask(line, AskSessions(), Sessions)
             assert [(s.order_number, s.outlet, s.state) for s in seen.running] == [(view.order_number, 3, "charging")]

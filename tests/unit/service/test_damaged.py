@@ -23,14 +23,14 @@ def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
         Path(harness.config.paths.run).mkdir(parents=True)
         damage(admin.database_path(harness.config), 0)
         async with harness.running() as service:
-            assert service.accepting() == "storage_damaged"
+            assert service.charges.accepting() == "storage_damaged"
             word = service_status.start_refusal(
                 service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
             )
             assert word == "storage_damaged", "which the console reads"
-            assert service.outlet("C5T4").refusal == "storage_damaged"
+            assert service.charges.outlet("C5T4").refusal == "storage_damaged"
             with pytest.raises(StoreDamaged):
-                await service.start(1, "C5T4", FULL, "k")
+                await service.charges.start(1, "C5T4", FULL, "k")
             await service.checkpoint()
 
     asyncio.run(story())
@@ -42,7 +42,7 @@ def test_charge_of_a_damaged_file_goes_on_in_the_guard(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            await service.start(1, "C5T4", FULL, "k")
+            await service.charges.start(1, "C5T4", FULL, "k")
         damage(admin.database_path(harness.config), 0)
         async with harness.running() as service:
             harness.clock.advance_ns(60 * NS)
@@ -72,14 +72,14 @@ def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_p
         harness.connection_class = Failing
         Failing.damaged = False
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             await harness.charge(service, 3, 600)
             await service.context.storage.back_up(harness.clock.wall())
             Failing.damaged = True
             await harness.charge(service, 3, 600)
-            assert service.accepting() == "storage_damaged"
+            assert service.charges.accepting() == "storage_damaged"
             with pytest.raises(Refused, match="storage_damaged"):
-                await service.start(2, "A7K2", FULL, "k2")
+                await service.charges.start(2, "A7K2", FULL, "k2")
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
             assert harness.guard.kept, "what is not written is not acknowledged"
@@ -90,11 +90,11 @@ def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_p
         Failing.damaged = False
         async with harness.running() as service:
             await harness.settle(service)
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
             delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
             assert receipt.energy_mwh == delivered_mwh, "the guard had kept its end, and told it again"
-            again = await service.start(2, "A7K2", FULL, "k3")
+            again = await service.charges.start(2, "A7K2", FULL, "k3")
             assert again.order_number == f"{harness.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
         harness.check_books()
 

@@ -73,13 +73,13 @@ def test_a_phone_that_writes_capital_letters_signs_in_and_locks_out_nobody_else(
             stored(database, "ab-12")
             stored(database, "ab-13")
             for typed in SPELLINGS:
-                await service.sign_in(typed, "４７ １１", "here")
+                await service.accounts.sign_in(typed, "４７ １１", "here")
             for typed in SPELLINGS[:5]:
                 with pytest.raises(Refused, match="wrong_card_or_pin"):
-                    await service.sign_in(typed, "0000", "elsewhere")
+                    await service.accounts.sign_in(typed, "0000", "elsewhere")
             with pytest.raises(Refused, match="locked_out"):
-                await service.sign_in(SPELLINGS[5], "4711", "elsewhere")
-            await service.sign_in("AB-13", "4711", "elsewhere")
+                await service.accounts.sign_in(SPELLINGS[5], "4711", "elsewhere")
+            await service.accounts.sign_in("AB-13", "4711", "elsewhere")
             database.close()
 
     asyncio.run(story())

@@ -8,10 +8,10 @@ import pytest
 
 from cabinet.billing.tariff import Band, Package, Period, Tariff, no_use
 from cabinet.config import keys
+from cabinet.records import CurvePoint
 from cabinet.service.charges import end_forecast
 from cabinet.service.charges.end_forecast import End
 from cabinet.service.ports import StartChoice
-from cabinet.store.sessions import CurveRow
 from cabinet_testing.service_harness import FULL, ServiceHarness
 
 ENDS = keys.ChargeSection()  # full below 12 % of the plateau, for half an hour
@@ -24,11 +24,11 @@ TARIFF = Tariff(
 )
 
 
-def curve(*powers_w: float, step_s: int = 10) -> list[CurveRow]:
-    return [CurveRow(step_s * (index + 1), round(power_w)) for index, power_w in enumerate(powers_w)]
+def curve(*powers_w: float, step_s: int = 10) -> list[CurvePoint]:
+    return [CurvePoint(step_s * (index + 1), round(power_w)) for index, power_w in enumerate(powers_w)]
 
 
-def fading(seconds_past: int, tau_s: float, plateau_w: float = 150, step_s: int = 10) -> list[CurveRow]:
+def fading(seconds_past: int, tau_s: float, plateau_w: float = 150, step_s: int = 10) -> list[CurvePoint]:
     """Ten minutes at the plateau, then an exponential."""
     tail = [plateau_w * math.exp(-second / tau_s) for second in range(step_s, seconds_past + 1, step_s)]
     return curve(*[plateau_w] * (600 // step_s), *tail, step_s=step_s)
@@ -61,7 +61,7 @@ def test_an_exponential_taper_is_followed_to_its_end(tau_s: int) -> None:
         "falls for ever", "no power", "an inrush at first",
     ],
 )  # fmt: skip
-def test_what_does_not_taper_has_no_end_that_is_known(points: list[CurveRow]) -> None:
+def test_what_does_not_taper_has_no_end_that_is_known(points: list[CurvePoint]) -> None:
     assert end_forecast.taper_left_s(points, ENDS) is None
 
 
@@ -112,21 +112,21 @@ def test_views_say_what_an_hour_costs_and_when_what_was_bought_is_used_up(tmp_pa
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            bought = await service.start(1, "C5T4", StartChoice("hours", seconds=3600), "a-request-key-1")
-            full = await service.start(2, "D8R6", FULL, "a-request-key-2")
+            bought = await service.charges.start(1, "C5T4", StartChoice("hours", seconds=3600), "a-request-key-1")
+            full = await service.charges.start(2, "D8R6", FULL, "a-request-key-2")
             assert (bought.hour_fen, bought.expected_end, bought.latest_end) == (None, None, None)
             await harness.charge(service, 3, 600)
             await harness.charge(service, 4, 600)
-            bought = await service.session(1, bought.session_id)
+            bought = await service.charges.session(1, bought.session_id)
             assert bought.hour_fen == 20 + 12
             assert bought.expected_end is not None
             assert (bought.expected_end.basis, bought.expected_end.left_s) == ("time", 3000)
             assert bought.expected_end.at.unix_ms == harness.clock.wall().unix_ms + 3_000_000
-            full = await service.session(2, full.session_id)
+            full = await service.charges.session(2, full.session_id)
             assert full.expected_end is None
             assert full.latest_end is not None
             assert full.latest_end.basis in ("money", "longest")
             harness.guard.disconnect()
-            assert (await service.session(1, bought.session_id)).expected_end is None
+            assert (await service.charges.session(1, bought.session_id)).expected_end is None
 
     asyncio.run(story())

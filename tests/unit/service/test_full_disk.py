@@ -41,29 +41,29 @@ def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(t
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            first = await service.start(1, "C5T4", FULL, "k1")
-            second = await service.start(2, "A7K2", FULL, "k2")
+            first = await service.charges.start(1, "C5T4", FULL, "k1")
+            second = await service.charges.start(2, "A7K2", FULL, "k2")
             await fill_up(service)
             await checkpoints_until_full(harness, service)
-            assert service.accepting() == "storage_full"
+            assert service.charges.accepting() == "storage_full"
             harness.guard.charge_all(100)
             await harness.settle(service)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            waiting = await service.session(1, first.session_id)
+            waiting = await service.charges.session(1, first.session_id)
             assert (waiting.state, waiting.end_reason) == ("finished", EndReason.FULL)
             assert harness.guard.kept, "what is not written is not acknowledged"
             harness.guard.charge_all(50)
             await harness.settle(service)
-            live = await service.session(2, second.session_id)
+            live = await service.charges.session(2, second.session_id)
             assert live.state == "charging"
             with pytest.raises(Refused, match="storage_full"):
-                await service.start(3, "K8V4", FULL, "k3")
+                await service.charges.start(3, "K8V4", FULL, "k3")
 
             await make_room(service)
             await service.checkpoint()
-            assert service.accepting() is None
-            receipt = await service.session(1, first.session_id)
+            assert service.charges.accepting() is None
+            receipt = await service.charges.session(1, first.session_id)
             assert (receipt.state, receipt.energy_mwh) == ("settled", waiting.energy_mwh)
             assert harness.guard.kept == []
             harness.guard.end(1, EndReason.FULL)
@@ -86,12 +86,12 @@ def test_an_outlet_that_still_charges_for_a_session_that_ended_here_is_opened(tm
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k1")
+            view = await service.charges.start(1, "C5T4", FULL, "k1")
             await fill_up(service)
             await checkpoints_until_full(harness, service)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).state == "finished"
+            assert (await service.charges.session(1, view.session_id)).state == "finished"
             harness.guard.restart()  # the new one knows nothing of the end
             await harness.guard.connect()
             harness.guard.obey(Energise(9, 3, view.session_id, ChargeLimits()))
@@ -111,7 +111,7 @@ def test_a_service_that_is_killed_while_the_disk_is_full_loses_no_event(tmp_path
         service = harness.new_service()
         await service.open()
         await harness.guard.connect()
-        view = await service.start(1, "C5T4", FULL, "k1")
+        view = await service.charges.start(1, "C5T4", FULL, "k1")
         await harness.charge(service, 3, 60)
         await fill_up(service)
         await checkpoints_until_full(harness, service)
@@ -119,7 +119,7 @@ def test_a_service_that_is_killed_while_the_disk_is_full_loses_no_event(tmp_path
         await harness.settle(service)
         await harness.die(service)
         async with harness.running() as service:
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
         assert (receipt.state, receipt.end_reason) == ("settled", EndReason.UNPLUGGED)
         assert receipt.energy_mwh == harness.guard.delivered_uwh[view.session_id] // 1000
         harness.check_books()
@@ -129,7 +129,7 @@ def test_a_service_that_is_killed_while_the_disk_is_full_loses_no_event(tmp_path
 
 async def start_and_end_many(harness: ServiceHarness, service: Service) -> None:
     for number in range(200):
-        await service.start(number % 3 + 1, "C5T4", FULL, f"k{number}")
+        await service.charges.start(number % 3 + 1, "C5T4", FULL, f"k{number}")
         harness.guard.end(3, EndReason.NO_LOAD)
         await harness.settle(service)
 
@@ -144,7 +144,7 @@ def test_a_start_that_meets_a_full_disk_did_nothing(tmp_path: Path) -> None:
             await make_room(service)
             await service.checkpoint()
             with pytest.raises(Refused, match="wrong_card_or_pin"):
-                await service.sign_in(CARDS[0], "0000", "here")
+                await service.accounts.sign_in(CARDS[0], "0000", "here")
         harness.check_books()
         with harness.database() as connection:
             assert connection.execute("SELECT count(*) FROM session WHERE state != 'settled'").fetchone()[0] == 0
@@ -157,10 +157,10 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             service.context.storage.short = True
-            assert service.accepting() == "storage_full"
-            assert service.outlet("C5T4").refusal == "storage_full"
+            assert service.charges.accepting() == "storage_full"
+            assert service.charges.outlet("C5T4").refusal == "storage_full"
             await service.checkpoint()  # measures anew
-            assert service.accepting() is None
+            assert service.charges.accepting() is None
 
     asyncio.run(story())
 
@@ -202,15 +202,19 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
         harness = ServiceHarness(tmp_path)
         Path(harness.config.paths.run).mkdir(parents=True)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k1")
+            view = await service.charges.start(1, "C5T4", FULL, "k1")
             await harness.charge(service, 3, 60)
         assert standing(harness) == service_status.GONE
         harness.connection_class = refusing(code, message)
         async with harness.running() as service:
-            assert service.accepting() == "storage_full"
-            assert service.outlet("A7K2").refusal == "storage_full"
+            assert service.charges.accepting() == "storage_full"
+            assert service.charges.outlet("A7K2").refusal == "storage_full"
             assert standing(harness) == "storage_full"
-            for what in (service.start(2, "A7K2", FULL, "k2"), service.resident("token"), service.sessions(1)):
+            for what in (
+                service.charges.start(2, "A7K2", FULL, "k2"),
+                service.accounts.resident("token"),
+                service.charges.sessions(1),
+            ):
                 with pytest.raises((Refused, StorageFull)):
                     await what
             harness.guard.charge_all(30)
@@ -220,10 +224,10 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
             harness.guard.show()
             await service.checkpoint()
             assert harness.guard.kept, "what is not written is not acknowledged"
-            assert service.restart_wanted.is_set(), "another connection finds the file as it should be"
+            assert service.housekeeping.restart_wanted.is_set(), "another connection finds the file as it should be"
         harness.connection_class = Unsynced
         async with harness.running() as service:
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
             assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
             assert standing(harness) is None
@@ -242,18 +246,18 @@ def test_disk_that_takes_no_more_while_charging_is_said_and_the_charge_is_settle
         harness.connection_class = refusing(code, message)
         harness.connection_class.stands = False  # type: ignore[attr-defined]
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k1")
+            view = await service.charges.start(1, "C5T4", FULL, "k1")
             harness.connection_class.stands = True  # type: ignore[attr-defined]
             await harness.charge(service, 3, 60)
-            assert service.accepting() == standing(harness) == "storage_full"
+            assert service.charges.accepting() == standing(harness) == "storage_full"
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).state == "finished"
+            assert (await service.charges.session(1, view.session_id)).state == "finished"
             with pytest.raises(Refused, match="storage_full"):
-                await service.start(2, "A7K2", FULL, "k2")
+                await service.charges.start(2, "A7K2", FULL, "k2")
             harness.connection_class.stands = False  # type: ignore[attr-defined]
             await service.checkpoint()
-            assert (await service.session(1, view.session_id)).state == "settled"
+            assert (await service.charges.session(1, view.session_id)).state == "settled"
             assert standing(harness) is None
         harness.check_books()
 

@@ -33,15 +33,15 @@ def test_a_guest_charges_with_the_money_of_the_code_like_anybody(tmp_path: Path)
         harness = ServiceHarness(tmp_path)
         issued = issue(harness)
         async with harness.running() as service:
-            guest = await service.resident(await service.sign_in_guest(issued.code, "here"))
+            guest = await service.accounts.resident(await service.accounts.sign_in_guest(issued.code, "here"))
             assert (guest.guest, guest.balance_fen, guest.card) == (True, 1000, issued.card)
-            view = await service.start(guest.resident_id, "C5T4", FULL, "a-request-key")
+            view = await service.charges.start(guest.resident_id, "C5T4", FULL, "a-request-key")
             await harness.charge(service, 3, 600)
             await harness.stop(service, guest.resident_id, view.session_id)
             await harness.settle(service)
-            over = await service.session(guest.resident_id, view.session_id)
+            over = await service.charges.session(guest.resident_id, view.session_id)
             assert over.cost_fen > 0
-            page = await service.statement(guest.resident_id, None, 10)
+            page = await service.charges.statement(guest.resident_id, None, 10)
             assert page.lines[0].balance_fen == 1000 - over.cost_fen
         harness.check_books()
 
@@ -54,10 +54,10 @@ def test_a_code_signs_in_once(tmp_path: Path) -> None:
         code = issue(harness).code
         async with harness.running() as service:
             answers = await asyncio.gather(
-                *(service.sign_in_guest(code, "here") for _ in range(3)), return_exceptions=True
+                *(service.accounts.sign_in_guest(code, "here") for _ in range(3)), return_exceptions=True
             )
             assert sorted(type(answer).__name__ for answer in answers) == ["Refused", "Refused", "str"]
-            assert await code_of(service.sign_in_guest(code, "here")) == "wrong_code"
+            assert await code_of(service.accounts.sign_in_guest(code, "here")) == "wrong_code"
 
     asyncio.run(story())
 
@@ -67,13 +67,13 @@ def test_a_code_ends_with_its_time_and_the_sign_in_two_days_after(tmp_path: Path
         harness = ServiceHarness(tmp_path)
         late, early = issue(harness, hours=2).code, issue(harness, hours=2).code
         async with harness.running() as service:
-            token = await service.sign_in_guest(early, "here")
+            token = await service.accounts.sign_in_guest(early, "here")
             harness.clock.advance_ns(2 * HOUR_NS)
-            assert await code_of(service.sign_in_guest(late, "here")) == "wrong_code"
+            assert await code_of(service.accounts.sign_in_guest(late, "here")) == "wrong_code"
             harness.clock.advance_ns(45 * HOUR_NS)
-            assert (await service.resident(token)).guest
+            assert (await service.accounts.resident(token)).guest
             harness.clock.advance_ns(HOUR_NS)
-            assert await code_of(service.resident(token)) == "signed_out"
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
 
     asyncio.run(story())
 
@@ -85,10 +85,10 @@ def test_guessing_at_a_code_is_locked_out_like_guessing_at_a_pin(tmp_path: Path,
         code = issue(harness).code
         guess = other(code) if known else f"{(int(code[:4]) + 1) % 10_000:04}000000"
         async with harness.running() as service:
-            answers = [await code_of(service.sign_in_guest(guess, "here")) for _ in range(6)]
+            answers = [await code_of(service.accounts.sign_in_guest(guess, "here")) for _ in range(6)]
             assert answers == ["wrong_code"] * 5 + ["locked_out"]
             if known:
-                assert await code_of(service.sign_in_guest(code, "elsewhere")) == "locked_out"
+                assert await code_of(service.accounts.sign_in_guest(code, "elsewhere")) == "locked_out"
 
     asyncio.run(story())
 
@@ -98,7 +98,7 @@ def test_what_is_no_code_is_wrong(tmp_path: Path, code: str) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            assert await code_of(service.sign_in_guest(code, "here")) == "wrong_code"
+            assert await code_of(service.accounts.sign_in_guest(code, "here")) == "wrong_code"
 
     asyncio.run(story())
 
@@ -109,7 +109,7 @@ def test_a_guest_has_no_pin_that_could_be_right(tmp_path: Path) -> None:
         card = issue(harness).card
         async with harness.running() as service:
             for pin in ("", "0000", "None"):
-                assert await code_of(service.sign_in(card, pin, "here")) == "wrong_card_or_pin"
+                assert await code_of(service.accounts.sign_in(card, pin, "here")) == "wrong_card_or_pin"
 
     asyncio.run(story())
 
@@ -121,9 +121,9 @@ def test_a_blocked_guest_does_not_get_in_and_keeps_the_code(tmp_path: Path) -> N
         database = Database(admin.database_path(harness.config))
         async with harness.running() as service:
             admin.block_resident(database, issued.card, True)
-            assert await code_of(service.sign_in_guest(issued.code, "here")) == "card_blocked"
+            assert await code_of(service.accounts.sign_in_guest(issued.code, "here")) == "card_blocked"
             admin.block_resident(database, issued.card, False)
-            assert await service.sign_in_guest(issued.code, "here")
+            assert await service.accounts.sign_in_guest(issued.code, "here")
         database.close()
 
     asyncio.run(story())

@@ -6,8 +6,8 @@ import pytest
 
 from cabinet.clock import NS, ManualClock
 from cabinet.model import MeterCount
+from cabinet.records import CurvePoint
 from cabinet.service.charges.live import MAX_POINTS, ChangeNotifier, Curve
-from cabinet.store.sessions import CurveRow
 
 
 class Pauses:
@@ -116,13 +116,13 @@ def test_a_point_is_the_mean_power_over_ten_powered_seconds() -> None:
     curve = Curve([], 10, MeterCount())
     for second in range(1, 26):
         curve.add(count(second, 100 * second))
-    assert curve.points == [CurveRow(10, 360), CurveRow(20, 360)]
+    assert curve.points == [CurvePoint(10, 360), CurvePoint(20, 360)]
 
 
 def test_time_without_looks_is_one_point() -> None:
     curve = Curve([], 10, MeterCount())
     curve.add(count(3600, 150_000))
-    assert curve.points == [CurveRow(3600, 150)]
+    assert curve.points == [CurvePoint(3600, 150)]
 
 
 def test_a_long_charge_is_thinned_to_pairs_and_its_step_doubled() -> None:
@@ -139,18 +139,18 @@ def test_a_long_charge_is_thinned_to_pairs_and_its_step_doubled() -> None:
 
 
 def test_what_is_taken_is_not_given_twice_unless_it_comes_back() -> None:
-    curve = Curve([CurveRow(10, 1)], 10, count(10, 0))
+    curve = Curve([CurvePoint(10, 1)], 10, count(10, 0))
     curve.add(count(20, 100))
-    assert curve.take(last=True) == ([CurveRow(20, 36)], False)
+    assert curve.take(last=True) == ([CurvePoint(20, 36)], False)
     assert curve.take(last=True) == ([], False)
     curve.give_back()
     curve.add(count(30, 200))
-    assert curve.take(last=True) == ([CurveRow(10, 1), CurveRow(20, 36), CurveRow(30, 36)], True)
+    assert curve.take(last=True) == ([CurvePoint(10, 1), CurvePoint(20, 36), CurvePoint(30, 36)], True)
     assert curve.take(last=True) == ([], False)
 
 
 def test_thinning_replaces_what_was_written() -> None:
-    curve = Curve([CurveRow(10 * n, 1) for n in range(1, MAX_POINTS + 1)], 10, count(10 * MAX_POINTS, 0))
+    curve = Curve([CurvePoint(10 * n, 1) for n in range(1, MAX_POINTS + 1)], 10, count(10 * MAX_POINTS, 0))
     curve.add(count(10 * MAX_POINTS + 10, 100))
     points, replace = curve.take(last=False)
     assert replace

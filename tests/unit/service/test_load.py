@@ -86,7 +86,7 @@ def test_samples_are_written_with_the_checkpoint(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            await service.start(1, "C5T4", FULL, "k1")
+            await service.charges.start(1, "C5T4", FULL, "k1")
             for _ in range(310):
                 harness.guard.charge(3, 2)
                 harness.guard.show()
@@ -94,7 +94,7 @@ def test_samples_are_written_with_the_checkpoint(tmp_path: Path) -> None:
             kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
             assert kept
             assert {sample.start_unix_s % load.STEP_S for sample in kept} == {0}
-            view = await service.property_pages.figures.load(service.property_pages.figures._date(harness.clock.wall()))
+            view = await service.property_.figures.load(service.property_.figures._date(harness.clock.wall()))
             assert view.samples == kept
 
     asyncio.run(story())

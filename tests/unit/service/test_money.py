@@ -40,7 +40,7 @@ def harness(tmp_path: Path) -> ServiceHarness:
 
 
 async def _hour(harness: ServiceHarness, service: Service) -> None:
-    await service.start(1, "C5T4", FULL, "k")
+    await service.charges.start(1, "C5T4", FULL, "k")
     await harness.charge(service, 3, 3600, 200_000)
     harness.guard.end(3, EndReason.FULL)
     await harness.settle(service)

@@ -42,25 +42,25 @@ def test_who_waits_is_started_in_turn_one_a_second_with_what_was_chosen(tmp_path
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            assert await refusal(service.start(2, "E2W7", TWO_HOURS, "k")) == "feed_full"
-            assert (await service.wait(2, "E2W7", TWO_HOURS)).place == 1
-            assert (await service.wait(1, "C5T4", FULL)).place == 2
-            assert (await service.wait(3, "A7K2", FULL)).place == 3
+            assert await refusal(service.charges.start(2, "E2W7", TWO_HOURS, "k")) == "feed_full"
+            assert (await service.charges.queue.join(2, "E2W7", TWO_HOURS)).place == 1
+            assert (await service.charges.queue.join(1, "C5T4", FULL)).place == 2
+            assert (await service.charges.queue.join(3, "A7K2", FULL)).place == 3
             assert [harness.balance_fen(f"wallet:{number}") for number in (1, 2, 3)] == [2000] * 3
-            assert service.cabinet().waiting == 3
+            assert service.charges.cabinet().waiting == 3
             await pass_time(harness, service, 60, steps=10)
             assert started(harness) == []
             harness.guard.let_close()
             await pass_time(harness, service, 0.1)
             await pass_time(harness, service, 0.8, steps=4)
             assert started(harness) == [5], "one, and not the next within a second"
-            assert [service.waiting(number) for number in (2,)] == [None]
-            assert service.waiting(1) == WaitingView(3, "C5T4", "full", 0, 1, None)
+            assert [service.charges.queue.view(number) for number in (2,)] == [None]
+            assert service.charges.queue.view(1) == WaitingView(3, "C5T4", "full", 0, 1, None)
             await pass_time(harness, service, 2, steps=10)
             assert started(harness) == [5, 3, 1]
-            (first,) = await service.sessions(2)
+            (first,) = await service.charges.sessions(2)
             assert (first.choice, first.choice_amount, first.state) == ("hours", 7200, "waiting_for_load")
-            assert service.cabinet().waiting == 0
+            assert service.charges.cabinet().waiting == 0
         harness.check_books()
 
     asyncio.run(story())
@@ -72,17 +72,20 @@ def test_nobody_overtakes_the_line(tmp_path: Path) -> None:
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
             harness.guard.let_close()
             harness.guard.show()
-            assert (service.outlet("C5T4").refusal, service.outlet("A7K2").refusal) == ("reserved", "feed_full")
-            assert await refusal(service.start(2, "A7K2", FULL, "k1")) == "feed_full"
-            assert await refusal(service.start(2, "C5T4", FULL, "k2")) == "reserved"
-            assert await refusal(service.wait(2, "C5T4", FULL)) == "reserved"
-            view = await service.start(1, "C5T4", FULL, "k3")
+            assert (service.charges.outlet("C5T4").refusal, service.charges.outlet("A7K2").refusal) == (
+                "reserved",
+                "feed_full",
+            )
+            assert await refusal(service.charges.start(2, "A7K2", FULL, "k1")) == "feed_full"
+            assert await refusal(service.charges.start(2, "C5T4", FULL, "k2")) == "reserved"
+            assert await refusal(service.charges.queue.join(2, "C5T4", FULL)) == "reserved"
+            view = await service.charges.start(1, "C5T4", FULL, "k3")
             assert view.state == "waiting_for_load", "the first may also press the button"
-            assert service.waiting(1) is None
-            assert (await service.start(2, "A7K2", FULL, "k4")).state == "waiting_for_load"
+            assert service.charges.queue.view(1) is None
+            assert (await service.charges.start(2, "A7K2", FULL, "k4")).state == "waiting_for_load"
         harness.check_books()
 
     asyncio.run(story())
@@ -94,13 +97,13 @@ def test_a_refusal_for_want_of_power_at_the_last_moment_keeps_the_place(tmp_path
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
-            await service.wait(2, "A7K2", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
+            await service.charges.queue.join(2, "A7K2", FULL)
             harness.guard.let_close()
             harness.guard.refuse[Energise] = ["feed_full", "guard_unreachable", "not_ready"]
             await pass_time(harness, service, 10, steps=20)
             assert started(harness) == [3, 3, 3, 3, 1]
-            assert [view.state for view in await service.sessions(1)] == ["waiting_for_load"]
+            assert [view.state for view in await service.charges.sessions(1)] == ["waiting_for_load"]
             assert harness.balance_fen("wallet:1") == 1500
         harness.check_books()
 
@@ -128,17 +131,17 @@ def test_what_stands_against_one_alone_ends_its_waiting_and_says_why(
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
-            await service.wait(2, "A7K2", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
+            await service.charges.queue.join(2, "A7K2", FULL)
             harness.guard.let_close()
             trouble(harness)
             await pass_time(harness, service, 15, steps=30)
-            over = service.waiting(1)
+            over = service.charges.queue.view(1)
             assert over is not None
             assert (over.place, over.outcome) == (None, code)
             assert started(harness) == [1]
-            await service.leave(1)
-            assert service.waiting(1) is None
+            await service.charges.queue.leave(1)
+            assert service.charges.queue.view(1) is None
         harness.check_books()
 
     asyncio.run(story())
@@ -150,18 +153,18 @@ def test_half_an_hour_without_power_ends_the_waiting(tmp_path: Path) -> None:
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
             await pass_time(harness, service, 1799)
-            waiting = service.waiting(1)
+            waiting = service.charges.queue.view(1)
             assert waiting is not None
             assert waiting.place == 1
             await pass_time(harness, service, 2)
-            over = service.waiting(1)
+            over = service.charges.queue.view(1)
             assert over is not None
             assert (over.place, over.outcome) == (None, "expired")
-            assert service.outlet("C5T4").refusal == "feed_full", "not reserved any more"
-            assert (await service.wait(1, "C5T4", FULL)).place == 1, "and may wait again"
-            await service.leave(1)
+            assert service.charges.outlet("C5T4").refusal == "feed_full", "not reserved any more"
+            assert (await service.charges.queue.join(1, "C5T4", FULL)).place == 1, "and may wait again"
+            await service.charges.queue.leave(1)
         assert started(harness) == []
 
     asyncio.run(story())
@@ -173,10 +176,10 @@ def test_who_leaves_the_line_is_not_started(tmp_path: Path) -> None:
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
-            await service.wait(2, "A7K2", FULL)
-            await service.leave(1)
-            await service.leave(1)
+            await service.charges.queue.join(1, "C5T4", FULL)
+            await service.charges.queue.join(2, "A7K2", FULL)
+            await service.charges.queue.leave(1)
+            await service.charges.queue.leave(1)
             harness.guard.let_close()
             await pass_time(harness, service, 5, steps=10)
         assert started(harness) == [1]
@@ -190,12 +193,12 @@ def test_one_entry_a_resident_who_may_change_the_outlet_and_keeps_the_place(tmp_
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
-            await service.wait(2, "A7K2", FULL)
-            moved = await service.wait(1, "E2W7", TWO_HOURS)
+            await service.charges.queue.join(1, "C5T4", FULL)
+            await service.charges.queue.join(2, "A7K2", FULL)
+            moved = await service.charges.queue.join(1, "E2W7", TWO_HOURS)
             assert moved == WaitingView(5, "E2W7", "hours", 7200, 1, None)
-            assert service.outlet("C5T4").refusal == "feed_full"
-            assert service.cabinet().waiting == 2
+            assert service.charges.outlet("C5T4").refusal == "feed_full"
+            assert service.charges.cabinet().waiting == 2
 
     asyncio.run(story())
 
@@ -222,8 +225,8 @@ def test_waiting_is_refused_for_what_would_refuse_the_start(
             prepare(harness)
             if refused != "guard_unreachable":
                 await harness.settle(service)
-            assert await refusal(service.wait(1, code, choice)) == refused
-            assert service.waiting(1) is None
+            assert await refusal(service.charges.queue.join(1, code, choice)) == refused
+            assert service.charges.queue.view(1) is None
 
     asyncio.run(story())
 
@@ -232,11 +235,11 @@ def test_who_charges_does_not_wait(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            await service.start(1, "C5T4", FULL, "k")
+            await service.charges.start(1, "C5T4", FULL, "k")
             harness.guard.fill_up()
             harness.guard.show()
-            assert await refusal(service.wait(1, "A7K2", FULL)) == "already_charging"
-            assert await refusal(service.wait(2, "C5T4", FULL)) == "outlet_busy"
+            assert await refusal(service.charges.queue.join(1, "A7K2", FULL)) == "already_charging"
+            assert await refusal(service.charges.queue.join(2, "C5T4", FULL)) == "outlet_busy"
 
     asyncio.run(story())
 
@@ -249,12 +252,12 @@ def test_the_line_survives_the_service_and_is_served_after_it(tmp_path: Path) ->
         await harness.guard.connect()
         harness.guard.fill_up()
         harness.guard.show()
-        await service.wait(2, "E2W7", TWO_HOURS)
-        await service.wait(1, "C5T4", FULL)
+        await service.charges.queue.join(2, "E2W7", TWO_HOURS)
+        await service.charges.queue.join(1, "C5T4", FULL)
         await harness.die(service)
         harness.clock.advance_ns(60 * NS)
         async with harness.running() as service:
-            assert service.waiting(1) == WaitingView(3, "C5T4", "full", 0, 2, None)
+            assert service.charges.queue.view(1) == WaitingView(3, "C5T4", "full", 0, 2, None)
             harness.guard.let_close()
             await pass_time(harness, service, 5, steps=10)
             assert started(harness) == [5, 3]
@@ -271,7 +274,7 @@ def test_killed_between_the_start_and_its_entry_starts_once(tmp_path: Path) -> N
         await harness.guard.connect()
         harness.guard.fill_up()
         harness.guard.show()
-        await service.wait(1, "C5T4", FULL)
+        await service.charges.queue.join(1, "C5T4", FULL)
         with harness.database() as connection:
             entry = dict(connection.execute("SELECT * FROM waiting").fetchone())
         harness.guard.let_close()
@@ -286,8 +289,8 @@ def test_killed_between_the_start_and_its_entry_starts_once(tmp_path: Path) -> N
         harness.guard.end(3, EndReason.FULL)
         async with harness.running() as service:
             await pass_time(harness, service, 5, steps=10)
-            assert service.waiting(1) is None
-            assert len(await service.sessions(1)) == 1
+            assert service.charges.queue.view(1) is None
+            assert len(await service.charges.sessions(1)) == 1
         assert started(harness) == [3]
         harness.check_books()
 
@@ -298,11 +301,11 @@ def test_an_interrupted_charge_goes_before_the_line(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            await service.start(2, "A7K2", FULL, "k")
+            await service.charges.start(2, "A7K2", FULL, "k")
             await harness.charge(service, 1, 20)
             harness.guard.fill_up()
             harness.guard.show()
-            await service.wait(1, "C5T4", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
             harness.guard.suspend(Fault.UNDERVOLTAGE)
             await pass_time(harness, service, 5, steps=5)
             harness.guard.let_close()
@@ -322,11 +325,11 @@ def test_viewers_are_woken_when_the_line_moves(tmp_path: Path) -> None:
         async with harness.running() as service:
             harness.guard.fill_up()
             harness.guard.show()
-            watch = service.changes(7)
+            watch = service.charges.changes(7)
             await anext(watch)
             coming = asyncio.ensure_future(anext(watch))
             harness.clock.advance_ns(NS)
-            await service.wait(1, "C5T4", FULL)
+            await service.charges.queue.join(1, "C5T4", FULL)
             async with asyncio.timeout(5):
                 await coming
 

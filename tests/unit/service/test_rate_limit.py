@@ -20,7 +20,7 @@ from cabinet_testing.service_harness import FULL, ServiceHarness
 async def start_and_stop(harness: ServiceHarness, service: Service, resident_id: int, code: str, key: str) -> str:
     """What came of it: "" or the refusal's code."""
     try:
-        view = await service.start(resident_id, code, FULL, key)
+        view = await service.charges.start(resident_id, code, FULL, key)
     except Refused as refusal:
         return refusal.code
     await harness.stop(service, resident_id, view.session_id)
@@ -62,9 +62,9 @@ def test_what_was_refused_for_another_reason_or_asked_for_twice_does_not_count(t
             harness.guard.show()
             for number in range(2 * start_stop.MAX_STARTS_PER_CARD):
                 assert await start_and_stop(harness, service, 1, "A7K2", f"full-{number}") == "feed_full"
-            view = await service.start(1, "C5T4", FULL, "the-same")
+            view = await service.charges.start(1, "C5T4", FULL, "the-same")
             for _ in range(2 * start_stop.MAX_STARTS_PER_CARD):
-                assert (await service.start(1, "C5T4", FULL, "the-same")).session_id == view.session_id
+                assert (await service.charges.start(1, "C5T4", FULL, "the-same")).session_id == view.session_id
             await harness.stop(service, 1, view.session_id)
             assert await start_and_stop(harness, service, 1, "C5T4", "another") == ""
 

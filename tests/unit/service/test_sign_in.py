@@ -33,7 +33,7 @@ async def code_of(asked: object) -> str:
 
 
 async def staff_name(service: Service, token: str, active: bool = True) -> str:
-    return (await service.property_pages.staff.actor(token, "here", active)).staff.name
+    return (await service.property_.staff.actor(token, "here", active)).staff.name
 
 
 def administer(harness: ServiceHarness) -> Database:
@@ -44,13 +44,13 @@ def test_the_right_pin_signs_in_and_signing_out_ends_it(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            token = await service.sign_in(CARDS[0], PIN, "here")
-            other = await service.sign_in(CARDS[1], PIN, "here")
-            assert (await service.resident(token)).card == CARDS[0]
-            await service.sign_out(token)
-            assert await code_of(service.resident(token)) == "signed_out"
-            assert (await service.resident(other)).card == CARDS[1]
-            assert await code_of(service.resident("made-up")) == "signed_out"
+            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
+            other = await service.accounts.sign_in(CARDS[1], PIN, "here")
+            assert (await service.accounts.resident(token)).card == CARDS[0]
+            await service.accounts.sign_out(token)
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
+            assert (await service.accounts.resident(other)).card == CARDS[1]
+            assert await code_of(service.accounts.resident("made-up")) == "signed_out"
 
     asyncio.run(story())
 
@@ -59,11 +59,11 @@ def test_a_token_outlives_the_service_and_not_its_time(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            token = await service.sign_in(CARDS[0], PIN, "here")
+            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
         async with harness.running() as service:
-            assert (await service.resident(token)).resident_id == 1
+            assert (await service.accounts.resident(token)).resident_id == 1
             harness.clock.advance_ns(30 * 86_400 * NS)
-            assert await code_of(service.resident(token)) == "signed_out"
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
 
     asyncio.run(story())
 
@@ -72,12 +72,12 @@ def test_a_sign_in_that_is_used_goes_on_up_to_half_a_year(tmp_path: Path) -> Non
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            token = await service.sign_in(CARDS[0], PIN, "here")
+            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
             for _ in range(8):
                 harness.clock.advance_ns(20 * 86_400 * NS)
-                assert (await service.resident(token)).resident_id == 1
+                assert (await service.accounts.resident(token)).resident_id == 1
             harness.clock.advance_ns(20 * 86_400 * NS)
-            assert await code_of(service.resident(token)) == "signed_out"
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
 
     asyncio.run(story())
 
@@ -89,7 +89,7 @@ def test_staff_who_leave_their_desk_are_signed_out_although_the_page_goes_on_by_
         admin.add_staff(database, harness.clock, "office", "long-enough-password")
         database.close()
         async with harness.running() as service:
-            token = await service.sign_in_staff("office", "long-enough-password", "here")
+            token = await service.accounts.sign_in_staff("office", "long-enough-password", "here")
             for minutes in (50, 50, 40):
                 harness.clock.advance_ns(minutes * 60 * NS)
                 assert await staff_name(service, token) == "office"
@@ -108,7 +108,7 @@ def test_staff_sign_in_anew_after_twelve_hours_whatever_they_do(tmp_path: Path) 
         admin.add_staff(database, harness.clock, "office", "long-enough-password")
         database.close()
         async with harness.running() as service:
-            token = await service.sign_in_staff("office", "long-enough-password", "here")
+            token = await service.accounts.sign_in_staff("office", "long-enough-password", "here")
             for _ in range(23):
                 harness.clock.advance_ns(30 * 60 * NS)
                 await staff_name(service, token)
@@ -122,14 +122,14 @@ def test_signing_out_everywhere_ends_every_phone_of_the_resident_and_nobody_else
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            phone, tablet = [await service.sign_in(CARDS[0], PIN, "here") for _ in range(2)]
-            other = await service.sign_in(CARDS[1], PIN, "here")
-            await service.sign_out(phone, everywhere=True)
-            assert await code_of(service.resident(phone)) == "signed_out"
-            assert await code_of(service.resident(tablet)) == "signed_out"
-            assert (await service.resident(other)).card == CARDS[1]
-            await service.sign_out(phone, everywhere=True)
-            assert (await service.resident(other)).card == CARDS[1], "a token that is over ends nothing"
+            phone, tablet = [await service.accounts.sign_in(CARDS[0], PIN, "here") for _ in range(2)]
+            other = await service.accounts.sign_in(CARDS[1], PIN, "here")
+            await service.accounts.sign_out(phone, everywhere=True)
+            assert await code_of(service.accounts.resident(phone)) == "signed_out"
+            assert await code_of(service.accounts.resident(tablet)) == "signed_out"
+            assert (await service.accounts.resident(other)).card == CARDS[1]
+            await service.accounts.sign_out(phone, everywhere=True)
+            assert (await service.accounts.resident(other)).card == CARDS[1], "a token that is over ends nothing"
 
     asyncio.run(story())
 
@@ -138,7 +138,7 @@ def test_a_residents_token_is_none_of_staff(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            token = await service.sign_in(CARDS[0], PIN, "here")
+            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
             assert await code_of(staff_name(service, token)) == "signed_out"
 
     asyncio.run(story())
@@ -148,14 +148,14 @@ def test_only_a_hash_of_the_token_is_stored(tmp_path: Path) -> None:
     async def story() -> str:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            return await service.sign_in(CARDS[0], PIN, "here")
+            return await service.accounts.sign_in(CARDS[0], PIN, "here")
 
     token = asyncio.run(story())
     assert token.encode() not in (tmp_path / "state" / "cabinet.db").read_bytes()
 
 
 async def guess(service: Service, card: str, address: str, times: int) -> list[str]:
-    return [await code_of(service.sign_in(card, WRONG, address)) for _ in range(times)]
+    return [await code_of(service.accounts.sign_in(card, WRONG, address)) for _ in range(times)]
 
 
 @pytest.mark.parametrize("card", [CARDS[0], "99999999"], ids=["a card there is", "a card there is not"])
@@ -166,7 +166,7 @@ def test_five_wrong_pins_lock_a_card_for_five_minutes_known_or_not(tmp_path: Pat
             assert await guess(service, card, "here", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
             harness.clock.advance_ns(299 * NS)
             assert await guess(service, card, "elsewhere", 1) == ["locked_out"]
-            assert (await service.sign_in(CARDS[1], PIN, "here")) != ""
+            assert (await service.accounts.sign_in(CARDS[1], PIN, "here")) != ""
             harness.clock.advance_ns(1 * NS)
             assert await guess(service, card, "here", 1) == ["wrong_card_or_pin"]
 
@@ -178,7 +178,7 @@ def test_the_right_pin_does_not_pass_a_lock(tmp_path: Path) -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             await guess(service, CARDS[0], "here", 5)
-            assert await code_of(service.sign_in(CARDS[0], PIN, "here")) == "locked_out"
+            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "locked_out"
 
     asyncio.run(story())
 
@@ -188,7 +188,7 @@ def test_guesses_at_once_are_counted_before_they_are_checked(tmp_path: Path) -> 
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             answers = await asyncio.gather(
-                *(service.sign_in(CARDS[0], WRONG, "here") for _ in range(12)), return_exceptions=True
+                *(service.accounts.sign_in(CARDS[0], WRONG, "here") for _ in range(12)), return_exceptions=True
             )
         codes = [answer.code for answer in answers if isinstance(answer, Refused)]
         assert sorted(codes) == ["locked_out"] * 7 + ["wrong_card_or_pin"] * 5
@@ -201,11 +201,13 @@ def test_an_address_that_guesses_at_many_cards_is_locked_out(tmp_path: Path) -> 
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
             for number in range(20):
-                assert await code_of(service.sign_in(f"2000{number:04}", WRONG, "there")) == "wrong_card_or_pin"
+                assert (
+                    await code_of(service.accounts.sign_in(f"2000{number:04}", WRONG, "there")) == "wrong_card_or_pin"
+                )
                 if number == 10:
-                    await service.sign_in(CARDS[0], PIN, "there")  # an own card does not wipe the slate clean
-            assert await code_of(service.sign_in(CARDS[0], PIN, "there")) == "locked_out"
-            assert await service.sign_in(CARDS[0], PIN, "here")
+                    await service.accounts.sign_in(CARDS[0], PIN, "there")  # an own card does not wipe the slate clean
+            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "there")) == "locked_out"
+            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
 
     asyncio.run(story())
 
@@ -236,15 +238,15 @@ def test_a_blocked_card_is_told_only_to_who_knows_its_pin_and_is_signed_out(tmp_
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            token = await service.sign_in(CARDS[0], PIN, "here")
+            token = await service.accounts.sign_in(CARDS[0], PIN, "here")
             database = administer(harness)
             admin.block_resident(database, CARDS[0], True)
-            assert await code_of(service.resident(token)) == "signed_out"
-            assert await code_of(service.sign_in(CARDS[0], WRONG, "here")) == "wrong_card_or_pin"
-            assert await code_of(service.sign_in(CARDS[0], PIN, "here")) == "card_blocked"
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
+            assert await code_of(service.accounts.sign_in(CARDS[0], WRONG, "here")) == "wrong_card_or_pin"
+            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "here")) == "card_blocked"
             admin.block_resident(database, CARDS[0], False)
             database.close()
-            assert await service.sign_in(CARDS[0], PIN, "here")
+            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
 
     asyncio.run(story())
 
@@ -255,12 +257,12 @@ def test_staff_sign_in_apart_from_residents(tmp_path: Path) -> None:
         database = administer(harness)
         password = admin.add_staff(database, harness.clock, "office")
         async with harness.running() as service:
-            token = await service.sign_in_staff("office", password, "here")
+            token = await service.accounts.sign_in_staff("office", password, "here")
             assert await staff_name(service, token) == "office"
-            assert await code_of(service.resident(token)) == "signed_out"
-            resident = await service.sign_in(CARDS[0], PIN, "here")
+            assert await code_of(service.accounts.resident(token)) == "signed_out"
+            resident = await service.accounts.sign_in(CARDS[0], PIN, "here")
             assert await code_of(staff_name(service, resident)) == "signed_out"
-            assert await code_of(service.sign_in_staff("office", "wrong", "here")) == "wrong_card_or_pin"
+            assert await code_of(service.accounts.sign_in_staff("office", "wrong", "here")) == "wrong_card_or_pin"
             admin.revoke(database, "office")
             assert await code_of(staff_name(service, token)) == "signed_out"
         database.close()
@@ -274,12 +276,12 @@ def test_a_token_of_the_api_allows_its_scopes_until_it_is_revoked(tmp_path: Path
         database = administer(harness)
         bearer = admin.add_token(database, harness.clock, "accounting", ("usage:read",))
         async with harness.running() as service:
-            await service.token_allows(bearer, "usage:read")
-            assert await code_of(service.token_allows(bearer, "cabinet:read")) == "scope_missing"
-            assert await code_of(service.token_allows(bearer + "x", "usage:read")) == "wrong_token"
-            assert await code_of(service.token_allows("", "usage:read")) == "wrong_token"
+            await service.accounts.check_scope(bearer, "usage:read")
+            assert await code_of(service.accounts.check_scope(bearer, "cabinet:read")) == "scope_missing"
+            assert await code_of(service.accounts.check_scope(bearer + "x", "usage:read")) == "wrong_token"
+            assert await code_of(service.accounts.check_scope("", "usage:read")) == "wrong_token"
             admin.revoke(database, "accounting")
-            assert await code_of(service.token_allows(bearer, "usage:read")) == "wrong_token"
+            assert await code_of(service.accounts.check_scope(bearer, "usage:read")) == "wrong_token"
         database.close()
 
     asyncio.run(story())
@@ -312,16 +314,16 @@ def test_signing_in_again_and_again_fills_no_disk(tmp_path: Path, monkeypatch: p
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            other = await service.sign_in(CARDS[1], PIN, "here")
+            other = await service.accounts.sign_in(CARDS[1], PIN, "here")
             tokens = []
             for _ in range(5):
                 harness.clock.advance_ns(NS)
-                tokens.append(await service.sign_in(CARDS[0], PIN, "here"))
+                tokens.append(await service.accounts.sign_in(CARDS[0], PIN, "here"))
             for token in tokens[:2]:
-                assert await code_of(service.resident(token)) == "signed_out"
+                assert await code_of(service.accounts.resident(token)) == "signed_out"
             for token in tokens[2:]:
-                assert (await service.resident(token)).card == CARDS[0]
-            assert (await service.resident(other)).card == CARDS[1]
+                assert (await service.accounts.resident(token)).card == CARDS[0]
+            assert (await service.accounts.resident(other)).card == CARDS[1]
 
     asyncio.run(story())
 
@@ -340,9 +342,9 @@ def test_an_address_that_is_locked_out_locks_no_card_and_not_the_office(tmp_path
                 await guess(service, f"2000{number:04}", "there", 1)
             for _ in range(10):
                 assert await guess(service, CARDS[0], "there", 1) == ["locked_out"]
-                assert await code_of(service.sign_in_staff("office", "wrong", "there")) == "locked_out"
-            assert await service.sign_in(CARDS[0], PIN, "here")
-            assert await service.sign_in_staff("office", password, "here")
+                assert await code_of(service.accounts.sign_in_staff("office", "wrong", "there")) == "locked_out"
+            assert await service.accounts.sign_in(CARDS[0], PIN, "here")
+            assert await service.accounts.sign_in_staff("office", password, "here")
 
     asyncio.run(story())
 
@@ -353,7 +355,7 @@ def test_a_card_that_is_locked_costs_the_address_of_its_owner_nothing(tmp_path: 
         async with harness.running() as service:
             await guess(service, CARDS[0], "there", 5)
             assert await guess(service, CARDS[0], "here", 30) == ["locked_out"] * 30
-            assert await service.sign_in(CARDS[1], PIN, "here")
+            assert await service.accounts.sign_in(CARDS[1], PIN, "here")
 
     asyncio.run(story())
 
@@ -362,9 +364,9 @@ def test_who_has_signed_in_from_an_address_is_not_locked_out_there_by_strangers_
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            await service.sign_in(CARDS[0], PIN, "home")
+            await service.accounts.sign_in(CARDS[0], PIN, "home")
             assert await guess(service, CARDS[0], "there", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
-            assert await service.sign_in(CARDS[0], PIN, "home")
+            assert await service.accounts.sign_in(CARDS[0], PIN, "home")
             assert await guess(service, CARDS[0], "home", 6) == ["wrong_card_or_pin"] * 5 + ["locked_out"]
 
     asyncio.run(story())
@@ -379,7 +381,7 @@ def test_ten_thousand_made_up_names_make_no_lock_forgotten(tmp_path: Path, monke
             await guess(service, CARDS[0], "there", 5)
             for number in range(60):
                 assert await guess(service, f"3000{number:04}", f"address {number}", 1) == ["wrong_card_or_pin"]
-            assert await code_of(service.sign_in(CARDS[0], PIN, "elsewhere")) == "locked_out"
+            assert await code_of(service.accounts.sign_in(CARDS[0], PIN, "elsewhere")) == "locked_out"
 
     asyncio.run(story())
 
@@ -402,9 +404,9 @@ def test_what_was_refused_for_another_reason_is_no_failure_of_a_second_factor(tm
         async with harness.running() as service:
             for code, times in (("storage_full", 30), ("expired", 30), ("wrong_second_factor", 5)):
                 for _ in range(times):
-                    with pytest.raises(Refused, match=code), service._authenticator.attempt("office", "here"):
+                    with pytest.raises(Refused, match=code), service.accounts.attempt("office", "here"):
                         raise Refused(code)
-            with pytest.raises(Refused, match="locked_out"), service._authenticator.attempt("office", "here"):
+            with pytest.raises(Refused, match="locked_out"), service.accounts.attempt("office", "here"):
                 pass
 
     asyncio.run(story())
@@ -416,9 +418,9 @@ def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            assert service.attack() is None
+            assert service.accounts.attack() is None
             await guess(service, CARDS[0], "there", 5)
-            attack = service.attack()
+            attack = service.accounts.attack()
             assert attack is not None
             assert (attack.locks, attack.address) == (1, "there")
             await service.checkpoint()
@@ -429,7 +431,7 @@ def test_staff_hear_of_somebody_who_guesses_and_the_log_has_a_line_a_minute(
             assert "locks lately: 1" in caplog.text
             assert caplog.text.count("sign-ins from") == 1
             harness.clock.advance_ns(ATTACK_SHOWN_NS)
-            assert service.attack() is None
+            assert service.accounts.attack() is None
 
     Path(tmp_path / "run").mkdir()
     asyncio.run(story())

@@ -13,7 +13,7 @@ def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             synced, waiting = threading.Event(), threading.Event()
 
             def slow_sync() -> None:
@@ -23,12 +23,12 @@ def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None
             writing = asyncio.create_task(service.context.storage.write(lambda _: slow_sync()))
             await asyncio.to_thread(waiting.wait)
             async with asyncio.timeout(5):
-                assert service.outlet("C5T4").condition == "in_use"
-                assert [each.session_id for each in await service.sessions(1)] == [view.session_id]
-                assert (await service.today()).sessions == 1
+                assert service.charges.outlet("C5T4").condition == "in_use"
+                assert [each.session_id for each in await service.charges.sessions(1)] == [view.session_id]
+                assert (await service.property_.figures.today()).sessions == 1
             harness.guard.charge(3, 10)
             harness.guard.show()
-            assert (await service.session(1, view.session_id)).charging_s == 10
+            assert (await service.charges.session(1, view.session_id)).charging_s == 10
             assert not writing.done()
             synced.set()
             await writing
@@ -40,7 +40,7 @@ def test_a_flush_asked_for_during_another_writes_what_came_meanwhile(tmp_path: P
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             await asyncio.gather(*(service.checkpoint() for _ in range(5)), harness.charge(service, 3, 30))
             assert harness.guard.kept == []
         with harness.database() as connection:
@@ -60,7 +60,7 @@ def test_a_checkpoint_of_ten_charges_writes_few_pages(tmp_path: Path) -> None:
         pages = []
         async with harness.running() as service:
             for number, outlet in enumerate(harness.config.outlet, 1):
-                await service.start(number, outlet.code, FULL, f"k{number}")
+                await service.charges.start(number, outlet.code, FULL, f"k{number}")
             (path,) = tmp_path.rglob("cabinet.db")
             with contextlib.closing(sqlite3.connect(path)) as onlooker:
                 for _ in range(14):

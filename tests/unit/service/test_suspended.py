@@ -16,7 +16,7 @@ from cabinet_testing.service_harness import FULL, ServiceHarness
 async def charging(
     harness: ServiceHarness, service: Service, resident_id: int = 1, code: str = "C5T4", seconds: int = 60
 ) -> SessionView:
-    view = await service.start(resident_id, code, FULL, f"key-{resident_id}")
+    view = await service.charges.start(resident_id, code, FULL, f"key-{resident_id}")
     for passed in range(0, seconds, 5):
         harness.guard.charge_all(min(5, seconds - passed))
         await harness.settle(service)
@@ -45,22 +45,22 @@ def test_a_charge_paused_for_voltage_goes_on_by_itself_and_is_not_billed_meanwhi
             harness.guard.charge(3, 3)  # counted by the guard, told with the event and not before
             harness.guard.suspend(Fault.UNDERVOLTAGE)
             await harness.settle(service)
-            paused = await service.session(1, view.session_id)
+            paused = await service.charges.session(1, view.session_id)
             assert (paused.state, paused.suspended_for, paused.power_mw) == ("suspended", Fault.UNDERVOLTAGE, None)
             assert paused.charging_s == 63
             await pass_time(harness, service, 300)
-            still = await service.session(1, view.session_id)
+            still = await service.charges.session(1, view.session_id)
             assert (still.state, still.charging_s, still.cost_fen) == ("suspended", 63, paused.cost_fen)
             harness.guard.let_close()
             await pass_time(harness, service, 2)
             resumed = [command for command in harness.guard.commands if isinstance(command, Energise)][-1]
             assert (resumed.used_charging_ms, resumed.had_load) == (63_000, True)
-            again = await service.session(1, view.session_id)
+            again = await service.charges.session(1, view.session_id)
             assert (again.state, again.suspended_for) == ("charging", None)
             await harness.charge(service, 3, 37)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
         assert (receipt.state, receipt.charging_s, receipt.fault) == ("settled", 100, None)
         assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
         assert [state for state, _ in details(harness, view.session_id)] == [
@@ -76,13 +76,13 @@ def test_a_charge_paused_before_its_first_load_waits_for_one_again(tmp_path: Pat
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             harness.guard.suspend(Fault.OVERVOLTAGE)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).state == "suspended"
+            assert (await service.charges.session(1, view.session_id)).state == "suspended"
             harness.guard.let_close()
             await pass_time(harness, service, 2)
-            assert (await service.session(1, view.session_id)).state == "waiting_for_load"
+            assert (await service.charges.session(1, view.session_id)).state == "waiting_for_load"
         assert harness.guard.outlets[3].session_id == view.session_id
 
     asyncio.run(story())
@@ -97,9 +97,9 @@ def test_a_pause_longer_than_sessions_may_be_interrupted_ends_them(tmp_path: Pat
             await harness.settle(service)
             harness.clock.advance_ns(1790 * NS)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).state == "suspended"
+            assert (await service.charges.session(1, view.session_id)).state == "suspended"
             await pass_time(harness, service, 12)
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
         assert (receipt.state, receipt.end_reason, receipt.charging_s) == ("settled", EndReason.POWER_LOST, 60)
         harness.check_books()
 
@@ -118,13 +118,13 @@ def test_a_service_killed_during_a_pause_still_knows_what_it_is_for_and_resumes(
         await harness.die(service)
         harness.clock.advance_ns(200 * NS)
         async with harness.running() as service:
-            paused = await service.session(1, view.session_id)
+            paused = await service.charges.session(1, view.session_id)
             assert (paused.state, paused.suspended_for) == ("suspended", Fault.OVERVOLTAGE)
             await pass_time(harness, service, 200)
-            assert (await service.session(1, view.session_id)).state == "suspended"
+            assert (await service.charges.session(1, view.session_id)).state == "suspended"
             harness.guard.let_close()
             await pass_time(harness, service, 2)
-            after = await service.session(1, view.session_id)
+            after = await service.charges.session(1, view.session_id)
         assert (after.state, after.charging_s) == ("charging", 60)
 
     asyncio.run(story())
@@ -142,7 +142,7 @@ def test_the_guard_may_die_during_a_pause_and_nothing_is_counted_twice(tmp_path:
             await harness.guard.connect()
             await service.reconcile()
             await pass_time(harness, service, 2)
-            after = await service.session(1, view.session_id)
+            after = await service.charges.session(1, view.session_id)
         assert (after.state, after.charging_s) == ("charging", 64)
 
     asyncio.run(story())
@@ -155,7 +155,7 @@ def test_stopped_during_a_pause_it_is_settled_at_once_and_never_resumes(tmp_path
             view = await charging(harness, service)
             harness.guard.suspend(Fault.UNDERVOLTAGE)
             await harness.settle(service)
-            stopping = asyncio.create_task(service.stop(1, view.session_id))
+            stopping = asyncio.create_task(service.charges.stop(1, view.session_id))
             session = service.context.sessions.get(view.session_id)
             assert session is not None
             while session.stop_reason is None:
@@ -191,7 +191,9 @@ def test_where_there_is_no_room_for_all_the_oldest_resumes_first(tmp_path: Path)
             await pass_time(harness, service, 4)
             asked = [command.outlet for command in harness.guard.commands[before:] if isinstance(command, Energise)]
             assert list(dict.fromkeys(asked)) == [5, 3, 1]
-            states = [(await service.session(r, views[c].session_id)).state for r, c in ((2, "E2W7"), (1, "C5T4"))]
+            states = [
+                (await service.charges.session(r, views[c].session_id)).state for r, c in ((2, "E2W7"), (1, "C5T4"))
+            ]
         assert states == ["charging", "charging"]
 
     asyncio.run(story())
@@ -212,13 +214,13 @@ def test_a_fault_of_the_whole_cabinet_ends_every_charge_with_its_name(tmp_path: 
                 await harness.guard.connect()
             await harness.settle(service)
             for resident_id, view in ((1, first), (2, second)):
-                receipt = await service.session(resident_id, view.session_id)
+                receipt = await service.charges.session(resident_id, view.session_id)
                 assert (receipt.state, receipt.end_reason, receipt.fault) == (
                     "settled", EndReason.TRIPPED, Fault.SMOKE,
                 )  # fmt: skip
-            cabinet = service.cabinet()
+            cabinet = service.charges.cabinet()
             assert (cabinet.fault, cabinet.latched, cabinet.siren) == (Fault.SMOKE, True, True)
-            outlet = service.outlet("E2W7")
+            outlet = service.charges.outlet("E2W7")
             assert (outlet.condition, outlet.refusal) == ("needs_service", "cabinet_fault")
         assert {record.fault for record in harness.records()} == {Fault.SMOKE}
         harness.check_books()
@@ -232,7 +234,7 @@ def test_an_outlet_kept_open_by_the_mains_needs_no_service(tmp_path: Path) -> No
         async with harness.running() as service:
             harness.guard.suspend(Fault.UNDERVOLTAGE)
             await harness.settle(service)
-            outlet = service.outlet("C5T4")
+            outlet = service.charges.outlet("C5T4")
         assert (outlet.condition, outlet.refusal) == ("free", "voltage_out_of_band")
 
     asyncio.run(story())
@@ -247,6 +249,6 @@ def test_heat_in_the_cabinet_is_waited_for_by_a_charge_that_is_to_go_on(tmp_path
             harness.guard.refuse[Energise] = ["cabinet_hot"] * 3
             await harness.guard.connect()
             await pass_time(harness, service, 8)
-            assert (await service.session(1, view.session_id)).state == "charging"
+            assert (await service.charges.session(1, view.session_id)).state == "charging"
 
     asyncio.run(story())

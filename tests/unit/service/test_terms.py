@@ -45,11 +45,11 @@ async def charge(
 ) -> int:
     """A charge of resident 1 at outlet 3, to its end; what it cost, in fen."""
     number = len(harness.records())
-    view = await service.start(1, "C5T4", choice, f"k{number}")
+    view = await service.charges.start(1, "C5T4", choice, f"k{number}")
     await harness.charge(service, 3, seconds, power_mw)
     harness.guard.end(3, EndReason.FULL)
     await harness.settle(service)
-    return (await service.session(1, view.session_id)).cost_fen
+    return (await service.charges.session(1, view.session_id)).cost_fen
 
 
 def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> N
         database.close()
         write(harness, NIGHT + 'groups = ["staff"]\n')
         async with harness.running() as service:
-            shown = service.price("C5T4", "staff")
+            shown = service.charges.price("C5T4", "staff")
             assert (shown.version, shown.priced_kwh, shown.periods[0].electricity_fen) == ("night", 100, 5103)
-            assert service.price("C5T4", "").version == harness.config.tariff.version
+            assert service.charges.price("C5T4", "").version == harness.config.tariff.version
             assert await charge(harness, service, 1800, 200_000) == 30 + 5
         (record,) = harness.records()
         assert (record.tariff_version, record.electricity_fen, record.lines[1].per) == ("night", 5, 100)
@@ -75,16 +75,16 @@ def test_session_keeps_the_tariff_it_began_with(tmp_path: Path) -> None:
     async def story() -> None:
         harness = ServiceHarness(tmp_path)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             write(harness, NIGHT)
             await service.checkpoint()
-            assert service.price("C5T4", "").version == "night", "without a restart"
+            assert service.charges.price("C5T4", "").version == "night", "without a restart"
             await harness.charge(service, 3, 600)
         async with harness.running() as service:
             await harness.charge(service, 3, 600)
             harness.guard.end(3, EndReason.FULL)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).tariff_version == harness.config.tariff.version
+            assert (await service.charges.session(1, view.session_id)).tariff_version == harness.config.tariff.version
 
     run(story)
 
@@ -96,11 +96,11 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_p
         harness = ServiceHarness(tmp_path)
         write(harness, NIGHT + "valid_from = 2026-05-01\n")
         async with harness.running() as service:
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
             await charge(harness, service, 60, 200_000)
         harness.clock.set_wall(NOON_MS - 365 * 86_400_000, trusted=False)
         async with harness.running() as service:
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
 
     run(story)
 
@@ -110,13 +110,13 @@ def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
         harness = ServiceHarness(tmp_path)
         write(harness, NIGHT.replace("from_w = 0", "from_w = 10"))
         async with harness.running() as service:
-            assert service.price("C5T4", "").version == harness.config.tariff.version
+            assert service.charges.price("C5T4", "").version == harness.config.tariff.version
             (line,) = service.context.tariff_catalogue.mistakes
             assert "time_bands[1].from_w: gap" in line
             write(harness, NIGHT)
             await service.checkpoint()
             assert service.context.tariff_catalogue.mistakes == []
-            assert service.price("C5T4", "").version == "night"
+            assert service.charges.price("C5T4", "").version == "night"
 
     run(story)
 
@@ -140,13 +140,13 @@ def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(tmp_path: 
         harness = ServiceHarness(tmp_path)
         write(harness, PACKAGES)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
+            view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
             assert (view.choice, view.choice_amount) == ("package", 3600)
             assert view.held_fen == 80 + 50, "its price, and the electricity of an hour at 1000 W"
             await harness.charge(service, 3, 900, 200_000)
             harness.guard.end(3, EndReason.UNPLUGGED)
             await harness.settle(service)
-            receipt = await service.session(1, view.session_id)
+            receipt = await service.charges.session(1, view.session_id)
         assert [(line.kind, line.amount_fen) for line in receipt.lines] == [("package", 20), ("electricity", 2)]
         assert (receipt.cost_fen, receipt.refund_fen) == (22, 108)
         harness.check_books()
@@ -161,7 +161,7 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
         harness = ServiceHarness(tmp_path)
         write(harness, PACKAGES)
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
+            view = await service.charges.start(1, "C5T4", HOUR_PACKAGE, "k")
             await harness.charge(service, 3, 20, 400_000)
             limits = [c for c in harness.guard.commands if isinstance(c, Energise)][-1].limits
             assert limits.charging_s is not None
@@ -170,7 +170,7 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
             assert limits.energy_mwh <= 500 * limits.charging_s * 1000 / 3600 + 1
             harness.guard.end(3, EndReason.LIMIT_ENERGY)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).end_reason is EndReason.LIMIT_TIME
+            assert (await service.charges.session(1, view.session_id)).end_reason is EndReason.LIMIT_TIME
 
     run(story)
 
@@ -190,7 +190,7 @@ def test_package_that_is_not_sold_or_cannot_be_paid_is_refused(tmp_path: Path, c
         write(harness, PACKAGES)
         async with harness.running() as service:
             with pytest.raises(Refused, match=code):
-                await service.start(1, "C5T4", choice, "k")
+                await service.charges.start(1, "C5T4", choice, "k")
         assert harness.balance_fen("wallet:1") == 150
 
     run(story)
@@ -202,11 +202,11 @@ def test_charge_that_a_fault_ended_costs_what_the_tariff_says(tmp_path: Path, se
         harness = ServiceHarness(tmp_path)
         write(harness, NIGHT + f'tripped_charge = "{setting}"\n')
         async with harness.running() as service:
-            view = await service.start(1, "C5T4", FULL, "k")
+            view = await service.charges.start(1, "C5T4", FULL, "k")
             await harness.charge(service, 3, 1800, 200_000)
             harness.guard.trip(3, Fault.OUTLET_HOT)
             await harness.settle(service)
-            assert (await service.session(1, view.session_id)).cost_fen == fen
+            assert (await service.charges.session(1, view.session_id)).cost_fen == fen
         harness.check_books()
 
     run(story)

@@ -19,7 +19,7 @@ JUNE_MS = NOON_MS + 10 * 86_400_000
 
 async def one_charge(harness: ServiceHarness, service: Service) -> None:
     """In May; then it is June."""
-    await service.start(1, "C5T4", FULL, "key")
+    await service.charges.start(1, "C5T4", FULL, "key")
     await harness.charge(service, 3, 300)
     harness.guard.end(3, EndReason.FULL)
     await harness.settle(service)
@@ -46,14 +46,14 @@ def test_month_without_a_synchronised_clock_says_so_until_it_is_closed(tmp_path,
         await one_charge(harness, service)
         harness.clock.set_wall(JUNE_MS, trusted=False)
         for _ in range(3):
-            await service.close_month()
+            await service.housekeeping.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "clock")
-        service._housekeeping.publish_status()
+        service.housekeeping.publish_status()
         assert said(harness) == ("2026-05", "clock")
         assert caplog.text.count("usage log: 2026-05 is not closed: the clock is not synchronised") == 1
         harness.clock.set_wall(JUNE_MS, trusted=True)
-        await service.close_month()
-        service._housekeeping.publish_status()
+        await service.housekeeping.close_month()
+        service.housekeeping.publish_status()
         assert (service.context.unclosed, said(harness)) == (None, None)
 
     told(tmp_path, story)
@@ -67,7 +67,7 @@ def test_month_without_its_key_says_so(tmp_path, caplog) -> None:
         key.parent.mkdir(exist_ok=True)
         key.write_bytes(b"no key")
         with pytest.raises(StoreError):
-            await service.close_month()
+            await service.housekeeping.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "key")
         assert "2026-05 is not closed: the key that signs it cannot be read" in caplog.text
 
@@ -85,9 +85,9 @@ def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog
         with monkeypatch.context() as disk:
             disk.setattr("cabinet.service.housekeeping.month_closing.close", full)
             with pytest.raises(StoreError):
-                await service.close_month()
+                await service.housekeeping.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "storage")
-        await service.close_month()
+        await service.housekeeping.close_month()
         assert service.context.unclosed is None
 
     told(tmp_path, story)
@@ -96,7 +96,7 @@ def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog
 def test_month_without_any_record_is_not_asked_for(tmp_path) -> None:
     async def story(harness: ServiceHarness, service: Service) -> None:
         harness.clock.set_wall(JUNE_MS, trusted=False)
-        await service.close_month()
+        await service.housekeeping.close_month()
         assert service.context.unclosed is None
 
     told(tmp_path, story)

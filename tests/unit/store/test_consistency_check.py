@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
     async def story() -> None:
         async with harness.running() as service:
             for resident, (outlet, code) in enumerate(((3, "C5T4"), (1, "A7K2")), 1):
-                await service.start(resident, code, FULL, f"k{outlet}")
+                await service.charges.start(resident, code, FULL, f"k{outlet}")
                 await harness.charge(service, outlet, 3600)
                 harness.guard.end(outlet, EndReason.FULL)
                 await harness.settle(service)

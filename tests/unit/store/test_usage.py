@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from cabinet.clock import WallTime
-from cabinet.model import EndReason, Fault
-from cabinet.records import CostLine, UsageFilter, UsageRecord
+from cabinet.model import CostLine, EndReason, Fault
+from cabinet.records import UsageFilter, UsageRecord
 from cabinet.store import people, usage
 from cabinet.store.database import Database
 from cabinet.store.usage import BadRecord, Verified
@@ -80,7 +80,7 @@ def swap(connection: sqlite3.Connection, one: int, other: int) -> None:
 
 def test_numbers_have_no_gap_and_each_record_holds_the_hash_of_the_one_before(database: Database) -> None:
     with database.reading() as connection:
-        records = usage.after(connection, 0, 10)
+        records = list(usage.found(connection, UsageFilter(), 10))
         assert usage.verify(connection) == Verified(5, None)
     assert [each.number for each in records] == [1, 2, 3, 4, 5]
     assert [each.previous_hash for each in records] == ["0" * 64, *(each.record_hash for each in records[:-1])]
@@ -88,7 +88,7 @@ def test_numbers_have_no_gap_and_each_record_holds_the_hash_of_the_one_before(da
 
 def test_the_hash_is_sha256_of_the_sorted_json_without_itself_and_the_card(database: Database) -> None:
     with database.reading() as connection:
-        (first,) = usage.after(connection, 0, 1)
+        (first,) = list(usage.found(connection, UsageFilter(), 1))
     fields = json.loads(msgspec.json.encode(first))
     del fields["record_hash"], fields["card"]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -101,9 +101,9 @@ def test_card_is_shown_masked_until_its_resident_is_erased(tmp_path: Path) -> No
         who = people.add_resident(connection, "10023344", "", "hash", 0)
         holder = people.holder_of(connection, who)
         usage.append(connection, msgspec.structs.replace(record("s1"), holder=holder))
-        assert [each.card for each in usage.after(connection, 0, 9)] == ["****3344"]
+        assert [each.card for each in list(usage.found(connection, UsageFilter(), 9))] == ["****3344"]
         people.erase(connection, who)
-        assert [each.card for each in usage.after(connection, 0, 9)] == [""]
+        assert [each.card for each in list(usage.found(connection, UsageFilter(), 9))] == [""]
         assert usage.verify(connection) == Verified(1, None)
         assert "3344" not in body(connection, 1)
     database.close()
@@ -115,7 +115,7 @@ def test_record_of_before_there_were_holders_is_read_and_verified_as_it_was(tmp_
         usage.append(connection, msgspec.structs.replace(record("s1"), holder=""))
         assert '"card":"****3344"' in body(connection, 1)
         assert "holder" not in body(connection, 1)
-        assert [each.card for each in usage.after(connection, 0, 9)] == ["****3344"]
+        assert [each.card for each in list(usage.found(connection, UsageFilter(), 9))] == ["****3344"]
         assert usage.verify(connection) == Verified(1, None)
     database.close()
 
@@ -258,5 +258,5 @@ def test_an_empty_log_is_unbroken(tmp_path: Path) -> None:
     database = Database(tmp_path / "cabinet.db")
     with database.reading() as connection:
         assert usage.verify(connection) == Verified(0, None)
-        assert usage.after(connection, 0, 10) == []
+        assert list(usage.found(connection, UsageFilter(), 10)) == []
     database.close()

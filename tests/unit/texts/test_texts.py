@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from cabinet import model, texts
-from cabinet.records import CostLine
+from cabinet.model import CostLine
 from cabinet.reports import usage_csv
 from cabinet.service.ports import ChoiceKind, OutletCondition, SessionState
 

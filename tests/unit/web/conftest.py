@@ -25,7 +25,7 @@ def config() -> Config:
 @pytest.fixture(scope="session")
 def long_lived(config: Config) -> Iterator[tuple[FakeService, TestClient[Litestar]]]:
     service = FakeService()
-    with TestClient(create_app(service, service, config), raise_server_exceptions=False) as client:
+    with TestClient(create_app(service, config), raise_server_exceptions=False) as client:
         client.follow_redirects = False
         client.headers["accept-language"] = "zh-CN,zh;q=0.9"
         yield service, client

@@ -31,7 +31,7 @@ async def serve_forever() -> None:
     service.session_views["s1"] = (1, fake_service.session("s1"))
     with serve._listen(config) as listener:
         port = listener.getsockname()[1]
-        server = serve.make_server(create_app(service, service, config), config, lambda: print(port, flush=True))
+        server = serve.make_server(create_app(service, config), config, lambda: print(port, flush=True))
         await server.serve(sockets=[listener])
 
 

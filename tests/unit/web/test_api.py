@@ -27,7 +27,7 @@ TOKEN = {"authorization": "Bearer api-token"}
 
 @pytest.fixture
 def log(service: FakeService) -> FakeService:
-    service.records = [fake_service.usage_record(number) for number in range(1, 8)]
+    service.usage_records = [fake_service.usage_record(number) for number in range(1, 8)]
     return service
 
 
@@ -64,7 +64,7 @@ def test_the_cursor_stays_where_it_is_until_there_is_more(client: Client, log: F
     end = usage(client, after=7)
     assert (end.status_code, end.text, end.headers["x-next-after"]) == (200, "", "7")
     assert "next" not in end.links
-    log.records.append(fake_service.usage_record(8))
+    log.usage_records.append(fake_service.usage_record(8))
     assert numbers(usage(client, after=end.headers["x-next-after"])) == [8]
 
 
@@ -92,7 +92,7 @@ def test_page_that_has_not_changed_is_not_sent_again(client: Client, log: FakeSe
     again = client.get("/api/v1/usage", headers={**TOKEN, "if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["x-next-after"] == "7"
-    log.records.append(fake_service.usage_record(8))
+    log.usage_records.append(fake_service.usage_record(8))
     assert client.get("/api/v1/usage", headers={**TOKEN, "if-none-match": first.headers["etag"]}).status_code == 200
 
 
@@ -103,7 +103,7 @@ def test_answers_to_programs_are_compressed_and_pages_are_not(client: Client, lo
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_whole_log_is_one_file_whatever_its_length(client: Client, log: FakeService, form: str) -> None:
-    log.records = [fake_service.usage_record(number) for number in range(1, 1001)]
+    log.usage_records = [fake_service.usage_record(number) for number in range(1, 1001)]
     answer = client.get("/api/v1/usage/export", params={"format": form, "lang": "en"}, headers=TOKEN)
     assert answer.headers["content-disposition"] == f'attachment; filename="usage-DEMO-1.{form}"'
     assert len(answer.text.splitlines()) == 1000 + (form == "csv")
@@ -111,7 +111,7 @@ def test_whole_log_is_one_file_whatever_its_length(client: Client, log: FakeServ
 
 
 def test_spreadsheet_has_numbers_as_numbers(client: Client, log: FakeService) -> None:
-    log.records[0] = fake_service.usage_record(1, tariff_version="=1+1")
+    log.usage_records[0] = fake_service.usage_record(1, tariff_version="=1+1")
     answer = client.get("/api/v1/usage/export", params={"format": "xlsx", "lang": "en"}, headers=TOKEN)
     sheet = openpyxl.load_workbook(io.BytesIO(answer.content)).active
     rows = list(sheet.iter_rows(values_only=True))
@@ -134,7 +134,7 @@ def test_closings_come_with_the_key_they_are_signed_with(client: Client, log: Fa
 
 
 def test_heads_come_for_the_days_asked_for(client: Client, log: FakeService) -> None:
-    log.heads = [UsageHead("2026-11-24", "DEMO-1", 7, "7" * 64)]
+    log.day_heads = [UsageHead("2026-11-24", "DEMO-1", 7, "7" * 64)]
     answer = client.get("/api/v1/usage/heads", params={"from": "2026-11-24", "to": "2026-11-24"}, headers=TOKEN)
     assert answer.json() == {
         "heads": [{"day": "2026-11-24", "site_id": "DEMO-1", "number": 7, "record_hash": "7" * 64}]

@@ -40,12 +40,12 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def app(config: Config) -> Iterator[Litestar]:
     service = FakeService()
-    service.records = [fake_service.usage_record(number, fault=Fault.SHORT_CIRCUIT) for number in range(1, 4)]
+    service.usage_records = [fake_service.usage_record(number, fault=Fault.SHORT_CIRCUIT) for number in range(1, 4)]
     service.session_views = {
         "s1": (1, fake_service.session("s1")),
         "s2": (2, fake_service.settled("s2", EndReason.TRIPPED, fault=Fault.OUTLET_HOT)),
     }
-    app = create_app(service, service, config)
+    app = create_app(service, config)
     with TestClient(app):
         yield app
 
@@ -53,7 +53,7 @@ def app(config: Config) -> Iterator[Litestar]:
 @pytest.mark.parametrize("path", OPERATIONS)
 @pytest.mark.parametrize("token", ["api-token", "wrong", "no-scope"])
 def test_every_answer_is_as_described(app: Litestar, path: str, token: str) -> None:
-    app.state.site.property_.bearers["no-scope"] = set()
+    app.state.site.accounts.bearers["no-scope"] = set()
     schema = schemathesis.openapi.from_asgi("/api/schema", app)
     operation = schema[f"/api/v1/{path}"]["GET"]
 

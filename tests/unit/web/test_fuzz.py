@@ -156,7 +156,7 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
     async def story() -> None:
         async with property_harness(tmp_path, harness) as at:
             await charge(at)
-            app = create_app(at.service, at.service, harness.config, FakeSimulator())
+            app = create_app(at.service, harness.config, FakeSimulator())
             for route in routes(app):
                 for _ in range(EXAMPLES):
                     await at.service.context.storage.write(_everybody_signed_in)

@@ -98,7 +98,7 @@ def test_pages_work_without_the_bundle(service: FakeService, config: Config, mon
         del bare._assets[name]
     monkeypatch.setattr(site, "Assets", lambda: bare)
     service.session_views["s1"] = (1, fake_service.session("s1"))
-    with TestClient(site.create_app(service, service, config)) as client:
+    with TestClient(site.create_app(service, config)) as client:
         client.cookies.set("resident", "resident-1")
         client.cookies.set("staff", "staff-1")
         for path in ("/s/A7K2", "/charge/s1", "/property"):

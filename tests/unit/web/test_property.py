@@ -88,9 +88,9 @@ def test_locked_out_staff_are_told_when_to_come_back(client: Client, service: Fa
 
 def test_sign_out_ends_it(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out").headers["location"] == "/property/sign-in"
-    assert service.calls == [("sign_out_staff", "staff-1", False)]
+    assert service.calls == [("sign_out", "staff-1", False)]
 
 
 def test_sign_out_in_every_browser_ends_them_all(staff: Client, service: FakeService) -> None:
     assert send(staff, "/property/sign-out", everywhere="true").headers["location"] == "/property/sign-in"
-    assert service.calls == [("sign_out_staff", "staff-1", True)]
+    assert service.calls == [("sign_out", "staff-1", True)]

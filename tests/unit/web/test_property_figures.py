@@ -74,12 +74,12 @@ def test_use_is_the_share_of_each_hour_that_an_outlet_was_taken(tmp_path: Path) 
     async def story(at: PropertyHarness) -> None:
         await charge(at, 1, 3, seconds=1800)  # from noon on
         at.harness.clock.set_wall(NOON_MS + 12 * 3_600_000, trusted=True)
-        use = await at.service.property_pages.figures.utilisation(MAY_29, MAY_29)
+        use = await at.service.property_.figures.utilisation(MAY_29, MAY_29)
         assert use.outlets[3][12] in (50, 51)
         assert [share for hour, share in enumerate(use.outlets[3]) if hour != 12] == [0] * 23
         assert use.all_outlets[12] == 5
         at.harness.clock.set_wall(NOON_MS + 600_000, trusted=True)
-        use = await at.service.property_pages.figures.utilisation(MAY_29, MAY_29)
+        use = await at.service.property_.figures.utilisation(MAY_29, MAY_29)
         assert (use.outlets[3][12], use.outlets[3][13], use.outlets[5][11]) == (100, None, 0)
 
     tell(tmp_path, story)

@@ -127,7 +127,7 @@ def test_money_that_is_spent_is_not_taken_back(tmp_path: Path) -> None:
     async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         await topped_up(browser, "10")
-        await at.service.start(1, "C5T4", FULL, "k1")
+        await at.service.charges.start(1, "C5T4", FULL, "k1")
         await at.service.context.storage.write(
             lambda c: c.execute("UPDATE account SET balance_fen = 5 WHERE name = 'wallet:1'")
         )
@@ -156,15 +156,15 @@ def test_an_amount_that_is_none_moves_nothing(tmp_path: Path, amount: str) -> No
 def test_a_blocked_card_is_signed_out_until_it_is_unblocked(tmp_path: Path) -> None:
     async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
-        token = await at.service.sign_in(CARDS[0], PIN, "here")
+        token = await at.service.accounts.sign_in(CARDS[0], PIN, "here")
         assert (await browser.send(f"{ONE}/block", blocked="true")).status_code == 303
         with pytest.raises(Exception, match="signed_out"):
-            await at.service.resident(token)
+            await at.service.accounts.resident(token)
         with pytest.raises(Exception, match="card_blocked"):
-            await at.service.sign_in(CARDS[0], PIN, "here")
+            await at.service.accounts.sign_in(CARDS[0], PIN, "here")
         assert "已停用" in (await browser.page("/property/residents")).text
         assert (await browser.send(f"{ONE}/block", blocked="false")).status_code == 303
-        await at.service.sign_in(CARDS[0], PIN, "here")
+        await at.service.accounts.sign_in(CARDS[0], PIN, "here")
         assert [action for _, action, _, _ in at.audit()] == ["resident_block", "resident_unblock"]
 
     tell(tmp_path, story)
@@ -175,9 +175,9 @@ def test_a_new_pin_is_shown_once_and_is_the_only_one(tmp_path: Path) -> None:
         browser = await at.browser("accountant")
         shown = Page((await browser.send(f"{ONE}/pin")).text)
         pin = next(word for word in shown.words if re.fullmatch(r"\d{6}", word))
-        await at.service.sign_in(CARDS[0], pin, "here")
+        await at.service.accounts.sign_in(CARDS[0], pin, "here")
         with pytest.raises(Exception, match="wrong_card_or_pin"):
-            await at.service.sign_in(CARDS[0], PIN, "here")
+            await at.service.accounts.sign_in(CARDS[0], PIN, "here")
         assert pin not in (await browser.page(ONE)).text
         assert at.audit() == [("the accountant", "resident_pin", "1", "")]
 
@@ -207,7 +207,7 @@ def test_erasing_asks_first_wants_no_money_left_and_leaves_nobody(tmp_path: Path
 
 def test_nobody_is_erased_while_charging(tmp_path: Path) -> None:
     async def story(at: PropertyHarness) -> None:
-        await at.service.start(1, "C5T4", FULL, "k1")
+        await at.service.charges.start(1, "C5T4", FULL, "k1")
         answer = await (await at.browser()).send(f"{ONE}/erase", confirmed="true")
         assert answer.status_code == 409
         assert "正在充电" in Page(answer.text).text
@@ -272,7 +272,7 @@ def test_a_list_as_others_write_it_is_imported_wholly_and_no_pin_loses_a_digit(t
             ["6222021234567890123", "李 伟", pins[1]],
             ["10023344", "欧阳娜娜", pins[2]],
         ]
-        await at.service.sign_in("０００１２３４５", pins[0], "here")
+        await at.service.accounts.sign_in("０００１２３４５", pins[0], "here")
 
     tell(tmp_path, story)
 
@@ -296,7 +296,7 @@ def test_a_file_is_looked_at_then_added_with_its_pins(tmp_path: Path, encoding: 
                 await asyncio.sleep(0)
         pins = [word for word in shown.words if re.fullmatch(r"\d{6}", word)]
         assert "已导入 2 位居民" in shown.text
-        await at.service.sign_in("20010001", pins[0], "here")
+        await at.service.accounts.sign_in("20010001", pins[0], "here")
         file = await browser.get(begun.headers["location"] + "/pins")
         assert file.headers["content-disposition"] == 'attachment; filename="pins.xlsx"'
         assert as_text(file.content) == [

@@ -52,9 +52,9 @@ def test_a_new_version_is_checked_then_scheduled_and_in_force_from_its_day(tmp_p
         assert (await browser.send("/property/tariffs/schedule", text=GOOD)).headers["location"] == "/property/tariffs"
         assert files(at) == {"summer-2026.toml": GOOD}
         assert "summer-2026 将要启用" in (await browser.page("/property/tariffs")).text
-        assert at.service.price("A7K2", "").version != "summer-2026"
+        assert at.service.charges.price("A7K2", "").version != "summer-2026"
         at.harness.clock.set_wall(NOON_MS + 3 * 86_400_000, trusted=True)
-        assert at.service.price("A7K2", "").version == "summer-2026"
+        assert at.service.charges.price("A7K2", "").version == "summer-2026"
         assert at.audit() == [("the operator", "tariff_schedule", "summer-2026", "2026-06-01")]
 
     tell(tmp_path, story)
@@ -141,7 +141,7 @@ def test_a_token_is_shown_once_opens_its_scope_and_is_revoked(tmp_path: Path) ->
         fields = {"name": "收费系统", "days": "30", f"scope-{USAGE_READ}": "true"}
         shown = Page((await browser.send("/property/tokens", **fields)).text)
         (token,) = secrets_on(shown)
-        await at.service.token_allows(token, USAGE_READ)
+        await at.service.accounts.check_scope(token, USAGE_READ)
         listed = await browser.page("/property/tokens")
         assert listed.mistakes == []
         assert "收费系统 usage:read" in listed.text
@@ -150,7 +150,7 @@ def test_a_token_is_shown_once_opens_its_scope_and_is_revoked(tmp_path: Path) ->
         assert (await browser.send("/property/tokens", **fields)).status_code == 409
         assert (await browser.send("/property/tokens/revoke", name="收费系统")).status_code == 303
         with pytest.raises(Exception, match="wrong_token"):
-            await at.service.token_allows(token, USAGE_READ)
+            await at.service.accounts.check_scope(token, USAGE_READ)
         await browser.send("/property/tokens/revoke", name="收费系统")
         assert at.audit() == [
             ("the operator", "token_add", "收费系统", "usage:read 30"),

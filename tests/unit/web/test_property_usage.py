@@ -132,7 +132,7 @@ async def verified(at: PropertyHarness, role: str = "viewer") -> Page:
     browser = await at.browser("viewer")
     assert (await browser.send("/property/usage/verify")).headers["location"] == "/property/usage/verify"
     async with asyncio.timeout(20):
-        while at.service.property_pages.log.verification().running:  # type: ignore[union-attr]
+        while at.service.property_.log.verification().running:  # type: ignore[union-attr]
             await asyncio.sleep(0)
     return await browser.page("/property/usage/verify")
 
@@ -150,7 +150,7 @@ def test_a_closing_that_does_not_hold_is_named(tmp_path: Path) -> None:
     async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         at.harness.clock.set_wall(NOON_MS + 40 * 86_400_000, trusted=True)
-        await at.service.close_month()
+        await at.service.housekeeping.close_month()
         assert "1 份月度结账均与记录相符" in (await verified(at)).text
         (Path(at.harness.config.paths.state) / "keys" / "usage.key").write_bytes(bytes(32))
         shown = await verified(at)
@@ -192,7 +192,7 @@ def test_a_record_that_was_changed_is_named(tmp_path: Path) -> None:
 def test_a_walk_that_goes_on_says_how_far_it_is(tmp_path: Path) -> None:
     async def story(at: PropertyHarness) -> None:
         await charge(at)
-        log = at.service.property_pages.log
+        log = at.service.property_.log
         browser = await at.browser("viewer")
         await browser.send("/property/usage/verify")
         shown = await browser.page("/property/usage/verify")

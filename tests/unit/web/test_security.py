@@ -206,7 +206,7 @@ def test_over_https_cookies_never_travel_without_it(config: Config) -> None:
         config, site=msgspec.structs.replace(config.site, public_url="https://cabinet.example")
     )
     service = FakeService()
-    with TestClient(create_app(service, service, secure), base_url="https://cabinet.example") as client:
+    with TestClient(create_app(service, secure), base_url="https://cabinet.example") as client:
         client.follow_redirects = False
         first = client.get("/")
         assert first.headers["strict-transport-security"] == "max-age=31536000"

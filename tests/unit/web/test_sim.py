@@ -34,7 +34,7 @@ def simulator() -> FakeSimulator:
 @pytest.fixture
 def client(config: Config, simulator: FakeSimulator) -> Iterator[Client]:
     service = FakeService()
-    with TestClient(create_app(service, service, config, simulator), raise_server_exceptions=False) as client:
+    with TestClient(create_app(service, config, simulator), raise_server_exceptions=False) as client:
         client.follow_redirects = False
         client.headers["accept-language"] = "zh-CN"
         yield client
@@ -52,7 +52,7 @@ def real_config() -> Config:
 def test_a_cabinet_with_real_hardware_has_no_such_page(real_config: Config, path: str) -> None:
     assert _simulator(real_config) is None
     service = FakeService()
-    app = create_app(service, service, real_config, _simulator(real_config))
+    app = create_app(service, real_config, _simulator(real_config))
     assert [route.path for route in app.routes if "sim" in route.path] == []
     with TestClient(app) as client:
         assert client.get(path).status_code == 404
@@ -62,7 +62,7 @@ def test_a_cabinet_with_real_hardware_has_no_such_page(real_config: Config, path
 def test_a_cabinet_with_real_hardware_cannot_be_given_one(real_config: Config, simulator: FakeSimulator) -> None:
     service = FakeService()
     with pytest.raises(ValueError, match="real hardware"):
-        create_app(service, service, real_config, simulator)
+        create_app(service, real_config, simulator)
 
 
 def test_one_with_simulated_hardware_has_it(config: Config) -> None:

@@ -29,7 +29,7 @@ def test_who_gets_in_line_sees_the_place_and_may_leave(resident: Client, service
     sent = send(resident, f"/s/{FULL}/start", kind="full", queue="true", request_key="k" * 32)
     assert sent.status_code == 303
     shown = page(resident.get(sent.headers["location"]))
-    assert service.calls[-1][0] == "wait"
+    assert service.calls[-1][0] == "join"
     assert "下一个就是您" in shown.text
     assert shown.mistakes == []
     assert not shown.all("form", action=f"/s/{FULL}/start")
@@ -43,7 +43,7 @@ def test_start_that_did_not_ask_for_the_line_is_refused(resident: Client, servic
     service.refusals["start"] = Refused("feed_full")
     refused = send(resident, f"/s/{FULL}/start", kind="full", request_key="k" * 32)
     assert refused.status_code == 503
-    assert [call for call in service.calls if call[0] == "wait"] == []
+    assert [call for call in service.calls if call[0] == "join"] == []
 
 
 def test_place_in_the_line_is_linked_from_the_first_page(resident: Client, service: FakeService) -> None:

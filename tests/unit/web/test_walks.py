@@ -21,7 +21,7 @@ Client = TestClient[Litestar]
 SERVICE = FakeService()
 SIMULATOR = FakeSimulator()
 APP = create_app(
-    SERVICE, SERVICE,
+    SERVICE,
     check.parse((resources.files("cabinet") / "examples" / "demo.toml").read_text(encoding="utf-8")), SIMULATOR,
 )  # fmt: skip
 

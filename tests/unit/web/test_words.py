@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from cabinet.billing.tariff import Band, Period, Tariff, Use, price
 from cabinet.clock import WallTime
-from cabinet.records import CostLine
-from cabinet.service.charges.pricing import cost_lines
+from cabinet.model import CostLine
 from cabinet.texts import Texts
 from cabinet.web.words import Formatter
 from cabinet_testing import fake_service
@@ -155,7 +154,7 @@ def test_receipt_can_be_worked_out_again_from_what_it_shows(data: st.DataObject)
     ms, mwh = st.integers(0, 40_000_000), st.integers(0, 5_000_000)
     use = Use((data.draw(ms), data.draw(ms)), (data.draw(mwh), data.draw(mwh)))
     fmt = Formatter(Texts("web", "zh"), SITE_ZONE)
-    for line in cost_lines(price(tariff, use)):
+    for line in price(tariff, use):
         assert _worked_out(fmt.line_sum(line)) == line.amount_fen, fmt.line_sum(line)
 
 

@@ -5,7 +5,6 @@ import zoneinfo
 from typing import NamedTuple
 
 from cabinet import normal_form
-from cabinet.clock import WallTime
 from cabinet.errors import Refused
 from cabinet.web.context import PageRequest, WebSite
 
@@ -48,7 +47,7 @@ def presets(today: datetime.date) -> list[Preset]:
 
 def site_today(request: PageRequest) -> datetime.date:
     site = WebSite.of(request)
-    return date_of(site.property_.property_pages.wall(), zone_of(site))
+    return datetime.datetime.fromtimestamp(site.property_.wall().unix_ms / 1000, site.zone).date()
 
 
 def number(text: str) -> int | None:
@@ -59,14 +58,6 @@ def number(text: str) -> int | None:
     if found is None:
         raise Refused("bad_request")
     return found
-
-
-def zone_of(site: WebSite) -> zoneinfo.ZoneInfo:
-    return zoneinfo.ZoneInfo(site.config.site.timezone)
-
-
-def date_of(moment: WallTime, zone: zoneinfo.ZoneInfo) -> datetime.date:
-    return datetime.datetime.fromtimestamp(moment.unix_ms / 1000, zone).date()
 
 
 def day(text: str) -> datetime.date | None:
