@@ -1,19 +1,13 @@
-"""Protections against excess current, within a few milliseconds or over minutes. Pure."""
+"""Short circuit: peaks above any load's, in two half-cycles, or in one that no inrush could make. Pure."""
 
 import math
 from collections import deque
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import NS, OutletInputs, PeakWindow, ProtectionLimits
+from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection, PeakWindow, half_cycle_ns
+from cabinet.sections import Section, number
 
-# Thermal image of `overcurrent`: heat approaches I² with this time constant, and trips at (1.2 In)². From cold that is
-# never at 1.13 In, 10.4 s at 1.45 In, 1.6 s at 3 In: with the meter's own lag of 0.3 s, 3 In still trips within 2 s.
-THERMAL_TAU_S = 9.0
-THERMAL_TRIP_SHARE = 1.2
-# A reading counts until the next one, 0.2 to 0.5 s. Above this share of In it may be an inrush, which heats for a few
-# milliseconds only; 1000 uF cause a reading of 23 A, at 8 A a third of the heat that trips.
-LASTING_SHARE = 3.2
 MAX_INRUSH_NS = 3_000_000  # measured inrushes lasted 1 to 2.7 ms
 # A capacitor that one half-cycle did not fill draws a second pulse in the next, a fraction of the first; a short's next
 # half-cycle resembles the one before. A rule that uses only two half-cycles needs a share like this.
@@ -50,6 +44,21 @@ MAX_PULSES = 8  # consecutive pulses within the window; after that the outlet tr
 UNSEEN_BREAK_NS = 1_000_000  # a current that paused for less between two reads may be two pulses of a bouncing plug
 
 
+class ShortCircuitSection(Section, frozen=True):
+    """A short repeats in every half-cycle, an inrush does not: the outlet opens at once and is latched."""
+
+    ASCENDING = (("peak_a", "hard_peak_a"),)
+    peak_a: Annotated[
+        float, number("a peak above this in a second half-cycle within `window_s` is a short", least=6, most=150)
+    ] = 30.0
+    window_s: Annotated[
+        float, number("half-wave faults and arcs skip half-cycles: look this far", least=0.02, most=1)
+    ] = 0.1
+    hard_peak_a: Annotated[
+        float, number("a peak above this is a short at once: no inrush measured came near it", least=60, most=1000)
+    ] = 150.0
+
+
 class _Hit(NamedTuple):
     """A window over the limit, and the time of the last reading under it before."""
 
@@ -69,7 +78,7 @@ class _Pulse(NamedTuple):
     ended_ns: int = 0  # first time under the limit after it
 
 
-class ShortCircuit:
+class ShortCircuit(OutletProtection):
     """Trip on a peak above the limit in two different half-cycles, or once above any possible inrush.
 
     A charger's inrush stays within one half-cycle; a shorted rectifier diode conducts in every other one and an arc
@@ -92,12 +101,17 @@ class ShortCircuit:
     """
 
     fault = Fault.SHORT_CIRCUIT
+    section = ShortCircuitSection
     latched = True
-    whole_cabinet = False
-    suspends = False
+    each_tick = True
+    forgets_on_closing = True
+    peak_ma: int
+    window_ns: int
+    hard_peak_ma: int
 
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._limits = limits
+    def __init__(self, config: Configuration, outlet: Any) -> None:
+        super().__init__(config, outlet)
+        self._half_ns = half_cycle_ns(config)
         self._hits: deque[_Hit] = deque(maxlen=64)
         self._low_at_ns = 0  # last time under the limit
         self._run: _Pulse | None = None  # the pulse in progress
@@ -105,31 +119,30 @@ class ShortCircuit:
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         window = inputs.window
-        limits = self._limits
         if not inputs.closed:
             return None
         if (
             inputs.alert_at_ns is not None
-            and inputs.at_ns - inputs.alert_at_ns >= UNANSWERED_HALF_CYCLES * limits.half_cycle_ns
+            and inputs.at_ns - inputs.alert_at_ns >= UNANSWERED_HALF_CYCLES * self._half_ns
         ):
-            return {"alert_ms": (inputs.at_ns - inputs.alert_at_ns) // 1_000_000, "limit_ma": limits.short_peak_ma}
+            return {"alert_ms": (inputs.at_ns - inputs.alert_at_ns) // 1_000_000, "limit_ma": self.peak_ma}
         if window is None:
             return None
-        if window.peak_ma <= limits.short_peak_ma:
+        if window.peak_ma <= self.peak_ma:
             self._low_at_ns = window.to_ns
             if self._run is not None:
                 self._before, self._run = self._run._replace(ended_ns=window.from_ns), None
             return None
-        if window.peak_ma > limits.hard_peak_ma:
-            return {"peak_ma": window.peak_ma, "limit_ma": limits.hard_peak_ma}
-        while self._hits and window.from_ns - self._hits[0].window.to_ns > limits.short_window_ns:
+        if window.peak_ma > self.hard_peak_ma:
+            return {"peak_ma": window.peak_ma, "limit_ma": self.hard_peak_ma}
+        while self._hits and window.from_ns - self._hits[0].window.to_ns > self.window_ns:
             self._hits.popleft()
         hit = _Hit(window, self._low_at_ns)
         if self._outlasts_an_inrush(window):
-            return {"peak_ma": window.peak_ma, "limit_ma": limits.short_peak_ma} | self._crest(window)
+            return {"peak_ma": window.peak_ma, "limit_ma": self.peak_ma} | self._crest(window)
         earlier_ma = self._repeated(hit)
         if earlier_ma is not None and not self._harmless(window):
-            why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": limits.short_peak_ma}
+            why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": self.peak_ma}
             return why | self._crest(window)
         self._hits.append(hit)
         return None
@@ -139,7 +152,7 @@ class ShortCircuit:
         run = self._run
         if run is None or window.to_ns - run.last.to_ns > UNSEEN_BREAK_NS:
             before = self._before = run or self._before
-            follows = before is not None and window.from_ns - before.last.to_ns <= self._limits.short_window_ns
+            follows = before is not None and window.from_ns - before.last.to_ns <= self.window_ns
             number = before.number + 1 if before is not None and follows else 1
             self._run = _Pulse(window, window, self._low_at_ns, window.peak_ma, number, 0)
             return False
@@ -148,7 +161,7 @@ class ShortCircuit:
         if window.crest_ns is None:
             return False
         before_ns, after_ns = window.crest_ns - run.first.to_ns, window.from_ns - window.crest_ns
-        return BEFORE_CREST_NS <= before_ns < self._limits.half_cycle_ns // 2 and after_ns >= AFTER_CREST_NS
+        return BEFORE_CREST_NS <= before_ns < self._half_ns // 2 and after_ns >= AFTER_CREST_NS
 
     def _harmless(self, window: PeakWindow) -> bool:
         """Return whether the pulse in progress still fits an iron core, or a capacitor behind a bouncing plug."""
@@ -171,15 +184,15 @@ class ShortCircuit:
 
     def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
         """Return whether it is behind the crest, smaller than the last one, with none in the half-cycle before."""
-        if run.low_at_ns < crest_ns - self._limits.half_cycle_ns // 2:
-            crest_ns -= self._limits.half_cycle_ns  # its first window ended behind a zero, but began before it
+        if run.low_at_ns < crest_ns - self._half_ns // 2:
+            crest_ns -= self._half_ns  # its first window ended behind a zero, but began before it
         placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
-        apart = run.first.to_ns - before.first.to_ns >= 3 * self._limits.half_cycle_ns // 2
+        apart = run.first.to_ns - before.first.to_ns >= 3 * self._half_ns // 2
         return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
 
     def _ended_too_soon(self, before: _Pulse) -> bool:
         """Return whether a sine through the pulse's beginning, or its maximum, would have exceeded the limit longer."""
-        crest_ns, half_ns = before.first.crest_ns, self._limits.half_cycle_ns
+        crest_ns, half_ns = before.first.crest_ns, self._half_ns
         if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
             return False
         if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
@@ -187,13 +200,13 @@ class ShortCircuit:
         crest_ma = float(before.peak_ma)
         if before.low_at_ns > crest_ns:  # only its falling side was measured
             crest_ma = before.first.peak_ma / max(0.1, math.cos(math.pi * (before.low_at_ns - crest_ns) / half_ns))
-        lasts_ns = math.acos(min(1.0, self._limits.short_peak_ma / crest_ma)) * half_ns / math.pi
+        lasts_ns = math.acos(min(1.0, self.peak_ma / crest_ma)) * half_ns / math.pi
         return before.ended_ns + TOO_SOON_NS <= crest_ns + lasts_ns
 
     def _may_fill(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
         """Return whether a capacitor may still be filling: until soon after the crest, or until zero if begun later."""
         if run.low_at_ns >= crest_ns:
-            return window.to_ns <= crest_ns + self._limits.half_cycle_ns // 2
+            return window.to_ns <= crest_ns + self._half_ns // 2
         return window.from_ns < crest_ns + FILLED_NS
 
     def _repeated(self, hit: _Hit) -> int | None:
@@ -218,7 +231,7 @@ class ShortCircuit:
         if second.crest_ns is not None and second.from_ns >= second.crest_ns + AFTER_SECOND_CREST_NS:
             return True
         if first.last_half_cycle is None or second.first_half_cycle is None:
-            return second.from_ns - first.to_ns >= 3 * self._limits.half_cycle_ns // 2
+            return second.from_ns - first.to_ns >= 3 * self._half_ns // 2
         return second.first_half_cycle > first.last_half_cycle + 1
 
     def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
@@ -238,93 +251,16 @@ class ShortCircuit:
         greatest = windows[place]
         if greatest.crest_ns is None or not any(each.peak_ma < greatest.peak_ma for each in windows[place + 1 :]):
             return {}
-        began_ns = greatest.crest_ns - self._limits.half_cycle_ns // 2
+        began_ns = greatest.crest_ns - self._half_ns // 2
         rose = any(began_ns <= each.from_ns and each.peak_ma < greatest.peak_ma for each in windows[:place])
         return {"crest_ma": greatest.peak_ma} if rose else {}
 
     def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
         if earlier.last_half_cycle is None or later.first_half_cycle is None:
-            return later.from_ns - earlier.to_ns >= self._limits.half_cycle_ns
+            return later.from_ns - earlier.to_ns >= self._half_ns
         return later.first_half_cycle > earlier.last_half_cycle
-
-    def present(self, inputs: OutletInputs) -> bool:
-        return False
 
     def reset(self) -> None:
         self._hits.clear()
         self._low_at_ns = 0
         self._run = self._before = None
-
-
-class Overcurrent:
-    """Thermal image of the outlet: heat follows I² as in a wire (see THERMAL_TAU_S)."""
-
-    fault = Fault.OVERCURRENT
-    latched = True
-    whole_cabinet = False
-    suspends = False
-
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._trip_heat = (THERMAL_TRIP_SHARE * limits.rated_ma) ** 2
-        self._heat = 0.0
-        self._at_ns: int | None = None
-        self._lasting_ma = LASTING_SHARE * limits.rated_ma
-        self._last_ma = 0
-        self._hot = False  # reached the trip's heat, by any current, and has not cooled down since
-
-    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        current = inputs.current_ma
-        if current.value is None or current.at_ns == self._at_ns:
-            return None
-        past_s = 0.0 if self._at_ns is None else (current.at_ns - self._at_ns) / NS
-        self._at_ns = current.at_ns
-        last_ma, self._last_ma = self._last_ma, current.value
-        counted_ma = current.value if current.value <= self._lasting_ma else min(current.value, last_ma)
-        self._heat += (counted_ma**2 - self._heat) * -math.expm1(-past_s / THERMAL_TAU_S)
-        self._hot = self._heat > (self._trip_heat / 2 if self._hot else self._trip_heat)
-        if self._heat <= self._trip_heat or not inputs.closed:
-            return None
-        return {"current_ma": current.value, "heat_percent": int(100 * self._heat / self._trip_heat)}
-
-    def present(self, inputs: OutletInputs) -> bool:
-        """Return whether it is still warm from the trip's cause, also a short: closing now would load a hot wire.
-
-        An ordinary charge near the rated current stays at 0.69 of the trip permanently; if it is stopped, it may
-        restart.
-        """
-        return self._hot
-
-    def reset(self) -> None:
-        """Keep the heat: clearing a latch does not cool a wire."""
-
-
-class Overpower:
-    """Trip on more than the outlet's rated power, for longer than any start-up lasts."""
-
-    fault = Fault.OVERPOWER
-    latched = False
-    whole_cabinet = False
-    suspends = False
-
-    def __init__(self, limits: ProtectionLimits) -> None:
-        self._limits = limits
-        self._since_ns: int | None = None
-        self._tripped_at_ns: int | None = None
-
-    def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        power = inputs.power_mw
-        if power.value is None or power.value <= self._limits.most_mw or not inputs.closed:
-            self._since_ns = None
-            return None
-        self._since_ns = power.at_ns if self._since_ns is None else self._since_ns
-        if power.at_ns - self._since_ns < self._limits.overpower_ns:
-            return None
-        self._tripped_at_ns = inputs.at_ns
-        return {"power_mw": power.value, "limit_mw": self._limits.most_mw}
-
-    def present(self, inputs: OutletInputs) -> bool:
-        """Return True for as long again as it took to trip: the next charge should not meet the same load."""
-        return self._tripped_at_ns is not None and inputs.at_ns - self._tripped_at_ns < self._limits.overpower_ns
-
-    def reset(self) -> None:
-        self._since_ns = None
