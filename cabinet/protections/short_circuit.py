@@ -81,20 +81,25 @@ class _Pulse(NamedTuple):
 class ShortCircuit(OutletProtection):
     """Trip on a peak above the limit in two different half-cycles, or once above any possible inrush.
 
-    A charger's inrush stays within one half-cycle; a shorted rectifier diode conducts in every other one and an arc
-    skips some, so the two need not be consecutive. If a window may lie in either of two half-cycles, it counts in the
-    one that it may share with its neighbour: at worst that costs one more window, never a false trip.
+    Time from left to right, `|` a zero crossing of the voltage, `^` its crest, `#` current over the limit:
 
-    An inrush that straddles a zero crossing is in two half-cycles but is a single inrush: two half-cycles count only if
-    the current was low between them, or if more time has passed than an inrush lasts. An inrush that continues in the
-    next half-cycle has a lower peak (SECOND_PULSE_SHARE), and does not continue in a third.
+        |    ^    |    ^    |    ^    |    ^    |
+        |  #####  |  #####  |         |         |  short: trips in the second half-cycle
+        |  #####  |         |  #####  |         |  shorted diode, arc: skips half-cycles
+        |  #######|         |         |         |  from well before the crest to well after it: trips at once
+        |  ####   |         |         |         |  inrush
+        |       ##|##       |         |         |  inrush around a zero crossing
+        |  ####   |  ##     |         |         |  inrush that fills the capacitor in two half-cycles
+        |      ###|##       |      ###|#        |  iron core: every other half-cycle, less each time
+        |  ##     |  ##     |  ##     |         |  capacitor behind a bouncing plug: each ends too soon for a sine
 
-    A current that stays over the limit across the voltage's crest, and after it, fills no capacitor: the second
-    half-cycle need not be awaited (BEFORE_CREST_NS). This requires closely spaced windows.
+    If a window may lie in either of two half-cycles, it counts in the one that it may share with its neighbour: at
+    worst that costs one more window, never a false trip. The two need not be consecutive (`window_s`).
 
-    Two kinds of repeated pulse are not a short: those of an iron core, which decrease, behind the crest of every other
-    half-cycle; and those of a capacitor behind a bouncing plug, if the previous pulse ended too soon for a sine. Both
-    are identified by closely spaced windows; in doubt it is a short.
+    Two half-cycles count only if the current was low between them, or if more time has passed than an inrush lasts. An
+    inrush that continues in the next half-cycle has a lower peak (SECOND_PULSE_SHARE), and does not continue in a
+    third. A current that stays over the limit across the crest fills no capacitor (BEFORE_CREST_NS). The last two kinds
+    and that one are identified by closely spaced windows; in doubt it is a short.
 
     An alert with an unreadable peak is a short as well (UNANSWERED_HALF_CYCLES): its line stays low from the first
     sample over the limit on, and waiting gives no more information.
@@ -113,19 +118,20 @@ class ShortCircuit(OutletProtection):
         super().__init__(config, outlet)
         self._half_ns = half_cycle_ns(config)
         self._hits: deque[_Hit] = deque(maxlen=64)
+        self.reset()
+
+    def reset(self) -> None:
+        self._hits.clear()
         self._low_at_ns = 0  # last time under the limit
         self._run: _Pulse | None = None  # the pulse in progress
         self._before: _Pulse | None = None  # the last pulse that ended
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
-        window = inputs.window
+        window, alert_at_ns = inputs.window, inputs.alert_at_ns
         if not inputs.closed:
             return None
-        if (
-            inputs.alert_at_ns is not None
-            and inputs.at_ns - inputs.alert_at_ns >= UNANSWERED_HALF_CYCLES * self._half_ns
-        ):
-            return {"alert_ms": (inputs.at_ns - inputs.alert_at_ns) // 1_000_000, "limit_ma": self.peak_ma}
+        if alert_at_ns is not None and inputs.at_ns - alert_at_ns >= UNANSWERED_HALF_CYCLES * self._half_ns:
+            return {"alert_ms": (inputs.at_ns - alert_at_ns) // 1_000_000, "limit_ma": self.peak_ma}
         if window is None:
             return None
         if window.peak_ma <= self.peak_ma:
@@ -137,77 +143,29 @@ class ShortCircuit(OutletProtection):
             return {"peak_ma": window.peak_ma, "limit_ma": self.hard_peak_ma}
         while self._hits and window.from_ns - self._hits[0].window.to_ns > self.window_ns:
             self._hits.popleft()
-        hit = _Hit(window, self._low_at_ns)
-        if self._outlasts_an_inrush(window):
+        hit, run = _Hit(window, self._low_at_ns), self._follow(window)
+        if self._outlasts_an_inrush(run):
             return {"peak_ma": window.peak_ma, "limit_ma": self.peak_ma} | self._crest(window)
         earlier_ma = self._repeated(hit)
-        if earlier_ma is not None and not self._harmless(window):
+        if earlier_ma is not None and not self._harmless(run, self._before):
             why = {"peak_ma": window.peak_ma, "earlier_peak_ma": earlier_ma, "limit_ma": self.peak_ma}
             return why | self._crest(window)
         self._hits.append(hit)
         return None
 
-    def _outlasts_an_inrush(self, window: PeakWindow) -> bool:
-        """Return whether the current exceeds the limit from well before to well after the crest; also update `_run`."""
+    def _follow(self, window: PeakWindow) -> _Pulse:
+        """Take a window over the limit into the pulse in progress, or begin the next one; return it."""
         run = self._run
-        if run is None or window.to_ns - run.last.to_ns > UNSEEN_BREAK_NS:
+        if run is not None and window.to_ns - run.last.to_ns <= UNSEEN_BREAK_NS:
+            widest_ns = max(run.widest_ns, window.to_ns - run.last.to_ns)
+            run = run._replace(last=window, peak_ma=max(run.peak_ma, window.peak_ma), widest_ns=widest_ns)
+        else:
             before = self._before = run or self._before
             follows = before is not None and window.from_ns - before.last.to_ns <= self.window_ns
             number = before.number + 1 if before is not None and follows else 1
-            self._run = _Pulse(window, window, self._low_at_ns, window.peak_ma, number, 0)
-            return False
-        widest_ns = max(run.widest_ns, window.to_ns - run.last.to_ns)
-        self._run = run._replace(last=window, peak_ma=max(run.peak_ma, window.peak_ma), widest_ns=widest_ns)
-        if window.crest_ns is None:
-            return False
-        before_ns, after_ns = window.crest_ns - run.first.to_ns, window.from_ns - window.crest_ns
-        return BEFORE_CREST_NS <= before_ns < self._half_ns // 2 and after_ns >= AFTER_CREST_NS
-
-    def _harmless(self, window: PeakWindow) -> bool:
-        """Return whether the pulse in progress still fits an iron core, or a capacitor behind a bouncing plug."""
-        run, before = self._run, self._before
-        if run is None or run.first.crest_ns is None or window.at_least or run.number > MAX_PULSES:
-            return False
-        if window.to_ns - window.from_ns > UNSEEN_BREAK_NS:
-            return False
-        crest_ns = run.first.crest_ns
-        if run.number == 1 or before is None:
-            return self._crosses_zero(run, crest_ns, window)
-        if self._magnetises(run, before, crest_ns, window):
-            return True
-        return self._ended_too_soon(before) and self._may_fill(run, crest_ns, window)
-
-    def _crosses_zero(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """Return whether one pulse spans two half-cycles, without the low reading that a sine's zero would give."""
-        placed = run.low_at_ns >= crest_ns + IRON_FIRST_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
-        return placed and run.widest_ns <= ZERO_SEEN_NS
-
-    def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """Return whether it is behind the crest, smaller than the last one, with none in the half-cycle before."""
-        if run.low_at_ns < crest_ns - self._half_ns // 2:
-            crest_ns -= self._half_ns  # its first window ended behind a zero, but began before it
-        placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and window.to_ns <= crest_ns + IRON_ENDS_NS
-        apart = run.first.to_ns - before.first.to_ns >= 3 * self._half_ns // 2
-        return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
-
-    def _ended_too_soon(self, before: _Pulse) -> bool:
-        """Return whether a sine through the pulse's beginning, or its maximum, would have exceeded the limit longer."""
-        crest_ns, half_ns = before.first.crest_ns, self._half_ns
-        if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
-            return False
-        if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
-            return False
-        crest_ma = float(before.peak_ma)
-        if before.low_at_ns > crest_ns:  # only its falling side was measured
-            crest_ma = before.first.peak_ma / max(0.1, math.cos(math.pi * (before.low_at_ns - crest_ns) / half_ns))
-        lasts_ns = math.acos(min(1.0, self.peak_ma / crest_ma)) * half_ns / math.pi
-        return before.ended_ns + TOO_SOON_NS <= crest_ns + lasts_ns
-
-    def _may_fill(self, run: _Pulse, crest_ns: int, window: PeakWindow) -> bool:
-        """Return whether a capacitor may still be filling: until soon after the crest, or until zero if begun later."""
-        if run.low_at_ns >= crest_ns:
-            return window.to_ns <= crest_ns + self._half_ns // 2
-        return window.from_ns < crest_ns + FILLED_NS
+            run = _Pulse(window, window, self._low_at_ns, window.peak_ma, number, 0)
+        self._run = run
+        return run
 
     def _repeated(self, hit: _Hit) -> int | None:
         """Return the peak in another half-cycle that makes `hit` a short, unless either is the end of an inrush."""
@@ -219,26 +177,6 @@ class ShortCircuit(OutletProtection):
         if hit.window.peak_ma > SECOND_PULSE_SHARE * greatest_ma and self._decides(first, hit.window):
             return first.peak_ma
         return next((each.window.peak_ma for each in earlier if self._apart(first, each)), None)
-
-    def _decides(self, first: PeakWindow, second: PeakWindow) -> bool:
-        """Return whether two half-cycles are enough: not always if the first window began behind its crest.
-
-        There a capacitor fills little before the zero crossing, and draws as much again in the next half-cycle, until
-        shortly after its crest. In a third half-cycle no such capacitor draws 30 A.
-        """
-        if first.crest_ns is not None and first.to_ns <= first.crest_ns:
-            return True
-        if second.crest_ns is not None and second.from_ns >= second.crest_ns + AFTER_SECOND_CREST_NS:
-            return True
-        if first.last_half_cycle is None or second.first_half_cycle is None:
-            return second.from_ns - first.to_ns >= 3 * self._half_ns // 2
-        return second.first_half_cycle > first.last_half_cycle + 1
-
-    def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
-        """Return whether the two are in different half-cycles, and not one inrush around a zero crossing."""
-        if not self._in_another_half_cycle(earlier, hit.window):
-            return False
-        return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= MAX_INRUSH_NS
 
     def _crest(self, last: PeakWindow) -> dict[str, int]:
         """Return the greatest current so far, if it was a crest: lower before it in its half-cycle, and lower after it.
@@ -255,12 +193,82 @@ class ShortCircuit(OutletProtection):
         rose = any(began_ns <= each.from_ns and each.peak_ma < greatest.peak_ma for each in windows[:place])
         return {"crest_ma": greatest.peak_ma} if rose else {}
 
-    def _in_another_half_cycle(self, earlier: PeakWindow, later: PeakWindow) -> bool:
-        if earlier.last_half_cycle is None or later.first_half_cycle is None:
-            return later.from_ns - earlier.to_ns >= self._half_ns
-        return later.first_half_cycle > earlier.last_half_cycle
+    # --- Predicates: two half-cycles, or one pulse ---------------------------------------------------------------
 
-    def reset(self) -> None:
-        self._hits.clear()
-        self._low_at_ns = 0
-        self._run = self._before = None
+    def _outlasts_an_inrush(self, run: _Pulse) -> bool:
+        """Return whether the current is over the limit from well before the crest to well after it."""
+        crest_ns = run.last.crest_ns
+        if crest_ns is None:
+            return False
+        begins_before = BEFORE_CREST_NS <= crest_ns - run.first.to_ns < self._half_ns // 2
+        return begins_before and run.last.from_ns - crest_ns >= AFTER_CREST_NS
+
+    def _apart(self, earlier: PeakWindow, hit: _Hit) -> bool:
+        """Return whether the two are in different half-cycles, and not one inrush around a zero crossing."""
+        if not self._half_cycles_later(1, earlier, hit.window):
+            return False
+        return hit.low_at_ns > earlier.to_ns or hit.window.from_ns - earlier.to_ns >= MAX_INRUSH_NS
+
+    def _half_cycles_later(self, count: int, earlier: PeakWindow, later: PeakWindow) -> bool:
+        if earlier.last_half_cycle is None or later.first_half_cycle is None:
+            return later.from_ns - earlier.to_ns >= (count + 1) * self._half_ns // 2
+        return later.first_half_cycle >= earlier.last_half_cycle + count
+
+    def _decides(self, first: PeakWindow, second: PeakWindow) -> bool:
+        """Return whether two half-cycles are enough: not always if the first window began behind its crest.
+
+        There a capacitor fills little before the zero crossing, and draws as much again in the next half-cycle, until
+        shortly after its crest. In a third half-cycle no such capacitor draws 30 A.
+        """
+        if first.crest_ns is not None and first.to_ns <= first.crest_ns:
+            return True
+        if second.crest_ns is not None and second.from_ns >= second.crest_ns + AFTER_SECOND_CREST_NS:
+            return True
+        return self._half_cycles_later(2, first, second)
+
+    # --- Predicates: iron core, capacitor behind a bouncing plug -------------------------------------------------
+
+    def _harmless(self, run: _Pulse, before: _Pulse | None) -> bool:
+        """Return whether the pulse in progress still fits an iron core, or a capacitor behind a bouncing plug."""
+        crest_ns, window = run.first.crest_ns, run.last
+        if crest_ns is None or window.at_least or run.number > MAX_PULSES:
+            return False
+        if window.to_ns - window.from_ns > UNSEEN_BREAK_NS:
+            return False
+        if run.number == 1 or before is None:
+            return self._crosses_zero(run, crest_ns)
+        return self._magnetises(run, before, crest_ns) or (
+            self._ended_too_soon(before) and self._may_fill(run, crest_ns)
+        )
+
+    def _crosses_zero(self, run: _Pulse, crest_ns: int) -> bool:
+        """Return whether one pulse spans two half-cycles, without the low reading that a sine's zero would give."""
+        placed = run.low_at_ns >= crest_ns + IRON_FIRST_BEGINS_NS and run.last.to_ns <= crest_ns + IRON_ENDS_NS
+        return placed and run.widest_ns <= ZERO_SEEN_NS
+
+    def _magnetises(self, run: _Pulse, before: _Pulse, crest_ns: int) -> bool:
+        """Return whether it is behind the crest, smaller than the last one, with none in the half-cycle before."""
+        if run.low_at_ns < crest_ns - self._half_ns // 2:
+            crest_ns -= self._half_ns  # its first window ended behind a zero, but began before it
+        placed = run.low_at_ns >= crest_ns + IRON_BEGINS_NS and run.last.to_ns <= crest_ns + IRON_ENDS_NS
+        apart = run.first.to_ns - before.first.to_ns >= 3 * self._half_ns // 2
+        return placed and apart and run.peak_ma <= IRON_DECAY * before.peak_ma
+
+    def _ended_too_soon(self, before: _Pulse) -> bool:
+        """Return whether a sine through the pulse's beginning, or its maximum, would have exceeded the limit longer."""
+        crest_ns, half_ns = before.first.crest_ns, self._half_ns
+        if crest_ns is None or before.low_at_ns < crest_ns - half_ns // 2 or before.ended_ns == 0:
+            return False
+        if before.ended_ns <= crest_ns - half_ns // 2 + LAGS_NS:  # or the end of a short's half-cycle, which lags
+            return False
+        crest_ma = float(before.peak_ma)
+        if before.low_at_ns > crest_ns:  # only its falling side was measured
+            crest_ma = before.first.peak_ma / max(0.1, math.cos(math.pi * (before.low_at_ns - crest_ns) / half_ns))
+        lasts_ns = math.acos(min(1.0, self.peak_ma / crest_ma)) * half_ns / math.pi
+        return before.ended_ns + TOO_SOON_NS <= crest_ns + lasts_ns
+
+    def _may_fill(self, run: _Pulse, crest_ns: int) -> bool:
+        """Return whether a capacitor may still be filling: until soon after the crest, or until zero if begun later."""
+        if run.low_at_ns >= crest_ns:
+            return run.last.to_ns <= crest_ns + self._half_ns // 2
+        return run.last.from_ns < crest_ns + FILLED_NS

@@ -140,7 +140,7 @@ def test_short_behind_a_bouncing_plug_is_found_within_a_cycle_of_its_last_contac
 class EveryPulseCounts(ShortCircuit):
     """As it was before iron and bounces were told apart."""
 
-    def _harmless(self, window):  # type: ignore[no-untyped-def]
+    def _harmless(self, run, before):  # type: ignore[no-untyped-def]
         return False
 
 
