@@ -8,16 +8,14 @@ Pure: no code here waits, reads a clock, or depends on relays, buses or sessions
 from typing import Any, TypeVar
 
 from cabinet.model import Fault, Trip
-from cabinet.protections import table
 from cabinet.protections.feed_overload import FeedOverload
 from cabinet.protections.inputs import CabinetInputs, Configuration, OutletInputs, OutletProtection
 from cabinet.protections.outlet_hot import OutletHot
 from cabinet.protections.reclose_storm import RecloseStorm
+from cabinet.protections.table import CABINET_PROTECTIONS, PROTECTIONS
 from cabinet.protections.voltage import Overvoltage
 
 P = TypeVar("P", bound=OutletProtection)
-PROTECTIONS = table.OUTLET_PROTECTIONS
-CABINET_PROTECTIONS = table.CABINET_PROTECTIONS
 SLOW_NS = 100_000_000
 
 

@@ -24,6 +24,7 @@ from cabinet.guard.self_test import SelfTest
 from cabinet.guard.state_files import StateWriter
 from cabinet.link.server import EventLog
 from cabinet.model import EndReason, Event, EventKind, Fault, Trip
+from cabinet.protections.table import HIDDEN_CURRENT
 from cabinet.relays import RelayBank
 from cabinet.sections import nanoseconds
 
@@ -33,8 +34,6 @@ CHECK_OUTPUTS_NS = 1000 * MS
 # Time after the contactor closed until a welded relay is visible, even if the charger behind it starts softly (0.8 s).
 # The other witness, the RMS, has fallen after 0.7 s and takes four readings of 0.19 s (ten outlets) or 0.5 s (forty).
 SETTLE_NS, SETTLE_OF_MANY_NS, MANY = 2000 * MS, 2800 * MS, 20
-# Faults in which some outlet carries more than its own meter shows: its current may appear as a weld of its neighbour.
-HIDDEN_CURRENT = frozenset({Fault.SENSOR_DISAGREES, Fault.RELAY_WELDED})
 ENDED_SESSIONS = 256  # remembered so that a repeated command does not start a charge twice
 
 

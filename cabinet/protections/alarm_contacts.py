@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import CabinetInputs, CabinetProtection, Configuration
+from cabinet.protections.inputs import CabinetInputs, CabinetProtection
 from cabinet.sections import NS
 
 
@@ -12,10 +12,7 @@ class AlarmContact(CabinetProtection):
 
     latched = True
     least_ns: ClassVar[int]
-
-    def __init__(self, config: Configuration) -> None:
-        super().__init__(config)
-        self._since_ns: int | None = None
+    _since_ns: int | None = None
 
     def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
         if not self.present(inputs):

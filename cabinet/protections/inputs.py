@@ -116,6 +116,7 @@ class Protection(abc.ABC):
     latched: ClassVar[bool] = False  # stays open until staff clear it
     suspends: ClassVar[bool] = False  # the charge is suspended, not ended
     resumes: ClassVar[bool] = False  # the service continues the interrupted charge once the cause has passed
+    hides_current: ClassVar[bool] = False  # an outlet's meter does not show it: it may appear as a neighbour's weld
 
     def __init__(self, config: Configuration) -> None:
         if self.section is not Section:

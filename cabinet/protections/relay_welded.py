@@ -108,6 +108,7 @@ class RelayWelded(OutletProtection):
     latched = True
     each_tick = True
     whole_cabinet = True
+    hides_current = True
     forgets_on_closing = True
     current_ma: int
     after_ns: int

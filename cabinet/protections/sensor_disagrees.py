@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from cabinet.model import Fault, Quality
-from cabinet.protections.inputs import CabinetInputs, CabinetProtection, Configuration, measured_sum
+from cabinet.protections.inputs import CabinetInputs, CabinetProtection, measured_sum
 from cabinet.sections import Section, number
 
 
@@ -31,14 +31,12 @@ class SensorDisagrees(CabinetProtection):
     fault = Fault.SENSOR_DISAGREES
     section = SensorDisagreesSection
     latched = True
+    hides_current = True
     share: float
     power_mw: int
     warn_after_ns: int
     open_after_ns: int
-
-    def __init__(self, config: Configuration) -> None:
-        super().__init__(config)
-        self._since_ns: int | None = None
+    _since_ns: int | None = None
 
     def step(self, inputs: CabinetInputs) -> dict[str, int] | None:
         feed = inputs.feed_mw

@@ -24,10 +24,11 @@ def _all() -> list[type[Protection]]:
 
 
 ALL = _all()
-OUTLET_PROTECTIONS = tuple(kind for kind in ALL if issubclass(kind, OutletProtection))
+PROTECTIONS = tuple(kind for kind in ALL if issubclass(kind, OutletProtection))
 CABINET_PROTECTIONS = tuple(kind for kind in ALL if issubclass(kind, CabinetProtection))
 RESUMES = frozenset(kind.fault for kind in ALL if kind.resumes)
 SUSPENDS = frozenset(kind.fault for kind in ALL if kind.suspends)
+HIDDEN_CURRENT = frozenset(kind.fault for kind in ALL if kind.hides_current)
 
 
 class ProtectionsSection(Section, frozen=True):

@@ -67,9 +67,9 @@ class ThermalRunaway(OutletProtection):
 
     def __init__(self, config: Configuration, outlet: Any) -> None:
         super().__init__(config, outlet)
-        self._forget()
+        self.reset()
 
-    def _forget(self) -> None:
+    def reset(self) -> None:
         self._at_ns: int | None = None
         self._mean_mw = 0.0
         self._highest_mw = 0.0  # mean of the whole charge
@@ -86,7 +86,7 @@ class ThermalRunaway(OutletProtection):
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         if not inputs.closed:
-            self._forget()
+            self.reset()
             return None
         power = inputs.power_mw
         if power.quality is not Quality.OK or power.value is None or power.at_ns == self._at_ns:
@@ -105,7 +105,7 @@ class ThermalRunaway(OutletProtection):
     def _is_gone(self, power_mw: int, at_ns: int) -> bool:
         """Return whether nothing is plugged in; once this has lasted, the earlier charge is forgotten."""
         if self._gone_at_ns is not None and at_ns - self._gone_at_ns >= GONE_NS:
-            self._forget()
+            self.reset()
         if power_mw >= GONE_MW:
             self._gone_at_ns = None
             return False
@@ -181,6 +181,3 @@ class ThermalRunaway(OutletProtection):
         if self._rising_ns < self.rise_for_ns:
             return None
         return {"power_mw": round(mean_mw), "lowest_mw": round(self._lowest_mw), "limit_mw": round(limit_mw)}
-
-    def reset(self) -> None:
-        self._forget()

@@ -1,9 +1,9 @@
 """Protections against mains voltage outside its band: charges are suspended and resume by themselves. Pure."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from cabinet.model import Fault
-from cabinet.protections.inputs import Configuration, OutletInputs, OutletProtection
+from cabinet.protections.inputs import OutletInputs, OutletProtection
 from cabinet.sections import Section, number
 
 
@@ -28,11 +28,8 @@ class _Voltage(OutletProtection):
     highest_mv: int
     after_ns: int
     back_ns: int
-
-    def __init__(self, config: Configuration, outlet: Any) -> None:
-        super().__init__(config, outlet)
-        self._since_ns: int | None = None  # start of the time outside
-        self._last_ns: int | None = None  # last time outside, after long enough to suspend
+    _since_ns: int | None = None  # start of the time outside
+    _last_ns: int | None = None  # last time outside, after long enough to suspend
 
     def step(self, inputs: OutletInputs) -> dict[str, int] | None:
         voltage, limit_mv = inputs.voltage_mv, self.highest_mv if self.upper else self.lowest_mv
