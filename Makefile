@@ -57,7 +57,7 @@ campaign: $(READY_TO_TEST)
 
 screenshots: $(READY_TO_TEST)
 	@$(BIN)/python -m tools.get_browser
-	$(BIN)/python -m tests.browser.screenshots
+	$(BIN)/python -m cabinet_testing.screenshots
 
 # The API against its own description, and anything against every route, longer than in the tests.
 fuzz-api: $(READY_TO_TEST)

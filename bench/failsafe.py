@@ -13,15 +13,15 @@ import signal
 import tempfile
 from pathlib import Path
 
+from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
 from campaigns.live import CODES, Live
 from campaigns.runner import commit, machine
-from tests.e2e.processes import Cabinet, running, wait_for
 
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 LIMIT_MS = 300
 
 
-def once(cabinet: Cabinet, live: Live) -> float:
+def once(cabinet: RealCabinet, live: Live) -> float:
     """Run one measurement. Return milliseconds; afterwards the four charge again."""
     live.all_charge()
     seq = cabinet.journal()[-1]["seq"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from cabinet.errors import LinkError
-from tests.e2e.processes import Cabinet, Process, running
+from cabinet_testing.real_cabinet import Process, RealCabinet, running
 
 STARTS = 5
 REQUESTS = 1000
@@ -31,7 +31,7 @@ def memory_mb(pid: int) -> tuple[float, float]:
     return found["Rss"], found["Pss"]
 
 
-def guard_start_s(cabinet: Cabinet) -> float:
+def guard_start_s(cabinet: RealCabinet) -> float:
     """Return the time until the guard is ready; also print the time until every outlet may be closed."""
     cabinet.processes.pop("guard").stop()
     started = time.monotonic()

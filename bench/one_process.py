@@ -26,7 +26,7 @@ from cabinet.guard.counters import Counters
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Role
 from cabinet.system.run_folder import guard_socket
-from tests.e2e.processes import wait_for
+from cabinet_testing.real_cabinet import wait_for
 
 
 def guard_thread(config: Config) -> None:

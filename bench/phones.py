@@ -24,9 +24,9 @@ from cabinet.link import protocol
 from cabinet.link.protocol import Hello, Role
 from cabinet.model import GuardHealth, Snapshot
 from cabinet.system.run_folder import guard_socket
+from cabinet_testing.real_cabinet import RealCabinet, running
 from campaigns.report import FOLDER
 from campaigns.runner import commit, machine, percentile
-from tests.e2e.processes import Cabinet, running
 
 MINUTE_S = 60
 SETTLING_S = 30  # after the phones connect, because the first answers allocate lasting memory
@@ -101,7 +101,7 @@ class Clocked:
         return now >= self._end
 
 
-def measure(cabinet: Cabinet, phones: int, with_s: float) -> str:
+def measure(cabinet: RealCabinet, phones: int, with_s: float) -> str:
     """Run the measurement. Return the tables of the report."""
     charges = charge_everywhere(cabinet, OUTLETS)
     pid = cabinet.processes["service"].popen.pid

@@ -16,7 +16,7 @@ import time
 from importlib import resources
 from pathlib import Path
 
-from bench.tape import TapedDesk, sink
+from bench.tape import TapedCabinet, sink
 from cabinet.clock import NS
 from cabinet.config import Config, parse
 from cabinet.config.wiring import OUTPUT_ONLY
@@ -75,34 +75,34 @@ def measure(outlets: int, seconds: float) -> str:
     """Measure one cabinet. Return its row of the table."""
     config = cabinet_of(outlets)
     with tempfile.TemporaryDirectory() as folder:
-        desk = TapedDesk(Path(folder), config)
-        desk.run(10 * NS, until=lambda: all(state.refusal is None for state in desk.guard.snapshot().outlets))
+        sim = TapedCabinet(Path(folder), config)
+        sim.run(10 * NS, until=lambda: all(state.refusal is None for state in sim.guard.snapshot().outlets))
         for number in range(1, outlets + 1):
-            desk.plug(number, "lead-acid-48v20ah", 30)
-            if not isinstance(desk.start(number), Done):
-                raise RuntimeError(f"outlet {number} cannot be used: {desk.outlet(number)}")
-        desk.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
-        desk.tape.rewind()
+            sim.plug(number, "lead-acid-48v20ah", 30)
+            if not isinstance(sim.start(number), Done):
+                raise RuntimeError(f"outlet {number} cannot be used: {sim.outlet(number)}")
+        sim.run(outlets * NS // 5 + 2 * NS)  # closings are 0.2 s apart; then soft starts end
+        sim.tape.rewind()
         for _ in range(VOLTAGES):
-            desk.run(RECORDED_NS // VOLTAGES)
-            for segment in desk.guard._scanner.segments:  # because the guard may read the voltage from any chip
+            sim.run(RECORDED_NS // VOLTAGES)
+            for segment in sim.guard._scanner.segments:  # because the guard may read the voltage from any chip
                 segment.chip.voltage_sample_mv()
-        desk.play()
-        row = _run(desk, Path(folder) / "guard.sock", seconds)
-        trips = [event for event in desk.guard.events.kept if event.fault is not None]
+        sim.play()
+        row = _run(sim, Path(folder) / "guard.sock", seconds)
+        trips = [event for event in sim.guard.events.kept if event.fault is not None]
         if trips:
             raise RuntimeError(f"the guard found a fault in what was recorded: {trips[0]}")
-        desk.close()
+        sim.close()
     return row
 
 
-def _run(desk: TapedDesk, socket: Path, seconds: float) -> str:
-    guard, tape = desk.guard, desk.tape
+def _run(sim: TapedCabinet, socket: Path, seconds: float) -> str:
+    guard, tape = sim.guard, sim.tape
     welcome = Welcome(protocol.VERSION, guard.guard_run, guard.epoch, [unit.number for unit in guard.units])
-    told = guard.events, guard.handle, guard.snapshot, guard.bus_view, desk.clock, guard.maintenance_state
+    told = guard.events, guard.handle, guard.snapshot, guard.bus_view, sim.clock, guard.maintenance_state
     server = LinkServer(socket, welcome, *told)
     beat_fd = sink()
-    loop = Loop(desk.config, guard, desk.alerts, server, desk.clock, beat_fd)
+    loop = Loop(sim.config, guard, sim.alerts, server, sim.clock, beat_fd)
     scans_ns: list[int] = []
     wires_ns: list[int] = []
     tick = guard.tick

@@ -11,7 +11,7 @@ import msgspec
 from cabinet.clock import MS, NS
 from cabinet.link.protocol import Done
 from cabinet.sim.waveform import Mains, Wave
-from tests.desk import Desk, demo_config
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 SHORT_A, HARD_A = 30.0, 150.0
 MIN_A, MAX_A = 25.0, 400.0  # RMS of the actual current
@@ -53,39 +53,39 @@ def batch(seed: int, path: str, shots: int = SHOTS) -> list[Shot]:
     if path == "polled":
         changes |= {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
     with tempfile.TemporaryDirectory() as folder:
-        desk = Desk(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
+        sim = SimCabinet(Path(folder), demo_config(changes), seed=chance.getrandbits(32))
         for outlet in range(1, 11):
-            desk.plug(outlet, chance.choice(LOADS))
+            sim.plug(outlet, chance.choice(LOADS))
         logging.disable(logging.ERROR)  # many trips are intended
         try:
-            return [_shoot(desk, chance, path) for _ in range(shots)]
+            return [_shoot(sim, chance, path) for _ in range(shots)]
         finally:
             logging.disable(logging.NOTSET)
-            desk.close()
+            sim.close()
 
 
-def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
-    world = desk.world
-    desk.stride(2 * NS, NS)
+def _shoot(sim: SimCabinet, chance: random.Random, path: str) -> Shot:
+    world = sim.world
+    sim.stride(2 * NS, NS)
     for other in range(1, 11):
-        if not desk.outlet(other).closed and not isinstance(desk.start(other), Done):
-            raise RuntimeError(f"outlet {other} cannot be used: {desk.outlet(other)}")
-    desk.run(4 * NS, until=lambda: all(state.closed for state in desk.guard.snapshot().outlets))
-    desk.stride(2 * NS, NS)  # until soft starts end
+        if not sim.outlet(other).closed and not isinstance(sim.start(other), Done):
+            raise RuntimeError(f"outlet {other} cannot be used: {sim.outlet(other)}")
+    sim.run(4 * NS, until=lambda: all(state.closed for state in sim.guard.snapshot().outlets))
+    sim.stride(2 * NS, NS)  # until soft starts end
     outlet = chance.randint(1, 10)
     load = None if chance.random() < 0.75 else world.unplug(outlet)
     shape = chance.choices(list(SHAPES), list(SHAPES.values()))[0]
     amps = round(MIN_A * (MAX_A / MIN_A) ** chance.random(), 1)
-    desk.run(40 * MS)
+    sim.run(40 * MS)
     before, mains = world.journal.last_seq, world.mains
     assert mains is not None
     # The phase is drawn, not left to the guard's timing, to give two versions of the guard the same shorts.
     phase_deg = 360 * chance.random()
     world.fault(outlet, "short", amps=sine_a(amps, shape), shape=shape, at_phase=phase_deg)
     waves: list[Wave] = []
-    begin_ns = mains.next_angle_ns(math.radians(phase_deg), desk.clock.monotonic_ns())
+    begin_ns = mains.next_angle_ns(math.radians(phase_deg), sim.clock.monotonic_ns())
     world.timeline.at(begin_ns, lambda _: waves.append(world.outlets[outlet].wave))
-    if not desk.run(2 * NS, until=lambda: desk.unit(outlet).latched):
+    if not sim.run(2 * NS, until=lambda: sim.unit(outlet).latched):
         raise RuntimeError(f"missed: {shape} short of {amps} A on outlet {outlet}")
     journal = world.journal.after(before)
     onset = next(r for r in journal if (r.kind, r.outlet) == ("fault_onset", outlet))
@@ -95,8 +95,8 @@ def _shoot(desk: Desk, chance: random.Random, path: str) -> Shot:
     world.clear(outlet)
     if load is not None:
         world.plug(outlet, load)
-    desk.stride(COOLING_NS, 10 * NS)
-    desk.clear(outlet)
+    sim.stride(COOLING_NS, 10 * NS)
+    sim.clear(outlet)
     (wave,) = waves
     bare_ns, ceiling_ns = bare_limit_ns(mains, wave, onset_ns), wave.first_above_ns(HARD_A, onset_ns)
     return Shot(

@@ -19,7 +19,7 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.sim.control import SimControl
 from cabinet.system.run_folder import guard_socket, service_address
-from tests.e2e.processes import Cabinet, Process, Resident, reaction_ms, running, wait_for
+from cabinet_testing.real_cabinet import Process, RealCabinet, Resident, reaction_ms, running, wait_for
 
 LOAD_A = 300 / 220  # current of the resistor that is always on
 CARD = "90000001"
@@ -72,7 +72,7 @@ def _with_work(work: list[Any], stopping: Any, shoot: Callable[[], list[Shot]]) 
     return shots
 
 
-def _shots(cabinet: Cabinet, path: str, count: int, seed: int) -> list[Shot]:
+def _shots(cabinet: RealCabinet, path: str, count: int, seed: int) -> list[Shot]:
     """Run the shorts on the outlets in turn, because one outlet would get too hot to start."""
     chance = random.Random(seed)
     resident = cabinet.resident(CARD, balance_yuan="500.00")

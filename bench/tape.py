@@ -17,7 +17,7 @@ from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
 from cabinet.sim.pins import LineFactory
 from cabinet.sim.smbus import Message, SmbusCalls, wire_bits
-from tests.desk import Desk
+from cabinet_testing.sim_cabinet import SimCabinet
 
 _KEPT_ANSWERS = 400  # per register: enough to make no value look stuck
 
@@ -106,7 +106,7 @@ class _HeldLines:
         return getattr(self._door, name)
 
 
-class TapedDesk(Desk):
+class TapedCabinet(SimCabinet):
     """A cabinet with a guard that `play` disconnects from the simulator."""
 
     def __init__(self, state: Path, config: Config) -> None:

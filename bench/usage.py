@@ -29,8 +29,8 @@ from cabinet.service.accounts import admin
 from cabinet.service.ports import USAGE_READ
 from cabinet.store import people, usage
 from cabinet.store.database import Database
+from cabinet_testing.real_cabinet import RealCabinet
 from campaigns.runner import commit, machine, percentile
-from tests.e2e.processes import Cabinet
 
 EXPORT_BAR, MEMORY_BAR_MB, P99_BAR_MS, VERIFY_BAR_S = 3.0, 20.0, 50.0, 30.0
 FIRST_MS = 1_767_196_800_000
@@ -93,7 +93,7 @@ def shell_s(path: Path, target: Path) -> float:
     return time.monotonic() - started
 
 
-def command(cabinet: Cabinet, *words: str) -> tuple[float, float]:
+def command(cabinet: RealCabinet, *words: str) -> tuple[float, float]:
     """Run a `cabinet usage` command. Return its time in seconds and its peak memory in MB."""
     started = time.monotonic()
     child = subprocess.Popen(
@@ -133,7 +133,7 @@ class Others:
         self._thread.join()
 
 
-def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, list[float], list[float]]:
+def through_the_service(cabinet: RealCabinet, token: str) -> tuple[float, float, list[float], list[float]]:
     """Export the full log through the service while another client requests pages.
 
     Return seconds, growth of the service in MB, response times of the other client during and without the export.
@@ -156,7 +156,7 @@ def through_the_service(cabinet: Cabinet, token: str) -> tuple[float, float, lis
 
 
 def measure(folder: Path, records: int) -> None:
-    cabinet = Cabinet(folder)  # no guard: on a Pi it has a separate core, and there is no simulator
+    cabinet = RealCabinet(folder)  # no guard: on a Pi it has a separate core, and there is no simulator
     try:
         path = cabinet.state / "cabinet.db"
         cabinet.start("service")

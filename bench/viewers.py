@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tests.e2e.processes import Cabinet, wait_for
+from cabinet_testing.real_cabinet import RealCabinet, wait_for
 
 LOAD, FULL_SHARE = "lead-acid-48v20ah", 0.2  # full only after hours
 FIRST_CARD = 50_000_001
@@ -22,7 +22,7 @@ class Charge(NamedTuple):
     cookies: dict[str, str]
 
 
-def charge_everywhere(cabinet: Cabinet, outlets: Sequence[tuple[int, str]]) -> list[Charge]:
+def charge_everywhere(cabinet: RealCabinet, outlets: Sequence[tuple[int, str]]) -> list[Charge]:
     """Start a charge at each outlet, each by another resident. Return when all charge."""
     charges = []
     for number, (outlet, code) in enumerate(outlets):

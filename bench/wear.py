@@ -22,9 +22,9 @@ from pathlib import Path
 
 from bench.disk import device_bytes
 from cabinet import config as configuration
+from cabinet_testing.real_cabinet import RealCabinet
+from cabinet_testing.service_harness import FULL, ServiceHarness
 from campaigns.runner import commit, machine
-from tests.e2e.processes import Cabinet
-from tests.unit.service.rig import FULL, Rig
 
 CHECKPOINT_S = 10
 SETTLING_S = 20  # until the writes of the start are over
@@ -41,22 +41,22 @@ def written_bytes() -> int:
     raise RuntimeError("the kernel counts no writes (/proc/self/io)")
 
 
-async def hour(rig: Rig, minutes: int) -> tuple[int, int]:
+async def hour(harness: ServiceHarness, minutes: int) -> tuple[int, int]:
     """Return the bytes written without charges, and with ten."""
-    async with rig.running() as service:
+    async with harness.running() as service:
         before = written_bytes()
         for _ in range(6 * minutes):
-            rig.clock.advance_ns(CHECKPOINT_S * 1_000_000_000)
-            rig.guard.show()
+            harness.clock.advance_ns(CHECKPOINT_S * 1_000_000_000)
+            harness.guard.show()
             await service.checkpoint()
         idle = written_bytes() - before
-        for number, outlet in enumerate(rig.config.outlet, 1):
+        for number, outlet in enumerate(harness.config.outlet, 1):
             await service.start(number, outlet.code, FULL, f"k{number}")
         before = written_bytes()
         for _ in range(6 * minutes):
             for _ in range(CHECKPOINT_S):
-                rig.guard.charge_all(1, 150_000)
-            rig.guard.show()
+                harness.guard.charge_all(1, 150_000)
+            harness.guard.show()
             await service.checkpoint()
         charging = written_bytes() - before
     return idle, charging
@@ -64,16 +64,18 @@ async def hour(rig: Rig, minutes: int) -> tuple[int, int]:
 
 def played(minutes: int) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(Path(folder), residents=10)
-        Path(rig.config.paths.run).mkdir(parents=True, exist_ok=True)  # in memory on a Pi; holds the service's status
-        rig.connection_class = sqlite3.Connection
-        return asyncio.run(hour(rig, minutes))
+        harness = ServiceHarness(Path(folder), residents=10)
+        Path(harness.config.paths.run).mkdir(
+            parents=True, exist_ok=True
+        )  # in memory on a Pi; holds the service's status
+        harness.connection_class = sqlite3.Connection
+        return asyncio.run(hour(harness, minutes))
 
 
 def real(folder: Path, minutes: float) -> tuple[int, int]:
     """Do as `hour` with the whole product in real time, with the sockets in memory as on a Pi."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as run, tempfile.TemporaryDirectory(dir=folder) as state:
-        cabinet = Cabinet(Path(state))
+        cabinet = RealCabinet(Path(state))
         text = cabinet.config.read_text(encoding="utf-8")
         text = text.replace(f'run = "{cabinet.run}"', f'run = "{run}"').replace("checkpoint_s = 1.0\n", "")
         cabinet.config.write_text(text, encoding="utf-8")

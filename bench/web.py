@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page
 
 from bench.viewers import Viewers, charge_everywhere
+from cabinet_testing.browser_visitors import PHONE, Visitors, launched
+from cabinet_testing.real_cabinet import running
+from cabinet_testing.site_harness import FREE, served_site
 from campaigns.report import FOLDER
 from campaigns.runner import commit, machine, percentile
-from tests.browser.stage import FREE, staged
-from tests.browser.visitors import PHONE, Visitors, launched
-from tests.e2e.processes import running
 
 WITHOUT_CHART_BAR_KB, WITH_CHART_BAR_KB, REQUESTS_BAR, P99_BAR_MS = 40, 100, 6, 50
 WATCHING = 10
@@ -82,7 +82,7 @@ def first_visit(browser: Browser, url: str, path: str, cookies: dict[str, str], 
 
 def weights(folder: Path) -> list[Row]:
     """Return the sizes of an outlet's page without sign-in, and of a charge's page with its curve."""
-    with staged(folder) as at, launched() as browser:
+    with served_site(folder) as at, launched() as browser:
         plain = first_visit(browser, at.url, f"/s/{FREE}", {}, "main")
         charge = f"/charge/{at.sessions['running']}"
         charted = first_visit(browser, at.url, charge, {"resident": at.resident}, "[data-line] canvas")

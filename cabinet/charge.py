@@ -8,6 +8,7 @@ plateau is a mean. An inrush and a charger's self-test show in one reading, at m
 
 import statistics
 from collections import deque
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -35,6 +36,11 @@ AGAIN_READINGS = 3
 TAPER_READINGS = 2
 TAPER_NS = 5 * NS
 TAPER_SHARE = 0.95  # mean of the last third is below this share of the first third's
+# A slower taper, 15 % in ten minutes, may be hidden by a fan of a few watts that starts and stops. It shows in the
+# lowest power of each of these parts of the window. If one step is more than this share of the fall, it is derating.
+TAPER_PARTS = 6
+MAX_STEP_SHARE = 0.5
+MIN_SLOW_TAPER_NS = 300 * NS
 # A charger that stops without a taper and idles may continue: a hot pack pauses for 40 minutes and more. The guard
 # waits this many times the hold of `full`; time without a load is not charged meanwhile.
 PAUSE_HOLDS = 4
@@ -239,7 +245,7 @@ class Charge:
         if self._low_since_ns is None:
             if power.value < limit_mw:
                 self._low_since_ns, self._low_seen_s, self._again = power.at_ns, 0.0, None
-                self._tapered = self._was_falling(power.at_ns)
+                self._tapered = self._was_falling(power.at_ns, limit_mw)
             return None
         self._low_seen_s += past_s
         if self._low_seen_s < SOFT_START_S:
@@ -280,19 +286,37 @@ class Charge:
         self._again = since_ns, readings + 1
         return readings + 1 >= AGAIN_READINGS and power.at_ns - since_ns >= AGAIN_NS
 
-    def _was_falling(self, at_ns: int) -> bool:
+    def _was_falling(self, at_ns: int, limit_mw: int) -> bool:
         """Return whether power was falling before `at_ns` rather than dropping out of a steady charge."""
         before = [(when_ns, mw) for when_ns, mw in self._recent if when_ns <= at_ns - FADING_NS]
-        if not before:
-            return False
-        top_mw = STEADY_SHARE * _highest([mw for _, mw in before])
-        top = max((place for place, (_, mw) in enumerate(before) if mw >= top_mw), default=0)
-        tail = before[top + 1 :]
-        if len(tail) < TAPER_READINGS or tail[-1][0] - tail[0][0] < TAPER_NS:
-            return False
-        third = max(1, len(tail) // 3)
-        first_mw = statistics.mean(mw for _, mw in tail[:third])
-        return statistics.mean(mw for _, mw in tail[-third:]) < TAPER_SHARE * first_mw
+        return bool(before) and (_falls_at_the_end(before) or _falls_slowly([r for r in before if r[1] >= limit_mw]))
+
+
+def _falls_at_the_end(before: list[tuple[int, int]]) -> bool:
+    """Return whether the readings after the last one at the top are a taper."""
+    top_mw = STEADY_SHARE * _highest([mw for _, mw in before])
+    top = max((place for place, (_, mw) in enumerate(before) if mw >= top_mw), default=0)
+    tail = before[top + 1 :]
+    if len(tail) < TAPER_READINGS or tail[-1][0] - tail[0][0] < TAPER_NS:
+        return False
+    third = max(1, len(tail) // 3)
+    first_mw = statistics.mean(mw for _, mw in tail[:third])
+    return statistics.mean(mw for _, mw in tail[-third:]) < TAPER_SHARE * first_mw
+
+
+def _falls_slowly(before: list[tuple[int, int]]) -> bool:
+    """Return whether the readings, none of them low, fall over their whole time and in no single step."""
+    if not before or before[-1][0] - before[0][0] < MIN_SLOW_TAPER_NS:
+        return False
+    from_ns, part_ns = before[0][0], (before[-1][0] - before[0][0]) // TAPER_PARTS + 1
+    parts: list[list[int]] = [[] for _ in range(TAPER_PARTS)]
+    for at_ns, power_mw in before:
+        parts[(at_ns - from_ns) // part_ns].append(power_mw)
+    # The tenth part of the readings may be noise; the running minimum ignores a fan that starts.
+    low_mw = list(accumulate((sorted(part)[len(part) // 10] for part in parts if part), min))
+    fallen_mw = low_mw[0] - low_mw[-1]
+    step_mw = max(earlier - later for earlier, later in pairwise(low_mw))
+    return fallen_mw > (1 - TAPER_SHARE) * low_mw[0] and step_mw <= MAX_STEP_SHARE * fallen_mw
 
 
 def _highest(powers_mw: list[int]) -> float:

@@ -70,9 +70,9 @@ def _run(campaign: Campaign, share: float, seed: int, processes: int | None) -> 
     """Run one campaign. Return whether any scenario failed."""
     report = run(campaign, max(1, round(share * campaign.whole)), seed, processes)
     share = min(share, len(report.outcomes) / campaign.whole)  # less if it was interrupted
-    book = load()
-    book.rows[campaign.name] = row(report, share)
-    print(save(book))
+    results = load()
+    results.rows[campaign.name] = row(report, share)
+    print(save(results))
     return bool(report.failed)
 
 
@@ -82,9 +82,9 @@ def _mutate() -> bool:
     for name in NAMES:
         noticed[name] = killed_by(name)
         print(f"{MUTATIONS}: {name}: {noticed[name] or 'NOT NOTICED'}", file=sys.stderr)
-    book = load()
-    book.mutations = Mutations(time.strftime("%Y-%m-%d"), commit(), noticed)
-    print(save(book))
+    results = load()
+    results.mutations = Mutations(time.strftime("%Y-%m-%d"), commit(), noticed)
+    print(save(results))
     return None in noticed.values()
 
 

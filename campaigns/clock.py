@@ -16,9 +16,9 @@ from pathlib import Path
 from cabinet.clock import NS
 from cabinet.model import EndReason
 from cabinet.records import UsageRecord
+from cabinet_testing.clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, JumpedCharge
+from cabinet_testing.service_harness import ServiceHarness
 from campaigns.runner import Campaign, Outcome, main
-from tests.unit.service.rig import Rig
-from tests.unit.service.test_clock_jumps import AFTER_S, BEFORE_S, CHEAPEST, DEAREST, POWER_MW, STATES, Story
 
 CHARGES = 10  # per scenario
 SECOND, MINUTE, HOUR, DAY, YEAR = 1000, 60_000, 3_600_000, 86_400_000, 365 * 86_400_000
@@ -39,49 +39,51 @@ class Jump:
         self.trusted = chance.random() < 0.7
         self.name = f"{size} {'back' if self.back else 'on'}"
 
-    def __call__(self, rig: Rig) -> None:
-        rig.clock.set_wall(max(0, rig.clock.wall().unix_ms + self.step_ms), trusted=self.trusted)
+    def __call__(self, harness: ServiceHarness) -> None:
+        harness.clock.set_wall(max(0, harness.clock.wall().unix_ms + self.step_ms), trusted=self.trusted)
 
 
-def charge(folder: Path, state: str, first: Jump, then: Jump | None, zone: str, reboot: bool) -> tuple[Rig, int]:
+def charge(
+    folder: Path, state: str, first: Jump, then: Jump | None, zone: str, reboot: bool
+) -> tuple[ServiceHarness, int]:
     """Run one charge to its end. Return the test cabinet and the expected duration in seconds."""
-    rig = Rig(folder, {'site_id = "DEMO-1"': f'site_id = "DEMO-1"\ntimezone = "{zone}"'})
+    harness = ServiceHarness(folder, {'site_id = "DEMO-1"': f'site_id = "DEMO-1"\ntimezone = "{zone}"'})
 
     async def lives() -> int:
         if reboot:
-            async with rig.running() as service:
-                await Story(rig, service, first).start()
-                await rig.charge(service, 3, BEFORE_S, POWER_MW)
-            rig.guard.restart(new_epoch=True)
-            rig.boot = "boot-2"
-            first(rig)
-        async with rig.running() as service:
-            story = Story(rig, service, first)
+            async with harness.running() as service:
+                await JumpedCharge(harness, service, first).start()
+                await harness.charge(service, 3, BEFORE_S, POWER_MW)
+            harness.guard.restart(new_epoch=True)
+            harness.boot = "boot-2"
+            first(harness)
+        async with harness.running() as service:
+            story = JumpedCharge(harness, service, first)
             if reboot:
                 for _ in range(3):
-                    rig.clock.advance_ns(2 * NS)
-                    await rig.settle(service)
+                    harness.clock.advance_ns(2 * NS)
+                    await harness.settle(service)
             else:
                 await getattr(story, state)()
-            on = rig.guard.outlets[3].session_id is not None
+            on = harness.guard.outlets[3].session_id is not None
             if on and then is not None:
-                then(rig)
+                then(harness)
             if on:
                 await story.charge(AFTER_S)
-                rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+                harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             return (BEFORE_S if reboot else BEFORE_S + AFTER_S) + AFTER_S * on
 
     seconds = asyncio.run(lives())
-    rig.check_books()
-    return rig, seconds
+    harness.check_books()
+    return harness, seconds
 
 
-def judge(rig: Rig, seconds: int, reboot: bool) -> tuple[list[str], float]:
+def judge(harness: ServiceHarness, seconds: int, reboot: bool) -> tuple[list[str], float]:
     """Return the problems, and the error of the charging time in seconds."""
     record: UsageRecord
-    (record,) = rig.records()
-    delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+    (record,) = harness.records()
+    delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
     lost_s = CHECKPOINT_S if reboot else 0
     wrong = []
     if not delivered_mwh - lost_s * POWER_MW // 3600 - reboot <= record.energy_mwh <= delivered_mwh:

@@ -26,8 +26,8 @@ from cabinet.link.protocol import Role
 from cabinet.link.records import MAX_LINES, AskAudit, AuditAnswer, path_in
 from cabinet.model import Event, EventKind, Fault
 from cabinet.system.run_folder import console_terminal, guard_socket
+from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
 from campaigns.runner import Campaign, Outcome, main
-from tests.e2e.processes import Cabinet, running, wait_for
 
 KINDS = ("random", "control", "utf8", "endless", "cuts")
 RANDOM_BYTES = 100_000
@@ -42,10 +42,10 @@ OF_24_BY_80 = b"\x1b[24;80R"
 HALVES = (b"off 3", b"clear 3\rye", b"watch\r", b"\x1b[", b"outlet ", "充".encode()[:2], b"pin\r123")
 
 
-class Technician:
+class ConsoleHarness:
     """A technician at the raw end of the line. The output is read continuously; only its last part is kept."""
 
-    def __init__(self, cabinet: Cabinet, can: bool) -> None:
+    def __init__(self, cabinet: RealCabinet, can: bool) -> None:
         self._cabinet = cabinet
         self._can = can
         self._pin = cabinet.command("console", "--new-pin", "fuzz").strip().split()[-1]
@@ -125,7 +125,7 @@ def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
     chance = random.Random(seed)
     kind = KINDS[seed % len(KINDS)]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cabinet:
-        technician = Technician(cabinet, can=chance.random() < 0.5)
+        technician = ConsoleHarness(cabinet, can=chance.random() < 0.5)
         cabinet.plug(3, "resistor:200")
         journal = len(cabinet.journal())
         figures: dict[str, list[float]] = {}
@@ -140,8 +140,8 @@ def scenario(seed: int, verbose: bool, share: float = 1.0) -> Outcome:
 
 
 def _disturb(
-    cabinet: Cabinet,
-    technician: Technician,
+    cabinet: RealCabinet,
+    technician: ConsoleHarness,
     kind: str,
     chance: random.Random,
     share: float,
@@ -183,7 +183,7 @@ def _disturb(
     return problems
 
 
-def _reopened(technician: Technician) -> bool:
+def _reopened(technician: ConsoleHarness) -> bool:
     """Reopen the line. Return whether the console greets, which shows that it has detected the cut."""
     technician.open()
     if select.select([technician._end], [], [], 2.0)[0]:
@@ -194,7 +194,7 @@ def _reopened(technician: Technician) -> bool:
     return False
 
 
-def _commands(cabinet: Cabinet) -> list[str]:
+def _commands(cabinet: RealCabinet) -> list[str]:
     """Return the unintended commands in the audit log."""
     meant = {"login", "terminal plain", "limits"}
     halves = {"watch", "clear 3", "pin"}  # complete lines among `HALVES`; none has an effect by itself
@@ -204,12 +204,12 @@ def _commands(cabinet: Cabinet) -> list[str]:
     return [f"ran {row['line']!r}: {row['outcome']}" for row in rows if row["line"] not in meant | halves]
 
 
-def _kept(cabinet: Cabinet) -> list[dict[str, str]]:
+def _kept(cabinet: RealCabinet) -> list[dict[str, str]]:
     audit = ServiceSocketClient(path_in(cabinet.run), 10).ask(AskAudit(MAX_LINES), AuditAnswer)
     return [{"line": line.subject, "outcome": line.detail} for line in audit.lines if line.action == "console"]
 
 
-def _events(cabinet: Cabinet) -> list[Event]:
+def _events(cabinet: RealCabinet) -> list[Event]:
     with BlockingGuard(guard_socket(cabinet.run), Role.CONSOLE) as link:
         return list(link.recent().events)
 

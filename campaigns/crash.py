@@ -19,9 +19,9 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.model import Fault
 from cabinet.system.run_folder import guard_socket
+from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
-from tests.e2e.processes import Cabinet, running, wait_for
 
 CRASHES = 10  # per scenario
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
@@ -37,7 +37,7 @@ LOST_MWH = 150  # delivered energy that a crash may leave unbilled, never at the
 class Crashes(Live):
     """Crashes of guard and keeper. The time limits are multiplied by `slack`."""
 
-    def __init__(self, cabinet: Cabinet, chance: random.Random, say: Say, heartbeat: bool, slack: float) -> None:
+    def __init__(self, cabinet: RealCabinet, chance: random.Random, say: Say, heartbeat: bool, slack: float) -> None:
         super().__init__(cabinet, chance, say)
         self.heartbeat = heartbeat
         self.slack = slack

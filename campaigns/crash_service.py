@@ -16,9 +16,9 @@ from pathlib import Path
 from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import ClearLatch, Role
 from cabinet.system.run_folder import guard_socket
+from cabinet_testing.real_cabinet import reaction_ms, running, wait_for
 from campaigns.live import CODES, Live, Say
 from campaigns.runner import Campaign, Outcome, main
-from tests.e2e.processes import reaction_ms, running, wait_for
 
 CRASHES = 10  # per scenario
 SHORT_SHARE = 0.4

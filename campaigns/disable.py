@@ -38,7 +38,7 @@ WITNESSES = {
         ("tests/unit/protections/test_stillness.py",),
     ),
     "settings of thermometers": Witness(
-        "cabinet.hardware.tmp102:Tmp102.verify_next", None, ("tests/unit/chips", _GUARD + "test_thermometers.py")
+        "cabinet.hardware.tmp102:Tmp102.verify_next", None, ("tests/unit/hardware", _GUARD + "test_thermometers.py")
     ),
     "only fresh readings in sums": Witness(
         "cabinet.protections.sensor_disagrees:comparable", True, (_PROTECTIONS, _GUARD + "test_cabinet_faults.py")

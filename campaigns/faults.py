@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 
 from cabinet.sim.tolerances import SUITED
+from campaigns.fault_harness import FaultHarness
 from campaigns.fault_rows import ROWS
 from campaigns.runner import Campaign, Outcome, main
-from campaigns.stage import Stage
 
 FAULTS_A_SCENARIO = 5
 SLOW_ROWS = frozenset({"thermal_runaway", "outlet_hot"})  # one fault per scenario, so five times as many scenarios
@@ -26,18 +26,20 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     row, changes = ROWS[name]
     chance = random.Random(seed)
     say: Callable[[str], None] = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
-    stage = Stage(chance, say, changes, SUITED)
+    harness = FaultHarness(chance, say, changes, SUITED)
     done = 0
     try:
         for _ in range(1 if name in SLOW_ROWS else FAULTS_A_SCENARIO):
-            row(stage)
-            stage.mend()
+            row(harness)
+            harness.mend()
             done += 1
-            if stage.problems:
+            if harness.problems:
                 break
-        return Outcome(seed, tuple(f"{name}: {each}" for each in stage.problems), done, {f"{name} ms": stage.times_ms})
+        return Outcome(
+            seed, tuple(f"{name}: {each}" for each in harness.problems), done, {f"{name} ms": harness.times_ms}
+        )
     finally:
-        stage.close()
+        harness.close()
 
 
 CAMPAIGN = Campaign(

@@ -18,8 +18,8 @@ from cabinet.sim import tolerances
 from cabinet.sim.batteries import KINDS
 from cabinet.sim.chargers import Charger, random_charger
 from cabinet.sim.tolerances import SUITED
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from campaigns.runner import Campaign, Outcome, main
-from tests.desk import Desk, demo_config
 
 MOVES = 12
 IRON_SHARE = 0.15  # share of the random chargers
@@ -30,100 +30,100 @@ AFTER_NS = 130 * MS  # simulated at the full rate after a move: longer than a sh
 Say = Callable[[str], None]
 
 
-def replug(desk: Desk, chance: random.Random, say: Say) -> int:
+def replug(sim: SimCabinet, chance: random.Random, say: Say) -> int:
     """Pull a plug and push it in again: the limiter is hot, the capacitor full, half full or empty."""
     outlet = chance.choice(OUTLETS)
-    load = desk.world.unplug(outlet)
+    load = sim.world.unplug(outlet)
     off_ns = round(MS * 10 ** chance.uniform(0.5, 4.3))  # 3 ms to 20 s
     say(f"outlet {outlet}: {load.name} back after {off_ns / MS:.0f} ms")
-    wait(desk, off_ns)
-    desk.world.plug(outlet, load)
+    wait(sim, off_ns)
+    sim.world.plug(outlet, load)
     return 1
 
 
-def bounce(desk: Desk, chance: random.Random, say: Say) -> int:
+def bounce(sim: SimCabinet, chance: random.Random, say: Say) -> int:
     outlet = chance.choice(OUTLETS)
     say(f"outlet {outlet}: bouncing plug")
-    desk.world.fault(outlet, "hot_plug")
+    sim.world.fault(outlet, "hot_plug")
     return 2
 
 
-def switch_on(desk: Desk, chance: random.Random, say: Say) -> int:
+def switch_on(sim: SimCabinet, chance: random.Random, say: Say) -> int:
     outlet = chance.choice(OUTLETS)
-    desk.stop(outlet)
-    wait(desk, chance.randrange(200 * MS, 5 * NS))
+    sim.stop(outlet)
+    wait(sim, chance.randrange(200 * MS, 5 * NS))
     # the contactor breaks an outlet that is stopped in its inrush, and needs its weld check before the next start
-    assert desk.run(3 * NS, until=lambda: desk.outlet(outlet).refusal is None), desk.outlet(outlet)
+    assert sim.run(3 * NS, until=lambda: sim.outlet(outlet).refusal is None), sim.outlet(outlet)
     say(f"outlet {outlet}: switched on")
-    refused = desk.start(outlet)
+    refused = sim.start(outlet)
     assert isinstance(refused, Done), refused
     return 1
 
 
-def brown_out(desk: Desk, chance: random.Random, say: Say) -> int:
+def brown_out(sim: SimCabinet, chance: random.Random, say: Say) -> int:
     """Cut the mains: when it returns, every charger draws its inrush at once."""
     away_ns = round(MS * 10 ** chance.uniform(0.7, 3.0))  # 5 ms to 1 s
     say(f"brown-out of {away_ns / MS:.0f} ms")
-    desk.world.set_mains(cut=True)
-    desk.run(away_ns)
-    desk.world.set_mains(cut=False)
+    sim.world.set_mains(cut=True)
+    sim.run(away_ns)
+    sim.world.set_mains(cut=False)
     return len(OUTLETS)
 
 
-def wobble(desk: Desk, chance: random.Random, say: Say) -> int:
+def wobble(sim: SimCabinet, chance: random.Random, say: Say) -> int:
     """Make the contact of a plug intermittent for seconds."""
     outlet, seconds = chance.choice(OUTLETS), chance.uniform(0.05, 4)
     say(f"outlet {outlet}: loose plug for {seconds:.1f} s")
-    desk.world.fault(outlet, "loose_plug", seconds=seconds)
-    desk.run(round((seconds + 0.6) * NS))
+    sim.world.fault(outlet, "loose_plug", seconds=seconds)
+    sim.run(round((seconds + 0.6) * NS))
     return 1  # at least
 
 
 MOVE = [replug, bounce, wobble, switch_on, brown_out]
 
 
-def wait(desk: Desk, duration_ns: int) -> None:
+def wait(sim: SimCabinet, duration_ns: int) -> None:
     """Wait in one stride, but the last 0.1 s at the full rate, because the guard must follow the mains again."""
     close_ns = min(duration_ns, 100 * MS)
     if duration_ns > close_ns:
-        desk.stride(duration_ns - close_ns, duration_ns - close_ns)
-    desk.run(close_ns)
+        sim.stride(duration_ns - close_ns, duration_ns - close_ns)
+    sim.run(close_ns)
 
 
 def scenario(seed: int, verbose: bool) -> Outcome:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        desk = Desk(Path(folder), demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
+        sim = SimCabinet(Path(folder), demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
 
         def say(what: str) -> None:
             if verbose:
-                print(f"{desk.clock.monotonic_ns() / NS:8.3f} s: {what}", file=sys.stderr)
+                print(f"{sim.clock.monotonic_ns() / NS:8.3f} s: {what}", file=sys.stderr)
 
         try:
-            return Outcome(seed, *_moves(desk, chance, say))
+            return Outcome(seed, *_moves(sim, chance, say))
         finally:
-            desk.close()
+            sim.close()
 
 
-def _moves(desk: Desk, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
+def _moves(sim: SimCabinet, chance: random.Random, say: Say) -> tuple[tuple[str, ...], int]:
     """Run the moves. Return the problems and the number of inrushes."""
-    tolerances.draw(desk.world, chance, SUITED)
-    desk.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
+    tolerances.draw(sim.world, chance, SUITED)
+    sim.world.set_mains(volts=chance.uniform(198, 242), frequency_hz=chance.uniform(49, 51))
     for outlet in OUTLETS:
         made_up = chance.random() < 0.7  # half of these have a capacitor with a physical charging model
         ordinary = Charger(chance.choice(list(KINDS)), chance.uniform(5, 40))
         load = random_charger(chance, iron_share=IRON_SHARE) if made_up else ordinary
-        desk.world.plug(outlet, load)
-        desk.run(round(chance.uniform(0, 30) * MS))
-        assert isinstance(desk.start(outlet), Done)
+        sim.world.plug(outlet, load)
+        sim.run(round(chance.uniform(0, 30) * MS))
+        assert isinstance(sim.start(outlet), Done)
     inrushes = len(OUTLETS)
-    desk.run(AFTER_NS)
+    sim.run(AFTER_NS)
     for _ in range(MOVES):
-        wait(desk, chance.randrange(6 * NS, 8 * NS))  # limiters heat up
+        wait(sim, chance.randrange(6 * NS, 8 * NS))  # limiters heat up
         move = chance.choice(MOVE)
-        inrushes += move(desk, chance, say)
-        desk.run(AFTER_NS)
-        wrong = [event for event in desk.seen if event.kind not in (EventKind.CLOSED, EventKind.LOAD_SEEN)]
+        inrushes += move(sim, chance, say)
+        sim.run(AFTER_NS)
+        wrong = [event for event in sim.seen if event.kind not in (EventKind.CLOSED, EventKind.LOAD_SEEN)]
         wrong = [event for event in wrong if event.kind is EventKind.TRIPPED or event.fault is not None]
         if wrong:
             said = tuple(f"outlet {e.outlet}: {e.kind.value} {e.fault and e.fault.value} {e.why}" for e in wrong)

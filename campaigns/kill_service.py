@@ -22,10 +22,10 @@ import httpx
 
 from cabinet.model import EndReason
 from cabinet.system.run_folder import guard_socket
+from cabinet_testing.real_cabinet import Resident, wait_for
 from campaigns.live import CODES, Say
 from campaigns.runner import Campaign, Outcome, main
-from campaigns.warm import StandIn, WarmCabinet
-from tests.e2e.processes import Resident, wait_for
+from campaigns.warm_service import FakeGuardServer, WarmCabinet
 
 KILLS = 25  # per scenario
 SOON_S = 0.12  # a request is answered within about this time
@@ -35,7 +35,7 @@ CHECKPOINTS_S = 1.2
 class Kills:
     """Actions of residents just before the service dies; `problems` collects the deviations."""
 
-    def __init__(self, cabinet: WarmCabinet, guard: StandIn, chance: random.Random, say: Say) -> None:
+    def __init__(self, cabinet: WarmCabinet, guard: FakeGuardServer, chance: random.Random, say: Say) -> None:
         self.cabinet, self.guard, self.chance, self.say = cabinet, guard, chance, say
         self.problems: list[str] = []
         self.cells: dict[str, dict[str, int]] = {}
@@ -179,8 +179,8 @@ class Kills:
             row["session_id"]: row["mwh"]
             for row in self.rows("SELECT session_id, body ->> '$.energy_mwh' AS mwh FROM usage_record")
         }
-        for session in billed_mwh.keys() | self.guard.double.delivered_uwh.keys():
-            delivered_mwh = self.guard.double.delivered_uwh.get(session, 0) / 1000
+        for session in billed_mwh.keys() | self.guard.guard.delivered_uwh.keys():
+            delivered_mwh = self.guard.guard.delivered_uwh.get(session, 0) / 1000
             if abs(billed_mwh.get(session, 0) - delivered_mwh) > 1:  # counters are rounded down at both ends
                 self.problems.append(f"{session}: delivered {delivered_mwh}, billed {billed_mwh.get(session)} mWh")
 
@@ -198,7 +198,10 @@ def fields(action: str) -> dict[str, str]:
 def scenario(seed: int, verbose: bool, kills: int = KILLS) -> Outcome:
     chance = random.Random(seed)
     say: Say = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
-    with tempfile.TemporaryDirectory(prefix="kill-") as folder, StandIn(guard_socket(Path(folder) / "run")) as guard:
+    with (
+        tempfile.TemporaryDirectory(prefix="kill-") as folder,
+        FakeGuardServer(guard_socket(Path(folder) / "run")) as guard,
+    ):
         cabinet = WarmCabinet(Path(folder))
         cabinet.start("service")
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from cabinet.model import Fault
 from cabinet.sim.control import SimControl
-from tests.e2e.processes import Cabinet, Resident, wait_for
+from cabinet_testing.real_cabinet import RealCabinet, Resident, wait_for
 
 CODES = {1: "A7K2", 4: "D8R6", 6: "F9H3", 9: "J3X2"}
 
@@ -15,7 +15,7 @@ Say = Callable[[str], None]
 class Live:
     """The charges of the four residents; `problems` collects the deviations."""
 
-    def __init__(self, cabinet: Cabinet, chance: random.Random, say: Say) -> None:
+    def __init__(self, cabinet: RealCabinet, chance: random.Random, say: Say) -> None:
         self.cabinet = cabinet
         self.chance = chance
         self.say = say

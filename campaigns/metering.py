@@ -16,8 +16,8 @@ from pathlib import Path
 from cabinet.clock import MS, NS
 from cabinet.hardware.ade7953 import ENERGY_COUNTS_PER_S
 from cabinet.link.protocol import Done
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from campaigns.runner import Campaign, Outcome, main
-from tests.desk import Desk, demo_config
 
 OUTLETS = range(1, 11)
 CHARGERS = ("lead-acid-36v12ah", "lead-acid-48v20ah", "lithium-48v", "lithium-60v")
@@ -29,20 +29,20 @@ HALF_TURN = 1 << 23  # counts of a signed register of 24 bits
 MIN_MWH = 2000  # below it the rounding of a count is too large a share
 
 
-class Bench:
+class MeteringHarness:
     """One cabinet and its loads."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.chance = chance
-        self.desk = Desk(folder, demo_config({"heartbeat_pin = 27\n": ""}), seed=chance.getrandbits(32))
+        self.sim = SimCabinet(folder, demo_config({"heartbeat_pin = 27\n": ""}), seed=chance.getrandbits(32))
         self.watts = {outlet: chance.uniform(800, 980) for outlet in STRONG}
         for outlet in OUTLETS:
             if outlet in STRONG:
-                self.desk.plug(outlet, f"resistor:{self.watts[outlet]:.0f}")
+                self.sim.plug(outlet, f"resistor:{self.watts[outlet]:.0f}")
             elif chance.random() < 0.3:
-                self.desk.plug(outlet, f"resistor:{chance.uniform(15, 700):.0f}")
+                self.sim.plug(outlet, f"resistor:{chance.uniform(15, 700):.0f}")
             else:
-                self.desk.plug(outlet, chance.choice((*CHARGERS, f"random:{chance.randrange(10_000)}")), 20)
+                self.sim.plug(outlet, chance.choice((*CHARGERS, f"random:{chance.randrange(10_000)}")), 20)
         self.lost_share = chance.uniform(0.001, MAX_LOST_READS)
         self.start()
 
@@ -53,39 +53,39 @@ class Bench:
         short, and staff clear it.
         """
         for outlet in OUTLETS:
-            if self.desk.outlet(outlet).latched:
-                self.desk.clear(outlet)
-            if not self.desk.outlet(outlet).closed:
-                self.desk.run(4 * NS, until=lambda o=outlet: isinstance(self.desk.start(o), Done))
-        self.desk.run(1500 * MS)
+            if self.sim.outlet(outlet).latched:
+                self.sim.clear(outlet)
+            if not self.sim.outlet(outlet).closed:
+                self.sim.run(4 * NS, until=lambda o=outlet: isinstance(self.sim.start(o), Done))
+        self.sim.run(1500 * MS)
 
     def reset(self) -> None:
         """Reset one meter chip within a period at the full rate, with lost reads before and after."""
-        self.desk.world.fault(None, "noise_reads", share=self.lost_share)
-        self.desk.run(round(self.chance.uniform(0.05, 0.4) * NS))
-        self.desk.world.fault(self.chance.choice(OUTLETS), "chip_reset", chip="meter", down=self.chance.choice((0, 1)))
-        self.desk.run(700 * MS)
+        self.sim.world.fault(None, "noise_reads", share=self.lost_share)
+        self.sim.run(round(self.chance.uniform(0.05, 0.4) * NS))
+        self.sim.world.fault(self.chance.choice(OUTLETS), "chip_reset", chip="meter", down=self.chance.choice((0, 1)))
+        self.sim.run(700 * MS)
         self.start()
-        self.desk.world.clear(None)
+        self.sim.world.clear(None)
 
     def hours(self) -> None:
-        self.desk.stride(round(self.chance.uniform(900, 5400)) * NS, 10 * NS)
+        self.sim.stride(round(self.chance.uniform(900, 5400)) * NS, 10 * NS)
 
     def overflow(self) -> float:
         """Make a stride so long that the registers of the strong loads overflow. Return the number of half turns."""
-        hardware = self.desk.config.hardware
+        hardware = self.sim.config.hardware
         full_w = hardware.current_full_scale_a * hardware.voltage_full_scale_v / 2
         seconds = self.chance.uniform(1.1, 2.2) * HALF_TURN / ENERGY_COUNTS_PER_S * full_w / min(self.watts.values())
-        self.desk.stride(round(seconds) * NS, round(seconds) * NS)
+        self.sim.stride(round(seconds) * NS, round(seconds) * NS)
         return seconds * min(self.watts.values()) / full_w * ENERGY_COUNTS_PER_S / HALF_TURN
 
     def errors(self) -> dict[int, float]:
         """Return billed over delivered energy, minus 1, for every outlet with at least `MIN_MWH` delivered."""
         errors = {}
         for outlet in OUTLETS:
-            truth_mwh = self.desk.world.truth(outlet).energy_mwh
+            truth_mwh = self.sim.world.truth(outlet).energy_mwh
             if truth_mwh >= MIN_MWH:
-                errors[outlet] = self.desk.unit(outlet).meter.count().energy_mwh / truth_mwh - 1
+                errors[outlet] = self.sim.unit(outlet).meter.count().energy_mwh / truth_mwh - 1
         return errors
 
 
@@ -93,15 +93,15 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     chance = random.Random(seed)
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="metering-") as folder:
-        bench = Bench(Path(folder), chance)
+        harness = MeteringHarness(Path(folder), chance)
         for _ in range(RESETS):
-            bench.reset()
-        bench.hours()
-        turns = bench.overflow()
-        bench.reset()
-        bench.hours()
-        errors = bench.errors()
-        bench.desk.close()
+            harness.reset()
+        harness.hours()
+        turns = harness.overflow()
+        harness.reset()
+        harness.hours()
+        errors = harness.errors()
+        harness.sim.close()
     for outlet, error in errors.items():
         if verbose:
             print(f"outlet {outlet}: {100 * error:+.4f} %", file=sys.stderr)

@@ -24,9 +24,9 @@ from cabinet.sim.chargers import Charger, random_charger
 from cabinet.sim.habits import Habit, HabitLoad, random_habit
 from cabinet.sim.loads import Load
 from cabinet.sim.tolerances import SUITED
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 from campaigns.expected import BY_ITSELF, PULLED_OUT, TOLERANCE_S, Expected, Sample, Way
 from campaigns.runner import Campaign, Outcome, main
-from tests.desk import Desk, demo_config
 
 OUTLETS = range(1, 11)
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}  # hours pass in strides, during which it would be lost
@@ -68,25 +68,25 @@ class Life:
     def __init__(self, folder: Path, chance: random.Random, verbose: bool) -> None:
         self.chance = chance
         self.verbose = verbose
-        self.desk = Desk(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
-        tolerances.draw(self.desk.world, chance, SUITED)
-        self.desk.world.ambient_c = chance.uniform(-10, 45)
-        self.desk.boot()  # start at this temperature: a jump of the air at all thermometers is not weather
+        self.sim = SimCabinet(folder, demo_config(NO_HEARTBEAT), seed=chance.getrandbits(32))
+        tolerances.draw(self.sim.world, chance, SUITED)
+        self.sim.world.ambient_c = chance.uniform(-10, 45)
+        self.sim.boot()  # start at this temperature: a jump of the air at all thermometers is not weather
         self.guests: dict[int, Guest] = {}
         self.habits: dict[str, Habit] = {}  # by the name of the load
         self.problems: list[str] = []
         self.unjudged = 0  # ends at outlets with too much crosstalk from the neighbour
-        self.started_ns = self.desk.clock.monotonic_ns()
+        self.started_ns = self.sim.clock.monotonic_ns()
         self.errors_s: list[float] = []
         self.seen = 0
         self.dark = False  # the mains is cut, or was just restored
         self.dark_at_ns = -3600 * NS
         self.wander()
-        self.desk.stride(600 * NS, 10 * NS)  # until all parts have the temperature of the day
+        self.sim.stride(600 * NS, 10 * NS)  # until all parts have the temperature of the day
 
     def say(self, what: str) -> None:
         if self.verbose:
-            print(f"{self.desk.clock.monotonic_ns() / NS:10.3f} s: {what}", file=sys.stderr)
+            print(f"{self.sim.clock.monotonic_ns() / NS:10.3f} s: {what}", file=sys.stderr)
 
     # --- Time --------------------------------------------------------------------------------------------------------
 
@@ -94,28 +94,28 @@ class Life:
         """Advance in strides, and check all charges after each stride."""
         while duration_ns > 0:
             step_ns = min(longest_ns, duration_ns)
-            self.desk.stride(step_ns, step_ns)
+            self.sim.stride(step_ns, step_ns)
             self.look()
             duration_ns -= step_ns
 
     def watch(self, duration_ns: int) -> None:
         """Simulate at the full rate, with one read in a hundred lost."""
-        self.desk.world.fault(None, "noise_reads", share=LOST_READS)
-        self.desk.run(duration_ns)
-        self.desk.world.clear(None)
-        self.desk.run(30 * MS)  # lost values are read again before the next stride
+        self.sim.world.fault(None, "noise_reads", share=LOST_READS)
+        self.sim.run(duration_ns)
+        self.sim.world.clear(None)
+        self.sim.run(30 * MS)  # lost values are read again before the next stride
         self.look()
         self.go_on(SETTLE_S * NS, NS)
 
     def look(self) -> None:
         """Compare the actions of the guard since the last call with the expected ones."""
-        desk = self.desk
-        events, self.seen = desk.seen[self.seen :], len(desk.seen)
+        sim = self.sim
+        events, self.seen = sim.seen[self.seen :], len(sim.seen)
         for event in events:
             if event.kind is EventKind.SUSPENDED:
                 self.judge(event)  # first, because later samples are not part of the charge
-        now_ns = desk.clock.monotonic_ns()
-        truths = {number: desk.world.truth(number) for number in self.guests}
+        now_ns = sim.clock.monotonic_ns()
+        truths = {number: sim.world.truth(number) for number in self.guests}
         for number, guest in self.guests.items():
             if guest.expected is None or guest.end is not None or guest.suspended is not None:
                 continue
@@ -132,7 +132,7 @@ class Life:
             if guest.end is None and guest.expected is not None and self.is_overdue(guest, number, now_ns):
                 if not self.is_loud(number):
                     self.problems.append(f"outlet {number}: has not ended: {guest.expected}")
-                desk.stop(number)
+                sim.stop(number)
         self.resume()
 
     # --- Checks ------------------------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ class Life:
 
         If it is, empty, idle and full cannot be detected at the outlet: the only requirement is that it must not trip.
         """
-        share, everywhere = self.desk.world.fitted_crosstalk.get(number, (0.0, False))
-        return everywhere and share > self.desk.config.charge.crosstalk_share
+        share, everywhere = self.sim.world.fitted_crosstalk.get(number, (0.0, False))
+        return everywhere and share > self.sim.config.charge.crosstalk_share
 
     def is_overdue(self, guest: Guest, number: int, now_ns: int) -> bool:
         assert guest.expected is not None  # checked by the caller
@@ -215,7 +215,7 @@ class Life:
 
     def start(self, number: int) -> None:
         """Start a charge: the bike is plugged in before or after the start, or never."""
-        chance, desk = self.chance, self.desk
+        chance, sim = self.chance, self.sim
         guest = self.guests[number] = Guest(self.charger(), f"s{number}", self.bought())
         nobody = chance.random() < 0.03
         first = chance.random() < 0.5
@@ -224,21 +224,21 @@ class Life:
         if isinstance(guest.load, HabitLoad):
             guest.habit = self.habits[guest.load.name]
         if guest.load is not None and first:
-            desk.world.plug(number, guest.load)
+            sim.world.plug(number, guest.load)
             self.watch(round(chance.uniform(0.01, 0.5) * NS))
-        answer = desk.start(number, guest.session_id, guest.limits)
+        answer = sim.start(number, guest.session_id, guest.limits)
         if isinstance(answer, Refusal) and answer.code == "voltage_out_of_band" and self.brown_out_s_ago() < 90:
             self.go_on(90 * NS)  # the mains must be stable for a minute first
-            answer = desk.start(number, guest.session_id, guest.limits)
+            answer = sim.start(number, guest.session_id, guest.limits)
         if not isinstance(answer, Done):
             self.problems.append(f"outlet {number}: refused: {answer}")
             return
         self.say(f"outlet {number}: {guest.load.name if guest.load else 'nothing'}, {guest.limits}")
-        now_ns, truth = desk.clock.monotonic_ns(), desk.world.truth(number)
-        guest.expected = Expected(Way(desk.config.charge, guest.limits, now_ns, truth.energy_mwh))
+        now_ns, truth = sim.clock.monotonic_ns(), sim.world.truth(number)
+        guest.expected = Expected(Way(sim.config.charge, guest.limits, now_ns, truth.energy_mwh))
         if guest.load is not None and not first:
             self.watch(round(chance.uniform(0.01, 0.5) * NS))
-            desk.world.plug(number, guest.load)
+            sim.world.plug(number, guest.load)
         self.watch(400 * MS)
 
     def charger(self) -> Load:
@@ -266,7 +266,7 @@ class Life:
             number
             for number, guest in self.guests.items()
             if guest.end is None and guest.expected is not None and guest.had_load and guest.suspended is None
-            and self.desk.world.outlet(number).load is not None
+            and self.sim.world.outlet(number).load is not None
         ]  # fmt: skip
 
     def replug(self) -> None:
@@ -276,9 +276,9 @@ class Life:
         number = self.chance.choice(charging)
         away_ns = round(MS * 10 ** self.chance.uniform(0.5, 4.5))  # 3 ms to 30 s
         self.say(f"outlet {number}: out for {away_ns / MS:.0f} ms")
-        guest, load = self.guests[number], self.desk.world.unplug(number)
+        guest, load = self.guests[number], self.sim.world.unplug(number)
         self.pass_by(away_ns)
-        self.desk.world.plug(number, load)
+        self.sim.world.plug(number, load)
         self.watch(WATCHED_NS)
         if guest.expected is not None:
             guest.expected.disturbed()
@@ -288,7 +288,7 @@ class Life:
             return
         number = self.chance.choice(charging)
         self.say(f"outlet {number}: a bouncing plug of {self.guests[number].load.name}")
-        self.desk.world.fault(number, "hot_plug")
+        self.sim.world.fault(number, "hot_plug")
         self.watch(NS)
         expected = self.guests[number].expected
         assert expected is not None  # it is charging
@@ -301,8 +301,8 @@ class Life:
         number = self.chance.choice(charging)
         seconds = self.chance.uniform(0.05, 5)
         self.say(f"outlet {number}: a loose plug for {seconds:.1f} s")
-        self.desk.world.fault(number, "loose_plug", seconds=seconds)
-        self.desk.run(round((seconds + 0.6) * NS))
+        self.sim.world.fault(number, "loose_plug", seconds=seconds)
+        self.sim.run(round((seconds + 0.6) * NS))
         self.watch(NS)
         expected = self.guests[number].expected
         assert expected is not None  # it is charging
@@ -313,7 +313,7 @@ class Life:
         if not (charging := self.charging()):
             return
         number = self.chance.choice(charging)
-        load = self.desk.world.unplug(number)
+        load = self.sim.world.unplug(number)
         steady = load.stage() == "constant current"
         self.guests[number].reasons = PULLED_OUT if steady else PULLED_OUT | BY_ITSELF
         self.say(f"outlet {number}: pulled for good from {load.stage()}")
@@ -321,39 +321,39 @@ class Life:
 
     def neighbour(self) -> None:
         """Plug a bike into an outlet without a charge."""
-        free = [n for n in OUTLETS if n not in self.guests and self.desk.world.outlet(n).load is None]
+        free = [n for n in OUTLETS if n not in self.guests and self.sim.world.outlet(n).load is None]
         if free:
             number = self.chance.choice(free)
-            self.desk.world.plug(number, self.charger())
+            self.sim.world.plug(number, self.charger())
             self.watch(WATCHED_NS)
-            self.desk.world.unplug(number)
+            self.sim.world.unplug(number)
 
     def wander(self) -> None:
         """Change voltage and frequency within the range of the grid."""
-        self.desk.world.set_mains(volts=self.chance.uniform(198, 242), frequency_hz=self.chance.uniform(49, 51))
+        self.sim.world.set_mains(volts=self.chance.uniform(198, 242), frequency_hz=self.chance.uniform(49, 51))
 
     def brown_out(self) -> None:
         """Cut the mains: at its return all chargers draw inrush at once; if it lasted over a second, charges pause."""
         away_ns = round(MS * 10 ** self.chance.uniform(0.7, 4.5))  # 5 ms to 30 s
         self.say(f"mains away for {away_ns / MS:.0f} ms")
-        self.desk.world.set_mains(cut=True)
+        self.sim.world.set_mains(cut=True)
         self.dark = True
         self.pass_by(away_ns)
-        self.desk.world.set_mains(cut=False)
+        self.sim.world.set_mains(cut=False)
         self.watch(600 * MS)
-        self.dark, self.dark_at_ns = False, self.desk.clock.monotonic_ns()
+        self.dark, self.dark_at_ns = False, self.sim.clock.monotonic_ns()
         for guest in self.guests.values():
             if guest.expected is not None:
                 guest.expected.disturbed()
 
     def brown_out_s_ago(self) -> float:
-        return (self.desk.clock.monotonic_ns() - self.dark_at_ns) / NS
+        return (self.sim.clock.monotonic_ns() - self.dark_at_ns) / NS
 
     def pass_by(self, duration_ns: int) -> None:
         """Advance by `duration_ns`: the first 1.5 s at the full rate, the rest in strides of 1 s."""
-        self.desk.run(min(duration_ns, 1500 * MS))
+        self.sim.run(min(duration_ns, 1500 * MS))
         if duration_ns > 1500 * MS:
-            self.desk.stride(duration_ns - 1500 * MS, NS)
+            self.sim.stride(duration_ns - 1500 * MS, NS)
         self.look()
 
     def resume(self) -> None:
@@ -361,20 +361,20 @@ class Life:
         going_on = []
         for number, guest in self.guests.items():
             used = guest.suspended
-            if used is None or self.desk.outlet(number).refusal is not None:
+            if used is None or self.sim.outlet(number).refusal is not None:
                 continue
             command = Energise(
                 10_000 + self.seen, number, guest.session_id, guest.limits,
                 used.charging_ms, used.energy_mwh, used.powered_ms, guest.had_load,
             )  # fmt: skip
-            if isinstance(self.desk.guard.handle(command), Done):
+            if isinstance(self.sim.guard.handle(command), Done):
                 self.say(f"outlet {number}: goes on")
                 guest.suspended = None
                 going_on.append(guest)
-        self.desk.run(len(going_on) * CLOSING_NS)  # one after the other; in strides it would take minutes
+        self.sim.run(len(going_on) * CLOSING_NS)  # one after the other; in strides it would take minutes
         for guest in going_on:
             assert guest.expected is not None  # it was charging
-            guest.expected.resumed(self.desk.clock.monotonic_ns(), guest.had_load)
+            guest.expected.resumed(self.sim.clock.monotonic_ns(), guest.had_load)
         if going_on:
             self.go_on(SETTLE_S * NS, NS)
 
@@ -392,7 +392,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
         try:
             _live(life, chance)
         finally:
-            life.desk.close()
+            life.sim.close()
     return Outcome(
         seed,
         tuple(life.problems),
@@ -403,8 +403,8 @@ def scenario(seed: int, verbose: bool) -> Outcome:
 
 def _live(life: Life, chance: random.Random) -> None:
     coming = chance.sample(list(OUTLETS), len(OUTLETS))
-    end_ns = life.desk.clock.monotonic_ns() + MAX_H * 3600 * NS
-    while life.desk.clock.monotonic_ns() < end_ns:
+    end_ns = life.sim.clock.monotonic_ns() + MAX_H * 3600 * NS
+    while life.sim.clock.monotonic_ns() < end_ns:
         life.go_on(round(min(3600.0, chance.expovariate(1 / (120.0 if coming else PAUSE_S))) * NS))
         life.watch(WATCHED_NS)
         if coming and chance.random() < 0.7:

@@ -28,8 +28,8 @@ from cabinet.model import EventKind
 from cabinet.sim.tolerances import Spread
 from cabinet.system.atomic_file import ReservedFile
 from campaigns import stuck
+from campaigns.fault_harness import FaultHarness
 from campaigns.runner import Campaign, Outcome, main
-from campaigns.stage import Stage
 
 EACH_ROW = 400
 AFTER_NS = 900 * MS  # time after the short in which the contactor closes again and the weld check is done
@@ -49,24 +49,24 @@ class Pair:
 
     def __init__(self, chance: random.Random, say: Say) -> None:
         self.chance = chance
-        self.stage = Stage(chance, say, spread=SPREAD)
-        self.desk, self.world = self.stage.desk, self.stage.desk.world
+        self.harness = FaultHarness(chance, say, spread=SPREAD)
+        self.sim, self.world = self.harness.sim, self.harness.sim.world
         self.problems: list[str] = []
         self.shorts: list[int] = []
         self.disturbed: set[int] = set()  # further outlets that may open correctly
         self.flowed_ms: list[float] = []
-        self.charging = self.stage.some(3, 6)
-        self.stage.charge(self.charging, chance.choice((None, f"resistor:{chance.uniform(60, 900):.0f}")))
-        self.seen = len(self.desk.seen)
-        self.began_ns = self.desk.clock.monotonic_ns()
+        self.charging = self.harness.some(3, 6)
+        self.harness.charge(self.charging, chance.choice((None, f"resistor:{chance.uniform(60, 900):.0f}")))
+        self.seen = len(self.sim.seen)
+        self.began_ns = self.sim.clock.monotonic_ns()
 
     def short(self, number: int, after_s: float = 0.0, least_a: float = 25.0) -> None:
         """Plan a short after `after_s`, at any angle of the mains; the outlet's breaker never acts."""
         amps = least_a * (400 / least_a) ** self.chance.random()
         self.world.fault(number, "breaker", acts="never")
         self.shorts.append(number)
-        at_ns = self.desk.clock.monotonic_ns() + round(after_s * NS)
-        self.stage.say(f"short of {amps:.0f} A at {number} after {after_s * 1000:.1f} ms")
+        at_ns = self.sim.clock.monotonic_ns() + round(after_s * NS)
+        self.harness.say(f"short of {amps:.0f} A at {number} after {after_s * 1000:.1f} ms")
         self.world.timeline.at(at_ns, lambda t: self.world.fault(number, "short", amps=amps))
 
     def gap_s(self) -> float:
@@ -75,32 +75,32 @@ class Pair:
     def other(self, number: int, same_chip: bool) -> int:
         """Return another charging outlet; start a charge there if needed."""
         mate = number + 1 if number % 2 else number - 1
-        elsewhere = [n for n in self.stage.outlets if n not in (number, mate)]
+        elsewhere = [n for n in self.harness.outlets if n not in (number, mate)]
         found = mate if same_chip else self.chance.choice(elsewhere)
         if found not in self.charging:
             self.charging.append(found)
-            self.stage.charge([found])
-            self.seen, self.began_ns = len(self.desk.seen), self.desk.clock.monotonic_ns()
+            self.harness.charge([found])
+            self.seen, self.began_ns = len(self.sim.seen), self.sim.clock.monotonic_ns()
         return found
 
     def victim(self) -> int:
         return self.chance.choice(self.charging)
 
     def with_chip(self, number: int) -> set[int]:
-        return {n for n in self.stage.outlets if (n - 1) // 2 == (number - 1) // 2}
+        return {n for n in self.harness.outlets if (n - 1) // 2 == (number - 1) // 2}
 
     # --- Checks -----------------------------------------------------------------------------------------------------
 
     def judge(self, within_s: float, told: bool = True) -> None:
-        self.desk.run(round(within_s * NS) + 100 * MS)
-        self.desk.run(AFTER_NS)
+        self.sim.run(round(within_s * NS) + 100 * MS)
+        self.sim.run(AFTER_NS)
         for number in dict.fromkeys(self.shorts):
             self._judge_short(number, within_s, told)
         welded = self._judge_welds()
-        opened = {n for n in self.charging if not self.desk.outlet(n).closed}
+        opened = {n for n in self.charging if not self.sim.outlet(n).closed}
         strangers = opened - set(self.shorts) - self.disturbed
         if strangers and not welded:
-            what = [(e.outlet, e.kind.value, e.fault and e.fault.value) for e in self.desk.seen[self.seen :]]
+            what = [(e.outlet, e.kind.value, e.fault and e.fault.value) for e in self.sim.seen[self.seen :]]
             self.problems.append(f"outlets {sorted(strangers)} had nothing to do with it and were opened: {what}")
 
     def _judge_short(self, number: int, within_s: float, told: bool) -> None:
@@ -119,23 +119,23 @@ class Pair:
         if onset and (flows or flowed_ns > within_s * NS):
             self.problems.append(f"short at {number}: flowed for {flowed_ns / MS:.0f} ms{', and still' * flows}")
         self.flowed_ms.append(flowed_ns / MS)
-        tripped = [event for event in self.desk.events(number, EventKind.TRIPPED) if event.at_ns >= self.began_ns]
+        tripped = [event for event in self.sim.events(number, EventKind.TRIPPED) if event.at_ns >= self.began_ns]
         if told and flowed_ns > 20 * MS and not tripped:
             self.problems.append(f"short at {number}: nothing is told of it")
 
     def _judge_welds(self) -> bool:
         """Check that no open outlet conducts. Return whether any relay welded: then the contactor must stay open."""
-        for number in self.stage.outlets:
+        for number in self.harness.outlets:
             truth = self.world.truth(number)
-            if truth.power_mw > 1000 and not (self.desk.outlet(number).closed and truth.coil_told):
+            if truth.power_mw > 1000 and not (self.sim.outlet(number).closed and truth.coil_told):
                 self.problems.append(f"outlet {number} conducts {truth.power_mw / 1000:.0f} W and should be open")
-        return any(self.world.truth(number).welded for number in self.stage.outlets)
+        return any(self.world.truth(number).welded for number in self.harness.outlets)
 
     def start_again(self) -> None:
         """Try to start the shorted outlets, with their shorts still present."""
         for number in dict.fromkeys(self.shorts):
-            answer = self.desk.start(number)
-            self.desk.run(NS)
+            answer = self.sim.start(number)
+            self.sim.run(NS)
             if isinstance(answer, Done) or self.world.truth(number).current_ma > 20_000:
                 self.problems.append(f"outlet {number} may be closed onto its short again: {answer}")
 
@@ -174,8 +174,8 @@ def charge_ends_while_the_contactor_breaks(pair: Pair) -> None:
     first = pair.victim()
     ending = first if pair.chance.random() < 0.3 else pair.other(first, same_chip=pair.chance.random() < 0.5)
     pair.short(first, least_a=90)
-    pair.desk.run(round(pair.chance.uniform(0, 0.08) * NS))
-    pair.desk.stop(ending)
+    pair.sim.run(round(pair.chance.uniform(0, 0.08) * NS))
+    pair.sim.stop(ending)
     pair.disturbed.add(ending)
     pair.judge(IN_TIME_S, told=ending != first)
 
@@ -199,7 +199,7 @@ def short_while_its_own_channel_hangs(pair: Pair) -> None:
     else:
         pair.short(first)
         pair.world.timeline.at(
-            pair.desk.clock.monotonic_ns() + round(gap_s * NS), lambda t: pair.world.fault(first, "stuck_bus")
+            pair.sim.clock.monotonic_ns() + round(gap_s * NS), lambda t: pair.world.fault(first, "stuck_bus")
         )
     pair.judge(HANGING_S)
 
@@ -217,8 +217,8 @@ def short_with_a_frozen_register(pair: Pair) -> None:
     first = pair.victim()
     pair.disturbed |= pair.with_chip(first)
     cell = pair.chance.choice([cell for cell in stuck.CELLS if cell.chip in ("meter", "alert") and cell.value])
-    stuck.freeze(pair.stage, cell, first)
-    pair.stage.wait(pair.chance.choice((0.0, pair.chance.uniform(0, 1), pair.chance.uniform(0, 30))))
+    stuck.freeze(pair.harness, cell, first)
+    pair.harness.wait(pair.chance.choice((0.0, pair.chance.uniform(0, 1), pair.chance.uniform(0, 30))))
     pair.short(first)
     pair.judge(WITNESS_MISSING_S)
 
@@ -236,7 +236,7 @@ def short_beside_a_lost_meter(pair: Pair) -> None:
     lost = pair.other(first, same_chip=False)
     pair.disturbed |= pair.with_chip(lost)
     pair.world.fault(lost, "nack", chip="meter")
-    pair.stage.wait(pair.chance.uniform(11, 16))
+    pair.harness.wait(pair.chance.uniform(11, 16))
     pair.short(first)
     pair.judge(IN_TIME_S)
 
@@ -251,14 +251,14 @@ def short_as_the_mains_comes_back(pair: Pair) -> None:
 def guard_killed_with_a_full_disk(pair: Pair) -> None:
     """Trip a short while the disk is full, kill the guard, and restart it with free space."""
     first = pair.victim()
-    with _full(pair.desk.state, takes_reserved=(reserved := pair.chance.random() < 0.5)):
+    with _full(pair.sim.state, takes_reserved=(reserved := pair.chance.random() < 0.5)):
         pair.short(first)
         pair.judge(IN_TIME_S)
-        pair.desk.close()
+        pair.sim.close()
     if reserved and pair.chance.random() < 0.5:  # with a power cut: the content of memory is lost
-        shutil.rmtree(pair.desk.state / "run", ignore_errors=True)
-        pair.desk.counters = Counters(len(pair.desk.config.outlet))
-    pair.desk.boot()
+        shutil.rmtree(pair.sim.state / "run", ignore_errors=True)
+        pair.sim.counters = Counters(len(pair.sim.config.outlet))
+    pair.sim.boot()
     pair.start_again()
 
 
@@ -311,7 +311,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     try:
         ROWS[name](pair)
     finally:
-        pair.stage.close()
+        pair.harness.close()
     cells = {name: {"**failed**" if pair.problems else "as promised": 1}}
     figures = {"a short flowed for, ms": pair.flowed_ms}
     return Outcome(seed, tuple(f"{name}: {each}" for each in pair.problems), 1, figures, cells)

@@ -25,10 +25,10 @@ from cabinet.clock import NS
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.store import backup
+from cabinet_testing.fake_guard import Killed
+from cabinet_testing.killed_service import CHECKPOINT_S, afterwards, charge_to_full
+from cabinet_testing.service_harness import ServiceHarness, Unsynced
 from campaigns.runner import Campaign, Outcome, main
-from tests.unit.service.guard_double import Killed
-from tests.unit.service.rig import Rig, Unsynced
-from tests.unit.service.test_killed_anywhere import CHECKPOINT_S, afterwards, charge_to_full
 
 SECTOR = 512
 CUTS = 10  # scenarios per seed
@@ -123,13 +123,13 @@ class Disk:
 def _points_of_a_life(in_commit: bool) -> int:
     """Return the number of statements, or commits, from opening a database to the end of a charge."""
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(Path(folder))
+        harness = ServiceHarness(Path(folder))
         whole = Disk.__new__(Disk)
         whole.path, whole.in_commit, whole.at, whole.points, whole.dead = (
-            admin.database_path(rig.config), in_commit, -1, 0, False
+            admin.database_path(harness.config), in_commit, -1, 0, False
         )  # fmt: skip
         whole.what, whole.left, whole.life = "", {}, 0
-        asyncio.run(_life(rig, whole, charge_to_full))
+        asyncio.run(_life(harness, whole, charge_to_full))
         return whole.points
 
 
@@ -143,85 +143,85 @@ def shape(statement: str) -> str:
     return f"{verb} {words[words.index(before) + 1].strip(',;)')}"
 
 
-async def _life(rig: Rig, disk: Disk, work: Any) -> None:
+async def _life(harness: ServiceHarness, disk: Disk, work: Any) -> None:
     """Run one boot, until the cut or the end of `work`."""
-    rig.connection_class = disk.connection_class()
-    service: Service = rig.new_service()
+    harness.connection_class = disk.connection_class()
+    service: Service = harness.new_service()
     try:
         with contextlib.suppress(Killed):
             await service.open()
-            await rig.guard.connect()
+            await harness.guard.connect()
             await service.reconcile()
-            await work(rig, service)
+            await work(harness, service)
     finally:
         was_cut = disk.dead
         disk.dead = True
-        await rig.die(service)
-        rig.connection_class = Unsynced
+        await harness.die(service)
+        harness.connection_class = Unsynced
         if was_cut:
             disk.put_back()
 
 
-def _power_back(rig: Rig, boot: int) -> None:
-    rig.guard.restart(new_epoch=True)
-    rig.boot = f"boot-{boot}"
-    rig.clock.advance_ns(60 * NS)
+def _power_back(harness: ServiceHarness, boot: int) -> None:
+    harness.guard.restart(new_epoch=True)
+    harness.boot = f"boot-{boot}"
+    harness.clock.advance_ns(60 * NS)
 
 
 def _scenario(folder: Path, chance: random.Random) -> tuple[list[Disk], str, list[str]]:
     """Run one scenario. Return the cuts, the result of the charge, and the problems."""
     for in_commit in (False, True):
         _points_of_a_life(in_commit)  # before the event loop below starts, as it needs its own loop, once per process
-    rig = Rig(folder)
-    path = admin.database_path(rig.config)
+    harness = ServiceHarness(folder)
+    path = admin.database_path(harness.config)
     disks = []
 
     async def story() -> None:
         disks.append(first := Disk(path, 0, chance))
-        await _life(rig, first, charge_to_full)
-        _power_back(rig, 2)
+        await _life(harness, first, charge_to_full)
+        _power_back(harness, 2)
         if chance.random() < 0.5:
             disks.append(second := Disk(path, 1, chance))
-            await _life(rig, second, afterwards)
-            _power_back(rig, 3)
-        async with rig.running() as service:
-            await afterwards(rig, service)
+            await _life(harness, second, afterwards)
+            _power_back(harness, 3)
+        async with harness.running() as service:
+            await afterwards(harness, service)
 
     asyncio.run(story())
-    wrong = _wrong(rig, len(disks))
-    return [disk for disk in disks if disk.what], "**not as promised**" if wrong else _fate(rig), wrong
+    wrong = _wrong(harness, len(disks))
+    return [disk for disk in disks if disk.what], "**not as promised**" if wrong else _fate(harness), wrong
 
 
-def _fate(rig: Rig) -> str:
+def _fate(harness: ServiceHarness) -> str:
     """Return the result of the charge, one of the correct ones."""
-    records = rig.records()
+    records = harness.records()
     if not records:
         return "start undone, hold returned"
-    whole = sum(record.energy_mwh for record in records) == sum(rig.guard.delivered_uwh.values()) // 1000
+    whole = sum(record.energy_mwh for record in records) == sum(harness.guard.delivered_uwh.values()) // 1000
     return "settled once, nothing lost" if whole else "settled once, at most a checkpoint lost"
 
 
-def _wrong(rig: Rig, boots: int) -> list[str]:
-    wrong = backup.problems(admin.database_path(rig.config))
+def _wrong(harness: ServiceHarness, boots: int) -> list[str]:
+    wrong = backup.problems(admin.database_path(harness.config))
     if wrong:
         return wrong
-    with rig.database() as connection:
+    with harness.database() as connection:
         rows = connection.execute("SELECT * FROM session WHERE refusal IS NULL").fetchall()
         settled = connection.execute("SELECT count(*) FROM session_transition WHERE to_state = 'settled'").fetchone()[0]
         every = connection.execute("SELECT count(*) FROM session").fetchone()[0]
-    records = rig.records()
+    records = harness.records()
     if settled != every or any(row["state"] != "settled" for row in rows):
         wrong.append(f"{every} sessions, settled {settled} times: {[row['state'] for row in rows]}")
     if len(records) != len(rows):
         wrong.append(f"{len(rows)} charges, {len(records)} records")
-    delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+    delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
     counted_mwh = sum(row["energy_mwh"] for row in rows)
     lost_s = (CHECKPOINT_S + 5) * boots
     if not delivered_mwh - lost_s * 100 - boots <= counted_mwh <= delivered_mwh:
         wrong.append(f"delivered {delivered_mwh} mWh, billed {counted_mwh}")
     spent_fen = sum(record.total_fen for record in records)
-    if rig.balance_fen("wallet:1") != 2000 - spent_fen:
-        wrong.append(f"wallet {rig.balance_fen('wallet:1')}, spent {spent_fen}")
+    if harness.balance_fen("wallet:1") != 2000 - spent_fen:
+        wrong.append(f"wallet {harness.balance_fen('wallet:1')}, spent {spent_fen}")
     return wrong
 
 

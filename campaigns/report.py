@@ -53,7 +53,7 @@ class Mutations(msgspec.Struct, frozen=True):
     noticed: dict[str, str | None]
 
 
-class Book(msgspec.Struct):
+class CampaignResults(msgspec.Struct):
     """Content of `campaign.json`."""
 
     rows: dict[str, Row] = {}
@@ -87,18 +87,18 @@ def row(report: Report, share: float) -> Row:
     )
 
 
-def load(folder: Path = FOLDER) -> Book:
-    """Return the stored results; an empty book if there is no file."""
+def load(folder: Path = FOLDER) -> CampaignResults:
+    """Return the stored results; empty results if there is no file."""
     kept = folder / "campaign.json"
-    return msgspec.json.decode(kept.read_bytes(), type=Book) if kept.exists() else Book()
+    return msgspec.json.decode(kept.read_bytes(), type=CampaignResults) if kept.exists() else CampaignResults()
 
 
-def save(book: Book, folder: Path = FOLDER) -> Path:
+def save(results: CampaignResults, folder: Path = FOLDER) -> Path:
     """Write both files. Return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "campaign.json").write_bytes(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
+    (folder / "campaign.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     page = folder / "campaign.md"
-    page.write_text(text(book), encoding="utf-8")
+    page.write_text(text(results), encoding="utf-8")
     return page
 
 
@@ -110,13 +110,13 @@ HEAD = (
 )
 
 
-def text(book: Book) -> str:
+def text(results: CampaignResults) -> str:
     """Return the text of the page."""
-    blocks = [HEAD + "".join(_line(each) for each in book.rows.values())]
-    blocks.append("".join(f"{m}.\n" for m in sorted({each.machine for each in book.rows.values()})))
-    blocks += [_details(each) for each in book.rows.values() if each.figures or each.cells]
-    if book.mutations is not None:
-        blocks.append(_mutations(book.mutations))
+    blocks = [HEAD + "".join(_line(each) for each in results.rows.values())]
+    blocks.append("".join(f"{m}.\n" for m in sorted({each.machine for each in results.rows.values()})))
+    blocks += [_details(each) for each in results.rows.values() if each.figures or each.cells]
+    if results.mutations is not None:
+        blocks.append(_mutations(results.mutations))
     return "\n".join(blocks)
 
 

@@ -26,8 +26,8 @@ from cabinet.sim.chips.tca9548a import Tca9548a
 from cabinet.sim.chips.tmp102 import Tmp102
 from cabinet.sim.outlet import Outlet
 from cabinet.sim.tolerances import Spread
+from campaigns.fault_harness import FaultHarness
 from campaigns.runner import Campaign, Outcome, main
-from campaigns.stage import Stage
 
 SCENARIOS_EACH = 200  # in a full run, for each register and value
 VALUES = ("0", "present", "small", "middle", "greatest")
@@ -135,48 +135,48 @@ def _bits(cell: Cell, register: str) -> int:
     return 8 if cell.chip == "mux" else 16
 
 
-def freeze(stage: Stage, cell: Cell, number: int, after_s: float = 0.0) -> None:
+def freeze(harness: FaultHarness, cell: Cell, number: int, after_s: float = 0.0) -> None:
     """Freeze the register of that outlet's chip; if each input has one, that of the outlet's input."""
     if cell.chip == "alert":
-        stage.fault(number, "alert_stuck", level="high" if cell.value == "1" else "low")()
+        harness.fault(number, "alert_stuck", level="high" if cell.value == "1" else "low")()
         return
-    meter = stage.desk.world.outlets[number].meter
+    meter = harness.sim.world.outlets[number].meter
     assert meter is not None  # every outlet of a configuration has one
     register = _register_of(cell, meter[1].lower())
-    value = _value(cell, register, stage.chance)
+    value = _value(cell, register, harness.chance)
     params: dict[str, float | str] = {"chip": cell.chip, "register": register, "after_s": after_s}
     if value is not None:
         params["value"] = float(value)
-    stage.fault(number, "stuck", **params)()
+    harness.fault(number, "stuck", **params)()
 
 
 class Trial:
     """One stuck register of a cabinet in operation."""
 
-    def __init__(self, cell: Cell, stage: Stage) -> None:
+    def __init__(self, cell: Cell, harness: FaultHarness) -> None:
         self.cell = cell
-        self.stage = stage
-        self.desk = stage.desk
-        self.chance = stage.chance
+        self.harness = harness
+        self.sim = harness.sim
+        self.chance = harness.chance
         self.problems: list[str] = []
         self.short_ms: list[float] = []
         self.blind_s: list[float] = []
-        self.charging = stage.some(1, 3)
+        self.charging = harness.some(1, 3)
         load = self.chance.choice((None, f"resistor:{self.chance.uniform(60, 900):.0f}"))
-        stage.charge(self.charging, load)
+        harness.charge(self.charging, load)
         self.victim = self.chance.choice(self.charging)
 
     @property
     def outlet(self) -> Outlet:
-        return self.desk.world.outlets[self.victim]
+        return self.sim.world.outlets[self.victim]
 
     def stick(self, after_s: float = 0.0) -> None:
-        freeze(self.stage, self.cell, self.victim, after_s)
+        freeze(self.harness, self.cell, self.victim, after_s)
 
     def before(self) -> None:
         """Freeze before the short; the guard may detect it before the short or not."""
         self.stick()
-        self.stage.wait(self.chance.choice((0.0, self.chance.uniform(0, 1), self.chance.uniform(0, 10))))
+        self.harness.wait(self.chance.choice((0.0, self.chance.uniform(0, 1), self.chance.uniform(0, 10))))
         self.short()
         self.watch()
 
@@ -189,15 +189,15 @@ class Trial:
         amps = 25 * (400 / 25) ** self.chance.random()
         phase = self.chance.uniform(0, 360)
         if self.chance.random() < UNPROTECTED:
-            self.desk.world.fault(self.victim, "breaker", acts="never")
-        self.stage.fault(self.victim, "short", amps=amps, at_phase=phase)()
+            self.sim.world.fault(self.victim, "breaker", acts="never")
+        self.harness.fault(self.victim, "short", amps=amps, at_phase=phase)()
 
     def watch(self) -> None:
         """Run until the short is broken and the weld check is done, then check."""
-        desk, before = self.desk, self.desk.world.journal.last_seq
-        desk.run(1200 * MS, until=lambda: not self.outlet.conducting)
-        desk.run(700 * MS)  # the contactor closes again, and the weld check runs
-        records = desk.world.journal.after(before - 1, self.victim)
+        sim, before = self.sim, self.sim.world.journal.last_seq
+        sim.run(1200 * MS, until=lambda: not self.outlet.conducting)
+        sim.run(700 * MS)  # the contactor closes again, and the weld check runs
+        records = sim.world.journal.after(before - 1, self.victim)
         onsets = [record.at_ns for record in records if record.kind == "fault_onset"]
         if onsets:
             self.judge_short(onsets[0])
@@ -205,9 +205,9 @@ class Trial:
 
     def judge_short(self, onset_ns: int) -> None:
         """Check the total time of current flow, including current after the contactor closed onto a weld."""
-        end_ns = self.desk.clock.monotonic_ns()
+        end_ns = self.sim.clock.monotonic_ns()
         flowed_ns = since_ns = 0
-        for record in self.desk.world.journal.after(0, self.victim):
+        for record in self.sim.world.journal.after(0, self.victim):
             if record.at_ns < onset_ns:
                 continue
             if record.kind == "fault_onset":
@@ -223,17 +223,17 @@ class Trial:
     def judge_welds(self) -> None:
         """Check for outlets that should not conduct. A relay that is not opened yet may wait for the contactor."""
         found = self._unwanted()
-        if found and not any(self.desk.world.truth(number).welded for number in found):
-            self.desk.run(MAX_BREAK_NS)
+        if found and not any(self.sim.world.truth(number).welded for number in found):
+            self.sim.run(MAX_BREAK_NS)
             found = self._unwanted()
         self.problems += found.values()
 
     def _unwanted(self) -> dict[int, str]:
         """Return each outlet that conducts and should not, with a sentence on it."""
         found = {}
-        for number in self.stage.outlets:
-            truth = self.desk.world.truth(number)
-            wanted = self.desk.outlet(number).closed and truth.coil_told
+        for number in self.harness.outlets:
+            truth = self.sim.world.truth(number)
+            wanted = self.sim.outlet(number).closed and truth.coil_told
             if truth.power_mw > 1000 and not wanted:
                 what = "welded" if truth.welded else "not opened"
                 found[number] = f"outlet {number} is {what} and conducts {truth.power_mw / 1000:.0f} W"
@@ -244,12 +244,12 @@ class Trial:
         if self.cell.chip == "thermometer":
             return self.burn()
         self.stick()
-        self.stage.wait(self.chance.uniform(0.1, 1))
+        self.harness.wait(self.chance.uniform(0.1, 1))
         changed_a = self.chance.uniform(0.5, 2.0)
-        self.stage.fault(self.victim, "overload", amps=changed_a)()
-        began_ns = self.desk.clock.monotonic_ns()
-        self.desk.run(round(MAX_BLIND_S * NS), until=lambda: not any(self.desk.outlet(n).closed for n in self.charging))
-        self.blind_s.append((self.desk.clock.monotonic_ns() - began_ns) / NS)
+        self.harness.fault(self.victim, "overload", amps=changed_a)()
+        began_ns = self.sim.clock.monotonic_ns()
+        self.sim.run(round(MAX_BLIND_S * NS), until=lambda: not any(self.sim.outlet(n).closed for n in self.charging))
+        self.blind_s.append((self.sim.clock.monotonic_ns() - began_ns) / NS)
         for number in self.charging:
             self.judge_blind(number)
         self.judge_welds()
@@ -257,19 +257,19 @@ class Trial:
 
     def judge_blind(self, number: int) -> None:
         """Check that a closed outlet with current shows the true values."""
-        truth = self.desk.world.truth(number)
+        truth = self.sim.world.truth(number)
         if not truth.conducting or truth.power_mw < 20_000:
             return
-        true_peak_ma = self.desk.world.outlets[number].wave.max_a() * 1000
+        true_peak_ma = self.sim.world.outlets[number].wave.max_a() * 1000
         shown_peak_ma = 0
         for _ in range(20):  # peaks of two half-cycles, each read separately
-            self.desk.run(2 * MS)
-            peak = self.desk.outlet(number).peak_ma
+            self.sim.run(2 * MS)
+            peak = self.sim.outlet(number).peak_ma
             shown_peak_ma = max(shown_peak_ma, peak.value or 0 if peak.quality is Quality.OK else 0)
-        shown = self.desk.outlet(number)
+        shown = self.sim.outlet(number)
         if not shown.closed:
             return
-        volts_mv = self.desk.world.mains.rms_v * 1000 if self.desk.world.mains else 0.0
+        volts_mv = self.sim.world.mains.rms_v * 1000 if self.sim.world.mains else 0.0
         for name, value, true, leeway in (
             ("peak_ma", shown_peak_ma, true_peak_ma, 700),
             ("current_ma", shown.current_ma.value, truth.current_ma, 200),
@@ -283,33 +283,33 @@ class Trial:
 
     def burn(self) -> None:
         """Heat a bad contact under load, in strides: it must be opened before it is too hot."""
-        desk = self.desk
+        sim = self.sim
         for number in self.charging:
-            desk.world.unplug(number)
-            desk.plug(number, f"resistor:{self.chance.uniform(500, 950):.0f}")
-        desk.stride(10 * NS, NS // 4)
+            sim.world.unplug(number)
+            sim.plug(number, f"resistor:{self.chance.uniform(500, 950):.0f}")
+        sim.stride(10 * NS, NS // 4)
         self.stick()
         ohms = 0.5 * (4 / 0.5) ** self.chance.random()
-        self.stage.fault(self.victim, "hot", ohms=ohms)()
-        hottest_c, began_ns = 0.0, desk.clock.monotonic_ns()
-        while desk.clock.monotonic_ns() - began_ns < MAX_HOT_S * NS and hottest_c <= MAX_CONTACT_C:
-            desk.stride(NS, NS // 4)
-            if not desk.outlet(self.victim).closed:
+        self.harness.fault(self.victim, "hot", ohms=ohms)()
+        hottest_c, began_ns = 0.0, sim.clock.monotonic_ns()
+        while sim.clock.monotonic_ns() - began_ns < MAX_HOT_S * NS and hottest_c <= MAX_CONTACT_C:
+            sim.stride(NS, NS // 4)
+            if not sim.outlet(self.victim).closed:
                 break
-            hottest_c = max(hottest_c, desk.world.truth(self.victim).temperature_mc / 1000)
-        self.blind_s.append((desk.clock.monotonic_ns() - began_ns) / NS)
-        truth = desk.world.truth(self.victim)
+            hottest_c = max(hottest_c, sim.world.truth(self.victim).temperature_mc / 1000)
+        self.blind_s.append((sim.clock.monotonic_ns() - began_ns) / NS)
+        truth = sim.world.truth(self.victim)
         if truth.power_mw > 1000 and (hottest_c > MAX_CONTACT_C or self._is_mute(truth.temperature_mc / 1000)):
-            shown = desk.outlet(self.victim).temperature_mc.value
+            shown = sim.outlet(self.victim).temperature_mc.value
             after_s = self.blind_s[-1]
             self.problems.append(f"closed on a blind thermometer for {after_s:.0f} s: shows {shown}, {hottest_c:.0f} C")
         self.judge_welds()
 
     def _is_mute(self, true_c: float) -> bool:
         """Return whether the reading differs from the temperature at the chip, with 0.7 of each contact's heat."""
-        chip = self.desk.world.thermometers[self.victim]
-        so_c = chip.temperature_c(self.desk.clock.monotonic_ns())
-        shown = self.desk.outlet(self.victim).temperature_mc.value
+        chip = self.sim.world.thermometers[self.victim]
+        so_c = chip.temperature_c(self.sim.clock.monotonic_ns())
+        shown = self.sim.outlet(self.victim).temperature_mc.value
         return shown is None or abs(shown / 1000 - so_c) > 10.0
 
 
@@ -317,7 +317,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     cell = CELLS[seed % len(CELLS)]
     chance = random.Random(seed)
     say: Callable[[str], None] = (lambda text: print(text, file=sys.stderr)) if verbose else (lambda text: None)
-    stage = Stage(chance, say, _small(cell), SPREAD)
+    harness = FaultHarness(chance, say, _small(cell), SPREAD)
     figures: dict[str, list[float]] = {}
     cells: dict[str, dict[str, int]] = {}
     problems: list[str] = []
@@ -325,7 +325,7 @@ def scenario(seed: int, verbose: bool) -> Outcome:
     moments = [chance.choice(MOMENTS)] if cell.chip == "thermometer" else chance.sample(MOMENTS, TURNS)
     try:
         for moment in moments:
-            trial = Trial(cell, stage)
+            trial = Trial(cell, harness)
             say(f"{cell.name} at {cell.value or 'any value'}, {moment}")
             getattr(trial, moment)()
             done += 1
@@ -334,27 +334,27 @@ def scenario(seed: int, verbose: bool) -> Outcome:
             figures.setdefault("until opened or to the end without a short, s", []).extend(trial.blind_s)
             row, column = cells.setdefault(cell.name, {}), f"{moment}: " + ("**failed**" if trial.problems else "ok")
             row[column] = row.get(column, 0) + 1
-            if trial.problems or not _mended(stage):
+            if trial.problems or not _mended(harness):
                 break
     finally:
-        stage.close()
+        harness.close()
     return Outcome(seed, tuple(problems), done, figures, cells)
 
 
-def _mended(stage: Stage) -> bool:
+def _mended(harness: FaultHarness) -> bool:
     """Return whether the cabinet soon accepts starts; if not, the next scenario uses another cabinet."""
-    desk = stage.desk
-    stage.repair()
-    stage.wait(1.5)  # the check each second restores lost settings of an expander
-    for state in stage.states():
+    sim = harness.sim
+    harness.repair()
+    harness.wait(1.5)  # the check each second restores lost settings of an expander
+    for state in harness.states():
         if state.latched:
-            desk.clear(state.outlet)
+            sim.clear(state.outlet)
         if state.session_id is not None:
-            desk.stop(state.outlet)
-    if desk.guard.snapshot().latched:
-        desk.clear(CABINET)
-    stage.forget_storms()
-    return desk.run(4 * NS, until=lambda: all(o.refusal is None for o in stage.states()))
+            sim.stop(state.outlet)
+    if sim.guard.snapshot().latched:
+        sim.clear(CABINET)
+    harness.forget_storms()
+    return sim.run(4 * NS, until=lambda: all(o.refusal is None for o in harness.states()))
 
 
 def _small(cell: Cell) -> dict[str, str]:

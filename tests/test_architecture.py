@@ -195,6 +195,28 @@ def test_web_and_console_use_the_service_through_its_ports_only():
     assert direct == []
 
 
+@pytest.mark.parametrize(
+    ("folders", "never"),
+    [
+        (("cabinet",), ("cabinet_testing", "bench", "campaigns", "tests", "vm")),
+        (("cabinet_testing",), ("bench", "campaigns", "tests", "vm")),
+        (("bench", "campaigns", "vm"), ("tests",)),
+    ],
+    ids=["product", "harnesses", "users of harnesses"],
+)
+def test_product_imports_no_harness_and_harnesses_import_no_test(folders, never):
+    """tests/ may change freely: what others need of it is in cabinet_testing/, which is in no package."""
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    assert files != []
+    direct = {
+        f"{file.relative_to(ROOT)} imports {target}"
+        for file in files
+        for target in _imported(_module_of(file), file, import_graph().keys())
+        if in_any(target, never)
+    }
+    assert direct == set()
+
+
 # --- what is loaded --------------------------------------------------------------------------------------------------
 
 

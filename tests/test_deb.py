@@ -8,12 +8,10 @@ import sys
 import tarfile
 from pathlib import Path
 
-import build_deb
-import lock
 import pytest
-import wheel_report
 
 from cabinet.system.update import computer
+from tools import build_deb, lock, wheel_report
 
 ROOT = Path(__file__).parents[1]
 PACKAGING = ROOT / "packaging"

@@ -18,19 +18,19 @@ import random
 from cabinet.model import EventKind
 from cabinet.sim.tolerances import SUITED
 from cabinet.texts import Texts
+from campaigns.fault_harness import FaultHarness
 from campaigns.fault_rows import ROWS
-from campaigns.stage import Stage
 
 row, changes = ROWS["outlet_cold"]
-stage = Stage(random.Random(1), lambda text: None, changes, SUITED)
-row(stage)
-assert stage.problems == [], stage.problems
-tripped = [event for event in stage.desk.seen if event.kind is EventKind.TRIPPED]
+harness = FaultHarness(random.Random(1), lambda text: None, changes, SUITED)
+row(harness)
+assert harness.problems == [], harness.problems
+tripped = [event for event in harness.sim.seen if event.kind is EventKind.TRIPPED]
 [(name, latched)] = {(event.fault.value, event.latched) for event in tripped}
 print(name, latched)
 for language in ("en", "zh"):
     print(Texts("common", language)(f"fault.{name}.name"))
-stage.close()
+harness.close()
 """
 CHECK = "import sys; from cabinet.main import main; sys.exit(main(['check', *sys.argv[1:]]))"
 

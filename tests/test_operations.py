@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-import draw_wiring
 import pytest
 
 from cabinet.config import load
+from tools import draw_wiring
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / name for name in ("operations.md", "wiring.md", "hardware-checklist.md")]

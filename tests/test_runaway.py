@@ -6,7 +6,7 @@ from cabinet.clock import NS
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind, Fault
 from cabinet.sim.chargers import random_charger
-from tests.desk import Desk, demo_config
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 STEP_NS = 10 * NS
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
@@ -16,26 +16,26 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
-    """Each load on an outlet of its own, at once: the desk, and every outlet's true power at each step."""
-    desk = Desk(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT))
+    """Each load on an outlet of its own, at once: the cabinet, and every outlet's true power at each step."""
+    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config(NO_HEARTBEAT))
     loads = {1: "runaway-48v20ah", 2: "shorted-cell-48v20ah", 3: "boost-48v20ah", 4: "balancing-48v", 5: "fan-60v"}
     for outlet, load in loads.items():
-        desk.plug(outlet, load, 40)
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(4 * NS)
+        sim.plug(outlet, load, 40)
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(4 * NS)
     powers = {outlet: [] for outlet in loads}
-    while not all(desk.ended(outlet) for outlet in loads):
-        desk.stride(STEP_NS, STEP_NS)
+    while not all(sim.ended(outlet) for outlet in loads):
+        sim.stride(STEP_NS, STEP_NS)
         for outlet in loads:
-            if not desk.ended(outlet):
-                powers[outlet].append(desk.world.truth(outlet).power_mw / 1000)
-    yield desk, powers
-    desk.close()
+            if not sim.ended(outlet):
+                powers[outlet].append(sim.world.truth(outlet).power_mw / 1000)
+    yield sim, powers
+    sim.close()
 
 
 def test_battery_that_runs_away_is_cut_within_a_quarter_of_an_hour_and_not_before(courses):
-    desk, powers = courses
-    end = desk.events(1)[-1]
+    sim, powers = courses
+    end = sim.events(1)[-1]
     assert (end.kind, end.fault, end.latched) == (EventKind.TRIPPED, Fault.THERMAL_RUNAWAY, True)
     course = powers[1]
     lowest = min(range(len(course) // 2, len(course)), key=lambda step: course[step])
@@ -46,8 +46,8 @@ def test_battery_that_runs_away_is_cut_within_a_quarter_of_an_hour_and_not_befor
 
 
 def test_battery_with_a_shorted_cell_is_ended_after_the_longest_time_and_locks_nothing(courses):
-    desk, powers = courses
-    end = desk.events(2)[-1]
+    sim, powers = courses
+    end = sim.events(2)[-1]
     assert (end.kind, end.reason, end.fault, end.latched) == (EventKind.ENDED, EndReason.MAX_DURATION, None, False)
     assert len(powers[2]) * STEP_NS / NS / 3600 == pytest.approx(10, abs=0.05)
 
@@ -58,18 +58,18 @@ def test_battery_with_a_shorted_cell_is_ended_after_the_longest_time_and_locks_n
     ids=["topped off", "balancing: idle in between", "with a fan"],
 )
 def test_healthy_battery_with_an_awkward_curve_ends_by_itself(courses, outlet, reason):
-    desk, _ = courses
-    end = desk.events(outlet)[-1]
+    sim, _ = courses
+    end = sim.events(outlet)[-1]
     assert (end.kind, end.reason) == (EventKind.ENDED, reason)
 
 
 def test_no_made_up_healthy_charger_trips_anything(tmp_path):
-    desk = Desk(tmp_path, demo_config(NO_HEARTBEAT))
-    chance = desk.world.rng
+    sim = SimCabinet(tmp_path, demo_config(NO_HEARTBEAT))
+    chance = sim.world.rng
     for outlet in range(1, 11):
-        desk.world.plug(outlet, random_charger(chance, chance.uniform(0, 95)))
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(4 * NS)
-    desk.stride(14 * 3600 * NS, STEP_NS, until=lambda: all(desk.ended(outlet) for outlet in range(1, 11)))
-    assert [event for event in desk.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
-    assert all(desk.ended(outlet) for outlet in range(1, 11))
+        sim.world.plug(outlet, random_charger(chance, chance.uniform(0, 95)))
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(4 * NS)
+    sim.stride(14 * 3600 * NS, STEP_NS, until=lambda: all(sim.ended(outlet) for outlet in range(1, 11)))
+    assert [event for event in sim.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
+    assert all(sim.ended(outlet) for outlet in range(1, 11))

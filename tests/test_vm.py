@@ -8,7 +8,7 @@ import pytest
 from cabinet.config import parse
 from vm import report
 from vm.__main__ import ORDER, module_of
-from vm.bench import Bench, Failed, Figure
+from vm.harness import Failed, Figure, VmHarness
 from vm.scenarios.power_cut import COMING_BACK, IN_CHARGE, Cut, in_charge
 
 ROOT = Path(__file__).parents[1]
@@ -43,19 +43,19 @@ class Off:
 
 
 def test_what_is_not_as_promised_is_a_failure():
-    bench = Bench(Off(), Off, seed=1)
-    bench.shows("the sky is blue", True)
+    harness = VmHarness(Off(), Off, seed=1)
+    harness.shows("the sky is blue", True)
     with pytest.raises(Failed, match="not so: pigs fly"):
-        bench.shows("pigs fly", False)
-    assert bench.shown == ["the sky is blue"]
+        harness.shows("pigs fly", False)
+    assert harness.shown == ["the sky is blue"]
 
 
 def test_figure_above_its_bar_is_a_failure_and_is_reported():
-    bench = Bench(Off(), Off, seed=1)
-    bench.measured("a", 1.0, "s", 2.0)
+    harness = VmHarness(Off(), Off, seed=1)
+    harness.measured("a", 1.0, "s", 2.0)
     with pytest.raises(Failed, match="at most 2"):
-        bench.measured("b", 3.0, "s", 2.0)
-    assert bench.figures == [Figure("a", 1.0, "s", 2.0), Figure("b", 3.0, "s", 2.0)]
+        harness.measured("b", 3.0, "s", 2.0)
+    assert harness.figures == [Figure("a", 1.0, "s", 2.0), Figure("b", 3.0, "s", 2.0)]
 
 
 def row(name: str, problem: str = "") -> report.Row:

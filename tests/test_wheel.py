@@ -7,8 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-import bundle
 import pytest
+
+from tools import bundle
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = "cabinet/web/static/dist"

@@ -8,7 +8,7 @@ from cabinet.clock import NS
 from cabinet.link.protocol import Done
 from cabinet.model import EndReason, EventKind
 from cabinet.sim.habits import HABITS, LOAD_W, HabitLoad
-from tests.desk import Desk, demo_config
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 RECORDED = Path(__file__).parent / "data" / "charge-scooter-36v-lithium.csv"
 MAX_NS = 14 * 3600 * NS
@@ -27,17 +27,17 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
+def sim(tmp_path_factory):
     """Every charge on an outlet of its own, at once, until all have ended. Without heartbeat hardware: ticks are
     seconds apart here, and it would let go after 100 ms."""
-    desk = Desk(tmp_path_factory.mktemp("state"), demo_config({"heartbeat_pin = 27\n": ""}))
+    sim = SimCabinet(tmp_path_factory.mktemp("state"), demo_config({"heartbeat_pin = 27\n": ""}))
     for outlet, (load, percent, _, _) in enumerate(CHARGES, 1):
-        desk.plug(outlet, load, percent)
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(2 * NS)
-    desk.stride(MAX_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(CHARGES) + 1)))
-    yield desk
-    desk.close()
+        sim.plug(outlet, load, percent)
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(2 * NS)
+    sim.stride(MAX_NS, 10 * NS, until=lambda: all(sim.ended(n) for n in range(1, len(CHARGES) + 1)))
+    yield sim
+    sim.close()
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def desk(tmp_path_factory):
     [(n, load, reason, hours) for n, (load, _, reason, hours) in enumerate(CHARGES, 1)],
     ids=[Path(load).stem for load, _, _, _ in CHARGES],
 )
-def test_charge_ends_for_the_right_reason_and_is_billed_what_was_delivered(desk, outlet, load, reason, hours):
-    end = desk.events(outlet)[-1]
-    truth_mwh = desk.world.truth(outlet).energy_mwh
+def test_charge_ends_for_the_right_reason_and_is_billed_what_was_delivered(sim, outlet, load, reason, hours):
+    end = sim.events(outlet)[-1]
+    truth_mwh = sim.world.truth(outlet).energy_mwh
     took_h = end.charge_count.powered_ms / 3_600_000
     error = end.charge_count.energy_mwh / truth_mwh - 1
     print(f"{Path(load).stem}: {took_h:.2f} h, billed {end.charge_count.energy_mwh} mWh, error {100 * error:+.3f} %")
@@ -56,21 +56,21 @@ def test_charge_ends_for_the_right_reason_and_is_billed_what_was_delivered(desk,
     assert abs(error) < 0.005
 
 
-def test_no_protection_found_anything_wrong_with_ordinary_charges(desk):
-    assert [event for event in desk.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
+def test_no_protection_found_anything_wrong_with_ordinary_charges(sim):
+    assert [event for event in sim.seen if event.kind in (EventKind.TRIPPED, EventKind.WARNED)] == []
 
 
 @pytest.fixture(scope="module")
 def habits_desk(tmp_path_factory):
     """Every habit of a charger on an outlet of its own, at once, until all have ended."""
-    desk = Desk(tmp_path_factory.mktemp("habits"), demo_config({"heartbeat_pin = 27\n": ""}))
+    sim = SimCabinet(tmp_path_factory.mktemp("habits"), demo_config({"heartbeat_pin = 27\n": ""}))
     for outlet, habit in enumerate(HABITS, 1):
-        desk.world.plug(outlet, HabitLoad(habit.name, habit.watts, step_s=5.0))
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(2 * NS)
-    desk.stride(MAX_NS, 10 * NS, until=lambda: all(desk.ended(n) for n in range(1, len(HABITS) + 1)))
-    yield desk
-    desk.close()
+        sim.world.plug(outlet, HabitLoad(habit.name, habit.watts, step_s=5.0))
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(2 * NS)
+    sim.stride(MAX_NS, 10 * NS, until=lambda: all(sim.ended(n) for n in range(1, len(HABITS) + 1)))
+    yield sim
+    sim.close()
 
 
 @pytest.mark.parametrize(("outlet", "habit"), list(enumerate(HABITS, 1)), ids=[habit.name for habit in HABITS])

@@ -21,8 +21,8 @@ from typing import TypeVar
 
 from campaigns.runner import commit, machine
 from vm import image, report, stick
-from vm.bench import Bench, Failed, iso, wall, work_folder
 from vm.container import Container
+from vm.harness import Failed, VmHarness, iso, wall, work_folder
 from vm.image import CACHE, ROOT, CannotBuild
 from vm.machine import Gone, Machine, flush, overlay
 
@@ -88,8 +88,8 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
     figures = []
     problem = ""
     try:
-        bench = run_one(name, module, base, tools, args)
-        shown, figures, problem = bench.shown, bench.figures, bench.problem
+        harness = run_one(name, module, base, tools, args)
+        shown, figures, problem = harness.shown, harness.figures, harness.problem
     except (Failed, Gone, CannotBuild, AssertionError) as error:
         problem = str(error) or repr(error)
     except Exception:
@@ -107,21 +107,21 @@ def tried(name: str, base: Path, tools: Path, args: argparse.Namespace) -> repor
     )
 
 
-def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> Bench:
+def run_one(name: str, module: ModuleType, base: Path, tools: Path, args: argparse.Namespace) -> VmHarness:
     place = InContainer(name, module) if args.container else InMachine(name, module, base, tools, args.kvm)
-    bench = Bench(place.boot(**place.settings), place.boot, args.seed)
-    bench.cuts, bench.until_s = args.cuts, time.monotonic() + 60 * args.minutes
+    harness = VmHarness(place.boot(**place.settings), place.boot, args.seed)
+    harness.cuts, harness.until_s = args.cuts, time.monotonic() + 60 * args.minutes
     try:
-        module.run(bench)
+        module.run(harness)
         if hasattr(module, "LEAVES"):
-            place.leave(bench, module.LEAVES)
+            place.leave(harness, module.LEAVES)
     except (Failed, Gone, AssertionError) as error:
-        bench.problem = str(error) or repr(error)
-        keep_journal(bench, work_folder(CACHE) / f"{name}.journal")
+        harness.problem = str(error) or repr(error)
+        keep_journal(harness, work_folder(CACHE) / f"{name}.journal")
     finally:
-        bench.machine.kill()
+        harness.machine.kill()
         place.clear()
-    return bench
+    return harness
 
 
 class InMachine:
@@ -157,9 +157,9 @@ class InMachine:
         overlay(self._disk, self._overlay)
         return up(Machine(self._overlay, self._folder, stick=self._tools, kvm=self._kvm, **settings))
 
-    def leave(self, bench: Bench, name: str) -> None:
-        (CACHE / f"{name}.when").write_text(bench.run("sync; date +%s"))
-        bench.machine.kill()
+    def leave(self, harness: VmHarness, name: str) -> None:
+        (CACHE / f"{name}.when").write_text(harness.run("sync; date +%s"))
+        harness.machine.kill()
         flush(self._overlay)
         shutil.copy(self._disk, CACHE / f"{name}.qcow2")
 
@@ -189,8 +189,8 @@ class InContainer:
     def boot(self, **_: str) -> Container:
         return up(Container(CACHE / "rootfs", self._changes, self._folder, CACHE / "stick"))
 
-    def leave(self, bench: Bench, name: str) -> None:
-        bench.machine.power_off()
+    def leave(self, harness: VmHarness, name: str) -> None:
+        harness.machine.power_off()
         target = CACHE / "left" / name
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
@@ -203,10 +203,10 @@ class InContainer:
         self._disk.unlink(missing_ok=True)
 
 
-def keep_journal(bench: Bench, target: Path) -> None:
+def keep_journal(harness: VmHarness, target: Path) -> None:
     """Save the machine's journal after a failure, for the search of the cause."""
     try:
-        target.write_text(bench.machine.run("journalctl -b -o short-monotonic --no-pager | tail -500", 60).out)
+        target.write_text(harness.machine.run("journalctl -b -o short-monotonic --no-pager | tail -500", 60).out)
     except (Gone, AssertionError, OSError) as error:
         target.write_text(f"could not be read: {error}\n")
 

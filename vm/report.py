@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from vm.bench import Figure
+from vm.harness import Figure
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reports"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.processes import Cabinet, running
+from cabinet_testing.real_cabinet import RealCabinet, running
 from tools import get_browser
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
 
 try:
-    from tests.browser.visitors import Visitors, launched
+    from cabinet_testing.browser_visitors import Visitors, launched
 except ImportError as missing:
     lacking = f"tests in a browser are left out: {missing}"  # playwright is not made for every machine
     collect_ignore_glob = ["test_*.py"]
@@ -60,13 +60,13 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def cabinet(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
+def cabinet(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
     with running(tmp_path_factory.mktemp("cabinet")) as started:
         yield started
 
 
 @pytest.fixture
-def visitors(browser: Browser, cabinet: Cabinet) -> Iterator[Visitors]:
+def visitors(browser: Browser, cabinet: RealCabinet) -> Iterator[Visitors]:
     """People with browsers of their own; any error on a console of theirs fails the test."""
     visitors = Visitors(browser, cabinet.url)
     yield visitors

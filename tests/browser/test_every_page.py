@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.site_map import NOWHERE, every_page
-from tests.browser.stage import CAREFUL, PASSWORD, Stage, staged
-from tests.browser.visitors import PHONE, Visitor, Visitors
+from cabinet_testing.browser_visitors import PHONE, Visitor, Visitors
+from cabinet_testing.site_harness import CAREFUL, PASSWORD, SiteHarness, served_site
+from cabinet_testing.site_map import NOWHERE, every_page
 
 MIN_TARGET_PX = 44
 MIN_LARGE_TEXT_PX = 18
@@ -21,19 +21,19 @@ Problems = dict[str, list[str]]
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteHarness]:
+    with served_site(tmp_path_factory.mktemp("stage")) as site:
+        yield site
 
 
 @pytest.fixture(scope="module", params=["zh", "en"])
-def problems(request: pytest.FixtureRequest, browser: Browser, stage: Stage, axe: str) -> Iterator[Problems]:
+def problems(request: pytest.FixtureRequest, browser: Browser, site: SiteHarness, axe: str) -> Iterator[Problems]:
     """What is wrong on any page in one language; each page is opened once."""
-    visitors = Visitors(browser, stage.url)
+    visitors = Visitors(browser, site.url)
     visitor = visitors(request.param, PHONE)
     visitor.expect_complaint(f"status of 404.*{NOWHERE}")
     found: Problems = {}
-    for cookies, address in every_page(stage):
+    for cookies, address in every_page(site):
         visitor.be(cookies)
         visitor.open(address)
         for promise, broken in examined(visitor, axe).items():

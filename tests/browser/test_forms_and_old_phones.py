@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.stage import Stage, staged
-from tests.browser.visitors import DESKTOP, PHONE, Visitors
+from cabinet_testing.browser_visitors import DESKTOP, PHONE, Visitors
+from cabinet_testing.site_harness import SiteHarness, served_site
 
 # What the oldest browsers of the bundle lack and a library or a page of ours might use; see unit/test_old_phones.py
 AGE = """
@@ -29,14 +29,14 @@ for (const name of ["addEventListener", "removeEventListener"]) {
 
 
 @pytest.fixture(scope="module")
-def stage(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with staged(tmp_path_factory.mktemp("stage")) as stage:
-        yield stage
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteHarness]:
+    with served_site(tmp_path_factory.mktemp("stage")) as site:
+        yield site
 
 
 @pytest.fixture
-def visitors(browser: Browser, stage: Stage) -> Iterator[Visitors]:
-    visitors = Visitors(browser, stage.url)
+def visitors(browser: Browser, site: SiteHarness) -> Iterator[Visitors]:
+    visitors = Visitors(browser, site.url)
     yield visitors
     visitors.leave()
 
@@ -45,9 +45,9 @@ def visitors(browser: Browser, stage: Stage) -> Iterator[Visitors]:
     "address", ["/property/figures", "/property/usage", "/property/residents", "/property/faults", "/property/audit",
                 "/property/tariffs"],
 )  # fmt: skip
-def test_a_form_that_only_asks_may_be_sent_again_and_again(visitors: Visitors, stage: Stage, address: str) -> None:
+def test_a_form_that_only_asks_may_be_sent_again_and_again(visitors: Visitors, site: SiteHarness, address: str) -> None:
     visitor = visitors("en", DESKTOP)
-    visitor.be({"staff": stage.staff})
+    visitor.be({"staff": site.staff})
     visitor.open(address)
     page = visitor.page
     page.evaluate("for (const closed of document.querySelectorAll('details')) closed.open = true")
@@ -66,12 +66,12 @@ def test_a_form_that_only_asks_may_be_sent_again_and_again(visitors: Visitors, s
 
 
 def test_a_form_that_does_something_is_sent_once_and_free_again_when_no_answer_comes(
-    visitors: Visitors, stage: Stage
+    visitors: Visitors, site: SiteHarness
 ) -> None:
     visitor = visitors("en", DESKTOP)
     page = visitor.page
     page.clock.install()
-    visitor.be({"staff": stage.staff})
+    visitor.be({"staff": site.staff})
     visitor.open("/property/usage")
     refused = """() => { const refused = [];
         addEventListener("submit", (event) => { refused.push(event.defaultPrevented); event.preventDefault(); });
@@ -85,14 +85,14 @@ def test_a_form_that_does_something_is_sent_once_and_free_again_when_no_answer_c
 
 
 def test_the_curve_is_drawn_and_the_page_is_live_on_the_oldest_browsers_of_the_bundle(
-    visitors: Visitors, stage: Stage
+    visitors: Visitors, site: SiteHarness
 ) -> None:
     visitor = visitors("en", PHONE)
     visitor.page.add_init_script(AGE)
-    visitor.be({"resident": stage.resident})
-    visitor.open(f"/charge/{stage.sessions['running']}")
+    visitor.be({"resident": site.resident})
+    visitor.open(f"/charge/{site.sessions['running']}")
     expect(visitor.page.locator("[data-line] canvas").first).to_be_visible()
     energy = visitor.page.locator("dl.figures")
     before = energy.inner_text()
-    stage.do(stage.goes_on(600))
+    site.do(site.goes_on(600))
     expect(energy).not_to_have_text(re.compile(re.escape(before)))

@@ -8,8 +8,8 @@ import openpyxl
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visitors import DESKTOP, PHONE, Device, Visitor, Visitors
-from tests.e2e.processes import Cabinet, wait_for
+from cabinet_testing.browser_visitors import DESKTOP, PHONE, Device, Visitor, Visitors
+from cabinet_testing.real_cabinet import RealCabinet, wait_for
 
 STAFF, PASSWORD = "office", "ten outlets and a roof"
 OUTLET, CODE = 5, "E2W7"
@@ -17,7 +17,7 @@ NEW_CARDS = {"zh": "61000001", "en": "61000002"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def login(cabinet: Cabinet) -> None:
+def login(cabinet: RealCabinet) -> None:
     cabinet.command("staff", "add", STAFF, "--password", PASSWORD)
 
 
@@ -29,7 +29,7 @@ def sign_in(visitor: Visitor) -> None:
     visitor.sees("property.outlets")
 
 
-def test_a_trip_is_seen_live_and_its_plot_shows_what_was_measured(visitors: Visitors, cabinet: Cabinet):
+def test_a_trip_is_seen_live_and_its_plot_shows_what_was_measured(visitors: Visitors, cabinet: RealCabinet):
     resident = cabinet.resident("60000001")
     visitor = visitors("zh", DESKTOP)
     sign_in(visitor)
@@ -56,7 +56,7 @@ def test_a_trip_is_seen_live_and_its_plot_shows_what_was_measured(visitors: Visi
 
 @pytest.mark.parametrize(("language", "device"), [("zh", DESKTOP), ("en", PHONE)])
 def test_residents_are_imported_and_one_is_topped_up(
-    visitors: Visitors, cabinet: Cabinet, language: str, device: Device
+    visitors: Visitors, cabinet: RealCabinet, language: str, device: Device
 ):
     card = NEW_CARDS[language]
     visitor = visitors(language, device)
@@ -85,7 +85,7 @@ def test_residents_are_imported_and_one_is_topped_up(
     expect(visitor.page.locator(".balance")).to_contain_text("32.50")
 
 
-def test_the_usage_log_is_saved_as_csv_and_as_a_spreadsheet(visitors: Visitors, cabinet: Cabinet):
+def test_the_usage_log_is_saved_as_csv_and_as_a_spreadsheet(visitors: Visitors, cabinet: RealCabinet):
     resident = cabinet.resident("60000002")
     cabinet.plug(7, "lead-acid-48v20ah", 0.3)
     charge = resident.start("G4N8")

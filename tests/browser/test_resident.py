@@ -1,6 +1,6 @@
 """The whole way of a resident in a real browser: scan, sign in, start, plug in, watch, stop, receipt, account.
 
-In Chinese on a small phone and in English on a desk, each with and without scripts.
+In Chinese on a small phone and in English on a desktop, each with and without scripts.
 """
 
 import itertools
@@ -9,8 +9,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.visitors import DESKTOP, PHONE, Visitor, Visitors, first_number
-from tests.e2e.processes import Cabinet, wait_for
+from cabinet_testing.browser_visitors import DESKTOP, PHONE, Visitor, Visitors, first_number
+from cabinet_testing.real_cabinet import RealCabinet, wait_for
 
 CASES = [
     pytest.param("zh", PHONE, True, id="Chinese, phone"),
@@ -22,7 +22,7 @@ OUTLETS = itertools.cycle([(1, "A7K2"), (3, "C5T4"), (5, "E2W7"), (7, "G4N8"), (
 CARDS = itertools.count(30_000_001)
 
 
-def plug_in_and_charge(visitor: Visitor, cabinet: Cabinet, outlet: int) -> None:
+def plug_in_and_charge(visitor: Visitor, cabinet: RealCabinet, outlet: int) -> None:
     """From the page that asks for the plug to the one that shows a charge."""
     visitor.sees("charge.plug_in")
     cabinet.plug(outlet, "lead-acid-48v20ah", 0.3)
@@ -31,7 +31,7 @@ def plug_in_and_charge(visitor: Visitor, cabinet: Cabinet, outlet: int) -> None:
 
 @pytest.mark.parametrize(("language", "device", "scripts"), CASES)
 def test_resident_goes_from_the_scanned_code_to_the_receipt(
-    visitors: Visitors, cabinet: Cabinet, language, device, scripts
+    visitors: Visitors, cabinet: RealCabinet, language, device, scripts
 ):
     card, (outlet, code) = str(next(CARDS)), next(OUTLETS)
     cabinet.resident(card)
@@ -80,7 +80,7 @@ def test_language_and_size_of_text_are_kept_on_the_phone(visitors: Visitors):
     expect(visitor.page.locator("html")).to_have_attribute("lang", "en")
 
 
-def test_short_while_it_charges_is_seen_at_once_and_nothing_more_is_charged(visitors: Visitors, cabinet: Cabinet):
+def test_short_while_it_charges_is_seen_at_once_and_nothing_more_is_charged(visitors: Visitors, cabinet: RealCabinet):
     card, (outlet, code) = str(next(CARDS)), next(OUTLETS)
     cabinet.resident(card)
     visitor = visitors("zh", PHONE)

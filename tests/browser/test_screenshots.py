@@ -8,6 +8,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_pictures_are_made_without_pytest():
-    command = [sys.executable, "-m", "tests.browser.screenshots", "--help"]
+    command = [sys.executable, "-m", "cabinet_testing.screenshots", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

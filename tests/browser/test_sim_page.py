@@ -3,13 +3,13 @@
 import pytest
 
 from cabinet.texts import LANGUAGES
+from cabinet_testing.browser_visitors import PHONE, Visitors
+from cabinet_testing.real_cabinet import RealCabinet
 from tests.browser.test_every_page import examined
-from tests.browser.visitors import PHONE, Visitors
-from tests.e2e.processes import Cabinet
 
 
 @pytest.fixture(scope="module", autouse=True)
-def busy(cabinet: Cabinet) -> None:
+def busy(cabinet: RealCabinet) -> None:
     """Something of everything to draw and to tell."""
     cabinet.plug(4, "lithium-48v", 0.3)
     for fault in ("2 hot", "5 overload --amps 9", "6 nack --chip thermometer", "7 welded", "8 short", "all smoke"):

@@ -161,8 +161,8 @@ class Blind:
 
     def __init__(self, cell, monkeypatch) -> None:
         monkeypatch.setattr(safety, "PROTECTIONS", tuple(blind(kind) for kind in safety.PROTECTIONS))
-        self.stage = stuck.Stage(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
-        self.trial = stuck.Trial(cell, self.stage)
+        self.harness = stuck.FaultHarness(random.Random(4), lambda text: None, stuck._small(cell), stuck.SPREAD)
+        self.trial = stuck.Trial(cell, self.harness)
 
 
 def test_the_stuck_campaign_sees_a_guard_that_does_nothing(monkeypatch):
@@ -172,18 +172,18 @@ def test_the_stuck_campaign_sees_a_guard_that_does_nothing(monkeypatch):
         blind.trial.alone()
         assert any("closed on a blind sensor" in each for each in blind.trial.problems)
         blind.trial.problems.clear()
-        blind.stage.fault(blind.trial.victim, "breaker", acts="never")()
-        blind.stage.fault(blind.trial.victim, "short", amps=40)()
+        blind.harness.fault(blind.trial.victim, "breaker", acts="never")()
+        blind.harness.fault(blind.trial.victim, "short", amps=40)()
         blind.trial.watch()
         assert any("the short flowed for" in each for each in blind.trial.problems)
         blind.trial.problems.clear()
-        blind.stage.desk.world.fault(blind.trial.victim, "welded")
-        blind.stage.desk.stop(blind.trial.victim)
-        blind.stage.desk.run(NS)  # the contactor breaks the unknown current, and closes again
+        blind.harness.sim.world.fault(blind.trial.victim, "welded")
+        blind.harness.sim.stop(blind.trial.victim)
+        blind.harness.sim.run(NS)  # the contactor breaks the unknown current, and closes again
         blind.trial.judge_welds()
         assert any("is welded and conducts" in each for each in blind.trial.problems)
     finally:
-        blind.stage.close()
+        blind.harness.close()
 
 
 def test_disabled_protection_is_blind():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Cabinet, running
+from cabinet_testing.real_cabinet import RealCabinet, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,6 +15,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
+def cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
     with running(tmp_path_factory.mktemp("cabinet")) as started:
         yield started

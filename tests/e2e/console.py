@@ -6,7 +6,7 @@ import time
 import serial
 
 from cabinet.system.run_folder import console_terminal
-from tests.e2e.processes import Cabinet
+from cabinet_testing.real_cabinet import RealCabinet
 
 ANSWER_WITHIN_S = 20.0
 PROMPT = r"> $"
@@ -15,7 +15,7 @@ PROMPT = r"> $"
 class Terminal:
     """Types lines and reads until the prompt is back."""
 
-    def __init__(self, cabinet: Cabinet) -> None:
+    def __init__(self, cabinet: RealCabinet) -> None:
         self._cabinet = cabinet
         self._line = serial.Serial(str((console_terminal(cabinet.run)).resolve()), 115_200, timeout=0.05)
 

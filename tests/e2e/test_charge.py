@@ -7,13 +7,13 @@ import re
 import httpx
 import pytest
 
+from cabinet_testing.real_cabinet import RealCabinet, Resident, wait_for
 from tests.e2e.console import Terminal
-from tests.e2e.processes import Cabinet, Resident, wait_for
 
 pytestmark = pytest.mark.slow
 
 
-def charge_until(cabinet: Cabinet, resident: Resident, path: str, words: str, within_s: float = 60) -> str:
+def charge_until(cabinet: RealCabinet, resident: Resident, path: str, words: str, within_s: float = 60) -> str:
     """The charge's page once it says `words`."""
 
     def page() -> str | None:

@@ -11,7 +11,7 @@ from cabinet.link.client import BlockingGuard
 from cabinet.link.protocol import Energise, Role
 from cabinet.model import ChargeLimits, Fault
 from cabinet.system.run_folder import guard_socket
-from tests.e2e.processes import Cabinet, Resident, running, wait_for
+from cabinet_testing.real_cabinet import RealCabinet, Resident, running, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ CODES = {1: "A7K2", 4: "D8R6", 6: "F9H3", 9: "J3X2"}
 FAR_TOO_LATE_MS = 1000  # the bar of 300 ms is printed beside the figure; a test on a busy machine fails far above it
 
 
-def start_four(cabinet: Cabinet) -> dict[int, tuple[Resident, str]]:
+def start_four(cabinet: RealCabinet) -> dict[int, tuple[Resident, str]]:
     """Four residents charging, with the page of each charge."""
     charges = {}
     for outlet, code in CODES.items():
@@ -30,7 +30,7 @@ def start_four(cabinet: Cabinet) -> dict[int, tuple[Resident, str]]:
     return charges
 
 
-def stop_all(cabinet: Cabinet, charges: dict[int, tuple[Resident, str]]) -> None:
+def stop_all(cabinet: RealCabinet, charges: dict[int, tuple[Resident, str]]) -> None:
     for resident, path in charges.values():
         page = resident.client.get(path)
         assert resident.send(page, f"{path}/stop").status_code == 200
@@ -38,7 +38,7 @@ def stop_all(cabinet: Cabinet, charges: dict[int, tuple[Resident, str]]) -> None
     assert "OK: 4 records" in cabinet.command("usage", "verify")
 
 
-def opened_after_ms(cabinet: Cabinet, since_seq: int, heartbeat: bool) -> float:
+def opened_after_ms(cabinet: RealCabinet, since_seq: int, heartbeat: bool) -> float:
     """Between the guard's last heartbeat edge or its death and the last contacts parting, by the simulator's clock."""
     journal = cabinet.journal(since_seq)
     parted = [r for r in journal if r["kind"] == "contacts_opened" and r.get("outlet") in CODES]
@@ -46,7 +46,7 @@ def opened_after_ms(cabinet: Cabinet, since_seq: int, heartbeat: bool) -> float:
     return max(r["at_ns"] for r in parted) / 1e6
 
 
-def last_seq(cabinet: Cabinet) -> int:
+def last_seq(cabinet: RealCabinet) -> int:
     return max(record["seq"] for record in cabinet.journal())
 
 
@@ -167,7 +167,7 @@ def test_short_that_tripped_while_the_disk_took_nothing_is_remembered_by_another
         assert (cabinet.outlet(3).fault, cabinet.outlet(3).refusal) == (Fault.SHORT_CIRCUIT, "fault_latched")
 
 
-def take_the_bus_away(cabinet: Cabinet) -> Path:
+def take_the_bus_away(cabinet: RealCabinet) -> Path:
     """A guard that starts now finds no bus; return the name to give back. The simulator itself goes on."""
     return (cabinet.run / "sim.sock").rename(cabinet.run / "away.sock")
 

@@ -9,7 +9,7 @@ from cabinet.system import run_folder
 from cabinet.system.steward.client import StewardSocketClient
 from cabinet.system.steward.protocol import SOCKET as STEWARD
 from cabinet.system.steward.protocol import CancelReboot, RequestDone
-from tests.e2e.processes import Process
+from cabinet_testing.real_cabinet import Process
 
 WHOEVER_TESTS = pwd.getpwuid(os.geteuid()).pw_name
 

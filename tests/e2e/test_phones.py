@@ -4,7 +4,7 @@ import pytest
 
 from bench.footprint import memory_mb
 from bench.viewers import Viewers, charge_everywhere
-from tests.e2e.processes import Cabinet, wait_for
+from cabinet_testing.real_cabinet import RealCabinet, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ EVENTS_TO_SETTLE, EVENTS = 15 * PHONES, 60 * PHONES
 FLAT_MB = 4.0
 
 
-def test_fifty_phones_on_live_pages_leave_the_service_as_large_as_it_was(cabinet: Cabinet):
+def test_fifty_phones_on_live_pages_leave_the_service_as_large_as_it_was(cabinet: RealCabinet):
     pid = cabinet.processes["service"].popen.pid
     charges = charge_everywhere(cabinet, OUTLETS)
     with Viewers(cabinet.url, charges, PHONES) as viewers:

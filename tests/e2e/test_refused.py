@@ -6,14 +6,14 @@ import httpx
 import pytest
 
 from cabinet.texts import table
-from tests.e2e.processes import Cabinet, Phone, Resident, wait_for
+from cabinet_testing.real_cabinet import Phone, RealCabinet, Resident, wait_for
 
 pytestmark = pytest.mark.slow
 
 SAYS = table("common", "zh")
 
 
-def books(cabinet: Cabinet) -> tuple[int, ...]:
+def books(cabinet: RealCabinet) -> tuple[int, ...]:
     """How many sessions, postings and usage records there are."""
     with sqlite3.connect(f"file:{cabinet.state / 'cabinet.db'}?mode=ro", uri=True) as connection:
         tables = ("session", "posting", "usage_record")

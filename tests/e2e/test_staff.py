@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
 from tests.e2e.console import Terminal
-from tests.e2e.processes import Cabinet, running, wait_for
 
 YES = r"yes.*[:：] ?$"
 
 
 @pytest.fixture(scope="module")
-def without_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
+def without_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
     with running(tmp_path_factory.mktemp("staff"), None, "sim", "guard", "console") as cabinet:
         wait_for("an outlet that may be closed", lambda: cabinet.outlet(3).refusal is None)
         yield cabinet
@@ -23,7 +23,7 @@ def confirmed(console: Terminal, line: str) -> str:
     return console.run("yes")
 
 
-def test_every_do_on_relays_works_with_the_service_dead(without_service: Cabinet) -> None:
+def test_every_do_on_relays_works_with_the_service_dead(without_service: RealCabinet) -> None:
     cabinet = without_service
     cabinet.plug(3, "resistor:60")
     with Terminal(cabinet) as console:
@@ -44,7 +44,7 @@ def test_every_do_on_relays_works_with_the_service_dead(without_service: Cabinet
         wait_for("the contactor closed", lambda: cabinet.snapshot().contactor_closed)
 
 
-def test_outlet_closed_for_a_test_opens_although_console_and_service_are_gone(without_service: Cabinet) -> None:
+def test_outlet_closed_for_a_test_opens_although_console_and_service_are_gone(without_service: RealCabinet) -> None:
     cabinet = without_service
     wait_for("an outlet that may be closed", lambda: cabinet.outlet(3).refusal is None)
     console = Terminal(cabinet)

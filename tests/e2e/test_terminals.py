@@ -14,8 +14,8 @@ import pexpect
 import pytest
 
 from cabinet.system.run_folder import console_terminal
+from cabinet_testing.real_cabinet import RealCabinet, running, wait_for
 from tests.e2e.console import Terminal
-from tests.e2e.processes import Cabinet, running, wait_for
 from tests.e2e.wire import Wire
 from tools import get_terminals
 
@@ -29,19 +29,19 @@ pytestmark = pytest.mark.skipif(get_terminals.why_missing() is not None, reason=
 
 
 @pytest.fixture(scope="module")
-def slow_cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cabinet]:
+def slow_cabinet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCabinet]:
     with running(tmp_path_factory.mktemp("cabinet"), {'port = "pty"': f'port = "pty"\nbaud = {BAUD}'}) as started:
         yield started
 
 
 @pytest.fixture
-def wire(slow_cabinet: Cabinet) -> Iterator[Wire]:
+def wire(slow_cabinet: RealCabinet) -> Iterator[Wire]:
     made = Wire((console_terminal(slow_cabinet.run)).resolve(), BAUD)
     yield made
     made.close()
 
 
-def pin_of(cabinet: Cabinet, name: str, level: str = "service") -> str:
+def pin_of(cabinet: RealCabinet, name: str, level: str = "service") -> str:
     return cabinet.command("console", "--new-pin", name, "--level", level).strip().split()[-1]
 
 
@@ -79,7 +79,9 @@ def log_in(child: "pexpect.spawn[str]", name: str, pin: str, language: str) -> N
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_status_at_9600_baud_takes_less_than_three_seconds(slow_cabinet: Cabinet, wire: Wire, language: str) -> None:
+def test_status_at_9600_baud_takes_less_than_three_seconds(
+    slow_cabinet: RealCabinet, wire: Wire, language: str
+) -> None:
     with picocom(wire) as child:
         log_in(child, "slow", pin_of(slow_cabinet, "slow"), language)
         began_s = time.monotonic()
@@ -95,7 +97,7 @@ def test_status_at_9600_baud_takes_less_than_three_seconds(slow_cabinet: Cabinet
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_no_character_is_lost_at_9600_baud(slow_cabinet: Cabinet, language: str) -> None:
+def test_no_character_is_lost_at_9600_baud(slow_cabinet: RealCabinet, language: str) -> None:
     """Four screens that do not change, over the slow wire and at full speed: the same to the last character."""
     pin = pin_of(slow_cabinet, "whole")
     shown: dict[int, list[str]] = {}
@@ -168,7 +170,9 @@ def tmux(tmp_path: Path, wire: Wire) -> Iterator[Tmux]:
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-def test_terminal_that_can_edits_lines_completes_and_pages(slow_cabinet: Cabinet, tmux: Tmux, language: str) -> None:
+def test_terminal_that_can_edits_lines_completes_and_pages(
+    slow_cabinet: RealCabinet, tmux: Tmux, language: str
+) -> None:
     name = f"tmux{language}"
     pin = pin_of(slow_cabinet, name)
     tmux.type("Enter")
@@ -201,7 +205,9 @@ def test_terminal_that_can_edits_lines_completes_and_pages(slow_cabinet: Cabinet
 # --- something is dead ---------------------------------------------------------------------------------------------
 
 
-def test_with_the_service_killed_all_that_the_guard_knows_works_and_the_audit_log_waits(slow_cabinet: Cabinet) -> None:
+def test_with_the_service_killed_all_that_the_guard_knows_works_and_the_audit_log_waits(
+    slow_cabinet: RealCabinet,
+) -> None:
     slow_cabinet.processes["service"].kill()
     with Terminal(slow_cabinet) as terminal:
         terminal.log_in()
@@ -228,7 +234,7 @@ def test_with_the_service_killed_all_that_the_guard_knows_works_and_the_audit_lo
         assert terminal.run("audit 50").count("off 3") == 1
 
 
-def test_with_the_guard_killed_it_says_so_at_once_and_the_rest_works(slow_cabinet: Cabinet) -> None:
+def test_with_the_guard_killed_it_says_so_at_once_and_the_rest_works(slow_cabinet: RealCabinet) -> None:
     with Terminal(slow_cabinet) as terminal:
         terminal.log_in()
         terminal.run("language en")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.processes import running, wait_for
+from cabinet_testing.real_cabinet import running, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,10 @@
-"""Fixtures of the simulator's tests; the classes behind them are in `bench`."""
+"""Fixtures of the simulator's tests; the classes behind them are in `sim_hardware`."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.sim.bench import DEMO, cabinet, meter
+from cabinet_testing.sim_hardware import DEMO, cabinet, meter
 
 __all__ = ["cabinet", "meter"]
 

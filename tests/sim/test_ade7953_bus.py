@@ -4,7 +4,7 @@ import pytest
 
 from cabinet.errors import SimError
 from cabinet.sim.chips.ade7953 import PIN_IRQ, PIN_ZX
-from tests.sim.bench import Chip
+from cabinet_testing.sim_hardware import MeterChip
 
 RESETS = [  # data sheet p. 60-62: address, bytes, value after reset
     (0x000, 1, 0x00), (0x001, 1, 0x00), (0x004, 1, 0x40), (0x007, 1, 0x00), (0x040, 1, 0x00), (0x800, 1, 0x00),
@@ -16,24 +16,24 @@ RESETS = [  # data sheet p. 60-62: address, bytes, value after reset
 
 
 @pytest.mark.parametrize(("address", "count", "value"), RESETS)
-def test_registers_hold_their_reset_values(meter: Chip, address: int, count: int, value: int) -> None:
+def test_registers_hold_their_reset_values(meter: MeterChip, address: int, count: int, value: int) -> None:
     assert meter.read(address, count) == value
 
 
-def test_a_write_is_pointer_then_data_most_significant_byte_first(meter: Chip) -> None:
+def test_a_write_is_pointer_then_data_most_significant_byte_first(meter: MeterChip) -> None:
     meter.chip.receive(bytes([0x02, 0x25, 0x31, 0x97, 0x50]), meter.now_ns)
     meter.chip.receive(bytes([0x02, 0x25]), meter.now_ns)
     assert meter.chip.send(3, meter.now_ns) == bytes([0x31, 0x97, 0x50])
 
 
-def test_24_and_32_bit_addresses_are_one_cell(meter: Chip) -> None:
+def test_24_and_32_bit_addresses_are_one_cell(meter: MeterChip) -> None:
     meter.write(0x325, 0x00319750, 4)
     assert meter.read(0x225, 3) == 0x319750
     meter.write(0x225, 0x123456, 3)
     assert meter.read(0x325, 4) == 0x00123456
 
 
-def test_signed_registers_are_sign_extended_to_32_bits(meter: Chip) -> None:
+def test_signed_registers_are_sign_extended_to_32_bits(meter: MeterChip) -> None:
     meter.write(0x289, 0xFFFFFE, 3)
     assert meter.read(0x389, 4) == 0xFFFFFFFE
     meter.write(0x225, 0xFFFFFE, 3)
@@ -47,13 +47,13 @@ def test_signed_registers_are_sign_extended_to_32_bits(meter: Chip) -> None:
     (b"\x02\x1a\x00\x00\x00", "0x21a cannot be written"),
     (b"\x02\x85\x00\x00\x00", "0x285 cannot be written"),
 ])  # fmt: skip
-def test_a_frame_no_driver_should_send_raises(meter: Chip, data: bytes, problem: str) -> None:
+def test_a_frame_no_driver_should_send_raises(meter: MeterChip, data: bytes, problem: str) -> None:
     with pytest.raises(SimError, match=problem):
         meter.chip.receive(data, meter.now_ns)
 
 
 @pytest.mark.parametrize(("address", "count"), [(0x225, 2), (0x225, 4), (0x102, 1), (0x285, 3)])
-def test_a_read_of_a_wrong_width_or_reserved_register_raises(meter: Chip, address: int, count: int) -> None:
+def test_a_read_of_a_wrong_width_or_reserved_register_raises(meter: MeterChip, address: int, count: int) -> None:
     with pytest.raises(SimError):
         meter.read(address, count)
 
@@ -71,14 +71,16 @@ def test_a_read_of_a_wrong_width_or_reserved_register_raises(meter: Chip, addres
     (0x280, 0x100000, 3, "AIGAIN = 0x100000"),
     (0x009, 0x05, 1, "gain code 5 of PGA_IB"),
 ])  # fmt: skip
-def test_a_bit_this_model_does_not_have_raises(meter: Chip, address: int, value: int, count: int, what: str) -> None:
+def test_a_bit_this_model_does_not_have_raises(
+    meter: MeterChip, address: int, value: int, count: int, what: str
+) -> None:
     before = meter.chip.cell(address)
     with pytest.raises(SimError, match=what):
         meter.write(address, value, count)
     assert meter.chip.cell(address) == before
 
 
-def test_the_required_register_opens_for_the_very_next_write_only(meter: Chip) -> None:
+def test_the_required_register_opens_for_the_very_next_write_only(meter: MeterChip) -> None:
     meter.write(0x120, 0x0030, 2)
     assert meter.read(0x120, 2) == 0x0000, "locked"
     meter.write(0x0FE, 0xAD, 1)
@@ -96,7 +98,9 @@ def test_the_required_register_opens_for_the_very_next_write_only(meter: Chip) -
 @pytest.mark.parametrize(("bit", "address", "count", "value"), [
     (1, 0x001, 1, 0x07), (2, 0x110, 2, 0x000A), (4, 0x225, 3, 0x123456), (4, 0x325, 4, 0x123456),
 ])  # fmt: skip
-def test_protected_writes_are_taken_and_ignored(meter: Chip, bit: int, address: int, count: int, value: int) -> None:
+def test_protected_writes_are_taken_and_ignored(
+    meter: MeterChip, bit: int, address: int, count: int, value: int
+) -> None:
     before = meter.chip.cell(address)
     meter.write(0x040, bit, 1)
     meter.write(address, value, count)
@@ -106,7 +110,7 @@ def test_protected_writes_are_taken_and_ignored(meter: Chip, bit: int, address: 
     assert meter.chip.cell(address) == value
 
 
-def test_the_last_access_can_be_read_back(meter: Chip) -> None:
+def test_the_last_access_can_be_read_back(meter: MeterChip) -> None:
     meter.write(0x225, 0x319750, 3)
     assert [meter.read(0x0FD, 1), meter.read(0x1FE, 2), meter.read(0x2FF, 3)] == [0xCA, 0x225, 0x319750]
     meter.read(0x102, 2)
@@ -116,7 +120,7 @@ def test_the_last_access_can_be_read_back(meter: Chip) -> None:
     assert meter.read(0x1FE, 2) == 0x040, "an ignored write is no successful access"
 
 
-def test_the_checksum_at_the_defaults_is_the_published_one_and_follows_the_covered_cells(meter: Chip) -> None:
+def test_the_checksum_at_the_defaults_is_the_published_one_and_follows_the_covered_cells(meter: MeterChip) -> None:
     assert meter.read(0x37F, 4) == 0xFFFFFFFF, "not enabled"
     default = meter.chip._checksum()
     assert default == 0x48739163
@@ -131,7 +135,7 @@ def test_the_checksum_at_the_defaults_is_the_published_one_and_follows_the_cover
 
 
 def test_silent_for_66_ms_after_power_up_then_the_reset_interrupt() -> None:
-    meter = Chip(awake=False)
+    meter = MeterChip(awake=False)
     up_ns = meter.now_ns
     assert not meter.chip.answers(up_ns)
     meter.pass_ms(65)
@@ -148,7 +152,7 @@ def test_silent_for_66_ms_after_power_up_then_the_reset_interrupt() -> None:
 
 
 @pytest.mark.parametrize("how", ["register", "pin"])
-def test_a_reset_forgets_everything_and_says_so(meter: Chip, how: str) -> None:
+def test_a_reset_forgets_everything_and_says_so(meter: MeterChip, how: str) -> None:
     meter.read(0x22E, 3)
     meter.write(0x0FE, 0xAD, 1)
     meter.write(0x120, 0x0030, 2)
@@ -165,7 +169,7 @@ def test_a_reset_forgets_everything_and_says_so(meter: Chip, how: str) -> None:
     assert meter.read(0x22E, 3) & 1 << 20
 
 
-def test_the_reset_interrupt_cannot_be_disabled(meter: Chip) -> None:
+def test_the_reset_interrupt_cannot_be_disabled(meter: MeterChip) -> None:
     meter.read(0x22E, 3)
     meter.write(0x22C, 0, 3)
     meter.pins.clear()
@@ -173,7 +177,7 @@ def test_the_reset_interrupt_cannot_be_disabled(meter: Chip) -> None:
     assert meter.pins == [(PIN_IRQ, False, meter.now_ns)]
 
 
-def test_zx_is_channel_b_s_interrupt_only_when_told_so(meter: Chip) -> None:
+def test_zx_is_channel_b_s_interrupt_only_when_told_so(meter: MeterChip) -> None:
     from cabinet.sim.waveform import RESISTIVE, steady
 
     meter.read(0x22E, 3)

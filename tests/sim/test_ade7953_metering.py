@@ -8,7 +8,7 @@ import pytest
 from cabinet.sim.chips.ade7953 import PIN_IRQ, PIN_ZX
 from cabinet.sim.transient import HalfSinePulse
 from cabinet.sim.waveform import RESISTIVE, SILENCE, HalfWave, Mains, Periodic, Shape, steady, unit_wave
-from tests.sim.bench import FULL_A, FULL_V, Chip
+from cabinet_testing.sim_hardware import FULL_A, FULL_V, MeterChip
 
 PEAK, RMS, POWER, ENERGY_PER_S = 6_500_000, 9_032_007, 4_862_401, 206_900
 FULL_W = FULL_A * FULL_V / 2
@@ -36,7 +36,7 @@ def level(amps: float) -> int:
     return round(amps / FULL_A * PEAK)
 
 
-def test_full_scale_reads_the_data_sheet_s_codes(meter: Chip) -> None:
+def test_full_scale_reads_the_data_sheet_s_codes(meter: MeterChip) -> None:
     mains = Mains(FULL_V, meter.now_ns, 10e6)
     meter.chip.mains(mains, meter.now_ns)
     meter.chip.follow("A", Periodic(mains, [(unit_wave(RESISTIVE), FULL_A)]), meter.now_ns)
@@ -50,7 +50,7 @@ def test_full_scale_reads_the_data_sheet_s_codes(meter: Chip) -> None:
 
 
 @pytest.mark.parametrize("channel", ["A", "B"])
-def test_a_charger_is_measured_to_a_tenth_of_a_percent_over_a_minute(meter: Chip, channel: str) -> None:
+def test_a_charger_is_measured_to_a_tenth_of_a_percent_over_a_minute(meter: MeterChip, channel: str) -> None:
     wave = steady(meter.mains, 186.5, CHARGER)
     energy = 0x21E if channel == "A" else 0x21F
     meter.chip.follow(channel, wave, meter.now_ns)
@@ -66,7 +66,7 @@ def test_a_charger_is_measured_to_a_tenth_of_a_percent_over_a_minute(meter: Chip
     assert meter.read(0x21F if channel == "A" else 0x21E, 3) == 0, "the other input saw nothing"
 
 
-def test_the_peak_is_that_since_the_last_read_with_reset(meter: Chip) -> None:
+def test_the_peak_is_that_since_the_last_read_with_reset(meter: MeterChip) -> None:
     wave = Periodic(meter.mains, [(unit_wave(RESISTIVE), 10.0)])
     start_ns = meter.mains.origin_ns + 10 * 10_000_000
     meter.timeline.advance_to(start_ns)
@@ -83,7 +83,7 @@ def test_the_peak_is_that_since_the_last_read_with_reset(meter: Chip) -> None:
     assert amps_peak(meter.read(RSTIAPEAK, 3)) == pytest.approx(10 * math.sin(0.9 * math.pi), rel=1e-2)
 
 
-def test_a_peak_is_kept_when_the_current_has_gone(meter: Chip) -> None:
+def test_a_peak_is_kept_when_the_current_has_gone(meter: MeterChip) -> None:
     meter.chip.follow("B", HalfSinePulse(meter.mains, 60.0, meter.now_ns, 1_000_000), meter.now_ns)
     meter.pass_ms(1)
     meter.chip.follow("B", SILENCE, meter.now_ns)
@@ -96,7 +96,7 @@ def test_peaks_of_random_scans_agree_with_fine_steps() -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
-    meter = Chip()
+    meter = MeterChip()
     for _ in range(5):
         amps = rng.uniform(0.5, 100)
         wave = Periodic(
@@ -111,7 +111,7 @@ def test_peaks_of_random_scans_agree_with_fine_steps() -> None:
             assert amps_peak(meter.read(RSTIAPEAK, 3)) == pytest.approx(exact, rel=0.01, abs=0.01 * amps)
 
 
-def test_rms_is_settled_after_200_ms_and_not_before(meter: Chip) -> None:
+def test_rms_is_settled_after_200_ms_and_not_before(meter: MeterChip) -> None:
     wave = Periodic(meter.mains, [(unit_wave(RESISTIVE), 10 * math.sqrt(2))])
     meter.chip.follow("A", wave, meter.now_ns)
     meter.pass_ms(20)
@@ -125,7 +125,7 @@ def test_rms_is_settled_after_200_ms_and_not_before(meter: Chip) -> None:
     assert amps_rms(meter.read(0x21A, 3)) < 0.3
 
 
-def test_energy_wraps_when_it_is_not_read(meter: Chip) -> None:
+def test_energy_wraps_when_it_is_not_read(meter: MeterChip) -> None:
     mains = Mains(FULL_V, meter.now_ns, 10e6)
     meter.chip.mains(mains, meter.now_ns)
     meter.chip.follow("A", Periodic(mains, [(unit_wave(RESISTIVE), FULL_A)]), meter.now_ns)
@@ -137,7 +137,7 @@ def test_energy_wraps_when_it_is_not_read(meter: Chip) -> None:
     assert meter.read(0x31E, 4) == 0
 
 
-def test_without_read_with_reset_the_energy_stays(meter: Chip) -> None:
+def test_without_read_with_reset_the_energy_stays(meter: MeterChip) -> None:
     meter.chip.follow("A", steady(meter.mains, 1000.0, RESISTIVE), meter.now_ns)
     meter.write(0x004, 0x00, 1)
     meter.pass_ms(5000)
@@ -145,7 +145,7 @@ def test_without_read_with_reset_the_energy_stays(meter: Chip) -> None:
     assert first == meter.read(0x21E, 3) > 0
 
 
-def test_a_standby_load_is_billed_as_nothing_until_no_load_is_disabled(meter: Chip) -> None:
+def test_a_standby_load_is_billed_as_nothing_until_no_load_is_disabled(meter: MeterChip) -> None:
     meter.chip.follow("A", steady(meter.mains, 3.0, CHARGER), meter.now_ns)  # full scale / 10,000 is 5 W
     meter.read(0x21E, 3)
     meter.pass_ms(100_000)
@@ -156,7 +156,7 @@ def test_a_standby_load_is_billed_as_nothing_until_no_load_is_disabled(meter: Ch
     assert joules(meter.read(0x21E, 3)) == pytest.approx(300.0, rel=1e-3)
 
 
-def test_calibration_registers_scale_what_they_should(meter: Chip) -> None:
+def test_calibration_registers_scale_what_they_should(meter: MeterChip) -> None:
     meter.write(0x280, 0x400000 * 5 // 4, 3)  # AIGAIN x 1.25
     meter.write(0x282, 0x400000 * 3 // 4, 3)  # AWGAIN x 0.75
     meter.chip.follow("A", steady(meter.mains, 1000.0, RESISTIVE), meter.now_ns)
@@ -167,7 +167,7 @@ def test_calibration_registers_scale_what_they_should(meter: Chip) -> None:
     assert watts(meter.signed(0x212)) == pytest.approx(1000 * 1.25 * 0.75, rel=8e-3)
 
 
-def test_a_gain_stage_saturates_where_its_range_ends(meter: Chip) -> None:
+def test_a_gain_stage_saturates_where_its_range_ends(meter: MeterChip) -> None:
     meter.write(0x008, 1, 1)  # PGA_IA x 2: 250 mV is full scale
     meter.chip.follow("A", Periodic(meter.mains, [(unit_wave(RESISTIVE), 80.0)]), meter.now_ns)
     meter.pass_ms(20)
@@ -177,7 +177,7 @@ def test_a_gain_stage_saturates_where_its_range_ends(meter: Chip) -> None:
     assert meter.read(RSTIAPEAK, 3) == PEAK
 
 
-def test_period_voltage_and_samples(meter: Chip) -> None:
+def test_period_voltage_and_samples(meter: MeterChip) -> None:
     assert meter.read(0x10E, 2) == 4474
     meter.pass_ms(500)
     assert meter.read(0x21C, 3) / RMS * FULL_V / math.sqrt(2) == pytest.approx(220.0, rel=2e-3)
@@ -191,7 +191,7 @@ def test_period_voltage_and_samples(meter: Chip) -> None:
     ("A", PIN_IRQ, 0x22C, 0x22E), ("B", PIN_ZX, 0x22F, 0x231),
 ])  # fmt: skip
 def test_an_over_current_pulls_its_pin_at_the_first_sample_above_the_level(
-    meter: Chip, channel: str, pin: str, enable: int, status: int
+    meter: MeterChip, channel: str, pin: str, enable: int, status: int
 ) -> None:
     meter.read(0x22E, 3)
     meter.write(0x225, level(150.0), 3)
@@ -215,7 +215,7 @@ def test_an_over_current_pulls_its_pin_at_the_first_sample_above_the_level(
     assert 0 <= again[0][2] - (exact_ns + 10e6) <= 143_100 + 40_000
 
 
-def test_below_the_level_there_is_no_alert_and_disabled_it_is_latched_all_the_same(meter: Chip) -> None:
+def test_below_the_level_there_is_no_alert_and_disabled_it_is_latched_all_the_same(meter: MeterChip) -> None:
     meter.read(0x22E, 3)
     meter.pins.clear()
     meter.write(0x225, level(150.0), 3)
@@ -230,7 +230,7 @@ def test_below_the_level_there_is_no_alert_and_disabled_it_is_latched_all_the_sa
     assert meter.pins == [(PIN_IRQ, False, meter.now_ns)]
 
 
-def test_missing_mains_is_an_interrupt_after_the_timeout(meter: Chip) -> None:
+def test_missing_mains_is_an_interrupt_after_the_timeout(meter: MeterChip) -> None:
     meter.read(0x22E, 3)
     meter.write(0x100, 1400, 2)  # 100 ms
     meter.chip.mains(None, meter.now_ns)
@@ -240,7 +240,7 @@ def test_missing_mains_is_an_interrupt_after_the_timeout(meter: Chip) -> None:
     assert meter.read(0x22D, 3) & 1 << 14
 
 
-def test_sag_and_overvoltage_have_their_levels(meter: Chip) -> None:
+def test_sag_and_overvoltage_have_their_levels(meter: MeterChip) -> None:
     meter.read(0x22E, 3)
     volts = 220 * math.sqrt(2) / FULL_V * PEAK
     meter.write(0x200, round(volts * 0.8), 3)
@@ -257,7 +257,7 @@ def test_sag_and_overvoltage_have_their_levels(meter: Chip) -> None:
 
 
 def test_frozen_registers_stay_as_they_were_and_thaw() -> None:
-    meter = Chip(seed=7)
+    meter = MeterChip(seed=7)
     meter.chip.follow("A", steady(meter.mains, 500.0, CHARGER), meter.now_ns)
     meter.pass_ms(500)
     lively = {meter.read(0x21A, 3) for _ in range(5)}
@@ -273,7 +273,7 @@ def test_frozen_registers_stay_as_they_were_and_thaw() -> None:
     assert meter.read(0x21A, 3) < min(lively) / 10
 
 
-def test_power_factor_and_angle_follow_the_waveform(meter: Chip) -> None:
+def test_power_factor_and_angle_follow_the_waveform(meter: MeterChip) -> None:
     meter.chip.follow("A", steady(meter.mains, 500.0, CHARGER), meter.now_ns)
     meter.pass_ms(1000)
     factor = meter.read(0x10A, 2)

@@ -12,7 +12,7 @@ from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.gpio import SimPinFactory
-from tests.sim.bench import DEMO, METER, Cabinet
+from cabinet_testing.sim_hardware import DEMO, METER, SimHardware
 
 DEMO_TEXT = DEMO.read_text(encoding="utf-8")
 
@@ -78,7 +78,7 @@ def test_sensors_are_off_by_what_the_calibration_puts_right() -> None:
 
 def test_the_same_seed_gives_the_same_cabinet_and_another_seed_another() -> None:
     def life(seed: int) -> list[tuple[int, str]]:
-        cabinet = Cabinet(noise=True, seed=seed)
+        cabinet = SimHardware(noise=True, seed=seed)
         cabinet.world.plug(1, make_load("lithium-48v"))
         for _ in range(5):
             cabinet.close(1)
@@ -95,7 +95,7 @@ def test_what_the_meter_adds_up_is_what_was_delivered(outlet: int) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
-    cabinet = Cabinet(noise=True, seed=seed)
+    cabinet = SimHardware(noise=True, seed=seed)
     cabinet.select(0)
     cabinet.bus.write_i2c_block_data(METER, 0x00, [0x01, 0x07])
     cabinet.world.plug(outlet, make_load("lead-acid-48v20ah"))

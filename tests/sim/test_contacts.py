@@ -12,11 +12,11 @@ from cabinet.errors import SimError
 from cabinet.sim.build import build_world
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.contacts import permitted_ns
-from tests.sim.bench import RESIDUAL, RESIDUAL_TEST, SIREN, SMOKE, WATER, Cabinet, demo_config
+from cabinet_testing.sim_hardware import RESIDUAL, RESIDUAL_TEST, SIREN, SMOKE, WATER, SimHardware, demo_config
 
 
 @pytest.mark.parametrize(("fault", "line"), [("smoke", SMOKE), ("water", WATER)])
-def test_an_alarm_contact_holds_its_line_low_until_it_alarms(cabinet: Cabinet, fault: str, line: int) -> None:
+def test_an_alarm_contact_holds_its_line_low_until_it_alarms(cabinet: SimHardware, fault: str, line: int) -> None:
     assert not cabinet.level(line)
     cabinet.world.fault(None, fault)
     assert cabinet.level(line)
@@ -26,7 +26,7 @@ def test_an_alarm_contact_holds_its_line_low_until_it_alarms(cabinet: Cabinet, f
 
 
 @pytest.mark.parametrize(("name", "line"), [("smoke", SMOKE), ("water", WATER), ("residual", RESIDUAL)])
-def test_a_cut_wire_looks_like_an_alarm_of_that_contact_only(cabinet: Cabinet, name: str, line: int) -> None:
+def test_a_cut_wire_looks_like_an_alarm_of_that_contact_only(cabinet: SimHardware, name: str, line: int) -> None:
     cabinet.world.fault(None, "wire_cut", input=name)
     assert [cabinet.level(each) for each in (SMOKE, WATER, RESIDUAL)] == [
         each == line for each in (SMOKE, WATER, RESIDUAL)
@@ -35,12 +35,12 @@ def test_a_cut_wire_looks_like_an_alarm_of_that_contact_only(cabinet: Cabinet, n
     assert not cabinet.level(line)
 
 
-def test_an_input_without_a_pull_up_does_not_see_an_open_contact(cabinet: Cabinet) -> None:
+def test_an_input_without_a_pull_up_does_not_see_an_open_contact(cabinet: SimHardware) -> None:
     cabinet.world.fault(None, "smoke")
     assert not cabinet.world.lines.level(SMOKE)
 
 
-def test_an_edge_of_a_contact_reaches_who_watches_it(cabinet: Cabinet) -> None:
+def test_an_edge_of_a_contact_reaches_who_watches_it(cabinet: SimHardware) -> None:
     opened: list[float] = []
     button = Button(SMOKE, pull_up=True, pin_factory=cabinet.pins)
     button.when_released = lambda: opened.append(cabinet.clock.monotonic_ns())
@@ -50,7 +50,7 @@ def test_an_edge_of_a_contact_reaches_who_watches_it(cabinet: Cabinet) -> None:
     assert len(opened) == 1
 
 
-def test_the_siren_sounds_while_its_line_is_high(cabinet: Cabinet) -> None:
+def test_the_siren_sounds_while_its_line_is_high(cabinet: SimHardware) -> None:
     siren = OutputDevice(SIREN, pin_factory=cabinet.pins)
     assert cabinet.world.state()["siren"] is False
     siren.on()
@@ -60,7 +60,7 @@ def test_the_siren_sounds_while_its_line_is_high(cabinet: Cabinet) -> None:
 
 
 class TestResidualCurrent:
-    def opened_after_ms(self, cabinet: Cabinet, leak: Callable[[], None], wait_ms: float = 400) -> float | None:
+    def opened_after_ms(self, cabinet: SimHardware, leak: Callable[[], None], wait_ms: float = 400) -> float | None:
         """From the leak to the open contact."""
         start_ns = cabinet.world.sync()
         leak()
@@ -74,7 +74,7 @@ class TestResidualCurrent:
     def test_it_opens_its_contact_in_the_time_permitted_for_the_current(self, ma: float, within_ms: float) -> None:
         times = []
         for seed in range(20):
-            cabinet = Cabinet(seed=seed)
+            cabinet = SimHardware(seed=seed)
             cabinet.close(1)
             after_ms = self.opened_after_ms(cabinet, lambda cabinet=cabinet: cabinet.world.fault(1, "leak", ma=ma))  # type: ignore[misc]
             assert after_ms is not None
@@ -89,14 +89,14 @@ class TestResidualCurrent:
 
     def test_below_24_ma_it_never_does_and_up_to_30_ma_some_do(self) -> None:
         def opens(ma: float, seed: int) -> bool:
-            cabinet = Cabinet(seed=seed)
+            cabinet = SimHardware(seed=seed)
             cabinet.close(1)
             return self.opened_after_ms(cabinet, lambda: cabinet.world.fault(1, "leak", ma=ma)) is not None
 
         assert not any(opens(23.9, seed) for seed in range(10))
         assert {opens(27, seed) for seed in range(10)} == {True, False}
 
-    def test_only_outlets_that_have_mains_leak(self, cabinet: Cabinet) -> None:
+    def test_only_outlets_that_have_mains_leak(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "leak", ma=100)
         cabinet.live_ms(400)
         assert not cabinet.level(RESIDUAL)
@@ -106,7 +106,7 @@ class TestResidualCurrent:
         assert cabinet.level(RESIDUAL)
         assert cabinet.kinds(1).count("fault_onset") == 1
 
-    def test_small_leaks_of_several_outlets_add_up(self, cabinet: Cabinet) -> None:
+    def test_small_leaks_of_several_outlets_add_up(self, cabinet: SimHardware) -> None:
         cabinet.close(1, 2)
         cabinet.world.fault(1, "leak", ma=20)
         cabinet.live_ms(400)
@@ -116,7 +116,7 @@ class TestResidualCurrent:
         cabinet.live_ms(300)
         assert cabinet.level(RESIDUAL)
 
-    def test_the_contact_closes_again_half_a_second_after_the_current_is_gone(self, cabinet: Cabinet) -> None:
+    def test_the_contact_closes_again_half_a_second_after_the_current_is_gone(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         cabinet.world.fault(1, "leak", ma=100)
         cabinet.live_ms(100)
@@ -129,7 +129,7 @@ class TestResidualCurrent:
         assert not cabinet.level(RESIDUAL)
         assert cabinet.when("input_closed") - gone_ns == 500 * MS
 
-    def test_the_test_input_makes_it_open_with_no_outlet_on(self, cabinet: Cabinet) -> None:
+    def test_the_test_input_makes_it_open_with_no_outlet_on(self, cabinet: SimHardware) -> None:
         after_ms = self.opened_after_ms(cabinet, lambda: cabinet.drive(RESIDUAL_TEST, True))
         assert after_ms is not None
         assert after_ms <= 300
@@ -137,7 +137,7 @@ class TestResidualCurrent:
         cabinet.live_ms(510)
         assert not cabinet.level(RESIDUAL)
 
-    def test_a_dead_monitor_answers_neither_a_leak_nor_its_test(self, cabinet: Cabinet) -> None:
+    def test_a_dead_monitor_answers_neither_a_leak_nor_its_test(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(None, "rcm_dead")
         cabinet.close(1)
         cabinet.world.fault(1, "leak", ma=500)
@@ -151,7 +151,7 @@ class TestResidualCurrent:
     def test_the_current_that_leaks_for_a_moment_only_is_not_held_against_the_next(self) -> None:
         seed = random.randrange(1 << 32)
         print("seed", seed)
-        cabinet = Cabinet(seed=seed)
+        cabinet = SimHardware(seed=seed)
         cabinet.close(1)
         for _ in range(10):
             cabinet.world.fault(1, "leak", ma=30)

@@ -9,17 +9,17 @@ from smbus2 import i2c_msg
 from cabinet.clock import MS
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.faults import FAULTS
-from tests.sim.bench import EXPANDER, METER, THERMOMETER, Cabinet
+from cabinet_testing.sim_hardware import EXPANDER, METER, THERMOMETER, SimHardware
 
 
-def peak_a(cabinet: Cabinet, outlet: int) -> float:
+def peak_a(cabinet: SimHardware, outlet: int) -> float:
     cabinet.select((outlet - 1) // 2)
     answer = i2c_msg.read(METER, 3)
     cabinet.bus.i2c_rdwr(i2c_msg.write(METER, [0x02, 0x29 if outlet % 2 else 0x2B]), answer)
     return int.from_bytes(bytes(answer), "big") / 6_500_000 * 200
 
 
-def half_cycle_peaks(cabinet: Cabinet, outlet: int, count: int) -> list[float]:
+def half_cycle_peaks(cabinet: SimHardware, outlet: int, count: int) -> list[float]:
     """Peak of each of the next half-cycles of the mains."""
     mains = cabinet.world.mains
     assert mains is not None
@@ -32,7 +32,7 @@ def half_cycle_peaks(cabinet: Cabinet, outlet: int, count: int) -> list[float]:
     return peaks
 
 
-def test_a_full_short_flows_in_every_half_cycle_beside_the_load(cabinet: Cabinet) -> None:
+def test_a_full_short_flows_in_every_half_cycle_beside_the_load(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("resistor:220"))
     cabinet.close(1)
     cabinet.world.fault(1, "short", amps=60)
@@ -43,7 +43,7 @@ def test_a_full_short_flows_in_every_half_cycle_beside_the_load(cabinet: Cabinet
     assert cabinet.world.truth(1).power_mw == pytest.approx(61 * 220 * 1000, rel=1e-4)
 
 
-def test_a_shorted_diode_conducts_in_every_other_half_cycle(cabinet: Cabinet) -> None:
+def test_a_shorted_diode_conducts_in_every_other_half_cycle(cabinet: SimHardware) -> None:
     cabinet.close(1)
     cabinet.world.fault(1, "short", amps=60, shape="half")
     peaks = half_cycle_peaks(cabinet, 1, 8)
@@ -52,7 +52,7 @@ def test_a_shorted_diode_conducts_in_every_other_half_cycle(cabinet: Cabinet) ->
 
 def test_an_arc_skips_half_cycles_but_never_four_in_a_row() -> None:
     for seed in range(10):
-        cabinet = Cabinet(seed=seed)
+        cabinet = SimHardware(seed=seed)
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=60, shape="intermittent")
         struck = [peak > 30 for peak in half_cycle_peaks(cabinet, 1, 64)]
@@ -62,7 +62,7 @@ def test_an_arc_skips_half_cycles_but_never_four_in_a_row() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0, 45, 90, 200, 315])
-def test_a_short_begins_at_the_phase_asked_for(cabinet: Cabinet, degrees: float) -> None:
+def test_a_short_begins_at_the_phase_asked_for(cabinet: SimHardware, degrees: float) -> None:
     cabinet.close(1)
     cabinet.world.fault(1, "short", at_phase=degrees)
     cabinet.live_ms(25)
@@ -72,7 +72,7 @@ def test_a_short_begins_at_the_phase_asked_for(cabinet: Cabinet, degrees: float)
     assert min(abs(began - degrees), 360 - abs(began - degrees)) < 0.01
 
 
-def test_the_onset_of_a_short_behind_an_open_relay_is_when_the_relay_closes(cabinet: Cabinet) -> None:
+def test_the_onset_of_a_short_behind_an_open_relay_is_when_the_relay_closes(cabinet: SimHardware) -> None:
     cabinet.world.fault(1, "short")
     cabinet.live_ms(100)
     assert "fault_onset" not in cabinet.kinds(1)
@@ -80,7 +80,7 @@ def test_the_onset_of_a_short_behind_an_open_relay_is_when_the_relay_closes(cabi
     assert cabinet.when("fault_onset", 1) == max(cabinet.when("contacts_closed", 1), cabinet.when("contactor_closed"))
 
 
-def test_clear_stops_a_short_and_a_plan_for_one(cabinet: Cabinet) -> None:
+def test_clear_stops_a_short_and_a_plan_for_one(cabinet: SimHardware) -> None:
     cabinet.close(1)
     cabinet.world.fault(1, "short")
     cabinet.live_ms(5)
@@ -93,7 +93,7 @@ def test_clear_stops_a_short_and_a_plan_for_one(cabinet: Cabinet) -> None:
 
 
 @pytest.mark.parametrize(("chip", "address"), [("meter", METER), ("thermometer", THERMOMETER), ("expander", EXPANDER)])
-def test_nack_silences_the_chip_asked_for_and_no_other(cabinet: Cabinet, chip: str, address: int) -> None:
+def test_nack_silences_the_chip_asked_for_and_no_other(cabinet: SimHardware, chip: str, address: int) -> None:
     cabinet.select(0)
     cabinet.world.fault(1, "nack", chip=chip)
     for each in {METER, THERMOMETER, EXPANDER} - {address}:
@@ -105,7 +105,7 @@ def test_nack_silences_the_chip_asked_for_and_no_other(cabinet: Cabinet, chip: s
     cabinet.bus.write_quick(address)
 
 
-def test_clearing_one_outlet_leaves_the_same_fault_of_its_neighbour_on_their_chip(cabinet: Cabinet) -> None:
+def test_clearing_one_outlet_leaves_the_same_fault_of_its_neighbour_on_their_chip(cabinet: SimHardware) -> None:
     cabinet.select(0)
     cabinet.world.fault(1, "nack")
     cabinet.world.fault(2, "nack")
@@ -116,7 +116,7 @@ def test_clearing_one_outlet_leaves_the_same_fault_of_its_neighbour_on_their_chi
     cabinet.bus.write_quick(METER)
 
 
-def test_an_expander_that_resets_drops_every_relay(cabinet: Cabinet) -> None:
+def test_an_expander_that_resets_drops_every_relay(cabinet: SimHardware) -> None:
     cabinet.close(1, 2, 3)
     cabinet.world.fault(1, "chip_reset", chip="expander")
     cabinet.live_ms(20)
@@ -125,7 +125,7 @@ def test_an_expander_that_resets_drops_every_relay(cabinet: Cabinet) -> None:
     assert cabinet.world.truth(1).faults == {}, "it has happened; nothing lasts"
 
 
-def test_a_meter_that_resets_is_at_its_defaults_at_once_or_silent_for_66_ms(cabinet: Cabinet) -> None:
+def test_a_meter_that_resets_is_at_its_defaults_at_once_or_silent_for_66_ms(cabinet: SimHardware) -> None:
     cabinet.select(0)
     cabinet.bus.write_i2c_block_data(METER, 0x02, [0x25, 0x12, 0x34, 0x56])
 
@@ -144,7 +144,7 @@ def test_a_meter_that_resets_is_at_its_defaults_at_once_or_silent_for_66_ms(cabi
     assert level() == b"\xff\xff\xff"
 
 
-def test_a_frozen_meter_goes_on_answering_with_what_was(cabinet: Cabinet) -> None:
+def test_a_frozen_meter_goes_on_answering_with_what_was(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("resistor:500"))
     cabinet.close(1)
     cabinet.live_ms(100)
@@ -157,7 +157,7 @@ def test_a_frozen_meter_goes_on_answering_with_what_was(cabinet: Cabinet) -> Non
     cabinet.live_ms(100)
 
 
-def test_hot_plug_pulls_pushes_in_and_bounces_on_a_live_outlet(cabinet: Cabinet) -> None:
+def test_hot_plug_pulls_pushes_in_and_bounces_on_a_live_outlet(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("lithium-60v"))
     cabinet.close(1)
     cabinet.live_ms(2000)
@@ -171,7 +171,7 @@ def test_hot_plug_pulls_pushes_in_and_bounces_on_a_live_outlet(cabinet: Cabinet)
     assert (truth.load, truth.stage) == ("lithium-60v", "constant current")
 
 
-def test_every_fault_can_be_set_cleared_and_set_again(cabinet: Cabinet) -> None:
+def test_every_fault_can_be_set_cleared_and_set_again(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("lithium-48v"))
     cabinet.close(1)
     for kind, fault in FAULTS.items():
@@ -186,7 +186,7 @@ def test_every_fault_can_be_set_cleared_and_set_again(cabinet: Cabinet) -> None:
     assert cabinet.world.truth(1).power_mw > 150_000, "and the charge goes on"
 
 
-def test_swapped_coils_close_each_others_contacts(cabinet: Cabinet) -> None:
+def test_swapped_coils_close_each_others_contacts(cabinet: SimHardware) -> None:
     cabinet.world.fault(3, "relays_swapped", other=7)
     cabinet.close(3)
     assert [cabinet.world.truth(n).contacts_closed for n in (3, 7)] == [False, True]
@@ -195,7 +195,7 @@ def test_swapped_coils_close_each_others_contacts(cabinet: Cabinet) -> None:
     assert [cabinet.world.truth(n).contacts_closed for n in (3, 7)] == [True, False]
 
 
-def test_reversed_sensor_shows_the_same_peak_and_the_power_with_a_minus(cabinet: Cabinet) -> None:
+def test_reversed_sensor_shows_the_same_peak_and_the_power_with_a_minus(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("resistor:220"))
     cabinet.close(1)
     cabinet.world.fault(1, "current_reversed")
@@ -207,7 +207,7 @@ def test_reversed_sensor_shows_the_same_peak_and_the_power_with_a_minus(cabinet:
     assert peak_a(cabinet, 1) == pytest.approx(math.sqrt(2), rel=0.02)
 
 
-def test_swapped_thermometers_and_meters_show_the_other_outlet(cabinet: Cabinet) -> None:
+def test_swapped_thermometers_and_meters_show_the_other_outlet(cabinet: SimHardware) -> None:
     cabinet.world.fault(1, "thermometers_swapped", other=5)
     cabinet.world.fault(1, "warmed", kelvin=20)
     cabinet.live_ms(20_000)

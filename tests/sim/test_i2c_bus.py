@@ -7,7 +7,7 @@ from smbus2 import i2c_msg
 
 from cabinet.errors import SimError
 from cabinet.sim.smbus import wire_bits
-from tests.sim.bench import EXPANDER, METER, MUX, THERMOMETER, Cabinet
+from cabinet_testing.sim_hardware import EXPANDER, METER, MUX, THERMOMETER, SimHardware
 
 
 def failure(call: object, *args: object) -> int | None:
@@ -32,14 +32,14 @@ def test_bits_on_the_wire(messages: list[tuple[int, bytes | None, int]], bits: i
     assert wire_bits(messages) == bits
 
 
-def test_a_transfer_takes_its_bits_at_the_configured_speed(cabinet: Cabinet) -> None:
+def test_a_transfer_takes_its_bits_at_the_configured_speed(cabinet: SimHardware) -> None:
     before_ns = cabinet.clock.monotonic_ns()
     cabinet.bus.write_byte(MUX, 1)
     cabinet.bus.read_word_data(EXPANDER, 0x14)
     assert cabinet.clock.monotonic_ns() - before_ns == (20 + 48) * 2500
 
 
-def test_every_call_of_smbus2_reaches_the_chip_as_the_same_bytes(cabinet: Cabinet) -> None:
+def test_every_call_of_smbus2_reaches_the_chip_as_the_same_bytes(cabinet: SimHardware) -> None:
     bus = cabinet.bus
     bus.write_word_data(EXPANDER, 0x14, 0x0201)
     assert bus.read_word_data(EXPANDER, 0x14) == 0x0201
@@ -61,7 +61,7 @@ def test_every_call_of_smbus2_reaches_the_chip_as_the_same_bytes(cabinet: Cabine
             call()
 
 
-def test_a_chip_behind_the_mux_answers_only_while_its_channel_is_on(cabinet: Cabinet) -> None:
+def test_a_chip_behind_the_mux_answers_only_while_its_channel_is_on(cabinet: SimHardware) -> None:
     assert failure(cabinet.bus.read_word_data, THERMOMETER, 0) == errno.EREMOTEIO
     cabinet.select(0)
     assert cabinet.bus.read_word_data(THERMOMETER, 0) == 0x0019, "25 degrees, bytes swapped by SMBus"
@@ -69,7 +69,7 @@ def test_a_chip_behind_the_mux_answers_only_while_its_channel_is_on(cabinet: Cab
     assert failure(cabinet.bus.read_word_data, THERMOMETER, 0) == errno.EREMOTEIO
 
 
-def test_selecting_and_reading_in_one_transaction_meets_the_old_channel(cabinet: Cabinet) -> None:
+def test_selecting_and_reading_in_one_transaction_meets_the_old_channel(cabinet: SimHardware) -> None:
     answer = i2c_msg.read(THERMOMETER, 2)
     call = (i2c_msg.write(MUX, [0x01]), i2c_msg.write(THERMOMETER, [0x00]), answer)
     assert failure(cabinet.bus.i2c_rdwr, *call) == errno.EREMOTEIO
@@ -77,7 +77,7 @@ def test_selecting_and_reading_in_one_transaction_meets_the_old_channel(cabinet:
     assert bytes(answer) == b"\x19\x00", "the STOP of the failed one made the selection true"
 
 
-def test_two_channels_at_once_join_both_segments(cabinet: Cabinet) -> None:
+def test_two_channels_at_once_join_both_segments(cabinet: SimHardware) -> None:
     cabinet.world.outlets[3].heat.aim(30.0, cabinet.world.timeline.now_ns)  # only channel 1 gets warm
     cabinet.wait_ms(20_000)
     readings = []
@@ -87,18 +87,18 @@ def test_two_channels_at_once_join_both_segments(cabinet: Cabinet) -> None:
     assert readings[2] == readings[0] & readings[1] != readings[0], "open drain: a 0 of either wins"
 
 
-def test_a_nack_ends_the_transfer_early(cabinet: Cabinet) -> None:
+def test_a_nack_ends_the_transfer_early(cabinet: SimHardware) -> None:
     before_ns = cabinet.clock.monotonic_ns()
     assert failure(cabinet.bus.write_word_data, 0x55, 0, 0) == errno.EREMOTEIO
     assert cabinet.clock.monotonic_ns() - before_ns == 11 * 2500
 
 
-def test_a_read_that_is_not_last_is_more_than_the_adapter_can(cabinet: Cabinet) -> None:
+def test_a_read_that_is_not_last_is_more_than_the_adapter_can(cabinet: SimHardware) -> None:
     read = i2c_msg.read(EXPANDER, 1)
     assert failure(cabinet.bus.i2c_rdwr, read, i2c_msg.write(EXPANDER, [0])) == errno.EOPNOTSUPP
 
 
-def test_a_stuck_segment_takes_the_whole_bus_while_it_is_joined(cabinet: Cabinet) -> None:
+def test_a_stuck_segment_takes_the_whole_bus_while_it_is_joined(cabinet: SimHardware) -> None:
     cabinet.world.fault(5, "stuck_bus")
     assert cabinet.bus.read_word_data(EXPANDER, 0x14) == 0, "its channel is off"
     cabinet.select(2)
@@ -108,7 +108,7 @@ def test_a_stuck_segment_takes_the_whole_bus_while_it_is_joined(cabinet: Cabinet
     assert failure(cabinet.bus.write_byte, MUX, 0) == errno.ETIMEDOUT, "not even the mux hears"
 
 
-def test_the_mux_s_reset_line_frees_the_bus_until_the_channel_is_joined_again(cabinet: Cabinet) -> None:
+def test_the_mux_s_reset_line_frees_the_bus_until_the_channel_is_joined_again(cabinet: SimHardware) -> None:
     cabinet.world.fault(5, "stuck_bus")
     cabinet.select(2)
     reset = cabinet.pins.pin(22)
@@ -124,7 +124,7 @@ def test_the_mux_s_reset_line_frees_the_bus_until_the_channel_is_joined_again(ca
     assert "mux_reset" in cabinet.kinds()
 
 
-def test_what_no_chip_has_raises_out_of_the_bus(cabinet: Cabinet) -> None:
+def test_what_no_chip_has_raises_out_of_the_bus(cabinet: SimHardware) -> None:
     cabinet.select(0)
     with pytest.raises(SimError, match="IOCON"):
         cabinet.bus.write_byte_data(EXPANDER, 0x0A, 0x80)
@@ -132,7 +132,7 @@ def test_what_no_chip_has_raises_out_of_the_bus(cabinet: Cabinet) -> None:
         cabinet.bus.i2c_rdwr(i2c_msg.write(METER, [0x01, 0x01, 0x00, 0x01]))
 
 
-def test_the_meter_is_read_with_repeated_start_or_with_stop_between(cabinet: Cabinet) -> None:
+def test_the_meter_is_read_with_repeated_start_or_with_stop_between(cabinet: SimHardware) -> None:
     cabinet.select(0)
     joined = i2c_msg.read(METER, 2)
     cabinet.bus.i2c_rdwr(i2c_msg.write(METER, [0x01, 0x02]), joined)

@@ -11,7 +11,7 @@ from cabinet.errors import SimError
 from cabinet.sim.batteries import HEALTHY, KINDS
 from cabinet.sim.catalogue import catalogue, make_load
 from cabinet.sim.loads import read_recording
-from tests.sim.bench import Cabinet
+from cabinet_testing.sim_hardware import SimHardware
 
 RECORDING = Path(__file__).parents[1] / "data" / "charge-scooter-36v-lithium.csv"
 MINUTE_MS = 60_000
@@ -19,7 +19,7 @@ MINUTE_MS = 60_000
 
 def whole_charge(load: str, charge: float | None, minutes: int, step_ms: float = MINUTE_MS) -> list[tuple[str, float]]:
     """Stage and watts at every step of a charge from `charge` percent."""
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.close(1)
     cabinet.world.plug(1, make_load(load, charge))
@@ -73,7 +73,7 @@ def test_the_demo_battery_is_full_in_about_two_minutes_from_40_percent() -> None
 
 
 def test_eight_hours_of_every_charger_at_once_take_seconds() -> None:
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.close(*range(1, 6))
     plain = dict(itertools.islice(HEALTHY.items(), 5))
@@ -94,7 +94,7 @@ def test_eight_hours_of_every_charger_at_once_take_seconds() -> None:
 def test_energy_does_not_depend_on_how_often_somebody_looks() -> None:
     energies = []
     for step_ms in (1000.0, 7_777.0, 3 * MINUTE_MS):
-        cabinet = Cabinet()
+        cabinet = SimHardware()
         cabinet.always_supplied()
         cabinet.close(1)
         cabinet.world.plug(1, make_load("lithium-48v", 80))
@@ -108,7 +108,7 @@ def test_energy_does_not_depend_on_how_often_somebody_looks() -> None:
 
 
 def test_a_charger_goes_on_where_it_was_when_mains_comes_back() -> None:
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.world.plug(1, make_load("lithium-48v", 50))
     cabinet.close(1)
@@ -126,7 +126,7 @@ def test_a_charger_goes_on_where_it_was_when_mains_comes_back() -> None:
 
 
 def test_a_full_battery_put_on_again_is_found_full() -> None:
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.close(1)
     cabinet.world.plug(1, make_load("lithium-48v", 100))
@@ -138,7 +138,7 @@ def test_a_full_battery_put_on_again_is_found_full() -> None:
 def test_a_recording_is_played_as_it_was_measured(speed: float) -> None:
     rows = read_recording(RECORDING)
     assert len(rows) == 308
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.close(1)
     start_ns = cabinet.world.sync()
@@ -153,7 +153,7 @@ def test_a_recording_is_played_as_it_was_measured(speed: float) -> None:
 
 
 def test_a_recording_stands_still_without_mains() -> None:
-    cabinet = Cabinet()
+    cabinet = SimHardware()
     cabinet.always_supplied()
     cabinet.world.plug(1, make_load(f"replay:{RECORDING}"))
     cabinet.wait_ms(10 * MINUTE_MS)

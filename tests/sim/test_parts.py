@@ -12,7 +12,7 @@ from cabinet.sim.catalogue import make_load
 from cabinet.sim.parts import BREAKER, RELAY
 from cabinet.sim.transient import Magnetising
 from cabinet.sim.waveform import RESISTIVE, Harmonic, Mains, steady
-from tests.sim.bench import FULL_A, Cabinet, Chip
+from cabinet_testing.sim_hardware import FULL_A, MeterChip, SimHardware
 
 RSTIAPEAK, RSTIBPEAK, IRMSA, IRMSB, BWATT, VRMS, VPEAK = 0x229, 0x22B, 0x21A, 0x21B, 0x213, 0x21C, 0x226
 PEAK_A = FULL_A / 6_500_000
@@ -23,7 +23,7 @@ MAINS = Mains(311.0, 0, 10 * MS)
 class TestContacts:
     def test_they_weld_on_breaking_more_than_they_can_and_not_on_less(self) -> None:
         for amps, welded in ((60, True), (5, False)):
-            cabinet = Cabinet()
+            cabinet = SimHardware()
             cabinet.world.fault(1, "weak_contacts", breaking_amps=10)
             cabinet.close(1)
             cabinet.world.fault(1, "short", amps=amps, at_phase=0)
@@ -32,7 +32,7 @@ class TestContacts:
             cabinet.live_ms(40)
             assert cabinet.world.truth(1).welded is welded
 
-    def test_they_weld_when_they_close_onto_a_short(self, cabinet: Cabinet) -> None:
+    def test_they_weld_when_they_close_onto_a_short(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "weak_contacts", breaking_amps=1000, making_amps=80)
         cabinet.world.fault(1, "short", amps=200)
         cabinet.close(2)
@@ -42,7 +42,7 @@ class TestContacts:
         (weld,) = [each for each in cabinet.world.journal.after(0, 1) if each.kind == "welded"]
         assert weld.detail["when"] == "closing"
 
-    def test_they_stick_by_chance_only_with_current(self, cabinet: Cabinet) -> None:
+    def test_they_stick_by_chance_only_with_current(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "weak_contacts", breaking_amps=1000, making_amps=5000, share=1)
         cabinet.close(1)
         cabinet.coils()
@@ -54,14 +54,14 @@ class TestContacts:
         cabinet.live_ms(40)
         assert cabinet.world.truth(1).welded
 
-    def test_cleared_they_are_as_fitted(self, cabinet: Cabinet) -> None:
+    def test_cleared_they_are_as_fitted(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "weak_contacts")
         cabinet.world.fault(1, "slow_release")
         cabinet.world.clear(1)
         assert cabinet.world.outlets[1].part == RELAY
 
     def test_a_bounce_is_bridged_by_its_arc_unless_the_current_passes_zero(self) -> None:
-        cabinet = Cabinet()
+        cabinet = SimHardware()
         cabinet.world.outlets[1].part = RELAY._replace(bounce_ns=4 * MS)
         cabinet.world.plug(1, make_load("resistor:1000"))
         interrupted = 0
@@ -74,14 +74,14 @@ class TestContacts:
             cabinet.live_ms(30 + turn)
         assert 0 < interrupted < 20
 
-    def test_a_slow_coil_lets_go_when_it_says(self, cabinet: Cabinet) -> None:
+    def test_a_slow_coil_lets_go_when_it_says(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "slow_release", ms=25)
         cabinet.close(1)
         cabinet.coils()
         cabinet.live_ms(60)
         assert cabinet.when("contacts_opened", 1) - cabinet.when("coil_off", 1) == 25 * MS
 
-    def test_a_slow_contactor_lets_go_when_it_says(self, cabinet: Cabinet) -> None:
+    def test_a_slow_contactor_lets_go_when_it_says(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(None, "contactor_slow", ms=24)
         cabinet.close(1)
         cabinet.contactor(False)
@@ -94,14 +94,14 @@ class TestBreakers:
         ("nominal", 60, False), ("nominal", 130, True), ("quick", 60, True), ("slow", 130, False),
         ("never", 400, False),
     ])  # fmt: skip
-    def test_the_magnet_of_each_kind(self, cabinet: Cabinet, acts: str, amps: float, trips: bool) -> None:
+    def test_the_magnet_of_each_kind(self, cabinet: SimHardware, acts: str, amps: float, trips: bool) -> None:
         cabinet.world.fault(1, "breaker", acts=acts)
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=amps)
         cabinet.live_ms(40)
         assert cabinet.world.truth(1).breaker_closed is not trips
 
-    def test_none_never_opens_by_heat_either(self, cabinet: Cabinet) -> None:
+    def test_none_never_opens_by_heat_either(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(1, "breaker", acts="never")
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=60)
@@ -109,7 +109,7 @@ class TestBreakers:
         assert cabinet.world.truth(1).breaker_closed
 
     def test_the_upstream_one_takes_the_mains_from_all_and_gives_it_back_when_it_is_cleared(
-        self, cabinet: Cabinet
+        self, cabinet: SimHardware
     ) -> None:
         cabinet.world.fault(None, "upstream_breaker", acts="quick", amps=16)
         cabinet.world.plug(2, make_load("resistor:500"))
@@ -125,7 +125,7 @@ class TestBreakers:
 
 
 class TestSensors:
-    def test_a_saturated_transformer_shows_less_of_a_short_in_peak_rms_and_alert(self, cabinet: Cabinet) -> None:
+    def test_a_saturated_transformer_shows_less_of_a_short_in_peak_rms_and_alert(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         cabinet.world.fault(1, "saturates", amps=35)
         cabinet.world.fault(1, "short", amps=20)
@@ -144,7 +144,7 @@ class TestSensors:
         cabinet.live_ms(40)
         assert cabinet.read(RSTIAPEAK, 0) * PEAK_A == pytest.approx(100 * math.sqrt(2), rel=0.01)
 
-    def test_a_level_above_the_saturation_is_crossed_only_by_much_more_current(self, meter: Chip) -> None:
+    def test_a_level_above_the_saturation_is_crossed_only_by_much_more_current(self, meter: MeterChip) -> None:
         mains = meter.mains
         meter.read(0x22E, 3)
         meter.pins.clear()
@@ -156,7 +156,7 @@ class TestSensors:
             meter.pass_ms(40)
             assert any(pin == "IRQ" and not high for pin, high, _ in meter.pins) is alerts
 
-    def test_crosstalk_everywhere_shows_in_peak_rms_and_power_of_the_empty_outlet(self, cabinet: Cabinet) -> None:
+    def test_crosstalk_everywhere_shows_in_peak_rms_and_power_of_the_empty_outlet(self, cabinet: SimHardware) -> None:
         cabinet.world.plug(1, make_load("resistor:880"))
         cabinet.world.fault(2, "crosstalk", share=0.01)
         cabinet.close(1)
@@ -172,7 +172,7 @@ class TestSensors:
         assert cabinet.read(IRMSB, 0) * RMS_A < 0.001
 
     def test_a_thermometer_flickers_between_two_codes_and_no_more(self) -> None:
-        cabinet = Cabinet(noise=True)
+        cabinet = SimHardware(noise=True)
         cabinet.select(0)
         shown = set()
         for _ in range(60):
@@ -183,7 +183,7 @@ class TestSensors:
 
 
 class TestMains:
-    def test_harmonics_show_in_the_voltage_and_survive_a_cut_and_a_sag(self, cabinet: Cabinet) -> None:
+    def test_harmonics_show_in_the_voltage_and_survive_a_cut_and_a_sag(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(None, "mains_harmonics", third=5, fifth=6, seventh=5, crest="pointed")
         crest_v = 220 * math.sqrt(2)
         for disturb in (lambda: None, lambda: cabinet.world.set_mains(cut=True), lambda: cabinet.world.set_mains(230)):
@@ -206,7 +206,7 @@ class TestMains:
         assert flat.value_v(0) == pytest.approx(0.0)
         assert flat.value_v(5 * MS) == pytest.approx(0.95 * 311.0)
 
-    def test_the_frequency_wanders_within_its_bounds_and_the_phase_goes_on(self, cabinet: Cabinet) -> None:
+    def test_the_frequency_wanders_within_its_bounds_and_the_phase_goes_on(self, cabinet: SimHardware) -> None:
         cabinet.world.fault(None, "mains_wander", hz=0.5, seconds=0.1)
         seen = set()
         for _ in range(100):
@@ -247,7 +247,7 @@ class TestIronCore:
     def test_a_charger_with_an_iron_core_draws_it_and_then_charges(self) -> None:
         greatest = []
         for seed in range(12):
-            cabinet = Cabinet(seed=seed)
+            cabinet = SimHardware(seed=seed)
             cabinet.world.plug(1, make_load("iron-36v12ah"))
             cabinet.close(1)
             cabinet.live_ms(200)
@@ -259,7 +259,7 @@ class TestIronCore:
         assert min(greatest) < 10, "it depends on the moment and on what is left in the core"
 
 
-def test_a_loose_plug_makes_and_loses_contact_for_seconds_and_then_sits(cabinet: Cabinet) -> None:
+def test_a_loose_plug_makes_and_loses_contact_for_seconds_and_then_sits(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("lithium-60v"))
     cabinet.close(1)
     cabinet.live_ms(1500)
@@ -277,7 +277,7 @@ def test_a_loose_plug_makes_and_loses_contact_for_seconds_and_then_sits(cabinet:
     assert cabinet.world.truth(1).load == "lithium-60v"
 
 
-def test_a_sparse_arc_strikes_in_eight_of_fifty_half_cycles(cabinet: Cabinet) -> None:
+def test_a_sparse_arc_strikes_in_eight_of_fifty_half_cycles(cabinet: SimHardware) -> None:
     cabinet.close(1)
     cabinet.world.fault(1, "short", amps=60, shape="sparse")
     mains = cabinet.world.mains
@@ -290,7 +290,7 @@ def test_a_sparse_arc_strikes_in_eight_of_fifty_half_cycles(cabinet: Cabinet) ->
 
 def test_a_drawn_cabinet_is_another_each_time_the_same_for_one_seed_and_keeps_its_parts_when_cleared() -> None:
     def parts(seed: int) -> tuple[object, ...]:
-        cabinet = Cabinet(noise=True)
+        cabinet = SimHardware(noise=True)
         tolerances.draw(cabinet.world, random.Random(seed))
         world = cabinet.world
         before = (

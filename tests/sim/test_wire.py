@@ -22,7 +22,7 @@ from cabinet.sim.build import build_world
 from cabinet.sim.control import SimControl
 from cabinet.sim.server import SimServer
 from cabinet.sim.wire import WireBus, WirePinFactory, _connect
-from tests.sim.bench import EXPANDER, METER, MUX, THERMOMETER, demo_config
+from cabinet_testing.sim_hardware import EXPANDER, METER, MUX, THERMOMETER, demo_config
 
 WITHIN_S = 10.0  # only so that a broken build does not hang
 

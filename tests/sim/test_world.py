@@ -12,10 +12,10 @@ from cabinet.sim.batteries import KINDS
 from cabinet.sim.catalogue import make_load
 from cabinet.sim.transient import CapacitorCharging
 from cabinet.sim.waveform import Mains
-from tests.sim.bench import Cabinet
+from cabinet_testing.sim_hardware import SimHardware
 
 
-def test_nothing_is_closed_at_first_and_a_coil_needs_its_supply(cabinet: Cabinet) -> None:
+def test_nothing_is_closed_at_first_and_a_coil_needs_its_supply(cabinet: SimHardware) -> None:
     cabinet.contactor(True)
     cabinet.coils(1)
     cabinet.wait_ms(500)
@@ -26,7 +26,7 @@ def test_nothing_is_closed_at_first_and_a_coil_needs_its_supply(cabinet: Cabinet
     assert (truth.contacts_closed, truth.conducting) == (True, True)
 
 
-def test_a_relay_operates_in_7_ms_and_releases_in_3_to_5(cabinet: Cabinet) -> None:
+def test_a_relay_operates_in_7_ms_and_releases_in_3_to_5(cabinet: SimHardware) -> None:
     cabinet.close(1, 2)
     told_ns = cabinet.when("coil_on", 1)
     assert cabinet.when("contacts_closed", 1) - told_ns == 7 * MS
@@ -39,14 +39,14 @@ def test_a_relay_operates_in_7_ms_and_releases_in_3_to_5(cabinet: Cabinet) -> No
     assert cabinet.kinds(2).count("coil_off") == 0, "its neighbour is left alone"
 
 
-def test_a_coil_is_told_at_the_stop_of_the_transfer(cabinet: Cabinet) -> None:
+def test_a_coil_is_told_at_the_stop_of_the_transfer(cabinet: SimHardware) -> None:
     cabinet.close(1)
     before_ns = cabinet.clock.monotonic_ns()
     cabinet.coils()
     assert cabinet.when("coil_off", 1) == before_ns + 38 * 2500
 
 
-def test_a_coil_told_again_before_its_contacts_moved_stays_where_it_was(cabinet: Cabinet) -> None:
+def test_a_coil_told_again_before_its_contacts_moved_stays_where_it_was(cabinet: SimHardware) -> None:
     cabinet.close(1)
     cabinet.coils()
     cabinet.wait_ms(1)
@@ -56,7 +56,7 @@ def test_a_coil_told_again_before_its_contacts_moved_stays_where_it_was(cabinet:
     assert cabinet.world.truth(1).contacts_closed
 
 
-def test_current_ends_at_its_next_zero_after_the_contacts_parted(cabinet: Cabinet) -> None:
+def test_current_ends_at_its_next_zero_after_the_contacts_parted(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("resistor:1000"))
     cabinet.close(1)
     for _ in range(10):
@@ -72,7 +72,7 @@ def test_current_ends_at_its_next_zero_after_the_contacts_parted(cabinet: Cabine
         cabinet.live_ms(53.7)
 
 
-def test_energy_counts_as_long_as_current_flows(cabinet: Cabinet) -> None:
+def test_energy_counts_as_long_as_current_flows(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("resistor:1000"))
     cabinet.close(1)
     closed_ns = cabinet.when("contacts_closed", 1)
@@ -94,7 +94,7 @@ def test_energy_counts_as_long_as_current_flows(cabinet: Cabinet) -> None:
 
 
 class TestHeartbeat:
-    def test_100_ms_without_an_edge_releases_everything(self, cabinet: Cabinet) -> None:
+    def test_100_ms_without_an_edge_releases_everything(self, cabinet: SimHardware) -> None:
         cabinet.world.plug(1, make_load("resistor:500"))
         cabinet.close(1, 2)
         last_edge_ns = cabinet.clock.monotonic_ns() - 20 * MS
@@ -107,14 +107,14 @@ class TestHeartbeat:
         assert not cabinet.world.contactor.closed
         assert cabinet.when("contacts_opened", 1) - cabinet.when("heartbeat_lost") <= 5 * MS
 
-    def test_it_comes_back_with_the_first_edge(self, cabinet: Cabinet) -> None:
+    def test_it_comes_back_with_the_first_edge(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         cabinet.wait_ms(300)
         cabinet.live_ms(40)
         assert cabinet.when("contacts_closed", 1) - cabinet.when("heartbeat_back") == 7 * MS
         assert cabinet.world.contactor.closed
 
-    def test_it_may_beat_as_slowly_as_99_ms(self, cabinet: Cabinet) -> None:
+    def test_it_may_beat_as_slowly_as_99_ms(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         for _ in range(20):
             cabinet.live_ms(0.001)
@@ -123,7 +123,7 @@ class TestHeartbeat:
 
 
 class TestContactor:
-    def test_it_cuts_every_outlet_within_a_half_cycle_of_its_release(self, cabinet: Cabinet) -> None:
+    def test_it_cuts_every_outlet_within_a_half_cycle_of_its_release(self, cabinet: SimHardware) -> None:
         for outlet in (1, 4, 7):
             cabinet.world.plug(outlet, make_load("resistor:800"))
         cabinet.close(1, 4, 7)
@@ -137,7 +137,7 @@ class TestContactor:
             truth = cabinet.world.truth(outlet)
             assert (truth.power_mw, truth.contacts_closed, truth.conducting) == (0, True, False)
 
-    def test_it_opens_what_a_welded_relay_cannot(self, cabinet: Cabinet) -> None:
+    def test_it_opens_what_a_welded_relay_cannot(self, cabinet: SimHardware) -> None:
         cabinet.world.plug(1, make_load("resistor:800"))
         cabinet.close(1)
         cabinet.world.fault(1, "welded")
@@ -154,7 +154,7 @@ class TestWelding:
         """78 A RMS is what a 16 A relay may see; at the crest of 100 A RMS it is more than its peak."""
         outcomes = set()
         for seed in range(30):
-            cabinet = Cabinet(seed=seed)
+            cabinet = SimHardware(seed=seed)
             cabinet.close(1)
             cabinet.world.fault(1, "short", amps=100)
             cabinet.live_ms(1 + seed % 10)
@@ -175,7 +175,7 @@ class TestWelding:
 
     def test_60_amperes_are_broken_at_any_moment(self) -> None:
         for seed in range(20):
-            cabinet = Cabinet(seed=seed)
+            cabinet = SimHardware(seed=seed)
             cabinet.close(1)
             cabinet.world.fault(1, "short", amps=60)
             cabinet.live_ms(1 + seed * 0.7)
@@ -183,7 +183,7 @@ class TestWelding:
             cabinet.live_ms(30)
             assert not cabinet.world.truth(1).conducting
 
-    def test_a_weld_set_by_hand_closes_an_open_relay_and_clear_lets_it_go(self, cabinet: Cabinet) -> None:
+    def test_a_weld_set_by_hand_closes_an_open_relay_and_clear_lets_it_go(self, cabinet: SimHardware) -> None:
         cabinet.close()
         cabinet.world.plug(1, make_load("resistor:100"))
         cabinet.world.fault(1, "welded")
@@ -199,7 +199,7 @@ class TestBreaker:
         (60, 1, 60),
         (23.5, 10, 3600),  # 1.45 In: within the hour
     ])  # fmt: skip
-    def test_the_bimetal_takes_its_time(self, cabinet: Cabinet, amps: float, least_s: float, most_s: float) -> None:
+    def test_the_bimetal_takes_its_time(self, cabinet: SimHardware, amps: float, least_s: float, most_s: float) -> None:
         cabinet.always_supplied()
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=amps)
@@ -207,14 +207,14 @@ class TestBreaker:
         cabinet.wait_ms(3_700_000)
         assert least_s * NS <= cabinet.when("breaker_tripped", 1) - start_ns <= most_s * NS
 
-    def test_it_never_trips_at_18_amperes(self, cabinet: Cabinet) -> None:
+    def test_it_never_trips_at_18_amperes(self, cabinet: SimHardware) -> None:
         cabinet.always_supplied()
         cabinet.close(1)
         cabinet.world.fault(1, "overload", amps=18)
         cabinet.wait_ms(4 * 3_600_000)
         assert "breaker_tripped" not in cabinet.kinds(1)
 
-    def test_the_magnet_needs_half_a_cycle(self, cabinet: Cabinet) -> None:
+    def test_the_magnet_needs_half_a_cycle(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=300)
         start_ns = cabinet.clock.monotonic_ns()
@@ -225,7 +225,7 @@ class TestBreaker:
         cabinet.world.clear(1)
         assert cabinet.world.truth(1).breaker_closed
 
-    def test_pushed_back_it_is_cold_again(self, cabinet: Cabinet) -> None:
+    def test_pushed_back_it_is_cold_again(self, cabinet: SimHardware) -> None:
         cabinet.always_supplied()
         cabinet.world.plug(1, make_load("resistor:500"))
         cabinet.close(1)
@@ -236,7 +236,7 @@ class TestBreaker:
         cabinet.wait_ms(1000)
         assert cabinet.world.truth(1).power_mw == pytest.approx(500_000)
 
-    def test_80_amperes_are_left_to_the_bimetal(self, cabinet: Cabinet) -> None:
+    def test_80_amperes_are_left_to_the_bimetal(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         cabinet.world.fault(1, "short", amps=80)
         cabinet.live_ms(500)
@@ -252,7 +252,7 @@ class TestInrush:
         for name, kind in KINDS.items():
             if kind.inrush.decay_ns:
                 continue  # an iron core's, in `test_transient`
-            cabinet = Cabinet(seed=rng.randrange(1 << 30))
+            cabinet = SimHardware(seed=rng.randrange(1 << 30))
             for _ in range(12):
                 cabinet.close(1)
                 mains = cabinet.world.mains
@@ -271,7 +271,7 @@ class TestInrush:
         assert 25 < max(peaks) <= 80
         assert min(peaks) < 20
 
-    def test_it_is_over_the_limit_of_a_short_in_one_half_cycle_at_most(self, cabinet: Cabinet) -> None:
+    def test_it_is_over_the_limit_of_a_short_in_one_half_cycle_at_most(self, cabinet: SimHardware) -> None:
         cabinet.close(1)
         mains = cabinet.world.mains
         assert mains is not None
@@ -298,7 +298,7 @@ class TestInrush:
 
     def test_a_dip_hardly_empties_the_capacitor_and_a_hot_limiter_makes_it_worse(self) -> None:
         def inrush(warm_ms: float, off_cycles: int) -> float:
-            cabinet = Cabinet()
+            cabinet = SimHardware()
             cabinet.always_supplied()
             cabinet.world.plug(1, make_load("lithium-48v"))
             cabinet.close(1)
@@ -319,7 +319,7 @@ class TestInrush:
 
 
 class TestMains:
-    def test_a_cut_takes_every_current_and_coming_back_brings_every_inrush(self, cabinet: Cabinet) -> None:
+    def test_a_cut_takes_every_current_and_coming_back_brings_every_inrush(self, cabinet: SimHardware) -> None:
         for outlet in (1, 2, 3):
             cabinet.world.plug(outlet, make_load("lithium-48v"))
         cabinet.close(1, 2, 3)
@@ -335,7 +335,7 @@ class TestMains:
         assert cabinet.when("mains_back") - cabinet.when("mains_cut") == 500 * MS
         assert all(cabinet.world.truth(outlet).power_mw > 100_000 for outlet in (1, 2, 3))
 
-    def test_a_resistor_follows_the_voltage_and_a_charger_does_not(self, cabinet: Cabinet) -> None:
+    def test_a_resistor_follows_the_voltage_and_a_charger_does_not(self, cabinet: SimHardware) -> None:
         cabinet.world.plug(1, make_load("resistor:1000"))
         cabinet.world.plug(2, make_load("lithium-60v"))
         cabinet.close(1, 2)
@@ -346,7 +346,7 @@ class TestMains:
         assert cabinet.world.truth(1).power_mw == pytest.approx(810_000, rel=1e-6)
         assert cabinet.world.truth(2).power_mw == pytest.approx(charger_mw, rel=1e-3)
 
-    def test_the_phase_goes_on_through_a_change_of_frequency(self, cabinet: Cabinet) -> None:
+    def test_the_phase_goes_on_through_a_change_of_frequency(self, cabinet: SimHardware) -> None:
         cabinet.wait_ms(3.3)
         mains = cabinet.world.mains
         assert mains is not None
@@ -359,14 +359,14 @@ class TestMains:
 
 
 class TestHeat:
-    def test_contacts_warm_by_the_square_of_the_current(self, cabinet: Cabinet) -> None:
+    def test_contacts_warm_by_the_square_of_the_current(self, cabinet: SimHardware) -> None:
         cabinet.always_supplied()
         cabinet.world.plug(1, make_load("resistor:1100"))
         cabinet.close(1)
         cabinet.wait_ms(3_600_000)
         assert cabinet.world.truth(1).temperature_mc == pytest.approx(25_000 + 5**2 * 0.003 * 25 * 1000, abs=20)
 
-    def test_a_bad_contact_gets_hot_in_minutes_and_the_thermometer_of_both_sees_it(self, cabinet: Cabinet) -> None:
+    def test_a_bad_contact_gets_hot_in_minutes_and_the_thermometer_of_both_sees_it(self, cabinet: SimHardware) -> None:
         cabinet.always_supplied()
         cabinet.world.plug(1, make_load("resistor:300"))
         cabinet.close(1)
@@ -380,7 +380,7 @@ class TestHeat:
         assert cabinet.world.truth(1).temperature_mc == pytest.approx(25_000 + rise * 1000, abs=200)
 
 
-def test_an_alert_line_falls_with_the_current_and_calls_back(cabinet: Cabinet) -> None:
+def test_an_alert_line_falls_with_the_current_and_calls_back(cabinet: SimHardware) -> None:
     cabinet.close(1)
     for register, value in ((0x225, 150 / 200 * 6_500_000), (0x22C, 1 << 13)):
         cabinet.select(0)
@@ -402,7 +402,7 @@ def test_an_alert_line_falls_with_the_current_and_calls_back(cabinet: Cabinet) -
     line.close()
 
 
-def test_the_state_is_plain_and_complete(cabinet: Cabinet) -> None:
+def test_the_state_is_plain_and_complete(cabinet: SimHardware) -> None:
     cabinet.world.plug(3, make_load("lead-acid-48v20ah", 40))
     cabinet.close(3)
     cabinet.live_ms(2000)
@@ -433,7 +433,7 @@ def test_the_state_is_plain_and_complete(cabinet: Cabinet) -> None:
     (lambda world: world.fault(1, "hot_plug"), "nothing is plugged into outlet 1"),
     (lambda world: world.clear(99), "no outlet 99"),
 ])  # fmt: skip
-def test_bad_input_is_one_line_and_changes_nothing(cabinet: Cabinet, act: object, problem: str) -> None:
+def test_bad_input_is_one_line_and_changes_nothing(cabinet: SimHardware, act: object, problem: str) -> None:
     before = cabinet.world.state(journal_after=0)
     with pytest.raises(SimError) as caught:
         act(cabinet.world)  # type: ignore[operator]
@@ -442,7 +442,7 @@ def test_bad_input_is_one_line_and_changes_nothing(cabinet: Cabinet, act: object
     assert cabinet.world.state(journal_after=0) == before
 
 
-def test_a_second_load_in_one_outlet_is_refused(cabinet: Cabinet) -> None:
+def test_a_second_load_in_one_outlet_is_refused(cabinet: SimHardware) -> None:
     cabinet.world.plug(1, make_load("demo"))
     with pytest.raises(SimError, match="has demo plugged in; unplug it first"):
         cabinet.world.plug(1, make_load("demo"))

@@ -332,6 +332,32 @@ def test_charger_that_tapered_and_idles_is_full_after_half_an_hour():
     assert outlet.draw(3, 1) is EndReason.FULL
 
 
+@pytest.mark.parametrize("on_s", [20, 90, 240])
+@pytest.mark.parametrize("off_s", [30, 150])
+def test_slow_taper_behind_a_fan_that_starts_and_stops_is_full_after_half_an_hour(on_s, off_s):
+    outlet = Outlet()
+    outlet.draw(400, 3600)
+    seconds = 0
+    watts = 80.0
+    while watts > 48:  # 15 % in ten minutes, down to the limit of a charger of 400 W
+        watts *= 0.85 ** (1 / 600)
+        seconds += 1
+        assert outlet.draw(watts + 4 * (seconds % (on_s + off_s) < on_s), 1) is None
+    assert outlet.draw(3, 1790) is None
+    assert outlet.draw(3, 11) is EndReason.FULL
+
+
+@pytest.mark.parametrize("steps", [(300, 180), (300, 240, 200)])
+@pytest.mark.parametrize("each_s", [100, 300, 450])
+def test_pauses_of_a_hot_pack_and_steps_of_derating_are_no_slow_taper(steps, each_s):
+    outlet = Outlet()
+    outlet.draw(300, 3600)
+    for watts in steps:
+        outlet.draw(3, 60)
+        outlet.draw(watts, each_s)
+    assert outlet.draw(3, 40 * 60) is None
+
+
 def test_derated_charger_that_pauses_did_not_taper():
     outlet = Outlet()
     outlet.draw(300, 3600)

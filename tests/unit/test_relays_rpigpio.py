@@ -17,8 +17,8 @@ from cabinet.hardware.bus import ChipPort
 from cabinet.hardware.failsafe import open_everything
 from cabinet.hardware.mcp23017 import Mcp23017
 from cabinet.relays import OutputMismatch, RelayBank
-from tests.unit.chips.wire import FakeBus, Registers
-from tests.unit.relay_bench import (
+from cabinet_testing.fake_bus import FakeBus, Registers
+from cabinet_testing.relay_harness import (
     ALL,
     CONTACTOR,
     EXPANDER,

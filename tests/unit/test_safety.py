@@ -16,21 +16,21 @@ from cabinet.protections.outlet_hot import plausible
 from cabinet.protections.table import ALL
 from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS, OutletSafety
 from cabinet.sections import Section, in_milli_units
-from tests.unit.protections.bench import HALF, MS, Bench, S
+from cabinet_testing.protection_harness import HALF, MS, OutletHarness, S
 
 
 def test_first_peak_over_the_limit_is_taken_for_an_inrush():
-    bench = Bench()
-    assert bench.step(peak_ma=80_000) is None
+    harness = OutletHarness()
+    assert harness.step(peak_ma=80_000) is None
 
 
 def test_peaks_in_two_half_cycles_are_a_short():
-    bench = Bench()
-    assert bench.step(4 * MS, peak_ma=60_000) is None
-    assert bench.step(4 * MS, peak_ma=60_000) is None, "the same half-cycle still"
-    trip = bench.step(4 * MS, peak_ma=61_000)
+    harness = OutletHarness()
+    assert harness.step(4 * MS, peak_ma=60_000) is None
+    assert harness.step(4 * MS, peak_ma=60_000) is None, "the same half-cycle still"
+    trip = harness.step(4 * MS, peak_ma=61_000)
     assert trip is None, "this window touches both half-cycles"
-    trip = bench.step(4 * MS, peak_ma=62_000)
+    trip = harness.step(4 * MS, peak_ma=62_000)
     assert trip is not None
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.SHORT_CIRCUIT, 3, True)
     assert trip.trip_values == {"peak_ma": 62_000, "earlier_peak_ma": 60_000, "limit_ma": 30_000}, "and rises still"
@@ -48,7 +48,7 @@ def test_crest_is_known_only_when_the_current_has_fallen(peak_a, growth, begins_
         worst_a[0] = max(worst_a[0], flows_a)
         return flows_a
 
-    trip = current(Bench(), amps, 0.05)
+    trip = current(OutletHarness(), amps, 0.05)
     assert trip is not None
     if "crest_ma" in trip.trip_values:
         assert trip.trip_values["crest_ma"] >= 1000 * 0.99 * worst_a[0], "nothing there has been was greater"
@@ -56,27 +56,29 @@ def test_crest_is_known_only_when_the_current_has_fallen(peak_a, growth, begins_
 
 
 def test_current_that_still_rises_past_every_earlier_one_has_no_crest_yet():
-    bench = Bench()
-    assert bench.step(4_900_000, peak_ma=90_000) is None
-    assert bench.step(6 * MS, peak_ma=1_500) is None
-    assert bench.step(1 * MS, peak_ma=35_000) is None, "as a capacitor's second pulse"
-    trip = bench.step(1 * MS, peak_ma=97_000)
+    harness = OutletHarness()
+    assert harness.step(4_900_000, peak_ma=90_000) is None
+    assert harness.step(6 * MS, peak_ma=1_500) is None
+    assert harness.step(1 * MS, peak_ma=35_000) is None, "as a capacitor's second pulse"
+    trip = harness.step(1 * MS, peak_ma=97_000)
     assert "crest_ma" not in trip.trip_values, "this goes on to 158 A"
 
 
 def test_short_that_begins_behind_the_crest_says_nothing_of_how_great_it_is():
-    bench = Bench()
+    harness = OutletHarness()
     for peak_ma in (60_000, 45_000, 31_000, 20_000):
-        assert bench.step(2_500_000, peak_ma=peak_ma) is None
-    trip = bench.step(3 * MS, peak_ma=31_000)
+        assert harness.step(2_500_000, peak_ma=peak_ma) is None
+    trip = harness.step(3 * MS, peak_ma=31_000)
     assert "crest_ma" not in trip.trip_values
 
 
-def current(bench: Bench, amps: Callable[[float], float], seconds: float, step_ns: int = MS // 4) -> Trip | None:
+def current(
+    harness: OutletHarness, amps: Callable[[float], float], seconds: float, step_ns: int = MS // 4
+) -> Trip | None:
     """Looks every quarter of a millisecond at a current given over the time since the last zero crossing in ms."""
     for _ in range(round(seconds * S / step_ns)):
-        moments = [(bench.inputs.at_ns % (1000 * HALF) + step_ns * part / 8) / MS for part in range(9)]
-        if (trip := bench.step(step_ns, peak_ma=round(1000 * max(map(amps, moments))))) is not None:
+        moments = [(harness.inputs.at_ns % (1000 * HALF) + step_ns * part / 8) / MS for part in range(9)]
+        if (trip := harness.step(step_ns, peak_ma=round(1000 * max(map(amps, moments))))) is not None:
             return trip
     return None
 
@@ -99,24 +101,24 @@ def sine(peak_a: float, begins_ms: float = 0.0) -> Callable[[float], float]:
 
 @pytest.mark.parametrize("peak_a", [50, 80, 140])
 def test_current_that_outlasts_the_crest_of_the_voltage_is_a_short_in_its_first_half_cycle(peak_a):
-    bench = Bench()
-    trip = current(bench, sine(peak_a), 0.05)
+    harness = OutletHarness()
+    trip = current(harness, sine(peak_a), 0.05)
     assert trip is not None
     assert trip.fault is Fault.SHORT_CIRCUIT
-    assert bench.inputs.at_ns % HALF <= 7.6 * MS
+    assert harness.inputs.at_ns % HALF <= 7.6 * MS
     assert trip.trip_values["crest_ma"] == pytest.approx(1000 * peak_a, rel=0.01), "the crest was seen"
 
 
 def test_small_short_waits_for_its_second_half_cycle():
-    trip = current(bench := Bench(), sine(36), 0.05)
+    trip = current(harness := OutletHarness(), sine(36), 0.05)
     assert trip is not None
-    assert HALF < bench.inputs.at_ns % (10 * HALF) < 2 * HALF
+    assert HALF < harness.inputs.at_ns % (10 * HALF) < 2 * HALF
 
 
 def test_short_that_begins_behind_the_crest_is_known_before_its_third_half_cycle():
-    trip = current(bench := Bench(), sine(60, begins_ms=6.5), 0.05)
+    trip = current(harness := OutletHarness(), sine(60, begins_ms=6.5), 0.05)
     assert trip is not None
-    assert bench.inputs.at_ns % (10 * HALF) <= 17.6 * MS
+    assert harness.inputs.at_ns % (10 * HALF) <= 17.6 * MS
 
 
 @settings(max_examples=200, deadline=None)
@@ -126,78 +128,78 @@ def test_short_that_begins_behind_the_crest_is_known_before_its_third_half_cycle
     begins_ms=st.floats(0, 9.9),
 )
 def test_capacitor_that_fills_is_no_short_wherever_it_begins(capacitor_uf, limiter_ohm, begins_ms):
-    assert current(Bench(), filling(capacitor_uf, limiter_ohm, begins_ms), 0.05) is None
+    assert current(OutletHarness(), filling(capacitor_uf, limiter_ohm, begins_ms), 0.05) is None
 
 
 @settings(max_examples=100, deadline=None)
 @given(peak_a=st.floats(36, 149), begins_ms=st.floats(0, 9.9))
 def test_short_is_found_wherever_it_begins(peak_a, begins_ms):
-    trip = current(bench := Bench(), sine(peak_a, begins_ms), 0.05)
+    trip = current(harness := OutletHarness(), sine(peak_a, begins_ms), 0.05)
     assert trip is not None
-    assert bench.inputs.at_ns % (10 * HALF) <= (begins_ms + 20) * MS
+    assert harness.inputs.at_ns % (10 * HALF) <= (begins_ms + 20) * MS
 
 
 def test_inrush_seen_in_two_windows_of_one_half_cycle_does_not_trip():
-    bench = Bench()
+    harness = OutletHarness()
     for peak_ma in (80_000, 55_000, 31_000):
-        assert bench.step(3 * MS, peak_ma=peak_ma) is None
-    trip, _ = bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)
+        assert harness.step(3 * MS, peak_ma=peak_ma) is None
+    trip, _ = harness.run(0.5, step_ns=3 * MS, peak_ma=1_500)
     assert trip is None
 
 
 def test_second_smaller_pulse_of_an_inrush_in_the_next_half_cycle_is_no_short():
-    bench = Bench()
-    assert bench.step(8 * MS, peak_ma=100_000) is None
-    assert bench.step(2 * MS, peak_ma=500) is None
-    assert bench.step(4 * MS, peak_ma=31_000) is None, "half-cycles of a short are alike"
-    assert bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
+    harness = OutletHarness()
+    assert harness.step(8 * MS, peak_ma=100_000) is None
+    assert harness.step(2 * MS, peak_ma=500) is None
+    assert harness.step(4 * MS, peak_ma=31_000) is None, "half-cycles of a short are alike"
+    assert harness.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
 
 
 def test_third_half_cycle_over_the_limit_is_a_short_however_small():
-    bench = Bench()
+    harness = OutletHarness()
     for peak_ma in (100_000, 35_000):
-        assert bench.step(8 * MS, peak_ma=peak_ma) is None
-        assert bench.step(2 * MS, peak_ma=500) is None
-    assert bench.step(4 * MS, peak_ma=31_000).fault is Fault.SHORT_CIRCUIT
+        assert harness.step(8 * MS, peak_ma=peak_ma) is None
+        assert harness.step(2 * MS, peak_ma=500) is None
+    assert harness.step(4 * MS, peak_ma=31_000).fault is Fault.SHORT_CIRCUIT
 
 
 def test_inrush_on_both_sides_of_a_zero_crossing_and_its_second_pulse_are_no_short():
-    bench = Bench()
-    assert bench.step(9 * MS, peak_ma=500) is None
-    assert bench.step(900_000, peak_ma=90_000) is None
-    assert bench.step(1 * MS, peak_ma=60_000) is None, "no rise of its own"
-    assert bench.step(6 * MS, peak_ma=500) is None
-    assert bench.step(2 * MS, peak_ma=31_000) is None
-    assert bench.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
+    harness = OutletHarness()
+    assert harness.step(9 * MS, peak_ma=500) is None
+    assert harness.step(900_000, peak_ma=90_000) is None
+    assert harness.step(1 * MS, peak_ma=60_000) is None, "no rise of its own"
+    assert harness.step(6 * MS, peak_ma=500) is None
+    assert harness.step(2 * MS, peak_ma=31_000) is None
+    assert harness.run(0.5, step_ns=3 * MS, peak_ma=1_500)[0] is None
 
 
 def test_half_wave_short_is_found_in_the_next_but_one_half_cycle():
-    bench = Bench()
-    assert bench.step(3 * MS, peak_ma=60_000) is None
+    harness = OutletHarness()
+    assert harness.step(3 * MS, peak_ma=60_000) is None
     for _ in range(5):
-        assert bench.step(3 * MS, peak_ma=100) is None
-    assert bench.step(3 * MS, peak_ma=60_000).fault is Fault.SHORT_CIRCUIT
+        assert harness.step(3 * MS, peak_ma=100) is None
+    assert harness.step(3 * MS, peak_ma=60_000).fault is Fault.SHORT_CIRCUIT
 
 
 def test_two_inrushes_further_apart_than_the_window_do_not_trip():
-    bench = Bench()
-    assert bench.step(3 * MS, peak_ma=60_000) is None
-    assert bench.run(0.2, step_ns=3 * MS)[0] is None
-    assert bench.step(3 * MS, peak_ma=60_000) is None
+    harness = OutletHarness()
+    assert harness.step(3 * MS, peak_ma=60_000) is None
+    assert harness.run(0.2, step_ns=3 * MS)[0] is None
+    assert harness.step(3 * MS, peak_ma=60_000) is None
 
 
 def test_peak_over_the_hard_ceiling_does_not_wait():
-    trip = Bench().step(peak_ma=151_000)
+    trip = OutletHarness().step(peak_ma=151_000)
     assert trip is not None
     assert trip.trip_values == {"peak_ma": 151_000, "limit_ma": 150_000}
 
 
 def test_short_is_found_without_a_known_mains_phase():
-    bench = Bench()
-    assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
-    assert bench.step(3 * MS, peak_ma=60_000, phase_known=False) is None
+    harness = OutletHarness()
+    assert harness.step(3 * MS, peak_ma=60_000, phase_known=False) is None
+    assert harness.step(3 * MS, peak_ma=60_000, phase_known=False) is None
     for _ in range(5):
-        trip = bench.step(3 * MS, peak_ma=60_000, phase_known=False)
+        trip = harness.step(3 * MS, peak_ma=60_000, phase_known=False)
     assert trip is not None
     assert trip.fault is Fault.SHORT_CIRCUIT
 
@@ -208,9 +210,9 @@ def test_short_is_found_without_a_known_mains_phase():
     ids=["never at 1.13 In", "within a minute at 1.45 In", "within 2 s at 3 In"],
 )
 def test_overcurrent_follows_the_thermal_image(times_rated, seconds, within):
-    bench = Bench()
-    bench.values["current_ma"] = int(5_500 * times_rated)
-    trip, took_s = bench.run(seconds)
+    harness = OutletHarness()
+    harness.values["current_ma"] = int(5_500 * times_rated)
+    trip, took_s = harness.run(seconds)
     if within is None:
         assert trip is None
     else:
@@ -219,92 +221,92 @@ def test_overcurrent_follows_the_thermal_image(times_rated, seconds, within):
 
 
 def test_reading_of_an_inrush_heats_no_wire_and_the_next_one_like_it_does():
-    bench = Bench()
-    bench.values["current_ma"] = 5_200
-    bench.run(60)
+    harness = OutletHarness()
+    harness.values["current_ma"] = 5_200
+    harness.run(60)
     for current_ma in (45_000, 5_200, 5_200, 30_000, 5_200):
-        bench.values["current_ma"] = current_ma
-        assert bench.step(500 * MS) is None
-    bench.values["current_ma"] = 20_000
-    bench.step(500 * MS)
-    assert bench.step(500 * MS).fault is Fault.OVERCURRENT
+        harness.values["current_ma"] = current_ma
+        assert harness.step(500 * MS) is None
+    harness.values["current_ma"] = 20_000
+    harness.step(500 * MS)
+    assert harness.step(500 * MS).fault is Fault.OVERCURRENT
 
 
 def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
-    bench = Bench()
-    bench.values["current_ma"] = 16_500
-    bench.run(10)
-    bench.inputs.closed = False
-    bench.values["current_ma"] = 0
-    bench.safety.reset(Fault.OVERCURRENT)
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
-    bench.run(30)
-    assert bench.safety.interlock(bench.inputs) is None
+    harness = OutletHarness()
+    harness.values["current_ma"] = 16_500
+    harness.run(10)
+    harness.inputs.closed = False
+    harness.values["current_ma"] = 0
+    harness.safety.reset(Fault.OVERCURRENT)
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    harness.run(30)
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
-    bench = Bench(closed=False)
-    bench.contradicting = True
-    bench.values |= {"current_ma": 60_000, "power_mw": 0}  # the meter's mean falls after the opening
-    bench.run(0.5)
-    bench.values["current_ma"] = 0
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
-    bench.run(30)
-    assert bench.safety.interlock(bench.inputs) is None
+    harness = OutletHarness(closed=False)
+    harness.contradicting = True
+    harness.values |= {"current_ma": 60_000, "power_mw": 0}  # the meter's mean falls after the opening
+    harness.run(0.5)
+    harness.values["current_ma"] = 0
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    harness.run(30)
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
-    bench = Bench()
-    bench.values["current_ma"] = 5_500
-    assert bench.run(120)[0] is None
-    bench.inputs.closed = False
-    bench.values["current_ma"] = 0
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) is None
+    harness = OutletHarness()
+    harness.values["current_ma"] = 5_500
+    assert harness.run(120)[0] is None
+    harness.inputs.closed = False
+    harness.values["current_ma"] = 0
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
-    bench = Bench()
-    bench.values["temperature_mc"] = 75_000
-    trip = bench.step()
+    harness = OutletHarness()
+    harness.values["temperature_mc"] = 75_000
+    trip = harness.step()
     assert (trip.fault, trip.latched) == (Fault.OUTLET_HOT, True)
-    bench.inputs.closed = False
-    bench.values["temperature_mc"] = 66_000
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
-    bench.values["temperature_mc"] = 64_900
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) is None
+    harness.inputs.closed = False
+    harness.values["temperature_mc"] = 66_000
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) == "outlet_hot"
+    harness.values["temperature_mc"] = 64_900
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
-    bench = Bench()
-    bench.values["temperature_mc"] = 46_000
+    harness = OutletHarness()
+    harness.values["temperature_mc"] = 46_000
     trip = None
-    while trip is None and bench.values["temperature_mc"] < 75_000:
-        bench.values["temperature_mc"] += 100  # 12 K/min
-        trip = bench.step(500 * MS)
+    while trip is None and harness.values["temperature_mc"] < 75_000:
+        harness.values["temperature_mc"] += 100  # 12 K/min
+        trip = harness.step(500 * MS)
     assert trip.fault is Fault.OUTLET_HOT
     assert trip.trip_values["rise_mc_per_min"] > 8_000
     assert trip.trip_values["temperature_mc"] < 60_000
 
 
 def test_slow_warming_of_a_summer_day_does_not_trip():
-    bench = Bench()
+    harness = OutletHarness()
     for _ in range(4 * 600):
-        bench.values["temperature_mc"] += 10  # 2.4 K/min up to 49 °C
-        assert bench.step(250 * MS) is None
+        harness.values["temperature_mc"] += 10  # 2.4 K/min up to 49 °C
+        assert harness.step(250 * MS) is None
 
 
 def test_warm_contacts_warn_once():
-    bench = Bench()
-    bench.values["temperature_mc"] = 65_500
+    harness = OutletHarness()
+    harness.values["temperature_mc"] = 65_500
     warned = []
     for _ in range(10):
-        bench.step()
-        warned.append(bench.safety.newly_warm(bench.inputs))
+        harness.step()
+        warned.append(harness.safety.newly_warm(harness.inputs))
     assert warned == [True] + [False] * 9
 
 
@@ -315,80 +317,80 @@ def test_warm_contacts_warn_once():
     ids=["peak", "current", "power", "voltage", "temperature"],
 )  # fmt: skip
 def test_lost_sensor_opens_its_outlet(silent, peak_ma, after_s):
-    bench = Bench()
-    bench.step()
-    bench.silent = silent
-    trip, took_s = bench.run(10, step_ns=3 * MS, peak_ma=peak_ma)
+    harness = OutletHarness()
+    harness.step()
+    harness.silent = silent
+    trip, took_s = harness.run(10, step_ns=3 * MS, peak_ma=peak_ma)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_LOST, False)
     assert after_s < took_s < after_s + 0.05
-    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
+    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
 
 
 def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
-    bench = Bench(closed=False)
-    bench.step(S, peak_ma=None)
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
-    bench.run(0.5, step_ns=3 * MS)
-    assert bench.safety.interlock(bench.inputs) is None
+    harness = OutletHarness(closed=False)
+    harness.step(S, peak_ma=None)
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
+    harness.run(0.5, step_ns=3 * MS)
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
-    bench = Bench(closed=False)
-    bench.inputs.switched_at_ns = bench.inputs.at_ns
-    trip, took_s = bench.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
+    harness = OutletHarness(closed=False)
+    harness.inputs.switched_at_ns = harness.inputs.at_ns
+    trip, took_s = harness.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
     assert 0.1 < took_s < 0.2
-    assert bench.safety.interlock(bench.inputs) == "relay_welded"
+    assert harness.safety.interlock(harness.inputs) == "relay_welded"
 
 
 def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
-    bench = Bench(closed=False)
-    bench.inputs.switched_at_ns = bench.inputs.at_ns
-    assert bench.run(5, step_ns=3 * MS, peak_ma=900)[0] is None
+    harness = OutletHarness(closed=False)
+    harness.inputs.switched_at_ns = harness.inputs.at_ns
+    assert harness.run(5, step_ns=3 * MS, peak_ma=900)[0] is None
 
 
 def test_short_through_a_welded_relay_is_a_weld_although_the_meter_is_at_the_end_of_its_scale():
-    bench = Bench(closed=False)
-    bench.inputs.switched_at_ns = bench.inputs.at_ns
-    trip, took_s = bench.run(1, step_ns=3 * MS, peak_ma=200_000)
+    harness = OutletHarness(closed=False)
+    harness.inputs.switched_at_ns = harness.inputs.at_ns
+    trip, took_s = harness.run(1, step_ns=3 * MS, peak_ma=200_000)
     assert trip.fault is Fault.RELAY_WELDED
     assert took_s < 0.2
 
 
 def test_one_disturbance_on_an_open_outlet_is_no_weld():
-    bench = Bench(closed=False)
-    assert bench.step(peak_ma=5_000) is None
-    assert bench.run(1, step_ns=3 * MS, peak_ma=20)[0] is None
+    harness = OutletHarness(closed=False)
+    assert harness.step(peak_ma=5_000) is None
+    assert harness.run(1, step_ns=3 * MS, peak_ma=20)[0] is None
 
 
 def test_current_while_the_relay_is_still_releasing_is_no_weld():
-    bench = Bench(closed=False)
-    bench.inputs.switched_at_ns = bench.inputs.at_ns
-    assert bench.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
+    harness = OutletHarness(closed=False)
+    harness.inputs.switched_at_ns = harness.inputs.at_ns
+    assert harness.run(0.09, step_ns=3 * MS, peak_ma=5_000)[0] is None
 
 
 def test_late_loop_opens_everything_and_does_not_latch():
-    bench = Bench()
-    bench.inputs.late_ns = 51 * MS
-    trip = bench.step()
+    harness = OutletHarness()
+    harness.inputs.late_ns = 51 * MS
+    trip = harness.step()
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.GUARD_LATE, None, False)
     assert trip.trip_values == {"late_ms": 51, "limit_ms": 50}
 
 
 def test_where_several_trip_the_first_of_the_table_names_the_fault():
-    bench = Bench()
-    bench.inputs.late_ns = 51 * MS
-    bench.values["temperature_mc"] = 90_000
-    assert bench.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
+    harness = OutletHarness()
+    harness.inputs.late_ns = 51 * MS
+    harness.values["temperature_mc"] = 90_000
+    assert harness.step(peak_ma=160_000).fault is Fault.SHORT_CIRCUIT
 
 
 @pytest.mark.parametrize("voltage_mv", [0, 175_999, 264_001])
 def test_voltage_out_of_band_refuses_closing(voltage_mv):
-    bench = Bench(closed=False)
-    bench.values["voltage_mv"] = voltage_mv
-    bench.step()
-    assert bench.safety.interlock(bench.inputs) == "voltage_out_of_band"
+    harness = OutletHarness(closed=False)
+    harness.values["voltage_mv"] = voltage_mv
+    harness.step()
+    assert harness.safety.interlock(harness.inputs) == "voltage_out_of_band"
 
 
 @pytest.mark.parametrize(
@@ -413,15 +415,15 @@ def test_first_temperature_is_believed_within_the_thermometers_range():
 )
 def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, start_ns, inrush_ma):
     """Any phase, any scan jitter up to the period, one inrush: never a false trip."""
-    bench = Bench()
-    bench.inputs.at_ns += start_ns
+    harness = OutletHarness()
+    harness.inputs.at_ns += start_ns
     inrush_half = None
     for peak_ma in peaks:
         step_ns = 2 * MS + peak_ma % (2 * MS)
-        half = (bench.inputs.at_ns + step_ns) // HALF
-        within = bench.inputs.at_ns // HALF == half
+        half = (harness.inputs.at_ns + step_ns) // HALF
+        within = harness.inputs.at_ns // HALF == half
         inrush_half = half if inrush_half is None and within else inrush_half
-        trip = bench.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
+        trip = harness.step(step_ns, peak_ma=inrush_ma if within and half == inrush_half else peak_ma)
         assert trip is None or trip.fault is not Fault.SHORT_CIRCUIT
 
 
@@ -465,18 +467,18 @@ def test_limits_are_in_the_milli_units_that_their_keys_end_with():
 @pytest.mark.parametrize("factor", [0.6, 0.65, 0.8, 0.99])
 def test_load_within_the_outlets_watts_trips_nothing_at_any_ordinary_power_factor(factor, volts):
     config = parse(example())
-    bench = Bench()
-    bench.safety = OutletSafety(config, config.outlet[0])
-    bench.values["power_mw"] = 971_000
-    bench.values["voltage_mv"] = 1000 * volts
-    bench.values["current_ma"] = round(971_000 / factor / volts)
-    assert bench.run(1200, 500 * MS)[0] is None
+    harness = OutletHarness()
+    harness.safety = OutletSafety(config, config.outlet[0])
+    harness.values["power_mw"] = 971_000
+    harness.values["voltage_mv"] = 1000 * volts
+    harness.values["current_ma"] = round(971_000 / factor / volts)
+    assert harness.run(1200, 500 * MS)[0] is None
 
 
 def test_more_than_the_outlets_watts_is_named_so_and_latches_nothing():
     config = parse(example())
-    bench = Bench()
-    bench.safety = OutletSafety(config, config.outlet[0])
-    bench.values.update(power_mw=1_100_000, current_ma=round(1_100_000 / 0.65 / 220))
-    trip, _ = bench.run(60, 500 * MS)
+    harness = OutletHarness()
+    harness.safety = OutletSafety(config, config.outlet[0])
+    harness.values.update(power_mw=1_100_000, current_ma=round(1_100_000 / 0.65 / 220))
+    trip, _ = harness.run(60, 500 * MS)
     assert (trip.fault, trip.latched) == (Fault.OVERPOWER, False)

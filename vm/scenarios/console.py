@@ -4,26 +4,26 @@ import re
 import socket
 import time
 
-from vm.bench import Bench
+from vm.harness import VmHarness
 
 PROMISE = "the console on the serial port takes a login and shows the outlets"
 BEFORE = "charging"
 
 
-def run(bench: Bench) -> None:
-    bench.wait_protecting()
+def run(harness: VmHarness) -> None:
+    harness.wait_protecting()
     new_pin = "setpriv --reuid=cabinet-console --regid=cabinet --clear-groups cabinet console --new-pin tech"
-    found = re.search(r"PIN (\d+)", bench.run(new_pin))
-    bench.shows("a PIN is made by the command line", found)
+    found = re.search(r"PIN (\d+)", harness.run(new_pin))
+    harness.shows("a PIN is made by the command line", found)
     assert found is not None
     with socket.socket(socket.AF_UNIX) as line:
-        line.connect(str(bench.machine.console_path))
+        line.connect(str(harness.machine.console_path))
         line.settimeout(5)
         said = ""
         for typed in ("\r", "tech\r", f"{found[1]}\r", "status\r"):
             line.sendall(typed.encode())
             said += _heard(line, 60)
-        bench.shows(
+        harness.shows(
             "it knows the cabinet and lists the outlets", "VM-1" in said and re.search(r"^\s*2\s", said, re.MULTILINE)
         )
 

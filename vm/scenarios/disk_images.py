@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from vm import money
-from vm.bench import CARD, CODES, PIN, Bench
+from vm.harness import CARD, CODES, PIN, VmHarness
 from vm.image import HERE
 from vm.image import run as shell
 from vm.machine import Machine
@@ -18,28 +18,28 @@ VISITS = f"/opt/bench/visits.sh {CARD} {PIN} {CODES[1]}"
 MAX_S = 3.0  # of the host's clock, between two images
 
 
-def run(bench: Bench) -> None:
-    machine = bench.machine
+def run(harness: VmHarness) -> None:
+    machine = harness.machine
     assert isinstance(machine, Machine)
-    bench.charging()
-    bench.run(f"(setsid {VISITS} > /dev/null 2>&1 &)")
+    harness.charging()
+    harness.run(f"(setsid {VISITS} > /dev/null 2>&1 &)")
     folder = machine.folder / "image"
     folder.mkdir(exist_ok=True)
     done, seen = 0, set[str]()
     try:
-        while not bench.enough(done):
-            time.sleep(bench.random.uniform(0, MAX_S))
-            seen |= set(bench.run("cat /run/bench/seen 2>/dev/null || true").split())
+        while not harness.enough(done):
+            time.sleep(harness.random.uniform(0, MAX_S))
+            seen |= set(harness.run("cat /run/bench/seen 2>/dev/null || true").split())
             machine.disk_now(folder / "now.qcow2")
-            _look(bench, folder, seen)
+            _look(harness, folder, seen)
             done += 1
     finally:
-        bench.measured("disks looked at", done, "")
-        bench.measured("sessions that residents had seen", len(seen), "")
-    bench.shows("residents came and went meanwhile", len(seen) > 1)
+        harness.measured("disks looked at", done, "")
+        harness.measured("sessions that residents had seen", len(seen), "")
+    harness.shows("residents came and went meanwhile", len(seen) > 1)
 
 
-def _look(bench: Bench, folder: Path, seen: set[str]) -> None:
+def _look(harness: VmHarness, folder: Path, seen: set[str]) -> None:
     """Mount the image, which replays the file system's journal, and run the product's commands on it."""
     raw, mounted, config = folder / "now.raw", folder / "mounted", folder / "cabinet.toml"
     mounted.mkdir(exist_ok=True)
@@ -55,11 +55,11 @@ def _look(bench: Bench, folder: Path, seen: set[str]) -> None:
         said = subprocess.run(
             [sys.executable, HERE / "guest/several.py", *commands], capture_output=True, text=True, check=True
         )
-        bench.shows_once("every disk mounts", True)
-        money.check(bench, json.loads(said.stdout), seen)
+        harness.shows_once("every disk mounts", True)
+        money.check(harness, json.loads(said.stdout), seen)
     finally:
         shell("umount", mounted)
-    bench.shows_once("every file system is whole after its journal (e2fsck)", _whole(raw))
+    harness.shows_once("every file system is whole after its journal (e2fsck)", _whole(raw))
 
 
 def _whole(raw: Path) -> bool:

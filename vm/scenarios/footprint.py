@@ -1,7 +1,7 @@
 """Boot time, memory of each process, and writes to the disk."""
 
 from cabinet.store.database import LOG_PAGES
-from vm.bench import Bench
+from vm.harness import VmHarness
 
 PROMISE = "boot to protecting within 10 s of init's start; memory within 160 MB; at most 20 MB an hour written"
 BEFORE = "charging"
@@ -19,48 +19,48 @@ PIDS = {
 }
 
 
-def run(bench: Bench) -> None:
-    bench.charging()
-    for line in bench.run("systemd-analyze blame --no-pager | head -8").splitlines():
-        bench.shown.append(f"unit: {line.strip()}")
-    ready_us = int(bench.run("systemctl show --value -p ActiveEnterTimestampMonotonic cabinet-guard"))
-    init_us = int(bench.run("systemctl show --value -p UserspaceTimestampMonotonic"))
-    bench.measured("init's start to protecting", (ready_us - init_us) / 1e6, "s of the machine", 10)
-    measure_memory(bench)
-    checkpoint_as_delivered(bench)
-    bench.measured("written an hour, one outlet charges", written_mb(bench), "MB", 20)
+def run(harness: VmHarness) -> None:
+    harness.charging()
+    for line in harness.run("systemd-analyze blame --no-pager | head -8").splitlines():
+        harness.shown.append(f"unit: {line.strip()}")
+    ready_us = int(harness.run("systemctl show --value -p ActiveEnterTimestampMonotonic cabinet-guard"))
+    init_us = int(harness.run("systemctl show --value -p UserspaceTimestampMonotonic"))
+    harness.measured("init's start to protecting", (ready_us - init_us) / 1e6, "s of the machine", 10)
+    measure_memory(harness)
+    checkpoint_as_delivered(harness)
+    harness.measured("written an hour, one outlet charges", written_mb(harness), "MB", 20)
 
 
-def checkpoint_as_delivered(bench: Bench) -> None:
+def checkpoint_as_delivered(harness: VmHarness) -> None:
     """Set the default checkpoint interval; the bench's configuration has a fifth of it, for more writes at power cuts.
 
     While the database's log grows, the file system's journal writes more. So the log is made to grow quickly first; a
     killed service leaves its length unchanged.
     """
     config = "/etc/cabinet/cabinet.toml"
-    bench.run(f"sed -i 's/^checkpoint_s.*/checkpoint_s = 0.2/' {config} && systemctl restart cabinet-service")
-    bench.charging()
+    harness.run(f"sed -i 's/^checkpoint_s.*/checkpoint_s = 0.2/' {config} && systemctl restart cabinet-service")
+    harness.charging()
     grown = f"[ $(stat -c %s /var/lib/cabinet/cabinet.db-wal) -ge {LOG_PAGES * LOG_PAGE_BYTES} ]"
-    bench.wait("the database's log as long as it gets", grown, 120)
-    bench.run(f"sed -i '/^checkpoint_s/d' {config} && systemctl kill -s KILL cabinet-service && sleep 3")
-    bench.charging()
-    bench.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
+    harness.wait("the database's log as long as it gets", grown, 120)
+    harness.run(f"sed -i '/^checkpoint_s/d' {config} && systemctl kill -s KILL cabinet-service && sleep 3")
+    harness.charging()
+    harness.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
 
 
-def measure_memory(bench: Bench) -> None:
+def measure_memory(harness: VmHarness) -> None:
     """Measure the PSS of each process: a page shared by two is counted once."""
     total_mb = 0.0
     for name, pids in PIDS.items():
-        said = bench.run(f"for pid in {pids}; do awk '/^Pss:/ {{print $2}}' /proc/$pid/smaps_rollup; done")
+        said = harness.run(f"for pid in {pids}; do awk '/^Pss:/ {{print $2}}' /proc/$pid/smaps_rollup; done")
         mb = sum(map(int, said.split())) / 1024
-        bench.measured(f"memory of the {name} (PSS)", mb, "MB")
+        harness.measured(f"memory of the {name} (PSS)", mb, "MB")
         total_mb += mb
-    bench.measured("memory of the whole product (PSS)", total_mb, "MB", 160)
+    harness.measured("memory of the whole product (PSS)", total_mb, "MB", 160)
 
 
-def written_mb(bench: Bench) -> float:
+def written_mb(harness: VmHarness) -> float:
     """Return the MB written to the disk per hour, including the system's writes and the file system's journal."""
-    look_s = LOOK_S if bench.kernel else TAKEOVER_LOOK_S
-    before = bench.machine.written_bytes()
-    bench.run(f"sleep {look_s}", look_s + 60)
-    return (bench.machine.written_bytes() - before) / 1e6 * 3600 / look_s
+    look_s = LOOK_S if harness.kernel else TAKEOVER_LOOK_S
+    before = harness.machine.written_bytes()
+    harness.run(f"sleep {look_s}", look_s + 60)
+    return (harness.machine.written_bytes() - before) / 1e6 * 3600 / look_s

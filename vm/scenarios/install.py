@@ -1,6 +1,6 @@
 """Installation of the package on a fresh Debian."""
 
-from vm.bench import Bench
+from vm.harness import VmHarness
 
 PROMISE = "installs by dpkg; without a configuration everything is off and only the console runs"
 BEFORE = "base"
@@ -8,12 +8,12 @@ IN_CONTAINER = True
 LEAVES = "installed"
 
 
-def run(bench: Bench) -> None:
-    bench.stick()
-    before_s = bench.uptime_s()
-    said = bench.run("dpkg --force-unsafe-io -i /mnt/stick/present.deb 2>&1", 600)
-    bench.measured("dpkg -i", bench.uptime_s() - before_s, "s of the machine")
-    bench.shows("it says that it is not commissioned", "not commissioned" in said)
-    bench.shows("cabinet --version answers", "cabinet" in bench.run("cabinet --version"))
-    bench.shows_not_commissioned()
-    bench.shows("users are there", bench.ok("id cabinet-guard && id cabinet-service && id cabinet-console"))
+def run(harness: VmHarness) -> None:
+    harness.stick()
+    before_s = harness.uptime_s()
+    said = harness.run("dpkg --force-unsafe-io -i /mnt/stick/present.deb 2>&1", 600)
+    harness.measured("dpkg -i", harness.uptime_s() - before_s, "s of the machine")
+    harness.shows("it says that it is not commissioned", "not commissioned" in said)
+    harness.shows("cabinet --version answers", "cabinet" in harness.run("cabinet --version"))
+    harness.shows_not_commissioned()
+    harness.shows("users are there", harness.ok("id cabinet-guard && id cabinet-service && id cabinet-console"))

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from vm import money
-from vm.bench import CARD, CODES, PHONE, PIN, Bench
+from vm.harness import CARD, CODES, PHONE, PIN, VmHarness
 
 PROMISE = "power cuts in charges: no session lost, none billed twice, chain verifies, file system mounts"
 BEFORE = "charging"
@@ -27,29 +27,29 @@ class Cut(NamedTuple):
     boot_id: str  # boot of the killed machine
 
 
-def run(bench: Bench) -> None:
-    _with_less_to_do(bench)
-    bench.wait_protecting()
-    known = {_shown_to_resident(bench)}
+def run(harness: VmHarness) -> None:
+    _with_less_to_do(harness)
+    harness.wait_protecting()
+    known = {_shown_to_resident(harness)}
     cuts: list[Cut] = []
     hit: list[Cut] = []
     try:
-        while not bench.enough(len(hit)):
-            cuts.append(_one_cut(bench, known))
-            while bench.random.random() < FLICKERS:
-                cuts.append(_cut_after(bench, COMING_BACK))
-            bench.shows_once("the file system mounts, writable", bench.ok(WRITABLE))
-            bench.wait_protecting()
-            money.check(bench, bench.several(*money.ASKED), known)
-            hit = in_charge(cuts, _boot_id(bench), bench.run(f"cat {ANSWERS}"))
+        while not harness.enough(len(hit)):
+            cuts.append(_one_cut(harness, known))
+            while harness.random.random() < FLICKERS:
+                cuts.append(_cut_after(harness, COMING_BACK))
+            harness.shows_once("the file system mounts, writable", harness.ok(WRITABLE))
+            harness.wait_protecting()
+            money.check(harness, harness.several(*money.ASKED), known)
+            hit = in_charge(cuts, _boot_id(harness), harness.run(f"cat {ANSWERS}"))
     finally:
         counted = Counter(cut.moment for cut in hit)
         for moment, count in Counter(cut.moment for cut in cuts).items():
-            bench.measured(f"power cuts {moment}", count, "")
-            bench.measured("of these with an unsettled charge on disk", counted[moment], "")
-        bench.measured("power cuts with an unsettled charge on disk", len(hit), "")
-        bench.measured("sessions that residents saw", len(known), "")
-    bench.check_money()
+            harness.measured(f"power cuts {moment}", count, "")
+            harness.measured("of these with an unsettled charge on disk", counted[moment], "")
+        harness.measured("power cuts with an unsettled charge on disk", len(hit), "")
+        harness.measured("sessions that residents saw", len(known), "")
+    harness.check_money()
 
 
 def in_charge(cuts: list[Cut], boot_id: str, said: str) -> list[Cut]:
@@ -64,45 +64,45 @@ def in_charge(cuts: list[Cut], boot_id: str, said: str) -> list[Cut]:
     return [cut for at, cut in enumerate(cuts, 1) if next((found[boot] for boot in boots[at:] if boot in found), 0)]
 
 
-def _one_cut(bench: Bench, known: set[str]) -> Cut:
-    if not bench.ok(bench.closed(1)):
-        bench.wait("a start, or the charge again", f"{{ {PRESSES.format('start')} || {bench.closed(1)}; }}", 120)
-        known.add(_shown_to_resident(bench))
-    moment = bench.random.choices(MOMENTS, WEIGHTS)[0]
-    _act(bench, moment)
-    return _cut_after(bench, moment)
+def _one_cut(harness: VmHarness, known: set[str]) -> Cut:
+    if not harness.ok(harness.closed(1)):
+        harness.wait("a start, or the charge again", f"{{ {PRESSES.format('start')} || {harness.closed(1)}; }}", 120)
+        known.add(_shown_to_resident(harness))
+    moment = harness.random.choices(MOMENTS, WEIGHTS)[0]
+    _act(harness, moment)
+    return _cut_after(harness, moment)
 
 
-def _cut_after(bench: Bench, moment: str) -> Cut:
+def _cut_after(harness: VmHarness, moment: str) -> Cut:
     """Cut the power at once or some seconds later, for a short or a long outage."""
-    cut = Cut(moment, _boot_id(bench))
-    bench.run(f"sleep {bench.random.uniform(0, MAX_S):.2f}")
-    bench.cut_power(bench.random.choice(OUTAGES_S))
+    cut = Cut(moment, _boot_id(harness))
+    harness.run(f"sleep {harness.random.uniform(0, MAX_S):.2f}")
+    harness.cut_power(harness.random.choice(OUTAGES_S))
     return cut
 
 
-def _with_less_to_do(bench: Bench) -> None:
+def _with_less_to_do(harness: VmHarness) -> None:
     """Reduce the load of the slow emulated processor: 10 ms polls, no console. Count unsettled charges at boot."""
-    bench.run("echo LOOK_S=0.01 > /var/lib/bench/environment")
-    bench.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind", 60)
-    bench.run(f"mkdir -p $(dirname {BEFORE_SERVICE}) && rm -f {ANSWERS}")
+    harness.run("echo LOOK_S=0.01 > /var/lib/bench/environment")
+    harness.run("systemctl mask --now cabinet-console cabinet-steward systemd-logind", 60)
+    harness.run(f"mkdir -p $(dirname {BEFORE_SERVICE}) && rm -f {ANSWERS}")
     drop_in = "[Service]\\nExecStartPre=+/usr/bin/python3 -I /opt/bench/unsettled.py\\n"
-    bench.run(f"printf '{drop_in}' > {BEFORE_SERVICE} && systemctl daemon-reload && sync", 60)
+    harness.run(f"printf '{drop_in}' > {BEFORE_SERVICE} && systemctl daemon-reload && sync", 60)
 
 
-def _act(bench: Bench, moment: str) -> None:
+def _act(harness: VmHarness, moment: str) -> None:
     """Send the last request before the cut."""
     stop, start = PRESSES.format("stop"), PRESSES.format("start")
     if moment == STOP_PRESSED:
-        bench.run(f"({stop} > /dev/null 2>&1 &)")
+        harness.run(f"({stop} > /dev/null 2>&1 &)")
     elif moment == START_PRESSED:
-        bench.run(f"{stop} && sleep 1 && ({start} > /dev/null 2>&1 &)", 120)
+        harness.run(f"{stop} && sleep 1 && ({start} > /dev/null 2>&1 &)", 120)
 
 
-def _boot_id(bench: Bench) -> str:
-    return bench.run("cat /proc/sys/kernel/random/boot_id").strip()
+def _boot_id(harness: VmHarness) -> str:
+    return harness.run("cat /proc/sys/kernel/random/boot_id").strip()
 
 
-def _shown_to_resident(bench: Bench) -> str:
+def _shown_to_resident(harness: VmHarness) -> str:
     """Return the session on the last page that the resident has seen: it must not be lost."""
-    return bench.run("cat /var/lib/bench/charge").strip().removeprefix("/charge/")
+    return harness.run("cat /var/lib/bench/charge").strip().removeprefix("/charge/")

@@ -1,6 +1,6 @@
 """A read-only root with one writable place for all writes of the product, as described in docs/operations.md."""
 
-from vm.bench import CARD, CODES, PHONE, PIN, Bench
+from vm.harness import CARD, CODES, PHONE, PIN, VmHarness
 
 PROMISE = (
     "on a read-only root everything starts, a charge goes from button to receipt, and purge takes the product away"
@@ -23,26 +23,26 @@ LAYOUT = (
 )
 
 
-def run(bench: Bench) -> None:
-    bench.charging()
-    bench.run(f"systemctl stop {UNITS}", 60)
+def run(harness: VmHarness) -> None:
+    harness.charging()
+    harness.run(f"systemctl stop {UNITS}", 60)
     for command in LAYOUT:
-        bench.run(command)
-    bench.shows("nothing can be written beside it", not bench.ok("touch /usr/lib/cabinet/x /etc/x"))
-    bench.run(f"systemctl start {UNITS}", 180)
-    bench.wait_charging()
-    bench.shows("the charge of before goes on", True)
-    bench.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}", 120)
-    bench.wait("open after the stop", bench.all_open(), 30)
-    records = len(bench.usage())
-    bench.start(1)
-    bench.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}", 120)
-    bench.wait("open after the stop", bench.all_open(), 30)
-    bench.shows("a charge goes from button to receipt", len(bench.usage()) == records + 1)
-    bench.shows("no unit has failed", bench.run("systemctl --failed --no-legend | wc -l").strip() == "0")
-    bench.check_money()
-    bench.run("mount -o remount,bind,rw /")
-    said = bench.run("dpkg --purge cabinet 2>&1", 600)
-    bench.shows("purge keeps what is billed from", "usage log, its keys and backups are kept" in said)
-    bench.shows("its folders are mounts, and are empty of the rest", not bench.ok("ls -A /etc/cabinet | grep ."))
-    bench.shows("the package is gone", not bench.ok("dpkg-query -W -f '${Status}' cabinet | grep -v not-installed"))
+        harness.run(command)
+    harness.shows("nothing can be written beside it", not harness.ok("touch /usr/lib/cabinet/x /etc/x"))
+    harness.run(f"systemctl start {UNITS}", 180)
+    harness.wait_charging()
+    harness.shows("the charge of before goes on", True)
+    harness.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}", 120)
+    harness.wait("open after the stop", harness.all_open(), 30)
+    records = len(harness.usage())
+    harness.start(1)
+    harness.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}", 120)
+    harness.wait("open after the stop", harness.all_open(), 30)
+    harness.shows("a charge goes from button to receipt", len(harness.usage()) == records + 1)
+    harness.shows("no unit has failed", harness.run("systemctl --failed --no-legend | wc -l").strip() == "0")
+    harness.check_money()
+    harness.run("mount -o remount,bind,rw /")
+    said = harness.run("dpkg --purge cabinet 2>&1", 600)
+    harness.shows("purge keeps what is billed from", "usage log, its keys and backups are kept" in said)
+    harness.shows("its folders are mounts, and are empty of the rest", not harness.ok("ls -A /etc/cabinet | grep ."))
+    harness.shows("the package is gone", not harness.ok("dpkg-query -W -f '${Status}' cabinet | grep -v not-installed"))

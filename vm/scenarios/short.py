@@ -1,6 +1,6 @@
 """Short circuits during a charge, on the real device paths."""
 
-from vm.bench import RELAYS, Bench
+from vm.harness import RELAYS, VmHarness
 
 PROMISE = "a short in a charge takes the relay's line on the GPIO chip low, latched, cleared by staff; others go on"
 BEFORE = "charging"
@@ -15,38 +15,38 @@ UNLATCH = (
 )
 
 
-def run(bench: Bench) -> None:
-    bench.charging()
-    bench.charge_beside(2)
-    beside_ns = bench.monotonic_ns()
-    times_ms = sorted(_short(bench, number) for number in range(SHORTS))
-    bench.measured("shorts of 60 A", SHORTS, "")
+def run(harness: VmHarness) -> None:
+    harness.charging()
+    harness.charge_beside(2)
+    beside_ns = harness.monotonic_ns()
+    times_ms = sorted(_short(harness, number) for number in range(SHORTS))
+    harness.measured("shorts of 60 A", SHORTS, "")
     for name, value in (("soonest", times_ms[0]), ("median", times_ms[SHORTS // 2])):
-        bench.measured(f"first fault current to the line low, {name}", value, "ms")
-    bar_ms = FULL_WAVE_MS + SEEN_LATE_MS if bench.kernel else NOT_REAL_TIME_MS
-    bench.measured("first fault current to the line low, latest", times_ms[-1], "ms", bar_ms)
-    bench.shows("it stays latched", not bench.ok(bench.closed(1)))
-    bench.wait("the trips' files", f"[ $(ls /var/lib/cabinet/trips | wc -l) -ge {SHORTS} ]", 30)
-    bench.shows("the flight recorder wrote every trip", True)
-    went_low = [at for at, line, high in bench.lines() if line == RELAYS[2] and not high and at > beside_ns]
-    bench.shows("the other outlet charged on through all of them", not went_low and bench.ok(bench.closed(2)))
-    bench.run(UNLATCH)
-    bench.start(1)
-    bench.shows("after staff have cleared it a charge starts again", bench.ok(bench.closed(1)))
-    bench.check_money()
+        harness.measured(f"first fault current to the line low, {name}", value, "ms")
+    bar_ms = FULL_WAVE_MS + SEEN_LATE_MS if harness.kernel else NOT_REAL_TIME_MS
+    harness.measured("first fault current to the line low, latest", times_ms[-1], "ms", bar_ms)
+    harness.shows("it stays latched", not harness.ok(harness.closed(1)))
+    harness.wait("the trips' files", f"[ $(ls /var/lib/cabinet/trips | wc -l) -ge {SHORTS} ]", 30)
+    harness.shows("the flight recorder wrote every trip", True)
+    went_low = [at for at, line, high in harness.lines() if line == RELAYS[2] and not high and at > beside_ns]
+    harness.shows("the other outlet charged on through all of them", not went_low and harness.ok(harness.closed(2)))
+    harness.run(UNLATCH)
+    harness.start(1)
+    harness.shows("after staff have cleared it a charge starts again", harness.ok(harness.closed(1)))
+    harness.check_money()
 
 
-def _short(bench: Bench, number: int) -> float:
+def _short(harness: VmHarness, number: int) -> float:
     """Run one short. Return the time from its first current to the relay's line low, in ms."""
     if number:
-        bench.run(UNLATCH)
-        bench.start(1)
-    bench.run(f"sleep {2 + bench.random.uniform(0, 0.02):.4f}")  # at any phase
-    since = bench.monotonic_ns()
-    bench.run("cabinet sim fault 1 short --amps 60 --config /opt/bench/sim.toml")
-    bench.wait("the line low", f"! {bench.closed(1)}", 10)
-    onset_ns = max(e["at_ns"] for e in bench.journal() if e["kind"] == "fault_onset" and e["at_ns"] > since)
-    low_ns = min(at for at, line, high in bench.lines() if line == RELAYS[1] and not high and at > onset_ns)
-    bench.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
-    bench.shows_once("latched: it stays open", bench.ok(f"sleep 1; ! {bench.closed(1)}"))
+        harness.run(UNLATCH)
+        harness.start(1)
+    harness.run(f"sleep {2 + harness.random.uniform(0, 0.02):.4f}")  # at any phase
+    since = harness.monotonic_ns()
+    harness.run("cabinet sim fault 1 short --amps 60 --config /opt/bench/sim.toml")
+    harness.wait("the line low", f"! {harness.closed(1)}", 10)
+    onset_ns = max(e["at_ns"] for e in harness.journal() if e["kind"] == "fault_onset" and e["at_ns"] > since)
+    low_ns = min(at for at, line, high in harness.lines() if line == RELAYS[1] and not high and at > onset_ns)
+    harness.run("cabinet sim clear 1 --config /opt/bench/sim.toml")
+    harness.shows_once("latched: it stays open", harness.ok(f"sleep 1; ! {harness.closed(1)}"))
     return (low_ns - onset_ns) / 1e6

@@ -1,6 +1,6 @@
 """Memory with ten charges, and disk writes with and without them."""
 
-from vm.bench import AS_SERVICE, CARD, CODES, PHONE, PIN, Bench
+from vm.harness import AS_SERVICE, CARD, CODES, PHONE, PIN, VmHarness
 from vm.scenarios.footprint import SETTLING_S, checkpoint_as_delivered, measure_memory, written_mb
 
 PROMISE = "ten outlets charge: memory of the whole product within 160 MB; at most 20 MB an hour written"
@@ -20,30 +20,30 @@ thermometer = {{ mux = 0x70, channel = {channel}, address = 0x48 }}
 """
 
 
-def run(bench: Bench) -> None:
-    bench.charging()
-    bench.run("systemctl stop cabinet-service cabinet-guard", 60)
+def run(harness: VmHarness) -> None:
+    harness.charging()
+    harness.run("systemctl stop cabinet-service cabinet-guard", 60)
     blocks = "".join(_block(number) for number in RELAYS)
     for path in ("/opt/bench/sim.toml", "/etc/cabinet/cabinet.toml"):
-        bench.run(f"printf '%s' '{blocks}' >> {path}")
-    bench.shows("cabinet check takes ten outlets", bench.ok("cabinet check /etc/cabinet/cabinet.toml"))
-    bench.run("systemctl restart bench-sim bench-hardware && systemctl start cabinet-guard cabinet-service", 120)
-    bench.charging()
-    bench.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}")
-    bench.wait("open after the stop", bench.all_open(), 30)
-    bench.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
-    bench.measured("written an hour, nobody charges", written_mb(bench), "MB", 20)
-    bench.start(1)
+        harness.run(f"printf '%s' '{blocks}' >> {path}")
+    harness.shows("cabinet check takes ten outlets", harness.ok("cabinet check /etc/cabinet/cabinet.toml"))
+    harness.run("systemctl restart bench-sim bench-hardware && systemctl start cabinet-guard cabinet-service", 120)
+    harness.charging()
+    harness.run(f"{PHONE} stop {CARD} {PIN} {CODES[1]}")
+    harness.wait("open after the stop", harness.all_open(), 30)
+    harness.run(f"sleep {SETTLING_S}", SETTLING_S + 60)
+    harness.measured("written an hour, nobody charges", written_mb(harness), "MB", 20)
+    harness.start(1)
     for number in (2, *RELAYS):
         card = FIRST_CARD + number
-        bench.run(f"cabinet sim plug {number} lithium-48v --charge 10 --config /opt/bench/sim.toml")
-        bench.run(f"{AS_SERVICE} resident add {card} --pin {PIN} --balance 50")
-        bench.wait("a start that is taken", f"{PHONE} start {card} {PIN} {_code(number)}", 60)
-    bench.shows("ten charges run", bench.run(f"{AS_SERVICE} store running").strip() == "10")
-    measure_memory(bench)
-    checkpoint_as_delivered(bench)
-    bench.measured("written an hour, ten outlets charge", written_mb(bench), "MB", 20)
-    bench.check_money()
+        harness.run(f"cabinet sim plug {number} lithium-48v --charge 10 --config /opt/bench/sim.toml")
+        harness.run(f"{AS_SERVICE} resident add {card} --pin {PIN} --balance 50")
+        harness.wait("a start that is taken", f"{PHONE} start {card} {PIN} {_code(number)}", 60)
+    harness.shows("ten charges run", harness.run(f"{AS_SERVICE} store running").strip() == "10")
+    measure_memory(harness)
+    checkpoint_as_delivered(harness)
+    harness.measured("written an hour, ten outlets charge", written_mb(harness), "MB", 20)
+    harness.check_money()
 
 
 def _code(number: int) -> str:

@@ -11,8 +11,8 @@ from cabinet.console.commission import report
 from cabinet.console.commission.record import NAME, CommissioningFolder
 from cabinet.errors import CabinetError
 from cabinet.maintenance import Attribution
-from tests.desk import Desk, demo_config
-from tests.unit.console.bench import Technician
+from cabinet_testing.console_harness import ConsoleHarness
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 WATTS = 60
 
@@ -20,8 +20,8 @@ WATTS = 60
 class Fitter:
     """Does what the console asks: plugs the lamp, warms contacts, types codes; `answers` replace what would be said."""
 
-    def __init__(self, desk: Desk, tech: Technician, answers: dict[str, str] | None = None) -> None:
-        self.desk = desk
+    def __init__(self, sim: SimCabinet, tech: ConsoleHarness, answers: dict[str, str] | None = None) -> None:
+        self.sim = sim
         self.tech = tech
         self.answers = answers or {}
         self.warmed: int | None = None
@@ -46,7 +46,7 @@ class Fitter:
         if found := re.search(r"Warm the contacts of outlet (\d+)", text):
             return self._warm(int(found[1]))
         if found := re.search(r"sticker of outlet (\d+)\.", text):
-            outlet = self.desk.config.outlet_by_number(int(found[1]))
+            outlet = self.sim.config.outlet_by_number(int(found[1]))
             assert outlet is not None
             return f"http://127.0.0.1:8080/s/{outlet.code}"
         if "reference meter at the lamp" in text:
@@ -56,17 +56,17 @@ class Fitter:
         return "Wang Fang" if "your full name" in text else ""
 
     def _plug(self, outlet: int) -> str:
-        for number, each in self.desk.world.outlets.items():
+        for number, each in self.sim.world.outlets.items():
             if each.load is not None:
-                self.desk.world.unplug(number)
-        self.desk.plug(outlet, f"resistor:{WATTS}")
+                self.sim.world.unplug(number)
+        self.sim.plug(outlet, f"resistor:{WATTS}")
         return ""
 
     def _warm(self, outlet: int) -> str:
         if self.warmed is not None:
-            self.desk.world.fault(self.warmed, "warmed", kelvin=1)
+            self.sim.world.fault(self.warmed, "warmed", kelvin=1)
         self.warmed = outlet
-        self.desk.world.fault(outlet, "warmed", kelvin=12)
+        self.sim.world.fault(outlet, "warmed", kelvin=12)
         self.tech.wait(8)
         return ""
 
@@ -78,59 +78,59 @@ def small_config():
 
 
 def site(tmp_path, config):
-    """The desk, with its state folder where the configuration says."""
+    """A simulated cabinet, with its state folder where the configuration says."""
     paths = msgspec.structs.replace(config.paths, state=str(tmp_path / "state"))
-    return Desk(tmp_path / "guard", msgspec.structs.replace(config, paths=paths))
+    return SimCabinet(tmp_path / "guard", msgspec.structs.replace(config, paths=paths))
 
 
 @pytest.fixture
-def desk(tmp_path):
+def sim(tmp_path):
     return site(tmp_path, small_config())
 
 
 @pytest.fixture
-def tech(desk, tmp_path):
-    return Technician(desk, tmp_path)
+def tech(sim, tmp_path):
+    return ConsoleHarness(sim, tmp_path)
 
 
-def files(desk: Desk, suffix: str):
-    return sorted(CommissioningFolder(path_of(desk)).folder.glob(f"*{suffix}"))
+def files(sim: SimCabinet, suffix: str):
+    return sorted(CommissioningFolder(path_of(sim)).folder.glob(f"*{suffix}"))
 
 
-def path_of(desk: Desk):
+def path_of(sim: SimCabinet):
     from pathlib import Path
 
-    return Path(desk.config.paths.state)
+    return Path(sim.config.paths.state)
 
 
 @pytest.mark.slow
-def test_faultless_cabinet_passes_with_a_signed_report_as_text_and_pdf(desk, tech):
-    said = Fitter(desk, tech).work(tech.say("commission"))
+def test_faultless_cabinet_passes_with_a_signed_report_as_text_and_pdf(sim, tech):
+    said = Fitter(sim, tech).work(tech.say("commission"))
     assert "Written:" in said
     assert any("Nothing is wrong." in text for text in tech.read)
-    (written,) = files(desk, ".txt")
+    (written,) = files(sim, ".txt")
     text = written.read_text()
     assert "Result: PASSED" in text
     assert text.count("\nok ") == 1 + 4 * 3 + 3 + 2 + 4
     assert "Signed: Wang Fang (console:tech)" in text
     assert report.verify(text)
     assert not report.verify(text.replace("PASSED", "FAILED"))
-    (paper,) = files(desk, ".pdf")
+    (paper,) = files(sim, ".pdf")
     assert len(pypdfium2.PdfDocument(paper)) == 1
     assert "Report signed" in tech.say("commission status")
-    assert all(not state.closed for state in desk.guard.snapshot().outlets)
-    assert all(state.fault is None for state in desk.guard.snapshot().outlets)
+    assert all(not state.closed for state in sim.guard.snapshot().outlets)
+    assert all(state.fault is None for state in sim.guard.snapshot().outlets)
 
 
 @pytest.mark.slow
 def test_three_planted_wiring_mistakes_are_all_found_and_named(tmp_path):
-    desk = site(tmp_path, demo_config())
-    desk.world.fault(3, "relays_swapped", other=7)
-    desk.world.fault(5, "current_reversed")
-    desk.world.fault(1, "thermometers_swapped", other=9)
-    tech = Technician(desk, tmp_path)
-    said = Fitter(desk, tech, {"reference meter": "skip", "on the sticker": "skip"}).work(tech.say("commission"))
-    (written,) = files(desk, ".txt")
+    sim = site(tmp_path, demo_config())
+    sim.world.fault(3, "relays_swapped", other=7)
+    sim.world.fault(5, "current_reversed")
+    sim.world.fault(1, "thermometers_swapped", other=9)
+    tech = ConsoleHarness(sim, tmp_path)
+    said = Fitter(sim, tech, {"reference meter": "skip", "on the sticker": "skip"}).work(tech.say("commission"))
+    (written,) = files(sim, ".txt")
     wrong = [line.removeprefix("  ! ") for line in written.read_text().splitlines() if line.startswith("  ! ")]
     assert wrong == [
         "The relays of outlets 3 and 7 are swapped",
@@ -139,43 +139,43 @@ def test_three_planted_wiring_mistakes_are_all_found_and_named(tmp_path):
     ]
     assert "Result: NOT PASSED" in written.read_text()
     assert "Mend what is wrong" in said
-    assert all(state.fault is None for state in desk.guard.snapshot().outlets), "its own trips are cleared"
+    assert all(state.fault is None for state in sim.guard.snapshot().outlets), "its own trips are cleared"
 
 
 @pytest.mark.slow
-def test_interrupted_run_goes_on_where_it_was_and_mended_steps_are_tried_again(desk, tech, tmp_path):
-    desk.world.fault(2, "current_reversed")
-    fitter = Fitter(desk, tech, {"reference meter": "skip"})
+def test_interrupted_run_goes_on_where_it_was_and_mended_steps_are_tried_again(sim, tech, tmp_path):
+    sim.world.fault(2, "current_reversed")
+    fitter = Fitter(sim, tech, {"reference meter": "skip"})
     text = tech.say("commission")
     while "into outlet 3" not in text:
         text = tech.say(fitter.answer(text))
     tech.shell.hang_up()
-    assert all(not state.closed for state in desk.guard.snapshot().outlets)
-    again = Technician(desk, tmp_path)
+    assert all(not state.closed for state in sim.guard.snapshot().outlets)
+    again = ConsoleHarness(sim, tmp_path)
     text = again.say("commission")
     assert "[8/" in text
     assert "into outlet 3" in text
     fitter.tech = again
     fitter.work(text)
-    desk.world.clear(2)
+    sim.world.clear(2)
     text = again.say("commission")
     assert "1 of " in text
     assert "into outlet 2" in text, "only what was wrong"
     fitter.work(text)
-    assert "PASSED" in files(desk, ".txt")[-1].read_text()
-    assert "NOT PASSED" in files(desk, ".txt")[0].read_text()
+    assert "PASSED" in files(sim, ".txt")[-1].read_text()
+    assert "NOT PASSED" in files(sim, ".txt")[0].read_text()
 
 
-def test_run_that_is_left_in_a_probe_opens_the_outlet(desk, tech):
-    fitter = Fitter(desk, tech)
+def test_run_that_is_left_in_a_probe_opens_the_outlet(sim, tech):
+    fitter = Fitter(sim, tech)
     text = tech.say("commission")
     while "Plug a lamp" not in text:
         text = tech.say(fitter.answer(text))
     tech.begin(fitter.answer(text))
     tech.wait(1)
-    assert desk.outlet(1).closed
+    assert sim.outlet(1).closed
     assert "commission goes on from here" in tech.shell.interrupt().text
-    assert not desk.outlet(1).closed
+    assert not sim.outlet(1).closed
     assert "outlet 1" in tech.say("commission")
 
 
@@ -184,26 +184,26 @@ def test_moments_of_the_report_are_the_sites():
     assert report.moment(evening_utc, zoneinfo.ZoneInfo("Asia/Shanghai")) == "2026-11-26 04:30 UTC+0800"
 
 
-def test_residents_come_first(desk, tech):
-    desk.plug(3, "resistor:500")
-    desk.start(3)
+def test_residents_come_first(sim, tech):
+    sim.plug(3, "resistor:500")
+    sim.start(3)
     assert "end that first" in tech.say("commission")
 
 
-def test_other_wiring_begins_anew(desk, tech, tmp_path):
-    fitter = Fitter(desk, tech)
+def test_other_wiring_begins_anew(sim, tech, tmp_path):
+    fitter = Fitter(sim, tech)
     text = tech.say("commission")
     tech.say(fitter.answer(text))
     tech.shell.interrupt()
     assert "1 of" in tech.say("commission status")
-    moved = msgspec.structs.replace(desk.config.outlet[0], relay="expander:0x20/12")
-    changed = msgspec.structs.replace(desk.config, outlet=(moved, *desk.config.outlet[1:]))
-    other = Technician(Desk(tmp_path / "other", changed), tmp_path)
+    moved = msgspec.structs.replace(sim.config.outlet[0], relay="expander:0x20/12")
+    changed = msgspec.structs.replace(sim.config, outlet=(moved, *sim.config.outlet[1:]))
+    other = ConsoleHarness(SimCabinet(tmp_path / "other", changed), tmp_path)
     assert "never commissioned" in other.say("commission status")
 
 
-def test_record_that_cannot_be_read_is_said_and_kept(desk, tech):
-    folder = CommissioningFolder(path_of(desk)).folder
+def test_record_that_cannot_be_read_is_said_and_kept(sim, tech):
+    folder = CommissioningFolder(path_of(sim)).folder
     folder.mkdir(parents=True)
     (folder / NAME).write_bytes(b"{")
     assert "moveitawaytobeginanew" in "".join(tech.say("commission").split())  # wherever it is folded

@@ -22,7 +22,7 @@ from cabinet.console.commission.findings import (
 from cabinet.console.commission.steps import _PAIRS, begin, plan, summary, thermometer_groups
 from cabinet.console.wording import wording
 from cabinet.maintenance import PPB, Job, JobKind, JobState, MaintenanceState
-from tests.desk import demo_config
+from cabinet_testing.sim_cabinet import demo_config
 
 CONFIG = demo_config()
 WIRED = {f"wiring:{n}": [Finding(StepVerdict.OK, "wired", {"outlet": n})] for n in range(1, 11)}

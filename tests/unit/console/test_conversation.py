@@ -17,7 +17,7 @@ from cabinet.console.shell import Shell
 from cabinet.console.terminal.session import QUERY_DEVICE, QUERY_SIZE, TerminalSession
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
-from tests.unit.console.scenes import CHARGING, CONFIG, SHORTED, PlayedGuard, outlet, snapshot
+from cabinet_testing.console_snapshots import CHARGING, CONFIG, SHORTED, FakeGuardClient, outlet, snapshot
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 LOGIN = b"tech\r123456\r"
@@ -31,7 +31,7 @@ class Line:
 
     def __init__(self, folder, language: str = "en", terminal: str = "plain") -> None:
         self.clock = ManualClock()
-        self.guard = PlayedGuard(snapshot(CHARGING, SHORTED))
+        self.guard = FakeGuardClient(snapshot(CHARGING, SHORTED))
         self.staff = ConsoleAccounts(folder / "staff.json", self.clock, CHEAP)
         self.staff.set_pin("tech", Level.SERVICE, "123456")
         self.staff.remember("tech", language=language, terminal=terminal)

@@ -18,80 +18,80 @@ from cabinet.guard.state_files import StateWriter
 from cabinet.link.protocol import Done
 from cabinet.maintenance import PPB, UNITY_PPM, Attribution, Gains, Job, JobKind, JobState
 from cabinet.model import EndReason, Fault, Phase
-from tests.desk import Desk, demo_config
-from tests.unit.console.bench import Technician
+from cabinet_testing.console_harness import ConsoleHarness
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def sim(tmp_path):
+    return SimCabinet(tmp_path)
 
 
 @pytest.fixture
-def tech(desk, tmp_path):
-    return Technician(desk, tmp_path)
+def tech(sim, tmp_path):
+    return ConsoleHarness(sim, tmp_path)
 
 
-def charge(desk, outlet):
-    desk.plug(outlet, "resistor:500")
-    assert isinstance(desk.start(outlet), Done)
-    assert desk.run(5 * NS, until=lambda: desk.outlet(outlet).phase is Phase.CHARGING)
+def charge(sim, outlet):
+    sim.plug(outlet, "resistor:500")
+    assert isinstance(sim.start(outlet), Done)
+    assert sim.run(5 * NS, until=lambda: sim.outlet(outlet).phase is Phase.CHARGING)
 
 
-def test_outlet_is_closed_for_a_test_after_a_yes_and_opens_by_itself(desk, tech):
+def test_outlet_is_closed_for_a_test_after_a_yes_and_opens_by_itself(sim, tech):
     assert "Nobody may be touching" in tech.say("on 3 3")
     assert tech.say("no") == "Nothing was done."
     assert tech.guard.asked == []
     tech.say("on 3 3")
     assert tech.say("yes") == "Outlet 3 closes; the guard opens it after 3 s. Sooner: off 3"
     tech.wait(1)
-    assert desk.outlet(3).closed
+    assert sim.outlet(3).closed
     tech.shell.hang_up()
     tech.wait(3)
-    assert not desk.outlet(3).closed
+    assert not sim.outlet(3).closed
 
 
-def test_test_of_a_charging_outlet_is_refused_and_forced_by_service_only(desk, tech):
-    charge(desk, 3)
+def test_test_of_a_charging_outlet_is_refused_and_forced_by_service_only(sim, tech):
+    charge(sim, 3)
     assert tech.say("on 3 60") == "A resident is charging (outlet 3); only force ends that."
     tech.log_in("night")
     assert tech.say("on 3 60 force") == "A resident is charging (outlet 3); force is for level service."
     assert tech.guard.asked == []
-    assert desk.outlet(3).session_id == "s1"
+    assert sim.outlet(3).session_id == "s1"
     tech.log_in("tech")
     assert "THE CHARGE of a resident ENDS (outlet 3)." in tech.say("on 3 60 force")
     tech.say("yes")
     tech.wait(1)
-    assert desk.outlet(3).trial
-    assert [event.reason for event in desk.events(3) if event.reason] == [EndReason.STOPPED_BY_STAFF]
+    assert sim.outlet(3).trial
+    assert [event.reason for event in sim.events(3) if event.reason] == [EndReason.STOPPED_BY_STAFF]
 
 
-def test_off_ends_a_test_at_once_and_a_charge_only_by_force(desk, tech):
+def test_off_ends_a_test_at_once_and_a_charge_only_by_force(sim, tech):
     tech.say("on 4 60")
     tech.say("yes")
     tech.wait(1)
     tech.log_in("night")
     assert tech.say("off 4") == "Outlet 4 is open."
-    assert not desk.outlet(4).closed
-    charge(desk, 3)
+    assert not sim.outlet(4).closed
+    charge(sim, 3)
     assert "only force" in tech.say("off 3")
-    assert desk.outlet(3).closed
+    assert sim.outlet(3).closed
     assert tech.say("off 3 force") == "Outlet 3 is open; the charge there has ended."
-    assert not desk.outlet(3).closed
+    assert not sim.outlet(3).closed
 
 
-def test_pre_close_check_says_why_not(desk, tech):
-    desk.world.set_mains(volts=150)
+def test_pre_close_check_says_why_not(sim, tech):
+    sim.world.set_mains(volts=150)
     tech.wait(3)
     assert tech.say("on 3 60") == "no: the mains voltage is out of bounds"
     assert tech.guard.asked == []
 
 
-def test_lock_with_a_note_and_unlock(desk, tech):
+def test_lock_with_a_note_and_unlock(sim, tech):
     tech.log_in("night")
     assert "residents read: cover broken" in tech.say("lock 3 cover broken")
     assert tech.say("yes") == "Outlet 3 is out of service."
-    assert (desk.outlet(3).note, desk.outlet(3).refusal) == ("cover broken", "out_of_service")
+    assert (sim.outlet(3).note, sim.outlet(3).refusal) == ("cover broken", "out_of_service")
     assert "Outlet 3 is out of service: cover broken" in tech.say("maintenance")
     assert "out of service" in tech.say("status")
     assert "residents read: cover broken" in tech.say("outlet 3")
@@ -103,10 +103,10 @@ def test_lock_with_a_note_and_unlock(desk, tech):
     assert "longer than 80" in tech.say("lock 4 " + "x" * 81)
     tech.say("unlock 3")
     assert tech.say("yes") == "Outlet 3 is in service again."
-    assert desk.outlet(3).note is None
+    assert sim.outlet(3).note is None
 
 
-def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk, tech, monkeypatch):
+def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(sim, tech, monkeypatch):
     monkeypatch.setattr(StateWriter, "unwritten", ["upkeep.json"])
     tech.say("lock 3 broken")
     assert tech.say("yes").splitlines() == [
@@ -117,8 +117,8 @@ def test_lock_that_the_disk_does_not_take_says_that_a_restart_would_lose_it(desk
 
 
 @pytest.mark.parametrize("why", ["clock", "storage", "key"])
-def test_month_of_the_usage_log_that_is_not_closed_is_due(desk, tmp_path, why):
-    tech = Technician(desk, tmp_path, unclosed=lambda: ("2026-10", why))
+def test_month_of_the_usage_log_that_is_not_closed_is_due(sim, tmp_path, why):
+    tech = ConsoleHarness(sim, tmp_path, unclosed=lambda: ("2026-10", why))
     assert "The usage log of 2026-10 is not closed: " in tech.say("maintenance")
 
 
@@ -130,24 +130,24 @@ def test_force_may_follow_a_left_out_outlet_and_a_wrong_one_is_never_all(tech):
 
 
 @pytest.mark.parametrize("line", ["replace 3", "calibrate 3", "commission"])
-def test_what_cannot_be_forced_says_how_to_end_the_charge(desk, tech, line):
-    charge(desk, 3)
+def test_what_cannot_be_forced_says_how_to_end_the_charge(sim, tech, line):
+    charge(sim, 3)
     said = tech.say(line)
     assert said == "A resident is charging (outlet 3). Wait, or end that first: off N force"
     tech.say("off 3 force")
     assert tech.say(line) != said
 
 
-def test_lock_of_a_charging_outlet_takes_force_by_service(desk, tech):
-    charge(desk, 3)
+def test_lock_of_a_charging_outlet_takes_force_by_service(sim, tech):
+    charge(sim, 3)
     assert "only force" in tech.say("lock 3 broken")
     assert "ENDS" in tech.say("lock 3 force broken")
     tech.say("yes")
-    assert (desk.outlet(3).note, desk.outlet(3).closed) == ("broken", False)
+    assert (sim.outlet(3).note, sim.outlet(3).closed) == ("broken", False)
 
 
-def test_self_test_is_followed_to_its_end(desk, tech):
-    desk.world.fault(7, "stuck_open")
+def test_self_test_is_followed_to_its_end(sim, tech):
+    sim.world.fault(7, "stuck_open")
     assert "every relay clicks" in tech.say("selftest")
     said = tech.say("yes")
     assert "self-test, begun by console:tech: FAILED" in said
@@ -155,8 +155,8 @@ def test_self_test_is_followed_to_its_end(desk, tech):
     assert tech.say("job") in said
 
 
-def test_relay_cycle_tells_contacts_from_no_load(desk, tech):
-    desk.plug(3, "resistor:60")
+def test_relay_cycle_tells_contacts_from_no_load(sim, tech):
+    sim.plug(3, "resistor:60")
     tech.say("relay 3 cycle 3")
     said = tech.say("yes")
     assert "PASSED" in said
@@ -165,7 +165,7 @@ def test_relay_cycle_tells_contacts_from_no_load(desk, tech):
     assert "the contacts are not" in tech.say("yes")
 
 
-def test_view_of_a_test_may_be_left_and_the_test_goes_on(desk, tech):
+def test_view_of_a_test_may_be_left_and_the_test_goes_on(sim, tech):
     tech.say("relay 4 cycle 3")
     tech.begin("yes")
     assert "It goes on in the guard" in tech.shell.interrupt().text
@@ -173,8 +173,8 @@ def test_view_of_a_test_may_be_left_and_the_test_goes_on(desk, tech):
     assert "3 of 3" in tech.say("job")
 
 
-def test_alert_line_residual_monitor_and_siren_are_tried(desk, tech):
-    desk.plug(3, "resistor:60")
+def test_alert_line_residual_monitor_and_siren_are_tried(sim, tech):
+    sim.plug(3, "resistor:60")
     tech.say("alert test 3")
     assert "line that moved: 3" in tech.say("yes")
     tech.say("rcd test")
@@ -184,10 +184,10 @@ def test_alert_line_residual_monitor_and_siren_are_tried(desk, tech):
 
 
 def test_parts_that_are_not_fitted_are_named(tmp_path):
-    desk = Desk(
+    sim = SimCabinet(
         tmp_path, demo_config({"siren_pin = 7\n": "", "residual_test_pin = 26\n": "", "contactor_pin = 17\n": ""})
     )
-    tech = Technician(desk, tmp_path)
+    tech = ConsoleHarness(sim, tmp_path)
     assert tech.say("siren test") == "This cabinet has no siren (hardware.siren_pin)."
     assert tech.say("rcd test") == "This cabinet has no test output for its residual-current monitor."
     assert tech.say("lamp") == "This cabinet has no outputs for lamps: there is nothing to test."
@@ -195,15 +195,15 @@ def test_parts_that_are_not_fitted_are_named(tmp_path):
     assert tech.say("yes") == "no: this cabinet has no contactor (hardware.contactor_pin)"
 
 
-def test_contactor_is_held_open_and_let_close(desk, tech):
+def test_contactor_is_held_open_and_let_close(sim, tech):
     tech.say("contactor open")
     assert "held open" in tech.say("yes")
-    assert not desk.guard.snapshot().contactor_closed
+    assert not sim.guard.snapshot().contactor_closed
     assert "The contactor is held open by console:tech" in tech.say("maintenance")
     tech.say("contactor close")
     tech.say("yes")
     tech.wait(4)
-    assert desk.guard.snapshot().contactor_closed
+    assert sim.guard.snapshot().contactor_closed
 
 
 def test_day_of_a_replaced_relay_is_the_sites():
@@ -213,9 +213,9 @@ def test_day_of_a_replaced_relay_is_the_sites():
     assert signed_text(msgspec.structs.replace(signed, trusted=False), datetime.UTC) == "2026-11-25? console:tech"
 
 
-def test_worn_relay_is_due_until_it_is_replaced(desk, tech):
+def test_worn_relay_is_due_until_it_is_replaced(sim, tech):
     assert tech.say("maintenance") == "Nothing is due."
-    desk.guard.maintenance_control.records.record(3).used_ppb = 85 * PPB // 100
+    sim.guard.maintenance_control.records.record(3).used_ppb = 85 * PPB // 100
     assert "Outlet 3: the relay has used 85 % of its life. Replace it." in tech.say("maintenance")
     assert "REPLACE SOON" in tech.say("wear")
     tech.say("replace 3")
@@ -225,18 +225,18 @@ def test_worn_relay_is_due_until_it_is_replaced(desk, tech):
     assert tech.say("maintenance") == "Outlet 3: calibrate it, its relay was replaced."
 
 
-def test_what_is_due_puts_the_urgent_first(desk):
-    desk.world.fault(2, "nack", chip="thermometer")
-    desk.unit(5).fault, desk.unit(5).latched = Fault.SHORT_CIRCUIT, True
-    desk.guard.maintenance_control.records.record(3).used_ppb = PPB
-    desk.run(11 * NS)
-    found = due(desk.guard.maintenance_state(), desk.guard.snapshot(), 50_000)
+def test_what_is_due_puts_the_urgent_first(sim):
+    sim.world.fault(2, "nack", chip="thermometer")
+    sim.unit(5).fault, sim.unit(5).latched = Fault.SHORT_CIRCUIT, True
+    sim.guard.maintenance_control.records.record(3).used_ppb = PPB
+    sim.run(11 * NS)
+    found = due(sim.guard.maintenance_state(), sim.guard.snapshot(), 50_000)
     assert [(each.code, each.outlet) for each in found] == [
         ("latched", 5), ("relay", 3), ("no_thermometer", 1), ("no_thermometer", 2)
     ]  # fmt: skip
 
 
-def test_program_is_told_that_a_test_has_begun_and_asks_for_its_end(desk, tech):
+def test_program_is_told_that_a_test_has_begun_and_asks_for_its_end(sim, tech):
     asked = msgspec.json.decode(tech.shell.machine_line("relay 4 cycle 2 --yes"))
     assert (asked["ok"], asked["data"]["kind"], asked["data"]["state"]) == (True, "relay_cycle", "running")
     tech.wait(6)
@@ -251,77 +251,77 @@ def test_program_is_told_that_a_test_has_begun_and_asks_for_its_end(desk, tech):
 TRUE = {"220": (220_000, 1_000), "500": (500_000, 2_273)}
 
 
-def off_by(desk, outlet, current, power):
+def off_by(sim, outlet, current, power):
     """The outlet's sensor reads that share of what flows."""
-    chip, channel = desk.world.outlets[outlet].meter
+    chip, channel = sim.world.outlets[outlet].meter
     gains = chip.channels[channel].gains
     gains.sensor_current, gains.sensor_power = current, power
     chip.channels[channel].scale_changed()
 
 
-def calibrate(desk, tech):
+def calibrate(sim, tech):
     tech.say("calibrate 3")
     tech.say("yes")
     for watts, typed in (("220", "220 1.000"), ("500", "500 2.273")):
-        if desk.world.outlets[3].load is not None:
-            desk.world.unplug(3)
-        desk.plug(3, f"resistor:{watts}")
+        if sim.world.outlets[3].load is not None:
+            sim.world.unplug(3)
+        sim.plug(3, f"resistor:{watts}")
         assert "Point" in tech.say(typed)
 
 
-def test_calibration_brings_the_readings_to_the_reference_and_is_undone(desk, tech):
-    off_by(desk, 3, 0.97, 0.95)
-    calibrate(desk, tech)
+def test_calibration_brings_the_readings_to_the_reference_and_is_undone(sim, tech):
+    off_by(sim, 3, 0.97, 0.95)
+    calibrate(sim, tech)
     fit = tech.say("done")
     assert "From 2 points" in fit
     said = tech.say("yes")
     assert "Set and kept." in said
-    assert not desk.outlet(3).closed
-    page = desk.guard.maintenance_state().outlets[2]
+    assert not sim.outlet(3).closed
+    page = sim.guard.maintenance_state().outlets[2]
     assert page.gains.current_ppm == pytest.approx(UNITY_PPM / 0.97, rel=0.01)
     assert page.gains.power_ppm == pytest.approx(UNITY_PPM / 0.95, rel=0.01)
     assert page.calibration.signed.who == "console:tech"
     assert page.calibration.before == Gains()
     assert "calibrated by console:tech" in tech.say("calibrate 3 undo")
     tech.say("yes")
-    assert desk.guard.maintenance_state().outlets[2].gains == Gains()
+    assert sim.guard.maintenance_state().outlets[2].gains == Gains()
 
 
-def test_calibration_that_does_not_read_back_is_put_back(desk, tech):
-    off_by(desk, 3, 0.97, 0.95)
-    calibrate(desk, tech)
+def test_calibration_that_does_not_read_back_is_put_back(sim, tech):
+    off_by(sim, 3, 0.97, 0.95)
+    calibrate(sim, tech)
     tech.say("done")
-    desk.world.unplug(3)
-    desk.plug(3, "resistor:300")
+    sim.world.unplug(3)
+    sim.plug(3, "resistor:300")
     assert "The gains before are back in place." in tech.say("yes")
-    assert desk.guard.maintenance_state().outlets[2].gains == Gains()
-    assert not desk.outlet(3).closed
+    assert sim.guard.maintenance_state().outlets[2].gains == Gains()
+    assert not sim.outlet(3).closed
 
 
 @pytest.mark.parametrize("leave", ["interrupt", "hang_up", "end"])
-def test_calibration_that_is_left_opens_the_outlet_and_changes_nothing(desk, tech, leave):
+def test_calibration_that_is_left_opens_the_outlet_and_changes_nothing(sim, tech, leave):
     tech.say("calibrate 3")
     tech.say("yes")
-    assert desk.outlet(3).closed
+    assert sim.outlet(3).closed
     getattr(tech.shell, leave)()
-    assert not desk.outlet(3).closed
-    assert desk.guard.maintenance_state().outlets[2].calibration is None
+    assert not sim.outlet(3).closed
+    assert sim.guard.maintenance_state().outlets[2].calibration is None
 
 
-def test_calibration_says_what_is_wrong_with_a_load(desk, tech):
+def test_calibration_says_what_is_wrong_with_a_load(sim, tech):
     tech.say("calibrate 3")
     tech.say("yes")
     assert "no number of watts" in tech.say("five hundred")
-    desk.plug(3, "resistor:10")
+    sim.plug(3, "resistor:10")
     assert "too small" in tech.say("10 0.05")
     assert "At least 2 points" in tech.say("done")
 
 
-def test_trip_in_the_middle_ends_the_calibration(desk, tech):
-    desk.plug(3, "resistor:220")
+def test_trip_in_the_middle_ends_the_calibration(sim, tech):
+    sim.plug(3, "resistor:220")
     tech.say("calibrate 3")
     tech.say("yes")
-    desk.world.fault(3, "short", amps=60)
+    sim.world.fault(3, "short", amps=60)
     tech.wait(0.5)
     assert tech.say("220 1.0") == "no: a fault has latched it"
     assert tech.say("status").startswith("mains")

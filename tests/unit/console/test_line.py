@@ -15,7 +15,7 @@ from cabinet.console.terminal.pty_pair import PtyPair
 from cabinet.console.terminal.serial_port import CarrierDetectPort, SerialServer, UnpluggedError, open_port
 from cabinet.console.terminal.session import TerminalSession
 from cabinet.errors import LinkError
-from tests.unit.console.scenes import CONFIG, SHORTED, PlayedGuard, snapshot
+from cabinet_testing.console_snapshots import CONFIG, SHORTED, FakeGuardClient, snapshot
 
 WITHIN_S = 20  # only keeps a broken build from hanging
 LOGIN = b"tech\r123456\r"
@@ -28,7 +28,7 @@ def clock():
 
 @pytest.fixture
 def guard():
-    return PlayedGuard(snapshot(SHORTED))
+    return FakeGuardClient(snapshot(SHORTED))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_hang_up_in_the_middle_of_a_command_leaves_nothing_behind(conversation, 
 # --- a line that comes and goes --------------------------------------------------------------------------------------
 
 
-class PlayedPort:
+class FakePort:
     """A serial port that gives `chunks` and then breaks."""
 
     def __init__(self, *chunks: bytes, takes: int = 1_000_000) -> None:
@@ -124,12 +124,12 @@ class PlayedPort:
         self.closed = True
 
 
-def serve(conversation: TerminalSession, *opened: PlayedPort | Exception) -> list[float]:
+def serve(conversation: TerminalSession, *opened: FakePort | Exception) -> list[float]:
     """Serve the ports one after the other; what was waited between two attempts."""
     coming = list(opened)
     waited: list[float] = []
 
-    def open_next() -> PlayedPort:
+    def open_next() -> FakePort:
         if len(coming) == 1:
             line.stopping = True
         following = coming.pop(0)
@@ -143,8 +143,8 @@ def serve(conversation: TerminalSession, *opened: PlayedPort | Exception) -> lis
 
 
 def test_vanished_port_ends_the_login_and_is_opened_again(conversation, guard):
-    first, second = PlayedPort(LOGIN), PlayedPort(b"off 5\r")
-    serve(conversation, first, second, PlayedPort())
+    first, second = FakePort(LOGIN), FakePort(b"off 5\r")
+    serve(conversation, first, second, FakePort())
     assert (first.closed, second.closed) == (True, True)
     assert "Logged in as tech" in first.written.decode()
     assert second.written.decode().startswith("阳光花园一号充电柜")
@@ -152,8 +152,8 @@ def test_vanished_port_ends_the_login_and_is_opened_again(conversation, guard):
 
 
 def test_terminal_that_takes_nothing_is_a_lost_line(conversation):
-    stuck = PlayedPort(b"x\r" * 10, takes=150)
-    serve(conversation, stuck, PlayedPort())
+    stuck = FakePort(b"x\r" * 10, takes=150)
+    serve(conversation, stuck, FakePort())
     assert stuck.closed
 
 
@@ -170,7 +170,7 @@ def test_nobody_at_the_other_end_is_no_error(conversation, caplog):
     assert caplog.records == []
 
 
-class TalkingPort(PlayedPort):
+class TalkingPort(FakePort):
     """Somebody types `interrupting` while a text is being sent."""
 
     def __init__(self, interrupting: bytes, *chunks: bytes) -> None:
@@ -185,8 +185,8 @@ class TalkingPort(PlayedPort):
 
 
 def test_control_c_ends_a_long_text(conversation):
-    whole, cut = PlayedPort(LOGIN, b"limits\r"), TalkingPort(b"\x03", LOGIN, b"limits\r")
-    serve(conversation, whole, cut, PlayedPort())
+    whole, cut = FakePort(LOGIN, b"limits\r"), TalkingPort(b"\x03", LOGIN, b"limits\r")
+    serve(conversation, whole, cut, FakePort())
     assert b"outlet 10 max_power_w" in whole.written
     assert b"outlet 10 max_power_w" not in cut.written
     assert cut.written.endswith(b"SG-1> ")
@@ -194,20 +194,20 @@ def test_control_c_ends_a_long_text(conversation):
 
 def test_what_is_typed_during_a_long_text_comes_after_it(conversation):
     port = TalkingPort(b"faults\r", LOGIN, b"limits\r")
-    serve(conversation, port, PlayedPort())
+    serve(conversation, port, FakePort())
     assert port.written.index(b"outlet 10 max_power_w") < port.written.index(b"Short circuit, latched")
 
 
 def test_yes_typed_before_the_question_is_shown_does_nothing(conversation, guard):
-    asked = PlayedPort(LOGIN, b"clear 5\r", b"yes\r")
-    serve(conversation, asked, PlayedPort())
+    asked = FakePort(LOGIN, b"clear 5\r", b"yes\r")
+    serve(conversation, asked, FakePort())
     assert asked.written.endswith(b"Type yes to go on: ")
     assert guard.asked == []
 
 
 def test_control_c_typed_before_the_question_is_shown_answers_no(conversation, guard):
-    port = PlayedPort(LOGIN, b"clear 5\r", b"ye\x03s\r")
-    serve(conversation, port, PlayedPort())
+    port = FakePort(LOGIN, b"clear 5\r", b"ye\x03s\r")
+    serve(conversation, port, FakePort())
     assert b"^C\r\nSG-1> " in port.written
     assert guard.asked == []
 
@@ -343,7 +343,7 @@ def test_whole_console_over_a_cable(cable, conversation, guard):
 # --- the guard's connection ------------------------------------------------------------------------------------------
 
 
-class Connection(PlayedGuard):
+class Connection(FakeGuardClient):
     """A connection that breaks when told."""
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from cabinet.console.audit_file import AuditFile
 from cabinet.console.commands import session
 from cabinet.link.records import ConsoleAuditEntry
 from cabinet.model import Fault, Phase
-from tests.desk import Desk
-from tests.unit.console.bench import ACCOUNTS, Technician
+from cabinet_testing.console_harness import ACCOUNTS, ConsoleHarness
+from cabinet_testing.sim_cabinet import SimCabinet
 
 HARMLESS = {
     name for name, spec in registry.COMMANDS.items() if spec.reads or spec.handler.__module__ == session.__name__
@@ -30,14 +30,14 @@ TOO_LOW = [
 OUTLET = 3
 
 
-class Bench:
+class RoleHarness:
     """One cabinet in one state, with what the console wrote down."""
 
     def __init__(self, folder, state: str) -> None:
-        self.desk = Desk(folder)
+        self.sim = SimCabinet(folder)
         self.path = folder / "audit.jsonl"
-        self.journal = AuditFile(self.path, self.desk.clock)
-        self.tech = Technician(self.desk, folder, audit=self.journal)
+        self.journal = AuditFile(self.path, self.sim.clock)
+        self.tech = ConsoleHarness(self.sim, folder, audit=self.journal)
         getattr(self, state)()
 
     def free(self) -> None:
@@ -47,15 +47,15 @@ class Bench:
         """The same: nothing here asks the service, and nobody carries the log to it."""
 
     def charging(self) -> None:
-        self.desk.plug(OUTLET, "resistor:500")
-        self.desk.start(OUTLET)
-        assert self.desk.run(5 * NS, until=lambda: self.desk.outlet(OUTLET).phase is Phase.CHARGING)
+        self.sim.plug(OUTLET, "resistor:500")
+        self.sim.start(OUTLET)
+        assert self.sim.run(5 * NS, until=lambda: self.sim.outlet(OUTLET).phase is Phase.CHARGING)
 
     def latched(self) -> None:
         self.charging()
-        self.desk.world.fault(OUTLET, "short", amps=60)
-        assert self.desk.run(NS, until=lambda: self.desk.outlet(OUTLET).latched)
-        self.desk.run(NS)
+        self.sim.world.fault(OUTLET, "short", amps=60)
+        assert self.sim.run(NS, until=lambda: self.sim.outlet(OUTLET).latched)
+        self.sim.run(NS)
 
     def locked(self) -> None:
         self.tech.say(f"lock {OUTLET} broken")
@@ -63,8 +63,8 @@ class Bench:
         self.tech.guard.asked.clear()
 
     def cabinet_latched(self) -> None:
-        self.desk.world.fault(None, "smoke")
-        assert self.desk.run(NS, until=lambda: self.desk.guard.snapshot().fault is Fault.SMOKE)
+        self.sim.world.fault(None, "smoke")
+        assert self.sim.run(NS, until=lambda: self.sim.guard.snapshot().fault is Fault.SMOKE)
 
     def guard_dead(self) -> None:
         self.tech.guard.gone = True
@@ -74,18 +74,18 @@ class Bench:
         return [msgspec.json.decode(line, type=ConsoleAuditEntry) for line in lines]
 
     def switched(self) -> int:
-        return self.desk.world.journal.last_seq
+        return self.sim.world.journal.last_seq
 
     def standing(self) -> object:
         """What staff could have changed."""
-        pages = self.desk.guard.maintenance_state().outlets
-        states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.desk.guard.snapshot().outlets]
-        return states, pages, self.desk.guard.snapshot().contactor_closed, self.desk.guard.maintenance_state().job
+        pages = self.sim.guard.maintenance_state().outlets
+        states = [(s.closed, s.session_id, s.fault, s.latched, s.note) for s in self.sim.guard.snapshot().outlets]
+        return states, pages, self.sim.guard.snapshot().contactor_closed, self.sim.guard.maintenance_state().job
 
 
 @pytest.fixture(scope="module", params=STATES)
-def bench(request, tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp(request.param), request.param)
+def harness(request, tmp_path_factory):
+    return RoleHarness(tmp_path_factory.mktemp(request.param), request.param)
 
 
 def test_the_dangerous_commands_are_those_that_do_something():
@@ -97,16 +97,16 @@ def test_the_dangerous_commands_are_those_that_do_something():
 
 
 @pytest.mark.parametrize(("name", "account"), TOO_LOW)
-def test_who_may_not_is_refused_with_a_reason_and_a_row_and_nothing_is_switched(bench, name, account):
-    bench.tech.log_in(account)
+def test_who_may_not_is_refused_with_a_reason_and_a_row_and_nothing_is_switched(harness, name, account):
+    harness.tech.log_in(account)
     spec = registry.COMMANDS[name]
-    rows, switched, standing = bench.rows(), bench.switched(), bench.standing()
-    said = bench.tech.say(spec.example)
+    rows, switched, standing = harness.rows(), harness.switched(), harness.standing()
+    said = harness.tech.say(spec.example)
     assert said == f"{name} needs an account of level {spec.level.name.lower()}."
-    bench.tech.say("yes")  # no question is open that this could answer
-    assert bench.tech.guard.asked == []
-    assert (bench.switched(), bench.standing()) == (switched, standing)
-    new = [row for row in bench.rows() if row not in rows]
+    harness.tech.say("yes")  # no question is open that this could answer
+    assert harness.tech.guard.asked == []
+    assert (harness.switched(), harness.standing()) == (switched, standing)
+    new = [row for row in harness.rows() if row not in rows]
     assert [(row.account, row.line, row.outcome) for row in new if row.line != "yes"] == [
         (account, spec.example, "not_for_you")
     ]
@@ -117,13 +117,13 @@ FORCED = ("on 3 60 force", "lock 3 force broken")
 
 @pytest.mark.parametrize("line", FORCED)
 def test_force_is_for_service_alone(tmp_path, line):
-    bench = Bench(tmp_path, "charging")
-    bench.tech.log_in("night")
-    rows, standing = bench.rows(), bench.standing()
-    assert bench.tech.say(line) == "A resident is charging (outlet 3); force is for level service."
-    assert bench.standing() == standing
-    assert bench.tech.guard.asked == []
-    new = [row for row in bench.rows() if row not in rows]
+    harness = RoleHarness(tmp_path, "charging")
+    harness.tech.log_in("night")
+    rows, standing = harness.rows(), harness.standing()
+    assert harness.tech.say(line) == "A resident is charging (outlet 3); force is for level service."
+    assert harness.standing() == standing
+    assert harness.tech.guard.asked == []
+    new = [row for row in harness.rows() if row not in rows]
     assert [(row.line, row.outcome) for row in new] == [(line, "force_not_for_you")]
 
 
@@ -135,7 +135,7 @@ RESIDENTS_FIRST = (
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp("busy"), "charging")
+    return RoleHarness(tmp_path_factory.mktemp("busy"), "charging")
 
 
 CHARGING = {  # whether the command can be forced: what it is refused with
@@ -149,7 +149,7 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
     rows, standing = busy.rows(), busy.standing()
     typed = registry.find(line)
     assert typed is not None
-    takes_force = any("force" in argument.choices(busy.desk.config) for argument in typed.spec.takes)
+    takes_force = any("force" in argument.choices(busy.sim.config) for argument in typed.spec.takes)
     code, said = CHARGING[takes_force]
     assert busy.tech.say(line) == said
     assert busy.standing() == standing
@@ -157,39 +157,39 @@ def test_residents_come_first_for_those_who_may_too(busy, line):
     assert [(row.line, row.outcome) for row in new] == [(line, code)]
 
 
-def outcomes(bench: Bench, before: int) -> list[tuple[str, str]]:
-    return [(row.line, row.outcome) for row in bench.rows()[before:]]
+def outcomes(harness: RoleHarness, before: int) -> list[tuple[str, str]]:
+    return [(row.line, row.outcome) for row in harness.rows()[before:]]
 
 
 def test_what_is_done_or_left_is_in_the_log_with_how_it_ended(tmp_path):
-    bench = Bench(tmp_path, "free")
-    start = len(bench.rows())
+    harness = RoleHarness(tmp_path, "free")
+    start = len(harness.rows())
     for line in ("on 3 1", "no", "on 3 1", "yes", "off 3", "selftest 3", "yes"):
-        bench.tech.say(line)
-    assert outcomes(bench, start) == [
+        harness.tech.say(line)
+    assert outcomes(harness, start) == [
         ("on 3 1", "not_confirmed"), ("on 3 1", "ok"), ("off 3", "ok"), ("selftest 3", "ok"),
     ]  # fmt: skip
 
 
 def test_dialogue_is_in_the_log_when_it_begins_and_when_it_ends(tmp_path):
-    bench = Bench(tmp_path, "free")
-    start = len(bench.rows())
-    bench.desk.plug(3, "resistor:220")
-    bench.tech.say("calibrate 3")
-    bench.tech.say("yes")
-    bench.tech.say("220 1.0")
-    bench.tech.shell.interrupt()
-    assert outcomes(bench, start) == [("calibrate 3", "begun"), ("calibrate 3", "not_confirmed")]
-    bench.tech.say("calibrate 3")
-    bench.tech.begin("yes")
-    bench.tech.shell.interrupt()
-    assert outcomes(bench, start)[2:] == [("calibrate 3", "begun"), ("calibrate 3", "left")]
-    bench.tech.say("calibrate 3")
-    bench.tech.say("yes")
-    bench.desk.world.fault(3, "short", amps=60)
-    bench.tech.wait(0.5)
-    bench.tech.say("220 1.0")
-    assert outcomes(bench, start)[4:] == [("calibrate 3", "begun"), ("calibrate 3", "fault_latched")]
+    harness = RoleHarness(tmp_path, "free")
+    start = len(harness.rows())
+    harness.sim.plug(3, "resistor:220")
+    harness.tech.say("calibrate 3")
+    harness.tech.say("yes")
+    harness.tech.say("220 1.0")
+    harness.tech.shell.interrupt()
+    assert outcomes(harness, start) == [("calibrate 3", "begun"), ("calibrate 3", "not_confirmed")]
+    harness.tech.say("calibrate 3")
+    harness.tech.begin("yes")
+    harness.tech.shell.interrupt()
+    assert outcomes(harness, start)[2:] == [("calibrate 3", "begun"), ("calibrate 3", "left")]
+    harness.tech.say("calibrate 3")
+    harness.tech.say("yes")
+    harness.sim.world.fault(3, "short", amps=60)
+    harness.tech.wait(0.5)
+    harness.tech.say("220 1.0")
+    assert outcomes(harness, start)[4:] == [("calibrate 3", "begun"), ("calibrate 3", "fault_latched")]
 
 
 ON_RELAYS = ("on 3 60", "off 3", "clear 3", "lock 3 broken", "unlock 3", "selftest", "relay 3 cycle 2", "alert test 3",
@@ -199,15 +199,15 @@ ON_RELAYS = ("on 3 60", "off 3", "clear 3", "lock 3 broken", "unlock 3", "selfte
 
 @pytest.fixture(scope="module")
 def without_guard(tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp("gone"), "guard_dead")
+    return RoleHarness(tmp_path_factory.mktemp("gone"), "guard_dead")
 
 
 @pytest.mark.parametrize("line", ON_RELAYS)
 def test_without_a_guard_it_is_said_at_once_and_nothing_is_done(without_guard, line):
-    bench = without_guard
-    before = len(bench.rows())
-    said = bench.tech.say(line)
+    harness = without_guard
+    before = len(harness.rows())
+    said = harness.tech.say(line)
     if "guard" not in said:  # it asks first, and finds out then
-        said = bench.tech.say("yes")
+        said = harness.tech.say("yes")
     assert said.startswith("The guard does not answer")
-    assert [row.outcome for row in bench.rows()[before:]] == ["guard_gone"]
+    assert [row.outcome for row in harness.rows()[before:]] == ["guard_gone"]

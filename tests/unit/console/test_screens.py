@@ -13,7 +13,7 @@ from cabinet.console.terminal.session import BITS_A_BYTE, encoded
 from cabinet.console.wording import wording
 from cabinet.model import REFUSALS, Fault, Phase, Quality, Reading
 from cabinet.texts import LANGUAGES
-from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, outlet, snapshot
+from cabinet_testing.console_snapshots import BLIND, CHARGING, CONFIG, SHORTED, outlet, snapshot
 
 EN, ZH = wording("en"), wording("zh")
 

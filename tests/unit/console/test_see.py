@@ -16,13 +16,13 @@ from cabinet.console.shell import Shell
 from cabinet.console.terminal.columns import cut, fold, table, width
 from cabinet.link.records import At, AuditAnswer, AuditLine, DayEnergy, Energy
 from cabinet.model import Event, EventKind, Fault, Quality, Reading
-from tests.unit.console.scenes import (
+from cabinet_testing.console_snapshots import (
     BUS,
     CHARGING,
     CONFIG,
     SHORTED,
-    PlayedGuard,
-    PlayedRecords,
+    FakeGuardClient,
+    FakeServiceClient,
     ok,
     outlet,
     snapshot,
@@ -32,8 +32,8 @@ QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class Terminal:
-    def __init__(self, folder, language: str, records: PlayedRecords) -> None:
-        self.guard = PlayedGuard(snapshot(CHARGING, SHORTED))
+    def __init__(self, folder, language: str, records: FakeServiceClient) -> None:
+        self.guard = FakeGuardClient(snapshot(CHARGING, SHORTED))
         self.clock = ManualClock(start_ns=2 * NS)
         source = folder / "cabinet.toml"
         source.write_text(example().replace("# baud = 115200", "baud = 9600"), encoding="utf-8")
@@ -53,7 +53,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path):
-    return Terminal(tmp_path, "en", PlayedRecords())
+    return Terminal(tmp_path, "en", FakeServiceClient())
 
 
 def test_nearest_limit_comes_first_and_unknown_last():
@@ -121,7 +121,7 @@ def test_sessions_are_the_guards_where_the_service_is_dead(terminal):
 
 def test_energy_shows_what_either_knows(tmp_path):
     days = Energy([DayEnergy("2026-11-25", {3: 1_500_000})])
-    terminal = Terminal(tmp_path, "en", PlayedRecords(days))
+    terminal = Terminal(tmp_path, "en", FakeServiceClient(days))
     assert "1.123" in terminal.say("energy")
     terminal.guard.gone = True
     shown = terminal.say("energy")
@@ -145,7 +145,7 @@ def test_trip_that_does_not_exist(terminal):
      "config", "config site", "config protections", "help", "help outlet", "trips", "usage tail", "audit"],
 )  # fmt: skip
 def test_every_screen_keeps_to_80_columns(tmp_path, language, line):
-    terminal = Terminal(tmp_path, language, PlayedRecords())
+    terminal = Terminal(tmp_path, language, FakeServiceClient())
     too_wide = [shown for shown in terminal.say(line).splitlines() if width(shown) > 80]
     assert too_wide == []
 
@@ -156,7 +156,7 @@ def test_audit_shows_what_others_typed_as_text(tmp_path, language):
     hostile = "\x1b]0;x\x07\x1b[2J\u202e\nforged\x9b"
     at = At(1_780_000_000_000, True)
     line = AuditLine(1, at, hostile, "operator", "console", "top_up", hostile, hostile)
-    terminal = Terminal(tmp_path, language, PlayedRecords(AuditAnswer([line])))
+    terminal = Terminal(tmp_path, language, FakeServiceClient(AuditAnswer([line])))
     shown = terminal.say("audit")
     assert len(shown.splitlines()) == 2
     assert "\ufffd]0;x\ufffd\ufffd[2J\ufffd\ufffdforged\ufffd" in shown

@@ -18,7 +18,7 @@ from cabinet.errors import Refused
 from cabinet.link.protocol import ClearLatch, Open
 from cabinet.model import EndReason, Fault
 from cabinet.texts import Texts
-from tests.unit.console.scenes import BLIND, CHARGING, CONFIG, SHORTED, PlayedGuard, snapshot
+from cabinet_testing.console_snapshots import BLIND, CHARGING, CONFIG, SHORTED, FakeGuardClient, snapshot
 
 CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
@@ -37,7 +37,7 @@ def staff_file(tmp_path_factory):
 class Terminal:
     """A person at the console."""
 
-    def __init__(self, path, guard: PlayedGuard) -> None:
+    def __init__(self, path, guard: FakeGuardClient) -> None:
         self.clock = ManualClock(start_ns=2 * NS)
         self.guard = guard
         self.hindrance: str | None = None
@@ -67,7 +67,7 @@ class Terminal:
 
 @pytest.fixture
 def guard():
-    return PlayedGuard(snapshot(CHARGING, SHORTED, BLIND))
+    return FakeGuardClient(snapshot(CHARGING, SHORTED, BLIND))
 
 
 @pytest.fixture
@@ -341,7 +341,7 @@ def test_what_remains_without_guard_works(terminal, guard):
 def test_no_line_makes_it_raise_or_switch_anything(tmp_path_factory, staff_file, lines):
     path = tmp_path_factory.mktemp("fuzz") / "console-staff.json"
     path.write_bytes(staff_file)
-    terminal = Terminal(path, PlayedGuard(snapshot(SHORTED)))
+    terminal = Terminal(path, FakeGuardClient(snapshot(SHORTED)))
     terminal.log_in()
     for line in lines:
         terminal.say(line)

@@ -30,9 +30,9 @@ from cabinet.system.update.trial import (
 )
 from cabinet.system.update.wording import objection_text
 from cabinet.texts import Texts
-from tests.desk import Desk
-from tests.unit.console.bench import Technician
-from tests.unit.console.scenes import PlayedRecords
+from cabinet_testing.console_harness import ConsoleHarness
+from cabinet_testing.console_snapshots import FakeServiceClient
+from cabinet_testing.sim_cabinet import SimCabinet
 
 MANIFEST = Manifest(format=1, version="0.2.0", architecture="arm64", python="3.11", size=48 << 20, sha256="0" * 64)
 HERE = ComputerFacts(
@@ -45,7 +45,7 @@ BUNDLE = BundleFound("cabinet-0.2.0-arm64.bundle", MANIFEST, "maker", "newer")
 INSTALL = "sudo cabinet update install"
 
 
-class PlayedSteward:
+class FakeSteward:
     """Finds what it was given, one thing a question, and keeps what it was asked."""
 
     def __init__(self, *finds):
@@ -70,34 +70,34 @@ class PlayedSteward:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    return Desk(tmp_path_factory.mktemp("desk"))
+def sim(tmp_path_factory):
+    return SimCabinet(tmp_path_factory.mktemp("sim"))
 
 
 def idle(count=0):
     """A service with that many charges under way."""
     line = SessionLine("SG-1-000124", 3, "charging", At(0, True), None, 405, 21_300, 6, None, None)
-    return PlayedRecords(Sessions([line] * count, []))
+    return FakeServiceClient(Sessions([line] * count, []))
 
 
-def technician(desk, tmp_path, *finds, name="tech", records=None, **more):
-    steward = PlayedSteward(*finds)
-    tech = Technician(desk, tmp_path, name, steward=steward, records=records or idle(), **more)
+def technician(sim, tmp_path, *finds, name="tech", records=None, **more):
+    steward = FakeSteward(*finds)
+    tech = ConsoleHarness(sim, tmp_path, name, steward=steward, records=records or idle(), **more)
     return tech, steward
 
 
-def said(desk, tmp_path, *finds, **more):
-    return technician(desk, tmp_path, *finds, **more)[0].say("update check")
+def said(sim, tmp_path, *finds, **more):
+    return technician(sim, tmp_path, *finds, **more)[0].say("update check")
 
 
 # --- what runs here --------------------------------------------------------------------------------------------------
 
 
-def test_without_a_stick_it_says_so_and_shows_what_runs_and_the_last_update(desk, tmp_path):
+def test_without_a_stick_it_says_so_and_shows_what_runs_and_the_last_update(sim, tmp_path):
     last = UpdateRecord(
         old="0.1.0", new="0.1.5", phase=UpdatePhase.GONE_BACK, boot_id="b", schema=12, why="self-test: it is broken"
     )
-    text = said(desk, tmp_path, msgspec.structs.replace(QUIET, last=last))
+    text = said(sim, tmp_path, msgspec.structs.replace(QUIET, last=last))
     assert text.splitlines() == [
         f"Version {cabinet.__version__} is installed (arm64, Python 3.11).",
         "Last update: version 0.1.0 is installed, 0.1.5 is not: self-test: it is broken",
@@ -105,21 +105,21 @@ def test_without_a_stick_it_says_so_and_shows_what_runs_and_the_last_update(desk
     ]
 
 
-def test_update_that_was_kept_is_told(desk, tmp_path):
+def test_update_that_was_kept_is_told(sim, tmp_path):
     last = UpdateRecord(old="0.0.9", new="0.1.0", phase=UpdatePhase.KEPT, boot_id="b", schema=12)
-    text = said(desk, tmp_path, msgspec.structs.replace(QUIET, last=last))
+    text = said(sim, tmp_path, msgspec.structs.replace(QUIET, last=last))
     assert "Last update: version 0.1.0 is installed and stays" in text
 
 
-def test_cabinet_that_was_never_updated_says_so(desk, tmp_path):
-    assert "There has been no update by a bundle." in said(desk, tmp_path, QUIET)
+def test_cabinet_that_was_never_updated_says_so(sim, tmp_path):
+    assert "There has been no update by a bundle." in said(sim, tmp_path, QUIET)
 
 
-def test_trial_under_way_is_told_with_its_end_and_stands_against_another(desk, tmp_path):
+def test_trial_under_way_is_told_with_its_end_and_stands_against_another(sim, tmp_path):
     trial = UpdateRecord(old="0.0.9", new=cabinet.__version__, phase=UpdatePhase.TRIAL, boot_id="b", schema=12)
     here = msgspec.structs.replace(HERE, on_trial=cabinet.__version__)
     surveyed = msgspec.structs.replace(QUIET, computer=here, trial=trial, left_s=125)
-    tech, _ = technician(desk, tmp_path, surveyed, STICK, BUNDLE)
+    tech, _ = technician(sim, tmp_path, surveyed, STICK, BUNDLE)
     text = tech.say("update check")
     assert f"Now: version {cabinet.__version__} is on trial" in text
     assert "for another 125 s; leave the computer on" in text
@@ -127,16 +127,16 @@ def test_trial_under_way_is_told_with_its_end_and_stands_against_another(desk, t
     assert "nothing stands against" not in text
 
 
-def test_other_version_on_the_disk_than_runs_is_told(desk, tmp_path):
+def test_other_version_on_the_disk_than_runs_is_told(sim, tmp_path):
     here = msgspec.structs.replace(HERE, version="7.0.0")
-    text = said(desk, tmp_path, msgspec.structs.replace(QUIET, computer=here))
+    text = said(sim, tmp_path, msgspec.structs.replace(QUIET, computer=here))
     assert "Version 7.0.0 is installed" in text
     assert f"This console is still of version {cabinet.__version__}." in text
 
 
-def test_computer_that_cannot_be_asked_costs_neither_version_nor_bundles(desk, tmp_path):
+def test_computer_that_cannot_be_asked_costs_neither_version_nor_bundles(sim, tmp_path):
     surveyed = InstalledVersion(None, None, None, None, ["dpkg-query: no packages found"])
-    text = said(desk, tmp_path, surveyed, STICK, msgspec.structs.replace(BUNDLE, age=None))
+    text = said(sim, tmp_path, surveyed, STICK, msgspec.structs.replace(BUNDLE, age=None))
     assert f"Version {cabinet.__version__} runs here." in text
     assert "Not known: dpkg-query: no packages found" in text
     assert "version 0.2.0, newer or older is not known, signed by maker" in text
@@ -146,8 +146,8 @@ def test_computer_that_cannot_be_asked_costs_neither_version_nor_bundles(desk, t
 # --- a bundle --------------------------------------------------------------------------------------------------------
 
 
-def test_bundle_that_may_be_installed_ends_with_the_command_for_it(desk, tmp_path):
-    text = said(desk, tmp_path, QUIET, STICK, BUNDLE)
+def test_bundle_that_may_be_installed_ends_with_the_command_for_it(sim, tmp_path):
+    text = said(sim, tmp_path, QUIET, STICK, BUNDLE)
     assert text.splitlines()[2:] == [
         "",
         "/dev/sda1: /media/stick",
@@ -173,9 +173,9 @@ def test_bundle_that_may_be_installed_ends_with_the_command_for_it(desk, tmp_pat
     ids=lambda change: next(iter(change)),
 )
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_what_install_would_object_to_is_told_in_the_same_words(desk, tmp_path, change, language):
+def test_what_install_would_object_to_is_told_in_the_same_words(sim, tmp_path, change, language):
     here = msgspec.structs.replace(HERE, **change)
-    tech, _ = technician(desk, tmp_path, msgspec.structs.replace(QUIET, computer=here), STICK, BUNDLE)
+    tech, _ = technician(sim, tmp_path, msgspec.structs.replace(QUIET, computer=here), STICK, BUNDLE)
     tech.say(f"language {language}")
     shown = "".join(tech.say("update check").split())
     installing = msgspec.structs.replace(here, newer=True, sessions=0)
@@ -184,16 +184,16 @@ def test_what_install_would_object_to_is_told_in_the_same_words(desk, tmp_path, 
 
 
 @pytest.mark.parametrize("change", [{"architecture": "armhf"}, {"python": "3.13"}])
-def test_bundle_for_another_computer_has_no_command(desk, tmp_path, change):
+def test_bundle_for_another_computer_has_no_command(sim, tmp_path, change):
     manifest = msgspec.structs.replace(MANIFEST, **change)
-    text = said(desk, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, manifest=manifest))
+    text = said(sim, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, manifest=manifest))
     assert "DOES NOT FIT this computer" in text
     assert INSTALL not in text
 
 
 @pytest.mark.parametrize(("age", "shown"), [("same", "the one that runs"), ("older", "older")])
-def test_bundle_that_is_not_newer_is_told_and_its_command_says_so(desk, tmp_path, age, shown):
-    text = said(desk, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, age=age))
+def test_bundle_that_is_not_newer_is_told_and_its_command_says_so(sim, tmp_path, age, shown):
+    text = said(sim, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, age=age))
     assert f"version 0.2.0, {shown}, signed by maker" in text
     assert f"is not newer than {cabinet.__version__}" in text
     assert f"{INSTALL} --older /media/stick/" in text
@@ -201,8 +201,8 @@ def test_bundle_that_is_not_newer_is_told_and_its_command_says_so(desk, tmp_path
 
 @pytest.mark.parametrize("wrong", ["unsigned", "no_keys", "no_bundle", "not_a_file", "name", "unreadable"])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_what_is_not_trusted_is_named_with_the_reason_and_nothing_else(desk, tmp_path, wrong, language):
-    tech, _ = technician(desk, tmp_path, QUIET, STICK, BundleFound("x.bundle", wrong=wrong, why="Input/output error"))
+def test_what_is_not_trusted_is_named_with_the_reason_and_nothing_else(sim, tmp_path, wrong, language):
+    tech, _ = technician(sim, tmp_path, QUIET, STICK, BundleFound("x.bundle", wrong=wrong, why="Input/output error"))
     tech.say(f"language {language}")
     name, *rest = tech.say("update check").splitlines()[4:]
     assert name == "x.bundle"
@@ -211,40 +211,40 @@ def test_what_is_not_trusted_is_named_with_the_reason_and_nothing_else(desk, tmp
 
 
 @pytest.mark.parametrize("wrong", ["changed", "cut_short", "late"])
-def test_signed_bundle_whose_package_is_not_whole_has_no_command(desk, tmp_path, wrong):
-    text = said(desk, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, wrong=wrong))
+def test_signed_bundle_whose_package_is_not_whole_has_no_command(sim, tmp_path, wrong):
+    text = said(sim, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, wrong=wrong))
     assert "version 0.2.0, newer, signed by maker" in text
     assert INSTALL not in text
     assert "nothing stands against" not in text
 
 
-def test_stick_that_was_mounted_to_look_has_to_be_mounted_for_the_command(desk, tmp_path):
-    text = said(desk, tmp_path, QUIET, DriveFound("/dev/sda1", "", 1), BUNDLE)
+def test_stick_that_was_mounted_to_look_has_to_be_mounted_for_the_command(sim, tmp_path):
+    text = said(sim, tmp_path, QUIET, DriveFound("/dev/sda1", "", 1), BUNDLE)
     assert "/dev/sda1: was mounted to look, read-only, and is not any more" in text
     assert f"  sudo mount -o ro /dev/sda1 /mnt && {INSTALL} /mnt/cabinet-0.2.0-arm64.bundle" in text
 
 
-def test_name_with_blanks_and_signs_is_one_word_for_the_shell(desk, tmp_path):
-    text = said(desk, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, name="new; rm -rf $HOME.bundle"))
+def test_name_with_blanks_and_signs_is_one_word_for_the_shell(sim, tmp_path):
+    text = said(sim, tmp_path, QUIET, STICK, msgspec.structs.replace(BUNDLE, name="new; rm -rf $HOME.bundle"))
     assert f"{INSTALL} '/media/stick/new; rm -rf $HOME.bundle'" in text
 
 
-def test_stick_without_bundles_with_too_many_or_unreadable_says_so(desk, tmp_path):
-    assert "no bundle (*.bundle) in its top folder" in said(desk, tmp_path, QUIET, DriveFound("/dev/sda1", "/media/s"))
+def test_stick_without_bundles_with_too_many_or_unreadable_says_so(sim, tmp_path):
+    assert "no bundle (*.bundle) in its top folder" in said(sim, tmp_path, QUIET, DriveFound("/dev/sda1", "/media/s"))
     more = DriveFound("/dev/sda1", "/media/s", 1, more=450)
-    assert "450 more are not looked at" in said(desk, tmp_path, QUIET, more, BUNDLE)
+    assert "450 more are not looked at" in said(sim, tmp_path, QUIET, more, BUNDLE)
     broken = DriveFound("/dev/sda1", "", problem="Input/output error")
-    text = said(desk, tmp_path, QUIET, STICK, BUNDLE, broken)
+    text = said(sim, tmp_path, QUIET, STICK, BUNDLE, broken)
     assert text.count("/dev/sda1: ") == 1
     assert "cannot be read, or not to its end: Input/output error" in text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_lines_fit_a_terminal_but_for_the_command(desk, tmp_path, language):
+def test_lines_fit_a_terminal_but_for_the_command(sim, tmp_path, language):
     manifest = msgspec.structs.replace(MANIFEST, architecture="amd64")
     here = msgspec.structs.replace(HERE, changed_files=("/usr/lib/cabinet/a.py",), free=0)
     tech, _ = technician(
-        desk, tmp_path, InspectionProgress(), msgspec.structs.replace(QUIET, computer=here), STICK,
+        sim, tmp_path, InspectionProgress(), msgspec.structs.replace(QUIET, computer=here), STICK,
         InspectionProgress(BUNDLE.name, 1, 2), BUNDLE, msgspec.structs.replace(BUNDLE, manifest=manifest),
         BundleFound("x.bundle", wrong="unsigned"), records=idle(3),
     )  # fmt: skip
@@ -256,20 +256,20 @@ def test_lines_fit_a_terminal_but_for_the_command(desk, tmp_path, language):
 # --- charges ---------------------------------------------------------------------------------------------------------
 
 
-def test_charges_are_those_of_the_service(desk, tmp_path):
-    assert "2 charges run: wait" in said(desk, tmp_path, QUIET, STICK, BUNDLE, records=idle(2))
+def test_charges_are_those_of_the_service(sim, tmp_path):
+    assert "2 charges run: wait" in said(sim, tmp_path, QUIET, STICK, BUNDLE, records=idle(2))
 
 
 def test_with_the_service_dead_the_guards_charges_count(tmp_path):
-    desk = Desk(tmp_path / "desk")
-    desk.plug(3, "resistor:500")
-    desk.start(3)
-    assert desk.run(5 * NS, until=lambda: desk.outlet(3).phase is OutletPhase.CHARGING)
-    assert "1 charge runs: wait" in said(desk, tmp_path, QUIET, STICK, BUNDLE, records=PlayedRecords())
+    sim = SimCabinet(tmp_path / "sim")
+    sim.plug(3, "resistor:500")
+    sim.start(3)
+    assert sim.run(5 * NS, until=lambda: sim.outlet(3).phase is OutletPhase.CHARGING)
+    assert "1 charge runs: wait" in said(sim, tmp_path, QUIET, STICK, BUNDLE, records=FakeServiceClient())
 
 
-def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(desk, tmp_path):
-    tech, _ = technician(desk, tmp_path, QUIET, STICK, BUNDLE, records=PlayedRecords())
+def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(sim, tmp_path):
+    tech, _ = technician(sim, tmp_path, QUIET, STICK, BUNDLE, records=FakeServiceClient())
     tech.guard.gone = True
     text = tech.say("update check")
     assert "whether charges run cannot be said" in text
@@ -279,10 +279,10 @@ def test_with_nobody_to_ask_the_charges_are_unknown_as_for_install(desk, tmp_pat
 # --- how it goes on --------------------------------------------------------------------------------------------------
 
 
-def test_big_bundle_shows_how_far_it_is_in_a_few_lines(desk, tmp_path):
+def test_big_bundle_shows_how_far_it_is_in_a_few_lines(sim, tmp_path):
     size = 1000 << 20
     reading = [InspectionProgress(BUNDLE.name, done << 20, size) for done in range(1, 1000, 7)]
-    text = said(desk, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
+    text = said(sim, tmp_path, InspectionProgress(), QUIET, STICK, *reading, BUNDLE)
     shown = [line for line in text.splitlines() if line.endswith("…")]
     assert len(shown) == 11
     assert shown[:2] == [
@@ -292,8 +292,8 @@ def test_big_bundle_shows_how_far_it_is_in_a_few_lines(desk, tmp_path):
     assert shown[-1] == "cabinet-0.2.0-arm64.bundle: 90 % of 1000.0 MiB …"
 
 
-def test_key_ends_the_look_and_the_stick_is_let_go(desk, tmp_path):
-    tech, steward = technician(desk, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
+def test_key_ends_the_look_and_the_stick_is_let_go(sim, tmp_path):
+    tech, steward = technician(sim, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
     assert tech.begin("update check").live_s is not None
     tech.wait(1)
     tech.shell.tick()
@@ -302,22 +302,22 @@ def test_key_ends_the_look_and_the_stick_is_let_go(desk, tmp_path):
 
 
 @pytest.mark.parametrize("leave", ["hang_up", "end", "interrupt"])
-def test_who_goes_away_lets_go_of_the_stick(desk, tmp_path, leave):
-    tech, steward = technician(desk, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
+def test_who_goes_away_lets_go_of_the_stick(sim, tmp_path, leave):
+    tech, steward = technician(sim, tmp_path, *[InspectionProgress(BUNDLE.name, 1, 2)] * 100)
     tech.begin("update check")
     getattr(tech.shell, leave)()
     assert steward.asked[-1] == CheckUpdates("leave")
 
 
-def test_steward_that_fails_in_the_middle_is_a_sentence(desk, tmp_path):
-    tech, _ = technician(desk, tmp_path, QUIET, CabinetError("/proc/self/mounts: Permission denied"))
+def test_steward_that_fails_in_the_middle_is_a_sentence(sim, tmp_path):
+    tech, _ = technician(sim, tmp_path, QUIET, CabinetError("/proc/self/mounts: Permission denied"))
     assert "That failed: /proc/self/mounts: Permission denied" in tech.say("update check")
     assert "DEMO-1" in tech.shell.line("").prompt
 
 
-def test_without_a_steward_it_is_said_and_the_console_goes_on(desk, tmp_path):
+def test_without_a_steward_it_is_said_and_the_console_goes_on(sim, tmp_path):
     path = tmp_path / "audit.jsonl"
-    tech = Technician(desk, tmp_path, audit=AuditFile(path, desk.clock))
+    tech = ConsoleHarness(sim, tmp_path, audit=AuditFile(path, sim.clock))
     reply = tech.begin("update check")
     assert "cabinet-steward" in reply.text
     assert (reply.live_s, reply.prompt) == (None, "DEMO-1> ")
@@ -327,16 +327,16 @@ def test_without_a_steward_it_is_said_and_the_console_goes_on(desk, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["guest", "night", "tech"])
-def test_everybody_may_look_and_the_steward_is_only_asked_to_look(desk, tmp_path, name):
-    tech, steward = technician(desk, tmp_path, QUIET, STICK, BUNDLE, name=name)
+def test_everybody_may_look_and_the_steward_is_only_asked_to_look(sim, tmp_path, name):
+    tech, steward = technician(sim, tmp_path, QUIET, STICK, BUNDLE, name=name)
     assert INSTALL in tech.say("update check")
     assert {type(each) for each in steward.asked} == {CheckUpdates}
     assert tech.guard.asked == []
 
 
-def test_look_is_in_the_audit_log(desk, tmp_path):
+def test_look_is_in_the_audit_log(sim, tmp_path):
     path = tmp_path / "audit.jsonl"
-    tech, _ = technician(desk, tmp_path, QUIET, audit=AuditFile(path, desk.clock))
+    tech, _ = technician(sim, tmp_path, QUIET, audit=AuditFile(path, sim.clock))
     tech.say("update check")
     rows = [msgspec.json.decode(line, type=ConsoleAuditEntry) for line in path.read_bytes().splitlines()]
     assert [(row.line, row.outcome) for row in rows if row.line != "login"] == [("update check", "ok")]
@@ -346,9 +346,9 @@ def test_look_is_in_the_audit_log(desk, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["json", "machine"])
-def test_program_gets_one_line_with_everything(desk, tmp_path, how):
+def test_program_gets_one_line_with_everything(sim, tmp_path, how):
     unsigned = BundleFound("x.bundle", wrong="unsigned")
-    tech, _ = technician(desk, tmp_path, InspectionProgress(), QUIET, STICK, BUNDLE, unsigned, records=idle(1))
+    tech, _ = technician(sim, tmp_path, InspectionProgress(), QUIET, STICK, BUNDLE, unsigned, records=idle(1))
     line = tech.say("update check --json") if how == "json" else tech.shell.machine_line("update check")
     answer = msgspec.json.decode(line)
     assert answer["ok"]
@@ -361,9 +361,9 @@ def test_program_gets_one_line_with_everything(desk, tmp_path, how):
     assert second == {"name": "x.bundle", "wrong": "unsigned", "why": ""}
 
 
-def test_program_does_not_wait_longer_than_the_watchdog(desk, tmp_path):
-    tech, steward = technician(desk, tmp_path, QUIET, STICK, *[InspectionProgress(BUNDLE.name, 1, 2)] * 10_000)
-    steward.after_each = lambda: desk.clock.advance_ns(NS)
+def test_program_does_not_wait_longer_than_the_watchdog(sim, tmp_path):
+    tech, steward = technician(sim, tmp_path, QUIET, STICK, *[InspectionProgress(BUNDLE.name, 1, 2)] * 10_000)
+    steward.after_each = lambda: sim.clock.advance_ns(NS)
     data = msgspec.json.decode(tech.shell.machine_line("update check"))["data"]
     assert (data["complete"], len(data["sticks"])) == (False, 1)
     assert len(steward.asked) <= PROGRAM_WITHIN_S + 2

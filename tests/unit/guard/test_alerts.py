@@ -13,9 +13,9 @@ from cabinet.model import Fault
 from cabinet.sim.faults import FAULTS, FaultTable
 from cabinet.sim.gpio import SimPinFactory
 from cabinet.sim.world import World
-from tests.desk import Desk, demo_config
-from tests.unit.chips.wire import FakeBus, Registers
-from tests.unit.guard.charges import charging, reaction_ms
+from cabinet_testing.fake_bus import FakeBus, Registers
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_charges import charging, reaction_ms
 
 OVER_CEILING = {"amps": 300, "at_phase": 60}
 
@@ -28,50 +28,50 @@ def at_expander(address: int) -> dict[str, str]:
 
 
 @pytest.fixture(params=[0x20, 0x21], ids=["with relays", "of its own"])
-def desk(request, tmp_path) -> Desk:
-    return Desk(tmp_path, demo_config(at_expander(request.param)))
+def sim(request, tmp_path) -> SimCabinet:
+    return SimCabinet(tmp_path, demo_config(at_expander(request.param)))
 
 
-def test_short_over_the_ceiling_opens_within_three_milliseconds(desk):
-    charging(desk, 3)
-    desk.world.fault(3, "short", **OVER_CEILING)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    assert reaction_ms(desk, 3) < 3
-    assert desk.events(3)[-1].fault is Fault.SHORT_CIRCUIT
+def test_short_over_the_ceiling_opens_within_three_milliseconds(sim):
+    charging(sim, 3)
+    sim.world.fault(3, "short", **OVER_CEILING)
+    assert sim.run(NS, until=lambda: sim.ended(3))
+    assert reaction_ms(sim, 3) < 3
+    assert sim.events(3)[-1].fault is Fault.SHORT_CIRCUIT
 
 
-def test_line_that_stays_low_hides_no_other_one(desk):
+def test_line_that_stays_low_hides_no_other_one(sim):
     """An alert is latched in the meter until it is taken: the second short comes while the first holds its line."""
-    charging(desk, 3, 5)
-    desk.world.fault(3, "short", **OVER_CEILING)
-    assert desk.run(NS, until=lambda: not desk.outlet(3).closed)
-    desk.world.fault(5, "short", **OVER_CEILING)
-    assert desk.run(NS, until=lambda: desk.ended(5))
-    assert reaction_ms(desk, 5) < 3
+    charging(sim, 3, 5)
+    sim.world.fault(3, "short", **OVER_CEILING)
+    assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
+    sim.world.fault(5, "short", **OVER_CEILING)
+    assert sim.run(NS, until=lambda: sim.ended(5))
+    assert reaction_ms(sim, 5) < 3
 
 
-def test_interrupts_lost_in_a_brown_out_are_set_up_again(desk):
-    address = desk.config.hardware.alert_expanders[0].address
-    desk.world.expanders[address].power_up(desk.clock.monotonic_ns())
-    desk.run(5 * NS)
-    charging(desk, 3)
-    desk.world.fault(3, "short", **OVER_CEILING)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    assert reaction_ms(desk, 3) < 3
+def test_interrupts_lost_in_a_brown_out_are_set_up_again(sim):
+    address = sim.config.hardware.alert_expanders[0].address
+    sim.world.expanders[address].power_up(sim.clock.monotonic_ns())
+    sim.run(5 * NS)
+    charging(sim, 3)
+    sim.world.fault(3, "short", **OVER_CEILING)
+    assert sim.run(NS, until=lambda: sim.ended(3))
+    assert reaction_ms(sim, 3) < 3
 
 
 def test_without_its_expander_a_short_is_found_by_polling(tmp_path, caplog):
-    desk = Desk(tmp_path, demo_config(at_expander(0x21)))
-    charging(desk, 2, 3)
-    desk.world.expanders[0x21].present = False
+    sim = SimCabinet(tmp_path, demo_config(at_expander(0x21)))
+    charging(sim, 2, 3)
+    sim.world.expanders[0x21].present = False
     with caplog.at_level(logging.WARNING):
-        desk.run(2 * NS)
-        desk.world.fault(3, "short", amps=60)
-        assert desk.run(NS, until=lambda: desk.ended(3))
-        assert reaction_ms(desk, 3) < 20
-        desk.world.expanders[0x21].present = True
-        desk.run(2 * NS)
-    assert desk.outlet(2).closed
+        sim.run(2 * NS)
+        sim.world.fault(3, "short", amps=60)
+        assert sim.run(NS, until=lambda: sim.ended(3))
+        assert reaction_ms(sim, 3) < 20
+        sim.world.expanders[0x21].present = True
+        sim.run(2 * NS)
+    assert sim.outlet(2).closed
     told = [record.getMessage() for record in caplog.records if "alerts" in record.getMessage()]
     assert told == [
         "alerts of outlets 3, 4, 5 do not come, shorts there are found by polling: "
@@ -93,29 +93,29 @@ def test_interrupt_whose_edge_nobody_saw_is_answered_at_the_next_check():
 
 def test_forty_outlets_are_as_safe_as_ten(tmp_path):
     """A scan of forty takes more than half a mains cycle: only their alert lines can keep the 20 ms."""
-    desk = Desk(tmp_path, cabinet_of(40))
-    charging(desk, 12, 31, 38)
+    sim = SimCabinet(tmp_path, cabinet_of(40))
+    charging(sim, 12, 31, 38)
     for outlet, amps, within_ms in ((31, 300, 3), (38, 60, 20)):
-        desk.world.fault(outlet, "short", amps=amps, at_phase=60)
-        assert desk.run(2 * NS, until=lambda which=outlet: desk.ended(which))
-        assert reaction_ms(desk, outlet) < within_ms
-        desk.run(3 * NS)
-    assert desk.outlet(12).closed
+        sim.world.fault(outlet, "short", amps=amps, at_phase=60)
+        assert sim.run(2 * NS, until=lambda which=outlet: sim.ended(which))
+        assert reaction_ms(sim, outlet) < within_ms
+        sim.run(3 * NS)
+    assert sim.outlet(12).closed
 
 
 def test_alert_of_an_inrush_that_nobody_looked_at_in_time_does_not_silence_the_line(tmp_path):
     """The meter holds its line until it is asked: a guard that was away meanwhile asks when it is back."""
-    desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
-    lines, pin = desk.world.lines, 6  # of outlet 3
-    desk.start(3)
-    desk.run(NS, until=lambda: desk.outlet(3).closed)
-    desk.plug(3, "resistor:300")
-    desk.world.fault(3, "short", amps=40, shape="full")
-    desk.run(20_000_000, until=lambda: not lines.level(pin))
-    desk.world.clear(3)
+    sim = SimCabinet(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
+    lines, pin = sim.world.lines, 6  # of outlet 3
+    sim.start(3)
+    sim.run(NS, until=lambda: sim.outlet(3).closed)
+    sim.plug(3, "resistor:300")
+    sim.world.fault(3, "short", amps=40, shape="full")
+    sim.run(20_000_000, until=lambda: not lines.level(pin))
+    sim.world.clear(3)
     assert not lines.level(pin)
-    desk.stride(2 * NS, NS)
-    desk.run(NS // 20)
+    sim.stride(2 * NS, NS)
+    sim.run(NS // 20)
     assert lines.level(pin)
 
 

@@ -7,33 +7,33 @@ from cabinet.errors import ChipReset
 from cabinet.guard.cabinet import SLOW_STEP_NS
 from cabinet.link.protocol import Done, Refusal
 from cabinet.model import CABINET, EventKind, Fault, Phase
-from tests.desk import Desk, demo_config
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 TEN = range(1, 11)
 LIMIT_1000_W = {"[tariff]": "[feed]\nlimit_w = 1000\n\n[tariff]"}
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path, demo_config())
+def sim(tmp_path):
+    return SimCabinet(tmp_path, demo_config())
 
 
-def charging(desk: Desk, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
+def charging(sim: SimCabinet, *outlets: int, load: str = "lead-acid-48v20ah") -> None:
     for outlet in outlets:
-        desk.plug(outlet, load, None if load.startswith("resistor") else 30)
-        assert isinstance(desk.start(outlet), Done)
-    assert desk.run(8 * NS, until=lambda: all(desk.outlet(n).phase is Phase.CHARGING for n in outlets))
+        sim.plug(outlet, load, None if load.startswith("resistor") else 30)
+        assert isinstance(sim.start(outlet), Done)
+    assert sim.run(8 * NS, until=lambda: all(sim.outlet(n).phase is Phase.CHARGING for n in outlets))
 
 
-def tripped(desk: Desk, outlet: int, within_s: float) -> tuple[Fault | None, bool]:
+def tripped(sim: SimCabinet, outlet: int, within_s: float) -> tuple[Fault | None, bool]:
     """The fault of the outlet's trip and whether it is latched; it came within so long."""
-    assert desk.run(round(within_s * NS), until=lambda: bool(desk.events(outlet, EventKind.TRIPPED)))
-    event = desk.events(outlet, EventKind.TRIPPED)[-1]
+    assert sim.run(round(within_s * NS), until=lambda: bool(sim.events(outlet, EventKind.TRIPPED)))
+    event = sim.events(outlet, EventKind.TRIPPED)[-1]
     return event.fault, event.latched
 
 
-def all_dead(desk: Desk) -> bool:
-    return all(desk.world.truth(n).current_ma == 0 for n in TEN)
+def all_dead(sim: SimCabinet) -> bool:
+    return all(sim.world.truth(n).current_ma == 0 for n in TEN)
 
 
 class TestCabinet:
@@ -48,271 +48,269 @@ class TestCabinet:
             ("cabinet_heat", {"kelvin": 60, "settle_s": 1}, Fault.CABINET_HOT, 5, True),
         ],
     )
-    def test_alarm_opens_everything(self, desk, kind, params, fault, within_s, siren):
-        charging(desk, 3, 8)
-        desk.world.fault(None, kind, **params)
-        assert tripped(desk, 3, within_s) == (fault, False), "the session is over; the latch is the cabinet's"
-        desk.run(100 * MS)
-        snapshot = desk.guard.snapshot()
+    def test_alarm_opens_everything(self, sim, kind, params, fault, within_s, siren):
+        charging(sim, 3, 8)
+        sim.world.fault(None, kind, **params)
+        assert tripped(sim, 3, within_s) == (fault, False), "the session is over; the latch is the cabinet's"
+        sim.run(100 * MS)
+        snapshot = sim.guard.snapshot()
         assert (snapshot.fault, snapshot.latched, snapshot.siren) == (fault, True, siren)
         assert not snapshot.contactor_closed
-        assert all_dead(desk)
+        assert all_dead(sim)
         assert {o.refusal for o in snapshot.outlets} == {"cabinet_fault"}
-        assert desk.start(1) == Refusal(3, "cabinet_fault", {"outlet": 1})
-        assert [e.outlet for e in desk.seen if e.kind is EventKind.TRIPPED and e.latched] == [None]
+        assert sim.start(1) == Refusal(3, "cabinet_fault", {"outlet": 1})
+        assert [e.outlet for e in sim.seen if e.kind is EventKind.TRIPPED and e.latched] == [None]
 
-    def test_staff_clear_it_and_the_cabinet_serves_again(self, desk):
-        charging(desk, 3)
-        desk.world.fault(None, "smoke")
-        tripped(desk, 3, 1)
-        desk.world.clear(None)
-        desk.run(NS)
-        assert desk.guard.snapshot().latched, "it does not clear by itself"
-        assert isinstance(desk.clear(CABINET), Done)
-        assert not desk.guard.snapshot().siren
-        assert desk.run(3 * NS, until=lambda: desk.outlet(3).refusal is None)
-        assert isinstance(desk.start(3), Done)
+    def test_staff_clear_it_and_the_cabinet_serves_again(self, sim):
+        charging(sim, 3)
+        sim.world.fault(None, "smoke")
+        tripped(sim, 3, 1)
+        sim.world.clear(None)
+        sim.run(NS)
+        assert sim.guard.snapshot().latched, "it does not clear by itself"
+        assert isinstance(sim.clear(CABINET), Done)
+        assert not sim.guard.snapshot().siren
+        assert sim.run(3 * NS, until=lambda: sim.outlet(3).refusal is None)
+        assert isinstance(sim.start(3), Done)
 
-    def test_cleared_too_early_it_comes_again(self, desk):
-        desk.world.fault(None, "smoke")
-        desk.run(500 * MS)
-        desk.clear(CABINET)
-        desk.run(500 * MS)
-        assert desk.guard.snapshot().latched
+    def test_cleared_too_early_it_comes_again(self, sim):
+        sim.world.fault(None, "smoke")
+        sim.run(500 * MS)
+        sim.clear(CABINET)
+        sim.run(500 * MS)
+        assert sim.guard.snapshot().latched
 
-    def test_it_is_remembered_by_the_next_guard(self, desk):
-        desk.world.fault(None, "smoke")
-        desk.run(500 * MS)
-        desk.world.clear(None)
-        desk.boot()
-        snapshot = desk.guard.snapshot()
+    def test_it_is_remembered_by_the_next_guard(self, sim):
+        sim.world.fault(None, "smoke")
+        sim.run(500 * MS)
+        sim.world.clear(None)
+        sim.boot()
+        snapshot = sim.guard.snapshot()
         assert (snapshot.fault, snapshot.latched, snapshot.contactor_closed) == (Fault.SMOKE, True, False)
 
-    def test_warm_air_refuses_starts_and_lets_charges_go_on(self, desk):
-        charging(desk, 3)
-        desk.world.fault(None, "cabinet_heat", kelvin=33, settle_s=1)
-        assert desk.run(20 * NS, until=lambda: desk.outlet(1).refusal == "cabinet_hot")
-        assert desk.outlet(3).closed
-        desk.run(2 * SLOW_STEP_NS)
-        assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == [Fault.CABINET_HOT]
+    def test_warm_air_refuses_starts_and_lets_charges_go_on(self, sim):
+        charging(sim, 3)
+        sim.world.fault(None, "cabinet_heat", kelvin=33, settle_s=1)
+        assert sim.run(20 * NS, until=lambda: sim.outlet(1).refusal == "cabinet_hot")
+        assert sim.outlet(3).closed
+        sim.run(2 * SLOW_STEP_NS)
+        assert [e.fault for e in sim.seen if e.kind is EventKind.WARNED] == [Fault.CABINET_HOT]
 
     def test_lost_thermometer_of_the_air_inside_warns_once_and_charges_go_on(self, tmp_path):
-        desk = Desk(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
-        charging(desk, 3)
-        desk.world.fault(3, "nack", chip="inside_thermometer")
-        desk.stride(100 * NS, NS)
-        assert [(e.outlet, e.fault) for e in desk.seen if e.kind is EventKind.WARNED] == [(None, Fault.SENSOR_LOST)]
-        assert desk.guard.snapshot().inside_mc.value is None
-        assert desk.outlet(3).closed
+        sim = SimCabinet(tmp_path, demo_config({"heartbeat_pin = 27\n": ""}))
+        charging(sim, 3)
+        sim.world.fault(3, "nack", chip="inside_thermometer")
+        sim.stride(100 * NS, NS)
+        assert [(e.outlet, e.fault) for e in sim.seen if e.kind is EventKind.WARNED] == [(None, Fault.SENSOR_LOST)]
+        assert sim.guard.snapshot().inside_mc.value is None
+        assert sim.outlet(3).closed
 
-    def test_sensors_that_disagree_open_all_after_ten_seconds(self, desk):
-        charging(desk, 3)
-        desk.world.fault(3, "bypass", amps=3)
-        assert desk.run(5 * NS, until=lambda: any(e.kind is EventKind.WARNED for e in desk.seen))
-        assert tripped(desk, 3, 12) == (Fault.SENSOR_DISAGREES, False)
-        assert desk.guard.snapshot().latched
+    def test_sensors_that_disagree_open_all_after_ten_seconds(self, sim):
+        charging(sim, 3)
+        sim.world.fault(3, "bypass", amps=3)
+        assert sim.run(5 * NS, until=lambda: any(e.kind is EventKind.WARNED for e in sim.seen))
+        assert tripped(sim, 3, 12) == (Fault.SENSOR_DISAGREES, False)
+        assert sim.guard.snapshot().latched
 
-    def test_lost_meter_chip_costs_its_two_outlets_and_no_other(self, desk):
-        charging(desk, *TEN)
-        desk.run(2 * NS)
-        desk.world.fault(3, "nack", chip="meter")
-        desk.run(14 * NS)
-        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [3, 4], "they share the chip"
-        assert [(e.outlet, e.fault) for e in desk.seen if e.kind is EventKind.TRIPPED] == [
+    def test_lost_meter_chip_costs_its_two_outlets_and_no_other(self, sim):
+        charging(sim, *TEN)
+        sim.run(2 * NS)
+        sim.world.fault(3, "nack", chip="meter")
+        sim.run(14 * NS)
+        assert [o.outlet for o in sim.guard.snapshot().outlets if not o.closed] == [3, 4], "they share the chip"
+        assert [(e.outlet, e.fault) for e in sim.seen if e.kind is EventKind.TRIPPED] == [
             (3, Fault.SENSOR_LOST),
             (4, Fault.SENSOR_LOST),
         ]
-        assert [e.fault for e in desk.seen if e.kind is EventKind.WARNED] == []
-        assert desk.guard.snapshot().fault is None
+        assert [e.fault for e in sim.seen if e.kind is EventKind.WARNED] == []
+        assert sim.guard.snapshot().fault is None
 
-    def test_what_flows_through_an_outlet_that_is_open_and_not_measured_is_found_by_the_cabinets_meter(self, desk):
-        charging(desk, 3)
-        desk.run(2 * NS)
-        desk.world.fault(3, "welded")
-        desk.world.fault(3, "nack", chip="meter")
-        assert desk.run(14 * NS, until=lambda: desk.guard.snapshot().fault is Fault.SENSOR_DISAGREES)
-        desk.run(100 * MS)
-        assert all_dead(desk)
+    def test_what_flows_through_an_outlet_that_is_open_and_not_measured_is_found_by_the_cabinets_meter(self, sim):
+        charging(sim, 3)
+        sim.run(2 * NS)
+        sim.world.fault(3, "welded")
+        sim.world.fault(3, "nack", chip="meter")
+        assert sim.run(14 * NS, until=lambda: sim.guard.snapshot().fault is Fault.SENSOR_DISAGREES)
+        sim.run(100 * MS)
+        assert all_dead(sim)
 
-    def test_opened_outlet_takes_nothing_and_its_last_power_is_not_shown(self, desk):
-        charging(desk, 3, load="resistor:500")
-        desk.run(2 * NS)
-        assert desk.guard.snapshot().feed_mw == pytest.approx(500_000, rel=0.02)
-        desk.world.fault(3, "nack", chip="meter")
-        assert desk.run(NS, until=lambda: not desk.outlet(3).closed)
-        snapshot = desk.guard.snapshot()
+    def test_opened_outlet_takes_nothing_and_its_last_power_is_not_shown(self, sim):
+        charging(sim, 3, load="resistor:500")
+        sim.run(2 * NS)
+        assert sim.guard.snapshot().feed_mw == pytest.approx(500_000, rel=0.02)
+        sim.world.fault(3, "nack", chip="meter")
+        assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
+        snapshot = sim.guard.snapshot()
         assert (snapshot.feed_mw, snapshot.unmeasured) == (0, [])
-        assert (desk.outlet(3).power_mw.value, desk.outlet(3).current_ma.value) == (None, None)
+        assert (sim.outlet(3).power_mw.value, sim.outlet(3).current_ma.value) == (None, None)
 
-    def test_while_an_outlet_cannot_be_measured_the_comparison_waits_and_says_so(self, desk, caplog):
-        charging(desk, 3, load="resistor:500")
-        desk.run(2 * NS)
-        assert desk.guard.snapshot().feed_compared is True
-        unit = desk.unit(3)
+    def test_while_an_outlet_cannot_be_measured_the_comparison_waits_and_says_so(self, sim, caplog):
+        charging(sim, 3, load="resistor:500")
+        sim.run(2 * NS)
+        assert sim.guard.snapshot().feed_compared is True
+        unit = sim.unit(3)
         unit.slow_lost_ns = -1  # sums stop believing it, nothing trips yet
-        desk.run(150 * MS)
-        snapshot = desk.guard.snapshot()
+        sim.run(150 * MS)
+        snapshot = sim.guard.snapshot()
         assert (snapshot.feed_compared, snapshot.unmeasured, snapshot.feed_mw) == (False, [3], 0)
         assert "outlets [3]" in caplog.text
-        desk.run(12 * NS)
-        assert desk.guard.snapshot().fault is None
-        assert desk.outlet(3).closed
+        sim.run(12 * NS)
+        assert sim.guard.snapshot().fault is None
+        assert sim.outlet(3).closed
 
-    def test_outlets_and_their_meter_agree_with_ten_charges(self, desk):
-        charging(desk, *TEN)
-        desk.run(15 * NS)
-        assert [e for e in desk.seen if e.kind in (EventKind.WARNED, EventKind.TRIPPED)] == []
+    def test_outlets_and_their_meter_agree_with_ten_charges(self, sim):
+        charging(sim, *TEN)
+        sim.run(15 * NS)
+        assert [e for e in sim.seen if e.kind in (EventKind.WARNED, EventKind.TRIPPED)] == []
 
 
 class TestResidualCurrent:
     @pytest.mark.parametrize(("ma", "within_s"), [(35, 0.32), (160, 0.06)])
-    def test_leak_opens_everything_in_the_time_of_the_standard(self, desk, ma, within_s):
-        charging(desk, 3)
-        desk.world.fault(3, "leak", ma=ma)
-        assert tripped(desk, 3, within_s) == (Fault.RESIDUAL_CURRENT, False)
-        desk.run(100 * MS)
-        assert all_dead(desk)
-        assert desk.guard.snapshot().latched
+    def test_leak_opens_everything_in_the_time_of_the_standard(self, sim, ma, within_s):
+        charging(sim, 3)
+        sim.world.fault(3, "leak", ma=ma)
+        assert tripped(sim, 3, within_s) == (Fault.RESIDUAL_CURRENT, False)
+        sim.run(100 * MS)
+        assert all_dead(sim)
+        assert sim.guard.snapshot().latched
 
-    def test_half_the_current_is_borne(self, desk):
-        charging(desk, 3)
-        desk.world.fault(3, "leak", ma=15)
-        desk.run(2 * NS)
-        assert desk.outlet(3).closed
+    def test_half_the_current_is_borne(self, sim):
+        charging(sim, 3)
+        sim.world.fault(3, "leak", ma=15)
+        sim.run(2 * NS)
+        assert sim.outlet(3).closed
 
-    def test_monitor_that_does_not_answer_its_test_keeps_the_cabinet_off(self, desk):
-        desk.world.fault(None, "rcm_dead")
-        desk.boot()
-        desk.run(NS)
-        snapshot = desk.guard.snapshot()
+    def test_monitor_that_does_not_answer_its_test_keeps_the_cabinet_off(self, sim):
+        sim.world.fault(None, "rcm_dead")
+        sim.boot()
+        sim.run(NS)
+        snapshot = sim.guard.snapshot()
         assert (snapshot.fault, snapshot.why) == (Fault.RESIDUAL_CURRENT, {"test_failed": 1})
 
     def test_it_is_tested_at_the_start_and_nothing_closes_during_it(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 30 * MS)
-        desk = Desk(tmp_path, demo_config())
-        assert desk.guard.cabinet.residual_test.active
-        assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
-        assert desk.run(3 * NS, until=lambda: desk.outlet(1).refusal is None)
+        monkeypatch.setattr("cabinet_testing.sim_cabinet.UNTIL_READY_NS", 30 * MS)
+        sim = SimCabinet(tmp_path, demo_config())
+        assert sim.guard.cabinet.residual_test.active
+        assert sim.start(1) == Refusal(1, "not_ready", {"outlet": 1})
+        assert sim.run(3 * NS, until=lambda: sim.outlet(1).refusal is None)
 
 
 class TestVoltage:
     @pytest.mark.parametrize(("volts", "fault"), [(170, Fault.UNDERVOLTAGE), (270, Fault.OVERVOLTAGE)])
-    def test_charges_pause(self, desk, volts, fault):
-        charging(desk, 3, 8)
-        desk.world.set_mains(volts=volts)
-        assert desk.run(2 * NS, until=lambda: not desk.outlet(3).closed and not desk.outlet(8).closed)
-        assert [(e.kind, e.fault, e.latched) for e in desk.events(3)][-1] == (EventKind.SUSPENDED, fault, False)
-        assert desk.outlet(3).refusal == "voltage_out_of_band"
+    def test_charges_pause(self, sim, volts, fault):
+        charging(sim, 3, 8)
+        sim.world.set_mains(volts=volts)
+        assert sim.run(2 * NS, until=lambda: not sim.outlet(3).closed and not sim.outlet(8).closed)
+        assert [(e.kind, e.fault, e.latched) for e in sim.events(3)][-1] == (EventKind.SUSPENDED, fault, False)
+        assert sim.outlet(3).refusal == "voltage_out_of_band"
 
 
 class TestFeed:
     def test_no_charge_begins_when_the_power_is_used_up(self, tmp_path):
-        desk = Desk(tmp_path, demo_config(LIMIT_1000_W))
-        charging(desk, 1, load="resistor:720")
-        desk.run(2 * NS)  # the meter's mean has come up
-        assert isinstance(desk.start(2), Done)
-        assert desk.start(3) == Refusal(3, "feed_full", {"outlet": 3}), (
-            "what has just begun is counted with its reserve"
-        )
-        desk.stop(2)
-        assert isinstance(desk.start(3), Done)
+        sim = SimCabinet(tmp_path, demo_config(LIMIT_1000_W))
+        charging(sim, 1, load="resistor:720")
+        sim.run(2 * NS)  # the meter's mean has come up
+        assert isinstance(sim.start(2), Done)
+        assert sim.start(3) == Refusal(3, "feed_full", {"outlet": 3}), "what has just begun is counted with its reserve"
+        sim.stop(2)
+        assert isinstance(sim.start(3), Done)
 
     def test_overload_ends_the_newest_charge_and_no_other(self, tmp_path):
-        desk = Desk(tmp_path, demo_config(LIMIT_1000_W))
-        charging(desk, 1, load="resistor:500")
-        charging(desk, 2, load="resistor:300")
-        desk.world.fault(1, "overload", amps=1.5)
-        assert tripped(desk, 2, 7) == (Fault.FEED_OVERLOAD, False)
-        desk.run(10 * NS)
-        assert desk.outlet(1).closed
-        assert isinstance(desk.clear(2), Refusal), "there is nothing to clear"
+        sim = SimCabinet(tmp_path, demo_config(LIMIT_1000_W))
+        charging(sim, 1, load="resistor:500")
+        charging(sim, 2, load="resistor:300")
+        sim.world.fault(1, "overload", amps=1.5)
+        assert tripped(sim, 2, 7) == (Fault.FEED_OVERLOAD, False)
+        sim.run(10 * NS)
+        assert sim.outlet(1).closed
+        assert isinstance(sim.clear(2), Refusal), "there is nothing to clear"
 
 
 class TestOutlet:
-    def test_overpower_ends_the_charge_and_the_outlet_serves_again(self, desk):
-        charging(desk, 3, load="resistor:1050")
-        assert tripped(desk, 3, 12) == (Fault.OVERPOWER, False)
-        assert desk.run(12 * NS, until=lambda: desk.outlet(3).refusal is None)
+    def test_overpower_ends_the_charge_and_the_outlet_serves_again(self, sim):
+        charging(sim, 3, load="resistor:1050")
+        assert tripped(sim, 3, 12) == (Fault.OVERPOWER, False)
+        assert sim.run(12 * NS, until=lambda: sim.outlet(3).refusal is None)
 
-    def test_frozen_meter_opens_its_outlet_for_good_and_no_other(self, desk):
-        charging(desk, 3, 6)
-        desk.run(NS)  # soft starts are over
-        desk.world.fault(3, "frozen", chip="meter")
-        assert tripped(desk, 3, 6) == (Fault.SENSOR_FROZEN, True)
-        desk.run(1 * NS)  # the current that it still shows is no weld
-        assert desk.outlet(6).closed
-        assert desk.outlet(3).fault is Fault.SENSOR_FROZEN
+    def test_frozen_meter_opens_its_outlet_for_good_and_no_other(self, sim):
+        charging(sim, 3, 6)
+        sim.run(NS)  # soft starts are over
+        sim.world.fault(3, "frozen", chip="meter")
+        assert tripped(sim, 3, 6) == (Fault.SENSOR_FROZEN, True)
+        sim.run(1 * NS)  # the current that it still shows is no weld
+        assert sim.outlet(6).closed
+        assert sim.outlet(3).fault is Fault.SENSOR_FROZEN
 
     @pytest.mark.parametrize("lost_ms", [3, 9, 15])
-    def test_reads_lost_for_some_scans_are_no_lost_sensor_and_no_chip_is_set_up_again(self, desk, lost_ms, caplog):
-        charging(desk, 3, 4)
-        desk.world.fault(None, "noise_reads", share=1.0)
-        desk.run(lost_ms * MS)
-        desk.world.clear(None)
-        desk.run(NS)
-        assert desk.outlet(3).closed
-        assert desk.outlet(4).closed
+    def test_reads_lost_for_some_scans_are_no_lost_sensor_and_no_chip_is_set_up_again(self, sim, lost_ms, caplog):
+        charging(sim, 3, 4)
+        sim.world.fault(None, "noise_reads", share=1.0)
+        sim.run(lost_ms * MS)
+        sim.world.clear(None)
+        sim.run(NS)
+        assert sim.outlet(3).closed
+        assert sim.outlet(4).closed
         assert "down" not in caplog.text
 
-    def test_chip_that_was_reset_is_set_up_again_without_a_break(self, desk):
-        charging(desk, 3, 4)
-        desk.world.fault(3, "chip_reset", chip="meter")
-        desk.run(2 * NS)
-        assert desk.outlet(3).closed
-        assert desk.outlet(4).closed
+    def test_chip_that_was_reset_is_set_up_again_without_a_break(self, sim):
+        charging(sim, 3, 4)
+        sim.world.fault(3, "chip_reset", chip="meter")
+        sim.run(2 * NS)
+        assert sim.outlet(3).closed
+        assert sim.outlet(4).closed
 
-    def test_chip_that_is_away_for_its_reset_too_long_opens_its_outlets_as_sensor_reset(self, desk, monkeypatch):
-        charging(desk, 3)
-        segment = desk.guard._scanner.segments[1]
+    def test_chip_that_is_away_for_its_reset_too_long_opens_its_outlets_as_sensor_reset(self, sim, monkeypatch):
+        charging(sim, 3)
+        segment = sim.guard._scanner.segments[1]
 
         def keeps_resetting(alert_peak_ma: int) -> None:
             raise ChipReset("ADE7953", segment.name, "was reset: its set-up is lost")
 
         monkeypatch.setattr(segment.chip, "initialise", keeps_resetting)
-        desk.world.fault(3, "chip_reset", chip="meter")
-        assert tripped(desk, 3, 1) == (Fault.SENSOR_RESET, False)
+        sim.world.fault(3, "chip_reset", chip="meter")
+        assert tripped(sim, 3, 1) == (Fault.SENSOR_RESET, False)
 
-    def test_relay_that_does_not_close_is_found_by_the_self_test(self, desk):
-        desk.world.fault(3, "stuck_open")
-        desk.boot()
-        state = desk.outlet(3)
+    def test_relay_that_does_not_close_is_found_by_the_self_test(self, sim):
+        sim.world.fault(3, "stuck_open")
+        sim.boot()
+        state = sim.outlet(3)
         assert (state.fault, state.latched, state.why) == (Fault.RELAY_STUCK_OPEN, True, {"self_test": 1})
-        assert [o.fault for o in desk.guard.snapshot().outlets if o.outlet != 3] == [None] * 9
+        assert [o.fault for o in sim.guard.snapshot().outlets if o.outlet != 3] == [None] * 9
 
-    def test_relay_whose_driver_fails_ends_its_charge_within_three_seconds(self, desk):
-        charging(desk, 3, 4)
-        desk.world.fault(3, "stuck_open")
-        assert tripped(desk, 3, 3) == (Fault.RELAY_STUCK_OPEN, True)
-        assert desk.outlet(4).closed
+    def test_relay_whose_driver_fails_ends_its_charge_within_three_seconds(self, sim):
+        charging(sim, 3, 4)
+        sim.world.fault(3, "stuck_open")
+        assert tripped(sim, 3, 3) == (Fault.RELAY_STUCK_OPEN, True)
+        assert sim.outlet(4).closed
 
-    def test_three_trips_within_an_hour_latch_the_outlet(self, desk):
+    def test_three_trips_within_an_hour_latch_the_outlet(self, sim):
         for turn in range(3):
             if turn:
-                desk.world.clear(3)
-            assert desk.run(15 * NS, until=lambda: isinstance(desk.start(3), Done))
-            desk.run(NS)
-            desk.world.fault(3, "nack", chip="meter")
-            assert desk.run(NS, until=lambda: not desk.outlet(3).closed)
-        desk.run(100 * MS)
-        state = desk.outlet(3)
+                sim.world.clear(3)
+            assert sim.run(15 * NS, until=lambda: isinstance(sim.start(3), Done))
+            sim.run(NS)
+            sim.world.fault(3, "nack", chip="meter")
+            assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
+        sim.run(100 * MS)
+        state = sim.outlet(3)
         assert (state.fault, state.latched) == (Fault.RECLOSE_STORM, True)
-        assert desk.outlet(4).fault is not Fault.RECLOSE_STORM, "the other outlet of that chip was not used"
+        assert sim.outlet(4).fault is not Fault.RECLOSE_STORM, "the other outlet of that chip was not used"
 
-    def test_thermometer_that_jumps_is_a_lost_sensor_and_no_heat(self, desk):
-        charging(desk, 3)
-        desk.world.fault(3, "thermometer_jump", kelvin=70)
-        assert tripped(desk, 3, 7) == (Fault.SENSOR_LOST, False)
+    def test_thermometer_that_jumps_is_a_lost_sensor_and_no_heat(self, sim):
+        charging(sim, 3)
+        sim.world.fault(3, "thermometer_jump", kelvin=70)
+        assert tripped(sim, 3, 7) == (Fault.SENSOR_LOST, False)
 
 
 class TestContactor:
-    def test_welded_contactor_is_found_when_it_should_break_a_short(self, desk):
-        charging(desk, 3, 8)
-        desk.run(NS)  # soft starts are over: there is a current to be seen
-        desk.world.fault(None, "contactor_welded")
-        desk.world.fault(3, "short", amps=150)
-        assert desk.run(2 * NS, until=lambda: desk.guard.snapshot().fault is Fault.CONTACTOR_WELDED)
-        snapshot = desk.guard.snapshot()
+    def test_welded_contactor_is_found_when_it_should_break_a_short(self, sim):
+        charging(sim, 3, 8)
+        sim.run(NS)  # soft starts are over: there is a current to be seen
+        sim.world.fault(None, "contactor_welded")
+        sim.world.fault(3, "short", amps=150)
+        assert sim.run(2 * NS, until=lambda: sim.guard.snapshot().fault is Fault.CONTACTOR_WELDED)
+        snapshot = sim.guard.snapshot()
         assert (snapshot.latched, snapshot.siren) == (True, True)
         assert not any(o.closed for o in snapshot.outlets)
-        desk.run(100 * MS)
-        assert desk.world.truth(8).current_ma == 0, "ordinary currents are broken by the relays"
+        sim.run(100 * MS)
+        assert sim.world.truth(8).current_ma == 0, "ordinary currents are broken by the relays"

@@ -10,7 +10,7 @@ from cabinet.guard.closing import PATIENCE_NS, ClosingQueue
 from cabinet.guard.phase import MainsPhase
 from cabinet.link.protocol import Done, Refusal
 from cabinet.model import EventKind, Fault, Phase
-from tests.desk import Desk
+from cabinet_testing.sim_cabinet import SimCabinet
 
 GAP_NS, OPERATE_NS, NEAR_NS = 200 * MS, 7 * MS, 1_500_000
 TEN = range(1, 11)
@@ -54,73 +54,73 @@ def test_closing_waits_for_a_voltage_zero_but_not_for_ever():
 
 class TestCabinet:
     @pytest.fixture
-    def desk(self, tmp_path):
-        return Desk(tmp_path)
+    def sim(self, tmp_path):
+        return SimCabinet(tmp_path)
 
-    def closed_at_ns(self, desk: Desk) -> list[int]:
-        return [r.at_ns for r in desk.world.journal.after(0) if r.kind == "coil_on"][10:]  # the self-test's are first
+    def closed_at_ns(self, sim: SimCabinet) -> list[int]:
+        return [r.at_ns for r in sim.world.journal.after(0) if r.kind == "coil_on"][10:]  # the self-test's are first
 
-    def test_ten_starts_at_once_never_close_two_outlets_together(self, desk):
+    def test_ten_starts_at_once_never_close_two_outlets_together(self, sim):
         for outlet in TEN:
-            desk.plug(outlet, "lead-acid-48v20ah", 30)
-            assert isinstance(desk.start(outlet), Done)
-        assert desk.run(4 * NS, until=lambda: all(desk.outlet(n).closed for n in TEN))
-        at_ns = self.closed_at_ns(desk)
+            sim.plug(outlet, "lead-acid-48v20ah", 30)
+            assert isinstance(sim.start(outlet), Done)
+        assert sim.run(4 * NS, until=lambda: all(sim.outlet(n).closed for n in TEN))
+        at_ns = self.closed_at_ns(sim)
         assert len(at_ns) == 10
         assert min(later - earlier for earlier, later in itertools.pairwise(at_ns)) >= 199 * MS
-        assert desk.run(5 * NS, until=lambda: all(desk.outlet(n).phase is Phase.CHARGING for n in TEN))
+        assert sim.run(5 * NS, until=lambda: all(sim.outlet(n).phase is Phase.CHARGING for n in TEN))
 
-    def test_contacts_meet_near_a_voltage_zero(self, desk):
+    def test_contacts_meet_near_a_voltage_zero(self, sim):
         for outlet in TEN:
-            desk.start(outlet)
-        desk.run(4 * NS)
-        for at_ns in self.closed_at_ns(desk):
-            angle = desk.world.mains.angle(at_ns + OPERATE_NS) % math.pi
+            sim.start(outlet)
+        sim.run(4 * NS)
+        for at_ns in self.closed_at_ns(sim):
+            angle = sim.world.mains.angle(at_ns + OPERATE_NS) % math.pi
             from_zero_ms = min(angle, math.pi - angle) / math.pi * 10
             assert from_zero_ms < 3, "a tick is 3 ms"
 
-    def test_outlet_waiting_its_turn_may_be_stopped_and_is_never_closed(self, desk):
+    def test_outlet_waiting_its_turn_may_be_stopped_and_is_never_closed(self, sim):
         for outlet in TEN:
-            desk.start(outlet)
-        assert (desk.outlet(9).closed, desk.outlet(9).session_id is not None) == (False, True)
-        desk.stop(9)
-        desk.run(4 * NS)
-        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [9]
-        assert not desk.events(9, EventKind.CLOSED)
+            sim.start(outlet)
+        assert (sim.outlet(9).closed, sim.outlet(9).session_id is not None) == (False, True)
+        sim.stop(9)
+        sim.run(4 * NS)
+        assert [o.outlet for o in sim.guard.snapshot().outlets if not o.closed] == [9]
+        assert not sim.events(9, EventKind.CLOSED)
 
-    def test_a_fault_that_comes_before_its_turn_keeps_it_open(self, desk):
+    def test_a_fault_that_comes_before_its_turn_keeps_it_open(self, sim):
         for outlet in TEN:
-            desk.start(outlet)
-        desk.world.fault(9, "nack", chip="meter")
-        desk.run(4 * NS)
-        assert [o.outlet for o in desk.guard.snapshot().outlets if not o.closed] == [9, 10], "both on that chip"
-        assert not desk.events(9, EventKind.CLOSED)
-        assert desk.events(9)[-1].kind is EventKind.ENDED
+            sim.start(outlet)
+        sim.world.fault(9, "nack", chip="meter")
+        sim.run(4 * NS)
+        assert [o.outlet for o in sim.guard.snapshot().outlets if not o.closed] == [9, 10], "both on that chip"
+        assert not sim.events(9, EventKind.CLOSED)
+        assert sim.events(9)[-1].kind is EventKind.ENDED
 
 
 class TestSelfTest:
     def test_every_relay_is_clicked_once_while_no_power_is_there(self, tmp_path):
-        desk = Desk(tmp_path)
-        journal = desk.world.journal.after(0)
+        sim = SimCabinet(tmp_path)
+        journal = sim.world.journal.after(0)
         contactor_ns = next(r.at_ns for r in journal if r.kind == "contactor_on")
         assert sorted(r.outlet for r in journal if r.kind == "coil_on") == list(TEN)
         assert max(r.at_ns for r in journal if r.kind == "coil_off") < contactor_ns
-        assert desk.guard.snapshot().contactor_closed
+        assert sim.guard.snapshot().contactor_closed
 
     def test_nothing_closes_during_it(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 100 * MS)
-        desk = Desk(tmp_path)
-        assert desk.start(1) == Refusal(1, "not_ready", {"outlet": 1})
-        assert desk.outlet(1).refusal == "not_ready"
+        monkeypatch.setattr("cabinet_testing.sim_cabinet.UNTIL_READY_NS", 100 * MS)
+        sim = SimCabinet(tmp_path)
+        assert sim.start(1) == Refusal(1, "not_ready", {"outlet": 1})
+        assert sim.outlet(1).refusal == "not_ready"
 
     def test_welded_contactor_ends_it_before_more_outlets_get_power(self, tmp_path):
-        desk = Desk(tmp_path)
+        sim = SimCabinet(tmp_path)
         for outlet in TEN:
-            desk.plug(outlet, "resistor:500")
-        desk.world.fault(None, "contactor_welded")
-        before = desk.world.journal.last_seq
-        desk.boot()
-        clicked = {r.outlet for r in desk.world.journal.after(before) if r.kind == "coil_on"}
-        assert desk.guard.snapshot().fault is Fault.CONTACTOR_WELDED
+            sim.plug(outlet, "resistor:500")
+        sim.world.fault(None, "contactor_welded")
+        before = sim.world.journal.last_seq
+        sim.boot()
+        clicked = {r.outlet for r in sim.world.journal.after(before) if r.kind == "coil_on"}
+        assert sim.guard.snapshot().fault is Fault.CONTACTOR_WELDED
         assert len(clicked) <= 3
-        assert not any(desk.world.truth(n).current_ma for n in TEN)
+        assert not any(sim.world.truth(n).current_ma for n in TEN)

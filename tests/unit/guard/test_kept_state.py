@@ -11,31 +11,31 @@ from cabinet.guard.maintenance_file import UNREADABLE_NOTE
 from cabinet.link.protocol import Done, Refusal, SetContactorLockout, StartTestCharge, TakeOutOfService
 from cabinet.model import EventKind, Fault
 from cabinet.system.atomic_file import ReservedFile
-from tests.desk import Desk
-from tests.unit.guard.charges import charging
+from cabinet_testing.sim_cabinet import SimCabinet
+from cabinet_testing.sim_charges import charging
 
 WHO = "console:tech"
 
 
 @pytest.fixture
-def desk(tmp_path):
-    desk = Desk(tmp_path)
-    yield desk
-    desk.close()
+def sim(tmp_path):
+    sim = SimCabinet(tmp_path)
+    yield sim
+    sim.close()
 
 
 class Disk:
     """Whether the state folder takes anything; the folder in memory does always."""
 
-    def __init__(self, desk: Desk, monkeypatch) -> None:
+    def __init__(self, sim: SimCabinet, monkeypatch) -> None:
         self.full = False
         self.run_full = False
         for name in ("write", "reserve"):
-            monkeypatch.setattr(ReservedFile, name, self._limited(desk, getattr(ReservedFile, name)))
+            monkeypatch.setattr(ReservedFile, name, self._limited(sim, getattr(ReservedFile, name)))
 
-    def _limited(self, desk: Desk, call):
+    def _limited(self, sim: SimCabinet, call):
         def limited(file, *content):
-            full = self.full if file.path.parent == desk.state else self.run_full
+            full = self.full if file.path.parent == sim.state else self.run_full
             if full:
                 raise OSError(errno.ENOSPC, "No space left on device")
             call(file, *content)
@@ -44,179 +44,179 @@ class Disk:
 
 
 @pytest.fixture
-def disk(desk, monkeypatch) -> Disk:
-    return Disk(desk, monkeypatch)
+def disk(sim, monkeypatch) -> Disk:
+    return Disk(sim, monkeypatch)
 
 
-def ask(desk: Desk, kind, *words, **more) -> str | None:
-    answer = desk.guard.handle(kind(1, *words, WHO, **more))
+def ask(sim: SimCabinet, kind, *words, **more) -> str | None:
+    answer = sim.guard.handle(kind(1, *words, WHO, **more))
     return answer.code if isinstance(answer, Refusal) else None
 
 
-def short(desk: Desk, outlet: int) -> None:
-    charging(desk, outlet)
-    desk.world.fault(outlet, "short", amps=60.0)
-    assert desk.run(NS, until=lambda: desk.outlet(outlet).latched)
-    desk.world.clear(outlet)
+def short(sim: SimCabinet, outlet: int) -> None:
+    charging(sim, outlet)
+    sim.world.fault(outlet, "short", amps=60.0)
+    assert sim.run(NS, until=lambda: sim.outlet(outlet).latched)
+    sim.world.clear(outlet)
 
 
-def look_at_the_disk(desk: Desk) -> None:
+def look_at_the_disk(sim: SimCabinet) -> None:
     """As the thread does every five seconds."""
-    desk._state_writer._check_files()
+    sim._state_writer._check_files()
 
 
 @pytest.mark.parametrize("killed", ["guard", "guard and keeper"])
-def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(desk, disk, killed):
+def test_short_that_tripped_while_the_disk_was_full_is_not_closed_again(sim, disk, killed):
     disk.full = True
-    short(desk, 3)
-    desk.close()  # killed: nothing more reaches a file
+    short(sim, 3)
+    sim.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.counters = Counters(len(desk.config.outlet))
+        sim.counters = Counters(len(sim.config.outlet))
     disk.full = False
-    desk.boot()
-    assert desk.start(3).code == "fault_latched"
-    assert (desk.outlet(3).fault, desk.outlet(3).latched) == (Fault.SHORT_CIRCUIT, True)
-    desk.close()
-    shutil.rmtree(desk.state / "run")
-    desk.counters = Counters(len(desk.config.outlet))
-    desk.boot()
-    assert desk.start(3).code == "fault_latched", "and, since there is room, not after a power cut either"
+    sim.boot()
+    assert sim.start(3).code == "fault_latched"
+    assert (sim.outlet(3).fault, sim.outlet(3).latched) == (Fault.SHORT_CIRCUIT, True)
+    sim.close()
+    shutil.rmtree(sim.state / "run")
+    sim.counters = Counters(len(sim.config.outlet))
+    sim.boot()
+    assert sim.start(3).code == "fault_latched", "and, since there is room, not after a power cut either"
 
 
-def test_short_is_in_the_keepers_memory_whatever_the_files_take(desk, disk):
+def test_short_is_in_the_keepers_memory_whatever_the_files_take(sim, disk):
     """As for a guard that is killed before its thread comes to any file."""
     disk.full = disk.run_full = True
-    short(desk, 3)
-    desk.close()
+    short(sim, 3)
+    sim.close()
     disk.full = disk.run_full = False
-    desk.boot()
-    assert desk.start(3).code == "fault_latched"
+    sim.boot()
+    assert sim.start(3).code == "fault_latched"
 
 
-def test_full_disk_takes_a_latch_all_the_same(desk, monkeypatch):
+def test_full_disk_takes_a_latch_all_the_same(sim, monkeypatch):
     """Its room was reserved when the guard started: after a power cut the disk is the only copy."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cabinet.system.atomic_file.os.posix_fallocate", full)
-    short(desk, 3)
-    desk.close()
+    short(sim, 3)
+    sim.close()
     monkeypatch.undo()
-    shutil.rmtree(desk.state / "run")
-    desk.counters = Counters(len(desk.config.outlet))
-    desk.boot()
-    assert desk.start(3).code == "fault_latched"
+    shutil.rmtree(sim.state / "run")
+    sim.counters = Counters(len(sim.config.outlet))
+    sim.boot()
+    assert sim.start(3).code == "fault_latched"
 
 
-def test_guard_that_cannot_write_its_state_closes_nothing_and_serves_again_by_itself(desk, disk):
-    charging(desk, 5)
+def test_guard_that_cannot_write_its_state_closes_nothing_and_serves_again_by_itself(sim, disk):
+    charging(sim, 5)
     disk.full = True
-    look_at_the_disk(desk)
-    assert {state.refusal for state in desk.guard.snapshot().outlets} == {"state_unwritable", "outlet_busy"}
-    assert desk.start(3).code == "state_unwritable"
-    assert ask(desk, StartTestCharge, 4, 60) == "state_unwritable"
-    assert desk.guard.maintenance_state().unwritten == ["latches.json", "upkeep.json"]
-    desk.run(NS)
-    assert desk.outlet(5).closed, "what charges goes on: it is watched as before"
+    look_at_the_disk(sim)
+    assert {state.refusal for state in sim.guard.snapshot().outlets} == {"state_unwritable", "outlet_busy"}
+    assert sim.start(3).code == "state_unwritable"
+    assert ask(sim, StartTestCharge, 4, 60) == "state_unwritable"
+    assert sim.guard.maintenance_state().unwritten == ["latches.json", "upkeep.json"]
+    sim.run(NS)
+    assert sim.outlet(5).closed, "what charges goes on: it is watched as before"
     disk.full = False
-    look_at_the_disk(desk)
-    assert desk.outlet(3).refusal is None
-    assert isinstance(desk.start(3), Done)
-    assert desk.run(NS, until=lambda: desk.outlet(3).closed)
+    look_at_the_disk(sim)
+    assert sim.outlet(3).refusal is None
+    assert isinstance(sim.start(3), Done)
+    assert sim.run(NS, until=lambda: sim.outlet(3).closed)
 
 
-def test_disk_that_fails_between_a_start_and_its_closing_stops_the_closing(desk, disk):
-    charging(desk, 5)
-    assert isinstance(desk.start(6), Done)
-    assert isinstance(desk.start(3), Done)
-    assert not desk.outlet(3).closed
+def test_disk_that_fails_between_a_start_and_its_closing_stops_the_closing(sim, disk):
+    charging(sim, 5)
+    assert isinstance(sim.start(6), Done)
+    assert isinstance(sim.start(3), Done)
+    assert not sim.outlet(3).closed
     disk.full = True
-    look_at_the_disk(desk)
-    desk.run(NS)
-    assert not desk.outlet(3).closed
-    assert [event.kind for event in desk.events(3)] == [EventKind.ENDED]
+    look_at_the_disk(sim)
+    sim.run(NS)
+    assert not sim.outlet(3).closed
+    assert [event.kind for event in sim.events(3)] == [EventKind.ENDED]
 
 
-def test_damaged_latches_leave_everything_off_until_staff_have_seen_to_each_outlet(desk):
-    short(desk, 3)
-    desk.close()
-    desk.counters = Counters(len(desk.config.outlet))
-    shutil.rmtree(desk.state / "run")
-    (desk.state / "latches.json").write_bytes(b"{ damaged")
+def test_damaged_latches_leave_everything_off_until_staff_have_seen_to_each_outlet(sim):
+    short(sim, 3)
+    sim.close()
+    sim.counters = Counters(len(sim.config.outlet))
+    shutil.rmtree(sim.state / "run")
+    (sim.state / "latches.json").write_bytes(b"{ damaged")
     for _ in range(2):  # and the next guard, which finds a file that is whole
-        desk.boot()
-        desk.run(3 * NS)
-        assert not desk.guard.snapshot().contactor_closed
-        assert {state.note for state in desk.guard.snapshot().outlets} == {UNREADABLE_NOTE}
-        assert {state.refusal for state in desk.guard.snapshot().outlets} == {"contactor_open"}
-        assert desk.guard.maintenance_state().contactor_held.who == "guard"
-        assert not desk.world.contactor.closed
-    assert (desk.state / "latches.damaged").read_bytes() == b"{ damaged"
-    assert ask(desk, SetContactorLockout, False) is None
-    desk.run(5 * NS, until=lambda: desk.outlet(4).refusal == "out_of_service")
-    assert {state.refusal for state in desk.guard.snapshot().outlets} == {"out_of_service"}
-    assert ask(desk, TakeOutOfService, 4, None) is None
-    assert desk.outlet(4).refusal is None
-    assert desk.outlet(3).refusal == "out_of_service"
+        sim.boot()
+        sim.run(3 * NS)
+        assert not sim.guard.snapshot().contactor_closed
+        assert {state.note for state in sim.guard.snapshot().outlets} == {UNREADABLE_NOTE}
+        assert {state.refusal for state in sim.guard.snapshot().outlets} == {"contactor_open"}
+        assert sim.guard.maintenance_state().contactor_held.who == "guard"
+        assert not sim.world.contactor.closed
+    assert (sim.state / "latches.damaged").read_bytes() == b"{ damaged"
+    assert ask(sim, SetContactorLockout, False) is None
+    sim.run(5 * NS, until=lambda: sim.outlet(4).refusal == "out_of_service")
+    assert {state.refusal for state in sim.guard.snapshot().outlets} == {"out_of_service"}
+    assert ask(sim, TakeOutOfService, 4, None) is None
+    assert sim.outlet(4).refusal is None
+    assert sim.outlet(3).refusal == "out_of_service"
 
 
-def test_damaged_latches_are_named_while_staff_look(desk):
-    desk.close()
-    (desk.state / "latches.json").write_bytes(b"{ damaged")
-    desk.boot()
-    assert str(desk.state / "latches.json") in desk.guard.maintenance_state().damaged
+def test_damaged_latches_are_named_while_staff_look(sim):
+    sim.close()
+    (sim.state / "latches.json").write_bytes(b"{ damaged")
+    sim.boot()
+    assert str(sim.state / "latches.json") in sim.guard.maintenance_state().damaged
 
 
-def test_cleared_latch_is_cleared_in_every_copy(desk):
-    short(desk, 3)
-    desk.clear(3)
+def test_cleared_latch_is_cleared_in_every_copy(sim):
+    short(sim, 3)
+    sim.clear(3)
     for keep in ("memory", "run", "disk"):
-        desk.close()
+        sim.close()
         if keep != "memory":
-            desk.counters = Counters(len(desk.config.outlet))
+            sim.counters = Counters(len(sim.config.outlet))
         if keep == "disk":
-            shutil.rmtree(desk.state / "run")
-        desk.boot()
-        assert desk.outlet(3).refusal is None, keep
+            shutil.rmtree(sim.state / "run")
+        sim.boot()
+        assert sim.outlet(3).refusal is None, keep
 
 
 @pytest.mark.parametrize("killed", ["guard", "guard and keeper"])
-def test_outlet_taken_out_of_service_while_the_disk_was_full_stays_out(desk, disk, killed):
+def test_outlet_taken_out_of_service_while_the_disk_was_full_stays_out(sim, disk, killed):
     disk.full = True
-    assert ask(desk, TakeOutOfService, 4, "plug loose") is None
-    assert ask(desk, SetContactorLockout, True) is None
-    desk.close()  # killed: nothing more reaches a file
+    assert ask(sim, TakeOutOfService, 4, "plug loose") is None
+    assert ask(sim, SetContactorLockout, True) is None
+    sim.close()  # killed: nothing more reaches a file
     if killed != "guard":
-        desk.counters = Counters(len(desk.config.outlet))
+        sim.counters = Counters(len(sim.config.outlet))
     disk.full = False
-    desk.boot()
-    assert desk.outlet(4).note == "plug loose"
-    desk.run(3 * NS)
-    assert not desk.guard.snapshot().contactor_closed
+    sim.boot()
+    assert sim.outlet(4).note == "plug loose"
+    sim.run(3 * NS)
+    assert not sim.guard.snapshot().contactor_closed
 
 
-def test_cabinet_wide_latch_outlives_the_guard_although_the_disk_was_full(desk, disk):
+def test_cabinet_wide_latch_outlives_the_guard_although_the_disk_was_full(sim, disk):
     disk.full = True
-    desk.world.fault(None, "smoke")
-    assert desk.run(NS, until=lambda: desk.guard.snapshot().latched)
-    desk.world.clear(None)
-    desk.close()
+    sim.world.fault(None, "smoke")
+    assert sim.run(NS, until=lambda: sim.guard.snapshot().latched)
+    sim.world.clear(None)
+    sim.close()
     disk.full = False
-    desk.boot()
-    assert (desk.guard.snapshot().fault, desk.guard.snapshot().latched) == (Fault.SMOKE, True)
-    assert desk.start(1).code == "cabinet_fault"
+    sim.boot()
+    assert (sim.guard.snapshot().fault, sim.guard.snapshot().latched) == (Fault.SMOKE, True)
+    assert sim.start(1).code == "cabinet_fault"
 
 
-def test_trips_before_the_guard_was_killed_count_towards_a_reclose_storm(desk):
+def test_trips_before_the_guard_was_killed_count_towards_a_reclose_storm(sim):
     for turn in range(3):
-        charging(desk, 3)
-        desk.world.fault(3, "nack", chip="meter")
-        assert desk.run(NS, until=lambda: not desk.outlet(3).closed)
+        charging(sim, 3)
+        sim.world.fault(3, "nack", chip="meter")
+        assert sim.run(NS, until=lambda: not sim.outlet(3).closed)
         if turn < 2:
-            desk.world.clear(3)
-            desk.world.unplug(3)
-            desk.run(200 * MS)
-            desk.boot()
-    desk.run(200 * MS)
-    assert (desk.outlet(3).fault, desk.outlet(3).latched) == (Fault.RECLOSE_STORM, True)
+            sim.world.clear(3)
+            sim.world.unplug(3)
+            sim.run(200 * MS)
+            sim.boot()
+    sim.run(200 * MS)
+    assert (sim.outlet(3).fault, sim.outlet(3).latched) == (Fault.RECLOSE_STORM, True)

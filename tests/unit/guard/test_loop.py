@@ -12,7 +12,7 @@ from cabinet.clock import MS, ManualClock
 from cabinet.guard.loop import PIPE_BEATS, TURN, Loop, beat
 from cabinet.link.server import EventLog
 from cabinet.model import Event, EventKind
-from tests.desk import demo_config
+from cabinet_testing.sim_cabinet import demo_config
 
 
 class Guard:

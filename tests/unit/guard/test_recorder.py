@@ -12,12 +12,12 @@ from cabinet.link.protocol import Done
 from cabinet.model import Event, EventKind, Fault
 from cabinet.trips.folder import load, numbers
 from cabinet.trips.format import CLOSED
-from tests.desk import Desk, demo_config
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
 
 PERIOD_NS = 3 * MS
 
 
-class Bench:
+class RecorderHarness:
     """A recorder without outlets to look at, and what it handed over."""
 
     def __init__(self, takes: bool = True) -> None:
@@ -35,24 +35,24 @@ def trip(at_ns: int, outlet: int | None = 3, fault: Fault = Fault.SHORT_CIRCUIT,
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def sim(tmp_path):
+    return SimCabinet(tmp_path)
 
 
-def charging(desk: Desk, *outlets: int) -> None:
+def charging(sim: SimCabinet, *outlets: int) -> None:
     for outlet in outlets:
-        desk.plug(outlet, "lead-acid-48v20ah", 30)
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(4 * NS)
+        sim.plug(outlet, "lead-acid-48v20ah", 30)
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(4 * NS)
 
 
-def test_short_is_kept_with_two_seconds_before_and_one_after_for_every_outlet(desk):
-    charging(desk, 3, 8)
-    desk.world.fault(3, "short", amps=60)
-    desk.run(2 * NS)
-    desk.close()
-    assert numbers(desk.trips) == [1]
-    recording = load(desk.trips, 1)
+def test_short_is_kept_with_two_seconds_before_and_one_after_for_every_outlet(sim):
+    charging(sim, 3, 8)
+    sim.world.fault(3, "short", amps=60)
+    sim.run(2 * NS)
+    sim.close()
+    assert numbers(sim.trips) == [1]
+    recording = load(sim.trips, 1)
     mark = recording.header.marks[0]
     assert (mark.fault, mark.outlet, mark.latched, mark.why["limit_ma"]) == (Fault.SHORT_CIRCUIT, 3, True, 30_000)
     assert recording.at_ns[0] - (mark.at_ns - BEFORE_NS) <= PERIOD_NS
@@ -67,59 +67,59 @@ def test_short_is_kept_with_two_seconds_before_and_one_after_for_every_outlet(de
 
 
 def test_trip_in_the_first_second_is_kept_with_what_there_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.desk.UNTIL_READY_NS", 100 * MS)
-    desk = Desk(tmp_path)
-    desk._recorder.trip(trip(desk.clock.monotonic_ns()))
-    desk.run(AFTER_NS + 10 * MS)
-    desk.close()
-    recording = load(desk.trips, 1)
+    monkeypatch.setattr("cabinet_testing.sim_cabinet.UNTIL_READY_NS", 100 * MS)
+    sim = SimCabinet(tmp_path)
+    sim._recorder.trip(trip(sim.clock.monotonic_ns()))
+    sim.run(AFTER_NS + 10 * MS)
+    sim.close()
+    recording = load(sim.trips, 1)
     assert 300 < recording.header.rows < 420
 
 
-def test_guard_that_ends_keeps_a_trip_that_waits_for_its_last_second(desk):
-    charging(desk, 3)
-    desk.world.fault(3, "short", amps=60)
-    desk.run(100 * MS)
-    desk.stop_guard()
-    recording = load(desk.trips, 1)
+def test_guard_that_ends_keeps_a_trip_that_waits_for_its_last_second(sim):
+    charging(sim, 3)
+    sim.world.fault(3, "short", amps=60)
+    sim.run(100 * MS)
+    sim.stop_guard()
+    recording = load(sim.trips, 1)
     assert recording.header.marks[0].outlet == 3
     assert recording.at_ns[-1] - recording.header.marks[0].at_ns < 200 * MS
 
 
-def test_trips_within_a_second_share_a_recording(desk):
-    charging(desk, 3, 8)
-    desk.world.fault(3, "short", amps=40)
-    desk.run(500 * MS)
-    desk.world.fault(8, "short", amps=40)
-    desk.run(2 * NS)
-    desk.close()
-    assert numbers(desk.trips) == [1]
-    assert [mark.outlet for mark in load(desk.trips, 1).header.marks] == [3, 8]
+def test_trips_within_a_second_share_a_recording(sim):
+    charging(sim, 3, 8)
+    sim.world.fault(3, "short", amps=40)
+    sim.run(500 * MS)
+    sim.world.fault(8, "short", amps=40)
+    sim.run(2 * NS)
+    sim.close()
+    assert numbers(sim.trips) == [1]
+    assert [mark.outlet for mark in load(sim.trips, 1).header.marks] == [3, 8]
 
 
 def test_fault_that_comes_and_goes_is_recorded_once_a_minute_and_counted():
-    bench = Bench()
+    harness = RecorderHarness()
     for _ in range(5):
-        bench.recorder.trip(trip(NS, fault=Fault.SENSOR_LOST, latched=False))
-    bench.recorder.trip(trip(62 * NS, fault=Fault.SENSOR_LOST, latched=False))
-    bench.recorder.finish()
-    assert len(bench.slices) == 2
-    assert bench.slices[0].unrecorded + bench.slices[1].unrecorded == 4
+        harness.recorder.trip(trip(NS, fault=Fault.SENSOR_LOST, latched=False))
+    harness.recorder.trip(trip(62 * NS, fault=Fault.SENSOR_LOST, latched=False))
+    harness.recorder.finish()
+    assert len(harness.slices) == 2
+    assert harness.slices[0].unrecorded + harness.slices[1].unrecorded == 4
 
 
 def test_writer_too_far_behind_loses_recordings_that_the_next_one_counts():
-    bench = Bench(takes=False)
-    bench.recorder.trip(trip(NS))
-    bench.recorder.finish()
-    bench.takes = True
-    bench.recorder.trip(trip(100 * NS))
-    bench.recorder.finish()
-    assert bench.slices[-1].unrecorded == 1
+    harness = RecorderHarness(takes=False)
+    harness.recorder.trip(trip(NS))
+    harness.recorder.finish()
+    harness.takes = True
+    harness.recorder.trip(trip(100 * NS))
+    harness.recorder.finish()
+    assert harness.slices[-1].unrecorded == 1
 
 
 def test_what_is_no_trip_is_refused():
     with pytest.raises(ValueError, match="no trip"):
-        Bench().recorder.trip(Event("", 0, NS, EventKind.ENDED))
+        RecorderHarness().recorder.trip(Event("", 0, NS, EventKind.ENDED))
 
 
 class TestWriter:

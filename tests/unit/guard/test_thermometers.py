@@ -4,8 +4,8 @@ import pytest
 
 from cabinet.clock import NS
 from cabinet.model import EventKind, Fault
-from tests.desk import Desk, demo_config
-from tests.unit.guard.charges import charging
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_charges import charging
 
 NO_HEARTBEAT = {"heartbeat_pin = 27\n": ""}
 SHUT_DOWN = 0x61E0
@@ -13,129 +13,129 @@ AWAKE = 0x60C0  # as set up; the simulated cell has no AL
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def sim(tmp_path):
+    return SimCabinet(tmp_path)
 
 
 @pytest.fixture
 def striding(tmp_path):
-    return Desk(tmp_path, demo_config(NO_HEARTBEAT))
+    return SimCabinet(tmp_path, demo_config(NO_HEARTBEAT))
 
 
-def warned(desk: Desk, fault: Fault) -> set[int | None]:
-    return {event.outlet for event in desk.seen if event.kind is EventKind.WARNED and event.fault is fault}
+def warned(sim: SimCabinet, fault: Fault) -> set[int | None]:
+    return {event.outlet for event in sim.seen if event.kind is EventKind.WARNED and event.fault is fault}
 
 
-def tripped(desk: Desk) -> dict[int | None, Fault | None]:
-    return {event.outlet: event.fault for event in desk.seen if event.kind is EventKind.TRIPPED}
+def tripped(sim: SimCabinet) -> dict[int | None, Fault | None]:
+    return {event.outlet: event.fault for event in sim.seen if event.kind is EventKind.TRIPPED}
 
 
-def config_of(desk: Desk, outlet: int) -> int:
-    return desk.world.thermometers[outlet]._registers[1]
+def config_of(sim: SimCabinet, outlet: int) -> int:
+    return sim.world.thermometers[outlet]._registers[1]
 
 
 def test_thermometer_put_to_sleep_while_a_bad_contact_burns_is_awake_in_two_seconds_and_trips_by_its_heat(striding):
-    desk = striding
-    charging(desk, 3, load="resistor:800")
-    desk.world.fault(3, "hot", ohms=0.9)
-    desk.world.fault(3, "upset", chip="thermometer", register="config", value=SHUT_DOWN)
-    assert desk.run(2 * NS, until=lambda: config_of(desk, 3) == AWAKE)
-    desk.tick()
-    assert warned(desk, Fault.SENSOR_RESET) == {3, 4}
-    assert desk.stride(180 * NS, NS, until=lambda: not desk.outlet(3).closed)
-    assert tripped(desk) == {3: Fault.OUTLET_HOT}
+    sim = striding
+    charging(sim, 3, load="resistor:800")
+    sim.world.fault(3, "hot", ohms=0.9)
+    sim.world.fault(3, "upset", chip="thermometer", register="config", value=SHUT_DOWN)
+    assert sim.run(2 * NS, until=lambda: config_of(sim, 3) == AWAKE)
+    sim.tick()
+    assert warned(sim, Fault.SENSOR_RESET) == {3, 4}
+    assert sim.stride(180 * NS, NS, until=lambda: not sim.outlet(3).closed)
+    assert tripped(sim) == {3: Fault.OUTLET_HOT}
 
 
-def test_thermometer_asleep_at_the_start_is_woken(desk):
-    desk.world.fault(3, "upset", chip="thermometer", register="config", value=SHUT_DOWN)
-    desk.boot()
-    assert config_of(desk, 3) == AWAKE
-    assert desk.outlet(3).temperature_mc.value == pytest.approx(25_000, abs=100)
-    assert desk.outlet(3).refusal is None
+def test_thermometer_asleep_at_the_start_is_woken(sim):
+    sim.world.fault(3, "upset", chip="thermometer", register="config", value=SHUT_DOWN)
+    sim.boot()
+    assert config_of(sim, 3) == AWAKE
+    assert sim.outlet(3).temperature_mc.value == pytest.approx(25_000, abs=100)
+    assert sim.outlet(3).refusal is None
 
 
-def test_thermometer_that_cannot_be_woken_costs_its_outlets_and_not_the_meter_beside_it(desk):
-    charging(desk, 3, 6)
-    desk.run(NS)
-    desk.world.fault(3, "stuck", chip="thermometer", register="config", value=SHUT_DOWN)
-    assert desk.run(7 * NS, until=lambda: not desk.outlet(3).closed)
-    assert tripped(desk) == {3: Fault.SENSOR_RESET}
-    desk.run(NS)
-    assert desk.outlet(3).power_mw.value is not None, "its meter is read all the time"
-    assert desk.outlet(6).closed
-    desk.world.clear(3)
-    assert desk.run(3 * NS, until=lambda: desk.outlet(3).refusal is None), "and it comes back by itself"
+def test_thermometer_that_cannot_be_woken_costs_its_outlets_and_not_the_meter_beside_it(sim):
+    charging(sim, 3, 6)
+    sim.run(NS)
+    sim.world.fault(3, "stuck", chip="thermometer", register="config", value=SHUT_DOWN)
+    assert sim.run(7 * NS, until=lambda: not sim.outlet(3).closed)
+    assert tripped(sim) == {3: Fault.SENSOR_RESET}
+    sim.run(NS)
+    assert sim.outlet(3).power_mw.value is not None, "its meter is read all the time"
+    assert sim.outlet(6).closed
+    sim.world.clear(3)
+    assert sim.run(3 * NS, until=lambda: sim.outlet(3).refusal is None), "and it comes back by itself"
 
 
-def test_thermometer_that_was_reset_is_set_up_again_and_said_without_a_break(desk):
-    charging(desk, 3, 6)
-    desk.run(NS)
-    desk.world.fault(3, "chip_reset", chip="thermometer")
-    assert desk.run(2 * NS, until=lambda: config_of(desk, 3) == AWAKE)
-    desk.run(NS)
-    assert warned(desk, Fault.SENSOR_RESET) == {3, 4}
-    assert tripped(desk) == {}
+def test_thermometer_that_was_reset_is_set_up_again_and_said_without_a_break(sim):
+    charging(sim, 3, 6)
+    sim.run(NS)
+    sim.world.fault(3, "chip_reset", chip="thermometer")
+    assert sim.run(2 * NS, until=lambda: config_of(sim, 3) == AWAKE)
+    sim.run(NS)
+    assert warned(sim, Fault.SENSOR_RESET) == {3, 4}
+    assert tripped(sim) == {}
 
 
 @pytest.mark.parametrize("kind", ["stuck", "frozen"])
 def test_thermometer_that_shows_25_degrees_while_a_contact_burns_at_700_watts_is_found_within_three_minutes(
     striding, kind
 ):
-    desk = striding
+    sim = striding
     params = {"register": "temperature"} if kind == "stuck" else {}
-    desk.world.fault(3, kind, chip="thermometer", **params)
-    desk.world.fault(3, "hot", ohms=0.9)
-    charging(desk, 3, 6, load="resistor:700")
-    start_ns = desk.clock.monotonic_ns()
-    assert desk.stride(300 * NS, NS, until=lambda: not desk.outlet(3).closed)
-    assert desk.clock.monotonic_ns() - start_ns < 180 * NS
-    assert tripped(desk)[3] is Fault.SENSOR_FROZEN
-    assert desk.outlet(3).latched
-    assert desk.outlet(6).closed
+    sim.world.fault(3, kind, chip="thermometer", **params)
+    sim.world.fault(3, "hot", ohms=0.9)
+    charging(sim, 3, 6, load="resistor:700")
+    start_ns = sim.clock.monotonic_ns()
+    assert sim.stride(300 * NS, NS, until=lambda: not sim.outlet(3).closed)
+    assert sim.clock.monotonic_ns() - start_ns < 180 * NS
+    assert tripped(sim)[3] is Fault.SENSOR_FROZEN
+    assert sim.outlet(3).latched
+    assert sim.outlet(6).closed
 
 
 def test_register_that_stands_still_at_a_small_load_is_found_by_the_chips_own_comparison_when_it_is_hot(striding):
-    desk = striding
-    charging(desk, 3, load="resistor:150")
-    desk.world.fault(3, "stuck", chip="thermometer", register="temperature")
-    desk.world.fault(3, "hot", ohms=12)
-    assert desk.stride(600 * NS, NS, until=lambda: not desk.outlet(3).closed)
-    assert tripped(desk)[3] is Fault.SENSOR_FROZEN
-    assert desk.world.thermometers[3].temperature_c(desk.clock.monotonic_ns()) < 85
+    sim = striding
+    charging(sim, 3, load="resistor:150")
+    sim.world.fault(3, "stuck", chip="thermometer", register="temperature")
+    sim.world.fault(3, "hot", ohms=12)
+    assert sim.stride(600 * NS, NS, until=lambda: not sim.outlet(3).closed)
+    assert tripped(sim)[3] is Fault.SENSOR_FROZEN
+    assert sim.world.thermometers[3].temperature_c(sim.clock.monotonic_ns()) < 85
 
 
 def test_thermometer_inside_that_stands_still_warns_and_its_value_is_none(striding):
-    desk = striding
-    charging(desk, 3)
-    desk.world.fault(3, "frozen", chip="inside_thermometer")
+    sim = striding
+    charging(sim, 3)
+    sim.world.fault(3, "frozen", chip="inside_thermometer")
     for _ in range(40):
-        desk.world.ambient_c += 0.1
-        desk.stride(20 * NS, 10 * NS)
-    assert warned(desk, Fault.SENSOR_FROZEN) == {None}
-    assert desk.guard.snapshot().inside_mc.value is None
-    assert desk.outlet(3).closed, "each outlet has its own"
+        sim.world.ambient_c += 0.1
+        sim.stride(20 * NS, 10 * NS)
+    assert warned(sim, Fault.SENSOR_FROZEN) == {None}
+    assert sim.guard.snapshot().inside_mc.value is None
+    assert sim.outlet(3).closed, "each outlet has its own"
 
 
-def test_thermometer_inside_that_was_asleep_is_woken_and_said(desk):
-    desk.world.fault(3, "upset", chip="inside_thermometer", register="config", value=SHUT_DOWN)
-    desk.run(3 * NS)
-    assert desk.world.inside_thermometer._registers[1] == AWAKE
-    assert warned(desk, Fault.SENSOR_RESET) == {None}
+def test_thermometer_inside_that_was_asleep_is_woken_and_said(sim):
+    sim.world.fault(3, "upset", chip="inside_thermometer", register="config", value=SHUT_DOWN)
+    sim.run(3 * NS)
+    assert sim.world.inside_thermometer._registers[1] == AWAKE
+    assert warned(sim, Fault.SENSOR_RESET) == {None}
 
 
 def test_warm_morning_with_charges_at_any_load_trips_nothing(striding):
-    desk = striding
+    sim = striding
     for outlet, watts in zip(range(1, 9), (60, 120, 200, 350, 480, 650, 800, 950), strict=True):
-        desk.plug(outlet, f"resistor:{watts}")
-        desk.start(outlet)
+        sim.plug(outlet, f"resistor:{watts}")
+        sim.start(outlet)
     for _ in range(360):
-        desk.world.ambient_c += 0.02
-        desk.stride(20 * NS, 10 * NS)
+        sim.world.ambient_c += 0.02
+        sim.stride(20 * NS, 10 * NS)
     for outlet in range(1, 9):
-        desk.stop(outlet)
-    desk.stride(1800 * NS, 10 * NS)
-    assert tripped(desk) == {}
-    assert warned(desk, Fault.SENSOR_FROZEN) == set()
+        sim.stop(outlet)
+    sim.stride(1800 * NS, 10 * NS)
+    assert tripped(sim) == {}
+    assert warned(sim, Fault.SENSOR_FROZEN) == set()
 
 
 @pytest.mark.parametrize(
@@ -143,32 +143,32 @@ def test_warm_morning_with_charges_at_any_load_trips_nothing(striding):
     [("ipol", 0xFFFF, 0), ("iocon", 0x2020, 0)],
     ids=["inputs inverted", "no counting on"],
 )
-def test_settings_of_the_relays_expander_are_set_right_and_said_and_charges_go_on(desk, register, value, wanted):
-    charging(desk, 3, 6)
-    desk.world.fault(3, "upset", chip="expander", register=register, value=value)
-    desk.run(3 * NS)
-    expander = desk.world.expanders[desk.world.coil_place[3][0]]
+def test_settings_of_the_relays_expander_are_set_right_and_said_and_charges_go_on(sim, register, value, wanted):
+    charging(sim, 3, 6)
+    sim.world.fault(3, "upset", chip="expander", register=register, value=value)
+    sim.run(3 * NS)
+    expander = sim.world.expanders[sim.world.coil_place[3][0]]
     assert expander._present(expander._addresses(register)[0], 0) == wanted
-    assert warned(desk, Fault.SENSOR_RESET) == {None}
-    assert desk.outlet(3).closed
-    assert desk.outlet(6).closed
+    assert warned(sim, Fault.SENSOR_RESET) == {None}
+    assert sim.outlet(3).closed
+    assert sim.outlet(6).closed
 
 
-def test_mux_that_joins_one_channel_too_many_is_found_within_a_second_and_set_right(desk):
-    charging(desk, 3, 6)
-    desk.run(NS)
-    desk.world.fault(3, "upset", chip="mux", register="channels", value=0x03)
-    desk.run(NS)
-    desk.run(NS)
-    assert desk.outlet(3).closed
-    assert desk.outlet(6).closed
+def test_mux_that_joins_one_channel_too_many_is_found_within_a_second_and_set_right(sim):
+    charging(sim, 3, 6)
+    sim.run(NS)
+    sim.world.fault(3, "upset", chip="mux", register="channels", value=0x03)
+    sim.run(NS)
+    sim.run(NS)
+    assert sim.outlet(3).closed
+    assert sim.outlet(6).closed
 
 
-def test_mux_that_keeps_one_channel_shows_no_outlet_the_readings_of_another(desk):
-    charging(desk, 3, 6)
-    desk.run(NS)
-    desk.world.fault(3, "stuck", chip="mux", register="channels", value=0x02)
-    assert desk.run(NS, until=lambda: not desk.outlet(6).closed)
-    assert set(tripped(desk).values()) <= {Fault.SENSOR_RESET, Fault.SENSOR_LOST}
-    desk.run(2 * NS)
-    assert desk.outlet(3).closed, "its channel is the one that is joined"
+def test_mux_that_keeps_one_channel_shows_no_outlet_the_readings_of_another(sim):
+    charging(sim, 3, 6)
+    sim.run(NS)
+    sim.world.fault(3, "stuck", chip="mux", register="channels", value=0x02)
+    assert sim.run(NS, until=lambda: not sim.outlet(6).closed)
+    assert set(tripped(sim).values()) <= {Fault.SENSOR_RESET, Fault.SENSOR_LOST}
+    sim.run(2 * NS)
+    assert sim.outlet(3).closed, "its channel is the one that is joined"

@@ -6,50 +6,50 @@ from bench.scan import cabinet_of
 from bench.shorts import ALERT_PINS
 from cabinet.clock import MS, NS
 from cabinet.model import Fault
-from tests.desk import Desk, demo_config
-from tests.unit.guard.charges import charging, reaction_ms
+from cabinet_testing.sim_cabinet import SimCabinet, demo_config
+from cabinet_testing.sim_charges import charging, reaction_ms
 
 WITHOUT_ALERTS = {f'alert = "gpio:{pin}"\n': "" for pin in ALERT_PINS}
 
 
 @pytest.fixture
-def desk(tmp_path) -> Desk:
-    return Desk(tmp_path, demo_config(WITHOUT_ALERTS))
+def sim(tmp_path) -> SimCabinet:
+    return SimCabinet(tmp_path, demo_config(WITHOUT_ALERTS))
 
 
 # From where a scan of 3 ms does not show on which side of the voltage's crest the current began, so that only its end
 # tells it from an inrush: before, at and behind the crest, and around the zero crossing.
 @pytest.mark.parametrize("in_scan_ms", [0, 1, 2])
 @pytest.mark.parametrize("phase_deg", [5, 45, 62, 123, 131, 176, 187, 221, 313, 352])
-def test_short_just_above_the_limit_opens_within_a_mains_cycle_without_alert_lines(desk, phase_deg, in_scan_ms):
-    charging(desk, 3, load="resistor:300")
-    desk.clock.advance_ns(in_scan_ms * MS)
-    desk.world.fault(3, "short", amps=25.2, at_phase=phase_deg)
-    assert desk.run(NS, until=lambda: desk.ended(3))
-    assert desk.events(3)[-1].fault is Fault.SHORT_CIRCUIT
-    assert reaction_ms(desk, 3) <= 20
+def test_short_just_above_the_limit_opens_within_a_mains_cycle_without_alert_lines(sim, phase_deg, in_scan_ms):
+    charging(sim, 3, load="resistor:300")
+    sim.clock.advance_ns(in_scan_ms * MS)
+    sim.world.fault(3, "short", amps=25.2, at_phase=phase_deg)
+    assert sim.run(NS, until=lambda: sim.ended(3))
+    assert sim.events(3)[-1].fault is Fault.SHORT_CIRCUIT
+    assert reaction_ms(sim, 3) <= 20
 
 
-def test_mains_phase_is_not_lost_while_an_outlet_is_watched(desk):
+def test_mains_phase_is_not_lost_while_an_outlet_is_watched(sim):
     """The extra looks make a scan longer, and the phase needs a voltage every few milliseconds."""
-    charging(desk, 3)
-    phase = desk.guard._scanner.phase
-    desk.world.fault(3, "short", amps=25.2, at_phase=60)
-    assert desk.run(NS, until=lambda: desk.guard.watching)
-    desk.world.clear(3)  # as an inrush: once
-    lost, since_ns = [], desk.clock.monotonic_ns()
+    charging(sim, 3)
+    phase = sim.guard._scanner.phase
+    sim.world.fault(3, "short", amps=25.2, at_phase=60)
+    assert sim.run(NS, until=lambda: sim.guard.watching)
+    sim.world.clear(3)  # as an inrush: once
+    lost, since_ns = [], sim.clock.monotonic_ns()
 
     def over() -> bool:
-        lost.append(phase.crest_ns(desk.clock.monotonic_ns()) is None)
-        return not desk.guard.watching
+        lost.append(phase.crest_ns(sim.clock.monotonic_ns()) is None)
+        return not sim.guard.watching
 
-    assert desk.run(NS, until=over)
-    assert desk.clock.monotonic_ns() - since_ns > 50 * MS
+    assert sim.run(NS, until=over)
+    assert sim.clock.monotonic_ns() - since_ns > 50 * MS
     assert not any(lost)
 
 
 def test_forty_outlets_have_a_mains_phase(tmp_path):
     """One voltage a scan would not do: theirs takes longer than the half of a half-cycle."""
-    desk = Desk(tmp_path, cabinet_of(40))
-    desk.run(NS)
-    assert desk.guard._scanner.phase.crest_ns(desk.clock.monotonic_ns()) is not None
+    sim = SimCabinet(tmp_path, cabinet_of(40))
+    sim.run(NS)
+    assert sim.guard._scanner.phase.crest_ns(sim.clock.monotonic_ns()) is not None

@@ -7,18 +7,18 @@ import pytest
 
 from cabinet.model import Fault
 from cabinet.sim import habits
-from tests.unit.protections.bench import Bench
+from cabinet_testing.protection_harness import OutletHarness
 
 HOUR = 3600.0
 
 
 def follow(curve, hours: float, step_s: float = 5.0, resumed: bool = False):
     """Feed the curve (W by s) to one outlet; the trip and the hour it came at."""
-    bench = Bench()
-    bench.inputs.resumed = resumed
+    harness = OutletHarness()
+    harness.inputs.resumed = resumed
     for turn in range(int(hours * HOUR / step_s)):
-        bench.values["power_mw"] = round(1000 * curve(turn * step_s))
-        if (trip := bench.step(int(step_s * 1e9))) is not None:
+        harness.values["power_mw"] = round(1000 * curve(turn * step_s))
+        if (trip := harness.step(int(step_s * 1e9))) is not None:
             return trip, turn * step_s / HOUR
     return None, hours
 
@@ -144,13 +144,13 @@ def test_lamp_is_no_battery():
 
 
 def test_next_charge_begins_anew():
-    bench = Bench()
+    harness = OutletHarness()
     for watts in (170, 100, 60):
-        bench.values["power_mw"] = 1000 * watts
-        bench.run(600, 5_000_000_000)
-    bench.safety.reset(Fault.THERMAL_RUNAWAY)
-    bench.values["power_mw"] = 150_000
-    assert bench.run(1800, 5_000_000_000)[0] is None
+        harness.values["power_mw"] = 1000 * watts
+        harness.run(600, 5_000_000_000)
+    harness.safety.reset(Fault.THERMAL_RUNAWAY)
+    harness.values["power_mw"] = 150_000
+    assert harness.run(1800, 5_000_000_000)[0] is None
 
 
 # --- a step is no runaway --------------------------------------------------------------------------------------------

@@ -3,97 +3,97 @@
 import pytest
 
 from cabinet.model import Fault, Trip
-from tests.unit.protections.bench import MS, Bench, S
+from cabinet_testing.protection_harness import MS, OutletHarness, S
 
 
 def test_overpower_ends_the_charge_after_ten_seconds():
-    bench = Bench()
-    bench.values["power_mw"] = 1_010_000
-    trip, seconds = bench.run(20)
+    harness = OutletHarness()
+    harness.values["power_mw"] = 1_010_000
+    trip, seconds = harness.run(20)
     assert (trip.fault, trip.latched, trip.outlet) == (Fault.OVERPOWER, False, 3)
     assert trip.trip_values == {"power_mw": 1_010_000, "limit_mw": 1_000_000}
     assert seconds == pytest.approx(10, abs=0.3)
 
 
 def test_overpower_is_counted_from_its_last_beginning():
-    bench = Bench()
+    harness = OutletHarness()
     for _ in range(3):
-        bench.values["power_mw"] = 1_200_000
-        assert bench.run(9)[0] is None
-        bench.values["power_mw"] = 900_000
-        assert bench.run(1)[0] is None
+        harness.values["power_mw"] = 1_200_000
+        assert harness.run(9)[0] is None
+        harness.values["power_mw"] = 900_000
+        assert harness.run(1)[0] is None
 
 
 def test_the_rated_power_itself_is_allowed_for_ever():
-    bench = Bench()
-    bench.values["power_mw"] = 1_000_000
-    bench.values["current_ma"] = 4_500
-    assert bench.run(600)[0] is None
+    harness = OutletHarness()
+    harness.values["power_mw"] = 1_000_000
+    harness.values["current_ma"] = 4_500
+    assert harness.run(600)[0] is None
 
 
 @pytest.mark.parametrize(
     ("voltage_mv", "fault"), [(175_000, Fault.UNDERVOLTAGE), (0, Fault.UNDERVOLTAGE), (265_000, Fault.OVERVOLTAGE)]
 )
 def test_voltage_outside_its_band_for_a_second_suspends(voltage_mv, fault):
-    bench = Bench()
-    bench.values["voltage_mv"] = voltage_mv
-    trip, seconds = bench.run(5)
+    harness = OutletHarness()
+    harness.values["voltage_mv"] = voltage_mv
+    trip, seconds = harness.run(5)
     assert (trip.fault, trip.latched, trip.suspends) == (fault, False, True)
     assert seconds == pytest.approx(1, abs=0.25)
 
 
 @pytest.mark.parametrize("voltage_mv", [176_000, 198_000, 242_000, 264_000])
 def test_voltage_inside_its_band_suspends_nothing(voltage_mv):
-    bench = Bench()
-    bench.values["voltage_mv"] = voltage_mv
-    assert bench.run(30)[0] is None
+    harness = OutletHarness()
+    harness.values["voltage_mv"] = voltage_mv
+    assert harness.run(30)[0] is None
 
 
 def test_nothing_closes_until_the_voltage_has_been_back_for_a_minute():
-    bench = Bench()
-    bench.values["voltage_mv"] = 100_000
-    bench.run(3)
-    bench.inputs.closed = False
-    bench.values["voltage_mv"] = 220_000
-    bench.run(59)
-    assert bench.safety.interlock(bench.inputs) == "voltage_out_of_band"
-    bench.run(2)
-    assert bench.safety.interlock(bench.inputs) is None
+    harness = OutletHarness()
+    harness.values["voltage_mv"] = 100_000
+    harness.run(3)
+    harness.inputs.closed = False
+    harness.values["voltage_mv"] = 220_000
+    harness.run(59)
+    assert harness.safety.interlock(harness.inputs) == "voltage_out_of_band"
+    harness.run(2)
+    assert harness.safety.interlock(harness.inputs) is None
 
 
 def test_chip_that_was_reset_and_set_up_again_in_time_trips_nothing():
-    bench = Bench()
-    bench.inputs.reset_at_ns = bench.inputs.at_ns
-    assert bench.run(0.09, 3 * MS)[0] is None
-    bench.inputs.reset_at_ns = None
-    assert bench.run(1)[0] is None
+    harness = OutletHarness()
+    harness.inputs.reset_at_ns = harness.inputs.at_ns
+    assert harness.run(0.09, 3 * MS)[0] is None
+    harness.inputs.reset_at_ns = None
+    assert harness.run(1)[0] is None
 
 
 def test_chip_that_stays_reset_opens_its_outlet_under_its_own_name():
-    bench = Bench()
-    bench.step()
-    bench.inputs.reset_at_ns = bench.inputs.at_ns
-    trip, seconds = bench.run(1, 3 * MS, peak_ma=None)
+    harness = OutletHarness()
+    harness.step()
+    harness.inputs.reset_at_ns = harness.inputs.at_ns
+    trip, seconds = harness.run(1, 3 * MS, peak_ma=None)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_RESET, False)
     assert 0.1 < seconds < 0.11
-    bench.inputs.closed = False
-    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
+    harness.inputs.closed = False
+    assert harness.safety.interlock(harness.inputs) == "sensor_lost"
 
 
 def test_readings_that_stand_still_under_load_are_none():
-    bench = Bench()
-    trip, seconds = bench.run(10, 3 * MS, peak_ma=1_500)
+    harness = OutletHarness()
+    trip, seconds = harness.run(10, 3 * MS, peak_ma=1_500)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
     assert seconds == pytest.approx(5, abs=0.1)
 
 
 @pytest.mark.parametrize("register", ["current", "power", "voltage"])
 def test_one_register_that_brings_the_same_bits_under_load_stands_still(register):
-    bench = Bench()
-    bench.run(1)
+    harness = OutletHarness()
+    harness.run(1)
     for _ in range(100):
-        setattr(bench.inputs, f"{register}_unmoved", getattr(bench.inputs, f"{register}_unmoved") + 1)
-        if (trip := bench.step(100 * MS)) is not None:
+        setattr(harness.inputs, f"{register}_unmoved", getattr(harness.inputs, f"{register}_unmoved") + 1)
+        if (trip := harness.step(100 * MS)) is not None:
             break
     assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
     assert 5_000 <= trip.trip_values["still_ms"] < 5_200
@@ -101,19 +101,19 @@ def test_one_register_that_brings_the_same_bits_under_load_stands_still(register
 
 @pytest.mark.parametrize("register", ["current", "power"])
 def test_register_of_an_idle_charger_may_bring_the_same_bits(register):
-    bench = Bench()
-    bench.values |= {"power_mw": 900, "current_ma": 20}
+    harness = OutletHarness()
+    harness.values |= {"power_mw": 900, "current_ma": 20}
     for _ in range(300):
-        setattr(bench.inputs, f"{register}_unmoved", getattr(bench.inputs, f"{register}_unmoved") + 1)
-        assert bench.step(100 * MS) is None
+        setattr(harness.inputs, f"{register}_unmoved", getattr(harness.inputs, f"{register}_unmoved") + 1)
+        assert harness.step(100 * MS) is None
 
 
 def test_peaks_of_an_idle_outlet_that_stand_still_are_found_before_a_charge_begins():
-    bench = Bench(closed=False)
-    trip, seconds = bench.run(10, 3 * MS, peak_ma=17)
+    harness = OutletHarness(closed=False)
+    trip, seconds = harness.run(10, 3 * MS, peak_ma=17)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
     assert seconds == pytest.approx(5, abs=0.1)
-    assert Bench(closed=False).run(10, 3 * MS, peak_ma=0)[0] is None, "a meter without noise"
+    assert OutletHarness(closed=False).run(10, 3 * MS, peak_ma=0)[0] is None, "a meter without noise"
 
 
 class TestContradiction:
@@ -121,61 +121,61 @@ class TestContradiction:
 
     @pytest.mark.parametrize("peaks_ma", [(100, 300), (0,), (1_000, 1_050)])
     def test_peaks_below_the_rms_are_found_within_three_seconds(self, peaks_ma):
-        bench = Bench()
-        bench.run(2)
-        bench.contradicting = True
-        bench.values |= {"current_ma": 1_350, "power_mw": 280_000}
-        trip, seconds = bench.run(10, 3 * MS, peaks_ma)
+        harness = OutletHarness()
+        harness.run(2)
+        harness.contradicting = True
+        harness.values |= {"current_ma": 1_350, "power_mw": 280_000}
+        trip, seconds = harness.run(10, 3 * MS, peaks_ma)
         assert (trip.fault, trip.latched, trip.outlet) == (Fault.SENSOR_FROZEN, True, 3)
         assert trip.trip_values == {"peak_ma": max(peaks_ma), "current_ma": 1_350}
         assert 2 <= seconds < 3.3
 
     def test_windows_without_a_crest_between_those_that_hold_one_are_no_contradiction(self):
-        assert Bench().run(20, 3 * MS, peaks_ma=[1_800, 90, 40, 60, 45, 70] * 30)[0] is None
+        assert OutletHarness().run(20, 3 * MS, peaks_ma=[1_800, 90, 40, 60, 45, 70] * 30)[0] is None
 
     def test_rms_that_falls_more_slowly_than_the_peaks_is_no_contradiction(self):
-        bench = Bench()
-        bench.values |= {"current_ma": 4_000, "power_mw": 800_000}
-        bench.run(3)
+        harness = OutletHarness()
+        harness.values |= {"current_ma": 4_000, "power_mw": 800_000}
+        harness.run(3)
         for fallen in range(200):
-            bench.values["current_ma"] = int(4_000 * 0.9**fallen)
-            bench.values["power_mw"] = int(800_000 * 0.85**fallen)
-            assert bench.step(20 * MS, peak_ma=3 + fallen % 5) is None
+            harness.values["current_ma"] = int(4_000 * 0.9**fallen)
+            harness.values["power_mw"] = int(800_000 * 0.85**fallen)
+            assert harness.step(20 * MS, peak_ma=3 + fallen % 5) is None
 
     @pytest.mark.parametrize(("current_ma", "voltage_mv"), [(300, 220_000), (1_350, 178_000), (20, 220_000)])
     def test_more_power_than_volts_times_amperes_is_found_within_three_seconds(self, current_ma, voltage_mv):
-        bench = Bench()
-        bench.run(2)
-        bench.contradicting = True
-        bench.values |= {"current_ma": current_ma, "voltage_mv": voltage_mv, "power_mw": 320_000}
-        trip, seconds = bench.run(10, peaks_ma=[2_900, 3_000])
+        harness = OutletHarness()
+        harness.run(2)
+        harness.contradicting = True
+        harness.values |= {"current_ma": current_ma, "voltage_mv": voltage_mv, "power_mw": 320_000}
+        trip, seconds = harness.run(10, peaks_ma=[2_900, 3_000])
         assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
         assert 1.9 <= seconds < 3
 
     def test_power_seen_before_the_current_of_a_new_load_is_no_contradiction(self):
-        bench = Bench()
-        bench.contradicting = True
+        harness = OutletHarness()
+        harness.contradicting = True
         for turn in range(400):
-            bench.values["power_mw"] = 400_000 if turn % 20 < 4 else 100_000  # four readings, again and again
-            assert bench.step(100 * MS) is None
+            harness.values["power_mw"] = 400_000 if turn % 20 < 4 else 100_000  # four readings, again and again
+            assert harness.step(100 * MS) is None
 
     @pytest.mark.parametrize("factor", [0, 0.4, 2.5])
     def test_energy_that_is_not_the_power_over_time_is_found_within_two_minutes(self, factor):
-        bench = Bench()
-        trip, seconds = self.charge(bench, 150_000, factor, 300)
+        harness = OutletHarness()
+        trip, seconds = self.charge(harness, 150_000, factor, 300)
         assert (trip.fault, trip.latched) == (Fault.SENSOR_FROZEN, True)
         assert seconds < 125
 
     @pytest.mark.parametrize(("power_mw", "factor"), [(150_000, 1), (150_000, 0.7), (150_000, 1.6), (3_000, 0)])
     def test_energy_within_what_a_load_that_pulses_makes_of_it_is_none(self, power_mw, factor):
-        assert self.charge(Bench(), power_mw, factor, 300)[0] is None
+        assert self.charge(OutletHarness(), power_mw, factor, 300)[0] is None
 
-    def charge(self, bench: Bench, power_mw: int, factor: float, seconds: int):
-        bench.values["power_mw"] = power_mw
+    def charge(self, harness: OutletHarness, power_mw: int, factor: float, seconds: int):
+        harness.values["power_mw"] = power_mw
         for tenth in range(10 * seconds):
-            bench.inputs.energy_uj += int(power_mw * 100 * factor)
-            bench.inputs.energy_at_ns = bench.inputs.at_ns
-            if (trip := bench.step(100 * MS)) is not None:
+            harness.inputs.energy_uj += int(power_mw * 100 * factor)
+            harness.inputs.energy_at_ns = harness.inputs.at_ns
+            if (trip := harness.step(100 * MS)) is not None:
                 return trip, tenth / 10
         return None, seconds
 
@@ -183,95 +183,95 @@ class TestContradiction:
 class TestSecondWitnessOfAWeld:
     """The check after opening does not rest on the register that the trip was for."""
 
-    def opened(self, current_ma: int) -> Bench:
-        bench = Bench(closed=False)
-        bench.inputs.switched_at_ns = bench.inputs.at_ns
-        bench.contradicting = True
-        bench.values |= {"current_ma": current_ma, "power_mw": 0}
-        return bench
+    def opened(self, current_ma: int) -> OutletHarness:
+        harness = OutletHarness(closed=False)
+        harness.inputs.switched_at_ns = harness.inputs.at_ns
+        harness.contradicting = True
+        harness.values |= {"current_ma": current_ma, "power_mw": 0}
+        return harness
 
     def test_current_by_the_rms_is_a_weld_although_the_peaks_show_none(self):
-        bench = self.opened(2_000)
-        trip, seconds = bench.run(3, peaks_ma=[3, 5, 4])
+        harness = self.opened(2_000)
+        trip, seconds = harness.run(3, peaks_ma=[3, 5, 4])
         assert (trip.fault, trip.outlet, trip.trip_values["current_ma"]) == (Fault.RELAY_WELDED, None, 2_000)
         assert 1.0 <= seconds < 1.4, "the RMS has fallen after 0.7 s"
-        assert bench.safety.interlock(bench.inputs) == "relay_welded"
+        assert harness.safety.interlock(harness.inputs) == "relay_welded"
 
     def test_rms_that_falls_after_the_opening_is_no_weld(self):
-        bench = self.opened(100_000)
+        harness = self.opened(100_000)
         for _ in range(100):
-            bench.values["current_ma"] = int(bench.values["current_ma"] * 0.9)
-            trip = bench.step(10 * MS, peak_ma=4 + bench.steps % 3)
+            harness.values["current_ma"] = int(harness.values["current_ma"] * 0.9)
+            trip = harness.step(10 * MS, peak_ma=4 + harness.steps % 3)
             assert trip is None
 
     def test_rms_that_stood_still_before_the_opening_is_no_weld_and_has_its_own_name(self):
-        bench = self.opened(2_000)
+        harness = self.opened(2_000)
         for _ in range(40):
-            bench.inputs.current_unmoved += 1
-            if (trip := bench.step(100 * MS, peak_ma=4 + bench.steps % 3)) is not None:
+            harness.inputs.current_unmoved += 1
+            if (trip := harness.step(100 * MS, peak_ma=4 + harness.steps % 3)) is not None:
                 break
         assert trip.fault is Fault.SENSOR_FROZEN
 
     def test_short_of_a_neighbour_is_no_weld(self):
-        bench = self.opened(2_000)
-        bench.inputs.crosstalk_ma = 2_500
-        bench.values["current_ma"] = 1_500
+        harness = self.opened(2_000)
+        harness.inputs.crosstalk_ma = 2_500
+        harness.values["current_ma"] = 1_500
         for _ in range(12):
-            assert bench.step(100 * MS, peak_ma=1_000 + bench.steps % 9) is None
-        bench.inputs.crosstalk_ma = 0
-        bench.values["current_ma"] = 0
-        assert bench.run(5, peaks_ma=[3, 5])[0] is None
+            assert harness.step(100 * MS, peak_ma=1_000 + harness.steps % 9) is None
+        harness.inputs.crosstalk_ma = 0
+        harness.values["current_ma"] = 0
+        assert harness.run(5, peaks_ma=[3, 5])[0] is None
 
 
 def test_relay_found_open_without_current_is_stuck():
-    bench = Bench()
-    bench.inputs.found_open_at_ns = bench.inputs.at_ns
-    trip, seconds = bench.run(5, 3 * MS, peak_ma=20)
+    harness = OutletHarness()
+    harness.inputs.found_open_at_ns = harness.inputs.at_ns
+    trip, seconds = harness.run(5, 3 * MS, peak_ma=20)
     assert (trip.fault, trip.latched, trip.outlet) == (Fault.RELAY_STUCK_OPEN, True, 3)
     assert seconds == pytest.approx(1, abs=0.01)
 
 
 def test_relay_found_open_that_carries_current_is_not_stuck():
-    bench = Bench()
-    bench.inputs.found_open_at_ns = bench.inputs.at_ns
-    assert bench.run(5)[0] is None
+    harness = OutletHarness()
+    harness.inputs.found_open_at_ns = harness.inputs.at_ns
+    assert harness.run(5)[0] is None
 
 
 class TestRecloseStorm:
-    def trip(self, bench: Bench, fault: Fault = Fault.SENSOR_LOST, outlet: int | None = 3) -> None:
-        bench.safety.tripped(Trip(fault, outlet, bench.inputs.at_ns, False, {}))
+    def trip(self, harness: OutletHarness, fault: Fault = Fault.SENSOR_LOST, outlet: int | None = 3) -> None:
+        harness.safety.tripped(Trip(fault, outlet, harness.inputs.at_ns, False, {}))
 
     def test_third_trip_within_an_hour_latches(self):
-        bench = Bench(closed=False)
+        harness = OutletHarness(closed=False)
         for _ in range(2):
-            self.trip(bench)
-            assert bench.run(1200, S)[0] is None
-        self.trip(bench)
-        trip = bench.step()
+            self.trip(harness)
+            assert harness.run(1200, S)[0] is None
+        self.trip(harness)
+        trip = harness.step()
         assert (trip.fault, trip.latched, trip.trip_values) == (
             Fault.RECLOSE_STORM,
             True,
             {"trips": 3, "within_s": 3600},
         )
-        assert bench.step() is None, "it is said once"
+        assert harness.step() is None, "it is said once"
 
     def test_three_trips_in_more_than_an_hour_do_not(self):
-        bench = Bench(closed=False)
+        harness = OutletHarness(closed=False)
         for _ in range(4):
-            self.trip(bench)
-            assert bench.run(1900, S)[0] is None
+            self.trip(harness)
+            assert harness.run(1900, S)[0] is None
 
     def test_what_is_not_the_outlets_own_does_not_count(self):
-        bench = Bench(closed=False)
+        harness = OutletHarness(closed=False)
         for _ in range(5):
-            self.trip(bench, Fault.GUARD_LATE, outlet=None)
-            bench.safety.tripped(Trip(Fault.UNDERVOLTAGE, 3, bench.inputs.at_ns, False, {}, suspends=True))
-            assert bench.run(10, S)[0] is None
+            self.trip(harness, Fault.GUARD_LATE, outlet=None)
+            harness.safety.tripped(Trip(Fault.UNDERVOLTAGE, 3, harness.inputs.at_ns, False, {}, suspends=True))
+            assert harness.run(10, S)[0] is None
 
     def test_clearing_begins_the_count_anew(self):
-        bench = Bench(closed=False)
+        harness = OutletHarness(closed=False)
         for _ in range(2):
-            self.trip(bench)
-        bench.safety.reset(Fault.RECLOSE_STORM)
-        self.trip(bench)
-        assert bench.step() is None
+            self.trip(harness)
+        harness.safety.reset(Fault.RECLOSE_STORM)
+        self.trip(harness)
+        assert harness.step() is None

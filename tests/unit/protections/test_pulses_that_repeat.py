@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.protections.short_circuit import ShortCircuit
-from tests.unit.protections.bench import CONFIG, HALF, MS, Bench
+from cabinet_testing.protection_harness import CONFIG, HALF, MS, OutletHarness
 
 Amps = Callable[[float], float]
 STEP_MS = 0.02
@@ -19,18 +19,18 @@ LONG_MS = 120.0
 
 def found_ms(amps: Amps, look_ms: float = 0.25, detector: type[ShortCircuit] = ShortCircuit) -> float | None:
     """When a current, over the time since a zero crossing of the voltage, is a short; looks follow each other."""
-    bench = Bench()
+    harness = OutletHarness()
     protection = detector(CONFIG, CONFIG.outlet[0])
-    began_ns = bench.inputs.at_ns
-    bench.step(MS, peak_ma=0)
-    while (past_ns := bench.inputs.at_ns - began_ns) < LONG_MS * MS:
+    began_ns = harness.inputs.at_ns
+    harness.step(MS, peak_ma=0)
+    while (past_ns := harness.inputs.at_ns - began_ns) < LONG_MS * MS:
         moments = [past_ns / MS + look_ms * part / 8 for part in range(9)]
         peak_ma = round(1000 * max(map(amps, moments)))
-        from_ns, bench.inputs.at_ns = bench.inputs.at_ns, bench.inputs.at_ns + round(look_ms * MS)
-        bench.step(0, peak_ma=None)
-        bench.inputs.window = _window(peak_ma, from_ns, bench.inputs.at_ns)
-        if protection.step(bench.inputs) is not None:
-            return (bench.inputs.at_ns - began_ns) / MS
+        from_ns, harness.inputs.at_ns = harness.inputs.at_ns, harness.inputs.at_ns + round(look_ms * MS)
+        harness.step(0, peak_ma=None)
+        harness.inputs.window = _window(peak_ma, from_ns, harness.inputs.at_ns)
+        if protection.step(harness.inputs) is not None:
+            return (harness.inputs.at_ns - began_ns) / MS
     return None
 
 

@@ -6,13 +6,13 @@ import random
 import pytest
 
 from cabinet.protections.stillness import PeerThermometer, StillThermometer
-from tests.unit.protections.bench import S
+from cabinet_testing.protection_harness import S
 
 STEP_MC = 62.5
 K_PER_A2 = 0.05  # of a well mounted contact: 0.5 K at 3.2 A; a socket at the standard's limit warms by 0.1
 
 
-class Bench:
+class StillnessHarness:
     """A contact, its thermometer and five others, read every second."""
 
     def __init__(self, noise_mc: float = 0, settle_s: float = 120, seed: int = 1) -> None:
@@ -47,7 +47,7 @@ class Bench:
         return int(math.floor((1000 * celsius + self._random.gauss(0, self._noise_mc)) / STEP_MC) * STEP_MC)
 
 
-class Day(Bench):
+class Day(StillnessHarness):
     """Outdoors: 8 K between noon and night."""
 
     def ambient_c(self) -> float:
@@ -56,67 +56,67 @@ class Day(Bench):
 
 @pytest.mark.parametrize(("rms_a", "within_s"), [(3.2, 160), (4.1, 120), (2.2, 560)])
 def test_load_that_moves_nothing_for_minutes_shows_a_still_thermometer(rms_a, within_s):
-    bench = Bench()
-    bench.frozen_mc = 25_000
-    assert bench.run(3600) == (None, 3600), "idle: nothing to say"
-    bench.rms_a = rms_a
-    why, past_s = bench.run(3600)
+    harness = StillnessHarness()
+    harness.frozen_mc = 25_000
+    assert harness.run(3600) == (None, 3600), "idle: nothing to say"
+    harness.rms_a = rms_a
+    why, past_s = harness.run(3600)
     assert past_s < within_s
     assert (why["temperature_mc"], why["load_ma"]) == (25_000, pytest.approx(2_000, rel=0.05))
 
 
 def test_thermometer_that_froze_during_a_charge_is_found_when_the_load_goes():
-    bench = Bench()
-    bench.rms_a = 3.2
-    bench.run(3600)
-    bench.frozen_mc = 25_437
-    assert bench.run(4 * 3600)[0] is None, "at a steady load that cannot be told"
-    bench.rms_a = 0
-    assert bench.run(3600)[1] < 180
+    harness = StillnessHarness()
+    harness.rms_a = 3.2
+    harness.run(3600)
+    harness.frozen_mc = 25_437
+    assert harness.run(4 * 3600)[0] is None, "at a steady load that cannot be told"
+    harness.rms_a = 0
+    assert harness.run(3600)[1] < 180
 
 
 def test_thermometer_that_froze_just_after_a_load_began_is_found_too():
-    bench = Bench()
-    bench.rms_a = 3.2
-    bench.run(20)
-    bench.frozen_mc = 25_062
-    assert bench.run(3600)[1] < 240
+    harness = StillnessHarness()
+    harness.rms_a = 3.2
+    harness.run(20)
+    harness.frozen_mc = 25_062
+    assert harness.run(3600)[1] < 240
 
 
 @pytest.mark.parametrize("noise_mc", [0, 5, 40], ids=["no noise", "less than a step", "flickers"])
 @pytest.mark.parametrize("settle_s", [30, 60, 300, 900])
 @pytest.mark.parametrize("rms_a", [0.9, 2.1, 3.2, 5.5])
 def test_healthy_thermometer_at_a_steady_load_for_hours_and_after_it_is_none(noise_mc, settle_s, rms_a):
-    bench = Bench(noise_mc, settle_s)
+    harness = StillnessHarness(noise_mc, settle_s)
     for load_a in (0, rms_a, 0, rms_a):
-        bench.rms_a = load_a
-        assert bench.run(3600)[0] is None
+        harness.rms_a = load_a
+        assert harness.run(3600)[0] is None
 
 
 @pytest.mark.parametrize("settle_s", [30, 60, 300, 900])
 @pytest.mark.parametrize("pause_s", [1, 5, 30, 59, 120, 400])
 def test_healthy_thermometer_whose_load_pauses_again_and_again_is_none(settle_s, pause_s):
-    bench = Bench(0, settle_s)
+    harness = StillnessHarness(0, settle_s)
     for turn in range(12):
-        bench.rms_a = 3.2
-        assert bench.run(100 + 40 * turn)[0] is None
-        bench.rms_a = 0
-        assert bench.run(pause_s)[0] is None
+        harness.rms_a = 3.2
+        assert harness.run(100 + 40 * turn)[0] is None
+        harness.rms_a = 0
+        assert harness.run(pause_s)[0] is None
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_healthy_thermometer_through_a_day_of_charges_is_none(seed):
     chance = random.Random(seed)
-    bench = Day(noise_mc=10, settle_s=300, seed=seed)
-    while bench.at_s < 86_400:
-        bench.rms_a = chance.choice([0, 0, 0.5, 0.9, 1.5, 2.5, 4.0])
-        assert bench.run(chance.randint(60, 14_400))[0] is None
+    harness = Day(noise_mc=10, settle_s=300, seed=seed)
+    while harness.at_s < 86_400:
+        harness.rms_a = chance.choice([0, 0, 0.5, 0.9, 1.5, 2.5, 4.0])
+        assert harness.run(chance.randint(60, 14_400))[0] is None
 
 
 def test_still_thermometer_is_found_when_the_day_warms_the_others():
-    bench = Day()
-    bench.frozen_mc = 20_000
-    why, past_s = bench.run(86_400)
+    harness = Day()
+    harness.frozen_mc = 20_000
+    why, past_s = harness.run(86_400)
     assert why["others_mc"] >= 3_000
     assert past_s < 5 * 3600
 

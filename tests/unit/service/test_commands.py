@@ -19,14 +19,14 @@ from cabinet.service.accounts import admin, wallets
 from cabinet.service.ports import Unclosed
 from cabinet.store import month_closing, people, second_factors
 from cabinet.store.database import Database
-from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
+from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
 TOO_WEAK = "a PIN has 6 to 12 digits, not all the same and not in a row such as 123456"
 
 
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
-    """A configuration file for the folder that a `Rig` would use."""
+    """A configuration file for the folder that a `ServiceHarness` uses."""
     from importlib import resources
 
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
@@ -76,14 +76,14 @@ def with_two_charges(tmp_path: Path) -> None:
     """Two records: one of May 29, one of May 30 (site's time)."""
 
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             for number, reason in enumerate((EndReason.FULL, EndReason.STOPPED_BY_RESIDENT)):
-                rig.clock.set_wall(NOON_MS + number * 86_400_000, trusted=True)
+                harness.clock.set_wall(NOON_MS + number * 86_400_000, trusted=True)
                 await service.start(1, "C5T4", FULL, f"k{number}")
-                await rig.charge(service, 3, 300)
-                rig.guard.end(3, reason)
-                await rig.settle(service)
+                await harness.charge(service, 3, 300)
+                harness.guard.end(3, reason)
+                await harness.settle(service)
 
     asyncio.run(story())
 
@@ -244,11 +244,11 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
     now = ManualClock(unix_ms=NOON_MS + 10 * 86_400_000, trusted=False)
 
     async def next_month() -> None:
-        rig = Rig(tmp_path)
-        path = admin.database_path(rig.config)
+        harness = ServiceHarness(tmp_path)
+        path = admin.database_path(harness.config)
         path.write_bytes(kept)
-        rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=False)
-        async with rig.running() as service:
+        harness.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=False)
+        async with harness.running() as service:
             await service.close_month()
             assert service.context.unclosed == Unclosed("2026-05", "clock"), "not while the clock may be wrong"
             assert cabinet("usage", "closings") == (
@@ -257,7 +257,7 @@ def test_closing_of_a_month_is_listed_and_proves_the_log(
             )
             now.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
             assert cabinet("usage", "closings").startswith("2026-05 is not closed yet: the service does so within")
-            rig.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
+            harness.clock.set_wall(NOON_MS + 10 * 86_400_000, trusted=True)
             await service.close_month()
             await service.close_month()
             assert service.context.unclosed is None
@@ -294,13 +294,13 @@ def cut_off(state: Path, number: int) -> None:
 
 def test_a_receipts_hash_is_its_records(tmp_path: Path, cabinet: Cabinet) -> None:
     async def story() -> tuple[str | None, str | None]:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             begun = await service.start(1, "C5T4", FULL, "key-1")
             before = (await service.session(1, begun.session_id)).record_hash
-            await rig.charge(service, 3, 300)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            await harness.charge(service, 3, 300)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             return before, (await service.session(1, begun.session_id)).record_hash
 
     before, after = asyncio.run(story())

@@ -13,19 +13,19 @@ from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.store import backup
-from tests.unit.service.rig import FULL, Rig
+from cabinet_testing.service_harness import FULL, ServiceHarness
 from tests.unit.store.test_backup import damage
 
 
 def test_service_with_a_damaged_file_starts_and_says_so(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        Path(rig.config.paths.run).mkdir(parents=True)
-        damage(admin.database_path(rig.config), 0)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        Path(harness.config.paths.run).mkdir(parents=True)
+        damage(admin.database_path(harness.config), 0)
+        async with harness.running() as service:
             assert service.accepting() == "storage_damaged"
             word = service_status.start_refusal(
-                service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns()
+                service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
             )
             assert word == "storage_damaged", "which the console reads"
             assert service.outlet("C5T4").refusal == "storage_damaged"
@@ -40,15 +40,15 @@ def test_charge_of_a_damaged_file_goes_on_in_the_guard(tmp_path: Path) -> None:
     """What the file says of it cannot be read: the guard ends it by its own limits, and nobody opens its outlet."""
 
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             await service.start(1, "C5T4", FULL, "k")
-        damage(admin.database_path(rig.config), 0)
-        async with rig.running() as service:
-            rig.clock.advance_ns(60 * NS)
-            await rig.guard.tell()
+        damage(admin.database_path(harness.config), 0)
+        async with harness.running() as service:
+            harness.clock.advance_ns(60 * NS)
+            await harness.guard.tell()
             await service.checkpoint()
-        assert rig.guard.outlets[3].session_id is not None
+        assert harness.guard.outlets[3].session_id is not None
 
     asyncio.run(story())
 
@@ -68,35 +68,35 @@ class Failing(sqlite3.Connection):
 
 def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        rig.connection_class = Failing
+        harness = ServiceHarness(tmp_path)
+        harness.connection_class = Failing
         Failing.damaged = False
-        async with rig.running() as service:
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
-            await rig.charge(service, 3, 600)
-            await service.context.storage.back_up(rig.clock.wall())
+            await harness.charge(service, 3, 600)
+            await service.context.storage.back_up(harness.clock.wall())
             Failing.damaged = True
-            await rig.charge(service, 3, 600)
+            await harness.charge(service, 3, 600)
             assert service.accepting() == "storage_damaged"
             with pytest.raises(Refused, match="storage_damaged"):
                 await service.start(2, "A7K2", FULL, "k2")
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
-            assert rig.guard.kept, "what is not written is not acknowledged"
-        path = admin.database_path(rig.config)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
+            assert harness.guard.kept, "what is not written is not acknowledged"
+        path = admin.database_path(harness.config)
         newest = backup.newest(path)
         assert newest is not None
-        backup.restore(path, newest, rig.clock.wall())
+        backup.restore(path, newest, harness.clock.wall())
         Failing.damaged = False
-        async with rig.running() as service:
-            await rig.settle(service)
+        async with harness.running() as service:
+            await harness.settle(service)
             receipt = await service.session(1, view.session_id)
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
-            delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+            delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
             assert receipt.energy_mwh == delivered_mwh, "the guard had kept its end, and told it again"
             again = await service.start(2, "A7K2", FULL, "k3")
-            assert again.order_number == f"{rig.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
-        rig.check_books()
+            assert again.order_number == f"{harness.config.site.site_id}-{1 + backup.NUMBERS_LEFT_OUT + 1:08}"
+        harness.check_books()
 
     asyncio.run(story())
 
@@ -105,7 +105,7 @@ def test_damage_found_while_charging_begins_nothing_more_and_loses_nothing(tmp_p
 def cabinet(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from importlib import resources
 
-    Rig(tmp_path)
+    ServiceHarness(tmp_path)
     config = tmp_path / "cabinet.toml"
     text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
     config.write_text(text + f'\n[paths]\nstate = "{tmp_path}/state"\nrun = "{tmp_path}/run"\n', encoding="utf-8")

@@ -16,7 +16,7 @@ from cabinet.service.accounts import admin, sign_in, wallets
 from cabinet.store import people
 from cabinet.store.accounts import balance_fen
 from cabinet.store.database import Database
-from tests.unit.service.rig import QUICK, Rig
+from cabinet_testing.service_harness import QUICK, ServiceHarness
 
 RESIDENTS = (
     "card,name,phone,balance\n00012345,王\u3000芳,,20\n6222021234567890123,李\u00a0伟,,0\n"
@@ -67,9 +67,9 @@ def test_a_card_of_before_is_found_in_every_spelling(database: Database, typed: 
 
 def test_a_phone_that_writes_capital_letters_signs_in_and_locks_out_nobody_else(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            database = Database(admin.database_path(rig.config))
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            database = Database(admin.database_path(harness.config))
             stored(database, "ab-12")
             stored(database, "ab-13")
             for typed in SPELLINGS:

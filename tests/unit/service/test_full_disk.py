@@ -13,7 +13,7 @@ from cabinet.link import service_status
 from cabinet.link.protocol import Energise
 from cabinet.model import ChargeLimits, EndReason
 from cabinet.service.app import Service
-from tests.unit.service.rig import CARDS, FULL, Rig, Unsynced
+from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness, Unsynced
 
 
 async def fill_up(service: Service) -> None:
@@ -30,31 +30,31 @@ async def make_room(service: Service) -> None:
     await service.context.storage.write(lambda c: c.execute("PRAGMA max_page_count = 1000000"))
 
 
-async def checkpoints_until_full(rig: Rig, service: Service) -> None:
+async def checkpoints_until_full(harness: ServiceHarness, service: Service) -> None:
     while not service.context.storage.full:
-        rig.guard.charge_all(10)
-        rig.guard.show()
+        harness.guard.charge_all(10)
+        harness.guard.show()
         await service.checkpoint()
 
 
 def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             first = await service.start(1, "C5T4", FULL, "k1")
             second = await service.start(2, "A7K2", FULL, "k2")
             await fill_up(service)
-            await checkpoints_until_full(rig, service)
+            await checkpoints_until_full(harness, service)
             assert service.accepting() == "storage_full"
-            rig.guard.charge_all(100)
-            await rig.settle(service)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            harness.guard.charge_all(100)
+            await harness.settle(service)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             waiting = await service.session(1, first.session_id)
             assert (waiting.state, waiting.end_reason) == ("finished", EndReason.FULL)
-            assert rig.guard.kept, "what is not written is not acknowledged"
-            rig.guard.charge_all(50)
-            await rig.settle(service)
+            assert harness.guard.kept, "what is not written is not acknowledged"
+            harness.guard.charge_all(50)
+            await harness.settle(service)
             live = await service.session(2, second.session_id)
             assert live.state == "charging"
             with pytest.raises(Refused, match="storage_full"):
@@ -65,88 +65,88 @@ def test_running_sessions_are_metered_in_memory_and_settled_when_there_is_room(t
             assert service.accepting() is None
             receipt = await service.session(1, first.session_id)
             assert (receipt.state, receipt.energy_mwh) == ("settled", waiting.energy_mwh)
-            assert rig.guard.kept == []
-            rig.guard.end(1, EndReason.FULL)
-            await rig.settle(service)
-        delivered_mwh = {session: uwh // 1000 for session, uwh in rig.guard.delivered_uwh.items()}
-        assert {record.session_id: record.energy_mwh for record in rig.records()} == delivered_mwh
-        assert rig.steps(first.session_id) == ["authorised", "waiting_for_load", "charging", "finished", "settled"]
-        with rig.database() as connection:
+            assert harness.guard.kept == []
+            harness.guard.end(1, EndReason.FULL)
+            await harness.settle(service)
+        delivered_mwh = {session: uwh // 1000 for session, uwh in harness.guard.delivered_uwh.items()}
+        assert {record.session_id: record.energy_mwh for record in harness.records()} == delivered_mwh
+        assert harness.steps(first.session_id) == ["authorised", "waiting_for_load", "charging", "finished", "settled"]
+        with harness.database() as connection:
             rows = connection.execute("SELECT outlet, energy_mwh FROM outlet_day ORDER BY outlet").fetchall()
         assert [tuple(row) for row in rows] == [
             (1, delivered_mwh[second.session_id]),
             (3, delivered_mwh[first.session_id]),
         ]
-        rig.check_books()
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_an_outlet_that_still_charges_for_a_session_that_ended_here_is_opened(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k1")
             await fill_up(service)
-            await checkpoints_until_full(rig, service)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            await checkpoints_until_full(harness, service)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).state == "finished"
-            rig.guard.restart()  # the new one knows nothing of the end
-            await rig.guard.connect()
-            rig.guard.obey(Energise(9, 3, view.session_id, ChargeLimits()))
-            await rig.settle(service)
-            assert rig.guard.outlets[3].session_id is None
+            harness.guard.restart()  # the new one knows nothing of the end
+            await harness.guard.connect()
+            harness.guard.obey(Energise(9, 3, view.session_id, ChargeLimits()))
+            await harness.settle(service)
+            assert harness.guard.outlets[3].session_id is None
             await make_room(service)
             await service.checkpoint()
-        assert [record.session_id for record in rig.records()] == [view.session_id]
-        rig.check_books()
+        assert [record.session_id for record in harness.records()] == [view.session_id]
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_a_service_that_is_killed_while_the_disk_is_full_loses_no_event(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        service = rig.new_service()
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
         await service.open()
-        await rig.guard.connect()
+        await harness.guard.connect()
         view = await service.start(1, "C5T4", FULL, "k1")
-        await rig.charge(service, 3, 60)
+        await harness.charge(service, 3, 60)
         await fill_up(service)
-        await checkpoints_until_full(rig, service)
-        rig.guard.end(3, EndReason.UNPLUGGED)
-        await rig.settle(service)
-        await rig.die(service)
-        async with rig.running() as service:
+        await checkpoints_until_full(harness, service)
+        harness.guard.end(3, EndReason.UNPLUGGED)
+        await harness.settle(service)
+        await harness.die(service)
+        async with harness.running() as service:
             receipt = await service.session(1, view.session_id)
         assert (receipt.state, receipt.end_reason) == ("settled", EndReason.UNPLUGGED)
-        assert receipt.energy_mwh == rig.guard.delivered_uwh[view.session_id] // 1000
-        rig.check_books()
+        assert receipt.energy_mwh == harness.guard.delivered_uwh[view.session_id] // 1000
+        harness.check_books()
 
     asyncio.run(story())
 
 
-async def start_and_end_many(rig: Rig, service: Service) -> None:
+async def start_and_end_many(harness: ServiceHarness, service: Service) -> None:
     for number in range(200):
         await service.start(number % 3 + 1, "C5T4", FULL, f"k{number}")
-        rig.guard.end(3, EndReason.NO_LOAD)
-        await rig.settle(service)
+        harness.guard.end(3, EndReason.NO_LOAD)
+        await harness.settle(service)
 
 
 def test_a_start_that_meets_a_full_disk_did_nothing(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             await fill_up(service)
             with pytest.raises(Refused, match="storage_full"):
-                await start_and_end_many(rig, service)
+                await start_and_end_many(harness, service)
             await make_room(service)
             await service.checkpoint()
             with pytest.raises(Refused, match="wrong_card_or_pin"):
                 await service.sign_in(CARDS[0], "0000", "here")
-        rig.check_books()
-        with rig.database() as connection:
+        harness.check_books()
+        with harness.database() as connection:
             assert connection.execute("SELECT count(*) FROM session WHERE state != 'settled'").fetchone()[0] == 0
 
     asyncio.run(story())
@@ -154,8 +154,8 @@ def test_a_start_that_meets_a_full_disk_did_nothing(tmp_path: Path) -> None:
 
 def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             service.context.storage.short = True
             assert service.accepting() == "storage_full"
             assert service.outlet("C5T4").refusal == "storage_full"
@@ -165,9 +165,11 @@ def test_a_disk_short_of_room_starts_nothing_new(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def standing(rig: Rig) -> str | None:
+def standing(harness: ServiceHarness) -> str | None:
     """What the console reads."""
-    return service_status.start_refusal(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.start_refusal(
+        service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
+    )
 
 
 def refusing(code: int, message: str) -> type[sqlite3.Connection]:
@@ -197,35 +199,35 @@ def test_service_that_starts_on_a_disk_without_room_says_so_and_begins_anew_with
     tmp_path: Path, code: int, message: str
 ) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        Path(rig.config.paths.run).mkdir(parents=True)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        Path(harness.config.paths.run).mkdir(parents=True)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k1")
-            await rig.charge(service, 3, 60)
-        assert standing(rig) == service_status.GONE
-        rig.connection_class = refusing(code, message)
-        async with rig.running() as service:
+            await harness.charge(service, 3, 60)
+        assert standing(harness) == service_status.GONE
+        harness.connection_class = refusing(code, message)
+        async with harness.running() as service:
             assert service.accepting() == "storage_full"
             assert service.outlet("A7K2").refusal == "storage_full"
-            assert standing(rig) == "storage_full"
+            assert standing(harness) == "storage_full"
             for what in (service.start(2, "A7K2", FULL, "k2"), service.resident("token"), service.sessions(1)):
                 with pytest.raises((Refused, StorageFull)):
                     await what
-            rig.guard.charge_all(30)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.guard.tell()
-            rig.clock.advance_ns(NS)
-            rig.guard.show()
+            harness.guard.charge_all(30)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.guard.tell()
+            harness.clock.advance_ns(NS)
+            harness.guard.show()
             await service.checkpoint()
-            assert rig.guard.kept, "what is not written is not acknowledged"
+            assert harness.guard.kept, "what is not written is not acknowledged"
             assert service.restart_wanted.is_set(), "another connection finds the file as it should be"
-        rig.connection_class = Unsynced
-        async with rig.running() as service:
+        harness.connection_class = Unsynced
+        async with harness.running() as service:
             receipt = await service.session(1, view.session_id)
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.FULL)
-            assert receipt.energy_mwh == sum(rig.guard.delivered_uwh.values()) // 1000
-            assert standing(rig) is None
-        rig.check_books()
+            assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
+            assert standing(harness) is None
+        harness.check_books()
 
     asyncio.run(story())
 
@@ -235,24 +237,24 @@ def test_disk_that_takes_no_more_while_charging_is_said_and_the_charge_is_settle
     tmp_path: Path, code: int, message: str
 ) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        Path(rig.config.paths.run).mkdir(parents=True)
-        rig.connection_class = refusing(code, message)
-        rig.connection_class.stands = False  # type: ignore[attr-defined]
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        Path(harness.config.paths.run).mkdir(parents=True)
+        harness.connection_class = refusing(code, message)
+        harness.connection_class.stands = False  # type: ignore[attr-defined]
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k1")
-            rig.connection_class.stands = True  # type: ignore[attr-defined]
-            await rig.charge(service, 3, 60)
-            assert service.accepting() == standing(rig) == "storage_full"
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            harness.connection_class.stands = True  # type: ignore[attr-defined]
+            await harness.charge(service, 3, 60)
+            assert service.accepting() == standing(harness) == "storage_full"
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).state == "finished"
             with pytest.raises(Refused, match="storage_full"):
                 await service.start(2, "A7K2", FULL, "k2")
-            rig.connection_class.stands = False  # type: ignore[attr-defined]
+            harness.connection_class.stands = False  # type: ignore[attr-defined]
             await service.checkpoint()
             assert (await service.session(1, view.session_id)).state == "settled"
-            assert standing(rig) is None
-        rig.check_books()
+            assert standing(harness) is None
+        harness.check_books()
 
     asyncio.run(story())

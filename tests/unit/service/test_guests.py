@@ -10,15 +10,15 @@ from cabinet.errors import CabinetError
 from cabinet.service.accounts import admin, guests
 from cabinet.service.accounts.guests import Issued
 from cabinet.store.database import Database
-from tests.unit.service.rig import FULL, Rig
-from tests.unit.service.test_signing_in import code_of
+from cabinet_testing.service_harness import FULL, ServiceHarness
+from tests.unit.service.test_sign_in import code_of
 
 HOUR_NS = 3600 * NS
 
 
-def issue(rig: Rig, balance_fen: int = 1000, hours: int = 24) -> Issued:
-    database = Database(admin.database_path(rig.config))
-    issued = guests.issue(database, rig.clock, balance_fen, hours)
+def issue(harness: ServiceHarness, balance_fen: int = 1000, hours: int = 24) -> Issued:
+    database = Database(admin.database_path(harness.config))
+    issued = guests.issue(database, harness.clock, balance_fen, hours)
     database.close()
     return issued
 
@@ -30,29 +30,29 @@ def other(code: str) -> str:
 
 def test_a_guest_charges_with_the_money_of_the_code_like_anybody(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        issued = issue(rig)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        issued = issue(harness)
+        async with harness.running() as service:
             guest = await service.resident(await service.sign_in_guest(issued.code, "here"))
             assert (guest.guest, guest.balance_fen, guest.card) == (True, 1000, issued.card)
             view = await service.start(guest.resident_id, "C5T4", FULL, "a-request-key")
-            await rig.charge(service, 3, 600)
-            await rig.stop(service, guest.resident_id, view.session_id)
-            await rig.settle(service)
+            await harness.charge(service, 3, 600)
+            await harness.stop(service, guest.resident_id, view.session_id)
+            await harness.settle(service)
             over = await service.session(guest.resident_id, view.session_id)
             assert over.cost_fen > 0
             page = await service.statement(guest.resident_id, None, 10)
             assert page.lines[0].balance_fen == 1000 - over.cost_fen
-        rig.check_books()
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_a_code_signs_in_once(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        code = issue(rig).code
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        code = issue(harness).code
+        async with harness.running() as service:
             answers = await asyncio.gather(
                 *(service.sign_in_guest(code, "here") for _ in range(3)), return_exceptions=True
             )
@@ -64,15 +64,15 @@ def test_a_code_signs_in_once(tmp_path: Path) -> None:
 
 def test_a_code_ends_with_its_time_and_the_sign_in_two_days_after(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        late, early = issue(rig, hours=2).code, issue(rig, hours=2).code
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        late, early = issue(harness, hours=2).code, issue(harness, hours=2).code
+        async with harness.running() as service:
             token = await service.sign_in_guest(early, "here")
-            rig.clock.advance_ns(2 * HOUR_NS)
+            harness.clock.advance_ns(2 * HOUR_NS)
             assert await code_of(service.sign_in_guest(late, "here")) == "wrong_code"
-            rig.clock.advance_ns(45 * HOUR_NS)
+            harness.clock.advance_ns(45 * HOUR_NS)
             assert (await service.resident(token)).guest
-            rig.clock.advance_ns(HOUR_NS)
+            harness.clock.advance_ns(HOUR_NS)
             assert await code_of(service.resident(token)) == "signed_out"
 
     asyncio.run(story())
@@ -81,10 +81,10 @@ def test_a_code_ends_with_its_time_and_the_sign_in_two_days_after(tmp_path: Path
 @pytest.mark.parametrize("known", [True, False], ids=["a number there is", "a number there is not"])
 def test_guessing_at_a_code_is_locked_out_like_guessing_at_a_pin(tmp_path: Path, known: bool) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        code = issue(rig).code
+        harness = ServiceHarness(tmp_path)
+        code = issue(harness).code
         guess = other(code) if known else f"{(int(code[:4]) + 1) % 10_000:04}000000"
-        async with rig.running() as service:
+        async with harness.running() as service:
             answers = [await code_of(service.sign_in_guest(guess, "here")) for _ in range(6)]
             assert answers == ["wrong_code"] * 5 + ["locked_out"]
             if known:
@@ -96,8 +96,8 @@ def test_guessing_at_a_code_is_locked_out_like_guessing_at_a_pin(tmp_path: Path,
 @pytest.mark.parametrize("code", ["", "1", "12345", "x" * 64, "１２３４５６７８９０"])
 def test_what_is_no_code_is_wrong(tmp_path: Path, code: str) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             assert await code_of(service.sign_in_guest(code, "here")) == "wrong_code"
 
     asyncio.run(story())
@@ -105,9 +105,9 @@ def test_what_is_no_code_is_wrong(tmp_path: Path, code: str) -> None:
 
 def test_a_guest_has_no_pin_that_could_be_right(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        card = issue(rig).card
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        card = issue(harness).card
+        async with harness.running() as service:
             for pin in ("", "0000", "None"):
                 assert await code_of(service.sign_in(card, pin, "here")) == "wrong_card_or_pin"
 
@@ -116,10 +116,10 @@ def test_a_guest_has_no_pin_that_could_be_right(tmp_path: Path) -> None:
 
 def test_a_blocked_guest_does_not_get_in_and_keeps_the_code(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        issued = issue(rig)
-        database = Database(admin.database_path(rig.config))
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        issued = issue(harness)
+        database = Database(admin.database_path(harness.config))
+        async with harness.running() as service:
             admin.block_resident(database, issued.card, True)
             assert await code_of(service.sign_in_guest(issued.code, "here")) == "card_blocked"
             admin.block_resident(database, issued.card, False)
@@ -130,8 +130,8 @@ def test_a_blocked_guest_does_not_get_in_and_keeps_the_code(tmp_path: Path) -> N
 
 
 def test_only_a_hash_of_the_secret_is_stored(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
-    code = issue(rig).code
+    harness = ServiceHarness(tmp_path)
+    code = issue(harness).code
     for path in (tmp_path / "state").iterdir():
         assert code[4:].encode() not in path.read_bytes() if path.is_file() else True
 
@@ -140,10 +140,10 @@ def test_only_a_hash_of_the_secret_is_stored(tmp_path: Path) -> None:
 def test_a_guest_without_money_or_with_an_endless_code_is_not_made(
     tmp_path: Path, balance_fen: int, hours: int
 ) -> None:
-    rig = Rig(tmp_path)
+    harness = ServiceHarness(tmp_path)
     with pytest.raises(CabinetError):
-        issue(rig, balance_fen, hours)
-    with rig.database() as connection:
+        issue(harness, balance_fen, hours)
+    with harness.database() as connection:
         assert connection.execute("SELECT count(*) FROM resident WHERE guest").fetchone()[0] == 0
 
 

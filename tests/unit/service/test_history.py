@@ -5,20 +5,20 @@ from pathlib import Path
 
 from cabinet.service.accounts import admin, wallets
 from cabinet.store.database import Database
-from tests.unit.service.rig import CARDS, FULL, Rig
+from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness
 
 
 def test_pages_of_charges_hold_every_charge_once_and_nobody_elses(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             mine = []
             for turn in range(5):
                 for resident_id, code, outlet in ((1, "C5T4", 3), (2, "D8R6", 4)):
                     view = await service.start(resident_id, code, FULL, f"a-request-key-{turn}")
-                    await rig.charge(service, outlet, 20)
-                    await rig.stop(service, resident_id, view.session_id)
-                    await rig.settle(service)
+                    await harness.charge(service, outlet, 20)
+                    await harness.stop(service, resident_id, view.session_id)
+                    await harness.settle(service)
                     mine += [view.session_id] if resident_id == 1 else []
             seen, before, pages = [], None, 0
             while True:
@@ -35,17 +35,17 @@ def test_pages_of_charges_hold_every_charge_once_and_nobody_elses(tmp_path: Path
 
 def test_the_statement_lists_every_movement_with_the_balance_after_it(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path, balance_fen=2000)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path, balance_fen=2000)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "a-request-key")
-            await rig.charge(service, 3, 3600)
-            await rig.stop(service, 1, view.session_id)
-            await rig.settle(service)
+            await harness.charge(service, 3, 3600)
+            await harness.stop(service, 1, view.session_id)
+            await harness.settle(service)
             over = await service.session(1, view.session_id)
-            database = Database(admin.database_path(rig.config))
-            wallets.top_up(database, rig.clock, CARDS[0], 500)
-            wallets.give_back(database, rig.clock, over.order_number, 5, "k", "wrong outlet")
-            wallets.pay_out(database, rig.clock, CARDS[0], 100, "k")
+            database = Database(admin.database_path(harness.config))
+            wallets.top_up(database, harness.clock, CARDS[0], 500)
+            wallets.give_back(database, harness.clock, over.order_number, 5, "k", "wrong outlet")
+            wallets.pay_out(database, harness.clock, CARDS[0], 100, "k")
             database.close()
             page = await service.statement(1, None, 10)
             told = [(line.kind, line.amount_fen, line.balance_fen, line.session_id) for line in page.lines[::-1]]

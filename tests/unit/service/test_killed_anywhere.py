@@ -15,14 +15,10 @@ from typing import Any
 import pytest
 
 from cabinet.clock import NS
-from cabinet.errors import Refused
-from cabinet.model import EndReason
 from cabinet.service.app import Service
-from tests.unit.service.guard_double import Killed
-from tests.unit.service.rig import FULL, Rig, Unsynced
-
-CHECKPOINT_S = 10
-POWER_MW = 360_000  # 100 mWh a second
+from cabinet_testing.fake_guard import Killed
+from cabinet_testing.killed_service import CHECKPOINT_S, afterwards, charge_to_full
+from cabinet_testing.service_harness import ServiceHarness, Unsynced
 
 
 class Fuse:
@@ -57,76 +53,55 @@ class Fuse:
         return Mortal
 
 
-async def life(rig: Rig, fuse: Fuse, work: Callable[[Service], Any]) -> None:
+async def life(harness: ServiceHarness, fuse: Fuse, work: Callable[[Service], Any]) -> None:
     """One life of the service, up to its death or the end of `work`; nothing is tidied up by the service itself."""
-    rig.connection_class = fuse.connection_class()
-    rig.guard.before_request = fuse.burn
-    service = rig.new_service()
+    harness.connection_class = fuse.connection_class()
+    harness.guard.before_request = fuse.burn
+    service = harness.new_service()
     try:
         with contextlib.suppress(Killed):
             await service.open()
-            await rig.guard.connect()
+            await harness.guard.connect()
             await service.reconcile()
             await work(service)
     finally:
         fuse.blown = True  # dead: what still runs reaches neither the disk nor the guard
-        await rig.die(service)
-        rig.connection_class = Unsynced
-        rig.guard.before_request = lambda: None
+        await harness.die(service)
+        harness.connection_class = Unsynced
+        harness.guard.before_request = lambda: None
 
 
-async def charge_to_full(rig: Rig, service: Service) -> None:
-    view = await service.start(1, "C5T4", FULL, "key-1")
-    await rig.charge(service, 3, 25, POWER_MW)
-    if rig.guard.outlets[3].session_id == view.session_id:
-        rig.guard.end(3, EndReason.FULL)
-    await rig.settle(service)
-
-
-async def afterwards(rig: Rig, service: Service) -> None:
-    """The phone tries again; the charge goes on to its end where there is one; time passes for what has to wait."""
-    with contextlib.suppress(Refused):
-        await service.start(1, "C5T4", FULL, "key-1")
-    for _ in range(3):
-        rig.clock.advance_ns(2 * NS)
-        await rig.settle(service)
-    if rig.guard.outlets[3].session_id is not None:
-        await rig.charge(service, 3, 15, POWER_MW)
-        rig.guard.end(3, EndReason.FULL)
-    await rig.settle(service)
-
-
-def check(rig: Rig, point: int, lost_s: int) -> None:
-    rig.check_books()
-    with rig.database() as connection:
+def check(harness: ServiceHarness, point: int, lost_s: int) -> None:
+    harness.check_books()
+    with harness.database() as connection:
         rows = connection.execute("SELECT * FROM session").fetchall()
     assert [row["state"] for row in rows] == ["settled"], f"point {point}"
-    delivered_mwh = sum(rig.guard.delivered_uwh.values()) // 1000
+    delivered_mwh = sum(harness.guard.delivered_uwh.values()) // 1000
     counted_mwh = sum(row["energy_mwh"] for row in rows)
     assert counted_mwh <= delivered_mwh, f"point {point}"
     assert counted_mwh >= delivered_mwh - lost_s * 100 - 1, f"point {point}"
-    records = rig.records()
+    records = harness.records()
     assert sum(record.energy_mwh for record in records) == counted_mwh, f"point {point}"
     spent_fen = sum(record.total_fen for record in records)
-    assert rig.balance_fen("wallet:1") == 2000 - spent_fen, f"point {point}"
-    with rig.database() as connection:
+    assert harness.balance_fen("wallet:1") == 2000 - spent_fen, f"point {point}"
+    with harness.database() as connection:
         day_mwh = connection.execute("SELECT coalesce(sum(energy_mwh), 0) FROM outlet_day").fetchone()[0]
     assert day_mwh == counted_mwh, f"point {point}"
 
 
-def nothing_else(rig: Rig) -> None:
+def nothing_else(harness: ServiceHarness) -> None:
     """Only the service died."""
 
 
-def guard_too(rig: Rig) -> None:
+def guard_too(harness: ServiceHarness) -> None:
     """The keeper still has the counters."""
-    rig.guard.restart()
+    harness.guard.restart()
 
 
-def power_cut(rig: Rig) -> None:
-    rig.guard.restart(new_epoch=True)
-    rig.boot = "boot-2"
-    rig.clock.advance_ns(60 * NS)
+def power_cut(harness: ServiceHarness) -> None:
+    harness.guard.restart(new_epoch=True)
+    harness.boot = "boot-2"
+    harness.clock.advance_ns(60 * NS)
 
 
 @pytest.mark.slow
@@ -138,21 +113,23 @@ def power_cut(rig: Rig) -> None:
         pytest.param(power_cut, CHECKPOINT_S + 5, id="a power cut, and another boot"),
     ],
 )
-def test_killed_at_every_point_of_a_session(tmp_path: Path, disaster: Callable[[Rig], None], lost_s: int) -> None:
+def test_killed_at_every_point_of_a_session(
+    tmp_path: Path, disaster: Callable[[ServiceHarness], None], lost_s: int
+) -> None:
     async def story() -> int:
         point = 0
         while True:
             point += 1
-            rig = Rig(tmp_path / str(point))
+            harness = ServiceHarness(tmp_path / str(point))
             first = Fuse(point)
-            await life(rig, first, lambda service, rig=rig: charge_to_full(rig, service))
+            await life(harness, first, lambda service, harness=harness: charge_to_full(harness, service))
             if first.points < point:
                 return point
-            disaster(rig)
+            disaster(harness)
             second = Fuse(1 + point * 7 % 23)  # and again, somewhere in what comes after
-            await life(rig, second, lambda service, rig=rig: afterwards(rig, service))
-            async with rig.running() as service:
-                await afterwards(rig, service)
-            check(rig, point, lost_s)
+            await life(harness, second, lambda service, harness=harness: afterwards(harness, service))
+            async with harness.running() as service:
+                await afterwards(harness, service)
+            check(harness, point, lost_s)
 
     assert asyncio.run(story()) > 50, "the session's life has fewer points than it has statements"

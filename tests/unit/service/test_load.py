@@ -10,7 +10,7 @@ from cabinet.records import LoadSample
 from cabinet.service.charges.feed_load import IDLE_STEPS, LoadMeans
 from cabinet.store import load
 from cabinet.store.moment import Moment
-from tests.unit.service.rig import FULL, NOON_MS, Rig
+from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
 
 
 def run(means: LoadMeans, clock: ManualClock, seconds: int, feed_mw: int) -> None:
@@ -72,8 +72,8 @@ def test_what_could_not_be_written_is_written_later(clock: ManualClock) -> None:
 
 def test_the_table_stays_within_its_bound(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             many = [LoadSample(number * load.STEP_S, 1, 1, None) for number in range(load.MAX_SAMPLES + 50)]
             await service.context.storage.write(lambda c: load.add(c, many))
             kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
@@ -84,17 +84,17 @@ def test_the_table_stays_within_its_bound(tmp_path: Path) -> None:
 
 def test_samples_are_written_with_the_checkpoint(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             await service.start(1, "C5T4", FULL, "k1")
             for _ in range(310):
-                rig.guard.charge(3, 2)
-                rig.guard.show()
+                harness.guard.charge(3, 2)
+                harness.guard.show()
             await service.checkpoint()
             kept = await service.context.storage.read(lambda c: load.between(c, 0, 1 << 40))
             assert kept
             assert {sample.start_unix_s % load.STEP_S for sample in kept} == {0}
-            view = await service.property_pages.figures.load(service.property_pages.figures._date(rig.clock.wall()))
+            view = await service.property_pages.figures.load(service.property_pages.figures._date(harness.clock.wall()))
             assert view.samples == kept
 
     asyncio.run(story())

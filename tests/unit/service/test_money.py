@@ -12,7 +12,7 @@ from cabinet.main import main
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
-from tests.unit.service.rig import CARDS, FULL, Rig
+from cabinet_testing.service_harness import CARDS, FULL, ServiceHarness
 
 CARD = CARDS[0]
 ORDER = "DEMO-1-00000001"
@@ -22,32 +22,32 @@ ORDER = "DEMO-1-00000001"
 def charged() -> bytes:
     """A database with one settled charge of resident 1: 20 yuan, less what an hour at 200 W costs."""
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(Path(folder))
+        harness = ServiceHarness(Path(folder))
 
         async def story() -> None:
-            async with rig.running() as service:
-                await _hour(rig, service)
+            async with harness.running() as service:
+                await _hour(harness, service)
 
         asyncio.run(story())
-        return admin.database_path(rig.config).read_bytes()
+        return admin.database_path(harness.config).read_bytes()
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    rig = Rig(tmp_path)
-    admin.database_path(rig.config).write_bytes(charged())
-    return rig
+def harness(tmp_path: Path) -> ServiceHarness:
+    harness = ServiceHarness(tmp_path)
+    admin.database_path(harness.config).write_bytes(charged())
+    return harness
 
 
-async def _hour(rig: Rig, service: Service) -> None:
+async def _hour(harness: ServiceHarness, service: Service) -> None:
     await service.start(1, "C5T4", FULL, "k")
-    await rig.charge(service, 3, 3600, 200_000)
-    rig.guard.end(3, EndReason.FULL)
-    await rig.settle(service)
+    await harness.charge(service, 3, 3600, 200_000)
+    harness.guard.end(3, EndReason.FULL)
+    await harness.settle(service)
 
 
 @pytest.fixture
-def cabinet(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def cabinet(harness: ServiceHarness, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     from importlib import resources
 
     config = tmp_path / "cabinet.toml"
@@ -58,7 +58,7 @@ def cabinet(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         capsys.readouterr()
         assert main([*words, "--config", str(config)]) == status
         printed = capsys.readouterr()
-        rig.check_books()
+        harness.check_books()
         return printed.out + printed.err
 
     return run
@@ -120,16 +120,20 @@ def test_give_back_returns_service_first_and_never_more_than_was_charged(cabinet
         (("write-off", CARD, "1"), "a write-off needs its reason: --note"),
     ],
 )
-def test_what_cannot_be_moves_nothing(cabinet, rig: Rig, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_moves_nothing(cabinet, harness: ServiceHarness, words: tuple[str, ...], said: str) -> None:
     assert cabinet("ledger", *words, status=1).startswith(said)
-    assert rig.balance_fen("wallet:1") == 1957
+    assert harness.balance_fen("wallet:1") == 1957
 
 
-def test_pay_out_and_write_off_empty_a_wallet(cabinet, rig: Rig) -> None:
+def test_pay_out_and_write_off_empty_a_wallet(cabinet, harness: ServiceHarness) -> None:
     assert cabinet("ledger", "pay-out", CARD, "19", "--key", "p1") == f"card {CARD}: balance 0.57 yuan\n"
     assert cabinet("ledger", "pay-out", CARD, "19", "--key", "p1") == f"card {CARD}: balance 0.57 yuan\n"
     cabinet("ledger", "write-off", CARD, "0.57", "--note", "moved away")
-    assert (rig.balance_fen("wallet:1"), rig.balance_fen("written_off"), rig.balance_fen("cash")) == (0, 57, -4100)
+    assert (harness.balance_fen("wallet:1"), harness.balance_fen("written_off"), harness.balance_fen("cash")) == (
+        0,
+        57,
+        -4100,
+    )
     assert "(moved away)" in cabinet("ledger", "statement", CARD)
 
 
@@ -152,7 +156,7 @@ def test_month_for_the_accountant_has_every_posting_and_adds_up_to_nothing(cabin
     assert empty[1:] == ["合计,,,,,,,0.00,0.00,,"]
 
 
-def test_check_finds_a_balance_that_was_written_by_hand(cabinet, rig: Rig, tmp_path: Path) -> None:
+def test_check_finds_a_balance_that_was_written_by_hand(cabinet, harness: ServiceHarness, tmp_path: Path) -> None:
     import sqlite3
 
     assert cabinet("ledger", "check").startswith("OK: every transaction balances")
@@ -160,7 +164,7 @@ def test_check_finds_a_balance_that_was_written_by_hand(cabinet, rig: Rig, tmp_p
     with connection:
         connection.execute("UPDATE account SET balance_fen = balance_fen + 100 WHERE name = 'wallet:1'")
     connection.close()
-    rig.check_books = lambda: None  # type: ignore[method-assign]
+    harness.check_books = lambda: None  # type: ignore[method-assign]
     said = cabinet("ledger", "check", status=1)
     assert said == "account wallet:1: balance 2057 fen, its postings add up to 1957\n"
 
@@ -234,7 +238,9 @@ def test_pins_are_never_lost_nor_written_over(cabinet, tmp_path) -> None:
     assert "2001" not in cabinet("resident", "list")
 
 
-def test_top_ups_of_a_file_are_made_once_however_often_it_is_imported(cabinet, rig: Rig, tmp_path) -> None:
+def test_top_ups_of_a_file_are_made_once_however_often_it_is_imported(
+    cabinet, harness: ServiceHarness, tmp_path
+) -> None:
     file = tmp_path / "november.csv"
     file.write_text(f"卡号,金额,凭证号\n{CARD},10,r1\n{CARDS[1]},5.5,r2\n", encoding="utf-8")
     words = ("resident", "import-top-ups", str(file))
@@ -242,7 +248,7 @@ def test_top_ups_of_a_file_are_made_once_however_often_it_is_imported(cabinet, r
     assert cabinet(*words) == "2 top-ups made, 15.50 yuan together\n"
     file.write_text(file.read_text(encoding="utf-8") + f"{CARD},1,r3\n", encoding="utf-8")
     assert cabinet(*words) == "1 top-ups made, 1.00 yuan together, 2 were made before\n"
-    assert rig.balance_fen("wallet:1") == 1957 + 1100
+    assert harness.balance_fen("wallet:1") == 1957 + 1100
 
 
 @pytest.mark.parametrize(
@@ -256,12 +262,12 @@ def test_top_ups_of_a_file_are_made_once_however_often_it_is_imported(cabinet, r
         (f"{CARDS[1]},10,old", "line 3: key old was used for another top-up: another card or amount"),
     ],
 )
-def test_one_bad_row_makes_no_top_up_of_the_file(cabinet, rig: Rig, tmp_path, row, said) -> None:
+def test_one_bad_row_makes_no_top_up_of_the_file(cabinet, harness: ServiceHarness, tmp_path, row, said) -> None:
     cabinet("resident", "top-up", CARD, "10", "--key", "old")
     file = tmp_path / "november.csv"
     file.write_text(f"card,amount,key\n{CARD},10,r1\n{row}\n", encoding="utf-8")
     assert cabinet("resident", "import-top-ups", str(file), status=1).startswith(f"{file}, {said}")
-    assert rig.balance_fen("wallet:1") == 2957
+    assert harness.balance_fen("wallet:1") == 2957
 
 
 def test_spreadsheet_that_leaves_cells_out_or_adds_empty_ones_is_read(cabinet, tmp_path) -> None:

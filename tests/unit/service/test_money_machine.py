@@ -15,7 +15,7 @@ from cabinet.service.accounts import wallets
 from cabinet.store import accounts, people
 from cabinet.store.accounts import SqliteBooks
 from cabinet.store.database import Database
-from tests.unit.service.rig import Unsynced
+from cabinet_testing.service_harness import Unsynced
 
 CARDS = ("1001", "1002")
 cards = st.sampled_from(CARDS)

@@ -15,7 +15,7 @@ from cabinet.service.app import Service
 from cabinet.service.property_views import SecondStep
 from cabinet.store import people, second_factors
 from cabinet.store.database import Database
-from tests.unit.service.rig import QUICK, Rig
+from cabinet_testing.service_harness import QUICK, ServiceHarness
 
 PASSWORD = "office-password"
 _QUICK = QUICK.hash("nobody's")
@@ -26,10 +26,10 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_in, "_dummy_hash", lambda: _QUICK)
 
 
-class Desk(SimpleNamespace):
+class SecondFactorHarness(SimpleNamespace):
     """A service with one member of staff, whose second factor is on; `codes` are the recovery codes."""
 
-    rig: Rig
+    harness: ServiceHarness
     service: Service
     actor: Actor
     secret: bytes
@@ -37,7 +37,7 @@ class Desk(SimpleNamespace):
 
     def code(self, steps: int = 0) -> str:
         """What the phone shows so many steps from now."""
-        return totp.code_of(self.secret, self.rig.clock.wall().unix_ms // 1000 // totp.STEP_S + steps)
+        return totp.code_of(self.secret, self.harness.clock.wall().unix_ms // 1000 // totp.STEP_S + steps)
 
     async def pending_step(self) -> str:
         step = await self.service.sign_in_staff("office", PASSWORD, "here")
@@ -45,10 +45,10 @@ class Desk(SimpleNamespace):
         return step.key
 
     def next_step(self) -> None:
-        self.rig.clock.advance_ns(totp.STEP_S * NS)
+        self.harness.clock.advance_ns(totp.STEP_S * NS)
 
     def audit(self) -> list[str]:
-        with self.rig.database() as connection:
+        with self.harness.database() as connection:
             return [row["action"] for row in connection.execute("SELECT action FROM audit_entry ORDER BY number")]
 
 
@@ -58,15 +58,15 @@ async def refusal(asked: Awaitable[object]) -> str:
     return caught.value.code
 
 
-def tell(folder: Path, story: Callable[[Desk], Awaitable[None]]) -> None:
+def tell(folder: Path, story: Callable[[SecondFactorHarness], Awaitable[None]]) -> None:
     async def run() -> None:
-        rig = Rig(folder)
-        database = Database(admin.database_path(rig.config))
+        harness = ServiceHarness(folder)
+        database = Database(admin.database_path(harness.config))
         with database.transaction() as connection:
             people.add_staff(connection, "office", QUICK.hash(PASSWORD), 0)
             people.add_staff(connection, "other", QUICK.hash(PASSWORD), 0)
         database.close()
-        async with rig.running() as service:
+        async with harness.running() as service:
             token = await service.sign_in_staff("office", PASSWORD, "here")
             assert isinstance(token, str)
             actor = await service.property_pages.staff.actor(token, "here")
@@ -74,51 +74,51 @@ def tell(folder: Path, story: Callable[[Desk], Awaitable[None]]) -> None:
             await property_pages.begin(actor)
             row = await service.context.storage.read(lambda c: second_factors.of_staff(c, actor.staff.staff_id))
             assert row is not None
-            desk = Desk(rig=rig, service=service, actor=actor, secret=row.secret)
-            desk.codes = await property_pages.confirm(actor, desk.code())
-            desk.next_step()
-            await story(desk)
+            sim = SecondFactorHarness(harness=harness, service=service, actor=actor, secret=row.secret)
+            sim.codes = await property_pages.confirm(actor, sim.code())
+            sim.next_step()
+            await story(sim)
 
     asyncio.run(run())
 
 
 def test_the_password_alone_signs_nobody_in_and_a_code_does(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        key = await desk.pending_step()
-        assert await refusal(desk.service.property_pages.staff.actor(key, "here")) == "signed_out"
-        token = await desk.service.sign_in_staff_code(key, desk.code(), "here")
-        assert (await desk.service.property_pages.staff.actor(token, "here")).staff.name == "office"
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(1), "here")) == "expired"
-        assert desk.audit() == ["sign_in", "second_factor_on", "sign_in"]
+    async def story(sim: SecondFactorHarness) -> None:
+        key = await sim.pending_step()
+        assert await refusal(sim.service.property_pages.staff.actor(key, "here")) == "signed_out"
+        token = await sim.service.sign_in_staff_code(key, sim.code(), "here")
+        assert (await sim.service.property_pages.staff.actor(token, "here")).staff.name == "office"
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(1), "here")) == "expired"
+        assert sim.audit() == ["sign_in", "second_factor_on", "sign_in"]
 
     tell(tmp_path, story)
 
 
 def test_a_code_signs_in_once(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        code = desk.code()
-        await desk.service.sign_in_staff_code(await desk.pending_step(), code, "here")
-        again = await desk.pending_step()
-        assert await refusal(desk.service.sign_in_staff_code(again, code, "here")) == "wrong_second_factor"
-        assert await refusal(desk.service.sign_in_staff_code(again, desk.code(-1), "here")) == "wrong_second_factor"
-        desk.next_step()
-        assert await desk.service.sign_in_staff_code(again, desk.code(), "here")
+    async def story(sim: SecondFactorHarness) -> None:
+        code = sim.code()
+        await sim.service.sign_in_staff_code(await sim.pending_step(), code, "here")
+        again = await sim.pending_step()
+        assert await refusal(sim.service.sign_in_staff_code(again, code, "here")) == "wrong_second_factor"
+        assert await refusal(sim.service.sign_in_staff_code(again, sim.code(-1), "here")) == "wrong_second_factor"
+        sim.next_step()
+        assert await sim.service.sign_in_staff_code(again, sim.code(), "here")
 
     tell(tmp_path, story)
 
 
 def test_the_code_that_switched_it_on_signs_nobody_in(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        key = await desk.pending_step()
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(-1), "here")) == "wrong_second_factor"
+    async def story(sim: SecondFactorHarness) -> None:
+        key = await sim.pending_step()
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(-1), "here")) == "wrong_second_factor"
 
     tell(tmp_path, story)
 
 
 def test_of_two_sign_ins_with_one_code_at_once_one_is_refused(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        keys = [await desk.pending_step(), await desk.pending_step()]
-        asked = [desk.service.sign_in_staff_code(key, desk.code(), "here") for key in keys]
+    async def story(sim: SecondFactorHarness) -> None:
+        keys = [await sim.pending_step(), await sim.pending_step()]
+        asked = [sim.service.sign_in_staff_code(key, sim.code(), "here") for key in keys]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert sorted(isinstance(answer, str) for answer in answers) == [False, True]
 
@@ -126,135 +126,135 @@ def test_of_two_sign_ins_with_one_code_at_once_one_is_refused(tmp_path: Path) ->
 
 
 def test_a_recovery_code_signs_in_once_however_it_is_typed_and_is_noted(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        assert len(set(desk.codes)) == 10
-        first, second = desk.codes[:2]
-        assert await desk.service.sign_in_staff_code(await desk.pending_step(), first, "here")
-        again = await desk.pending_step()
-        assert await refusal(desk.service.sign_in_staff_code(again, first, "here")) == "wrong_second_factor"
+    async def story(sim: SecondFactorHarness) -> None:
+        assert len(set(sim.codes)) == 10
+        first, second = sim.codes[:2]
+        assert await sim.service.sign_in_staff_code(await sim.pending_step(), first, "here")
+        again = await sim.pending_step()
+        assert await refusal(sim.service.sign_in_staff_code(again, first, "here")) == "wrong_second_factor"
         typed = f" {second.replace('-', ' ').lower()} "
-        assert await desk.service.sign_in_staff_code(again, typed, "here")
-        assert (await desk.service.property_pages.second_factor.state(desk.actor)).codes_left == 8
-        assert desk.audit()[2:] == ["recovery_code", "sign_in", "recovery_code", "sign_in"]
+        assert await sim.service.sign_in_staff_code(again, typed, "here")
+        assert (await sim.service.property_pages.second_factor.state(sim.actor)).codes_left == 8
+        assert sim.audit()[2:] == ["recovery_code", "sign_in", "recovery_code", "sign_in"]
 
     tell(tmp_path, story)
 
 
 def test_with_a_clock_that_is_days_behind_recovery_codes_still_work(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        code = desk.code()
-        desk.rig.clock.set_wall(desk.rig.clock.wall().unix_ms - 3 * 86_400_000, trusted=False)
-        key = await desk.pending_step()
-        assert await refusal(desk.service.sign_in_staff_code(key, code, "here")) == "wrong_second_factor"
-        assert await desk.service.sign_in_staff_code(key, desk.codes[0], "here")
+    async def story(sim: SecondFactorHarness) -> None:
+        code = sim.code()
+        sim.harness.clock.set_wall(sim.harness.clock.wall().unix_ms - 3 * 86_400_000, trusted=False)
+        key = await sim.pending_step()
+        assert await refusal(sim.service.sign_in_staff_code(key, code, "here")) == "wrong_second_factor"
+        assert await sim.service.sign_in_staff_code(key, sim.codes[0], "here")
 
     tell(tmp_path, story)
 
 
 def test_wrong_codes_lock_out_as_wrong_passwords_do_and_the_right_password_forgets_none(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
+    async def story(sim: SecondFactorHarness) -> None:
         for _ in range(sign_in.MAX_FAILURES_PER_NAME):
-            key = await desk.pending_step()
-            assert await refusal(desk.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "there")) == "locked_out"
-        assert await refusal(desk.service.sign_in_staff("office", PASSWORD, "elsewhere")) == "locked_out"
-        desk.rig.clock.advance_ns(lockout.LOCKED_NS)
-        assert await desk.service.sign_in_staff_code(await desk.pending_step(), desk.code(), "here")
+            key = await sim.pending_step()
+            assert await refusal(sim.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
+        assert await refusal(sim.service.sign_in_staff("office", PASSWORD, "elsewhere")) == "locked_out"
+        sim.harness.clock.advance_ns(lockout.LOCKED_NS)
+        assert await sim.service.sign_in_staff_code(await sim.pending_step(), sim.code(), "here")
 
     tell(tmp_path, story)
 
 
 def test_wrong_codes_of_many_names_lock_out_their_address(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        key = await desk.pending_step()
+    async def story(sim: SecondFactorHarness) -> None:
+        key = await sim.pending_step()
         for number in range(sign_in.MAX_FAILURES_PER_ADDRESS - 1):
-            assert await refusal(desk.service.sign_in_staff(f"x{number}", "wrong", "there")) == "wrong_card_or_pin"
-        assert await refusal(desk.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "there")) == "locked_out"
+            assert await refusal(sim.service.sign_in_staff(f"x{number}", "wrong", "there")) == "wrong_card_or_pin"
+        assert await refusal(sim.service.sign_in_staff_code(key, "000000", "there")) == "wrong_second_factor"
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(), "there")) == "locked_out"
 
     tell(tmp_path, story)
 
 
 def test_a_wrong_password_says_nothing_of_a_second_factor(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
+    async def story(sim: SecondFactorHarness) -> None:
         for name in ("office", "other", "nobody"):
-            assert await refusal(desk.service.sign_in_staff(name, "wrong", "here")) == "wrong_card_or_pin"
+            assert await refusal(sim.service.sign_in_staff(name, "wrong", "here")) == "wrong_card_or_pin"
 
     tell(tmp_path, story)
 
 
 def test_the_step_between_ends_after_five_minutes_and_with_a_new_password(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        key = await desk.pending_step()
-        desk.rig.clock.advance_ns(sign_in.SECOND_STEP_NS)
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "here")) == "expired"
-        key = await desk.pending_step()
-        await desk.service.property_pages.staff.new_password(desk.actor, desk.actor.staff.staff_id)
-        assert await refusal(desk.service.sign_in_staff_code(key, desk.code(), "here")) == "expired"
-        assert await refusal(desk.service.sign_in_staff_code("made-up", desk.code(), "here")) == "expired"
+    async def story(sim: SecondFactorHarness) -> None:
+        key = await sim.pending_step()
+        sim.harness.clock.advance_ns(sign_in.SECOND_STEP_NS)
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(), "here")) == "expired"
+        key = await sim.pending_step()
+        await sim.service.property_pages.staff.new_password(sim.actor, sim.actor.staff.staff_id)
+        assert await refusal(sim.service.sign_in_staff_code(key, sim.code(), "here")) == "expired"
+        assert await refusal(sim.service.sign_in_staff_code("made-up", sim.code(), "here")) == "expired"
 
     tell(tmp_path, story)
 
 
 @pytest.mark.parametrize("proof", ["password", "code", "recovery"])
 def test_it_is_switched_off_with_the_password_or_a_code(tmp_path: Path, proof: str) -> None:
-    async def story(desk: Desk) -> None:
-        property_pages = desk.service.property_pages.second_factor
-        assert await refusal(property_pages.switch_off(desk.actor, "wrong")) == "wrong_second_factor"
-        given = {"password": PASSWORD, "code": desk.code(), "recovery": desk.codes[3]}[proof]
-        await property_pages.switch_off(desk.actor, given)
-        assert not (await property_pages.state(desk.actor)).on
-        assert isinstance(await desk.service.sign_in_staff("office", PASSWORD, "here"), str)
-        assert desk.audit()[2:] == ["second_factor_off", "sign_in"]
+    async def story(sim: SecondFactorHarness) -> None:
+        property_pages = sim.service.property_pages.second_factor
+        assert await refusal(property_pages.switch_off(sim.actor, "wrong")) == "wrong_second_factor"
+        given = {"password": PASSWORD, "code": sim.code(), "recovery": sim.codes[3]}[proof]
+        await property_pages.switch_off(sim.actor, given)
+        assert not (await property_pages.state(sim.actor)).on
+        assert isinstance(await sim.service.sign_in_staff("office", PASSWORD, "here"), str)
+        assert sim.audit()[2:] == ["second_factor_off", "sign_in"]
 
     tell(tmp_path, story)
 
 
 def test_guessing_at_switching_it_off_locks_out(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        property_pages = desk.service.property_pages.second_factor
+    async def story(sim: SecondFactorHarness) -> None:
+        property_pages = sim.service.property_pages.second_factor
         for _ in range(sign_in.MAX_FAILURES_PER_NAME):
-            assert await refusal(property_pages.switch_off(desk.actor, "000000")) == "wrong_second_factor"
-        assert await refusal(property_pages.switch_off(desk.actor, PASSWORD)) == "locked_out"
+            assert await refusal(property_pages.switch_off(sim.actor, "000000")) == "wrong_second_factor"
+        assert await refusal(property_pages.switch_off(sim.actor, PASSWORD)) == "locked_out"
 
     tell(tmp_path, story)
 
 
 def test_beginning_anew_leaves_one_that_is_on_as_it_is(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        property_pages = desk.service.property_pages.second_factor
-        await property_pages.begin(desk.actor)
-        state = await property_pages.state(desk.actor)
+    async def story(sim: SecondFactorHarness) -> None:
+        property_pages = sim.service.property_pages.second_factor
+        await property_pages.begin(sim.actor)
+        state = await property_pages.state(sim.actor)
         assert (state.on, state.secret, state.address) == (True, "", "")
-        assert await refusal(property_pages.confirm(desk.actor, desk.code())) == "expired"
-        assert await desk.service.sign_in_staff_code(await desk.pending_step(), desk.code(), "here")
+        assert await refusal(property_pages.confirm(sim.actor, sim.code())) == "expired"
+        assert await sim.service.sign_in_staff_code(await sim.pending_step(), sim.code(), "here")
 
     tell(tmp_path, story)
 
 
 def test_one_that_was_never_confirmed_asks_for_nothing(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        property_pages = desk.service.property_pages
-        token = await desk.service.sign_in_staff("other", PASSWORD, "here")
+    async def story(sim: SecondFactorHarness) -> None:
+        property_pages = sim.service.property_pages
+        token = await sim.service.sign_in_staff("other", PASSWORD, "here")
         assert isinstance(token, str)
         other = await property_pages.staff.actor(token, "here")
         await property_pages.second_factor.begin(other)
         assert await refusal(property_pages.second_factor.confirm(other, "000000")) == "wrong_second_factor"
         assert not (await property_pages.second_factor.state(other)).on
-        assert isinstance(await desk.service.sign_in_staff("other", PASSWORD, "here"), str)
+        assert isinstance(await sim.service.sign_in_staff("other", PASSWORD, "here"), str)
         assert [each.second_factor for each in await property_pages.staff.everybody()] == [True, False]
 
     tell(tmp_path, story)
 
 
 def test_secrets_leave_with_the_login_and_recovery_codes_are_kept_as_hashes(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        with desk.rig.database() as connection:
+    async def story(sim: SecondFactorHarness) -> None:
+        with sim.harness.database() as connection:
             kept = [row["code_hash"] for row in connection.execute("SELECT * FROM recovery_code")]
         assert len(kept) == 10
-        assert not set(kept) & {code.replace("-", "") for code in desk.codes}
-        await desk.service.property_pages.staff.remove(desk.actor, desk.actor.staff.staff_id)
-        with desk.rig.database() as connection:
+        assert not set(kept) & {code.replace("-", "") for code in sim.codes}
+        await sim.service.property_pages.staff.remove(sim.actor, sim.actor.staff.staff_id)
+        with sim.harness.database() as connection:
             assert connection.execute("SELECT count(*) FROM second_factor").fetchone()[0] == 0
             assert connection.execute("SELECT count(*) FROM recovery_code").fetchone()[0] == 0
 
@@ -262,14 +262,14 @@ def test_secrets_leave_with_the_login_and_recovery_codes_are_kept_as_hashes(tmp_
 
 
 def test_the_command_line_switches_it_off_and_says_so_in_the_audit_log(tmp_path: Path) -> None:
-    async def story(desk: Desk) -> None:
-        database = Database(admin.database_path(desk.rig.config))
-        admin.switch_off_second_factor(database, desk.rig.clock, "office")
+    async def story(sim: SecondFactorHarness) -> None:
+        database = Database(admin.database_path(sim.harness.config))
+        admin.switch_off_second_factor(database, sim.harness.clock, "office")
         for name in ("office", "nobody"):
             with pytest.raises(CabinetError):
-                admin.switch_off_second_factor(database, desk.rig.clock, name)
+                admin.switch_off_second_factor(database, sim.harness.clock, name)
         database.close()
-        assert isinstance(await desk.service.sign_in_staff("office", PASSWORD, "here"), str)
-        assert desk.audit()[2:] == ["second_factor_off", "sign_in"]
+        assert isinstance(await sim.service.sign_in_staff("office", PASSWORD, "here"), str)
+        assert sim.audit()[2:] == ["second_factor_off", "sign_in"]
 
     tell(tmp_path, story)

@@ -6,13 +6,13 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from tests.unit.service.rig import FULL, Rig
+from cabinet_testing.service_harness import FULL, ServiceHarness
 
 
 def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
             synced, waiting = threading.Event(), threading.Event()
 
@@ -26,8 +26,8 @@ def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None
                 assert service.outlet("C5T4").condition == "in_use"
                 assert [each.session_id for each in await service.sessions(1)] == [view.session_id]
                 assert (await service.today()).sessions == 1
-            rig.guard.charge(3, 10)
-            rig.guard.show()
+            harness.guard.charge(3, 10)
+            harness.guard.show()
             assert (await service.session(1, view.session_id)).charging_s == 10
             assert not writing.done()
             synced.set()
@@ -38,15 +38,15 @@ def test_pages_are_read_while_a_write_waits_for_the_disk(tmp_path: Path) -> None
 
 def test_a_flush_asked_for_during_another_writes_what_came_meanwhile(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
-            await asyncio.gather(*(service.checkpoint() for _ in range(5)), rig.charge(service, 3, 30))
-            assert rig.guard.kept == []
-        with rig.database() as connection:
+            await asyncio.gather(*(service.checkpoint() for _ in range(5)), harness.charge(service, 3, 30))
+            assert harness.guard.kept == []
+        with harness.database() as connection:
             row = connection.execute("SELECT energy_mwh, state FROM session").fetchone()
             day = connection.execute("SELECT energy_mwh FROM outlet_day").fetchone()
-        assert tuple(row) == (rig.guard.delivered_uwh[view.session_id] // 1000, "charging")
+        assert tuple(row) == (harness.guard.delivered_uwh[view.session_id] // 1000, "charging")
         assert day["energy_mwh"] == row["energy_mwh"]
 
     asyncio.run(story())
@@ -56,17 +56,17 @@ def test_a_checkpoint_of_ten_charges_writes_few_pages(tmp_path: Path) -> None:
     """The SD card pays for each: sessions, today's energy, every twelfth time their curves; no index, no settings."""
 
     async def story() -> list[int]:
-        rig = Rig(tmp_path, residents=10)
+        harness = ServiceHarness(tmp_path, residents=10)
         pages = []
-        async with rig.running() as service:
-            for number, outlet in enumerate(rig.config.outlet, 1):
+        async with harness.running() as service:
+            for number, outlet in enumerate(harness.config.outlet, 1):
                 await service.start(number, outlet.code, FULL, f"k{number}")
             (path,) = tmp_path.rglob("cabinet.db")
             with contextlib.closing(sqlite3.connect(path)) as onlooker:
                 for _ in range(14):
-                    rig.guard.charge_all(10, 150_000)
-                    rig.clock.advance_ns(10_000_000_000)
-                    rig.guard.show()
+                    harness.guard.charge_all(10, 150_000)
+                    harness.clock.advance_ns(10_000_000_000)
+                    harness.guard.show()
                     await service.checkpoint()
                     # How many pages the log holds; they are taken over, so the next write begins it anew.
                     pages.append(onlooker.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])

@@ -10,27 +10,27 @@ from cabinet.link.protocol import Energise
 from cabinet.model import EndReason, Fault
 from cabinet.service.app import Service
 from cabinet.service.ports import SessionView
-from tests.unit.service.rig import FULL, Rig
+from cabinet_testing.service_harness import FULL, ServiceHarness
 
 
 async def charging(
-    rig: Rig, service: Service, resident_id: int = 1, code: str = "C5T4", seconds: int = 60
+    harness: ServiceHarness, service: Service, resident_id: int = 1, code: str = "C5T4", seconds: int = 60
 ) -> SessionView:
     view = await service.start(resident_id, code, FULL, f"key-{resident_id}")
     for passed in range(0, seconds, 5):
-        rig.guard.charge_all(min(5, seconds - passed))
-        await rig.settle(service)
+        harness.guard.charge_all(min(5, seconds - passed))
+        await harness.settle(service)
     return view
 
 
-async def pass_time(rig: Rig, service: Service, seconds: int) -> None:
+async def pass_time(harness: ServiceHarness, service: Service, seconds: int) -> None:
     for _ in range(seconds):
-        rig.clock.advance_ns(NS)
-        await rig.settle(service)
+        harness.clock.advance_ns(NS)
+        await harness.settle(service)
 
 
-def details(rig: Rig, session_id: str) -> list[tuple[str, str]]:
-    with rig.database() as connection:
+def details(harness: ServiceHarness, session_id: str) -> list[tuple[str, str]]:
+    with harness.database() as connection:
         rows = connection.execute(
             "SELECT to_state, detail FROM session_transition WHERE session_id = ? ORDER BY id", (session_id,)
         ).fetchall()
@@ -39,91 +39,91 @@ def details(rig: Rig, session_id: str) -> list[tuple[str, str]]:
 
 def test_a_charge_paused_for_voltage_goes_on_by_itself_and_is_not_billed_meanwhile(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            view = await charging(rig, service)
-            rig.guard.charge(3, 3)  # counted by the guard, told with the event and not before
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await rig.settle(service)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.charge(3, 3)  # counted by the guard, told with the event and not before
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await harness.settle(service)
             paused = await service.session(1, view.session_id)
             assert (paused.state, paused.suspended_for, paused.power_mw) == ("suspended", Fault.UNDERVOLTAGE, None)
             assert paused.charging_s == 63
-            await pass_time(rig, service, 300)
+            await pass_time(harness, service, 300)
             still = await service.session(1, view.session_id)
             assert (still.state, still.charging_s, still.cost_fen) == ("suspended", 63, paused.cost_fen)
-            rig.guard.let_close()
-            await pass_time(rig, service, 2)
-            resumed = [command for command in rig.guard.commands if isinstance(command, Energise)][-1]
+            harness.guard.let_close()
+            await pass_time(harness, service, 2)
+            resumed = [command for command in harness.guard.commands if isinstance(command, Energise)][-1]
             assert (resumed.used_charging_ms, resumed.had_load) == (63_000, True)
             again = await service.session(1, view.session_id)
             assert (again.state, again.suspended_for) == ("charging", None)
-            await rig.charge(service, 3, 37)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            await harness.charge(service, 3, 37)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             receipt = await service.session(1, view.session_id)
         assert (receipt.state, receipt.charging_s, receipt.fault) == ("settled", 100, None)
-        assert receipt.energy_mwh == sum(rig.guard.delivered_uwh.values()) // 1000
-        assert [state for state, _ in details(rig, view.session_id)] == [
+        assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
+        assert [state for state, _ in details(harness, view.session_id)] == [
             "waiting_for_load", "charging", "suspended", "charging", "finished", "settled",
         ]  # fmt: skip
-        assert ("suspended", "undervoltage") in details(rig, view.session_id)
-        rig.check_books()
+        assert ("suspended", "undervoltage") in details(harness, view.session_id)
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_a_charge_paused_before_its_first_load_waits_for_one_again(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
-            rig.guard.suspend(Fault.OVERVOLTAGE)
-            await rig.settle(service)
+            harness.guard.suspend(Fault.OVERVOLTAGE)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).state == "suspended"
-            rig.guard.let_close()
-            await pass_time(rig, service, 2)
+            harness.guard.let_close()
+            await pass_time(harness, service, 2)
             assert (await service.session(1, view.session_id)).state == "waiting_for_load"
-        assert rig.guard.outlets[3].session_id == view.session_id
+        assert harness.guard.outlets[3].session_id == view.session_id
 
     asyncio.run(story())
 
 
 def test_a_pause_longer_than_sessions_may_be_interrupted_ends_them(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            view = await charging(rig, service)
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await rig.settle(service)
-            rig.clock.advance_ns(1790 * NS)
-            await rig.settle(service)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await harness.settle(service)
+            harness.clock.advance_ns(1790 * NS)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).state == "suspended"
-            await pass_time(rig, service, 12)
+            await pass_time(harness, service, 12)
             receipt = await service.session(1, view.session_id)
         assert (receipt.state, receipt.end_reason, receipt.charging_s) == ("settled", EndReason.POWER_LOST, 60)
-        rig.check_books()
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_a_service_killed_during_a_pause_still_knows_what_it_is_for_and_resumes(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        service = rig.new_service()
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
         await service.open()
-        await rig.guard.connect()
-        view = await charging(rig, service)
-        rig.guard.suspend(Fault.OVERVOLTAGE)
-        await rig.settle(service)
-        await rig.die(service)
-        rig.clock.advance_ns(200 * NS)
-        async with rig.running() as service:
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        harness.guard.suspend(Fault.OVERVOLTAGE)
+        await harness.settle(service)
+        await harness.die(service)
+        harness.clock.advance_ns(200 * NS)
+        async with harness.running() as service:
             paused = await service.session(1, view.session_id)
             assert (paused.state, paused.suspended_for) == ("suspended", Fault.OVERVOLTAGE)
-            await pass_time(rig, service, 200)
+            await pass_time(harness, service, 200)
             assert (await service.session(1, view.session_id)).state == "suspended"
-            rig.guard.let_close()
-            await pass_time(rig, service, 2)
+            harness.guard.let_close()
+            await pass_time(harness, service, 2)
             after = await service.session(1, view.session_id)
         assert (after.state, after.charging_s) == ("charging", 60)
 
@@ -132,16 +132,16 @@ def test_a_service_killed_during_a_pause_still_knows_what_it_is_for_and_resumes(
 
 def test_the_guard_may_die_during_a_pause_and_nothing_is_counted_twice(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            view = await charging(rig, service)
-            rig.guard.charge(3, 4)
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await rig.guard.tell()
-            rig.guard.restart()
-            await rig.guard.connect()
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.charge(3, 4)
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await harness.guard.tell()
+            harness.guard.restart()
+            await harness.guard.connect()
             await service.reconcile()
-            await pass_time(rig, service, 2)
+            await pass_time(harness, service, 2)
             after = await service.session(1, view.session_id)
         assert (after.state, after.charging_s) == ("charging", 64)
 
@@ -150,46 +150,46 @@ def test_the_guard_may_die_during_a_pause_and_nothing_is_counted_twice(tmp_path:
 
 def test_stopped_during_a_pause_it_is_settled_at_once_and_never_resumes(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            view = await charging(rig, service)
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await rig.settle(service)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await harness.settle(service)
             stopping = asyncio.create_task(service.stop(1, view.session_id))
             session = service.context.sessions.get(view.session_id)
             assert session is not None
             while session.stop_reason is None:
                 await asyncio.sleep(0)
-            await rig.settle(service)
+            await harness.settle(service)
             receipt = await stopping
             assert (receipt.state, receipt.end_reason) == ("settled", EndReason.STOPPED_BY_RESIDENT)
-            asked = len(rig.guard.commands)
-            rig.guard.let_close()
-            await pass_time(rig, service, 3)
-        assert len(rig.guard.commands) == asked
+            asked = len(harness.guard.commands)
+            harness.guard.let_close()
+            await pass_time(harness, service, 3)
+        assert len(harness.guard.commands) == asked
         assert receipt.charging_s == 60
-        rig.check_books()
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_where_there_is_no_room_for_all_the_oldest_resumes_first(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             views = {}
             for resident_id, code in ((2, "E2W7"), (1, "C5T4"), (3, "A7K2")):
-                views[code] = await charging(rig, service, resident_id, code, 10)
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await pass_time(rig, service, 2)
-            before = len(rig.guard.commands)
-            rig.guard.let_close()
-            rig.guard.refuse[Energise] = ["feed_full", "feed_full"]
-            await pass_time(rig, service, 1)
-            asked = [command.outlet for command in rig.guard.commands[before:] if isinstance(command, Energise)]
+                views[code] = await charging(harness, service, resident_id, code, 10)
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await pass_time(harness, service, 2)
+            before = len(harness.guard.commands)
+            harness.guard.let_close()
+            harness.guard.refuse[Energise] = ["feed_full", "feed_full"]
+            await pass_time(harness, service, 1)
+            asked = [command.outlet for command in harness.guard.commands[before:] if isinstance(command, Energise)]
             assert set(asked) == {5}, "the younger ones do not ask for the power that the oldest waits for"
-            await pass_time(rig, service, 4)
-            asked = [command.outlet for command in rig.guard.commands[before:] if isinstance(command, Energise)]
+            await pass_time(harness, service, 4)
+            asked = [command.outlet for command in harness.guard.commands[before:] if isinstance(command, Energise)]
             assert list(dict.fromkeys(asked)) == [5, 3, 1]
             states = [(await service.session(r, views[c].session_id)).state for r, c in ((2, "E2W7"), (1, "C5T4"))]
         assert states == ["charging", "charging"]
@@ -200,17 +200,17 @@ def test_where_there_is_no_room_for_all_the_oldest_resumes_first(tmp_path: Path)
 @pytest.mark.parametrize("event_arrives", [True, False], ids=["told by its event", "the event died with the guard"])
 def test_a_fault_of_the_whole_cabinet_ends_every_charge_with_its_name(tmp_path: Path, event_arrives: bool) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            first = await charging(rig, service, 1, "C5T4", 10)
-            second = await charging(rig, service, 2, "A7K2", 10)
-            rig.guard.trip_all(Fault.SMOKE)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            first = await charging(harness, service, 1, "C5T4", 10)
+            second = await charging(harness, service, 2, "A7K2", 10)
+            harness.guard.trip_all(Fault.SMOKE)
             if not event_arrives:
-                rig.guard.restart()
-                for place in rig.guard.outlets.values():
+                harness.guard.restart()
+                for place in harness.guard.outlets.values():
                     place.refusal = "cabinet_fault"
-                await rig.guard.connect()
-            await rig.settle(service)
+                await harness.guard.connect()
+            await harness.settle(service)
             for resident_id, view in ((1, first), (2, second)):
                 receipt = await service.session(resident_id, view.session_id)
                 assert (receipt.state, receipt.end_reason, receipt.fault) == (
@@ -220,18 +220,18 @@ def test_a_fault_of_the_whole_cabinet_ends_every_charge_with_its_name(tmp_path: 
             assert (cabinet.fault, cabinet.latched, cabinet.siren) == (Fault.SMOKE, True, True)
             outlet = service.outlet("E2W7")
             assert (outlet.condition, outlet.refusal) == ("needs_service", "cabinet_fault")
-        assert {record.fault for record in rig.records()} == {Fault.SMOKE}
-        rig.check_books()
+        assert {record.fault for record in harness.records()} == {Fault.SMOKE}
+        harness.check_books()
 
     asyncio.run(story())
 
 
 def test_an_outlet_kept_open_by_the_mains_needs_no_service(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            rig.guard.suspend(Fault.UNDERVOLTAGE)
-            await rig.settle(service)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            harness.guard.suspend(Fault.UNDERVOLTAGE)
+            await harness.settle(service)
             outlet = service.outlet("C5T4")
         assert (outlet.condition, outlet.refusal) == ("free", "voltage_out_of_band")
 
@@ -240,13 +240,13 @@ def test_an_outlet_kept_open_by_the_mains_needs_no_service(tmp_path: Path) -> No
 
 def test_heat_in_the_cabinet_is_waited_for_by_a_charge_that_is_to_go_on(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            view = await charging(rig, service)
-            rig.guard.restart()
-            rig.guard.refuse[Energise] = ["cabinet_hot"] * 3
-            await rig.guard.connect()
-            await pass_time(rig, service, 8)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.restart()
+            harness.guard.refuse[Energise] = ["cabinet_hot"] * 3
+            await harness.guard.connect()
+            await pass_time(harness, service, 8)
             assert (await service.session(1, view.session_id)).state == "charging"
 
     asyncio.run(story())

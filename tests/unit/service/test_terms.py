@@ -13,7 +13,7 @@ from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import StartChoice
 from cabinet.store.database import Database
-from tests.unit.service.rig import CARDS, FULL, NOON_MS, Rig
+from cabinet_testing.service_harness import CARDS, FULL, NOON_MS, ServiceHarness
 
 NIGHT = """\
 version = "night"
@@ -30,8 +30,8 @@ energy_periods = [{ start = "00:00", end = "24:00", electricity_fen_per_kwh = 50
 HOUR_PACKAGE = StartChoice("package", seconds=3600)
 
 
-def write(rig: Rig, text: str, name: str = "a.toml") -> None:
-    path = tariff_files.folder(rig.config) / name
+def write(harness: ServiceHarness, text: str, name: str = "a.toml") -> None:
+    path = tariff_files.folder(harness.config) / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -40,49 +40,51 @@ def run(story: object) -> None:
     asyncio.run(story())  # type: ignore[operator]
 
 
-async def charge(rig: Rig, service: Service, seconds: int, power_mw: int, choice: StartChoice = FULL) -> int:
+async def charge(
+    harness: ServiceHarness, service: Service, seconds: int, power_mw: int, choice: StartChoice = FULL
+) -> int:
     """A charge of resident 1 at outlet 3, to its end; what it cost, in fen."""
-    number = len(rig.records())
+    number = len(harness.records())
     view = await service.start(1, "C5T4", choice, f"k{number}")
-    await rig.charge(service, 3, seconds, power_mw)
-    rig.guard.end(3, EndReason.FULL)
-    await rig.settle(service)
+    await harness.charge(service, 3, seconds, power_mw)
+    harness.guard.end(3, EndReason.FULL)
+    await harness.settle(service)
     return (await service.session(1, view.session_id)).cost_fen
 
 
 def test_tariff_of_the_residents_group_is_shown_and_charged(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        database = Database(admin.database_path(rig.config))
+        harness = ServiceHarness(tmp_path)
+        database = Database(admin.database_path(harness.config))
         admin.set_group(database, CARDS[0], "staff")
         database.close()
-        write(rig, NIGHT + 'groups = ["staff"]\n')
-        async with rig.running() as service:
+        write(harness, NIGHT + 'groups = ["staff"]\n')
+        async with harness.running() as service:
             shown = service.price("C5T4", "staff")
             assert (shown.version, shown.priced_kwh, shown.periods[0].electricity_fen) == ("night", 100, 5103)
-            assert service.price("C5T4", "").version == rig.config.tariff.version
-            assert await charge(rig, service, 1800, 200_000) == 30 + 5
-        (record,) = rig.records()
+            assert service.price("C5T4", "").version == harness.config.tariff.version
+            assert await charge(harness, service, 1800, 200_000) == 30 + 5
+        (record,) = harness.records()
         assert (record.tariff_version, record.electricity_fen, record.lines[1].per) == ("night", 5, 100)
-        rig.check_books()
+        harness.check_books()
 
     run(story)
 
 
 def test_session_keeps_the_tariff_it_began_with(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
-            write(rig, NIGHT)
+            write(harness, NIGHT)
             await service.checkpoint()
             assert service.price("C5T4", "").version == "night", "without a restart"
-            await rig.charge(service, 3, 600)
-        async with rig.running() as service:
-            await rig.charge(service, 3, 600)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
-            assert (await service.session(1, view.session_id)).tariff_version == rig.config.tariff.version
+            await harness.charge(service, 3, 600)
+        async with harness.running() as service:
+            await harness.charge(service, 3, 600)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
+            assert (await service.session(1, view.session_id)).tariff_version == harness.config.tariff.version
 
     run(story)
 
@@ -91,13 +93,13 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_p
     """A computer without a battery starts at some day long ago, until it hears the time."""
 
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, NIGHT + "valid_from = 2026-05-01\n")
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        write(harness, NIGHT + "valid_from = 2026-05-01\n")
+        async with harness.running() as service:
             assert service.price("C5T4", "").version == "night"
-            await charge(rig, service, 60, 200_000)
-        rig.clock.set_wall(NOON_MS - 365 * 86_400_000, trusted=False)
-        async with rig.running() as service:
+            await charge(harness, service, 60, 200_000)
+        harness.clock.set_wall(NOON_MS - 365 * 86_400_000, trusted=False)
+        async with harness.running() as service:
             assert service.price("C5T4", "").version == "night"
 
     run(story)
@@ -105,13 +107,13 @@ def test_tariff_of_the_day_goes_by_no_clock_that_lags_behind_what_was_seen(tmp_p
 
 def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, NIGHT.replace("from_w = 0", "from_w = 10"))
-        async with rig.running() as service:
-            assert service.price("C5T4", "").version == rig.config.tariff.version
+        harness = ServiceHarness(tmp_path)
+        write(harness, NIGHT.replace("from_w = 0", "from_w = 10"))
+        async with harness.running() as service:
+            assert service.price("C5T4", "").version == harness.config.tariff.version
             (line,) = service.context.tariff_catalogue.mistakes
             assert "time_bands[1].from_w: gap" in line
-            write(rig, NIGHT)
+            write(harness, NIGHT)
             await service.checkpoint()
             assert service.context.tariff_catalogue.mistakes == []
             assert service.price("C5T4", "").version == "night"
@@ -121,33 +123,33 @@ def test_bad_file_changes_nothing_and_is_told(tmp_path: Path) -> None:
 
 def test_what_a_resident_begins_on_one_day_costs_no_more_than_the_days_cap(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, NIGHT + "day_cap_fen = 100\nminimum_fen = 20\n")
-        async with rig.running() as service:
-            costs = [await charge(rig, service, 3600, 200_000) for _ in range(3)]
+        harness = ServiceHarness(tmp_path)
+        write(harness, NIGHT + "day_cap_fen = 100\nminimum_fen = 20\n")
+        async with harness.running() as service:
+            costs = [await charge(harness, service, 3600, 200_000) for _ in range(3)]
             assert costs == [60 + 10, 30, 0]
-            rig.clock.set_wall(NOON_MS + 86_400_000, trusted=True)
-            assert await charge(rig, service, 3600, 200_000) == 70, "another day"
-        rig.check_books()
+            harness.clock.set_wall(NOON_MS + 86_400_000, trusted=True)
+            assert await charge(harness, service, 3600, 200_000) == 70, "another day"
+        harness.check_books()
 
     run(story)
 
 
 def test_package_is_paid_in_advance_and_what_is_left_of_it_comes_back(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, PACKAGES)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        write(harness, PACKAGES)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
             assert (view.choice, view.choice_amount) == ("package", 3600)
             assert view.held_fen == 80 + 50, "its price, and the electricity of an hour at 1000 W"
-            await rig.charge(service, 3, 900, 200_000)
-            rig.guard.end(3, EndReason.UNPLUGGED)
-            await rig.settle(service)
+            await harness.charge(service, 3, 900, 200_000)
+            harness.guard.end(3, EndReason.UNPLUGGED)
+            await harness.settle(service)
             receipt = await service.session(1, view.session_id)
         assert [(line.kind, line.amount_fen) for line in receipt.lines] == [("package", 20), ("electricity", 2)]
         assert (receipt.cost_fen, receipt.refund_fen) == (22, 108)
-        rig.check_books()
+        harness.check_books()
 
     run(story)
 
@@ -156,18 +158,18 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
     """The guard is told what is left at the present power, and the end is that of bought time."""
 
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, PACKAGES)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        write(harness, PACKAGES)
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", HOUR_PACKAGE, "k")
-            await rig.charge(service, 3, 20, 400_000)
-            limits = [c for c in rig.guard.commands if isinstance(c, Energise)][-1].limits
+            await harness.charge(service, 3, 20, 400_000)
+            limits = [c for c in harness.guard.commands if isinstance(c, Energise)][-1].limits
             assert limits.charging_s is not None
             assert limits.energy_mwh is not None
             assert 1780 <= limits.charging_s <= 1800, "an hour above 300 W takes two of the package"
             assert limits.energy_mwh <= 500 * limits.charging_s * 1000 / 3600 + 1
-            rig.guard.end(3, EndReason.LIMIT_ENERGY)
-            await rig.settle(service)
+            harness.guard.end(3, EndReason.LIMIT_ENERGY)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).end_reason is EndReason.LIMIT_TIME
 
     run(story)
@@ -184,12 +186,12 @@ def test_package_ends_the_sooner_the_more_is_drawn(tmp_path: Path) -> None:
 )
 def test_package_that_is_not_sold_or_cannot_be_paid_is_refused(tmp_path: Path, choice: StartChoice, code: str) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path, balance_fen=150)
-        write(rig, PACKAGES)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path, balance_fen=150)
+        write(harness, PACKAGES)
+        async with harness.running() as service:
             with pytest.raises(Refused, match=code):
                 await service.start(1, "C5T4", choice, "k")
-        assert rig.balance_fen("wallet:1") == 150
+        assert harness.balance_fen("wallet:1") == 150
 
     run(story)
 
@@ -197,14 +199,14 @@ def test_package_that_is_not_sold_or_cannot_be_paid_is_refused(tmp_path: Path, c
 @pytest.mark.parametrize(("setting", "fen"), [("energy", 5), ("all", 35), ("nothing", 0)])
 def test_charge_that_a_fault_ended_costs_what_the_tariff_says(tmp_path: Path, setting: str, fen: int) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        write(rig, NIGHT + f'tripped_charge = "{setting}"\n')
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        write(harness, NIGHT + f'tripped_charge = "{setting}"\n')
+        async with harness.running() as service:
             view = await service.start(1, "C5T4", FULL, "k")
-            await rig.charge(service, 3, 1800, 200_000)
-            rig.guard.trip(3, Fault.OUTLET_HOT)
-            await rig.settle(service)
+            await harness.charge(service, 3, 1800, 200_000)
+            harness.guard.trip(3, Fault.OUTLET_HOT)
+            await harness.settle(service)
             assert (await service.session(1, view.session_id)).cost_fen == fen
-        rig.check_books()
+        harness.check_books()
 
     run(story)

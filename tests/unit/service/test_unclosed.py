@@ -12,56 +12,58 @@ from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.service.app import Service
 from cabinet.service.ports import Unclosed
-from tests.unit.service.rig import FULL, NOON_MS, Rig
+from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
 
 JUNE_MS = NOON_MS + 10 * 86_400_000
 
 
-async def one_charge(rig: Rig, service: Service) -> None:
+async def one_charge(harness: ServiceHarness, service: Service) -> None:
     """In May; then it is June."""
     await service.start(1, "C5T4", FULL, "key")
-    await rig.charge(service, 3, 300)
-    rig.guard.end(3, EndReason.FULL)
-    await rig.settle(service)
+    await harness.charge(service, 3, 300)
+    harness.guard.end(3, EndReason.FULL)
+    await harness.settle(service)
 
 
-def said(rig: Rig) -> tuple[str, str] | None:
+def said(harness: ServiceHarness) -> tuple[str, str] | None:
     """What the console reads."""
-    return service_status.unclosed_month(service_status.path_in(Path(rig.config.paths.run)), rig.clock.monotonic_ns())
+    return service_status.unclosed_month(
+        service_status.path_in(Path(harness.config.paths.run)), harness.clock.monotonic_ns()
+    )
 
 
 def told(tmp_path: Path, story) -> None:
     async def whole() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            await story(rig, service)
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            await story(harness, service)
 
     asyncio.run(whole())
 
 
 def test_month_without_a_synchronised_clock_says_so_until_it_is_closed(tmp_path, caplog) -> None:
-    async def story(rig: Rig, service: Service) -> None:
-        await one_charge(rig, service)
-        rig.clock.set_wall(JUNE_MS, trusted=False)
+    async def story(harness: ServiceHarness, service: Service) -> None:
+        await one_charge(harness, service)
+        harness.clock.set_wall(JUNE_MS, trusted=False)
         for _ in range(3):
             await service.close_month()
         assert service.context.unclosed == Unclosed("2026-05", "clock")
         service._housekeeping.publish_status()
-        assert said(rig) == ("2026-05", "clock")
+        assert said(harness) == ("2026-05", "clock")
         assert caplog.text.count("usage log: 2026-05 is not closed: the clock is not synchronised") == 1
-        rig.clock.set_wall(JUNE_MS, trusted=True)
+        harness.clock.set_wall(JUNE_MS, trusted=True)
         await service.close_month()
         service._housekeeping.publish_status()
-        assert (service.context.unclosed, said(rig)) == (None, None)
+        assert (service.context.unclosed, said(harness)) == (None, None)
 
     told(tmp_path, story)
 
 
 def test_month_without_its_key_says_so(tmp_path, caplog) -> None:
-    async def story(rig: Rig, service: Service) -> None:
-        await one_charge(rig, service)
-        rig.clock.set_wall(JUNE_MS, trusted=True)
-        key = admin.key_path(rig.config)
+    async def story(harness: ServiceHarness, service: Service) -> None:
+        await one_charge(harness, service)
+        harness.clock.set_wall(JUNE_MS, trusted=True)
+        key = admin.key_path(harness.config)
         key.parent.mkdir(exist_ok=True)
         key.write_bytes(b"no key")
         with pytest.raises(StoreError):
@@ -73,9 +75,9 @@ def test_month_without_its_key_says_so(tmp_path, caplog) -> None:
 
 
 def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog) -> None:
-    async def story(rig: Rig, service: Service) -> None:
-        await one_charge(rig, service)
-        rig.clock.set_wall(JUNE_MS, trusted=True)
+    async def story(harness: ServiceHarness, service: Service) -> None:
+        await one_charge(harness, service)
+        harness.clock.set_wall(JUNE_MS, trusted=True)
 
         def full(*_):
             raise sqlite3.OperationalError("database or disk is full")
@@ -92,8 +94,8 @@ def test_month_that_the_disk_does_not_take_says_so(tmp_path, monkeypatch, caplog
 
 
 def test_month_without_any_record_is_not_asked_for(tmp_path) -> None:
-    async def story(rig: Rig, service: Service) -> None:
-        rig.clock.set_wall(JUNE_MS, trusted=False)
+    async def story(harness: ServiceHarness, service: Service) -> None:
+        harness.clock.set_wall(JUNE_MS, trusted=False)
         await service.close_month()
         assert service.context.unclosed is None
 

@@ -7,19 +7,19 @@ from cabinet.clock import NS
 from cabinet.model import EndReason, Fault
 from cabinet.records import UsageFilter
 from cabinet.service.ports import BandPrice, PeriodPrice
-from tests.unit.service.rig import FULL, NOON_MS, Rig
+from cabinet_testing.service_harness import FULL, NOON_MS, ServiceHarness
 
 
 def test_an_outlet_goes_from_free_to_in_use_to_needing_service(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             seen = [service.outlet("C5T4")]
             view = await service.start(1, "C5T4", FULL, "k")
-            await rig.charge(service, 3, 60)
+            await harness.charge(service, 3, 60)
             seen.append(service.outlet("C5T4"))
-            rig.guard.trip(3, Fault.OUTLET_HOT)
-            await rig.settle(service)
+            harness.guard.trip(3, Fault.OUTLET_HOT)
+            await harness.settle(service)
             seen.append(service.outlet("C5T4"))
             others = [outlet for outlet in service.outlets() if outlet.number != 3]
         assert [(o.condition, o.refusal, o.fault, o.session_id, o.power_mw) for o in seen] == [
@@ -35,28 +35,28 @@ def test_an_outlet_goes_from_free_to_in_use_to_needing_service(tmp_path: Path) -
 
 def test_an_outlet_that_staff_locked_says_why_and_their_test_is_left_alone(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
-            locked, tested = rig.guard.outlets[3], rig.guard.outlets[4]
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            locked, tested = harness.guard.outlets[3], harness.guard.outlets[4]
             locked.note, locked.refusal = "插座松动", "out_of_service"
             tested.trial, tested.session_id = True, "test:console:tech"
             for _ in range(3):
-                rig.clock.advance_ns(2 * NS)
-                await rig.settle(service)
+                harness.clock.advance_ns(2 * NS)
+                await harness.settle(service)
             seen = service.outlet("C5T4")
             assert (seen.condition, seen.refusal, seen.note) == ("needs_service", "out_of_service", "插座松动")
             assert service.outlet("D8R6").condition == "in_use"
-            assert rig.guard.commands == [], "no stray charge is opened"
+            assert harness.guard.commands == [], "no stray charge is opened"
 
     asyncio.run(story())
 
 
 def test_the_posted_price_is_the_tariff_with_an_example_from_now(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             noon = service.price("C5T4", "")
-            rig.clock.set_wall(NOON_MS + 9 * 3_600_000, trusted=True)
+            harness.clock.set_wall(NOON_MS + 9 * 3_600_000, trusted=True)
             evening = service.price("C5T4", "")
         assert noon.bands == [BandPrice(0, 200, 20), BandPrice(200, 400, 35), BandPrice(400, None, 60)]
         assert noon.periods[1] == PeriodPrice("08:00", "22:00", 55)
@@ -69,22 +69,22 @@ def test_the_posted_price_is_the_tariff_with_an_example_from_now(tmp_path: Path)
 
 def test_todays_figures_are_todays(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             await service.start(1, "C5T4", FULL, "k1")
-            await rig.charge(service, 3, 3600)
-            rig.guard.end(3, EndReason.FULL)
-            await rig.settle(service)
+            await harness.charge(service, 3, 3600)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
             await service.start(2, "A7K2", FULL, "k2")
-            await rig.charge(service, 1, 60)
+            await harness.charge(service, 1, 60)
             today = await service.today()
             assert (today.sessions, today.electricity_fen, today.service_fen) == (2, 8, 24)
-            assert today.energy_mwh == sum(uwh // 1000 for uwh in rig.guard.delivered_uwh.values())
+            assert today.energy_mwh == sum(uwh // 1000 for uwh in harness.guard.delivered_uwh.values())
             assert [view.outlet for view in await service.todays_sessions()] == [1, 3]
-        async with rig.running() as service:
+        async with harness.running() as service:
             assert await service.today() == today, "the same after a restart"
-            rig.clock.advance_ns(86_400 * NS)
-            rig.guard.show()
+            harness.clock.advance_ns(86_400 * NS)
+            harness.guard.show()
             tomorrow = await service.today()
             assert (tomorrow.sessions, tomorrow.energy_mwh, tomorrow.electricity_fen) == (0, 0, 0)
             assert await service.todays_sessions() == []
@@ -94,12 +94,12 @@ def test_todays_figures_are_todays(tmp_path: Path) -> None:
 
 def test_the_usage_log_is_paged_by_number(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             for number in range(5):
                 await service.start(1, "C5T4", FULL, f"k{number}")
-                rig.guard.end(3, EndReason.NO_LOAD)
-                await rig.settle(service)
+                harness.guard.end(3, EndReason.NO_LOAD)
+                await harness.settle(service)
             pages = [await service.usage(UsageFilter(after), 2) for after in (0, 2, 4, 5)]
             assert await service.usage(UsageFilter(), -1) == []
         assert [[record.number for record in page] for page in pages] == [[1, 2], [3, 4], [5], []]
@@ -109,14 +109,14 @@ def test_the_usage_log_is_paged_by_number(tmp_path: Path) -> None:
 
 def test_a_resident_sees_sessions_newest_first(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             for number in range(3):
                 await service.start(1, "C5T4", FULL, f"k{number}")
-                rig.guard.end(3, EndReason.NO_LOAD)
-                await rig.settle(service)
+                harness.guard.end(3, EndReason.NO_LOAD)
+                await harness.settle(service)
             running = await service.start(1, "A7K2", FULL, "k9")
-            await rig.charge(service, 1, 20)
+            await harness.charge(service, 1, 20)
             views = await service.sessions(1, limit=3)
         assert [view.order_number for view in views] == ["DEMO-1-00000004", "DEMO-1-00000003", "DEMO-1-00000002"]
         assert (views[0].session_id, views[0].state, views[0].charging_s) == (running.session_id, "charging", 20)
@@ -126,15 +126,15 @@ def test_a_resident_sees_sessions_newest_first(tmp_path: Path) -> None:
 
 def test_viewers_of_an_outlet_are_woken_by_what_happens_there_and_nowhere_else(tmp_path: Path) -> None:
     async def story() -> None:
-        rig = Rig(tmp_path)
-        async with rig.running() as service:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
             watches = {outlet: service.changes(outlet) for outlet in (3, 4)}
             cabinet = service.cabinet_changes()
             for watch in (*watches.values(), cabinet):
                 await anext(watch)
             waiting = {outlet: asyncio.ensure_future(anext(watch)) for outlet, watch in watches.items()}
             of_cabinet = asyncio.ensure_future(anext(cabinet))
-            rig.clock.advance_ns(NS)
+            harness.clock.advance_ns(NS)
             await service.start(1, "C5T4", FULL, "k")
             async with asyncio.timeout(5):
                 await asyncio.gather(waiting[3], of_cabinet)

@@ -9,23 +9,23 @@ from cabinet.clock import NS
 from cabinet.link.protocol import Done
 from cabinet.main import main
 from cabinet.trips.folder import path_of
-from tests.desk import Desk
+from cabinet_testing.sim_cabinet import SimCabinet
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory):
     """Two recordings: a short at outlet 3, then one at outlet 8 that the contactor broke."""
     folder = tmp_path_factory.mktemp("state")
-    desk = Desk(folder)
+    sim = SimCabinet(folder)
     for outlet in (3, 8):
-        desk.plug(outlet, "lead-acid-48v20ah", 30)
-        assert isinstance(desk.start(outlet), Done)
-    desk.run(5 * NS)
-    desk.world.fault(3, "short", amps=60)
-    desk.run(2 * NS)
-    desk.world.fault(8, "short", amps=300, at_phase=30)
-    desk.run(2 * NS)
-    desk.close()
+        sim.plug(outlet, "lead-acid-48v20ah", 30)
+        assert isinstance(sim.start(outlet), Done)
+    sim.run(5 * NS)
+    sim.world.fault(3, "short", amps=60)
+    sim.run(2 * NS)
+    sim.world.fault(8, "short", amps=300, at_phase=30)
+    sim.run(2 * NS)
+    sim.close()
     return folder
 
 

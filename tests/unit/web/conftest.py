@@ -14,7 +14,7 @@ from litestar.testing import TestClient
 from cabinet.config import check
 from cabinet.config.keys import Config
 from cabinet.web.site import create_app
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing.fake_service import FakeService
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import msgspec
 from cabinet.commands import serve
 from cabinet.config import check
 from cabinet.web.site import create_app
-from tests.unit.web import fake_service
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
 
 ATTACKER = "127.0.0.66"
 CONNECTIONS = 600

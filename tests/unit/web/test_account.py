@@ -6,9 +6,9 @@ from litestar.testing import TestClient
 
 from cabinet.service.ports import WALLET_MOVES, WalletLine
 from cabinet.texts import LANGUAGES, table
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

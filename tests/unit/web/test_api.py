@@ -17,8 +17,8 @@ from cabinet.model import Snapshot
 from cabinet.records import UsageHead
 from cabinet.reports import usage_csv, usage_xlsx
 from cabinet.service.ports import SCOPES
-from tests.unit.web import fake_service
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
 
 Client = TestClient[Litestar]
 

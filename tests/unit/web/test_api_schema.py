@@ -17,9 +17,9 @@ from cabinet.config.keys import Config
 from cabinet.model import EndReason, Fault
 from cabinet.web.reader import type_of
 from cabinet.web.site import create_app
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page
 
 Client = TestClient[Litestar]
 

@@ -11,9 +11,9 @@ from cabinet.model import EndReason, Fault
 from cabinet.records import CurvePoint
 from cabinet.service.ports import ExpectedEnd
 from cabinet.texts import table
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

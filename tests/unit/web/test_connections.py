@@ -14,7 +14,7 @@ import uvicorn
 from cabinet.config.keys import Config
 from cabinet.web.address import Networks
 from cabinet.web.connections import ConnectionLimits, Seat, Seats, Stage
-from tests.unit.web.server import body_of, listening
+from cabinet_testing.web_server import body_of, listening
 
 LONG_S = 30  # only keeps a broken build from hanging
 SHORT = 0.05

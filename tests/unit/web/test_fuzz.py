@@ -25,11 +25,11 @@ from cabinet.service.accounts import sign_in
 from cabinet.store import people
 from cabinet.web.connections import ConnectionLimits
 from cabinet.web.site import create_app
-from tests.unit.service.rig import CARDS, QUICK, Rig
-from tests.unit.web.browser import page
-from tests.unit.web.fake_simulator import FakeSimulator
-from tests.unit.web.office_rig import _sign_in, charge, desk
-from tests.unit.web.server import listening
+from cabinet_testing.fake_simulator import FakeSimulator
+from cabinet_testing.html_page import page
+from cabinet_testing.property_harness import _sign_in, charge, property_harness
+from cabinet_testing.service_harness import CARDS, QUICK, ServiceHarness
+from cabinet_testing.web_server import listening
 
 EXAMPLES = int(os.environ.get("API_EXAMPLES", "10"))  # a route
 SEED = int(os.environ.get("FUZZ_SEED", random.randrange(1 << 32)))
@@ -150,13 +150,13 @@ def test_no_value_of_any_parameter_or_field_of_any_route_is_a_500(
 ) -> None:
     """On a service with a database of its own, as an operator and a resident who are signed in."""
     monkeypatch.setattr(sign_in, "HASHER", QUICK)
-    rig = Rig(tmp_path)
-    Path(rig.config.paths.run).mkdir()
+    harness = ServiceHarness(tmp_path)
+    Path(harness.config.paths.run).mkdir()
 
     async def story() -> None:
-        async with desk(tmp_path, rig) as at:
+        async with property_harness(tmp_path, harness) as at:
             await charge(at)
-            app = create_app(at.service, at.service, rig.config, FakeSimulator())
+            app = create_app(at.service, at.service, harness.config, FakeSimulator())
             for route in routes(app):
                 for _ in range(EXAMPLES):
                     await at.service.context.storage.write(_everybody_signed_in)

@@ -6,8 +6,8 @@ from litestar.testing import TestClient
 
 from cabinet.errors import Refused
 from cabinet.service.ports import ResidentView
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

@@ -7,9 +7,9 @@ from litestar.testing import TestClient
 from cabinet.config.keys import Config
 from cabinet.model import EndReason, Fault
 from cabinet.web import assets, site
-from tests.unit.web import fake_service
-from tests.unit.web.browser import Page, page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import Page, page, send
 
 Client = TestClient[Litestar]
 

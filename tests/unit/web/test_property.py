@@ -7,9 +7,9 @@ from litestar.testing import TestClient
 from cabinet.errors import Refused
 from cabinet.model import EndReason, Fault
 from cabinet.service.ports import AttackView
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

@@ -8,14 +8,14 @@ import pytest
 from cabinet.model import EndReason, Fault
 from cabinet.trips.folder import FOLDER, path_of
 from cabinet.trips.format import Header, OutletLimits, TripMark, encode, row_struct
-from tests.unit.service.rig import NOON_MS
-from tests.unit.web.office_rig import Desk, charge, tell
+from cabinet_testing.property_harness import PropertyHarness, charge, tell
+from cabinet_testing.service_harness import NOON_MS
 
 LIMITS = OutletLimits(30_000, 150_000, 5_500, 1_000_000, 176_000, 264_000, 65_000, 75_000)
 SCAN_NS = 3_000_000
 
 
-def record(at: Desk, number: int, outlet: int | None, session_id: str | None = None) -> None:
+def record(at: PropertyHarness, number: int, outlet: int | None, session_id: str | None = None) -> None:
     """A recording of outlets 1 to 3 with a trip of one of them, or of all."""
     outlets = [1, 2, 3]
     rows = [(index * SCAN_NS, 25_000, *([900, 700, 220_000, 150_000, 30_000, 1] * 3)) for index in range(1000)]
@@ -25,13 +25,13 @@ def record(at: Desk, number: int, outlet: int | None, session_id: str | None = N
     header = Header(
         [mark], NOON_MS + number * 60_000, True, outlets, dict.fromkeys(outlets, LIMITS), SCAN_NS, len(rows)
     )
-    folder = Path(at.rig.config.paths.state) / FOLDER
+    folder = Path(at.harness.config.paths.state) / FOLDER
     folder.mkdir(exist_ok=True)
     path_of(folder, number).write_bytes(encode(header, b"".join(row_struct(3).pack(*row) for row in rows)))
 
 
 def test_a_trip_says_when_where_and_why_and_leads_to_its_charge(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         session_id = await charge(at, 1, 3, reason=EndReason.TRIPPED)
         record(at, 1, 3, session_id)
         browser = await at.browser("viewer")
@@ -55,7 +55,7 @@ def test_a_trip_says_when_where_and_why_and_leads_to_its_charge(tmp_path: Path) 
 def test_trips_go_page_by_page_and_by_outlet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cabinet.web.property.faults.TRIPS_A_PAGE", 2)
 
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         for number, outlet in enumerate((1, 2, 1, None, 3), 1):
             record(at, number, outlet)
         browser = await at.browser("viewer")
@@ -76,9 +76,9 @@ def test_trips_go_page_by_page_and_by_outlet(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_damaged_recording_is_said_to_be_damaged(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         record(at, 1, 3)
-        path = path_of(Path(at.rig.config.paths.state) / FOLDER, 1)
+        path = path_of(Path(at.harness.config.paths.state) / FOLDER, 1)
         path.write_bytes(path.read_bytes()[:-9])
         browser = await at.browser("viewer")
         assert "这个文件已损坏" in (await browser.page("/property/faults")).text
@@ -95,7 +95,7 @@ def test_a_damaged_recording_is_said_to_be_damaged(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_there_is_refused(tmp_path: Path, path: str, status: int) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         record(at, 1, 3)
         assert (await (await at.browser("viewer")).get(path)).status_code == status
 
@@ -103,11 +103,11 @@ def test_what_is_not_there_is_refused(tmp_path: Path, path: str, status: int) ->
 
 
 def test_a_fault_of_now_says_what_to_do(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("viewer")
         assert "现在没有故障" in (await browser.page("/property/faults")).text
-        at.rig.guard.trip(4, Fault.OUTLET_HOT)
-        await at.rig.settle(at.service)
+        at.harness.guard.trip(4, Fault.OUTLET_HOT)
+        await at.harness.settle(at.service)
         shown = await browser.page("/property/faults")
         assert "4 号插座：插座过热" in shown.text
         assert "clear 4" in shown.text

@@ -10,29 +10,29 @@ import pytest
 from cabinet.records import LoadSample
 from cabinet.service.property_views import DaySum, LoadView, UsageSums
 from cabinet.web.property import charts
-from tests.unit.service.rig import NOON_MS
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import Desk, charge, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import PropertyHarness, charge, tell
+from cabinet_testing.service_harness import NOON_MS
 
 DAY_MS = 86_400_000
 SHANGHAI = zoneinfo.ZoneInfo("Asia/Shanghai")
 MAY_29 = datetime.date(2026, 5, 29)
 
 
-async def a_week_apart(at: Desk) -> None:
+async def a_week_apart(at: PropertyHarness) -> None:
     """One charge a week ago at noon, one that evening; two today."""
     await charge(at, 1, 3)
-    at.rig.clock.set_wall(NOON_MS + 8 * 3_600_000, trusted=True)
+    at.harness.clock.set_wall(NOON_MS + 8 * 3_600_000, trusted=True)
     await charge(at, 2, 4)
-    at.rig.clock.set_wall(NOON_MS + 7 * DAY_MS, trusted=True)
+    at.harness.clock.set_wall(NOON_MS + 7 * DAY_MS, trusted=True)
     await charge(at, 1, 3)
     await charge(at, 2, 4, seconds=900)
 
 
 def test_today_stands_beside_the_same_day_a_week_ago_until_the_same_time(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await a_week_apart(at)
-        records = at.rig.records()
+        records = at.harness.records()
         shown = await (await at.browser("viewer")).page("/property")
         today_mwh = sum(record.energy_mwh for record in records[2:])
         assert "充电次数 2 1 ▲ 多 100%" in shown.text
@@ -45,7 +45,7 @@ def test_today_stands_beside_the_same_day_a_week_ago_until_the_same_time(tmp_pat
 
 
 def test_sums_by_day_and_month_are_those_of_the_rows_behind_them(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await a_week_apart(at)
         browser = await at.browser("viewer")
         for by, path in (
@@ -71,14 +71,14 @@ def test_sums_by_day_and_month_are_those_of_the_rows_behind_them(tmp_path: Path)
 
 
 def test_use_is_the_share_of_each_hour_that_an_outlet_was_taken(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await charge(at, 1, 3, seconds=1800)  # from noon on
-        at.rig.clock.set_wall(NOON_MS + 12 * 3_600_000, trusted=True)
+        at.harness.clock.set_wall(NOON_MS + 12 * 3_600_000, trusted=True)
         use = await at.service.property_pages.figures.utilisation(MAY_29, MAY_29)
         assert use.outlets[3][12] in (50, 51)
         assert [share for hour, share in enumerate(use.outlets[3]) if hour != 12] == [0] * 23
         assert use.all_outlets[12] == 5
-        at.rig.clock.set_wall(NOON_MS + 600_000, trusted=True)
+        at.harness.clock.set_wall(NOON_MS + 600_000, trusted=True)
         use = await at.service.property_pages.figures.utilisation(MAY_29, MAY_29)
         assert (use.outlets[3][12], use.outlets[3][13], use.outlets[5][11]) == (100, None, 0)
 
@@ -89,7 +89,7 @@ def test_use_is_the_share_of_each_hour_that_an_outlet_was_taken(tmp_path: Path) 
     "query", ["day=x", "from=2026-06-02&to=2026-06-01", "from=2020-01-01&to=2026-01-01", "to=9999-99-99"]
 )
 def test_a_period_that_cannot_be_is_refused(tmp_path: Path, query: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         assert (await (await at.browser()).get(f"/property/figures?{query}")).status_code == 400
 
     tell(tmp_path, story)
@@ -97,7 +97,7 @@ def test_a_period_that_cannot_be_is_refused(tmp_path: Path, query: str) -> None:
 
 @pytest.mark.parametrize("path", ["/property", "/property/figures", "/property/figures?by=month&to=2026-03-31"])
 def test_with_nothing_to_show_the_page_says_so(tmp_path: Path, path: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         answer = await (await at.browser()).get(path)
         assert answer.status_code == 200
         assert Page(answer.text).mistakes == []

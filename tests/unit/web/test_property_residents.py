@@ -12,9 +12,9 @@ from cabinet.clock import NS
 from cabinet.records import Role
 from cabinet.service.accounts import admin, sign_in
 from cabinet.store.database import Database
-from tests.unit.service.rig import CARDS, FULL, PIN, QUICK
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import Browser, Desk, charge, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import Browser, PropertyHarness, charge, tell
+from cabinet_testing.service_harness import CARDS, FULL, PIN, QUICK
 
 ONE = "/property/residents/1"
 
@@ -27,7 +27,7 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_in, "_dummy_hash", lambda: QUICK.hash("nobody's"))
 
 
-async def named(at: Desk, resident_id: int, name: str) -> None:
+async def named(at: PropertyHarness, resident_id: int, name: str) -> None:
     await at.service.context.storage.write(
         lambda c: c.execute("UPDATE resident SET name = ? WHERE id = ?", (name, resident_id))
     )
@@ -48,7 +48,7 @@ async def topped_up(browser: Browser, amount: str, note: str = "") -> None:
 
 
 def test_cards_and_names_are_masked_and_found_by_their_ends(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await named(at, 1, "王小芳")
         browser = await at.browser("accountant")
         for query, expected in (
@@ -69,7 +69,7 @@ def test_cards_and_names_are_masked_and_found_by_their_ends(tmp_path: Path) -> N
 
 
 def test_unmasking_shows_it_once_and_is_noted(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await named(at, 1, "王小芳")
         browser = await at.browser("accountant")
         shown = Page((await browser.send(f"{ONE}/reveal")).text)
@@ -82,49 +82,49 @@ def test_unmasking_shows_it_once_and_is_noted(tmp_path: Path) -> None:
 
 
 def test_a_top_up_is_looked_at_first_and_happens_once(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         asked = Page((await browser.send(f"{ONE}/top-up", amount="12.5", note="收据 7")).text)
         assert "20.00 元 → 32.50 元" in asked.text
-        assert at.rig.balance_fen("wallet:1") == 2000
+        assert at.harness.balance_fen("wallet:1") == 2000
         fields = {name: hidden(asked, name) for name in ("amount", "note", "request_key", "confirmed")}
         for _ in range(2):
             assert (await browser.send(f"{ONE}/top-up", **fields)).status_code in (302, 303)
-        assert at.rig.balance_fen("wallet:1") == 3250
+        assert at.harness.balance_fen("wallet:1") == 3250
         shown = await browser.page(ONE)
         assert "充值 +12.50 元 32.50 元 收据 7 撤销" in shown.text
         assert at.audit() == [("the accountant", "top_up", "12.50", "收据 7")]
-        at.rig.check_books()
+        at.harness.check_books()
 
     tell(tmp_path, story)
 
 
 def test_a_top_up_can_be_taken_back_once_within_a_day_while_the_money_is_there(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         await topped_up(browser, "10")
         undo = next(form["action"] for form in (await browser.page(ONE)).all("form") if "/undo/" in form["action"])
         assert (await browser.send(undo)).status_code == 303
-        assert at.rig.balance_fen("wallet:1") == 2000
+        assert at.harness.balance_fen("wallet:1") == 2000
         again = await browser.send(undo)
         assert again.status_code == 409
         assert "不能撤销" in Page(again.text).text
-        assert at.rig.balance_fen("wallet:1") == 2000
+        assert at.harness.balance_fen("wallet:1") == 2000
         assert (await browser.send(f"{ONE}/undo/1")).status_code == 409  # the first money was no top-up of these pages
         await topped_up(browser, "10")
         undo = next(form["action"] for form in (await browser.page(ONE)).all("form") if "/undo/" in form["action"])
         assert (await browser.send(undo.replace("residents/1", "residents/2"))).status_code == 409
-        at.rig.clock.advance_ns(86_400 * NS)
+        at.harness.clock.advance_ns(86_400 * NS)
         assert (await browser.send(undo)).status_code == 409 or (await browser.get(ONE)).status_code == 303
-        assert at.rig.balance_fen("wallet:1") == 3000
+        assert at.harness.balance_fen("wallet:1") == 3000
         assert [action for _, action, _, _ in at.audit()] == ["top_up", "top_up_undo", "top_up"]
-        at.rig.check_books()
+        at.harness.check_books()
 
     tell(tmp_path, story)
 
 
 def test_money_that_is_spent_is_not_taken_back(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         await topped_up(browser, "10")
         await at.service.start(1, "C5T4", FULL, "k1")
@@ -133,28 +133,28 @@ def test_money_that_is_spent_is_not_taken_back(tmp_path: Path) -> None:
         )
         undo = next(form["action"] for form in (await browser.page(ONE)).all("form") if "/undo/" in form["action"])
         assert (await browser.send(undo)).status_code == 409
-        assert at.rig.balance_fen("wallet:1") == 5
+        assert at.harness.balance_fen("wallet:1") == 5
 
     tell(tmp_path, story)
 
 
 @pytest.mark.parametrize("amount", ["", "0", "0.00", "-5", "1e3", "10000", "1.234", "ten", "1²", "12,5", "NaN"])
 def test_an_amount_that_is_none_moves_nothing(tmp_path: Path, amount: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         for confirmed in ("", "true"):
             fields = {"amount": amount, "confirmed": confirmed, "request_key": "abcdefgh"}
             answer = await browser.send(f"{ONE}/top-up", **fields)
             assert answer.status_code == 400
             assert "金额不对" in Page(answer.text).text
-        assert at.rig.balance_fen("wallet:1") == 2000
+        assert at.harness.balance_fen("wallet:1") == 2000
         assert at.audit() == []
 
     tell(tmp_path, story)
 
 
 def test_a_blocked_card_is_signed_out_until_it_is_unblocked(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         token = await at.service.sign_in(CARDS[0], PIN, "here")
         assert (await browser.send(f"{ONE}/block", blocked="true")).status_code == 303
@@ -171,7 +171,7 @@ def test_a_blocked_card_is_signed_out_until_it_is_unblocked(tmp_path: Path) -> N
 
 
 def test_a_new_pin_is_shown_once_and_is_the_only_one(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         shown = Page((await browser.send(f"{ONE}/pin")).text)
         pin = next(word for word in shown.words if re.fullmatch(r"\d{6}", word))
@@ -185,7 +185,7 @@ def test_a_new_pin_is_shown_once_and_is_the_only_one(tmp_path: Path) -> None:
 
 
 def test_erasing_asks_first_wants_no_money_left_and_leaves_nobody(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await charge(at, 1, 3)
         await named(at, 1, "王小芳")
         browser = await at.browser()
@@ -206,7 +206,7 @@ def test_erasing_asks_first_wants_no_money_left_and_leaves_nobody(tmp_path: Path
 
 
 def test_nobody_is_erased_while_charging(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await at.service.start(1, "C5T4", FULL, "k1")
         answer = await (await at.browser()).send(f"{ONE}/erase", confirmed="true")
         assert answer.status_code == 409
@@ -224,14 +224,14 @@ HOSTILE = "\x1b]0;x\x07\x1b[2J\u202e =1+1"
 def test_a_note_acts_on_nobody_else(tmp_path: Path) -> None:
     """Typed here it is cleaned; in a database of before it is shown as replaced signs."""
 
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("accountant")
         await topped_up(browser, "１２．５", HOSTILE)
         shown = await browser.page(ONE)
         assert "\ufffd]0;x\ufffd\ufffd[2J =1+1" in shown.text
         assert "12.50" in shown.text
         assert at.audit()[-1][3] == "\ufffd]0;x\ufffd\ufffd[2J =1+1"
-        database = Database(admin.database_path(at.rig.config))
+        database = Database(admin.database_path(at.harness.config))
         with database.transaction() as connection:
             connection.execute("UPDATE ledger_transaction SET note = ? WHERE note != ''", (HOSTILE,))
         database.close()
@@ -252,7 +252,7 @@ def as_text(content: bytes) -> list[list[str | None]]:
 def test_a_list_as_others_write_it_is_imported_wholly_and_no_pin_loses_a_digit(tmp_path: Path) -> None:
     """Names padded with wide and no-break blanks, leading zeros, nineteen digits, full-width digits."""
 
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         content = (
             "card,name,phone,balance\n00012345,王\u3000芳,,20\n6222021234567890123,李\u00a0伟,,0\n"
@@ -283,7 +283,7 @@ async def imported(browser: Browser, content: bytes, name: str = "residents.csv"
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 def test_a_file_is_looked_at_then_added_with_its_pins(tmp_path: Path, encoding: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         looked = await imported(browser, GOOD.encode(encoding))
         assert looked.mistakes == []
@@ -303,9 +303,9 @@ def test_a_file_is_looked_at_then_added_with_its_pins(tmp_path: Path, encoding: 
             ["卡号", "姓名", "密码"], ["20010001", "王芳", pins[0]], ["20010002", "=1+1", pins[1]],
         ]  # fmt: skip
         assert at.audit() == [("the operator", "residents_import", "2", "25.50")]
-        at.rig.clock.advance_ns(900 * NS)
+        at.harness.clock.advance_ns(900 * NS)
         assert (await browser.get(begun.headers["location"])).status_code == 409, "PINs do not stay"
-        at.rig.check_books()
+        at.harness.check_books()
 
     tell(tmp_path, story)
 
@@ -327,7 +327,7 @@ def test_a_file_is_looked_at_then_added_with_its_pins(tmp_path: Path, encoding: 
     ],
 )
 def test_a_file_with_mistakes_names_them_and_adds_nobody(tmp_path: Path, content: str, words: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         shown = await imported(browser, content.encode())
         assert words in shown.text
@@ -338,7 +338,7 @@ def test_a_file_with_mistakes_names_them_and_adds_nobody(tmp_path: Path, content
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         for content in (b"\xff\xfe\x00\x81", b""):
             answer = await browser.send("/property/residents/import", files={"file": ("x.csv", content, "text/csv")})
@@ -363,7 +363,7 @@ def test_what_a_role_may_not_do_is_refused(tmp_path: Path, role: Role) -> None:
     money = [f"{ONE}/reveal", f"{ONE}/top-up", f"{ONE}/undo/1", f"{ONE}/block", f"{ONE}/pin"]
     operators = [f"{ONE}/erase", "/property/residents/import", "/property/residents/import/begin"]
 
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(role)
         for path in operators + (money if role == "viewer" else []):
             answer = await browser.send(path, amount="5", confirmed="true", blocked="true", key="abcdefgh")
@@ -373,13 +373,13 @@ def test_what_a_role_may_not_do_is_refused(tmp_path: Path, role: Role) -> None:
         if role == "viewer":
             assert (await browser.get(ONE)).status_code == 403
         assert at.audit() == []
-        assert at.rig.balance_fen("wallet:1") == 2000
+        assert at.harness.balance_fen("wallet:1") == 2000
 
     tell(tmp_path, story)
 
 
 def test_nobody_there_is_not_found(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         assert (await browser.get("/property/residents/99")).status_code == 404
         for path in ("reveal", "block", "pin", "undo/1"):

@@ -12,30 +12,30 @@ from cabinet.clock import NS
 from cabinet.records import ROLES, Role
 from cabinet.service.accounts import totp
 from cabinet.store import second_factors
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import PASSWORD, Browser, Desk, staff_id, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import PASSWORD, Browser, PropertyHarness, staff_id, tell
 
 PATH = "/property/second-factor"
 
 
-async def secret_of(at: Desk, name: str) -> bytes:
-    who = staff_id(at.rig, name)
+async def secret_of(at: PropertyHarness, name: str) -> bytes:
+    who = staff_id(at.harness, name)
     row = await at.service.context.storage.read(lambda c: second_factors.of_staff(c, who))
     assert row is not None
     return row.secret
 
 
-def code(at: Desk, secret: bytes) -> str:
-    return totp.code_of(secret, at.rig.clock.wall().unix_ms // 1000 // totp.STEP_S)
+def code(at: PropertyHarness, secret: bytes) -> str:
+    return totp.code_of(secret, at.harness.clock.wall().unix_ms // 1000 // totp.STEP_S)
 
 
-async def switch_on(at: Desk, browser: Browser, name: str) -> tuple[bytes, list[str]]:
+async def switch_on(at: PropertyHarness, browser: Browser, name: str) -> tuple[bytes, list[str]]:
     """The secret and the recovery codes."""
     assert (await browser.send(f"{PATH}/begin")).headers["location"] == PATH
     secret = await secret_of(at, name)
     answer = await browser.send(PATH, code=code(at, secret))
     assert answer.headers["cache-control"] == "no-store"
-    at.rig.clock.advance_ns(totp.STEP_S * NS)
+    at.harness.clock.advance_ns(totp.STEP_S * NS)
     return secret, [word for word in Page(answer.text).words if re.fullmatch(r"([A-Z2-7]{4}-){3}[A-Z2-7]{4}", word)]
 
 
@@ -46,7 +46,7 @@ def key_on(answer: httpx.Response) -> str:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_sets_it_up_and_signs_in_with_it(tmp_path: Path, role: Role) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser, name = await at.browser(role), f"the {role}"
         secret, codes = await switch_on(at, browser, name)
         assert len(set(codes)) == 10
@@ -75,7 +75,7 @@ def test_every_role_sets_it_up_and_signs_in_with_it(tmp_path: Path, role: Role) 
 
 
 def test_the_page_shows_the_secret_as_text_and_as_a_code_that_a_phone_reads(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         await browser.send(f"{PATH}/begin")
         answer = await browser.get(PATH)
@@ -85,7 +85,7 @@ def test_the_page_shows_the_secret_as_text_and_as_a_code_that_a_phone_reads(tmp_
         assert shown.mistakes == []
         assert not [1 for _, attributes in shown.elements if "style" in attributes]
         # the same code as a picture, for a reader that takes pictures
-        address = totp.address(secret, at.rig.config.site.name, "the operator")
+        address = totp.address(secret, at.harness.config.site.name, "the operator")
         code = segno.make_qr(address, error="m")
         drawn = [each["d"] for each in shown.all("path") if each.get("stroke") == "#000"]
         assert len(drawn) == 1
@@ -98,7 +98,7 @@ def test_the_page_shows_the_secret_as_text_and_as_a_code_that_a_phone_reads(tmp_
 
 
 def test_a_wrong_code_switches_nothing_on_and_the_secret_stays(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         await browser.send(f"{PATH}/begin")
         secret = await secret_of(at, "the operator")
@@ -111,13 +111,13 @@ def test_a_wrong_code_switches_nothing_on_and_the_secret_stays(tmp_path: Path) -
 
 
 def test_it_is_switched_off_with_a_proof_only(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         await switch_on(at, browser, "the operator")
         wrong = await browser.send(f"{PATH}/off", proof="wrong")
         assert wrong.status_code == 401
         assert "没有关闭" in Page(wrong.text).text
-        own = staff_id(at.rig, "the operator")
+        own = staff_id(at.harness, "the operator")
         assert (await browser.send(f"/property/staff/{own}/second-factor")).status_code == 403
         assert (await browser.send(f"{PATH}/off", proof=PASSWORD)).status_code == 303
         assert "开始设置" in (await browser.page(PATH)).text
@@ -127,10 +127,10 @@ def test_it_is_switched_off_with_a_proof_only(tmp_path: Path) -> None:
 
 
 def test_an_operator_switches_it_off_for_who_lost_the_phone_and_nobody_else_does(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         viewer, operator, accountant = [await at.browser(role) for role in ("viewer", "operator", "accountant")]
         await switch_on(at, viewer, "the viewer")
-        who = staff_id(at.rig, "the viewer")
+        who = staff_id(at.harness, "the viewer")
         path = f"/property/staff/{who}/second-factor"
         assert "（两步验证）" in (await operator.page("/property/staff")).text
         for other in (accountant, viewer):
@@ -157,7 +157,7 @@ def test_an_operator_switches_it_off_for_who_lost_the_phone_and_nobody_else_does
      ({"key": "k", "code": "1" * 500}, 401)],
 )  # fmt: skip
 def test_a_second_step_that_has_no_first_signs_nobody_in(tmp_path: Path, fields: dict[str, str], status: int) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(None)
         answer = await browser.send("/property/sign-in/code", **fields)
         assert answer.status_code == status
@@ -168,7 +168,7 @@ def test_a_second_step_that_has_no_first_signs_nobody_in(tmp_path: Path, fields:
 
 
 def test_sign_out_in_every_browser_is_offered_there_and_ends_them_all(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         here, elsewhere = await at.browser("operator"), await at.browser("operator")
         assert (await elsewhere.get("/property")).status_code == 200
         assert "在所有浏览器上退出" in (await here.page(PATH)).text

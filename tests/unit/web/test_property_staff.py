@@ -6,13 +6,13 @@ import pytest
 
 from cabinet.records import MAY, ROLES, Role
 from cabinet.web.property.access import SECTIONS
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import PASSWORD, Desk, secrets_on, staff_id, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import PASSWORD, PropertyHarness, secrets_on, staff_id, tell
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_page_opens_for_the_roles_that_may_see_it_and_for_nobody_else(tmp_path: Path, role: Role) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(role)
         shown = await browser.page("/property")
         may = [section.path for section in SECTIONS if section.task in MAY[role]]
@@ -28,7 +28,7 @@ def test_a_page_opens_for_the_roles_that_may_see_it_and_for_nobody_else(tmp_path
 
 
 def test_nobody_is_somebody_without_signing_in(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(None)
         for section in SECTIONS:
             answer = await browser.get(section.path)
@@ -38,7 +38,7 @@ def test_nobody_is_somebody_without_signing_in(tmp_path: Path) -> None:
 
 
 def test_signing_in_is_in_the_audit_log(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await at.browser("accountant")
         browser = await at.browser(None)
         answer = await browser.send("/property/sign-in", name="the accountant", password=PASSWORD)
@@ -51,11 +51,11 @@ def test_signing_in_is_in_the_audit_log(tmp_path: Path) -> None:
 
 
 def test_an_operator_adds_a_login_changes_its_role_and_takes_it_away(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         added = Page((await browser.send("/property/staff", name="前台", role="viewer")).text)
         (password,) = secrets_on(added)
-        who = staff_id(at.rig, "前台")
+        who = staff_id(at.harness, "前台")
         other = await at.browser(None)
         assert (await other.send("/property/sign-in", name="前台", password=password)).status_code == 303
         assert (await other.get("/property/audit")).status_code == 403
@@ -79,9 +79,9 @@ def test_an_operator_adds_a_login_changes_its_role_and_takes_it_away(tmp_path: P
 
 
 def test_the_last_operator_stays_one(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
-        who = staff_id(at.rig, "the operator")
+        who = staff_id(at.harness, "the operator")
         for path, fields in (
             (f"/property/staff/{who}/remove", {}),
             (f"/property/staff/{who}/role", {"role": "viewer"}),
@@ -106,7 +106,7 @@ def test_the_last_operator_stays_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_login_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, str], status: int) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         assert (await browser.send("/property/staff", **fields)).status_code == status
         assert at.audit() == []
@@ -116,9 +116,9 @@ def test_a_login_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, str
 
 @pytest.mark.parametrize("role", ["accountant", "viewer"])
 def test_only_operators_change_logins(tmp_path: Path, role: Role) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(role)
-        who = staff_id(at.rig, f"the {role}")
+        who = staff_id(at.harness, f"the {role}")
         for path, fields in (
             ("/property/staff", {"name": "new", "role": "operator"}),
             (f"/property/staff/{who}/role", {"role": "operator"}),
@@ -133,7 +133,7 @@ def test_only_operators_change_logins(tmp_path: Path, role: Role) -> None:
 
 @pytest.mark.parametrize("query", ["from=yesterday", "to=2026-13-01", "before=x", "resident=-1", "from=0001-01-01"])
 def test_a_filter_that_makes_no_sense_is_refused(tmp_path: Path, query: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         assert (await browser.get(f"/property/audit?{query}")).status_code == 400
 
@@ -141,9 +141,9 @@ def test_a_filter_that_makes_no_sense_is_refused(tmp_path: Path, query: str) -> 
 
 
 def test_the_audit_log_goes_page_by_page(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
-        who = staff_id(at.rig, "the operator")
+        who = staff_id(at.harness, "the operator")
         await at.service.context.storage.write(
             lambda c: c.executemany(
                 "INSERT INTO audit_entry (unix_ms, trusted, staff, role, address, action, subject)"
@@ -164,7 +164,7 @@ def test_the_audit_log_goes_page_by_page(tmp_path: Path) -> None:
 
 
 def test_nobody_changes_or_deletes_an_audit_entry(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         await browser.send("/property/staff", name="new", role="viewer")
         for statement in ("UPDATE audit_entry SET staff = 'x'", "DELETE FROM audit_entry"):

@@ -7,9 +7,9 @@ import pytest
 from cabinet.billing import tariff_files
 from cabinet.records import Role
 from cabinet.service.ports import USAGE_READ
-from tests.unit.service.rig import NOON_MS
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import Desk, secrets_on, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import PropertyHarness, secrets_on, tell
+from cabinet_testing.service_harness import NOON_MS
 
 GOOD = """
 version = "summer-2026"
@@ -21,14 +21,14 @@ energy_periods = [{ start = "00:00", end = "24:00", electricity_fen_per_kwh = 51
 """
 
 
-def files(at: Desk) -> dict[str, str]:
-    return {path.name: path.read_text() for path in tariff_files.folder(at.rig.config).glob("*")}
+def files(at: PropertyHarness) -> dict[str, str]:
+    return {path.name: path.read_text() for path in tariff_files.folder(at.harness.config).glob("*")}
 
 
 def test_the_posted_prices_are_told_in_words_with_a_receipt_to_try(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("viewer")
-        version = at.rig.config.tariff.version
+        version = at.harness.config.tariff.version
         shown = await browser.page(f"/property/tariffs?version={version}&minutes=60&watts=150&time=12:00")
         assert shown.mistakes == []
         assert f"{version} 使用中" in shown.text
@@ -42,7 +42,7 @@ def test_the_posted_prices_are_told_in_words_with_a_receipt_to_try(tmp_path: Pat
 
 
 def test_a_new_version_is_checked_then_scheduled_and_in_force_from_its_day(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         looked = Page((await browser.send("/property/tariffs/check", text=GOOD, minutes="360", watts="180")).text)
         assert looked.mistakes == []
@@ -53,7 +53,7 @@ def test_a_new_version_is_checked_then_scheduled_and_in_force_from_its_day(tmp_p
         assert files(at) == {"summer-2026.toml": GOOD}
         assert "summer-2026 将要启用" in (await browser.page("/property/tariffs")).text
         assert at.service.price("A7K2", "").version != "summer-2026"
-        at.rig.clock.set_wall(NOON_MS + 3 * 86_400_000, trusted=True)
+        at.harness.clock.set_wall(NOON_MS + 3 * 86_400_000, trusted=True)
         assert at.service.price("A7K2", "").version == "summer-2026"
         assert at.audit() == [("the operator", "tariff_schedule", "summer-2026", "2026-06-01")]
 
@@ -61,7 +61,7 @@ def test_a_new_version_is_checked_then_scheduled_and_in_force_from_its_day(tmp_p
 
 
 def test_an_uploaded_file_is_looked_at_as_a_pasted_one(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         answer = await browser.send("/property/tariffs/check", files={"file": ("s.toml", GOOD.encode(), "text/plain")})
         assert "summer-2026 没有错误" in Page(answer.text).text
@@ -83,7 +83,7 @@ def test_an_uploaded_file_is_looked_at_as_a_pasted_one(tmp_path: Path) -> None:
     ],
 )
 def test_a_tariff_that_cannot_be_is_never_put_into_force(tmp_path: Path, change: tuple[str, str], words: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         text = GOOD.replace(*change)
         assert words in Page((await browser.send("/property/tariffs/check", text=text)).text).text
@@ -97,7 +97,7 @@ def test_a_tariff_that_cannot_be_is_never_put_into_force(tmp_path: Path, change:
 
 
 def test_a_version_that_is_there_is_never_changed(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         await browser.send("/property/tariffs/schedule", text=GOOD)
         dearer = GOOD.replace("51.03", "99").replace("2026-06-01", "2026-06-02")
@@ -110,8 +110,8 @@ def test_a_version_that_is_there_is_never_changed(tmp_path: Path) -> None:
 
 
 def test_a_file_of_that_name_is_not_written_over(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
-        folder = tariff_files.folder(at.rig.config)
+    async def story(at: PropertyHarness) -> None:
+        folder = tariff_files.folder(at.harness.config)
         folder.mkdir(parents=True)
         (folder / "summer-2026.toml").write_text("broken")
         answer = await (await at.browser()).send("/property/tariffs/schedule", text=GOOD)
@@ -123,7 +123,7 @@ def test_a_file_of_that_name_is_not_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["accountant", "viewer"])
 def test_only_operators_change_tariffs_and_tokens(tmp_path: Path, role: Role) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser(role)
         for path in ("tariffs/check", "tariffs/schedule", "tokens", "tokens/revoke"):
             fields = {"text": GOOD, "name": "x", "days": "30", f"scope-{USAGE_READ}": "true"}
@@ -136,7 +136,7 @@ def test_only_operators_change_tariffs_and_tokens(tmp_path: Path, role: Role) ->
 
 
 def test_a_token_is_shown_once_opens_its_scope_and_is_revoked(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         fields = {"name": "收费系统", "days": "30", f"scope-{USAGE_READ}": "true"}
         shown = Page((await browser.send("/property/tokens", **fields)).text)
@@ -172,7 +172,7 @@ def test_a_token_is_shown_once_opens_its_scope_and_is_revoked(tmp_path: Path) ->
     ],
 )
 def test_a_token_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, str]) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         assert (await (await at.browser()).send("/property/tokens", **fields)).status_code == 400
         assert at.audit() == []
 

@@ -12,19 +12,19 @@ import pytest
 from cabinet.model import EndReason
 from cabinet.service.accounts import admin
 from cabinet.service.ports import Unclosed
-from tests.unit.service.rig import NOON_MS
-from tests.unit.web.browser import Page
-from tests.unit.web.office_rig import Desk, charge, tell
+from cabinet_testing.html_page import Page
+from cabinet_testing.property_harness import PropertyHarness, charge, tell
+from cabinet_testing.service_harness import NOON_MS
 
 DAY_MS = 86_400_000
 ALL = "/property/usage?from=&to="
 
 
-async def three_charges(at: Desk) -> None:
+async def three_charges(at: PropertyHarness) -> None:
     """May 29: resident 1 at outlet 3, resident 2 at outlet 5; May 30: resident 1 at outlet 3."""
     await charge(at, 1, 3)
     await charge(at, 2, 5, reason=EndReason.TRIPPED)
-    at.rig.clock.set_wall(NOON_MS + DAY_MS, trusted=True)
+    at.harness.clock.set_wall(NOON_MS + DAY_MS, trusted=True)
     await charge(at, 1, 3, seconds=600)
 
 
@@ -49,7 +49,7 @@ def numbers(shown: Page) -> list[str]:
     ],
 )
 def test_rows_are_those_that_the_filter_describes_newest_first(tmp_path: Path, query: str, expected: list[str]) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         shown = await (await at.browser("accountant")).page(f"/property/usage{query}")
         assert numbers(shown) == expected
@@ -61,7 +61,7 @@ def test_rows_are_those_that_the_filter_describes_newest_first(tmp_path: Path, q
 
 
 def test_files_hold_the_rows_of_the_filter_and_are_noted(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         browser = await at.browser("accountant")
         csv = await browser.get("/property/usage.csv?from=2026-05-29&to=2026-05-29&card=10010001")
@@ -80,7 +80,7 @@ def test_files_hold_the_rows_of_the_filter_and_are_noted(tmp_path: Path) -> None
 
 
 def test_a_viewer_cannot_ask_by_card(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         browser = await at.browser("viewer")
         shown = await browser.page(f"{ALL}&card=10010001")
@@ -94,7 +94,7 @@ def test_a_viewer_cannot_ask_by_card(tmp_path: Path) -> None:
 
 
 def test_a_card_that_nobody_has_is_said(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         shown = await (await at.browser()).page(f"{ALL}&card=99999999")
         assert "没有这张卡" in shown.text
 
@@ -105,7 +105,7 @@ def test_a_card_that_nobody_has_is_said(tmp_path: Path) -> None:
     "query", ["from=x", "outlet=three", "outlet=-1", "before=1e3", "card=" + "9" * 65, "resident=a"]
 )
 def test_a_filter_that_makes_no_sense_is_refused(tmp_path: Path, query: str) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser()
         assert (await browser.get(f"/property/usage?{query}")).status_code == 400
 
@@ -113,10 +113,10 @@ def test_a_filter_that_makes_no_sense_is_refused(tmp_path: Path, query: str) -> 
 
 
 def test_a_record_shows_its_lines_and_its_hash(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         shown = await (await at.browser()).page("/property/usage/2")
-        first, second = at.rig.records()[:2]
+        first, second = at.harness.records()[:2]
         for words in (first.record_hash, second.record_hash, "校验值与内容相符", second.order_number, "插座过热"):
             assert words in shown.text
         assert {"/property/usage/1", "/property/usage/3", "/property/residents/2"} <= {
@@ -128,7 +128,7 @@ def test_a_record_shows_its_lines_and_its_hash(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-async def verified(at: Desk, role: str = "viewer") -> Page:
+async def verified(at: PropertyHarness, role: str = "viewer") -> Page:
     browser = await at.browser("viewer")
     assert (await browser.send("/property/usage/verify")).headers["location"] == "/property/usage/verify"
     async with asyncio.timeout(20):
@@ -138,7 +138,7 @@ async def verified(at: Desk, role: str = "viewer") -> Page:
 
 
 def test_a_log_as_it_was_written_is_verified(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         assert "全部 3 条记录完好" in (await verified(at)).text
         assert at.audit() == [("the viewer", "usage_verify", "", "")]
@@ -147,12 +147,12 @@ def test_a_log_as_it_was_written_is_verified(tmp_path: Path) -> None:
 
 
 def test_a_closing_that_does_not_hold_is_named(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
-        at.rig.clock.set_wall(NOON_MS + 40 * 86_400_000, trusted=True)
+        at.harness.clock.set_wall(NOON_MS + 40 * 86_400_000, trusted=True)
         await at.service.close_month()
         assert "1 份月度结账均与记录相符" in (await verified(at)).text
-        (Path(at.rig.config.paths.state) / "keys" / "usage.key").write_bytes(bytes(32))
+        (Path(at.harness.config.paths.state) / "keys" / "usage.key").write_bytes(bytes(32))
         shown = await verified(at)
         assert "月度结账与用电记录不符" in shown.text
         assert "its signature is not of this key" in shown.text
@@ -161,7 +161,7 @@ def test_a_closing_that_does_not_hold_is_named(tmp_path: Path) -> None:
 
 
 def test_heads_of_every_day_are_a_file_to_keep(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
         browser = await at.browser("viewer")
         assert (await verified(at)).all("a", href="/property/usage/heads.jsonl")
@@ -176,9 +176,9 @@ def test_heads_of_every_day_are_a_file_to_keep(tmp_path: Path) -> None:
 
 
 def test_a_record_that_was_changed_is_named(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await three_charges(at)
-        with sqlite3.connect(admin.database_path(at.rig.config)) as connection:
+        with sqlite3.connect(admin.database_path(at.harness.config)) as connection:
             connection.execute("DROP TRIGGER usage_stays")
             connection.execute("UPDATE usage_record SET body = replace(body, '\"outlet\":5', '\"outlet\":6')")
         shown = await verified(at)
@@ -190,7 +190,7 @@ def test_a_record_that_was_changed_is_named(tmp_path: Path) -> None:
 
 
 def test_a_walk_that_goes_on_says_how_far_it_is(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         await charge(at)
         log = at.service.property_pages.log
         browser = await at.browser("viewer")
@@ -205,7 +205,7 @@ def test_a_walk_that_goes_on_says_how_far_it_is(tmp_path: Path) -> None:
 
 
 def test_month_that_is_not_closed_says_so_with_its_reason(tmp_path: Path) -> None:
-    async def story(at: Desk) -> None:
+    async def story(at: PropertyHarness) -> None:
         browser = await at.browser("viewer")
         assert "没有封账" not in (await browser.page("/property/usage")).text
         for why, words in (("clock", "时钟未同步"), ("storage", "不能写入或已损坏"), ("key", "签名密钥")):

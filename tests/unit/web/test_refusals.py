@@ -8,9 +8,9 @@ from cabinet.errors import Refused
 from cabinet.model import REFUSALS
 from cabinet.texts import table
 from cabinet.web.errors import RETRY_AFTER_S, STATUS_OF_REFUSAL
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

@@ -10,9 +10,9 @@ from litestar.testing import TestClient
 
 from cabinet.config.keys import Config
 from cabinet.web.site import CONTENT_SECURITY_POLICY, HEADERS, MAX_BODY, create_app
-from tests.unit.web import fake_service
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.html_page import page, send
 from tests.unit.web.property_posts import PROPERTY_POSTS
 
 Client = TestClient[Litestar]

@@ -19,9 +19,9 @@ from cabinet.sim.faults import FAULTS
 from cabinet.sim.journal import KINDS as RECORDS
 from cabinet.web.sim import ACTIONS, DONE
 from cabinet.web.site import create_app
-from tests.unit.web.browser import page, send
-from tests.unit.web.fake_service import FakeService
-from tests.unit.web.fake_simulator import FakeSimulator
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.fake_simulator import FakeSimulator
+from cabinet_testing.html_page import page, send
 
 Client = TestClient[Litestar]
 

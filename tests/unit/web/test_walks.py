@@ -11,10 +11,10 @@ from litestar.testing import TestClient
 
 from cabinet.config import check
 from cabinet.web.site import create_app
-from tests.unit.web import fake_service
-from tests.unit.web.browser import Page
-from tests.unit.web.fake_service import FakeService
-from tests.unit.web.fake_simulator import FakeSimulator
+from cabinet_testing import fake_service
+from cabinet_testing.fake_service import FakeService
+from cabinet_testing.fake_simulator import FakeSimulator
+from cabinet_testing.html_page import Page
 
 Client = TestClient[Litestar]
 

@@ -15,7 +15,7 @@ from cabinet.records import CostLine
 from cabinet.service.charges.pricing import cost_lines
 from cabinet.texts import Texts
 from cabinet.web.words import Formatter
-from tests.unit.web import fake_service
+from cabinet_testing import fake_service
 
 SITE_ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 

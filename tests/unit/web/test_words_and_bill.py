@@ -13,7 +13,7 @@ from cabinet.service.charges import pricing
 from cabinet.service.ports import SessionView
 from cabinet.texts import Texts
 from cabinet.web.charging import charged_key, electricity_fen
-from tests.unit.web import fake_service
+from cabinet_testing import fake_service
 
 DOCS = Path(__file__).parents[3] / "docs"
 HELD_FEN = 1000

@@ -1,0 +1,1 @@
+"""Test harnesses of the project, used by tests, campaigns, benches and the virtual machine; in no package."""

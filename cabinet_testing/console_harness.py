@@ -1,0 +1,104 @@
+"""Console over a simulated cabinet: the real shell and guard over the simulator, in one process."""
+
+from collections.abc import Callable
+
+import argon2
+
+from cabinet.clock import MS, NS
+from cabinet.console.accounts import ConsoleAccounts, Level
+from cabinet.console.command import Backends
+from cabinet.console.reply import CommandAudit, Reply
+from cabinet.console.shell import Shell
+from cabinet.errors import LinkError, Refused
+from cabinet.link.protocol import ALLOWED, BusView, Command, Recent, Refusal, Role
+from cabinet.maintenance import MaintenanceState
+from cabinet.model import Snapshot
+from cabinet_testing.sim_cabinet import SimCabinet
+
+CHEAP = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+ACCOUNTS = {"tech": Level.SERVICE, "night": Level.OPERATE, "guest": Level.LOOK}
+
+
+class SimGuardClient:
+    """The console's guard client, connected directly to the guard of a simulated cabinet."""
+
+    def __init__(self, sim: SimCabinet) -> None:
+        self.sim = sim
+        self.gone = False
+        self.asked: list[Command] = []
+
+    def snapshot(self) -> Snapshot:
+        self._there()
+        return self.sim.guard.snapshot()
+
+    def maintenance_state(self) -> MaintenanceState:
+        self._there()
+        return self.sim.guard.maintenance_state()
+
+    def bus(self, scan: bool = False) -> BusView:
+        self._there()
+        return self.sim.guard.bus_view(scan)
+
+    def recent(self) -> Recent:
+        self._there()
+        return Recent(self.sim.clock.monotonic_ns(), list(self.sim.guard.events.recent))
+
+    def request(self, make: Callable[[int], Command]) -> None:
+        self._there()
+        command = make(7)
+        self.asked.append(command)
+        assert Role.CONSOLE in ALLOWED[type(command)]
+        answer = self.sim.guard.handle(command)
+        if isinstance(answer, Refusal):
+            raise Refused(answer.code, **answer.params)
+
+    def _there(self) -> None:
+        if self.gone:
+            raise LinkError("guard.sock: no guard answers")
+
+
+class ConsoleHarness:
+    """Types lines as a technician and returns the answers; live views run on the simulated cabinet's clock."""
+
+    def __init__(
+        self, sim: SimCabinet, folder, name: str = "tech", audit: CommandAudit | None = None, **backends: object
+    ) -> None:
+        self.sim = sim
+        self.guard = SimGuardClient(sim)
+        path = folder / "staff.json"
+        staff = ConsoleAccounts(path, sim.clock, CHEAP)
+        for account, level in ACCOUNTS.items():
+            staff.set_pin(account, level, f"pin-{account}")
+            staff.remember(account, language="en")
+        self.shell = Shell(sim.config, staff, self.guard, sim.clock, Backends(**backends), audit)
+        self.read: list[str] = []
+        self.shell.greet()
+        self.log_in(name)
+
+    def log_in(self, name: str) -> None:
+        self.shell.end()
+        self.say(name)
+        self.say(f"pin-{name}")
+
+    def say(self, line: str) -> str:
+        """The answer, with everything that follows by itself."""
+        return self.follow(self.shell.line(line))
+
+    def begin(self, line: str) -> Reply:
+        """The answer alone: what goes on by itself is not waited for."""
+        return self.shell.line(line)
+
+    def follow(self, reply: Reply) -> str:
+        texts = [reply.text]
+        while reply.live_s is not None:
+            self.sim.run(round(reply.live_s * 1000) * MS)
+            again = self.shell.tick()
+            if again is not None:
+                reply = again
+                texts.append(reply.text)
+        said = "\n".join(text for text in texts if text)
+        self.read.append(said)
+        return said
+
+    def wait(self, seconds: float) -> None:
+        self.sim.run(round(seconds * NS))

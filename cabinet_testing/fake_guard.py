@@ -1,0 +1,354 @@
+"""A guard for the service's tests: keeps what a real one keeps, does what it is told, and fails on request.
+
+It outlives the service, as the real one does; `restart` is its own death. Power and time move only by `charge`.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from cabinet.clock import MS, NS, ManualClock
+from cabinet.errors import Refused
+from cabinet.link.protocol import Command, Energise, Open
+from cabinet.model import (
+    ABSENT,
+    ChargeLimits,
+    EndReason,
+    Event,
+    EventKind,
+    Fault,
+    GuardHealth,
+    MeterCount,
+    OutletState,
+    Phase,
+    Quality,
+    Reading,
+    Snapshot,
+)
+
+LOAD_MW = 150_000
+
+
+class Killed(BaseException):
+    """The service dies here."""
+
+
+class Outlet:
+    """One outlet: its counters live with the keeper, the rest with the guard."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.energy_uwh = 0
+        self.powered_ms = 0
+        self.charging_ms = 0
+        self.forget()
+
+    def forget(self) -> None:
+        self.session_id: str | None = None
+        self.limits = ChargeLimits()
+        self.loaded = False
+        self.base = MeterCount()
+        self.used = MeterCount()
+        self.power_mw = 0
+        self.fault: Fault | None = None
+        self.latched = False
+        self.refusal: str | None = None
+        self.note: str | None = None
+        self.trial = False
+
+    def count(self) -> MeterCount:
+        return MeterCount(self.energy_uwh // 1000, self.powered_ms, self.charging_ms)
+
+    def charge_count(self) -> MeterCount:
+        now, base, used = self.count(), self.base, self.used
+        return MeterCount(
+            used.energy_mwh + now.energy_mwh - base.energy_mwh,
+            used.powered_ms + now.powered_ms - base.powered_ms,
+            used.charging_ms + now.charging_ms - base.charging_ms,
+        )
+
+
+class FakeGuard:
+    """`attach` gives a service its link to it; nothing reaches the service until `connect`."""
+
+    def __init__(self, clock: ManualClock, outlets: int) -> None:
+        self.clock = clock
+        self.outlets = {number: Outlet(number) for number in range(1, outlets + 1)}
+        self.runs = 1
+        self.epochs = 1
+        self.seq = 0
+        self.kept: list[Event] = []
+        self.commands: list[Command] = []
+        self.refuse: dict[type, list[str]] = {}  # codes to answer the next commands of a kind with
+        self.deaf = False  # does what it is told, and its answers do not arrive
+        self.before_request: Callable[[], None] = lambda: None
+        self.cabinet_fault: Fault | None = None
+        self.link: Link | None = None
+        self.delivered_uwh: dict[str, int] = {}  # the truth, by session
+
+    @property
+    def guard_run(self) -> str:
+        return f"run-{self.runs}"
+
+    def attach(
+        self,
+        on_snapshot: Callable[[Snapshot], None],
+        on_event: Callable[[Event], Awaitable[None]],
+        on_link: Callable[[bool], None],
+    ) -> "Link":
+        self.link = Link(self, on_snapshot, on_event, on_link)
+        return self.link
+
+    # --- what happens in the world -----------------------------------------------------------------------------------
+
+    def charge(self, outlet: int, seconds: float, power_mw: int = LOAD_MW) -> None:
+        """`seconds` pass with a load of `power_mw` on `outlet`; the guard ends it at its limits, at the second."""
+        for _ in range(int(seconds)):
+            self.clock.advance_ns(NS)
+            self._second(self.outlets[outlet], power_mw)
+
+    def charge_all(self, seconds: int, power_mw: int = LOAD_MW) -> None:
+        """The same on every outlet that holds a session."""
+        for _ in range(seconds):
+            self.clock.advance_ns(NS)
+            for place in self.outlets.values():
+                self._second(place, power_mw)
+
+    def _second(self, place: Outlet, power_mw: int) -> None:
+        if place.session_id is None:
+            return
+        place.power_mw = power_mw
+        place.powered_ms += 1000
+        place.energy_uwh += power_mw * 1000 // 3600
+        self.delivered_uwh[place.session_id] = self.delivered_uwh.get(place.session_id, 0) + power_mw * 1000 // 3600
+        if power_mw >= 5000:
+            if not place.loaded:
+                place.loaded = True
+                self._note(place, EventKind.LOAD_SEEN)
+            place.charging_ms += 1000
+        reason = self._limit(place)
+        if reason is not None:
+            self.end(place.number, reason)
+
+    def _limit(self, place: Outlet) -> EndReason | None:
+        count, limits = place.charge_count(), place.limits
+        if limits.charging_s is not None and count.charging_ms >= 1000 * limits.charging_s:
+            return EndReason.LIMIT_TIME
+        time_s, energy = limits.money_charging_s, limits.money_energy_mwh
+        if (time_s is not None and count.charging_ms >= 1000 * time_s) or (
+            energy is not None and count.energy_mwh >= energy
+        ):
+            return EndReason.LIMIT_MONEY
+        return None
+
+    def end(self, outlet: int, reason: EndReason, who: str = "") -> None:
+        place = self.outlets[outlet]
+        self._note(place, EventKind.ENDED, reason=reason, who=who)
+        place.session_id, place.power_mw = None, 0
+
+    def trip(self, outlet: int, fault: Fault, latched: bool = True) -> None:
+        place = self.outlets[outlet]
+        self._note(place, EventKind.TRIPPED, reason=EndReason.TRIPPED, fault=fault, latched=latched)
+        place.session_id, place.power_mw = None, 0
+        place.fault, place.latched = fault, latched
+        place.refusal = "fault_latched" if latched else "fault_present"
+
+    def suspend(self, fault: Fault, refusal: str = "voltage_out_of_band") -> None:
+        """Every charge is interrupted and forgotten, for something that passes; `let_close` ends it."""
+        for place in self.outlets.values():
+            if place.session_id is not None:
+                self._note(place, EventKind.SUSPENDED, fault=fault)
+            place.session_id, place.power_mw = None, 0
+            place.fault, place.refusal = fault, refusal
+
+    def let_close(self) -> None:
+        """What kept outlets from closing is over, but for latches."""
+        for place in self.outlets.values():
+            if not place.latched:
+                place.fault = place.refusal = None
+                self.cabinet_fault = None
+
+    def fill_up(self) -> None:
+        """The feed has no room for another charge."""
+        for place in self.outlets.values():
+            place.refusal = place.refusal or "feed_full"
+
+    def trip_all(self, fault: Fault) -> None:
+        """Something is wrong with the cabinet as a whole."""
+        for place in self.outlets.values():
+            if place.session_id is not None:
+                self._note(place, EventKind.TRIPPED, reason=EndReason.TRIPPED, fault=fault)
+            place.session_id, place.power_mw, place.refusal = None, 0, "cabinet_fault"
+        self._note(None, EventKind.TRIPPED, fault=fault, latched=True)
+        self.cabinet_fault = fault
+
+    def restart(self, new_epoch: bool = False) -> None:
+        """The guard dies and comes back: relays open, events not yet acknowledged are gone with it."""
+        self.disconnect()
+        self.runs += 1
+        self.seq = 0
+        self.kept = []
+        for place in self.outlets.values():
+            fault, latched, refusal = place.fault, place.latched, place.refusal
+            place.forget()
+            if latched:
+                place.fault, place.latched, place.refusal = fault, latched, refusal
+        if new_epoch:
+            self.epochs += 1
+            for place in self.outlets.values():
+                place.energy_uwh = place.powered_ms = place.charging_ms = 0
+
+    def _note(self, place: Outlet | None, kind: EventKind, **fields: object) -> None:
+        self.seq += 1
+        event = Event(self.guard_run, self.seq, self.clock.monotonic_ns(), kind)
+        if place is not None:
+            event = msgspec.structs.replace(
+                event,
+                outlet=place.number,
+                session_id=place.session_id,
+                count=place.count(),
+                charge_count=place.charge_count(),
+            )
+        self.kept.append(msgspec.structs.replace(event, **fields))
+
+    # --- what the service hears and says -----------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """The link comes up: everything not acknowledged is sent again, then a snapshot."""
+        link = self._link()
+        link.connected = True
+        link.on_link(True)
+        link.sent = 0
+        await self.tell()
+
+    def disconnect(self) -> None:
+        if self.link is not None and self.link.connected:
+            self.link.connected = False
+            self.link.on_link(False)
+
+    async def tell(self) -> None:
+        """Events not sent on this connection yet, in order, then a snapshot."""
+        link = self._link()
+        for event in [event for event in self.kept if event.seq > link.sent]:
+            link.sent = event.seq
+            await link.on_event(event)
+        self.show()
+
+    def show(self) -> None:
+        """A snapshot, as a moment passes."""
+        self.clock.advance_ns(MS)
+        link = self._link()
+        if link.connected:
+            link.on_snapshot(self.snapshot())
+
+    def _link(self) -> "Link":
+        assert self.link is not None, "no service is attached"
+        return self.link
+
+    def snapshot(self) -> Snapshot:
+        now_ns = self.clock.monotonic_ns()
+        return Snapshot(
+            guard_run=self.guard_run,
+            epoch=f"epoch-{self.epochs}",
+            at_ns=now_ns,
+            outlets=[self._state(place, now_ns) for place in self.outlets.values()],
+            contactor_closed=True,
+            mains_mv=Reading(220_000, now_ns, Quality.OK),
+            frequency_mhz=Reading(50_000, now_ns, Quality.OK),
+            inside_mc=ABSENT,
+            feed_mw=sum(place.power_mw for place in self.outlets.values()),
+            last_seq=self.seq,
+            health=GuardHealth(False, 0, 0, 0, 0, 0, 0),
+            feed_limit_mw=7_000_000,
+            fault=self.cabinet_fault,
+            latched=self.cabinet_fault is not None,
+            siren=self.cabinet_fault is not None,
+        )
+
+    def _state(self, place: Outlet, now_ns: int) -> OutletState:
+        held = place.session_id is not None
+        phase = Phase.CHARGING if place.loaded else Phase.WAITING_FOR_LOAD
+        return OutletState(
+            outlet=place.number,
+            closed=held,
+            phase=phase if held else Phase.IDLE,
+            session_id=place.session_id,
+            peak_ma=ABSENT,
+            current_ma=ABSENT,
+            voltage_mv=Reading(220_000, now_ns, Quality.OK),
+            power_mw=Reading(place.power_mw, now_ns, Quality.OK),
+            temperature_mc=Reading(25_000, now_ns, Quality.OK),
+            count=place.count(),
+            charge_count=place.charge_count(),
+            fault=place.fault,
+            latched=place.latched,
+            why={},
+            refusal="outlet_busy" if held else place.refusal,
+            note=place.note,
+            trial=place.trial,
+        )
+
+    def obey(self, command: Command) -> None:
+        """What the real guard does with a command; raises Refused."""
+        self.commands.append(command)
+        codes = self.refuse.get(type(command), [])
+        if codes:
+            raise Refused(codes.pop(0))
+        if isinstance(command, Energise):
+            self._energise(self.outlets[command.outlet], command)
+        elif isinstance(command, Open):
+            place = self.outlets[command.outlet]
+            if place.session_id is not None and place.session_id == command.session_id:
+                self.end(command.outlet, command.reason, command.who)
+        else:
+            raise AssertionError(f"the service never sends {command}")
+
+    def _energise(self, place: Outlet, command: Energise) -> None:
+        if place.session_id == command.session_id:
+            place.limits = command.limits
+            return
+        if place.session_id is not None:
+            raise Refused("outlet_busy")
+        if any(event.session_id == command.session_id and event.kind is EventKind.ENDED for event in self.kept):
+            raise Refused("session_over")
+        if place.refusal is not None:
+            raise Refused(place.refusal)
+        place.session_id, place.limits, place.loaded = command.session_id, command.limits, command.had_load
+        place.base = place.count()
+        place.used = MeterCount(command.used_energy_mwh, command.used_powered_ms, command.used_charging_ms)
+        self._note(place, EventKind.CLOSED)
+
+
+class Link:
+    """`link.client.GuardLink` as the service sees it."""
+
+    def __init__(
+        self,
+        guard: FakeGuard,
+        on_snapshot: Callable[[Snapshot], None],
+        on_event: Callable[[Event], Awaitable[None]],
+        on_link: Callable[[bool], None],
+    ) -> None:
+        self.guard = guard
+        self.on_snapshot = on_snapshot
+        self.on_event = on_event
+        self.on_link = on_link
+        self.connected = False
+        self.sent = 0
+
+    async def run(self) -> None:
+        """The tests connect by hand."""
+
+    async def request(self, make: Callable[[int], Command], timeout_s: float = 2.0) -> None:
+        guard = self.guard
+        guard.before_request()
+        if not self.connected:
+            raise Refused("guard_unreachable")
+        guard.obey(make(len(guard.commands) + 1))
+        if guard.deaf:
+            raise Refused("guard_unreachable")
+
+    def acknowledge(self, guard_run: str, seq: int) -> None:
+        guard = self.guard
+        if guard_run == guard.guard_run:
+            guard.kept = [event for event in guard.kept if event.seq > seq]

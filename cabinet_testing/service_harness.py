@@ -1,0 +1,186 @@
+"""The real service on a database of its own, with a fake guard and a manual clock."""
+
+import asyncio
+import contextlib
+import functools
+import itertools
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import argon2
+
+from cabinet import config as configuration
+from cabinet.billing import ledger
+from cabinet.clock import ManualClock
+from cabinet.config import Config
+from cabinet.records import UsageRecord
+from cabinet.service.accounts import admin
+from cabinet.service.app import Service
+from cabinet.service.ports import SessionView, StartChoice
+from cabinet.store import accounts, people, usage
+from cabinet.store.database import Database
+from cabinet_testing.fake_guard import FakeGuard
+
+FULL = StartChoice("full")
+NOON_MS = 1_780_027_200_000  # 2026-05-29 12:00 in Shanghai
+
+CARDS = ("10010001", "10010002", "10010003")
+PIN = "4711"
+QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # checking takes the work that making took
+
+
+def demo_config(folder: Path, changes: dict[str, str] | None = None) -> Config:
+    """The demo's, without its start fee, so that a test of time and energy need not take it off again."""
+    text = resources.files("cabinet.examples").joinpath("demo.toml").read_text(encoding="utf-8")
+    text += f'\n[paths]\nstate = "{folder}/state"\nrun = "{folder}/run"\n'
+    for old, new in {"start_fee_fen = 20 ": "start_fee_fen = 0 ", **(changes or {})}.items():
+        assert old in text, f"demo.toml has no {old!r} to change"
+        text = text.replace(old, new)
+    return configuration.parse(text)
+
+
+@functools.cache
+def _prepared(balance_fen: int, residents: int) -> bytes:
+    """A database with so many residents; making it takes longer than a test."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "cabinet.db")
+        wall = ManualClock().wall()
+        with database.transaction() as connection:
+            for card in (*CARDS, *(f"2{number:07}" for number in range(residents - len(CARDS)))):
+                resident_id = people.add_resident(connection, card, "", QUICK.hash(PIN), wall.unix_ms)
+                top_up = ledger.top_up(f"first:{resident_id}", resident_id, balance_fen)
+                ledger.post(accounts.SqliteBooks(connection, wall), top_up)
+        database.close()
+        return database.path.read_bytes()
+
+
+class Unsynced(sqlite3.Connection):
+    """Does not wait for the disk: no test here cuts its power, and the file is the same."""
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        return super().execute("SELECT 0") if args[0] == "PRAGMA synchronous = FULL" else super().execute(*args)
+
+
+class ServiceHarness:
+    """`async with harness.running()` is one life of the service process; the fake guard continues between them."""
+
+    def __init__(
+        self, folder: Path, changes: dict[str, str] | None = None, balance_fen: int = 2000, residents: int = 3
+    ) -> None:
+        self.config = demo_config(folder, changes)
+        self.clock = ManualClock(unix_ms=NOON_MS)
+        self.boot = "boot-1"
+        self.guard = FakeGuard(self.clock, len(self.config.outlet))
+        self.connection_class: type[sqlite3.Connection] = Unsynced
+        self.the_service: Service | None = None
+        path = admin.database_path(self.config)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_prepared(balance_fen, residents))
+
+    def new_service(self) -> Service:
+        self.the_service = Service(
+            self.config, self.guard.attach, self.clock, self.boot, connection_class=self.connection_class
+        )
+        return self.the_service
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Service]:
+        """From start to an orderly end, connected to the guard."""
+        service = self.new_service()
+        await service.open()
+        try:
+            await self.guard.connect()
+            await service.reconcile()
+            yield service
+        finally:
+            self.guard.disconnect()
+            await service.close()
+
+    async def die(self, service: Service) -> None:
+        """The process is gone: nothing in memory is written any more. Only threads and files are tidied up."""
+        self.guard.disconnect()
+        service.context.sessions = type(service.context.sessions)()
+        service.context.guard_state.handled = dict(service.context.guard_state.written)
+        with contextlib.suppress(BaseException):
+            await service.close()
+
+    async def settle(self, service: Service) -> None:
+        """Let the guard's events and a snapshot arrive, and the service act on them."""
+        await self.guard.tell()
+        await service.reconcile()
+        await self.guard.tell()
+        await service.reconcile()
+
+    async def stop(self, service: Service, resident_id: int, session_id: str) -> SessionView:
+        """The resident's stop; the guard's event arrives while it is waited for."""
+        asked = len(self.guard.commands)
+        stopping = asyncio.create_task(service.stop(resident_id, session_id))
+        while len(self.guard.commands) == asked and not stopping.done():
+            await asyncio.sleep(0)
+        await self.guard.tell()
+        return await stopping
+
+    async def charge(self, service: Service, outlet: int, seconds: int, power_mw: int = 150_000) -> None:
+        """As the real thing: a snapshot now and then, a checkpoint every ten seconds."""
+        for passed in range(0, seconds, 5):
+            self.guard.charge(outlet, min(5, seconds - passed), power_mw)
+            self.guard.show()
+            if passed % 10 == 5:
+                await service.checkpoint()
+        await self.settle(service)
+
+    # --- what the file says, read by a fresh connection --------------------------------------------------------------
+
+    def records(self) -> list[UsageRecord]:
+        with self.database() as connection:
+            return usage.after(connection, 0, 1000)
+
+    @contextlib.contextmanager
+    def database(self):  # type: ignore[no-untyped-def]
+        database = Database(admin.database_path(self.config), read_only=True)
+        try:
+            with database.reading() as connection:
+                yield connection
+        finally:
+            database.close()
+
+    def check_books(self) -> None:
+        """Ledger balanced, chain unbroken, one record and one settlement a settled session."""
+        with self.database() as connection:
+            assert accounts.check(connection) == []
+            found = usage.verify(connection)
+            assert found.bad is None, found
+            doubles = connection.execute(
+                "SELECT session_id FROM session_transition WHERE to_state = 'settled'"
+                " GROUP BY session_id HAVING count(*) != 1"
+            ).fetchall()
+            assert doubles == []
+            held = connection.execute(
+                "SELECT coalesce(sum(balance_fen), 0) FROM account WHERE name LIKE 'hold:%' AND name NOT IN"
+                " (SELECT 'hold:' || session_id FROM session WHERE state != 'settled')"
+            ).fetchone()[0]
+            assert held == 0, "money is held for sessions that are over"
+
+    def balance_fen(self, account: str) -> int:
+        with self.database() as connection:
+            return accounts.balance_fen(connection, account)
+
+    def steps(self, session_id: str) -> list[str]:
+        """States the session went through, in order."""
+        with self.database() as connection:
+            rows = connection.execute(
+                "SELECT from_state, to_state FROM session_transition WHERE session_id = ? ORDER BY id", (session_id,)
+            ).fetchall()
+        assert all(earlier[1] == later[0] for earlier, later in itertools.pairwise(rows)), rows
+        return [rows[0][0], *(row[1] for row in rows)] if rows else []
+
+
+async def wait_until_settled(service: Service, view: SessionView) -> None:
+    session = service.context.sessions.get(view.session_id)
+    if session is not None:
+        async with asyncio.timeout(5):
+            await session.over.wait()

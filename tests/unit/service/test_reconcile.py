@@ -1,0 +1,453 @@
+"""Sessions and outlets that disagree: the table of decisions, and every situation."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cabinet.billing.session import State
+from cabinet.clock import NS
+from cabinet.link.protocol import Energise, Open
+from cabinet.model import ChargeLimits, EndReason, Fault
+from cabinet.service.app import Service
+from cabinet.service.charges.reconcile import Action, Decision, Situation, decide
+from cabinet.service.ports import SessionView
+from cabinet_testing.service_harness import FULL, ServiceHarness
+
+CHARGING = Situation(
+    state=State.CHARGING,
+    session_id="ours",
+    stop_reason=None,
+    same_guard=False,
+    outlet_session_id=None,
+    fault=None,
+    latched=False,
+    away_s=60.0,
+    since_boot_s=1000.0,
+    resume_within_s=1800.0,
+)
+
+POWER_LOST = Decision(Action.SETTLE, EndReason.POWER_LOST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        pytest.param({"outlet_session_id": "ours"}, Decision(Action.GO_ON), id="the outlet holds it: go on"),
+        pytest.param(
+            {"outlet_session_id": "ours", "away_s": None, "same_guard": True},
+            Decision(Action.GO_ON),
+            id="the outlet holds it, however long nobody looked: go on",
+        ),
+        pytest.param(
+            {"outlet_session_id": "ours", "state": State.AUTHORISED}, Decision(Action.GO_ON), id="closed, unconfirmed"
+        ),
+        pytest.param(
+            {"outlet_session_id": "ours", "stop_reason": EndReason.STOPPED_BY_RESIDENT},
+            Decision(Action.OPEN, EndReason.STOPPED_BY_RESIDENT),
+            id="the outlet holds it and somebody wanted it ended: open",
+        ),
+        pytest.param({"state": State.AUTHORISED}, Decision(Action.CALL_OFF), id="never closed: nothing"),
+        pytest.param(
+            {"state": State.AUTHORISED, "latched": True, "fault": Fault.SHORT_CIRCUIT},
+            Decision(Action.CALL_OFF),
+            id="never closed, whatever else the outlet has: nothing",
+        ),
+        pytest.param(
+            {"stop_reason": EndReason.STOPPED_BY_RESIDENT},
+            Decision(Action.SETTLE, EndReason.STOPPED_BY_RESIDENT),
+            id="wanted ended, and is: a stopped session never resumes",
+        ),
+        pytest.param({"outlet_session_id": "another"}, POWER_LOST, id="the outlet holds another: ours is over"),
+        pytest.param(
+            {"fault": Fault.SHORT_CIRCUIT, "latched": True},
+            Decision(Action.SETTLE, EndReason.TRIPPED, Fault.SHORT_CIRCUIT),
+            id="latched: tripped",
+        ),
+        pytest.param(
+            {"fault": Fault.OUTLET_HOT},
+            Decision(Action.SETTLE, EndReason.TRIPPED, Fault.OUTLET_HOT),
+            id="a fault that is no mere start-up: tripped",
+        ),
+        pytest.param(
+            {"fault": Fault.SENSOR_LOST}, Decision(Action.RESUME), id="a guard that starts knows no reading yet"
+        ),
+        pytest.param({"fault": Fault.GUARD_LATE}, Decision(Action.RESUME), id="a guard that starts may be late"),
+        pytest.param({"same_guard": True}, POWER_LOST, id="the same guard lost it without a word"),
+        pytest.param(
+            {"same_guard": True, "state": State.SUSPENDED},
+            Decision(Action.RESUME),
+            id="suspended, this guard is to resume",
+        ),
+        pytest.param({"away_s": 1800.0}, Decision(Action.RESUME), id="away just short enough"),
+        pytest.param({"away_s": 1800.1}, POWER_LOST, id="away too long"),
+        pytest.param({"away_s": None}, POWER_LOST, id="away, nobody knows how long"),
+        pytest.param(
+            {"away_s": None, "since_boot_s": 179.0}, Decision(Action.WAIT), id="just booted: the time may yet be learnt"
+        ),
+        pytest.param({"away_s": 0.0}, Decision(Action.RESUME), id="the guard was back at once"),
+        pytest.param(
+            {"state": State.WAITING_FOR_LOAD}, Decision(Action.RESUME), id="interrupted while it waited for a load"
+        ),
+    ],
+)
+def test_decision(changes: dict[str, object], decision: Decision) -> None:
+    assert decide(msgspec.structs.replace(CHARGING, **changes)) == decision
+
+
+def test_there_is_a_decision_for_everything_and_only_held_sessions_go_on() -> None:
+    for state, stop, same, holds, fault, latched, away, boot in itertools.product(
+        [state for state in State if state not in (State.FINISHED, State.SETTLED)],
+        [None, EndReason.STOPPED_BY_STAFF],
+        [True, False],
+        [None, "ours", "another"],
+        [None, *Fault],
+        [True, False],
+        [None, 0.0, 10_000.0],
+        [1.0, 1000.0],
+    ):
+        situation = Situation(
+            state=state,
+            session_id="ours",
+            stop_reason=stop,
+            same_guard=same,
+            outlet_session_id=holds,
+            fault=fault,
+            latched=latched,
+            away_s=away,
+            since_boot_s=boot,
+            resume_within_s=1800.0,
+        )
+        decision = decide(situation)
+        assert (decision.action in (Action.GO_ON, Action.OPEN)) == (holds == "ours")
+        assert (decision.action is Action.SETTLE) == (
+            decision.reason is not None and decision.action is not Action.OPEN
+        )
+        if latched or stop is not None:
+            assert decision.action is not Action.RESUME
+
+
+# --- situations -----------------------------------------------------------------------------------------------------
+
+
+async def charging(harness: ServiceHarness, service: Service, seconds: int = 60) -> SessionView:
+    view = await service.start(1, "C5T4", FULL, "key-1")
+    await harness.charge(service, 3, seconds)
+    return view
+
+
+def closings(harness: ServiceHarness) -> list[Energise]:
+    """Commands that asked for the outlet, without those that renewed limits."""
+    held: str | None = None
+    found = []
+    for command in harness.guard.commands:
+        if isinstance(command, Energise) and command.session_id != held:
+            found.append(command)
+            held = command.session_id
+        if isinstance(command, Open):
+            held = None
+    return found
+
+
+def test_a_service_that_comes_back_finds_its_session_charging_and_counts_all_of_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        await harness.die(service)
+        harness.guard.charge(3, 1800)
+        async with harness.running() as service:
+            live = await service.session(1, view.session_id)
+            assert (live.state, live.charging_s) == ("charging", 1860)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
+        assert harness.steps(view.session_id) == ["authorised", "waiting_for_load", "charging", "finished", "settled"]
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_an_end_while_the_service_was_away_is_told_afterwards_with_its_own_time(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        await harness.die(service)
+        harness.guard.charge(3, 100)
+        harness.guard.end(3, EndReason.UNPLUGGED)
+        ended_ms = harness.clock.wall().unix_ms
+        harness.clock.advance_ns(3600 * NS)
+        async with harness.running() as service:
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason, receipt.charging_s) == ("settled", EndReason.UNPLUGGED, 160)
+        assert receipt.ended is not None
+        assert receipt.ended.unix_ms == ended_ms
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_guard_that_restarts_resumes_the_session_with_what_it_used(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.charge(3, 4)  # counted by the keeper, seen by nobody
+            harness.guard.restart()
+            await harness.guard.connect()
+            await service.reconcile()
+            assert (await service.session(1, view.session_id)).state == "charging"
+            resumed = harness.guard.commands[-1]
+            assert isinstance(resumed, Energise)
+            assert (resumed.session_id, resumed.had_load) == (view.session_id, True)
+            assert (resumed.used_charging_ms, resumed.used_powered_ms) == (64_000, 64_000)
+            await harness.charge(service, 3, 36)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert receipt.charging_s == 100
+        assert receipt.energy_mwh == sum(harness.guard.delivered_uwh.values()) // 1000
+        assert harness.steps(view.session_id) == [
+            "authorised", "waiting_for_load", "charging", "suspended", "charging", "finished", "settled",
+        ]  # fmt: skip
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_after_a_power_cut_counters_begin_again_and_nothing_is_billed_twice(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        harness.guard.charge(3, 7)
+        await harness.die(service)
+        harness.guard.restart(new_epoch=True)
+        harness.boot = "boot-2"
+        harness.clock.advance_ns(600 * NS)
+        async with harness.running() as service:
+            await harness.charge(service, 3, 40)
+            harness.guard.end(3, EndReason.FULL)
+            await harness.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert receipt.charging_s == 100, "the 7 s after the last checkpoint are lost, in the resident's favour"
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_an_outage_too_long_ends_the_session_when_it_was_last_seen(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            seen_ms = harness.clock.wall().unix_ms
+            harness.guard.restart()
+            harness.clock.advance_ns(1801 * NS)
+            await harness.guard.connect()
+            await service.reconcile()
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason) == ("settled", EndReason.POWER_LOST)
+        assert (receipt.charging_s, receipt.refund_fen) == (60, 500), "a minute costs less than a fen"
+        assert receipt.ended is not None
+        assert receipt.ended.unix_ms == seen_ms
+        assert len(closings(harness)) == 1
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("trusted_later", [True, False], ids=["the time is learnt", "it never is"])
+def test_a_pi_that_just_booted_waits_until_it_knows_the_time(tmp_path: Path, trusted_later: bool) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        await harness.die(service)
+        harness.guard.restart(new_epoch=True)
+        harness.boot = "boot-2"
+        now_ms = harness.clock.wall().unix_ms
+        harness.clock.set_wall(now_ms - 86_400_000, trusted=False)
+        async with harness.running() as service:
+            assert (await service.session(1, view.session_id)).state == "charging"
+            assert len(closings(harness)) == 1
+            if trusted_later:
+                harness.clock.set_wall(now_ms + 60_000, trusted=True)
+            else:
+                harness.clock.advance_ns(180 * NS)
+            await harness.settle(service)
+            after = await service.session(1, view.session_id)
+        if trusted_later:
+            assert after.state == "charging"
+            assert harness.guard.outlets[3].session_id == view.session_id
+        else:
+            assert (after.state, after.end_reason) == ("settled", EndReason.POWER_LOST)
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_latched_outlet_ends_the_session_as_tripped_though_its_event_died_with_the_guard(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.disconnect()
+            harness.guard.trip(3, Fault.SHORT_CIRCUIT)
+            harness.guard.restart()
+            await harness.guard.connect()
+            await service.reconcile()
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason, receipt.fault) == (
+            "settled",
+            EndReason.TRIPPED,
+            Fault.SHORT_CIRCUIT,
+        )
+        assert len(closings(harness)) == 1
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_what_may_pass_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+    async def story(refusals: int) -> tuple[str, int]:
+        harness = ServiceHarness(tmp_path / str(refusals))
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.restart()
+            harness.guard.refuse[Energise] = ["not_ready", "sensor_lost"] * refusals
+            await harness.guard.connect()
+            await service.reconcile()
+            assert (await service.session(1, view.session_id)).state == "suspended"
+            for _ in range(130):
+                harness.clock.advance_ns(NS)
+                await harness.settle(service)
+            found = await service.session(1, view.session_id)
+        harness.check_books()
+        return found.state, found.charging_s
+
+    assert asyncio.run(story(3)) == ("charging", 60)
+    assert asyncio.run(story(500)) == ("settled", 60)
+
+
+def test_a_refusal_that_does_not_pass_ends_it_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.restart()
+            harness.guard.refuse[Energise] = ["outlet_hot"]
+            await harness.guard.connect()
+            await service.reconcile()
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason) == ("settled", EndReason.POWER_LOST)
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_nothing_is_decided_before_the_events_of_the_snapshot_are_in(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            harness.guard.end(3, EndReason.FULL)
+            harness.guard.show()  # the snapshot overtakes the event
+            await service.reconcile()
+            assert (await service.session(1, view.session_id)).state == "charging"
+            await harness.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert receipt.end_reason is EndReason.FULL
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_stop_that_the_guard_did_not_hear_is_carried_out_when_it_is_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        harness.guard.disconnect()
+        session = service.context.sessions.get(view.session_id)
+        assert session is not None
+        stopping = asyncio.create_task(service.stop(1, view.session_id))
+        while session.stop_reason is None or session.retry_ns == 0:
+            await asyncio.sleep(0)
+        stopping.cancel()
+        await harness.die(service)
+        harness.guard.charge(3, 30)
+        async with harness.running() as service:
+            await harness.settle(service)
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason) == ("settled", EndReason.STOPPED_BY_RESIDENT)
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_a_stopped_session_does_not_resume_after_the_guard_died(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        async with harness.running() as service:
+            view = await charging(harness, service)
+            session = service.context.sessions.get(view.session_id)
+            assert session is not None
+            harness.guard.disconnect()
+            session.stop_reason = EndReason.STOPPED_BY_RESIDENT
+            harness.guard.restart()
+            await harness.guard.connect()
+            await service.reconcile()
+            receipt = await service.session(1, view.session_id)
+        assert receipt.end_reason is EndReason.STOPPED_BY_RESIDENT
+        assert len(closings(harness)) == 1
+        harness.check_books()
+
+    asyncio.run(story())
+
+
+def test_an_outlet_that_charges_for_a_session_nobody_knows_is_opened(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        harness.guard.obey(Energise(1, 5, "of a database that is gone", ChargeLimits()))
+        harness.guard.charge(5, 10)
+        async with harness.running() as service:
+            await harness.settle(service)
+            assert harness.guard.outlets[5].session_id is None
+            assert service.outlet("E2W7").condition == "free"
+        assert harness.guard.kept == []
+        assert harness.records() == []
+        assert [type(command) for command in harness.guard.commands] == [Energise, Open]
+
+    asyncio.run(story())
+
+
+def test_a_session_of_an_outlet_taken_out_of_the_cabinet_is_settled(tmp_path: Path) -> None:
+    async def story() -> None:
+        harness = ServiceHarness(tmp_path)
+        service = harness.new_service()
+        await service.open()
+        await harness.guard.connect()
+        view = await charging(harness, service)
+        await harness.die(service)
+        del harness.guard.outlets[3]
+        async with harness.running() as service:
+            receipt = await service.session(1, view.session_id)
+        assert (receipt.state, receipt.end_reason, receipt.charging_s) == ("settled", EndReason.POWER_LOST, 60)
+        harness.check_books()
+
+    asyncio.run(story())

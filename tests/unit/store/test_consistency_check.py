@@ -1,0 +1,71 @@
+"""Sessions, usage log and ledger against each other: what each of them alone would not notice."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cabinet.model import EndReason
+from cabinet.service.accounts import admin
+from cabinet.store import backup
+from cabinet_testing.service_harness import FULL, ServiceHarness
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Two charges, paid."""
+    harness = ServiceHarness(tmp_path)
+
+    async def story() -> None:
+        async with harness.running() as service:
+            for resident, (outlet, code) in enumerate(((3, "C5T4"), (1, "A7K2")), 1):
+                await service.start(resident, code, FULL, f"k{outlet}")
+                await harness.charge(service, outlet, 3600)
+                harness.guard.end(outlet, EndReason.FULL)
+                await harness.settle(service)
+
+    asyncio.run(story())
+    return admin.database_path(harness.config)
+
+
+def tamper(path: Path, script: str) -> None:
+    connection = sqlite3.connect(path)
+    for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {trigger}")
+    connection.executescript(script)
+    connection.close()
+
+
+def test_they_agree_on_charges_as_they_are(path: Path) -> None:
+    assert backup.problems(path) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "DELETE FROM usage_record WHERE number = 2;"
+            "UPDATE usage_head SET number = 1, record_hash = (SELECT record_hash FROM usage_record WHERE number = 1)",
+            ["order DEMO-1-00000002 was settled, and the usage log has no record of it"],
+        ),
+        (
+            "DELETE FROM usage_record; DELETE FROM usage_head",
+            [
+                "order DEMO-1-00000001 was settled, and the usage log has no record of it",
+                "order DEMO-1-00000002 was settled, and the usage log has no record of it",
+            ],
+        ),
+        (
+            "UPDATE session SET cost_fen = cost_fen - 1, refund_fen = refund_fen + 1 WHERE number = 2",
+            [
+                "order DEMO-1-00000002: 31 fen on the receipt, 32 in the usage log",
+                "order DEMO-1-00000002: 31 fen on the receipt, 32 in the ledger",
+            ],
+        ),
+    ],
+    ids=["the log's last record cut off, its head too", "the whole log emptied", "a receipt"],
+)  # fmt: skip
+def test_what_was_done_to_one_of_them_shows_in_the_others(path: Path, script: str, said: list[str]) -> None:
+    tamper(path, script)
+    assert backup.problems(path)[-len(said) :] == said
