@@ -9,7 +9,6 @@ from cabinet.guard.alerts import AlertLines
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
-from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, probe_targets
 from cabinet.guard.recorder import Recorder
@@ -26,6 +25,7 @@ from cabinet.hardware.tmp102 import Tmp102
 from cabinet.protections.inputs import OutletInputs
 from cabinet.protections.stillness import StillThermometer
 from cabinet.relays import RelayBank
+from cabinet.sections import milli, nanoseconds
 
 
 def build_guard(

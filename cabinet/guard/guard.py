@@ -7,7 +7,9 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from cabinet.charge import Charge, TestCharge
+import msgspec
+
+from cabinet.charge import Charge, EndLimits, TestCharge
 from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.alerts import AlertLines
@@ -16,7 +18,6 @@ from cabinet.guard.cabinet import SLOW_STEP_NS, CabinetUnit
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
-from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.maintenance import MaintenanceControl
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.probe import Prober
@@ -41,6 +42,7 @@ from cabinet.link.server import EventLog
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
+from cabinet.sections import in_milli_units, milli, nanoseconds
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +74,9 @@ class Guard:
         self.guard_run = uuid.uuid4().hex
         self.epoch = counters.epoch
         self.events = EventLog(self.guard_run)
-        ends = end_limits(config)
+        ends = msgspec.convert(in_milli_units(config.charge), EndLimits)
         self.units = [
-            OutletUnit(outlet, protection_limits(config, outlet), ends, counters.meter(index))
-            for index, outlet in enumerate(config.outlet)
+            OutletUnit(config, outlet, ends, counters.meter(index)) for index, outlet in enumerate(config.outlet)
         ]
         self.cabinet = CabinetUnit(config, contacts)
         self.switching = Switching(config, clock, relays, state_writer, recorder, self.events, self.units, self.cabinet)
@@ -88,6 +89,7 @@ class Guard:
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not yet called by this guard
         self._period_ns = max(nanoseconds(config.guard.scan_period_s), idle_period_ns)
+        self._max_late_ns = nanoseconds(config.protections.guard_late.after_s)
         self._neighbours = neighbours(config, self.units)
         self._scanner: Scanner | None = None
         self._alerts: AlertLines | None = None
@@ -95,7 +97,7 @@ class Guard:
         # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
         first_ns, apart_ns = clock.monotonic_ns(), CHARGE_STEP_NS // len(self.units)
         self._charge_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
-        self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
+        self._shared = SharedSensors(config, self.units[0].slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
         self.make_prober: Callable[[], Prober]  # set by `build_scanner`
@@ -140,7 +142,7 @@ class Guard:
         self._scanner.scan(full_scan)
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
-        if not full_scan and unwatched_ns > self.units[0].limits.late_ns:
+        if not full_scan and unwatched_ns > self._max_late_ns:
             self._late_ns = unwatched_ns
             self._unjudged = set(range(len(self.units)))
         for index in list(self._unjudged):

@@ -16,7 +16,6 @@ from cabinet.guard import latches
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.closing import ClosingQueue
 from cabinet.guard.contactor_break import ContactorBreak
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.readback import read_back
@@ -25,7 +24,9 @@ from cabinet.guard.self_test import SelfTest
 from cabinet.guard.state_files import StateWriter
 from cabinet.link.server import EventLog
 from cabinet.model import EndReason, Event, EventKind, Fault, Trip
+from cabinet.protections.table import HIDDEN_CURRENT
 from cabinet.relays import RelayBank
+from cabinet.sections import nanoseconds
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,6 @@ CHECK_OUTPUTS_NS = 1000 * MS
 # Time after the contactor closed until a welded relay is visible, even if the charger behind it starts softly (0.8 s).
 # The other witness, the RMS, has fallen after 0.7 s and takes four readings of 0.19 s (ten outlets) or 0.5 s (forty).
 SETTLE_NS, SETTLE_OF_MANY_NS, MANY = 2000 * MS, 2800 * MS, 20
-# Faults in which some outlet carries more than its own meter shows: its current may appear as a weld of its neighbour.
-HIDDEN_CURRENT = frozenset({Fault.SENSOR_DISAGREES, Fault.RELAY_WELDED})
 ENDED_SESSIONS = 256  # remembered so that a repeated command does not start a charge twice
 
 
@@ -242,8 +241,7 @@ class Switching:
         unit.inputs.switched_at_ns = now_ns
         unit.inputs.found_open_at_ns = None
         unit.inputs.resumed = unit.charge is not None and unit.charge.resumed
-        for fault in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.SENSOR_FROZEN, Fault.THERMAL_RUNAWAY):
-            unit.safety.reset(fault)
+        unit.safety.forget_before_closing()
         self._events.add(unit.event(EventKind.CLOSED, now_ns))
 
     # --- opening ----------------------------------------------------------------------------------------------------
