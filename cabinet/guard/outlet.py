@@ -56,6 +56,7 @@ class OutletUnit:
         self.latched = False
         self.trip_values: dict[str, int] = {}
         self.note: str | None = None  # set while staff have the outlet out of service
+        self.reserved = False  # a maintenance test uses the outlet, also in its pauses
         self.unrecorded_peak_ma: int | None = None  # highest peak not yet taken by the flight recorder
         self._crosstalk_share = ends.crosstalk_share  # share of the neighbour's power that may show here
         self.resets_reported = 0  # of `inputs.chip_resets`

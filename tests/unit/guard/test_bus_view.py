@@ -81,7 +81,7 @@ def test_search_finds_a_chip_that_is_not_in_the_configuration(desk):
     inside = desk.config.hardware.inside_thermometer
     hardware = msgspec.structs.replace(desk.config.hardware, inside_thermometer=None)
     places = probe_targets(msgspec.structs.replace(desk.config, hardware=hardware))
-    desk.guard.make_prober = lambda: Prober(desk.open_bus(), Muxes(desk.open_bus(), hardware.muxes), places)
+    desk.guard._scanner._new_prober = lambda: Prober(desk.open_bus(), Muxes(desk.open_bus(), hardware.muxes), places)
     desk.guard.bus_view(scan=True)
     assert desk.run(5 * NS, until=lambda: not desk.guard.bus_view().scan.running)
     assert [(c.chip, c.address, c.mux) for c in desk.guard.bus_view().scan.found] == [("TMP102", inside, None)]

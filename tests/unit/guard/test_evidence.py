@@ -208,7 +208,7 @@ def test_short_through_an_open_outlet_is_a_weld_during_the_weld_check_too(desk):
     """The contactor closed 20 ms ago, and the weld check has 1.5 s to go."""
     desk.world.fault(3, "welded")
     desk.world.outlets[3].relay.closed = True
-    desk.guard.switching.click_relays([5])
+    desk.guard.contactor.click_relays([5], desk.clock.monotonic_ns())
     desk.run(2 * NS, until=lambda: desk.guard.snapshot().contactor_closed)
     before = desk.world.journal.last_seq
     desk.world.fault(3, "short", amps=60, at_phase=30)  # over the limit from its first moment on
