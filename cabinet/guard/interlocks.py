@@ -25,17 +25,14 @@ class PreCloseCheck(enum.IntEnum):
     CHARGE = 3  # a resident's charge is requested
 
 
-class Interlocks:
-    """The table, and the parts of the guard that its rows read."""
+class Interlocks(NamedTuple):
+    """The parts of the guard that the rows of the table read."""
 
-    def __init__(
-        self, cabinet: CabinetUnit, contactor: ContactorControl, relays: RelayBank, files: StateWriter, clock: Clock
-    ) -> None:
-        self.cabinet = cabinet
-        self.contactor = contactor
-        self.relays = relays
-        self.files = files
-        self.clock = clock
+    cabinet: CabinetUnit
+    contactor: ContactorControl
+    relays: RelayBank
+    state_writer: StateWriter
+    clock: Clock
 
     def interlock(self, unit: OutletUnit, check: PreCloseCheck) -> str | None:
         """Run the pre-close check. Return the code of the reason why `unit` may not close now, or None."""
@@ -65,7 +62,7 @@ INTERLOCKS: tuple[Interlock, ...] = (
     Interlock(_CLOSING, "fault_latched", lambda unit, _: unit.latched),
     Interlock(_CLOSING, "cabinet_fault", lambda _, parts: parts.cabinet.latched),
     # A latch set now would be lost with the next power cut.
-    Interlock(_CLOSING, "state_unwritable", lambda _, parts: not parts.files.writable),
+    Interlock(_CLOSING, "state_unwritable", lambda _, parts: not parts.state_writer.writable),
     Interlock(_CLOSING, "contactor_open", lambda _, parts: parts.contactor.locked_out),
     Interlock(_CLOSING, "not_ready", lambda _, parts: not parts.contactor.settled(parts.clock.monotonic_ns())),
     Interlock(_CLOSING, "contactor_open", lambda _, parts: not parts.relays.contactor_closed),

@@ -41,7 +41,7 @@ CONTRADICTS_SHARE = 0.5
 
 
 class Scanner:
-    """Owner of the sensor side of the bus. Writes its readings into the guard's `OutletInputs`."""
+    """Owner of the sensor side of the bus. Its readings are in the outlets' `OutletInputs` when they are yielded."""
 
     def __init__(
         self,
@@ -109,7 +109,8 @@ class Scanner:
                 continue
             if segment.urgent_checks:
                 self._attempt(segment, segment.urgent_checks.pop())
-            if not segment.sample_still and (not sampled or self._sample_due()):
+            due_ns = self._sampled_at_ns + SAMPLE_NS
+            if not segment.sample_still and (not sampled or self._clock.monotonic_ns() >= due_ns):
                 sampled = self._attempt(segment, self._sample_voltage, segment)
             if segment in due:
                 if self._watched and not full_scan:
@@ -119,18 +120,14 @@ class Scanner:
                 yield None
                 if self._watched:
                     yield from self.watch()
-        if self.prober is not None and not self.prober.done and not self._watched:
-            self._probe(self.prober)
+        # One address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout.
+        if self.prober is not None and not self.prober.done and not self._watched and self.prober.step():
+            self.free_bus()
 
     def search(self) -> None:
         """Begin a search for unexpected chips, unless one is running; `scan` probes one address each time."""
         if self.prober is None or self.prober.done:
             self.prober = self._new_prober()
-
-    def _probe(self, prober: Prober) -> None:
-        """Probe one address a scan, none while an outlet is watched: one transfer, at most the adapter's timeout."""
-        if prober.step():
-            self.free_bus()
 
     def _may_bring_up(self, segment: Segment) -> bool:
         """Return whether to set `segment` up now; an adapter timeout must not come just when an outlet is judged."""
@@ -399,9 +396,6 @@ class Scanner:
         if now_ns >= input_.watched_until_ns or (segment, input_) not in self._watched:
             self._watched.append((segment, input_))
         input_.watched_until_ns = now_ns + WATCHED_NS
-
-    def _sample_due(self) -> bool:
-        return self._clock.monotonic_ns() >= self._sampled_at_ns + SAMPLE_NS
 
     def _sample_voltage(self, segment: Segment) -> None:
         start_ns = self._sampled_at_ns = self._clock.monotonic_ns()

@@ -38,8 +38,8 @@ class Scene:
             locked_out=False, settled=lambda now_ns: now_ns >= self.ready_at_ns, welded=lambda: self.welded
         )
         self.relays = SimpleNamespace(contactor_closed=True)
-        self.files = SimpleNamespace(writable=True)
-        self.interlocks = Interlocks(self.cabinet, self.contactor, self.relays, self.files, self.clock)
+        self.state_writer = SimpleNamespace(writable=True)
+        self.interlocks = Interlocks(self.cabinet, self.contactor, self.relays, self.state_writer, self.clock)
 
     def interlock(self, check=CHARGE):
         return self.interlocks.interlock(self.unit, check)
@@ -56,7 +56,7 @@ def one_ns_early(scene):
 ROWS = [
     (CLOSING, "fault_latched", lambda scene: setattr(scene.unit, "latched", True)),
     (CLOSING, "cabinet_fault", lambda scene: setattr(scene.cabinet, "latched", True)),
-    (CLOSING, "state_unwritable", lambda scene: setattr(scene.files, "writable", False)),
+    (CLOSING, "state_unwritable", lambda scene: setattr(scene.state_writer, "writable", False)),
     (CLOSING, "contactor_open", lambda scene: setattr(scene.contactor, "locked_out", True)),
     (CLOSING, "not_ready", one_ns_early),
     (CLOSING, "contactor_open", lambda scene: setattr(scene.relays, "contactor_closed", False)),
