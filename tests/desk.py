@@ -14,13 +14,13 @@ from cabinet.guard.build import build_guard
 from cabinet.guard.contactor import MANY, SETTLE_NS, SETTLE_OF_MANY_NS
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.recorder import Recorder
 from cabinet.guard.state_files import StateWriter
 from cabinet.guard.trip_writer import TripWriter
 from cabinet.link.protocol import ClearLatch, Done, Energise, Open, Refusal
 from cabinet.model import ChargeLimits, EndReason, Event, EventKind, OutletState
+from cabinet.sections import nanoseconds
 from cabinet.sim.build import build_world
 from cabinet.sim.bus import SimBus
 from cabinet.sim.catalogue import make_load

@@ -1,15 +1,16 @@
 """Builder of the guard from the configuration, a bus and a pin factory, which are real or simulated."""
 
+import msgspec
 from gpiozero import OutputDevice
 from gpiozero.pins import Factory
 
+from cabinet.charge import EndLimits
 from cabinet.clock import NS, Clock
 from cabinet.config.keys import Config, OutletSection
 from cabinet.guard.alerts import AlertLines
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.guard import Guard
-from cabinet.guard.limits import end_limits, milli, nanoseconds, protection_limits
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.probe import Prober, probe_targets
@@ -27,6 +28,7 @@ from cabinet.hardware.tmp102 import Tmp102
 from cabinet.protections.inputs import OutletInputs
 from cabinet.protections.stillness import StillThermometer
 from cabinet.relays import RelayBank
+from cabinet.sections import in_milli_units, milli, nanoseconds
 
 
 def build_guard(
@@ -41,11 +43,8 @@ def build_guard(
 ) -> tuple[Guard, AlertLines]:
     """Return a started guard and the lines that wake its loop: all open, sensors up as far as they answer."""
     relays, contacts = RelayBank.from_config(config, bus, pins, clock), Contacts(config.hardware, pins)
-    ends = end_limits(config)
-    units = [
-        OutletUnit(outlet, protection_limits(config, outlet), ends, counters.meter(index))
-        for index, outlet in enumerate(config.outlet)
-    ]
+    ends = msgspec.convert(in_milli_units(config.charge), EndLimits)
+    units = [OutletUnit(config, outlet, ends, counters.meter(index)) for index, outlet in enumerate(config.outlet)]
     alerts = AlertLines.from_config(config, bus, pins, clock)
     scanner = _scanner(config, bus, pins, clock, units, alerts, counters)
     guard = Guard(config, clock, units, relays, contacts, scanner, alerts, counters, state_writer, recorder, realtime)

@@ -9,11 +9,11 @@ from cabinet.clock import MS, Clock
 from cabinet.config.keys import Config
 from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contactor_break import ContactorBreak
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.self_test import SelfTest
 from cabinet.model import Fault
 from cabinet.relays import RelayBank
+from cabinet.sections import nanoseconds
 
 # Time after the contactor closed until a welded relay is visible, even if the charger behind it starts softly (0.8 s).
 # The other witness, the RMS, has fallen after 0.7 s and takes four readings of 0.19 s (ten outlets) or 0.5 s (forty).

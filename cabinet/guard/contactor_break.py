@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection
 from cabinet.clock import MS
 from cabinet.config.keys import Config
 from cabinet.errors import BusError
-from cabinet.guard.limits import milli, nanoseconds
 from cabinet.model import Fault, Trip
 from cabinet.relays import RelayBank
+from cabinet.sections import milli, nanoseconds
 
 MAX_BREAK_NS = 500 * MS  # after this time the other outlets have waited long enough: their charges end
 CHECK_AGAIN_NS = 20 * MS  # a failed read-back may have cost an adapter timeout

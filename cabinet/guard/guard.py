@@ -18,7 +18,6 @@ from cabinet.guard.contacts import Contacts
 from cabinet.guard.counters import Counters
 from cabinet.guard.health import LoopHealth
 from cabinet.guard.interlocks import Interlocks, PreCloseCheck
-from cabinet.guard.limits import milli, nanoseconds
 from cabinet.guard.maintenance import MaintenanceControl
 from cabinet.guard.outlet import OutletUnit, neighbours
 from cabinet.guard.recorder import Recorder
@@ -42,6 +41,7 @@ from cabinet.link.server import EventLog
 from cabinet.maintenance import MaintenanceState
 from cabinet.model import CABINET, EndReason, EventKind, Fault, MeterCount, OutletState, Quality, Snapshot
 from cabinet.relays import RelayBank
+from cabinet.sections import milli, nanoseconds
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +94,13 @@ class Guard:
         self._late_ns = 0
         self._watched_at_ns: int | None = None  # None: not yet called by this guard
         self._period_ns = nanoseconds(config.guard.scan_period_s)
+        self._max_late_ns = nanoseconds(config.protections.guard_late.after_s)
         self._neighbours = neighbours(config, self.units)
         self._next_beat_ns = 0
         # Spread over the turns, not all in one: a short may have to wait for as long as a scan lasts.
         first_ns, apart_ns = clock.monotonic_ns(), CHARGE_STEP_NS // len(self.units)
         self._charge_due_ns = [first_ns + index * apart_ns for index in range(len(self.units))]
-        self._shared = SharedSensors(config, self.units[0].limits.slow_lost_ns, clock.monotonic_ns())
+        self._shared = SharedSensors(config, self.units[0].slow_lost_ns, clock.monotonic_ns())
         self._warn_due_ns = 0
         self._health = LoopHealth(clock.monotonic_ns(), realtime)
 
@@ -128,7 +129,7 @@ class Guard:
         self._judge_each(self._scanner.scan(full_scan))
         now_ns = self._clock.monotonic_ns()
         unwatched_ns = self._unwatched_ns(now_ns)
-        if not full_scan and unwatched_ns > self.units[0].limits.late_ns:
+        if not full_scan and unwatched_ns > self._max_late_ns:
             self._late_ns = unwatched_ns
             self._unjudged = set(range(len(self.units)))
         for index in list(self._unjudged):
@@ -190,7 +191,7 @@ class Guard:
         self._unjudged.discard(index)
         unit = self.units[index]
         inputs, window = unit.inputs, unit.inputs.window
-        if window is not None and window.peak_ma > unit.limits.short_peak_ma:
+        if window is not None and window.peak_ma > unit.short_peak_ma:
             inputs.commanded_open_at_ns = self._relays.commanded_open_at_ns(unit.number)
         inputs.at_ns = self._clock.monotonic_ns()
         inputs.late_ns = self._late_ns

@@ -14,6 +14,7 @@ from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.state_files import StateWriter
 from cabinet.model import Fault
+from cabinet.protections.voltage import Overvoltage
 from cabinet.relays import RelayBank
 
 
@@ -52,8 +53,8 @@ def _present(unit: OutletUnit, *faults: Fault) -> bool:
 
 
 def _voltage_out_of_band(unit: OutletUnit) -> bool:
-    voltage_mv = unit.inputs.voltage_mv.value
-    return voltage_mv is None or not unit.limits.lowest_mv <= voltage_mv <= unit.limits.highest_mv
+    voltage_mv, limits = unit.inputs.voltage_mv.value, unit.safety.of(Overvoltage)
+    return voltage_mv is None or not limits.lowest_mv <= voltage_mv <= limits.highest_mv
 
 
 _CLOSING, _TEST_CHARGE, _CHARGE = PreCloseCheck

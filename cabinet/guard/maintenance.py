@@ -12,7 +12,6 @@ from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.contacts import Contacts
 from cabinet.guard.interlocks import Interlocks, PreCloseCheck
-from cabinet.guard.limits import milli
 from cabinet.guard.maintenance_file import MaintenanceFile
 from cabinet.guard.maintenance_tests import (
     AlertLineJob,
@@ -45,6 +44,7 @@ from cabinet.link.protocol import (
 from cabinet.maintenance import PPB, UNITY_PPM, Attribution, Calibration, Gains, Job, JobState, MaintenanceState
 from cabinet.model import CABINET, EndReason, Quality
 from cabinet.relays import RelayBank
+from cabinet.sections import milli
 
 log = logging.getLogger(__name__)
 

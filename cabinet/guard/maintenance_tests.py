@@ -18,12 +18,12 @@ from cabinet.guard.segment import Segment
 from cabinet.guard.switching import Switching
 from cabinet.maintenance import Job, JobKind, JobState
 from cabinet.model import CABINET, EndReason
+from cabinet.protections.relay_welded import RelayWelded
 from cabinet.relays import RelayBank
 
 CLOSED_NS = 700 * MS  # long enough for a charger that starts softly (0.8 s to full) to show some of its current
 OPEN_NS = 500 * MS
 CLOSING_NS = 3 * NS  # queue, gap after the previous closing, zero crossing of the mains
-SQRT2_PER_MILLE = 1414
 ALERT_MA = 150  # peak; a lamp of 40 W draws 260
 ALERT_WATCH_NS = NS
 SELF_TEST_NS = 20 * NS  # ten relays take 0.3 s, and the weld check 1.5 s
@@ -104,6 +104,7 @@ class CycleJob(_Base):
         unit = equipment.unit(command.outlet)
         assert unit is not None  # checked before
         self._unit: OutletUnit = unit
+        self._welded = unit.safety.of(RelayWelded)
         self._next_ns = now_ns
         self._closed_since_ns: int | None = None
         self._waiting_since_ns: int | None = None
@@ -166,11 +167,11 @@ class CycleJob(_Base):
 
     def _note_open_peak(self, now_ns: int) -> None:
         """Note a window of the last 0.1 s, from 0.2 s after opening: by then the relay and its arc have ended."""
-        if self._opened_ns is not None and now_ns - self._opened_ns > 2 * self._unit.limits.weld_after_ns + 100 * MS:
+        if self._opened_ns is not None and now_ns - self._opened_ns > 2 * self._welded.after_ns + 100 * MS:
             self._values["open_peak_ma"] = max(self._values["open_peak_ma"], self._unit.shown_peak.value or 0)
 
     def _limit_ma(self) -> int:
-        return self._unit.limits.weld_ma * SQRT2_PER_MILLE // 1000 + self._unit.inputs.crosstalk_ma
+        return self._welded.peak_limit_ma + self._unit.inputs.crosstalk_ma
 
     def _broken_off(self, why: str) -> Job:
         """Abort the job. Without a `why`, something else opened the outlet."""

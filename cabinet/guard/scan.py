@@ -24,8 +24,8 @@ from cabinet.guard.round_robin import RoundRobinReader
 from cabinet.guard.segment import Input, Segment
 from cabinet.hardware.ade7953 import NAME as METER_NAME
 from cabinet.hardware.bus import Muxes, OutputLine, clock_out
-from cabinet.protections.current import AFTER_SECOND_CREST_NS
 from cabinet.protections.inputs import OutletInputs, PeakWindow
+from cabinet.protections.short_circuit import AFTER_SECOND_CREST_NS
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from cabinet.guard.cabinet import CabinetUnit
 from cabinet.guard.closing import ClosingQueue
 from cabinet.guard.contactor import ContactorControl
 from cabinet.guard.interlocks import Interlocks, PreCloseCheck
-from cabinet.guard.limits import nanoseconds
 from cabinet.guard.outlet import OutletUnit
 from cabinet.guard.phase import MainsPhase
 from cabinet.guard.readback import read_back
@@ -25,6 +24,7 @@ from cabinet.guard.state_files import StateWriter
 from cabinet.link.server import EventLog
 from cabinet.model import EndReason, Event, EventKind, Fault, Trip
 from cabinet.relays import RelayBank
+from cabinet.sections import nanoseconds
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +192,7 @@ class Switching:
         unit.inputs.switched_at_ns = now_ns
         unit.inputs.found_open_at_ns = None
         unit.inputs.resumed = unit.charge is not None and unit.charge.resumed
-        for fault in (Fault.SHORT_CIRCUIT, Fault.RELAY_WELDED, Fault.SENSOR_FROZEN, Fault.THERMAL_RUNAWAY):
-            unit.safety.reset(fault)
+        unit.safety.forget_before_closing()
         self._events.add(unit.event(EventKind.CLOSED, now_ns))
 
     # --- opening ----------------------------------------------------------------------------------------------------

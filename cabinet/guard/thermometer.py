@@ -8,8 +8,8 @@ from cabinet.errors import BusError, ChipError, ChipReset
 from cabinet.hardware.tmp102 import ALERT_HYSTERESIS_MC, FIRST_CONVERSION_NS, Tmp102
 from cabinet.model import ABSENT, Quality, Reading
 from cabinet.protections.evidence import TripValues
-from cabinet.protections.heat import plausible
 from cabinet.protections.inputs import OutletInputs
+from cabinet.protections.outlet_hot import plausible
 from cabinet.protections.stillness import PeerThermometer, StillThermometer
 
 log = logging.getLogger(__name__)

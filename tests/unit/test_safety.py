@@ -5,19 +5,18 @@ import math
 import sys
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cabinet.config import parse
 from cabinet.config.reference import example
-from cabinet.guard.limits import protection_limits
 from cabinet.model import ABSENT, Fault, Quality, Reading, Trip
-from cabinet.protections.heat import plausible
-from cabinet.protections.inputs import CabinetLimits, ProtectionLimits
-from cabinet.safety import CABINET_PROTECTIONS, EACH_TICK, PROTECTIONS, OutletSafety
-from tests.unit.protections.bench import HALF, LIMITS, MS, Bench, S
+from cabinet.protections.outlet_hot import plausible
+from cabinet.protections.table import ALL
+from cabinet.safety import CABINET_PROTECTIONS, PROTECTIONS, OutletSafety
+from cabinet.sections import Section, in_milli_units
+from tests.unit.protections.bench import HALF, MS, Bench, S
 
 
 def test_first_peak_over_the_limit_is_taken_for_an_inrush():
@@ -428,24 +427,46 @@ def test_no_load_with_one_inrush_in_one_half_cycle_trips_short_circuit(peaks, st
 
 def test_every_limit_is_used_by_some_protection():
     """A limit nobody reads would be a promise of the configuration that nothing keeps."""
-    modules = {sys.modules[kind.__module__] for kind in (*PROTECTIONS, *CABINET_PROTECTIONS, OutletSafety)}
-    source = "".join(map(inspect.getsource, modules))
-    for limits in (ProtectionLimits, CabinetLimits):
-        assert [f.name for f in msgspec.structs.fields(limits) if f"limits.{f.name}" not in source] == []
+    elsewhere = {
+        "thermal_runaway.taper_within_ns",  # kept for old files
+        "residual_current.test_every_ns", "residual_current.test_ns",  # of the guard's test of the monitor
+        "sensor_frozen.load_ma", "sensor_frozen.neighbours_mk",  # of the thermometers, in `stillness`
+    }  # fmt: skip
+    unused = set()
+    for kind in ALL:
+        source = inspect.getsource(sys.modules[kind.__module__])
+        limits = in_milli_units(kind.section())
+        unused |= {f"{kind.section_name()}.{name}" for name in limits if f"self.{name}" not in source}
+    assert unused == elsewhere
 
 
 def test_those_that_look_at_peaks_come_first_and_there_is_one_of_each():
-    table = [kind(LIMITS).fault for kind in PROTECTIONS]
-    assert len(set(table)) == len(table)
-    assert set(table[: len(EACH_TICK)]) == EACH_TICK
+    assert [kind.fault for kind in (*PROTECTIONS, *CABINET_PROTECTIONS)] == list(Fault), "outlets before the cabinet"
+    each_tick = [kind.each_tick for kind in PROTECTIONS]
+    assert each_tick == sorted(each_tick, reverse=True)
+
+
+def test_limits_are_in_the_milli_units_that_their_keys_end_with():
+    class Sample(Section, frozen=True):
+        peak_a: float = 30.0
+        rise_k_per_min: float = 8.0
+        hysteresis_k: float = 0.5
+        within_s: float = 0.1
+        rise_share: float = 0.15
+        trips: int = 3
+
+    assert in_milli_units(Sample()) == {
+        "peak_ma": 30_000, "rise_mk_per_min": 8_000, "hysteresis_mk": 500, "within_ns": 100 * MS, "rise_share": 0.15,
+        "trips": 3,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("volts", [198, 220, 242])
 @pytest.mark.parametrize("factor", [0.6, 0.65, 0.8, 0.99])
 def test_load_within_the_outlets_watts_trips_nothing_at_any_ordinary_power_factor(factor, volts):
-    limits = protection_limits(parse(example()), parse(example()).outlet[0])
+    config = parse(example())
     bench = Bench()
-    bench.safety = OutletSafety(limits)
+    bench.safety = OutletSafety(config, config.outlet[0])
     bench.values["power_mw"] = 971_000
     bench.values["voltage_mv"] = 1000 * volts
     bench.values["current_ma"] = round(971_000 / factor / volts)
@@ -453,9 +474,9 @@ def test_load_within_the_outlets_watts_trips_nothing_at_any_ordinary_power_facto
 
 
 def test_more_than_the_outlets_watts_is_named_so_and_latches_nothing():
-    limits = protection_limits(parse(example()), parse(example()).outlet[0])
+    config = parse(example())
     bench = Bench()
-    bench.safety = OutletSafety(limits)
+    bench.safety = OutletSafety(config, config.outlet[0])
     bench.values.update(power_mw=1_100_000, current_ma=round(1_100_000 / 0.65 / 220))
     trip, _ = bench.run(60, 500 * MS)
     assert (trip.fault, trip.latched) == (Fault.OVERPOWER, False)

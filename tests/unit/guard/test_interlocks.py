@@ -25,8 +25,10 @@ class Scene:
             note=None,
             reserved=False,
             inputs=SimpleNamespace(reset_at_ns=None, voltage_mv=Reading(220_000, 0, Quality.OK)),
-            limits=SimpleNamespace(lowest_mv=176_000, highest_mv=264_000),
-            safety=SimpleNamespace(present=lambda fault, inputs: fault in self.present),
+            safety=SimpleNamespace(
+                present=lambda fault, inputs: fault in self.present,
+                of=lambda kind: SimpleNamespace(lowest_mv=176_000, highest_mv=264_000),
+            ),
         )
         self.cabinet = SimpleNamespace(
             latched=False,
