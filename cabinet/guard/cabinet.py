@@ -69,7 +69,7 @@ class CabinetUnit:
     @property
     def feed_full(self) -> bool:
         """Return whether the feed has no power for another charge."""
-        return self.safety.interlock(self.inputs) == "feed_full"
+        return self.safety.feed_full(self.inputs)
 
     def present(self, fault: Fault) -> bool:
         """Return whether the cause of a fault of the whole cabinet is there."""

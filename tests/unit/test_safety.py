@@ -238,9 +238,9 @@ def test_overcurrent_outlet_may_not_close_again_before_it_cooled():
     bench.values["current_ma"] = 0
     bench.safety.reset(Fault.OVERCURRENT)
     bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
+    assert bench.interlock() == "outlet_hot"
     bench.run(30)
-    assert bench.safety.interlock(bench.inputs) is None
+    assert bench.interlock() is None
 
 
 def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
@@ -250,9 +250,9 @@ def test_outlet_that_a_short_heated_may_not_close_before_it_cooled():
     bench.run(0.5)
     bench.values["current_ma"] = 0
     bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
+    assert bench.interlock() == "outlet_hot"
     bench.run(30)
-    assert bench.safety.interlock(bench.inputs) is None
+    assert bench.interlock() is None
 
 
 def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
@@ -262,7 +262,7 @@ def test_charge_at_the_rated_current_may_be_stopped_and_begun_again_at_once():
     bench.inputs.closed = False
     bench.values["current_ma"] = 0
     bench.step()
-    assert bench.safety.interlock(bench.inputs) is None
+    assert bench.interlock() is None
 
 
 def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
@@ -273,10 +273,10 @@ def test_hot_contacts_trip_and_stay_refused_until_cooled_by_the_hysteresis():
     bench.inputs.closed = False
     bench.values["temperature_mc"] = 66_000
     bench.step()
-    assert bench.safety.interlock(bench.inputs) == "outlet_hot"
+    assert bench.interlock() == "outlet_hot"
     bench.values["temperature_mc"] = 64_900
     bench.step()
-    assert bench.safety.interlock(bench.inputs) is None
+    assert bench.interlock() is None
 
 
 def test_contacts_heating_faster_than_any_charge_trip_before_the_limit():
@@ -321,16 +321,16 @@ def test_lost_sensor_opens_its_outlet(silent, peak_ma, after_s):
     trip, took_s = bench.run(10, step_ns=3 * MS, peak_ma=peak_ma)
     assert (trip.fault, trip.latched) == (Fault.SENSOR_LOST, False)
     assert after_s < took_s < after_s + 0.05
-    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
+    assert bench.interlock() == "sensor_lost"
 
 
 def test_sensor_that_came_back_must_stay_before_the_outlet_may_close():
     bench = Bench(closed=False)
     bench.step(S, peak_ma=None)
     bench.step()
-    assert bench.safety.interlock(bench.inputs) == "sensor_lost"
+    assert bench.interlock() == "sensor_lost"
     bench.run(0.5, step_ns=3 * MS)
-    assert bench.safety.interlock(bench.inputs) is None
+    assert bench.interlock() is None
 
 
 def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
@@ -339,7 +339,7 @@ def test_current_with_the_relay_open_is_a_weld_and_takes_the_whole_cabinet():
     trip, took_s = bench.run(1, step_ns=10 * MS, peaks_ma=(900, 890))
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.RELAY_WELDED, None, True)
     assert 0.1 < took_s < 0.2
-    assert bench.safety.interlock(bench.inputs) == "relay_welded"
+    assert bench.interlock() == "relay_welded"
 
 
 def test_meter_that_stands_still_when_its_outlet_opens_is_no_weld():
@@ -388,7 +388,7 @@ def test_voltage_out_of_band_refuses_closing(voltage_mv):
     bench = Bench(closed=False)
     bench.values["voltage_mv"] = voltage_mv
     bench.step()
-    assert bench.safety.interlock(bench.inputs) == "voltage_out_of_band"
+    assert bench.interlock() == "voltage_out_of_band"
 
 
 @pytest.mark.parametrize(

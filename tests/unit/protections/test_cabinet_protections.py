@@ -45,7 +45,7 @@ def test_hot_air_inside_warns_refuses_and_then_opens_everything():
     assert bench.step() is None
     assert bench.safety.newly_warning(bench.inputs) == [Fault.CABINET_HOT]
     assert bench.safety.newly_warning(bench.inputs) == [], "once"
-    assert bench.safety.interlock(bench.inputs) == "cabinet_hot"
+    assert bench.interlock() == "cabinet_hot"
     bench.inside_mc = 65_000
     trip = bench.step()
     assert (trip.fault, trip.outlet, trip.latched) == (Fault.CABINET_HOT, None, True)
@@ -83,10 +83,10 @@ class TestFeed:
     def test_no_charge_begins_above_nine_tenths(self):
         bench = CabinetBench({1: 900_000, 2: 900_000})
         bench.step()
-        assert bench.safety.interlock(bench.inputs) is None
+        assert bench.interlock() is None
         bench.powers_mw[2] = 900_001
         bench.step()
-        assert bench.safety.interlock(bench.inputs) == "feed_full"
+        assert bench.interlock() == "feed_full"
 
     def test_outlet_that_is_not_measured_ends_no_overload_and_counts_with_its_reserve(self):
         bench = CabinetBench({1: 1_500_000, 2: 700_000})
@@ -97,7 +97,7 @@ class TestFeed:
         assert bench.run(3)[0].fault is Fault.FEED_OVERLOAD, "five seconds since it began"
         bench = CabinetBench({1: 1_700_000, 2: None})
         bench.step()
-        assert bench.safety.interlock(bench.inputs) == "feed_full"
+        assert bench.interlock() == "feed_full"
 
 
 class TestSensorDisagrees:
